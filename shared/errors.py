@@ -1,0 +1,102 @@
+"""Errors, sorted by whose fault they are.
+
+    FieldfareError
+    |- StudyError         the study (or another plan file) is wrong      exit 2
+    |- RecordsError       the institution's records do not fit           exit 2
+    |- UsageError         the command was called with bad input          exit 2
+    |- PolicyRefusal      policy or budget says no; carries a fixed code exit 3
+    |- AccountingError    a privacy claim cannot be made; fail closed    exit 1
+    |- ProtocolError      a peer sent what the protocol does not allow   exit 1
+    |- LedgerError        the ledger cannot be trusted or written        exit 1
+    `- RunError           a run could not be finished                    exit 1
+
+Messages say what was expected, what was found and what to do; they never
+hold a record's value or a secret.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import ClassVar
+
+
+class FieldfareError(Exception):
+    """Root of everything Fieldfare raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class StudyError(FieldfareError):
+    """A study, roster or mapping file is wrong; lists every problem at once."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        """Keep `problems` (one line each) and show them all."""
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RecordsError(FieldfareError):
+    """Records do not fit the study: settled at load, never at a release."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class UsageError(FieldfareError):
+    """A command was given input that it cannot use."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class RefusalCode(Enum):
+    """Every answer a custodian gives instead of a sum.
+
+    Fixed codes (design section 2): they depend on the request, the study, the
+    ledger and the approvals only, so a refusal says nothing about records.
+    """
+
+    MALFORMED = "malformed"
+    UNKNOWN_VERSION = "unknown_version"
+    BAD_SIGNATURE = "bad_signature"
+    UNKNOWN_STUDY = "unknown_study"
+    WRONG_ROSTER = "wrong_roster"
+    UNKNOWN_RUN = "unknown_run"
+    BAD_PARTICIPANTS = "bad_participants"
+    TOO_FEW_PARTICIPANTS = "too_few_participants"
+    BAD_KEYS = "bad_keys"
+    NOT_IN_PLAN = "not_in_plan"
+    WRONG_TERMS = "wrong_terms"
+    BAD_PARAMETERS = "bad_parameters"
+    REPLAY_CHANGED = "replay_changed"
+    STEP_CLOSED = "step_closed"
+    ATTEMPT_CLOSED = "attempt_closed"
+    TOO_MANY_ATTEMPTS = "too_many_attempts"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    LEDGER_UNAVAILABLE = "ledger_unavailable"
+
+
+class PolicyRefusal(FieldfareError):
+    """Policy, plan or budget says no."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(self, code: RefusalCode, message: str) -> None:
+        """Carry the fixed `code` for the wire and a `message` for the local log."""
+        self.code = code
+        super().__init__(message)
+
+
+class AccountingError(FieldfareError):
+    """A privacy guarantee cannot be computed or does not hold; nothing is released."""
+
+
+class ProtocolError(FieldfareError):
+    """A peer sent something that the protocol does not allow."""
+
+
+class LedgerError(FieldfareError):
+    """The ledger is behind, damaged, locked or read-only."""
+
+
+class RunError(FieldfareError):
+    """A run could not be finished; says why and what was spent."""
