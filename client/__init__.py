@@ -1,1 +1,1 @@
-"""x."""
+"""What an institution runs: records, bounded sums, the ledger and the door."""

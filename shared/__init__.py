@@ -1,1 +1,1 @@
-"""x."""
+"""What every party runs: the study, the basis, privacy accounting, the secure sum."""

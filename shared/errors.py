@@ -75,7 +75,7 @@ class RefusalCode(Enum):
     LEDGER_UNAVAILABLE = "ledger_unavailable"
 
 
-class PolicyRefusal(FieldfareError):
+class PolicyRefusal(FieldfareError):  # noqa: N818 -- a refusal is an answer, not a fault
     """Policy, plan or budget says no."""
 
     exit_code: ClassVar[int] = 3

@@ -1,0 +1,175 @@
+"""The sparse basis: records as positions, positions as exact hat weights.
+
+A numeric value becomes one small integer, its *position*: 256 steps between two
+neighbouring knots, then one position per special value, then one for missing.
+A category's position is its slot. A feature's contribution is then a table
+look-up, and the sum of all units' gradients a histogram over positions; both are
+folded to slots by a fixed matrix whose entries are multiples of 2^-8. That is what
+keeps every product exact (design section 2, "Integers, exactly").
+
+The same code serves training and scoring.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.features import CategoricalFeature, Feature, NumericFeature, Scale
+
+WEIGHT_BITS: Final = 8  # basis values are multiples of 2^-8
+WEIGHT_STEPS: Final = 1 << WEIGHT_BITS
+MISSING_CODE: Final = -1  # of a category, before encoding
+
+Positions = NDArray[np.uint16]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedUnits:
+    """Units of one institution, ready for sums.
+
+    Attributes:
+        positions: uint16 (features, units), C-contiguous.
+        labels: uint8 (units,), 0 or 1.
+    """
+
+    positions: Positions
+    labels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        """Count the units."""
+        return int(self.labels.shape[0])
+
+    def select(self, mask: NDArray[np.bool_]) -> "EncodedUnits":
+        """Return the units where `mask` (bool (units,)) holds, in the same order."""
+        return EncodedUnits(np.ascontiguousarray(self.positions[:, mask]), self.labels[mask])
+
+
+def concatenate(parts: Sequence[EncodedUnits]) -> EncodedUnits:
+    """Return all units of `parts`, in order (simulations and baselines only)."""
+    return EncodedUnits(
+        np.ascontiguousarray(np.concatenate([p.positions for p in parts], axis=1)),
+        np.concatenate([p.labels for p in parts]),
+    )
+
+
+def table_size(feature: Feature) -> int:
+    """Return how many positions a feature has."""
+    if isinstance(feature, CategoricalFeature):
+        return feature.slots
+    return (len(feature.knots) - 1) * WEIGHT_STEPS + 1 + len(feature.special) + 1
+
+
+def encode_numeric(feature: NumericFeature, values: NDArray[np.float64]) -> Positions:
+    """Turn values into positions, elementwise: a unit's position depends on its value alone.
+
+    Args:
+        feature: the public declaration.
+        values: float64 (units,); NaN is missing. Infinities are settled at load.
+
+    Returns:
+        uint16 (units,). Values outside the bounds are clamped to them (design section 2);
+        beyond the outermost knots the outermost hat holds.
+    """
+    knots = np.asarray(feature.knots, dtype=np.float64)
+    clamped = np.clip(values, feature.lower, feature.upper)
+    if feature.scale is Scale.LOG1P:
+        knots, scaled = np.log1p(knots), np.log1p(clamped)
+    else:
+        scaled = clamped
+    grid = np.arange(len(knots), dtype=np.float64) * WEIGHT_STEPS
+    missing = np.isnan(values)
+    place = np.interp(np.where(missing, knots[0], scaled), knots, grid)
+    positions = np.rint(place).astype(np.uint16)
+    first_slot = (len(knots) - 1) * WEIGHT_STEPS + 1
+    for index, special in enumerate(feature.special):
+        positions[values == special] = first_slot + index
+    positions[missing] = first_slot + len(feature.special)
+    return positions
+
+
+def encode_categorical(feature: CategoricalFeature, codes: NDArray[np.int64]) -> Positions:
+    """Turn level indices into positions.
+
+    Args:
+        feature: the public declaration.
+        codes: int64 (units,); 0.. for declared levels, -1 for missing, anything else is other.
+
+    Returns:
+        uint16 (units,).
+    """
+    levels = len(feature.levels)
+    known = (codes >= 0) & (codes < levels)
+    positions = np.where(known, codes, levels)
+    return np.where(codes == MISSING_CODE, levels + 1, positions).astype(np.uint16)
+
+
+def fold_matrix(feature: Feature) -> NDArray[np.int64]:
+    """Return int64 (positions, slots): each position's slot weights in units of 2^-8."""
+    if isinstance(feature, CategoricalFeature):
+        return np.eye(feature.slots, dtype=np.int64) * WEIGHT_STEPS
+    hats = len(feature.knots)
+    matrix = np.zeros((table_size(feature), feature.slots), dtype=np.int64)
+    place = np.arange((hats - 1) * WEIGHT_STEPS + 1)
+    left, fraction = place >> WEIGHT_BITS, place & (WEIGHT_STEPS - 1)
+    matrix[place, left] = WEIGHT_STEPS - fraction
+    inner = fraction > 0
+    matrix[place[inner], left[inner] + 1] = fraction[inner]
+    first_slot = len(place)
+    for index in range(len(feature.special) + 1):
+        matrix[first_slot + index, hats + index] = WEIGHT_STEPS
+    return matrix
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The whole basis of a study: the bias, then every feature's slots in order."""
+
+    features: tuple[Feature, ...]
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """Index of each feature's first slot in a parameter vector; the bias is entry 0."""
+        starts = np.cumsum([1, *(feature.slots for feature in self.features)])
+        return tuple(int(start) for start in starts[:-1])
+
+    @cached_property
+    def entries(self) -> int:
+        """Length of a parameter vector, bias included."""
+        return 1 + sum(feature.slots for feature in self.features)
+
+    @cached_property
+    def folds(self) -> tuple[NDArray[np.int64], ...]:
+        """One fold matrix per feature."""
+        return tuple(fold_matrix(feature) for feature in self.features)
+
+    @cached_property
+    def norms(self) -> tuple[NDArray[np.int64], ...]:
+        """Per feature and position: squared norm of the slot weights, in units of 2^-16."""
+        return tuple((fold * fold).sum(axis=1) for fold in self.folds)
+
+    def slices(self) -> tuple[slice, ...]:
+        """Return each feature's slice of a parameter vector."""
+        pairs = zip(self.offsets, self.features, strict=True)
+        return tuple(slice(start, start + feature.slots) for start, feature in pairs)
+
+    def tables(self, parameters: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+        """Return each feature's contribution to the score, by position (float64, log-odds)."""
+        weights = 1.0 / WEIGHT_STEPS
+        return [
+            (fold * weights) @ parameters[part]
+            for fold, part in zip(self.folds, self.slices(), strict=True)
+        ]
+
+    def scores(self, parameters: NDArray[np.float64], positions: Positions) -> NDArray[np.float64]:
+        """Return float64 (units,): bias plus every feature's table value, added in order.
+
+        Elementwise in the units, so a unit's score does not depend on who stands beside it.
+        """
+        total = np.full(positions.shape[1], parameters[0], dtype=np.float64)
+        for table, column in zip(self.tables(parameters), positions, strict=True):
+            total += table[column]
+        return total
