@@ -1,0 +1,107 @@
+# Everything a newcomer types. `make` alone explains itself.
+#
+# One environment, .venv, is made and kept current from pyproject.toml and setup.py.
+# Say PYTHON=python3.12 to choose the interpreter, JOBS=4 to test on more cores.
+
+PYTHON ?= python3
+JOBS ?= 2
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# The stamps carry the folder's checksum: an environment copied along with its tree still
+# points at the old folder, and would silently run the code there.
+HERE := $(firstword $(shell printf '%s' '$(CURDIR)' | cksum))
+RUNTIME := $(VENV)/.installed-$(HERE)
+DEV := $(VENV)/.installed-dev-$(HERE)
+
+PARTS := shared client server simulations
+
+# Nothing here reports home (Flower would by default).
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help:  ## show this list
+	@echo "Fieldfare: institutions learn together, and only noised, masked sums leave them."
+	@echo
+	@sed -n 's/^\([a-z]*\):.*  ## /\1 /p' $(firstword $(MAKEFILE_LIST)) \
+	| while read -r target what; do printf '  make %-10s %s\n' "$$target" "$$what"; done
+
+# --- what most people want -------------------------------------------------------------
+
+.PHONY: demo
+demo: $(RUNTIME)  ## set up, train a shared model over six made-up banks, print the result
+	$(VENV)/bin/fieldfare demo --out out/demo
+
+.PHONY: test
+test: $(DEV)  ## set up and run every test
+	$(PY) -m pytest -n $(JOBS)
+
+.PHONY: check
+check: lint types imports coverage  ## the one gate: lint, types, imports, tests with coverage
+	@echo "make check: everything holds"
+
+# --- the gate, stage by stage ----------------------------------------------------------
+
+.PHONY: lint
+lint: $(DEV)  ## ruff: rules and format
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+.PHONY: types
+types: $(DEV)  ## mypy, strict, over the source and the tests
+	$(PY) -m mypy $(addprefix -p fieldfare.,$(PARTS))
+	$(PY) -m mypy tests
+
+.PHONY: imports
+imports: $(DEV)  ## import-linter: simulations -> server | client -> shared
+	$(VENV)/bin/lint-imports
+
+.PHONY: coverage
+coverage: $(DEV)  ## tests (without fault injection) with the coverage floor
+	$(PY) -m pytest -n $(JOBS) -m "not faults" --cov --cov-report=term
+
+.PHONY: faults
+faults: $(DEV)  ## kill the process at every step of a release and look at what is left
+	@$(PY) -m pytest -n $(JOBS) -m faults || { code=$$?; \
+	  if [ $$code -eq 5 ]; then echo "no fault-injection tests in this tree"; else exit $$code; fi; }
+
+.PHONY: bench
+bench: $(RUNTIME)  ## measure the speeds that the project promises
+	$(PY) -m fieldfare.simulations.bench
+
+# --- the environment -------------------------------------------------------------------
+
+.PHONY: venv
+venv: $(PY)  ## make an empty environment (to choose a torch build before anything else)
+
+$(PY):
+	@[ "$$(uname -s)" = Linux ] || { echo "Fieldfare runs on Linux only; this is $$(uname -s)."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Fieldfare needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -n 1)"; \
+	  echo "Name a newer one: make PYTHON=python3.12 $(or $(MAKECMDGOALS),demo)"; exit 1; }
+	@# A half-made environment would look finished to the next run.
+	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(RUNTIME): pyproject.toml setup.py $(PY)
+	$(PY) -m pip install -e .
+	@touch $@
+
+$(DEV): pyproject.toml setup.py $(PY)
+	$(PY) -m pip install -e '.[dev]'
+	@touch $(RUNTIME) $@
+
+.PHONY: clean
+clean:  ## remove everything that was built, except the environment
+	rm -rf out build dist *.egg-info .coverage .coverage.* \
+	  .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find $(PARTS) tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean  ## remove the environment too
+	rm -rf $(VENV)
