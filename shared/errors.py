@@ -93,6 +93,11 @@ class AccountingError(FieldfareError):
 class ProtocolError(FieldfareError):
     """A peer sent something that the protocol does not allow."""
 
+    def __init__(self, message: str, code: RefusalCode = RefusalCode.MALFORMED) -> None:
+        """Carry the fixed `code` that answers such a message."""
+        self.code = code
+        super().__init__(message)
+
 
 class LedgerError(FieldfareError):
     """The ledger is behind, damaged, locked or read-only."""

@@ -1,0 +1,315 @@
+"""Every message that is signed, and the envelope that carries it.
+
+A signature covers the type string, a zero byte and the canonical bytes of the body
+as *parsed*, so what was read is what was signed (design sections 2 and 5). Vectors
+and parameters travel beside the envelope as raw bytes; bodies hold their hashes.
+"""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash, typed_bytes
+from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.grid import MAX_GAMMA_BITS
+from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.roster import Hex32, InstitutionId, Roster
+
+PROTOCOL_VERSION: Final = 1
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+
+RunId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+Base64 = Annotated[str, Field(max_length=4096, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    TYPE: ClassVar[str]
+    format: Literal[1] = 1
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 under the message's type string, hex."""
+        return content_hash(self.TYPE, self)
+
+
+class Approval(_Body):
+    """An institution's numbered yes to a study, with fresh keys: approving is the key exchange."""
+
+    TYPE = "fieldfare.approval.v1"
+
+    study: Hex32
+    roster: Hex32
+    institution: InstitutionId
+    number: Count
+    epoch: Count
+    x25519: Base64  # RFC 7748, 32 bytes; empty in simulations
+    mlkem768: Base64  # FIPS 203, 1184 bytes; empty in simulations
+
+
+class Participant(_Body):
+    """A participant of a run or a request, bound to the approval that it gave."""
+
+    TYPE = "fieldfare.participant.v1"
+
+    institution: InstitutionId
+    approval: Hex32
+
+
+def _check_participants(participants: tuple[Participant, ...]) -> None:
+    ids = [participant.institution for participant in participants]
+    if ids != sorted(set(ids)):  # design section 2: strictly sorted and unique
+        raise ValueError("participants: sorted by id and each once expected")
+
+
+class RunOpening(_Body):
+    """The coordinator opens a run: who takes part, under which approvals."""
+
+    TYPE = "fieldfare.run-opening.v1"
+
+    study: Hex32
+    roster: Hex32
+    run: RunId
+    participants: tuple[Participant, ...]
+
+    @model_validator(mode="after")
+    def _strict_participants(self) -> Self:
+        _check_participants(self.participants)
+        return self
+
+
+class KeyOffer(_Body):
+    """One ML-KEM ciphertext for each participant with a higher id."""
+
+    TYPE = "fieldfare.key-offer.v1"
+
+    opening: Hex32
+    institution: InstitutionId
+    ciphertexts: dict[InstitutionId, Base64]
+
+
+class Request(_Body):
+    """R: everything a release depends on (design section 2)."""
+
+    TYPE = "fieldfare.request.v1"
+
+    protocol: int
+    study: Hex32
+    roster: Hex32
+    run: RunId
+    step: Count
+    attempt: Count
+    kind: ReleaseKind = Field(strict=False)
+    participants: tuple[Participant, ...]
+    n: Count
+    t: Count
+    multiplicity: Count
+    clipping_norm: float
+    sigma: float
+    gamma_bits: int = Field(ge=0, le=MAX_GAMMA_BITS)
+    word_bits: Literal[32, 64]
+    entries: Count
+    dtype: Literal["<u4", "<u8"]
+    parameters: Hex32
+
+    @model_validator(mode="after")
+    def _strict_participants(self) -> Self:
+        _check_participants(self.participants)
+        if self.n != len(self.participants):
+            raise ValueError("n: the number of participants expected")
+        return self
+
+
+class Reply(_Body):
+    """What an institution signs with every vector that leaves it."""
+
+    TYPE = "fieldfare.reply.v1"
+
+    request: Hex32
+    institution: InstitutionId
+    approval: Hex32
+    vector: Hex32
+    debit: Count  # 1e-12 mu^2
+    ledger_sequence: Count
+    ledger_head: Hex32
+    cumulative: Count  # 1e-12 mu^2
+    epoch: Count
+
+
+B = TypeVar("B", bound=_Body)
+
+
+class Signer(Protocol):
+    """Signs typed bytes; a closed choice of two, see `IdentitySigner` and `NoSigner`."""
+
+    def sign(self, content: bytes) -> bytes:
+        """Return the signature."""
+        ...
+
+
+@dataclass(frozen=True)
+class IdentitySigner:
+    """Ed25519 (RFC 8032) with an institution's or the coordinator's identity key."""
+
+    key: Ed25519PrivateKey
+
+    def sign(self, content: bytes) -> bytes:
+        """Return the 64-byte signature."""
+        return self.key.sign(content)
+
+
+@dataclass(frozen=True)
+class NoSigner:
+    """Simulations: nothing is signed, and results say so."""
+
+    def sign(self, content: bytes) -> bytes:  # noqa: ARG002 -- the interface's argument
+        """Return no signature."""
+        return b""
+
+
+class Assurance(Enum):
+    """The two ways to run; a closed choice, made where a custodian is built.
+
+    EXACT is everything that a deployment runs: operating-system entropy, OpenDP noise,
+    masks, signatures, fsync. SIMULATED is fast seeded noise, no masks, no signatures, a
+    ledger in memory; results say `masked = false`.
+    """
+
+    EXACT = "exact"
+    SIMULATED = "simulated"
+
+
+def seal(body: _Body, signer_id: str, signer: Signer) -> bytes:
+    """Return the envelope's canonical bytes: type, body, signer, signature."""
+    envelope = _Envelope(
+        type=body.TYPE,
+        body=body.model_dump(mode="json"),
+        signer=signer_id,
+        signature=base64.b64encode(signer.sign(typed_bytes(body.TYPE, body))).decode(),
+    )
+    return canonical_bytes(envelope)
+
+
+class _Envelope(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    type: str = Field(max_length=64)
+    body: dict[str, object]
+    signer: str = Field(max_length=64)
+    signature: Base64
+
+
+@dataclass(frozen=True)
+class Opened(Generic[B]):
+    """A parsed message, its signer, and the bytes it came in."""
+
+    body: B
+    signer: str
+    content: bytes
+
+
+def unseal(content: bytes, body_type: type[B], roster: Roster, assurance: Assurance) -> Opened[B]:
+    """Parse an envelope and check its signature against the roster.
+
+    Raises:
+        ProtocolError: too large, not an envelope of this type, a field out of place, a
+            signer unknown to the roster or a signature that does not verify.
+    """
+    if len(content) > MAX_MESSAGE_BYTES:
+        raise ProtocolError(f"at most {MAX_MESSAGE_BYTES} bytes expected, {len(content)} found")
+    try:
+        envelope = _Envelope.model_validate(json.loads(content))
+        if envelope.type != body_type.TYPE:
+            raise ProtocolError(f"a message of type {body_type.TYPE} expected")
+        body = body_type.model_validate_json(json.dumps(envelope.body))
+        signature = base64.b64decode(envelope.signature, validate=True)
+    except (ValidationError, ValueError, RecursionError, binascii.Error):
+        # Nothing of the message is repeated: it may be hostile, and it may be long.
+        raise ProtocolError(f"a well-formed {body_type.TYPE} expected") from None
+    if assurance is Assurance.EXACT:
+        roster.verify(envelope.signer, signature, typed_bytes(body.TYPE, body))
+    return Opened(body, envelope.signer, content)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer in place of a sum: a fixed code and nothing else, unsigned.
+
+    Unsigned because two institutions must give identical bytes (design section 2).
+    """
+
+    code: RefusalCode
+
+    def to_bytes(self) -> bytes:
+        """Return the wire form."""
+        return b"fieldfare.refusal.v1\x00" + self.code.value.encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Refusal":
+        """Parse the wire form.
+
+        Raises:
+            ProtocolError: no refusal, or an unknown code.
+        """
+        head, _, code = content.partition(b"\x00")
+        try:
+            if head != b"fieldfare.refusal.v1":
+                raise ProtocolError("a refusal expected")
+            return cls(RefusalCode(code.decode("ascii")))
+        except ValueError:
+            raise ProtocolError("a refusal with a known code expected") from None
+
+
+def parameters_to_bytes(parameters: NDArray[np.float64]) -> bytes:
+    """Return float64 (entries,) as little-endian bytes."""
+    return parameters.astype("<f8").tobytes()
+
+
+def parameters_from_bytes(content: bytes, entries: int, limit: float) -> NDArray[np.float64]:
+    """Parse parameters: finite, and no magnitude above `limit`.
+
+    Raises:
+        ProtocolError: wrong length, not finite, or too large.
+    """
+    if len(content) != entries * 8:
+        raise ProtocolError(f"{entries * 8} bytes of parameters expected, {len(content)} found")
+    parameters = np.frombuffer(content, dtype="<f8").astype(np.float64)
+    # Also false for NaN, so this one comparison refuses everything that is not finite.
+    if not bool((np.abs(parameters) <= limit).all()):
+        raise ProtocolError(f"finite parameters of magnitude at most {limit:g} expected")
+    return parameters
+
+
+def parameters_hash(content: bytes) -> str:
+    """Return the hash of parameters that a request binds."""
+    return bytes_hash(content)
+
+
+def decode_key(text: str, length: int) -> bytes:
+    """Decode a base64 key or ciphertext of a fixed length.
+
+    Raises:
+        ProtocolError: not base64 or another length.
+    """
+    try:
+        content = base64.b64decode(text, validate=True)
+    except binascii.Error:
+        raise ProtocolError("base64 expected") from None
+    if len(content) != length:
+        raise ProtocolError(f"{length} bytes expected, {len(content)} found")
+    return content
+
+
+def encode_key(content: bytes) -> str:
+    """Encode a key or ciphertext as base64."""
+    return base64.b64encode(content).decode()

@@ -1,0 +1,15 @@
+"""Risk models behind one interface: parameters in, one bounded integer sum out."""
+
+from fieldfare.shared.models.additive import AdditiveModel
+from fieldfare.shared.models.interface import GridVectors, RiskModel, UnitSums
+from fieldfare.shared.study import Study
+
+__all__ = ["AdditiveModel", "GridVectors", "RiskModel", "UnitSums", "model_for"]
+
+
+def model_for(study: Study) -> RiskModel:
+    """Return the model that a study declares.
+
+    The choice is a closed one: code is never named by a study from outside.
+    """
+    return AdditiveModel(study.features, clipping_norm=study.privacy.clipping_norm)

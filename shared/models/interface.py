@@ -1,0 +1,60 @@
+"""What every risk model offers: parameters in, one bounded sum out."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.basis import EncodedUnits
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridVectors:
+    """The public facts about a unit's vector that sensitivity is computed from.
+
+    Attributes:
+        entries: length d of the vector (and of the sum).
+        clipping_norm: L2 norm C that no unit's vector exceeds.
+        gamma_bits: the sum lives on multiples of gamma = 2^-gamma_bits.
+        rounded_entries: entries that rounding may move by gamma/2; 0 when vectors are
+            exact on the grid (design section 2: no rounding term).
+    """
+
+    entries: int
+    clipping_norm: float
+    gamma_bits: int
+    rounded_entries: int
+
+
+class UnitSums(Protocol):
+    """One institution's training units, prepared for many steps."""
+
+    def gradient_sum(self, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return int64 (entries,): the sum of clipped unit gradients, in units of gamma."""
+        ...
+
+    def plain_gradient(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return float64 (entries,): the same sum without clipping (baselines only)."""
+        ...
+
+
+class RiskModel(Protocol):
+    """A model family, fixed by the study's public constants."""
+
+    @property
+    def vectors(self) -> GridVectors:
+        """Public facts about a unit's gradient vector."""
+        ...
+
+    def initial(self, log_odds: float) -> NDArray[np.float64]:
+        """Return the first parameters: bias at the public prevalence's log-odds."""
+        ...
+
+    def prepare(self, data: EncodedUnits) -> UnitSums:
+        """Return the units ready for sums; a unit's vector depends on that unit alone."""
+        ...
+
+    def scores(self, parameters: NDArray[np.float64], data: EncodedUnits) -> NDArray[np.float64]:
+        """Return float64 (units,): log-odds."""
+        ...

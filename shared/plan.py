@@ -1,0 +1,265 @@
+"""The plan: what a study will release, at what noise, at what cost.
+
+A pure function of the study. Coordinator and custodian compute it each from its own
+copy; a request whose terms differ from the custodian's plan is refused (design
+section 2). Planned mu^2 is split into training (with spare releases for attempts
+that fail) and evaluation.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from fieldfare.shared.errors import StudyError
+from fieldfare.shared.grid import WordBits, word_bits_for
+from fieldfare.shared.models import model_for
+from fieldfare.shared.models.interface import GridVectors
+from fieldfare.shared.privacy import (
+    XI_LIMIT,
+    NeighbouringRelation,
+    Sensitivity,
+    check_xi,
+    epsilon_for,
+    epsilon_if_masks_fail,
+    local_scale,
+    mu2_for,
+    release_xi,
+    sigma_for,
+    smoothing_gap,
+)
+from fieldfare.shared.study import Study
+
+PICOMU2: Final = 10**12  # mu^2 is debited in whole units of 1e-12, rounded up
+COUNT_GAMMA_BITS: Final = 20  # counts too use a fine grid (design section 2)
+RANGE_UNITS: Final = 4  # decoded sums beyond 4 x the public unit count are no sums
+RANGE_SIGMAS: Final = 16
+PARAMETER_LIMIT: Final = 1e4  # |log-odds| of one slot; bounds every request's parameters
+RELATION: Final = NeighbouringRelation.ADD_OR_REMOVE_ONE_UNIT
+
+
+class ReleaseKind(Enum):
+    """Everything that may leave an institution; a closed list."""
+
+    REHEARSAL = "rehearsal"  # masks over zeros: no records, no debit
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseTerms:
+    """The terms of one kind of release, as each side computes them from the study.
+
+    Attributes:
+        first_step: position of the first such release in a run.
+        steps: releases that one run makes.
+        spare: further releases reserved for attempts that fail.
+        vectors: the public facts about a unit's vector.
+        sensitivity: with M; None for a rehearsal, which sums nothing.
+        sigma: standard deviation of the honest sum's noise, in the sum's own unit.
+        cost: debit of one release, in whole units of 1e-12 mu^2.
+        word_bits: the ring.
+        largest_entry: decoded entries beyond this stop the run, in the sum's own unit.
+    """
+
+    kind: ReleaseKind
+    first_step: int
+    steps: int
+    spare: int
+    vectors: GridVectors
+    sensitivity: Sensitivity | None
+    sigma: float
+    cost: int
+    word_bits: WordBits
+    largest_entry: float
+
+    @property
+    def mu2(self) -> float:
+        """What one release debits, as mu^2: never below what it costs."""
+        return self.cost / PICOMU2
+
+    @property
+    def gamma(self) -> float:
+        """Grid step."""
+        return math.ldexp(1.0, -self.vectors.gamma_bits)
+
+    def share(self, participants: int, collusion_tolerance: int) -> float:
+        """Return each participant's noise, sigma/sqrt(n-t), in units of gamma."""
+        return self.sigma / (self.gamma * math.sqrt(participants - collusion_tolerance))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All releases of one study."""
+
+    study: Study
+    rehearsal: ReleaseTerms
+    training: ReleaseTerms
+    evaluation: ReleaseTerms
+
+    def terms(self, kind: ReleaseKind) -> ReleaseTerms:
+        """Return the terms of a kind."""
+        return {
+            ReleaseKind.REHEARSAL: self.rehearsal,
+            ReleaseKind.TRAINING: self.training,
+            ReleaseKind.EVALUATION: self.evaluation,
+        }[kind]
+
+    @property
+    def study_limit(self) -> int:
+        """Units of 1e-12 mu^2 that all runs of the study may spend together."""
+        return sum(
+            terms.cost * (terms.steps + terms.spare) for terms in (self.training, self.evaluation)
+        )
+
+    @property
+    def mu2(self) -> float:
+        """Planned mu^2, spare releases included."""
+        return self.study_limit / PICOMU2
+
+    def check_noise(self, participants: int) -> None:
+        """Refuse a number of participants at which the accounting rule does not hold.
+
+        Raises:
+            AccountingError: n - t < 2, noise too fine for the grid, or xi >= 1e-15.
+        """
+        tolerance = self.study.privacy.collusion_tolerance
+        total = 0.0
+        for terms in (self.training, self.evaluation):
+            scale = local_scale(
+                sigma=terms.sigma,
+                gamma=terms.gamma,
+                participants=participants,
+                collusion_tolerance=tolerance,
+            )
+            gap = smoothing_gap(
+                participants=participants, collusion_tolerance=tolerance, local_scale=scale
+            )
+            releases = terms.steps + terms.spare
+            total += releases * release_xi(entries=terms.vectors.entries, tau=gap)
+        check_xi(total)
+
+    def epsilon(self, mu2: float | None = None) -> float:
+        """Return epsilon at the study's delta for `mu2` (default: planned)."""
+        spent = self.mu2 if mu2 is None else mu2
+        return epsilon_for(delta=self.study.privacy.delta, mu2=spent, xi=XI_LIMIT)
+
+    def epsilon_if_masks_fail(self, participants: int, mu2: float | None = None) -> float:
+        """Return what remains if every mask failed: mu * sqrt(n - t)."""
+        return epsilon_if_masks_fail(
+            mu2=self.mu2 if mu2 is None else mu2,
+            participants=participants,
+            collusion_tolerance=self.study.privacy.collusion_tolerance,
+            delta=self.study.privacy.delta,
+        )
+
+
+def plan_for(study: Study) -> Plan:
+    """Compute the plan of a study.
+
+    Formal Guarantees:
+        All planned releases, spares included, together satisfy (epsilon, delta) for
+        adding or removing one unit, against the coordinator and t participants:
+        mu^2 adds up over releases (Dong-Roth-Su 2019, Cor. 3.3), also when each is
+        chosen after seeing the last (Smith-Thakurta 2022). Debits are rounded up and
+        their sum stays within the study's mu^2.
+
+    Raises:
+        StudyError: the promise leaves no mu^2 to spend.
+    """
+    privacy = study.privacy
+    total = mu2_for(epsilon=privacy.epsilon, delta=privacy.delta, xi=XI_LIMIT)
+    training_releases = study.training.steps + study.spare_releases
+    evaluation_releases = 1 + study.evaluation.spare_releases
+    training = _terms(
+        study,
+        ReleaseKind.TRAINING,
+        mu2=total * privacy.training_share / training_releases,
+        first_step=0,
+        steps=study.training.steps,
+        spare=study.spare_releases,
+        vectors=model_for(study).vectors,
+        units=study.training_units,
+    )
+    evaluation = _terms(
+        study,
+        ReleaseKind.EVALUATION,
+        mu2=total * (1 - privacy.training_share) / evaluation_releases,
+        first_step=study.training.steps,
+        steps=1,
+        spare=study.evaluation.spare_releases,
+        vectors=evaluation_vectors(study),
+        units=study.holdout_units,
+    )
+    return Plan(
+        study=study,
+        rehearsal=_rehearsal(training),
+        training=training,
+        evaluation=evaluation,
+    )
+
+
+def evaluation_vectors(study: Study) -> GridVectors:
+    """Return the facts of a hold-out unit's vector: one cell of (label, score bin) is one."""
+    return GridVectors(
+        entries=2 * study.evaluation.score_bins,
+        clipping_norm=1.0,
+        gamma_bits=COUNT_GAMMA_BITS,
+        rounded_entries=0,
+    )
+
+
+def _terms(
+    study: Study,
+    kind: ReleaseKind,
+    *,
+    mu2: float,
+    first_step: int,
+    steps: int,
+    spare: int,
+    vectors: GridVectors,
+    units: float,
+) -> ReleaseTerms:
+    debit = math.floor(mu2 * PICOMU2)  # the sum of rounded debits stays within the promise
+    if debit < 1:
+        raise StudyError(
+            f"privacy.epsilon: at least 1e-12 mu^2 for each {kind.value} release expected, "
+            f"{mu2:.3g} found: raise epsilon or plan fewer steps"
+        )
+    gamma = math.ldexp(1.0, -vectors.gamma_bits)
+    sensitivity = Sensitivity(
+        clipping_norm=vectors.clipping_norm,
+        gamma=gamma,
+        rounded_entries=vectors.rounded_entries,
+        multiplicity=study.privacy.multiplicity,
+    )
+    sigma = sigma_for(sensitivity, mu2=debit / PICOMU2)
+    largest = RANGE_UNITS * units * vectors.clipping_norm + RANGE_SIGMAS * sigma
+    return ReleaseTerms(
+        kind=kind,
+        first_step=first_step,
+        steps=steps,
+        spare=spare,
+        vectors=vectors,
+        sensitivity=sensitivity,
+        sigma=sigma,
+        cost=debit,
+        word_bits=word_bits_for(largest / gamma),
+        largest_entry=largest,
+    )
+
+
+def _rehearsal(training: ReleaseTerms) -> ReleaseTerms:
+    """Return the terms of a rehearsal: training's shape, nothing summed, nothing spent."""
+    return ReleaseTerms(
+        kind=ReleaseKind.REHEARSAL,
+        first_step=0,
+        steps=1,
+        spare=0,
+        vectors=training.vectors,
+        sensitivity=None,
+        sigma=0.0,
+        cost=0,
+        word_bits=training.word_bits,
+        largest_entry=0.0,
+    )
