@@ -1,0 +1,194 @@
+"""House rules that a script can see, on every source file (CONTRIBUTING.md, "Size and shape")."""
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeGuard
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("shared", "client", "server", "simulations")
+FILES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for part in PARTS
+    for path in (ROOT / part).rglob("*.py")
+    if "_pb2" not in path.name
+)
+
+LONGEST_FUNCTION = 60  # lines, without its docstring
+LONGEST_FILE = 600
+EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc"}
+# Modules that may read a clock, the system's entropy or the environment, and why.
+# Everything else in shared/ gets them as arguments.
+IMPURE = {
+    "shared/cli.py": "the root command: sets the environment of the process",
+    "shared/noise.py": "holds the one source of operating-system entropy",
+}
+OUTSIDE_WORLD = {"os", "random", "secrets", "socket", "subprocess", "time"}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def asserts(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert):
+            yield f"line {node.lineno}: assert vanishes under python -O; raise an error"
+
+
+def broad_excepts(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ExceptHandler) and (node.type is None or _catches_all(node.type)):
+            yield f"line {node.lineno}: broad except; name the errors that are expected here"
+        if _suppresses_all(node):
+            yield f"line {node.lineno}: broad suppress; name the errors that are expected here"
+
+
+def _suppresses_all(node: ast.AST) -> TypeGuard[ast.Call]:
+    return (
+        isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith("suppress")
+        and any(_catches_all(argument) for argument in node.args)
+    )
+
+
+def _catches_all(caught: ast.expr) -> bool:
+    names = caught.elts if isinstance(caught, ast.Tuple) else [caught]
+    return any(
+        ast.unparse(name).rpartition(".")[2] in {"Exception", "BaseException"} for name in names
+    )
+
+
+def long_functions(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, Function) and (lines := _length(node)) > LONGEST_FUNCTION:
+            yield f"line {node.lineno}: {node.name} has {lines} lines, at most {LONGEST_FUNCTION}"
+
+
+def _length(function: Function) -> int:
+    docstring = ast.get_docstring(function, clean=False)
+    lines = (function.end_lineno or function.lineno) - function.lineno + 1
+    return lines - (docstring.count("\n") + 1 if docstring else 0)
+
+
+def undocumented(tree: ast.Module) -> Iterator[str]:
+    if ast.get_docstring(tree) is None:
+        yield "the module has no docstring"
+    yield from _undocumented_inside(tree)
+
+
+def _undocumented_inside(scope: ast.Module | ast.ClassDef) -> Iterator[str]:
+    for node in scope.body:
+        if not isinstance(node, Function | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        if ast.get_docstring(node) is None and not _speaks_elsewhere(node):
+            yield f"line {node.lineno}: {node.name} is public and has no docstring"
+        if isinstance(node, ast.ClassDef):
+            yield from _undocumented_inside(node)
+
+
+def _speaks_elsewhere(node: Function | ast.ClassDef) -> bool:
+    """Overloads, setters and overrides are documented where they were declared."""
+    names = {ast.unparse(decorator).rpartition(".")[2] for decorator in node.decorator_list}
+    return bool(names & {"overload", "override", "setter"})
+
+
+def empty_class_names(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and node.name.lower().endswith(tuple(EMPTY_NAMES)):
+            yield f"line {node.lineno}: {node.name} says nothing; name what it does"
+
+
+def global_random(tree: ast.Module) -> Iterator[str]:
+    """Draws from numpy's or Python's process-wide generator: noise that anybody may seed."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        module, _, name = ast.unparse(node.func).rpartition(".")
+        draws = name[:1].islower() and name != "default_rng"
+        if module in {"np.random", "numpy.random", "random"} and draws:
+            yield f"line {node.lineno}: {module}.{name} draws from a global generator"
+
+
+RULES: dict[str, Callable[[ast.Module], Iterator[str]]] = {
+    rule.__name__: rule
+    for rule in (
+        asserts,
+        broad_excepts,
+        long_functions,
+        undocumented,
+        empty_class_names,
+        global_random,
+    )
+}
+FORBIDDEN = {
+    "asserts": ["def f(x):\n    assert x"],
+    "broad_excepts": [
+        "try:\n    x\nexcept:\n    pass",
+        "try:\n    x\nexcept Exception:\n    pass",
+        "try:\n    x\nexcept (ValueError, builtins.BaseException) as e:\n    raise",
+        "with contextlib.suppress(Exception):\n    x",
+    ],
+    "long_functions": ["def f():\n" + "    x = 1\n" * LONGEST_FUNCTION],
+    "undocumented": [
+        "x = 1",
+        '"""M."""\ndef f():\n    return 1',
+        '"""M."""\nclass A:\n    """A."""\n    def f(self):\n        return 1',
+    ],
+    "empty_class_names": ["class RunManager:\n    pass"],
+    "global_random": ["np.random.normal(0, 1)", "random.gauss(0, 1)"],
+}
+ALLOWED = {
+    "asserts": "def f(x):\n    if not x:\n        raise ValueError",
+    "broad_excepts": "try:\n    x\nexcept (ValueError, OSError):\n    pass",
+    "long_functions": 'def f():\n    """Long.' + "\n" * LONGEST_FUNCTION + '"""\n    return 1',
+    "undocumented": '"""M."""\ndef _f():\n    return 1\nclass A:\n    """A."""',
+    "empty_class_names": "class Ledger:\n    pass",
+    "global_random": "np.random.default_rng(0)\nrng.random(3)\nnp.random.Generator(bits)",
+}
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("rule", RULES)
+def test_source_keeps_the_rule(rule: str, file: str) -> None:
+    found = list(RULES[rule](ast.parse((ROOT / file).read_text())))
+    assert not found, "\n".join(f"{file}: {line}" for line in found)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_sees_what_it_forbids_and_nothing_else(rule: str) -> None:
+    for sample in FORBIDDEN[rule]:
+        assert list(RULES[rule](ast.parse(sample))), sample
+    assert not list(RULES[rule](ast.parse(ALLOWED[rule])))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_can_be_read_in_one_sitting(file: str) -> None:
+    assert (ROOT / file).read_text().count("\n") <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_name_says_what_is_inside(file: str) -> None:
+    words = {word for part in Path(file).with_suffix("").parts for word in part.split("_")}
+    assert not words & EMPTY_NAMES, f"{file}: name what it does"
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in FILES if file.startswith("shared/") and file not in IMPURE]
+)
+def test_the_core_gets_clocks_and_randomness_as_arguments(file: str) -> None:
+    reached = {name.partition(".")[0] for name in _imports(ast.parse((ROOT / file).read_text()))}
+    assert not reached & OUTSIDE_WORLD, f"{file} is core: take {reached & OUTSIDE_WORLD} as input"
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+def test_test_folders_are_no_packages() -> None:
+    """An __init__.py there would make equal test names collide (importmode=importlib)."""
+    assert not list((ROOT / "tests").rglob("__init__.py"))

@@ -1,0 +1,95 @@
+"""Who may import whom, and through which doors (design: layout, processes and trust)."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("shared", "client", "server", "simulations")
+LINT_IMPORTS = Path(sys.executable).with_name("lint-imports")
+PUBLIC_FLOWER = ("flwr.app", "flwr.clientapp", "flwr.serverapp")
+
+
+def modules(part: str) -> dict[str, ast.Module]:
+    return {
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text())
+        for path in sorted((ROOT / part).rglob("*.py"))
+    }
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Dotted names that a module imports; `from a import b` gives `a.b`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def reaches_into_flower(tree: ast.AST) -> bool:
+    return any(
+        name.startswith("flwr.")
+        and not any(f"{name}.".startswith(f"{public}.") for public in PUBLIC_FLOWER)
+        for name in imported(tree)
+    )
+
+
+def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
+    """Run import-linter on the `fieldfare` that `tree` holds, under the project's contracts."""
+    return subprocess.run(
+        [LINT_IMPORTS, "--no-cache", "--config", ROOT / "pyproject.toml"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tree,
+        env={"PYTHONPATH": str(tree), "PATH": ""},
+    )
+
+
+def test_dependencies_go_one_way() -> None:
+    done = lint_imports(ROOT / ".typing")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("importer", "imports"),
+    [("client", "server"), ("server", "client"), ("shared", "client"), ("server", "simulations")],
+)
+def test_a_wrong_import_is_seen(importer: str, imports: str, tmp_path: Path) -> None:
+    for part in PARTS:
+        folder = tmp_path / "fieldfare" / part
+        folder.mkdir(parents=True)
+        shutil.copy(ROOT / part / "__init__.py", folder)
+    (tmp_path / "fieldfare" / importer / "wrong.py").write_text(f"import fieldfare.{imports}\n")
+    done = lint_imports(tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"fieldfare.{importer}.wrong" in done.stdout
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_flowers_private_modules_are_reached_from_one_place(part: str) -> None:
+    """Flower's private modules move between releases; one module per part takes the blow."""
+    reaching = [file for file, tree in modules(part).items() if reaches_into_flower(tree)]
+    allowed = 0 if part == "shared" else 1
+    assert len(reaching) <= allowed, f"more than {allowed} module reaches into flwr: {reaching}"
+
+
+@pytest.mark.parametrize(
+    ("code", "private"),
+    [
+        ("from flwr.app import Message", False),
+        ("import flwr.serverapp", False),
+        ("from flwr.serverapp.strategy import FedAvg", False),
+        ("from flwr.common import serde", True),
+        ("from flwr import common", True),
+        ("import flwr.supercore.task_identity", True),
+        ("from flwr.application import x", True),
+    ],
+)
+def test_private_flower_imports_are_told_from_public_ones(code: str, *, private: bool) -> None:
+    assert reaches_into_flower(ast.parse(code)) is private
