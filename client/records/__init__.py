@@ -1,0 +1,14 @@
+"""An institution's own records: read, mapped, checked and encoded on its own machines."""
+
+from fieldfare.client.records.holdout import holdout_mask
+from fieldfare.client.records.load import LoadCounts, Records, read_records
+from fieldfare.client.records.mapping import ColumnMapping, load_mapping
+
+__all__ = [
+    "ColumnMapping",
+    "LoadCounts",
+    "Records",
+    "holdout_mask",
+    "load_mapping",
+    "read_records",
+]

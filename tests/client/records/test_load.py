@@ -1,0 +1,255 @@
+"""Records load whole or not at all; a unit's encoding depends on its own row alone."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fieldfare.client.records import ColumnMapping, Records, read_records
+from fieldfare.client.records import source as record_source
+from fieldfare.shared.basis import encode_categorical, encode_numeric
+from fieldfare.shared.errors import RecordsError, StudyError
+from fieldfare.shared.features import CategoricalFeature, NumericFeature
+from fieldfare.shared.study import Study
+
+FEATURES: list[dict[str, Any]] = [
+    {"kind": "numeric", "name": "amount", "lower": 0, "upper": 1e6, "scale": "log1p",
+     "special": [0, -1]},
+    {"kind": "numeric", "name": "share", "lower": -1, "upper": 1},
+    {"kind": "categorical", "name": "channel", "levels": ["branch", "online", "3"]},
+]  # fmt: skip
+
+
+def study(*, unit: str | None = "unit", positive: str = "1", **records: Any) -> Study:
+    return Study.model_validate(
+        {
+            "name": "t",
+            "purpose": "p",
+            "records": {"unit": unit, "label": "label", "positive": positive, "units": 100,
+                        "prevalence": 0.1, **records},
+            "features": FEATURES,
+            "privacy": {"epsilon": 1, "delta": 1e-5},
+        }
+    )  # fmt: skip
+
+
+def csv_file(path: Path, *rows: str, header: str = "unit,amount,share,channel,label,bank") -> Path:
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def load(tmp_path: Path, *rows: str, **options: Any) -> Records:
+    return read_records([csv_file(tmp_path / "r.csv", *rows)], study(), **options)
+
+
+def problems(tmp_path: Path, *rows: str, plan: Study | None = None, **options: Any) -> list[str]:
+    path = csv_file(tmp_path / "r.csv", *rows)
+    with pytest.raises(RecordsError) as caught:
+        read_records([path], plan or study(), **options)
+    return [line.replace(f"{path}: ", "") for line in str(caught.value).split("\n")]
+
+
+def test_values_are_encoded_and_what_does_not_fit_is_counted(tmp_path: Path) -> None:
+    rows = [
+        "a,10, 0.5 ,online,1,x",
+        "b,-1,7,3.0,0,y",
+        "c,2e6,?,web,0,x",
+        "d,0,,,1,y",
+        "e,-5,nan,NA,0,y",
+    ]
+    records = load(tmp_path, *rows, institution_column="bank", audit_column="channel")
+    amount, share, channel = study().features
+    assert isinstance(amount, NumericFeature)
+    assert isinstance(share, NumericFeature)
+    assert isinstance(channel, CategoricalFeature)
+    nan = math.nan
+    expected = [
+        encode_numeric(amount, np.array([10, -1, 2e6, 0, -5])),
+        encode_numeric(share, np.array([0.5, 7, nan, nan, nan])),
+        encode_categorical(channel, np.array([1, 2, 3, -1, -1])),
+    ]
+    assert records.data.positions.tolist() == [column.tolist() for column in expected]
+    assert records.data.positions.dtype == np.uint16
+    assert records.data.positions.flags.c_contiguous
+    assert records.data.labels.tolist() == [1, 0, 0, 1, 0]
+    assert records.units.tolist() == ["a", "b", "c", "d", "e"]
+    assert records.institutions is not None
+    assert records.audit is not None
+    assert records.institutions.tolist() == ["x", "y", "x", "y", "y"]
+    assert records.audit.tolist() == ["online", "3.0", "web", "", "NA"]
+    assert records.counts.clamped == {"amount": 2, "share": 1, "channel": 0}
+    assert records.counts.missing == {"amount": 0, "share": 3, "channel": 2}
+    assert records.counts.other == {"amount": 0, "share": 0, "channel": 1}
+
+
+def test_select_keeps_everything_together(tmp_path: Path) -> None:
+    records = load(tmp_path, "a,1,0,x,1,p", "b,2,0,x,0,q", institution_column="bank")
+    chosen = records.select(np.array([False, True]))
+    assert len(chosen) == 1
+    assert chosen.units.tolist() == ["b"]
+    assert chosen.data.labels.tolist() == [0]
+    assert chosen.institutions is not None
+    assert chosen.institutions.tolist() == ["q"]
+    assert chosen.audit is None
+    assert chosen.counts is records.counts
+
+
+def test_every_problem_is_told_at_once_and_no_value(tmp_path: Path) -> None:
+    rows = ["a,SECRET,0,x,1,p", "a,inf,0,x,,p", ",1,0,x,0,", "b,1,SECRET,x,0,p", "c,SECRET,0,x,1,p"]
+    lines = problems(tmp_path, *rows, institution_column="bank")
+    assert [line.split(";")[0] for line in lines] == [
+        "column amount: a number expected, other text found in 2 rows (1, 5)",
+        "column amount: a finite number expected, infinity found in 1 row (2)",
+        "column share: a number expected, other text found in 1 row (4)",
+        "column label: a label expected, none found in 1 row (2)",
+        "column bank: an institution's name expected, none found in 1 row (3)",
+        "column unit: a unit id expected, none found in 1 row (3)",
+        "column unit: one row per unit expected, a further row found in 1 row (2)",
+    ]
+    assert "SECRET" not in "".join(lines)
+    assert all(";" in line for line in lines)  # each says what to do
+
+
+def test_a_label_that_cannot_be_compared_is_refused(tmp_path: Path) -> None:
+    plan = study(positive="> 0")
+    lines = problems(tmp_path, "a,1,0,x,yes,p", "b,1,0,x,2,p", "c,1,0,x,inf,p", plan=plan)
+    assert len(lines) == 1
+    assert lines[0].startswith("column label: a finite number expected")
+    assert "2 rows (1, 3)" in lines[0]
+
+
+def test_missing_columns_are_named_and_columns_that_exist_are_not(tmp_path: Path) -> None:
+    path = csv_file(tmp_path / "r.csv", "1,2", header="SECRET,amount")
+    with pytest.raises(RecordsError) as caught:
+        read_records([path], study())
+    lines = str(caught.value).split("\n")
+    named = [line.split("column ")[1].split(" ")[0] for line in lines]
+    assert named == ["share", "channel", "label", "unit"]
+    assert "SECRET" not in str(caught.value)
+
+
+def test_problems_of_several_files_come_together(tmp_path: Path) -> None:
+    first = csv_file(tmp_path / "one.csv", "a,x,0,x,1,p")
+    second = csv_file(tmp_path / "two.csv", "1,2", header="unit,amount")
+    third = csv_file(tmp_path / "three.csv", "b,1,0,x,1,p", "a,1,0,x,1,p")
+    with pytest.raises(RecordsError) as caught:
+        read_records([first, second, third], study())
+    text = str(caught.value)
+    assert "two.csv: column share" in text
+    assert "one.csv: column amount" in text
+    assert "three.csv: column unit: one row per unit" in text
+    assert "1 row (2)" in text
+
+
+def test_a_unit_may_stand_at_two_institutions_but_not_twice_at_one(tmp_path: Path) -> None:
+    rows = ["a,1,0,x,1,p", "a,1,0,x,1,q", "b,1,0,x,1,p"]
+    assert len(load(tmp_path, *rows, institution_column="bank")) == 3
+    assert "2 rows" not in problems(tmp_path, *rows)[0]
+    lines = problems(tmp_path, *rows, "b,2,0,x,0,p", institution_column="bank")
+    assert "1 row (4)" in lines[0]
+
+
+def test_without_a_unit_column_the_row_number_is_the_unit(tmp_path: Path) -> None:
+    plan = study(unit=None)
+    first = csv_file(tmp_path / "one.csv", "a,1,0,x,1,p", "a,1,0,x,1,p")
+    second = csv_file(tmp_path / "two.csv", "a,1,0,x,1,p")
+    records = read_records([first, second], plan)
+    assert records.units.tolist() == ["row-000001", "row-000002", "row-000003"]
+
+
+def test_an_institution_without_units_loads_like_any_other(tmp_path: Path) -> None:
+    records = load(tmp_path, institution_column="bank", audit_column="channel")
+    assert records.data.positions.shape == (3, 0)
+    assert records.data.labels.dtype == np.uint8
+    assert len(records) == 0
+
+
+def test_a_mapping_names_the_file_columns(tmp_path: Path) -> None:
+    header = "KONTO,BETRAG,share,channel,KZ,BANK"
+    path = csv_file(tmp_path / "r.csv", "a,x,0,online,1,p", header=header)
+    names = {"unit": "KONTO", "amount": "BETRAG", "label": "KZ", "bank": "BANK"}
+    mapping = ColumnMapping(columns=names)
+    with pytest.raises(RecordsError, match="column BETRAG: a number expected"):
+        read_records([path], study(), mapping=mapping, institution_column="bank")
+    path = csv_file(tmp_path / "r.csv", "a,5,0,online,1,p", header=header)
+    records = read_records([path], study(), mapping=mapping, institution_column="bank")
+    assert records.units.tolist() == ["a"]
+    with pytest.raises(StudyError, match=r"columns\.amuont"):
+        read_records([path], study(), mapping=ColumnMapping(columns={"amuont": "BETRAG"}))
+
+
+def test_no_file_is_an_error() -> None:
+    with pytest.raises(RecordsError, match="at least one file"):
+        read_records([], study())
+
+
+@pytest.mark.parametrize("labels", [[True, False], [1, 0], [1.0, 0.0], ["1", "0"], ["true", "f"]])
+def test_the_default_positive_fits_every_usual_label(tmp_path: Path, labels: list[Any]) -> None:
+    path = tmp_path / "r.parquet"
+    table = {"unit": ["a", "b"], "amount": [1, 2], "share": [0.0, None], "channel": ["x", None]}
+    pq.write_table(pa.table({**table, "label": labels}), path)
+    assert read_records([path], study()).data.labels.tolist() == [1, 0]
+
+
+values = st.one_of(
+    st.none(), st.floats(-10, 2e6), st.sampled_from([0.0, -1.0, 1e6, math.nan, 0.1 + 0.2])
+)
+channels = st.sampled_from([None, "", "branch", "3", "3.0", "web"])
+rows = st.lists(st.tuples(values, values, channels, st.booleans()), min_size=1, max_size=24)
+
+
+def _encoded(path: Path, table: list[tuple[Any, ...]], group: int) -> dict[str, tuple[int, ...]]:
+    unit, amount, share, channel, label = zip(*table, strict=True)
+    columns = {
+        "unit": pa.array(unit, pa.string()),
+        "amount": pa.array(amount, pa.float64(), from_pandas=False),
+        "share": pa.array(share, pa.float64(), from_pandas=False),
+        "channel": pa.array(channel, pa.string()),
+        "label": pa.array(label, pa.bool_()),
+    }
+    pq.write_table(pa.table(columns), path, row_group_size=group)
+    records = read_records([path], study())
+    parts = zip(records.units, records.data.positions.T, records.data.labels, strict=True)
+    return {unit: (*map(int, column), int(label)) for unit, column, label in parts}
+
+
+@given(rows, st.data())
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_unit_is_encoded_by_its_own_row_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: list[Any], data: st.DataObject
+) -> None:
+    """Delete rows, reorder them, cut them otherwise: all other positions are bit-identical."""
+    named = [(f"u{index}", *row) for index, row in enumerate(table)]
+    whole = _encoded(tmp_path / "all.parquet", named, group=len(named))
+    kept = data.draw(st.permutations(named))[: data.draw(st.integers(1, len(named)))]
+    with monkeypatch.context() as patch:
+        patch.setattr(record_source, "BATCH_ROWS", data.draw(st.integers(1, 8)))
+        part = _encoded(tmp_path / "part.parquet", kept, group=data.draw(st.integers(1, 9)))
+    assert part == {unit: whole[unit] for unit in part}
+    assert len(part) == len(kept)
+
+
+def test_csv_and_parquet_of_the_same_records_encode_alike(tmp_path: Path) -> None:
+    generator = np.random.default_rng(5)
+    size = 3000
+    table = {
+        "unit": [f"u{i}" for i in range(size)],
+        "amount": generator.lognormal(3, 3, size).tolist(),
+        "share": generator.normal(0, 1, size).tolist(),
+        "channel": generator.choice(["branch", "online", "3", "web"], size).tolist(),
+        "label": generator.integers(0, 2, size).tolist(),
+    }
+    pq.write_table(pa.table(table), tmp_path / "r.parquet")
+    lines = [",".join(map(str, row)) for row in zip(*table.values(), strict=True)]
+    csv_file(tmp_path / "r.csv", *lines, header=",".join(table))
+    parquet, text = (read_records([tmp_path / name], study()) for name in ("r.parquet", "r.csv"))
+    assert np.array_equal(parquet.data.positions, text.data.positions)
+    assert np.array_equal(parquet.data.labels, text.data.labels)
+    alone = encode_numeric(study().features[0], np.array(table["amount"][:1]))  # type: ignore[arg-type]
+    assert alone[0] == parquet.data.positions[0, 0]
