@@ -31,7 +31,9 @@ Base64 = Annotated[str, Field(max_length=4096, pattern=r"^[A-Za-z0-9+/]*={0,2}$"
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 
 
-class _Body(BaseModel):
+class MessageBody(BaseModel):
+    """Base of everything that is signed: frozen, strict, with a type string and a format."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     TYPE: ClassVar[str]
@@ -43,7 +45,7 @@ class _Body(BaseModel):
         return content_hash(self.TYPE, self)
 
 
-class Approval(_Body):
+class Approval(MessageBody):
     """An institution's numbered yes to a study, with fresh keys: approving is the key exchange."""
 
     TYPE = "fieldfare.approval.v1"
@@ -57,7 +59,7 @@ class Approval(_Body):
     mlkem768: Base64  # FIPS 203, 1184 bytes; empty in simulations
 
 
-class Participant(_Body):
+class Participant(MessageBody):
     """A participant of a run or a request, bound to the approval that it gave."""
 
     TYPE = "fieldfare.participant.v1"
@@ -72,7 +74,7 @@ def _check_participants(participants: tuple[Participant, ...]) -> None:
         raise ValueError("participants: sorted by id and each once expected")
 
 
-class RunOpening(_Body):
+class RunOpening(MessageBody):
     """The coordinator opens a run: who takes part, under which approvals."""
 
     TYPE = "fieldfare.run-opening.v1"
@@ -88,7 +90,7 @@ class RunOpening(_Body):
         return self
 
 
-class KeyOffer(_Body):
+class KeyOffer(MessageBody):
     """One ML-KEM ciphertext for each participant with a higher id."""
 
     TYPE = "fieldfare.key-offer.v1"
@@ -98,7 +100,7 @@ class KeyOffer(_Body):
     ciphertexts: dict[InstitutionId, Base64]
 
 
-class Request(_Body):
+class Request(MessageBody):
     """R: everything a release depends on (design section 2)."""
 
     TYPE = "fieldfare.request.v1"
@@ -130,7 +132,7 @@ class Request(_Body):
         return self
 
 
-class Reply(_Body):
+class Reply(MessageBody):
     """What an institution signs with every vector that leaves it."""
 
     TYPE = "fieldfare.reply.v1"
@@ -146,7 +148,7 @@ class Reply(_Body):
     epoch: Count
 
 
-B = TypeVar("B", bound=_Body)
+B = TypeVar("B", bound=MessageBody)
 
 
 class Signer(Protocol):
@@ -189,7 +191,7 @@ class Assurance(Enum):
     SIMULATED = "simulated"
 
 
-def seal(body: _Body, signer_id: str, signer: Signer) -> bytes:
+def seal(body: MessageBody, signer_id: str, signer: Signer) -> bytes:
     """Return the envelope's canonical bytes: type, body, signer, signature."""
     envelope = _Envelope(
         type=body.TYPE,

@@ -55,6 +55,7 @@ class ReleaseTerms:
         steps: releases that one run makes.
         spare: further releases reserved for attempts that fail.
         vectors: the public facts about a unit's vector.
+        parameter_entries: length of the parameters that a request carries.
         sensitivity: with M; None for a rehearsal, which sums nothing.
         sigma: standard deviation of the honest sum's noise, in the sum's own unit.
         cost: debit of one release, in whole units of 1e-12 mu^2.
@@ -67,6 +68,7 @@ class ReleaseTerms:
     steps: int
     spare: int
     vectors: GridVectors
+    parameter_entries: int
     sensitivity: Sensitivity | None
     sigma: float
     cost: int
@@ -241,6 +243,7 @@ def _terms(
         steps=steps,
         spare=spare,
         vectors=vectors,
+        parameter_entries=model_for(study).vectors.entries,
         sensitivity=sensitivity,
         sigma=sigma,
         cost=debit,
@@ -257,6 +260,7 @@ def _rehearsal(training: ReleaseTerms) -> ReleaseTerms:
         steps=1,
         spare=0,
         vectors=training.vectors,
+        parameter_entries=training.parameter_entries,
         sensitivity=None,
         sigma=0.0,
         cost=0,

@@ -1,0 +1,135 @@
+"""Whether a request may be answered: request, study, roster and approvals only.
+
+Nothing here sees a record, so a refusal says nothing about records (design section 2).
+Checks run in a fixed order and answer with fixed codes; the order is part of the
+protocol, because two institutions must refuse the same request with the same bytes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.errors import AccountingError, PolicyRefusal, ProtocolError, RefusalCode
+from fieldfare.shared.messages import (
+    PROTOCOL_VERSION,
+    Request,
+    RunOpening,
+    parameters_from_bytes,
+    parameters_hash,
+)
+from fieldfare.shared.plan import PARAMETER_LIMIT, Plan, ReleaseTerms
+
+
+@dataclass(frozen=True)
+class ApprovedRun:
+    """A run of an approved study, as this institution agreed to it."""
+
+    institution: str
+    plan: Plan
+    roster_hash: str
+    opening: RunOpening
+
+
+def check_request(run: ApprovedRun, request: Request) -> ReleaseTerms:
+    """Check a signed request against this institution's own plan.
+
+    Returns:
+        The terms of the release, computed here and equal to the request's.
+
+    Raises:
+        PolicyRefusal: with a fixed code for the first check that fails.
+    """
+    _check_frame(run, request)
+    _check_participants(run, request)
+    terms = run.plan.terms(request.kind)
+    if not terms.first_step <= request.step < terms.first_step + terms.steps:
+        raise PolicyRefusal(
+            RefusalCode.NOT_IN_PLAN,
+            f"a {request.kind.value} step of the approved plan expected, step {request.step} found",
+        )
+    _check_terms(run, request, terms)
+    return terms
+
+
+def check_parameters(request: Request, terms: ReleaseTerms, content: bytes) -> NDArray[np.float64]:
+    """Parse the parameters that a request binds: right hash, finite, bounded.
+
+    Raises:
+        PolicyRefusal: BAD_PARAMETERS.
+    """
+    if parameters_hash(content) != request.parameters:
+        raise PolicyRefusal(
+            RefusalCode.BAD_PARAMETERS, "the parameters that the request binds expected"
+        )
+    entries = terms.parameter_entries
+    try:
+        return parameters_from_bytes(content, entries, PARAMETER_LIMIT)
+    except ProtocolError as error:
+        raise PolicyRefusal(RefusalCode.BAD_PARAMETERS, str(error)) from None
+
+
+def _check_frame(run: ApprovedRun, request: Request) -> None:
+    if request.protocol != PROTOCOL_VERSION:
+        raise PolicyRefusal(
+            RefusalCode.UNKNOWN_VERSION,
+            f"protocol {PROTOCOL_VERSION} expected, {request.protocol} found: upgrade together",
+        )
+    if request.study != run.plan.study.id:
+        raise PolicyRefusal(RefusalCode.UNKNOWN_STUDY, "a study that was approved here expected")
+    if request.roster != run.roster_hash:
+        raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "the pinned roster expected")
+    if request.run != run.opening.run:
+        raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "a run that was opened here expected")
+
+
+def _check_participants(run: ApprovedRun, request: Request) -> None:
+    study = run.plan.study
+    named = set(request.participants)
+    if run.institution not in {p.institution for p in named}:
+        raise PolicyRefusal(RefusalCode.BAD_PARTICIPANTS, "this institution itself expected")
+    if not named <= set(run.opening.participants):
+        # An approval's hash is part of a participant, so a changed approval fails here too.
+        raise PolicyRefusal(
+            RefusalCode.BAD_PARTICIPANTS, "participants and approvals of the opened run expected"
+        )
+    # design section 2: n - t >= 2, and dropouts are not counted in t
+    least = max(study.aggregation.minimum_institutions, study.privacy.collusion_tolerance + 2)
+    if len(named) < least:
+        raise PolicyRefusal(
+            RefusalCode.TOO_FEW_PARTICIPANTS,
+            f"at least {least} participants expected, {len(named)} found",
+        )
+
+
+def _check_terms(run: ApprovedRun, request: Request, terms: ReleaseTerms) -> None:
+    """Compare every number that noise and cost depend on, exactly."""
+    privacy = run.plan.study.privacy
+    expected = (
+        privacy.collusion_tolerance,
+        privacy.multiplicity,
+        terms.vectors.clipping_norm,
+        terms.sigma,
+        terms.vectors.gamma_bits,
+        terms.word_bits.value,
+        terms.vectors.entries,
+        terms.word_bits.dtype.str,
+    )
+    found = (
+        request.t,
+        request.multiplicity,
+        request.clipping_norm,
+        request.sigma,
+        request.gamma_bits,
+        request.word_bits,
+        request.entries,
+        request.dtype,
+    )
+    if expected != found:
+        raise PolicyRefusal(
+            RefusalCode.WRONG_TERMS, "t, M, C, sigma, gamma, k, d and dtype of the plan expected"
+        )
+    try:
+        run.plan.check_noise(request.n)
+    except AccountingError as error:
+        raise PolicyRefusal(RefusalCode.WRONG_TERMS, str(error)) from None

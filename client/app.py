@@ -1,0 +1,81 @@
+"""The ClientApp: carries bytes between Flower's messages and the custodian.
+
+Flower's Message API only. One ConfigRecord of bytes each way; it decides nothing,
+keeps nothing (Context.state is never used) and holds no key.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fieldfare.client.release import Released
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.exchange import RECORD, REFUSAL, Call, Content, bytes_of, list_of, text_of
+from fieldfare.shared.messages import Refusal
+
+
+class CustodianPort(Protocol):
+    """What the outer zone may ask of a custodian: bytes in, bytes out."""
+
+    def describe(self, study: str, last_reply: bytes = b"") -> bytes | Refusal:
+        """Answer `hello` with the sealed approval."""
+        ...
+
+    def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:
+        """Answer a run's opening with a key offer."""
+        ...
+
+    def agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes | Refusal:
+        """Take all offers."""
+        ...
+
+    def release(self, request: bytes, parameters: bytes) -> Released | Refusal:
+        """Answer a signed request."""
+        ...
+
+
+def client_app(custodian_of: Callable[[Context], CustodianPort]) -> ClientApp:
+    """Return a ClientApp that speaks to the custodian of the node it runs at."""
+    app = ClientApp()
+    for call in Call:
+        app.query(call.value)(_handler(call, custodian_of))
+    return app
+
+
+def _handler(
+    call: Call, custodian_of: Callable[[Context], CustodianPort]
+) -> Callable[[Message, Context], Message]:
+    def handle(message: Message, context: Context) -> Message:
+        try:
+            answer = _ask(call, custodian_of(context), message.content.get(RECORD, {}))
+        except ProtocolError as error:
+            answer = _content(Refusal(error.code))
+        # Flower's records are generic in a way that no checker can follow here.
+        record: Any = ConfigRecord(answer)  # type: ignore[arg-type]
+        return Message(RecordDict({RECORD: record}), reply_to=message)
+
+    return handle
+
+
+def _ask(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
+    if call is Call.HELLO:
+        study, last = text_of(content, "study"), bytes_of(content, "last_reply")
+        return _content(custodian.describe(study, last), "approval")
+    if call is Call.OPEN:
+        opening, approvals = bytes_of(content, "opening"), list_of(content, "approvals")
+        return _content(custodian.open_run(opening, approvals), "offer")
+    if call is Call.AGREE:
+        study, run = text_of(content, "study"), text_of(content, "run")
+        return _content(custodian.agree(study, run, list_of(content, "offers")), "agreed")
+    released = custodian.release(bytes_of(content, "request"), bytes_of(content, "parameters"))
+    if isinstance(released, Refusal):
+        return _content(released)
+    return {"reply": released.reply, "vector": released.vector}
+
+
+def _content(answer: bytes | Refusal, name: str = REFUSAL) -> Content:
+    if isinstance(answer, Refusal):
+        return {REFUSAL: answer.to_bytes()}
+    return {name: answer}

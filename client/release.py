@@ -1,0 +1,165 @@
+"""The door: the only code that may hand an institution's bytes to the network.
+
+Four stops, always in this order (design section 2):
+
+    1. admit    request, plan, roster, ledger - never records - decide
+    2. compute  the bounded sum, its share of the noise, the masks: in memory
+    3. commit   the debit and the reply's bytes in ONE transaction, synced to disk
+    4. send     return what was committed, and nothing else
+
+A crash before the commit released nothing. After it, the same request gets the same
+bytes, free. There is no other way out: a count, a metric or a loss that wants to
+leave has to become a kind of release, with terms in the plan and a price.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fieldfare.client.admission import ApprovedRun, check_parameters, check_request
+from fieldfare.client.ledger import Debit, Ledger, Position
+from fieldfare.client.site import Site
+from fieldfare.client.sums import StudySums
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode
+from fieldfare.shared.grid import Word, add, encode, to_ring
+from fieldfare.shared.messages import Assurance, Reply, Request
+from fieldfare.shared.noise import NoiseSource
+from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.secure_sum import RunKeys
+
+
+@dataclass(frozen=True)
+class Released:
+    """What leaves: the signed reply and the masked vector whose hash it signs."""
+
+    reply: bytes
+    vector: bytes
+
+
+@dataclass(frozen=True, repr=False)
+class RunAtDoor:
+    """Everything about a run that the door needs."""
+
+    approved: ApprovedRun
+    approval: str  # hash of this institution's own approval
+    sums: StudySums
+
+
+class Door:
+    """One institution's door."""
+
+    def __init__(self, site: Site, ledger: Ledger, noise: NoiseSource) -> None:
+        """Stand between the sums of `site` and the network."""
+        self._site = site
+        self._ledger = ledger
+        self._noise = noise
+
+    def release(self, run: RunAtDoor, request: Request, parameters: bytes) -> Released:
+        """Answer one signed request with one bounded, noised, masked vector.
+
+        Formal Guarantees:
+            What is returned was committed before, with its debit. The vector is
+            sum + noise + masks in Z_2^k: the sum moves by at most the plan's sensitivity
+            when a unit comes or goes; with this reply in a sum of n participants, t of
+            them colluding, the noise has at least the plan's sigma.
+
+        Edge cases:
+            | request | answer |
+            |---|---|
+            | the same R again | the stored bytes; no debit, no second noise |
+            | another R for an answered (run, step, attempt) | refused |
+            | a rehearsal | masks over zeros: no records, no noise, no debit |
+            | budget for less than the whole release | refused; nothing is computed |
+
+        Raises:
+            PolicyRefusal: with a fixed code that depends on no record.
+            LedgerError: the ledger cannot be trusted or written; nothing left.
+        """
+        terms = check_request(run.approved, request)
+        values = check_parameters(request, terms, parameters)
+        if terms.kind is ReleaseKind.REHEARSAL:
+            return self._rehearse(run, request, terms)
+        stored = self._ledger.stored(request.hash)
+        if stored is not None:
+            return Released(stored.reply, stored.vector)
+        debit, limits = self._debit(request, terms), self._limits(run)
+        self._ledger.admit(debit, **limits)
+
+        keys = self._run_keys(request).at(request.step)
+        vector = to_ring(run.sums.vector(terms.kind, values), terms.word_bits)
+        share = terms.share(request.n, request.t)
+        noise = to_ring(self._noise.sample(terms.vectors.entries, share), terms.word_bits)
+        protected = add(vector, noise, terms.word_bits)
+        content = self._masked(protected, keys, request, terms)
+
+        committed = self._ledger.commit(
+            debit,
+            vector=content,
+            seal=lambda position: self._reply(run, request, content, debit.cost, position),
+            run_state=keys.to_bytes(),
+            **limits,
+        )
+        return Released(committed.reply, committed.vector)
+
+    def _rehearse(self, run: RunAtDoor, request: Request, terms: ReleaseTerms) -> Released:
+        """Mask zeros, to find bad keys before budget is spent; only before the first step."""
+        keys = self._run_keys(request)
+        if keys.step > 0:
+            raise PolicyRefusal(RefusalCode.STEP_CLOSED, "a rehearsal before step 0 expected")
+        zeros = np.zeros(terms.vectors.entries, dtype=np.uint64)
+        content = self._masked(zeros, keys, request, terms)
+        reply = self._reply(run, request, content, 0, self._ledger.position())
+        return Released(reply, content)
+
+    def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> bytes:
+        """Add this institution's masks for R and encode."""
+        if self._site.assurance is Assurance.EXACT:
+            own = self._site.institution
+            peers = frozenset(p.institution for p in request.participants) - {own}
+            entries, bits = terms.vectors.entries, terms.word_bits
+            vector = add(vector, keys.mask(own, peers, request.hash, entries, bits), bits)
+        return encode(vector, terms.word_bits)
+
+    def _run_keys(self, request: Request) -> RunKeys:
+        """Load the run's chain keys; a run without them has not been agreed on."""
+        state = self._ledger.run_state(request.study, request.run)
+        if state is None:
+            raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "a run with agreed keys expected")
+        return RunKeys.from_bytes(state)
+
+    @staticmethod
+    def _debit(request: Request, terms: ReleaseTerms) -> Debit:
+        return Debit(
+            study=request.study,
+            run=request.run,
+            step=request.step,
+            attempt=request.attempt,
+            kind=terms.kind.value,
+            request=request.hash,
+            cost=terms.cost,
+        )
+
+    @staticmethod
+    def _limits(run: RunAtDoor) -> dict[str, int]:
+        plan = run.approved.plan
+        attempts = plan.study.aggregation.attempts
+        return {"study_limit": plan.study_limit, "max_attempts": attempts}
+
+    def _reply(
+        self, run: RunAtDoor, request: Request, vector: bytes, debit: int, position: Position
+    ) -> bytes:
+        """Sign what leaves: request, vector, debit and where the ledger stands after it."""
+        return self._site.seal(
+            Reply(
+                request=request.hash,
+                institution=self._site.institution,
+                approval=run.approval,
+                vector=bytes_hash(vector),
+                debit=debit,
+                ledger_sequence=position.sequence,
+                ledger_head=position.head,
+                cumulative=position.cumulative,
+                epoch=position.epoch,
+            )
+        )

@@ -1,0 +1,75 @@
+"""The sums of one study over one institution's units.
+
+Everything here stays inside: a raw sum is handed to the door and to nothing else.
+A unit is in training or in the hold-out, never both, by a keyed hash of its own id.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.basis import EncodedUnits
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode
+from fieldfare.shared.models import RiskModel, UnitSums, model_for
+from fieldfare.shared.plan import COUNT_GAMMA_BITS, ReleaseKind
+from fieldfare.shared.score_bins import bin_of, inner_edges
+from fieldfare.shared.study import Study
+
+
+def count_cells(
+    scores: NDArray[np.float64], labels: NDArray[np.uint8], edges: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Count units by (label, score bin), in units of 2^-20.
+
+    Args:
+        scores: float64 (units,), log-odds.
+        labels: uint8 (units,), 0 or 1.
+        edges: float64 (bins - 1,), public.
+
+    Returns:
+        int64 (2 * bins,): negatives by bin, then positives by bin.
+
+    Formal Guarantees:
+        Each unit adds 1 to one cell, so adding or removing a unit moves the counts by
+        exactly 1 in L2, whatever its score. Counts are exact on the grid.
+
+    Edge cases:
+        | input | result |
+        |---|---|
+        | no units, one class only | zeros where nobody is |
+        | a score that is not finite | cannot occur: parameters are finite and bounded |
+    """
+    bins = len(edges) + 1
+    cells = bin_of(scores, edges) + bins * labels.astype(np.int64)
+    return np.bincount(cells, minlength=2 * bins).astype(np.int64) << COUNT_GAMMA_BITS
+
+
+@dataclass(frozen=True, eq=False)
+class StudySums:
+    """One institution's units, prepared for every release of one study."""
+
+    study: Study
+    model: RiskModel
+    training: UnitSums
+    holdout: EncodedUnits
+
+    @classmethod
+    def prepare(cls, study: Study, data: EncodedUnits, holdout: NDArray[np.bool_]) -> "StudySums":
+        """Split units by `holdout` (bool (units,)) and prepare their sums."""
+        model = model_for(study)
+        training = model.prepare(data.select(~holdout))
+        return cls(study, model, training, data.select(holdout))
+
+    def vector(self, kind: ReleaseKind, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return int64 (entries,): the raw sum of one release, in units of gamma.
+
+        Raises:
+            PolicyRefusal: a kind that sums no records.
+        """
+        if kind is ReleaseKind.TRAINING:
+            return self.training.gradient_sum(parameters)
+        if kind is ReleaseKind.EVALUATION:
+            scores = self.model.scores(parameters, self.holdout)
+            return count_cells(scores, self.holdout.labels, inner_edges(self.study))
+        raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, f"{kind.value} sums no records")

@@ -1,0 +1,96 @@
+"""Adam on noisy sums, with the average of the last iterates.
+
+Integers and elementwise IEEE operations only (+ - x / sqrt), so that anybody can
+recompute the model from a transcript, bit for bit, on another machine (design
+section 4). Powers of beta are running products, never `pow`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.plan import PARAMETER_LIMIT
+from fieldfare.shared.study import Study
+
+Vector = NDArray[np.float64]
+
+ADAM_EPSILON: Final = 1e-8  # Kingma-Ba 2015, algorithm 1
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """Everything that the next step depends on; what a checkpoint holds.
+
+    Attributes:
+        step: releases taken in so far.
+        parameters: float64 (entries,), the current iterate.
+        first: float64 (entries,), Adam's first moment.
+        second: float64 (entries,), Adam's second moment.
+        beta1_power: beta1^step.
+        beta2_power: beta2^step.
+        tail: float64 (entries,), the sum of the iterates that are averaged.
+        tail_count: how many those are.
+    """
+
+    step: int
+    parameters: Vector
+    first: Vector
+    second: Vector
+    beta1_power: float
+    beta2_power: float
+    tail: Vector
+    tail_count: int
+
+    @classmethod
+    def start(cls, parameters: Vector) -> "TrainingState":
+        """Begin at `parameters`."""
+        zeros = np.zeros_like(parameters)
+        return cls(0, parameters, zeros, zeros, 1.0, 1.0, zeros, 0)
+
+    @property
+    def model(self) -> Vector:
+        """The averaged iterates, or the current one before averaging starts."""
+        return self.tail / self.tail_count if self.tail_count else self.parameters
+
+
+def next_state(study: Study, state: TrainingState, gradient_sum: Vector) -> TrainingState:
+    """Take one step of Adam on a decoded sum (Kingma-Ba 2015, algorithm 1).
+
+    Args:
+        study: learning rate, betas, steps, and the public unit count that divides the sum
+            (never a private count: design section 3).
+        state: before the step.
+        gradient_sum: float64 (entries,), the decoded sum over all units.
+
+    Returns:
+        The state after the step, its iterate added to the tail when it belongs there.
+    """
+    training = study.training
+    gradient = gradient_sum / study.training_units
+    first = training.beta1 * state.first + (1.0 - training.beta1) * gradient
+    second = training.beta2 * state.second + (1.0 - training.beta2) * (gradient * gradient)
+    beta1_power = state.beta1_power * training.beta1
+    beta2_power = state.beta2_power * training.beta2
+    corrected = first / (1.0 - beta1_power)
+    spread = np.sqrt(second / (1.0 - beta2_power)) + ADAM_EPSILON
+    moved = state.parameters - training.learning_rate * corrected / spread
+    parameters = np.clip(moved, -PARAMETER_LIMIT, PARAMETER_LIMIT)
+    step = state.step + 1
+    averaged = step > training.steps - tail_length(study)
+    return TrainingState(
+        step,
+        parameters,
+        first,
+        second,
+        beta1_power,
+        beta2_power,
+        state.tail + parameters if averaged else state.tail,
+        state.tail_count + int(averaged),
+    )
+
+
+def tail_length(study: Study) -> int:
+    """Return how many of the last iterates are averaged, at least one."""
+    return max(1, int(study.training.steps * study.training.average_last))
