@@ -60,7 +60,7 @@ types: $(DEV)  ## mypy, strict, over the source and the tests
 
 .PHONY: imports
 imports: $(DEV)  ## import-linter: simulations -> server | client -> shared
-	$(VENV)/bin/lint-imports
+	$(PY) $(VENV)/bin/lint-imports
 
 .PHONY: coverage
 coverage: $(DEV)  ## tests (without fault injection) with the coverage floor

@@ -42,7 +42,7 @@ def reaches_into_flower(tree: ast.AST) -> bool:
 def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
     """Run import-linter on the `fieldfare` that `tree` holds, under the project's contracts."""
     return subprocess.run(
-        [LINT_IMPORTS, "--no-cache", "--config", ROOT / "pyproject.toml"],
+        [sys.executable, LINT_IMPORTS, "--no-cache", "--config", ROOT / "pyproject.toml"],
         capture_output=True,
         text=True,
         check=False,
