@@ -1,0 +1,148 @@
+"""ROC and precision-recall curves, calibration, and how sure an AUROC difference is."""
+
+import heapq
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from fieldfare.simulations.report.inputs import ModelScores
+
+Floats = npt.NDArray[np.float64]
+
+MOST_POINTS: Final = 400
+"""Vertices of a drawn curve, at most."""
+
+HALF_A_PIXEL: Final = 0.0012
+"""A vertex this close to the drawn line (both axes run from 0 to 1) cannot be seen."""
+
+
+class Curve(NamedTuple):
+    """Vertices of a curve, both float64 of one length."""
+
+    x: Floats
+    y: Floats
+
+
+class Interval(NamedTuple):
+    """A value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def both_classes(scores: ModelScores) -> bool:
+    """Say whether the hold-out has labelled and unlabelled units: no curve exists otherwise."""
+    positives = int(np.count_nonzero(scores.labels))
+    return 0 < positives < scores.labels.size
+
+
+def roc(scores: ModelScores) -> Curve:
+    """ROC curve: x the false-positive rate, y the recall, from (0, 0) to (1, 1); ties in one step.
+
+    The hold-out must have both classes (`both_classes`).
+    """
+    true, false = _cumulative(scores)
+    x = np.concatenate(([0.0], false / false[-1]))
+    y = np.concatenate(([0.0], true / true[-1]))
+    return Curve(x, y)
+
+
+def precision_recall(scores: ModelScores) -> Curve:
+    """Precision-recall curve: x the recall, y the precision; ties in one step.
+
+    The hold-out must have both classes (`both_classes`). Starts at recall 0 with
+    the precision of the highest score.
+    """
+    true, false = _cumulative(scores)
+    precision = true / (true + false)
+    recall = true / true[-1]
+    return Curve(np.concatenate(([0.0], recall)), np.concatenate((precision[:1], precision)))
+
+
+def thin(curve: Curve, *, limit: int = MOST_POINTS, tolerance: float = HALF_A_PIXEL) -> Curve:
+    """Keep at most `limit` vertices, those that give the curve its shape.
+
+    Repeatedly keeps the vertex farthest from what is drawn so far, until every
+    vertex lies within `tolerance` of it (Douglas-Peucker 1973, widest gap first).
+    The first and last vertices are always kept.
+    """
+    last = curve.x.size - 1
+    kept = {0, last}
+    gaps = [_widest_gap(curve, 0, last)]
+    while gaps and len(kept) < limit:
+        negative_gap, split, start, end = heapq.heappop(gaps)
+        if -negative_gap <= tolerance:
+            break
+        kept.add(split)
+        for piece in ((start, split), (split, end)):
+            heapq.heappush(gaps, _widest_gap(curve, *piece))
+    index = np.array(sorted(kept))
+    return Curve(curve.x[index], curve.y[index])
+
+
+def calibration(scores: ModelScores, *, bins: int = 10) -> Curve:
+    """Mean prediction (x) and observed share (y) in `bins` groups of equally many units."""
+    order = np.argsort(scores.probabilities, kind="stable")
+    groups = [part for part in np.array_split(order, bins) if part.size]
+    predicted = np.array([scores.probabilities[part].mean() for part in groups])
+    observed = np.array([scores.labels[part].mean() for part in groups])
+    return Curve(predicted, observed)
+
+
+def auroc_gain(together: ModelScores, alone: Sequence[ModelScores]) -> Interval | None:
+    """AUROC of `together` minus the mean AUROC of `alone`, with its 95 % interval.
+
+    The interval covers the choice of hold-out units, paired over models; it does
+    not cover the noise drawn in training. None where the hold-outs differ or hold
+    fewer than two units of a class. Source: DeLong, DeLong and Clarke-Pearson 1988,
+    by the midranks of Sun and Xu 2014.
+    """
+    same = all(np.array_equal(other.labels, together.labels) for other in alone)
+    positives = int(np.count_nonzero(together.labels))
+    if not alone or not same or positives < 2 or together.labels.size - positives < 2:  # noqa: PLR2004
+        return None
+    own = _placements(together)
+    others = [_placements(other) for other in alone]
+    of_positives = own[0] - np.mean([pair[0] for pair in others], axis=0)
+    of_negatives = own[1] - np.mean([pair[1] for pair in others], axis=0)
+    variance = of_positives.var(ddof=1) / of_positives.size
+    variance += of_negatives.var(ddof=1) / of_negatives.size
+    value, reach = float(of_positives.mean()), 1.959964 * float(np.sqrt(variance))
+    return Interval(value, value - reach, value + reach)
+
+
+def _cumulative(scores: ModelScores) -> tuple[Floats, Floats]:
+    """Labelled and unlabelled units above each distinct score, highest first."""
+    order = np.argsort(-scores.probabilities, kind="stable")
+    ranked = scores.probabilities[order]
+    ends = np.append(np.flatnonzero(np.diff(ranked)), ranked.size - 1)
+    true = np.cumsum(scores.labels[order], dtype=np.int64)[ends]
+    return true.astype(np.float64), (ends + 1 - true).astype(np.float64)
+
+
+def _widest_gap(curve: Curve, start: int, end: int) -> tuple[float, int, int, int]:
+    """Minus the largest distance from a segment, the vertex that has it, the segment's ends."""
+    if end - start < 2:  # noqa: PLR2004 (nothing lies between neighbours)
+        return (0.0, start, start, end)
+    dx = curve.x[start + 1 : end] - curve.x[start]
+    dy = curve.y[start + 1 : end] - curve.y[start]
+    across, up = curve.x[end] - curve.x[start], curve.y[end] - curve.y[start]
+    # A vertex may lie beyond an end, so its foot is kept on the segment.
+    foot = np.clip((dx * across + dy * up) / (across**2 + up**2 or 1.0), 0.0, 1.0)
+    distance = np.hypot(dx - foot * across, dy - foot * up)
+    widest = int(np.argmax(distance))
+    return (-float(distance[widest]), start + 1 + widest, start, end)
+
+
+def _placements(scores: ModelScores) -> tuple[Floats, Floats]:
+    """For each positive the share of negatives below it, for each negative of positives above."""
+    positive = scores.labels.astype(bool)
+    overall = rankdata(scores.probabilities)
+    below = overall[positive] - rankdata(scores.probabilities[positive])
+    above = overall[~positive] - rankdata(scores.probabilities[~positive])
+    negatives, positives = int((~positive).sum()), int(positive.sum())
+    return below / negatives, 1.0 - above / positives

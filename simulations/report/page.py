@@ -1,0 +1,212 @@
+"""The page: one self-contained HTML file, without scripts and without anything from elsewhere."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import numpy as np
+
+from fieldfare.simulations.report import pictures, words
+from fieldfare.simulations.report import shapes as feature_shapes
+from fieldfare.simulations.report.curves import auroc_gain, both_classes
+from fieldfare.simulations.report.inputs import ModelScores, Shape
+
+Scores = Mapping[str, Sequence[ModelScores]]
+
+HARM_RULES: Final = (
+    "A possible victim is never the subject of an alert; a person sets each party's role.",
+    "No single indicator suffices; look for independent evidence, and for what speaks against.",
+    "The software ranks; people decide. It closes, freezes and reports nothing by itself.",
+    "Nationality, gender, age and postcode are no inputs; they stay for fairness audits only.",
+    "Look-alikes (night-shift workers, travelling nurses, students, migrants sending money home, \
+consenting adult sex workers) are not cases: read their false positives with the accuracy.",
+    "No images, advertisement texts, case narratives or face templates enter; only vectors do.",
+    "That a report was filed is itself secret: protect labels and metrics like records.",
+)
+"""Reminders for whoever acts on a ranking."""
+
+DEFINITION: Final = (
+    "A higher score for a labelled unit than for an unlabelled one, drawn at random: AUROC is how "
+    "often that happens (0.5 is guessing). Average precision is the share of labelled among those "
+    "ranked highest, averaged over all lengths of the list (guessing gives the labelled share)."
+)
+
+
+def write_report(
+    path: Path, *, results: Mapping[str, Any], scores: Scores, shapes: Sequence[Shape]
+) -> None:
+    """Write the report of a simulation as one HTML file.
+
+    `results` is the content of results.json; `scores` maps a model's key to its
+    pooled hold-out scores (several for models that each institution has of its
+    own); `shapes` are the shared model's features. The same input gives the same
+    bytes. Names are untrusted: they are escaped and stripped of control characters.
+
+    Raises:
+        OSError: `path` cannot be written.
+    """
+    context = _context(
+        words.plain(results),
+        {
+            key: [replace(s, name=words.plain(s.name)) for s in given]
+            for key, given in scores.items()
+        },
+        [_plain_shape(shape) for shape in shapes],
+    )
+    path.write_text(_template().render(context), encoding="utf-8")
+
+
+def _plain_shape(shape: Shape) -> Shape:
+    """Copy a shape with harmless names."""
+    return replace(
+        shape,
+        feature=words.plain(shape.feature),
+        x=words.plain(shape.x),
+        slots=words.plain(shape.slots),
+    )
+
+
+def _template() -> jinja2.Template:
+    """Load the page; everything that is filled in is escaped, and nothing may be missing."""
+    folder = resources.files("fieldfare.simulations.report")
+    names = ("report.html", "report.css")
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader({n: (folder / n).read_text(encoding="utf-8") for n in names}),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters = {
+        "decimals": words.decimals,
+        "signed": words.signed,
+        "short": words.short,
+        "percent": words.percent,
+    }
+    environment.filters.update(filters)
+    return environment.get_template("report.html")
+
+
+def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) -> dict[str, Any]:
+    """Everything that the template fills in."""
+    return {
+        "study": results["study"],
+        "institutions": results["institutions"],
+        "total_units": sum(entry["units"] for entry in results["institutions"]),
+        "units": words.units(results),
+        "unit": words.unit(results),
+        "warning": words.warning(results),
+        "setting": words.setting(results),
+        "conclusion": words.conclusion(results),
+        "certainty": _certainty(results, scores),
+        "budget": words.budget(results),
+        "definition": DEFINITION,
+        "comparison": _comparison(results),
+        "own": _institutions(results),
+        "released": _released(results),
+        "groups": results.get("groups"),
+        "bins": (results.get("released_metrics") or {}).get("calibration") or [],
+        "panels": feature_shapes.panels(shapes),
+        "geometry": feature_shapes,
+        "privacy": results["privacy"],
+        "promise": words.privacy(results),
+        "spent": words.spent(results),
+        "participants": words.participants(results),
+        "factor": words.odds_factor(results["privacy"]["epsilon"]),
+        "harm_rules": HARM_RULES,
+        "files": results.get("files") or {},
+        "timing": results.get("timing") or {},
+        "holdout": _holdout(scores),
+        **_pictures(results, scores),
+    }
+
+
+def _pictures(results: words.Results, scores: Scores) -> dict[str, Any]:
+    """All matplotlib figures; None where there is nothing to draw."""
+    holdout = _holdout(scores)
+    told = results.get("released_metrics")
+    usable = [one for one in scores.get("federated", ()) if both_classes(one)]
+    return {
+        "auroc_bars": pictures.bars(results, "auroc", "AUROC", 0.5),
+        "precision_bars": pictures.bars(
+            results, "average_precision", "Average precision", holdout["share"] if holdout else None
+        ),
+        "roc": pictures.curves(scores, "roc"),
+        "precision_recall": pictures.curves(scores, "precision_recall"),
+        "released_picture": pictures.released(results) if told else None,
+        "calibration": pictures.calibrated((told or {}).get("calibration") or [], usable),
+        "groups_picture": pictures.groups(results) if results.get("groups") else None,
+    }
+
+
+def _holdout(scores: Scores) -> dict[str, Any] | None:
+    """Size of the pooled hold-out and its labelled share."""
+    first = next(iter(scores.get("federated", ())), None)
+    if first is None or not first.labels.size:
+        return None
+    positives = int(np.count_nonzero(first.labels))
+    return {
+        "units": first.labels.size,
+        "positives": positives,
+        "share": positives / first.labels.size,
+    }
+
+
+def _certainty(results: words.Results, scores: Scores) -> str:
+    """How sure the difference in AUROC to institutions alone is; empty where unknown."""
+    federated = scores.get("federated", ())
+    if len(federated) != 1 or words.compare(results, "federated", "alone") is None:
+        return ""
+    gain = auroc_gain(federated[0], scores.get("alone", ()))
+    if gain is None:
+        return ""
+    chance = "could be" if gain.low <= 0 <= gain.high else "is more than"
+    return (
+        f"The difference in AUROC is {words.signed(gain.value)}, 95 % interval "
+        f"{words.signed(gain.low)} to {words.signed(gain.high)}: it {chance} the chance of which "
+        f"{words.units(results)} were held out (DeLong 1988; the noise drawn in training is not "
+        "covered: repeat with other seeds)."
+    )
+
+
+def _comparison(results: words.Results) -> list[dict[str, Any]]:
+    """Rows of the comparison table."""
+    keys = ("auroc", "average_precision", "brier", "recall_at_budget", "precision_at_budget")
+    return [
+        {
+            "key": model,
+            "name": said.name,
+            "meaning": said.meaning,
+            **{key: words.metric(results, model, key) for key in keys},
+        }
+        for model, said in words.MODELS.items()
+        if results["models"].get(model)
+    ]
+
+
+def _institutions(results: words.Results) -> list[dict[str, Any]]:
+    """Rows of the table of institutions: its own model and the shared one, on both hold-outs."""
+    rows = []
+    for entry in results["institutions"]:
+        row: dict[str, Any] = {"name": entry["name"], "units": entry["units"]}
+        for model in ("alone", "alone_dp", "federated"):
+            measured = (results["models"].get(model) or {}).get("per_institution") or {}
+            own = measured.get(entry["name"]) or {}
+            row[model] = {"pooled": own.get("pooled") or {}, "own": own.get("own") or {}}
+        rows.append(row)
+    return rows
+
+
+def _released(results: words.Results) -> list[dict[str, Any]]:
+    """Rows of the table of released metrics; empty where evaluation was off."""
+    told = results.get("released_metrics") or {}
+    named = [(key, title) for key, title, _ in pictures.RELEASED]
+    counts = [("units", "Units in the hold-out"), ("positives", "Labelled among them")]
+    return [
+        {"title": title, "count": key in {"units", "positives"}, **(told.get(key) or {})}
+        for key, title in (*named, *counts)
+        if (told.get(key) or {}).get("value") is not None
+    ]

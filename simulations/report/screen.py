@@ -1,0 +1,147 @@
+"""The terminal screen at the end of a simulation: one screen, plain words, no colour needed."""
+
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.constrain import Constrain
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.simulations.report import words
+
+WIDTH: Final = 100
+MOST_INSTITUTIONS: Final = 6
+"""Rows for single institutions; the report has all."""
+
+TOGETHER: Final = (
+    ("together, through Fieldfare", "", "federated"),
+    ("together, full noise each", "", "local_dp"),
+    ("all records in one pool", "central", "central_dp"),
+)
+"""Rows for all institutions: what they are called, the unprotected model, the protected one."""
+
+
+def screen(results: words.Results) -> RenderableType:
+    """Render the end of a simulation for one terminal screen (100 x 40, readable at 80 columns).
+
+    `results` is the content of results.json. Names in it are untrusted: control
+    characters are replaced, and nothing in them is read as markup.
+    """
+    results = words.plain(results)
+    parts: list[RenderableType] = [_title(results)]
+    if warning := words.warning(results):
+        parts.append(Text(warning, style="bold yellow"))
+    elif setting := words.setting(results):
+        parts.append(Text(setting, style="dim"))
+    legend = Text(_legend(), style="dim")
+    parts += [Text(), _models(results), legend, Text(), _sentences(results)]
+    return Constrain(Group(*parts), WIDTH)
+
+
+def _title(results: words.Results) -> Rule:
+    """Name of the study and its size."""
+    title = Text(str(results["study"]["name"]), style="bold")
+    title.truncate(60, overflow="ellipsis")
+    return Rule(title, align="left", style="dim", characters="-")
+
+
+def _models(results: words.Results) -> Table:
+    """What each gets alone, what all get together; without privacy and with it."""
+    epsilon = words.short(results["privacy"]["epsilon"])
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("\nwho learns from what", no_wrap=True, overflow="ellipsis", min_width=27)
+    table.add_column(f"\n{words.units(results)}", justify="right", no_wrap=True)
+    # The upper line of two neighbours reads as one: without privacy, epsilon = 1.
+    for head in ("without\nAUROC", "privacy\nprecision"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for head in ("epsilon\nAUROC", f"= {epsilon}\nprecision"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for cells in _alone(results):
+        table.add_row(*cells)
+    total = sum(entry["units"] for entry in results["institutions"])
+    for name, bare, private in TOGETHER:
+        if results["models"].get(bare) or results["models"].get(private):
+            cells = [*_metrics(results, bare), *_metrics(results, private)]
+            style = "bold" if private == "federated" else ""
+            table.add_row(name, f"{total:,}", *cells, style=style)
+    return table
+
+
+def _alone(results: words.Results) -> Iterable[list[str | Text]]:
+    """Rows of single institutions, and of their mean."""
+    models = [results["models"].get(key) or {} for key in ("alone", "alone_dp")]
+    if not any(models):
+        return
+    entries = results["institutions"]
+    shown = len(entries) if len(entries) <= MOST_INSTITUTIONS + 1 else MOST_INSTITUTIONS
+    for entry in entries[:shown]:
+        row: list[str | Text] = [Text(f"{entry['name']} alone"), f"{entry['units']:,}"]
+        for model in models:
+            own = ((model.get("per_institution") or {}).get(entry["name"]) or {}).get(
+                "pooled"
+            ) or {}
+            row += [words.decimals(own.get(key)) for key in ("auroc", "average_precision")]
+        yield row
+    if shown < len(entries):
+        yield [f"{len(entries) - shown} more alone: see the report"]
+    yield ["mean of all alone", "", *_metrics(results, "alone"), *_metrics(results, "alone_dp")]
+
+
+def _metrics(results: words.Results, model: str) -> list[str]:
+    """AUROC and average precision of a model."""
+    return [words.decimals(words.metric(results, model, k)) for k in ("auroc", "average_precision")]
+
+
+def _legend() -> str:
+    """What the two metrics mean."""
+    return (
+        "AUROC: how often a labelled one ranks above an unlabelled one (0.5 is guessing). "
+        "Precision: labelled share among the highest ranked, averaged over list lengths."
+    )
+
+
+def _sentences(results: words.Results) -> Table:
+    """Answer, reviews, privacy, files and checks, each under one word."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    answer = Text(words.answer(results), style="bold")
+    for more in (words.same_privacy(results), words.spread(results)):
+        answer.append(f" {more}" if more else "", style="not bold")
+    reviews = " ".join(filter(None, (words.budget(results), words.lookalikes(results))))
+    rows = {
+        "Answer": answer,
+        "Reviews": Text(reviews),
+        "Privacy": Text(" ".join([*words.privacy(results), words.spent(results)])),
+        "Files": Text(_files(results)),
+        "Check": Text(_check(results)),
+        "People": Text("The software ranks; people decide. No ranking is evidence by itself."),
+    }
+    for head, text in rows.items():
+        if text.plain.strip():
+            table.add_row(head, text)
+    return table
+
+
+def _files(results: words.Results) -> str:
+    """Where the files are: the folder once, where they share one."""
+    paths = [PurePath(str(path)) for path in (results.get("files") or {}).values()]
+    if not paths:
+        return ""
+    folders = {str(path.parent) for path in paths}
+    if len(folders) > 1:
+        return ", ".join(str(path) for path in paths)
+    return f"In {folders.pop()}: " + ", ".join(path.name for path in paths)
+
+
+def _check(results: words.Results) -> str:
+    """How to check the claim."""
+    mu2 = words.short(results["privacy"].get("mu2_planned"))
+    return (
+        "`fieldfare study check STUDY.toml` prints what the plan costs. The report shows the "
+        f"formula that turns mu^2 = {mu2} into epsilon. Same study, records and seed: same result"
+        + (", up to the noise." if results["privacy"].get("noise") == "exact" else ".")
+    )

@@ -1,0 +1,380 @@
+"""results.json in plain words; every sentence is computed from the numbers.
+
+The terminal screen and the page share these sentences, so they cannot disagree.
+Words are plain ASCII (names excepted): a terminal may have nothing else.
+"""
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import Any, Final, NamedTuple
+
+Results = Mapping[str, Any]
+
+NOTICEABLE: Final = 0.005
+"""A difference in AUROC or average precision below this is called none."""
+
+CLEAR: Final = 0.02
+"""A difference from here on is called clear."""
+
+LONGEST_NAME: Final = 32
+"""Letters of a name within a sentence."""
+
+MOST_GROUPS: Final = 3
+"""Groups named in a sentence; the page shows all."""
+
+
+class ModelWords(NamedTuple):
+    """How a model of the comparison is called and what it is."""
+
+    name: str
+    meaning: str
+
+
+MODELS: Final[Mapping[str, ModelWords]] = {
+    "federated": ModelWords(
+        "Together, through Fieldfare",
+        "One model for all; only noised sums leave an institution.",
+    ),
+    "alone": ModelWords(
+        "Each alone, no privacy",
+        "What an institution can do today with its own records (mean over institutions).",
+    ),
+    "alone_dp": ModelWords(
+        "Each alone, same privacy",
+        "The same, with the model protected as the shared one is (mean over institutions).",
+    ),
+    "local_dp": ModelWords(
+        "Together, full noise at each",
+        "No masks: each institution adds all the noise to its own sums.",
+    ),
+    "central": ModelWords(
+        "One pool, no privacy",
+        "All records in one place, unprotected: a reference that nobody may build.",
+    ),
+    "central_dp": ModelWords(
+        "One pool, same privacy",
+        "All records in one place with one trusted curator: what Fieldfare aims to equal.",
+    ),
+}
+
+
+def plain(value: Any) -> Any:
+    """Copy `value` with control, format and surrogate characters in its strings made harmless.
+
+    Names come from strangers: an escape sequence must not reach a terminal, nor a
+    direction override a page. Line breaks become spaces; the rest becomes U+FFFD.
+    """
+    if isinstance(value, str):
+        spaced = re.sub(r"\s+", " ", value)
+        return "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in spaced)
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def clipped(name: str) -> str:
+    """Shorten a name that would fill a sentence."""
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
+
+
+def metric(results: Results, model: str, key: str) -> float | None:
+    """Value of one model's metric, or None where the model or the value is absent."""
+    value = (results["models"].get(model) or {}).get(key)
+    return None if value is None else float(value)
+
+
+def decimals(value: float | None, places: int = 3) -> str:
+    """Write a number with fixed decimals; a dash where there is none."""
+    return "-" if value is None else f"{value:.{places}f}"
+
+
+def signed(value: float | None, places: int = 3) -> str:
+    """Write a difference with its sign; a dash where there is none."""
+    return "-" if value is None else f"{value:+.{places}f}"
+
+
+def short(value: float | None) -> str:
+    """Write a parameter with at most four digits; a dash where there is none."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share as percent with one decimal; a dash where there is none."""
+    return "-" if share is None else f"{100 * share:.1f}%"
+
+
+def units(results: Results) -> str:
+    """Plural of what one unit is: accounts, customers, cases; `units` where no word is given."""
+    word = str(results["study"].get("unit") or "").strip().lower()
+    word = re.sub(r"[ _-]?(id|key|number)$", "", word).replace("_", " ")
+    if (
+        not re.fullmatch(r"[a-z][a-z ]{1,23}", word)
+        or word.endswith("s")
+        or word in {"index", "row"}
+    ):
+        word = "unit"
+    return re.sub("y$", "ie", word) + "s"
+
+
+def unit(results: Results) -> str:
+    """Singular of `units`."""
+    return re.sub("ie$", "y", units(results)[:-1])
+
+
+def odds_factor(epsilon: float) -> str:
+    """Write e^epsilon the way one says it: 2.7, 13, more than a million."""
+    factor = math.exp(min(epsilon, 700.0))
+    if factor >= 1e6:  # noqa: PLR2004
+        return "more than a million"
+    return f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}"  # noqa: PLR2004
+
+
+def one_in(delta: float) -> str:
+    """Write a small probability as one in so many."""
+    return "0" if delta <= 0 else f"1 in {1 / delta:,.0f}"
+
+
+def best_guess(mu2: float) -> str:
+    """Write how often of 100 the best attacker is right, from an even start.
+
+    Under mu-Gaussian privacy the best test of "in" against "out" is right with
+    probability Phi(mu / 2) (Dong, Roth and Su 2019). Rounded up: it is a bound.
+    """
+    return f"{math.ceil(100 * NormalDist().cdf(math.sqrt(mu2) / 2))}"
+
+
+def protected(results: Results) -> bool:
+    """Say whether noise was exact and replies were masked, as in a deployment."""
+    privacy = results["privacy"]
+    return privacy.get("noise") == "exact" and bool(privacy.get("masked"))
+
+
+def warning(results: Results) -> str | None:
+    """Say what an unprotected run was; None for a protected one."""
+    if protected(results):
+        return None
+    noise = "fast seeded noise" if results["privacy"].get("noise") != "exact" else "exact noise"
+    masks = "and nothing was masked" if not results["privacy"].get("masked") else "under masks"
+    return (
+        f"This run used {noise} {masks}. It is a study of utility, not a protected run: "
+        "nothing from it may be released as private."
+    )
+
+
+def setting(results: Results) -> str:
+    """Say what even a protected simulation is not; empty for an unprotected one (`warning`)."""
+    if not protected(results):
+        return ""
+    return "Noise and masks were those of a deployment; all records were on this one machine."
+
+
+class Comparison(NamedTuple):
+    """Differences of two models (first minus second) and the words for them."""
+
+    auroc: float | None
+    average_precision: float | None
+    words: str
+
+
+def compare(results: Results, model: str, other: str) -> Comparison | None:
+    """Compare two models by AUROC and average precision; None where neither can be compared."""
+    gaps: list[float | None] = []
+    for key in ("auroc", "average_precision"):
+        first, second = metric(results, model, key), metric(results, other, key)
+        gaps.append(None if first is None or second is None else first - second)
+    known = [gap for gap in gaps if gap is not None]
+    return Comparison(gaps[0], gaps[1], _comparative(known)) if known else None
+
+
+def _comparative(gaps: list[float]) -> str:
+    """Words for one or two differences.
+
+    Clearly, if all are clear; slightly, if only one can be noticed; mixed, if they disagree.
+    """
+    noticed = [gap for gap in gaps if abs(gap) >= NOTICEABLE]
+    if not noticed:
+        return "about as well as"
+    if min(noticed) < 0 < max(noticed):
+        better, worse = ("AUROC", "average precision")[:: 1 if gaps[0] > 0 else -1]
+        return f"better by {better} but worse by {worse} than"
+    direction = "better" if noticed[0] > 0 else "worse"
+    if all(abs(gap) >= CLEAR for gap in gaps):
+        return f"clearly {direction} than"
+    return f"{direction} than" if len(noticed) == len(gaps) else f"slightly {direction} than"
+
+
+def gains(results: Results) -> dict[str, float]:
+    """AUROC together minus AUROC alone without privacy on the pooled hold-out, by institution."""
+    together = metric(results, "federated", "auroc")
+    alone = (results["models"].get("alone") or {}).get("per_institution") or {}
+    values = {name: (entry.get("pooled") or {}).get("auroc") for name, entry in alone.items()}
+    if together is None:
+        return {}
+    return {name: together - value for name, value in values.items() if value is not None}
+
+
+def conclusion(results: Results) -> list[str]:
+    """What the numbers say, sentence by sentence; the first one is the answer."""
+    pair = compare(results, "federated", "alone")
+    sentences = [answer(results), _figures(results), spread(results), same_privacy(results)]
+    if (pooled := metric(results, "central", "auroc")) is not None:
+        sentences.append(
+            "All records in one unprotected pool, which nobody may build, would give AUROC "
+            f"{decimals(pooled)}, average precision "
+            f"{decimals(metric(results, 'central', 'average_precision'))}."
+        )
+    if pair is not None and pair.words.endswith("worse than"):
+        sentences.append("Who looks at accuracy only would do better alone on these records.")
+    return [sentence for sentence in sentences if sentence]
+
+
+def answer(results: Results) -> str:
+    """Together against what institutions can do today, in one sentence without numbers."""
+    if metric(results, "federated", "auroc") is None:
+        return (
+            f"No ranking could be measured: the hold-out lacks labelled or unlabelled "
+            f"{units(results)}."
+        )
+    pair = compare(results, "federated", "alone")
+    if pair is None:
+        return (
+            "Institutions alone were not measured: this run does not show whether learning "
+            "together helps."
+        )
+    return (
+        f"The model learned together, under privacy, ranks {pair.words} an institution's own "
+        "model without privacy."
+    )
+
+
+def _figures(results: Results) -> str:
+    """The two metrics, together and alone."""
+    if metric(results, "federated", "auroc") is None:
+        return ""
+    text = f"Together: {_both(results, 'federated')}"
+    alone = metric(results, "alone", "auroc") is not None
+    return text + (f"; alone, on average: {_both(results, 'alone')}." if alone else ".")
+
+
+def spread(results: Results) -> str:
+    """Who gains and who does not, by AUROC."""
+    by_name = gains(results)
+    if len(by_name) < 2:  # noqa: PLR2004 (one institution has no spread)
+        return ""
+    least, most = min(by_name, key=by_name.__getitem__), max(by_name, key=by_name.__getitem__)
+    losers = sum(gain < 0 for gain in by_name.values())
+    return (
+        f"Against each institution's own, AUROC changes by {signed(by_name[least])} "
+        f"({clipped(least)}) to {signed(by_name[most])} ({clipped(most)}); {losers or 'none'} of "
+        f"{len(by_name)} would rank better alone."
+    )
+
+
+def same_privacy(results: Results) -> str:
+    """Together against alone under the same privacy."""
+    pair = compare(results, "federated", "alone_dp")
+    if pair is None:
+        return ""
+    return (
+        f"It ranks {pair.words} models that each learns alone under the same privacy "
+        f"({_both(results, 'alone_dp')})."
+    )
+
+
+def _both(results: Results, model: str) -> str:
+    """Write AUROC and average precision of a model."""
+    auroc, precision = (metric(results, model, k) for k in ("auroc", "average_precision"))
+    return f"AUROC {decimals(auroc)}, average precision {decimals(precision)}"
+
+
+def lookalikes(results: Results) -> str:
+    """Groups with the most false positives, worst first; empty where no groups were given."""
+    rows = (results.get("groups") or {}).get("rows") or []
+    known = [row for row in rows if row.get("false_positive_rate") is not None]
+    known.sort(key=lambda row: -float(row["false_positive_rate"]))
+    if not known:
+        return ""
+    worst = ", ".join(
+        f"{clipped(str(row['name']))} {percent(row['false_positive_rate'])}"
+        for row in known[:MOST_GROUPS]
+    )
+    more = len(known) - MOST_GROUPS
+    rest = f", {more} more in the report" if more > 0 else ""
+    return f"Reviewed although unlabelled, by group: {worst}{rest}."
+
+
+def budget(results: Results) -> str:
+    """What a fixed number of reviews finds, together and alone; empty where not measured."""
+    counts = [_per_hundred(results, model) for model in ("federated", "alone")]
+    if counts[0] is None:
+        return ""
+    share = alert_budget(results)
+    top = f"the {percent(share)} ranked highest" if share else "those ranked highest"
+    precision, recall = counts[0]
+    text = (
+        f"If people review {top}, {precision} of 100 reviewed {units(results)} are labelled cases "
+        f"and {recall} of 100 labelled cases are found"
+    )
+    return text + (f" (alone without privacy: {' and '.join(counts[1])})." if counts[1] else ".")
+
+
+def _per_hundred(results: Results, model: str) -> tuple[str, str] | None:
+    """Precision and recall at the alert budget, of 100; None where not measured."""
+    values = [metric(results, model, f"{key}_at_budget") for key in ("precision", "recall")]
+    precision, recall = (None if v is None else f"{100 * v:.0f}" for v in values)
+    return None if precision is None or recall is None else (precision, recall)
+
+
+def alert_budget(results: Results) -> float | None:
+    """Share of units that people can review, where the study has one."""
+    for part in ("released_metrics", "groups"):
+        share = (results.get(part) or {}).get("alert_budget")
+        if share is not None:
+            return float(share)
+    return None
+
+
+def privacy(results: Results) -> list[str]:
+    """What was promised, in words: epsilon, the best attacker, what failed masks would leave."""
+    terms = results["privacy"]
+    one, factor = unit(results), odds_factor(terms["epsilon"])
+    who = "This run" if protected(results) else "A protected run of this study"
+    promise = (
+        f"{who} promises epsilon {short(terms['epsilon'])}, delta {short(terms['delta'])}, for "
+        f"all that leaves: it changes the odds that one given {one} is in the records at most "
+        f"{factor} times (e^epsilon). Exactly: nothing seen is more than {factor} times as "
+        f"probable with that {one} as without, plus {one_in(terms['delta'])}."
+    )
+    found = [promise]
+    if (mu2 := terms.get("mu2_planned")) is not None:
+        found.append(
+            f"Someone who knows all else and would be right 50 times in 100 by tossing a coin is "
+            f"right at most {best_guess(mu2)} times in 100."
+        )
+    if (bare := terms.get("epsilon_if_masks_fail")) is not None:
+        found.append(
+            "If every mask failed, each reply would still hold its own noise: "
+            f"epsilon {short(bare)}, odds at most {odds_factor(bare)} times."
+        )
+    return found
+
+
+def spent(results: Results) -> str:
+    """What was spent of the plan."""
+    terms = results["privacy"]
+    if terms.get("epsilon_spent") is None:
+        return ""
+    return f"Spent: epsilon {short(terms['epsilon_spent'])} of {short(terms['epsilon'])}."
+
+
+def participants(results: Results) -> int:
+    """How many institutions took part."""
+    given = results["privacy"].get("participants")
+    if isinstance(given, int):
+        return given
+    return len(given) if given is not None else len(results["institutions"])

@@ -1,0 +1,148 @@
+"""Curves against scikit-learn, the interval against a slow oracle, thinning by its own promise."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
+
+from fieldfare.simulations.report import ModelScores
+from fieldfare.simulations.report.curves import (
+    Curve,
+    auroc_gain,
+    both_classes,
+    calibration,
+    precision_recall,
+    roc,
+    thin,
+)
+
+
+def scores_of(seed: int, *, units: int = 300, ties: bool = False, gain: float = 1.0) -> ModelScores:
+    random = np.random.default_rng(seed)
+    labels = (np.random.default_rng(0).random(units) < 0.2).astype(np.uint8)
+    probabilities = 1 / (1 + np.exp(-random.normal(size=units) - gain * labels))
+    probabilities = probabilities.round(1) if ties else probabilities
+    return ModelScores(name="m", labels=labels, probabilities=probabilities)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_roc_is_scikit_learns(ties: bool) -> None:
+    scores = scores_of(1, ties=ties)
+    x, y, _ = roc_curve(scores.labels, scores.probabilities, drop_intermediate=False)
+    curve = roc(scores)
+    np.testing.assert_allclose(curve.x, x)
+    np.testing.assert_allclose(curve.y, y)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_precision_recall_is_scikit_learns(ties: bool) -> None:
+    scores = scores_of(2, ties=ties)
+    precision, recall, _ = precision_recall_curve(scores.labels, scores.probabilities)
+    curve = precision_recall(scores)
+    # scikit-learn starts at precision 1 by convention; the curve starts with what was measured.
+    np.testing.assert_allclose(curve.x[1:], recall[-2::-1])
+    np.testing.assert_allclose(curve.y[1:], precision[-2::-1])
+    assert curve.y[0] == curve.y[1]
+
+
+@pytest.mark.parametrize(("labels", "expected"), [([0, 0], False), ([1, 1], False), ([0, 1], True)])
+def test_a_curve_needs_both_classes(labels: list[int], expected: bool) -> None:
+    given_labels = np.array(labels, np.uint8)
+    assert (
+        both_classes(ModelScores(name="m", labels=given_labels, probabilities=np.zeros(2)))
+        is expected
+    )
+
+
+def distance_to(kept: Curve, x: float, y: float) -> float:
+    """Distance of a point to a polyline, segment by segment."""
+    start, end = np.stack(kept, 1)[:-1], np.stack(kept, 1)[1:]
+    along, point = end - start, np.array([x, y])
+    length = (along**2).sum(1)
+    length[length == 0] = 1
+    t = np.clip(((point - start) * along).sum(1) / length, 0, 1)
+    return float(np.min(np.hypot(*(start + t[:, None] * along - point).T)))
+
+
+@given(
+    steps=arrays.arrays(np.float64, st.integers(2, 120), elements=st.floats(0, 1)),
+    heights=st.randoms(use_true_random=False),
+)
+def test_thinning_loses_nothing_that_can_be_seen(steps: Any, heights: Any) -> None:
+    x = np.cumsum(steps) / max(1.0, steps.sum())
+    y = np.array([heights.random() for _ in x])
+    curve = thin(Curve(x, y), tolerance=0.01)
+    assert max(distance_to(curve, *point) for point in zip(x, y, strict=True)) <= 0.01 + 1e-9
+    assert (curve.x[0], curve.y[0], curve.x[-1], curve.y[-1]) == (x[0], y[0], x[-1], y[-1])
+
+
+def test_forty_thousand_rows_become_at_most_four_hundred_points_of_the_same_area() -> None:
+    scores = scores_of(3, units=40_000)
+    for curve in (roc(scores), precision_recall(scores)):
+        kept = thin(curve)
+        assert kept.x.size <= 400 < curve.x.size
+        areas = [float(np.trapezoid(c.y, c.x)) for c in (kept, curve)]
+        assert areas[0] == pytest.approx(areas[1], abs=1e-3)
+
+
+def test_thinning_keeps_a_lone_spike() -> None:
+    x = np.linspace(0, 1, 5001)
+    y = np.zeros(5001)
+    y[1234] = 0.7
+    assert 0.7 in thin(Curve(x, y), limit=10).y
+
+
+def test_calibration_bins_hold_equally_many_units() -> None:
+    scores = scores_of(4, units=1000)
+    curve = calibration(scores)
+    assert curve.x.size == 10
+    assert np.all(np.diff(curve.x) > 0)
+    assert curve.x.mean() == pytest.approx(scores.probabilities.mean())
+    assert curve.y.mean() == pytest.approx(scores.labels.mean())
+
+
+def slow_gain(together: ModelScores, alone: list[ModelScores]) -> tuple[float, float]:
+    """DeLong's difference and variance by comparing every pair of units."""
+    positive = together.labels == 1
+
+    def wins(scores: ModelScores) -> np.ndarray[Any, Any]:
+        gap = scores.probabilities[positive][:, None] - scores.probabilities[~positive][None, :]
+        return np.asarray((gap > 0) + 0.5 * (gap == 0))
+
+    matrix = wins(together) - np.mean([wins(one) for one in alone], axis=0)
+    m, n = matrix.shape
+    variance = matrix.mean(1).var(ddof=1) / m + matrix.mean(0).var(ddof=1) / n
+    return float(matrix.mean()), float(variance)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_gain_agrees_with_every_pair(ties: bool) -> None:
+    together = scores_of(5, ties=ties, gain=1.5)
+    alone = [scores_of(seed, ties=ties) for seed in (6, 7, 8)]
+    gain = auroc_gain(together, alone)
+    value, variance = slow_gain(together, alone)
+    assert gain is not None
+    assert gain.value == pytest.approx(value)
+    assert (gain.high - gain.low) / 2 == pytest.approx(1.959964 * np.sqrt(variance))
+    areas = [roc_auc_score(one.labels, one.probabilities) for one in alone]
+    own = roc_auc_score(together.labels, together.probabilities)
+    assert gain.value == pytest.approx(own - np.mean(areas))
+
+
+def test_gain_of_a_model_over_itself_is_exactly_nothing() -> None:
+    assert auroc_gain(scores_of(5), [scores_of(5)]) == (0.0, 0.0, 0.0)
+
+
+def test_gain_is_unknown_where_hold_outs_differ_or_a_class_is_missing() -> None:
+    together = scores_of(5)
+    other = scores_of(5, units=200)
+    single = ModelScores(
+        name="m", labels=np.array([1, 0, 0], np.uint8), probabilities=np.array([0.5, 0.2, 0.1])
+    )
+    assert auroc_gain(together, [other]) is None
+    assert auroc_gain(together, []) is None
+    assert auroc_gain(single, [single]) is None

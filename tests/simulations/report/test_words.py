@@ -1,0 +1,144 @@
+"""The sentences follow from the numbers, also when the numbers are bad news."""
+
+import math
+from typing import Any
+
+import pytest
+
+from fieldfare.simulations.report import words
+
+
+def run_with(**pairs: tuple[float | None, float | None] | None) -> dict[str, Any]:
+    models = {
+        key: None if pair is None else {"auroc": pair[0], "average_precision": pair[1]}
+        for key, pair in pairs.items()
+    }
+    return {"study": {"unit": "account"}, "models": models}
+
+
+@pytest.mark.parametrize(
+    ("federated", "alone", "expected"),
+    [
+        ((0.88, 0.74), (0.85, 0.70), "clearly better than"),
+        ((0.88, 0.74), (0.87, 0.70), "better than"),
+        ((0.88, 0.74), (0.878, 0.70), "slightly better than"),
+        ((0.880, 0.741), (0.879, 0.739), "about as well as"),
+        ((0.879, 0.739), (0.880, 0.741), "about as well as"),
+        ((0.85, 0.70), (0.88, 0.74), "clearly worse than"),
+        ((0.85, 0.74), (0.86, 0.74), "slightly worse than"),
+        ((0.88, 0.70), (0.85, 0.74), "better by AUROC but worse by average precision than"),
+        ((0.85, 0.74), (0.88, 0.70), "better by average precision but worse by AUROC than"),
+        ((0.88, None), (0.85, 0.7), "clearly better than"),
+    ],
+)
+def test_the_answer_says_what_the_numbers_say(
+    federated: tuple[float, float], alone: tuple[float, float], expected: str
+) -> None:
+    answer = words.answer(run_with(federated=federated, alone=alone))
+    assert f"ranks {expected} an institution's own model" in answer
+
+
+def test_who_would_do_better_alone_is_told() -> None:
+    worse = words.conclusion(run_with(federated=(0.8, 0.6), alone=(0.85, 0.7)))
+    better = words.conclusion(run_with(federated=(0.85, 0.7), alone=(0.8, 0.6)))
+    assert worse[-1] == "Who looks at accuracy only would do better alone on these records."
+    assert not any("accuracy only" in sentence for sentence in better)
+
+
+def test_without_a_baseline_nothing_is_claimed() -> None:
+    text = " ".join(words.conclusion(run_with(federated=(0.8, 0.6))))
+    assert "does not show whether learning together helps" in text
+    assert "better" not in text
+    assert "AUROC 0.800, average precision 0.600" in text
+
+
+def test_without_a_measurement_nothing_is_claimed() -> None:
+    text = words.conclusion(run_with(federated=(None, None), alone=(None, None)))
+    assert text == [
+        "No ranking could be measured: the hold-out lacks labelled or unlabelled accounts."
+    ]
+
+
+def test_gains_name_the_extremes_and_count_who_loses() -> None:
+    results = run_with(federated=(0.85, 0.7), alone=(0.84, 0.7))
+    results["models"]["alone"]["per_institution"] = {
+        name: {"pooled": {"auroc": value}}
+        for name, value in {"a": 0.80, "b": 0.86, "c": 0.86, "d": None}.items()
+    }
+    spread = words.spread(results)
+    assert "-0.010 (b) to +0.050 (a)" in spread
+    assert "2 of 3 would rank better alone" in spread
+
+
+@pytest.mark.parametrize(
+    ("column", "one", "many"),
+    [
+        ("account", "account", "accounts"),
+        ("customer_id", "customer", "customers"),
+        ("Company", "company", "companies"),
+        (None, "unit", "units"),
+        ("customers", "unit", "units"),
+        ("<script>", "unit", "units"),
+        ("index", "unit", "units"),
+    ],
+)
+def test_units_are_called_what_the_study_calls_them(
+    column: str | None, one: str, many: str
+) -> None:
+    results = {"study": {"unit": column}}
+    assert (words.unit(results), words.units(results)) == (one, many)
+
+
+def test_names_lose_what_could_steer_a_terminal_or_a_page() -> None:
+    hostile = {"a\x1b[2J": ["x\u202ey", "one\ntwo\tthree", "\ud800", 3, None]}
+    cleaned = words.plain(hostile)
+    assert cleaned == {"a\ufffd[2J": ["x\ufffdy", "one two three", "\ufffd", 3, None]}
+
+
+def test_best_guess_is_the_exact_bound_rounded_up() -> None:
+    # mu = 0 leaves a coin toss; mu = 1: Phi(1/2) = .6915; a large mu gives everything away.
+    assert [words.best_guess(mu2) for mu2 in (0.0, 1.0, 400.0)] == ["50", "70", "100"]
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "said"),
+    [(0.0, "1.0"), (1.0, "2.7"), (2.52, "12"), (5.0, "148"), (50.0, "more than a million")],
+)
+def test_odds(epsilon: float, said: str) -> None:
+    assert words.odds_factor(epsilon) == said
+    assert words.odds_factor(math.inf) == "more than a million"
+
+
+def privacy_of(**terms: Any) -> dict[str, Any]:
+    return {"study": {"unit": "case"}, "privacy": {"epsilon": 1.0, "delta": 1e-5, **terms}}
+
+
+def test_privacy_is_promised_only_for_protected_runs() -> None:
+    exact = privacy_of(noise="exact", masked=True)
+    simulated = privacy_of(noise="simulated", masked=False)
+    assert words.privacy(exact)[0].startswith("This run promises epsilon 1, delta 1e-05")
+    assert words.privacy(simulated)[0].startswith("A protected run of this study promises")
+    assert "1 in 100,000" in words.privacy(exact)[0]
+    assert words.warning(exact) is None
+    assert "fast seeded noise and nothing was masked" in (words.warning(simulated) or "")
+    assert words.warning(privacy_of(noise="exact", masked=False)) is not None
+
+
+def test_failed_masks_are_spoken_of() -> None:
+    text = " ".join(words.privacy(privacy_of(epsilon_if_masks_fail=2.52, mu2_planned=1.0)))
+    assert "If every mask failed" in text
+    assert "epsilon 2.52" in text
+    assert "right at most 70 times in 100" in text
+
+
+def test_look_alikes_come_worst_first() -> None:
+    rows = [
+        {"name": n, "false_positive_rate": r}
+        for n, r in zip("abcde", (0.01, 0.05, None, 0.03, 0.02), strict=True)
+    ]
+    text = words.lookalikes({"groups": {"rows": rows}})
+    assert (
+        text
+        == "Reviewed although unlabelled, by group: b 5.0%, d 3.0%, e 2.0%, 1 more in the report."
+    )
+    assert words.lookalikes({"groups": None}) == ""
