@@ -98,6 +98,7 @@ class Plan:
     rehearsal: ReleaseTerms
     training: ReleaseTerms
     evaluation: ReleaseTerms
+    relation: NeighbouringRelation = RELATION
 
     def terms(self, kind: ReleaseKind) -> ReleaseTerms:
         """Return the terms of a kind."""

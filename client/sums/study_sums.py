@@ -52,14 +52,15 @@ class StudySums:
     study: Study
     model: RiskModel
     training: UnitSums
+    training_count: int
     holdout: EncodedUnits
 
     @classmethod
     def prepare(cls, study: Study, data: EncodedUnits, holdout: NDArray[np.bool_]) -> "StudySums":
         """Split units by `holdout` (bool (units,)) and prepare their sums."""
         model = model_for(study)
-        training = model.prepare(data.select(~holdout))
-        return cls(study, model, training, data.select(holdout))
+        units = data.select(~holdout)
+        return cls(study, model, model.prepare(units), len(units), data.select(holdout))
 
     def vector(self, kind: ReleaseKind, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return int64 (entries,): the raw sum of one release, in units of gamma.

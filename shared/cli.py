@@ -1,0 +1,114 @@
+"""The root command. Parts register their commands by entry points; this is the only exit.
+
+An entry point in the group `fieldfare.commands` names a command, with a dot for a
+subcommand (`study.new`); it is loaded only when it is asked for.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Final
+
+import click
+import typer
+from typer.main import get_command
+
+from fieldfare.shared.errors import FieldfareError
+
+GROUP: Final = "fieldfare.commands"
+EXIT_FAILED: Final = 1
+EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
+SUMMARIES: Final = {
+    "demo": "Five banks of an invented world train together; one screen and a report.",
+    "records": "Turn raw records into what a study reads.",
+    "simulate": "Run a study over records on this machine, against its baselines.",
+    "study": "Draft and check studies.",
+}
+
+
+def _points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are entry points, loaded on use."""
+
+    def __init__(self, prefix: str = "", **settings: Any) -> None:
+        """Offer the entry points whose names start with `prefix`."""
+        super().__init__(**settings)
+        self._prefix = prefix
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names at this level, sorted."""
+        del ctx
+        heads = [n.removeprefix(self._prefix) for n in _points() if n.startswith(self._prefix)]
+        return sorted({head.partition(".")[0] for head in heads})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command, or open the next level."""
+        name = self._prefix + cmd_name
+        point = _points().get(name)
+        if point is not None:
+            return _named(get_command(point.load()), cmd_name)
+        if cmd_name in self.list_commands(ctx):
+            return LazyGroup(f"{name}.", name=cmd_name, help=SUMMARIES.get(cmd_name))
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands; at the root by their fixed summaries, so that help stays quick."""
+        if self._prefix:
+            super().format_commands(ctx, formatter)
+            return
+        rows = [(name, SUMMARIES.get(name, "")) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _named(command: click.Command, name: str) -> click.Command:
+    command.name = name
+    return command
+
+
+root = LazyGroup(
+    name="fieldfare",
+    help="Institutions learn together; only bounded, noised, masked sums leave them.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status.
+
+    0 done, 1 failed, 2 bad input, 3 refused by policy or budget, 130 interrupted.
+    """
+    # Set before flwr is imported: nothing here calls home.
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    try:
+        result = root.main(list(arguments), prog_name="fieldfare", standalone_mode=False)
+    except FieldfareError as error:
+        _complain(str(error))
+        return error.exit_code
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted; nothing more was released")
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        _complain(f"{error.filename or 'file'}: {error.strerror or error}")
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str) -> None:
+    for line in message.split("\n"):
+        typer.echo(f"fieldfare: {line}", err=True)
+
+
+def main() -> None:
+    """Run the command line and leave with its status."""
+    sys.exit(run(sys.argv[1:]))

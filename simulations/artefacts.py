@@ -1,0 +1,76 @@
+"""The model as files: parameters, what each one means, and each feature's shape."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from fieldfare.shared.basis import Basis
+from fieldfare.shared.features import CategoricalFeature, Feature
+from fieldfare.shared.study import Study
+from fieldfare.simulations.report import Shape
+
+MODEL_FORMAT = 1
+
+
+def shapes_of(study: Study, parameters: NDArray[np.float64]) -> list[Shape]:
+    """Return each feature's curve in log-odds."""
+    slices = Basis(study.features).slices()
+    return [
+        _shape(feature, parameters[part].tolist())
+        for feature, part in zip(study.features, slices, strict=True)
+    ]
+
+
+def _shape(feature: Feature, weights: list[float]) -> Shape:
+    if isinstance(feature, CategoricalFeature):
+        count = len(feature.levels)
+        slots = dict(zip(feature.slot_names[count:], weights[count:], strict=True))
+        return Shape(
+            feature=feature.name,
+            kind="categorical",
+            x=list(feature.levels),
+            contribution=weights[:count],
+            slots=slots,
+        )
+    count = len(feature.knots)
+    return Shape(
+        feature=feature.name,
+        kind="numeric",
+        x=list(feature.knots),
+        contribution=weights[:count],
+        slots=dict(zip(feature.slot_names[count:], weights[count:], strict=True)),
+        scale=feature.scale.value,
+    )
+
+
+def write_model(folder: Path, study: Study, parameters: NDArray[np.float64]) -> None:
+    """Write `model.safetensors` and `model.json` (documented in docs/results.md)."""
+    metadata = {"format": str(MODEL_FORMAT), "study": study.id}
+    save_file({"parameters": parameters}, folder / "model.safetensors", metadata)
+    slices = Basis(study.features).slices()
+    features: list[dict[str, Any]] = [
+        {
+            **feature.model_dump(mode="json"),
+            "contributions": dict(zip(feature.slot_names, parameters[part].tolist(), strict=True)),
+        }
+        for feature, part in zip(study.features, slices, strict=True)
+    ]
+    model = {
+        "format": MODEL_FORMAT,
+        "study": study.id,
+        "name": study.name,
+        "kind": study.model.kind,
+        "bias": float(parameters[0]),
+        "features": features,
+    }
+    write_json(folder / "model.json", model)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON for people and programs: indented, finite numbers only."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")

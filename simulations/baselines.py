@@ -1,0 +1,110 @@
+"""What the federation is compared with, under the same features, steps and budget.
+
+    alone      each institution by itself, without privacy
+    alone_dp   each by itself, at the study's epsilon, with its own full noise
+    local_dp   all together, but each adds the full noise to its own sums
+    central    all records in one place, without privacy
+    central_dp all records in one place, one trusted curator, at the study's epsilon
+
+Baselines release nothing, so their noise is always the fast seeded kind.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.server.adam import TrainingState, next_state
+from fieldfare.shared.models import UnitSums, model_for
+from fieldfare.shared.plan import Plan
+from fieldfare.shared.score_bins import prevalence_log_odds
+
+Vector = NDArray[np.float64]
+GradientOf = Callable[[Vector], Vector]
+
+
+class Baseline(Enum):
+    """The baselines; hyphenated on the command line, underscored in results."""
+
+    ALONE = "alone"
+    ALONE_DP = "alone_dp"
+    LOCAL_DP = "local_dp"
+    CENTRAL = "central"
+    CENTRAL_DP = "central_dp"
+
+    @property
+    def by_institution(self) -> bool:
+        """Whether there is one model for each institution."""
+        return self in (Baseline.ALONE, Baseline.ALONE_DP)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains baselines of one study.
+
+    Attributes:
+        plan: noise and steps, the same as the federation's.
+        sums: prepared training units by institution.
+        units: training units by institution, for the divisor of `alone*`.
+        seed: of all noise.
+    """
+
+    plan: Plan
+    sums: Mapping[str, UnitSums]
+    units: Mapping[str, int]
+    seed: int
+
+    def train(self, baseline: Baseline) -> dict[str, Vector]:
+        """Return parameters by institution; the key is "" for one model of all."""
+        if baseline.by_institution:
+            return {name: self._alone(baseline, name) for name in sorted(self.sums)}
+        return {"": self._descend(self._together(baseline))}
+
+    def _alone(self, baseline: Baseline, name: str) -> Vector:
+        """Train on one institution; its own count, like the public one, divides the sum."""
+        sums = self.sums[name]
+        ratio = self.plan.study.training_units / max(1, self.units[name])
+        if baseline is Baseline.ALONE:
+            return self._descend(lambda p: sums.plain_gradient(p) * ratio)
+        stream = 100 + sorted(self.sums).index(name)
+        noisy = self._noisy(self._decoded(sums), 1.0, stream)
+        return self._descend(lambda p: noisy(p) * ratio)
+
+    def _together(self, baseline: Baseline) -> GradientOf:
+        if baseline is Baseline.CENTRAL:
+            return lambda p: _added([sums.plain_gradient(p) for sums in self.sums.values()])
+        parts = [self._decoded(sums) for sums in self.sums.values()]
+        # Everybody's full noise adds up to sqrt(n) times what one curator needs.
+        factor = np.sqrt(len(parts)) if baseline is Baseline.LOCAL_DP else 1.0
+        stream = 1 if baseline is Baseline.LOCAL_DP else 2
+        return self._noisy(lambda p: _added([part(p) for part in parts]), float(factor), stream)
+
+    def _decoded(self, sums: UnitSums) -> GradientOf:
+        bits = self.plan.training.vectors.gamma_bits
+        return lambda p: np.ldexp(sums.gradient_sum(p).astype(np.float64), -bits)
+
+    def _noisy(self, gradient: GradientOf, factor: float, stream: int) -> GradientOf:
+        generator = np.random.default_rng([self.seed, 2**16 + stream])
+        sigma = self.plan.training.sigma * factor
+
+        def noisy(parameters: Vector) -> Vector:
+            exact = gradient(parameters)
+            return exact + generator.normal(0.0, sigma, len(exact))
+
+        return noisy
+
+    def _descend(self, gradient: GradientOf) -> Vector:
+        study = self.plan.study
+        state = TrainingState.start(model_for(study).initial(prevalence_log_odds(study)))
+        for _ in range(study.training.steps):
+            state = next_state(study, state, gradient(state.parameters))
+        return state.model
+
+
+def _added(vectors: list[Vector]) -> Vector:
+    total = np.zeros_like(vectors[0])
+    for vector in vectors:
+        total += vector
+    return total

@@ -1,0 +1,128 @@
+"""`fieldfare simulate` and `fieldfare demo`."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.messages import Assurance
+from fieldfare.shared.study import load_study
+from fieldfare.simulations.baselines import Baseline
+from fieldfare.simulations.demo import demo_task
+from fieldfare.simulations.population import RecordsChoice
+from fieldfare.simulations.report import screen
+from fieldfare.simulations.simulate import Progress as OnProgress
+from fieldfare.simulations.simulate import Simulation, simulate
+
+simulate_app = typer.Typer(add_completion=False)
+demo_app = typer.Typer(add_completion=False)
+
+Study = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder for results.", show_default=False)]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="Of split, partition and simulated noise.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print results.json instead of the screen.")]
+
+
+def parse_baselines(text: str) -> tuple[Baseline, ...]:
+    """Parse a comma-separated list of hyphenated names; '' is none.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    known = {baseline.value.replace("_", "-"): baseline for baseline in Baseline}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(
+            f"--baselines: some of {', '.join(known)} expected, {', '.join(unknown)} found"
+        )
+    return tuple(baseline for name, baseline in known.items() if name in names)
+
+
+@simulate_app.command()
+def simulate_command(
+    study: Study,
+    out: Out,
+    records: Annotated[
+        list[str] | None,
+        typer.Option("--records", metavar="FILE | NAME=FILE", help="Records; may be repeated."),
+    ] = None,
+    institution_column: Annotated[
+        str | None, typer.Option(metavar="COL", help="Column that names the institution.")
+    ] = None,
+    institutions: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Deal rows to N institutions.")
+    ] = None,
+    partition: Annotated[
+        str | None, typer.Option(metavar="iid|dirichlet:A", help="How rows are dealt.")
+    ] = None,
+    holdout_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Measure models on these rows instead.")
+    ] = None,
+    audit_column: Annotated[
+        str | None,
+        typer.Option(metavar="COL", help="Report false positives by this column; never an input."),
+    ] = None,
+    baselines: Annotated[
+        str, typer.Option(metavar="LIST", help="Comma-separated; '' for none.")
+    ] = ",".join(baseline.value.replace("_", "-") for baseline in Baseline),
+    seed: Seed = 0,
+    noise: Annotated[
+        Assurance, typer.Option(help="simulated: fast, protects nobody; exact: as deployed.")
+    ] = Assurance.SIMULATED,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Run a study over records on this machine and compare it with its baselines."""
+    task = Simulation(
+        study=load_study(study),
+        choice=RecordsChoice(
+            tuple(records or ()), institution_column, institutions, partition, audit_column
+        ),
+        out=out,
+        holdout_file=holdout_file,
+        baselines=parse_baselines(baselines),
+        seed=seed,
+        assurance=noise,
+    )
+    show(task, quiet=quiet, as_json=as_json)
+
+
+@demo_app.command()
+def demo_command(out: Out, seed: Seed = 0, quiet: Quiet = False, as_json: Json = False) -> None:
+    """Make a small invented world of five banks and train its study with exact noise."""
+    out.mkdir(parents=True, exist_ok=True)
+    show(demo_task(out, seed=seed), quiet=quiet, as_json=as_json)
+
+
+def show(task: Simulation, *, quiet: bool, as_json: bool) -> None:
+    """Simulate, with progress on a terminal's stderr, and print what was asked for."""
+    # A refusal inside a simulation is reported where it ends the run, not as it happens.
+    logging.getLogger("fieldfare").setLevel(logging.ERROR)
+    errors = Console(stderr=True)
+    visible = errors.is_terminal and not (quiet or as_json)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not visible) as bars:
+        results = simulate(task, _progress_on(bars))
+    if as_json:
+        typer.echo(json.dumps(results, indent=2, allow_nan=False))
+    elif not quiet:
+        files = {name: str(task.out / name) for name in results["files"]}
+        Console().print(screen({**results, "files": files}))
+
+
+def _progress_on(bars: Progress) -> OnProgress:
+    bar = bars.add_task("opening the run", total=None)
+
+    def report(what: str, done: int, total: int) -> None:
+        bars.update(bar, description=what, completed=done, total=total)
+
+    return report

@@ -1,0 +1,129 @@
+"""A Flower Grid inside one process: the unmodified apps, no network, no processes.
+
+All private imports of flwr that simulations need live here (design section 4), with a
+contract test that fails loudly when flwr changes.
+"""
+
+import copy
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
+
+SERVER_NODE: Final = 1
+CLIENT_ERROR: Final = 2  # flwr's ErrorCode.CLIENT_APP_RAISED_EXCEPTION
+
+Drop = Callable[[Message], bool]
+Tap = Callable[[Message], None]
+
+
+class InProcessGrid(Grid):
+    """Carries messages between one ServerApp and many ClientApps by calling them.
+
+    One run at a time in a process: flwr's TaskIdentity is global.
+
+    Args:
+        app: the ClientApp that every node runs.
+        institutions: node id by institution name.
+        drop: a message for which it is true gets no answer (faults in tests).
+        tap: sees every message that passes, both ways.
+    """
+
+    def __init__(
+        self,
+        app: ClientApp,
+        institutions: Mapping[str, int],
+        *,
+        drop: Drop | None = None,
+        tap: Tap | None = None,
+    ) -> None:
+        """Connect nodes to `app`."""
+        self._app = app
+        self._names = {node: name for name, node in institutions.items()}
+        self._drop = drop
+        self._tap = tap
+        self._replies: dict[str, Message] = {}
+        self._run_id = 1
+        TaskIdentity.task_id = TaskIdentity.run_id = self._run_id
+        TaskIdentity.node_id = SERVER_NODE
+
+    def set_run(self, run: Any) -> None:
+        """Take the run's id."""
+        self._run_id = run.run_id
+
+    @property
+    def run(self) -> Any:
+        """Not kept in process: a run is what its job says.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError("an in-process grid has no stored run")
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """Make a message to a node."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> list[int]:
+        """Return the connected nodes, sorted."""
+        return sorted(self._names)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Deliver messages at once; replies wait to be pulled."""
+        ids = []
+        for message in messages:
+            message_id = uuid.uuid4().hex
+            message.metadata.__dict__["_message_id"] = message_id
+            ids.append(message_id)
+            if self._tap:
+                self._tap(message)
+            if not (self._drop and self._drop(message)):
+                self._deliver(message)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Return the replies that have arrived, each once."""
+        return [self._replies.pop(i) for i in message_ids if i in self._replies]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """Push and pull; nothing is late in one process, so `timeout` never passes."""
+        del timeout
+        return self.pull_messages(self.push_messages(messages))
+
+    def _deliver(self, message: Message) -> None:
+        node = message.metadata.dst_node_id
+        context = Context(
+            run_id=self._run_id,
+            node_id=node,
+            node_config={"institution": self._names[node]},
+            state=RecordDict(),
+            run_config={},
+        )
+        # flwr shares records by reference: without a copy one node could change another's.
+        reply = self._call(copy.deepcopy(message), context)
+        if self._tap:
+            self._tap(reply)
+        self._replies[message.metadata.message_id] = reply
+
+    def _call(self, message: Message, context: Context) -> Message:
+        TaskIdentity.node_id = context.node_id
+        try:
+            return self._app(message, context)
+        except Exception as error:  # noqa: BLE001 -- the process boundary that a node would be
+            # The type only: an exception's text may hold what its raiser was looking at.
+            return Message(Error(CLIENT_ERROR, type(error).__name__), reply_to=message)
+        finally:
+            TaskIdentity.node_id = SERVER_NODE

@@ -1,0 +1,169 @@
+"""Who holds which records in a simulation: files, a column, or a seeded partition."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.client.records import Records, holdout_mask, read_records
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.roster import is_institution_id
+from fieldfare.shared.study import Study
+from fieldfare.simulations.federation import holdout_key
+
+ALL = ""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """How rows of one file are dealt to institutions.
+
+    Attributes:
+        institutions: how many.
+        alpha: None for iid; else the Dirichlet concentration of each class over institutions.
+    """
+
+    institutions: int
+    alpha: float | None
+
+    @classmethod
+    def parse(cls, institutions: int, text: str) -> "Partition":
+        """Parse `iid` or `dirichlet:A`.
+
+        Raises:
+            UsageError: another form, or A not above 0.
+        """
+        if text == "iid":
+            return cls(institutions, None)
+        kind, _, concentration = text.partition(":")
+        try:
+            alpha = float(concentration)
+        except ValueError:
+            alpha = 0.0
+        if kind != "dirichlet" or not 0 < alpha < float("inf"):
+            raise UsageError(f"--partition: iid or dirichlet:A with A > 0 expected, {text} found")
+        return cls(institutions, alpha)
+
+    def assign(self, labels: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.str_]:
+        """Return str (units,): each unit's institution."""
+        owners = np.empty(len(labels), dtype=np.int64)
+        for label in (0, 1):
+            rows = np.flatnonzero(labels == label)
+            shares = np.full(self.institutions, 1 / self.institutions)
+            if self.alpha is not None:
+                shares = generator.dirichlet(np.full(self.institutions, self.alpha))
+            owners[rows] = generator.permutation(self._dealt(len(rows), shares))
+        width = len(str(self.institutions))
+        names = np.array([f"institution-{i + 1:0{width}d}" for i in range(self.institutions)])
+        return names[owners]
+
+    def _dealt(self, rows: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return one owner a row, in the given shares as nearly as whole rows allow."""
+        bounds = np.rint(np.cumsum(shares) * rows).astype(np.int64)
+        return np.searchsorted(bounds, np.arange(rows), side="right").clip(0, len(shares) - 1)
+
+
+@dataclass(frozen=True)
+class RecordsChoice:
+    """Which files hold the records, as the command line says it."""
+
+    records: Sequence[str]
+    institution_column: str | None = None
+    institutions: int | None = None
+    partition: str | None = None
+    audit_column: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Records by institution, and which of their units are held out.
+
+    Attributes:
+        records: by institution name, sorted.
+        holdout: bool (units,) by institution name.
+    """
+
+    records: Mapping[str, Records]
+    holdout: Mapping[str, NDArray[np.bool_]]
+
+
+def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Population:
+    """Read records and deal them to institutions.
+
+    Raises:
+        UsageError: options that do not go together, or fewer than three institutions.
+        RecordsError: records that do not fit the study.
+    """
+    named = _named_files(choice)
+    if named:
+        records = {
+            name: read_records([path], study, audit_column=choice.audit_column)
+            for name, path in named.items()
+        }
+    else:
+        records = _dealt_records(study, choice, seed)
+    least = study.aggregation.minimum_institutions
+    if len(records) < least:
+        raise UsageError(
+            f"at least {least} institutions expected (the study's minimum), {len(records)} found"
+        )
+    share = study.evaluation.holdout
+    key = holdout_key(seed)
+    holdout = {n: holdout_mask(r.units, key=key, share=share) for n, r in records.items()}
+    return Population(dict(sorted(records.items())), holdout)
+
+
+def _named_files(choice: RecordsChoice) -> dict[str, Path]:
+    """Return files by institution when all are given as NAME=FILE, else nothing."""
+    pairs = [text.partition("=") for text in choice.records]
+    if not choice.records:
+        raise UsageError("--records FILE or --records NAME=FILE expected: say where records are")
+    if not all(separator for _, separator, _ in pairs):
+        if len(choice.records) > 1:
+            raise UsageError("one --records FILE, or NAME=FILE for each institution, expected")
+        return {}
+    if choice.institution_column or choice.institutions or choice.partition:
+        raise UsageError(
+            "--records NAME=FILE already says who holds what: leave out --institution-column, "
+            "--institutions and --partition"
+        )
+    files = {name: Path(file) for name, _, file in pairs}
+    if len(files) != len(pairs):
+        raise UsageError("--records NAME=FILE: each institution once expected")
+    _check_names(files)
+    return files
+
+
+def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, Records]:
+    """Split one file by a column or by a seeded partition."""
+    if (choice.institution_column is None) == (choice.institutions is None):
+        raise UsageError(
+            "either --institution-column COL or --institutions N expected for one records file"
+        )
+    if choice.partition and choice.institutions is None:
+        raise UsageError("--partition goes with --institutions N")
+    everything = read_records(
+        [Path(choice.records[0])],
+        study,
+        institution_column=choice.institution_column,
+        audit_column=choice.audit_column,
+    )
+    owners: NDArray[Any] | None = everything.institutions
+    if owners is None:
+        partition = Partition.parse(choice.institutions or 0, choice.partition or "iid")
+        owners = partition.assign(everything.data.labels, np.random.default_rng([seed, 2**17]))
+    names = sorted(set(owners.tolist()))
+    _check_names(names)
+    return {name: everything.select(owners == name) for name in names}
+
+
+def _check_names(names: Sequence[str] | Mapping[str, Path]) -> None:
+    for name in names:
+        if not is_institution_id(name):
+            raise UsageError(
+                "institution names of 1 to 64 printable characters expected "
+                '(and none called "coordinator")'
+            )
