@@ -35,7 +35,7 @@ help:  ## show this list
 # --- what most people want -------------------------------------------------------------
 
 .PHONY: demo
-demo: $(RUNTIME)  ## set up, train a shared model over six made-up banks, print the result
+demo: $(RUNTIME)  ## set up, train a shared model over five made-up banks, print the result
 	$(VENV)/bin/fieldfare demo --out out/demo
 
 .PHONY: test

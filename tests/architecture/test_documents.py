@@ -1,6 +1,7 @@
 """What the documents name exists: links, make targets, files, commands."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ DOCUMENTS = sorted(
 )
 LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 MAKE = re.compile(r"(?:`|^ {4}|^\$ )make (?:[A-Z]+=\S+ )*([a-z]+)", re.MULTILINE)
+COMMAND = re.compile(r"^ {4}fieldfare ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
 NAMED_FILE = re.compile(
     r"`((?:shared|client|server|simulations|tests|docs|studies)/[\w./-]+\.\w+)`"
 )
@@ -35,6 +37,14 @@ def test_links_lead_somewhere(document: str) -> None:
 def test_make_targets_exist(document: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", text_of("Makefile"), re.MULTILINE))
     assert set(MAKE.findall(text_of(document))) <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_commands_are_registered(document: str) -> None:
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    known = set(project["entry-points"]["fieldfare.commands"])
+    for command, subcommand in COMMAND.findall(text_of(document)):
+        assert {command, f"{command}.{subcommand}"} & known, f"fieldfare {command} {subcommand}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -19,12 +19,9 @@ FILES = sorted(
 LONGEST_FUNCTION = 60  # lines, without its docstring
 LONGEST_FILE = 600
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc"}
-# Modules that may read a clock, the system's entropy or the environment, and why.
-# Everything else in shared/ gets them as arguments.
-IMPURE = {
-    "shared/cli.py": "the root command: sets the environment of the process",
-    "shared/noise.py": "holds the one source of operating-system entropy",
-}
+# Modules of shared/ that may reach the clock, entropy, processes or the environment, and why.
+# Everything else there gets them as arguments.
+IMPURE = {"shared/cli.py": "the root command: sets the environment of the process"}
 OUTSIDE_WORLD = {"os", "random", "secrets", "socket", "subprocess", "time"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
