@@ -1,0 +1,354 @@
+"""Draft a study from a public sample: kinds, bounds, knots, levels, prevalence, unit count.
+
+Nothing is asked. Whoever runs this declares the sample public: a study is published, and
+everything in it that was read off the sample with it. The draft says so.
+"""
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import tomlkit
+from tomlkit.items import Array, Table
+
+from fieldfare.client.records.choice import Choice, choose
+from fieldfare.client.records.profile import Sample, count_different, profile_sample
+from fieldfare.client.records.source import open_source
+from fieldfare.client.records.text import LabelRule, comparable
+from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.features import CategoricalFeature, Feature, NumericFeature, Scale
+from fieldfare.shared.study import (
+    DEFAULT_MISSING,
+    MAX_FEATURES,
+    PROHIBITED_BY_DEFAULT,
+    parse_study,
+)
+
+UNIT_NAMES: Final = ("unit", "id", "unit_id", "customer_id", "account_id", "case_id")
+INSTITUTION_NAME: Final = "institution"
+DEFAULT_EPSILON: Final = 1.0
+DEFAULT_DELTA: Final = 1e-5
+ALERT_BUDGETS: Final = (0.005, 0.2)  # least and most
+LINE: Final = 96
+
+Notify = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Label:
+    column: str
+    positive: str
+    prevalence: float
+    said: str
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """Everything that the file says."""
+
+    name: str
+    source: str
+    rows: int
+    units: int
+    unit: str | None
+    label: _Label
+    features: tuple[Feature, ...]
+    left_out: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...]
+    epsilon: float
+    delta: float
+
+
+def draft_study(
+    path: Path | Sequence[Path],
+    *,
+    label: str,
+    positive: str | None = None,
+    unit: str | None = None,
+    exclude: Sequence[str] = (),
+    institution_column: str | None = None,
+    epsilon: float = DEFAULT_EPSILON,
+    delta: float = DEFAULT_DELTA,
+    units: int | None = None,
+    prevalence: float | None = None,
+    name: str | None = None,
+    notify: Notify = lambda _: None,
+) -> str:
+    """Return the TOML text of a study drafted from a public sample.
+
+    Args:
+        path: one file of records, or several of one table.
+        label: the label's column.
+        positive: which labels are positive; by default 1 (or true), the rarer of two values,
+            or `> 0` where labels are whole numbers from 0.
+        unit: the unit's column; by default a usual name whose values all differ, else none.
+        exclude: columns to leave out.
+        institution_column: the column that names institutions, no feature either.
+        epsilon: the study's epsilon.
+        delta: the study's delta.
+        units: public count of units of all institutions; by default the sample's, two digits.
+        prevalence: public share of positives; by default the sample's, two digits.
+        name: the study's name; by default the file's.
+        notify: takes each notice, one line: what was left out and why, what was assumed.
+
+    Raises:
+        RecordsError: the sample cannot be read, or no feature is left.
+        UsageError: a named column is not there, or it is unclear which labels are positive.
+        StudyError: epsilon, delta, units, prevalence or name out of range.
+    """
+    paths = [path] if isinstance(path, Path) else list(path)
+    _named_columns(paths, label, [unit, institution_column, *exclude])
+    sample = profile_sample(paths, label)
+    chosen_label = _label(sample, label, positive, prevalence)
+    institution = institution_column or (
+        INSTITUTION_NAME if INSTITUTION_NAME in sample.columns else None
+    )
+    chosen_unit, unit_notice = _unit(paths, sample, unit, institution)
+    apart = dict.fromkeys(exclude, "excluded on request")
+    if institution is not None:
+        apart[institution] = "names the institution"
+    choices = {
+        column: Choice(None, apart[column]) if column in apart else choose(profile)
+        for column, profile in sample.columns.items()
+        if column not in {label, chosen_unit}
+    }
+    draft = _Draft(
+        name=name or _name(paths[0]),
+        source=", ".join(item.name for item in paths),
+        rows=sample.rows,
+        units=units if units is not None else int(_two_digits(sample.rows)),
+        unit=chosen_unit,
+        label=chosen_label,
+        features=_features(choices),
+        left_out=tuple((c, choice.reason) for c, choice in choices.items() if choice.reason),
+        missing=_missing(choices),
+        epsilon=epsilon,
+        delta=delta,
+    )
+    _tell(draft, unit_notice, sample, notify)
+    text = _toml(draft)
+    parse_study(text)
+    return text
+
+
+def _named_columns(paths: Sequence[Path], label: str, others: Sequence[str | None]) -> None:
+    if not paths:
+        raise UsageError("--records: at least one file expected, none given")
+    with open_source(paths[0]) as source:
+        columns = list(source.columns)
+    for name in [label, *others]:
+        if name is not None and name not in columns:
+            near = difflib.get_close_matches(name, columns, n=3)
+            hint = f"; near: {', '.join(near)}" if near else "; see the file's header"
+            raise UsageError(f"{paths[0]}: column {name} expected, not found{hint}")
+
+
+def _default_positive(labels: Counter[str]) -> tuple[str, str]:
+    """Return the default `positive` and what to say about it."""
+    values = {comparable(text) for text in labels}
+    if values <= {0.0, 1.0}:
+        return "1", ""
+    if len(labels) == 2:  # noqa: PLR2004 -- two classes
+        rarer = min(sorted(labels), key=lambda text: labels[text])
+        return rarer, f'positive label: "{rarer}", the rarer of two; --positive says otherwise'
+    if 0.0 in values and all(isinstance(v, float) and v >= 0 and v % 1 == 0 for v in values):
+        return "> 0", 'positive label: "> 0"; --positive says otherwise'
+    raise UsageError(
+        f"--positive: expected, because the label has {len(values)} different values; "
+        'say for example --positive "VALUE" or --positive "> 0"'
+    )
+
+
+def _label(sample: Sample, column: str, positive: str | None, prevalence: float | None) -> _Label:
+    absent = {None, *DEFAULT_MISSING}
+    labels = Counter({str(t): n for t, n in sample.labels.items() if t not in absent})
+    if not labels:
+        raise UsageError(f"label {column}: labels expected, none found")
+    rule_text, said = (positive, "") if positive is not None else _default_positive(labels)
+    rule = LabelRule.parse(rule_text)
+    results = {text: rule.label_of(text) for text in labels}
+    if None in results.values():
+        raise UsageError(
+            f'--positive "{rule_text}": numbers expected under {column}, other text found; '
+            "name the positive value instead"
+        )
+    positives = sum(count for text, count in labels.items() if results[text])
+    if not 0 < positives < labels.total():
+        found = "no" if not positives else "only"
+        raise UsageError(
+            f'--positive "{rule_text}": two classes expected under {column}, {found} positive '
+            "labels found; choose another value or sample"
+        )
+    share = min(max(_two_digits(positives / labels.total()), 1e-6), 0.99)
+    return _Label(column, rule_text, share if prevalence is None else prevalence, said)
+
+
+def _unit(
+    paths: Sequence[Path], sample: Sample, unit: str | None, institution: str | None
+) -> tuple[str | None, str]:
+    """Return the unit's column, if any, and what to say about it."""
+    by_name = {column.casefold(): column for column in reversed(sample.columns)}
+    usual = [by_name[name] for name in UNIT_NAMES if name in by_name]
+    for column in [unit] if unit is not None else usual:
+        keys = [column, institution] if institution else [column]
+        complete = sample.columns[column].missing == 0
+        if complete and count_different(paths, keys) == sample.rows:
+            return column, "" if unit else f"unit: column {column}, different in every row"
+    if unit is not None:
+        raise RecordsError(
+            f"--unit {unit}: a different id in every row expected, repeated or missing ids found; "
+            "bring the records to one row per unit first"
+        )
+    return None, (
+        "unit: no column with different ids under a usual name; every row is a unit by its row "
+        "number (--unit COL names one)"
+    )
+
+
+def _features(choices: dict[str, Choice]) -> tuple[Feature, ...]:
+    features = tuple(c.feature for c in choices.values() if c.feature is not None)
+    if not features:
+        raise RecordsError("at least one column that can be a feature expected, none found")
+    if len(features) > MAX_FEATURES:
+        raise RecordsError(
+            f"at most {MAX_FEATURES} features expected, {len(features)} found; "
+            "leave columns out with --exclude"
+        )
+    return features
+
+
+def _missing(choices: dict[str, Choice]) -> tuple[str, ...]:
+    tokens = dict.fromkeys(DEFAULT_MISSING)
+    for choice in choices.values():
+        tokens.update(dict.fromkeys(choice.odd_tokens))
+    return tuple(tokens)
+
+
+def _name(path: Path) -> str:
+    stem = path.name.split(".")[0]
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:64] or "study"
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")
+
+
+def _tell(draft: _Draft, unit_notice: str, sample: Sample, notify: Notify) -> None:
+    notify(
+        f"{draft.source}: declared public by this command; bounds, knots, levels, prevalence and "
+        "unit count in the study are read off it"
+    )
+    notify('features: all tagged "own"; check that each reads its unit\'s own records alone')
+    unlabelled = sum(sample.labels[token] for token in (None, *DEFAULT_MISSING))
+    if unlabelled:
+        notify(f"label: {unlabelled} rows without one; a run refuses them, so leave them out")
+    for notice in (draft.label.said, unit_notice):
+        if notice:
+            notify(notice)
+    for token in draft.missing[len(DEFAULT_MISSING) :]:
+        notify(f'missing: "{token}" counts as missing, for it stands among numbers')
+    for column, reason in draft.left_out:
+        notify(f"left out: {column}: {reason}")
+
+
+def _number(value: float) -> int | float:
+    """Write whole numbers without a fraction."""
+    return int(value) if value % 1 == 0 and abs(value) < 2**53 else value
+
+
+def _array(values: Sequence[Any]) -> Array:
+    array = tomlkit.array()
+    array.extend(values)
+    return array.multiline(len(array.as_string()) > LINE)
+
+
+def _comment(container: Any, text: str) -> None:
+    for line in text.split("\n"):
+        # Column names stand in comments; a control character would end the comment.
+        container.add(tomlkit.comment("".join(c if c.isprintable() else " " for c in line)))
+
+
+def _feature_table(feature: Feature) -> Table:
+    table = tomlkit.table()
+    table["name"] = feature.name
+    table["kind"] = feature.kind
+    table["tag"] = feature.tag.value
+    if isinstance(feature, CategoricalFeature):
+        table["levels"] = _array(feature.levels)
+        return table
+    return _numeric_table(feature, table)
+
+
+def _numeric_table(feature: NumericFeature, table: Table) -> Table:
+    table["lower"], table["upper"] = _number(feature.lower), _number(feature.upper)
+    if feature.scale is not Scale.LINEAR:
+        table["scale"] = feature.scale.value
+    table["knots"] = _array([_number(knot) for knot in feature.knots])
+    if feature.special:
+        table["special"] = _array([_number(value) for value in feature.special])
+    return table
+
+
+def _records_table(draft: _Draft) -> Table:
+    table = tomlkit.table()
+    if draft.unit is None:
+        _comment(table, "No unit column: every row is one unit.")
+    else:
+        table["unit"] = draft.unit
+    table["label"] = draft.label.column
+    table["positive"] = draft.label.positive
+    table["missing"] = _array(draft.missing)
+    table["units"] = draft.units
+    table["units"].comment("public: all institutions together, hold-out included")
+    table["prevalence"] = draft.label.prevalence
+    table["prevalence"].comment("public: share of positive units")
+    return table
+
+
+def _head(draft: _Draft, document: tomlkit.TOMLDocument) -> None:
+    _comment(
+        document,
+        f"Drafted from {draft.source} ({draft.rows} rows), which the draft declared public:\n"
+        "bounds, knots, levels, prevalence and unit count below are read off it.\n"
+        "Do not publish this file if that sample is private.\n"
+        'Every feature is tagged "own": check that each reads its unit\'s own records alone.\n'
+        "`fieldfare study check` prints what the plan costs.",
+    )
+    document.add(tomlkit.nl())
+    document["format"] = 1
+    document["name"] = draft.name
+    document["purpose"] = (
+        f"Rank units by the chance that {draft.label.column} is {draft.label.positive}, "
+        "for human review; people decide."
+    )
+    document["prohibited_uses"] = _array(PROHIBITED_BY_DEFAULT)
+
+
+def _toml(draft: _Draft) -> str:
+    document = tomlkit.document()
+    _head(draft, document)
+    document["records"] = _records_table(draft)
+    privacy = tomlkit.table()
+    privacy["epsilon"], privacy["delta"] = draft.epsilon, draft.delta
+    privacy["collusion_tolerance"] = 1
+    privacy["collusion_tolerance"].comment("institutions that may pool what they know")
+    document["privacy"] = privacy
+    least, most = ALERT_BUDGETS
+    evaluation = tomlkit.table()
+    evaluation["alert_budget"] = _two_digits(min(max(draft.label.prevalence, least), most))
+    evaluation["alert_budget"].comment("share of units that people can review")
+    document["evaluation"] = evaluation
+    if draft.left_out:
+        evaluation.add(tomlkit.nl())
+        _comment(evaluation, "Columns left out, and why:")
+        for column, reason in draft.left_out:
+            _comment(evaluation, f"  {column}: {reason}")
+    features = tomlkit.aot()
+    for feature in draft.features:
+        features.append(_feature_table(feature))
+    document["features"] = features
+    return tomlkit.dumps(document).rstrip("\n") + "\n"

@@ -1,0 +1,120 @@
+"""What becomes of a sample's column: a numeric feature, a category, or left out and why."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.client.records.knots import draft_numeric
+from fieldfare.client.records.profile import Profile
+from fieldfare.shared.features import CategoricalFeature, Feature, is_protected
+
+MOST_LEVELS: Final = 64
+LEAST_LEVEL_SHARE: Final = 0.002  # a rarer level is noise at epsilon 1: it falls to `other`
+LEAST_COVERED: Final = 0.2  # of the values that are there, by all levels together
+NUMBER_SHARE: Final = 0.98  # of the values that are there: the rest is a few odd tokens
+MOST_ODD_TOKENS: Final = 5
+DIFFERENT_SHARE: Final = 0.5  # texts as different as that are ids or free text
+FEW_TEXTS: Final = 20
+LONG_TEXT: Final = 60  # characters on average: sentences, no category
+CONSTANT_MISSING_SHARE: Final = 0.001
+MOST_NAME: Final = 128
+
+_DATE: Final = re.compile(
+    r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?"  # 2025-01-31, 31/01/2025 08:15
+    r"|\d{1,2}[- ][A-Za-z]{3,9}[- ,]+\d{2,4}.*"  # 31 Jan 2025
+    r"|\d{1,2}:\d{2}(:\d{2}.*)?"  # 08:15
+)
+_DAY: Final = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20250131
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A feature and the texts that count as missing for it, or the reason to leave out."""
+
+    feature: Feature | None
+    reason: str = ""
+    odd_tokens: tuple[str, ...] = ()
+
+
+def choose(column: Profile) -> Choice:
+    """Decide about one column; every reason is one line that a person can act on."""
+    for reason in (_forbidden(column), _empty(column)):
+        if reason:
+            return Choice(None, reason)
+    numbers = column.numbers
+    nearly_all = len(numbers) >= NUMBER_SHARE * column.present
+    if nearly_all and len(column.texts) <= MOST_ODD_TOKENS and len(np.unique(numbers)) > 1:
+        return _numeric(column, numbers)
+    return _category(column, numbers)
+
+
+def names_an_id(name: str) -> bool:
+    """Tell whether a column's name says that it holds ids: `id`, `branch_id`, `branchId`."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    words = re.split(r"[^a-z0-9]+", spaced.lower())
+    return words[-1] in {"id", "ids", "uuid", "guid", "iban"}
+
+
+def _forbidden(column: Profile) -> str:
+    if is_protected(column.name):
+        return "a protected attribute (harm rule 4): for fairness audit only"
+    if len(column.name) > MOST_NAME:
+        return f"a name of more than {MOST_NAME} characters"
+    return ""
+
+
+def _empty(column: Profile) -> str:
+    if not column.present:
+        return "no value in the sample"
+    different = len(column.texts) + len(np.unique(column.numbers))
+    if different == 1 and column.missing <= CONSTANT_MISSING_SHARE * column.rows:
+        return "the same value everywhere"
+    return ""
+
+
+def _numeric(column: Profile, numbers: NDArray[np.float64]) -> Choice:
+    different = np.unique(numbers)
+    whole = bool((different % 1 == 0).all())
+    if whole and len(different) == column.rows > FEW_TEXTS:
+        if names_an_id(column.name):
+            return Choice(None, "an identifier: different in every row")
+        if different[-1] - different[0] + 1 == len(different):
+            return Choice(None, "a running number: different in every row")
+    if whole and all(_DAY.fullmatch(f"{value:.0f}") for value in different):
+        return Choice(None, "a date")
+    if whole and names_an_id(column.name):
+        return _category(column, numbers)
+    feature = draft_numeric(column.name, numbers, column.rows)
+    return Choice(feature, odd_tokens=tuple(sorted(column.texts)))
+
+
+def _texts(column: Profile, numbers: NDArray[np.float64]) -> Counter[str]:
+    """Return every value as text with its count; a number in its shortest form."""
+    values, counts = np.unique(numbers, return_counts=True)
+    written = (f"{value:.0f}" if value % 1 == 0 else repr(float(value)) for value in values)
+    return column.texts + Counter(dict(zip(written, map(int, counts), strict=True)))
+
+
+def _category(column: Profile, numbers: NDArray[np.float64]) -> Choice:
+    texts = _texts(column, numbers)
+    if sum(map(_is_date, texts)) > DIFFERENT_SHARE * len(texts):
+        return Choice(None, "a date or a time")
+    if sum(len(text) * count for text, count in texts.items()) > LONG_TEXT * texts.total():
+        return Choice(None, "free text (harm rule 6)")
+    different = len(texts)
+    if column.overflowing or different > max(FEW_TEXTS, DIFFERENT_SHARE * column.present):
+        return Choice(None, "mostly different texts: an identifier or free text")
+    ranked = sorted(texts.items(), key=lambda item: (-item[1], item[0]))[:MOST_LEVELS]
+    least = max(2.0, LEAST_LEVEL_SHARE * column.rows)
+    levels = [level for level, count in ranked if count >= least]
+    if sum(texts[level] for level in levels) < LEAST_COVERED * column.present:
+        return Choice(None, f"too many different values ({different}) for {MOST_LEVELS} levels")
+    return Choice(CategoricalFeature(kind="categorical", name=column.name, levels=tuple(levels)))
+
+
+def _is_date(text: str) -> bool:
+    return _DATE.fullmatch(text) is not None
