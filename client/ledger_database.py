@@ -1,0 +1,215 @@
+"""The ledger's SQLite file: durable, erasing, and honest about every failure.
+
+WAL with synchronous=FULL: a COMMIT that returned survives a power cut (SQLite documentation,
+"Write-Ahead Logging"). secure_delete overwrites what is replaced, and a truncating checkpoint
+after each replacement empties the log, so that neither file keeps an old key. What the file
+system or the disk keeps of overwritten blocks is beyond SQLite: use an encrypted disk.
+"""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+from fieldfare.client.ledger_schema import MIGRATIONS, VERSIONS
+from fieldfare.shared.errors import LedgerError
+
+_PRAGMAS: Final = (
+    ("journal_mode", "WAL", "wal"),
+    ("synchronous", "FULL", 2),
+    ("secure_delete", "ON", 1),
+    ("temp_store", "MEMORY", 2),  # no state spills into a temporary file
+    ("wal_autocheckpoint", "0", 0),  # `erase_log` does it, and must be the one that does
+    ("foreign_keys", "ON", 1),
+    ("recursive_triggers", "ON", 1),
+    ("trusted_schema", "OFF", 0),
+)
+_RESTORE: Final = "restore the newest copy of the ledger and its witness"
+_REMEDIES: Final = {
+    sqlite3.SQLITE_BUSY: "another process holds the ledger: let it finish, then repeat",
+    sqlite3.SQLITE_READONLY: "give this user write access to the file and its directory",
+    sqlite3.SQLITE_CANTOPEN: "give this user access to the file and its directory",
+    sqlite3.SQLITE_FULL: "free some space on the disk, then repeat the request",
+    sqlite3.SQLITE_CORRUPT: _RESTORE,
+    sqlite3.SQLITE_NOTADB: _RESTORE,
+}
+_PRIMARY_CODE: Final = 0xFF  # extended result codes keep the primary one in the low byte
+
+
+class Database:
+    """One connection to a ledger's tables; every failure is a LedgerError."""
+
+    def __init__(self, path: Path | None, *, busy_timeout: float) -> None:
+        """Open `path` (0600, created if absent) or, with None, a database in memory.
+
+        Waits up to `busy_timeout` seconds for other processes.
+
+        Raises:
+            LedgerError: locked, read-only, readable by others, damaged or no database.
+        """
+        self._name = "the ledger in memory" if path is None else str(path)
+        if path is not None:
+            _prepare_file(path)
+        with self._faults():
+            self.connection = sqlite3.connect(
+                ":memory:" if path is None else path,
+                timeout=busy_timeout,
+                isolation_level=None,  # transactions are explicit: see `transaction`
+                check_same_thread=False,  # the ledger's lock lets one thread in at a time
+            )
+        try:
+            self._configure(in_memory=path is None)
+        except LedgerError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return the open database."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; anything later is refused."""
+        with self._faults():
+            self.connection.close()
+
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run one statement to its end and return its rows.
+
+        Raises:
+            LedgerError: whatever SQLite reports.
+        """
+        with self._faults():
+            return self.connection.execute(statement, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Hold the write lock; commit to disk at the end, or leave no trace of an exception.
+
+        Raises:
+            LedgerError: locked for longer than the timeout, or the commit failed.
+        """
+        self.rows("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.rows("COMMIT")
+        finally:
+            if self.connection.in_transaction:
+                self.rows("ROLLBACK")
+
+    def erase_log(self) -> None:
+        """Move the write-ahead log into the database and cut it to nothing.
+
+        Raises:
+            LedgerError: another process reads or writes for longer than the timeout.
+        """
+        ((busy, _, _),) = self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        if busy:
+            raise LedgerError(
+                f"expected to erase old keys from the log of {self._name}, found another process "
+                "reading it; nothing leaves before that: let it finish, then repeat the request"
+            )
+
+    def migrate(self) -> None:
+        """Bring the tables to the newest version, all or nothing.
+
+        Raises:
+            LedgerError: the ledger was written by a newer Fieldfare.
+        """
+        if self._version() == len(MIGRATIONS):
+            return
+        with self.transaction():
+            version = self._version()  # again: another process may have been faster
+            if version > len(MIGRATIONS):
+                raise LedgerError(
+                    f"expected {self._name} in schema version {len(MIGRATIONS)} or older, found "
+                    f"{version}: use the newer Fieldfare that wrote it"
+                )
+            self.rows(VERSIONS)
+            for number, statements in enumerate(MIGRATIONS[version:], start=version + 1):
+                for statement in statements:
+                    self.rows(statement)
+                self.rows("INSERT INTO migrations VALUES (?)", number)
+
+    def check_integrity(self) -> None:
+        """Let SQLite compare every page and index.
+
+        Raises:
+            LedgerError: the first problem that it reports.
+        """
+        found = self.rows("PRAGMA integrity_check(1)")
+        if found != [("ok",)]:
+            raise LedgerError(f"expected {self._name} undamaged, found {found[0][0]}: {_RESTORE}")
+
+    def _version(self) -> int:
+        named = self.rows("SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'")
+        if named == [(0,)]:
+            return 0
+        ((version,),) = self.rows("SELECT coalesce(max(version), 0) FROM migrations")
+        return int(version)
+
+    def _configure(self, *, in_memory: bool) -> None:
+        for name, setting, expected in _PRAGMAS:
+            if in_memory and name == "journal_mode":
+                continue
+            self.rows(f"PRAGMA {name} = {setting}")
+            found = self.rows(f"PRAGMA {name}")
+            if found != [(expected,)]:
+                raise LedgerError(
+                    f"expected SQLite to set {name} to {expected!r} for {self._name}, found "
+                    f"{found!r}: put the ledger on a local disk and use a complete SQLite"
+                )
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & _PRIMARY_CODE
+            remedy = _REMEDIES.get(code, "nothing leaves until the ledger can be written")
+            raise LedgerError(
+                f"expected to read and write {self._name}, found: {error}; {remedy}"
+            ) from error
+
+
+def _prepare_file(path: Path) -> None:
+    """Create the file for this user alone, or refuse what others can read or nobody can write.
+
+    Mode bits are checked as well as access: they also bind an administrator, who could write.
+    """
+    try:
+        _check_mode(path.parent, os.W_OK | os.X_OK, forbidden=0, needed=stat.S_IWUSR)
+        if _created(path):
+            return
+        _check_mode(path, os.R_OK | os.W_OK, forbidden=0o077, needed=stat.S_IRUSR | stat.S_IWUSR)
+        if not path.is_file():
+            raise LedgerError(f"expected a ledger file at {path}, found something else there")
+    except OSError as error:
+        raise LedgerError(
+            f"expected a ledger at {path}, found: {error.strerror}; give a path in a directory "
+            "that exists and that this user can write"
+        ) from error
+
+
+def _created(path: Path) -> bool:
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _check_mode(path: Path, access: int, *, forbidden: int, needed: int) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & forbidden or mode & needed != needed or not os.access(path, access):
+        raise LedgerError(
+            f"expected {path} writable by this user"
+            + (" and closed to others (mode 0600)" if forbidden else "")
+            + f", found mode {mode:04o}: change its owner or mode"
+        )

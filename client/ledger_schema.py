@@ -1,0 +1,93 @@
+"""The ledger's tables, as a list of migrations: append one, never change one.
+
+entries  one row per debit, hash-chained, append-only
+replies  what left for each entry: the signed reply and the masked vector
+runs     opaque state of each run (its chain keys), replaced at every release, then destroyed
+ledger   whose units these are, and when the ledger began
+"""
+
+from typing import Final
+
+_APPEND_ONLY: Final = """
+CREATE TRIGGER {table}_{event} BEFORE {event} ON {table}
+BEGIN SELECT RAISE(ABORT, '{table} are append-only'); END
+"""
+
+_FIRST: Final = (
+    """
+CREATE TABLE ledger (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    population TEXT NOT NULL,
+    created INTEGER NOT NULL
+)
+""",
+    # `type` and `epoch` leave room for other events in the same chain (a new epoch, a split of
+    # the population); such rows get their own columns, and debit columns stay as they are.
+    """
+CREATE TABLE entries (
+    sequence INTEGER PRIMARY KEY,
+    type TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    study TEXT NOT NULL,
+    run TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    request TEXT NOT NULL,
+    cost INTEGER NOT NULL CHECK (type <> 'debit' OR cost > 0),
+    vector TEXT NOT NULL,
+    cumulative INTEGER NOT NULL,
+    study_total INTEGER NOT NULL,
+    head TEXT NOT NULL
+)
+""",
+    "CREATE UNIQUE INDEX entries_request ON entries (request) WHERE type = 'debit'",
+    """
+CREATE UNIQUE INDEX entries_place ON entries (study, run, step, attempt) WHERE type = 'debit'
+""",
+    "CREATE INDEX entries_study ON entries (study, sequence)",
+    "CREATE INDEX entries_time ON entries (time, sequence)",
+    """
+CREATE TABLE replies (
+    sequence INTEGER PRIMARY KEY REFERENCES entries (sequence),
+    reply_sha256 TEXT NOT NULL,
+    reply BLOB NOT NULL,
+    vector BLOB NOT NULL
+)
+""",
+    """
+CREATE TABLE runs (
+    study TEXT NOT NULL,
+    run TEXT NOT NULL,
+    state BLOB NOT NULL,
+    UNIQUE (study, run)
+)
+""",
+    *(
+        _APPEND_ONLY.format(table=table, event=event)
+        for table in ("entries", "replies", "ledger")
+        for event in ("UPDATE", "DELETE")
+    ),
+    # INSERT OR REPLACE deletes without a DELETE trigger unless recursive_triggers is on.
+    """
+CREATE TRIGGER entries_INSERT BEFORE INSERT ON entries
+WHEN NEW.sequence IS NOT (SELECT coalesce(max(sequence), 0) + 1 FROM entries)
+    OR EXISTS (SELECT 1 FROM entries WHERE type = 'debit' AND request = NEW.request)
+    OR EXISTS (
+        SELECT 1 FROM entries WHERE type = 'debit' AND study = NEW.study AND run = NEW.run
+            AND step = NEW.step AND attempt = NEW.attempt
+    )
+BEGIN SELECT RAISE(ABORT, 'entries are append-only'); END
+""",
+    """
+CREATE TRIGGER replies_INSERT BEFORE INSERT ON replies
+WHEN EXISTS (SELECT 1 FROM replies WHERE sequence = NEW.sequence)
+BEGIN SELECT RAISE(ABORT, 'replies are append-only'); END
+""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+"""Statements that lead from version n to version n + 1; a ledger without tables is version 0."""
+
+VERSIONS: Final = "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)"

@@ -1,0 +1,162 @@
+"""What the ledger counts in: debits, limits and positions.
+
+mu^2 adds up over releases (Gaussian DP: Dong, Roth and Su 2019, Cor. 3.3), so a ledger is a
+sum. It is kept in whole units of 1e-12, called picomu2, because a sum of integers is exact:
+floats lose a small debit beside a large total, and a budget that forgets is no budget.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Final
+
+from fieldfare.shared.errors import AccountingError, LedgerError
+
+PICOMU2_PER_MU2: Final = 10**12
+MAX_PICOMU2: Final = 9 * 10**15  # below 2^53, so RFC 8785 section 3.2.2.3 writes it exactly
+MAX_NAME: Final = 256
+GENESIS_EPOCH: Final = 1
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def to_picomu2(mu2: float) -> int:
+    """Return mu^2 in units of 1e-12, rounded up: what is debited is never below what is spent.
+
+    The sum of n rounded debits may exceed the rounded sum by n - 1 units: add up debits in
+    picomu2 to get a limit for a plan, do not round the plan's total.
+
+    Raises:
+        AccountingError: `mu2` is not a finite number in [0, 9000].
+    """
+    if not (math.isfinite(mu2) and 0 <= mu2 <= MAX_PICOMU2 // PICOMU2_PER_MU2):
+        raise AccountingError(
+            f"expected mu^2 as a finite number in [0, {MAX_PICOMU2 // PICOMU2_PER_MU2}], "
+            f"found {mu2!r}: nothing can be debited for it, so nothing may be released"
+        )
+    return math.ceil(Fraction(mu2) * PICOMU2_PER_MU2)  # exact: Fraction holds every float
+
+
+def from_picomu2(units: int) -> float:
+    """Return mu^2 as the nearest float; never below the float that `to_picomu2` was given."""
+    return units / PICOMU2_PER_MU2  # int / int is correctly rounded, and rounding is monotone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a population of units may spend, in picomu2: in any 365 days, and ever.
+
+    Raises:
+        LedgerError: a limit is not an integer in [0, 9e15].
+    """
+
+    yearly_picomu2: int
+    lifetime_picomu2: int
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that the ledger cannot count up to."""
+        check_count("the yearly limit in picomu2", self.yearly_picomu2)
+        check_count("the lifetime limit in picomu2", self.lifetime_picomu2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Debit:
+    """What one release costs, and the place in its run that it takes.
+
+    `request` is the sha256 of the canonical request R, `cost` is in picomu2, `attempt` counts
+    from 0 within its step.
+
+    Raises:
+        LedgerError: a field cannot stand in the ledger; a cost of 0 is no debit.
+    """
+
+    study: str
+    run: str
+    step: int
+    attempt: int
+    kind: str
+    request: str
+    cost: int
+
+    def __post_init__(self) -> None:
+        """Refuse what the chain could not hold exactly."""
+        for what in ("study", "run", "kind"):
+            _check_name(what, getattr(self, what))
+        check_count("step", self.step)
+        check_count("attempt", self.attempt)
+        check_count("cost in picomu2", self.cost, least=1)
+        check_sha256("request", self.request)
+
+    @property
+    def place(self) -> tuple[str, str, int, int, str]:
+        """Study, run, step, attempt and kind: what one request can never change."""
+        return self.study, self.run, self.step, self.attempt, self.kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """One point of a ledger's history; it stands in every signed reply (design section 2).
+
+    `head` is the chain's sha256 after `sequence` entries, `cumulative` the picomu2 spent by
+    them, `epoch` counts how often a restored copy was accepted (from 1).
+    """
+
+    sequence: int
+    head: str
+    cumulative: int
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredReply:
+    """The bytes that answered a request, now and whenever it is repeated."""
+
+    reply: bytes
+    vector: bytes
+    position: Position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One debit as it stands in the ledger.
+
+    `vector` is the sha256 of what left, `study_total` the picomu2 of the debit's study up to
+    and with this entry, `time` is in UTC and never before the previous entry's.
+    """
+
+    position: Position
+    time: datetime
+    debit: Debit
+    vector: str
+    study_total: int
+
+
+def check_count(what: str, value: object, *, least: int = 0) -> None:
+    """Refuse anything but an integer in [least, 9e15].
+
+    Raises:
+        LedgerError: says `what` was expected and what was found.
+    """
+    if type(value) is not int or not least <= value <= MAX_PICOMU2:
+        raise LedgerError(
+            f"expected {what} as an integer in [{least}, {MAX_PICOMU2}], found {value!r}"
+        )
+
+
+def check_sha256(what: str, value: object) -> None:
+    """Refuse anything but 64 lower-case hex digits.
+
+    Raises:
+        LedgerError: says `what` was expected and what was found.
+    """
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise LedgerError(f"expected {what} as 64 lower-case hex digits, found {value!r}")
+
+
+def _check_name(what: str, value: object) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
+        raise LedgerError(
+            f"expected {what} as 1 to {MAX_NAME} printable characters, found {value!r}"
+        )
