@@ -14,6 +14,8 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.task_identity import TaskIdentity
 
+from fieldfare.shared.errors import FieldfareError
+
 SERVER_NODE: Final = 1
 CLIENT_ERROR: Final = 2  # flwr's ErrorCode.CLIENT_APP_RAISED_EXCEPTION
 
@@ -122,8 +124,9 @@ class InProcessGrid(Grid):
         TaskIdentity.node_id = context.node_id
         try:
             return self._app(message, context)
-        except Exception as error:  # noqa: BLE001 -- the process boundary that a node would be
-            # The type only: an exception's text may hold what its raiser was looking at.
+        except FieldfareError as error:
+            # A node answers like this; the type only, for a text may hold what its raiser saw.
+            # Anything else is a defect and ends the simulation.
             return Message(Error(CLIENT_ERROR, type(error).__name__), reply_to=message)
         finally:
             TaskIdentity.node_id = SERVER_NODE
