@@ -88,9 +88,12 @@ def _knots(rest: Values, scale: Scale, bounds: Values) -> Values:
     ends = np.log1p(bounds) if logarithmic else _without_outliers(scaled, bounds)
     even = np.linspace(ends[0], ends[1], MOST_KNOTS - half)
     quantiles = np.quantile(scaled, np.arange(1, half + 1) / (half + 1))
-    kept = _merged(np.unique(np.concatenate([even, quantiles])), scaled)
-    knots = np.expm1(kept) if logarithmic else kept
-    knots = _readable(knots, logarithmic=logarithmic)
+    candidates = np.unique(np.concatenate([even, quantiles]))
+    if (rest % 1 == 0).all():
+        whole = np.rint(np.expm1(candidates) if logarithmic else candidates)
+        candidates = np.unique(np.log1p(whole) if logarithmic else whole)
+    kept = _merged(candidates, scaled)
+    knots = _readable(np.expm1(kept) if logarithmic else kept, logarithmic=logarithmic)
     return np.unique(np.clip(knots, *bounds))
 
 
@@ -111,10 +114,10 @@ def _without_outliers(scaled: Values, bounds: Values) -> Values:
 
 
 def _merged(knots: Values, scaled: Values) -> Values:
-    """Leave out knots that are near their left neighbour with hardly a unit between."""
+    """Leave out knots near their left neighbour with hardly a unit from there up to them."""
     kept = [knots[0]]
     for knot in knots[1:]:
-        first, last = np.searchsorted(scaled, [kept[-1], knot])
+        first, last = np.searchsorted(scaled, [kept[-1], knot], side="right")
         near = knot - kept[-1] < CLOSE_RANGE * (knots[-1] - knots[0])
         if not (near and last - first < CLOSE_SHARE * len(scaled)):
             kept.append(knot)
