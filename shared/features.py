@@ -7,14 +7,17 @@ released through the door (design section 3), never read off private records.
 import math
 import re
 from enum import Enum
+from itertools import pairwise, starmap
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DEFAULT_KNOTS: Final = 8
 MAX_KNOTS: Final = 12  # more cost accuracy at epsilon 1 (design section 3)
 MAX_SPECIAL: Final = 8
 MAX_LEVELS: Final = 512
+LEAST_GAP: Final = 1e-300  # between knots: 256 / gap stays finite
+LEAST_STEP: Final = 2.0**-40  # of a knot's size: 256 steps to the next are different doubles
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 
@@ -34,9 +37,14 @@ _PROTECTED_WORDS: Final = frozenset(
         "zipcode",
         "zip",
         "postal",
+        "postalcode",
         "dob",
+        "yob",
         "birthdate",
+        "birthday",
         "birthplace",
+        "male",
+        "female",
     ]
 )
 _PROTECTED_NAMES: Final = frozenset(
@@ -45,7 +53,12 @@ _PROTECTED_NAMES: Final = frozenset(
         "age_years",
         "age_band",
         "age_group",
+        "age_range",
+        "age_bracket",
+        "age_in_years",
+        "age_at_onboarding",
         "customer_age",
+        "holder_age",
         "client_age",
         "person_age",
         "applicant_age",
@@ -62,10 +75,20 @@ _PROTECTED_NAMES: Final = frozenset(
 )
 
 
+_PROTECTED_JOINED: Final = frozenset(name.replace("_", "") for name in _PROTECTED_NAMES)
+# Where a capital starts a word: date|Of|Birth, ZIP|Code.
+_CAPITAL_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
 def is_protected(name: str) -> bool:
-    """Tell whether harm rule 4 keeps a column of this name out of every model."""
-    words = [w for w in re.split(r"[^a-z0-9]+", name.lower()) if w]
-    return bool(_PROTECTED_WORDS.intersection(words)) or "_".join(words) in _PROTECTED_NAMES
+    """Tell whether harm rule 4 keeps a column of this name out of every model.
+
+    Reads `date_of_birth`, `Date of birth`, `dateOfBirth` and `DATEOFBIRTH` alike.
+    """
+    spaced = _CAPITAL_WORDS.sub("_", name)
+    words = [w for w in re.split(r"[^a-z0-9]+", spaced.lower()) if w]
+    joined = "".join(words)
+    return bool(_PROTECTED_WORDS.intersection([*words, joined])) or joined in _PROTECTED_JOINED
 
 
 class Dependence(Enum):
@@ -84,24 +107,38 @@ class Scale(Enum):
 
 
 class _Declared(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Strict: a quoted number or `true` where a number belongs is a mistake, not a number.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     name: Name
-    tag: Dependence = Dependence.OWN
+    tag: Dependence = Field(default=Dependence.OWN, strict=False)
 
-    @model_validator(mode="after")
-    def _may_leave(self) -> Self:
-        if self.tag is Dependence.LINKED:
+    # On the fields themselves, so that these are said also where something else is wrong.
+    @field_validator("tag")
+    @classmethod
+    def _may_leave(cls, tag: Dependence) -> Dependence:
+        if tag is Dependence.LINKED:
             raise ValueError(
-                'tag "own" or "peer" expected, "linked" found: a linked feature may not leave '
+                '"own" or "peer" expected, "linked" found: a linked feature may not leave '
                 "without an enforced cap; restate it on the unit's own records"
             )
-        if is_protected(self.name):
+        return tag
+
+    @field_validator("name")
+    @classmethod
+    def _may_be_learned_from(cls, name: str) -> str:
+        if is_protected(name):
             raise ValueError(
-                "a feature that harm rule 4 allows expected, a protected attribute found: "
-                "keep it in the institution for fairness audit and remove it here"
+                f"a feature that harm rule 4 allows expected, {name!r} found, a protected "
+                "attribute: keep it in the institution for fairness audit and remove it here"
             )
-        return self
+        return name
+
+
+def _apart(left: float, right: float) -> bool:
+    """Tell whether hats between two knots can be computed: slopes finite, steps resolved."""
+    gap = right - left
+    return math.isfinite(gap) and gap > max(LEAST_GAP, max(abs(left), abs(right)) * LEAST_STEP)
 
 
 class NumericFeature(_Declared):
@@ -113,37 +150,58 @@ class NumericFeature(_Declared):
     kind: Literal["numeric"]
     lower: float
     upper: float
-    scale: Scale = Scale.LINEAR
-    knots: tuple[float, ...] = ()
-    special: tuple[float, ...] = Field(default=(), max_length=MAX_SPECIAL)
+    scale: Scale = Field(default=Scale.LINEAR, strict=False)
+    knots: tuple[float, ...] = Field(default=(), strict=False)
+    special: tuple[float, ...] = Field(default=(), max_length=MAX_SPECIAL, strict=False)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if not self.lower < self.upper:
-            raise ValueError(f"lower < upper expected, {self.lower} and {self.upper} found")
-        if self.scale is Scale.LOG1P and self.lower <= -1:
-            raise ValueError(f'lower > -1 expected for scale "log1p", {self.lower} found')
-        if not self.knots:
+        problems = self._bound_problems()
+        if not problems and not self.knots:
             object.__setattr__(self, "knots", self._even_knots())
-        if not 2 <= len(self.knots) <= MAX_KNOTS:  # noqa: PLR2004 -- a hat needs two ends
-            raise ValueError(f"2 to {MAX_KNOTS} knots expected, {len(self.knots)} found")
-        if any(a >= b for a, b in zip(self.knots, self.knots[1:], strict=False)):
-            raise ValueError("strictly increasing knots expected")
-        if self.knots[0] < self.lower or self.knots[-1] > self.upper:
-            raise ValueError("knots between lower and upper expected")
+        if not problems:
+            problems += self._knot_problems()
         if len(set(self.special)) != len(self.special):
-            raise ValueError("different special values expected")
+            problems.append("special: different values expected")
+        if problems:
+            raise ValueError("\n".join(problems))
         return self
+
+    def _bound_problems(self) -> list[str]:
+        problems = []
+        if not self.lower < self.upper:
+            problems.append(f"lower < upper expected, {self.lower} and {self.upper} found")
+        if self.scale is Scale.LOG1P and self.lower <= -1:
+            problems.append(f'lower > -1 expected for scale "log1p", {self.lower} found')
+        return problems
+
+    def _knot_problems(self) -> list[str]:
+        problems = []
+        if not 2 <= len(self.knots) <= MAX_KNOTS:  # noqa: PLR2004 -- a hat needs two ends
+            problems.append(f"knots: 2 to {MAX_KNOTS} expected, {len(self.knots)} found")
+        if any(a >= b for a, b in pairwise(self.knots)):
+            problems.append("knots: strictly increasing values expected")
+        elif self.knots[0] < self.lower or self.knots[-1] > self.upper:
+            problems.append(f"knots: between lower and upper expected, {self.knots} found")
+        elif not all(starmap(_apart, pairwise(map(self._scaled, self.knots)))):
+            problems.append("knots: too close together or too far apart to interpolate between")
+        return problems
+
+    def _scaled(self, value: float) -> float:
+        return math.log1p(value) if self.scale is Scale.LOG1P else value
 
     def _even_knots(self) -> tuple[float, ...]:
         """Fill in the default: evenly spaced on the scale, ends included."""
-        low, high = self.lower, self.upper
-        if self.scale is Scale.LOG1P:
-            low, high = math.log1p(low), math.log1p(high)
+        low, high = self._scaled(self.lower), self._scaled(self.upper)
         inner = [low + (high - low) * i / (DEFAULT_KNOTS - 1) for i in range(1, DEFAULT_KNOTS - 1)]
         if self.scale is Scale.LOG1P:
             inner = [math.expm1(x) for x in inner]
-        return (self.lower, *(float(f"{x:.6g}") for x in inner), self.upper)
+        # Few digits, so that the study's hash is the same on every machine's logarithm.
+        for digits in (6, 12):
+            short = (self.lower, *(float(f"{x:.{digits}g}") for x in inner), self.upper)
+            if all(a < b for a, b in pairwise(short)):
+                break
+        return short
 
     @property
     def slots(self) -> int:
@@ -164,15 +222,16 @@ class CategoricalFeature(_Declared):
     """
 
     kind: Literal["categorical"]
-    levels: tuple[str, ...] = Field(min_length=1, max_length=MAX_LEVELS)
+    levels: tuple[str, ...] = Field(min_length=1, max_length=MAX_LEVELS, strict=False)
 
-    @model_validator(mode="after")
-    def _distinct(self) -> Self:
-        if len(set(self.levels)) != len(self.levels):
+    @field_validator("levels")
+    @classmethod
+    def _distinct(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(levels)) != len(levels):
             raise ValueError("different levels expected")
-        if any(level != level.strip() for level in self.levels):
+        if any(level != level.strip() for level in levels):
             raise ValueError("levels without spaces around them expected: values are trimmed")
-        return self
+        return levels
 
     @property
     def slots(self) -> int:

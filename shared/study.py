@@ -9,7 +9,15 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash
 from fieldfare.shared.errors import StudyError
@@ -18,7 +26,11 @@ from fieldfare.shared.features import Feature, Name
 STUDY_FORMAT: Final = 1
 STUDY_TYPE: Final = "fieldfare.study.v1"
 MAX_FEATURES: Final = 1000
+MAX_SPARE_RELEASES: Final = 10_000
+MAX_INSTITUTIONS: Final = 10_000  # each step costs a mask for every pair
 MAX_STUDY_BYTES: Final = 4 * 1024 * 1024
+LONGEST_FOUND: Final = 60  # characters of what was found: one line says it
+_KINDS: Final = frozenset(["numeric", "categorical"])
 DEFAULT_MISSING: Final = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 PROHIBITED_BY_DEFAULT: Final = (
     "automated account closure, freeze or report",
@@ -29,7 +41,8 @@ PROHIBITED_BY_DEFAULT: Final = (
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # Strict: a quoted number or `true` where a number belongs is a mistake, not a number.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class RecordsSection(_Section):
@@ -38,7 +51,7 @@ class RecordsSection(_Section):
     unit: Name | None = None
     label: Name
     positive: str = Field(default="1", min_length=1)
-    missing: tuple[str, ...] = DEFAULT_MISSING
+    missing: tuple[str, ...] = Field(default=DEFAULT_MISSING, strict=False)
     units: int = Field(ge=1, le=2**40)  # public: all institutions, hold-out included
     prevalence: float = Field(gt=0, lt=1)  # public: share of positives
 
@@ -72,26 +85,25 @@ class PrivacySection(_Section):
     """The promise: add or remove one unit, at (epsilon, delta), over the whole study."""
 
     epsilon: float = Field(gt=0, le=100)
-    delta: float = Field(gt=0, lt=0.1)
+    delta: float = Field(ge=1e-30, lt=0.1)
     clipping_norm: float = Field(default=1.0, gt=0, le=8)  # C, a multiple of 2^-10
     collusion_tolerance: int = Field(default=1, ge=1)  # t, an absolute number
     multiplicity: int = Field(default=1, ge=1, le=64)  # M: the roster's constant
-    spare_releases: int | None = Field(default=None, ge=0)  # for training attempts that fail
+    spare_releases: int | None = Field(default=None, ge=0, le=MAX_SPARE_RELEASES)  # of training
     training_share: float = Field(default=0.8, gt=0, lt=1)  # of mu^2
 
-    @model_validator(mode="after")
-    def _on_grid(self) -> Self:
-        if (self.clipping_norm * 1024) % 1 != 0:
-            raise ValueError(
-                f"clipping_norm: a multiple of 2^-10 expected, {self.clipping_norm} found"
-            )
-        return self
+    @field_validator("clipping_norm")
+    @classmethod
+    def _on_grid(cls, clipping_norm: float) -> float:
+        if (clipping_norm * 1024) % 1 != 0:
+            raise ValueError(f"a multiple of 2^-10 expected, {clipping_norm} found")
+        return clipping_norm
 
 
 class AggregationSection(_Section):
     """How many must take part, how long a step may take, how often it is tried."""
 
-    minimum_institutions: int = Field(default=3, ge=3)
+    minimum_institutions: int = Field(default=3, ge=3, le=MAX_INSTITUTIONS)
     deadline_seconds: float = Field(default=60.0, gt=0, le=86_400)
     attempts: int = Field(default=3, ge=1, le=100)
 
@@ -102,56 +114,68 @@ class Study(_Section):
     format: Literal[1] = STUDY_FORMAT
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     purpose: str = Field(min_length=1, max_length=2000)
-    prohibited_uses: tuple[str, ...] = PROHIBITED_BY_DEFAULT
+    prohibited_uses: tuple[str, ...] = Field(default=PROHIBITED_BY_DEFAULT, strict=False)
     records: RecordsSection
-    features: tuple[Feature, ...]
+    features: tuple[Feature, ...] = Field(strict=False)
     model: ModelSection = ModelSection()
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
     privacy: PrivacySection
     aggregation: AggregationSection = AggregationSection()
     # Reserved: questions and allowances. Present in the hash, empty in this format.
-    queries: tuple[dict[str, Any], ...] = ()
+    queries: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
     allowance: dict[str, Any] | None = None
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        problems = [*self._name_problems(), *self._size_problems()]
+    # Each rule stands on the field that it can see first, so that it is said even where
+    # another section is wrong; only a rule about a broken section has to wait.
+    @field_validator("features")
+    @classmethod
+    def _distinct_features(
+        cls, features: tuple[Feature, ...], info: ValidationInfo
+    ) -> tuple[Feature, ...]:
+        problems = []
+        if not 1 <= len(features) <= MAX_FEATURES:
+            problems.append(f"1 to {MAX_FEATURES} expected, {len(features)} found")
+        records = info.data.get("records")
+        taken = {records.label, records.unit} if records else set()
+        seen: set[str] = set()
+        for index, feature in enumerate(features):
+            path = f"features.{index}.name"
+            if feature.name in seen:
+                problems.append(f"{path}: a new name expected, {feature.name!r} found again")
+            if feature.name in taken:
+                problems.append(f"{path}: neither label nor unit expected, {feature.name!r} found")
+            seen.add(feature.name)
         if problems:
             raise ValueError("\n".join(problems))
+        return features
+
+    @field_validator("aggregation")
+    @classmethod
+    def _two_honest(cls, value: AggregationSection, info: ValidationInfo) -> AggregationSection:
+        privacy = info.data.get("privacy")
+        least = privacy.collusion_tolerance + 2 if privacy else 0  # design section 2: n - t >= 2
+        if value.minimum_institutions < least:
+            raise ValueError(
+                "aggregation.minimum_institutions: at least collusion_tolerance + 2 = "
+                f"{least} expected, {value.minimum_institutions} found"
+            )
+        return value
+
+    @field_validator("queries", "allowance")
+    @classmethod
+    def _reserved(cls, value: object) -> object:
+        if value not in ((), None):
+            raise ValueError("reserved, nothing expected in format 1; remove it")
+        return value
+
+    @model_validator(mode="after")
+    def _filled_in(self) -> Self:
         if self.privacy.spare_releases is None:
             spare = math.ceil(self.training.steps / 10)  # design section 2: a tenth of the steps
             filled = self.privacy.model_copy(update={"spare_releases": spare})
             object.__setattr__(self, "privacy", filled)
         return self
-
-    def _name_problems(self) -> list[str]:
-        seen: set[str] = set()
-        problems = []
-        for index, feature in enumerate(self.features):
-            if feature.name in seen:
-                problems.append(f"features.{index}.name: a new name expected, {feature.name} twice")
-            if feature.name in {self.records.label, self.records.unit}:
-                problems.append(
-                    f"features.{index}.name: neither label nor unit expected, {feature.name} found"
-                )
-            seen.add(feature.name)
-        return problems
-
-    def _size_problems(self) -> list[str]:
-        problems = []
-        minimum = self.aggregation.minimum_institutions
-        tolerance = self.privacy.collusion_tolerance
-        if minimum - tolerance < 2:  # noqa: PLR2004 -- design section 2: n - t >= 2
-            problems.append(
-                "aggregation.minimum_institutions: at least collusion_tolerance + 2 = "
-                f"{tolerance + 2} expected, {minimum} found"
-            )
-        if not 1 <= len(self.features) <= MAX_FEATURES:
-            problems.append(f"features: 1 to {MAX_FEATURES} expected, {len(self.features)} found")
-        if self.queries or self.allowance is not None:
-            problems.append("queries, allowance: reserved, nothing expected in format 1; remove")
-        return problems
 
     @property
     def id(self) -> str:
@@ -178,30 +202,50 @@ class Study(_Section):
         return canonical_bytes(self)
 
 
-def _one_line(error: dict[str, Any]) -> list[str]:
+def _lines(error: dict[str, Any]) -> list[str]:
     """Turn one pydantic error into `path: expected, found` lines."""
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "value_error":
-        path = _path(error["loc"])
-        return [f"{path}: {line}" if path else line for line in message.split("\n")]
+    path, kind, message = _path(error["loc"]), error["type"], str(error["msg"])
+    if kind == "value_error":
+        lines = message.removeprefix("Value error, ").split("\n")
+        return [line if line.startswith(path) else f"{path}: {line}" for line in lines]
+    if kind in {"missing", "union_tag_not_found"}:
+        key = f"{path}.kind" if kind == "union_tag_not_found" else path
+        return [f"{key}: a value expected, none found"]
+    if kind == "extra_forbidden":
+        return [f"{path}: no such key expected; remove it or correct its spelling"]
+    if kind == "union_tag_invalid":
+        return [f"{path}.kind: {error['ctx']['expected_tags']} expected, {_found(error)} found"]
     expected = message.replace("Input should be ", "").replace("Input should have ", "")
-    if error["type"] == "missing":
-        return [f"{_path(error['loc'])}: a value expected, none found"]
-    if error["type"] == "extra_forbidden":
-        return [f"{_path(error['loc'])}: no such key expected; remove it or correct its spelling"]
-    found = repr(error.get("input"))
-    found = found if len(found) <= 60 else found[:57] + "..."  # noqa: PLR2004 -- one line
-    return [f"{_path(error['loc'])}: {expected} expected, {found} found"]
+    return [f"{path}: {expected} expected, {_found(error)} found"]
+
+
+def _found(error: dict[str, Any]) -> str:
+    tag = error.get("ctx", {}).get("tag")
+    value = tag if tag is not None else error.get("input")
+    try:
+        found = repr(value)
+    except ValueError:  # Python writes no integer of more than some thousand digits
+        return "a very large number"
+    return found if len(found) <= LONGEST_FOUND else found[: LONGEST_FOUND - 3] + "..."
 
 
 def _path(location: tuple[Any, ...]) -> str:
-    kinds = {"numeric", "categorical"}  # pydantic's union tags are no keys of the file
-    return ".".join(str(part) for part in location if part not in kinds)
+    """Write a key path; keys that TOML had to quote stay quoted, so a line stays one line."""
+    parts = list(location)
+    if len(parts) > 2 and parts[0] == "features" and parts[2] in _KINDS:  # noqa: PLR2004
+        del parts[2]  # pydantic's union tag is no key of the file
+    return ".".join(_key(str(part)) for part in parts)
+
+
+def _key(part: str) -> str:
+    if part.isprintable() and part and len(part) <= LONGEST_FOUND:
+        return part
+    return repr(part[:LONGEST_FOUND])
 
 
 def problem_lines(error: ValidationError) -> list[str]:
     """Return one line per mistake: key path, what was expected, what was found."""
-    return [line for item in error.errors() for line in _one_line(dict(item))]
+    return [line for item in error.errors() for line in _lines(dict(item))]
 
 
 def parse_study(text: str) -> Study:
@@ -214,6 +258,10 @@ def parse_study(text: str) -> Study:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise StudyError(f"TOML expected: {error}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits; brackets as many
+        raise StudyError(
+            "TOML expected: a number too long or brackets too deep found; shorten them"
+        ) from None
     try:
         return Study.model_validate(data)
     except ValidationError as error:
@@ -227,11 +275,12 @@ def load_study(path: Path) -> Study:
         StudyError: unreadable file, too large, or any mistake inside.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(MAX_STUDY_BYTES + 1)
     except OSError as error:
         raise StudyError(f"{path}: a readable study file expected, {error.strerror}") from None
     if len(content) > MAX_STUDY_BYTES:
-        raise StudyError(f"{path}: at most {MAX_STUDY_BYTES} bytes expected, {len(content)} found")
+        raise StudyError(f"{path}: at most {MAX_STUDY_BYTES} bytes expected, more found")
     try:
         return parse_study(content.decode("utf-8"))
     except UnicodeDecodeError:
