@@ -65,8 +65,8 @@ class ModelSection(_Section):
 class TrainingSection(_Section):
     """Full-batch training: Adam at the coordinator on the noisy mean (design section 3)."""
 
-    steps: int = Field(default=50, ge=1, le=10_000)
-    learning_rate: float = Field(default=0.1, gt=0, le=10)
+    steps: int = Field(default=60, ge=1, le=10_000)
+    learning_rate: float = Field(default=0.15, gt=0, le=10)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.99, ge=0, lt=1)
     average_last: float = Field(default=0.5, gt=0, le=1)  # share of iterates averaged
@@ -86,7 +86,7 @@ class PrivacySection(_Section):
 
     epsilon: float = Field(gt=0, le=100)
     delta: float = Field(ge=1e-30, lt=0.1)
-    clipping_norm: float = Field(default=1.0, gt=0, le=8)  # C, a multiple of 2^-10
+    clipping_norm: float = Field(default=0.25, gt=0, le=8)  # C, a multiple of 2^-10
     collusion_tolerance: int = Field(default=1, ge=1)  # t, an absolute number
     multiplicity: int = Field(default=1, ge=1, le=64)  # M: the roster's constant
     spare_releases: int | None = Field(default=None, ge=0, le=MAX_SPARE_RELEASES)  # of training

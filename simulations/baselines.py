@@ -6,12 +6,16 @@
     central    all records in one place, without privacy
     central_dp all records in one place, one trusted curator, at the study's epsilon
 
-Baselines release nothing, so their noise is always the fast seeded kind.
+Baselines release nothing, so their noise is always the fast seeded kind. `local_dp` and
+`central_dp` use the draws of the federation's own simulated noise, each at its own scale
+(common random numbers), so that what differs between them is the scale and not the luck.
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +24,12 @@ from fieldfare.server.adam import TrainingState, next_state
 from fieldfare.shared.models import UnitSums, model_for
 from fieldfare.shared.plan import Plan
 from fieldfare.shared.score_bins import prevalence_log_odds
+from fieldfare.simulations.federation import noise_stream
 
 Vector = NDArray[np.float64]
 GradientOf = Callable[[Vector], Vector]
+
+ALONE_STREAMS: Final = 2**16  # far from the federation's own
 
 
 class Baseline(Enum):
@@ -68,8 +75,8 @@ class Trainer:
         ratio = self.plan.study.training_units / max(1, self.units[name])
         if baseline is Baseline.ALONE:
             return self._descend(lambda p: sums.plain_gradient(p) * ratio)
-        stream = 100 + sorted(self.sums).index(name)
-        noisy = self._noisy(self._decoded(sums), 1.0, stream)
+        stream = noise_stream(self.seed, ALONE_STREAMS + sorted(self.sums).index(name))
+        noisy = self._noisy(self._decoded(sums), 1.0, [stream])
         return self._descend(lambda p: noisy(p) * ratio)
 
     def _together(self, baseline: Baseline) -> GradientOf:
@@ -77,21 +84,24 @@ class Trainer:
             return lambda p: _added([sums.plain_gradient(p) for sums in self.sums.values()])
         parts = [self._decoded(sums) for sums in self.sums.values()]
         # Everybody's full noise adds up to sqrt(n) times what one curator needs.
-        factor = np.sqrt(len(parts)) if baseline is Baseline.LOCAL_DP else 1.0
-        stream = 1 if baseline is Baseline.LOCAL_DP else 2
-        return self._noisy(lambda p: _added([part(p) for part in parts]), float(factor), stream)
+        factor = math.sqrt(len(parts)) if baseline is Baseline.LOCAL_DP else 1.0
+        streams = [noise_stream(self.seed, index) for index in range(len(parts))]
+        return self._noisy(lambda p: _added([part(p) for part in parts]), factor, streams)
 
     def _decoded(self, sums: UnitSums) -> GradientOf:
         bits = self.plan.training.vectors.gamma_bits
         return lambda p: np.ldexp(sums.gradient_sum(p).astype(np.float64), -bits)
 
-    def _noisy(self, gradient: GradientOf, factor: float, stream: int) -> GradientOf:
-        generator = np.random.default_rng([self.seed, 2**16 + stream])
-        sigma = self.plan.training.sigma * factor
+    def _noisy(
+        self, gradient: GradientOf, factor: float, streams: Sequence[np.random.Generator]
+    ) -> GradientOf:
+        """Add noise of `factor` sigma, shared out evenly over the streams."""
+        share = self.plan.training.sigma * factor / math.sqrt(len(streams))
 
         def noisy(parameters: Vector) -> Vector:
             exact = gradient(parameters)
-            return exact + generator.normal(0.0, sigma, len(exact))
+            draws = [stream.normal(0.0, share, len(exact)) for stream in streams]
+            return _added([exact, *draws])
 
         return noisy
 

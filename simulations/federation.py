@@ -173,7 +173,12 @@ def noise_source(assurance: Assurance, *, seed: int, stream: int) -> NoiseSource
     """Return the noise of one institution: exact takes no seed, simulated its own stream."""
     if assurance is Assurance.EXACT:
         return ExactNoise()
-    return SimulatedNoise(np.random.default_rng([seed, stream]))
+    return SimulatedNoise(noise_stream(seed, stream))
+
+
+def noise_stream(seed: int, stream: int) -> np.random.Generator:
+    """Return one institution's seeded stream of simulated noise."""
+    return np.random.default_rng([seed, stream])
 
 
 def holdout_key(seed: int) -> bytes:
