@@ -105,7 +105,7 @@ class Request(MessageBody):
 
     TYPE = "fieldfare.request.v1"
 
-    protocol: int
+    protocol: Count
     study: Hex32
     roster: Hex32
     run: RunId
@@ -193,13 +193,7 @@ class Assurance(Enum):
 
 def seal(body: MessageBody, signer_id: str, signer: Signer) -> bytes:
     """Return the envelope's canonical bytes: type, body, signer, signature."""
-    envelope = _Envelope(
-        type=body.TYPE,
-        body=body.model_dump(mode="json"),
-        signer=signer_id,
-        signature=base64.b64encode(signer.sign(typed_bytes(body.TYPE, body))).decode(),
-    )
-    return canonical_bytes(envelope)
+    return _envelope_bytes(body, signer_id, signer.sign(typed_bytes(body.TYPE, body)))
 
 
 class _Envelope(BaseModel):
@@ -209,6 +203,16 @@ class _Envelope(BaseModel):
     body: dict[str, object]
     signer: str = Field(max_length=64)
     signature: Base64
+
+
+def _envelope_bytes(body: MessageBody, signer_id: str, signature: bytes) -> bytes:
+    envelope = _Envelope(
+        type=body.TYPE,
+        body=body.model_dump(mode="json"),
+        signer=signer_id,
+        signature=base64.b64encode(signature).decode(),
+    )
+    return canonical_bytes(envelope)
 
 
 @dataclass(frozen=True)
@@ -223,9 +227,12 @@ class Opened(Generic[B]):
 def unseal(content: bytes, body_type: type[B], roster: Roster, assurance: Assurance) -> Opened[B]:
     """Parse an envelope and check its signature against the roster.
 
+    Only the bytes that `seal` writes are accepted: no second spelling of a message
+    (another encoding, duplicate keys, spaces, `true` for 1) can be read as the first.
+
     Raises:
-        ProtocolError: too large, not an envelope of this type, a field out of place, a
-            signer unknown to the roster or a signature that does not verify.
+        ProtocolError: too large, not an envelope of this type, a field out of place, not
+            canonical, a signer unknown to the roster or a signature that does not verify.
     """
     if len(content) > MAX_MESSAGE_BYTES:
         raise ProtocolError(f"at most {MAX_MESSAGE_BYTES} bytes expected, {len(content)} found")
@@ -235,6 +242,8 @@ def unseal(content: bytes, body_type: type[B], roster: Roster, assurance: Assura
             raise ProtocolError(f"a message of type {body_type.TYPE} expected")
         body = body_type.model_validate_json(json.dumps(envelope.body))
         signature = base64.b64decode(envelope.signature, validate=True)
+        if _envelope_bytes(body, envelope.signer, signature) != content:
+            raise ProtocolError(f"the canonical bytes of a {body_type.TYPE} expected")
     except (ValidationError, ValueError, RecursionError, binascii.Error):
         # Nothing of the message is repeated: it may be hostile, and it may be long.
         raise ProtocolError(f"a well-formed {body_type.TYPE} expected") from None
@@ -301,12 +310,15 @@ def decode_key(text: str, length: int) -> bytes:
     """Decode a base64 key or ciphertext of a fixed length.
 
     Raises:
-        ProtocolError: not base64 or another length.
+        ProtocolError: not base64, not its canonical spelling (RFC 4648, section 3.5), or
+            another length.
     """
     try:
         content = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # also for text that is not ASCII
         raise ProtocolError("base64 expected") from None
+    if encode_key(content) != text:
+        raise ProtocolError("canonical base64 expected: unused bits are zero")
     if len(content) != length:
         raise ProtocolError(f"{length} bytes expected, {len(content)} found")
     return content

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fieldfare.shared.errors import AccountingError
 from fieldfare.shared.messages import Assurance
 
+MAX_SCALE: Final = 2.0**58  # a draw beyond int64 is 32 standard deviations away
 MIN_SCALE: Final = 16.0  # grid units; below, sums of shares are not Gaussian enough (section 2)
 
 
@@ -39,6 +40,7 @@ class ExactNoise:
         | input | result |
         |---|---|
         | scale below 16 or not finite | AccountingError: the accounting rule does not hold |
+        | scale above 2^58 | AccountingError: draws would not fit int64 |
         | no entries | shape (0,) |
     """
 
@@ -55,7 +57,7 @@ class ExactNoise:
         """Return int64 (entries,) discrete Gaussian noise.
 
         Raises:
-            AccountingError: `scale` is below 16 grid units or not finite.
+            AccountingError: `scale` is below 16 or above 2^58 grid units, or not finite.
         """
         _check_scale(scale)
         if entries == 0:
@@ -79,14 +81,19 @@ class SimulatedNoise:
         """Return int64 (entries,) rounded Gaussian noise.
 
         Raises:
-            AccountingError: `scale` is below 16 grid units or not finite.
+            AccountingError: `scale` is below 16 or above 2^58 grid units, or not finite.
         """
         _check_scale(scale)
         return np.rint(self._generator.normal(0.0, scale, entries)).astype(np.int64)
 
 
 def _check_scale(scale: float) -> None:
-    if not MIN_SCALE <= scale < 2.0**62:
+    if not scale >= MIN_SCALE:
         raise AccountingError(
             f"noise of {MIN_SCALE:g} grid units or more expected, {scale:g} found: use a finer grid"
+        )
+    if scale > MAX_SCALE:
+        raise AccountingError(
+            f"noise of at most {MAX_SCALE:g} grid units expected, {scale:g} found: "
+            "use a coarser grid"
         )

@@ -9,9 +9,10 @@ that fail) and evaluation.
 import math
 from dataclasses import dataclass
 from enum import Enum
+from fractions import Fraction
 from typing import Final
 
-from fieldfare.shared.errors import StudyError
+from fieldfare.shared.errors import ProtocolError, StudyError
 from fieldfare.shared.grid import WordBits, word_bits_for
 from fieldfare.shared.models import model_for
 from fieldfare.shared.models.interface import GridVectors
@@ -168,16 +169,18 @@ def plan_for(study: Study) -> Plan:
         their sum stays within the study's mu^2.
 
     Raises:
-        StudyError: the promise leaves no mu^2 to spend.
+        StudyError: the promise leaves no mu^2 to spend, or sums that no ring holds.
     """
     privacy = study.privacy
-    total = mu2_for(epsilon=privacy.epsilon, delta=privacy.delta, xi=XI_LIMIT)
+    # Fractions: shares that are rounded could add up to more than the whole.
+    total = Fraction(mu2_for(epsilon=privacy.epsilon, delta=privacy.delta, xi=XI_LIMIT))
+    training_share = Fraction(privacy.training_share)
     training_releases = study.training.steps + study.spare_releases
     evaluation_releases = 1 + study.evaluation.spare_releases
     training = _terms(
         study,
         ReleaseKind.TRAINING,
-        mu2=total * privacy.training_share / training_releases,
+        mu2=total * training_share / training_releases,
         first_step=0,
         steps=study.training.steps,
         spare=study.spare_releases,
@@ -187,7 +190,7 @@ def plan_for(study: Study) -> Plan:
     evaluation = _terms(
         study,
         ReleaseKind.EVALUATION,
-        mu2=total * (1 - privacy.training_share) / evaluation_releases,
+        mu2=total * (1 - training_share) / evaluation_releases,
         first_step=study.training.steps,
         steps=1,
         spare=study.evaluation.spare_releases,
@@ -216,7 +219,7 @@ def _terms(
     study: Study,
     kind: ReleaseKind,
     *,
-    mu2: float,
+    mu2: Fraction,
     first_step: int,
     steps: int,
     spare: int,
@@ -227,7 +230,7 @@ def _terms(
     if debit < 1:
         raise StudyError(
             f"privacy.epsilon: at least 1e-12 mu^2 for each {kind.value} release expected, "
-            f"{mu2:.3g} found: raise epsilon or plan fewer steps"
+            f"{float(mu2):.3g} found: raise epsilon or plan fewer steps"
         )
     gamma = math.ldexp(1.0, -vectors.gamma_bits)
     sensitivity = Sensitivity(
@@ -248,9 +251,19 @@ def _terms(
         sensitivity=sensitivity,
         sigma=sigma,
         cost=debit,
-        word_bits=word_bits_for(largest / gamma),
+        word_bits=_ring_for(largest / gamma),
         largest_entry=largest,
     )
+
+
+def _ring_for(largest_sum: float) -> WordBits:
+    try:
+        return word_bits_for(largest_sum)
+    except ProtocolError:
+        raise StudyError(
+            "records.units: sums that fit 64 bits expected, larger ones found: plan for fewer "
+            "units or a smaller privacy.clipping_norm"
+        ) from None
 
 
 def _rehearsal(training: ReleaseTerms) -> ReleaseTerms:

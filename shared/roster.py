@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fieldfare.shared.canonical import content_hash
+from fieldfare.shared.canonical import MAX_EXACT_INT, content_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 
 ROSTER_TYPE: Final = "fieldfare.roster.v1"
@@ -32,7 +32,7 @@ class Roster(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal[1] = 1
-    version: int = Field(ge=1)
+    version: int = Field(ge=1, le=MAX_EXACT_INT)
     multiplicity: int = Field(default=1, ge=1, le=64)  # M: institutions that may know one person
     coordinator: Hex32 | Literal[""]
     members: tuple[Member, ...]

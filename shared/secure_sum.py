@@ -28,6 +28,7 @@ PAIR_LABEL: Final = b"fieldfare.pair-key.v1"
 CHAIN_LABEL: Final = b"fieldfare.chain.v1"
 MASK_LABEL: Final = b"fieldfare.mask.v1"
 X25519_BYTES: Final = 32
+X25519_PRIME: Final = 2**255 - 19
 MLKEM_PUBLIC_BYTES: Final = 1184
 MLKEM_CIPHERTEXT_BYTES: Final = 1088
 MLKEM_SEED_BYTES: Final = 64
@@ -77,10 +78,15 @@ def check_approval_keys(approvals: Mapping[str, Approval]) -> None:
     """Refuse keys that are malformed or held by two institutions.
 
     Raises:
-        ProtocolError: wrong length or a key that appears twice (design section 2).
+        ProtocolError: wrong length, a second spelling of a key, or a key that appears
+            twice (design section 2).
     """
     for approval in approvals.values():
-        decode_key(approval.x25519, X25519_BYTES)
+        x25519 = decode_key(approval.x25519, X25519_BYTES)
+        # RFC 7748, section 5, reads 2^255 and above, and p and above, as a smaller number:
+        # the same key under another spelling would not be seen to appear twice.
+        if int.from_bytes(x25519, "little") >= X25519_PRIME:
+            raise ProtocolError("an X25519 key below 2^255 - 19 expected")
         decode_key(approval.mlkem768, MLKEM_PUBLIC_BYTES)
     for kind in ("x25519", "mlkem768"):
         keys = [getattr(approval, kind) for approval in approvals.values()]
