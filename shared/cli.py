@@ -93,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:
-        error.show()
+        _complain_of_call(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         _complain("interrupted; nothing more was released")
@@ -107,6 +107,15 @@ def run(arguments: Sequence[str]) -> int:
 def _complain(message: str) -> None:
     for line in message.split("\n"):
         typer.echo(f"fieldfare: {line}", err=True)
+
+
+def _complain_of_call(error: click.ClickException) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()  # the help itself
+        return
+    _complain(error.format_message())
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        _complain(f"try '{error.ctx.command_path} --help'")
 
 
 def main() -> None:

@@ -28,11 +28,11 @@ def plan_lines(plan: Plan) -> list[str]:
     failed = ", ".join(
         f"{plan.epsilon_if_masks_fail(n):.3g} with {n}" for n in (least, 2 * least, 4 * least)
     )
-    unit = study.records.unit or "unit"
+    unit = _one_line(study.records.unit or "unit")
     return [
         f"{study.name} is a valid study",
         f"id            {study.id}",
-        f"purpose       {study.purpose}",
+        f"purpose       {_one_line(study.purpose)}",
         f"model         {study.model.kind}, {len(study.features)} features, {entries} parameters",
         f"promise       epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit}",
         f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
@@ -41,6 +41,11 @@ def plan_lines(plan: Plan) -> list[str]:
         f"same person   known to at most {privacy.multiplicity} institutions",
         f"if every mask failed, epsilon would be {failed} institutions",
     ]
+
+
+def _one_line(text: str) -> str:
+    """Keep a study's text from moving the terminal's cursor."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _releases(plan: Plan) -> int:
