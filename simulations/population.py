@@ -118,7 +118,10 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
 
 def _named_files(choice: RecordsChoice) -> dict[str, Path]:
     """Return files by institution when all are given as NAME=FILE, else nothing."""
-    pairs = [text.partition("=") for text in choice.records]
+    # A file whose own path holds "=" is a file, not a name.
+    pairs = [
+        ("", "", text) if Path(text).exists() else text.partition("=") for text in choice.records
+    ]
     if not choice.records:
         raise UsageError("--records FILE or --records NAME=FILE expected: say where records are")
     if not all(separator for _, separator, _ in pairs):
