@@ -7,7 +7,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fieldfare.shared.canonical import MAX_EXACT_INT, content_hash
+from fieldfare.shared.canonical import MAX_EXACT_INT, canonical_bytes, content_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 
 ROSTER_TYPE: Final = "fieldfare.roster.v1"
@@ -53,6 +53,10 @@ class Roster(BaseModel):
     def hash(self) -> str:
         """SHA-256 of the canonical bytes under the roster's type string, hex."""
         return content_hash(ROSTER_TYPE, self)
+
+    def canonical(self) -> bytes:
+        """RFC 8785 bytes with defaults filled in."""
+        return canonical_bytes(self)
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -1,0 +1,96 @@
+"""Studies and rosters as the coordinator signs them: what an institution is asked to accept.
+
+The envelope carries the canonical text itself, so what is read is what was signed, and
+its hash is the id that every later message names (design section 5).
+"""
+
+import json
+from typing import Annotated, ClassVar
+
+from pydantic import Field, ValidationError
+
+from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.messages import (
+    Assurance,
+    MessageBody,
+    Signer,
+    seal,
+    unseal,
+)
+from fieldfare.shared.roster import COORDINATOR, Roster
+from fieldfare.shared.study import MAX_STUDY_BYTES, Study
+
+CanonicalText = Annotated[str, Field(min_length=2, max_length=MAX_STUDY_BYTES)]
+
+
+class StudyOffer(MessageBody):
+    """A study, as canonical JSON text."""
+
+    TYPE: ClassVar[str] = "fieldfare.study-offer.v1"
+
+    study: CanonicalText
+
+
+class RosterOffer(MessageBody):
+    """A roster, as canonical JSON text."""
+
+    TYPE: ClassVar[str] = "fieldfare.roster-offer.v1"
+
+    roster: CanonicalText
+
+
+def offer_study(study: Study, coordinator: Signer) -> bytes:
+    """Sign a study as the coordinator."""
+    return seal(StudyOffer(study=study.canonical().decode()), COORDINATOR, coordinator)
+
+
+def open_study(content: bytes, roster: Roster, assurance: Assurance) -> Study:
+    """Parse a signed study and check the coordinator's signature on it.
+
+    Raises:
+        ProtocolError: not signed by the roster's coordinator, no valid study, or text that
+            is not the study's own canonical form.
+    """
+    offer = unseal(content, StudyOffer, roster, assurance)
+    _by_coordinator(offer.signer)
+    try:
+        study = Study.model_validate(json.loads(offer.body.study))
+    except (ValidationError, ValueError, RecursionError):
+        raise ProtocolError("a valid study of format 1 expected: upgrade or ask again") from None
+    if study.canonical() != offer.body.study.encode():
+        raise ProtocolError("the study's canonical form expected, another text found")
+    return study
+
+
+def offer_roster(roster: Roster, coordinator: Signer) -> bytes:
+    """Sign a roster as the coordinator."""
+    return seal(RosterOffer(roster=roster.canonical().decode()), COORDINATOR, coordinator)
+
+
+def open_roster(content: bytes, coordinator_key: str) -> Roster:
+    """Parse a signed roster against the coordinator's key that was compared out of band.
+
+    Args:
+        content: the sealed offer.
+        coordinator_key: Ed25519 public key, hex; pinned before, never taken from the offer.
+
+    Raises:
+        ProtocolError: signed by another key, no valid roster, or not its canonical form.
+    """
+    pinned = Roster(version=1, coordinator=coordinator_key, members=())
+    offer = unseal(content, RosterOffer, pinned, Assurance.EXACT)
+    _by_coordinator(offer.signer)
+    try:
+        roster = Roster.model_validate(json.loads(offer.body.roster))
+    except (ValidationError, ValueError, RecursionError):
+        raise ProtocolError("a valid roster of format 1 expected: upgrade or ask again") from None
+    if roster.canonical() != offer.body.roster.encode():
+        raise ProtocolError("the roster's canonical form expected, another text found")
+    if roster.coordinator != coordinator_key:
+        raise ProtocolError("a roster that names the pinned coordinator's key expected")
+    return roster
+
+
+def _by_coordinator(signer: str) -> None:
+    if signer != COORDINATOR:
+        raise ProtocolError("the coordinator's signature expected", RefusalCode.BAD_SIGNATURE)
