@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldfare.client.records.holdout import holdout_mask
@@ -31,6 +31,7 @@ def test_another_key_splits_otherwise() -> None:
 
 
 @given(st.lists(st.text(max_size=8), max_size=30), st.data())
+@settings(max_examples=50, deadline=None)
 def test_a_unit_stays_on_its_side_whoever_stands_beside_it(
     units: list[str], data: st.DataObject
 ) -> None:

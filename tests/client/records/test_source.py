@@ -144,7 +144,7 @@ def test_typed_files_give_what_their_text_would(
 
 
 def test_numbers_from_text_and_from_typed_columns_agree(tmp_path: Path) -> None:
-    write_csv(tmp_path / "r.csv", "x,y\n 1.5 ,\n-999.0,\n?,\n,\n1e3,\nnan,\n")
+    write_csv(tmp_path / "r.csv", "x,y\n 1.5 ,\n\t-999.0,\n?,\n,\n1e3,\nnan,\n")
     column = pa.array([1.5, -999.0, None, None, 1000.0, float("nan")])
     pq.write_table(pa.table({"x": column}), tmp_path / "r.parquet")
     expected = [1.5, "missing", "missing", "missing", 1000.0, "missing"]

@@ -1,0 +1,61 @@
+"""What a load reads: the study's columns under the file's names, and no others."""
+
+from pathlib import Path
+
+import pytest
+
+from fieldfare.client.records.columns import Columns
+from fieldfare.client.records.mapping import ColumnMapping
+from fieldfare.client.records.problems import Problems
+from fieldfare.client.records.source import open_source
+from fieldfare.shared.errors import RecordsError, StudyError
+from fieldfare.shared.study import Study
+
+STUDY = Study.model_validate(
+    {
+        "name": "t",
+        "purpose": "p",
+        "records": {"unit": "unit", "label": "label", "units": 10, "prevalence": 0.5},
+        "features": [
+            {"kind": "numeric", "name": "x", "lower": 0, "upper": 1},
+            {"kind": "categorical", "name": "c", "levels": ["a"]},
+        ],
+        "privacy": {"epsilon": 1, "delta": 1e-5},
+    }
+)
+
+
+def test_names_go_through_the_mapping() -> None:
+    mapping = ColumnMapping(columns={"x": "X1", "bank": "BANK"})
+    columns = Columns.of(STUDY, mapping, "bank", None)
+    assert columns.features == ("X1", "c")
+    assert columns.texts == ("label", "unit", "BANK")
+    assert (columns.institution, columns.audit) == ("BANK", None)
+
+
+def test_a_mapping_may_only_name_what_is_asked_for() -> None:
+    mapping = ColumnMapping(columns={"bank": "BANK", "y": "Y"})
+    with pytest.raises(StudyError) as caught:
+        Columns.of(STUDY, mapping, None, None)
+    assert [line.split(":")[0] for line in caught.value.problems] == ["columns.bank", "columns.y"]
+
+
+def test_only_needed_columns_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("unit,x,c,label,notes\nu,0.5,a,1,private\n")
+    columns = Columns.of(STUDY, ColumnMapping(), None, "c")
+    with open_source(path) as source:
+        rows = [row for batch in source.batches(columns.expressions(source)) for row in
+                batch.to_pylist()]  # fmt: skip
+    assert rows == [{"c0": 0.5, "c1": "a", "c2": "1", "c3": "u", "c4": "a"}]
+
+
+def test_absent_columns_become_problems(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("unit,x\nu,0.5\n")
+    problems = Problems()
+    with open_source(path) as source:
+        assert not Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, problems)
+    with pytest.raises(RecordsError, match="column c expected, not found among 2 columns"):
+        problems.check()
+    assert len(problems.lines()) == 2

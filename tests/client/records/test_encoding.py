@@ -1,0 +1,83 @@
+"""Batches become positions and labels; what does not fit is counted or complained about."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fieldfare.client.records.columns import Columns
+from fieldfare.client.records.encoding import CLAMPED, MISSING, OTHER, Encoder, texts_of
+from fieldfare.client.records.mapping import ColumnMapping
+from fieldfare.client.records.problems import Problems
+from fieldfare.shared.basis import encode_numeric
+from fieldfare.shared.features import NumericFeature
+from fieldfare.shared.study import Study
+
+PATH = Path("r.csv")
+NUMBER = NumericFeature(kind="numeric", name="x", lower=0, upper=10, special=(-1,))
+
+
+def encoder(positive: str = "1") -> tuple[Encoder, Problems]:
+    study = Study.model_validate(
+        {
+            "name": "t",
+            "purpose": "p",
+            "records": {"label": "label", "positive": positive, "units": 9, "prevalence": 0.5},
+            "features": [
+                NUMBER.model_dump(),
+                {"kind": "categorical", "name": "c", "levels": ["a", "2"]},
+            ],
+            "privacy": {"epsilon": 1, "delta": 1e-5},
+        }
+    )
+    problems = Problems()
+    return Encoder(Columns.of(study, ColumnMapping(), None, None), problems), problems
+
+
+def batch(numbers: list[Any], texts: list[Any]) -> Any:
+    columns = {"x": pa.array(numbers, pa.float64(), from_pandas=False), "c": pa.array(texts)}
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def test_positions_and_counts() -> None:
+    encode, problems = encoder()
+    numbers = [3.25, -1.0, 11.0, -2.0, float("nan")]
+    found = encode.positions(batch(numbers, ["a", "2.0", "b", None, "NA"]), PATH, 0)
+    assert found[0].tolist() == encode_numeric(NUMBER, np.array(numbers)).tolist()
+    assert found[1].tolist() == [0, 1, 2, 3, 3]
+    assert found.dtype == np.uint16
+    assert encode.tally[CLAMPED].tolist() == [2, 0]
+    assert encode.tally[MISSING].tolist() == [1, 2]
+    assert encode.tally[OTHER].tolist() == [0, 1]
+    assert not problems.lines()
+
+
+def test_the_tally_adds_up_over_batches() -> None:
+    encode, _ = encoder()
+    for _ in range(3):
+        encode.positions(batch([99.0], ["z"]), PATH, 0)
+    assert encode.tally[CLAMPED, 0] == 3
+    assert encode.tally[OTHER, 1] == 3
+
+
+def test_rows_are_counted_from_the_start_of_the_file() -> None:
+    encode, problems = encoder()
+    encode.positions(batch([None, 1.0, float("inf")], ["a"] * 3), PATH, 200)
+    assert [line.split("found in ")[1].split(";")[0] for line in problems.lines()] == [
+        "1 row (201)",
+        "1 row (203)",
+    ]
+
+
+def test_labels() -> None:
+    encode, problems = encoder("> 1")
+    column = pa.array(["2", "1", "7.5", "yes", None, "NA"])
+    assert encode.labels(column, PATH, 10).tolist() == [1, 0, 1, 0, 0, 0]
+    absent, incomparable = problems.lines()
+    assert "none found in 2 rows (15, 16)" in absent
+    assert "something else found in 1 row (14)" in incomparable
+
+
+def test_texts_are_empty_where_null() -> None:
+    assert texts_of(pa.array(["x", None, ""])).tolist() == ["x", "", ""]
