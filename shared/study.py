@@ -121,7 +121,7 @@ class Study(_Section):
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
     privacy: PrivacySection
-    aggregation: AggregationSection = AggregationSection()
+    aggregation: AggregationSection = Field(default=AggregationSection(), validate_default=True)
     # Reserved: questions and allowances. Present in the hash, empty in this format.
     queries: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
     allowance: dict[str, Any] | None = None
