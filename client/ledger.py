@@ -5,11 +5,11 @@ disk and witnessed before the reply may be sent (design section 2: a crash befor
 released nothing; after it, a repeat gets the same bytes). The ledger is hash-chained and
 append-only; its head and total stand in every signed reply.
 
-*The clock.* An entry's time is never before its predecessor's, so setting the clock back cannot
-date a debit out of the 365-day window before older ones; the window itself is measured back from
-the clock as it stands, so setting it back only counts more. A clock that runs ahead makes the
-window forget early, and one that lagged when a debit was made forgets that debit early by the
-lag: against both stand the study's and the lifetime limit, which know no time.
+*The clock.* An entry's time is never before its predecessor's or the ledger's start, so setting
+the clock back cannot date a debit out of the 365-day window before older ones; the window itself
+is measured back from the clock as it stands, so setting it back only counts more. A clock that
+runs ahead makes the window forget early, and one that lagged when a debit was made forgets that
+debit early by the lag: against both stand the study's and the lifetime limit, which know no time.
 """
 
 import hashlib
@@ -283,6 +283,7 @@ class Ledger:
         with self._lock:
             self._database.check_integrity()
         self._check_chain()
+        self._check_witness()
         for entry in self.entries():
             with self._lock:
                 self._store.reply(entry.debit.request)
@@ -329,7 +330,8 @@ class Ledger:
         """Refuse a ledger that is behind its witness (design section 2: a restored backup)."""
         if self._witness is None:
             return
-        with self._database.transaction():  # no commit between reading one and the other
+        # The write lock: no commit falls between reading one and the other.
+        with self._lock, self._database.transaction():
             seen = self._witness.read()
             position = self._store.tip().position
             if seen is not None and not self._store.contains(seen):

@@ -9,7 +9,8 @@ system or the disk keeps of overwritten blocks is beyond SQLite: use an encrypte
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
@@ -36,6 +37,7 @@ _REMEDIES: Final = {
     sqlite3.SQLITE_CORRUPT: _RESTORE,
     sqlite3.SQLITE_NOTADB: _RESTORE,
 }
+_POLL_SECONDS: Final = 0.001
 _PRIMARY_CODE: Final = 0xFF  # extended result codes keep the primary one in the low byte
 
 
@@ -51,6 +53,7 @@ class Database:
             LedgerError: locked, read-only, readable by others, damaged or no database.
         """
         self._name = "the ledger in memory" if path is None else str(path)
+        self._busy_timeout = busy_timeout
         if path is not None:
             _prepare_file(path)
         with self._faults():
@@ -109,8 +112,7 @@ class Database:
         Raises:
             LedgerError: another process reads or writes for longer than the timeout.
         """
-        ((busy, _, _),) = self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
-        if busy:
+        if not self._patiently(self._truncated_log):
             raise LedgerError(
                 f"expected to erase old keys from the log of {self._name}, found another process "
                 "reading it; nothing leaves before that: let it finish, then repeat the request"
@@ -147,6 +149,31 @@ class Database:
         if found != [("ok",)]:
             raise LedgerError(f"expected {self._name} undamaged, found {found[0][0]}: {_RESTORE}")
 
+    def _truncated_log(self) -> bool:
+        ((busy, _, _),) = self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        return not busy
+
+    def _switched_to_wal(self) -> bool:
+        with self._faults():
+            try:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+                    raise
+                return False
+        return True
+
+    def _patiently(self, attempt: Callable[[], bool]) -> bool:
+        """Repeat what SQLite's busy timeout does not wait for: a checkpoint or a change to WAL.
+
+        Documentation of sqlite3_wal_checkpoint_v2: while another process checkpoints, the busy
+        handler is not invoked.
+        """
+        deadline = time.monotonic() + self._busy_timeout
+        while not (done := attempt()) and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        return done
+
     def _version(self) -> int:
         named = self.rows("SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'")
         if named == [(0,)]:
@@ -156,9 +183,15 @@ class Database:
 
     def _configure(self, *, in_memory: bool) -> None:
         for name, setting, expected in _PRAGMAS:
-            if in_memory and name == "journal_mode":
+            if name != "journal_mode":
+                self.rows(f"PRAGMA {name} = {setting}")
+            elif in_memory:
                 continue
-            self.rows(f"PRAGMA {name} = {setting}")
+            elif not self._patiently(self._switched_to_wal):
+                raise LedgerError(
+                    f"expected to open {self._name}, found it locked: another process holds the "
+                    "ledger; let it finish, then repeat"
+                )
             found = self.rows(f"PRAGMA {name}")
             if found != [(expected,)]:
                 raise LedgerError(
