@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from fieldfare.shared.score_bins import inner_edges
 from fieldfare.shared.study import Study
@@ -36,27 +37,35 @@ class Interval:
 
 
 def project(counts: Counts) -> Counts:
-    """Return the nearest non-negative counts with the same total, row by row.
+    """Return non-negative counts of the same total whose cumulative sums are nearest, row by row.
 
-    Euclidean projection onto the scaled simplex (Duchi et al. 2008, figure 1): noise in
-    empty bins is not turned into units, as clipping at zero would.
+    Bounded isotonic regression of the cumulative sums, from the highest scores down. Curves are
+    made of cumulative sums; setting each negative bin right by itself instead (clipping, or the
+    nearest counts bin by bin) would leave the positive half of the noise of every empty bin,
+    and where a ranking is good there are many empty bins above the first mistake.
 
     Args:
-        counts: float64 (rows, bins).
+        counts: float64 (rows, bins), lowest scores first.
+
+    Returns:
+        float64 (rows, bins).
 
     Edge cases:
         | row | result |
         |---|---|
         | total at or below zero | zeros |
-        | all non-negative | unchanged |
+        | all non-negative | unchanged, up to rounding |
+
+    Source: Barlow, Bartholomew, Bremner, Brunk 1972, section 1.2; clipping an isotonic
+    regression gives the bounded one.
     """
-    total = np.maximum(counts.sum(axis=1, keepdims=True), 0.0)
-    ordered = -np.sort(-counts, axis=1)
-    excess = np.cumsum(ordered, axis=1) - total
-    rank = np.arange(1, counts.shape[1] + 1)
-    kept = np.maximum((ordered - excess / rank > 0).sum(axis=1), 1)
-    threshold = excess[np.arange(len(counts)), kept - 1] / kept
-    return np.where(total > 0, np.maximum(counts - threshold[:, None], 0.0), 0.0)
+    above = np.cumsum(counts[:, ::-1], axis=1)
+    totals = np.maximum(above[:, -1:], 0.0)
+    rising = [isotonic_regression(row).x for row in above]
+    bounded = np.clip(np.reshape(rising, counts.shape), 0.0, totals)
+    bounded[:, -1:] = totals
+    result: Counts = np.diff(bounded, axis=1, prepend=0.0)[:, ::-1]
+    return result
 
 
 def curve_metrics(negatives: Counts, positives: Counts, budget: float) -> NDArray[np.float64]:
@@ -117,7 +126,7 @@ def evaluate(
     replicates = curve_metrics(draws[0], draws[1], budget)
     names = ("auroc", "average_precision", "precision", "recall")
     metrics: dict[str, Any] = {
-        name: _pivotal(point[i], replicates[:, i]).as_dict() for i, name in enumerate(names)
+        name: _interval(point[i], replicates[:, i]).as_dict() for i, name in enumerate(names)
     }
     metrics["alert_budget"] = budget
     metrics["units"] = _total(table.sum(), sigma, table.size).as_dict()
@@ -127,14 +136,17 @@ def evaluate(
     return metrics
 
 
-def _pivotal(point: float, replicates: NDArray[np.float64]) -> Interval:
-    """Return the pivotal bootstrap interval of a rate (Efron-Tibshirani 1993, section 13)."""
+def _interval(point: float, replicates: NDArray[np.float64]) -> Interval:
+    """Return the percentile bootstrap interval of a rate (Efron-Tibshirani 1993, section 13).
+
+    A rate lives between 0 and 1 and is often near an end: percentiles keep to that range,
+    where a pivotal interval would reach past an end and be cut short of the other.
+    """
     finite = replicates[np.isfinite(replicates)]
     if len(finite) < REPLICATES // 2:
         return Interval(float(point), 0.0, 1.0)  # too noisy to say anything: say so
     low, high = np.percentile(finite, [LOW, HIGH])
-    ends = np.clip([2 * point - high, 2 * point - low], 0.0, 1.0)
-    return Interval(float(point), float(ends[0]), float(ends[1]))
+    return Interval(float(point), float(min(low, point)), float(max(high, point)))
 
 
 def _total(value: float, sigma: float, cells: int) -> Interval:
