@@ -5,13 +5,14 @@ keeps nothing (Context.state is never used) and holds no key.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
 from typing import Any, Protocol
 
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from fieldfare.client.release import Released
-from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError
 from fieldfare.shared.exchange import RECORD, REFUSAL, Call, Content, bytes_of, list_of, text_of
 from fieldfare.shared.messages import Refusal
 
@@ -36,6 +37,25 @@ class CustodianPort(Protocol):
         ...
 
 
+class _TextStaysHere:
+    """Keeps the text of a failure inside: Flower's nodes send str(error) to the coordinator."""
+
+    def __enter__(self) -> None:
+        """Let the custodian work."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Put a fixed text in place of what was raised; the local traceback keeps the cause."""
+        if isinstance(error, FieldfareError):
+            raise RunError("a custodian that answers expected: its own log says why") from error
+        if kind is not None and issubclass(kind, Exception):
+            raise RuntimeError("a defect of the custodian: its own log says which") from error
+
+
 def client_app(custodian_of: Callable[[Context], CustodianPort]) -> ClientApp:
     """Return a ClientApp that speaks to the custodian of the node it runs at."""
     app = ClientApp()
@@ -48,15 +68,20 @@ def _handler(
     call: Call, custodian_of: Callable[[Context], CustodianPort]
 ) -> Callable[[Message, Context], Message]:
     def handle(message: Message, context: Context) -> Message:
-        try:
-            answer = _ask(call, custodian_of(context), message.content.get(RECORD, {}))
-        except ProtocolError as error:
-            answer = _content(Refusal(error.code))
+        with _TextStaysHere():
+            answer = _answer(call, custodian_of(context), message.content.get(RECORD, {}))
         # Flower's records are generic in a way that no checker can follow here.
         record: Any = ConfigRecord(answer)  # type: ignore[arg-type]
         return Message(RecordDict({RECORD: record}), reply_to=message)
 
     return handle
+
+
+def _answer(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
+    try:
+        return _ask(call, custodian, content)
+    except ProtocolError as error:
+        return _content(Refusal(error.code))
 
 
 def _ask(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:

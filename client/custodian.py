@@ -2,13 +2,16 @@
 
 Its data plane takes bytes and gives bytes: `describe`, `open_run`, `agree`, `release`.
 Every failure becomes a fixed code here; what went wrong is told to the institution's
-own log. Approving is administration and is not reachable from the data plane.
+own log. Approving is administration and is not reachable from the data plane. One
+call at a time: what a call reads of a run's keys is not changed under it.
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import RLock
+from typing import Final, TypeVar
 
 from fieldfare.client.admission import ApprovedRun
 from fieldfare.client.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
@@ -30,8 +33,14 @@ from fieldfare.shared.study import Study
 
 log = logging.getLogger(__name__)
 
-APPROVAL_STATE = "approval"  # run ids of a study never hold a colon, these names do
-OPENING_STATE = "opening:"
+# Run ids and study ids hold no colon, so no request can name these states.
+APPROVAL_STATE: Final = ":approval"
+OPENING_STATE: Final = "opening:"
+LEDGER_STATE: Final = ":ledger"  # beside the studies: outlives them
+SHOWN_REPLY: Final = ":shown-reply"
+APPROVAL_COUNT: Final = "approvals:"
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Custodian:
         self._site = site
         self._ledger = ledger
         self._door = Door(site, ledger, noise)
+        self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
         self._runs: dict[str, RunAtDoor] = {}
 
@@ -66,11 +76,15 @@ class Custodian:
     def approve(self, study: Study, sums: Callable[[], StudySums]) -> bytes:
         """Approve a study: load its records and make its keys, or load both again.
 
+        An approval that was given under another roster or ledger epoch is given anew, with
+        fresh keys and a higher number (design section 2); keys of the old one are destroyed.
+
         Returns:
             The sealed approval.
 
         Raises:
-            StudyError: the study's M is not the roster's (design section 2: one constant).
+            StudyError: the study's M is not the roster's (design section 2: one constant),
+                or the sums are another study's.
             RecordsError: the records do not fit; settled here, never at a release.
             AccountingError: no privacy claim can be made for the smallest admitted sum.
         """
@@ -81,20 +95,44 @@ class Custodian:
             )
         plan = plan_for(study)
         plan.check_noise(study.aggregation.minimum_institutions)
-        self._prepared[study.id] = _Prepared(plan, sums())
-        state = self._ledger.run_state(study.id, APPROVAL_STATE)
-        if state is not None:
-            return ApprovedStudy.from_bytes(state, self._site).envelope
-        epoch = self._ledger.position().epoch
-        approved = ApprovedStudy.make(self._site, study.id, number=1, epoch=epoch)
-        self._ledger.put_run_state(study.id, APPROVAL_STATE, approved.to_bytes())
+        prepared = _Prepared(plan, sums())
+        if prepared.sums.study.id != study.id:  # its C would not be the C that noise hides
+            raise StudyError("sums: sums of the study that is approved expected, others found")
+        with self._lock:
+            approved = self._approved(study.id)
+            self._prepared[study.id] = prepared
+            self._leave_runs(study.id)
         return approved.envelope
 
     def finish(self, study: str) -> None:
         """End a study: its private keys and pair keys are destroyed; the ledger stays."""
-        self._ledger.forget_runs(study)
-        self._prepared.pop(study, None)
-        self._runs = {k: run for k, run in self._runs.items() if run.sums.study.id != study}
+        with self._lock:
+            self._ledger.forget_runs(study)
+            self._prepared.pop(study, None)
+            self._leave_runs(study)
+
+    def _approved(self, study: str) -> ApprovedStudy:
+        """Load this institution's approval, or give one."""
+        epoch = self._ledger.position().epoch
+        state = self._ledger.run_state(study, APPROVAL_STATE)
+        if state is not None:
+            approved = ApprovedStudy.from_bytes(state, self._site)
+            current = (self._site.roster.hash, epoch)
+            if (approved.approval.roster, approved.approval.epoch) == current:
+                return approved
+            self._ledger.forget_runs(study)
+        key = APPROVAL_COUNT + study
+        number = int(self._ledger.run_state(LEDGER_STATE, key) or b"0") + 1
+        # Counted first: a crash in between skips a number and never gives one twice.
+        self._ledger.put_run_state(LEDGER_STATE, key, str(number).encode())
+        approved = ApprovedStudy.make(self._site, study, number=number, epoch=epoch)
+        self._ledger.put_run_state(study, APPROVAL_STATE, approved.to_bytes())
+        return approved
+
+    def _leave_runs(self, study: str) -> None:
+        self._runs = {
+            k: run for k, run in self._runs.items() if run.approved.opening.study != study
+        }
 
     # -- data plane: bytes in, bytes out ------------------------------------------------
 
@@ -118,16 +156,13 @@ class Custodian:
 
     def release(self, request: bytes, parameters: bytes) -> Released | Refusal:
         """Answer one signed request through the door."""
-        try:
-            return self._release(request, parameters)
-        except (PolicyRefusal, ProtocolError) as refusal:
-            return self._refused(refusal.code, refusal)
-        except LedgerError as error:
-            return self._refused(RefusalCode.LEDGER_UNAVAILABLE, error)
+        return self._answer(partial(self._release, request, parameters))
 
-    def _answer(self, action: Callable[[], bytes]) -> bytes | Refusal:
+    def _answer(self, action: Callable[[], Answer]) -> Answer | Refusal:
         try:
-            return action()
+            with self._lock:
+                self._check_not_behind()
+                return action()
         except (PolicyRefusal, ProtocolError) as refusal:
             return self._refused(refusal.code, refusal)
         except LedgerError as error:
@@ -140,20 +175,34 @@ class Custodian:
     def _describe(self, study: str, last_reply: bytes) -> bytes:
         own = self._own(study)
         if last_reply and self._site.assurance is Assurance.EXACT:
-            reply = self._site.from_member(last_reply, Reply, self._site.institution).body
-            shown = Position(
-                sequence=reply.ledger_sequence,
-                head=reply.ledger_head,
-                cumulative=reply.cumulative,
-                epoch=reply.epoch,
-            )
-            if not self._ledger.contains(shown):
-                raise LedgerError(
-                    "a ledger that holds this institution's last signed reply expected, an older "
-                    "one found: a backup was restored; accept it as a new epoch or bring the "
-                    "newer ledger back"
-                )
+            if not self._ledger.contains(self._position_in(last_reply)):
+                # Kept, so that neither a restart nor another call gets round it.
+                self._ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, last_reply)
+            self._check_not_behind()
         return own.envelope
+
+    def _check_not_behind(self) -> None:
+        """Refuse all work once a signed reply was shown that the ledger does not hold.
+
+        design section 2: a restored backup. Its keys and totals are old: the same request
+        would be answered again, with fresh noise under the same mask.
+        """
+        shown = self._ledger.run_state(LEDGER_STATE, SHOWN_REPLY)
+        if shown is not None and not self._ledger.contains(self._position_in(shown)):
+            raise LedgerError(
+                "a ledger that holds this institution's last signed reply expected, an older "
+                "one found: a backup was restored; accept it as a new epoch or bring the "
+                "newer ledger back"
+            )
+
+    def _position_in(self, last_reply: bytes) -> Position:
+        reply = self._site.from_member(last_reply, Reply, self._site.institution).body
+        return Position(
+            sequence=reply.ledger_sequence,
+            head=reply.ledger_head,
+            cumulative=reply.cumulative,
+            epoch=reply.epoch,
+        )
 
     def _open_run(self, content: bytes, approvals: Sequence[bytes]) -> bytes:
         opening = self._site.from_coordinator(content, RunOpening)
@@ -180,6 +229,7 @@ class Custodian:
         if self._ledger.run_state(study, run) is None:  # agreed once; a repeat changes nothing
             keys = agree(self._site, own, opened, offers)
             self._ledger.put_run_state(study, run, keys.to_bytes())
+        if opened.secrets:  # also on a repeat: a crash may have come in between
             forgotten = opened.without_secrets().to_bytes()
             self._ledger.put_run_state(study, OPENING_STATE + run, forgotten)
         return b""

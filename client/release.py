@@ -86,7 +86,7 @@ class Door:
         debit, limits = self._debit(request, terms), self._limits(run)
         self._ledger.admit(debit, **limits)
 
-        keys = self._run_keys(request).at(request.step)
+        keys = self._run_keys(request).at(request.step + 1)  # the chain's start is the rehearsal's
         vector = to_ring(run.sums.vector(terms.kind, values), terms.word_bits)
         share = terms.share(request.n, request.t)
         noise = to_ring(self._noise.sample(terms.vectors.entries, share), terms.word_bits)
@@ -106,7 +106,9 @@ class Door:
         """Mask zeros, to find bad keys before budget is spent; only before the first step."""
         keys = self._run_keys(request)
         if keys.step > 0:
-            raise PolicyRefusal(RefusalCode.STEP_CLOSED, "a rehearsal before step 0 expected")
+            raise PolicyRefusal(
+                RefusalCode.STEP_CLOSED, "a rehearsal before the run's first step expected"
+            )
         zeros = np.zeros(terms.vectors.entries, dtype=np.uint64)
         content = self._masked(zeros, keys, request, terms)
         reply = self._reply(run, request, content, 0, self._ledger.position())

@@ -45,9 +45,12 @@ def count_cells(
     return np.bincount(cells, minlength=2 * bins).astype(np.int64) << COUNT_GAMMA_BITS
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StudySums:
-    """One institution's units, prepared for every release of one study."""
+    """One institution's units, prepared for every release of one study.
+
+    Without a repr: a traceback or a log line must not show records.
+    """
 
     study: Study
     model: RiskModel
