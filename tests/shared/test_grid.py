@@ -1,0 +1,179 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.grid import (
+    Word,
+    WordBits,
+    add,
+    centre,
+    decode,
+    encode,
+    round_units,
+    subtract,
+    to_ring,
+    word_bits_for,
+)
+
+RINGS = list(WordBits)
+rings = st.sampled_from(RINGS)
+int64s = st.one_of(
+    st.integers(-(2**63), 2**63 - 1),
+    st.integers(-5, 5),
+    st.sampled_from([-(2**63), 2**63 - 1, -(2**31), 2**31, 2**31 - 1, 2**32, -1, 0]),
+)
+pairs = st.lists(st.tuples(int64s, int64s), max_size=20)
+
+
+def ring(values: list[int], bits: WordBits) -> Word:
+    return to_ring(np.array(values, dtype=np.int64), bits)
+
+
+@settings(deadline=None, max_examples=300)
+@given(pairs, rings)
+def test_ring_arithmetic_is_that_of_integers_modulo_2_to_the_k(
+    terms: list[tuple[int, int]], bits: WordBits
+) -> None:
+    modulus = 2**bits.value
+    left, right = [a for a, _ in terms], [b for _, b in terms]
+    assert ring(left, bits).tolist() == [a % modulus for a in left]
+    total = add(ring(left, bits), ring(right, bits), bits)
+    assert total.tolist() == [(a + b) % modulus for a, b in terms]
+    difference = subtract(ring(left, bits), ring(right, bits), bits)
+    assert difference.tolist() == [(a - b) % modulus for a, b in terms]
+    assert subtract(total, ring(right, bits), bits).tolist() == ring(left, bits).tolist()
+
+
+@settings(deadline=None, max_examples=300)
+@given(pairs, rings)
+def test_centred_integers_are_the_nearest_representatives(
+    terms: list[tuple[int, int]], bits: WordBits
+) -> None:
+    half = 2 ** (bits.value - 1)
+    values = [a for a, _ in terms]
+    centred = centre(ring(values, bits), bits)
+    assert centred.dtype == np.int64
+    assert centred.tolist() == [(a + half) % (2 * half) - half for a in values]
+
+
+@settings(deadline=None, max_examples=200)
+@given(pairs, rings)
+def test_the_wire_form_is_little_endian_and_comes_back(
+    terms: list[tuple[int, int]], bits: WordBits
+) -> None:
+    values = [a for a, _ in terms]
+    content = encode(ring(values, bits), bits)
+    width = bits.value // 8
+    expected = [(a % 2**bits.value).to_bytes(width, "little") for a in values]
+    assert content == b"".join(expected)
+    assert decode(content, bits, len(values)).tolist() == ring(values, bits).tolist()
+    assert decode(content, bits, len(values)).dtype == np.uint64
+
+
+def test_overflow_wraps_silently() -> None:
+    top = ring([2**63 - 1], WordBits.K64)
+    assert centre(add(top, ring([1], WordBits.K64), WordBits.K64), WordBits.K64) == [-(2**63)]
+    assert centre(ring([2**31], WordBits.K32), WordBits.K32).tolist() == [-(2**31)]
+
+
+@pytest.mark.parametrize("bits", RINGS)
+@pytest.mark.parametrize("length", [0, 1, 7, 9, 16, 17, 1000])
+def test_vectors_of_another_length_are_refused(bits: WordBits, length: int) -> None:
+    with pytest.raises(ProtocolError, match="bytes expected"):
+        decode(bytes(length), bits, 3)
+
+
+@pytest.mark.parametrize("bits", RINGS)
+def test_a_claimed_length_is_compared_before_anything_is_allocated(bits: WordBits) -> None:
+    with pytest.raises(ProtocolError):
+        decode(b"1234", bits, 2**53)
+
+
+def test_dtypes_are_named_as_a_request_names_them() -> None:
+    assert [bits.dtype.str for bits in RINGS] == ["<u4", "<u8"]
+
+
+def test_the_smallest_ring_that_holds_the_sum() -> None:
+    below = math.nextafter(2.0**31, 0)
+    assert word_bits_for(0.0) is WordBits.K32
+    assert word_bits_for(below) is WordBits.K32
+    assert word_bits_for(2.0**31) is WordBits.K64
+    assert word_bits_for(math.nextafter(2.0**63, 0)) is WordBits.K64
+    for largest in (2.0**63, math.inf, math.nan):
+        with pytest.raises(ProtocolError, match="coarser"):
+            word_bits_for(largest)
+
+
+Floats = NDArray[np.float64]
+
+
+def clipped(vectors: Floats, norm: float) -> Floats:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors * np.minimum(1.0, norm / np.maximum(norms, 1e-300)))
+
+
+matrices = arrays.arrays(
+    np.float64,
+    st.tuples(st.integers(0, 12), st.integers(1, 6)),
+    elements=st.one_of(st.floats(-4, 4), st.sampled_from([math.nan, math.inf, -math.inf])),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(matrices, st.integers(0, 40))
+def test_a_row_moves_by_at_most_half_a_step_an_entry(vectors: Floats, bits: int) -> None:
+    rounded = round_units(vectors, bits)
+    assert rounded.shape == vectors.shape
+    assert rounded.dtype == np.int64
+    for row, result in zip(vectors, rounded, strict=True):
+        if not np.isfinite(row).all():
+            assert not result.any()  # the unit counts as absent
+            continue
+        gamma = 2.0**-bits
+        moved = float(np.linalg.norm(result * gamma - row))
+        assert moved <= gamma * math.sqrt(len(row)) / 2 * (1 + 1e-9)
+
+
+@settings(deadline=None, max_examples=100)
+@given(matrices, st.data())
+def test_integer_sums_do_not_depend_on_order_chunks_or_other_units(
+    vectors: Floats, data: st.DataObject
+) -> None:
+    whole = round_units(vectors, 20)
+    for index, row in enumerate(vectors):
+        assert (round_units(row[None, :], 20)[0] == whole[index]).all()
+    order = np.array(data.draw(st.permutations(range(len(vectors)))), dtype=np.int64)
+    cut = data.draw(st.integers(0, len(vectors)))
+    shuffled = vectors[order]
+    parts = [round_units(part, 20).sum(axis=0) for part in (shuffled[:cut], shuffled[cut:])]
+    total = parts[0] + parts[1]
+    assert (total == whole.sum(axis=0)).all()
+
+
+def test_one_unit_moves_an_integer_sum_by_its_bound_where_floats_lose_it() -> None:
+    rng = np.random.default_rng(11)
+    units = clipped(rng.normal(size=(20_000, 4)), 1.0)
+    gamma_bits = 20
+    rounded = round_units(units, gamma_bits)
+    with_all, without = rounded.sum(axis=0), rounded[1:].sum(axis=0)
+    reach = 1 + 2.0**-gamma_bits * math.sqrt(4) / 2
+    moved = sum(int(d) ** 2 for d in with_all - without)
+    assert moved <= (reach * 2**gamma_bits) ** 2
+    assert (with_all - without == rounded[0]).all()
+
+
+def test_halves_are_rounded_to_even_and_no_units_to_nothing() -> None:
+    halves = np.array([[0.5, 1.5, -0.5, -1.5]])
+    assert round_units(halves, 0).tolist() == [[0, 2, 0, -2]]
+    assert round_units(np.zeros((0, 3)), 20).shape == (0, 3)
+
+
+def test_a_row_with_one_bad_entry_leaves_the_others_alone() -> None:
+    vectors = np.array([[1.0, 2.0], [math.nan, 1.0], [1.0, math.inf], [3.0, 4.0]])
+    assert round_units(vectors, 1).tolist() == [[2, 4], [0, 0], [0, 0], [6, 8]]
