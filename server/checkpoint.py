@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from fieldfare.server.adam import TrainingState
 from fieldfare.shared.errors import RunError
 
 FORMAT: Final = "1"
+TENSORS: Final = ("parameters", "first", "second", "tail", "powers", "counts")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,11 @@ class Checkpoints:
                 os.fsync(file.fileno())
             temporary.replace(self.path)
         except OSError as error:
+            with suppress(OSError):  # half a file would only fill the disk further
+                temporary.unlink(missing_ok=True)
             raise RunError(
-                f"{self.path}: a checkpoint could not be written: {error.strerror}"
+                f"{self.path}: a checkpoint could not be written: {error.strerror}; the one "
+                "before it stands: make room and resume this run"
             ) from None
 
     def load(self) -> TrainingState | None:
@@ -62,12 +67,11 @@ class Checkpoints:
         try:
             with safe_open(self.path, framework="numpy") as file:
                 self._check(file.metadata() or {})
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError):
+                return _state({name: file.get_tensor(name) for name in TENSORS})
+        except (SafetensorError, OSError, ValueError):
             raise RunError(
                 f"{self.path}: a readable checkpoint expected: remove it to start over"
             ) from None
-        return _state(tensors)
 
     def _check(self, metadata: Mapping[str, str]) -> None:
         expected = {"format": FORMAT, "study": self.study, "run": self.run}

@@ -44,12 +44,13 @@ def open_federation(channel: Channel, terms: RunTerms) -> Federation:
     """
     study = terms.plan.study
     nodes = list(channel.grid.get_node_ids())
-    approvals = _hello(channel, terms, nodes)
+    absent: dict[int, str] = {}
+    approvals = _hello(channel, terms, nodes, absent)
     minimum = study.aggregation.minimum_institutions
     if len(approvals) < minimum:
         raise RunError(
             f"approvals of at least {minimum} institutions expected, {len(approvals)} of "
-            f"{len(nodes)} nodes gave one"
+            f"{len(nodes)} nodes gave one ({_reasons(absent)})"
         )
     participants = {
         name: Participant(institution=name, approval=approval.hash)
@@ -68,37 +69,46 @@ def open_federation(channel: Channel, terms: RunTerms) -> Federation:
     return federation
 
 
+def _reasons(absent: Mapping[int, str]) -> str:
+    return ", ".join(f"node {node}: {reason}" for node, reason in sorted(absent.items())) or "-"
+
+
 def _hello(
-    channel: Channel, terms: RunTerms, nodes: list[int]
+    channel: Channel, terms: RunTerms, nodes: list[int], absent: dict[int, str]
 ) -> dict[str, tuple[int, Approval, bytes]]:
-    """Ask every node for its approval; returns node, approval and envelope by institution."""
+    """Ask every node for its approval; returns node, approval and envelope by institution.
+
+    Nodes that take no part are added to `absent`, each with its reason.
+    """
     study = terms.plan.study
-    known = terms.last_replies
     contents: dict[int, Content] = {
         node: {"study": study.id.encode(), "last_reply": b""} for node in nodes
     }
     answers = channel.ask(Call.HELLO, contents, study.aggregation.deadline_seconds)
+    absent |= dict.fromkeys(set(nodes) - set(answers), "no answer in time")
     approvals: dict[str, tuple[int, Approval, bytes]] = {}
     for node, content in sorted(answers.items()):
         try:
             envelope, approval = _approval_in(content, terms)
         except ProtocolError as error:
             log.warning("node %d takes no part: %s", node, error)
+            absent[node] = str(error)
             continue
         if approval.institution in approvals:
             raise RunError(f"one node for each institution expected, {approval.institution} twice")
         approvals[approval.institution] = (node, approval, envelope)
-    return _without_restored(channel, terms, approvals, known)
+    return _without_restored(channel, terms, approvals, absent)
 
 
 def _without_restored(
     channel: Channel,
     terms: RunTerms,
     approvals: dict[str, tuple[int, Approval, bytes]],
-    known: Mapping[str, bytes],
+    absent: dict[int, str],
 ) -> dict[str, tuple[int, Approval, bytes]]:
     """Show institutions their own last signed reply; who does not know it takes no part."""
     study = terms.plan.study
+    known = terms.last_replies
     shown: dict[int, Content] = {
         approvals[name][0]: {"study": study.id.encode(), "last_reply": known[name]}
         for name in approvals
@@ -108,6 +118,7 @@ def _without_restored(
         return approvals
     answers = channel.ask(Call.HELLO, shown, study.aggregation.deadline_seconds)
     agreed = {node for node, content in answers.items() if "approval" in content}
+    absent |= dict.fromkeys(set(shown) - agreed, "does not know its own last reply")
     return {
         name: entry
         for name, entry in approvals.items()
@@ -176,8 +187,13 @@ def _ask_all(
         answer = answers.get(node)
         if answer is None:
             raise RunError(f"{call.value}: an answer from {institution} expected, none in time")
-        refusal = refusal_in(answer)
-        if refusal is not None:
-            raise RunError(f"{call.value}: {institution} refused with {refusal.code.value}")
-        found[institution] = bytes_of(answer, name)
+        try:
+            refusal = refusal_in(answer)
+            if refusal is None:
+                found[institution] = bytes_of(answer, name)
+                continue
+            reason = f"refused: {refusal.code.value}"
+        except ProtocolError as error:
+            reason = f"bad reply: {error}"
+        raise RunError(f"{call.value}: {institution} takes no part ({reason}); open a new run")
     return found

@@ -17,7 +17,7 @@ from fieldfare.server.channel import Channel
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.exchange import Call, Content, bytes_of, refusal_in
-from fieldfare.shared.grid import WordBits, add, centre, decode
+from fieldfare.shared.grid import Word, WordBits, add, centre, decode
 from fieldfare.shared.messages import (
     PROTOCOL_VERSION,
     Assurance,
@@ -70,11 +70,10 @@ class Sum:
     replies: Mapping[str, bytes]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Answer:
-    reply: Reply
     envelope: bytes
-    vector: bytes
+    vector: Word
 
 
 @dataclass
@@ -224,7 +223,7 @@ class SecureSums:
         found = (opened.signer, reply.institution, reply.approval, reply.request, reply.debit)
         if expected != found or reply.vector != bytes_hash(vector):
             raise ProtocolError("a reply to this request by this institution expected")
-        return _Answer(reply, envelope, vector)
+        return _Answer(envelope, decode(vector, terms.word_bits, terms.vectors.entries))
 
     def _sum(
         self,
@@ -238,7 +237,7 @@ class SecureSums:
         entries, bits = terms.vectors.entries, terms.word_bits
         total = np.zeros(entries, dtype=np.uint64)
         for answer in answers.values():
-            total = add(total, decode(answer.vector, bits, entries), bits)
+            total = add(total, answer.vector, bits)
         # Exact: |sum| / gamma is far below 2^53 for every sum that is in range.
         values = np.ldexp(centre(total, bits).astype(np.float64), -terms.vectors.gamma_bits)
         if bool((np.abs(values) > terms.largest_entry).any()) and terms.cost:
