@@ -8,59 +8,24 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import tomlkit
-from tomlkit.items import Array, Table
-
+from fieldfare.client.draft_text import Draft, Label, toml_text, two_digits
 from fieldfare.client.records.choice import Choice, choose
 from fieldfare.client.records.profile import Sample, count_different, profile_sample
 from fieldfare.client.records.source import open_source
 from fieldfare.client.records.text import LabelRule, comparable
 from fieldfare.shared.errors import RecordsError, UsageError
-from fieldfare.shared.features import CategoricalFeature, Feature, NumericFeature, Scale
-from fieldfare.shared.study import (
-    DEFAULT_MISSING,
-    MAX_FEATURES,
-    PROHIBITED_BY_DEFAULT,
-    parse_study,
-)
+from fieldfare.shared.features import Feature
+from fieldfare.shared.study import DEFAULT_MISSING, MAX_FEATURES, parse_study
 
 UNIT_NAMES: Final = ("unit", "id", "unit_id", "customer_id", "account_id", "case_id")
 INSTITUTION_NAME: Final = "institution"
 DEFAULT_EPSILON: Final = 1.0
 DEFAULT_DELTA: Final = 1e-5
-ALERT_BUDGETS: Final = (0.005, 0.2)  # least and most
-LINE: Final = 96
 
 Notify = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class _Label:
-    column: str
-    positive: str
-    prevalence: float
-    said: str
-
-
-@dataclass(frozen=True)
-class _Draft:
-    """Everything that the file says."""
-
-    name: str
-    source: str
-    rows: int
-    units: int
-    unit: str | None
-    label: _Label
-    features: tuple[Feature, ...]
-    left_out: tuple[tuple[str, str], ...]
-    missing: tuple[str, ...]
-    epsilon: float
-    delta: float
 
 
 def draft_study(
@@ -116,11 +81,11 @@ def draft_study(
         for column, profile in sample.columns.items()
         if column not in {label, chosen_unit}
     }
-    draft = _Draft(
+    draft = Draft(
         name=name or _name(paths[0]),
         source=", ".join(item.name for item in paths),
         rows=sample.rows,
-        units=units if units is not None else int(_two_digits(sample.rows)),
+        units=units if units is not None else int(two_digits(sample.rows)),
         unit=chosen_unit,
         label=chosen_label,
         features=_features(choices),
@@ -130,7 +95,7 @@ def draft_study(
         delta=delta,
     )
     _tell(draft, unit_notice, sample, notify)
-    text = _toml(draft)
+    text = toml_text(draft)
     parse_study(text)
     return text
 
@@ -163,7 +128,7 @@ def _default_positive(labels: Counter[str]) -> tuple[str, str]:
     )
 
 
-def _label(sample: Sample, column: str, positive: str | None, prevalence: float | None) -> _Label:
+def _label(sample: Sample, column: str, positive: str | None, prevalence: float | None) -> Label:
     absent = {None, *DEFAULT_MISSING}
     labels = Counter({str(t): n for t, n in sample.labels.items() if t not in absent})
     if not labels:
@@ -183,8 +148,8 @@ def _label(sample: Sample, column: str, positive: str | None, prevalence: float 
             f'--positive "{rule_text}": two classes expected under {column}, {found} positive '
             "labels found; choose another value or sample"
         )
-    share = min(max(_two_digits(positives / labels.total()), 1e-6), 0.99)
-    return _Label(column, rule_text, share if prevalence is None else prevalence, said)
+    share = min(max(two_digits(positives / labels.total()), 1e-6), 0.99)
+    return Label(column, rule_text, share if prevalence is None else prevalence, said)
 
 
 def _unit(
@@ -212,7 +177,10 @@ def _unit(
 def _features(choices: dict[str, Choice]) -> tuple[Feature, ...]:
     features = tuple(c.feature for c in choices.values() if c.feature is not None)
     if not features:
-        raise RecordsError("at least one column that can be a feature expected, none found")
+        reasons = "".join(f"\nleft out: {c}: {choice.reason}" for c, choice in choices.items())
+        raise RecordsError(
+            f"at least one column that can be a feature expected, none found{reasons}"
+        )
     if len(features) > MAX_FEATURES:
         raise RecordsError(
             f"at most {MAX_FEATURES} features expected, {len(features)} found; "
@@ -233,11 +201,7 @@ def _name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-_")[:64] or "study"
 
 
-def _two_digits(value: float) -> float:
-    return float(f"{value:.2g}")
-
-
-def _tell(draft: _Draft, unit_notice: str, sample: Sample, notify: Notify) -> None:
+def _tell(draft: Draft, unit_notice: str, sample: Sample, notify: Notify) -> None:
     notify(
         f"{draft.source}: declared public by this command; bounds, knots, levels, prevalence and "
         "unit count in the study are read off it"
@@ -253,102 +217,3 @@ def _tell(draft: _Draft, unit_notice: str, sample: Sample, notify: Notify) -> No
         notify(f'missing: "{token}" counts as missing, for it stands among numbers')
     for column, reason in draft.left_out:
         notify(f"left out: {column}: {reason}")
-
-
-def _number(value: float) -> int | float:
-    """Write whole numbers without a fraction."""
-    return int(value) if value % 1 == 0 and abs(value) < 2**53 else value
-
-
-def _array(values: Sequence[Any]) -> Array:
-    array = tomlkit.array()
-    array.extend(values)
-    return array.multiline(len(array.as_string()) > LINE)
-
-
-def _comment(container: Any, text: str) -> None:
-    for line in text.split("\n"):
-        # Column names stand in comments; a control character would end the comment.
-        container.add(tomlkit.comment("".join(c if c.isprintable() else " " for c in line)))
-
-
-def _feature_table(feature: Feature) -> Table:
-    table = tomlkit.table()
-    table["name"] = feature.name
-    table["kind"] = feature.kind
-    table["tag"] = feature.tag.value
-    if isinstance(feature, CategoricalFeature):
-        table["levels"] = _array(feature.levels)
-        return table
-    return _numeric_table(feature, table)
-
-
-def _numeric_table(feature: NumericFeature, table: Table) -> Table:
-    table["lower"], table["upper"] = _number(feature.lower), _number(feature.upper)
-    if feature.scale is not Scale.LINEAR:
-        table["scale"] = feature.scale.value
-    table["knots"] = _array([_number(knot) for knot in feature.knots])
-    if feature.special:
-        table["special"] = _array([_number(value) for value in feature.special])
-    return table
-
-
-def _records_table(draft: _Draft) -> Table:
-    table = tomlkit.table()
-    if draft.unit is None:
-        _comment(table, "No unit column: every row is one unit.")
-    else:
-        table["unit"] = draft.unit
-    table["label"] = draft.label.column
-    table["positive"] = draft.label.positive
-    table["missing"] = _array(draft.missing)
-    table["units"] = draft.units
-    table["units"].comment("public: all institutions together, hold-out included")
-    table["prevalence"] = draft.label.prevalence
-    table["prevalence"].comment("public: share of positive units")
-    return table
-
-
-def _head(draft: _Draft, document: tomlkit.TOMLDocument) -> None:
-    _comment(
-        document,
-        f"Drafted from {draft.source} ({draft.rows} rows), which the draft declared public:\n"
-        "bounds, knots, levels, prevalence and unit count below are read off it.\n"
-        "Do not publish this file if that sample is private.\n"
-        'Every feature is tagged "own": check that each reads its unit\'s own records alone.\n'
-        "`fieldfare study check` prints what the plan costs.",
-    )
-    document.add(tomlkit.nl())
-    document["format"] = 1
-    document["name"] = draft.name
-    document["purpose"] = (
-        f"Rank units by the chance that {draft.label.column} is {draft.label.positive}, "
-        "for human review; people decide."
-    )
-    document["prohibited_uses"] = _array(PROHIBITED_BY_DEFAULT)
-
-
-def _toml(draft: _Draft) -> str:
-    document = tomlkit.document()
-    _head(draft, document)
-    document["records"] = _records_table(draft)
-    privacy = tomlkit.table()
-    privacy["epsilon"], privacy["delta"] = draft.epsilon, draft.delta
-    privacy["collusion_tolerance"] = 1
-    privacy["collusion_tolerance"].comment("institutions that may pool what they know")
-    document["privacy"] = privacy
-    least, most = ALERT_BUDGETS
-    evaluation = tomlkit.table()
-    evaluation["alert_budget"] = _two_digits(min(max(draft.label.prevalence, least), most))
-    evaluation["alert_budget"].comment("share of units that people can review")
-    document["evaluation"] = evaluation
-    if draft.left_out:
-        evaluation.add(tomlkit.nl())
-        _comment(evaluation, "Columns left out, and why:")
-        for column, reason in draft.left_out:
-            _comment(evaluation, f"  {column}: {reason}")
-    features = tomlkit.aot()
-    for feature in draft.features:
-        features.append(_feature_table(feature))
-    document["features"] = features
-    return tomlkit.dumps(document).rstrip("\n") + "\n"

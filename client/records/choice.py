@@ -29,6 +29,7 @@ _DATE: Final = re.compile(
     r"|\d{1,2}:\d{2}(:\d{2}.*)?"  # 08:15
 )
 _DAY: Final = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20250131
+_WRITTEN: Final = re.compile(r"[+-]?[$€£]?\s?[+-]?\d[\d.,' ]*\s?([%$€£]|[A-Z]{3})?")  # 1.234,50 EUR
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,13 @@ def _texts(column: Profile, numbers: NDArray[np.float64]) -> Counter[str]:
 
 def _category(column: Profile, numbers: NDArray[np.float64]) -> Choice:
     texts = _texts(column, numbers)
-    if sum(map(_is_date, texts)) > DIFFERENT_SHARE * len(texts):
+    if _most(_DATE, texts):
         return Choice(None, "a date or a time")
     if sum(len(text) * count for text, count in texts.items()) > LONG_TEXT * texts.total():
         return Choice(None, "free text (harm rule 6)")
     different = len(texts)
+    if different > FEW_TEXTS and _most(_WRITTEN, column.texts):
+        return Choice(None, "numbers with a comma, a unit or a sign; write them as 1234.5")
     if column.overflowing or different > max(FEW_TEXTS, DIFFERENT_SHARE * column.present):
         return Choice(None, "mostly different texts: an identifier or free text")
     ranked = sorted(texts.items(), key=lambda item: (-item[1], item[0]))[:MOST_LEVELS]
@@ -116,5 +119,6 @@ def _category(column: Profile, numbers: NDArray[np.float64]) -> Choice:
     return Choice(CategoricalFeature(kind="categorical", name=column.name, levels=tuple(levels)))
 
 
-def _is_date(text: str) -> bool:
-    return _DATE.fullmatch(text) is not None
+def _most(form: re.Pattern[str], texts: Counter[str]) -> bool:
+    """Tell whether most of the different texts are written in a form."""
+    return sum(form.fullmatch(text) is not None for text in texts) > DIFFERENT_SHARE * len(texts)

@@ -110,8 +110,17 @@ def _connect(path: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def csv_header(path: Path) -> tuple[str, list[str]]:
-    """Return a CSV file's separator and column names; both come from its first line alone.
+@dataclass(frozen=True)
+class CsvForm:
+    """How a CSV file is written: lines before its header, separator, column names."""
+
+    skipped: int
+    separator: str
+    names: tuple[str, ...]
+
+
+def csv_form(path: Path) -> CsvForm:
+    """Return the form of a CSV file; its header, the first line with text, alone decides it.
 
     Raises:
         RecordsError: no header, not UTF-8, or a name that stands twice.
@@ -119,7 +128,9 @@ def csv_header(path: Path) -> tuple[str, list[str]]:
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as stream:
-            line = stream.readline(MAX_HEADER_CHARACTERS)
+            skipped, line = 0, stream.readline(MAX_HEADER_CHARACTERS)
+            while line and not line.strip():
+                skipped, line = skipped + 1, stream.readline(MAX_HEADER_CHARACTERS)
     except (OSError, EOFError, UnicodeDecodeError):
         raise RecordsError(
             f"{path}: UTF-8 text (or text compressed by gzip) expected; convert the file"
@@ -133,17 +144,17 @@ def csv_header(path: Path) -> tuple[str, list[str]]:
     if len({name.casefold() for name in names}) < len(names):
         # No name is shown: where the header is missing, names are a record's values.
         raise RecordsError(f"{path}: different column names expected, one found twice")
-    return separator, names
+    return CsvForm(skipped, separator, tuple(names))
 
 
 def _csv_relation(path: Path) -> str:
-    separator, names = csv_header(path)
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+    form = csv_form(path)
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in form.names)
     compression = "gzip" if path.suffix == ".gz" else "none"
     return (
         f"read_csv({literal(str(path))}, auto_detect=false, header=true, strict_mode=true, "
-        f"delim={literal(separator)}, quote='\"', escape='\"', null_padding=false, "
-        f"compression='{compression}', columns={{{columns}}})"
+        f"skip={form.skipped}, delim={literal(form.separator)}, quote='\"', escape='\"', "
+        f"null_padding=false, compression='{compression}', columns={{{columns}}})"
     )
 
 

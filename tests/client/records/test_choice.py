@@ -39,6 +39,10 @@ LEFT_OUT = {
     "time": ("at", [f"08:{m:02d}" for m in range(60)] * 3, "a date or a time"),
     "date as number": ("day", [f"202401{d:02d}" for d in range(1, 29)] * 9, "a date"),
     "sentences": ("memo", ["a long story that goes on and on " * 5, "short"] * 50, "free text"),
+    "comma": ("paid", [f"{i}.0{i},50" for i in range(ROWS)], "numbers with a comma"),
+    "currency": ("paid", [f"$1,{i:03d}.00" for i in range(ROWS)], "numbers with a comma"),
+    "unit": ("paid", [f"{i} EUR" for i in range(99)] * 4, "numbers with a comma, a unit"),
+    "share": ("paid", [f"{i}.5%" for i in range(99)] * 4, "a unit or a sign"),
     "long tail": ("shop", [f"s{i}" for i in range(900)] * 2, "too many different values"),
     "long name": ("n" * 129, strings(np.arange(50) % 7), "a name of more than"),
 }

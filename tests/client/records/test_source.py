@@ -14,7 +14,8 @@ from fieldfare.client.records.source import (
     BATCH_ROWS,
     WHITESPACE,
     ColumnType,
-    csv_header,
+    CsvForm,
+    csv_form,
     number_of,
     open_source,
     text_of,
@@ -45,7 +46,7 @@ def numbers(path: Path, missing: tuple[str, ...] = ("?", "-999")) -> list[float 
 @pytest.mark.parametrize("separator", [",", "\t", ";", "|"])
 def test_the_header_line_decides_the_separator(tmp_path: Path, separator: str) -> None:
     path = write_csv(tmp_path / "r.csv", f'"a,b;c"{separator}x y\n1{separator}2 \n')
-    assert csv_header(path) == (separator, ["a,b;c", "x y"])
+    assert csv_form(path) == CsvForm(0, separator, ("a,b;c", "x y"))
     assert read_texts(path) == [{"a,b;c": "1", "x y": "2"}]
 
 
@@ -55,6 +56,7 @@ def test_the_header_line_decides_the_separator(tmp_path: Path, separator: str) -
         pytest.param("a,b\n1,2", [("1", "2")], id="no newline at the end"),
         pytest.param("a,b\r\n1,2\r\n", [("1", "2")], id="windows lines"),
         pytest.param("\ufeffa,b\n1,2\n", [("1", "2")], id="byte order mark"),
+        pytest.param("\n \na,b\n1,2\n", [("1", "2")], id="blank lines before the header"),
         pytest.param("a,b\n1,2\n\n\n", [("1", "2")], id="blank lines at the end"),
         pytest.param('a,b\n"x\ny",2\n', [("x\ny", "2")], id="newline in quotes"),
         pytest.param('a,b\n"x ""y""",2\n', [('x "y"', "2")], id="quotes in quotes"),
@@ -71,7 +73,7 @@ def test_csv_forms(tmp_path: Path, content: str, rows: list[tuple[str, str]]) ->
 
 
 def test_columns_without_a_name_get_one(tmp_path: Path) -> None:
-    assert csv_header(write_csv(tmp_path / "r.csv", ",b\n1,2\n"))[1] == ["unnamed_1", "b"]
+    assert csv_form(write_csv(tmp_path / "r.csv", ",b\n1,2\n")).names == ("unnamed_1", "b")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,146 @@
+"""A drafted study as TOML, with comments that say where its numbers come from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import tomlkit
+from tomlkit.items import Array, Table
+
+from fieldfare.shared.features import CategoricalFeature, Feature, NumericFeature, Scale
+from fieldfare.shared.study import PROHIBITED_BY_DEFAULT
+
+ALERT_BUDGETS: Final = (0.005, 0.2)  # least and most
+LINE: Final = 96
+
+
+@dataclass(frozen=True)
+class Label:
+    """The label's column, which labels are positive, their share, and what to say about it."""
+
+    column: str
+    positive: str
+    prevalence: float
+    said: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Everything that the file says."""
+
+    name: str
+    source: str
+    rows: int
+    units: int
+    unit: str | None
+    label: Label
+    features: tuple[Feature, ...]
+    left_out: tuple[tuple[str, str], ...]
+    missing: tuple[str, ...]
+    epsilon: float
+    delta: float
+
+
+def two_digits(value: float) -> float:
+    """Round a public number to two significant digits."""
+    return float(f"{value:.2g}")
+
+
+def _number(value: float) -> int | float:
+    """Write whole numbers without a fraction."""
+    return int(value) if value % 1 == 0 and abs(value) < 2**53 else value
+
+
+def _array(values: Sequence[Any]) -> Array:
+    array = tomlkit.array()
+    array.extend(values)
+    return array.multiline(len(array.as_string()) > LINE)
+
+
+def _comment(container: Any, text: str) -> None:
+    for line in text.split("\n"):
+        # Column names stand in comments; a control character would end the comment.
+        container.add(tomlkit.comment("".join(c if c.isprintable() else " " for c in line)))
+
+
+def _feature_table(feature: Feature) -> Table:
+    table = tomlkit.table()
+    table["name"] = feature.name
+    table["kind"] = feature.kind
+    table["tag"] = feature.tag.value
+    if isinstance(feature, CategoricalFeature):
+        table["levels"] = _array(feature.levels)
+        return table
+    return _numeric_table(feature, table)
+
+
+def _numeric_table(feature: NumericFeature, table: Table) -> Table:
+    table["lower"], table["upper"] = _number(feature.lower), _number(feature.upper)
+    if feature.scale is not Scale.LINEAR:
+        table["scale"] = feature.scale.value
+    table["knots"] = _array([_number(knot) for knot in feature.knots])
+    if feature.special:
+        table["special"] = _array([_number(value) for value in feature.special])
+    return table
+
+
+def _records_table(draft: Draft) -> Table:
+    table = tomlkit.table()
+    if draft.unit is None:
+        _comment(table, "No unit column: every row is one unit.")
+    else:
+        table["unit"] = draft.unit
+    table["label"] = draft.label.column
+    table["positive"] = draft.label.positive
+    table["missing"] = _array(draft.missing)
+    table["units"] = draft.units
+    table["units"].comment("public: all institutions together, hold-out included")
+    table["prevalence"] = draft.label.prevalence
+    table["prevalence"].comment("public: share of positive units")
+    return table
+
+
+def _head(draft: Draft, document: tomlkit.TOMLDocument) -> None:
+    _comment(
+        document,
+        f"Drafted from {draft.source} ({draft.rows} rows), which the draft declared public:\n"
+        "bounds, knots, levels, prevalence and unit count below are read off it.\n"
+        "Do not publish this file if that sample is private.\n"
+        'Every feature is tagged "own": check that each reads its unit\'s own records alone.\n'
+        "`fieldfare study check` prints what the plan costs.",
+    )
+    document.add(tomlkit.nl())
+    document["format"] = 1
+    document["name"] = draft.name
+    document["purpose"] = (
+        f"Rank units by the chance that {draft.label.column} is {draft.label.positive}, "
+        "for human review; people decide."
+    )
+    document["prohibited_uses"] = _array(PROHIBITED_BY_DEFAULT)
+
+
+def toml_text(draft: Draft) -> str:
+    """Write a draft as TOML; every column that was left out stands in a comment."""
+    document = tomlkit.document()
+    _head(draft, document)
+    document["records"] = _records_table(draft)
+    privacy = tomlkit.table()
+    privacy["epsilon"], privacy["delta"] = draft.epsilon, draft.delta
+    privacy["collusion_tolerance"] = 1
+    privacy["collusion_tolerance"].comment("institutions that may pool what they know")
+    document["privacy"] = privacy
+    least, most = ALERT_BUDGETS
+    evaluation = tomlkit.table()
+    evaluation["alert_budget"] = two_digits(min(max(draft.label.prevalence, least), most))
+    evaluation["alert_budget"].comment("share of units that people can review")
+    document["evaluation"] = evaluation
+    if draft.left_out:
+        evaluation.add(tomlkit.nl())
+        _comment(evaluation, "Columns left out, and why:")
+        for column, reason in draft.left_out:
+            _comment(evaluation, f"  {column}: {reason}")
+    features = tomlkit.aot()
+    for feature in draft.features:
+        features.append(_feature_table(feature))
+    document["features"] = features
+    return tomlkit.dumps(document).rstrip("\n") + "\n"
