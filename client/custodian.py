@@ -28,6 +28,7 @@ from fieldfare.shared.errors import (
 )
 from fieldfare.shared.messages import Assurance, Refusal, Reply, Request, RunOpening
 from fieldfare.shared.noise import NoiseSource
+from fieldfare.shared.offers import open_study
 from fieldfare.shared.plan import Plan, plan_for
 from fieldfare.shared.study import Study
 
@@ -72,6 +73,15 @@ class Custodian:
         self._runs: dict[str, RunAtDoor] = {}
 
     # -- administration -----------------------------------------------------------------
+
+    def accept(self, offer: bytes, sums: Callable[[Study], StudySums]) -> bytes:
+        """Approve a study as the coordinator signed it; see `approve`.
+
+        Raises:
+            ProtocolError: not signed by the roster's coordinator, or no valid study.
+        """
+        study = open_study(offer, self._site.roster, self._site.assurance)
+        return self.approve(study, partial(sums, study))
 
     def approve(self, study: Study, sums: Callable[[], StudySums]) -> bytes:
         """Approve a study: load its records and make its keys, or load both again.

@@ -29,6 +29,7 @@ from fieldfare.server.opening import RunTerms
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.messages import Assurance, IdentitySigner, NoSigner, Signer
 from fieldfare.shared.noise import ExactNoise, NoiseSource, SimulatedNoise
+from fieldfare.shared.offers import offer_study
 from fieldfare.shared.plan import Plan, plan_for
 from fieldfare.shared.roster import Member, Roster
 from fieldfare.shared.study import Study
@@ -103,6 +104,7 @@ class LocalFederation:
         self._directory = directory
         names = sorted(sums)
         self.identities = Identities.make(names, study.privacy.multiplicity, assurance)
+        offer = offer_study(study, self.identities.coordinator)
         self.ledgers: dict[str, Ledger] = {}
         self.custodians: dict[str, Custodian] = {}
         for index, name in enumerate(names):
@@ -110,7 +112,7 @@ class LocalFederation:
             self.ledgers[name] = self._open_ledger(index, name)
             noise = noise_source(assurance, seed=seed, stream=index)
             self.custodians[name] = Custodian(site, self.ledgers[name], noise)
-            self.custodians[name].approve(study, partial(_given, sums[name]))
+            self.custodians[name].accept(offer, partial(_given, sums[name]))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -186,5 +188,6 @@ def holdout_key(seed: int) -> bytes:
     return hashlib.blake2b(seed.to_bytes(8), person=b"fieldfare-hold").digest()
 
 
-def _given(sums: StudySums) -> StudySums:
+def _given(sums: StudySums, study: Study) -> StudySums:
+    del study  # the custodian checks that the sums are this study's
     return sums
