@@ -87,6 +87,7 @@ class Run:
 
     bench: "Bench"
     federation: Federation
+    tag: str = ""  # tells apart what several tellers of one story make
 
     def request(
         self,

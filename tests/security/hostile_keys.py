@@ -22,12 +22,16 @@ from fieldfare.shared.secure_sum import StudyKeys, encapsulate
 # -- openings ----------------------------------------------------------------------------------
 
 
-def opening(run: Run, run_id: str = "new", **changes: object) -> RunOpening:
+def new(run: Run) -> str:
+    return f"{run.federation.run}-new{run.tag}"
+
+
+def opening(run: Run, run_id: str | None = None, **changes: object) -> RunOpening:
     """The opening of a run that nobody has seen yet."""
     body = RunOpening(
         study=run.bench.study.id,
         roster=run.federation.roster.hash,
-        run=run_id,
+        run=run_id or new(run),
         participants=tuple(run.federation.participants[n] for n in run.bench.names),
     )
     return body.model_copy(update=changes)
@@ -175,7 +179,7 @@ def _opening_as_request(run: Run, name: str) -> Send:
 # -- agreements --------------------------------------------------------------------------------
 
 
-def half_open(run: Run, run_id: str = "new") -> list[bytes]:
+def half_open(run: Run, run_id: str | None = None) -> list[bytes]:
     """Open a run at everybody and return the offers, before anybody has them."""
     content, envelopes = sealed_opening(run.bench, opening(run, run_id)), approvals(run)
     answers = [run.bench.custodian(n).open_run(content, envelopes) for n in run.bench.names]
@@ -183,8 +187,9 @@ def half_open(run: Run, run_id: str = "new") -> list[bytes]:
     return [answer for answer in answers if isinstance(answer, bytes)]
 
 
-def agrees(run: Run, name: str, offers: Sequence[bytes], run_id: str = "new") -> Send:
-    return lambda: run.bench.custodian(name).agree(run.bench.study.id, run_id, offers)
+def agrees(run: Run, name: str, offers: Sequence[bytes], run_id: str | None = None) -> Send:
+    asked = run_id or new(run)
+    return lambda: run.bench.custodian(name).agree(run.bench.study.id, asked, offers)
 
 
 def reoffered(run: Run, offers: Sequence[bytes], name: str, **changes: object) -> list[bytes]:
@@ -204,7 +209,7 @@ def _agree_unopened(run: Run, name: str) -> Send:
 @case("keys for a study that was not approved", RefusalCode.UNKNOWN_STUDY)
 def _agree_study(run: Run, name: str) -> Send:
     offers = half_open(run)
-    return lambda: run.bench.custodian(name).agree(NOBODY, "new", offers)
+    return lambda: run.bench.custodian(name).agree(NOBODY, new(run), offers)
 
 
 @case("an offer too few", RefusalCode.BAD_KEYS)
@@ -220,7 +225,7 @@ def _offers_swapped(run: Run, name: str) -> Send:
 @case("offers of another opening", RefusalCode.BAD_KEYS)
 def _offers_of_another(run: Run, name: str) -> Send:
     half_open(run)
-    return agrees(run, name, half_open(run, "newer"))
+    return agrees(run, name, half_open(run, f"{new(run)}er"))
 
 
 @case("its own offer changed", RefusalCode.BAD_KEYS)
@@ -231,7 +236,7 @@ def _own_offer(run: Run, name: str) -> Send:
 @case("a request before the keys were agreed", RefusalCode.UNKNOWN_RUN)
 def _request_before_keys(run: Run, name: str) -> Send:
     half_open(run)
-    return sends(run, name, run.request(run="new"))
+    return sends(run, name, run.request(run=new(run)))
 
 
 def low_order(run: Run, name: str, point: int) -> Send:
