@@ -1,0 +1,164 @@
+"""Federations for tests of the coordinator: real custodians, a clock that a test moves.
+
+The nodes, custodians, doors and ledgers are those of a simulation; what a test breaks is a
+message on its way or what one institution answers.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import numpy as np
+import pytest
+from flwr.app import Message
+
+from fieldfare.client.custodian import Custodian
+from fieldfare.client.sums import StudySums
+from fieldfare.server.app import Job, Outcome
+from fieldfare.server.channel import Channel
+from fieldfare.shared.basis import EncodedUnits
+from fieldfare.shared.messages import Assurance
+from fieldfare.shared.models import model_for
+from fieldfare.shared.study import Study
+from fieldfare.simulations.federation import FIRST_NODE, LocalFederation
+from fieldfare.simulations.grid import InProcessGrid
+
+BANKS: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
+UNITS: Final = 100  # of each
+STEPS: Final = 3
+SECTIONS: Final[dict[str, dict[str, Any]]] = {
+    "records": {"label": "reported", "units": 400, "prevalence": 0.3},
+    "training": {"steps": STEPS},
+    "evaluation": {"score_bins": 8},
+    "privacy": {"epsilon": 4.0, "delta": 1e-5},
+    "aggregation": {"minimum_institutions": 3, "deadline_seconds": 5},
+}
+FEATURES: Final = (
+    {"name": "amount", "kind": "numeric", "lower": 0, "upper": 10, "knots": [0, 2, 5, 10]},
+    {"name": "channel", "kind": "categorical", "levels": ["branch", "online"]},
+)
+
+
+def make_study(**sections: dict[str, Any]) -> Study:
+    """A small study; keyword arguments change values inside its sections."""
+    content = {name: section | sections.get(name, {}) for name, section in SECTIONS.items()}
+    return Study.model_validate(
+        {"name": "small", "purpose": "tests", "features": FEATURES, **content}
+    )
+
+
+def make_sums(study: Study, units: int, *, seed: int) -> StudySums:
+    """Sums over made-up units whose label follows the first feature."""
+    random = np.random.default_rng(seed)
+    positions = random.integers(0, [[3 * 256 + 2], [4]], (2, units)).astype(np.uint16)
+    labels = (random.uniform(0, 3 * 256, units) < positions[0]).astype(np.uint8)
+    holdout = random.uniform(size=units) < study.evaluation.holdout
+    return StudySums.prepare(study, EncodedUnits(positions, labels), holdout)
+
+
+def exact_gradient(setting: "Setting", names: tuple[str, ...], parameters: Any) -> Any:
+    """What a training sum would be without noise (float64, the sum's own unit)."""
+    bits = model_for(setting.federation.study).vectors.gamma_bits
+    parts = [setting.sums[name].training.gradient_sum(parameters) for name in names]
+    return np.ldexp(np.sum(parts, axis=0).astype(np.float64), -bits)
+
+
+@dataclass
+class Clock:
+    """A clock that moves only while somebody sleeps."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Crooked:
+    """A custodian whose answers to some calls are changed before they leave."""
+
+    def __init__(self, honest: Custodian, **changes: Callable[[Any], Any]) -> None:
+        self._honest = honest
+        self._changes = changes
+
+    def __getattr__(self, name: str) -> Any:
+        method, change = getattr(self._honest, name), self._changes.get(name)
+        return method if change is None else lambda *given: change(method(*given))
+
+
+@dataclass
+class Setting:
+    """One federation, its Grid and its clock."""
+
+    federation: LocalFederation
+    sums: dict[str, StudySums]
+    clock: Clock
+
+    def channel(self, drop: Callable[[Message], bool] | None = None) -> Channel:
+        return self.over(self.federation.grid(drop=drop))
+
+    def over(self, grid: InProcessGrid) -> Channel:
+        return Channel(grid, self.clock.monotonic, self.clock.sleep)
+
+    def run(self, job: Job, drop: Callable[[Message], bool] | None = None) -> Outcome:
+        return job.run(self.channel(drop))
+
+    def bend(self, name: str, **changes: Callable[[Any], Any]) -> None:
+        """Let an institution answer something else than its custodian would."""
+        crooked = Crooked(self.federation.custodians[name], **changes)
+        self.federation.custodians[name] = cast("Custodian", crooked)
+
+    def debits(self) -> dict[str, int]:
+        """How many releases each institution has paid for."""
+        ledgers = self.federation.ledgers
+        return {name: ledger.position().sequence for name, ledger in ledgers.items()}
+
+
+MakeSetting = Callable[..., Setting]
+
+
+@pytest.fixture
+def make_setting(tmp_path: Path) -> Iterator[MakeSetting]:
+    built: list[LocalFederation] = []
+
+    def make(
+        study: Study | None = None,
+        assurance: Assurance = Assurance.SIMULATED,
+        *,
+        banks: tuple[str, ...] = BANKS,
+        seed: int = 0,
+    ) -> Setting:
+        chosen = study or make_study()
+        sums = {name: make_sums(chosen, UNITS, seed=i) for i, name in enumerate(banks)}
+        folder = tmp_path / f"federation-{len(built)}"
+        folder.mkdir()
+        built.append(LocalFederation(chosen, sums, assurance, seed=seed, directory=folder))
+        return Setting(built[-1], sums, Clock())
+
+    yield make
+    for federation in built:
+        federation.__exit__()
+
+
+@pytest.fixture
+def setting(make_setting: MakeSetting) -> Setting:
+    return make_setting()
+
+
+def to_bank(name: str, *, after: int = 0, times: int = 10**9) -> Callable[[Message], bool]:
+    """Say which messages to lose: releases asked of `name`, from the `after`-th on, so often."""
+    node = FIRST_NODE + BANKS.index(name)
+    seen = 0
+
+    def lost(message: Message) -> bool:
+        nonlocal seen
+        metadata = message.metadata
+        if metadata.dst_node_id != node or metadata.message_type != "query.release":
+            return False
+        seen += 1
+        return after < seen <= after + times
+
+    return lost

@@ -1,0 +1,147 @@
+"""One exchange with a deadline: what is late, broken, foreign or double counts for nothing."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytest
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+from tests.server.conftest import Clock
+
+from fieldfare.server.channel import POLL_SECONDS, Channel
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.exchange import RECORD, Call, Content
+from fieldfare.simulations.grid import InProcessGrid
+
+NODES = {"a": 1, "b": 2, "c": 3}
+ASKED: dict[int, Content] = {node: {"question": b"%d" % node} for node in NODES.values()}
+
+
+def echo_app() -> ClientApp:
+    """Nodes that answer with their own id and what they were asked."""
+    app = ClientApp()
+
+    @app.query(Call.HELLO.value)
+    def hello(message: Message, context: Context) -> Message:
+        asked: Any = message.content[RECORD]
+        record: Any = ConfigRecord({"asked": asked["question"], "by": context.node_id})
+        return Message(RecordDict({RECORD: record}), reply_to=message)
+
+    @app.query(Call.OPEN.value)
+    def no_record_of_ours(message: Message, context: Context) -> Message:
+        return Message(RecordDict(), reply_to=message)
+
+    @app.query(Call.AGREE.value)
+    def fail(message: Message, context: Context) -> Message:
+        if context.node_id == NODES["b"]:
+            raise RunError("broken on purpose")
+        return hello(message, context)
+
+    return app
+
+
+class SlowGrid(InProcessGrid):
+    """Replies that arrive when a test's clock says so, and as often as it says."""
+
+    def __init__(
+        self, clock: Clock, arrivals: Mapping[int, float], *, copies: int = 1, strangers: int = 0
+    ) -> None:
+        super().__init__(echo_app(), NODES)
+        self._clock, self._arrivals = clock, arrivals
+        self._copies, self._strangers = copies, strangers
+        self._held: list[Message] = []
+        self.pulls = 0
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        self.pulls += 1
+        self._held += super().pull_messages(message_ids)
+        due = [m for m in self._held if self._arrival(m) <= self._clock.now]
+        self._held = [m for m in self._held if m not in due]
+        foreign = [m for m in due[: self._strangers] if self._foreign(m)]
+        return due * self._copies + foreign
+
+    def _arrival(self, message: Message) -> float:
+        return self._arrivals.get(message.metadata.src_node_id, 0.0)
+
+    @staticmethod
+    def _foreign(message: Message) -> bool:
+        """Turn a message into the answer to a question that nobody asked."""
+        message.metadata.__dict__["_reply_to_message_id"] = "0" * 32
+        return True
+
+
+def channel_of(grid: InProcessGrid, clock: Clock) -> Channel:
+    return Channel(grid, clock.monotonic, clock.sleep)
+
+
+def test_everybody_is_asked_its_own_question_and_nobody_waits() -> None:
+    clock = Clock()
+    answers = channel_of(InProcessGrid(echo_app(), NODES), clock).ask(Call.HELLO, ASKED, 60.0)
+    assert answers == {n: {"asked": b"%d" % n, "by": n} for n in NODES.values()}
+    assert clock.now == 0.0
+
+
+def test_nobody_to_ask_is_no_reason_to_wait() -> None:
+    clock = Clock()
+    assert channel_of(InProcessGrid(echo_app(), NODES), clock).ask(Call.HELLO, {}, 60.0) == {}
+    assert clock.now == 0.0
+
+
+def test_a_silent_node_costs_the_deadline_and_nothing_more() -> None:
+    clock = Clock()
+    grid = InProcessGrid(echo_app(), NODES, drop=lambda m: m.metadata.dst_node_id == NODES["b"])
+    answers = channel_of(grid, clock).ask(Call.HELLO, ASKED, 5.0)
+    assert sorted(answers) == [NODES["a"], NODES["c"]]
+    assert 5.0 <= clock.now <= 5.0 + 2 * POLL_SECONDS
+
+
+@pytest.mark.parametrize(("arrival", "in_time"), [(4.9, True), (5.5, False)])
+def test_a_slow_node_is_waited_for_until_the_deadline(arrival: float, in_time: bool) -> None:
+    clock = Clock()
+    answers = channel_of(SlowGrid(clock, {2: arrival}), clock).ask(Call.HELLO, ASKED, 5.0)
+    assert (2 in answers) is in_time
+    assert clock.now == pytest.approx(arrival if in_time else 5.0, abs=2 * POLL_SECONDS)
+
+
+def test_a_late_answer_is_not_taken_for_the_answer_to_the_next_question() -> None:
+    clock = Clock()
+    grid = SlowGrid(clock, {2: 5.5})
+    channel = channel_of(grid, clock)
+    assert sorted(channel.ask(Call.HELLO, ASKED, 5.0)) == [1, 3]
+    clock.now = 6.0
+    second = channel.ask(Call.HELLO, {node: {"question": b"second"} for node in ASKED}, 5.0)
+    assert {node: answer["asked"] for node, answer in second.items()} == dict.fromkeys(
+        ASKED, b"second"
+    )
+
+
+def test_an_answer_that_comes_twice_counts_once() -> None:
+    clock = Clock()
+    answers = channel_of(SlowGrid(clock, {3: 1.0}, copies=2), clock).ask(Call.HELLO, ASKED, 5.0)
+    assert sorted(answers) == [1, 2, 3]
+
+
+def test_an_answer_to_another_question_is_ignored() -> None:
+    clock = Clock()
+    grid = SlowGrid(clock, {}, strangers=1)
+    answers = channel_of(grid, clock).ask(Call.HELLO, ASKED, 1.0)
+    assert sorted(answers) == [2, 3]  # node 1's reply names a message that nobody sent
+
+
+def test_a_node_that_fails_is_absent_at_once() -> None:
+    clock = Clock()
+    answers = channel_of(InProcessGrid(echo_app(), NODES), clock).ask(Call.AGREE, ASKED, 60.0)
+    assert sorted(answers) == [1, 3]
+    assert clock.now == 0.0  # an error is an answer: nobody waits for another
+
+
+def test_a_reply_without_our_record_is_empty() -> None:
+    answers = channel_of(InProcessGrid(echo_app(), NODES), Clock()).ask(Call.OPEN, ASKED, 1.0)
+    assert answers == {1: {}, 2: {}, 3: {}}
+
+
+def test_a_deadline_of_nothing_still_looks_once() -> None:
+    clock = Clock()
+    grid = SlowGrid(clock, {2: 1.0})
+    assert sorted(channel_of(grid, clock).ask(Call.HELLO, ASKED, 0.0)) == [1, 3]
+    assert grid.pulls == 1
