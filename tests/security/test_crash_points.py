@@ -1,0 +1,320 @@
+"""Killed or interrupted at any point of a release: no reply without its debit, no debit lost.
+
+A child process dies for real (`os._exit`, nothing is flushed or rolled back) at every call and
+return of what a release is made of, or at every line of the client's code; a second story
+unwinds the same points by an exception and goes on with the same custodian.
+"""
+
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import pytest
+from tests.bench import NAMES, Bench, MakeBench
+
+from fieldfare.client.custodian import Custodian
+from fieldfare.client.ledger import Ledger
+from fieldfare.client.release import Released
+from fieldfare.client.site import Site
+from fieldfare.client.sums import StudySums
+from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.messages import Refusal
+from fieldfare.shared.noise import ExactNoise
+from fieldfare.shared.secure_sum import RunKeys
+from fieldfare.shared.study import Study
+
+VICTIM: Final = "bank-b"
+DIED: Final = 77
+CLIENT: Final = str(Path(__file__).parents[2] / "client")
+# What a release is made of; "execute" is every statement of the ledger, COMMIT among them.
+STEPS_OF_A_RELEASE: Final = {
+    "release",
+    "stored",
+    "admit",
+    "vector",
+    "sample",
+    "mask",
+    "commit",
+    "sign",
+    "execute",
+    "fsync",
+    "replace",
+    "erase_log",
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A custodian that answered step 0 and is asked for step 1; only its files matter."""
+
+    study: Study
+    sums: StudySums
+    site: Site
+    ledger: Path
+    limits: Any
+    request: bytes
+    parameters: bytes
+    run: str
+    request_hash: str
+    cost: int
+    past_keys: tuple[bytes, ...]
+
+    def copied_to(self, folder: Path) -> "Scene":
+        """The same scene on files of its own."""
+        folder.mkdir()
+        for suffix in ("", ".witness"):
+            shutil.copy2(f"{self.ledger}{suffix}", folder / f"{self.ledger.name}{suffix}")
+        return Scene(**{**self.__dict__, "ledger": folder / self.ledger.name})
+
+    def start(self) -> tuple[Custodian, Ledger]:
+        """Start the custodian as a fresh process would."""
+        ledger = Ledger.open(
+            self.ledger,
+            population=VICTIM,
+            limits=self.limits,
+            clock=lambda: datetime.now(UTC),
+        )
+        custodian = Custodian(self.site, ledger, ExactNoise())
+        custodian.approve(self.study, lambda: self.sums)
+        return custodian, ledger
+
+    def ask(self, custodian: Custodian) -> Released | Refusal:
+        return custodian.release(self.request, self.parameters)
+
+    def files_hold(self, content: bytes) -> bool:
+        return any(content in file.read_bytes() for file in self.ledger.parent.iterdir())
+
+
+@pytest.fixture
+def scene(make_bench: MakeBench) -> Scene:
+    bench: Bench = make_bench()
+    run = bench.open_run()
+    for name in NAMES:
+        run.answer(name, run.request())
+    state = bench.ledger(VICTIM).run_state(bench.study.id, run.federation.run)
+    assert state is not None
+    keys = RunKeys.from_bytes(state).keys.values()
+    request = run.request(step=1)
+    for ledger in bench.federation.ledgers.values():
+        ledger.close()  # nothing that a child could inherit
+    return Scene(
+        study=bench.study,
+        sums=bench.sums[VICTIM],
+        site=bench.site(VICTIM),
+        ledger=bench.path(VICTIM),
+        limits=bench.ledger(VICTIM)._limits,
+        request=bench.seal(request),
+        parameters=bench.parameters(),
+        run=run.federation.run,
+        request_hash=request.hash,
+        cost=bench.plan.training.cost,
+        past_keys=tuple(key.hex().encode() for key in keys),
+    )
+
+
+class Unwound(BaseException):
+    """An interruption that no code expects."""
+
+
+@dataclass
+class Countdown:
+    """Calls `end` at the given point; counts and names the points that it passes."""
+
+    fatal: int
+    end: Callable[[], None]
+    passed: list[str] = field(default_factory=list)
+
+    def point(self, name: str) -> None:
+        self.passed.append(name)
+        if len(self.passed) == self.fatal:
+            self.end()
+
+    def profile(self, frame: FrameType, event: str, argument: Any) -> None:
+        """Count calls and returns, of Python's and of C's functions (sys.setprofile)."""
+        name = argument.__name__ if event.startswith("c_") else frame.f_code.co_name
+        if name in STEPS_OF_A_RELEASE:
+            self.point(f"{event} {name}")
+
+    def trace(self, frame: FrameType, event: str, _: Any) -> Any:
+        """Count lines of the client's code (sys.settrace)."""
+        if not frame.f_code.co_filename.startswith(CLIENT):
+            return None
+        if event == "line":
+            self.point(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}")
+        return self.trace
+
+
+def die() -> None:
+    os._exit(DIED)
+
+
+def unwind() -> None:
+    raise Unwound
+
+
+def forked(scene: Scene, fatal: int, *, lines: bool) -> tuple[int, list[str]]:
+    """Ask in a child that dies at point `fatal`; returns its status and the points it passed."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        log = scene.ledger.with_name("passed")
+        return os.waitstatus_to_exitcode(status), json.loads(
+            log.read_text()
+        ) if log.exists() else []
+    status = 1
+    try:
+        custodian, _ = scene.start()
+        countdown = Countdown(fatal, die)
+        if lines:
+            sys.settrace(countdown.trace)
+        else:
+            sys.setprofile(countdown.profile)
+        answer = scene.ask(custodian)
+        sys.settrace(None)
+        sys.setprofile(None)
+        if isinstance(answer, Released):
+            scene.ledger.with_name("sent").write_bytes(answer.reply + answer.vector)
+        scene.ledger.with_name("passed").write_text(json.dumps(countdown.passed))
+        status = 0
+    except BaseException:  # noqa: BLE001 -- a child must never run on into the tests
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def check_what_is_left(scene: Scene, custodian: Custodian, ledger: Ledger) -> bool:
+    """Check a custodian that is asked again; returns whether the first debit had stood."""
+    ledger.verify()
+    stood = len(list(ledger.entries())) - 1
+    assert ledger.spent() == (1 + stood) * scene.cost
+    kept = ledger.stored(scene.request_hash)
+    assert (kept is not None) == bool(stood)
+    first, second = scene.ask(custodian), scene.ask(custodian)
+    assert isinstance(first, Released)
+    assert first == second
+    assert kept is None or (kept.reply, kept.vector) == (first.reply, first.vector)
+    assert ledger.spent() == 2 * scene.cost
+    ledger.verify()
+    assert not any(scene.files_hold(key) for key in scene.past_keys)
+    return bool(stood)
+
+
+def check_after_a_death(scene: Scene) -> bool:
+    custodian, ledger = scene.start()
+    with ledger:
+        stood = check_what_is_left(scene, custodian, ledger)
+        answer = scene.ask(custodian)
+    sent = scene.ledger.with_name("sent")
+    assert isinstance(answer, Released)
+    assert not sent.exists() or (stood and sent.read_bytes() == answer.reply + answer.vector)
+    custodian, ledger = scene.start()
+    with ledger:
+        assert scene.ask(custodian) == answer
+    return stood
+
+
+def die_everywhere(scene: Scene, folder: Path, *, lines: bool) -> list[str]:
+    """Die at every point in turn; returns the points, and checks what each death left."""
+    status, points = forked(scene.copied_to(folder / "whole"), 0, lines=lines)
+    assert status == 0
+    outcomes = []
+    for number, name in enumerate(points, start=1):
+        copy = scene.copied_to(folder / str(number))
+        status, _ = forked(copy, number, lines=lines)
+        assert status == DIED, f"point {number}, {name}"
+        try:
+            outcomes.append(check_after_a_death(copy))
+        except AssertionError as error:
+            raise AssertionError(f"died at point {number}, {name}") from error
+        shutil.rmtree(copy.ledger.parent)
+    # Some deaths came before the debit and some after it, and the debit is never undone.
+    assert outcomes == sorted(outcomes)
+    assert {False, True} == set(outcomes)
+    return points
+
+
+def test_a_scene_holds_what_must_be_gone_later(scene: Scene) -> None:
+    assert all(scene.files_hold(key) for key in scene.past_keys)
+    assert len(scene.past_keys) == len(NAMES) - 1
+
+
+def test_a_kill_at_any_step_of_a_release_loses_nothing(scene: Scene, tmp_path: Path) -> None:
+    points = die_everywhere(scene, tmp_path, lines=False)
+    reached = {point.split()[1] for point in points}
+    assert reached == STEPS_OF_A_RELEASE
+
+
+@pytest.mark.faults
+def test_a_kill_at_any_line_of_a_release_loses_nothing(scene: Scene, tmp_path: Path) -> None:
+    points = die_everywhere(scene, tmp_path, lines=True)
+    files = {point.split(":")[0] for point in points}
+    assert {"release.py", "custodian.py", "ledger.py", "ledger_witness.py"} <= files
+
+
+def goes_on(ledger: Ledger) -> bool:
+    """Whether a ledger works on after an interruption; it may also refuse until a restart."""
+    try:
+        ledger.verify()
+    except LedgerError:
+        return False
+    return True
+
+
+def test_an_interruption_at_any_step_loses_nothing(scene: Scene, tmp_path: Path) -> None:
+    number, done, outcomes = 0, False, []
+    while not done:
+        number += 1
+        copy = scene.copied_to(tmp_path / str(number))
+        custodian, ledger = copy.start()
+        countdown = Countdown(number, unwind)
+        sys.setprofile(countdown.profile)
+        try:
+            done = isinstance(copy.ask(custodian), Released)
+        except Unwound:
+            pass
+        finally:
+            sys.setprofile(None)
+        if not goes_on(ledger):
+            assert isinstance(copy.ask(custodian), Refusal)
+            ledger.close()
+            custodian, ledger = copy.start()
+        with ledger:
+            try:
+                outcomes.append(check_what_is_left(copy, custodian, ledger))
+            except AssertionError as error:
+                raise AssertionError(f"unwound at {number}, {countdown.passed[-1]}") from error
+    assert outcomes == sorted(outcomes)
+    assert {False, True} == set(outcomes)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_disk_that_fails_after_the_commit_sends_nothing_until_it_works(
+    call: str, which: int, scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = scene.copied_to(tmp_path / "copy")
+    custodian, ledger = copy.start()
+    calls: list[str] = []
+    real = getattr(os, call)
+
+    def failing(*arguments: Any, **named: Any) -> Any:
+        calls.append(call)
+        if len(calls) == which + 1:
+            raise OSError(28, "No space left on device")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(os, call, failing)
+    answers = [copy.ask(custodian) for _ in range(3)]
+    monkeypatch.undo()
+    with ledger:
+        assert [isinstance(answer, Released) for answer in answers].count(True) >= 2
+        assert check_what_is_left(copy, custodian, ledger)
+        assert set(answers[1:]) == {copy.ask(custodian)}
