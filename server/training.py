@@ -29,20 +29,25 @@ class Training:
         Raises:
             RunError: a sum could not be collected; the checkpoint stands.
         """
-        state = self._resumed() or TrainingState.start(
-            model_for(self.study).initial(prevalence_log_odds(self.study))
-        )
-        if state.step == 0:
+        state = self._resumed()
+        if state is None:
+            state = TrainingState.start(
+                model_for(self.study).initial(prevalence_log_odds(self.study))
+            )
             self.sums.rehearse(state.parameters)
+            self._save(state)  # custodians rehearse a run once: a resumed one must know
         while state.step < self.study.training.steps:
             total = self.sums.collect(ReleaseKind.TRAINING, state.step, state.parameters)
             state = next_state(self.study, state, total.values)
             # Saved before the next request: a crash repeats at most one R, which is free.
-            if self.checkpoints:
-                self.checkpoints.save(state)
+            self._save(state)
             if self.on_step:
                 self.on_step(state, total)
         return state
+
+    def _save(self, state: TrainingState) -> None:
+        if self.checkpoints:
+            self.checkpoints.save(state)
 
     def _resumed(self) -> TrainingState | None:
         return self.checkpoints.load() if self.checkpoints else None

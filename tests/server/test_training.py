@@ -1,6 +1,7 @@
 """The loop: rehearse once, step, save; and go on from a checkpoint as if nothing had happened."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,11 @@ from fieldfare.shared.score_bins import prevalence_log_odds
 LONG = make_study(training={"steps": 8})
 
 
+@dataclass(frozen=True)
 class FullFrom(Checkpoints):
     """A disk that is full from some step on."""
 
-    step = 5
+    step: int
 
     def save(self, state: TrainingState) -> None:
         if state.step >= self.step:
@@ -77,18 +79,19 @@ def test_a_run_rehearses_once_and_before_anything_is_paid(
     assert setting.debits() == dict.fromkeys(setting.sums, STEPS)
 
 
+@pytest.mark.parametrize("step", [1, 5])
 def test_a_resumed_run_ends_at_the_model_of_an_uninterrupted_one(
-    make_setting: MakeSetting, tmp_path: Path
+    make_setting: MakeSetting, tmp_path: Path, step: int
 ) -> None:
     """Seeded noise: both federations draw the same, so the models may be compared bit for bit."""
     whole, broken = make_setting(LONG, seed=3), make_setting(LONG, seed=3)
     uninterrupted = whole.run(job_of(whole, "run", tmp_path / "whole"))
 
     first = job_of(broken, "run", tmp_path / "broken")
-    first.checkpoints = FullFrom(tmp_path / "broken", LONG.id, "run")
+    first.checkpoints = FullFrom(tmp_path / "broken", LONG.id, "run", step)
     with pytest.raises(RunError, match="No space left"):
         broken.run(first)
-    assert broken.debits() == dict.fromkeys(broken.sums, FullFrom.step)  # one more than is saved
+    assert broken.debits() == dict.fromkeys(broken.sums, step)  # one more than is saved
     resumed = broken.run(job_of(broken, "run", tmp_path / "broken"))
 
     assert resumed.parameters.tobytes() == uninterrupted.parameters.tobytes()
