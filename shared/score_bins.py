@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.study import Study
 
-BELOW_PREVALENCE: Final = 3.0  # log-odds: where the lowest bin ends
-ABOVE_PREVALENCE: Final = 7.0  # log-odds: where the highest bin starts
+BELOW_PREVALENCE: Final = 5.5  # log-odds: where the lowest bin ends
+ABOVE_PREVALENCE: Final = 5.0  # log-odds: where the highest bin starts
 
 
 def prevalence_log_odds(study: Study) -> float:

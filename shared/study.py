@@ -76,7 +76,7 @@ class EvaluationSection(_Section):
     """What the federation measures of itself through the door, on the hold-out."""
 
     holdout: float = Field(default=0.2, gt=0, lt=1)
-    score_bins: int = Field(default=24, ge=4, le=512)
+    score_bins: int = Field(default=20, ge=4, le=512)
     alert_budget: float = Field(default=0.01, gt=0, lt=1)  # share of units reviewed
     spare_releases: int = Field(default=1, ge=0, le=10)
 
