@@ -21,6 +21,7 @@ EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 SUMMARIES: Final = {
     "demo": "Five banks of an invented world train together; one screen and a report.",
+    "institution": "Run an institution: keys, policy, records, studies, budget.",
     "records": "Turn raw records into what a study reads.",
     "simulate": "Run a study over records on this machine, against its baselines.",
     "study": "Draft and check studies.",

@@ -4,6 +4,7 @@
     |- StudyError         the study (or another plan file) is wrong      exit 2
     |- RecordsError       the institution's records do not fit           exit 2
     |- UsageError         the command was called with bad input          exit 2
+    |- KeysError          a key file, or its passphrase, cannot be used  exit 2
     |- PolicyRefusal      policy or budget says no; carries a fixed code exit 3
     |- AccountingError    a privacy claim cannot be made; fail closed    exit 1
     |- ProtocolError      a peer sent what the protocol does not allow   exit 1
@@ -48,6 +49,12 @@ class UsageError(FieldfareError):
     exit_code: ClassVar[int] = 2
 
 
+class KeysError(FieldfareError):
+    """A key file is missing, open to others, of the wrong kind or under another passphrase."""
+
+    exit_code: ClassVar[int] = 2
+
+
 class RefusalCode(Enum):
     """Every answer a custodian gives instead of a sum.
 
@@ -73,6 +80,7 @@ class RefusalCode(Enum):
     TOO_MANY_ATTEMPTS = "too_many_attempts"
     BUDGET_EXHAUSTED = "budget_exhausted"
     LEDGER_UNAVAILABLE = "ledger_unavailable"
+    POLICY = "policy"  # said when a study is approved; no release is refused with it
 
 
 class PolicyRefusal(FieldfareError):  # noqa: N818 -- a refusal is an answer, not a fault

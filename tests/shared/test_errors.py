@@ -4,6 +4,7 @@ from fieldfare.shared import errors
 from fieldfare.shared.errors import (
     AccountingError,
     FieldfareError,
+    KeysError,
     LedgerError,
     PolicyRefusal,
     ProtocolError,
@@ -19,6 +20,7 @@ EXIT_CODES: list[tuple[type[FieldfareError], int]] = [
     (StudyError, 2),
     (RecordsError, 2),
     (UsageError, 2),
+    (KeysError, 2),
     (PolicyRefusal, 3),
     (AccountingError, 1),
     (ProtocolError, 1),

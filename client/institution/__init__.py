@@ -1,0 +1,1 @@
+"""How an institution is run: its home, keys, policy, log and commands."""

@@ -1,0 +1,235 @@
+"""Where an institution keeps everything: one folder, and a property for every path in it.
+
+institution.toml  policy.toml  coordinator.pub  roster.sealed
+keys/             identity.pem  identity.pub  node  node.pub  holdout  rotations/
+studies/          signed study offers that arrived
+ledger/           ledger.sqlite and its witness
+log/              log.jsonl
+run/              custodian.sock  admin.sock
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from fieldfare.client.institution.private_files import OTHERS, PRIVATE_FOLDER, ROOT
+from fieldfare.shared.errors import UsageError
+
+RUN_FOLDER: Final = 0o750  # the node's user reaches the socket through its group (design section 4)
+BY_GROUP_AND_OTHERS: Final = 0o027  # of run/: the group may not write, others nothing
+WRITE_BY_OTHERS: Final = 0o022
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Home:
+    """An institution's folder.
+
+    Attributes:
+        path: the folder; relative paths in settings are below it.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Make the folder (0700) and those inside it; no files.
+
+        Raises:
+            UsageError: something is there already; nothing is ever overwritten.
+            OSError: the disk or a folder above says no.
+        """
+        home = cls(path.absolute())
+        try:
+            home.path.mkdir(mode=PRIVATE_FOLDER, parents=True)
+        except FileExistsError:
+            if not home.path.is_dir() or any(home.path.iterdir()):
+                raise UsageError(
+                    f"{path}: a new or empty folder expected, found something in it: nothing is "
+                    "overwritten; choose another --home, or move what is there away"
+                ) from None
+        home.path.chmod(PRIVATE_FOLDER)
+        for folder in home.folders:
+            folder.mkdir()
+            folder.chmod(RUN_FOLDER if folder == home.run else PRIVATE_FOLDER)
+        return home
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return an existing home after a look at every folder's and file's mode and owner.
+
+        Raises:
+            UsageError: no home, an unfinished one, or one that others can reach; names every
+                problem, one line each, and what to do.
+        """
+        home = cls(path.absolute())
+        if not home.settings.is_file():
+            raise UsageError(
+                f"{path}: an institution's folder with {home.settings.name} expected, none found: "
+                "give --home, or make one with `fieldfare institution init`"
+            )
+        problems = [*home._folder_problems(), *home._file_problems()]
+        if problems:
+            raise UsageError("\n".join(problems))
+        return home
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder inside, outer ones first."""
+        return (
+            self.keys,
+            self.rotations,
+            self.studies,
+            self.ledger.parent,
+            self.log_folder,
+            self.run,
+        )
+
+    @property
+    def settings(self) -> Path:
+        """Who this is, its records and its sockets (settings.py); written last by `init`."""
+        return self.path / "institution.toml"
+
+    @property
+    def policy(self) -> Path:
+        """What the institution allows (policy.py)."""
+        return self.path / "policy.toml"
+
+    @property
+    def coordinator_key(self) -> Path:
+        """The coordinator's Ed25519 public key, hex, compared out of band."""
+        return self.path / "coordinator.pub"
+
+    @property
+    def roster(self) -> Path:
+        """The signed roster that was accepted."""
+        return self.path / "roster.sealed"
+
+    @property
+    def keys(self) -> Path:
+        """Folder of keys."""
+        return self.path / "keys"
+
+    @property
+    def identity_key(self) -> Path:
+        """Ed25519 private key, PKCS8 PEM, with or without a passphrase."""
+        return self.keys / "identity.pem"
+
+    @property
+    def identity_public(self) -> Path:
+        """Its public half, hex."""
+        return self.keys / "identity.pub"
+
+    @property
+    def node_key(self) -> Path:
+        """NIST P-384 private key in OpenSSH format: what Flower authenticates a node by."""
+        return self.keys / "node"
+
+    @property
+    def node_public(self) -> Path:
+        """Its public half, in OpenSSH format."""
+        return self.keys / "node.pub"
+
+    @property
+    def holdout_key(self) -> Path:
+        """32 bytes that decide, with a unit's id, which units are held out."""
+        return self.keys / "holdout"
+
+    @property
+    def rotations(self) -> Path:
+        """Folder of the identity's former public keys and the statements that replaced them."""
+        return self.keys / "rotations"
+
+    @property
+    def studies(self) -> Path:
+        """Folder of the signed study offers that arrived."""
+        return self.path / "studies"
+
+    def study(self, study_id: str) -> Path:
+        """Return where a study's signed offer is kept.
+
+        Raises:
+            UsageError: no study id; a name from outside never becomes a path.
+        """
+        if not _SHA256.fullmatch(study_id):
+            raise UsageError("a study id of 64 lower-case hexadecimal digits expected")
+        return self.studies / f"{study_id}.sealed"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger; its witness lies beside it."""
+        return self.path / "ledger" / "ledger.sqlite"
+
+    @property
+    def log_folder(self) -> Path:
+        """Folder of the log and its older parts."""
+        return self.path / "log"
+
+    @property
+    def log(self) -> Path:
+        """The hash-chained log of requests and decisions."""
+        return self.log_folder / "log.jsonl"
+
+    @property
+    def run(self) -> Path:
+        """Folder of the sockets."""
+        return self.path / "run"
+
+    @property
+    def custodian_socket(self) -> Path:
+        """The data plane's socket, unless the settings name another."""
+        return self.run / "custodian.sock"
+
+    @property
+    def admin_socket(self) -> Path:
+        """The administration's socket, unless the settings name another."""
+        return self.run / "admin.sock"
+
+    def resolve(self, path: str) -> Path:
+        """Return a path from the settings: absolute, or below the home."""
+        return self.path / path
+
+    def _folder_problems(self) -> Iterator[str]:
+        yield from _problems(self.path, OTHERS, PRIVATE_FOLDER)
+        for folder in self.folders:
+            if not folder.is_dir():
+                yield f"{folder}: a folder expected, none found: mkdir -m 700 {folder}"
+            elif folder == self.run:
+                yield from _problems(folder, BY_GROUP_AND_OTHERS, RUN_FOLDER)
+            else:
+                yield from _problems(folder, OTHERS, PRIVATE_FOLDER)
+
+    def _file_problems(self) -> Iterator[str]:
+        for path in (self.identity_key, self.node_key, self.holdout_key):
+            yield from _problems(path, OTHERS, 0o600)
+        # Who can write these decides what is released.
+        trusted = (self.settings, self.policy, self.coordinator_key, self.roster)
+        for path in (*trusted, self.identity_public, self.node_public):
+            yield from _problems(path, WRITE_BY_OTHERS, 0o600)
+
+
+def _problems(path: Path, forbidden: int, mode: int) -> Iterator[str]:
+    """Say what is wrong with a path's owner or mode; a missing one is for its reader to miss."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield f"{path}: a path that this user can reach expected, found: {error.strerror}"
+        return
+    user = os.geteuid()
+    if found.st_uid not in {user, ROOT}:
+        yield (
+            f"{path}: owner uid {user} expected, uid {found.st_uid} found: run this as the "
+            "institution's own user"
+        )
+    elif stat.S_IMODE(found.st_mode) & forbidden:
+        yield (
+            f"{path}: mode {mode:04o} expected, {stat.S_IMODE(found.st_mode):04o} found: "
+            f"chmod {mode:o} {path}"
+        )

@@ -1,0 +1,284 @@
+"""An institution's keys: made once, loaded with care, the identity replaced when it must be.
+
+    identity  Ed25519: signs approvals and replies; on the roster
+    node      NIST P-384: authenticates the connection to the coordinator; opens no data
+    holdout   32 bytes: which units are held out
+
+The node key carries no passphrase: Flower's loader takes none, and it protects a
+connection in the outer zone, not records.
+"""
+
+import base64
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+    load_ssh_public_key,
+)
+
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.private_files import (
+    create_private,
+    read_private,
+    read_public,
+    replace_private,
+)
+from fieldfare.client.institution.protected_key import (
+    IV_BYTES,
+    SALT_BYTES,
+    plain_pem,
+    protected_pem,
+)
+from fieldfare.shared.errors import KeysError
+from fieldfare.shared.identity import (
+    check_rotation,
+    fingerprint,
+    public_hex,
+    state_revocation,
+    state_rotation,
+)
+
+HOLDOUT_BYTES: Final = 32
+LEAST_PASSPHRASE: Final = 12  # bytes; PBKDF2 slows a guesser down, it does not stop one
+MOST_PASSPHRASE: Final = 1024
+
+_PUBLIC_HEX: Final = 64
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What became of the identity.
+
+    Attributes:
+        old: former public key, hex.
+        new: present public key, hex.
+        statement: the file that the coordinator needs, signed by both.
+    """
+
+    old: str
+    new: str
+    statement: Path
+
+
+def read_passphrase(path: Path | None) -> bytes | None:
+    """Read a passphrase from a private file or a pipe: its first line, without the line's end.
+
+    Raises:
+        KeysError: not readable or open to others, several lines, or of a length that is no
+            passphrase's.
+    """
+    if path is None:
+        return None
+    content = read_private(path).removesuffix(b"\n").removesuffix(b"\r")
+    if not LEAST_PASSPHRASE <= len(content) <= MOST_PASSPHRASE or b"\n" in content:
+        raise KeysError(
+            f"{path}: one line of {LEAST_PASSPHRASE} to {MOST_PASSPHRASE} bytes expected as the "
+            "passphrase, another form found"
+        )
+    return content
+
+
+def create_keys(home: Home, passphrase: bytes | None) -> None:
+    """Make the identity, the node key and the hold-out key in an empty home.
+
+    Raises:
+        UsageError: one of the files exists; nothing is overwritten.
+    """
+    identity = Ed25519PrivateKey.generate()
+    create_private(home.identity_key, _identity_pem(identity, passphrase))
+    create_private(home.identity_public, public_hex(identity).encode() + b"\n")
+    node = ec.generate_private_key(ec.SECP384R1())
+    pem = node.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    create_private(home.node_key, pem)
+    line = node.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+    create_private(home.node_public, line + b"\n")
+    create_private(home.holdout_key, secrets.token_bytes(HOLDOUT_BYTES))
+
+
+def load_identity(home: Home, passphrase: bytes | None) -> Ed25519PrivateKey:
+    """Load the identity.
+
+    Raises:
+        KeysError: missing, open to others, another kind of key, a wrong, missing or needless
+            passphrase, or a public half in identity.pub that is not this key's.
+    """
+    path = home.identity_key
+    content = read_private(path)
+    try:
+        key = load_pem_private_key(content, passphrase)
+    except TypeError:  # the library's answer where exactly one of file and caller has one
+        raise _needs_passphrase(path, given=passphrase is not None) from None
+    except (ValueError, UnsupportedAlgorithm):
+        expected = "this key's passphrase" if passphrase is not None else "a PKCS8 PEM key"
+        raise KeysError(
+            f"{path}: {expected} expected, another or a damaged file found: check the passphrase "
+            "file, or restore the key from your backup"
+        ) from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeysError(f"{path}: an Ed25519 key expected, another kind found; restore the key")
+    if public_identity(home) != public_hex(key):
+        raise KeysError(
+            f"{home.identity_public}: the public half of {path} expected, another found: "
+            f"it is {public_hex(key)}; write that into the file and compare fingerprints again"
+        )
+    return key
+
+
+def load_node_key(home: Home) -> ec.EllipticCurvePrivateKey:
+    """Load the node key, as strictly as Flower and a little more.
+
+    Raises:
+        KeysError: missing, open to others, under a passphrase, or no NIST P-384 key.
+    """
+    path = home.node_key
+    content = read_private(path)
+    try:
+        key = load_ssh_private_key(content, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a passphrase
+        raise KeysError(
+            f"{path}: a key in OpenSSH format without a passphrase expected, another or a damaged "
+            "file found; restore the key"
+        ) from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise KeysError(f"{path}: a NIST P-384 key expected, another kind found; restore the key")
+    return key
+
+
+def load_holdout_key(home: Home) -> bytes:
+    """Load the hold-out key.
+
+    Raises:
+        KeysError: missing, open to others, or not 32 bytes.
+    """
+    content = read_private(home.holdout_key)
+    if len(content) != HOLDOUT_BYTES:
+        raise KeysError(
+            f"{home.holdout_key}: {HOLDOUT_BYTES} bytes expected, {len(content)} found: restore it "
+            "from your backup; another one would mix held-out units into training"
+        )
+    return content
+
+
+def public_identity(home: Home) -> str:
+    """Return the identity's public key, hex, as it stands in identity.pub.
+
+    Raises:
+        KeysError: missing, or not 64 hexadecimal digits.
+    """
+    text = read_public(home.identity_public).strip()
+    if len(text) != _PUBLIC_HEX or text.strip(b"0123456789abcdef"):
+        raise KeysError(f"{home.identity_public}: {_PUBLIC_HEX} hexadecimal digits expected")
+    return text.decode()
+
+
+def identity_fingerprint(home: Home) -> str:
+    """Return the identity's fingerprint, to compare out of band.
+
+    Raises:
+        KeysError: as `public_identity`.
+    """
+    return fingerprint(bytes.fromhex(public_identity(home)))
+
+
+def node_fingerprint(home: Home) -> str:
+    """Return the node key's fingerprint: the digest that `ssh-keygen -l -f node.pub` prints.
+
+    Raises:
+        KeysError: missing, or no OpenSSH public key.
+    """
+    content = read_public(home.node_public)
+    try:
+        key = load_ssh_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeysError(f"{home.node_public}: an OpenSSH public key expected") from None
+    return fingerprint(_ssh_blob(key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)))
+
+
+def rotate_identity(home: Home, institution: str, passphrase: bytes | None) -> Rotation:
+    """Replace the identity; the old public key stays, with a statement that both keys signed.
+
+    The new key keeps the old one's passphrase. After a crash the identity is the old or the
+    new one, and the new one never without its statement.
+
+    Raises:
+        KeysError: as `load_identity`, or another rotation is under way.
+        OSError: the disk says no.
+    """
+    with _alone(home):
+        old, new = load_identity(home, passphrase), Ed25519PrivateKey.generate()
+        statement = state_rotation(institution, old, new)
+        check_rotation(statement, institution, public_hex(old))
+        path = home.rotations / f"{public_hex(old)}.sealed"
+        # One file for each former key: one left by a crash names a key that was never in use.
+        replace_private(path, statement)
+        replace_private(home.identity_public, public_hex(new).encode() + b"\n")
+        replace_private(home.identity_key, _identity_pem(new, passphrase))
+    return Rotation(public_hex(old), public_hex(new), path)
+
+
+def revoke_identity(home: Home, institution: str, passphrase: bytes | None) -> bytes:
+    """Return the statement that takes the present identity back; changes nothing here.
+
+    Raises:
+        KeysError: as `load_identity`.
+    """
+    return state_revocation(institution, load_identity(home, passphrase))
+
+
+def _ssh_blob(line: bytes) -> bytes:
+    """Return the key blob of an OpenSSH public key's line (RFC 4253 section 6.6)."""
+    return base64.b64decode(line.split()[1])
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """Keep a second rotation out: each would sign for a key that the other throws away."""
+    descriptor = os.open(home.keys, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not _locked(descriptor):
+            raise KeysError(f"{home.keys}: one rotation at a time expected, another is under way")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _identity_pem(key: Ed25519PrivateKey, passphrase: bytes | None) -> bytes:
+    if passphrase is None:
+        return plain_pem(key)
+    salt, iv = secrets.token_bytes(SALT_BYTES), secrets.token_bytes(IV_BYTES)
+    return protected_pem(key, passphrase, salt=salt, iv=iv)
+
+
+def _needs_passphrase(path: Path, *, given: bool) -> KeysError:
+    if given:
+        return KeysError(
+            f"{path}: a key under the passphrase given expected, one without any found: leave the "
+            "passphrase out, or find out who took it off"
+        )
+    return KeysError(
+        f"{path}: a passphrase expected, none given: name its file with --passphrase-file or "
+        "FIELDFARE_PASSPHRASE_FILE"
+    )

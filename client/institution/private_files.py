@@ -1,0 +1,128 @@
+"""Files that only the institution's own user may read or change: made, replaced, read.
+
+A file is created with its mode, never tightened afterwards, and is on the disk when the
+call returns. What is read is checked through the open file, so that it cannot be swapped
+between the check and the reading.
+"""
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from fieldfare.shared.errors import KeysError, UsageError
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_FOLDER: Final = 0o700
+OTHERS: Final = 0o077  # any right of the group or of everybody else
+MAX_PRIVATE_BYTES: Final = 64 * 1024
+ROOT: Final = 0
+
+
+def create_private(path: Path, content: bytes) -> None:
+    """Write a new file, mode 0600, and bring it to the disk.
+
+    Raises:
+        UsageError: the path exists; nothing is ever overwritten.
+        OSError: the disk or the folder says no.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, PRIVATE_FILE)
+    except FileExistsError:
+        raise UsageError(
+            f"{path}: a new file expected, an existing one found: nothing is overwritten; "
+            "move it away first"
+        ) from None
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, PRIVATE_FILE)  # an odd umask may have taken the owner's rights too
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    sync_folder(path.parent)
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Put a file, mode 0600, in another's place: after a crash it is the old or the new one.
+
+    Raises:
+        OSError: the disk or the folder says no.
+    """
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)  # left behind by a crash, never in use
+    create_private(fresh, content)
+    fresh.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's list of names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_private(path: Path) -> bytes:
+    """Read a file with a secret, of at most 64 KiB, that nobody else can read.
+
+    A pipe is taken as it is: a shell or a service manager may hand a secret over in one.
+
+    Raises:
+        KeysError: no such file, not readable, no file, too large, of another user, or open to
+            group or others; says what to do.
+    """
+    return _read(path, _check_private)
+
+
+def read_public(path: Path) -> bytes:
+    """Read a file of at most 64 KiB that anybody may read, such as a public key.
+
+    Raises:
+        KeysError: no such file, not readable, or too large.
+    """
+    return _read(path, lambda _path, _found: None)
+
+
+def _read(path: Path, check: Callable[[Path, os.stat_result], None]) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            check(path, os.fstat(descriptor))
+            content = file.read(MAX_PRIVATE_BYTES + 1)
+    except OSError as error:
+        raise KeysError(f"{path}: a readable file expected, found: {error.strerror}") from None
+    if len(content) > MAX_PRIVATE_BYTES:
+        raise KeysError(f"{path}: at most {MAX_PRIVATE_BYTES} bytes expected, more found")
+    return content
+
+
+def _check_private(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISFIFO(found.st_mode):
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise KeysError(f"{path}: a file expected, something else found; check the path")
+    reader = os.geteuid()
+    if found.st_uid not in {reader, ROOT}:
+        raise KeysError(
+            f"{path}: a file of the user who runs this (uid {reader}) expected, one of uid "
+            f"{found.st_uid} found: run as that user, or change the owner"
+        )
+    exposed = exposed_mode(found.st_mode, owner=found.st_uid, group=found.st_gid, reader=reader)
+    if exposed:
+        raise KeysError(
+            f"{path}: mode 0600 expected, {stat.S_IMODE(found.st_mode):04o} found, so others may "
+            f"have read it: replace it if they may, then chmod 600 {path}"
+        )
+
+
+def exposed_mode(mode: int, *, owner: int, group: int, reader: int) -> int:
+    """Return the permission bits by which somebody else could reach a file; 0 is well kept.
+
+    A service manager hands a credential to an unprivileged user as root's file, readable by
+    root's group: to that group there is nobody but root, so reading by it exposes nothing.
+    """
+    lent = owner == ROOT and group == ROOT and reader != ROOT
+    return mode & (OTHERS & ~stat.S_IRGRP if lent else OTHERS)

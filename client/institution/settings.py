@@ -1,0 +1,119 @@
+"""`institution.toml`: who this institution is, where its records are, who may reach it."""
+
+from typing import Annotated, Final, Literal
+
+import tomlkit
+from pydantic import Field, ValidationInfo, field_validator
+
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.toml_files import Section, load_toml, parse_toml
+from fieldfare.client.ledger_terms import MAX_NAME
+from fieldfare.shared.roster import COORDINATOR, InstitutionId
+
+SETTINGS_FORMAT: Final = 1
+MAX_SOURCES: Final = 1000
+
+PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+
+
+class RecordsSource(Section):
+    """One source of records and how its columns are called.
+
+    Attributes:
+        kind: what the path leads to.
+        path: absolute, or below the home.
+        mapping: a TOML file that gives the study's columns their names in the source.
+    """
+
+    kind: Literal["file"] = "file"
+    path: PathText
+    mapping: PathText | None = None
+
+
+class CustodianSection(Section):
+    """The custodian's sockets.
+
+    Attributes:
+        socket: the data plane's, for the node; empty: run/custodian.sock.
+        admin_socket: the administration's, for this user alone; empty: run/admin.sock.
+        group: the Unix group that may open the data plane's; empty: the user's own.
+    """
+
+    socket: str = Field(default="", max_length=107)  # sun_path in unix(7), less its final zero
+    admin_socket: str = Field(default="", max_length=107)
+    group: str = Field(default="", max_length=32, pattern=r"^([A-Za-z_][A-Za-z0-9_.-]*)?$")
+
+
+class Settings(Section):
+    """The whole file.
+
+    Attributes:
+        id: as on the roster.
+        population: whose budget the ledger keeps (design section 2, "The ledger"): it belongs
+            to a population of units and outlives every extract of them.
+        records: where they are; never copied, never written.
+    """
+
+    format: Literal[1] = SETTINGS_FORMAT
+    id: InstitutionId
+    population: str = Field(default="", max_length=MAX_NAME, validate_default=True)
+    records: tuple[RecordsSource, ...] = Field(default=(), max_length=MAX_SOURCES, strict=False)
+    custodian: CustodianSection = CustodianSection()
+
+    @field_validator("id")
+    @classmethod
+    def _may_name_an_institution(cls, name: str) -> str:
+        if name == COORDINATOR or not name.isprintable() or name != name.strip():
+            raise ValueError(
+                f'printable characters without spaces around them, other than "{COORDINATOR}", '
+                "expected"
+            )
+        return name
+
+    @field_validator("population")
+    @classmethod
+    def _own_by_default(cls, population: str, info: ValidationInfo) -> str:
+        if not population.isprintable():
+            raise ValueError("printable characters expected")
+        return population or str(info.data.get("id", ""))
+
+
+def load_settings(home: Home) -> Settings:
+    """Read `institution.toml`.
+
+    Raises:
+        StudyError: unreadable, or lists every mistake, one line each.
+    """
+    return load_toml(home.settings, Settings)
+
+
+def settings_text(institution: str) -> str:
+    """Return the file that `init` writes, with comments on what to fill in.
+
+    Raises:
+        StudyError: `institution` may not name an institution.
+    """
+    name = tomlkit.string(institution).as_string()
+    text = f"""\
+# Who this institution is. Paths are absolute, or below this folder.
+format = 1
+
+# As on the roster: the coordinator enters it there with the identity's public key.
+id = {name}
+
+# Whose budget the ledger keeps: one population of people or cases, however often their
+# records are extracted anew. Never give an old population a new name: budgets would start again.
+population = {name}
+
+# Where the records are; they are only ever read. One table for each source.
+# [[records]]
+# path = "/srv/records/customers.parquet"
+# mapping = "customers.mapping.toml" # which column is which; leave out where names agree
+
+[custodian]
+socket = "" # for the node; empty: run/custodian.sock here
+admin_socket = "" # for this user alone; empty: run/admin.sock here
+group = "" # the group that may open the node's socket; empty: this user's own
+"""
+    parse_toml(text, Settings, "institution")
+    return text

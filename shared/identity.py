@@ -1,0 +1,118 @@
+"""Identities that are said aloud, changed and taken back.
+
+An institution's identity is an Ed25519 key (RFC 8032). People compare fingerprints of it.
+It may hand over to a new key in a statement that both keys sign, or be taken back in one
+that it signs alone. A statement changes nothing by itself: the coordinator checks it and
+issues a roster with the new key, or without the old one, and everybody pins that.
+"""
+
+import hashlib
+from typing import ClassVar, Final, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.messages import Assurance, IdentitySigner, MessageBody, seal, unseal
+from fieldfare.shared.roster import Hex32, InstitutionId, Member, Roster
+
+GROUP: Final = 4  # digits read aloud in one breath
+BETWEEN_SIGNATURES: Final = b"\n"  # canonical JSON holds none (RFC 8785 section 3.2.2.2)
+
+Statement = TypeVar("Statement", bound=MessageBody)
+
+
+class KeyRotation(MessageBody):
+    """One key hands its institution's identity over to another; signed by both."""
+
+    TYPE: ClassVar[str] = "fieldfare.key-rotation.v1"
+
+    institution: InstitutionId
+    old: Hex32
+    new: Hex32
+
+
+class KeyRevocation(MessageBody):
+    """A key is never to be believed again; signed by that key alone."""
+
+    TYPE: ClassVar[str] = "fieldfare.key-revocation.v1"
+
+    institution: InstitutionId
+    key: Hex32
+
+
+def fingerprint(public: bytes) -> str:
+    """Return the SHA-256 of a public key as 16 groups of 4 hexadecimal digits.
+
+    Args:
+        public: Ed25519: the 32 bytes of RFC 8032; OpenSSH keys: the key blob, so that the
+            digest is the one that `ssh-keygen -l` prints (in base64).
+    """
+    digest = hashlib.sha256(public).hexdigest()
+    return " ".join(digest[at : at + GROUP] for at in range(0, len(digest), GROUP))
+
+
+def public_hex(key: Ed25519PrivateKey) -> str:
+    """Return a key's public half as it stands on a roster: 64 hexadecimal digits."""
+    return key.public_key().public_bytes_raw().hex()
+
+
+def state_rotation(institution: str, old: Ed25519PrivateKey, new: Ed25519PrivateKey) -> bytes:
+    """Return the statement that `new` replaces `old`: two envelopes, the old key's first."""
+    body = KeyRotation(institution=institution, old=public_hex(old), new=public_hex(new))
+    signed = [seal(body, institution, IdentitySigner(key)) for key in (old, new)]
+    return BETWEEN_SIGNATURES.join(signed)
+
+
+def check_rotation(content: bytes, institution: str, key: str) -> KeyRotation:
+    """Parse a statement that replaces the key that an institution has on the roster.
+
+    The new key's signature shows that its owner has it: without it, a member could name
+    another's key as its own.
+
+    Args:
+        content: as `state_rotation` wrote it.
+        institution: whose identity is to change.
+        key: the public key that it has now, hex.
+
+    Raises:
+        ProtocolError: malformed, about another institution or another key, a key that replaces
+            itself, or a signature of either key that is missing or does not verify.
+    """
+    by_old, found, by_new = content.partition(BETWEEN_SIGNATURES)
+    if not found:
+        raise ProtocolError("two signatures expected, of the old and of the new key; one found")
+    body = _signed(by_old, KeyRotation, institution, key)
+    if (body.institution, body.old) != (institution, key):
+        raise ProtocolError(f"a rotation of {institution!r}'s present key expected, another found")
+    if body.new == body.old:
+        raise ProtocolError("a new key expected, the old one found")
+    if _signed(by_new, KeyRotation, institution, body.new) != body:
+        raise ProtocolError("the same statement expected under both signatures")
+    return body
+
+
+def state_revocation(institution: str, key: Ed25519PrivateKey) -> bytes:
+    """Return the statement that takes a key back; whoever holds it can send it at any time."""
+    body = KeyRevocation(institution=institution, key=public_hex(key))
+    return seal(body, institution, IdentitySigner(key))
+
+
+def check_revocation(content: bytes, institution: str, key: str) -> KeyRevocation:
+    """Parse a statement that takes back the key that an institution has or had on the roster.
+
+    A thief of a key can sign a rotation too, so a revocation of a key outweighs every
+    rotation of it, whichever came first.
+
+    Raises:
+        ProtocolError: malformed, about another institution or key, or not signed by that key.
+    """
+    body = _signed(content, KeyRevocation, institution, key)
+    if (body.institution, body.key) != (institution, key):
+        raise ProtocolError(f"a revocation of {institution!r}'s key expected, another found")
+    return body
+
+
+def _signed(content: bytes, kind: type[Statement], institution: str, key: str) -> Statement:
+    """Parse an envelope that `institution` signed with `key`, which need not be on a roster."""
+    one = Roster(version=1, coordinator="", members=(Member(id=institution, key=key),))
+    return unseal(content, kind, one, Assurance.EXACT).body
