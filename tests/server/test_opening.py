@@ -1,0 +1,230 @@
+"""How a run opens: who answers is who takes part, and who does not fit is left out or named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import pytest
+from tests.server.conftest import BANKS, MakeSetting, Setting
+
+from fieldfare.server.opening import open_federation
+from fieldfare.server.rounds import Federation, SecureSums
+from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
+from fieldfare.shared.messages import Approval, Assurance, Refusal, seal, unseal
+from fieldfare.shared.models import model_for
+from fieldfare.shared.plan import ReleaseKind
+from fieldfare.simulations.federation import FIRST_NODE
+
+EXACT: Final = Assurance.EXACT
+REST: Final = ("bank-a", "bank-c", "bank-d")
+
+
+def opened(setting: Setting, run: str = "run", **terms: Any) -> Federation:
+    job = setting.federation.job(run)
+    return open_federation(setting.channel(), replace(job.terms, **terms))
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_everybody_who_approved_takes_part(make_setting: MakeSetting, assurance: Assurance) -> None:
+    federation = opened(make_setting(assurance=assurance))
+    assert tuple(sorted(federation.participants)) == BANKS
+    assert sorted(federation.nodes.values()) == [FIRST_NODE + i for i in range(4)]
+    approvals = {p.approval for p in federation.participants.values()}
+    assert len(approvals) == len(BANKS)
+
+
+def test_opening_a_run_again_changes_nothing(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    first, second = opened(setting), opened(setting)
+    assert first.participants == second.participants
+    SecureSums(setting.channel(), second).rehearse(model_for(setting.federation.study).initial(0.0))
+
+
+def test_who_has_not_approved_is_left_out(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    setting.federation.custodians["bank-b"].finish(setting.federation.study.id)
+    federation = opened(setting)
+    assert tuple(federation.participants) == REST
+    SecureSums(setting.channel(), federation).rehearse(
+        model_for(setting.federation.study).initial(0.0)
+    )
+
+
+def test_too_few_approvals_open_no_run_and_the_error_says_why(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    setting.federation.custodians["bank-a"].finish(setting.federation.study.id)
+    job = setting.federation.job("run")
+    silent = setting.channel(lambda m: m.metadata.dst_node_id == FIRST_NODE + 3)
+    with pytest.raises(RunError) as caught:
+        open_federation(silent, job.terms)
+    assert str(caught.value) == (
+        "approvals of at least 3 institutions expected, 2 of 4 nodes gave one "
+        f"(node {FIRST_NODE}: an approval expected, refused with unknown_study, "
+        f"node {FIRST_NODE + 3}: no answer in time)"
+    )
+
+
+def test_no_nodes_open_no_run(make_setting: MakeSetting) -> None:
+    setting = make_setting()
+    setting.federation.custodians.clear()
+    with pytest.raises(RunError, match=r"0 of 0 nodes gave one \(-\)"):
+        opened(setting)
+
+
+def test_one_institution_at_two_nodes_is_a_mistake_to_settle(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    custodians = setting.federation.custodians
+    custodians["bank-z"] = custodians["bank-b"]
+    with pytest.raises(RunError, match="one node for each institution expected, bank-b twice"):
+        opened(setting)
+
+
+def approval_of(setting: Setting, name: str, **changes: object) -> bytes:
+    """An approval that its institution itself signed, with something else in it."""
+    federation = setting.federation
+    envelope = federation.custodians[name].describe(federation.study.id)
+    assert isinstance(envelope, bytes)
+    body = unseal(envelope, Approval, federation.identities.roster, federation.assurance).body
+    changed = body.model_copy(update=changes)
+    return seal(changed, name, federation.identities.signers[name])
+
+
+MISFITS: dict[str, Callable[[Setting], bytes]] = {
+    "rubbish": lambda _: b"rubbish",
+    "nothing": lambda _: b"",
+    "another roster": lambda s: approval_of(s, "bank-b", roster="0" * 64),
+    "another study": lambda s: approval_of(s, "bank-b", study="0" * 64),
+    "another name": lambda s: approval_of(s, "bank-b", institution="bank-a"),
+    "a name of nobody": lambda s: approval_of(s, "bank-b", institution="bank-q"),
+    "a request": lambda s: s.federation.identities.roster.hash.encode(),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_node_that_answers_something_else_is_left_out(
+    make_setting: MakeSetting, misfit: str
+) -> None:
+    setting = make_setting(assurance=EXACT)
+    answer = MISFITS[misfit](setting)
+    setting.bend("bank-b", describe=lambda _: answer)
+    assert tuple(opened(setting).participants) == REST
+
+
+def test_an_approval_with_a_foreign_signature_is_left_out(make_setting: MakeSetting) -> None:
+    setting, other = make_setting(assurance=EXACT), make_setting(assurance=EXACT)
+    forged = approval_of(other, "bank-b", roster=setting.federation.identities.roster.hash)
+    setting.bend("bank-b", describe=lambda _: forged)
+    assert tuple(opened(setting).participants) == REST
+
+
+def test_a_node_that_fails_at_hello_is_left_out(make_setting: MakeSetting) -> None:
+    def fail(_: object) -> bytes:
+        raise LedgerError("locked")
+
+    setting = make_setting(assurance=EXACT)
+    setting.bend("bank-b", describe=fail)
+    assert tuple(opened(setting).participants) == REST
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "why"),
+    [
+        ("open_run", Refusal(RefusalCode.BAD_KEYS), r"open: bank-b .*refused: bad_keys"),
+        ("agree", Refusal(RefusalCode.MALFORMED), r"agree: bank-b .*refused: malformed"),
+    ],
+)
+def test_who_leaves_between_hello_and_keys_is_named(
+    make_setting: MakeSetting, call: str, answer: Refusal, why: str
+) -> None:
+    """A run starts with all its participants or not at all: no budget is spent yet."""
+    setting = make_setting(assurance=EXACT)
+    setting.bend("bank-b", **{call: lambda _: answer})
+    with pytest.raises(RunError, match=why):
+        opened(setting)
+    assert setting.debits() == dict.fromkeys(BANKS, 0)
+
+
+def test_a_bad_offer_is_found_by_those_who_receive_it(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    setting.bend("bank-b", open_run=lambda _: b"rubbish")
+    with pytest.raises(RunError, match=r"agree: bank-a takes no part \(refused: "):
+        opened(setting)
+
+
+def test_an_answer_without_its_content_is_named(make_setting: MakeSetting) -> None:
+    class Unreadable(Refusal):
+        def to_bytes(self) -> bytes:
+            return b"nonsense"
+
+    setting = make_setting(assurance=EXACT)
+    setting.bend("bank-b", open_run=lambda _: Unreadable(RefusalCode.MALFORMED))
+    with pytest.raises(RunError, match=r"open: bank-b .*bad reply: a refusal expected"):
+        opened(setting)
+
+
+def test_silence_between_hello_and_keys_is_named(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+
+    def lost(message: Any) -> bool:
+        metadata = message.metadata
+        return bool(metadata.dst_node_id == FIRST_NODE and metadata.message_type == "query.agree")
+
+    with pytest.raises(RunError, match="agree: an answer from bank-a expected, none in time"):
+        open_federation(setting.channel(lost), setting.federation.job("run").terms)
+
+
+def spend_once(setting: Setting) -> dict[str, bytes]:
+    """Release one step; returns the replies that a coordinator would keep."""
+    sums = SecureSums(setting.channel(), opened(setting, "earlier"))
+    start = model_for(setting.federation.study).initial(0.0)
+    return dict(sums.collect(ReleaseKind.TRAINING, 0, start).replies)
+
+
+def test_institutions_are_shown_their_own_last_reply(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    replies = spend_once(setting)
+    shown: dict[int, bytes] = {}
+
+    def watch(message: Any) -> None:
+        metadata = message.metadata
+        if metadata.message_type == "query.hello" and not metadata.reply_to_message_id:
+            shown[metadata.dst_node_id] = message.content["fieldfare"]["last_reply"]
+
+    terms = replace(setting.federation.job("run").terms, last_replies=replies)
+    federation = open_federation(setting.over(setting.federation.grid(tap=watch)), terms)
+    assert tuple(sorted(federation.participants)) == BANKS
+    assert shown == {node: replies[name] for name, node in federation.nodes.items()}
+
+
+def test_a_ledger_behind_its_last_reply_takes_no_part(make_setting: MakeSetting) -> None:
+    """A restored backup would pay twice from one budget (design section 2, the ledger)."""
+    setting = make_setting(assurance=EXACT)
+    replies = spend_once(setting)
+    asked = [0]
+
+    def restored(approval: bytes) -> bytes | Refusal:
+        asked[0] += 1  # hello once, then its own last reply
+        return approval if asked[0] == 1 else Refusal(RefusalCode.LEDGER_UNAVAILABLE)
+
+    setting.bend("bank-b", describe=restored)
+    assert tuple(opened(setting, last_replies=replies).participants) == REST
+    assert asked == [2]
+
+
+def test_who_is_not_known_from_before_is_shown_nothing(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    replies = spend_once(setting)
+    few = {"bank-c": replies["bank-c"], "bank-gone": replies["bank-a"]}
+    assert tuple(sorted(opened(setting, last_replies=few).participants)) == BANKS
+
+
+def test_a_reply_that_a_ledger_never_gave_keeps_its_institution_out(
+    make_setting: MakeSetting,
+) -> None:
+    """The real custodian and its real ledger are asked, and they say no."""
+    setting = make_setting(assurance=EXACT)
+    replies = spend_once(setting)
+    swapped = {"bank-b": replies["bank-a"]}
+    assert tuple(opened(setting, last_replies=swapped).participants) == REST
+    with pytest.raises(RunError, match=r"2 of 4 .*does not know its own last reply"):
+        opened(setting, last_replies={**swapped, "bank-a": replies["bank-c"]})
