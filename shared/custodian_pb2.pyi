@@ -1,0 +1,81 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DescribeRequest(_message.Message):
+    __slots__ = ("study", "last_reply")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    LAST_REPLY_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    last_reply: bytes
+    def __init__(self, study: _Optional[str] = ..., last_reply: _Optional[bytes] = ...) -> None: ...
+
+class DescribeAnswer(_message.Message):
+    __slots__ = ("approval", "refusal")
+    APPROVAL_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    approval: bytes
+    refusal: bytes
+    def __init__(self, approval: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+
+class OpenRunRequest(_message.Message):
+    __slots__ = ("opening", "approvals")
+    OPENING_FIELD_NUMBER: _ClassVar[int]
+    APPROVALS_FIELD_NUMBER: _ClassVar[int]
+    opening: bytes
+    approvals: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, opening: _Optional[bytes] = ..., approvals: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class OpenRunAnswer(_message.Message):
+    __slots__ = ("offer", "refusal")
+    OFFER_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    offer: bytes
+    refusal: bytes
+    def __init__(self, offer: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+
+class AgreeRequest(_message.Message):
+    __slots__ = ("study", "run", "offers")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    OFFERS_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    run: str
+    offers: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, study: _Optional[str] = ..., run: _Optional[str] = ..., offers: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class AgreeAnswer(_message.Message):
+    __slots__ = ("agreed", "refusal")
+    AGREED_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    agreed: bytes
+    refusal: bytes
+    def __init__(self, agreed: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+
+class ReleaseRequest(_message.Message):
+    __slots__ = ("request", "parameters")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    request: bytes
+    parameters: bytes
+    def __init__(self, request: _Optional[bytes] = ..., parameters: _Optional[bytes] = ...) -> None: ...
+
+class Released(_message.Message):
+    __slots__ = ("reply", "vector")
+    REPLY_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    reply: bytes
+    vector: bytes
+    def __init__(self, reply: _Optional[bytes] = ..., vector: _Optional[bytes] = ...) -> None: ...
+
+class ReleaseAnswer(_message.Message):
+    __slots__ = ("released", "refusal")
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    released: Released
+    refusal: bytes
+    def __init__(self, released: _Optional[_Union[Released, _Mapping]] = ..., refusal: _Optional[bytes] = ...) -> None: ...

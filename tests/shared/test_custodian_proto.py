@@ -1,0 +1,70 @@
+"""The generated code is what `shared/custodian.proto` generates, and frames nothing but bytes."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from fieldfare.shared import custodian_pb2
+
+ROOT: Final = Path(__file__).parents[2]
+PROTO: Final = "fieldfare/shared/custodian.proto"
+SOURCES: Final = ".typing"  # where the parts stand under their import root
+# A compiler of another patch version writes itself down; nothing else may differ.
+VERSION: Final = re.compile(r"^# Protobuf Python Version: .*$|^    \d+,$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("generated")
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{SOURCES}"]
+    subprocess.run(
+        [*command, f"--python_out={out}", f"--pyi_out={out}", PROTO], check=True, cwd=ROOT
+    )
+    return out / "fieldfare" / "shared"
+
+
+@pytest.mark.parametrize("name", ["custodian_pb2.py", "custodian_pb2.pyi"])
+def test_the_generated_code_is_up_to_date(name: str, regenerated: Path) -> None:
+    fresh, kept = ((folder / name).read_text() for folder in (regenerated, ROOT / "shared"))
+    assert VERSION.sub("", kept) == VERSION.sub("", fresh), (
+        f"run: python -m grpc_tools.protoc -I{SOURCES} --python_out={SOURCES} "
+        f"--pyi_out={SOURCES} {PROTO}"
+    )
+
+
+def test_the_data_plane_has_these_calls_and_no_other() -> None:
+    (service,) = custodian_pb2.DESCRIPTOR.services_by_name.values()
+    assert service.full_name == "fieldfare.custodian.v1.Custodian"
+    assert [method.name for method in service.methods] == [
+        "Describe",
+        "OpenRun",
+        "Agree",
+        "Release",
+    ]
+
+
+def test_every_answer_is_content_or_a_refusal() -> None:
+    for name, message in custodian_pb2.DESCRIPTOR.message_types_by_name.items():
+        if name.endswith("Answer"):
+            (choice,) = message.oneofs
+            fields = {field.name for field in message.fields}
+            assert {field.name for field in choice.fields} == fields, name
+            assert "refusal" in fields, name
+
+
+def test_a_frame_gives_back_the_bytes_that_it_was_given() -> None:
+    content = bytes(range(256))
+    framed = custodian_pb2.ReleaseRequest(request=content, parameters=content[::-1])
+    parsed = custodian_pb2.ReleaseRequest.FromString(framed.SerializeToString())
+    assert (parsed.request, parsed.parameters) == (content, content[::-1])
+
+
+def test_an_empty_agreement_is_an_answer() -> None:
+    """Presence, not content: without it an empty answer would look like none."""
+    framed = custodian_pb2.AgreeAnswer(agreed=b"").SerializeToString()
+    assert custodian_pb2.AgreeAnswer.FromString(framed).WhichOneof("answer") == "agreed"
+    assert custodian_pb2.AgreeAnswer.FromString(b"").WhichOneof("answer") is None
