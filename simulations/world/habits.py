@@ -1,0 +1,114 @@
+"""What a life is made of here: kinds of statement lines, habits, patterns of habits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Literal
+
+EchoTarget = Literal["same_party", "one_payee", "cash"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One sort of statement line: direction, channel, and how it is dealt out.
+
+    Attributes:
+        direction: "in" or "out" of the account.
+        channel: what the statement shows.
+        circle: habits with one circle share counterparties (friends pay and are paid).
+        placed: whether the line carries a city.
+        steady: near-regular dates and counts (wages, bills) in place of random ones.
+    """
+
+    direction: Literal["in", "out"]
+    channel: str
+    circle: int
+    placed: bool = False
+    steady: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """Money that moves on: an entry followed by one in the other direction.
+
+    Attributes:
+        share: probability that an entry is followed.
+        hours: the follow-up comes within this many hours.
+        to: back to the same party, on to one fixed payee, or out as cash at home.
+        low, high: part of the amount that moves on, uniform between the two.
+    """
+
+    share: float
+    hours: float
+    to: EchoTarget
+    low: float = 0.8
+    high: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """How often, how much, when, with whom and where.
+
+    Attributes:
+        monthly: mean entries in 30 days.
+        median: median amount, in currency units.
+        spread: sigma of the log amount.
+        night: share between 22:00 and 06:00.
+        parties: size of the circle of regular counterparties.
+        fresh: share of entries with a counterparty that is never seen again.
+        even: share of amounts that are multiples of 20.
+        away: share of entries outside the home city.
+        cities: how many other cities.
+        echo: money that moves on, or None.
+    """
+
+    monthly: float
+    median: float
+    spread: float = 0.6
+    night: float = 0.06
+    parties: int = 3
+    fresh: float = 0.2
+    even: float = 0.2
+    away: float = 0.05
+    cities: int = 2
+    echo: Echo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A named set of habits; `share` is its part of the customers it applies to."""
+
+    name: str
+    share: float
+    habits: Mapping[str, Habit]
+
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        "payroll": Kind("in", "payroll", 0, steady=True),
+        "benefit": Kind("in", "benefit", 1, steady=True),
+        "platform": Kind("in", "platform", 2),
+        "p2p_in": Kind("in", "p2p", 3),
+        "p2p_out": Kind("out", "p2p", 3),
+        "cash_in": Kind("in", "cash", 4, placed=True),
+        "cash_out": Kind("out", "cash", 4, placed=True),
+        "wages": Kind("out", "wages", 5, steady=True),
+        "bills": Kind("out", "bills", 6, steady=True),
+        "groceries": Kind("out", "groceries", 7, placed=True),
+        "savings": Kind("out", "savings", 8, steady=True),
+        "supplies": Kind("out", "supplies", 9, placed=True),
+        "lodging": Kind("out", "lodging", 10, placed=True),
+        "transport": Kind("out", "transport", 11, placed=True),
+        "ads": Kind("out", "ads", 12),
+        "prepaid": Kind("out", "prepaid", 13),
+        "phone": Kind("out", "phone", 14, steady=True),
+        "care": Kind("out", "care", 15, placed=True),
+        "remittance": Kind("out", "remittance", 16),
+    }
+)
+"""Every sort of line in the world; care is pharmacy, beauty and clothing."""
+
+
+def overlay(name: str, share: float, **habits: Habit) -> Pattern:
+    """Return habits that come on top of a persona."""
+    return Pattern(name, share, MappingProxyType(habits))
