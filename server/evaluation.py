@@ -94,6 +94,7 @@ def curve_metrics(negatives: Counts, positives: Counts, budget: float) -> NDArra
         share = np.clip((reviewed[:, None] - above_n - above_p) / (negatives + positives), 0, 1)
         found = np.nansum(np.nan_to_num(share) * positives, axis=1)
         metrics = np.stack([auroc, average, found / reviewed, found / total_p], axis=1)
+    np.clip(metrics, 0.0, 1.0, out=metrics)  # rounding may pass an end by a last bit
     metrics[(total_n <= 0) | (total_p <= 0)] = np.nan
     return metrics
 
