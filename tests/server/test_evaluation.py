@@ -220,7 +220,8 @@ class World:
 
     @property
     def truth(self) -> Counts:
-        return curve_metrics(self.rates[:1], self.rates[1:], self.budget)[0]
+        truth: Counts = curve_metrics(self.rates[:1], self.rates[1:], self.budget)[0]
+        return truth
 
 
 WORLDS = {
