@@ -19,7 +19,7 @@ _PERSONAS: Final = len(people.ORDINARY) + len(people.LOOK_ALIKES)
 _FIRST_SCENARIO: Final = _PERSONAS + len(people.EPISODES)
 _RING_SIZE: Final = 9
 _RING_BANKS: Final = 3
-_MISSING: Final = 0.2  # of a scenario's indicators, in each member (20-40 %)
+_MISSING: Final = 0.2  # of a scenario's indicators, in each member
 
 _QUIET: Final = 0.1  # members whose account hardly serves the ring in this window
 
