@@ -12,7 +12,7 @@ from enum import Enum
 from fractions import Fraction
 from typing import Final
 
-from fieldfare.shared.errors import ProtocolError, StudyError
+from fieldfare.shared.errors import AccountingError, ProtocolError, StudyError
 from fieldfare.shared.grid import WordBits, word_bits_for
 from fieldfare.shared.models import model_for
 from fieldfare.shared.models.interface import GridVectors
@@ -173,7 +173,7 @@ def plan_for(study: Study) -> Plan:
     """
     privacy = study.privacy
     # Fractions: shares that are rounded could add up to more than the whole.
-    total = Fraction(mu2_for(epsilon=privacy.epsilon, delta=privacy.delta, xi=XI_LIMIT))
+    total = Fraction(_budget(study))
     training_share = Fraction(privacy.training_share)
     training_releases = study.training.steps + study.spare_releases
     evaluation_releases = 1 + study.evaluation.spare_releases
@@ -203,6 +203,18 @@ def plan_for(study: Study) -> Plan:
         training=training,
         evaluation=evaluation,
     )
+
+
+def _budget(study: Study) -> float:
+    """Return the mu^2 that the study's promise allows."""
+    privacy = study.privacy
+    try:
+        return mu2_for(epsilon=privacy.epsilon, delta=privacy.delta, xi=XI_LIMIT)
+    except AccountingError:
+        raise StudyError(
+            "privacy.epsilon: more than what discrete noise alone may cost (xi) expected, "
+            f"{privacy.epsilon:.3g} found: raise epsilon or delta"
+        ) from None
 
 
 def evaluation_vectors(study: Study) -> GridVectors:
@@ -240,7 +252,10 @@ def _terms(
         multiplicity=study.privacy.multiplicity,
     )
     sigma = sigma_for(sensitivity, mu2=debit / PICOMU2)
-    largest = RANGE_UNITS * units * vectors.clipping_norm + RANGE_SIGMAS * sigma
+    # Where nobody colludes all n shares are in the sum: at most sigma * sqrt(m / (m - t)).
+    least = study.aggregation.minimum_institutions
+    noise = sigma * math.sqrt(least / (least - study.privacy.collusion_tolerance))
+    largest = RANGE_UNITS * units * vectors.clipping_norm + RANGE_SIGMAS * noise
     return ReleaseTerms(
         kind=kind,
         first_step=first_step,
