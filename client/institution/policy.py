@@ -29,7 +29,8 @@ EVERY_COLUMN: Final = "*"  # stands alone and is never a default
 MAX_COLUMNS: Final = 10_000
 MOST_NAMED: Final = 10  # columns in one line of a refusal
 
-Epsilon = Annotated[float, Field(gt=0, le=100)]
+# Far above 2 xi, what discrete noise adds to epsilon, and far below any use.
+Epsilon = Annotated[float, Field(ge=1e-6, le=100)]
 
 
 class BudgetSection(Section):

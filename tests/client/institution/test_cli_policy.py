@@ -1,0 +1,61 @@
+import pytest
+
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.policy_text import policy_text
+from fieldfare.shared.cli import run
+from fieldfare.shared.identity import fingerprint
+
+KEY, OTHER = "a1" * 32, "b2" * 32
+
+
+def check(home: Home) -> int:
+    return run(["institution", "policy", "check", "--home", str(home.path)])
+
+
+def test_a_fresh_policy_is_explained_with_what_is_missing(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(home) == 0
+    said = capsys.readouterr().out
+    assert "one study     at most epsilon 1" in said
+    assert "- coordinator is empty" in said
+    assert "- records.columns is empty" in said
+
+
+def test_a_key_in_coordinator_pub_counts_as_pinned(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.coordinator_key.write_text(KEY)
+    assert check(home) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert fingerprint(bytes.fromhex(KEY)) in said
+    assert "coordinator is empty" not in said
+
+
+def test_two_different_keys_are_an_error(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.policy.write_text(policy_text(KEY))
+    home.coordinator_key.write_text(OTHER)
+    assert check(home) == 2
+    assert "out of band" in capsys.readouterr().err
+
+
+def test_every_mistake_is_one_line_on_stderr(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = policy_text().replace("delta = 1e-6", "delta = 1").replace("format = 1", "format = 9")
+    home.policy.write_text(text)
+    assert check(home) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert [line.split(": ")[:3:2] for line in captured.err.splitlines()] == [
+        ["fieldfare", "format"],
+        ["fieldfare", "budget.delta"],
+    ]
+
+
+def test_a_policy_that_others_may_write_is_not_believed(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.policy.chmod(0o666)
+    assert check(home) == 2
+    assert "chmod 600" in capsys.readouterr().err
