@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n fieldfare/shared/custodian.proto\x12\x16\x66ieldfare.custodian.v1\"4\n\x0f\x44\x65scribeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x12\n\nlast_reply\x18\x02 \x01(\x0c\"A\n\x0e\x44\x65scribeAnswer\x12\x12\n\x08\x61pproval\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"4\n\x0eOpenRunRequest\x12\x0f\n\x07opening\x18\x01 \x01(\x0c\x12\x11\n\tapprovals\x18\x02 \x03(\x0c\"=\n\rOpenRunAnswer\x12\x0f\n\x05offer\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\":\n\x0c\x41greeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0e\n\x06offers\x18\x03 \x03(\x0c\"<\n\x0b\x41greeAnswer\x12\x10\n\x06\x61greed\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"5\n\x0eReleaseRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x12\n\nparameters\x18\x02 \x01(\x0c\")\n\x08Released\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x0e\n\x06vector\x18\x02 \x01(\x0c\"b\n\rReleaseAnswer\x12\x34\n\x08released\x18\x01 \x01(\x0b\x32 .fieldfare.custodian.v1.ReleasedH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer2\xf0\x02\n\tCustodian\x12[\n\x08\x44\x65scribe\x12\'.fieldfare.custodian.v1.DescribeRequest\x1a&.fieldfare.custodian.v1.DescribeAnswer\x12X\n\x07OpenRun\x12&.fieldfare.custodian.v1.OpenRunRequest\x1a%.fieldfare.custodian.v1.OpenRunAnswer\x12R\n\x05\x41gree\x12$.fieldfare.custodian.v1.AgreeRequest\x1a#.fieldfare.custodian.v1.AgreeAnswer\x12X\n\x07Release\x12&.fieldfare.custodian.v1.ReleaseRequest\x1a%.fieldfare.custodian.v1.ReleaseAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n fieldfare/shared/custodian.proto\x12\x16\x66ieldfare.custodian.v1\"4\n\x0f\x44\x65scribeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x12\n\nlast_reply\x18\x02 \x01(\x0c\"A\n\x0e\x44\x65scribeAnswer\x12\x12\n\x08\x61pproval\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"4\n\x0eOpenRunRequest\x12\x0f\n\x07opening\x18\x01 \x01(\x0c\x12\x11\n\tapprovals\x18\x02 \x03(\x0c\"=\n\rOpenRunAnswer\x12\x0f\n\x05offer\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\":\n\x0c\x41greeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0e\n\x06offers\x18\x03 \x03(\x0c\"<\n\x0b\x41greeAnswer\x12\x10\n\x06\x61greed\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"5\n\x0eReleaseRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x12\n\nparameters\x18\x02 \x01(\x0c\"/\n\x0eReplyAndVector\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x0e\n\x06vector\x18\x02 \x01(\x0c\"h\n\rReleaseAnswer\x12:\n\x08released\x18\x01 \x01(\x0b\x32&.fieldfare.custodian.v1.ReplyAndVectorH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer2\xf0\x02\n\tCustodian\x12[\n\x08\x44\x65scribe\x12\'.fieldfare.custodian.v1.DescribeRequest\x1a&.fieldfare.custodian.v1.DescribeAnswer\x12X\n\x07OpenRun\x12&.fieldfare.custodian.v1.OpenRunRequest\x1a%.fieldfare.custodian.v1.OpenRunAnswer\x12R\n\x05\x41gree\x12$.fieldfare.custodian.v1.AgreeRequest\x1a#.fieldfare.custodian.v1.AgreeAnswer\x12X\n\x07Release\x12&.fieldfare.custodian.v1.ReleaseRequest\x1a%.fieldfare.custodian.v1.ReleaseAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,10 +45,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGREEANSWER']._serialized_end=418
   _globals['_RELEASEREQUEST']._serialized_start=420
   _globals['_RELEASEREQUEST']._serialized_end=473
-  _globals['_RELEASED']._serialized_start=475
-  _globals['_RELEASED']._serialized_end=516
-  _globals['_RELEASEANSWER']._serialized_start=518
-  _globals['_RELEASEANSWER']._serialized_end=616
-  _globals['_CUSTODIAN']._serialized_start=619
-  _globals['_CUSTODIAN']._serialized_end=987
+  _globals['_REPLYANDVECTOR']._serialized_start=475
+  _globals['_REPLYANDVECTOR']._serialized_end=522
+  _globals['_RELEASEANSWER']._serialized_start=524
+  _globals['_RELEASEANSWER']._serialized_end=628
+  _globals['_CUSTODIAN']._serialized_start=631
+  _globals['_CUSTODIAN']._serialized_end=999
 # @@protoc_insertion_point(module_scope)

@@ -64,7 +64,7 @@ class ReleaseRequest(_message.Message):
     parameters: bytes
     def __init__(self, request: _Optional[bytes] = ..., parameters: _Optional[bytes] = ...) -> None: ...
 
-class Released(_message.Message):
+class ReplyAndVector(_message.Message):
     __slots__ = ("reply", "vector")
     REPLY_FIELD_NUMBER: _ClassVar[int]
     VECTOR_FIELD_NUMBER: _ClassVar[int]
@@ -76,6 +76,6 @@ class ReleaseAnswer(_message.Message):
     __slots__ = ("released", "refusal")
     RELEASED_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
-    released: Released
+    released: ReplyAndVector
     refusal: bytes
-    def __init__(self, released: _Optional[_Union[Released, _Mapping]] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, released: _Optional[_Union[ReplyAndVector, _Mapping]] = ..., refusal: _Optional[bytes] = ...) -> None: ...

@@ -14,17 +14,17 @@ CLIENT = {
 }
 
 # A call that only the door may make, and the modules that implement it.
-DOOR_CALLS = {
+DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
     "commit": "client/ledger",  # debit and reply, in one transaction
     "vector": "client/sums/",  # the raw sum of a release
     "sample": "client/sums/",  # this institution's share of the noise
     "mask": "shared/secure_sum",
-    "Released": DOOR,  # what leaves
+    "Released": (DOOR, "client/remote.py"),  # what leaves; the far end reads it off the wire
     "Reply": DOOR,  # what is signed with it
 }
 # What a module between the network and the custodian has no business to hold.
 INSIDE = ("fieldfare.client.ledger", "fieldfare.client.records", "fieldfare.client.sums")
-OUTER_ZONE = ("client/app.py", "client/node.py")
+OUTER_ZONE = ("client/app.py", "client/node.py", "client/remote.py", "client/tls.py")
 
 
 def calls(tree: ast.AST, name: str) -> Iterator[int]:

@@ -22,6 +22,9 @@ EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "com
 # Modules of shared/ that may reach the clock, entropy, processes or the environment, and why.
 # Everything else there gets them as arguments.
 IMPURE = {"shared/cli.py": "the root command: sets the environment of the process"}
+# The one handler of a process boundary that may catch everything: what is not caught there is
+# sent to whoever called, text and all. It logs the error's type and answers without a text.
+PROCESS_BOUNDARIES = {"client/service.py": "gRPC sends an exception's text to the caller"}
 OUTSIDE_WORLD = {"os", "random", "secrets", "socket", "subprocess", "time"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -149,6 +152,9 @@ ALLOWED = {
 @pytest.mark.parametrize("rule", RULES)
 def test_source_keeps_the_rule(rule: str, file: str) -> None:
     found = list(RULES[rule](ast.parse((ROOT / file).read_text())))
+    if rule == "broad_excepts" and file in PROCESS_BOUNDARIES:
+        assert len(found) == 1, "\n".join(found)
+        return
     assert not found, "\n".join(f"{file}: {line}" for line in found)
 
 

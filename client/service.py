@@ -1,0 +1,250 @@
+"""The custodian as a process: its data plane over gRPC, on a unix socket or mutual TLS.
+
+What holds here holds against whoever has the socket (design section 4). A call takes one of
+few places and has limits of bytes and, in each phase, of time: to arrive, to get its turn,
+to be read. There is no plaintext port, no reflection and no method but the four.
+
+Edge cases:
+    | a call | gets |
+    |---|---|
+    | above its bytes | RESOURCE_EXHAUSTED, before anything is parsed |
+    | while all places are taken | RESOURCE_EXHAUSTED |
+    | whose message does not come, or whose answer is not read | cancelled; its place is free |
+    | whose turn does not come in time | DEADLINE_EXCEEDED; nothing was done |
+    | whose caller went away before its turn | nothing is done |
+    | whose caller goes away during a release | it is committed; a repeat gets the same bytes |
+    | that meets a defect | INTERNAL without a text; the log names the error's type only |
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import BoundedSemaphore, Lock, Timer
+from typing import Any, Final
+
+import grpc
+
+from fieldfare.client.answering import CALLS, answer
+from fieldfare.client.custodian import Custodian
+from fieldfare.client.frames import LARGEST_FRAME, LARGEST_QUESTION, SERVICE, unix_address
+from fieldfare.client.sockets import Claim, UnixSocket, claimed
+from fieldfare.client.tls import TlsPort
+from fieldfare.shared.errors import UsageError
+
+log = logging.getLogger(__name__)
+
+_CONNECTIONS: Final = 64  # so that idle ones cannot use up the open files that the ledger needs
+
+Peer = Mapping[str, Iterable[bytes]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceLimits:
+    """How much of the custodian a caller can take.
+
+    Attributes:
+        calls: in work or waiting at once; the others are refused.
+        arrive_seconds: for a call's message to arrive.
+        turn_seconds: to wait for calls that came before.
+        read_seconds: for the caller to read its answer.
+        stop_seconds: that calls in work have to finish when the service stops.
+    """
+
+    calls: int = 8
+    arrive_seconds: float = 10.0
+    turn_seconds: float = 60.0
+    read_seconds: float = 30.0
+    stop_seconds: float = 30.0
+
+
+class _TimeLimit:
+    """Ends a call whose present phase takes too long."""
+
+    def __init__(self, end: Callable[[], object]) -> None:
+        self._end = end
+        self._timer: Timer | None = None
+
+    def set(self, seconds: float) -> None:
+        self.clear()
+        self._timer = Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def clear(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class _Boundary:
+    """Stands between gRPC's threads and the custodian."""
+
+    def __init__(
+        self,
+        custodian: Custodian,
+        limits: ServiceLimits,
+        admits: Callable[[Peer], bool],
+    ) -> None:
+        self._custodian = custodian
+        self._limits = limits
+        self._admits = admits
+        self._places = BoundedSemaphore(limits.calls)
+        self._turn = Lock()
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Return what gRPC needs: raw bytes in, raw bytes out.
+
+        As streams of one message, which is the same on the wire: so the wait for the
+        message is here, where it has a limit, and not in gRPC, where it has none.
+        """
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                call: grpc.stream_unary_rpc_method_handler(partial(self._handle, call))
+                for call in CALLS
+            },
+        )
+
+    def _handle(self, call: str, frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        peer: Any = context.auth_context()  # lists of names, whatever the stubs say
+        if not self._admits(peer):
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "the node's certificate expected")
+        limit = self._enter(context)
+        limit.set(self._limits.arrive_seconds)
+        frame = _arrived(call, frames, context)
+        limit.clear()
+        content = self._in_turn(call, frame, context)
+        if content is None:
+            context.abort(grpc.StatusCode.INTERNAL, "")
+        limit.set(self._limits.read_seconds)
+        return content
+
+    def _enter(self, context: grpc.ServicerContext) -> _TimeLimit:
+        """Take a place until the call has ended, also for its caller."""
+        if not self._places.acquire(blocking=False):
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls: ask again later")
+        limit = _TimeLimit(context.cancel)
+
+        def leave() -> None:
+            limit.clear()
+            self._places.release()
+
+        if not context.add_callback(leave):  # it has ended already
+            leave()
+            context.abort(grpc.StatusCode.CANCELLED, "")
+        return limit
+
+    def _in_turn(self, call: str, frame: bytes, context: grpc.ServicerContext) -> bytes | None:
+        """Answer once calls that came before have been answered; None for a defect."""
+        seconds = min(self._limits.turn_seconds, context.time_remaining())
+        if not self._turn.acquire(timeout=seconds):
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "its turn did not come in time")
+        try:
+            if not context.is_active():  # whoever asked has gone: spend nothing on it
+                context.abort(grpc.StatusCode.CANCELLED, "")
+            return self._answered(call, frame)
+        finally:
+            self._turn.release()
+
+    def _answered(self, call: str, frame: bytes) -> bytes | None:
+        try:
+            return answer(self._custodian, call, frame)
+        except Exception as error:  # noqa: BLE001 -- a process boundary: gRPC would send its text
+            log.error("%s failed: %s", call, type(error).__name__)  # noqa: TRY400 -- type only
+            return None
+
+
+def _arrived(call: str, frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+    frame = next(frames, None)
+    if frame is None:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "one message expected, none found")
+    if len(frame) > LARGEST_QUESTION[call]:
+        context.abort(
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            f"at most {LARGEST_QUESTION[call]} bytes expected, {len(frame)} found",
+        )
+    return frame
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A custodian that is being served.
+
+    Attributes:
+        port: of a TlsPort; 0 for a unix socket.
+    """
+
+    server: grpc.Server
+    port: int
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until the service ends, at most so many seconds."""
+        self.server.wait_for_termination(seconds)
+
+
+@contextmanager
+def serving(
+    custodian: Custodian, where: UnixSocket | TlsPort, limits: ServiceLimits | None = None
+) -> Iterator[Serving]:
+    """Serve a custodian's data plane; afterwards no call is in work any more.
+
+    Raises:
+        UsageError: the socket or port cannot be had, or certificates cannot be read.
+    """
+    given = limits or ServiceLimits()
+    with ExitStack() as stack:
+        place = stack.enter_context(claimed(where)) if isinstance(where, UnixSocket) else where
+        # Left only when the last release is committed: nobody closes a ledger under it.
+        workers = stack.enter_context(ThreadPoolExecutor(given.calls, "custodian"))
+        server = grpc.server(workers, options=_options(given), maximum_concurrent_rpcs=given.calls)
+        admits = where.admits if isinstance(where, TlsPort) else _anybody
+        server.add_generic_rpc_handlers([_Boundary(custodian, given, admits).handlers()])
+        port = _bind(server, place)
+        server.start()
+        stack.callback(lambda: server.stop(given.stop_seconds).wait())
+        if isinstance(place, Claim):
+            place.publish()  # the name appears when it is answered
+        yield Serving(server, port)
+
+
+def _anybody(peer: Peer) -> bool:
+    """Admit whoever the file system lets connect."""
+    del peer
+    return True
+
+
+def _bind(server: grpc.Server, where: Claim | TlsPort) -> int:
+    """Bind to a claimed socket or a port; there is no third, plaintext way."""
+    if isinstance(where, Claim):
+        address = unix_address(where.binding)
+        credentials = grpc.local_server_credentials(grpc.LocalConnectionType.UDS)
+    else:
+        address = f"{where.host}:{where.port}"
+        credentials = where.files.server_credentials()
+    try:
+        port = server.add_secure_port(address, credentials)
+    except RuntimeError:
+        raise UsageError(
+            f"{address}: an address that can be bound expected: is it in use, or elsewhere?"
+        ) from None
+    return 0 if isinstance(where, Claim) else port
+
+
+def _options(limits: ServiceLimits) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", LARGEST_FRAME),
+        ("grpc.max_send_message_length", LARGEST_FRAME),
+        ("grpc.max_metadata_size", 8 * 1024),
+        ("grpc.max_concurrent_streams", limits.calls),
+        ("grpc.max_allowed_incoming_connections", _CONNECTIONS),
+        ("grpc.max_connection_idle_ms", 300_000),
+        ("grpc.server_handshake_timeout_ms", int(1000 * limits.arrive_seconds)),
+        ("grpc.keepalive_time_ms", 60_000),  # finds callers that are gone without a word
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 60_000),
+        ("grpc.http2.max_ping_strikes", 2),
+        ("grpc.compression_enabled_algorithms_bitset", 1),  # identity: nothing grows when read
+        ("grpc.so_reuseport", 0),  # a port has one custodian
+    ]
