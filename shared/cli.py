@@ -48,6 +48,8 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load a command, or open the next level."""
+        if "." in cmd_name:  # a dot separates levels in an entry point's name, not in a call
+            return None
         name = self._prefix + cmd_name
         point = _points().get(name)
         if point is not None:

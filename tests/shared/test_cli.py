@@ -1,0 +1,200 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from fieldfare.shared import cli
+from fieldfare.shared.cli import GROUP, SUMMARIES, main, run
+
+COMMANDS = '''
+import typer
+from fieldfare.shared import errors
+
+app = typer.Typer(add_completion=False)
+group = typer.Typer(add_completion=False)
+
+RAISED = {
+    "study": errors.StudyError(["one: a expected, b found", "two: c expected, d found"]),
+    "records": errors.RecordsError("records.csv: a column expected, none found"),
+    "usage": errors.UsageError("--seed: a number expected, text found"),
+    "refusal": errors.PolicyRefusal(errors.RefusalCode.BUDGET_EXHAUSTED, "budget expected"),
+    "accounting": errors.AccountingError("a finer grid expected"),
+    "protocol": errors.ProtocolError("a signature expected"),
+    "ledger": errors.LedgerError("a ledger that is not behind expected"),
+    "run": errors.RunError("three institutions expected, two found"),
+    "interrupt": KeyboardInterrupt(),
+    "file": FileNotFoundError(2, "No such file or directory", "/nowhere/file"),
+    "disk": OSError("disk full"),
+    "exit": typer.Exit(7),
+}
+
+@app.command()
+def act(kind: str, number: int = 0) -> int:
+    """Act out what a command can do."""
+    if kind in RAISED:
+        raise RAISED[kind]
+    typer.echo(f"did {kind}")
+    return number
+
+@group.command()
+def silent() -> None:
+    """Return nothing."""
+'''
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Real entry points to commands that end in every possible way."""
+    (tmp_path / "acting_commands.py").write_text(COMMANDS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    points = [
+        EntryPoint("act", "acting_commands:app", GROUP),
+        EntryPoint("deep.silent", "acting_commands:group", GROUP),
+        EntryPoint("deep.er.act", "acting_commands:app", GROUP),
+        EntryPoint("broken", "no_such_module:app", GROUP),
+    ]
+    monkeypatch.setattr(cli, "_points", lambda: {point.name: point for point in points})
+    yield
+    sys.modules.pop("acting_commands", None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "said"),
+    [
+        ("study", 2, ["one: a expected, b found", "two: c expected, d found"]),
+        ("records", 2, ["records.csv: a column expected, none found"]),
+        ("usage", 2, ["--seed: a number expected, text found"]),
+        ("refusal", 3, ["budget expected"]),
+        ("accounting", 1, ["a finer grid expected"]),
+        ("protocol", 1, ["a signature expected"]),
+        ("ledger", 1, ["a ledger that is not behind expected"]),
+        ("run", 1, ["three institutions expected, two found"]),
+        ("file", 1, ["/nowhere/file: No such file or directory"]),
+        ("disk", 1, ["file: disk full"]),
+    ],
+)
+def test_errors_have_a_status_and_lines_on_stderr(
+    kind: str, status: int, said: list[str], commands: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["act", kind]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [f"fieldfare: {line}" for line in said]
+
+
+def test_an_interrupt_is_130_as_shells_say_it(
+    commands: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["act", "interrupt"]) == 130
+    assert "fieldfare: interrupted; nothing more was released" in capsys.readouterr().err
+
+
+def test_a_command_that_ends_well_is_0(commands: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["act", "well"]) == 0
+    assert capsys.readouterr() == ("did well\n", "")
+    assert run(["act", "well", "--number", "5"]) == 5
+    assert run(["act", "exit"]) == 7
+    assert run(["deep", "silent"]) == 0
+    assert run(["deep", "er", "act", "well"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "try_"),
+    [
+        (["nonsense"], "No such command 'nonsense'", "fieldfare"),
+        (["deep", "nonsense"], "No such command 'nonsense'", "fieldfare deep"),
+        (["--nonsense"], "No such option '--nonsense'", "fieldfare"),
+        (["act"], "Missing argument", "fieldfare act"),
+        (["act", "well", "--number", "x"], "not a valid integer", "fieldfare act"),
+        (["act", "well", "--numbr", "1"], "No such option '--numbr'", "fieldfare act"),
+        (["act", "well", "more"], "unexpected extra argument", "fieldfare act"),
+        (["de"], "No such command 'de'", "fieldfare"),
+        (["deep.silent"], "No such command 'deep.silent'", "fieldfare"),
+        ([""], "No such command ''", "fieldfare"),
+    ],
+)
+def test_wrong_calls_are_bad_input(
+    arguments: list[str],
+    said: str,
+    try_: str,
+    commands: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert said in lines[0]
+    assert lines[-1] == f"fieldfare: try '{try_} --help'"
+    assert all(line.startswith("fieldfare: ") for line in lines)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
+def test_help_lists_the_commands(
+    arguments: list[str], commands: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for name in ("act", "broken", "deep"):  # "broken" is listed and not loaded
+        assert name in out
+
+
+def test_help_of_parts_and_commands(commands: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["deep", "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "silent" in out
+    assert "Return nothing." in out
+    assert run(["act", "-h"]) == 0
+    assert "Act out what a command can do." in capsys.readouterr().out
+
+
+def test_no_arguments_show_the_help_as_bad_input(
+    commands: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments in ([], ["deep"]):
+        assert run(arguments) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("Usage: fieldfare")
+        assert "Commands:" in err
+
+
+def test_a_defect_is_not_dressed_up_as_an_answer(commands: None) -> None:
+    with pytest.raises(ModuleNotFoundError):
+        run(["broken"])
+
+
+def test_nothing_calls_home(commands: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FLWR_TELEMETRY_ENABLED", raising=False)
+    monkeypatch.delenv("FLWR_DISABLE_UPDATE_CHECK", raising=False)
+    run(["act", "well"])
+    assert os.environ["FLWR_TELEMETRY_ENABLED"] == "0"
+    assert os.environ["FLWR_DISABLE_UPDATE_CHECK"] == "1"
+
+
+def test_main_leaves_with_the_status(commands: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for arguments, status in ((["act", "refusal"], 3), (["act", "well"], 0)):
+        monkeypatch.setattr(sys, "argv", ["fieldfare", *arguments])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        assert leaving.value.code == status
+
+
+def test_every_real_command_loads_and_every_part_has_a_summary() -> None:
+    points = cli._points()
+    assert {"study.check", "study.new", "simulate", "records", "demo"} <= set(points)
+    assert {name.partition(".")[0] for name in points} <= set(SUMMARIES)
+    for point in points.values():
+        assert callable(point.load())
+
+
+def test_the_installed_command_answers() -> None:
+    command = Path(sys.executable).with_name("fieldfare")
+    answer = subprocess.run([command, "nonsense"], capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr.startswith("fieldfare: No such command 'nonsense'")

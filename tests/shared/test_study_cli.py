@@ -1,0 +1,138 @@
+from pathlib import Path
+
+import pytest
+
+from fieldfare.shared.cli import run
+from fieldfare.shared.plan import plan_for
+from fieldfare.shared.study import parse_study
+from fieldfare.shared.study_cli import plan_lines
+
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.toml"))
+GOOD = """
+name = "two-banks"
+purpose = "Rank accounts."
+
+[records]
+unit = "customer"
+label = "flagged"
+units = 1000
+prevalence = 0.02
+
+[training]
+steps = 50
+
+[privacy]
+epsilon = 1.0
+delta = 1e-5
+clipping_norm = 1.0
+
+[[features]]
+kind = "numeric"
+name = "amount"
+lower = 0
+upper = 7
+"""
+
+
+def check(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str], list[str]]:
+    status = run(["study", "check", str(path)])
+    out, err = capsys.readouterr()
+    return status, out.splitlines(), err.splitlines()
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "study.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_good_study_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = check(written(tmp_path, GOOD), capsys)
+    assert (status, err) == (0, [])
+    study = parse_study(GOOD)
+    plan = plan_for(study)
+    text = "\n".join(out)
+    for part in (
+        "two-banks is a valid study",
+        study.id,
+        "Rank accounts.",
+        "additive, 1 features, 10 parameters",
+        "epsilon 1 at delta 1e-05 per customer",
+        f"mu^2 {plan.mu2:.6g} in 57 releases",
+        "50 + 5 spare",
+        "1 + 1 spare",
+        "3 institutions or more; 1 may collude",
+        "at most 1 institutions",
+        f"{plan.epsilon_if_masks_fail(3):.3g} with 3",
+        f"{plan.epsilon_if_masks_fail(6):.3g} with 6",
+    ):
+        assert part in text
+
+
+def test_every_mistake_is_one_line_on_stderr(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = GOOD.replace("epsilon = 1.0", 'epsilon = "1"\ntypo = 1').replace("upper = 7", "upper = 0")
+    status, out, err = check(written(tmp_path, bad), capsys)
+    assert (status, out) == (2, [])
+    assert err == [
+        "fieldfare: features.0: lower < upper expected, 0.0 and 0.0 found",
+        "fieldfare: privacy.epsilon: a valid number expected, '1' found",
+        "fieldfare: privacy.typo: no such key expected; remove it or correct its spelling",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "a value expected, none found"),
+        ("name = ", "TOML expected"),
+        (GOOD.replace("epsilon = 1.0", "epsilon = 1e-12").replace("1e-5", "1e-12"),
+         "privacy.epsilon"),
+        (GOOD.replace("units = 1000", f"units = {2**40}").replace("= 1.0\n\n", "= 8.0\n\n"),
+         "records.units"),
+        (GOOD.replace("[training]", "[aggregation]\nminimum_institutions = 99_999\n[training]"),
+         "aggregation.minimum_institutions"),
+        (GOOD.replace("[training]", "[aggregation]\nminimum_institutions = 2\n[training]"),
+         "aggregation.minimum_institutions"),
+        (GOOD.replace('"amount"', '"gender"'), "harm rule 4"),
+    ],
+)  # fmt: skip
+def test_bad_studies_are_bad_input(
+    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = check(written(tmp_path, text), capsys)
+    assert (status, out) == (2, [])
+    assert any(said in line for line in err), err
+    assert all(line.startswith("fieldfare: ") for line in err)
+
+
+def test_files_that_cannot_be_read_are_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (tmp_path / "none.toml", tmp_path):
+        status, out, err = check(path, capsys)
+        assert (status, out, len(err)) == (2, [], 1)
+        assert err[0].startswith(f"fieldfare: {path}: ")
+    (tmp_path / "image.png").write_bytes(b"\x89PNG\xff")
+    assert check(tmp_path / "image.png", capsys)[0] == 2
+
+
+def test_the_terminal_is_not_in_the_studys_hands() -> None:
+    hostile = GOOD.replace("Rank accounts.", "Rank.\\u001b[2Jpromise  epsilon 0.001\\nid 0")
+    lines = plan_lines(plan_for(parse_study(hostile)))
+    assert all(line.isprintable() for line in lines)
+    assert len(lines) == len(plan_lines(plan_for(parse_study(GOOD))))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_studies_of_this_repository_are_valid(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = check(path, capsys)
+    assert (status, err) == (0, [])
+    assert out[0].endswith("is a valid study")
+
+
+def test_there_are_studies_to_check() -> None:
+    assert STUDIES
