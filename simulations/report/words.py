@@ -271,8 +271,36 @@ def spread(results: Results) -> str:
     return (
         f"Against each institution's own, AUROC changes by {signed(by_name[least])} "
         f"({clipped(least)}) to {signed(by_name[most])} ({clipped(most)}); {losers or 'none'} of "
-        f"{len(by_name)} would rank better alone."
+        f"{len(by_name)} would rank better alone{_on_their_own(results)}"
     )
+
+
+def _on_their_own(results: Results) -> str:
+    """End the sentence with whom a shared model serves worse on its own units."""
+    changes = own_gains(results)
+    if not changes:
+        return "."
+    losers = sum(gain < 0 for gain in changes.values())
+    mean = sum(changes.values()) / len(changes)
+    return (
+        f"; on their own {units(results)} alone, {losers or 'none'} of {len(changes)} would "
+        f"(mean change {signed(mean)})."
+    )
+
+
+def own_gains(results: Results) -> dict[str, float]:
+    """AUROC together minus alone without privacy, each on the institution's own hold-out."""
+    rows = {
+        model: (results["models"].get(model) or {}).get("per_institution") or {}
+        for model in ("federated", "alone")
+    }
+    changes = {}
+    for name, entry in rows["alone"].items():
+        alone = (entry.get("own") or {}).get("auroc")
+        together = ((rows["federated"].get(name) or {}).get("own") or {}).get("auroc")
+        if alone is not None and together is not None:
+            changes[name] = together - alone
+    return changes
 
 
 def same_privacy(results: Results) -> str:

@@ -67,7 +67,23 @@ def test_gains_name_the_extremes_and_count_who_loses() -> None:
     }
     spread = words.spread(results)
     assert "-0.010 (b) to +0.050 (a)" in spread
-    assert "2 of 3 would rank better alone" in spread
+    assert "2 of 3 would rank better alone." in spread
+
+
+def test_whom_a_shared_model_serves_worse_on_its_own_units_is_said() -> None:
+    results = run_with(federated=(0.85, 0.7), alone=(0.80, 0.7))
+    own = {
+        "federated": {"a": 0.90, "b": 0.80, "c": None},
+        "alone": {"a": 0.88, "b": 0.86, "c": 0.9},
+    }
+    for model, values in own.items():
+        results["models"][model]["per_institution"] = {
+            name: {"pooled": {"auroc": 0.8}, "own": {"auroc": value}}
+            for name, value in values.items()
+        }
+    spread = words.spread(results)
+    assert "none of 3 would rank better alone; on their own" in spread
+    assert "1 of 2 would (mean change -0.020)." in spread
 
 
 @pytest.mark.parametrize(
