@@ -311,7 +311,7 @@ def test_a_rotation_cut_short_leaves_the_old_identity_and_can_be_repeated(
 def test_one_rotation_at_a_time(home: Home) -> None:
     old = public_identity(home)
     descriptor = os.open(home.keys, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)  # the weakest that another could hold
     with pytest.raises(KeysError, match="one rotation at a time"):
         rotate_identity(home, "bank-a", None)
     os.close(descriptor)

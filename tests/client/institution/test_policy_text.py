@@ -101,6 +101,8 @@ def test_the_whole_policy_is_told() -> None:
         "3: id, label, amount",
     ):
         assert said in text
+    every = " ".join(explain(policy_with(('["id", "label", "amount"]', '["*"]'))))
+    assert "every column of your records" in every
     auto = " ".join(explain(policy_with(("auto_approve = false", "auto_approve = true"))))
     assert "nobody: a study that fits" in auto
 
