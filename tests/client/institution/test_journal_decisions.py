@@ -1,0 +1,138 @@
+"""A custodian's decisions stand in the institution's log, whatever a peer wrote."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fieldfare.client.decision_log import DecisionLog
+from fieldfare.client.institution.journal import Entry, Event, Journal, verify
+from fieldfare.client.institution.journal_chain import parse_entry
+from fieldfare.client.institution.journal_decisions import JournalDecisions
+from fieldfare.client.ledger_terms import Position
+from fieldfare.shared.errors import LedgerError, RefusalCode
+from fieldfare.shared.messages import Participant, Request
+from fieldfare.shared.plan import ReleaseKind
+
+POSITION: Final = Position(sequence=3, head="e" * 64, cumulative=2**53 - 1, epoch=1)
+REQUEST: Final = Request(
+    protocol=1,
+    study="a" * 64,
+    roster="b" * 64,
+    run="run-1",
+    step=7,
+    attempt=1,
+    kind=ReleaseKind.TRAINING,
+    participants=(
+        Participant(institution="bank-a", approval="c" * 64),
+        Participant(institution="bank-b", approval="d" * 64),
+    ),
+    n=2,
+    t=1,
+    multiplicity=1,
+    clipping_norm=1.0,
+    sigma=3.0,
+    gamma_bits=20,
+    word_bits=32,
+    entries=10,
+    dtype="<u4",
+    parameters="f" * 64,
+)
+PLACE: Final = {
+    "study": "a" * 64,
+    "run": "run-1",
+    "step": 7,
+    "attempt": 1,
+    "kind": "training",
+    "request": REQUEST.hash,
+}
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal.open(tmp_path / "log", clock=lambda: datetime(2025, 1, 1, tzinfo=UTC))
+
+
+def last(journal: Journal) -> Entry:
+    verify(journal.folder)
+    return parse_entry((journal.folder / "log.jsonl").read_bytes().splitlines()[-1])
+
+
+def test_every_decision_is_written_down(journal: Journal) -> None:
+    decisions: DecisionLog = JournalDecisions(journal)
+
+    decisions.requested(REQUEST)
+    entry = last(journal)
+    assert (entry.event, entry.actor, entry.details) == (Event.REQUEST, "coordinator", PLACE)
+
+    decisions.refused(
+        RefusalCode.TOO_FEW_PARTICIPANTS,
+        "at least 5 participants expected, 2 found",
+        REQUEST,
+        asked=2,
+        limit=5,
+    )
+    entry = last(journal)
+    assert (entry.event, entry.actor) == (Event.REFUSAL, "custodian")
+    assert entry.details == PLACE | {
+        "code": "too_few_participants",
+        "rule": "at least 5 participants expected, 2 found",
+        "asked": 2,
+        "limit": 5,
+    }
+
+    decisions.refused(RefusalCode.MALFORMED, "a message expected")
+    assert last(journal).details == {"code": "malformed", "rule": "a message expected"}
+
+    decisions.released(REQUEST, 12, POSITION)
+    entry = last(journal)
+    assert (entry.event, entry.actor) == (Event.RELEASE, "custodian")
+    assert entry.details == PLACE | {
+        "debit": 12,
+        "cumulative": 2**53 - 1,
+        "head": "e" * 64,
+    }
+
+    decisions.approved("a" * 64, "c" * 64, "anna")
+    entry = last(journal)
+    assert (entry.event, entry.actor) == (Event.APPROVAL, "anna")
+    assert entry.details == {"study": "a" * 64, "fingerprint": "c" * 64, "user": "anna"}
+    assert entry.sequence == 5
+
+
+def test_every_code_and_kind_can_be_written_down(journal: Journal) -> None:
+    for code in RefusalCode:
+        JournalDecisions(journal).refused(code, "rule")
+        assert last(journal).details["code"] == code.value
+    for kind in ReleaseKind:
+        JournalDecisions(journal).requested(REQUEST.model_copy(update={"kind": kind}))
+        assert last(journal).details["kind"] == kind.value
+
+
+@given(rule=st.text(), asked=st.none() | st.text() | st.booleans() | st.integers(-9, 9))
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_text_escapes_the_log(
+    journal: Journal, rule: str, asked: str | int | bool | None
+) -> None:
+    JournalDecisions(journal).refused(RefusalCode.MALFORMED, rule, asked=asked)
+    details = last(journal).details
+    assert len(str(details["rule"])) <= 500
+    assert ("asked" in details) == (asked is not None)
+
+
+def test_a_long_rule_is_cut_and_stays_one_line(journal: Journal) -> None:
+    JournalDecisions(journal).refused(RefusalCode.MALFORMED, "a\nb" + "c" * 1000)
+    assert last(journal).details["rule"] == "a?b" + "c" * 497
+
+
+def test_a_log_that_cannot_be_written_is_told(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (journal.folder / "head.json").unlink()
+    with pytest.raises(LedgerError):
+        JournalDecisions(journal).released(REQUEST, 12, POSITION)
