@@ -71,6 +71,8 @@ def write_model(folder: Path, study: Study, parameters: NDArray[np.float64]) -> 
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON for people and programs: indented, finite numbers only."""
+    """Write JSON for people and programs: indented, finite numbers only; whole or not at all."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    part = path.with_name(path.name + ".part")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(path)

@@ -3,7 +3,7 @@
 import json
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -17,15 +17,18 @@ from fieldfare.simulations.demo import demo_task
 from fieldfare.simulations.population import RecordsChoice
 from fieldfare.simulations.report import screen
 from fieldfare.simulations.simulate import Progress as OnProgress
-from fieldfare.simulations.simulate import Simulation, simulate
+from fieldfare.simulations.simulate import Simulation, make_folder, simulate
 
 simulate_app = typer.Typer(add_completion=False)
 demo_app = typer.Typer(add_completion=False)
 
+MAX_SEED: Final = 2**63 - 1
+
 Study = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder for results.", show_default=False)]
 Seed = Annotated[
-    int, typer.Option("--seed", min=0, help="Of split, partition and simulated noise.")
+    int,
+    typer.Option("--seed", min=0, max=MAX_SEED, help="Of split, partition and simulated noise."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results.json instead of the screen.")]
@@ -99,7 +102,7 @@ def simulate_command(
 @demo_app.command()
 def demo_command(out: Out, seed: Seed = 0, quiet: Quiet = False, as_json: Json = False) -> None:
     """Make a small invented world of five banks and train its study with exact noise."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     show(demo_task(out, seed=seed), quiet=quiet, as_json=as_json)
 
 

@@ -56,9 +56,13 @@ class Partition:
             if self.alpha is not None:
                 shares = generator.dirichlet(np.full(self.institutions, self.alpha))
             owners[rows] = generator.permutation(self._dealt(len(rows), shares))
+        return np.array(self.names)[owners]
+
+    @property
+    def names(self) -> list[str]:
+        """Every institution, also one that was dealt nothing: it takes part like any other."""
         width = len(str(self.institutions))
-        names = np.array([f"institution-{i + 1:0{width}d}" for i in range(self.institutions)])
-        return names[owners]
+        return [f"institution-{i + 1:0{width}d}" for i in range(self.institutions)]
 
     def _dealt(self, rows: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return one owner a row, in the given shares as nearly as whole rows allow."""
@@ -158,6 +162,7 @@ def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, 
     if owners is None:
         partition = Partition.parse(choice.institutions or 0, choice.partition or "iid")
         owners = partition.assign(everything.data.labels, np.random.default_rng([seed, 2**17]))
+        return {name: everything.select(owners == name) for name in partition.names}
     names = sorted(set(owners.tolist()))
     _check_names(names)
     return {name: everything.select(owners == name) for name in names}

@@ -75,7 +75,7 @@ def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, An
         FieldfareError: by whose fault it is; see `fieldfare.shared.errors`.
     """
     clock = _Clock()
-    task.out.mkdir(parents=True, exist_ok=True)
+    make_folder(task.out)
     population = load_population(task.study, task.choice, seed=task.seed)
     test = _test_units(task, population)
     clock.mark("loading_seconds", clock.started)
@@ -90,6 +90,18 @@ def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, An
     results = _results(task, plan, outcome, participants, population, models, test)
     _write(task, results, models, test, clock)
     return results
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder for results, if it is not there.
+
+    Raises:
+        UsageError: something else is in its place, or it may not be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: a folder expected, found: {error.strerror}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,6 +290,7 @@ def _write(
 ) -> None:
     """Write model, report and results; results last, so that their presence means all is there."""
     parameters = models[FEDERATED][""]
+    (task.out / "results.json").unlink(missing_ok=True)  # of an earlier run: no longer whole
     write_model(task.out, task.study, parameters)
     since = time.perf_counter()
     model = model_for(task.study)

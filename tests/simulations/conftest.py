@@ -85,6 +85,9 @@ class Desk:
         pq.write_table(table, self.folder / name)
         return self.folder / name
 
+    def read_records(self) -> pa.Table:
+        return pq.read_table(self.records_file)
+
     def task(self, out: str = "out", **given: Any) -> Simulation:
         """A simulation of the three banks, without baselines unless they are asked for."""
         settings: dict[str, Any] = {"baselines": (), **given}

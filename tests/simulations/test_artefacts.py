@@ -1,0 +1,93 @@
+"""The model as files: what is written is the model, and every number in it has a name."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file
+from tests.simulations.conftest import Desk
+
+from fieldfare.client.records import read_records
+from fieldfare.shared.models import model_for
+from fieldfare.shared.study import Study
+from fieldfare.simulations.artefacts import shapes_of, write_json, write_model
+
+
+@pytest.fixture
+def study(desk: Desk) -> Study:
+    return desk.write_study()
+
+
+@pytest.fixture
+def parameters(study: Study) -> NDArray[np.float64]:
+    return np.random.default_rng(0).normal(size=model_for(study).vectors.entries)
+
+
+def written(desk: Desk, study: Study, parameters: NDArray[np.float64]) -> dict[str, Any]:
+    write_model(desk.folder, study, parameters)
+    found: dict[str, Any] = json.loads((desk.folder / "model.json").read_text("utf-8"))
+    return found
+
+
+def test_parameters_come_back_bit_for_bit_with_their_study(
+    desk: Desk, study: Study, parameters: NDArray[np.float64]
+) -> None:
+    written(desk, study, parameters)
+    path = desk.folder / "model.safetensors"
+    assert load_file(path)["parameters"].tobytes() == parameters.tobytes()
+    with safe_open(path, framework="numpy") as file:
+        assert file.metadata() == {"format": "1", "study": study.id}
+
+
+def test_a_score_can_be_computed_from_model_json_alone(
+    desk: Desk, study: Study, parameters: NDArray[np.float64]
+) -> None:
+    """As docs/results.md says: bias, interpolation between knots, level, other, missing."""
+    model = written(desk, study, parameters)
+    amount, channel = model["features"]
+    assert (model["kind"], model["study"], model["name"]) == ("additive", study.id, "small")
+
+    records = read_records([desk.records_file], study)
+    scores = model_for(study).scores(parameters, records.data)
+    table = desk.read_records()
+    for row in range(50):
+        knots = [amount["contributions"][f"at {knot:g}"] for knot in amount["knots"]]
+        value = float(np.interp(table["amount"][row].as_py(), amount["knots"], knots))
+        level = table["channel"][row].as_py()
+        chosen = channel["contributions"].get(f"is {level}", channel["contributions"]["other"])
+        step = 1 / 256  # a value is rounded to 256 steps between two knots
+        slack = step * float(np.abs(np.diff(knots)).max())
+        assert scores[row] == pytest.approx(model["bias"] + value + chosen, abs=slack)
+
+
+def test_every_parameter_has_one_name(
+    desk: Desk, study: Study, parameters: NDArray[np.float64]
+) -> None:
+    model = written(desk, study, parameters)
+    named = [model["bias"], *(v for f in model["features"] for v in f["contributions"].values())]
+    assert named == parameters.tolist()
+
+
+def test_shapes_are_the_features_curves(study: Study, parameters: NDArray[np.float64]) -> None:
+    amount, channel = shapes_of(study, parameters)
+    assert (amount.feature, amount.kind, amount.scale) == ("amount", "numeric", "linear")
+    assert amount.x == [0, 2, 5, 10]
+    assert amount.contribution == parameters[1:5].tolist()
+    assert amount.slots == {"missing": parameters[5]}
+    assert (channel.feature, channel.kind) == ("channel", "categorical")
+    assert channel.x == ["branch", "online"]
+    assert channel.contribution == parameters[6:8].tolist()
+    assert channel.slots == {"other": parameters[8], "missing": parameters[9]}
+
+
+def test_json_is_finite_or_not_written(desk: Desk) -> None:
+    path = desk.folder / "x.json"
+    write_json(path, {"a": 1.5, "é": None})
+    assert json.loads(path.read_text("utf-8")) == {"a": 1.5, "é": None}
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text("utf-8")) == {"a": 1.5, "é": None}  # the old one stands
+    assert sorted(p.name for p in desk.folder.glob("x.json*")) == ["x.json"]

@@ -1,0 +1,205 @@
+"""Who holds which records: files, a column, a seeded partition, and every wrong way to say it."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.simulations.conftest import BANKS, ROWS, Desk, make_table
+
+from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.simulations.population import Partition, RecordsChoice, load_population
+
+
+def choice(desk: Desk, **given: object) -> RecordsChoice:
+    return RecordsChoice((str(desk.records_file),), **given)  # type: ignore[arg-type]
+
+
+def test_a_column_says_who_holds_what(desk: Desk) -> None:
+    study = desk.write_study()
+    population = load_population(study, choice(desk, institution_column="bank"), seed=0)
+    assert list(population.records) == list(BANKS)
+    for index, name in enumerate(BANKS):
+        units = population.records[name].units.tolist()
+        assert units == [f"unit-{row}" for row in range(index, ROWS, len(BANKS))]
+
+
+def test_files_say_who_holds_what(desk: Desk) -> None:
+    study, table = desk.write_study(), make_table()
+    named = []
+    for name in ("zebra", "ape", "cow"):
+        desk.write_records(table, f"{name}.parquet")
+        named.append(f"{name}={desk.folder / name}.parquet")
+    population = load_population(study, RecordsChoice(named), seed=0)
+    assert list(population.records) == ["ape", "cow", "zebra"]
+    assert [len(records) for records in population.records.values()] == [ROWS] * 3
+    # The same unit is on the same side everywhere: it is the unit's id that decides.
+    masks = [mask.tolist() for mask in population.holdout.values()]
+    assert masks[0] == masks[1] == masks[2]
+
+
+def test_a_file_with_an_equals_sign_in_its_path_is_a_file(desk: Desk) -> None:
+    path = desk.write_records(make_table(), "year=2025.parquet")
+    found = load_population(
+        desk.write_study(), RecordsChoice((str(path),), institution_column="bank"), seed=0
+    )
+    assert list(found.records) == list(BANKS)
+
+
+def test_the_hold_out_is_fixed_by_the_seed_and_about_its_share(desk: Desk) -> None:
+    study = desk.write_study()
+    one, same, other = (
+        load_population(study, choice(desk, institution_column="bank"), seed=seed)
+        for seed in (1, 1, 2)
+    )
+    held = {name: mask.tolist() for name, mask in one.holdout.items()}
+    assert held == {name: mask.tolist() for name, mask in same.holdout.items()}
+    assert held != {name: mask.tolist() for name, mask in other.holdout.items()}
+    assert 30 <= sum(sum(mask) for mask in held.values()) <= 90  # a fifth of 300
+
+
+def test_a_seeded_partition_deals_every_row_once(desk: Desk) -> None:
+    study = desk.write_study()
+    for text in ("iid", "dirichlet:0.5", None):
+        chosen = choice(desk, institutions=4, partition=text)
+        one, same, other = (load_population(study, chosen, seed=seed) for seed in (3, 3, 4))
+        units = [u for records in one.records.values() for u in records.units.tolist()]
+        assert sorted(units) == sorted(f"unit-{row}" for row in range(ROWS))
+        dealt = {name: records.units.tolist() for name, records in one.records.items()}
+        assert dealt == {name: records.units.tolist() for name, records in same.records.items()}
+        assert dealt != {name: records.units.tolist() for name, records in other.records.items()}
+
+
+def test_an_institution_that_is_dealt_nothing_still_takes_part(desk: Desk) -> None:
+    population = load_population(
+        desk.write_study(), choice(desk, institutions=12, partition="dirichlet:0.01"), seed=0
+    )
+    assert list(population.records) == [f"institution-{i:02d}" for i in range(1, 13)]
+    sizes = [len(records) for records in population.records.values()]
+    assert min(sizes) == 0
+    assert sum(sizes) == ROWS
+
+
+@given(
+    institutions=st.integers(1, 9),
+    alpha=st.one_of(st.none(), st.floats(0.01, 100)),
+    counts=st.tuples(st.integers(0, 60), st.integers(0, 60)),
+    seed=st.integers(0, 2**32),
+)
+def test_a_partition_names_an_owner_for_every_unit(
+    institutions: int, alpha: float | None, counts: tuple[int, int], seed: int
+) -> None:
+    labels = np.repeat(np.array([0, 1], dtype=np.uint8), counts)
+    partition = Partition(institutions, alpha)
+    owners = partition.assign(labels, np.random.default_rng(seed))
+    assert len(owners) == len(labels)
+    assert set(owners.tolist()) <= set(partition.names)
+    assert len(set(partition.names)) == institutions
+    assert partition.names == sorted(partition.names)
+    if alpha is None:  # each class in equal shares, as nearly as whole units allow
+        for label in (0, 1):
+            sizes = [int((owners[labels == label] == name).sum()) for name in partition.names]
+            assert max(sizes) - min(sizes) <= 1
+
+
+def test_a_small_dirichlet_is_uneven_and_a_large_one_is_not() -> None:
+    labels = np.zeros(4000, dtype=np.uint8)
+    spreads = []
+    for alpha in (0.1, 1000.0):
+        owners = Partition(4, alpha).assign(labels, np.random.default_rng(0))
+        spreads.append(np.std([(owners == name).sum() for name in Partition(4, alpha).names]))
+    assert spreads[0] > 10 * spreads[1]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "IID", "normal:1", "dirichlet", "dirichlet:", "dirichlet:0", "dirichlet:-1"),
+        *("dirichlet:nan", "dirichlet:inf", "dirichlet:x", "dirichlet:1:2"),
+    ],
+)
+def test_another_partition_is_not_known(text: str) -> None:
+    with pytest.raises(UsageError, match="--partition: iid or dirichlet:A with A > 0 expected"):
+        Partition.parse(3, text)
+
+
+WRONG = {
+    "no records": (RecordsChoice(()), "say where records are"),
+    "two files without names": (RecordsChoice(("a", "b")), "NAME=FILE for each institution"),
+    "a name and none": (RecordsChoice(("x=a", "b")), "NAME=FILE for each institution"),
+    "nobody named": (RecordsChoice(("a",)), "either --institution-column COL or --institutions N"),
+    "two ways": (
+        RecordsChoice(("a",), institution_column="bank", institutions=3),
+        "either --institution-column COL or --institutions N",
+    ),
+    "a partition of named files": (
+        RecordsChoice(("x=a", "y=b", "z=c"), partition="iid"),
+        "already says who holds what",
+    ),
+    "a column of named files": (
+        RecordsChoice(("x=a", "y=b", "z=c"), institution_column="bank"),
+        "already says who holds what",
+    ),
+    "a partition of a column": (
+        RecordsChoice(("a",), institution_column="bank", partition="iid"),
+        "--partition goes with --institutions N",
+    ),
+    "one name twice": (RecordsChoice(("x=a", "x=b", "z=c")), "each institution once expected"),
+    "no name": (RecordsChoice(("=a", "y=b", "z=c")), "institution names of 1 to 64"),
+    "the coordinator's name": (
+        RecordsChoice(("coordinator=a", "y=b", "z=c")),
+        'none called "coordinator"',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_options_that_do_not_go_together_are_said(desk: Desk, case: str) -> None:
+    given, message = WRONG[case]
+    with pytest.raises(UsageError, match=message):
+        load_population(desk.write_study(), given, seed=0)
+
+
+def test_too_few_institutions_are_said(desk: Desk) -> None:
+    with pytest.raises(UsageError, match=r"at least 3 institutions .* 2 found"):
+        load_population(desk.write_study(), choice(desk, institutions=2), seed=0)
+    one_bank = make_table(banks=("only",))
+    desk.write_records(one_bank)
+    with pytest.raises(UsageError, match=r"at least 3 institutions .* 1 found"):
+        load_population(desk.write_study(), choice(desk, institution_column="bank"), seed=0)
+
+
+def test_a_name_in_the_records_that_nobody_may_bear_is_said(desk: Desk) -> None:
+    table = make_table(banks=("a", "b", "coordinator"))
+    desk.write_records(table)
+    with pytest.raises(UsageError, match="institution names"):
+        load_population(desk.write_study(), choice(desk, institution_column="bank"), seed=0)
+
+
+@pytest.mark.parametrize("column", ["nowhere", "institution"])
+def test_a_column_that_is_not_there_is_said(desk: Desk, column: str) -> None:
+    with pytest.raises(RecordsError, match=column):
+        load_population(desk.write_study(), choice(desk, institution_column=column), seed=0)
+
+
+def test_an_audit_column_stays_beside_the_records(desk: Desk) -> None:
+    found = load_population(
+        desk.write_study(),
+        choice(desk, institution_column="bank", audit_column="persona"),
+        seed=0,
+    )
+    for records in found.records.values():
+        assert records.audit is not None
+        assert set(records.audit.tolist()) <= {"student", "nurse"}
+
+
+def test_an_empty_file_is_an_institution_without_units(desk: Desk, tmp_path: Path) -> None:
+    table = make_table()
+    for name, part in (("a", table), ("b", table), ("c", table.slice(0, 0))):
+        desk.write_records(part, f"{name}.parquet")
+    named = [f"{n}={desk.folder / n}.parquet" for n in ("a", "b", "c")]
+    population = load_population(desk.write_study(), RecordsChoice(named), seed=0)
+    assert [len(records) for records in population.records.values()] == [ROWS, ROWS, 0]
+    assert isinstance(table, pa.Table)
