@@ -40,10 +40,8 @@ from fieldfare.simulations.federation import LocalFederation
 NAMES: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 STEPS: Final = 3
 
-Sections = Mapping[str, Any]
 
-
-def make_study(**sections: Sections) -> Study:
+def make_study(**sections: Any) -> Study:
     """A small study; keyword arguments change sections of it."""
     data: dict[str, Any] = {
         "name": "small",
