@@ -1,0 +1,262 @@
+"""The ClientApp: whatever stands in a message, a fixed answer; whatever fails, no text."""
+
+# ruff: noqa: ARG002 -- what fails takes the arguments of what it stands for
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.bench import NAMES, Bench, make_study, make_sums
+
+from fieldfare.client.app import client_app
+from fieldfare.client.custodian import Custodian
+from fieldfare.client.release import Released
+from fieldfare.client.sums import StudySums
+from fieldfare.shared.errors import (
+    AccountingError,
+    FieldfareError,
+    LedgerError,
+    PolicyRefusal,
+    ProtocolError,
+    RecordsError,
+    RefusalCode,
+    StudyError,
+)
+from fieldfare.shared.exchange import RECORD, REFUSAL, Call
+from fieldfare.shared.messages import Assurance, Refusal
+from fieldfare.simulations.federation import FIRST_NODE, LocalFederation
+from fieldfare.simulations.grid import InProcessGrid
+
+NAME: Final = "bank-b"
+NODE: Final = FIRST_NODE + NAMES.index(NAME)
+MALFORMED: Final = Refusal(RefusalCode.MALFORMED)
+VALUE: Final = "customer 4711"
+
+
+def ask(grid: InProcessGrid, call: Call, record: Any, name: str = RECORD) -> Message:
+    """One message through the grid, with any kind of record in it."""
+    content = RecordDict({name: record})
+    message = Message(content, dst_node_id=NODE, message_type=call.message_type)
+    (reply,) = grid.send_and_receive([message])
+    return reply
+
+
+def answer(reply: Message) -> dict[str, Any]:
+    assert not reply.has_error(), reply.error
+    assert list(reply.content) == [RECORD]
+    record = reply.content[RECORD]
+    assert isinstance(record, ConfigRecord)
+    return dict(record)
+
+
+def refusal(reply: Message) -> Refusal:
+    content = answer(reply)
+    assert list(content) == [REFUSAL]
+    return Refusal.from_bytes(content[REFUSAL])
+
+
+NEEDED: Final[dict[Call, dict[str, Any]]] = {
+    Call.HELLO: {"study": b"0" * 64, "last_reply": b""},
+    Call.OPEN: {"opening": b"", "approvals": [b""]},
+    Call.AGREE: {"study": b"0" * 64, "run": b"r", "offers": [b""]},
+    Call.RELEASE: {"request": b"", "parameters": b""},
+}
+LISTS: Final = {"approvals", "offers"}
+TEXTS: Final = {"study", "run"}
+NO_BYTES: Final[list[Any]] = ["text", 1, 1.5, True, [b"x"], ["text"], [1, 2], [1.5]]
+NO_LISTS: Final[list[Any]] = [b"x", "text", 1, ["text"], [1], [1.5], [True]]
+NO_TEXTS: Final[list[Any]] = [b"\xff", b"x" * 129, "text".encode("utf-16"), "é".encode()]
+
+
+def malformed() -> list[tuple[Call, dict[str, Any]]]:
+    """Every call with every name missing or of every wrong type."""
+    rows: list[tuple[Call, dict[str, Any]]] = []
+    for call, needed in NEEDED.items():
+        rows.append((call, {}))
+        for name in needed:
+            rows.append((call, {k: v for k, v in needed.items() if k != name}))
+            wrong = NO_LISTS if name in LISTS else NO_BYTES
+            wrong = wrong + (NO_TEXTS if name in TEXTS else [])
+            rows += [(call, needed | {name: value}) for value in wrong]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessGrid]:
+
+    study = make_study()
+    sums = {name: make_sums(study, 20) for name in NAMES}
+    folder = tmp_path_factory.mktemp("ledgers")
+    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+        yield federation.grid()
+
+
+def test_malformed_contents_get_the_fixed_refusal(grid: InProcessGrid) -> None:
+    rows = malformed()
+    assert len(rows) > 70
+    for call, content in rows:
+        assert refusal(ask(grid, call, ConfigRecord(content))) == MALFORMED, (call, content)
+
+
+@pytest.mark.parametrize("call", Call)
+def test_a_record_of_another_kind_or_name_gets_it_too(call: Call, grid: InProcessGrid) -> None:
+    arrays = ArrayRecord({name: Array(np.zeros(2)) for name in NEEDED[call]})
+    metrics = MetricRecord(dict.fromkeys(NEEDED[call], 1.0))
+    assert refusal(ask(grid, call, arrays)) == MALFORMED
+    assert refusal(ask(grid, call, metrics)) == MALFORMED
+    assert refusal(ask(grid, call, ConfigRecord(NEEDED[call]), "another")) == MALFORMED
+
+
+def test_well_formed_nonsense_is_refused_by_the_custodian_itself(grid: InProcessGrid) -> None:
+    codes = {
+        Call.HELLO: RefusalCode.UNKNOWN_STUDY,
+        Call.OPEN: RefusalCode.MALFORMED,
+        Call.AGREE: RefusalCode.UNKNOWN_STUDY,
+        Call.RELEASE: RefusalCode.MALFORMED,
+    }
+    for call, code in codes.items():
+        assert refusal(ask(grid, call, ConfigRecord(NEEDED[call]))) == Refusal(code)
+
+
+values = st.one_of(
+    st.binary(max_size=200),
+    st.text(max_size=20),
+    st.integers(-(2**31), 2**31),
+    st.floats(allow_nan=False),
+    st.lists(st.binary(max_size=50), max_size=4),
+)
+
+
+@given(
+    call=st.sampled_from(Call),
+    content=st.dictionaries(
+        st.sampled_from([*{k for needed in NEEDED.values() for k in needed}, "x"]), values
+    ),
+)
+def test_any_content_gets_a_refusal_and_nothing_else(
+    call: Call, content: dict[str, Any], grid: InProcessGrid
+) -> None:
+    assert isinstance(refusal(ask(grid, call, ConfigRecord(content))), Refusal)
+
+
+def test_each_call_gets_its_answer_under_its_name(bench: Bench) -> None:
+    """And in a whole run no node ever answers with anything else."""
+    names: set[tuple[str, tuple[str, ...]]] = set()
+
+    def tap(message: Message) -> None:
+        record = message.content[RECORD]
+        assert isinstance(record, ConfigRecord)
+        if message.metadata.dst_node_id != NODE:
+            names.add((message.metadata.message_type, tuple(sorted(record))))
+
+    bench.federation.run(bench.federation.job(), bench.federation.grid(tap=tap))
+    replies = {pair for pair in names if pair[1] not in {tuple(sorted(n)) for n in NEEDED.values()}}
+    assert replies == {
+        ("query.hello", ("approval",)),
+        ("query.open", ("offer",)),
+        ("query.agree", ("agreed",)),
+        ("query.release", ("reply", "vector")),
+    }
+
+
+# -- failures ------------------------------------------------------------------------------------
+
+
+class Failing:
+    """A custodian in which everything goes wrong in the same way."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def describe(self, study: str, last_reply: bytes = b"") -> bytes | Refusal:
+        raise self._error
+
+    def open_run(self, opening: bytes, approvals: Any) -> bytes | Refusal:
+        raise self._error
+
+    def agree(self, study: str, run: str, offers: Any) -> bytes | Refusal:
+        raise self._error
+
+    def release(self, request: bytes, parameters: bytes) -> Released | Refusal:
+        raise self._error
+
+
+OWN_ERRORS: Final[list[Callable[[str], FieldfareError]]] = [
+    AccountingError,
+    LedgerError,
+    RecordsError,
+    StudyError,
+    lambda text: PolicyRefusal(RefusalCode.NOT_IN_PLAN, text),
+]
+
+
+@pytest.mark.parametrize("call", Call)
+@pytest.mark.parametrize("make", OWN_ERRORS)
+def test_an_error_inside_is_answered_without_its_text(
+    make: Callable[[str], FieldfareError], call: Call
+) -> None:
+    grid = InProcessGrid(client_app(lambda _: Failing(make(VALUE))), {NAME: NODE})
+    reply = ask(grid, call, ConfigRecord(NEEDED[call]))
+    assert reply.has_error()
+    assert VALUE not in repr(vars(reply.error)) + repr(vars(reply.metadata))
+    assert type(make(VALUE)).__name__ not in repr(vars(reply.error))
+
+
+@pytest.mark.parametrize("call", Call)
+def test_a_defect_inside_shows_no_text_to_whoever_runs_the_app(call: Call) -> None:
+    """Flower's own nodes send str(error) to the coordinator."""
+    app = client_app(lambda _: Failing(ValueError(VALUE)))
+    grid = InProcessGrid(app, {NAME: NODE})
+    with pytest.raises(RuntimeError) as found:
+        ask(grid, call, ConfigRecord(NEEDED[call]))
+    assert VALUE not in str(found.value)
+    assert VALUE in str(found.value.__cause__), "the local traceback keeps the cause"
+
+
+def test_a_node_without_a_custodian_shows_no_text_either() -> None:
+    def nobody(context: Context) -> Custodian:
+        raise RecordsError(f"{VALUE} {context.node_id}")
+
+    grid = InProcessGrid(client_app(nobody), {NAME: NODE})
+    reply = ask(grid, Call.HELLO, ConfigRecord(NEEDED[Call.HELLO]))
+    assert reply.has_error()
+    assert VALUE not in repr(vars(reply.error))
+
+
+@pytest.mark.parametrize("call", Call)
+def test_a_refusal_that_a_custodian_raises_is_its_code(call: Call) -> None:
+    error = ProtocolError(VALUE, RefusalCode.BAD_KEYS)
+    grid = InProcessGrid(client_app(lambda _: Failing(error)), {NAME: NODE})
+    reply = ask(grid, call, ConfigRecord(NEEDED[call]))
+    assert refusal(reply) == Refusal(RefusalCode.BAD_KEYS)
+    assert VALUE not in repr(answer(reply))
+
+
+def test_an_interruption_is_not_swallowed() -> None:
+    class Interrupted(Failing):
+        def describe(self, study: str, last_reply: bytes = b"") -> bytes | Refusal:
+            raise KeyboardInterrupt
+
+    grid = InProcessGrid(client_app(lambda _: Interrupted(ValueError())), {NAME: NODE})
+    with pytest.raises(KeyboardInterrupt):
+        ask(grid, Call.HELLO, ConfigRecord(NEEDED[Call.HELLO]))
+
+
+def test_an_exception_over_records_shows_none_of_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vector(self: StudySums, *_: Any) -> Any:
+        raise RecordsError(f"row {VALUE}")
+
+    run = bench.open_run()
+    request = run.request()
+    monkeypatch.setattr(StudySums, "vector", vector)
+    content: dict[str, Any] = {"request": bench.seal(request), "parameters": bench.parameters()}
+    reply = ask(bench.federation.grid(), Call.RELEASE, ConfigRecord(content))
+    assert reply.has_error()
+    assert VALUE not in repr(vars(reply.error))
+    assert bench.ledger(NAME).spent() == 0
