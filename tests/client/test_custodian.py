@@ -21,6 +21,7 @@ from fieldfare.shared.errors import (
     AccountingError,
     LedgerError,
     PolicyRefusal,
+    ProtocolError,
     RecordsError,
     RefusalCode,
     RunError,
@@ -28,6 +29,7 @@ from fieldfare.shared.errors import (
 )
 from fieldfare.shared.messages import Approval, Assurance, Refusal, encode_key
 from fieldfare.shared.noise import SimulatedNoise
+from fieldfare.shared.offers import offer_study
 from fieldfare.shared.plan import ReleaseKind, plan_for
 from fieldfare.shared.study import Study
 
@@ -66,6 +68,21 @@ def test_approving_twice_is_approving_once(bench: Bench) -> None:
     assert again == first
     assert approval(bench).number == 1
     assert bench.restart(NAME).describe(bench.study.id) == first
+
+
+def test_a_study_is_accepted_as_the_coordinator_signed_it_and_from_nobody_else(
+    bench: Bench,
+) -> None:
+    study, signers = make_study(name="other"), bench.federation.identities.signers
+    for signer in (signers[NAME], signers["bank-a"]):
+        with pytest.raises(ProtocolError) as found:
+            bench.custodian(NAME).accept(offer_study(study, signer), partial(make_sums, units=10))
+        assert found.value.code is RefusalCode.BAD_SIGNATURE
+    assert bench.custodian(NAME).describe(study.id) == UNKNOWN_STUDY
+    offer = offer_study(study, bench.federation.identities.coordinator)
+    envelope = bench.custodian(NAME).accept(offer, partial(make_sums, units=10))
+    assert bench.custodian(NAME).describe(study.id) == envelope
+    assert approval(bench, study).study == study.id
 
 
 def test_a_study_with_another_multiplicity_than_the_rosters_is_not_approved(
