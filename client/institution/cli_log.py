@@ -17,7 +17,7 @@ def log_verify(
         Path, typer.Option(envvar="FIELDFARE_HOME", help="The institution's folder.")
     ] = Path("institution"),
 ) -> None:
-    """Recompute the log of requests, decisions and releases; name the first misfit."""
+    """Recompute the whole log and name the first misfit."""
     typer.echo(verified_line(verify(Home(home).log_folder)))
 
 

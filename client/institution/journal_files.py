@@ -144,20 +144,20 @@ def size_of(path: Path) -> int:
 
 
 def last_bytes(path: Path) -> tuple[list[bytes], bytes]:
-    """Return the last complete lines of `path`, at least two if it has two, and what follows.
+    """Return the last lines of `path`, two or all of them whole, and what follows the last one.
 
-    Lines come without their newline. A missing file has no lines.
+    Lines come without their newline; before the last two there may be part of a line. A
+    missing file has no lines.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | _COMMON)
     except FileNotFoundError:
         return [], b""
     with os.fdopen(descriptor, "rb") as file:
-        start = max(0, os.fstat(descriptor).st_size - WINDOW)
-        file.seek(start)
+        file.seek(max(0, os.fstat(descriptor).st_size - WINDOW))
         content = file.read()
     *lines, rest = content.split(b"\n")
-    return lines[1:] if start and lines else lines, rest
+    return lines, rest
 
 
 def first_line(path: Path) -> bytes:

@@ -133,6 +133,16 @@ def test_what_does_not_fit_is_not_deleted_by_rule(tmp_path: Path) -> None:
         verify(journal.folder)
 
 
+def test_an_old_file_that_lost_its_end_is_not_deleted_by_rule(tmp_path: Path) -> None:
+    journal = fill(tmp_path / "log", 8, max_bytes=600)
+    path = journal.folder / "log-000002.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+    fill(journal.folder, 1, max_bytes=600, keep=2)  # 2 would be the last to go
+    assert path.exists()
+    with pytest.raises(LedgerError, match=r"log-000003\.jsonl line 1 \(entry 4\)"):
+        verify(journal.folder)
+
+
 def test_a_changed_end_of_an_old_file_is_not_deleted_by_rule(tmp_path: Path) -> None:
     journal = fill(tmp_path / "log", 6, max_bytes=1)
     path = journal.folder / "log-000003.jsonl"
@@ -202,6 +212,21 @@ def test_an_incomplete_line_is_moved_aside_and_noted(tmp_path: Path, rest: bytes
     assert torn.name == f"torn-000003-{note['details']['fingerprint']}.jsonl"
     open_journal(journal.folder)
     assert verify(journal.folder).last == 3
+
+
+def test_a_large_file_is_continued_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        journal = open_journal(tmp_path / "log")
+        for _ in range(70):  # bytes of four each: well beyond what is read of the end
+            journal.append(Event.REJECTION, "anna", reason="\U0001f426" * 500)
+    assert (journal.folder / "log.jsonl").stat().st_size > 150_000
+    with (journal.folder / "log.jsonl").open("ab") as file:
+        file.write(b"torn")
+    assert journal.append(Event.STOP, "custodian").sequence == 72
+    assert verify(journal.folder) == Verified(first=1, last=72, files=1)
 
 
 def test_it_is_noticed_while_running_and_before_anything_else(tmp_path: Path) -> None:
