@@ -15,7 +15,6 @@ MODULES = sorted(
 
 # Modules without a mirrored test, and where they are tested instead. Keep this list short.
 TESTED_ELSEWHERE = {
-    "shared/errors.py": "a tree of names; every other test raises them",
     "shared/models/interface.py": "protocols and one record; the tests of models implement them",
 }
 
