@@ -239,7 +239,7 @@ def _options(limits: ServiceLimits) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", 8 * 1024),
         ("grpc.max_concurrent_streams", limits.calls),
         ("grpc.max_allowed_incoming_connections", _CONNECTIONS),
-        ("grpc.max_connection_idle_ms", 300_000),
+        ("grpc.max_connection_idle_ms", 60_000),
         ("grpc.server_handshake_timeout_ms", int(1000 * limits.arrive_seconds)),
         ("grpc.keepalive_time_ms", 60_000),  # finds callers that are gone without a word
         ("grpc.keepalive_timeout_ms", 20_000),

@@ -138,8 +138,14 @@ def _check_directory(directory: Path, found: os.stat_result) -> None:
 
 def _lock(path: Path) -> int:
     name = path.with_name(f"{path.name}.lock")
-    lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UsageError(
+            f"a lock file {name} that this user can open expected, found: {error.strerror}"
+        ) from error
+    try:
+        os.fchmod(lock, 0o600)  # whatever the umask made of it, so that it opens again
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)

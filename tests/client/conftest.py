@@ -1,5 +1,6 @@
 """Federations with real custodians, for every test here."""
 
 from tests.bench import bench, make_bench
+from tests.served import room
 
-__all__ = ["bench", "make_bench"]
+__all__ = ["bench", "make_bench", "room"]

@@ -1,0 +1,306 @@
+"""The service: places, phases, statuses, and what is left when it stops."""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.bench import NAMES, Bench, MakeBench, Run, make_study, make_sums
+from tests.served import QUICK, Gated, hostile_channel, raw, status_of
+
+from fieldfare.client.frames import LARGEST_QUESTION, path_of
+from fieldfare.client.remote import connected
+from fieldfare.client.service import ServiceLimits, serving
+from fieldfare.client.sockets import UnixSocket
+from fieldfare.shared import custodian_pb2 as pb
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.models import model_for
+
+Code = grpc.StatusCode
+RECORD: Final = "customer 4711"
+
+
+@contextmanager
+def at(bench: Bench, room: Path, limits: ServiceLimits = QUICK) -> Iterator[grpc.Channel]:
+    """A raw channel to bank-b's custodian."""
+    with (
+        serving(bench.custodian("bank-b"), UnixSocket(room), limits),
+        hostile_channel(room) as channel,
+    ):
+        yield channel
+
+
+def question(bench: Bench, run: Run, **changes: object) -> bytes:
+    request = run.request().model_copy(update=changes)
+    asked = pb.ReleaseRequest(request=bench.seal(request), parameters=bench.parameters())
+    return asked.SerializeToString()
+
+
+def with_training(make_bench: MakeBench, training: Any) -> Bench:
+    """A federation in which bank-b's training sum is somebody's own."""
+    study = make_study()
+    sums = {name: make_sums(study, 100, seed=i) for i, name in enumerate(NAMES)}
+    sums["bank-b"] = replace(sums["bank-b"], training=training)
+    return make_bench(study, sums)
+
+
+@pytest.fixture
+def gated(make_bench: MakeBench) -> tuple[Bench, Gated]:
+    gate = Gated(model_for(make_study()).vectors.entries)
+    return with_training(make_bench, gate), gate
+
+
+def describes(bench: Bench, channel: grpc.Channel) -> grpc.StatusCode:
+    frame = pb.DescribeRequest(study=bench.study.id).SerializeToString()
+    return status_of(raw(channel, path_of("Describe")).future(frame, timeout=5))
+
+
+def until(condition: Any, seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.01)
+    return bool(condition())
+
+
+# -- bytes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", LARGEST_QUESTION)
+def test_a_frame_has_a_largest_size(call: str, bench: Bench, room: Path) -> None:
+    size = LARGEST_QUESTION[call]
+    with at(bench, room, ServiceLimits()) as channel:
+        ask = raw(channel, path_of(call))
+        assert status_of(ask.future(bytes(size))) is Code.OK  # the refusal `malformed`
+        too_large = ask.future(bytes(size + 1))
+        assert status_of(too_large) is Code.RESOURCE_EXHAUSTED
+        assert str(size) in too_large.details()
+        assert describes(bench, channel) is Code.OK
+
+
+def test_no_message_at_all_is_said(bench: Bench, room: Path) -> None:
+    with at(bench, room) as channel:
+        stream: Any = channel.stream_unary(path_of("Release"))
+        assert status_of(stream.future(iter([]))) is Code.INVALID_ARGUMENT
+        assert describes(bench, channel) is Code.OK
+
+
+def test_a_second_message_is_never_read(bench: Bench, room: Path) -> None:
+    frame = pb.DescribeRequest(study=bench.study.id).SerializeToString()
+    with at(bench, room) as channel:
+        two: Any = channel.stream_unary(path_of("Describe"))
+        assert pb.DescribeAnswer.FromString(two(iter([frame, b"\xff"]), timeout=5)).approval
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        path_of("Approve"),
+        path_of("release"),
+        "/fieldfare.custodian.v1.Admin/Approve",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        "/grpc.health.v1.Health/Check",
+        "/",
+    ],
+)
+def test_there_is_no_other_call(path: str, bench: Bench, room: Path) -> None:
+    with at(bench, room) as channel:
+        assert status_of(raw(channel, path).future(b"")) is Code.UNIMPLEMENTED
+
+
+def test_nothing_that_is_compressed_is_read(bench: Bench, room: Path) -> None:
+    """200 MB that travel as 200 kB."""
+    with at(bench, room, ServiceLimits()) as channel:
+        bomb = raw(channel, path_of("Release")).future(
+            bytes(200_000_000), compression=grpc.Compression.Gzip
+        )
+        assert status_of(bomb) is Code.UNIMPLEMENTED
+        assert describes(bench, channel) is Code.OK
+
+
+# -- time --------------------------------------------------------------------------------------
+
+
+def held_open(channel: grpc.Channel, release: threading.Event) -> Any:
+    """A call whose message does not come."""
+
+    def never() -> Iterator[bytes]:
+        release.wait(10)
+        yield from ()
+
+    stream: Any = channel.stream_unary(path_of("Release"))
+    return stream.future(never())
+
+
+def test_a_message_that_does_not_come_costs_its_place_only_for_a_while(
+    bench: Bench, room: Path
+) -> None:
+    done = threading.Event()
+    with at(bench, room) as channel, hostile_channel(room) as other:
+        calls = [held_open(other, done) for _ in range(QUICK.calls)]
+        assert until(lambda: describes(bench, channel) is Code.RESOURCE_EXHAUSTED)
+        assert {status_of(call) for call in calls} == {Code.CANCELLED}
+        assert until(lambda: describes(bench, channel) is Code.OK)
+        done.set()
+
+
+def test_a_turn_that_does_not_come_is_said(gated: tuple[Bench, Gated], room: Path) -> None:
+    bench, gate = gated
+    run = bench.open_run()
+    with at(bench, room) as channel:
+        ask = raw(channel, path_of("Release"))
+        first = ask.future(question(bench, run))
+        assert gate.begun.wait(5)
+        assert status_of(ask.future(question(bench, run))) is Code.DEADLINE_EXCEEDED
+        gate.gate.set()
+        assert status_of(first) is Code.OK
+        assert status_of(ask.future(question(bench, run))) is Code.OK
+    assert gate.sums == 1
+    assert bench.ledger("bank-b").position().sequence == 1
+
+
+def test_nothing_is_done_for_a_caller_that_went_away(
+    gated: tuple[Bench, Gated], room: Path
+) -> None:
+    bench, gate = gated
+    run = bench.open_run()
+    with at(bench, room, replace(QUICK, turn_seconds=20.0)) as channel:
+        ask = raw(channel, path_of("Release"))
+        first = ask.future(question(bench, run))
+        assert gate.begun.wait(5)
+        with hostile_channel(room) as other:
+            raw(other, path_of("Release")).future(question(bench, run, attempt=1))
+            time.sleep(0.2)  # it waits for its turn
+        gate.gate.set()
+        assert status_of(first) is Code.OK
+    assert gate.sums == 1
+    assert bench.ledger("bank-b").position().sequence == 1
+
+
+def test_a_callers_own_deadline_ends_its_wait(gated: tuple[Bench, Gated], room: Path) -> None:
+    bench, gate = gated
+    run = bench.open_run()
+    with at(bench, room, replace(QUICK, turn_seconds=20.0)) as channel:
+        ask = raw(channel, path_of("Release"))
+        first = ask.future(question(bench, run))
+        assert gate.begun.wait(5)
+        late = ask.future(question(bench, run, attempt=1), timeout=0.2)
+        assert status_of(late) is Code.DEADLINE_EXCEEDED
+        gate.gate.set()
+        assert status_of(first) is Code.OK
+    assert gate.sums == 1
+
+
+# -- defects -----------------------------------------------------------------------------------
+
+
+class Defect:
+    """Sums with a mistake in them, whose message would give a record away."""
+
+    def gradient_sum(self, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
+        raise ValueError(RECORD, parameters)
+
+    def plain_gradient(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+
+def test_a_defect_says_nothing(
+    make_bench: MakeBench, room: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = with_training(make_bench, Defect())
+    run = bench.open_run()
+    with caplog.at_level(logging.DEBUG), at(bench, room) as channel:
+        call = raw(channel, path_of("Release")).future(question(bench, run))
+        assert status_of(call) is Code.INTERNAL
+        assert call.details() == ""
+        assert not call.trailing_metadata()
+        assert describes(bench, channel) is Code.OK
+    assert "Release failed: ValueError" in caplog.text
+    assert RECORD not in caplog.text
+    assert all(record.exc_info is None for record in caplog.records)
+    assert bench.ledger("bank-b").spent() == 0
+
+
+# -- start and stop ----------------------------------------------------------------------------
+
+
+def test_the_name_appears_when_it_is_answered_and_goes_with_it(bench: Bench, room: Path) -> None:
+    with serving(bench.custodian("bank-b"), UnixSocket(room)), connected(room) as remote:
+        assert isinstance(remote.describe(bench.study.id), bytes)
+    assert not room.exists()
+
+
+def test_one_custodian_to_a_socket(bench: Bench, room: Path) -> None:
+    with (
+        serving(bench.custodian("bank-b"), UnixSocket(room)),
+        connected(room) as remote,
+    ):
+        with (
+            pytest.raises(UsageError, match="living process"),
+            serving(bench.custodian("bank-c"), UnixSocket(room)),
+        ):
+            pass
+        assert b'"bank-b"' in bytes(remote.describe(bench.study.id))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["a b", "%41", "q?x#y", "\N{SNOWMAN}", "a:b"])
+def test_any_path_will_do(name: str, bench: Bench, room: Path) -> None:
+    path = room.parents[1] / name / "s"
+    with serving(bench.custodian("bank-b"), UnixSocket(path)), connected(path) as remote:
+        assert path.is_socket()
+        assert isinstance(remote.describe(bench.study.id), bytes)
+
+
+def test_a_release_in_work_is_finished_before_the_service_ends(
+    gated: tuple[Bench, Gated], room: Path
+) -> None:
+    """Whoever closes the ledger next closes it after the commit."""
+    bench, gate = gated
+    run = bench.open_run()
+    with ExitStack() as stack:
+        channel = stack.enter_context(hostile_channel(room))
+        with serving(bench.custodian("bank-b"), UnixSocket(room), QUICK):
+            call = raw(channel, path_of("Release")).future(question(bench, run))
+            assert gate.begun.wait(5)
+            threading.Timer(0.3, gate.gate.set).start()
+        assert bench.ledger("bank-b").position().sequence == 1
+        assert status_of(call) is Code.OK
+
+
+def test_the_end_does_not_wait_for_calls_that_never_come(bench: Bench, room: Path) -> None:
+    done = threading.Event()
+    with hostile_channel(room) as channel:
+        with serving(
+            bench.custodian("bank-b"),
+            UnixSocket(room),
+            replace(QUICK, arrive_seconds=60, stop_seconds=0.2),
+        ):
+            call = held_open(channel, done)
+            time.sleep(0.2)
+        assert status_of(call) in {Code.CANCELLED, Code.UNAVAILABLE}
+        done.set()
+
+
+def test_serving_can_be_waited_for(bench: Bench, room: Path) -> None:
+    with serving(bench.custodian("bank-b"), UnixSocket(room)) as service:
+        service.wait(0.01)
+        assert service.port == 0
+
+
+def test_the_process_with_the_records_holds_no_flower() -> None:
+    """What is not loaded there cannot be reached from a socket."""
+    check = (
+        "import sys, fieldfare.client.service; "
+        "sys.exit(any(name.partition('.')[0] == 'flwr' for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
