@@ -14,6 +14,7 @@ from threading import RLock
 from typing import Final, TypeVar
 
 from fieldfare.client.admission import ApprovedRun
+from fieldfare.client.decision_log import DecisionLog, NoLog
 from fieldfare.client.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
 from fieldfare.client.ledger import Ledger, Position
 from fieldfare.client.release import Door, Released, RunAtDoor
@@ -53,8 +54,14 @@ class _Prepared:
 class Custodian:
     """One institution's custodian for the studies that it approved."""
 
-    def __init__(self, site: Site, ledger: Ledger, noise: NoiseSource) -> None:
-        """Guard the records of `site`.
+    def __init__(
+        self,
+        site: Site,
+        ledger: Ledger,
+        noise: NoiseSource,
+        decisions: DecisionLog | None = None,
+    ) -> None:
+        """Guard the records of `site`; `decisions` is the institution's own log.
 
         Raises:
             PolicyRefusal: noise of another kind than the site runs with. A deployed
@@ -67,7 +74,8 @@ class Custodian:
             )
         self._site = site
         self._ledger = ledger
-        self._door = Door(site, ledger, noise)
+        self._decisions = decisions or NoLog()
+        self._door = Door(site, ledger, noise, self._decisions)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
         self._runs: dict[str, RunAtDoor] = {}
@@ -166,20 +174,29 @@ class Custodian:
 
     def release(self, request: bytes, parameters: bytes) -> Released | Refusal:
         """Answer one signed request through the door."""
-        return self._answer(partial(self._release, request, parameters))
+        read: list[Request] = []
+        return self._answer(partial(self._release, request, parameters, read), read)
 
-    def _answer(self, action: Callable[[], Answer]) -> Answer | Refusal:
+    def _answer(
+        self, action: Callable[[], Answer], read: Sequence[Request] = ()
+    ) -> Answer | Refusal:
+        """Act, or refuse with a fixed code; `read` holds the request once it was read."""
         try:
             with self._lock:
                 self._check_not_behind()
                 return action()
         except (PolicyRefusal, ProtocolError) as refusal:
-            return self._refused(refusal.code, refusal)
+            return self._refused(refusal.code, refusal, read)
         except LedgerError as error:
-            return self._refused(RefusalCode.LEDGER_UNAVAILABLE, error)
+            return self._refused(RefusalCode.LEDGER_UNAVAILABLE, error, read)
 
-    def _refused(self, code: RefusalCode, reason: Exception) -> Refusal:
+    def _refused(self, code: RefusalCode, reason: Exception, read: Sequence[Request]) -> Refusal:
         log.warning("%s refused: %s (%s)", self._site.institution, code.value, reason)
+        try:
+            self._decisions.refused(code, str(reason), read[0] if read else None)
+        except LedgerError as error:
+            # A refusal lets nothing out, so it is given even when it cannot be written down.
+            log.error("%s: the refusal is not in the log: %s", self._site.institution, error)  # noqa: TRY400
         return Refusal(code)
 
     def _describe(self, study: str, last_reply: bytes) -> bytes:
@@ -244,8 +261,10 @@ class Custodian:
             self._ledger.put_run_state(study, OPENING_STATE + run, forgotten)
         return b""
 
-    def _release(self, content: bytes, parameters: bytes) -> Released:
+    def _release(self, content: bytes, parameters: bytes, read: list[Request]) -> Released:
         request = self._site.from_coordinator(content, Request).body
+        read.append(request)
+        self._decisions.requested(request)
         return self._door.release(self._at_door(request), request, parameters)
 
     def _at_door(self, request: Request) -> RunAtDoor:

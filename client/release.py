@@ -5,7 +5,7 @@ Four stops, always in this order (design section 2):
     1. admit    request, plan, roster, ledger - never records - decide
     2. compute  the bounded sum, its share of the noise, the masks: in memory
     3. commit   the debit and the reply's bytes in ONE transaction, synced to disk
-    4. send     return what was committed, and nothing else
+    4. send     log it, return what was committed, and nothing else
 
 A crash before the commit released nothing. After it, the same request gets the same
 bytes, free. There is no other way out: a count, a metric or a loss that wants to
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fieldfare.client.admission import ApprovedRun, check_parameters, check_request
-from fieldfare.client.ledger import Debit, Ledger, Position
+from fieldfare.client.decision_log import DecisionLog, NoLog
+from fieldfare.client.ledger import Debit, Ledger, Position, StoredReply
 from fieldfare.client.site import Site
 from fieldfare.client.sums import StudySums
 from fieldfare.shared.canonical import bytes_hash
@@ -49,8 +50,15 @@ class RunAtDoor:
 class Door:
     """One institution's door."""
 
-    def __init__(self, site: Site, ledger: Ledger, noise: NoiseSource) -> None:
-        """Stand between the sums of `site` and the network."""
+    def __init__(
+        self,
+        site: Site,
+        ledger: Ledger,
+        noise: NoiseSource,
+        decisions: DecisionLog | None = None,
+    ) -> None:
+        """Stand between the sums of `site` and the network; `decisions` is its own log."""
+        self._decisions = decisions or NoLog()
         self._site = site
         self._ledger = ledger
         self._noise = noise
@@ -82,7 +90,7 @@ class Door:
             return self._rehearse(run, request, terms)
         stored = self._ledger.stored(request.hash)
         if stored is not None:
-            return Released(stored.reply, stored.vector)
+            return self._send(request, terms, stored)
         debit, limits = self._debit(request, terms), self._limits(run)
         self._ledger.admit(debit, **limits)
 
@@ -100,6 +108,15 @@ class Door:
             run_state=keys.to_bytes(),
             **limits,
         )
+        return self._send(request, terms, committed)
+
+    def _send(self, request: Request, terms: ReleaseTerms, committed: StoredReply) -> Released:
+        """Write down that committed bytes are about to leave, then let them.
+
+        A log that cannot be written keeps them in; the debit stands, and a repeat of the
+        request gets the same bytes once it can.
+        """
+        self._decisions.released(request, terms.cost, committed.position)
         return Released(committed.reply, committed.vector)
 
     def _rehearse(self, run: RunAtDoor, request: Request, terms: ReleaseTerms) -> Released:
@@ -111,8 +128,11 @@ class Door:
             )
         zeros = np.zeros(terms.vectors.entries, dtype=np.uint64)
         content = self._masked(zeros, keys, request, terms)
-        reply = self._reply(run, request, content, 0, self._ledger.position())
-        return Released(reply, content)
+        position = self._ledger.position()
+        reply = self._reply(run, request, content, 0, position)
+        return self._send(
+            request, terms, StoredReply(reply=reply, vector=content, position=position)
+        )
 
     def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> bytes:
         """Add this institution's masks for R and encode."""
