@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from fieldfare.shared.basis import Basis
 from fieldfare.shared.features import CategoricalFeature, Feature
@@ -14,6 +14,7 @@ from fieldfare.shared.study import Study
 from fieldfare.simulations.report import Shape
 
 MODEL_FORMAT = 1
+LENGTH_BYTES = 8  # of a safetensors file: the length of its header
 
 
 def shapes_of(study: Study, parameters: NDArray[np.float64]) -> list[Shape]:
@@ -50,7 +51,8 @@ def _shape(feature: Feature, weights: list[float]) -> Shape:
 def write_model(folder: Path, study: Study, parameters: NDArray[np.float64]) -> None:
     """Write `model.safetensors` and `model.json` (documented in docs/results.md)."""
     metadata = {"format": str(MODEL_FORMAT), "study": study.id}
-    save_file({"parameters": parameters}, folder / "model.safetensors", metadata)
+    content = in_fixed_order(save({"parameters": parameters}, metadata))
+    (folder / "model.safetensors").write_bytes(content)
     slices = Basis(study.features).slices()
     features: list[dict[str, Any]] = [
         {
@@ -68,6 +70,20 @@ def write_model(folder: Path, study: Study, parameters: NDArray[np.float64]) -> 
         "features": features,
     }
     write_json(folder / "model.json", model)
+
+
+def in_fixed_order(content: bytes) -> bytes:
+    """Return the same safetensors file with its header's keys sorted.
+
+    The library writes metadata in a random order; the same model is the same bytes. A file is
+    the header's length (8 bytes, little-endian), the header (JSON), and tensors at offsets
+    that count from its end, so a header may be rewritten by itself.
+    """
+    end = LENGTH_BYTES + int.from_bytes(content[:LENGTH_BYTES], "little")
+    header = json.loads(content[LENGTH_BYTES:end])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % LENGTH_BYTES)  # tensors start at a multiple of 8
+    return len(text).to_bytes(LENGTH_BYTES, "little") + text + content[end:]
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -42,6 +42,16 @@ def test_parameters_come_back_bit_for_bit_with_their_study(
         assert file.metadata() == {"format": "1", "study": study.id}
 
 
+def test_the_same_model_is_the_same_bytes(
+    desk: Desk, study: Study, parameters: NDArray[np.float64]
+) -> None:
+    found = set()
+    for _ in range(6):  # the library orders metadata by chance
+        written(desk, study, parameters)
+        found.add((desk.folder / "model.safetensors").read_bytes())
+    assert len(found) == 1
+
+
 def test_a_score_can_be_computed_from_model_json_alone(
     desk: Desk, study: Study, parameters: NDArray[np.float64]
 ) -> None:

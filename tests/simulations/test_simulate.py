@@ -1,0 +1,381 @@
+"""A simulation and its files: documented, reproducible, whole, and silent about what is missing."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from safetensors.numpy import load_file
+from tests.simulations.conftest import BANKS, ROWS, Desk, make_table
+
+from fieldfare.client.records import read_records
+from fieldfare.shared.errors import RecordsError, RunError, UsageError
+from fieldfare.shared.messages import Assurance
+from fieldfare.shared.models import model_for
+from fieldfare.shared.plan import plan_for
+from fieldfare.simulations.baselines import Baseline
+from fieldfare.simulations.federation import LocalFederation
+from fieldfare.simulations.measure import METRICS, measure, probabilities
+from fieldfare.simulations.population import RecordsChoice
+from fieldfare.simulations.simulate import simulate
+
+ROOT = Path(__file__).parents[2]
+FILES = ["model.json", "model.safetensors", "report.html", "results.json"]
+
+
+@pytest.fixture
+def real_report() -> None:
+    """Ask for the real page; most tests only look at numbers, and pictures take their time."""
+
+
+@pytest.fixture(autouse=True)
+def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "real_report" not in request.fixturenames:
+        monkeypatch.setattr("fieldfare.simulations.simulate.write_report", blank_page)
+
+
+def blank_page(path: Path, **_: object) -> None:
+    path.write_text("a page", encoding="utf-8")
+
+
+def without_timing(results: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in results.items() if key != "timing"}
+
+
+def results_in(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results.json").read_text("utf-8"))
+    return found
+
+
+def nulls() -> dict[str, None]:
+    return dict.fromkeys(METRICS)
+
+
+# -- files and keys -------------------------------------------------------------------------
+
+
+def documented(section: str) -> set[str]:
+    """The keys in the first column of a section's table in docs/results.md."""
+    text = (ROOT / "docs" / "results.md").read_text("utf-8")
+    body = re.split(r"^#+ ", text.partition(f"\n### {section}\n")[2], flags=re.MULTILINE)[0]
+    cells = re.findall(r"^\| (`.*?) \|", body, flags=re.MULTILINE)
+    return {key for cell in cells for key in re.findall(r"`(\w+)`", cell)}
+
+
+def keys(*found: Iterable[str]) -> set[str]:
+    return {key for some in found for key in some}
+
+
+def test_every_key_is_documented_and_nothing_else(desk: Desk) -> None:
+    choice = RecordsChoice(
+        (str(desk.records_file),), institution_column="bank", audit_column="persona"
+    )
+    results = simulate(desk.task(choice=choice, baselines=tuple(Baseline)))
+    assert keys(results) == documented("top level")
+    assert keys(results["study"]) == documented("study")
+    assert keys(*results["institutions"]) == documented("institutions")
+    assert keys(results["privacy"]) == documented("privacy")
+    assert keys(results["models"]) == documented("models")
+    model = results["models"]["alone"]
+    assert keys(model) == documented("one model")
+    assert keys(*model["per_institution"].values()) == {"pooled", "own"}
+    assert keys(model["per_institution"]["bank-a"]["own"]) == set(METRICS)
+    assert set(METRICS) < documented("one model")
+    released = results["released_metrics"]
+    assert keys(released) == documented("released_metrics")
+    assert keys(*released["calibration"]) == documented("calibration")
+    assert keys(results["groups"]) == documented("groups")
+    assert keys(*results["groups"]["rows"]) == documented("rows of groups")
+    assert keys(results["files"]) == set(FILES)
+    assert keys(results["timing"]) == documented("timing")
+    assert results["format"] == 1
+
+
+def test_a_folder_holds_what_the_results_name(desk: Desk, real_report: None) -> None:
+    results = simulate(desk.task())
+    out = desk.folder / "out"
+    assert sorted(path.name for path in out.iterdir()) == sorted(results["files"]) == FILES
+    assert results_in(out) == results
+    model = json.loads((out / "model.json").read_text("utf-8"))
+    parameters = load_file(out / "model.safetensors")["parameters"]
+    assert model["study"] == results["study"]["id"]
+    assert model["bias"] == parameters[0]
+    assert "<script" not in (out / "report.html").read_text("utf-8").lower()
+
+
+def test_the_model_is_the_one_that_was_measured(desk: Desk) -> None:
+    simulate(desk.task())
+    study = desk.write_study()
+    parameters = load_file(desk.folder / "out" / "model.safetensors")["parameters"]
+    model = model_for(study)
+    holdout = desk.write_records(make_table(), "again.parquet")
+    records = read_records([holdout], study)
+    scores = probabilities(model, parameters, records.data)
+    measured = simulate(desk.task("again", holdout_file=holdout))
+    expected = measure(records.data.labels, scores, study.evaluation.alert_budget)
+    found = measured["models"]["federated"]
+    assert {name: found[name] for name in METRICS} == expected
+
+
+# -- seeds and noise ------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_bytes(desk: Desk) -> None:
+    for out, seed in (("one", 5), ("two", 5), ("three", 6)):
+        simulate(desk.task(out, seed=seed, baselines=tuple(Baseline)))
+    one, two, three = (desk.folder / out for out in ("one", "two", "three"))
+    for name in ("model.safetensors", "model.json"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+        assert (one / name).read_bytes() != (three / name).read_bytes()
+    assert json.dumps(without_timing(results_in(one))) == json.dumps(
+        without_timing(results_in(two))
+    )
+    assert without_timing(results_in(one)) != without_timing(results_in(three))
+
+
+def test_simulated_noise_says_that_it_protects_nobody(desk: Desk) -> None:
+    privacy = simulate(desk.task())["privacy"]
+    assert (privacy["noise"], privacy["masked"]) == ("simulated", False)
+
+
+def test_exact_noise_is_masked_and_follows_no_seed(desk: Desk) -> None:
+    one, two = (simulate(desk.task(out, assurance=Assurance.EXACT)) for out in ("one", "two"))
+    assert (one["privacy"]["noise"], one["privacy"]["masked"]) == ("exact", True)
+    models = [
+        load_file(desk.folder / n / "model.safetensors")["parameters"] for n in ("one", "two")
+    ]
+    assert models[0].tobytes() != models[1].tobytes()
+    assert one["released_metrics"] != two["released_metrics"]
+    # What noise does not touch is the same: who takes part, what is promised and spent.
+    for part in ("study", "institutions", "privacy"):
+        assert one[part] == two[part]
+
+
+def test_nothing_is_left_of_keys_and_ledgers(desk: Desk) -> None:
+    simulate(desk.task(assurance=Assurance.EXACT))
+    assert sorted(path.name for path in (desk.folder / "out").iterdir()) == FILES
+
+
+def test_privacy_is_what_the_plan_says(desk: Desk) -> None:
+    study = desk.write_study()
+    plan = plan_for(study)
+    privacy = simulate(desk.task())["privacy"]
+    costs = plan.training.mu2 * study.training.steps + plan.evaluation.mu2
+    assert privacy["mu2_spent"] == pytest.approx(costs, rel=1e-9)
+    assert privacy["mu2_planned"] == plan.mu2 > privacy["mu2_spent"]  # spares were not needed
+    assert privacy["epsilon_spent"] < privacy["epsilon"] < privacy["epsilon_if_masks_fail"]
+    assert privacy["sigma"] == plan.training.sigma
+    assert privacy["sensitivity"] == study.privacy.clipping_norm == privacy["clipping_norm"]
+    assert (privacy["participants"], privacy["failed_attempts"]) == (3, 0)
+
+
+def test_a_larger_m_is_a_larger_sensitivity(desk: Desk) -> None:
+    desk.write_study(privacy={"multiplicity": "2"})
+    privacy = simulate(desk.task())["privacy"]
+    assert privacy["sensitivity"] == 2 * privacy["clipping_norm"]
+
+
+# -- baselines and hold-outs ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "chosen", [(), (Baseline.ALONE_DP,), (Baseline.CENTRAL, Baseline.LOCAL_DP)]
+)
+def test_only_the_baselines_that_were_asked_for(desk: Desk, chosen: tuple[Baseline, ...]) -> None:
+    models = simulate(desk.task(baselines=chosen))["models"]
+    assert set(models) == {"federated", *(baseline.value for baseline in chosen)}
+
+
+def test_models_of_their_own_are_averaged_and_told_apart(desk: Desk) -> None:
+    models = simulate(desk.task(baselines=(Baseline.ALONE,)))["models"]
+    rows = models["alone"]["per_institution"]
+    assert list(rows) == list(BANKS)
+    pooled = [rows[name]["pooled"]["auroc"] for name in BANKS]
+    assert models["alone"]["auroc"] == pytest.approx(np.mean(pooled))
+    assert len(set(pooled)) == 3
+    shared = models["federated"]["per_institution"]
+    assert {rows["pooled"]["auroc"] for rows in shared.values()} == {models["federated"]["auroc"]}
+    assert len({rows["own"]["auroc"] for rows in shared.values()}) == 3
+
+
+def test_a_hold_out_file_is_for_the_models_and_for_nothing_else(desk: Desk) -> None:
+    other = desk.write_records(make_table(200, seed=9), "other.parquet")
+    plain = simulate(desk.task("plain", baselines=(Baseline.ALONE,)))
+    given = simulate(desk.task("given", baselines=(Baseline.ALONE,), holdout_file=other))
+    assert given["released_metrics"] == plain["released_metrics"]
+    for name in ("model.safetensors", "model.json"):
+        assert (desk.folder / "plain" / name).read_bytes() == (
+            desk.folder / "given" / name
+        ).read_bytes()
+    for model in ("federated", "alone"):
+        assert given["models"][model]["auroc"] != plain["models"][model]["auroc"]
+        for row in given["models"][model]["per_institution"].values():
+            assert row["own"] == nulls()
+            assert row["pooled"]["auroc"] is not None
+
+
+def test_a_hold_out_file_that_does_not_fit_is_bad_input(desk: Desk) -> None:
+    other = desk.write_records(make_table().drop_columns(["amount"]), "other.parquet")
+    with pytest.raises(RecordsError, match="amount"):
+        simulate(desk.task(holdout_file=other))
+
+
+def test_groups_are_measured_on_the_hold_out_file_too(desk: Desk) -> None:
+    choice = RecordsChoice(
+        (str(desk.records_file),), institution_column="bank", audit_column="persona"
+    )
+    other = desk.write_records(make_table(200, seed=9), "other.parquet")
+    groups = simulate(desk.task(choice=choice, holdout_file=other))["groups"]
+    assert groups["column"] == "persona"
+    assert sum(row["units"] for row in groups["rows"]) == 200
+    alerts = sum(row["alerts"] for row in groups["rows"])
+    assert alerts == round(200 * groups["alert_budget"])
+
+
+# -- institutions as they come --------------------------------------------------------------
+
+
+def one_class(table: pa.Table, bank: str) -> pa.Table:
+    """Make everybody at one bank unreported."""
+    index = table.schema.get_field_index("reported")
+    kept = pc.if_else(pc.equal(table["bank"], bank), 0, table["reported"])
+    return table.set_column(index, "reported", kept)
+
+
+def test_an_institution_with_one_class_has_no_metrics_of_its_own(
+    desk: Desk, real_report: None
+) -> None:
+    desk.write_records(one_class(make_table(), "bank-b"))
+    models = simulate(desk.task(baselines=tuple(Baseline)))["models"]
+    for model in models.values():
+        assert model["per_institution"]["bank-b"]["own"] == nulls()
+        assert model["per_institution"]["bank-a"]["own"]["auroc"] is not None
+        assert model["auroc"] is not None
+
+
+def test_an_institution_without_units_takes_part_like_any_other(
+    desk: Desk, real_report: None
+) -> None:
+    table = make_table()
+    desk.write_records(table, "a.parquet")
+    desk.write_records(table.slice(0, 1), "b.parquet")
+    desk.write_records(table.slice(0, 0), "c.parquet")
+    choice = RecordsChoice([f"{name}={desk.folder / name}.parquet" for name in "abc"])
+    results = simulate(desk.task(choice=choice, baselines=tuple(Baseline)))
+    sizes = [(row["name"], row["units"]) for row in results["institutions"]]
+    assert sizes == [("a", ROWS), ("b", 1), ("c", 0)]
+    assert results["privacy"]["participants"] == 3
+    for model in results["models"].values():
+        assert model["per_institution"]["c"]["own"] == nulls()
+        assert model["auroc"] is not None
+
+
+@pytest.mark.parametrize("case", ["one class", "nobody held out", "no units at all"])
+def test_metrics_that_cannot_be_measured_are_null(desk: Desk, real_report: None, case: str) -> None:
+    if case == "one class":
+        for bank in BANKS:
+            desk.write_records(one_class(desk.read_records(), bank))
+    elif case == "nobody held out":
+        desk.write_study(evaluation={"holdout": "1e-9"})
+    else:
+        desk.write_records(make_table().slice(0, 0))
+        files = [f"{name}={desk.records_file}" for name in BANKS]
+        results = simulate(desk.task(choice=RecordsChoice(files), baselines=tuple(Baseline)))
+        assert [row["units"] for row in results["institutions"]] == [0, 0, 0]
+        return
+    results = simulate(desk.task(baselines=tuple(Baseline)))
+    for model in results["models"].values():
+        assert {name: model[name] for name in METRICS} == nulls()
+        for row in model["per_institution"].values():
+            assert (row["pooled"], row["own"]) == (nulls(), nulls())
+    text = (desk.folder / "out" / "results.json").read_text("utf-8")
+    assert "NaN" not in text
+
+
+def test_released_metrics_are_null_where_noise_hides_a_class(desk: Desk) -> None:
+    desk.write_study(privacy={"epsilon": "0.01"}, evaluation={"score_bins": "64"})
+    found = [simulate(desk.task(seed=seed))["released_metrics"] for seed in range(4)]
+    assert None in found
+
+
+# -- failures -------------------------------------------------------------------------------
+
+
+def test_a_failed_attempt_is_counted(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of four institutions stays away from the third step on."""
+    desk.write_records(make_table(banks=(*BANKS, "bank-d")))
+    grid_of = LocalFederation.grid
+    seen = [0]
+
+    def lost(message: Any) -> bool:
+        metadata = message.metadata
+        if metadata.dst_node_id != 104 or metadata.message_type != "query.release":
+            return False
+        seen[0] += 1
+        return seen[0] > 3
+
+    monkeypatch.setattr(LocalFederation, "grid", lambda self: grid_of(self, drop=lost))
+    results = simulate(desk.task())
+    privacy = results["privacy"]
+    assert (privacy["failed_attempts"], privacy["participants"]) == (1, 3)
+    plan = plan_for(desk.write_study())
+    spent = plan.training.mu2 * 7 + plan.evaluation.mu2
+    assert privacy["mu2_spent"] == pytest.approx(spent, rel=1e-9)
+    assert len(results["institutions"]) == 4
+
+
+def test_a_run_that_fails_leaves_no_results(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid_of = LocalFederation.grid
+    monkeypatch.setattr(
+        LocalFederation,
+        "grid",
+        lambda self: grid_of(self, drop=lambda m: m.metadata.message_type == "query.release"),
+    )
+    with pytest.raises(RunError, match=r"rehearsal step 0: at least 3 .*\(bank-a: no answer"):
+        simulate(desk.task(assurance=Assurance.EXACT))
+    assert list((desk.folder / "out").iterdir()) == []
+
+
+def test_results_of_an_earlier_run_do_not_stand_beside_half_of_a_new_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate(desk.task())
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fieldfare.simulations.simulate.write_report", full)
+    with pytest.raises(OSError, match="No space left"):
+        simulate(desk.task(seed=1))
+    assert not (desk.folder / "out" / "results.json").exists()
+
+
+def test_a_folder_that_cannot_be_one_is_bad_input(desk: Desk) -> None:
+    (desk.folder / "taken").write_text("a file")
+    for out in ("taken", "taken/below"):
+        with pytest.raises(UsageError, match=r"--out .*: a folder expected"):
+            simulate(desk.task(out))
+
+
+def test_progress_is_told_from_step_to_step(desk: Desk) -> None:
+    told: list[tuple[str, int, int]] = []
+    simulate(
+        desk.task(baselines=(Baseline.ALONE, Baseline.CENTRAL)),
+        lambda what, done, total: told.append((what, done, total)),
+    )
+    steps = [(done, total) for what, done, total in told if what == "training together"]
+    assert steps == [(step, 6) for step in range(1, 7)]
+    assert [what for what, _, _ in told[6:]] == ["baseline alone", "baseline central"]
+
+
+def test_timing_adds_up(desk: Desk) -> None:
+    timing = simulate(desk.task(baselines=tuple(Baseline)))["timing"]
+    assert all(seconds >= 0 for seconds in timing.values())
+    parts = ("loading_seconds", "federation_seconds", "baselines_seconds", "report_seconds")
+    assert sum(timing[part] for part in parts) <= timing["total_seconds"]
+    assert timing["training_seconds"] <= timing["federation_seconds"]
