@@ -1,0 +1,318 @@
+"""`fieldfare simulate` as people and programs call it: output, exit status, and interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.simulations.conftest import BANKS, Desk, make_table
+
+from fieldfare.shared.cli import run
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
+from fieldfare.simulations.baselines import Baseline
+from fieldfare.simulations.cli import parse_baselines
+
+COMMAND = [sys.executable, "-c", "from fieldfare.shared.cli import main; main()"]
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures take their time; test_simulate.py writes the real page."""
+    monkeypatch.setattr(
+        "fieldfare.simulations.simulate.write_report", lambda path, **_: path.write_text("page")
+    )
+
+
+def given(desk: Desk, *more: str, baselines: str = "") -> list[str]:
+    """A complete call over the three banks; what is added later wins."""
+    records = ["--records", str(desk.records_file), "--institution-column", "bank"]
+    out = ["--out", str(desk.folder / "out")]
+    return ["simulate", str(desk.study_file), *records, *out, "--baselines", baselines, *more]
+
+
+def results_of(desk: Desk) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((desk.folder / "out" / "results.json").read_text("utf-8"))
+    return found
+
+
+# -- output ---------------------------------------------------------------------------------
+
+
+def test_the_screen_is_for_people(desk: Desk, capsys: Capture) -> None:
+    assert run(given(desk)) == 0
+    captured = capsys.readouterr()
+    assert "together, through Fieldfare" in captured.out
+    assert str(desk.folder / "out") in captured.out.replace("\n", "")
+    assert captured.err == ""
+
+
+def test_json_on_stdout_is_the_results_and_nothing_else(desk: Desk, capsys: Capture) -> None:
+    assert run(given(desk, "--json", baselines="alone")) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == results_of(desk)
+    assert captured.err == ""
+
+
+def test_quiet_prints_nothing(desk: Desk, capsys: Capture) -> None:
+    assert run(given(desk, "--quiet")) == 0
+    assert capsys.readouterr() == ("", "")
+    assert results_of(desk)["models"]["federated"]["auroc"] is not None
+
+
+def test_a_real_process_keeps_stdout_for_json(desk: Desk) -> None:
+    """With exact noise, all libraries loaded, and nothing replaced."""
+    done = subprocess.run(
+        [*COMMAND, *given(desk, "--json", "--noise", "exact")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["privacy"]["masked"] is True
+    assert done.stderr == ""
+
+
+# -- choices --------------------------------------------------------------------------------
+
+
+def test_baselines_are_hyphenated_here_and_underscored_there(desk: Desk) -> None:
+    assert run(given(desk, "--quiet", baselines="alone-dp, central")) == 0
+    assert list(results_of(desk)["models"]) == ["federated", "alone_dp", "central"]
+
+
+def test_all_baselines_are_the_default_and_none_the_empty_list(desk: Desk) -> None:
+    call = given(desk, "--quiet")
+    place = call.index("--baselines")
+    assert run(call[:place] + call[place + 2 :]) == 0
+    assert list(results_of(desk)["models"]) == ["federated", *(b.value for b in Baseline)]
+    assert run(given(desk, "--quiet", baselines="")) == 0
+    assert list(results_of(desk)["models"]) == ["federated"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ()),
+        (" , ", ()),
+        ("alone", (Baseline.ALONE,)),
+        ("central-dp,alone,alone", (Baseline.ALONE, Baseline.CENTRAL_DP)),
+        ("local-dp , central", (Baseline.LOCAL_DP, Baseline.CENTRAL)),
+    ],
+)
+def test_lists_of_baselines(text: str, expected: tuple[Baseline, ...]) -> None:
+    assert parse_baselines(text) == expected
+
+
+@pytest.mark.parametrize("text", ["alone_dp", "Alone", "none", "alone,best", "all"])
+def test_unknown_baselines_are_named(text: str) -> None:
+    with pytest.raises(UsageError, match="--baselines: some of alone, alone-dp, local-dp"):
+        parse_baselines(text)
+
+
+def test_files_by_name(desk: Desk) -> None:
+    for name in ("ape", "cow", "emu"):
+        desk.write_records(make_table(), f"{name}.parquet")
+    named = [
+        part
+        for name in ("ape", "cow", "emu")
+        for part in ("--records", f"{name}={desk.folder / name}.parquet")
+    ]
+    out = ["--out", str(desk.folder / "out"), "--baselines", "", "--quiet"]
+    assert run(["simulate", str(desk.study_file), *named, *out]) == 0
+    assert [row["name"] for row in results_of(desk)["institutions"]] == ["ape", "cow", "emu"]
+
+
+@pytest.mark.parametrize("partition", [(), ("--partition", "iid"), ("--partition", "dirichlet:1")])
+def test_a_seeded_partition(desk: Desk, partition: tuple[str, ...]) -> None:
+    call = ["simulate", str(desk.study_file), "--records", str(desk.records_file), "--quiet"]
+    call += ["--institutions", "4", *partition, "--baselines", ""]
+    assert run([*call, "--out", str(desk.folder / "out")]) == 0
+    assert len(results_of(desk)["institutions"]) == 4
+
+
+def test_a_hold_out_file_and_an_audit_column(desk: Desk) -> None:
+    other = desk.write_records(make_table(50, seed=4), "other.parquet")
+    more = ("--holdout-file", str(other), "--audit-column", "persona", "--quiet")
+    assert run(given(desk, *more)) == 0
+    results = results_of(desk)
+    assert sum(row["units"] for row in results["groups"]["rows"]) == 50
+    own = results["models"]["federated"]["per_institution"]["bank-a"]["own"]
+    assert set(own.values()) == {None}
+
+
+def test_seeds_fix_simulated_runs(desk: Desk) -> None:
+    models = []
+    for seed in ("7", "7", "8"):
+        assert run(given(desk, "--quiet", "--seed", seed)) == 0
+        models.append((desk.folder / "out" / "model.safetensors").read_bytes())
+    assert models[0] == models[1]
+    assert models[0] != models[2]
+
+
+def test_the_largest_seed(desk: Desk) -> None:
+    assert run(given(desk, "--quiet", "--seed", str(2**63 - 1))) == 0
+
+
+# -- bad input: exit status 2, one line that says what to do, and nothing half done ----------
+
+BAD_STUDY = 'name = "x"\npurpose = 7\n[records]\nlabel = "reported"\n'
+
+
+def bad_calls(desk: Desk) -> Iterator[tuple[str, list[str], str]]:
+    folder, study, records = desk.folder, str(desk.study_file), str(desk.records_file)
+    (folder / "bad.toml").write_text(BAD_STUDY)
+    (folder / "no.toml").write_text("this is = = no TOML")
+    (folder / "bytes.toml").write_bytes(b"\xff\xfe")
+    (folder / "text.parquet").write_text("no Parquet")
+    (folder / "file").write_text("")
+    twice = make_table().slice(0, 30)
+    desk.write_records(twice, "part.parquet")
+    out = ["--out", str(folder / "out")]
+    by_bank = ["--records", records, "--institution-column", "bank"]
+
+    def call(*rest: str, plan: str = study) -> list[str]:
+        return ["simulate", plan, *out, *rest]
+
+    yield "no arguments", ["simulate"], "STUDY.toml"
+    yield "no study there", call(*by_bank, plan=str(folder / "none.toml")), "none.toml"
+    yield "a folder for a study", call(*by_bank, plan=str(folder)), "readable study file"
+    yield "a study that is no TOML", call(*by_bank, plan=str(folder / "no.toml")), "TOML expected"
+    yield "a study that is no text", call(*by_bank, plan=str(folder / "bytes.toml")), "UTF-8"
+    yield "a study with mistakes", call(*by_bank, plan=str(folder / "bad.toml")), "records.units"
+    yield "no records", call(), "say where records are"
+    yield "no file there", call("--records", "gone.csv", "--institution-column", "bank"), "gone.csv"
+    yield (
+        "records that are none",
+        call("--records", str(folder / "text.parquet"), "--institution-column", "bank"),
+        "text.parquet",
+    )
+    yield (
+        "no such column",
+        call("--records", records, "--institution-column", "branch"),
+        "branch",
+    )
+    yield "nobody named", call("--records", records), "--institution-column COL or --institutions"
+    yield "two ways", call(*by_bank, "--institutions", "3"), "--institution-column COL or"
+    yield "no institutions", call("--records", records, "--institutions", "0"), "--institutions"
+    yield "too few", call("--records", records, "--institutions", "2"), "at least 3 institutions"
+    yield (
+        "a partition of nothing",
+        call("--records", records, "--institutions", "3", "--partition", "dirichlet:-1"),
+        "--partition",
+    )
+    yield "a partition alone", call(*by_bank, "--partition", "iid"), "--partition goes with"
+    yield "an unknown baseline", call(*by_bank, "--baselines", "best"), "--baselines"
+    yield "a negative seed", call(*by_bank, "--seed", "-1"), "--seed"
+    yield "a seed too large", call(*by_bank, "--seed", str(2**64)), "--seed"
+    yield "a seed that is none", call(*by_bank, "--seed", "x"), "--seed"
+    yield "another noise", call(*by_bank, "--noise", "loud"), "--noise"
+    yield "an unknown option", call(*by_bank, "--epsilon", "1"), "--epsilon"
+    yield "no hold-out there", call(*by_bank, "--holdout-file", "gone.csv"), "gone.csv"
+    yield "no audit column", call(*by_bank, "--audit-column", "height"), "height"
+    yield "no folder", ["simulate", study, *by_bank], "--out"
+    yield (
+        "a file for a folder",
+        ["simulate", study, *by_bank, "--out", str(folder / "file")],
+        "a folder expected",
+    )
+    yield (
+        "one name twice",
+        call("--records", f"a={records}", "--records", f"a={records}"),
+        "each institution once",
+    )
+    yield (
+        "a budget of almost nothing",
+        call(*by_bank, plan=str(write_tiny(desk))),
+        "privacy.epsilon",
+    )
+
+
+def write_tiny(desk: Desk) -> Path:
+    text = desk.study_file.read_text("utf-8")
+    path = desk.folder / "tiny.toml"
+    path.write_text(text.replace("= 4.0", "= 1e-9").replace("= 1e-4", "= 1e-12"))
+    return path
+
+
+def test_bad_input_of_every_kind(desk: Desk, capsys: Capture) -> None:
+    for name, call, message in bad_calls(desk):
+        assert run([*call, "--quiet"]) == 2, name
+        captured = capsys.readouterr()
+        assert message in captured.err, name
+        assert captured.out == "", name
+        assert "Traceback" not in captured.err, name
+        assert all(line.startswith("fieldfare: ") for line in captured.err.splitlines()), name
+        assert not (desk.folder / "out" / "results.json").exists(), name
+
+
+# -- refused, failed, interrupted -----------------------------------------------------------
+
+
+def test_a_refusal_by_policy_is_status_3(
+    desk: Desk, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PolicyRefusal(RefusalCode.BUDGET_EXHAUSTED, "a budget expected, none left")
+
+    monkeypatch.setattr("fieldfare.simulations.cli.simulate", refuse)
+    assert run(given(desk)) == 3
+    assert capsys.readouterr().err == "fieldfare: a budget expected, none left\n"
+
+
+def test_a_disk_that_fails_is_status_1(
+    desk: Desk, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "report.html")
+
+    monkeypatch.setattr("fieldfare.simulations.simulate.write_report", full)
+    assert run(given(desk)) == 1
+    assert capsys.readouterr().err == "fieldfare: report.html: No space left on device\n"
+
+
+def wait_for(folder: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 60
+    while not list(folder.glob(pattern)):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("noise", ["exact", "simulated"])
+def test_an_interrupted_run_ends_at_once_and_cleans_up(desk: Desk, noise: str) -> None:
+    desk.write_study(training={"steps": "5000"})
+    out = desk.folder / "out"
+    with subprocess.Popen(
+        [*COMMAND, *given(desk, "--noise", noise)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as process:
+        wait_for(out, ".ledgers-*/*.safetensors", process)  # the first steps are behind it
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.strip() == "fieldfare: interrupted; nothing more was released"
+    assert output == ""
+    assert list(out.iterdir()) == []
+
+
+def test_help_names_every_option(capsys: Capture) -> None:
+    assert run(["simulate", "--help"]) == 0
+    shown = capsys.readouterr().out
+    for option in (
+        *("--records", "--institution-column", "--institutions", "--partition", "--holdout-file"),
+        *("--audit-column", "--baselines", "--seed", "--noise", "--quiet", "--json", "--out"),
+    ):
+        assert option in shown
+    assert len(BANKS) == 3
