@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.bench import STEPS, make_study
 
@@ -78,6 +78,7 @@ def test_every_release_of_the_plan_is_admitted_under_the_plans_own_terms() -> No
         assert check_request(RUN, request(kind, step)) is PLAN.terms(kind)
 
 
+@settings(deadline=None)
 @given(kind=st.sampled_from(ReleaseKind), step=st.integers(0, 2**53 - 1) | st.integers(0, 6))
 def test_no_other_step_is(kind: ReleaseKind, step: int) -> None:
     terms = PLAN.terms(kind)
@@ -87,6 +88,7 @@ def test_no_other_step_is(kind: ReleaseKind, step: int) -> None:
         assert refusal(request(kind, step)) is RefusalCode.NOT_IN_PLAN
 
 
+@settings(deadline=None)
 @given(st.sets(st.sampled_from(MEMBERS)))
 def test_participants_are_members_of_the_run_enough_of_them_and_itself(
     chosen: set[Participant],
@@ -101,6 +103,7 @@ def test_participants_are_members_of_the_run_enough_of_them_and_itself(
         check_request(RUN, body)
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(ReleaseKind))
 def test_sigma_is_the_plans_to_the_bit(sigma: float, kind: ReleaseKind) -> None:
     terms = PLAN.terms(kind)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.bench import NAMES, Bench, make_study, make_sums
 
@@ -131,6 +131,7 @@ values = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     call=st.sampled_from(Call),
     content=st.dictionaries(

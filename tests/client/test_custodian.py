@@ -235,6 +235,16 @@ def test_an_opening_that_is_repeated_gets_the_same_offer_also_after_a_restart(
         run.answer(name, run.request())
 
 
+@pytest.mark.parametrize("run_id", ["approval", "opening", "ledger", "r.1-_"])
+def test_a_run_may_have_any_name_without_meeting_other_states(run_id: str, bench: Bench) -> None:
+    run = bench.open_run(run_id)
+    run.answer(NAME, run.request(ReleaseKind.REHEARSAL))
+    first = run.answer(NAME, run.request())
+    assert approval(bench).number == 1
+    bench.restart(NAME)
+    assert run.answer(NAME, run.request()) == first
+
+
 def test_keys_are_agreed_on_once(bench: Bench) -> None:
     run = bench.open_run()
     run.answer(NAME, run.request(step=1))

@@ -1,6 +1,7 @@
 """The door: in order, once, and nothing that was not committed with its debit."""
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -43,6 +44,7 @@ class Watched:
     drawn: list[NDArray[np.int64]] = field(default_factory=list)
     scales: list[float] = field(default_factory=list)
     fail: str = ""
+    pause: float = 0.0  # seconds in which other threads may come in
 
     @property
     def assurance(self) -> Assurance:
@@ -64,6 +66,7 @@ class Watched:
 
     def _use(self, what: str) -> None:
         self.used.append(what)
+        time.sleep(self.pause)
         if what == self.fail:
             raise MemoryError(f"no {what}")
 
@@ -237,6 +240,7 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
 
 def test_the_same_request_from_many_threads_is_answered_once(bench: Bench) -> None:
     watched, run = watch(bench), bench.open_run()
+    watched.pause = 0.05
     request = run.request()
     answers = at_once([partial(run.ask, NAME, request)] * 6)
     assert len(set(answers)) == 1

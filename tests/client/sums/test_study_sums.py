@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.bench import make_study, make_sums
@@ -30,6 +30,7 @@ def counted(rows: list[tuple[float, int]]) -> NDArray[np.int64]:
     return count_cells(scores, np.array([label for _, label in rows], dtype=np.uint8), EDGES)
 
 
+@settings(deadline=None)
 @given(units)
 def test_counts_are_what_a_loop_over_units_counts(rows: list[tuple[float, int]]) -> None:
     expected = [0] * (2 * (len(EDGES) + 1))
@@ -39,6 +40,7 @@ def test_counts_are_what_a_loop_over_units_counts(rows: list[tuple[float, int]])
     assert counted(rows).tolist() == expected
 
 
+@settings(deadline=None)
 @given(units, st.floats(-1e308, 1e308), st.integers(0, 1), st.integers(0, 30))
 def test_a_unit_more_moves_one_cell_by_exactly_one(
     rows: list[tuple[float, int]], score: float, label: int, place: int
