@@ -268,6 +268,15 @@ def test_offers_come_from_their_own_senders_for_this_opening(parties: Parties) -
         assert refusal(agree, *arguments) is code
 
 
+def test_ones_own_offer_must_come_back_unchanged(parties: Parties) -> None:
+    """Also when it is genuine: secrets belong to the offer that was kept."""
+    opened, again = parties.opened(), parties.opened()
+    assert again["a"].offer != opened["a"].offer
+    offers = [again["a"].offer, *(opened[n].offer for n in "bcd")]
+    arguments = (parties.sites["a"], parties.studies["a"], opened["a"], offers)
+    assert refusal(agree, *arguments) is RefusalCode.BAD_KEYS
+
+
 # -- secrets ---------------------------------------------------------------------------------------
 
 
