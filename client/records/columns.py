@@ -1,10 +1,12 @@
 """Which source columns a load reads, and the SQL that reads them."""
 
 from dataclasses import dataclass
+from datetime import date
 
+from fieldfare.client.records.engine import Source
 from fieldfare.client.records.mapping import ColumnMapping
-from fieldfare.client.records.problems import Problems
-from fieldfare.client.records.source import Source, number_of, text_of
+from fieldfare.client.records.problems import Effect, Place, Problems
+from fieldfare.client.records.sql import ColumnType, date_code_of, number_of, text_of, value_of
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features import NumericFeature
 from fieldfare.shared.study import Study
@@ -12,7 +14,12 @@ from fieldfare.shared.study import Study
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a load, by the names that the files use; None where not read."""
+    """The columns of a load, by the names that the source uses; None where not read.
+
+    Attributes:
+        dates: columns of dates to look at, with the form of each; not read by a load.
+        today: the last date that is none of the future.
+    """
 
     study: Study
     features: tuple[str, ...]
@@ -20,6 +27,8 @@ class Columns:
     unit: str | None
     institution: str | None
     audit: str | None
+    dates: tuple[tuple[str, str], ...] = ()
+    today: date = date.max
 
     @classmethod
     def of(
@@ -28,28 +37,36 @@ class Columns:
         mapping: ColumnMapping,
         institution_column: str | None,
         audit_column: str | None,
+        *,
+        today: date | None = None,
     ) -> "Columns":
         """Apply `mapping` to everything that the study and the caller ask for.
+
+        With `today`, declared dates are asked for too.
 
         Raises:
             StudyError: the mapping names columns that nobody asks for.
         """
         unit = study.records.unit
-        asked = {feature.name for feature in study.features} | {study.records.label}
-        asked |= {name for name in (unit, institution_column, audit_column) if name is not None}
+        optional = (unit, institution_column, audit_column)
+        asked = asked_by(study) | {name for name in optional if name is not None}
         unknown = sorted(set(mapping.columns) - asked)
         if unknown:
             raise StudyError(
                 [f"columns.{name}: a column of the study expected, no such one" for name in unknown]
             )
+        own, institution, audit = (
+            None if name is None else mapping.source_of(name) for name in optional
+        )
         return cls(
             study,
             tuple(mapping.source_of(feature.name) for feature in study.features),
             mapping.source_of(study.records.label),
-            *(
-                None if name is None else mapping.source_of(name)
-                for name in (unit, institution_column, audit_column)
-            ),
+            own,
+            institution,
+            audit,
+            dates=tuple(mapping.dates.items()) if today else (),
+            today=today or date.max,
         )
 
     @property
@@ -58,25 +75,71 @@ class Columns:
         optional = (self.unit, self.institution, self.audit)
         return (self.label, *(name for name in optional if name is not None))
 
-    def all_in(self, source: Source, problems: Problems) -> bool:
-        """Tell whether `source` has every column, and note those that it lacks."""
+    def needed(self, source: Source) -> tuple[str, ...]:
+        """Every column of `source` that the expressions name."""
+        return (*self.features, *self.texts, *(name for name, _ in self.dates_in(source)))
+
+    def dates_in(self, source: Source) -> list[tuple[str, str]]:
+        """Those of the dates that `source` has."""
+        return [(name, form) for name, form in self.dates if name in source.columns]
+
+    def all_in(self, source: Source, place: Place, problems: Problems) -> bool:
+        """Tell whether `source` has every column in a readable type, and note those it lacks."""
         wanted = dict.fromkeys((*self.features, *self.texts))
         absent = [name for name in wanted if name not in source.columns]
         for name in absent:
             # Columns that are there stay unnamed: without a header they are a record's values.
             problems.add(
-                f"{source.path}: column {name} expected, not found among "
-                f"{len(source.columns)} columns; map it in the mapping file, or check the header"
+                place,
+                f"column {name} expected, not found among {len(source.columns)} columns; map it "
+                "in the mapping file, or check the header",
             )
-        return not absent
+        for name, _ in self.dates:
+            if name not in source.columns:
+                text = f"column {name} of dates expected, not found; correct it under dates"
+                problems.add(place, text, Effect.NONE)
+        return self._readable(source, place, problems) and not absent
+
+    def _readable(self, source: Source, place: Place, problems: Problems) -> bool:
+        """Tell whether no column has a type that cannot be what the study needs."""
+        numbers = {
+            column
+            for feature, column in zip(self.study.features, self.features, strict=True)
+            if isinstance(feature, NumericFeature)
+        }
+        readable = True
+        for name in dict.fromkeys((*self.features, *self.texts)):
+            kind = source.columns.get(name)
+            if kind is ColumnType.OPAQUE or (kind is ColumnType.DATE and name in numbers):
+                readable = False
+                needed = "numbers" if name in numbers else "text or numbers"
+                found = "dates" if kind is ColumnType.DATE else "binary or nested values"
+                problems.add(
+                    place, f"column {name} of {needed} expected, {found} found; derive {needed} "
+                    "from it, or map another column",
+                )  # fmt: skip
+        return readable
 
     def expressions(self, source: Source) -> list[str]:
-        """Return the SQL to stream from `source`: features in order, then `texts`."""
-        missing = self.study.records.missing
+        """Return the SQL to stream from `source`: features in order, then `texts`, then dates."""
+        missing, numerals = self.study.records.missing, source.numerals
         queries = []
         for feature, column in zip(self.study.features, self.features, strict=True):
             kind = source.columns[column]
-            is_number = isinstance(feature, NumericFeature)
-            queries.append(number_of(column, kind, missing) if is_number else text_of(column, kind))
-        queries.extend(text_of(column, source.columns[column]) for column in self.texts)
+            if isinstance(feature, NumericFeature):
+                queries.append(number_of(column, kind, missing, numerals))
+            else:
+                queries.append(value_of(column, kind, numerals))
+        queries.append(value_of(self.label, source.columns[self.label], numerals))
+        queries.extend(text_of(column, source.columns[column]) for column in self.texts[1:])
+        queries.extend(
+            date_code_of(column, source.columns[column], form, missing, self.today)
+            for column, form in self.dates_in(source)
+        )
         return [f"{query} AS c{index}" for index, query in enumerate(queries)]
+
+
+def asked_by(study: Study) -> set[str]:
+    """Return the columns that a study names: features, label, unit."""
+    unit = {study.records.unit} if study.records.unit is not None else set()
+    return {feature.name for feature in study.features} | {study.records.label} | unit

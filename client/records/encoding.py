@@ -4,34 +4,53 @@ Every value is encoded by itself: a look-up of its text, or an elementwise formu
 number. Nothing here sees a column as a whole.
 """
 
+import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.records.columns import Columns
-from fieldfare.client.records.problems import Problems
+from fieldfare.client.records.duplicates import Texts
+from fieldfare.client.records.problems import Effect, Place, Problems
+from fieldfare.client.records.sql import DATE_FUTURE, DATE_NONE
 from fieldfare.client.records.text import LabelRule, LevelCodes
 from fieldfare.shared.basis import Positions, encode_categorical, encode_numeric
 from fieldfare.shared.features import CategoricalFeature, NumericFeature
 
-Texts = NDArray[np.object_]  # str per unit
-
 CLAMPED, MISSING, OTHER = range(3)  # rows of the tally
 _NO_LABEL_CODE: Final = -1
 _BAD_LABEL_CODE: Final = -2
+_ODD_LABEL_CODE: Final = -3
 
 _NO_NUMBER: Final = (
-    "a number expected, other text found in {rows}; correct the rows, or list the text under "
-    "records.missing of the study"
+    "a number expected, other text found in {rows}; correct the rows, declare in the mapping how "
+    "numbers are written, or list the text under records.missing of the study"
 )
 _INFINITE: Final = "a finite number expected, infinity found in {rows}; correct the rows"
 _NO_LABEL: Final = "a label expected, none found in {rows}; label the rows or leave them out"
 _BAD_LABEL: Final = (
     "a finite number expected (records.positive compares), something else found in {rows}; "
     "correct the rows"
+)
+_ODD_LABEL: Final = (
+    "0 or 1 expected, something else found in {rows}; it counts as 0: say in records.positive of "
+    "the study which labels are positive, or correct the rows"
+)
+_OUTSIDE: Final = (
+    "values from {lower:.9g} to {upper:.9g} expected, others found in {{rows}}; they count as the "
+    "nearer bound"
+)
+_ABSENT: Final = "a value expected, none or a missing token found in {rows}"
+_NO_LEVEL: Final = "a level that the study declares expected, another text found in {rows}"
+_FUTURE: Final = (
+    "dates up to {today} expected, later ones found in {{rows}}; the study reads no date, but "
+    "such rows are often mistakes of the extract"
+)
+_NO_DATE: Final = (
+    "dates in the declared form expected, something else found in {rows}; correct the form under "
+    "dates, or the rows"
 )
 
 
@@ -50,6 +69,11 @@ class Encoder:
         self._features = study.features
         self._rule = LabelRule.parse(study.records.positive)
         self._missing = frozenset(("", *study.records.missing))
+        self._outside = {
+            index: _OUTSIDE.format(lower=feature.lower, upper=feature.upper)
+            for index, feature in enumerate(study.features)
+            if isinstance(feature, NumericFeature)
+        }
         self._levels = {
             index: LevelCodes.of(feature, study.records.missing)
             for index, feature in enumerate(study.features)
@@ -57,61 +81,90 @@ class Encoder:
         }
         self.tally = np.zeros((3, len(study.features)), dtype=np.int64)
 
-    def positions(self, batch: Any, path: Path, start: int) -> Positions:
+    def positions(self, batch: Any, place: Place, start: int) -> Positions:
         """Return uint16 (features, rows) for a batch whose first row is `start` (from 0)."""
         positions = np.empty((len(self._features), batch.num_rows), dtype=np.uint16)
         for index, feature in enumerate(self._features):
             column = batch.column(index)
             if isinstance(feature, NumericFeature):
-                values = self._numbers(index, column, path, start)
-                self._count_outside(index, feature, values)
+                values = self._numbers(index, column, place, start)
+                self._count_outside(index, feature, values, place, start)
                 positions[index] = encode_numeric(feature, values)
             else:
-                positions[index] = self._category(index, feature, column)
+                positions[index] = self._category(index, feature, column, place, start)
         return positions
 
-    def labels(self, column: Any, path: Path, start: int) -> NDArray[np.uint8]:
+    def labels(self, column: Any, place: Place, start: int) -> NDArray[np.uint8]:
         """Return uint8 (rows,), 1 where positive."""
         codes = _by_value(column, self._label_code)
-        complaints = ((_NO_LABEL_CODE, _NO_LABEL), (_BAD_LABEL_CODE, _BAD_LABEL))
-        for code, complaint in complaints:
-            rows = np.flatnonzero(codes == code) + start + 1
-            self._problems.add_rows(path, self._columns.label, complaint, rows)
+        for code, complaint, effect in (
+            (_NO_LABEL_CODE, _NO_LABEL, Effect.REFUSED),
+            (_BAD_LABEL_CODE, _BAD_LABEL, Effect.REFUSED),
+            (_ODD_LABEL_CODE, _ODD_LABEL, Effect.NEGATIVE),
+        ):
+            name = self._columns.label
+            self._problems.add_where(place, name, complaint, codes == code, start, effect)
         labels: NDArray[np.uint8] = (codes == 1).astype(np.uint8)
         return labels
 
-    def _numbers(self, index: int, column: Any, path: Path, start: int) -> NDArray[np.float64]:
+    def dates(self, name: str, column: Any, place: Place, start: int) -> None:
+        """Note what is odd about a batch of date codes (sql.py) of the column `name`."""
+        codes = column.to_numpy(zero_copy_only=False)
+        future = _FUTURE.format(today=self._columns.today.isoformat())
+        for code, complaint in ((DATE_FUTURE, future), (DATE_NONE, _NO_DATE)):
+            bad = codes == code
+            self._problems.add_where(place, name, complaint, bad, start, Effect.NONE)
+
+    def _numbers(self, index: int, column: Any, place: Place, start: int) -> NDArray[np.float64]:
         """Return float64 (rows,), NaN where missing; complain about NULL, which is no number."""
         name = self._columns.features[index]
         no_number = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
         # Contiguous, always: the same elementwise kernel then runs for every unit.
         values = np.ascontiguousarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
-        for bad, complaint in ((no_number, _NO_NUMBER), (np.isinf(values), _INFINITE)):
-            if bad.any():
-                rows = np.flatnonzero(bad) + start + 1
-                self._problems.add_rows(path, name, complaint, rows)
+        self._problems.add_where(place, name, _NO_NUMBER, no_number, start)
+        self._problems.add_where(place, name, _INFINITE, np.isinf(values), start)
+        self._count(MISSING, index, np.isnan(values) & ~no_number, place, start)
         return values
 
     def _count_outside(
-        self, index: int, feature: NumericFeature, values: NDArray[np.float64]
+        self,
+        index: int,
+        feature: NumericFeature,
+        values: NDArray[np.float64],
+        place: Place,
+        start: int,
     ) -> None:
-        outside = (values < feature.lower) | (values > feature.upper)
+        outside = ((values < feature.lower) | (values > feature.upper)) & np.isfinite(values)
         for special in feature.special:  # a special value has its own slot, in bounds or not
             outside &= values != special
-        self.tally[CLAMPED, index] += np.count_nonzero(outside)
-        self.tally[MISSING, index] += np.count_nonzero(np.isnan(values))
+        self._count(CLAMPED, index, outside, place, start)
 
-    def _category(self, index: int, feature: CategoricalFeature, column: Any) -> Positions:
+    def _category(
+        self, index: int, feature: CategoricalFeature, column: Any, place: Place, start: int
+    ) -> Positions:
         codes = _by_value(column, self._levels[index].code_of)
-        self.tally[MISSING, index] += np.count_nonzero(codes < 0)
-        self.tally[OTHER, index] += np.count_nonzero(codes == len(feature.levels))
+        self._count(MISSING, index, codes < 0, place, start)
+        self._count(OTHER, index, codes == len(feature.levels), place, start)
         return encode_categorical(feature, codes)
+
+    def _count(
+        self, what: int, index: int, where: NDArray[np.bool_], place: Place, start: int
+    ) -> None:
+        self.tally[what, index] += np.count_nonzero(where)
+        text, effect = {
+            CLAMPED: (self._outside.get(index, ""), Effect.CLAMPED),
+            MISSING: (_ABSENT, Effect.MISSING),
+            OTHER: (_NO_LEVEL, Effect.OTHER),
+        }[what]
+        self._problems.add_where(place, self._columns.features[index], text, where, start, effect)
 
     def _label_code(self, text: str | None) -> int:
         if text is None or text in self._missing:
             return _NO_LABEL_CODE
         label = self._rule.label_of(text)
-        return _BAD_LABEL_CODE if label is None else label
+        if label is None:
+            return _BAD_LABEL_CODE
+        return label if self._rule.foresees(text) else _ODD_LABEL_CODE
 
 
 def _by_value(column: Any, code_of: Callable[[str | None], int]) -> NDArray[np.int64]:
@@ -127,4 +180,12 @@ def texts_of(column: Any) -> Texts:
     """Return a text column as an array of str, empty where NULL."""
     texts = np.empty(len(column), dtype=np.object_)
     texts[:] = [text or "" for text in column.to_pylist()]
+    return texts
+
+
+def few_texts_of(column: Any) -> Texts:
+    """Return the same with one str for equal texts of a batch: for names, not for ids."""
+    encoded = column.dictionary_encode()
+    table = np.array([*(sys.intern(t) for t in encoded.dictionary.to_pylist()), ""], np.object_)
+    texts: Texts = table[encoded.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)]
     return texts

@@ -4,8 +4,9 @@ Everything that can be wrong with records is settled here, at load, so that no r
 ever depends on it (design section 2, "Refusals depend on the request").
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.records.columns import Columns
-from fieldfare.client.records.encoding import CLAMPED, MISSING, OTHER, Encoder, Texts, texts_of
+from fieldfare.client.records.duplicates import Texts, further_rows
+from fieldfare.client.records.encoding import (
+    CLAMPED,
+    MISSING,
+    OTHER,
+    Encoder,
+    few_texts_of,
+    texts_of,
+)
+from fieldfare.client.records.engine import Source
 from fieldfare.client.records.mapping import ColumnMapping
-from fieldfare.client.records.problems import Problems
-from fieldfare.client.records.source import Source, open_source
+from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.settings import RecordsSource, tables_of
+from fieldfare.client.records.source import Table, table_at
 from fieldfare.shared.basis import EncodedUnits, Positions
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.study import Study
@@ -43,7 +54,7 @@ class LoadCounts:
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """The units of one or more files, ready for sums.
+    """The units of one or more sources, ready for sums.
 
     Attributes:
         units: str (units,), unit ids; `row-000001` and so on where the study names no unit.
@@ -74,94 +85,137 @@ class Records:
         )
 
 
-class _Load:
-    """A load under way: what is encoded and complained about so far."""
+class Load:
+    """A load under way: what is encoded and noted so far.
 
-    def __init__(self, columns: Columns) -> None:
-        self.columns = columns
+    Attributes:
+        problems: everything that does not fit.
+        rows: rows read.
+        positives: rows with a positive label.
+        tables: their names, in order.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        *,
+        institution_column: str | None = None,
+        audit_column: str | None = None,
+        today: date | None = None,
+    ) -> None:
+        """Begin; with `today`, declared dates are looked at too."""
         self.problems = Problems()
-        self._encoder = Encoder(columns, self.problems)
+        self.rows = 0
+        self.positives = 0
+        self.tables: list[str] = []
+        self._study, self._today = study, today
+        self._institution_column, self._audit_column = institution_column, audit_column
+        self._tally = np.zeros((3, len(study.features)), dtype=np.int64)
         # An empty start, so that an institution without units loads like any other.
-        self._positions: list[Positions] = [np.empty((len(columns.features), 0), np.uint16)]
+        self._positions: list[Positions] = [np.empty((len(study.features), 0), np.uint16)]
         self._labels: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)]
-        self._texts: list[list[Texts]] = [[np.empty(0, np.object_)] for _ in columns.texts[1:]]
-        self._sizes: list[tuple[Path, int]] = []
+        optional = (study.records.unit, institution_column, audit_column)
+        self._texts: list[list[Texts] | None] = [
+            None if name is None else [np.empty(0, np.object_)] for name in optional
+        ]
+        self._read: list[tuple[Place, Columns, int]] = []
 
-    def read(self, source: Source) -> None:
-        """Encode every row of one file."""
-        rows = 0
-        for batch in source.batches(self.columns.expressions(source)):
-            self._add(batch, source.path, rows)
-            rows += batch.num_rows
-        self._sizes.append((source.path, rows))
+    def read(self, table: Table) -> None:
+        """Encode every row of a table; what cannot be opened or read is a problem among others.
 
-    def _add(self, batch: Any, path: Path, start: int) -> None:
-        self._positions.append(self._encoder.positions(batch, path, start))
-        label, *texts = range(len(self.columns.features), batch.num_columns)
-        self._labels.append(self._encoder.labels(batch.column(label), path, start))
-        for parts, place in zip(self._texts, texts, strict=True):
-            parts.append(texts_of(batch.column(place)))
+        Raises:
+            StudyError: its mapping names columns that nobody asks for.
+        """
+        columns = Columns.of(
+            self._study,
+            table.mapping,
+            self._institution_column,
+            self._audit_column,
+            today=self._today,
+        )
+        self.tables.append(table.name)
+        encoder = Encoder(columns, self.problems)
+        for part in table.parts:
+            place, before = Place(table.name, part.name), self.rows
+            try:
+                with part.open() as source:
+                    if columns.all_in(source, place, self.problems):
+                        self._read_part(source, columns, encoder, place)
+            except RecordsError as error:
+                self.problems.add_error(error)
+            self._read.append((place, columns, self.rows - before))
+        self._tally += encoder.tally
+
+    def _read_part(self, source: Source, columns: Columns, encoder: Encoder, place: Place) -> None:
+        start, dates = self.rows, [name for name, _ in columns.dates_in(source)]
+        for batch in source.batches(columns.expressions(source), columns.needed(source)):
+            self._add(batch, encoder, place, self.rows - start)
+            for name, column in zip(
+                dates, batch.columns[len(batch.columns) - len(dates) :], strict=True
+            ):
+                encoder.dates(name, column, place, self.rows - start)
+            self.rows += batch.num_rows
+
+    def _add(self, batch: Any, encoder: Encoder, place: Place, start: int) -> None:
+        self._positions.append(encoder.positions(batch, place, start))
+        label = len(self._study.features)
+        labels = encoder.labels(batch.column(label), place, start)
+        self._labels.append(labels)
+        self.positives += int(np.count_nonzero(labels))
+        column = label
+        for index, parts in enumerate(self._texts):
+            if parts is not None:
+                column += 1
+                read = texts_of if index == 0 else few_texts_of
+                parts.append(read(batch.column(column)))
+
+    def settle(self) -> tuple[Texts | None, ...]:
+        """Note what only the whole can show; return units, institutions and audit values."""
+        unit, institution, audit = (
+            None if parts is None else np.concatenate(parts) for parts in self._texts
+        )
+        self._texts = []
+        if institution is not None:
+            self._complain("institution", _NO_INSTITUTION, institution == "")
+        if unit is not None:
+            self._complain("unit", _NO_UNIT, unit == "")
+            self._complain("unit", _TWICE, further_rows(unit, institution))
+        return unit, institution, audit
 
     def finish(self) -> Records:
-        """Check what only the whole can show, and hand over.
+        """Check the whole, and hand over.
 
         Raises:
             RecordsError: every problem, one line each.
         """
-        texts = iter([np.concatenate(parts) for parts in self._texts])
-        unit, institution, audit = (
-            None if name is None else next(texts)
-            for name in (self.columns.unit, self.columns.institution, self.columns.audit)
-        )
-        if institution is not None and self.columns.institution is not None:
-            self._complain(self.columns.institution, _NO_INSTITUTION, institution == "")
-        if unit is not None and self.columns.unit is not None:
-            self._complain(self.columns.unit, _NO_UNIT, unit == "")
-            self._complain(self.columns.unit, _TWICE, _further_rows(unit, institution))
+        unit, institution, audit = self.settle()
         self.problems.check()
-        positions = np.ascontiguousarray(np.concatenate(self._positions, axis=1))
-        self._positions.clear()  # two copies of the positions are the peak of a load
-        data = EncodedUnits(positions, np.concatenate(self._labels))
-        units = _row_names(len(data)) if unit is None else unit
+        labels = np.concatenate(self._labels)
+        positions = np.empty((len(self._study.features), len(labels)), np.uint16)
+        end = len(labels)
+        while self._positions:  # each part is let go once copied: two copies would be the peak
+            part = self._positions.pop()
+            positions[:, end - part.shape[1] : end] = part
+            end -= part.shape[1]
+        units = _row_names(len(labels)) if unit is None else unit
+        data = EncodedUnits(positions, labels)
         return Records(units, data, institution, audit, self._counts())
 
-    def _complain(self, column: str, what: str, bad: NDArray[np.bool_]) -> None:
+    def _complain(self, what: str, complaint: str, bad: NDArray[np.bool_]) -> None:
         start = 0
-        for path, size in self._sizes:
-            rows = np.flatnonzero(bad[start : start + size]) + 1
-            self.problems.add_rows(path, column, what, rows)
+        for place, columns, size in self._read:
+            column = columns.unit if what == "unit" else columns.institution
+            self.problems.add_where(place, column or what, complaint, bad[start : start + size], 0)
             start += size
 
     def _counts(self) -> LoadCounts:
-        names = [feature.name for feature in self.columns.study.features]
-        tally = self._encoder.tally.tolist()
+        names = [feature.name for feature in self._study.features]
+        tally = self._tally.tolist()
         return LoadCounts(
             clamped=dict(zip(names, tally[CLAMPED], strict=True)),
             missing=dict(zip(names, tally[MISSING], strict=True)),
             other=dict(zip(names, tally[OTHER], strict=True)),
         )
-
-
-def _further_rows(units: Texts, institutions: Texts | None) -> NDArray[np.bool_]:
-    """Mark rows whose unit stood before in the same institution.
-
-    Across institutions a unit may return: that is the roster's M, not a fault of the file
-    (design section 2, "The same person at several institutions").
-    """
-    keys = _numbered(units)
-    if institutions is not None:
-        keys = keys * np.int64(len(units) + 1) + _numbered(institutions)
-    _, first = np.unique(keys, return_index=True)
-    further: NDArray[np.bool_] = units != ""
-    further[first] = False
-    return further
-
-
-def _numbered(texts: Texts) -> NDArray[np.int64]:
-    """Number equal texts equally."""
-    seen: dict[str, int] = {}
-    numbers = (seen.setdefault(text, len(seen)) for text in texts)
-    return np.fromiter(numbers, dtype=np.int64, count=len(texts))
 
 
 def _row_names(rows: int) -> Texts:
@@ -178,16 +232,16 @@ def read_records(
     institution_column: str | None = None,
     audit_column: str | None = None,
 ) -> Records:
-    """Read record files (CSV, Parquet, Arrow) and encode them under a study.
+    """Read record files (CSV, Parquet, Arrow, DuckDB, SQLite) and encode them under a study.
 
     NULL, NaN and the study's `missing` tokens fill the missing slot, values out of bounds are
     clamped and counted, an unknown level is `other` (design section 2). A unit's positions
     depend on its own row and the study alone: never on batches, order or neighbours.
 
     Args:
-        paths: files of one table, read in order.
+        paths: files of one table, read in order; a folder stands for its files, by name.
         study: the public plan.
-        mapping: study column to source column; identity by default.
+        mapping: what is declared about all of them: study column to source column, encoding, ...
         institution_column: column that names each unit's institution (also through `mapping`).
         audit_column: column kept beside the units for a fairness audit; never a feature.
 
@@ -198,10 +252,35 @@ def read_records(
     """
     if not paths:
         raise RecordsError("at least one file with records expected, none given")
-    columns = Columns.of(study, mapping or ColumnMapping(), institution_column, audit_column)
-    load = _Load(columns)
+    load = Load(study, institution_column=institution_column, audit_column=audit_column)
     for path in paths:
-        with open_source(path) as source:
-            if columns.all_in(source, load.problems):
-                load.read(source)
+        load.read(table_at(path, mapping))
+    return load.finish()
+
+
+def read_sources(
+    sources: Sequence[RecordsSource],
+    study: Study,
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+) -> Records:
+    """Read an institution's own sources, those that serve this study, as one table.
+
+    As `read_records`, with what each source declares about itself; columns that it maps for
+    other studies are passed over.
+
+    Args:
+        sources: from `institution.toml`.
+        study: the public plan.
+        folder: where relative paths begin.
+        environment: variables that may hold a database's address.
+
+    Raises:
+        RecordsError: no source, or every problem as in `read_records`.
+        StudyError: a mapping file is wrong.
+    """
+    load = Load(study)
+    for table in tables_of(sources, study, folder=folder, environment=environment):
+        load.read(table)
     return load.finish()

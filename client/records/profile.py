@@ -13,7 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records.source import ColumnType, Source, number_of, open_source, text_of
+from fieldfare.client.records.engine import Source
+from fieldfare.client.records.source import open_source
+from fieldfare.client.records.sql import number_of, text_of
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.study import DEFAULT_MISSING
 
@@ -88,7 +90,7 @@ def _queries(source: Source, label: str) -> list[str]:
     queries = [text_of(label, source.columns[label])]
     for name, kind in source.columns.items():
         queries.append(number_of(name, kind, DEFAULT_MISSING))
-        if kind is ColumnType.TEXT:
+        if kind.is_text:
             queries.append(text_of(name, kind))
     return [f"{query} AS c{index}" for index, query in enumerate(queries)]
 
@@ -100,7 +102,7 @@ def _take(sample: Sample, source: Source, label: str) -> None:
         sample.labels.update(next(columns).to_pylist())
         for name, kind in source.columns.items():
             numbers = next(columns)
-            texts = next(columns) if kind is ColumnType.TEXT else None
+            texts = next(columns) if kind.is_text else None
             sample.columns[name].add(numbers, texts)
 
 

@@ -61,6 +61,15 @@ class LabelRule:
         value = number(text)
         return None if value is None else int(_COMPARATORS[self.comparator](value, self.bound))
 
+    def foresees(self, text: str) -> bool:
+        """Tell whether a trimmed label is one that the rule means: where 1 is positive, 0 or 1.
+
+        Another one is negative all the same, but `Y` under a rule for `1` is a mistake.
+        """
+        if self.comparator is not None or self.value != 1.0:
+            return True
+        return comparable(text) in {0.0, 1.0}
+
 
 @dataclass(frozen=True)
 class LevelCodes:

@@ -1,0 +1,98 @@
+"""Whether records would load under a study, and everything in them that does not fit.
+
+It runs the load itself, so it cannot disagree with it. Counts and row numbers are about an
+institution's records: they are for its own eyes and never leave (harm rule 7).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from fieldfare.client.records.load import Load
+from fieldfare.client.records.problems import Effect, Finding
+from fieldfare.client.records.source import Table
+from fieldfare.shared.study import Study
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Attributes:
+        study: the study's name.
+        tables: what was read, in order.
+        rows: how many rows that was.
+        findings: what does not fit, that which refuses first.
+    """
+
+    study: str
+    tables: tuple[str, ...]
+    rows: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def loads(self) -> bool:
+        """Whether the records would load."""
+        return all(found.effect is not Effect.REFUSED for found in self.findings)
+
+
+def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Report:
+    """Read `tables` as a load would, and report instead of handing over.
+
+    Args:
+        tables: read in order, as one.
+        study: the public plan.
+        today: the last date that is none of the future.
+
+    Raises:
+        StudyError: a mapping names columns that nobody asks for.
+    """
+    load = Load(study, today=today)
+    for table in tables:
+        load.read(table)
+    load.settle()
+    noted = [Finding(Effect.NONE, text, 0) for text in _whole(load, study)]
+    return Report(study.name, tuple(load.tables), load.rows, (*load.problems.findings(), *noted))
+
+
+def _whole(load: Load, study: Study) -> Iterator[str]:
+    """Say what is odd about all rows together; none of it refuses them (design section 2)."""
+    if study.records.unit is None:
+        yield "the study names no unit: every row is one, and none can be found twice"
+    if load.rows == 0:
+        yield "no row was read: the institution would take part with nothing"
+    elif load.positives in {0, load.rows}:
+        few = "no label is" if load.positives == 0 else "all labels are"
+        yield (
+            f"{few} positive under the study's records.positive ({study.records.positive}): "
+            "compare it with how labels are written here"
+        )
+    if load.rows > study.records.units:
+        yield (
+            f"{load.rows} rows here, {study.records.units} units of all institutions in the "
+            "study's records.units: one of them is a mistake"
+        )
+
+
+def report_lines(report: Report) -> list[str]:
+    """Return a report for a terminal: a line for each finding, then whether it would load."""
+    width = max(len(effect.value) for effect in Effect)
+    refused = sum(found.effect is Effect.REFUSED for found in report.findings)
+    rows = f"{report.rows:,} {'row' if report.rows == 1 else 'rows'}"
+    verdict = f"would load: {rows}" if report.loads else (
+        f"would not load: {refused} {'problem refuses' if refused == 1 else 'problems refuse'} it"
+    )  # fmt: skip
+    return [
+        f"{report.study} over {', '.join(report.tables)}: {rows}",
+        *(f"  {found.effect.value:<{width}}  {_short(found, report)}" for found in report.findings),
+        *([] if report.findings else ["  everything fits"]),
+        verdict,
+        "this was read on this machine and stays here; counts and row numbers are not for others",
+    ]
+
+
+def _short(found: Finding, report: Report) -> str:
+    """Leave out the table's name where there is only one."""
+    return (
+        found.text.removeprefix(f"{report.tables[0]}: ") if len(report.tables) == 1 else found.text
+    )

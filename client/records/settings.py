@@ -1,0 +1,299 @@
+"""`[[records]]` in `institution.toml`: where an institution's records are, and how written.
+
+    [[records]]
+    kind = "csv"
+    path = "/srv/records/2025" # a file, or a folder of files of this kind
+    encoding = "latin-1"
+    decimal = ","
+    columns = { amount_in = "AMT_CR" }
+
+    [[records]]
+    kind = "postgresql"
+    uri_file = "keys/postgresql.uri" # mode 0600; or uri_environment = "A_NAME"
+    table = "accounts"
+
+Sources are read in order, as one table. No setting holds a database's address: that may
+contain a password, and stands in a private file or in the environment.
+"""
+
+import stat
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
+
+from fieldfare.client.records.columns import asked_by
+from fieldfare.client.records.database import Rows
+from fieldfare.client.records.mapping import ColumnMapping, Declared, load_mapping
+from fieldfare.client.records.postgresql import open_postgresql
+from fieldfare.client.records.source import FileKind, Part, Table, table_at
+from fieldfare.shared.errors import RecordsError, StudyError
+from fieldfare.shared.features import Name
+from fieldfare.shared.study import Study, problem_lines
+
+MAX_URI_BYTES: Final = 4096
+_OTHERS: Final = 0o077
+
+PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+QueryText = Annotated[str, Field(min_length=1, max_length=100_000)]
+
+
+class _Source(Declared):
+    """What every source may say.
+
+    Attributes:
+        studies: names of the studies that it serves; all where none is named.
+        mapping: a file (mapping.py) that says what could also stand here: one or the other.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    studies: tuple[Name, ...] = Field(default=(), strict=False)
+    mapping: PathText | None = None
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        said = sorted(self.model_fields_set.intersection(ColumnMapping.model_fields))
+        if self.mapping is not None and said:
+            raise ValueError(f"{said[0]}: nothing beside a mapping file expected; say it there")
+        return self
+
+    def declared(self, folder: Path) -> ColumnMapping:
+        """Return what is declared about the source, here or in its mapping file.
+
+        Raises:
+            StudyError: the mapping file is wrong.
+        """
+        if self.mapping is not None:
+            return load_mapping(folder / self.mapping)
+        return ColumnMapping.model_validate(
+            self.model_dump(include=set(ColumnMapping.model_fields))
+        )
+
+    def as_table(
+        self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
+    ) -> Table:
+        """Return the source's table under `mapping`; paths begin in `folder`."""
+        raise NotImplementedError
+
+
+class FileSource(_Source, ColumnMapping):
+    """A file, or a folder of files of one kind; the names say which kind."""
+
+    kind: Literal["file"] = "file"
+    path: PathText
+
+    def as_table(
+        self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
+    ) -> Table:
+        """Return its table."""
+        del environment
+        return table_at(folder / self.path, mapping)
+
+
+class CsvSource(_Source, ColumnMapping):
+    """A CSV file (also `.gz`), or a folder of them."""
+
+    kind: Literal["csv"]
+    path: PathText
+
+    def as_table(
+        self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
+    ) -> Table:
+        """Return its table."""
+        del environment
+        return table_at(folder / self.path, mapping, kind=FileKind.CSV)
+
+
+class ColumnarSource(_Source):
+    """A Parquet or Arrow file, or a folder of them."""
+
+    kind: Literal["parquet", "arrow"]
+    path: PathText
+
+    def as_table(
+        self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
+    ) -> Table:
+        """Return its table."""
+        del environment
+        return table_at(folder / self.path, mapping, kind=FileKind(self.kind))
+
+
+class _Database(_Source):
+    """A source with a table or a query; a file with one table needs neither."""
+
+    table: Name | None = None
+    schema_name: Name | None = Field(default=None, alias="schema")
+    query: QueryText | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.query is not None and (self.table or self.schema_name):
+            raise ValueError("query: no table or schema beside it expected; leave one out")
+        if self.schema_name is not None and self.table is None:
+            raise ValueError("schema: a table beside it expected; name it")
+        return self
+
+    @property
+    def rows(self) -> Rows:
+        """Which rows."""
+        return Rows(self.table, self.schema_name, self.query)
+
+
+class DatabaseFileSource(_Database):
+    """A DuckDB or SQLite file."""
+
+    kind: Literal["duckdb", "sqlite"]
+    path: PathText
+
+    def as_table(
+        self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
+    ) -> Table:
+        """Return its table."""
+        del environment
+        path = folder / self.path
+        if path.is_dir():
+            raise RecordsError(f"{path}: a database file expected, a folder found")
+        return table_at(path, mapping, kind=FileKind(self.kind), rows=self.rows)
+
+
+class PostgresqlSource(_Database):
+    """A table or query of a PostgreSQL database.
+
+    Attributes:
+        uri_file: a private file (mode 0600) whose one line is the address.
+        uri_environment: or the environment variable that holds it.
+    """
+
+    kind: Literal["postgresql"]
+    uri_file: PathText | None = None
+    uri_environment: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+    @model_validator(mode="after")
+    def _all_said(self) -> Self:
+        if (self.uri_file is None) == (self.uri_environment is None):
+            raise ValueError("uri_file: either this or uri_environment expected")
+        if self.table is None and self.query is None:
+            raise ValueError("table: either this or a query expected")
+        return self
+
+    def as_table(
+        self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
+    ) -> Table:
+        """Return its table; the address is looked up when it is opened."""
+
+        def opened() -> Any:
+            return open_postgresql(self._uri(folder, environment), mapping, self.rows)
+
+        return Table(f"postgresql {self.rows.label}", mapping, (Part("", opened),))
+
+    def _uri(self, folder: Path, environment: Mapping[str, str]) -> str:
+        if self.uri_file is not None:
+            return private_line(folder / self.uri_file)
+        uri = environment.get(self.uri_environment or "", "").strip()
+        if not uri:
+            raise RecordsError(
+                f"environment variable {self.uri_environment}: a database's address expected, "
+                "none found; set it"
+            )
+        return uri
+
+
+def private_line(path: Path) -> str:
+    """Return the one line of a file that nobody else can read.
+
+    Raises:
+        RecordsError: no such file, one that others can read, or not one line of text.
+    """
+    try:
+        with path.open("rb") as stream:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            content = stream.read(MAX_URI_BYTES + 1)
+    except OSError as error:
+        raise RecordsError(f"{path}: a readable file expected, found: {error.strerror}") from None
+    if mode & _OTHERS:
+        raise RecordsError(f"{path}: mode 0600 expected, {mode:04o} found: chmod 600 {path}")
+    try:
+        text = content.decode().strip()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or len(content) > MAX_URI_BYTES or not text.isprintable():
+        raise RecordsError(f"{path}: one line of text expected, something else found")
+    return text
+
+
+def _kind(value: object) -> object:
+    if isinstance(value, dict):
+        return value.get("kind", "file")
+    return getattr(value, "kind", None)
+
+
+RecordsSource = Annotated[
+    Annotated[FileSource, Tag("file")]
+    | Annotated[CsvSource, Tag("csv")]
+    | Annotated[ColumnarSource, Tag("parquet")]
+    | Annotated[ColumnarSource, Tag("arrow")]
+    | Annotated[DatabaseFileSource, Tag("duckdb")]
+    | Annotated[DatabaseFileSource, Tag("sqlite")]
+    | Annotated[PostgresqlSource, Tag("postgresql")],
+    Discriminator(_kind),
+]
+
+
+def tables_of(
+    sources: Sequence[RecordsSource],
+    study: Study,
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+) -> list[Table]:
+    """Return the tables of those `sources` that serve a study, each under its own mapping.
+
+    Raises:
+        RecordsError: no source serves it, or a path leads nowhere.
+        StudyError: a mapping file is wrong.
+    """
+    serving = [source for source in sources if study.name in (source.studies or (study.name,))]
+    if not serving:
+        raise RecordsError(
+            f"a source of records for {study.name} expected under [[records]], none found; add "
+            "one to institution.toml"
+        )
+    # A source serves many studies: what it maps for others is no mistake here.
+    asked = asked_by(study)
+    return [
+        source.as_table(source.declared(folder).only(asked), folder, environment)
+        for source in serving
+    ]
+
+
+class _RecordsOnly(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    records: tuple[RecordsSource, ...] = Field(default=(), strict=False)
+
+
+def load_sources(path: Path) -> tuple[RecordsSource, ...]:
+    """Read the `[[records]]` tables of an institution's settings, and nothing else there.
+
+    Raises:
+        StudyError: unreadable, no TOML, or lists every mistake in them, one line each.
+    """
+    try:
+        return _RecordsOnly.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).records
+    except OSError as error:
+        raise StudyError(f"{path}: a readable file expected, found: {error.strerror}") from None
+    except ValidationError as error:
+        raise StudyError([f"{path}: {line}" for line in problem_lines(error)]) from None
+    except (ValueError, RecursionError):
+        raise StudyError(f"{path}: UTF-8 text in TOML expected") from None

@@ -1,0 +1,214 @@
+"""SQL for one column: its number, its text, the date in it. Each value is read by itself."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from typing import Final
+
+WHITESPACE: Final = "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+MISSING: Final = "CAST('nan' AS DOUBLE)"
+ISO_DATES: Final = "iso"  # 2025-01-31, with or without a time of day
+DATE_FINE, DATE_FUTURE, DATE_NONE = range(3)
+
+_FLOATS: Final = frozenset({"FLOAT", "DOUBLE"})
+_NUMBERS: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|U?INTEGER|DECIMAL\(.*\)")
+_DATES: Final = re.compile(r"DATE|TIMESTAMP.*")
+_OPAQUE: Final = re.compile(
+    r"BLOB|BIT|VARIANT|GEOMETRY|(STRUCT|MAP|UNION)\(.*|.*\[\d*\]", re.DOTALL
+)
+_SPACES: Final = r"[ \x{00a0}\x{2009}\x{202f}]"
+
+
+class ColumnType(Enum):
+    """What a source column can be read as without looking at its values."""
+
+    NUMBER = "number"
+    FLOAT = "float"  # a number that may be NaN
+    BOOLEAN = "boolean"
+    DATE = "date"  # also with a time of day
+    TEXT = "text"  # everything else, through its text form
+    OPAQUE = "binary or nested"  # never read (harm rule 6)
+
+    @classmethod
+    def of(cls, name: str) -> "ColumnType":
+        """Return what a column of the SQL type `name` can be read as."""
+        if name in _FLOATS:
+            return cls.FLOAT
+        if name == "BOOLEAN":
+            return cls.BOOLEAN
+        for form, kind in ((_NUMBERS, cls.NUMBER), (_DATES, cls.DATE), (_OPAQUE, cls.OPAQUE)):
+            if form.fullmatch(name):
+                return kind
+        return cls.TEXT
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its values have a text form that a number may have to be read from."""
+        return self not in {ColumnType.NUMBER, ColumnType.FLOAT, ColumnType.BOOLEAN}
+
+
+@dataclass(frozen=True)
+class Numerals:
+    """How texts write numbers: 1234.5, or as declared 1.234,5 or 1 234,5.
+
+    Attributes:
+        decimal: `.` or `,`.
+        thousands: what may stand between groups of three digits; empty for nothing. A space
+            stands for every space that is written there, the narrow and unbreakable too.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether numbers are written as SQL writes them."""
+        return self == Numerals()
+
+    @property
+    def between(self) -> str:
+        """A regular expression (RE2) for what stands between thousands."""
+        return _SPACES if self.thousands == " " else f"[{self.thousands}]"
+
+    @property
+    def form(self) -> str:
+        """A regular expression (RE2) for a whole number text."""
+        grouped = rf"|\d{{1,3}}({self.between}\d{{3}})+" if self.thousands else ""
+        return rf"[+-]?(\d+{grouped})?([{self.decimal}]\d*)?([eE][+-]?\d+)?"
+
+
+PLAIN: Final = Numerals()
+
+
+def quoted(name: str) -> str:
+    """Return `name` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return `text` as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def text_of(column: str, kind: ColumnType) -> str:
+    """Return SQL for a column's trimmed text (VARCHAR; NULL and NaN become NULL)."""
+    name = quoted(column)
+    if kind is ColumnType.FLOAT:
+        return f"CASE WHEN isnan({name}) THEN NULL ELSE CAST({name} AS VARCHAR) END"
+    text = f"CAST({name} AS VARCHAR)"
+    # Trimming a set of characters takes microseconds a value: only where an end may need it.
+    plain = f"unicode({text}) BETWEEN 33 AND 126 AND unicode(right({text}, 1)) BETWEEN 33 AND 126"
+    return f"CASE WHEN {plain} THEN {text} ELSE trim({text}, {literal(WHITESPACE)}) END"
+
+
+def value_of(column: str, kind: ColumnType, numerals: Numerals = PLAIN) -> str:
+    """Return SQL for a column's text with every number in it written with a point.
+
+    For labels and levels, so that `1,5` in one file means what 1.5 does in another; never for
+    ids, which stay as they are.
+    """
+    text = text_of(column, kind)
+    if not kind.is_text or numerals.plain:
+        return text
+    pointed = _pointed(text, numerals)
+    is_number = f"regexp_full_match({text}, {literal(numerals.form)})"
+    return (
+        f"CASE WHEN {is_number} AND TRY_CAST({pointed} AS DOUBLE) IS NOT NULL THEN {pointed} "
+        f"ELSE {text} END"
+    )
+
+
+def number_of(
+    column: str, kind: ColumnType, missing: Sequence[str], numerals: Numerals = PLAIN
+) -> str:
+    """Return SQL for a column's number (DOUBLE): NaN where missing, NULL where it is none.
+
+    `missing` tokens count as text and, where they are numbers, by value, so that a typed
+    column and a text column agree. Truth values are 1 and 0.
+    """
+    name = quoted(column)
+    tokens = [value for value in map(_finite, missing) if value is not None]
+    if not kind.is_text:
+        number = _unless(tokens, f"CAST({name} AS DOUBLE)")
+        return f"CASE WHEN {name} IS NULL THEN {MISSING} ELSE {number} END"
+    if not numerals.plain:
+        return _odd_number(column, missing, tokens, numerals)
+    number = f"TRY_CAST({name} AS DOUBLE)"
+    # Plain numbers need no look at their text, which costs several times more.
+    return (
+        f"CASE WHEN isfinite({number}) THEN {_unless(tokens, number)} "
+        f"ELSE {_odd_number(column, missing, tokens, numerals)} END"
+    )
+
+
+def date_code_of(
+    column: str, kind: ColumnType, form: str, missing: Sequence[str], today: date
+) -> str:
+    """Return SQL that is `DATE_FINE` (also where missing), `DATE_FUTURE` or `DATE_NONE`.
+
+    Args:
+        column: its name.
+        kind: its type.
+        form: `iso`, or as strptime(3) writes it; for texts only.
+        missing: texts that stand for no date.
+        today: the last date that is none of the future.
+    """
+    text = text_of(column, kind)
+    if kind is ColumnType.DATE or form == ISO_DATES:
+        found = f"TRY_CAST({text} AS TIMESTAMP)"
+    else:
+        found = f"try_strptime({text}, {literal(form)})"
+    words = ", ".join(literal(word) for word in ("", *missing))
+    return (
+        f"CASE WHEN {text} IS NULL OR {text} IN ({words}) THEN {DATE_FINE} "
+        f"WHEN {found} IS NULL THEN {DATE_NONE} "
+        f"WHEN {found} >= CAST('{today.isoformat()}' AS TIMESTAMP) + INTERVAL 1 DAY "
+        f"THEN {DATE_FUTURE} ELSE {DATE_FINE} END"
+    )
+
+
+def _pointed(text: str, numerals: Numerals) -> str:
+    """Return SQL for a declared number's text as SQL writes it; NULL for `1.5` where `,` divides.
+
+    The wrong sign is never guessed at: 1.234 may be a thousand times 1,234.
+    """
+    digits = text
+    if numerals.thousands:
+        digits = f"regexp_replace({text}, {literal(numerals.between)}, '', 'g')"
+    pointed = f"replace({digits}, {literal(numerals.decimal)}, '.')"
+    return (
+        f"CASE WHEN regexp_full_match({text}, {literal(numerals.form)}) THEN {pointed} "
+        f"WHEN NOT regexp_matches({text}, '[0-9]') THEN {text} END"
+    )
+
+
+def _odd_number(
+    column: str, missing: Sequence[str], tokens: Sequence[float], numerals: Numerals
+) -> str:
+    """Return SQL for the number of a text that is no plain one."""
+    text = text_of(column, ColumnType.TEXT)
+    value = text if numerals.plain else _pointed(text, numerals)
+    words = ", ".join(literal(word) for word in ("", *missing))
+    return (
+        f"CASE WHEN {text} IS NULL OR {text} IN ({words}) THEN {MISSING} "
+        f"WHEN lower({text}) = 'true' THEN 1.0 WHEN lower({text}) = 'false' THEN 0.0 "
+        f"ELSE {_unless(tokens, f'TRY_CAST({value} AS DOUBLE)')} END"
+    )
+
+
+def _unless(tokens: Sequence[float], number: str) -> str:
+    """Return SQL for `number`, missing where it equals a token."""
+    if not tokens:
+        return number
+    found = ", ".join(f"CAST({token!r} AS DOUBLE)" for token in tokens)
+    return f"CASE WHEN {number} IN ({found}) THEN {MISSING} ELSE {number} END"
+
+
+def _finite(token: str) -> float | None:
+    try:
+        value = float(token)
+    except ValueError:
+        return None
+    return value if abs(value) < float("inf") else None
