@@ -1,0 +1,81 @@
+"""Records and studies to measure speed with: seeded, of any size, in bounded memory."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROW_GROUP: Final = 100_000
+SLOPES: Final = 6  # features that the label follows
+UPPER: Final = 1000.0
+
+
+def write_records(path: Path, *, units: int, features: int, banks: int, seed: int = 0) -> None:
+    """Write a Parquet file: `unit`, `bank`, `label`, and `x00`, `x01`, ... (float64).
+
+    Features are log-normal with zeros, as amounts and counts are; a part of them bears on the
+    label. Written in groups of rows, so that a million units need no more memory than one group.
+    """
+    random = np.random.default_rng(seed)
+    with pq.ParquetWriter(path, _schema(features), compression="snappy") as writer:
+        for start in range(0, units, ROW_GROUP):
+            writer.write_table(
+                _group(random, start, min(ROW_GROUP, units - start), features, banks)
+            )
+
+
+def _schema(features: int) -> pa.Schema:
+    texts = [("unit", pa.string()), ("bank", pa.string()), ("label", pa.int64())]
+    return pa.schema([*texts, *((f"x{index:02d}", pa.float64()) for index in range(features))])
+
+
+def _group(
+    random: np.random.Generator, start: int, rows: int, features: int, banks: int
+) -> pa.Table:
+    logs = random.normal(size=(features, rows))
+    values = np.where(random.uniform(size=logs.shape) < 0.1, 0.0, np.exp(logs) * 50)  # noqa: PLR2004
+    score = logs[:SLOPES].sum(axis=0) - 4.0
+    columns = {
+        "unit": [f"u{row}" for row in range(start, start + rows)],
+        "bank": [f"bank-{row % banks}" for row in range(start, start + rows)],
+        "label": (random.uniform(size=rows) < 1 / (1 + np.exp(-score))).astype(np.int64),
+        **{f"x{index:02d}": column for index, column in enumerate(values)},
+    }
+    return pa.table(columns, schema=_schema(features))
+
+
+def study_toml(*, units: int, features: int, steps: int) -> str:
+    """Return a study of such records: 8 knots and a slot for zero in every feature, epsilon 1."""
+    head = f"""\
+name = "bench"
+purpose = "measure speed"
+
+[records]
+unit = "unit"
+label = "label"
+units = {units}
+prevalence = 0.07
+
+[training]
+steps = {steps}
+
+[privacy]
+epsilon = 1.0
+delta = 1e-6
+"""
+    scales = ("linear", "log1p")
+    tables = [
+        f"""
+[[features]]
+kind = "numeric"
+name = "x{index:02d}"
+lower = 0
+upper = {UPPER}
+scale = "{scales[index % 2]}"
+special = [0]
+"""
+        for index in range(features)
+    ]
+    return head + "".join(tables)

@@ -1,0 +1,124 @@
+"""`make bench`: that it runs what it says, and holds figures against what is promised."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from fieldfare.shared.errors import RunError
+from fieldfare.simulations import bench
+from fieldfare.simulations.bench import amlsim, machine, promises, run_process, show
+
+SMALL = ["--runs", "1", "--units", "1000", "--large", "1000"]
+
+
+def found(**changes: float) -> dict[str, Any]:
+    """Figures that hold every promise with room to spare, then changed."""
+    figures = {"exact": 5.0, "simulated": 3.0, "peak": 700.0, "messages": 0.5, "ratio": 1.1}
+    figures = {**figures, "growth": 4.0, **changes}
+    row = {"records": "generated", "banks": 6, "units": 40_000, "steps": 60}
+    whole = figures["growth"] * 0.1
+    plain = whole / figures["ratio"]
+    return {
+        "machine": {"cores": 2},
+        "simulations": [
+            {**row, "noise": noise, "seconds": figures[noise], "limit": bench.SECONDS[noise]}
+            for noise in bench.SECONDS
+        ],
+        "institution": {
+            "units": 4000,
+            "features": 40,
+            "loading_seconds": 3.0,
+            "peak_megabytes": figures["peak"],
+            "message_milliseconds": figures["messages"],
+            "dense_torch_seconds": 1.0,
+            "steps": [
+                {"units": 1000, "private_seconds": 0.1, "plain_seconds": 0.1},
+                {"units": 4000, "private_seconds": whole, "plain_seconds": plain},
+            ],
+        },
+    }
+
+
+def test_figures_within_every_promise_hold() -> None:
+    rows = promises(found())
+    assert len(rows) == 6
+    assert all(holds for *_, holds in rows)
+
+
+@pytest.mark.parametrize(
+    ("change", "value", "broken"),
+    [
+        ("exact", 15.1, "exact noise"),
+        ("simulated", 8.1, "simulated noise"),
+        ("messages", 10.1, "messages"),
+        ("ratio", 1.31, "private step /"),
+        ("peak", 2000.1, "memory"),
+        ("growth", 5.1, "4 x the units"),
+    ],
+)
+def test_a_broken_promise_is_said(change: str, value: float, broken: str) -> None:
+    rows = promises(found(**{change: value}))
+    assert [what.startswith(broken) for what, _, _, holds in rows if not holds] == [True]
+    console = Console(record=True, width=140, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 -- read back from the record
+    show(found(**{change: value}), console)
+    lines = [line for line in console.export_text().splitlines() if " no " in line]
+    assert len(lines) == 1
+    assert broken in lines[0]
+
+
+def test_a_bench_runs_without_outside_data_and_prints_json() -> None:
+    """Real processes on few units: what is printed is measured, and says on what machine."""
+    done = subprocess.run(
+        [sys.executable, "-m", bench.__name__, "--json", *SMALL],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "FIELDFARE_DATA": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert set(figures) == {"format", "machine", "simulations", "institution"}
+    assert set(figures["machine"]) == set(machine())
+    runs = [(r["noise"], r["banks"], r["units"], r["steps"]) for r in figures["simulations"]]
+    assert runs == [("exact", 6, 1000, 60), ("simulated", 6, 1000, 60)]
+    for row in figures["simulations"]:
+        assert row["seconds"] > row["training_seconds"] > 0  # start-up is included
+    assert figures["institution"]["units"] == 1000
+    assert len(promises(figures)) == 6
+
+
+def test_amlsim_is_used_where_it_is(tmp_path: Path) -> None:
+    assert amlsim(tmp_path, None) is None
+    assert amlsim(tmp_path, "") is None
+    assert amlsim(tmp_path, str(tmp_path)) is None
+    data = Path(os.environ.get("FIELDFARE_DATA") or Path(__file__).parents[3] / "shared" / "data")
+    if not (data / "amlsim" / "bank_a").is_dir():
+        pytest.skip("AMLSim is not at hand: name its folder in FIELDFARE_DATA")
+    for folder in (data, data / "amlsim"):
+        records = amlsim(tmp_path, str(folder))
+        assert records is not None
+        assert (records.name, records.column) == ("amlsim", "institution")
+        assert records.file.is_file()
+        assert "[[features]]" in records.study.read_text("utf-8")
+
+
+def test_a_process_that_fails_ends_the_bench_with_its_words() -> None:
+    with pytest.raises(RunError, match="status 3: sorry"):
+        run_process([sys.executable, "-c", "import sys; sys.stderr.write('sorry'); sys.exit(3)"])
+    seconds, output = run_process([sys.executable, "-c", "print('done')"])
+    assert seconds > 0
+    assert output == "done\n"
+
+
+def test_a_machine_is_named() -> None:
+    facts = machine()
+    assert facts["cores"] >= 1
+    assert facts["memory_gigabytes"] > 0
+    assert facts["processor"]
+    assert facts["flwr"].startswith("1.42.")
