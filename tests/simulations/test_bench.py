@@ -100,12 +100,27 @@ def test_amlsim_is_used_where_it_is(tmp_path: Path) -> None:
     data = Path(os.environ.get("FIELDFARE_DATA") or Path(__file__).parents[3] / "shared" / "data")
     if not (data / "amlsim" / "bank_a").is_dir():
         pytest.skip("AMLSim is not at hand: name its folder in FIELDFARE_DATA")
-    for folder in (data, data / "amlsim"):
-        records = amlsim(tmp_path, str(folder))
-        assert records is not None
-        assert (records.name, records.column) == ("amlsim", "institution")
-        assert records.file.is_file()
-        assert "[[features]]" in records.study.read_text("utf-8")
+    records = amlsim(tmp_path, str(data))
+    assert records is not None
+    assert (records.name, records.column) == ("amlsim", "institution")
+    assert records.file.is_file()
+    assert "[[features]]" in records.study.read_text("utf-8")
+
+
+@pytest.mark.parametrize("inside", ["", "amlsim"])
+def test_its_own_folder_or_the_one_above_may_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: str
+) -> None:
+    (tmp_path / inside / "bank_a").mkdir(parents=True)
+    called: list[list[str]] = []
+
+    def record(arguments: list[object]) -> tuple[float, str]:
+        called.append([str(argument) for argument in arguments])
+        return 0.0, "a study"
+
+    monkeypatch.setattr(bench, "run_process", record)
+    assert amlsim(tmp_path, str(tmp_path)) is not None
+    assert str(tmp_path / inside) in called[0]
 
 
 def test_a_process_that_fails_ends_the_bench_with_its_words() -> None:
