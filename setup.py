@@ -1,4 +1,4 @@
-"""Map the four top-level folders to the `fieldfare` import root; everything else is in pyproject.toml."""
+"""Map the four top-level folders to the `fieldfare` import root; the rest is in pyproject.toml."""
 
 from setuptools import find_packages, setup
 

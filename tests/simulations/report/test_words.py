@@ -72,7 +72,7 @@ def test_gains_name_the_extremes_and_count_who_loses() -> None:
 
 def test_whom_a_shared_model_serves_worse_on_its_own_units_is_said() -> None:
     results = run_with(federated=(0.85, 0.7), alone=(0.80, 0.7))
-    own = {
+    own: dict[str, dict[str, float | None]] = {
         "federated": {"a": 0.90, "b": 0.80, "c": None},
         "alone": {"a": 0.88, "b": 0.86, "c": 0.9},
     }
