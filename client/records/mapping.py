@@ -83,7 +83,9 @@ class ColumnMapping(Declared):
             "an encoding that Python knows expected, such as latin-1, cp1252 or utf-16"
         )
         try:
-            b"".decode(encoding)  # also refuses codecs that are none of texts, such as hex
+            b"a".decode(
+                encoding, "replace"
+            )  # also refuses codecs that are none of texts, such as hex
             name = codecs.lookup(encoding).name
             codecs.getincrementaldecoder(name)
         except (LookupError, UnicodeError, ValueError):

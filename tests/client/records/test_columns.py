@@ -1,16 +1,20 @@
 """What a load reads: the study's columns under the file's names, and no others."""
 
+from datetime import date
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from fieldfare.client.records.columns import Columns
+from fieldfare.client.records.columns import Columns, asked_by
 from fieldfare.client.records.mapping import ColumnMapping
-from fieldfare.client.records.problems import Problems
+from fieldfare.client.records.problems import Place, Problems
 from fieldfare.client.records.source import open_source
 from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.study import Study
 
+PLACE = Place("r.csv")
 STUDY = Study.model_validate(
     {
         "name": "t",
@@ -55,7 +59,42 @@ def test_absent_columns_become_problems(tmp_path: Path) -> None:
     path.write_text("unit,x\nu,0.5\n")
     problems = Problems()
     with open_source(path) as source:
-        assert not Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, problems)
+        assert not Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
     with pytest.raises(RecordsError, match="column c expected, not found among 2 columns"):
         problems.check()
     assert len(problems.lines()) == 2
+
+
+def test_columns_of_dates_or_bytes_are_no_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "r.parquet"
+    table = {"unit": ["u"], "x": [date(2025, 1, 1)], "c": [b"\x89PNG"], "label": [1]}
+    pq.write_table(pa.table(table), path)
+    problems = Problems()
+    with open_source(path) as source:
+        assert not Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
+    assert [line.split(";")[0] for line in problems.lines()] == [
+        "r.csv: column x of numbers expected, dates found",
+        "r.csv: column c of text or numbers expected, binary or nested values found",
+    ]
+
+
+def test_dates_are_read_only_by_a_check(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("unit,x,c,label,opened\nu,0.5,a,1,2025-01-31\n")
+    mapping = ColumnMapping(dates={"opened": "iso", "closed": "iso"})
+    load = Columns.of(STUDY, mapping, None, None)
+    check = Columns.of(STUDY, mapping, None, None, today=date(2025, 1, 30))
+    problems = Problems()
+    with open_source(path) as source:
+        assert "opened" not in load.needed(source)
+        assert check.needed(source)[-1] == "opened"
+        assert check.all_in(source, PLACE, problems)
+        rows = [row for b in source.batches(check.expressions(source)) for row in b.to_pylist()]
+    assert rows == [{"c0": 0.5, "c1": "a", "c2": "1", "c3": "u", "c4": 1}]
+    assert [found.text for found in problems.findings()] == [
+        "r.csv: column closed of dates expected, not found; correct it under dates"
+    ]
+
+
+def test_what_a_study_asks_for() -> None:
+    assert asked_by(STUDY) == {"x", "c", "label", "unit"}

@@ -1,6 +1,7 @@
 """Records load whole or not at all; a unit's encoding depends on its own row alone."""
 
 import math
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fieldfare.client.records import ColumnMapping, Records, read_records
-from fieldfare.client.records import source as record_source
+from fieldfare.client.records import ColumnMapping, Records, engine, read_records, read_sources
+from fieldfare.client.records.settings import load_sources
 from fieldfare.shared.basis import encode_categorical, encode_numeric
 from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.features import CategoricalFeature, NumericFeature
@@ -184,6 +185,76 @@ def test_a_mapping_names_the_file_columns(tmp_path: Path) -> None:
         read_records([path], study(), mapping=ColumnMapping(columns={"amuont": "BETRAG"}))
 
 
+def test_a_folder_is_one_table(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    csv_file(folder / "2.csv", "c,1,0,x,1,p", "a,SECRET,0,x,1,p")
+    csv_file(folder / "1.csv", "a,1,0,x,1,p", "b,1,0,x,1,p")
+    with pytest.raises(RecordsError) as caught:
+        read_records([folder], study())
+    assert [line.split(": ", 1)[1].split(";")[0] for line in str(caught.value).split("\n")] == [
+        "column amount: a number expected, other text found in 1 row (2.csv 2)",
+        "column unit: one row per unit expected, a further row found in 1 row (2.csv 2)",
+    ]
+    csv_file(folder / "2.csv", "c,1,0,x,1,p")
+    assert read_records([folder], study()).units.tolist() == ["a", "b", "c"]
+
+
+def test_a_file_that_cannot_be_read_is_one_problem_among_others(tmp_path: Path) -> None:
+    """And rows of files after it are still counted in their own file."""
+    damaged = csv_file(tmp_path / "one.csv", *["a,1,0,x,1,p"] * 3, "b,1")
+    second = csv_file(tmp_path / "two.csv", "c,1,0,x,1,p", "c,1,0,x,1,p")
+    with pytest.raises(RecordsError) as caught:
+        read_records([damaged, tmp_path / "none.csv", second], study())
+    text = str(caught.value)
+    assert "one.csv: as many fields as the header" in text
+    assert "none.csv: a file with records expected" in text
+    assert "two.csv: column unit: one row per unit expected, a further row found in 1 row (2)" in (
+        text
+    )
+
+
+def test_declared_numerals_give_what_plain_ones_do(tmp_path: Path) -> None:
+    header = "unit;amount;share;channel;label"
+    german = csv_file(tmp_path / "de.csv", "1,5;1.234,5;0,5;3,0;1,0", "b;-1;;3;0", header=header)
+    plain = csv_file(tmp_path / "us.csv", "1,5;1234.5;0.5;3.0;1.0", "b;-1;;3;0", header=header)
+    mapping = ColumnMapping(decimal=",", thousands=".", separator=";")
+    found = read_records([german], study(), mapping=mapping)
+    expected = read_records([plain], study(), mapping=ColumnMapping(separator=";"))
+    assert np.array_equal(found.data.positions, expected.data.positions)
+    assert found.data.labels.tolist() == expected.data.labels.tolist() == [1, 0]
+    assert found.units.tolist() == ["1,5", "b"]  # an id stays as it is
+
+
+def test_sources_of_several_kinds_are_one_table(tmp_path: Path) -> None:
+    csv_file(tmp_path / "r.csv", "a,10,0.5,online,1,x")
+    connection = sqlite3.connect(tmp_path / "r.db")
+    connection.execute("CREATE TABLE t (KONTO, amount, share, channel, label)")
+    connection.execute("INSERT INTO t VALUES ('b', 20.25, NULL, 3, 0)")
+    connection.commit()
+    connection.close()
+    settings = tmp_path / "institution.toml"
+    settings.write_text("""
+        [[records]]
+        path = "r.csv"
+        columns = {needed_by_another_study = "X"}
+        [[records]]
+        kind = "sqlite"
+        path = "r.db"
+        columns = {unit = "KONTO"}
+        [[records]]
+        path = "nowhere.csv"
+        studies = ["another"]
+    """)
+    sources = load_sources(settings)
+    records = read_sources(sources, study(), folder=tmp_path, environment={})
+    assert records.units.tolist() == ["a", "b"]
+    assert records.data.labels.tolist() == [1, 0]
+    assert records.counts.missing["share"] == 1
+    with pytest.raises(RecordsError, match="a source of records for t expected"):
+        read_sources(sources[2:], study(), folder=tmp_path, environment={})
+
+
 def test_no_file_is_an_error() -> None:
     with pytest.raises(RecordsError, match="at least one file"):
         read_records([], study())
@@ -231,7 +302,7 @@ def test_a_unit_is_encoded_by_its_own_row_alone(
     whole = _encoded(tmp_path / "all.parquet", named, group=len(named))
     kept = data.draw(st.permutations(named))[: data.draw(st.integers(1, len(named)))]
     with monkeypatch.context() as patch:
-        patch.setattr(record_source, "BATCH_ROWS", data.draw(st.integers(1, 8)))
+        patch.setattr(engine, "BATCH_ROWS", data.draw(st.integers(1, 8)))
         part = _encoded(tmp_path / "part.parquet", kept, group=data.draw(st.integers(1, 9)))
     assert part == {unit: whole[unit] for unit in part}
     assert len(part) == len(kept)

@@ -1,10 +1,12 @@
 """A mapping file names an institution's columns."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from fieldfare.client.records.mapping import ColumnMapping, load_mapping
+from fieldfare.client.records.sql import Numerals
 from fieldfare.shared.errors import StudyError
 
 
@@ -37,3 +39,47 @@ def test_mistakes_are_named(tmp_path: Path, content: str | bytes, message: str) 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="readable mapping file expected"):
         load_mapping(tmp_path / "none.toml")
+
+
+def test_what_is_declared_beside_columns(tmp_path: Path) -> None:
+    path = tmp_path / "mapping.toml"
+    path.write_text(
+        'encoding = "Windows-1252"\nseparator = ";"\ndecimal = ","\nthousands = "."\n'
+        '[dates]\nOPENED = "%d.%m.%Y"\nCLOSED = "iso"\n',
+        encoding="utf-8",
+    )
+    mapping = load_mapping(path)
+    assert (mapping.encoding, mapping.separator) == ("cp1252", ";")
+    assert mapping.numerals == Numerals(",", ".")
+    assert mapping.dates == {"OPENED": "%d.%m.%Y", "CLOSED": "iso"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('encoding = "klingon"', "encoding: an encoding that Python knows expected"),
+        ('encoding = "hex"', "encoding: an encoding that Python knows expected"),
+        ('encoding = "a\\u0000b"', "encoding: an encoding that Python knows expected"),
+        ('separator = "ab"', "separator: one character expected"),
+        ("separator = '\"'", "separator: one character expected"),
+        ('decimal = "x"', "decimal"),
+        ('thousands = "."', "thousands: another character than decimal expected"),
+        ('dates = {d = "dd.mm.yyyy"}', 'dates: d: "iso" or a form'),
+        ('dates = {d = "%d.%m.%Q"}', 'dates: d: "iso" or a form'),
+    ],
+)
+def test_declarations_that_cannot_be_meant(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "mapping.toml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(StudyError, match=re.escape(message)):
+        load_mapping(path)
+
+
+@pytest.mark.parametrize("name", ["utf-8", "UTF8", "utf-8-sig"])
+def test_utf_8_has_one_name(name: str) -> None:
+    assert ColumnMapping(encoding=name).encoding == "utf-8"
+
+
+def test_a_mapping_can_be_narrowed_to_a_study() -> None:
+    mapping = ColumnMapping(columns={"a": "A", "b": "B"}, decimal=",")
+    assert mapping.only({"b", "c"}) == ColumnMapping(columns={"b": "B"}, decimal=",")

@@ -46,3 +46,11 @@ def test_levels_match_exactly_then_by_number() -> None:
     assert [codes.code_of(x) for x in ("1", "1.0", "1.00", "2.0", "yes")] == [0, 1, 0, 2, 3]
     assert [codes.code_of(x) for x in ("Yes", "3", "none")] == [other] * 3
     assert [codes.code_of(x) for x in (None, "", "?", "NA")] == [MISSING_CODE] * 4
+
+
+def test_labels_that_a_rule_for_one_does_not_mean() -> None:
+    rule = LabelRule.parse("1")
+    assert [rule.foresees(text) for text in ("1", "0", "0.0", "true", "False")] == [True] * 5
+    assert [rule.foresees(text) for text in ("Y", "2", "-1", "yes")] == [False] * 4
+    assert LabelRule.parse(">50K").foresees("<=50K")
+    assert LabelRule.parse("> 0").foresees("7")

@@ -1,0 +1,176 @@
+"""The check says what a load would do, and names everything that does not fit."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fieldfare.client.records import ColumnMapping, read_records
+from fieldfare.client.records.check import Report, check_records, report_lines
+from fieldfare.client.records.problems import Effect
+from fieldfare.client.records.source import table_at
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.study import Study
+
+TODAY = date(2025, 6, 30)
+DATES = ColumnMapping(dates={"opened": "%d.%m.%Y"})
+HEADER = "unit,amount,channel,label,opened"
+
+
+def study(**records: Any) -> Study:
+    return Study.model_validate(
+        {
+            "name": "t",
+            "purpose": "p",
+            "records": {"unit": "unit", "label": "label", "units": 100, "prevalence": 0.1,
+                        **records},
+            "features": [
+                {"kind": "numeric", "name": "amount", "lower": 0, "upper": 1000},
+                {"kind": "categorical", "name": "channel", "levels": ["branch", "online"]},
+            ],
+            "privacy": {"epsilon": 1, "delta": 1e-5},
+        }
+    )  # fmt: skip
+
+
+def csv_file(path: Path, *rows: str, header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def checked(path: Path, plan: Study | None = None) -> Report:
+    return check_records([table_at(path, DATES)], plan or study(), today=TODAY)
+
+
+def told(report: Report) -> list[tuple[Effect, str, int]]:
+    """Effect, column and count of every finding about rows."""
+    return [
+        (found.effect, found.text.split("column ")[1].split(":")[0], found.count)
+        for found in report.findings
+        if found.count
+    ]
+
+
+def test_every_kind_of_problem_is_named_with_what_it_does(tmp_path: Path) -> None:
+    path = csv_file(
+        tmp_path / "r.csv",
+        "SECRETa,5,branch,1,01.01.2024",
+        "SECRETb,SECRET,online,0,30.06.2025",
+        "SECRETa,2000,SECRET,SECRET,01.07.2025",
+        ",inf,,,SECRET",
+        "SECRETc,-1,NA,0,",
+        "SECRETd,?,branch,0,",
+    )
+    report = checked(path)
+    assert told(report) == [
+        (Effect.REFUSED, "amount", 1),  # no number
+        (Effect.REFUSED, "amount", 1),  # infinite
+        (Effect.REFUSED, "label", 1),
+        (Effect.REFUSED, "unit", 1),  # none
+        (Effect.REFUSED, "unit", 1),  # twice
+        (Effect.CLAMPED, "amount", 2),
+        (Effect.MISSING, "amount", 1),
+        (Effect.MISSING, "channel", 2),
+        (Effect.OTHER, "channel", 1),
+        (Effect.NEGATIVE, "label", 1),
+        (Effect.NONE, "opened", 1),  # of the future
+        (Effect.NONE, "opened", 1),  # no date
+    ]
+    assert not report.loads
+    text = "\n".join(report_lines(report))
+    assert "SECRET" not in text
+    assert (
+        "clamped       column amount: values from 0 to 1000 expected, others found in 2 rows "
+        in (text)
+    )
+    assert "dates up to 2025-06-30 expected, later ones found in 1 row (3)" in text
+    assert "would not load: 5 problems refuse it" in text
+    assert "stays here" in text
+    with pytest.raises(RecordsError) as caught:
+        read_records([path], study())
+    refused = [f.text for f in report.findings if f.effect is Effect.REFUSED]
+    assert str(caught.value).split("\n") == refused
+
+
+def test_records_that_fit(tmp_path: Path) -> None:
+    path = csv_file(tmp_path / "r.csv", "a,5,branch,1,01.01.2024", "b,6,online,0,")
+    report = checked(path)
+    assert report.loads
+    assert report.findings == ()
+    assert report_lines(report) == [
+        f"t over {path}: 2 rows",
+        "  everything fits",
+        "would load: 2 rows",
+        "this was read on this machine and stays here; counts and row numbers are not for others",
+    ]
+
+
+def test_columns_that_are_not_there(tmp_path: Path) -> None:
+    path = csv_file(tmp_path / "r.csv", "a,1", header="unit,label")
+    report = checked(path)
+    assert [(f.effect, f.text.split(": ")[1].split(",")[0]) for f in report.findings][:3] == [
+        (Effect.REFUSED, "column amount expected"),
+        (Effect.REFUSED, "column channel expected"),
+        (Effect.NONE, "column opened of dates expected"),
+    ]
+    assert "would not load: 2 problems refuse it" in report_lines(report)
+
+
+def test_what_is_odd_about_the_whole(tmp_path: Path) -> None:
+    def noted(*rows: str, **records: Any) -> str:
+        report = checked(csv_file(tmp_path / "r.csv", *rows), study(**records))
+        assert report.loads
+        return "\n".join(f.text for f in report.findings if f.effect is Effect.NONE)
+
+    assert "no row was read" in noted()
+    assert "no label is positive" in noted("a,5,branch,0,")
+    assert "all labels are positive" in noted("a,5,branch,1,")
+    assert "the study names no unit" in noted("a,5,branch,1,", "a,5,branch,0,", unit=None)
+    assert "2 rows here, 1 units of all" in noted("a,5,branch,1,", "b,5,branch,0,", units=1)
+
+
+def test_several_tables_are_named_on_each_line(tmp_path: Path) -> None:
+    one = csv_file(tmp_path / "one.csv", "a,5,branch,1,")
+    two = csv_file(tmp_path / "two.csv", "a,5000,branch,0,")
+    report = check_records([table_at(one), table_at(two)], study(), today=TODAY)
+    lines = report_lines(report)
+    assert lines[0] == f"t over {one}, {two}: 2 rows"
+    assert f"refused       {two}: column unit: one row per unit expected" in lines[1]
+    assert f"clamped       {two}: column amount" in lines[2]
+
+
+def test_a_source_that_cannot_be_opened_is_a_finding(tmp_path: Path) -> None:
+    report = check_records([table_at(tmp_path / "none.csv")], study(), today=TODAY)
+    assert not report.loads
+    assert "  refused       a file with records expected, none found" in "\n".join(
+        report_lines(report)
+    )
+
+
+cells = st.sampled_from(["", "?", "1", "0", "5", "x", "inf", "-3", "1e9", "branch", "true"])
+tables = st.lists(st.tuples(st.sampled_from(["a", "b", "c", ""]), cells, cells, cells), max_size=5)
+
+
+@given(tables)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_check_and_a_load_agree(tmp_path: Path, rows: list[tuple[str, ...]]) -> None:
+    path = csv_file(tmp_path / "r.csv", *(",".join((*row, "")) for row in rows))
+    report = checked(path)
+    try:
+        records = read_records([path], study())
+    except RecordsError:
+        assert not report.loads
+        return
+    assert report.loads
+    assert report.rows == len(records)
+    counts = dict.fromkeys(Effect, 0)
+    for effect, _, count in told(report):
+        counts[effect] += count
+    assert counts[Effect.CLAMPED] == sum(records.counts.clamped.values())
+    assert counts[Effect.MISSING] == sum(records.counts.missing.values())
+    assert counts[Effect.OTHER] == sum(records.counts.other.values())

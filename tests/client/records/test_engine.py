@@ -1,0 +1,153 @@
+"""The engine reads what it was given and nothing else, in order, and quotes no row."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fieldfare.client.records.engine import (
+    BATCH_ROWS,
+    CheckedBatches,
+    Feed,
+    Source,
+    connect,
+    described,
+    different,
+    unreadable,
+)
+from fieldfare.client.records.source import open_source
+from fieldfare.client.records.sql import ColumnType
+from fieldfare.shared.errors import RecordsError
+
+MARKER = "MARKED-7781"
+
+
+def test_rows_come_in_order_and_in_batches(tmp_path: Path) -> None:
+    rows = 2 * BATCH_ROWS + 7
+    path = tmp_path / "r.parquet"
+    pq.write_table(pa.table({"x": range(rows)}), path, row_group_size=50_000)
+    with open_source(path) as source:
+        batches = list(source.batches(["x"]))
+    assert max(batch.num_rows for batch in batches) <= BATCH_ROWS
+    found = [value for batch in batches for value in batch.column(0).to_pylist()]
+    assert found == list(range(rows))
+
+
+def test_only_the_given_file_can_be_read(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("a\n1\n")
+    (tmp_path / "r.csv").write_text("a\n1\n")
+    with open_source(tmp_path / "r.csv") as source:
+        connection = source.feed(()).connection
+        for query in (
+            f"SELECT * FROM read_csv('{secret}')",
+            "SELECT * FROM read_csv('https://example.org/x.csv')",
+            "INSTALL httpfs",
+            f"ATTACH '{tmp_path / 'new.duckdb'}'",
+            "SET enable_external_access = true",
+            f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'",
+        ):
+            with pytest.raises(duckdb.Error):
+                connection.execute(query)
+
+
+def source(feed: Feed) -> Source:
+    return Source("r", {"x": ColumnType.NUMBER}, lambda _: feed)
+
+
+def test_a_feed_is_finished_whatever_happens() -> None:
+    finished = []
+
+    def finish() -> None:
+        finished.append(1)
+
+    with connect() as connection:
+        list(source(Feed(connection, "range(3) t(x)", finish)).batches(["x"]))
+        with pytest.raises(RecordsError, match="readable source expected"):
+            list(source(Feed(connection, "no_such_table", finish)).batches(["x"]))
+        assert len(finished) >= 2
+        finished.clear()
+        batches = source(Feed(connection, "range(300000) t(x)", finish)).batches(["x"])
+        next(batches)
+        assert not finished
+        batches.close()  # type: ignore[attr-defined]
+        assert finished
+
+
+def test_what_the_feed_knows_is_said_before_what_the_engine_saw() -> None:
+    problem = RecordsError("the reason")
+    with connect() as connection:
+        for relation in ("range(3) t(x)", "no_such_table"):
+            with pytest.raises(RecordsError, match="the reason"):
+                list(source(Feed(connection, relation, lambda: problem)).batches(["x"]))
+
+
+def test_only_the_needed_columns_are_asked_for() -> None:
+    asked: list[tuple[str, ...]] = []
+    with connect() as connection:
+
+        def feed(columns: Any) -> Feed:
+            asked.append(tuple(columns))
+            return Feed(connection, "(SELECT 1 AS x, 2 AS y)")
+
+        both = {"x": ColumnType.NUMBER, "y": ColumnType.NUMBER}
+        list(Source("r", both, feed).batches(["x"], ["x", "x"]))
+        list(Source("r", both, feed).batches(["x"]))
+    assert asked == [("x",), ("x", "y")]
+
+
+def test_columns_and_their_types() -> None:
+    with connect() as connection:
+        found = described(connection, "(SELECT 1 AS a, DATE '2025-01-01' AS d, 'x' AS t)")
+    assert found == {"a": ColumnType.NUMBER, "d": ColumnType.DATE, "t": ColumnType.TEXT}
+
+
+def test_equal_names_are_refused_without_naming_them() -> None:
+    different("r", ["a", "b"])
+    with pytest.raises(RecordsError, match="one found twice") as caught:
+        different("r", [MARKER, MARKER.lower()])
+    assert MARKER not in str(caught.value)
+
+
+def test_an_engines_message_is_never_passed_on() -> None:
+    for error in (
+        duckdb.InvalidInputException(f"CSV Error on Line: 7 {MARKER}"),
+        duckdb.NotImplementedException(MARKER),
+        pa.ArrowInvalid(MARKER),
+    ):
+        assert MARKER not in str(unreadable("r", error))
+
+
+def _invalid_text() -> Any:
+    data = pa.py_buffer(b"a\xffb")
+    offsets = pa.py_buffer(b"".join(i.to_bytes(4, "little") for i in (0, 3)))
+    column = pa.Array.from_buffers(pa.string(), 1, [None, offsets, data])
+    return pa.record_batch([column], names=["x"])
+
+
+def _texts(connection: Any, checked: CheckedBatches) -> Source:
+    feed = Feed(connection, "t", lambda: checked.problem)
+    return Source("r", {"x": ColumnType.TEXT}, lambda _: feed)
+
+
+def test_damaged_batches_end_a_stream_with_a_problem() -> None:
+    sound = pa.record_batch([pa.array(["a"])], names=["x"])
+
+    def batches(last: Any) -> Iterator[Any]:
+        yield sound
+        if isinstance(last, Exception):
+            raise last
+        yield last
+
+    for last in (_invalid_text(), OSError(MARKER)):
+        reader = pa.RecordBatchReader.from_batches(sound.schema, batches(last))
+        checked = CheckedBatches(reader, (OSError,), "damaged")
+        with connect() as connection:
+            connection.register("t", checked.reader())
+            rows = _texts(connection, checked).batches(["x"])
+            with pytest.raises(RecordsError, match="damaged"):
+                list(rows)
