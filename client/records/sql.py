@@ -68,6 +68,12 @@ class Numerals:
         return self == Numerals()
 
     @property
+    def doubtful(self) -> tuple[str, ...]:
+        """Signs without which a number is read by its decimal sign alone."""
+        other = "." if self.decimal == "," else ","
+        return tuple(sorted({other, self.thousands} - {""}))
+
+    @property
     def between(self) -> str:
         """A regular expression (RE2) for what stands between thousands."""
         return _SPACES if self.thousands == " " else f"[{self.thousands}]"
@@ -133,10 +139,14 @@ def number_of(
     if not kind.is_text:
         number = _unless(tokens, f"CAST({name} AS DOUBLE)")
         return f"CASE WHEN {name} IS NULL THEN {MISSING} ELSE {number} END"
-    if not numerals.plain:
-        return _odd_number(column, missing, tokens, numerals)
     number = f"TRY_CAST({name} AS DOUBLE)"
-    # Plain numbers need no look at their text, which costs several times more.
+    if not numerals.plain:
+        # Signs that mean something else here, or stand between thousands, need a closer look.
+        text = f"CAST({name} AS VARCHAR)"
+        signs = " OR ".join(f"contains({text}, {literal(s)})" for s in numerals.doubtful)
+        swapped = f"TRY_CAST(replace({text}, {literal(numerals.decimal)}, '.') AS DOUBLE)"
+        number = f"CASE WHEN {signs} THEN NULL ELSE {swapped} END"
+    # Numbers in their usual form need no look at their text, which costs several times more.
     return (
         f"CASE WHEN isfinite({number}) THEN {_unless(tokens, number)} "
         f"ELSE {_odd_number(column, missing, tokens, numerals)} END"

@@ -144,12 +144,15 @@ def test_types(name: str, kind: ColumnType) -> None:
 
 
 @pytest.mark.parametrize("type_name", ["DATE", "TIME", "UUID", "INTERVAL", "BLOB", "INTEGER[]"])
-def test_every_type_has_texts_and_none_of_these_has_numbers(type_name: str) -> None:
+@pytest.mark.parametrize("numerals", [Numerals(), GERMAN])
+def test_every_type_has_texts_and_none_of_these_has_numbers(
+    type_name: str, numerals: Numerals
+) -> None:
     """A sample's profile looks at every column; it must not fail on an odd one."""
     value = {"UUID": "'00000000-0000-0000-0000-000000000000'", "INTEGER[]": "[1]"}
     example = {"DATE": "'2025-01-01'", "TIME": "'08:15'", "INTERVAL": "'1 day'", "BLOB": "'x'"}
     source = f"(SELECT CAST({(value | example)[type_name]} AS {type_name}) AS x)"
-    number = number_of("x", ColumnType.of(type_name), ())
+    number = number_of("x", ColumnType.of(type_name), (), numerals)
     with duckdb.connect() as connection:
         row = connection.execute(f"SELECT {number} FROM {source}").fetchone()
     assert row == (None,)
