@@ -127,10 +127,20 @@ def test_sqlite_text_that_is_no_utf_8_ends_the_load(tmp_path: Path, read_texts: 
         read_texts(path)
 
 
-def test_sqlite_cannot_be_written_through_a_source(tmp_path: Path) -> None:
-    path = sqlite(tmp_path / "r.sqlite", "CREATE TABLE t (a)")
-    connection = adbc_driver_sqlite.dbapi.connect(f"file:{path}?mode=ro")
-    with connection, connection.cursor() as cursor, pytest.raises(AdbcError):
+def test_sqlite_itself_refuses_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = sqlite(tmp_path / "odd ?mode=rw#.sqlite", "CREATE TABLE t (a)")
+    connect, opened = adbc_driver_sqlite.dbapi.connect, []
+
+    def watched(uri: str) -> Any:
+        opened.append(connect(uri))
+        return opened[-1]
+
+    monkeypatch.setattr(adbc_driver_sqlite.dbapi, "connect", watched)
+    with (
+        open_sqlite(path, ColumnMapping(), Rows()),
+        opened[0].cursor() as cursor,
+        pytest.raises(AdbcError, match="readonly database"),
+    ):
         cursor.execute("INSERT INTO t VALUES (1)")
 
 
