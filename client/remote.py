@@ -94,7 +94,10 @@ class RemoteCustodian:
 def _no_answer(call: str, error: Any) -> RunError:
     code = error.code()  # what a call raises is the call, with its status; the stubs part them
     remedy = _REMEDIES.get(code, _ELSE)
-    return RunError(f"{call}: an answer of the custodian expected, {code.name} found: {remedy}")
+    return RunError(
+        f"{call}: an answer of the custodian expected, {code.name} found: {remedy} "
+        f"({error.details() or 'no text came with it'})"
+    )
 
 
 def _refusal_in(answer: Any) -> Refusal | None:

@@ -37,6 +37,9 @@ from fieldfare.shared.errors import UsageError
 log = logging.getLogger(__name__)
 
 _CONNECTIONS: Final = 64  # so that idle ones cannot use up the open files that the ledger needs
+# Of one connection. Well above the calls at once: gRPC counts a stream for a while after its
+# answer was read, and would refuse the next call of an honest caller.
+_STREAMS: Final = 100
 
 Peer = Mapping[str, Iterable[bytes]]
 
@@ -237,7 +240,7 @@ def _options(limits: ServiceLimits) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", LARGEST_FRAME),
         ("grpc.max_send_message_length", LARGEST_FRAME),
         ("grpc.max_metadata_size", 8 * 1024),
-        ("grpc.max_concurrent_streams", limits.calls),
+        ("grpc.max_concurrent_streams", _STREAMS),
         ("grpc.max_allowed_incoming_connections", _CONNECTIONS),
         ("grpc.max_connection_idle_ms", 60_000),
         ("grpc.server_handshake_timeout_ms", int(1000 * limits.arrive_seconds)),
