@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from rich.console import Console
 from fieldfare.shared.errors import RunError
 from fieldfare.simulations import bench
 from fieldfare.simulations.bench import amlsim, machine, promises, run_process, show
-
-SMALL = ["--runs", "1", "--units", "1000", "--large", "1000"]
 
 
 def found(**changes: float) -> dict[str, Any]:
@@ -72,21 +69,19 @@ def test_a_broken_promise_is_said(change: str, value: float, broken: str) -> Non
     assert broken in lines[0]
 
 
-def test_a_bench_runs_without_outside_data_and_prints_json() -> None:
+def test_a_bench_runs_without_outside_data_and_prints_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Real processes on few units: what is printed is measured, and says on what machine."""
-    done = subprocess.run(
-        [sys.executable, "-m", bench.__name__, "--json", *SMALL],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "FIELDFARE_DATA": ""},
-    )
-    assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout)
+    monkeypatch.setenv("FIELDFARE_DATA", "")
+    monkeypatch.setattr(bench, "STEPS", 5)
+    monkeypatch.setattr(bench, "FEATURES", 4)
+    bench.main(as_json=True, runs=1, units=1000, large=1000)
+    figures = json.loads(capsys.readouterr().out)
     assert set(figures) == {"format", "machine", "simulations", "institution"}
     assert set(figures["machine"]) == set(machine())
     runs = [(r["noise"], r["banks"], r["units"], r["steps"]) for r in figures["simulations"]]
-    assert runs == [("exact", 6, 1000, 60), ("simulated", 6, 1000, 60)]
+    assert runs == [("exact", 6, 1000, 5), ("simulated", 6, 1000, 5)]
     for row in figures["simulations"]:
         assert row["seconds"] > row["training_seconds"] > 0  # start-up is included
     assert figures["institution"]["units"] == 1000

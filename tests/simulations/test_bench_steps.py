@@ -1,8 +1,6 @@
 """The measurements of one institution: that they measure what they say, not how fast it is."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from fieldfare.simulations.bench_steps import (
     NullCustodian,
     dense_seconds,
     first,
+    measure,
     medians,
     message_milliseconds,
     peak_megabytes,
@@ -37,17 +36,11 @@ def units(count: int) -> EncodedUnits:
     return EncodedUnits(positions, (random.uniform(size=count) < 0.1).astype(np.uint8))
 
 
-def test_one_process_measures_everything(tmp_path: Path) -> None:
+def test_one_institution_is_measured_from_its_file_to_its_step(tmp_path: Path) -> None:
     write_records(tmp_path / "r.parquet", units=400, features=3, banks=1)
     (tmp_path / "s.toml").write_text(study_toml(units=400, features=3, steps=5))
-    done = subprocess.run(
-        [sys.executable, "-m", bench_steps.__name__, tmp_path / "r.parquet", tmp_path / "s.toml"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = measure(tmp_path / "r.parquet", tmp_path / "s.toml")
+    assert json.loads(json.dumps(found)) == found
     assert (found["units"], found["features"]) == (400, 3)
     assert [row["units"] for row in found["steps"]] == [100, 200, 400]
     times = [found["loading_seconds"], found["dense_torch_seconds"], found["message_milliseconds"]]
