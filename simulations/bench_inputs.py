@@ -18,11 +18,11 @@ def write_records(path: Path, *, units: int, features: int, banks: int, seed: in
     Features are log-normal with zeros, as amounts and counts are; a part of them bears on the
     label. Written in groups of rows, so that a million units need no more memory than one group.
     """
-    random = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     with pq.ParquetWriter(path, _schema(features), compression="snappy") as writer:
         for start in range(0, units, ROW_GROUP):
             writer.write_table(
-                _group(random, start, min(ROW_GROUP, units - start), features, banks)
+                _group(generator, start, min(ROW_GROUP, units - start), features, banks)
             )
 
 
@@ -32,15 +32,15 @@ def _schema(features: int) -> pa.Schema:
 
 
 def _group(
-    random: np.random.Generator, start: int, rows: int, features: int, banks: int
+    generator: np.random.Generator, start: int, rows: int, features: int, banks: int
 ) -> pa.Table:
-    logs = random.normal(size=(features, rows))
-    values = np.where(random.uniform(size=logs.shape) < 0.1, 0.0, np.exp(logs) * 50)  # noqa: PLR2004
+    logs = generator.normal(size=(features, rows))
+    values = np.where(generator.uniform(size=logs.shape) < 0.1, 0.0, np.exp(logs) * 50)  # noqa: PLR2004
     score = logs[:SLOPES].sum(axis=0) - 4.0
     columns = {
         "unit": [f"u{row}" for row in range(start, start + rows)],
         "bank": [f"bank-{row % banks}" for row in range(start, start + rows)],
-        "label": (random.uniform(size=rows) < 1 / (1 + np.exp(-score))).astype(np.int64),
+        "label": (generator.uniform(size=rows) < 1 / (1 + np.exp(-score))).astype(np.int64),
         **{f"x{index:02d}": column for index, column in enumerate(values)},
     }
     return pa.table(columns, schema=_schema(features))
