@@ -8,26 +8,13 @@ from pydantic import Field, ValidationInfo, field_validator
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.toml_files import Section, load_toml, parse_toml
 from fieldfare.client.ledger_terms import MAX_NAME
+from fieldfare.client.records.settings import RecordsSource
 from fieldfare.shared.roster import COORDINATOR, InstitutionId
 
 SETTINGS_FORMAT: Final = 1
 MAX_SOURCES: Final = 1000
 
 PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
-
-
-class RecordsSource(Section):
-    """One source of records and how its columns are called.
-
-    Attributes:
-        kind: what the path leads to.
-        path: absolute, or below the home.
-        mapping: a TOML file that gives the study's columns their names in the source.
-    """
-
-    kind: Literal["file"] = "file"
-    path: PathText
-    mapping: PathText | None = None
 
 
 class CustodianSection(Section):
@@ -105,7 +92,8 @@ id = {name}
 # records are extracted anew. Never give an old population a new name: budgets would start again.
 population = {name}
 
-# Where the records are; they are only ever read. One table for each source.
+# Where the records are; they are only ever read. One table for each source: files and
+# folders, databases too. What they hold is checked by `fieldfare institution records check`.
 # [[records]]
 # path = "/srv/records/customers.parquet"
 # mapping = "customers.mapping.toml" # which column is which; leave out where names agree

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.settings import (
     CustodianSection,
-    RecordsSource,
     Settings,
     load_settings,
     settings_text,
 )
 from fieldfare.client.institution.toml_files import parse_toml
+from fieldfare.client.records.settings import FileSource
 from fieldfare.shared.errors import StudyError
 
 
@@ -50,7 +50,7 @@ def test_the_commented_example_is_right() -> None:
     for key in ("path", "mapping"):
         text = text.replace(f"# {key} =", f"{key} =")
     assert parsed(text).records == (
-        RecordsSource(path="/srv/records/customers.parquet", mapping="customers.mapping.toml"),
+        FileSource(path="/srv/records/customers.parquet", mapping="customers.mapping.toml"),
     )
 
 
@@ -67,7 +67,7 @@ def test_every_mistake_is_said_at_once() -> None:
         )
     keys = {line.split(": ")[1] for line in refused.value.problems}
     assert keys == {
-        *("format", "id", "records.0.path", "records.0.mapping"),
+        *("format", "id", "records.0.file.path", "records.0.file.mapping"),
         *("custodian.group", "custodian.socket", "custodian.port"),
     }
 

@@ -1,0 +1,171 @@
+"""From a home to what runs: who this is, its ledger, its log and its custodian.
+
+Everything is checked on the way up: the modes of the home, the pinned coordinator and
+roster, that this institution is on it with its own key, the ledger's chain and witness.
+Nothing here can choose weaker noise: a deployed custodian has exact noise alone.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fieldfare.client.custodian import Custodian
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.journal import Journal
+from fieldfare.client.institution.keys import load_holdout_key, load_identity, public_identity
+from fieldfare.client.institution.policy import Policy, limits, load_policy, pinned_coordinator
+from fieldfare.client.institution.roster import check_member, pinned_roster
+from fieldfare.client.institution.settings import Settings, load_settings
+from fieldfare.client.ledger import Ledger
+from fieldfare.client.records import holdout_mask, read_sources
+from fieldfare.client.site import Site
+from fieldfare.client.sums import StudySums
+from fieldfare.shared.messages import Assurance, IdentitySigner
+from fieldfare.shared.noise import ExactNoise
+from fieldfare.shared.roster import Roster
+from fieldfare.shared.study import Study
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Institution:
+    """What a home says, read and checked; no secret is in it.
+
+    Attributes:
+        coordinator: the pinned key, hex.
+        roster: the pinned one; this institution is on it under its present key.
+    """
+
+    home: Home
+    settings: Settings
+    policy: Policy
+    coordinator: str
+    roster: Roster
+
+
+@dataclass(frozen=True)
+class LoadedSums:
+    """An institution's records, ready for one study.
+
+    Attributes:
+        sums: what the custodian sums.
+        units: how many the institution has under the study; never leaves.
+    """
+
+    sums: StudySums
+    units: int
+
+
+Loader = Callable[[Study], LoadedSums]
+
+
+@dataclass(frozen=True)
+class Custody:
+    """A custodian and everything that it stands on, open.
+
+    Attributes:
+        institution: what the home says.
+        site: who it is to its peers, with the identity's key.
+        ledger: of its population, within the policy's limits.
+        journal: its own log.
+        custodian: built from these.
+    """
+
+    institution: Institution
+    site: Site
+    ledger: Ledger
+    journal: Journal
+    custodian: Custodian
+
+
+def utc_now() -> datetime:
+    """Return the present in UTC: the clock of everything that is deployed."""
+    return datetime.now(UTC)
+
+
+def open_institution(path: Path) -> Institution:
+    """Read and check a home whose roster was accepted.
+
+    Raises:
+        UsageError: no home, one that others can reach, or no roster with this institution.
+        StudyError: a mistake in institution.toml or policy.toml.
+        KeysError: no coordinator's key is pinned, or identity.pub cannot be read.
+    """
+    home = Home.open(path)
+    settings, policy = load_settings(home), load_policy(home)
+    coordinator = pinned_coordinator(home, policy)
+    roster = pinned_roster(home, coordinator)
+    # The identity may have been replaced since the roster was pinned.
+    check_member(roster, str(home.roster), settings.id, public_identity(home))
+    return Institution(home, settings, policy, coordinator, roster)
+
+
+def open_ledger(institution: Institution, clock: Clock) -> Ledger:
+    """Open the ledger of the institution's population, within the policy's limits.
+
+    Raises:
+        LedgerError: it cannot be trusted or written.
+    """
+    return Ledger.open(
+        institution.home.ledger,
+        population=institution.settings.population,
+        limits=limits(institution.policy),
+        clock=clock,
+    )
+
+
+def open_journal(home: Home, clock: Clock) -> Journal:
+    """Open the institution's own log.
+
+    Raises:
+        LedgerError: it cannot be trusted or written.
+    """
+    return Journal.open(home.log_folder, clock=clock)
+
+
+@contextmanager
+def open_custody(
+    institution: Institution, passphrase: bytes | None, clock: Clock
+) -> Iterator[Custody]:
+    """Build the custodian of a home; the ledger is closed at the end.
+
+    Args:
+        institution: as `open_institution` returns it.
+        passphrase: of the identity, or None.
+        clock: returns the present with a time zone.
+
+    Raises:
+        KeysError: the identity cannot be loaded.
+        LedgerError: ledger or log cannot be trusted or written.
+    """
+    key = load_identity(institution.home, passphrase)
+    site = Site(institution.settings.id, institution.roster, IdentitySigner(key), Assurance.EXACT)
+    journal = open_journal(institution.home, clock)
+    with open_ledger(institution, clock) as ledger:
+        custodian = Custodian(site, ledger, ExactNoise())
+        yield Custody(institution, site, ledger, journal, custodian)
+
+
+def records_loader(institution: Institution, environment: Mapping[str, str]) -> Loader:
+    """Return what reads the institution's records for a study: encoded, split, prepared.
+
+    Args:
+        institution: whose `[[records]]` are read.
+        environment: variables that may hold a database's address.
+    """
+
+    def load(study: Study) -> LoadedSums:
+        records = read_sources(
+            institution.settings.records,
+            study,
+            folder=institution.home.path,
+            environment=environment,
+        )
+        key = load_holdout_key(institution.home)
+        mask = holdout_mask(records.units, key=key, share=study.evaluation.holdout)
+        return LoadedSums(StudySums.prepare(study, records.data, mask), len(records))
+
+    return load

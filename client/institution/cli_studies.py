@@ -1,0 +1,245 @@
+"""`fieldfare institution study receive`, `studies`, `review`, `approve`, `reject`, `withdraw`.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.client.institution.building import (
+    Institution,
+    open_custody,
+    open_institution,
+    open_journal,
+    open_ledger,
+    records_loader,
+    utc_now,
+)
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption, PassphraseFileOption
+from fieldfare.client.institution.decisions import (
+    BY_POLICY,
+    Standing,
+    approve,
+    check_before_records,
+    may_approve_itself,
+    receive,
+    reject,
+    spent_now,
+    standing_of,
+    withdraw,
+)
+from fieldfare.client.institution.keys import read_passphrase
+from fieldfare.client.institution.os_user import os_user
+from fieldfare.client.institution.review import Review, review_study
+from fieldfare.client.institution.review_screen import console, plain, show_review
+from fieldfare.client.institution.roster import read_sealed
+from fieldfare.client.institution.studies import (
+    KeptStudy,
+    find_id,
+    kept_studies,
+    kept_study,
+    offered_study,
+    read_decision,
+)
+from fieldfare.client.ledger import Ledger
+from fieldfare.shared.errors import PolicyRefusal, RecordsError, StudyError
+from fieldfare.shared.study import Study
+
+receive_app = typer.Typer(add_completion=False)
+studies_app = typer.Typer(add_completion=False)
+review_app = typer.Typer(add_completion=False)
+approve_app = typer.Typer(add_completion=False)
+reject_app = typer.Typer(add_completion=False)
+withdraw_app = typer.Typer(add_completion=False)
+
+StudyArgument = Annotated[
+    str, typer.Argument(metavar="STUDY", help="First digits of the id of a study that arrived.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
+
+
+@receive_app.command("receive")
+def receive_study(
+    file: Annotated[Path, typer.Argument(help="The signed study that the coordinator sent.")],
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Check a signed study and keep it for review."""
+    institution = open_institution(home)
+    journal = open_journal(institution.home, utc_now)
+    kept = receive(institution, journal, read_sealed(file), str(file), os_user(), utc_now())
+    typer.echo(f"{kept.short}  {kept.study.name}: {kept.decision.state.value}")
+    if not may_approve_itself(institution.policy, kept.decision):
+        typer.echo(f"Next: fieldfare institution review {kept.short}")
+        return
+    try:
+        _approve(institution, kept, BY_POLICY, read_passphrase(passphrase_file))
+    except (PolicyRefusal, StudyError, RecordsError) as error:
+        typer.echo(f"not approved by itself, for your decision: {error}")
+
+
+@studies_app.command("studies")
+def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List the studies that arrived, with what was decided."""
+    institution = open_institution(home)
+    kept = kept_studies(institution.home, institution.roster)
+    with open_ledger(institution, utc_now) as ledger:
+        epoch = ledger.position().epoch
+        standings = [standing_of(one.decision, institution.roster, epoch) for one in kept]
+    if as_json:
+        rows = [_row(one, standing) for one, standing in zip(kept, standings, strict=True)]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    if not kept:
+        typer.echo("no study has arrived: fieldfare institution study receive FILE")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("study", "name", "epsilon", "standing", "by", "reason"):
+        table.add_column(title, overflow="fold")
+    for one, standing in zip(kept, standings, strict=True):
+        privacy, decision = one.study.privacy, one.decision
+        by = f"{plain(decision.user)} {decision.time}".strip()
+        table.add_row(
+            *(one.short, Text(one.study.name), f"{privacy.epsilon:g} at {privacy.delta:g}"),
+            *(standing.value, Text(by), Text(plain(decision.reason, 100))),
+        )
+    console().print(table)
+
+
+def _row(kept: KeptStudy, standing: Standing) -> dict[str, object]:
+    privacy = kept.study.privacy
+    return {
+        "id": kept.study.id,
+        "name": kept.study.name,
+        "epsilon": privacy.epsilon,
+        "delta": privacy.delta,
+        "standing": standing.value,
+        **kept.decision.model_dump(mode="json", exclude={"format", "study"}),
+    }
+
+
+@review_app.command("review")
+def review(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="First digits of its id, or a signed file.")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a study asks for, what leaves, what it costs and what changed: one screen."""
+    institution = open_institution(home)
+    with open_ledger(institution, utc_now) as ledger:
+        found = _reviewed(institution, ledger, _meant(institution, study))
+    if as_json:
+        typer.echo(found.to_json())
+    else:
+        show_review(found, console())
+
+
+def _meant(institution: Institution, text: str) -> Study:
+    path = Path(text)
+    if path.is_file():
+        return offered_study(read_sealed(path), text, institution.roster)
+    study = find_id(institution.home, text)
+    return kept_study(institution.home, study, institution.roster).study
+
+
+def _reviewed(institution: Institution, ledger: Ledger, study: Study) -> Review:
+    roster = institution.roster
+    kept = kept_studies(institution.home, roster)
+    decision = read_decision(institution.home, study.id)
+    here = institution.home.study(study.id).exists()
+    standing = standing_of(decision, roster, ledger.position().epoch).value
+    return review_study(
+        study,
+        institution.policy,
+        roster,
+        spent_now(ledger, study, kept, roster, utc_now()),
+        institution=institution.settings.id,
+        standing=standing if here else "not received yet",
+        earlier=_earlier(kept, study),
+    )
+
+
+def _earlier(kept: tuple[KeptStudy, ...], study: Study) -> Study | None:
+    """Return the last study of this name that came before; `kept` is in order of arrival."""
+    ids = [one.study.id for one in kept]
+    before = kept[: ids.index(study.id)] if study.id in ids else kept
+    similar = [one.study for one in before if one.study.name == study.name]
+    return similar[-1] if similar else None
+
+
+@approve_app.command("approve")
+def approve_study(
+    study: StudyArgument,
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it was reviewed.")] = False,
+) -> None:
+    """Approve a study: check policy, budget and records, make its keys, record who did it."""
+    institution = open_institution(home)
+    kept = kept_study(institution.home, find_id(institution.home, study), institution.roster)
+    if not yes:
+        with open_ledger(institution, utc_now) as ledger:
+            show_review(_reviewed(institution, ledger, kept.study), console())
+    _approve(institution, kept, os_user(), read_passphrase(passphrase_file), ask=not yes)
+
+
+def _approve(
+    institution: Institution,
+    kept: KeptStudy,
+    user: str,
+    passphrase: bytes | None,
+    *,
+    ask: bool = False,
+) -> None:
+    with open_custody(institution, passphrase, utc_now) as custody:
+        spent = spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
+        check_before_records(institution, kept.study, spent)
+        loaded = records_loader(institution, os.environ)(kept.study)
+        check_before_records(institution, kept.study, spent, units=loaded.units)
+        typer.echo(f"records fit: {loaded.units:,} units of yours")
+        if ask:
+            typer.confirm("Approve this study?", abort=True)
+        decision = approve(custody, kept, loaded, user, utc_now())
+    typer.echo(f"approved {kept.short} by {decision.user} at {decision.time}")
+    typer.echo(f"approval {decision.approval}")
+
+
+@reject_app.command("reject")
+def reject_study(
+    study: StudyArgument,
+    reason: Annotated[str, typer.Option(help="Why, in one line; it stays in your log.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Say no to a study, and why."""
+    institution = open_institution(home)
+    chosen = find_id(institution.home, study)
+    journal = open_journal(institution.home, utc_now)
+    with open_ledger(institution, utc_now) as ledger:
+        reject(institution.home, ledger, journal, chosen, reason, os_user(), utc_now())
+    typer.echo(f"rejected {chosen[:12]}")
+
+
+@withdraw_app.command("withdraw")
+def withdraw_study(
+    study: StudyArgument,
+    home: HomeOption = DEFAULT_HOME,
+    reason: Annotated[str, typer.Option(help="Why, in one line; it stays in your log.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
+) -> None:
+    """Take an approval back and destroy the study's keys; what was spent stays spent."""
+    institution = open_institution(home)
+    chosen = find_id(institution.home, study)
+    if not yes:
+        typer.confirm("Destroy this study's keys? Its runs end; no run can go on.", abort=True)
+    journal = open_journal(institution.home, utc_now)
+    with open_ledger(institution, utc_now) as ledger:
+        withdraw(institution.home, ledger, journal, chosen, reason, os_user(), utc_now())
+    typer.echo(f"withdrew {chosen[:12]}: its keys are destroyed, what it spent stays spent")

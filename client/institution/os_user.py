@@ -1,0 +1,16 @@
+"""Who is at the keyboard, as the operating system knows it."""
+
+import os
+import pwd
+
+
+def os_user() -> str:
+    """Return the name of the process's real user; its number where it has no name.
+
+    From the user id, not from the environment, where anybody may write any name.
+    """
+    uid = os.getuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a user id without an entry, as containers have
+        return f"uid {uid}"

@@ -1,0 +1,373 @@
+"""What a person needs to know before approving a study: one value, computed, never guessed.
+
+Pure: the study, the policy, the roster and what the ledger says go in. No record is read.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from fieldfare.client.institution.policy import (
+    EVERY_COLUMN,
+    Objection,
+    Policy,
+    limits,
+    objections,
+)
+from fieldfare.client.ledger_terms import PICOMU2_PER_MU2, from_picomu2
+from fieldfare.shared.errors import AccountingError
+from fieldfare.shared.identity import fingerprint
+from fieldfare.shared.plan import Plan, ReleaseKind, plan_for
+from fieldfare.shared.privacy import XI_LIMIT, epsilon_for
+from fieldfare.shared.roster import Roster
+from fieldfare.shared.study import Study
+
+# Design section 8, said to the person who decides.
+HARM_RULES: Final = (
+    "the model ranks, people decide: no automated closure, freeze or report",
+    "a possible victim is never the subject of an alert",
+    "no single indicator suffices; counter-evidence is shown beside it",
+    "nationality, gender, age and postcode are never model inputs",
+    "that a report was filed is itself secret",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What the ledger says, in picomu2.
+
+    Attributes:
+        yearly: by all studies in the last 365 days.
+        lifetime: by all studies, ever.
+        study: by the study in question.
+        promised: what other approved studies may still spend.
+    """
+
+    yearly: int
+    lifetime: int
+    study: int
+    promised: int
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that the study reads, by the study's name."""
+
+    name: str
+    role: str
+    allowed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaving:
+    """One kind of sum that leaves.
+
+    Attributes:
+        releases: that one run makes.
+        spare: further ones, for attempts that fail.
+        entries: numbers in each.
+        size: bytes of each.
+        most: how far one unit can move the sum, in L2 (with M).
+        noise: standard deviation on each entry of the sum, in the same unit.
+        allowed: by the policy.
+    """
+
+    kind: str
+    releases: int
+    spare: int
+    entries: int
+    size: int
+    most: float
+    noise: float
+    allowed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The study's cost against what is left; epsilons are at the policy's delta.
+
+    Attributes:
+        epsilon, mu2: what the study may cost in all.
+        spent_mu2: what it has cost already.
+        yearly_left, lifetime_left: as epsilon of the mu^2 that is left.
+        share_of_year, share_of_lifetime: what the study may still cost, of what is left.
+        promised_mu2: what other approved studies may still spend of it.
+    """
+
+    delta: float
+    epsilon: float
+    mu2: float
+    spent_mu2: float
+    yearly_left: float
+    yearly_left_mu2: float
+    lifetime_left: float
+    lifetime_left_mu2: float
+    share_of_year: float
+    share_of_lifetime: float
+    promised_mu2: float
+
+
+@dataclass(frozen=True)
+class Party:
+    """One member of the roster."""
+
+    id: str
+    fingerprint: str
+    own: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """One canonical key of the study that an earlier one had otherwise; None: it had none."""
+
+    key: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Against the latest earlier study of the same name."""
+
+    earlier: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """Everything that is shown.
+
+    Attributes:
+        failed_masks: (participants, epsilon that would remain at the study's delta).
+        problems: why it cannot be approved as things stand; empty: it can.
+    """
+
+    id: str
+    name: str
+    standing: str
+    purpose: str
+    prohibited_uses: tuple[str, ...]
+    columns: tuple[Column, ...]
+    leaving: tuple[Leaving, ...]
+    epsilon: float
+    delta: float
+    budget: Budget
+    least: int
+    tolerance: int
+    multiplicity: int
+    parties: tuple[Party, ...]
+    failed_masks: tuple[tuple[int, float], ...]
+    comparison: Comparison | None
+    problems: tuple[str, ...]
+    harm_rules: tuple[str, ...] = HARM_RULES
+
+    def to_json(self) -> str:
+        """Return it as JSON text, ASCII: nothing in it moves a cursor."""
+        return json.dumps(asdict(self), indent=2)
+
+
+def review_study(
+    study: Study,
+    policy: Policy,
+    roster: Roster,
+    spent: Spent,
+    *,
+    institution: str,
+    standing: str,
+    earlier: Study | None,
+) -> Review:
+    """Put together what a person needs to know.
+
+    Args:
+        study: what is to be approved.
+        policy: the institution's own.
+        roster: the pinned one.
+        spent: from the ledger.
+        institution: this one's id.
+        standing: in words, where the study stands here.
+        earlier: the latest study of the same name that came before, if any.
+
+    Raises:
+        StudyError, AccountingError: the study has no plan.
+    """
+    plan = plan_for(study)
+    problems = (*roster_problems(study, roster), *map(str, all_objections(policy, plan, spent)))
+    return Review(
+        id=study.id,
+        name=study.name,
+        standing=standing,
+        purpose=study.purpose,
+        prohibited_uses=study.prohibited_uses,
+        columns=tuple(_columns(policy, study)),
+        leaving=tuple(_leaving(policy, plan)),
+        epsilon=study.privacy.epsilon,
+        delta=study.privacy.delta,
+        budget=_budget(policy, plan, spent),
+        least=study.aggregation.minimum_institutions,
+        tolerance=study.privacy.collusion_tolerance,
+        multiplicity=study.privacy.multiplicity,
+        parties=tuple(
+            Party(m.id, fingerprint(bytes.fromhex(m.key)), m.id == institution)
+            for m in roster.members
+        ),
+        failed_masks=tuple(_failed_masks(plan, roster)),
+        comparison=None if earlier is None else compare(earlier, study),
+        problems=problems,
+    )
+
+
+# -- what stands against it -----------------------------------------------------------------
+
+
+def roster_problems(study: Study, roster: Roster) -> tuple[str, ...]:
+    """Return what keeps a study from running under a roster, one line each."""
+    found = []
+    if study.privacy.multiplicity != roster.multiplicity:  # design section 2: one constant M
+        found.append(
+            f"privacy.multiplicity: the roster's {roster.multiplicity} expected, "
+            f"{study.privacy.multiplicity} found"
+        )
+    least, members = study.aggregation.minimum_institutions, len(roster.members)
+    if least > members:
+        found.append(
+            f"aggregation.minimum_institutions: at most the roster's {members} members expected, "
+            f"{least} found"
+        )
+    return tuple(found)
+
+
+def all_objections(
+    policy: Policy, plan: Plan, spent: Spent, *, units: int | None = None
+) -> tuple[Objection, ...]:
+    """Return every rule of the policy, and every limit of the budget, that a study breaks."""
+    return (
+        *objections(policy, plan.study, plan, units=units),
+        *_left_objections(policy, plan, spent),
+    )
+
+
+def _left_objections(policy: Policy, plan: Plan, spent: Spent) -> Iterator[Objection]:
+    """Compare what the study may still cost with what is left of year and lifetime.
+
+    The ledger would refuse the last releases anyway; a study that cannot finish is not begun.
+    """
+    granted, needed = limits(policy), _still(plan, spent)
+    for rule, limit, used in (
+        ("budget.yearly_epsilon", granted.yearly_picomu2, spent.yearly),
+        ("budget.lifetime_epsilon", granted.lifetime_picomu2, spent.lifetime),
+    ):
+        left = max(limit - used, 0)
+        if needed > left:
+            yield Objection(
+                rule,
+                f"at most the mu^2 {from_picomu2(left):.5g} that is left of "
+                f"{from_picomu2(limit):.5g}",
+                f"{from_picomu2(needed):.5g}",
+            )
+
+
+def _still(plan: Plan, spent: Spent) -> int:
+    return max(plan.study_limit - spent.study, 0)
+
+
+# -- its parts ------------------------------------------------------------------------------
+
+
+def _columns(policy: Policy, study: Study) -> Iterator[Column]:
+    allowed = policy.records.columns
+    roles = [("unit", study.records.unit), ("label", study.records.label)]
+    roles += [("feature", feature.name) for feature in study.features]
+    for role, name in roles:
+        if name is not None:
+            yield Column(name, role, EVERY_COLUMN in allowed or name in allowed)
+
+
+def _leaving(policy: Policy, plan: Plan) -> Iterator[Leaving]:
+    for kind in ReleaseKind:
+        terms = plan.terms(kind)
+        yield Leaving(
+            kind=kind.value,
+            releases=terms.steps,
+            spare=terms.spare,
+            entries=terms.vectors.entries,
+            size=terms.vectors.entries * terms.word_bits.value // 8,
+            most=terms.sensitivity.l2(plan.relation) if terms.sensitivity else 0.0,
+            noise=terms.sigma,
+            allowed=terms.cost == 0 or kind in policy.releases.kinds,
+        )
+
+
+def _budget(policy: Policy, plan: Plan, spent: Spent) -> Budget:
+    granted, delta, needed = limits(policy), policy.budget.delta, _still(plan, spent)
+    yearly = max(granted.yearly_picomu2 - spent.yearly, 0)
+    lifetime = max(granted.lifetime_picomu2 - spent.lifetime, 0)
+    return Budget(
+        delta=delta,
+        epsilon=_epsilon(plan.study_limit, delta),
+        mu2=plan.mu2,
+        spent_mu2=from_picomu2(spent.study),
+        yearly_left=_epsilon(yearly, delta),
+        yearly_left_mu2=from_picomu2(yearly),
+        lifetime_left=_epsilon(lifetime, delta),
+        lifetime_left_mu2=from_picomu2(lifetime),
+        share_of_year=_share(needed, yearly),
+        share_of_lifetime=_share(needed, lifetime),
+        promised_mu2=from_picomu2(spent.promised),
+    )
+
+
+def _epsilon(picomu2: int, delta: float) -> float:
+    """Return what so much mu^2 is worth; nothing left is worth nothing."""
+    if picomu2 == 0:
+        return 0.0
+    return epsilon_for(delta=delta, mu2=picomu2 / PICOMU2_PER_MU2, xi=XI_LIMIT)
+
+
+def _share(needed: int, left: int) -> float:
+    """Return a share of what is left; more than all of nothing counts as more than all."""
+    return needed / left if left else (0.0 if needed == 0 else 999.0)
+
+
+def _failed_masks(plan: Plan, roster: Roster) -> Iterator[tuple[int, float]]:
+    least = plan.study.aggregation.minimum_institutions
+    for participants in sorted({least, len(roster.members)}):
+        if participants < least:
+            continue
+        try:
+            yield participants, plan.epsilon_if_masks_fail(participants)
+        except AccountingError:
+            continue
+
+
+# -- what changed ---------------------------------------------------------------------------
+
+
+def compare(earlier: Study, study: Study) -> Comparison:
+    """Compare two studies key by key, in canonical form; features go by their names."""
+    before, after = _flat(earlier), _flat(study)
+    changes = tuple(
+        Change(key, before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    )
+    return Comparison(earlier.id, changes)
+
+
+def _flat(study: Study) -> dict[str, str]:
+    data: dict[str, Any] = json.loads(study.canonical())
+    features = data.pop("features")
+    # Their order is part of the study: it is the order of the model's parameters.
+    flat = {"features": json.dumps([feature["name"] for feature in features])}
+    flat |= dict(_leaves("", data))
+    for feature in features:
+        flat |= dict(_leaves(f"features[{feature['name']}]", feature))
+    return flat
+
+
+def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{path}.{key}" if path else str(key), inner)
+    else:
+        yield path, json.dumps(value)
