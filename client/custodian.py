@@ -202,7 +202,7 @@ class Custodian:
     def _describe(self, study: str, last_reply: bytes) -> bytes:
         own = self._own(study)
         if last_reply and self._site.assurance is Assurance.EXACT:
-            if not self._ledger.contains(self._position_in(last_reply)):
+            if not self._ledger.accounts_for(self._position_in(last_reply)):
                 # Kept, so that neither a restart nor another call gets round it.
                 self._ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, last_reply)
             self._check_not_behind()
@@ -215,7 +215,7 @@ class Custodian:
         would be answered again, with fresh noise under the same mask.
         """
         shown = self._ledger.run_state(LEDGER_STATE, SHOWN_REPLY)
-        if shown is not None and not self._ledger.contains(self._position_in(shown)):
+        if shown is not None and not self._ledger.accounts_for(self._position_in(shown)):
             raise LedgerError(
                 "a ledger that holds this institution's last signed reply expected, an older "
                 "one found: a backup was restored; accept it as a new epoch or bring the "

@@ -20,10 +20,12 @@ from pathlib import Path
 from threading import RLock
 from typing import Final, Self
 
-from fieldfare.client.ledger_chain import ChainCheck, next_entry, to_micros
+from fieldfare.client.ledger_chain import check_chain, next_entry, to_micros
 from fieldfare.client.ledger_database import Database
 from fieldfare.client.ledger_rules import check_debit
-from fieldfare.client.ledger_store import Store
+from fieldfare.client.ledger_split import Part, discard_draft, publish_part, write_part
+from fieldfare.client.ledger_statements import Stated, Statement, StatementKind
+from fieldfare.client.ledger_store import BATCH, Store
 from fieldfare.client.ledger_terms import (
     Debit,
     Entry,
@@ -48,7 +50,7 @@ __all__ = [
     "to_picomu2",
 ]
 
-BATCH: Final = 500  # rows per read, so that no reader holds the log open for long
+ACCEPT: Final = "fieldfare institution ledger accept-restore"
 
 
 class Ledger:
@@ -92,7 +94,7 @@ class Ledger:
             LedgerError: locked, read-only, damaged, truncated, restored from an older copy,
                 or another population's.
         """
-        file = None if path is None else _whereabouts(path)
+        file = None if path is None else whereabouts(path)
         witness = None if file is None else Witness(file, population)
         if witness is not None:
             witness.check_ledger_exists()
@@ -251,12 +253,20 @@ class Ledger:
             return self._store.spent_since(to_micros(instant))
 
     def entries(self) -> Iterator[Entry]:
-        """Yield every entry, oldest first, with those that are added meanwhile.
+        """Yield every debit, oldest first, with those that are added meanwhile.
 
         Raises:
             LedgerError: the ledger cannot be read, or an entry is malformed.
         """
-        batch: list[Entry] = []
+        return (entry for entry in self.history() if isinstance(entry, Entry))
+
+    def history(self) -> Iterator[Entry | Statement]:
+        """Yield every debit and every statement, as `entries`.
+
+        Raises:
+            LedgerError: the ledger cannot be read, or an entry is malformed.
+        """
+        batch: list[Entry | Statement] = []
         while not batch or len(batch) == BATCH:
             after = batch[-1].position.sequence if batch else 0
             with self._lock:
@@ -274,6 +284,36 @@ class Ledger:
         with self._lock:
             return self._store.contains(position)
 
+    def accounts_for(self, position: Position) -> bool:
+        """Say whether this history has `position`, or carries over what a lost one had spent.
+
+        A position that it does not account for was reached by a newer copy: nothing may leave
+        before that copy is back, or this one is accepted (`ledger_restore`).
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.accounts_for(position)
+
+    def split(self, part: Part, *, user: str, reason: str) -> None:
+        """State that `part` and what stays here are disjoint; write the part's own ledger.
+
+        *Formal Guarantees.* The part starts from a copy of the whole history, so nothing that
+        was spent on a unit is forgotten; what must hold of units is in `ledger_statements`.
+        After a crash the same call finishes what it began; a part is split off once.
+
+        Raises:
+            LedgerError: the part has this population's name or was split off before, its file
+                exists, or a ledger cannot be written.
+        """
+        with self._lock:
+            with self._database.transaction():
+                if part.is_new(self._store):
+                    self._split_off(part, user, reason)
+            self._settle(self._store.tip().position.sequence)
+            publish_part(part)
+
     def verify(self) -> None:
         """Recompute the whole chain, all totals and the hash of everything that left.
 
@@ -287,6 +327,14 @@ class Ledger:
         for entry in self.entries():
             with self._lock:
                 self._store.reply(entry.debit.request)
+
+    def _split_off(self, part: Part, user: str, reason: str) -> None:
+        stated = Stated(kind=StatementKind.SPLIT, user=user, reason=reason, population=part.name)
+        discard_draft(part)
+        self._database.copy_to(part.draft)
+        now = self._clock()
+        write_part(part, self._store.population, stated, now)
+        self._store.state(stated, now)
 
     def _append(
         self, debit: Debit, vector: bytes, seal: Callable[[Position], bytes]
@@ -322,9 +370,7 @@ class Ledger:
             self._database.erase_log()
 
     def _check_chain(self) -> None:
-        check = ChainCheck(self._store.start)
-        for entry in self.entries():
-            check.add(entry)
+        check_chain(self._store.start, self.history())
 
     def _check_witness(self) -> None:
         """Refuse a ledger that is behind its witness (design section 2: a restored backup)."""
@@ -334,21 +380,27 @@ class Ledger:
         with self._lock, self._database.transaction():
             seen = self._witness.read()
             position = self._store.tip().position
-            if seen is not None and not self._store.contains(seen):
+            if seen is not None and not self._store.accounts_for(seen):
                 raise LedgerError(
                     f"expected a history with entry {seen.sequence}, head {seen.head}, found one "
                     f"that ends at entry {position.sequence} without it: the ledger was truncated "
-                    "or restored from an older copy; restore the newest copy"
+                    "or restored from an older copy; restore the newest copy, or accept this one: "
+                    f"{ACCEPT}"
                 )
         if seen is None and position.sequence > 0:
             raise LedgerError(
                 f"expected a witness {self._witness.path} of {position.sequence} entries, found "
-                "none: restore the ledger and its witness together"
+                "none: restore the ledger and its witness together, or accept this ledger and "
+                f"state what was spent: {ACCEPT}"
             )
 
 
-def _whereabouts(path: Path) -> Path:
-    """Return where the file really is, which is where SQLite keeps its log."""
+def whereabouts(path: Path) -> Path:
+    """Return where the file really is, which is where SQLite keeps its log.
+
+    Raises:
+        LedgerError: the path leads nowhere.
+    """
     try:
         return path.resolve()
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links

@@ -5,12 +5,20 @@ Each head is the SHA-256 (FIPS 180-4) of the head before it and the entry's cano
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import rfc8785
 
+from fieldfare.client.ledger_statements import (
+    EVERY_STUDY,
+    Stated,
+    Statement,
+    StatementKind,
+    chained,
+)
 from fieldfare.client.ledger_terms import (
     GENESIS_EPOCH,
     MAX_PICOMU2,
@@ -87,13 +95,7 @@ def next_entry(tip: Tip, debit: Debit, *, vector: str, study_total: int, time: d
         "type": "debit",
         "vector": vector,
     }
-    chained = bytes.fromhex(tip.position.head) + rfc8785.dumps(content)
-    position = Position(
-        sequence=content["sequence"],
-        head=hashlib.sha256(chained).hexdigest(),
-        cumulative=content["cumulative"],
-        epoch=content["epoch"],
-    )
+    position = _position(tip, content)
     return Entry(
         position=position,
         time=time,
@@ -103,36 +105,108 @@ def next_entry(tip: Tip, debit: Debit, *, vector: str, study_total: int, time: d
     )
 
 
+def next_statement(tip: Tip, stated: Stated, *, study_total: int, time: datetime) -> Statement:
+    """Return the entry that follows `tip` and states something.
+
+    `study_total` is the total of the statement's study before this entry, in picomu2.
+
+    *Formal Guarantees.* A new epoch stands at no smaller total than any history that was seen,
+    so accepting a restored copy never regains budget; it follows every epoch that was seen, so
+    no key or approval counts again.
+
+    Raises:
+        LedgerError: less is carried over than was seen, or more entries kept than there are.
+    """
+    content = chained(stated) | {
+        "cumulative": tip.position.cumulative + stated.carried,
+        "epoch": _epoch_after(tip, stated),
+        "format": FORMAT,
+        "sequence": tip.position.sequence + 1,
+        "study_total": study_total + stated.carried,
+        "time": to_micros(time),
+    }
+    check_count("the total after a statement", content["cumulative"])
+    seen = max((position.cumulative for position in stated.lost), default=0)
+    if content["cumulative"] < seen or stated.kept > tip.position.sequence:
+        raise LedgerError(
+            f"expected entry {content['sequence']} to carry over what was lost, up to a total of "
+            f"{seen} picomu2 or more, found one that leads to {content['cumulative']}"
+        )
+    return Statement(
+        position=_position(tip, content),
+        time=time,
+        stated=stated,
+        study_total=content["study_total"],
+    )
+
+
+def _epoch_after(tip: Tip, stated: Stated) -> int:
+    if stated.kind is StatementKind.SPLIT:
+        return tip.position.epoch
+    return max([tip.position.epoch, *(position.epoch for position in stated.lost)]) + 1
+
+
+def _position(tip: Tip, content: dict[str, Any]) -> Position:
+    linked = bytes.fromhex(tip.position.head) + rfc8785.dumps(content)
+    return Position(
+        sequence=content["sequence"],
+        head=hashlib.sha256(linked).hexdigest(),
+        cumulative=content["cumulative"],
+        epoch=content["epoch"],
+    )
+
+
+def check_chain(start: Tip, history: Iterable[Entry | Statement]) -> None:
+    """Recompute a whole history.
+
+    Raises:
+        LedgerError: the first entry that does not fit.
+    """
+    check = ChainCheck(start)
+    for entry in history:
+        check.add(entry)
+
+
 class ChainCheck:
     """Recomputes a chain from its start, entry by entry, with all its totals."""
 
     def __init__(self, start: Tip) -> None:
         """Begin at the genesis of the ledger."""
         self.tip = start
-        self._study_totals: dict[str, int] = {}
+        self._study_totals: dict[str, int] = {}  # without what counts against every study
+        self._everyones = 0
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry | Statement) -> None:
         """Accept the next entry if it is exactly what the chain says.
 
         Raises:
             LedgerError: an entry is missing, changed, out of order or wrongly summed.
         """
         number = self.tip.position.sequence + 1
-        check_sha256(f"the vector's hash in entry {number}", entry.vector)
         if entry.time < self.tip.time:
             raise LedgerError(f"expected entry {number} after {self.tip.time}, found {entry.time}")
-        expected = next_entry(
-            self.tip,
-            entry.debit,
-            vector=entry.vector,
-            study_total=self._study_totals.get(entry.debit.study, 0),
-            time=entry.time,
-        )
+        study = entry.debit.study if isinstance(entry, Entry) else entry.stated.study
+        expected = self._expected(entry, self._study_totals.get(study, 0) + self._everyones)
         if entry != expected:
             raise LedgerError(
                 f"expected entry {number} with head {expected.position.head}, found entry "
                 f"{entry.position.sequence} with head {entry.position.head}: the ledger was "
                 "changed; restore the newest copy"
             )
-        self._study_totals[entry.debit.study] = expected.study_total
+        if study == EVERY_STUDY:
+            self._everyones = expected.study_total
+        else:
+            self._study_totals[study] = expected.study_total - self._everyones
         self.tip = Tip(position=expected.position, time=expected.time)
+
+    def _expected(self, entry: Entry | Statement, study_total: int) -> Entry | Statement:
+        if isinstance(entry, Statement):
+            return next_statement(self.tip, entry.stated, study_total=study_total, time=entry.time)
+        check_sha256("the vector's hash in an entry", entry.vector)
+        return next_entry(
+            self.tip,
+            entry.debit,
+            vector=entry.vector,
+            study_total=study_total,
+            time=entry.time,
+        )

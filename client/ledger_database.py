@@ -11,7 +11,7 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -53,6 +53,7 @@ class Database:
             LedgerError: locked, read-only, readable by others, damaged or no database.
         """
         self._name = "the ledger in memory" if path is None else str(path)
+        self._path = path
         self._busy_timeout = busy_timeout
         if path is not None:
             _prepare_file(path)
@@ -117,6 +118,24 @@ class Database:
                 f"expected to erase old keys from the log of {self._name}, found another process "
                 "reading it; nothing leaves before that: let it finish, then repeat the request"
             )
+
+    def copy_to(self, path: Path) -> None:
+        """Write the committed content into a new file (0600) that nobody else uses yet.
+
+        Raises:
+            LedgerError: this one is in memory, something is at `path`, or it cannot be written.
+        """
+        if self._path is None or path.exists():
+            raise LedgerError(f"expected a file to copy and nothing at {path}: move that away")
+        _prepare_file(path)
+        # A second connection reads: SQLite copies nothing while the copying one holds the write
+        # lock ("SQLite Backup API"), and the lock is what keeps a debit from falling in between.
+        with (
+            self._faults(),
+            closing(sqlite3.connect(self._path)) as source,
+            closing(sqlite3.connect(path)) as copy,
+        ):
+            source.backup(copy)
 
     def migrate(self) -> None:
         """Bring the tables to the newest version, all or nothing.
@@ -208,6 +227,10 @@ class Database:
             remedy = _REMEDIES.get(code, "nothing leaves until the ledger can be written")
             raise LedgerError(
                 f"expected to read and write {self._name}, found: {error}; {remedy}"
+            ) from error
+        except UnicodeDecodeError as error:  # SQLite's own message repeats what is damaged
+            raise LedgerError(
+                f"expected to read and write {self._name}, found damaged text; {_RESTORE}"
             ) from error
 
 

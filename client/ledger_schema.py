@@ -1,9 +1,10 @@
 """The ledger's tables, as a list of migrations: append one, never change one.
 
-entries  one row per debit, hash-chained, append-only
-replies  what left for each entry: the signed reply and the masked vector
-runs     opaque state of each run (its chain keys), replaced at every release, then destroyed
-ledger   whose units these are, and when the ledger began
+entries     one row per debit or statement, hash-chained, append-only
+replies     what left for each debit: the signed reply and the masked vector
+statements  what a person stated: a restored copy accepted, the population split
+runs        opaque state of each run (its chain keys), replaced at every release, then destroyed
+ledger      whose units these are, and when the ledger began
 """
 
 from typing import Final
@@ -22,7 +23,7 @@ CREATE TABLE ledger (
 )
 """,
     # `type` and `epoch` leave room for other events in the same chain (a new epoch, a split of
-    # the population); such rows get their own columns, and debit columns stay as they are.
+    # the population); such rows get their own table, and debit columns stay as they are.
     """
 CREATE TABLE entries (
     sequence INTEGER PRIMARY KEY,
@@ -87,7 +88,24 @@ BEGIN SELECT RAISE(ABORT, 'replies are append-only'); END
 """,
 )
 
-MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST,)
+# Of a statement's row in `entries`, study and cost say what is carried over as spent; run, step,
+# attempt, kind, request and vector are empty.
+_STATEMENTS: Final = (
+    """
+CREATE TABLE statements (
+    sequence INTEGER PRIMARY KEY REFERENCES entries (sequence),
+    content TEXT NOT NULL
+)
+""",
+    *(_APPEND_ONLY.format(table="statements", event=event) for event in ("UPDATE", "DELETE")),
+    """
+CREATE TRIGGER statements_INSERT BEFORE INSERT ON statements
+WHEN EXISTS (SELECT 1 FROM statements WHERE sequence = NEW.sequence)
+BEGIN SELECT RAISE(ABORT, 'statements are append-only'); END
+""",
+)
+
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (_FIRST, _STATEMENTS)
 """Statements that lead from version n to version n + 1; a ledger without tables is version 0."""
 
 VERSIONS: Final = "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)"

@@ -4,20 +4,35 @@ No locks and no transactions here; `ledger.Ledger` holds both around these calls
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from fieldfare.client.ledger_chain import Tip, from_micros, genesis, to_micros
+from fieldfare.client.ledger_chain import Tip, from_micros, genesis, next_statement, to_micros
 from fieldfare.client.ledger_database import Database
 from fieldfare.client.ledger_rules import WINDOW, Standing
+from fieldfare.client.ledger_statements import (
+    EVERY_STUDY,
+    Stated,
+    Statement,
+    StatementKind,
+    covered,
+    from_text,
+    to_text,
+)
 from fieldfare.client.ledger_terms import Debit, Entry, Position, StoredReply
 from fieldfare.shared.errors import LedgerError
+
+BATCH: Final = 500  # rows per read, so that no reader holds the log open for long
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _COLUMNS: Final = (
     "sequence, head, cumulative, epoch, time, study, run, step, attempt, kind, request, cost, "
-    "vector, study_total"
+    "vector, study_total, type"
+)
+_DEBIT: Final = "debit"
+_STATEMENT_COLUMNS: Final = (
+    "sequence, head, cumulative, epoch, time, study, cost, study_total, type, content"
 )
 
 
@@ -38,22 +53,82 @@ class Store:
                 population,
                 to_micros(clock()),
             )
-        ((found, created),) = database.rows("SELECT population, created FROM ledger")
-        if found != population:
+        ((first, created),) = database.rows("SELECT population, created FROM ledger")
+        self.start = genesis(first, from_micros(created))
+        parts = [s.stated for s in self.statements() if s.stated.kind is StatementKind.PART]
+        self.population = parts[-1].population if parts else first
+        if self.population != population:
             raise LedgerError(
-                f"expected the ledger of population {population!r}, found that of {found!r}: "
+                f"expected the ledger of population {population!r}, found that of "
+                f"{self.population!r}: "
                 "a budget belongs to its units; open the right file"
             )
-        self.start = genesis(population, from_micros(created))
 
     def tip(self) -> Tip:
         """Return the end of the chain."""
-        found = self._select("ORDER BY sequence DESC LIMIT 1")
-        return Tip(position=found[0].position, time=found[0].time) if found else self.start
+        found = self._database.rows(
+            "SELECT sequence, head, cumulative, epoch, time FROM entries"
+            " ORDER BY sequence DESC LIMIT 1"
+        )
+        return (
+            Tip(position=_position(found[0]), time=from_micros(found[0][4]))
+            if found
+            else (self.start)
+        )
 
-    def entries_after(self, sequence: int, limit: int) -> list[Entry]:
+    def entries_after(self, sequence: int, limit: int) -> list[Entry | Statement]:
         """Return the next entries in order, at most `limit`."""
-        return self._select("WHERE sequence > ? ORDER BY sequence LIMIT ?", sequence, limit)
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM entries WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            *(sequence, limit),
+        )
+        if all(row[-1] == _DEBIT for row in rows):
+            return [_entry(row) for row in rows]
+        stated = {s.position.sequence: s for s in self.statements()}
+        return [stated.get(row[0]) or _entry(row) for row in rows]
+
+    def history(self) -> Iterator[Entry | Statement]:
+        """Yield every entry, oldest first, a batch at a time."""
+        after, batch = 0, self.entries_after(0, BATCH)
+        while batch:
+            yield from batch
+            after = batch[-1].position.sequence
+            batch = self.entries_after(after, BATCH)
+
+    def statements(self) -> list[Statement]:
+        """Return every statement, oldest first.
+
+        Raises:
+            LedgerError: one is damaged.
+        """
+        rows = self._database.rows(
+            f"SELECT {_STATEMENT_COLUMNS} FROM entries JOIN statements USING (sequence)"
+            " ORDER BY sequence"
+        )
+        return [_statement(row) for row in rows]
+
+    def accounts_for(self, position: Position) -> bool:
+        """Say whether the history has this position, or carries over a lost one that reaches it.
+
+        A position of an ended epoch that is not in the history was on the branch that was lost.
+        """
+        if self.contains(position):
+            return True
+        ended = position.epoch < self.tip().position.epoch
+        return ended and position.cumulative <= covered(self.statements(), position.epoch)
+
+    def total_at(self, sequence: int) -> int:
+        """Return the picomu2 spent by the first `sequence` entries.
+
+        Raises:
+            LedgerError: there are fewer.
+        """
+        if sequence == 0:
+            return 0
+        found = self._database.rows("SELECT cumulative FROM entries WHERE sequence = ?", sequence)
+        if not found:
+            raise LedgerError(f"expected a ledger with an entry {sequence}, found a shorter one")
+        return int(found[0][0])
 
     def contains(self, position: Position) -> bool:
         """Say whether the history has this sequence with this head and epoch."""
@@ -66,11 +141,18 @@ class Store:
         return found == [(position.head, position.epoch)]
 
     def study_total(self, study: str) -> int:
-        """Return the picomu2 spent by a study over all its runs."""
+        """Return the picomu2 spent by a study over all its runs, with what any may have spent."""
         found = self._database.rows(
-            "SELECT study_total FROM entries WHERE study = ? ORDER BY sequence DESC LIMIT 1", study
+            "SELECT study_total, sequence FROM entries WHERE study = ?"
+            " ORDER BY sequence DESC LIMIT 1",
+            study,
         )
-        return int(found[0][0]) if found else 0
+        total, sequence = found[0] if found else (0, 0)
+        ((since,),) = self._database.rows(
+            "SELECT coalesce(sum(cost), 0) FROM entries WHERE study = ? AND sequence > ?",
+            *(EVERY_STUDY, sequence),
+        )
+        return int(total) + int(since)
 
     def spent_since(self, micros: int) -> int:
         """Return the picomu2 of entries at `micros` (since 1970) or later."""
@@ -114,7 +196,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         Raises:
             LedgerError: the request has an entry for another place: it was not hashed whole.
         """
-        found = self._select("WHERE type = 'debit' AND request = ?", debit.request)
+        found = self._debits("request = ?", debit.request)
         if found and found[0].debit.place != debit.place:
             raise LedgerError(
                 f"expected request {debit.request} at {found[0].debit.place}, where it was "
@@ -128,7 +210,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         Raises:
             LedgerError: the bytes are missing, or are not those that left.
         """
-        found = self._select("WHERE type = 'debit' AND request = ?", request)
+        found = self._debits("request = ?", request)
         if not found:
             return None
         (entry,) = found
@@ -150,14 +232,33 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
             *(entry.position.epoch, to_micros(entry.time), *entry.debit.place),
             *(entry.debit.request, entry.debit.cost, entry.vector, entry.study_total),
         )
-        marks = ", ".join("?" * len(values))
-        self._database.rows(
-            f"INSERT INTO entries (type, {_COLUMNS}) VALUES ('debit', {marks})", *values
-        )
+        self._insert(*values, _DEBIT)
         self._database.rows(
             "INSERT INTO replies (sequence, reply, vector, reply_sha256) VALUES (?, ?, ?, ?)",
             *(entry.position.sequence, reply, vector, _sha256(reply)),
         )
+
+    def state(self, stated: Stated, now: datetime) -> Statement:
+        """Write a statement at the end of the chain.
+
+        Raises:
+            LedgerError: the chain does not admit it.
+        """
+        tip = self.tip()
+        statement = next_statement(
+            tip, stated, study_total=self.study_total(stated.study), time=max(now, tip.time)
+        )
+        position = statement.position
+        self._insert(
+            *(position.sequence, position.head, position.cumulative, position.epoch),
+            *(to_micros(statement.time), stated.study, "", 0, 0, "", "", stated.carried, ""),
+            *(statement.study_total, stated.kind.value),
+        )
+        self._database.rows(
+            "INSERT INTO statements (sequence, content) VALUES (?, ?)",
+            *(position.sequence, to_text(stated)),
+        )
+        return statement
 
     def run_state(self, study: str, run: str) -> bytes | None:
         """Return the state of a run."""
@@ -178,16 +279,30 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         """Delete the states of a study's runs."""
         self._database.rows("DELETE FROM runs WHERE study = ?", study)
 
-    def _select(self, clause: str, *values: object) -> list[Entry]:
-        rows = self._database.rows(f"SELECT {_COLUMNS} FROM entries {clause}", *values)
+    def forget_all_runs(self, *, except_of: str | None = None) -> None:
+        """Delete the states of all runs but those kept under one name."""
+        self._database.rows("DELETE FROM runs WHERE study IS NOT ?", except_of)
+
+    def _insert(self, *values: object) -> None:
+        marks = ", ".join("?" * len(values))
+        self._database.rows(f"INSERT INTO entries ({_COLUMNS}) VALUES ({marks})", *values)
+
+    def _debits(self, condition: str, *values: object) -> list[Entry]:
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM entries WHERE type = 'debit' AND {condition}", *values
+        )
         return [_entry(row) for row in rows]
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:
-    sequence, head, cumulative, epoch, time, study, run, step, attempt, kind = row[:10]
-    request, cost, vector, study_total = row[10:]
+    time, study, run, step, attempt, kind, request, cost, vector, study_total, found = row[4:]
+    if found != _DEBIT:
+        raise LedgerError(
+            f"expected entry {row[0]} to be a debit or a statement with its text, found "
+            f"{found!r} without one: restore the newest copy"
+        )
     return Entry(
-        position=Position(sequence=sequence, head=head, cumulative=cumulative, epoch=epoch),
+        position=_position(row),
         time=from_micros(time),
         debit=Debit(
             study=study,
@@ -201,6 +316,20 @@ def _entry(row: tuple[Any, ...]) -> Entry:
         vector=vector,
         study_total=study_total,
     )
+
+
+def _statement(row: tuple[Any, ...]) -> Statement:
+    time, study, cost, study_total, kind, content = row[4:]
+    return Statement(
+        position=_position(row),
+        time=from_micros(time),
+        stated=from_text(content, kind=kind, study=study, carried=cost),
+        study_total=study_total,
+    )
+
+
+def _position(row: tuple[Any, ...]) -> Position:
+    return Position(sequence=row[0], head=row[1], cumulative=row[2], epoch=row[3])
 
 
 def _sha256(content: bytes) -> str:

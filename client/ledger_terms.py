@@ -83,7 +83,7 @@ class Debit:
     def __post_init__(self) -> None:
         """Refuse what the chain could not hold exactly."""
         for what in ("study", "run", "kind"):
-            _check_name(what, getattr(self, what))
+            check_text(what, getattr(self, what), MAX_NAME)
         check_count("step", self.step)
         check_count("attempt", self.attempt)
         check_count("cost in picomu2", self.cost, least=1)
@@ -100,7 +100,8 @@ class Position:
     """One point of a ledger's history; it stands in every signed reply (design section 2).
 
     `head` is the chain's sha256 after `sequence` entries, `cumulative` the picomu2 spent by
-    them, `epoch` counts how often a restored copy was accepted (from 1).
+    them, `epoch` rises from 1 whenever a restored copy is accepted: keys and approvals of an
+    earlier one count no more.
     """
 
     sequence: int
@@ -155,8 +156,11 @@ def check_sha256(what: str, value: object) -> None:
         raise LedgerError(f"expected {what} as 64 lower-case hex digits, found {value!r}")
 
 
-def _check_name(what: str, value: object) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or not value.isprintable():
-        raise LedgerError(
-            f"expected {what} as 1 to {MAX_NAME} printable characters, found {value!r}"
-        )
+def check_text(what: str, value: object, most: int) -> None:
+    """Refuse anything but 1 to `most` printable characters.
+
+    Raises:
+        LedgerError: says `what` was expected and what was found.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= most or not value.isprintable():
+        raise LedgerError(f"expected {what} as 1 to {most} printable characters, found {value!r}")

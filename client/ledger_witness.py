@@ -110,8 +110,8 @@ class Witness:
         if not isinstance(found, dict) or set(found) != _FIELDS or found["format"] != FORMAT:
             raise LedgerError(
                 f"expected a witness of format {FORMAT} in {self.path}, found something else: "
-                "restore the ledger and its witness together, or accept the restored ledger "
-                "as a new epoch"
+                "restore the ledger and its witness together, or move the witness away and accept "
+                "the ledger as a new epoch with the total that was spent"
             )
         if found["population"] != self._population:
             raise LedgerError(

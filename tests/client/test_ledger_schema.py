@@ -85,10 +85,27 @@ def test_other_events_find_room_in_the_same_chain(database: Database) -> None:
     assert database.rows("SELECT count(*) FROM entries") == [(4,)]
 
 
+def test_statements_stand_beside_their_entries_and_stay(database: Database) -> None:
+    database.rows(
+        "INSERT INTO entries VALUES (3, 'epoch', 2, 0, '', '', 0, 0, '', '', 0, '', 2, 0, 'h')"
+    )
+    database.rows("INSERT INTO statements VALUES (3, '{}')")
+    for statement in (
+        "UPDATE statements SET content = ''",
+        "DELETE FROM statements",
+        "INSERT OR REPLACE INTO statements VALUES (3, '')",
+    ):
+        with pytest.raises(LedgerError, match="append-only"):
+            database.rows(statement)
+    with pytest.raises(LedgerError, match="FOREIGN KEY"):
+        database.rows("INSERT INTO statements VALUES (4, '{}')")
+    assert database.rows("SELECT content FROM statements") == [("{}",)]
+
+
 def test_an_old_ledger_grows_and_keeps_its_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "units.ledger"
+    path, newest = tmp_path / "units.ledger", len(MIGRATIONS)
     with Database(path, busy_timeout=0.05) as database:
         fill(database)
         before = database.rows("SELECT * FROM entries")
@@ -99,10 +116,12 @@ def test_an_old_ledger_grows_and_keeps_its_rows(
             with Database(path, busy_timeout=0.05) as database:
                 database.migrate()
                 assert database.rows("SELECT * FROM entries") == [(*row, None) for row in before]
-                assert database.rows("SELECT version FROM migrations") == [(1,), (2,)]
+                assert database.rows("SELECT version FROM migrations") == [
+                    (number,) for number in range(1, newest + 2)
+                ]
     with (
         Database(path, busy_timeout=0.05) as database,
-        pytest.raises(LedgerError, match="schema version 1 or older, found 2"),
+        pytest.raises(LedgerError, match=f"schema version {newest} or older, found {newest + 1}"),
     ):
         database.migrate()
 
@@ -114,8 +133,9 @@ def test_a_migration_that_fails_changes_nothing(
     with Database(tmp_path / "units.ledger", busy_timeout=0.05) as database:
         fill(database)
         before = database.rows("SELECT sql FROM sqlite_schema")
+        versions = database.rows("SELECT version FROM migrations")
         monkeypatch.setattr(ledger_database, "MIGRATIONS", (*MIGRATIONS, broken))
         with pytest.raises(LedgerError, match="nowhere"):
             database.migrate()
         assert database.rows("SELECT sql FROM sqlite_schema") == before
-        assert database.rows("SELECT version FROM migrations") == [(1,)]
+        assert database.rows("SELECT version FROM migrations") == versions
