@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import typer
 
 DEFAULT_HOME: Final = Path("institution")
+EXIT_DECLINED: Final = 1  # a person was asked and said no
 
 HomeOption = Annotated[
     Path,

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fieldfare.client.institution.building import open_journal, utc_now
-from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, EXIT_DECLINED, HomeOption
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.keys import public_identity
@@ -57,10 +57,9 @@ def accept(
         typer.echo(f"version {roster.version} is pinned already")
         return
     _show(roster, pinned, settings.id, console())
-    if not yes:
-        typer.confirm(
-            "Did you compare these with the coordinator, and pin this roster?", abort=True
-        )
+    if not yes and not typer.confirm("Did you compare these with the coordinator? Pin them?"):
+        typer.echo("nothing was pinned")
+        raise typer.Exit(EXIT_DECLINED)
     # Logged first: a roster whose pinning is not in the log never counts.
     journal = open_journal(opened, utc_now)
     journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)

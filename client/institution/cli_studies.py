@@ -21,7 +21,12 @@ from fieldfare.client.institution.building import (
     records_loader,
     utc_now,
 )
-from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption, PassphraseFileOption
+from fieldfare.client.institution.cli_home import (
+    DEFAULT_HOME,
+    EXIT_DECLINED,
+    HomeOption,
+    PassphraseFileOption,
+)
 from fieldfare.client.institution.decisions import (
     BY_POLICY,
     Standing,
@@ -206,7 +211,7 @@ def _approve(
         check_before_records(institution, kept.study, spent, units=loaded.units)
         typer.echo(f"records fit: {loaded.units:,} units of yours")
         if ask:
-            typer.confirm("Approve this study?", abort=True)
+            _confirm("Approve this study?", "nothing was approved")
         decision = approve(custody, kept, loaded, user, utc_now())
     typer.echo(f"approved {kept.short} by {decision.user} at {decision.time}")
     typer.echo(f"approval {decision.approval}")
@@ -238,8 +243,14 @@ def withdraw_study(
     institution = open_institution(home)
     chosen = find_id(institution.home, study)
     if not yes:
-        typer.confirm("Destroy this study's keys? Its runs end; no run can go on.", abort=True)
+        _confirm("Destroy this study's keys? Its runs end for good.", "nothing was withdrawn")
     journal = open_journal(institution.home, utc_now)
     with open_ledger(institution, utc_now) as ledger:
         withdraw(institution.home, ledger, journal, chosen, reason, os_user(), utc_now())
     typer.echo(f"withdrew {chosen[:12]}: its keys are destroyed, what it spent stays spent")
+
+
+def _confirm(question: str, otherwise: str) -> None:
+    if not typer.confirm(question):
+        typer.echo(otherwise)
+        raise typer.Exit(EXIT_DECLINED)
