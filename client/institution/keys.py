@@ -140,12 +140,20 @@ def load_identity(home: Home, passphrase: bytes | None) -> Ed25519PrivateKey:
 
 
 def load_node_key(home: Home) -> ec.EllipticCurvePrivateKey:
-    """Load the node key, as strictly as Flower and a little more.
+    """Load the node key.
+
+    Raises:
+        KeysError: as `read_node_key`.
+    """
+    return read_node_key(home.node_key)
+
+
+def read_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a node key, as strictly as Flower and a little more; a node may have no home.
 
     Raises:
         KeysError: missing, open to others, under a passphrase, or no NIST P-384 key.
     """
-    path = home.node_key
     content = read_private(path)
     try:
         key = load_ssh_private_key(content, None)

@@ -1,0 +1,72 @@
+"""`fieldfare institution node`: the outer zone's process, in the foreground.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
+from fieldfare.client.institution.node_settings import load_node_terms
+from fieldfare.client.supervision import Rules, supervise
+
+SETTINGS_NAME: Final = "node.toml"
+PROCESS: Final = "fieldfare.client.institution.node_process"
+BAD_INPUT: Final = 2
+RULES: Final = Rules(final=frozenset({0, BAD_INPUT}))
+
+node_app = typer.Typer(add_completion=False)
+
+
+@node_app.command("node")
+def node(
+    home: HomeOption = DEFAULT_HOME,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            help="The node's own settings, where it runs as another user: the home is left alone.",
+            show_default="node.toml in the home",
+        ),
+    ] = None,
+) -> None:
+    """Connect the custodian to the coordinator's SuperLink; runs until it is stopped.
+
+    Needs the custodian's socket, the node's key and an outgoing connection. Opens no port.
+    """
+    path = (settings or home / SETTINGS_NAME).absolute()
+    terms = load_node_terms(path)
+    typer.echo(f"fieldfare: node: {terms.link.address}, custodian at {terms.custodian}", err=True)
+    with tempfile.TemporaryDirectory(prefix="fieldfare-node-") as folder:
+        status = supervise(
+            [sys.executable, "-I", "-m", PROCESS, str(path)],
+            node_environment(os.environ, Path(folder)),
+            lambda text: typer.echo(f"fieldfare: node: {text}", err=True),
+            RULES,
+        )
+    raise typer.Exit(status)
+
+
+def node_environment(given: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return a node's environment: nothing in it steers flwr, which calls nobody but its SuperLink.
+
+    Args:
+        given: the environment of this process.
+        folder: an empty, private one, for what flwr may want to keep.
+    """
+    kept = {name: value for name, value in given.items() if not _steers(name)}
+    return kept | {
+        "FLWR_HOME": str(folder),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+    }
+
+
+def _steers(name: str) -> bool:
+    """Say whether a variable belongs to flwr, or to commands of an institution with secrets."""
+    return name.upper().startswith(("FLWR_", "FIELDFARE_"))

@@ -1,0 +1,125 @@
+"""The process in which a node runs, as a child of `institution node`.
+
+A process of its own because flwr ends the process when a SuperLink does not let a node in;
+what started this one then starts it again. It ends with its parent.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Final, NoReturn
+
+from fieldfare.client.app import client_app
+from fieldfare.client.fleet import NotAdmittedError, joined
+from fieldfare.client.institution.node_settings import NodeTerms, load_node_terms
+from fieldfare.client.node import Node
+from fieldfare.client.remote import connected
+from fieldfare.client.supervision import STOP_SIGNALS, end_with_parent
+from fieldfare.shared.errors import FieldfareError
+
+EXIT_STOPPED: Final = 0
+EXIT_DEFECT: Final = 1
+EXIT_AGAIN: Final = 75  # sysexits.h, EX_TEMPFAIL
+
+log = logging.getLogger("fieldfare.client.institution.node_process")  # it runs as __main__
+
+
+class StoppedError(BaseException):
+    """Somebody said stop. No Exception, so that nothing on its way takes it for a failure."""
+
+
+class DismissedError(BaseException):
+    """The SuperLink does not know this node any more: flwr says so by SIGINT to itself."""
+
+
+def run_node(terms: NodeTerms) -> int:
+    """Serve until stopped; returns the status to end with."""
+    try:
+        with connected(terms.custodian) as custodian, joined(terms.link, terms.key) as fleet:
+            log.info("admitted as node %d by %s", fleet.node_id, terms.link.address)
+            Node(fleet, client_app(lambda _: custodian), terms.bundles).serve()
+    except StoppedError:
+        return EXIT_STOPPED
+    except DismissedError:
+        log.warning("the SuperLink stopped knowing this node; it signs on again")
+    except NotAdmittedError as error:
+        log.warning(
+            "not admitted by %s: %s: after a crash its old lease ends within 60 s; otherwise "
+            "compare address, authority, clock, and the node key that the coordinator registered",
+            terms.link.address,
+            error,
+        )
+    except FieldfareError as error:
+        log.warning("%s", error)
+    return EXIT_AGAIN
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a node by the settings in a file; for `institution node` alone."""
+    _speak()
+    _listen()
+    end_with_parent()
+    try:
+        terms = load_node_terms(Path(arguments[0]))
+    except FieldfareError as error:
+        log.warning("%s", error)
+        return error.exit_code
+    except StoppedError:
+        return EXIT_STOPPED
+    return run_node(terms)
+
+
+def _speak() -> None:
+    """Write this project's lines, and of flwr's and httpx's those that warn."""
+    logging.basicConfig(format="fieldfare: node: %(message)s", level=logging.WARNING)
+    logging.getLogger("fieldfare").setLevel(logging.INFO)
+
+
+def _listen() -> None:
+    """Take signals from here on; those that came while this process started are waiting."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)  # signing off is not interrupted
+        raise StoppedError
+
+    def dismiss(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise DismissedError
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, dismiss)
+    # A heartbeat that fails for good ends its thread only; a node that is thought dead by its
+    # SuperLink must not go on as if it were not.
+    threading.excepthook = _give_up
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOP_SIGNALS, signal.SIGCHLD))
+
+
+def _give_up(failure: threading.ExceptHookArgs) -> None:
+    log.warning("a thread of flwr failed: %s", failure.exc_type.__name__)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _end_on_defect(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    sys.__excepthook__(kind, error, trace)
+    _end(EXIT_DEFECT)
+
+
+def _end(status: int) -> NoReturn:
+    """End at once: threads of flwr that still try to reach a SuperLink would be waited for."""
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    sys.excepthook = _end_on_defect
+    _end(main(sys.argv[1:]))

@@ -1,0 +1,100 @@
+"""`node.toml`: what the node of the outer zone needs to know, and nothing else.
+
+    format = 1
+    superlink = "hub.example.org:443"
+    authority = "authority.pem"  # who signed its certificate
+    bundles = ["<sha256>"]       # runs of these bundles are answered, no others
+    key = "keys/node"
+    custodian = "run/custodian.sock"
+
+A file of its own: the node may run as another user, who cannot enter the home. Paths are
+absolute, or below the file's folder.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from pydantic import Field
+
+from fieldfare.client.fleet import Link
+from fieldfare.client.institution.keys import read_node_key
+from fieldfare.client.institution.private_files import read_public
+from fieldfare.client.institution.settings import PathText
+from fieldfare.client.institution.toml_files import Section, load_toml
+from fieldfare.shared.errors import KeysError, StudyError
+
+NODE_SETTINGS_FORMAT: Final = 1
+MAX_BUNDLES: Final = 100
+LARGEST_PORT: Final = 65535
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class NodeSettings(Section):
+    """The whole file.
+
+    Attributes:
+        superlink: host:port of the coordinator's SuperLink.
+        authority: PEM file of the authority that signed the SuperLink's certificate.
+        bundles: sha256 of the bundles whose runs are answered, compared out of band.
+        key: the node's key, NIST P-384, OpenSSH format.
+        custodian: the custodian's socket.
+    """
+
+    format: Literal[1] = NODE_SETTINGS_FORMAT
+    superlink: Annotated[str, Field(pattern=r"^([A-Za-z0-9.-]{1,253}|\[[0-9a-f:.]+\]):\d{1,5}$")]
+    authority: PathText
+    bundles: tuple[Sha256, ...] = Field(min_length=1, max_length=MAX_BUNDLES, strict=False)
+    key: PathText = "keys/node"
+    custodian: PathText = "run/custodian.sock"
+
+
+@dataclass(frozen=True)
+class NodeTerms:
+    """The settings with what they name, read and checked.
+
+    Attributes:
+        link: the SuperLink.
+        key: what it knows this node by.
+        bundles: sha256 of the bundles whose runs are answered.
+        custodian: the custodian's socket.
+    """
+
+    link: Link
+    key: ec.EllipticCurvePrivateKey
+    bundles: frozenset[str]
+    custodian: Path
+
+
+def load_node_terms(path: Path) -> NodeTerms:
+    """Read `node.toml`, the authority's certificate and the node's key.
+
+    Raises:
+        StudyError: the file is unreadable, or lists every mistake.
+        KeysError: a key or certificate that cannot be used.
+    """
+    settings = load_toml(path, NodeSettings)
+    if int(settings.superlink.rpartition(":")[2]) not in range(1, LARGEST_PORT + 1):
+        raise StudyError(f"{path}: superlink: a port from 1 to {LARGEST_PORT} expected")
+    folder = path.absolute().parent
+    return NodeTerms(
+        Link(settings.superlink, _authority(folder / settings.authority)),
+        read_node_key(folder / settings.key),
+        frozenset(settings.bundles),
+        folder / settings.custodian,
+    )
+
+
+def _authority(path: Path) -> bytes:
+    content = read_public(path)
+    try:
+        x509.load_pem_x509_certificates(content)
+    except ValueError:
+        raise KeysError(
+            f"{path}: a PEM file with an authority's certificate expected, another form found: "
+            "ask the coordinator for it"
+        ) from None
+    return content

@@ -1,0 +1,104 @@
+"""Real processes: a stock SuperLink for a module of tests, and institutions' nodes."""
+
+import functools
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from flwr.supercore.inflatable.inflatable_utils import pull_objects
+from flwr.superlink.grid import http_grid
+from tests.bench import make_bench
+from tests.superlink import Superlink, new_node_key, running_superlink
+
+from fieldfare.client.service import serving
+from fieldfare.client.sockets import UnixSocket
+
+__all__ = ["make_bench"]
+
+COMMAND: Final = Path(sys.executable).with_name("fieldfare")
+STOP_SECONDS: Final = 30.0
+
+
+@pytest.fixture(scope="module")
+def superlink() -> Iterator[Superlink]:
+    folder = Path(tempfile.mkdtemp(prefix="ff-"))
+    folder.chmod(0o711)  # another user has to get at a node's own folder in it
+    with running_superlink(folder) as running:
+        yield running
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _prompt_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server side waits a second for what a node is just about to push; here it does not."""
+    pull = functools.partial(pull_objects, initial_backoff=0.05)
+    monkeypatch.setattr(http_grid, "pull_objects", pull)
+
+
+@dataclass
+class Nodes:
+    """Institutions' nodes as processes, and the folders from which they run."""
+
+    superlink: Superlink
+    folder: Path
+    stack: ExitStack
+    started: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+
+    def settings(self, name: str, *, bundles: Sequence[str] = (), register: bool = True) -> Path:
+        """A node's own folder: settings, key and authority; its key is registered."""
+        folder = self.folder / f"node-{name}"
+        folder.mkdir()
+        public = new_node_key(folder / "key")
+        if register:
+            self.superlink.register(public, f"{self.folder.name}-{name}")
+        shutil.copy(self.superlink.authority, folder / "authority.pem")
+        listed = ", ".join(f'"{b}"' for b in bundles or [self.superlink.bundle()[1]])
+        (folder / "node.toml").write_text(
+            f'superlink = "{self.superlink.address}"\nauthority = "authority.pem"\n'
+            f'bundles = [{listed}]\nkey = "key"\ncustodian = "{self.socket(name)}"\n'
+        )
+        return folder / "node.toml"
+
+    def socket(self, name: str) -> Path:
+        return self.folder / f"run-{name}" / "custodian.sock"
+
+    def serve(self, name: str, custodian: Any, group: str | None = None) -> None:
+        """Serve a custodian at its socket until the test ends."""
+        self.stack.enter_context(serving(custodian, UnixSocket(self.socket(name), group)))
+
+    def start(
+        self, settings: Path, command: Sequence[str | Path] = (COMMAND,)
+    ) -> "subprocess.Popen[bytes]":
+        """Run `institution node`; what it says goes to node.log beside its settings."""
+        arguments = [*command, "institution", "node", "--settings", settings]
+        with self.log(settings).open("ab") as log:
+            process = subprocess.Popen(arguments, stderr=log, stdout=log)
+        self.started.append(process)
+        return process
+
+    @staticmethod
+    def log(settings: Path) -> Path:
+        return settings.with_name("node.log")
+
+    def stop(self) -> None:
+        for process in self.started:
+            process.terminate()
+        for process in self.started:
+            process.wait(STOP_SECONDS)
+
+
+@pytest.fixture
+def nodes(superlink: Superlink) -> Iterator[Nodes]:
+    folder = Path(tempfile.mkdtemp(prefix="ff-", dir=superlink.folder))
+    folder.chmod(0o711)
+    with ExitStack() as stack:
+        made = Nodes(superlink, folder, stack)
+        yield made
+        made.stop()
