@@ -27,7 +27,7 @@ MISSING_CODE: Final = -1  # of a category, before encoding
 Positions = NDArray[np.uint16]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
 class EncodedUnits:
     """Units of one institution, ready for sums.
 
