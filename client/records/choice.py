@@ -89,7 +89,10 @@ def _numeric(column: Profile, numbers: NDArray[np.float64]) -> Choice:
         return Choice(None, "a date")
     if whole and names_an_id(column.name):
         return _category(column, numbers)
-    feature = draft_numeric(column.name, numbers, column.rows)
+    try:
+        feature = draft_numeric(column.name, numbers, column.rows)
+    except ValueError:
+        return Choice(None, "numbers too close together, or too far apart, to interpolate between")
     return Choice(feature, odd_tokens=tuple(sorted(column.texts)))
 
 

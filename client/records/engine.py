@@ -72,7 +72,8 @@ class Source:
         query = f"SELECT {', '.join(expressions)} FROM {feed.relation}"
         try:
             yield from feed.connection.execute(query).to_arrow_reader(BATCH_ROWS)
-        except (duckdb.Error, pa.ArrowException) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            # Late errors come through Arrow's stream as OSError, with the engine's own words.
             raise feed.finish() or unreadable(self.name, error) from None
         finally:
             problem = feed.finish()

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.features import NumericFeature, Scale
+from fieldfare.shared.features import LEAST_GAP, LEAST_STEP, NumericFeature, Scale
 
 MOST_KNOTS: Final = 8
 FEW_VALUES: Final = 10  # up to so many different values, each is a knot
@@ -38,6 +38,9 @@ def draft_numeric(name: str, values: Values, units: int) -> NumericFeature:
 
     Returns:
         A feature with at most `MOST_KNOTS` knots (`FEW_VALUES` where each value is one).
+
+    Raises:
+        ValueError: no two knots that can be interpolated between.
     """
     different, counts = np.unique(values, return_counts=True)
     if len(different) <= FEW_VALUES:
@@ -124,6 +127,20 @@ def _merged(knots: Values, scaled: Values) -> Values:
     return np.array(kept)
 
 
+def _apart(knots: Values, scale: Scale) -> Values:
+    """Leave out knots that a study would refuse beside their left neighbour (features.py)."""
+    scaled = np.log1p(knots) if scale is Scale.LOG1P else knots
+    kept = [0]
+    for index in range(1, len(knots)):
+        left, right = float(scaled[kept[-1]]), float(scaled[index])
+        least = max(LEAST_GAP, max(abs(left), abs(right)) * LEAST_STEP)
+        if least < right - left < math.inf:
+            kept.append(index)
+    if len(kept) == 1:
+        raise ValueError("no two knots that can be interpolated between")
+    return knots[kept]
+
+
 def _feature(
     name: str, scale: Scale, bounds: Values, knots: Values, special: Values | tuple[()]
 ) -> NumericFeature:
@@ -133,6 +150,6 @@ def _feature(
         lower=float(bounds[0]),
         upper=float(bounds[1]),
         scale=scale,
-        knots=tuple(map(float, knots)),
+        knots=tuple(map(float, _apart(knots, scale))),
         special=tuple(map(float, special)),
     )

@@ -52,6 +52,8 @@ _SUFFIXES: Final = {
     ".sqlite": FileKind.SQLITE,
     ".sqlite3": FileKind.SQLITE,
 }
+# https://arrow.apache.org/docs/format/Columnar.html, "IPC Streaming Format"
+_STREAM_END: Final = b"\xff\xff\xff\xff\0\0\0\0"
 _SQLITE_START: Final = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html, section 1.3
 _DATABASES: Final = frozenset({FileKind.DUCKDB, FileKind.SQLITE})
 
@@ -211,10 +213,21 @@ def _arrow_reader(path: Path) -> Any:
     try:
         opened = pa.ipc.open_file(mapped)
     except pa.ArrowInvalid:
-        mapped.seek(0)
-        return pa.ipc.open_stream(mapped)
+        return _arrow_stream(mapped, path)
     batches = (opened.get_batch(index) for index in range(opened.num_record_batches))
     return pa.RecordBatchReader.from_batches(opened.schema, batches)
+
+
+def _arrow_stream(mapped: Any, path: Path) -> Any:
+    """Open a stream that ends with its mark: without it, half of one looks whole."""
+    mapped.seek(max(0, mapped.size() - len(_STREAM_END)))
+    if mapped.read() != _STREAM_END:
+        raise RecordsError(
+            f"{path}: a whole Arrow file or stream expected, another form or a part of one found; "
+            "write or fetch it again"
+        )
+    mapped.seek(0)
+    return pa.ipc.open_stream(mapped)
 
 
 def _csv(path: Path, mapping: ColumnMapping, rows: Rows) -> AbstractContextManager[Source]:

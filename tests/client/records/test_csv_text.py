@@ -23,6 +23,7 @@ from fieldfare.client.records.source import open_source
 from fieldfare.shared.errors import RecordsError
 
 MARKER = "MARKED-7781"
+MANY = 250_000  # rows of several batches
 Reader = Callable[..., list[Any]]
 
 
@@ -83,6 +84,10 @@ def test_columns_without_a_name_get_one(tmp_path: Path) -> None:
         pytest.param(f"a,b\r\n1,{MARKER}\n3,4\r\n", "line endings", id="mixed line endings"),
         pytest.param(f"{MARKER},{MARKER}\n1,2\n", "found twice", id="same names"),
         pytest.param("", "header row", id="empty file"),
+        pytest.param(MARKER * 200_000, "header row", id="endless header"),
+        pytest.param(f"a\n{MARKER * 300_000}\n", "line 2", id="endless field"),
+        pytest.param("a,b\n" + "1,2\n" * MANY + f"{MARKER}\n", f"line {MANY + 2}", id="late"),
+        pytest.param("a,b\r\n" + "1,2\r\n" * MANY + f"1,{MARKER}\n", "line", id="late endings"),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -178,6 +183,28 @@ def test_an_encoding_that_cannot_be_the_headers(tmp_path: Path, read_texts: Read
     write_csv(tmp_path / "r.csv", "a,b\n1,2\n")
     with pytest.raises(RecordsError, match="UTF-16 text"):
         read_texts(tmp_path / "r.csv", ColumnMapping(encoding="utf-16"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252"])
+def test_a_compressed_file_is_read_whole_or_not_at_all(
+    tmp_path: Path, encoding: str, read_texts: Reader
+) -> None:
+    """Half an upload would be units that nobody misses; a checksum that is wrong is no checksum."""
+    content = gzip.compress(b"a,b\n" + b"1,2\n" * 20_000)
+    path, mapping = tmp_path / "r.csv.gz", ColumnMapping(encoding=encoding)
+    path.write_bytes(content)
+    assert len(read_texts(path, mapping)) == 20_000
+    flipped = bytearray(content)
+    flipped[-6] ^= 1
+    for damaged in (bytes(flipped), *(content[:-cut] for cut in (1, 4, 8, 9, len(content) // 2))):
+        path.write_bytes(damaged)
+        with pytest.raises(RecordsError, match=r"a whole file|compressed by gzip"):
+            read_texts(path, mapping)
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 255
+    path.write_bytes(flipped)
+    with pytest.raises(RecordsError):
+        read_texts(path, mapping)
 
 
 def test_a_pipe_that_nobody_empties_is_given_up(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The drafting rule for numeric features, on shapes that a bank's columns have."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -108,6 +109,14 @@ def test_large_numbers_with_a_small_range() -> None:
     assert len(feature.knots) >= 6
 
 
+def test_close_values_share_a_knot_and_nothing_but_close_values_is_no_feature() -> None:
+    close = np.nextafter(5.0, 6.0)
+    assert draft(np.array([1.0, 5.0, close])).knots == (1, 5)
+    for far in ([5.0, close], [0.0, 2.3e-308], [-1.7e308, 1.7e308]):
+        with pytest.raises(ValueError, match="no two knots"):
+            draft(np.array(far))
+
+
 values = arrays(
     np.float64,
     st.integers(2, 60),
@@ -122,7 +131,12 @@ values = arrays(
 @given(values.filter(lambda x: len(np.unique(x)) > 1))
 @settings(max_examples=300, deadline=None)
 def test_every_draft_is_a_valid_feature(sample: np.ndarray) -> None:
-    feature = draft(sample)  # NumericFeature checks order, bounds and numbers itself
+    try:
+        feature = draft(sample)  # NumericFeature checks order, bounds and numbers itself
+    except ValueError as error:
+        assert type(error) is ValueError  # noqa: PT017 -- and none of NumericFeature's
+        assert np.ptp(sample) <= np.abs(sample).max() * 2**-39 + 1e-300
+        return
     assert len(feature.knots) <= max(MOST_KNOTS, FEW_VALUES)
     assert len(feature.special) <= MOST_SPECIAL
     rest = sample[~np.isin(sample, feature.special)]
