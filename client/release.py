@@ -101,10 +101,16 @@ class Door:
         protected = add(vector, noise, terms.word_bits)
         content = self._masked(protected, keys, request, terms)
 
+        def seal(position: Position) -> bytes:
+            # Again, inside the transaction: another process may have withdrawn the study since,
+            # and a withdrawn study neither releases nor gets its destroyed keys back.
+            self._run_keys(request)
+            return self._reply(run, request, content, debit.cost, position)
+
         committed = self._ledger.commit(
             debit,
             vector=content,
-            seal=lambda position: self._reply(run, request, content, debit.cost, position),
+            seal=seal,
             run_state=keys.to_bytes(),
             **limits,
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from fieldfare.client.custodian import Custodian
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Journal
+from fieldfare.client.institution.journal_decisions import JournalDecisions
 from fieldfare.client.institution.keys import load_holdout_key, load_identity, public_identity
 from fieldfare.client.institution.policy import Policy, limits, load_policy, pinned_coordinator
 from fieldfare.client.institution.roster import check_member, pinned_roster
@@ -145,7 +146,7 @@ def open_custody(
     site = Site(institution.settings.id, institution.roster, IdentitySigner(key), Assurance.EXACT)
     journal = open_journal(institution.home, clock)
     with open_ledger(institution, clock) as ledger:
-        custodian = Custodian(site, ledger, ExactNoise())
+        custodian = Custodian(site, ledger, ExactNoise(), JournalDecisions(journal))
         yield Custody(institution, site, ledger, journal, custodian)
 
 

@@ -48,6 +48,7 @@ from fieldfare.shared.roster import COORDINATOR, Roster
 from fieldfare.shared.study import Study
 
 BY_POLICY: Final = "policy"  # the actor of an approval that auto_approve gave
+ENDED: Final = frozenset({State.REJECTED, State.WITHDRAWN})
 
 
 class Standing(Enum):
@@ -280,7 +281,8 @@ def resume(custody: Custody, load: Loader) -> tuple[str, ...]:
     """Load every study that may run into the custodian; said at start and after a decision.
 
     Nothing is approved here: a study whose approval counts no more is left out, and so is one
-    whose records do not load.
+    whose records do not load. Whatever keys are left of rejected and withdrawn studies are
+    destroyed once more.
 
     Returns:
         One line or more for each study that was left out although it is approved.
@@ -288,6 +290,8 @@ def resume(custody: Custody, load: Loader) -> tuple[str, ...]:
     institution, left_out = custody.institution, []
     for study in kept_ids(institution.home):
         decision = read_decision(institution.home, study)
+        if decision.state in ENDED:  # a run that was under way may have put its keys back
+            custody.ledger.forget_runs(study)
         if decision.state is not State.APPROVED:
             continue
         if not _runs(custody, decision):

@@ -150,7 +150,10 @@ def kept_study(home: Home, study: str, roster: Roster) -> KeptStudy:
     if not path.is_file():
         raise UsageError(f"{study[:SHORT]}: a study that arrived here expected, none found")
     content = read_sealed(path)
-    opened = offered_study(content, str(path), roster)
+    try:
+        opened = offered_study(content, str(path), roster)
+    except UsageError as error:
+        raise UsageError(f"{error}; receive it again, or move the file away") from None
     if opened.id != study:
         raise UsageError(f"{path}: the study of that id expected, another found: receive it again")
     return KeptStudy(opened, content, read_decision(home, study))

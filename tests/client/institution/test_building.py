@@ -10,6 +10,7 @@ from fieldfare.client.institution.building import (
     records_loader,
     utc_now,
 )
+from fieldfare.client.institution.journal_decisions import JournalDecisions
 from fieldfare.client.institution.keys import rotate_identity
 from fieldfare.client.institution.policy import limits
 from fieldfare.shared.errors import KeysError, LedgerError, RecordsError, StudyError, UsageError
@@ -26,6 +27,7 @@ def test_a_custody_is_deployed_and_bound_to_the_homes_policy(
     assert custody.site.assurance is Assurance.EXACT
     assert isinstance(custody.custodian._door._noise, ExactNoise)
     assert (custody.site.institution, custody.site.roster) == ("bank-a", hub.roster())
+    assert isinstance(custody.custodian._decisions, JournalDecisions)
     assert custody.ledger._limits == limits(custody.institution.policy)
     assert hub.homes["bank-a"].ledger.exists()
 

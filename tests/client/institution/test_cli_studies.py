@@ -153,12 +153,13 @@ def test_wrong_input_is_one_line_and_status_2(typed: Typed, tmp_path: Path) -> N
     }
     for name, content in files.items():
         path = str(typed.hub.file(name, content))
-        for command in (("study", "receive"), ("review",)):
+        commands: list[tuple[str, ...]] = [("study", "receive"), ("review",)]
+        for command in commands:
             status, out, err = typed(*command, path)
             assert (status, out, err.count("\n")) == (2, "", 1), (name, command)
-    for command in ("review", "approve", "withdraw"):
-        status, out, err = typed(command, "abcdef012345")
-        assert (status, out, err.count("\n")) == (2, "", 1), command
+    for name in ("review", "approve", "withdraw"):
+        status, out, err = typed(name, "abcdef012345")
+        assert (status, out, err.count("\n")) == (2, "", 1), name
         assert "fits none" in err
     assert typed("reject", "abcdef012345", "--reason", "x")[0] == 2
     assert list(typed.home.studies.iterdir()) == []

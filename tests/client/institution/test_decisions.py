@@ -23,7 +23,14 @@ from tests.homes import (
 )
 
 from fieldfare.client.custodian import APPROVAL_STATE
-from fieldfare.client.institution.building import Custody, LoadedSums, open_custody, records_loader
+from fieldfare.client.institution.building import (
+    Custody,
+    LoadedSums,
+    open_custody,
+    open_journal,
+    open_ledger,
+    records_loader,
+)
 from fieldfare.client.institution.decisions import (
     Standing,
     approve,
@@ -542,6 +549,48 @@ def test_after_a_withdrawal_a_captured_transcript_cannot_be_unmasked(
 
 def replace_step(request: Request) -> Request:
     return request.model_copy(update={"step": 1})
+
+
+class WithdrawnMeanwhile:
+    """Noise that takes long: another process withdraws the study while it is drawn."""
+
+    def __init__(self, custody: Custody) -> None:
+        self._custody = custody
+        self._noise = custody.custodian._door._noise
+        self.assurance = self._noise.assurance
+
+    def sample(self, entries: int, scale: float) -> Any:
+        institution = self._custody.institution
+        with open_ledger(institution, clock) as ledger:
+            journal = open_journal(institution.home, clock)
+            withdraw(institution.home, ledger, journal, STUDY.id, "", "tester", NOW)
+        return self._noise.sample(entries, scale)
+
+
+def test_a_release_that_is_under_way_when_the_study_is_withdrawn_does_not_leave(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    custodies = [custody_of(name) for name in NAMES]
+    approve_all(hub, custodies, STUDY)
+    victim = custodies[-1]
+    victim.custodian._door._noise = WithdrawnMeanwhile(victim)
+    with pytest.raises(AssertionError, match=r"Refusal\(code=<RefusalCode\.UNKNOWN_RUN"):
+        run_one_step(hub, custodies)
+    assert victim.ledger.spent() == 0
+    assert victim.ledger.run_state(STUDY.id, "run-1") is None
+    assert [e["event"] for e in logged(victim)][-2:] == ["withdrawal", "refusal"]
+
+
+def test_keys_that_a_run_under_way_put_back_are_destroyed_at_the_next_start(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    custody = custody_of()
+    decide(custody, hub.receive(STUDY))
+    end(custody, withdraw, STUDY.id)
+    custody.ledger.put_run_state(STUDY.id, "run-1", b"keys")
+    again = custody_of()
+    assert resume(again, records_loader(again.institution, {})) == ()
+    assert again.ledger.run_state(STUDY.id, "run-1") is None
 
 
 def test_after_a_withdrawal_an_approval_has_fresh_keys_and_a_higher_number(
