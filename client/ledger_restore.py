@@ -141,7 +141,7 @@ class RestoredLedger:
                 raise LedgerError(
                     f"expected the witness {self._witness.path}, found none, so nobody knows what "
                     "was spent: bring it back, or state the total of mu^2 that was ever spent "
-                    "(cumulative in the last signed reply, or the institution's log)"
+                    "(--spent; cumulative in the last signed reply, or the institution's log)"
                 )
             kept = self._kept(terms, lost, seen)
             statement = self._store.state(self._stated(terms, lost, kept), self._clock())
@@ -165,8 +165,8 @@ class RestoredLedger:
             behind = position is seen and position.sequence > last
             if position.epoch >= epoch and not behind and last > 0:
                 raise LedgerError(
-                    f"expected the number of the last entry that was in the restored copy, found "
-                    f"none: entries after it and the lost ones both count. If nothing was "
+                    "expected the number of the last entry that was in the restored copy (--kept), "
+                    f"found none: entries after it and the lost ones both count. If nothing was "
                     f"released since, it is {last}; if that is not known, 0 is safe, and counts "
                     "everything twice"
                 )

@@ -129,3 +129,47 @@ def test_one_place_is_given_to_one_request(tmp_path: Path) -> None:
     with reopened(tmp_path) as ledger:
         check_answers(ledger, outcomes)
         assert ledger.spent() == 15 * COST
+
+
+ACCEPTING: Final = """
+import sys, time
+from datetime import UTC, datetime
+from pathlib import Path
+from fieldfare.client.ledger_restore import Acceptance, RestoredLedger
+from fieldfare.shared.errors import LedgerError
+
+folder, name = Path(sys.argv[1]), sys.argv[2]
+(folder / f"ready {name}").touch()
+while len([*folder.glob("ready *")]) < 4:
+    time.sleep(0.0002)
+try:
+    with RestoredLedger.open(folder / "units.ledger", population="units", busy_timeout=10.0,
+                             clock=lambda: datetime.now(UTC)) as restored:
+        restored.accept(Acceptance(user=name, reason="the disk failed"))
+except LedgerError as error:
+    print("nothing to accept" in str(error))
+else:
+    print("accepted")
+"""
+
+
+def test_a_restored_copy_is_accepted_once(tmp_path: Path) -> None:
+    race(tmp_path, "repeats")
+    (tmp_path / "units.ledger").unlink()  # the witness of 15 debits is left
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", ACCEPTING, str(tmp_path), f"worker{number}"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(PROCESSES)
+    ]
+    try:
+        outputs = [worker.communicate(timeout=20)[0].strip() for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    assert sorted(outputs) == ["True"] * (PROCESSES - 1) + ["accepted"]
+    with reopened(tmp_path) as ledger:
+        ledger.verify()
+        assert (ledger.spent(), ledger.position().epoch) == (15 * COST, 2)

@@ -1,0 +1,259 @@
+"""What a ledger says to its owner: what is left, what was spent on what, what happened last."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from fieldfare.client.institution.policy import Policy, limits
+from fieldfare.client.ledger import Entry, Ledger, Position, from_picomu2
+from fieldfare.client.ledger_rules import WINDOW
+from fieldfare.client.ledger_statements import Statement, StatementKind
+from fieldfare.shared.privacy import XI_LIMIT, epsilon_for
+
+LAST: Final = 8  # entries shown
+SHORT: Final = 12  # digits of a study's id
+BAR: Final = 30  # characters
+INDENT: Final = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """One limit and what was spent of it.
+
+    Attributes:
+        limit, spent: picomu2.
+        limit_epsilon: as the policy says it.
+        delta: at which every epsilon here holds.
+    """
+
+    limit: int
+    spent: int
+    limit_epsilon: float
+    delta: float
+
+    @property
+    def left(self) -> int:
+        """What may still be spent, in picomu2."""
+        return max(self.limit - self.spent, 0)
+
+    @property
+    def spent_epsilon(self) -> float:
+        """What was spent as epsilon; it does not add up, mu^2 does."""
+        return _epsilon(self.spent, self.delta)
+
+    @property
+    def left_epsilon(self) -> float:
+        """What the rest is worth by itself, as epsilon."""
+        return _epsilon(self.left, self.delta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A ledger in figures; every sum in picomu2.
+
+    Attributes:
+        position: where it ends.
+        yearly, lifetime: the two limits of the population.
+        studies: what each study's debits cost.
+        kinds: what each kind of release cost.
+        carried: what entries cost that a restored copy lacked.
+        last: the newest entries, oldest first.
+    """
+
+    population: str
+    position: Position
+    yearly: Budget
+    lifetime: Budget
+    studies: dict[str, int]
+    kinds: dict[str, int]
+    carried: int
+    last: tuple[Entry | Statement, ...]
+
+
+def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Report:
+    """Read a ledger once and add it up.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    studies, kinds, carried = Counter[str](), Counter[str](), 0
+    last: list[Entry | Statement] = []
+    for entry in ledger.history():
+        last = [*last[1 - LAST :], entry]
+        if isinstance(entry, Statement):
+            carried += entry.stated.carried
+        else:
+            studies[entry.debit.study] += entry.debit.cost
+            kinds[entry.debit.kind] += entry.debit.cost
+    granted, budget = limits(policy), policy.budget
+    return Report(
+        population=population,
+        position=ledger.position(),
+        yearly=Budget(
+            limit=granted.yearly_picomu2,
+            spent=ledger.spent_since(now - WINDOW),
+            limit_epsilon=budget.yearly_epsilon,
+            delta=budget.delta,
+        ),
+        lifetime=Budget(
+            limit=granted.lifetime_picomu2,
+            spent=ledger.spent(),
+            limit_epsilon=budget.lifetime_epsilon,
+            delta=budget.delta,
+        ),
+        studies=dict(studies.most_common()),
+        kinds=dict(kinds.most_common()),
+        carried=carried,
+        last=tuple(last),
+    )
+
+
+def report_json(found: Report) -> dict[str, Any]:
+    """Return a report for programs; mu^2 as numbers and, exactly, in units of 1e-12."""
+    position = found.position
+    return {
+        "population": found.population,
+        "entries": position.sequence,
+        "epoch": position.epoch,
+        "head": position.head,
+        "delta": found.lifetime.delta,
+        "any_365_days": _budget_json(found.yearly),
+        "lifetime": _budget_json(found.lifetime),
+        "studies": {study: _sum_json(cost) for study, cost in found.studies.items()},
+        "kinds": {kind: _sum_json(cost) for kind, cost in found.kinds.items()},
+        "carried_over": _sum_json(found.carried),
+        "last": [_entry_json(entry) for entry in found.last],
+    }
+
+
+def report_lines(found: Report) -> Iterator[str]:
+    """Yield a report as one screen."""
+    position = found.position
+    yield f"{'population':<{INDENT}}{found.population}"
+    yield f"{'history':<{INDENT}}{position.sequence} entries, epoch {position.epoch}"
+    yield from _budget_lines("any 365 days", found.yearly)
+    yield from _budget_lines("ever", found.lifetime)
+    yield ""
+    parts = {f"study {study[:SHORT]}": cost for study, cost in found.studies.items()}
+    if found.carried:
+        parts["lost, carried over"] = found.carried
+    yield from _share_lines("spent by study, of all that was ever spent", parts)
+    yield from _share_lines("spent by kind of release", found.kinds)
+    if found.last:
+        yield f"last {len(found.last)} entries" if len(found.last) > 1 else "last entry"
+        yield from (f"  {entry_line(entry)}" for entry in found.last)
+    else:
+        yield "nothing was ever released"
+
+
+def entry_line(entry: Entry | Statement) -> str:
+    """Say an entry on one line."""
+    head = f"{entry.position.sequence:>6}  {entry.time:%Y-%m-%d %H:%M}  "
+    if isinstance(entry, Entry):
+        debit = entry.debit
+        return head + (
+            f"{debit.kind} step {debit.step} attempt {debit.attempt}, study {debit.study[:SHORT]}, "
+            f"run {debit.run}: mu^2 {from_picomu2(debit.cost):.4g}"
+        )
+    stated = entry.stated
+    what = {
+        StatementKind.EPOCH: f"restored copy accepted, mu^2 {from_picomu2(stated.carried):.4g} "
+        "carried over",
+        StatementKind.SPLIT: f"{stated.population} split off",
+        StatementKind.PART: f"from here on the ledger of {stated.population}",
+    }[stated.kind]
+    return f"{head}{what}, by {stated.user}: {stated.reason}"
+
+
+def bar(spent: int, limit: int) -> str:
+    """Return a bar and a share that never hide a rest: full only when nothing is left."""
+    if limit <= 0:
+        return f"[{'#' * BAR}] no budget"
+    share = 100 * spent / limit
+    if spent >= limit:
+        filled, text = BAR, f"{share:.1f} %"
+    else:
+        filled = min(math.ceil(BAR * spent / limit), BAR - 1)
+        text = f"{share:.1f} %"
+        if spent > 0 and share < 0.05:  # noqa: PLR2004 -- would be rounded to nothing
+            text = "below 0.1 %"
+        elif share >= 99.95:  # noqa: PLR2004 -- would be rounded to everything
+            text = "above 99.9 %"
+    return f"[{'#' * filled}{'-' * (BAR - filled)}] {text}"
+
+
+def _budget_lines(name: str, budget: Budget) -> Iterator[str]:
+    yield f"{name:<{INDENT}}{bar(budget.spent, budget.limit)}"
+    left = (
+        f"left mu^2 {from_picomu2(budget.left):.5g}, by itself worth epsilon "
+        f"{budget.left_epsilon:.4g}"
+        if budget.left
+        else "nothing is left"
+    )
+    yield (
+        f"{'':<{INDENT}}spent epsilon {budget.spent_epsilon:.4g} of {budget.limit_epsilon:g} at "
+        f"delta {budget.delta:g} (mu^2 {from_picomu2(budget.spent):.5g} of "
+        f"{from_picomu2(budget.limit):.5g})"
+    )
+    yield f"{'':<{INDENT}}{left}"
+
+
+def _share_lines(title: str, parts: dict[str, int]) -> Iterator[str]:
+    if not parts:
+        return
+    whole = sum(parts.values())
+    width = max(map(len, parts))
+    yield title
+    for name, cost in parts.items():
+        yield f"  {name:<{width}}  {bar(cost, whole)}  mu^2 {from_picomu2(cost):.5g}"
+    yield ""
+
+
+def _epsilon(picomu2: int, delta: float) -> float:
+    # The same xi as in the policy's limits, so that a limit that is spent shows as its epsilon.
+    return epsilon_for(delta=delta, mu2=from_picomu2(picomu2), xi=XI_LIMIT)
+
+
+def _sum_json(cost: int) -> dict[str, float | int]:
+    return {"mu2": from_picomu2(cost), "picomu2": cost}
+
+
+def _budget_json(budget: Budget) -> dict[str, Any]:
+    return {
+        "limit": _sum_json(budget.limit) | {"epsilon": budget.limit_epsilon},
+        "spent": _sum_json(budget.spent) | {"epsilon": budget.spent_epsilon},
+        "left": _sum_json(budget.left) | {"epsilon": budget.left_epsilon},
+    }
+
+
+def _entry_json(entry: Entry | Statement) -> dict[str, Any]:
+    common = {
+        "sequence": entry.position.sequence,
+        "time": entry.time.isoformat(),
+        "epoch": entry.position.epoch,
+        "head": entry.position.head,
+        "cumulative_picomu2": entry.position.cumulative,
+    }
+    if isinstance(entry, Entry):
+        debit = entry.debit
+        return common | {
+            "type": "debit",
+            "study": debit.study,
+            "run": debit.run,
+            "step": debit.step,
+            "attempt": debit.attempt,
+            "kind": debit.kind,
+            "picomu2": debit.cost,
+        }
+    stated = entry.stated
+    return common | {
+        "type": stated.kind.value,
+        "user": stated.user,
+        "reason": stated.reason,
+        "population": stated.population,
+        "study": stated.study,
+        "picomu2": stated.carried,
+    }

@@ -1,0 +1,129 @@
+"""The owner's two statements in a ledger, each written into the institution's log as well."""
+
+import json
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from fieldfare.client.custodian import LEDGER_STATE, SHOWN_REPLY
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.journal import Event, Journal
+from fieldfare.client.institution.policy import limits, load_policy
+from fieldfare.client.institution.settings import load_settings
+from fieldfare.client.ledger import Ledger, Position
+from fieldfare.client.ledger_restore import Acceptance, RestoredLedger
+from fieldfare.client.ledger_split import Part
+from fieldfare.client.ledger_statements import Statement
+from fieldfare.shared.errors import LedgerError, UsageError
+from fieldfare.shared.messages import Reply
+
+
+def utc_now() -> datetime:
+    """Return the present in UTC."""
+    return datetime.now(UTC)
+
+
+def open_ledger(home: Home) -> Ledger:
+    """Open the ledger of a home; where none was ever begun, an empty one in memory.
+
+    Raises:
+        LedgerError: it cannot be trusted, read or written.
+        StudyError: a mistake in institution.toml or policy.toml.
+    """
+    witness = home.ledger.with_name(home.ledger.name + ".witness")
+    begun = home.ledger.exists() or witness.exists()
+    return Ledger.open(
+        home.ledger if begun else None,  # to look at a ledger does not begin one
+        population=load_settings(home).population,
+        limits=limits(load_policy(home)),
+        clock=utc_now,
+    )
+
+
+def shown_position(content: bytes | None) -> Position | None:
+    """Return the position in a signed reply that a custodian kept; it checked the signature then.
+
+    Raises:
+        LedgerError: it is damaged.
+    """
+    if content is None:
+        return None
+    try:
+        reply = Reply.model_validate_json(json.dumps(json.loads(content)["body"]))
+    except (ValidationError, ValueError, KeyError, TypeError):
+        raise LedgerError("expected a signed reply that was shown, found a damaged one") from None
+    return Position(
+        sequence=reply.ledger_sequence,
+        head=reply.ledger_head,
+        cumulative=reply.cumulative,
+        epoch=reply.epoch,
+    )
+
+
+def check_not_behind(ledger: Ledger) -> None:
+    """Refuse a ledger that lacks a signed reply which was shown to its custodian.
+
+    Raises:
+        LedgerError: says what to do.
+    """
+    shown = shown_position(ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
+    if shown is not None and not ledger.accounts_for(shown):
+        raise LedgerError(
+            f"expected a history with entry {shown.sequence} of epoch {shown.epoch}, which a "
+            "signed reply names that was shown, found one without it: bring the newer ledger back, "
+            "or accept this one: fieldfare institution ledger accept-restore"
+        )
+
+
+def accept_restore(home: Home, terms: Acceptance) -> Statement:
+    """Accept a restored ledger as a new epoch; every key and approval of before is gone.
+
+    Raises:
+        LedgerError: there is nothing to accept, something must be stated, or the log or the
+            ledger cannot be written.
+    """
+    journal = Journal.open(home.log_folder, clock=utc_now)
+    population = load_settings(home).population
+    with RestoredLedger.open(home.ledger, population=population, clock=utc_now) as restored:
+        shown = shown_position(restored.run_state(LEDGER_STATE, SHOWN_REPLY))
+        # Logged first: the log may say more than happened, never less.
+        _log(journal, terms.user, terms.reason, "to accept a restored ledger was asked")
+        statement = restored.accept(terms, shown=shown, keep=LEDGER_STATE)
+    position = statement.position
+    journal.append(
+        Event.LEDGER,
+        terms.user,
+        rule=f"a restored ledger was accepted as epoch {position.epoch}",
+        user=terms.user,
+        reason=terms.reason,
+        head=position.head,
+        cumulative=position.cumulative,
+    )
+    return statement
+
+
+def split_off(home: Home, into: Home, *, user: str, reason: str) -> Part:
+    """Give the population of another home a ledger that begins with this one's whole history.
+
+    Raises:
+        UsageError: both homes keep the same population's budget.
+        LedgerError: it was split off before, has a ledger, or one cannot be written.
+    """
+    name = load_settings(into).population
+    if name == load_settings(home).population:
+        raise UsageError(
+            f"{into.settings}: another population than {name!r} expected: give the part its own "
+            "name there"
+        )
+    part = Part(name, into.ledger)
+    journal = Journal.open(home.log_folder, clock=utc_now)
+    with open_ledger(home) as ledger:
+        check_not_behind(ledger)
+        _log(journal, user, reason, f"to split off population {name} was asked"[:500])
+        ledger.split(part, user=user, reason=reason)
+    _log(journal, user, reason, f"population {name} was split off"[:500])
+    return part
+
+
+def _log(journal: Journal, user: str, reason: str, rule: str) -> None:
+    journal.append(Event.LEDGER, user, rule=rule, user=user, reason=reason)

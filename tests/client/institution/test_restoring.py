@@ -1,0 +1,182 @@
+"""The owner's statements reach ledger and log, and a shown reply is not forgotten."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from fieldfare.client.custodian import LEDGER_STATE, SHOWN_REPLY
+from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.policy import limits, load_policy
+from fieldfare.client.institution.restoring import (
+    accept_restore,
+    check_not_behind,
+    open_ledger,
+    shown_position,
+    split_off,
+    utc_now,
+)
+from fieldfare.client.ledger import Debit, Ledger, Position
+from fieldfare.client.ledger_restore import Acceptance
+from fieldfare.shared.errors import LedgerError, UsageError
+from fieldfare.shared.messages import NoSigner, Reply, seal
+
+TERMS: Final = Acceptance(user="ines", reason="the disk failed")
+
+
+def fill(home: Home, steps: range) -> Position:
+    with Ledger.open(
+        home.ledger, population="bank-a", limits=limits(load_policy(home)), clock=utc_now
+    ) as ledger:
+        for step in steps:
+            ledger.commit(
+                Debit(
+                    study="5" * 64,
+                    run="r",
+                    step=step,
+                    attempt=0,
+                    kind="training",
+                    request=hashlib.sha256(f"{step}".encode()).hexdigest(),
+                    cost=10,
+                ),
+                vector=b"masked",
+                study_limit=10**9,
+                max_attempts=1,
+                seal=lambda _: b"signed",
+                run_state=b"keys",
+            )
+        return ledger.position()
+
+
+def signed(position: Position) -> bytes:
+    body = Reply(
+        request="1" * 64,
+        institution="bank-a",
+        approval="2" * 64,
+        vector="3" * 64,
+        debit=10,
+        ledger_sequence=position.sequence,
+        ledger_head=position.head,
+        cumulative=position.cumulative,
+        epoch=position.epoch,
+    )
+    return seal(body, "bank-a", NoSigner())
+
+
+def show_reply(home: Home, position: Position) -> None:
+    """Leave the reply as a custodian does to which it was shown."""
+    with open_ledger(home) as ledger:
+        ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, signed(position))
+
+
+def rules(home: Home) -> list[str]:
+    lines = home.log.read_text().splitlines() if home.log.exists() else []
+    return [json.loads(line)["details"]["rule"] for line in lines]
+
+
+@pytest.fixture
+def behind(home: Home, tmp_path: Path) -> Home:
+    fill(home, range(2))
+    shutil.copy2(home.ledger, tmp_path / "backup")
+    fill(home, range(2, 5))
+    shutil.copy2(tmp_path / "backup", home.ledger)
+    return home
+
+
+def test_to_look_at_a_ledger_does_not_begin_one(home: Home) -> None:
+    with open_ledger(home) as ledger:
+        assert ledger.spent() == 0
+    assert not list(home.ledger.parent.iterdir())
+
+
+def test_an_acceptance_is_logged_before_and_after(behind: Home) -> None:
+    with pytest.raises(LedgerError, match="accept-restore"):
+        open_ledger(behind)
+    statement = accept_restore(behind, TERMS)
+    assert (statement.position.epoch, statement.position.cumulative) == (2, 50)
+    asked, accepted = rules(behind)
+    assert "was asked" in asked
+    assert "accepted as epoch 2" in accepted
+    details = json.loads(behind.log.read_text().splitlines()[-1])["details"]
+    assert (details["head"], details["cumulative"]) == (statement.position.head, 50)
+    assert (details["user"], details["reason"]) == ("ines", "the disk failed")
+
+
+def test_an_acceptance_that_is_refused_was_only_asked(home: Home) -> None:
+    fill(home, range(2))
+    with pytest.raises(LedgerError, match="nothing to accept"):
+        accept_restore(home, TERMS)
+    assert len(rules(home)) == 1
+    with open_ledger(home) as ledger:
+        assert ledger.position().epoch == 1
+
+
+def test_what_cannot_be_logged_does_not_happen(behind: Home) -> None:
+    (behind.log_folder / "log.jsonl").write_text("something else\n")
+    with pytest.raises(LedgerError, match="log"):
+        accept_restore(behind, TERMS)
+    with pytest.raises(LedgerError, match="older copy"):
+        open_ledger(behind)
+
+
+def test_a_shown_reply_keeps_the_ledger_behind_until_it_is_accepted(home: Home) -> None:
+    known = fill(home, range(2))
+    show_reply(home, known)
+    with open_ledger(home) as ledger:
+        check_not_behind(ledger)
+    show_reply(home, Position(sequence=6, head="f" * 64, cumulative=60, epoch=1))
+    with open_ledger(home) as ledger, pytest.raises(LedgerError, match="entry 6 of epoch 1"):
+        check_not_behind(ledger)
+    with pytest.raises(LedgerError, match="--kept"):
+        accept_restore(home, TERMS)
+    accepted = accept_restore(
+        home, Acceptance(user="ines", reason="a snapshot was restored", kept=2)
+    )
+    assert accepted.position.cumulative == 60
+    with open_ledger(home) as ledger:
+        check_not_behind(ledger)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"body":{}}', b"\xff"])
+def test_a_damaged_shown_reply_is_refused(content: bytes) -> None:
+    with pytest.raises(LedgerError, match="damaged"):
+        shown_position(content)
+
+
+def test_nothing_shown_is_nothing() -> None:
+    assert shown_position(None) is None
+
+
+def test_a_part_gets_the_whole_history_and_both_are_logged(home: Home, tmp_path: Path) -> None:
+    fill(home, range(3))
+    into = found_institution(tmp_path / "cases", "bank-a-cases")
+    part = split_off(home, into, user="ines", reason="cases are kept apart")
+    assert (part.name, part.path) == ("bank-a-cases", into.ledger)
+    with open_ledger(into) as ledger:
+        ledger.verify()
+        assert ledger.spent() == 30
+    assert [rule.split()[-1] for rule in rules(home)] == ["asked", "off"]
+
+
+def test_a_part_needs_a_name_of_its_own_and_a_ledger_that_is_not_behind(
+    home: Home, tmp_path: Path
+) -> None:
+    fill(home, range(2))
+    same = found_institution(tmp_path / "same", "bank-a")
+    with pytest.raises(UsageError, match="another population than 'bank-a'"):
+        split_off(home, same, user="ines", reason="apart")
+    show_reply(home, Position(sequence=6, head="f" * 64, cumulative=60, epoch=1))
+    other = found_institution(tmp_path / "other", "bank-b")
+    with pytest.raises(LedgerError, match="entry 6"):
+        split_off(home, other, user="ines", reason="apart")
+    assert not list(other.ledger.parent.iterdir())
+
+
+def test_a_home_that_never_released_has_nothing_to_split(home: Home, tmp_path: Path) -> None:
+    other = found_institution(tmp_path / "other", "bank-b")
+    with pytest.raises(LedgerError, match="a file to copy"):
+        split_off(home, other, user="ines", reason="apart")
