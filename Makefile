@@ -89,10 +89,12 @@ $(PY):
 	$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(RUNTIME): pyproject.toml setup.py $(PY)
+	@rm -rf *.egg-info  # a stale one would hide commands that were added since
 	$(PY) -m pip install -e .
 	@touch $@
 
 $(DEV): pyproject.toml setup.py $(PY)
+	@rm -rf *.egg-info
 	$(PY) -m pip install -e '.[dev]'
 	@touch $(RUNTIME) $@
 

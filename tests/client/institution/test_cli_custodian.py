@@ -1,0 +1,184 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.homes import (
+    NAMES,
+    NOW,
+    Hub,
+    OpenCustody,
+    approve_all,
+    clock,
+    custody_of,
+    home_study,
+    hub,
+)
+
+from fieldfare.client.institution.building import open_custody
+from fieldfare.client.institution.cli_custodian import decisions_of, socket_of
+from fieldfare.client.institution.decisions import withdraw
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.journal import Journal, verify
+from fieldfare.client.remote import connected
+from fieldfare.shared.errors import RefusalCode
+from fieldfare.shared.messages import Approval, Assurance, Refusal, unseal
+
+__all__ = ["custody_of", "hub"]
+
+NAME = NAMES[0]
+PATIENCE = 60.0
+COMMAND = "import sys; from fieldfare.shared.cli import run; sys.exit(run(sys.argv[1:]))"
+
+Process = subprocess.Popen[str]
+
+
+@contextmanager
+def started(home: Home) -> Iterator[Process]:
+    """The real command, ended when the test is done with it."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "institution", "custodian", "--home", str(home.path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def told(child: Process, text: str) -> None:
+    """Wait until the command says a line with `text`."""
+    assert child.stderr is not None
+    lines = []
+    for line in child.stderr:
+        lines.append(line)
+        if text in line:
+            return
+    raise AssertionError(lines)
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def describe(home: Home, study: str) -> bytes | Refusal:
+    with connected(home.custodian_socket) as custodian:
+        return custodian.describe(study)
+
+
+@pytest.fixture
+def approved(hub: Hub, custody_of: OpenCustody) -> str:
+    study = home_study()
+    custody = custody_of(NAME)
+    approve_all(hub, [custody], study)
+    custody.ledger.close()
+    return study.id
+
+
+def test_it_answers_for_approved_studies_and_for_no_other(hub: Hub, approved: str) -> None:
+    home = hub.homes[NAME]
+    with started(home) as child:
+        told(child, "serving on")
+
+        envelope = describe(home, approved)
+        assert isinstance(envelope, bytes)
+        roster = hub.institution(NAME).roster
+        approval = unseal(envelope, Approval, roster, Assurance.EXACT).body
+        assert (approval.study, approval.institution) == (approved, NAME)
+        assert describe(home, "0" * 64) == Refusal(RefusalCode.UNKNOWN_STUDY)
+
+
+def test_a_withdrawal_takes_effect_without_a_restart(hub: Hub, approved: str) -> None:
+    home = hub.homes[NAME]
+    with started(home) as child:
+        told(child, "serving on")
+        journal = Journal.open(home.log_folder, clock=clock)
+        with open_custody(hub.institution(NAME), None, clock) as custody:
+            withdraw(home, custody.ledger, journal, approved, "no more", "tester", NOW)
+
+        assert describe(home, approved) == Refusal(RefusalCode.UNKNOWN_STUDY)
+        told(child, "decisions followed")
+
+
+def test_an_approval_takes_effect_without_a_restart(hub: Hub, custody_of: OpenCustody) -> None:
+    home, study = hub.homes[NAME], home_study()
+    with started(home) as child:
+        told(child, "serving on")
+        assert describe(home, study.id) == Refusal(RefusalCode.UNKNOWN_STUDY)
+
+        approve_all(hub, [custody_of(NAME)], study)
+
+        assert eventually(lambda: isinstance(describe(home, study.id), bytes))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly_when_it_is_told_to(hub: Hub, approved: str, stop: signal.Signals) -> None:
+    del approved
+    home = hub.homes[NAME]
+    with started(home) as child:
+        told(child, "serving on")
+        child.send_signal(stop)
+        assert child.wait(PATIENCE) == 0
+
+    assert not home.custodian_socket.exists()
+    assert verify(home.log_folder).last >= 0
+    log = home.log.read_text()
+    assert '"event":"start"' in log
+    assert '"event":"stop"' in log
+
+
+def test_killed_it_starts_again_over_what_it_left(hub: Hub, approved: str) -> None:
+    home = hub.homes[NAME]
+    with started(home) as child:
+        told(child, "serving on")
+        child.kill()
+        child.wait(PATIENCE)
+    with started(home) as child:
+        told(child, "serving on")
+        assert isinstance(describe(home, approved), bytes)
+
+
+def test_a_second_one_is_refused(hub: Hub, approved: str) -> None:
+    del approved
+    home = hub.homes[NAME]
+    with started(home) as first:
+        told(first, "serving on")
+        with started(home) as second:
+            assert second.wait(PATIENCE) == 2
+
+
+def test_without_a_home_it_says_so(tmp_path: Path) -> None:
+    home = Home(tmp_path / "nowhere")
+    with started(home) as child:
+        assert child.wait(PATIENCE) == 2
+
+
+def test_the_socket_is_where_the_settings_say(hub: Hub, tmp_path: Path) -> None:
+    home = hub.homes[NAME]
+    assert socket_of(hub.institution(NAME)).path == home.custodian_socket
+
+    elsewhere = tmp_path / "run" / "c.sock"
+    hub.edit(home.settings, 'socket = ""', f'socket = "{elsewhere}"')
+    assert socket_of(hub.institution(NAME)).path == elsewhere
+
+
+def test_a_decision_changes_what_is_followed(hub: Hub) -> None:
+    home = hub.homes[NAME]
+    before = decisions_of(home)
+    hub.receive(home_study(), NAME)
+
+    assert decisions_of(home) != before
+    assert decisions_of(home) == decisions_of(home)
