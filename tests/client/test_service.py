@@ -24,7 +24,9 @@ from fieldfare.client.service import ServiceLimits, serving
 from fieldfare.client.sockets import UnixSocket
 from fieldfare.shared import custodian_pb2 as pb
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import model_for
+from fieldfare.simulations.federation import LocalFederation
 
 Code = grpc.StatusCode
 RECORD: Final = "customer 4711"
@@ -54,6 +56,16 @@ def with_training(make_bench: MakeBench, training: Any) -> Bench:
     return make_bench(study, sums)
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """One federation for every test that spends nothing."""
+    study = make_study()
+    sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
+    folder = tmp_path_factory.mktemp("ledgers")
+    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+        yield Bench(federation, sums)
+
+
 @pytest.fixture
 def gated(make_bench: MakeBench) -> tuple[Bench, Gated]:
     gate = Gated(model_for(make_study()).vectors.entries)
@@ -76,27 +88,27 @@ def until(condition: Any, seconds: float = 10.0) -> bool:
 
 
 @pytest.mark.parametrize("call", LARGEST_QUESTION)
-def test_a_frame_has_a_largest_size(call: str, bench: Bench, room: Path) -> None:
+def test_a_frame_has_a_largest_size(call: str, shared: Bench, room: Path) -> None:
     size = LARGEST_QUESTION[call]
-    with at(bench, room, ServiceLimits()) as channel:
+    with at(shared, room, ServiceLimits()) as channel:
         ask = raw(channel, path_of(call))
         assert status_of(ask.future(bytes(size))) is Code.OK  # the refusal `malformed`
         too_large = ask.future(bytes(size + 1))
         assert status_of(too_large) is Code.RESOURCE_EXHAUSTED
         assert str(size) in too_large.details()
-        assert describes(bench, channel) is Code.OK
+        assert describes(shared, channel) is Code.OK
 
 
-def test_no_message_at_all_is_said(bench: Bench, room: Path) -> None:
-    with at(bench, room) as channel:
+def test_no_message_at_all_is_said(shared: Bench, room: Path) -> None:
+    with at(shared, room) as channel:
         stream: Any = channel.stream_unary(path_of("Release"))
         assert status_of(stream.future(iter([]))) is Code.INVALID_ARGUMENT
-        assert describes(bench, channel) is Code.OK
+        assert describes(shared, channel) is Code.OK
 
 
-def test_a_second_message_is_never_read(bench: Bench, room: Path) -> None:
-    frame = pb.DescribeRequest(study=bench.study.id).SerializeToString()
-    with at(bench, room) as channel:
+def test_a_second_message_is_never_read(shared: Bench, room: Path) -> None:
+    frame = pb.DescribeRequest(study=shared.study.id).SerializeToString()
+    with at(shared, room) as channel:
         two: Any = channel.stream_unary(path_of("Describe"))
         assert pb.DescribeAnswer.FromString(two(iter([frame, b"\xff"]), timeout=5)).approval
 
@@ -113,19 +125,19 @@ def test_a_second_message_is_never_read(bench: Bench, room: Path) -> None:
         "/",
     ],
 )
-def test_there_is_no_other_call(path: str, bench: Bench, room: Path) -> None:
-    with at(bench, room) as channel:
+def test_there_is_no_other_call(path: str, shared: Bench, room: Path) -> None:
+    with at(shared, room) as channel:
         assert status_of(raw(channel, path).future(b"")) is Code.UNIMPLEMENTED
 
 
-def test_nothing_that_is_compressed_is_read(bench: Bench, room: Path) -> None:
+def test_nothing_that_is_compressed_is_read(shared: Bench, room: Path) -> None:
     """200 MB that travel as 200 kB."""
-    with at(bench, room, ServiceLimits()) as channel:
+    with at(shared, room, ServiceLimits()) as channel:
         bomb = raw(channel, path_of("Release")).future(
             bytes(200_000_000), compression=grpc.Compression.Gzip
         )
         assert status_of(bomb) is Code.UNIMPLEMENTED
-        assert describes(bench, channel) is Code.OK
+        assert describes(shared, channel) is Code.OK
 
 
 # -- time --------------------------------------------------------------------------------------
@@ -143,14 +155,14 @@ def held_open(channel: grpc.Channel, release: threading.Event) -> Any:
 
 
 def test_a_message_that_does_not_come_costs_its_place_only_for_a_while(
-    bench: Bench, room: Path
+    shared: Bench, room: Path
 ) -> None:
     done = threading.Event()
-    with at(bench, room) as channel, hostile_channel(room) as other:
+    with at(shared, room) as channel, hostile_channel(room) as other:
         calls = [held_open(other, done) for _ in range(QUICK.calls)]
-        assert until(lambda: describes(bench, channel) is Code.RESOURCE_EXHAUSTED)
+        assert until(lambda: describes(shared, channel) is Code.RESOURCE_EXHAUSTED)
         assert {status_of(call) for call in calls} == {Code.CANCELLED}
-        assert until(lambda: describes(bench, channel) is Code.OK)
+        assert until(lambda: describes(shared, channel) is Code.OK)
         done.set()
 
 
@@ -234,31 +246,31 @@ def test_a_defect_says_nothing(
 # -- start and stop ----------------------------------------------------------------------------
 
 
-def test_the_name_appears_when_it_is_answered_and_goes_with_it(bench: Bench, room: Path) -> None:
-    with serving(bench.custodian("bank-b"), UnixSocket(room)), connected(room) as remote:
-        assert isinstance(remote.describe(bench.study.id), bytes)
+def test_the_name_appears_when_it_is_answered_and_goes_with_it(shared: Bench, room: Path) -> None:
+    with serving(shared.custodian("bank-b"), UnixSocket(room)), connected(room) as remote:
+        assert isinstance(remote.describe(shared.study.id), bytes)
     assert not room.exists()
 
 
-def test_one_custodian_to_a_socket(bench: Bench, room: Path) -> None:
+def test_one_custodian_to_a_socket(shared: Bench, room: Path) -> None:
     with (
-        serving(bench.custodian("bank-b"), UnixSocket(room)),
+        serving(shared.custodian("bank-b"), UnixSocket(room)),
         connected(room) as remote,
     ):
         with (
             pytest.raises(UsageError, match="living process"),
-            serving(bench.custodian("bank-c"), UnixSocket(room)),
+            serving(shared.custodian("bank-c"), UnixSocket(room)),
         ):
             pass
-        assert b'"bank-b"' in bytes(remote.describe(bench.study.id))  # type: ignore[arg-type]
+        assert b'"bank-b"' in bytes(remote.describe(shared.study.id))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["a b", "%41", "q?x#y", "\N{SNOWMAN}", "a:b"])
-def test_any_path_will_do(name: str, bench: Bench, room: Path) -> None:
+def test_any_path_will_do(name: str, shared: Bench, room: Path) -> None:
     path = room.parents[1] / name / "s"
-    with serving(bench.custodian("bank-b"), UnixSocket(path)), connected(path) as remote:
+    with serving(shared.custodian("bank-b"), UnixSocket(path)), connected(path) as remote:
         assert path.is_socket()
-        assert isinstance(remote.describe(bench.study.id), bytes)
+        assert isinstance(remote.describe(shared.study.id), bytes)
 
 
 @pytest.mark.parametrize("stop_seconds", [5.0, 0.1])
@@ -278,11 +290,11 @@ def test_a_release_in_work_is_finished_before_the_service_ends(
         assert (status_of(call) is Code.OK) == (stop_seconds > 1)
 
 
-def test_the_end_does_not_wait_for_calls_that_never_come(bench: Bench, room: Path) -> None:
+def test_the_end_does_not_wait_for_calls_that_never_come(shared: Bench, room: Path) -> None:
     done = threading.Event()
     with hostile_channel(room) as channel:
         with serving(
-            bench.custodian("bank-b"),
+            shared.custodian("bank-b"),
             UnixSocket(room),
             replace(QUICK, arrive_seconds=60, stop_seconds=0.2),
         ):
@@ -292,8 +304,8 @@ def test_the_end_does_not_wait_for_calls_that_never_come(bench: Bench, room: Pat
         done.set()
 
 
-def test_serving_can_be_waited_for(bench: Bench, room: Path) -> None:
-    with serving(bench.custodian("bank-b"), UnixSocket(room)) as service:
+def test_serving_can_be_waited_for(shared: Bench, room: Path) -> None:
+    with serving(shared.custodian("bank-b"), UnixSocket(room)) as service:
         service.wait(0.01)
         assert service.port == 0
 
