@@ -66,9 +66,8 @@ def accept(
     pin_roster(opened, content)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
     if pinned is not None:
-        typer.echo(
-            "Approvals under the earlier roster count no more: approve running studies again."
-        )
+        typer.echo("Approvals under the earlier roster count no more: restart the custodian and")
+        typer.echo("approve running studies again.")
 
 
 def _show(roster: Roster, pinned: Roster | None, institution: str, to: Console) -> None:

@@ -287,22 +287,32 @@ def resume(custody: Custody, load: Loader) -> tuple[str, ...]:
     Returns:
         One line or more for each study that was left out although it is approved.
     """
-    institution, left_out = custody.institution, []
-    for study in kept_ids(institution.home):
-        decision = read_decision(institution.home, study)
-        if decision.state in ENDED:  # a run that was under way may have put its keys back
-            custody.ledger.forget_runs(study)
-        if decision.state is not State.APPROVED:
-            continue
-        if not _runs(custody, decision):
-            left_out.append(f"{study}: {Standing.OUTDATED.value}")
-            continue
+    left_out = []
+    for study in kept_ids(custody.institution.home):
         try:
-            kept = kept_study(institution.home, study, institution.roster)
-            custody.custodian.accept(kept.offer, lambda one: load(one).sums)
+            left_out += _resume_one(custody, load, study)
         except FieldfareError as error:
             left_out.append(f"{study}: {error}")
     return tuple(left_out)
+
+
+def _resume_one(custody: Custody, load: Loader, study: str) -> list[str]:
+    home, roster = custody.institution.home, custody.institution.roster
+    decision = read_decision(home, study)
+    if decision.state in ENDED:
+        with deciding(home):
+            if read_decision(home, study).state in ENDED:
+                custody.custodian.finish(study)  # a run under way may have put its keys back
+    if decision.state is not State.APPROVED:
+        return []
+    kept = kept_study(home, study, roster)
+    loaded = load(kept.study) if _runs(custody, decision) else None
+    with deciding(home):
+        # Loading takes long: what was withdrawn meanwhile must not be given new keys.
+        if loaded is not None and _runs(custody, read_decision(home, study)):
+            custody.custodian.accept(kept.offer, lambda _: loaded.sums)
+            return []
+    return [f"{study}: {Standing.OUTDATED.value}"]
 
 
 def _runs(custody: Custody, decision: Decision) -> bool:

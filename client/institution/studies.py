@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,6 +32,8 @@ from fieldfare.shared.study import Study
 SHORT: Final = 12  # digits of an id that are shown
 LEAST_PREFIX: Final = 4
 MAX_DECISION_BYTES: Final = 64 * 1024
+WAIT: Final = 5.0  # seconds
+PAUSE: Final = 0.05
 
 _PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
 
@@ -196,14 +199,22 @@ def find_id(home: Home, text: str) -> str:
 
 
 @contextmanager
-def deciding(home: Home) -> Iterator[None]:
+def deciding(home: Home, wait: float = WAIT) -> Iterator[None]:
     """Keep a second decision out while one is made: two would number two approvals alike.
 
+    Args:
+        home: whose studies are decided on.
+        wait: seconds to wait for another process.
+
     Raises:
-        UsageError: another one is under way.
+        UsageError: another one is still under way.
     """
     descriptor = os.open(home.studies, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        for _ in range(max(round(wait / PAUSE), 0)):
+            if _locked(descriptor):
+                break
+            time.sleep(PAUSE)
         if not _locked(descriptor):
             raise UsageError(
                 f"{home.studies}: one decision at a time expected, another is under way: repeat"

@@ -268,9 +268,12 @@ def test_a_crash_before_the_decision_leaves_nothing_that_runs(
     assert keys.hex().encode() not in all_bytes(again.institution.home)
 
 
-def test_one_decision_at_a_time(hub: Hub, custody_of: OpenCustody) -> None:
+def test_one_decision_at_a_time(
+    hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+) -> None:
     custody = custody_of()
     kept = hub.receive(STUDY)
+    monkeypatch.setattr(deciding.__wrapped__, "__defaults__", (0.1,))  # type: ignore[attr-defined]
     with deciding(custody.institution.home), pytest.raises(UsageError, match="under way"):
         decide(custody, kept)
 
@@ -304,6 +307,35 @@ def test_one_study_whose_records_are_gone_stops_no_other(hub: Hub, custody_of: O
     assert resume(again, one_fails) == (f"{other.id}: a column expected",)
     assert isinstance(again.custodian.describe(STUDY.id), bytes)
     assert again.custodian.describe(other.id) == UNKNOWN_STUDY
+
+
+def test_a_study_that_is_withdrawn_while_its_records_load_gets_no_new_keys(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    first = custody_of()
+    decide(first, hub.receive(STUDY))
+    again = custody_of()
+    load = records_loader(again.institution, {})
+
+    def slow(study: Study) -> LoadedSums:
+        end(first, withdraw, study.id)
+        return load(study)
+
+    assert len(resume(again, slow)) == 1
+    assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+    assert again.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
+    assert resume(again, slow) == ()
+
+
+def test_a_running_custodian_lets_go_of_what_was_withdrawn(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    custody, other = custody_of(), custody_of()
+    decide(custody, hub.receive(STUDY))
+    end(other, withdraw, STUDY.id)
+    assert STUDY.id in custody.custodian._prepared
+    assert resume(custody, records_loader(custody.institution, {})) == ()
+    assert STUDY.id not in custody.custodian._prepared
 
 
 def test_under_a_new_roster_a_person_approves_again(hub: Hub, custody_of: OpenCustody) -> None:

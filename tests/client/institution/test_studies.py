@@ -1,4 +1,5 @@
 import json
+import threading
 from datetime import timedelta
 
 import pytest
@@ -136,10 +137,27 @@ def test_what_is_no_id_is_refused_and_moves_no_cursor(hub: Hub, text: str) -> No
 
 def test_one_decision_at_a_time(hub: Hub) -> None:
     home = hub.homes["bank-a"]
-    with deciding(home), pytest.raises(UsageError, match="another is under way"), deciding(home):
+    refused = pytest.raises(UsageError, match="another is under way")
+    with deciding(home), refused, deciding(home, 0.1):
         pass
     with deciding(home):
         pass
+
+
+def test_a_decision_waits_for_another_to_end(hub: Hub) -> None:
+    home, order = hub.homes["bank-a"], []
+
+    def second() -> None:
+        with deciding(home):
+            order.append("second")
+
+    waiting = threading.Thread(target=second, daemon=True)
+    with deciding(home):
+        waiting.start()
+        waiting.join(0.3)
+        order.append("first")
+    waiting.join(10)
+    assert order == ["first", "second"]
 
 
 def test_a_decision_is_canonical_json(hub: Hub) -> None:
