@@ -7,12 +7,13 @@ place of the process that Flower would start, so that a test sees what it sees.
 import hashlib
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,8 +89,48 @@ class Superlink:
     folder: Path
     address: str
     authority: Path
-    process: "subprocess.Popen[bytes]"
-    control: Any
+    command: list[str | Path]
+    process: "subprocess.Popen[bytes]" = field(init=False)
+    control: Any = None
+
+    def start(self) -> None:
+        """Start it, or start it again over the same database."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command,
+                env=quiet_environment(self.folder / "home"),
+                stdout=log,
+                stderr=log,
+            )
+        self._wait_until_up()
+
+    def kill(self) -> None:
+        """End it without a word."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "superlink.log"
+
+    def _wait_until_up(self) -> None:
+        end = time.monotonic() + START_SECONDS
+        trust = ssl.create_default_context(cafile=self.authority)
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                if httpx.get(f"https://{self.address}/health", verify=trust).is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.1)
+        self.stop()
+        raise AssertionError(f"a SuperLink expected, none: {self.log.read_text()[-2000:]}")
 
     def bundle(self, version: str = "1.0.0") -> tuple[bytes, str]:
         """Build a bundle; returns it and its hash. Its code is nowhere: nobody may import it."""
@@ -124,8 +165,8 @@ class Superlink:
                 override_config=user_config_to_proto(configuration),
             )
         )
-        with ExitStack() as stack:
-            yield stack.enter_context(self._server_app())
+        with self._server_app() as grid:
+            yield grid
 
     @contextmanager
     def _server_app(self) -> Iterator[HttpGrid]:
@@ -161,34 +202,15 @@ def running_superlink(folder: Path) -> Iterator[Superlink]:
     command += ["--disable-runtime-dependency-installation"]
     command += ["--database", folder / "superlink.sqlite"]
     command += ["--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
-    with (folder / "superlink.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env=quiet_environment(folder / "home"), stdout=log, stderr=log
-        )
+    made = Superlink(folder, address, files.authority, command)
+    made.start()
     try:
-        _wait_for(address, files.authority, process, folder / "superlink.log")
         with ControlHttpClient.from_server_address(
             address,
             insecure=False,
             root_certificates=files.authority.read_bytes(),
             interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")],
-        ) as control:
-            yield Superlink(folder, address, files.authority, process, control)
+        ) as made.control:
+            yield made
     finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_for(address: str, authority: Path, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if httpx.get(f"https://{address}/health", verify=str(authority)).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError(f"a SuperLink expected, none came up: {log.read_text()[-2000:]}")
+        made.stop()

@@ -5,25 +5,31 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.superlink.grid import http_grid
-from tests.bench import make_bench
+from tests.bench import NAMES, Bench, make_study, make_sums
 from tests.superlink import Superlink, new_node_key, running_superlink
 
 from fieldfare.client.service import serving
 from fieldfare.client.sockets import UnixSocket
-
-__all__ = ["make_bench"]
+from fieldfare.shared.exchange import RECORD, Call
+from fieldfare.shared.messages import Assurance
+from fieldfare.simulations.federation import LocalFederation
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 STOP_SECONDS: Final = 30.0
+BANKS: Final = NAMES[:3]
+HELLO: Final = Call.HELLO.message_type
+ANSWER_SECONDS: Final = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +100,52 @@ class Nodes:
             process.wait(STOP_SECONDS)
 
 
-@pytest.fixture
-def nodes(superlink: Superlink) -> Iterator[Nodes]:
+@contextmanager
+def nodes_at(superlink: Superlink) -> Iterator[Nodes]:
     folder = Path(tempfile.mkdtemp(prefix="ff-", dir=superlink.folder))
     folder.chmod(0o711)
     with ExitStack() as stack:
         made = Nodes(superlink, folder, stack)
         yield made
         made.stop()
+
+
+@pytest.fixture
+def nodes(superlink: Superlink) -> Iterator[Nodes]:
+    with nodes_at(superlink) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """Custodians of three banks, with ledgers on disk."""
+    study = make_study()
+    sums = {name: make_sums(study, 100, seed=i) for i, name in enumerate(BANKS)}
+    folder = tmp_path_factory.mktemp("ledgers")
+    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+        yield Bench(federation, sums)
+
+
+@pytest.fixture(scope="module")
+def banks(superlink: Superlink, bench: Bench) -> Iterator[Nodes]:
+    """The nodes of all three banks, admitted."""
+    with nodes_at(superlink) as made:
+        for name in bench.names:
+            made.serve(name, bench.custodian(name))
+            made.start(made.settings(name))
+        superlink.wait_online(len(bench.names))
+        yield made
+
+
+def ask(grid: Any, node: int, message_type: str = HELLO, **records: Any) -> Message:
+    """Send one message and wait for what comes back."""
+    content: Any = {name: ConfigRecord(dict(r)) for name, r in records.items()} or {
+        RECORD: ConfigRecord({"study": b"nothing", "last_reply": b""})
+    }
+    (sent,) = grid.push_messages([Message(RecordDict(content), node, message_type)])
+    end = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < end:
+        for reply in grid.pull_messages([sent]):
+            return reply  # type: ignore[no-any-return]
+        time.sleep(0.03)
+    raise AssertionError("an answer expected, none in time")
