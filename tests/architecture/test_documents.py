@@ -42,7 +42,8 @@ def test_make_targets_exist(document: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_commands_are_registered(document: str) -> None:
     project = tomllib.loads(text_of("pyproject.toml"))["project"]
-    known = set(project["entry-points"]["fieldfare.commands"])
+    names = set(project["entry-points"]["fieldfare.commands"])
+    known = {".".join(name.split(".")[:2]) for name in names}  # deeper levels: as far as two
     for command, subcommand in COMMAND.findall(text_of(document)):
         assert {command, f"{command}.{subcommand}"} & known, f"fieldfare {command} {subcommand}"
 
