@@ -110,11 +110,17 @@ def open_ledger(institution: Institution, clock: Clock) -> Ledger:
     Raises:
         LedgerError: it cannot be trusted or written.
     """
+    return ledger_of(institution.home, institution.settings, institution.policy, clock)
+
+
+def ledger_of(home: Home, settings: Settings, policy: Policy, clock: Clock) -> Ledger:
+    """Open a home's ledger whatever its roster says: to withdraw must always be possible.
+
+    Raises:
+        LedgerError: it cannot be trusted or written.
+    """
     return Ledger.open(
-        institution.home.ledger,
-        population=institution.settings.population,
-        limits=limits(institution.policy),
-        clock=clock,
+        home.ledger, population=settings.population, limits=limits(policy), clock=clock
     )
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fieldfare.client.institution.building import (
     Institution,
+    ledger_of,
     open_custody,
     open_institution,
     open_journal,
@@ -39,11 +40,14 @@ from fieldfare.client.institution.decisions import (
     standing_of,
     withdraw,
 )
+from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.keys import read_passphrase
 from fieldfare.client.institution.os_user import os_user
+from fieldfare.client.institution.policy import load_policy
 from fieldfare.client.institution.review import Review, review_study
 from fieldfare.client.institution.review_screen import console, plain, show_review
 from fieldfare.client.institution.roster import read_sealed
+from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.studies import (
     KeptStudy,
     find_id,
@@ -224,11 +228,11 @@ def reject_study(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Say no to a study, and why."""
-    institution = open_institution(home)
-    chosen = find_id(institution.home, study)
-    journal = open_journal(institution.home, utc_now)
-    with open_ledger(institution, utc_now) as ledger:
-        reject(institution.home, ledger, journal, chosen, reason, os_user(), utc_now())
+    opened = Home.open(home)
+    chosen = find_id(opened, study)
+    journal = open_journal(opened, utc_now)
+    with ledger_of(opened, load_settings(opened), load_policy(opened), utc_now) as ledger:
+        reject(opened, ledger, journal, chosen, reason, os_user(), utc_now())
     typer.echo(f"rejected {chosen[:12]}")
 
 
@@ -240,13 +244,13 @@ def withdraw_study(
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
 ) -> None:
     """Take an approval back and destroy the study's keys; what was spent stays spent."""
-    institution = open_institution(home)
-    chosen = find_id(institution.home, study)
+    opened = Home.open(home)  # also without a valid roster: a no must always be possible
+    chosen = find_id(opened, study)
     if not yes:
         _confirm("Destroy this study's keys? Its runs end for good.", "nothing was withdrawn")
-    journal = open_journal(institution.home, utc_now)
-    with open_ledger(institution, utc_now) as ledger:
-        withdraw(institution.home, ledger, journal, chosen, reason, os_user(), utc_now())
+    journal = open_journal(opened, utc_now)
+    with ledger_of(opened, load_settings(opened), load_policy(opened), utc_now) as ledger:
+        withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now())
     typer.echo(f"withdrew {chosen[:12]}: its keys are destroyed, what it spent stays spent")
 
 

@@ -180,6 +180,16 @@ def test_only_where_policy_says_so_a_study_approves_itself(typed: Typed) -> None
     assert typed.state() is State.WITHDRAWN  # a person's no stands
 
 
+def test_a_study_can_be_withdrawn_whatever_became_of_roster_and_identity(typed: Typed) -> None:
+    typed.receive()
+    assert typed("approve", STUDY.id, "--yes")[0] == 0
+    assert typed("keys", "rotate")[0] == 0  # the pinned roster has the old key
+    assert typed("studies")[0] == 2
+    typed.home.roster.unlink()
+    assert typed("withdraw", STUDY.id, "--yes")[0] == 0
+    assert typed.state() is State.WITHDRAWN
+
+
 def test_without_a_roster_the_next_command_is_said(typed: Typed) -> None:
     typed.home.roster.unlink()
     for command in (("studies",), ("review", "abcd"), ("approve", "abcd", "--yes")):
