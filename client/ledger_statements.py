@@ -9,6 +9,9 @@ position of the lost history (the witness's, or one in a signed reply that was s
 stated by the owner. It is dated to the day of acceptance, so it stays in the 365-day window
 longer than the debits would have. Which study it was spent by is not known: unless the owner
 names one, it counts against every study's limit, later ones too.
+Another reply of the lost history that is shown later is accounted for up to the total that was
+carried over. That takes it to be on the same lost branch: of two copies that both went on
+unnoticed in one epoch and both were lost, only the one that had spent more is counted.
 
 *A split.* The part's ledger is a copy of the whole history up to that entry, so whatever was
 spent on all units is spent for both (nobody regains budget), and it begins a new epoch without

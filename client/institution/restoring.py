@@ -79,9 +79,16 @@ def accept_restore(home: Home, terms: Acceptance) -> Statement:
     """Accept a restored ledger as a new epoch; every key and approval of before is gone.
 
     Raises:
+        UsageError: the study that the owner names never arrived here.
         LedgerError: there is nothing to accept, something must be stated, or the log or the
             ledger cannot be written.
     """
+    # A mistyped id would take the lost spend out of every study's limit.
+    if terms.study and not home.study(terms.study).exists():
+        raise UsageError(
+            f"--study: a study whose offer is in {home.studies} expected, found another: leave it "
+            "out, and what was lost counts against every study"
+        )
     journal = Journal.open(home.log_folder, clock=utc_now)
     population = load_settings(home).population
     with RestoredLedger.open(home.ledger, population=population, clock=utc_now) as restored:

@@ -21,6 +21,8 @@ from typing import Any, Final
 import pytest
 
 from fieldfare.client.ledger import Debit, Ledger, Limits, Position, StoredReply
+from fieldfare.client.ledger_restore import Acceptance, RestoredLedger
+from fieldfare.client.ledger_split import Part
 from fieldfare.shared.errors import LedgerError
 
 COST: Final = 10
@@ -294,6 +296,90 @@ def test_death_while_a_ledger_is_created(tmp_path: Path) -> None:
             ledger.verify()
         with open_ledger(folder) as ledger:
             assert ledger.spent() == COST
+
+
+def die_in(
+    origin: Path, folder: Path, fatal: int, action: Callable[[Path], None]
+) -> tuple[int, int]:
+    """Die at tick `fatal` of something that a person states; return wait status and ticks."""
+    shutil.copytree(origin, folder)
+    countdown = Countdown(fatal, armed=True)
+
+    def child() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            watch(countdown, patch)
+            action(folder)
+            countdown.armed = False
+            (folder / "ticks").write_text(str(countdown.count))
+
+    status = in_child(child)
+    ticks = folder / "ticks"
+    return status, int(ticks.read_text()) if ticks.exists() else 0
+
+
+def accept(folder: Path) -> None:
+    with RestoredLedger.open(
+        folder / "units.ledger", population="units", clock=lambda: datetime(2025, 1, 1, tzinfo=UTC)
+    ) as restored:
+        restored.accept(Acceptance(user="ines", reason="the disk failed"))
+
+
+def test_death_at_every_point_of_an_acceptance(three_steps: Path, tmp_path: Path) -> None:
+    behind = tmp_path / "behind"
+    shutil.copytree(three_steps, behind)
+    backup = (behind / "units.ledger").read_bytes()
+    with open_ledger(behind) as ledger:
+        commit(ledger, 3, lambda _: b"reply", NEW_KEYS)
+    (behind / "units.ledger").write_bytes(backup)
+    _, ticks = die_in(behind, tmp_path / "lives", 0, accept)
+    assert ticks > 25
+    outcomes = []
+    for fatal in range(1, ticks + 1):
+        folder = tmp_path / f"dies at {fatal}"
+        status, _ = die_in(behind, folder, fatal, accept)
+        assert os.waitstatus_to_exitcode(status) == DIED
+        try:
+            open_ledger(folder).close()
+        except LedgerError:
+            outcomes.append(False)
+            accept(folder)
+        else:
+            outcomes.append(True)
+        with open_ledger(folder) as ledger:
+            ledger.verify()
+            assert (ledger.spent(), ledger.position().epoch) == (4 * COST, 2)
+            assert ledger.run_state("s", "r") is None
+            assert OLD_KEYS[:64] not in b"".join(file.read_bytes() for file in folder.iterdir())
+    assert outcomes == sorted(outcomes), "before the commit refused, after it accepted"
+    assert {*outcomes} == {False, True}
+
+
+def split(folder: Path) -> None:
+    with open_ledger(folder) as ledger:
+        ledger.split(Part("cases", folder / "cases"), user="ines", reason="kept apart")
+
+
+def test_death_at_many_points_of_a_split(three_steps: Path, tmp_path: Path) -> None:
+    _, ticks = die_in(three_steps, tmp_path / "lives", 0, split)
+    assert ticks > 50
+    for fatal in range(1, ticks + 1, 3):
+        folder = tmp_path / f"dies at {fatal}"
+        status, _ = die_in(three_steps, folder, fatal, split)
+        assert os.waitstatus_to_exitcode(status) == DIED
+        if not (folder / "cases").exists():
+            split(folder)
+        with Ledger.open(
+            folder / "cases",
+            population="cases",
+            limits=Limits(yearly_picomu2=LIMIT, lifetime_picomu2=LIMIT),
+            clock=lambda: datetime(2025, 1, 1, tzinfo=UTC),
+        ) as part:
+            part.verify()
+            assert (part.spent(), part.run_state("s", "r")) == (3 * COST, None)
+        with open_ledger(folder) as ledger:
+            ledger.verify()
+            assert ledger.position().sequence == 4
+            assert ledger.run_state("s", "r") == OLD_KEYS
 
 
 def test_a_witness_that_cannot_be_written_holds_the_reply_back(

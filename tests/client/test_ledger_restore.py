@@ -54,10 +54,12 @@ def accept(path: Path, terms: Acceptance = TERMS, clock: Clock = CLOCK, **more: 
         return restored.accept(terms, **more)
 
 
-def commit(ledger: Ledger, step: int, *, study: str = "s", limit: int = 10**6) -> StoredReply:
+def commit(
+    ledger: Ledger, step: int, *, study: str = "s", run: str = "r", limit: int = 10**6
+) -> StoredReply:
     debit = Debit(
         study=study,
-        run="r",
+        run=run,
         step=step,
         attempt=0,
         kind="training",
@@ -392,6 +394,57 @@ def test_a_copy_from_before_an_acceptance_begins_a_later_epoch(path: Path) -> No
     shutil.copy2(backup, path)  # 20 of 60, epoch 1 of 2
     found = accept(path)
     assert (found.position.epoch, found.position.cumulative) == (3, 60)
+
+
+def play(path: Path, seed: int) -> tuple[int, int]:
+    """Lose copies and whole folders at random; return what the ledger says and what left."""
+    rng, wide = random.Random(seed), Limits(yearly_picomu2=10**6, lifetime_picomu2=10**6)  # noqa: S311
+    left, kept = 0, (b"", b"", 0)
+    for step in range(60):
+        move = rng.choice(["debit"] * 4 + ["copy", "restore file", "restore folder"])
+        if move == "debit" or not kept[2]:
+            with open_ledger(path, limits=wide) as ledger:
+                commit(ledger, step, run=f"{step}")
+            left += 10
+        if move == "copy" or not kept[2]:
+            with open_ledger(path, limits=wide) as ledger:
+                end = ledger.position().sequence
+            kept = path.read_bytes(), witness_of(path).read_bytes(), end
+        elif move.startswith("restore"):
+            with open_ledger(path, limits=wide) as ledger:
+                lost = ledger.position()
+            path.write_bytes(kept[0])
+            if move == "restore file":
+                with open_restored(path) as restored:
+                    needed = restored.position() != lost
+                found = accept(path).position if needed else lost
+            else:
+                witness_of(path).write_bytes(kept[1])
+                found = goes_on_unnoticed(path, wide, step, rng.randrange(3), lost, kept[2])
+                left += 10 * (found.sequence - kept[2] - (found.epoch > lost.epoch))
+            kept = path.read_bytes(), witness_of(path).read_bytes(), found.sequence
+    with open_ledger(path, limits=wide) as ledger:
+        ledger.verify()
+        return ledger.spent(), left
+
+
+def goes_on_unnoticed(
+    path: Path, wide: Limits, step: int, debits: int, lost: Position, kept: int
+) -> Position:
+    """Debit on a folder that was restored whole, until somebody shows the last lost reply."""
+    with open_ledger(path, limits=wide) as ledger:
+        for number in range(debits):
+            commit(ledger, number, run=f"{step} {number}")
+        found = ledger.position()
+        behind = not ledger.accounts_for(lost)
+    return accept(path, replace(TERMS, kept=kept), shown=lost).position if behind else found
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_is_lost_the_ledger_says_what_really_left(path: Path, seed: int) -> None:
+    says, left = play(path, seed)
+    assert left > 100
+    assert says == left
 
 
 # --- beside a custodian ----------------------------------------------------------------------

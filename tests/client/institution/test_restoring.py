@@ -115,6 +115,21 @@ def test_an_acceptance_that_is_refused_was_only_asked(home: Home) -> None:
         assert ledger.position().epoch == 1
 
 
+@pytest.mark.parametrize("study", ["5" * 64, "5" * 12, "../log"])
+def test_a_study_that_never_arrived_is_nobodys_spend(behind: Home, study: str) -> None:
+    terms = Acceptance(user="ines", reason="the disk failed", study=study)
+    with pytest.raises(UsageError, match="study"):
+        accept_restore(behind, terms)
+    assert rules(behind) == []
+
+
+def test_a_study_that_arrived_may_be_named(behind: Home) -> None:
+    behind.study("6" * 64).write_bytes(b"a signed offer")
+    accept_restore(behind, Acceptance(user="ines", reason="lost", study="6" * 64))
+    with open_ledger(behind) as ledger:
+        assert (ledger.spent("5" * 64), ledger.spent("6" * 64)) == (20, 30)
+
+
 def test_what_cannot_be_logged_does_not_happen(behind: Home) -> None:
     (behind.log_folder / "log.jsonl").write_text("something else\n")
     with pytest.raises(LedgerError, match="log"):
