@@ -15,11 +15,18 @@ import typer
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.node_settings import load_node_terms
 from fieldfare.client.supervision import Rules, supervise
+from fieldfare.shared.errors import UsageError
 
 SETTINGS_NAME: Final = "node.toml"
 PROCESS: Final = "fieldfare.client.institution.node_process"
 BAD_INPUT: Final = 2
 RULES: Final = Rules(final=frozenset({0, BAD_INPUT}))
+
+MISSING: Final = """\
+{path}: the node's settings expected, none found: ask the coordinator, and write
+    superlink = "<host:port>"
+    authority = "<file with the certificate of who signed the SuperLink's>"
+    bundles = ["<sha256 of the bundle whose runs are answered>"]"""
 
 node_app = typer.Typer(add_completion=False)
 
@@ -40,8 +47,10 @@ def node(
     Needs the custodian's socket, the node's key and an outgoing connection. Opens no port.
     """
     path = (settings or home / SETTINGS_NAME).absolute()
+    if not path.exists():
+        raise UsageError(MISSING.format(path=path))
     terms = load_node_terms(path)
-    typer.echo(f"fieldfare: node: {terms.link.address}, custodian at {terms.custodian}", err=True)
+    typer.echo(f"fieldfare: node: {terms.superlink}, custodian at {terms.custodian}", err=True)
     with tempfile.TemporaryDirectory(prefix="fieldfare-node-") as folder:
         status = supervise(
             [sys.executable, "-I", "-m", PROCESS, str(path)],

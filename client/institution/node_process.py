@@ -15,7 +15,7 @@ from types import FrameType, TracebackType
 from typing import Final, NoReturn
 
 from fieldfare.client.app import client_app
-from fieldfare.client.fleet import NotAdmittedError, joined
+from fieldfare.client.fleet import Link, NotAdmittedError, joined
 from fieldfare.client.institution.node_settings import NodeTerms, load_node_terms
 from fieldfare.client.node import Node
 from fieldfare.client.remote import connected
@@ -39,9 +39,10 @@ class DismissedError(BaseException):
 
 def run_node(terms: NodeTerms) -> int:
     """Serve until stopped; returns the status to end with."""
+    link = Link(terms.superlink, terms.authority)
     try:
-        with connected(terms.custodian) as custodian, joined(terms.link, terms.key) as fleet:
-            log.info("admitted as node %d by %s", fleet.node_id, terms.link.address)
+        with connected(terms.custodian) as custodian, joined(link, terms.key) as fleet:
+            log.info("admitted as node %d by %s", fleet.node_id, link.address)
             Node(fleet, client_app(lambda _: custodian), terms.bundles).serve()
     except StoppedError:
         return EXIT_STOPPED
@@ -51,7 +52,7 @@ def run_node(terms: NodeTerms) -> int:
         log.warning(
             "not admitted by %s: %s: after a crash its old lease ends within 60 s; otherwise "
             "compare address, authority, clock, and the node key that the coordinator registered",
-            terms.link.address,
+            link.address,
             error,
         )
     except FieldfareError as error:

@@ -19,7 +19,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import Field
 
-from fieldfare.client.fleet import Link
 from fieldfare.client.institution.keys import read_node_key
 from fieldfare.client.institution.private_files import read_public
 from fieldfare.client.institution.settings import PathText
@@ -57,13 +56,15 @@ class NodeTerms:
     """The settings with what they name, read and checked.
 
     Attributes:
-        link: the SuperLink.
+        superlink: host:port.
+        authority: PEM of the authority that signed its certificate.
         key: what it knows this node by.
         bundles: sha256 of the bundles whose runs are answered.
         custodian: the custodian's socket.
     """
 
-    link: Link
+    superlink: str
+    authority: bytes
     key: ec.EllipticCurvePrivateKey
     bundles: frozenset[str]
     custodian: Path
@@ -81,7 +82,8 @@ def load_node_terms(path: Path) -> NodeTerms:
         raise StudyError(f"{path}: superlink: a port from 1 to {LARGEST_PORT} expected")
     folder = path.absolute().parent
     return NodeTerms(
-        Link(settings.superlink, _authority(folder / settings.authority)),
+        settings.superlink,
+        _authority(folder / settings.authority),
         read_node_key(folder / settings.key),
         frozenset(settings.bundles),
         folder / settings.custodian,

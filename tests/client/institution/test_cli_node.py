@@ -8,7 +8,8 @@ from typing import Final
 
 import pytest
 
-from fieldfare.client.institution.cli_node import node_environment
+from fieldfare.client.institution.cli_node import MISSING, node_environment
+from fieldfare.client.institution.node_settings import NodeSettings
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 
@@ -22,8 +23,26 @@ def test_without_settings_it_says_what_is_missing(tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith(f"fieldfare: {tmp_path}/node.toml: a readable file expected")
+    assert done.stderr.startswith(f"fieldfare: {tmp_path}/node.toml: the node's settings expected")
+    for name in ("superlink", "authority", "bundles"):
+        assert f"    {name} = " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_it_asks_for_is_all_that_is_needed() -> None:
+    asked = {line.split()[0] for line in MISSING.splitlines()[1:]}
+    assert asked == {
+        name for name, field in NodeSettings.model_fields.items() if field.is_required()
+    }
+
+
+def test_the_supervisor_is_small() -> None:
+    """It lives as long as the node; what is in it can go wrong as long."""
+    code = "import sys, fieldfare.client.institution.cli_node; print('flwr' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(

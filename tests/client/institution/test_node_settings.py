@@ -39,8 +39,8 @@ def write(home: Home, **changes: str) -> Path:
 
 def test_a_file_in_a_home_finds_key_and_socket_there(home: Home) -> None:
     terms = load_node_terms(home.path / "node.toml")
-    assert terms.link.address == "hub.example.org:8000"
-    assert terms.link.authority == (home.path / "authority.pem").read_bytes()
+    assert terms.superlink == "hub.example.org:8000"
+    assert terms.authority == (home.path / "authority.pem").read_bytes()
     assert terms.bundles == {BUNDLE}
     assert terms.custodian == home.custodian_socket
     assert terms.key.private_numbers() == load_node_key(home).private_numbers()
@@ -61,7 +61,7 @@ def test_a_file_elsewhere_needs_no_home(home: Home, tmp_path: Path) -> None:
     "address", ["127.0.0.1:1", "hub:65535", "[::1]:8000", "a-b.example.org:443"]
 )
 def test_addresses(address: str, home: Home) -> None:
-    assert load_node_terms(write(home, superlink=f'"{address}"')).link.address == address
+    assert load_node_terms(write(home, superlink=f'"{address}"')).superlink == address
 
 
 @pytest.mark.parametrize(
