@@ -22,6 +22,13 @@ EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 SUMMARIES: Final = {
     "demo": "Five banks of an invented world train together; one screen and a report.",
     "institution": "Run an institution: keys, policy, records, studies, budget.",
+    "institution.keys": "Show, replace or take back this institution's keys.",
+    "institution.ledger": "What was spent of the privacy budget, and what is left.",
+    "institution.log": "The institution's own log of requests and decisions.",
+    "institution.policy": "What this institution allows, whatever it is asked.",
+    "institution.records": "Whether the records fit a study.",
+    "institution.roster": "Who takes part, under which keys.",
+    "institution.study": "Studies that the coordinator sends.",
     "records": "Turn raw records into what a study reads.",
     "simulate": "Run a study over records on this machine, against its baselines.",
     "study": "Draft and check studies.",
@@ -55,7 +62,7 @@ class LazyGroup(click.Group):
         if point is not None:
             return _named(get_command(point.load()), cmd_name)
         if cmd_name in self.list_commands(ctx):
-            return LazyGroup(f"{name}.", name=cmd_name, help=SUMMARIES.get(cmd_name))
+            return LazyGroup(f"{name}.", name=cmd_name, help=SUMMARIES.get(name))
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

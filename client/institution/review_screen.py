@@ -55,7 +55,8 @@ def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
         "promise",
         Text(
             f"epsilon {review.epsilon:g} at delta {review.delta:g}, all runs together, for each "
-            f"person or case that at most {review.multiplicity} institution(s) know"
+            "person or case; one may be known to at most "
+            f"{review.multiplicity} of the institutions"
         ),
     )
     yield "budget", _budget(review.budget)
