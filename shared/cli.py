@@ -30,8 +30,9 @@ SUMMARIES: Final = {
     "institution.roster": "Who takes part, under which keys.",
     "institution.study": "Studies that the coordinator sends.",
     "records": "Turn raw records into what a study reads.",
+    "roster": "Sign who may take part, as the coordinator.",
     "simulate": "Run a study over records on this machine, against its baselines.",
-    "study": "Draft and check studies.",
+    "study": "Draft, check and sign studies.",
 }
 
 
