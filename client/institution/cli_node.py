@@ -50,7 +50,9 @@ def node(
     if not path.exists():
         raise UsageError(MISSING.format(path=path))
     terms = load_node_terms(path)
-    typer.echo(f"fieldfare: node: {terms.superlink}, custodian at {terms.custodian}", err=True)
+    custodian = terms.custodian
+    shown = custodian if isinstance(custodian, Path) else f"{custodian.host}:{custodian.port}"
+    typer.echo(f"fieldfare: node: {terms.superlink}, custodian at {shown}", err=True)
     with tempfile.TemporaryDirectory(prefix="fieldfare-node-") as folder:
         status = supervise(
             [sys.executable, "-I", "-m", PROCESS, str(path)],

@@ -20,7 +20,7 @@ from fieldfare.client.institution.node_settings import NodeTerms, load_node_term
 from fieldfare.client.node import Node
 from fieldfare.client.remote import connected
 from fieldfare.client.supervision import STOP_SIGNALS, end_with_parent
-from fieldfare.shared.errors import FieldfareError
+from fieldfare.shared.errors import FieldfareError, UsageError
 
 EXIT_STOPPED: Final = 0
 EXIT_DEFECT: Final = 1
@@ -55,6 +55,9 @@ def run_node(terms: NodeTerms) -> int:
             link.address,
             error,
         )
+    except UsageError as error:  # a certificate of the link to the custodian
+        log.warning("%s", error)
+        return error.exit_code
     except FieldfareError as error:
         log.warning("%s", error)
     return EXIT_AGAIN

@@ -7,6 +7,15 @@
     key = "keys/node"
     custodian = "run/custodian.sock"
 
+or, where the custodian is on another machine, in place of the last line
+
+    [custodian]
+    host = "custodian.bank-a.example.org"
+    port = 7443
+    certificate = "node.pem"
+    key = "node.key"
+    authority = "link.pem"
+
 A file of its own: the node may run as another user, who cannot enter the home. Paths are
 absolute, or below the file's folder.
 """
@@ -23,6 +32,7 @@ from fieldfare.client.institution.keys import read_node_key
 from fieldfare.client.institution.private_files import read_public
 from fieldfare.client.institution.settings import PathText
 from fieldfare.client.institution.toml_files import Section, load_toml
+from fieldfare.client.tls import TlsFiles, TlsTarget
 from fieldfare.shared.errors import KeysError, StudyError
 
 NODE_SETTINGS_FORMAT: Final = 1
@@ -30,6 +40,24 @@ MAX_BUNDLES: Final = 100
 LARGEST_PORT: Final = 65535
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class CustodianOverTls(Section):
+    """A custodian on another machine, over mutual TLS.
+
+    Attributes:
+        host: its name, as its certificate says it.
+        port: where it listens.
+        certificate: PEM file of this node's chain.
+        key: PEM file of its key, mode 0600.
+        authority: PEM file of the authority of the custodian's certificate.
+    """
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")]
+    port: Annotated[int, Field(ge=1, le=LARGEST_PORT)]
+    certificate: PathText
+    key: PathText
+    authority: PathText
 
 
 class NodeSettings(Section):
@@ -40,7 +68,7 @@ class NodeSettings(Section):
         authority: PEM file of the authority that signed the SuperLink's certificate.
         bundles: sha256 of the bundles whose runs are answered, compared out of band.
         key: the node's key, NIST P-384, OpenSSH format.
-        custodian: the custodian's socket.
+        custodian: the custodian's socket, or where it is on another machine.
     """
 
     format: Literal[1] = NODE_SETTINGS_FORMAT
@@ -48,7 +76,7 @@ class NodeSettings(Section):
     authority: PathText
     bundles: tuple[Sha256, ...] = Field(min_length=1, max_length=MAX_BUNDLES, strict=False)
     key: PathText = "keys/node"
-    custodian: PathText = "run/custodian.sock"
+    custodian: PathText | CustodianOverTls = "run/custodian.sock"
 
 
 @dataclass(frozen=True)
@@ -60,14 +88,14 @@ class NodeTerms:
         authority: PEM of the authority that signed its certificate.
         key: what it knows this node by.
         bundles: sha256 of the bundles whose runs are answered.
-        custodian: the custodian's socket.
+        custodian: its socket, or its port.
     """
 
     superlink: str
     authority: bytes
     key: ec.EllipticCurvePrivateKey
     bundles: frozenset[str]
-    custodian: Path
+    custodian: Path | TlsTarget
 
 
 def load_node_terms(path: Path) -> NodeTerms:
@@ -86,8 +114,15 @@ def load_node_terms(path: Path) -> NodeTerms:
         _authority(folder / settings.authority),
         read_node_key(folder / settings.key),
         frozenset(settings.bundles),
-        folder / settings.custodian,
+        _custodian(folder, settings.custodian),
     )
+
+
+def _custodian(folder: Path, found: str | CustodianOverTls) -> Path | TlsTarget:
+    if isinstance(found, str):
+        return folder / found
+    names = (found.certificate, found.key, found.authority)
+    return TlsTarget(found.host, found.port, TlsFiles(*(folder / name for name in names)))
 
 
 def _authority(path: Path) -> bytes:

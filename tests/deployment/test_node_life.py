@@ -15,9 +15,11 @@ from tests.deployment.conftest import BANKS, HELLO, Nodes, ask
 from tests.processes import alive, children, until
 
 from fieldfare.client.fleet import APP_FAILED
+from fieldfare.client.service import serving
+from fieldfare.client.tls import TlsPort
 from fieldfare.server.channel import Channel
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.exchange import RECORD
+from fieldfare.shared.exchange import RECORD, refusal_in
 from fieldfare.shared.messages import Refusal
 
 STOP_SECONDS: Final = 20.0
@@ -62,6 +64,28 @@ def test_it_stops_when_told_to_and_signs_off(nodes: Nodes) -> None:
     assert process.wait(STOP_SECONDS) == 0
     assert not alive(child)
     assert nodes.superlink.online() == 0
+
+
+def test_a_custodian_on_another_machine_is_asked_over_mutual_tls(
+    nodes: Nodes, bench: Bench
+) -> None:
+    link = Authority.make(nodes.folder, "link")
+    theirs, ours = link.issue("localhost"), link.issue("node.bank-a")
+    settings = nodes.settings("bank-a")
+    with serving(
+        bench.custodian("bank-a"), TlsPort("127.0.0.1", 0, theirs, "node.bank-a")
+    ) as found:
+        lines = [line for line in settings.read_text().splitlines() if "custodian" not in line]
+        lines += ["[custodian]", 'host = "localhost"', f"port = {found.port}"]
+        lines += [f'certificate = "{ours.certificate}"', f'key = "{ours.key}"']
+        lines += [f'authority = "{ours.authority}"', ""]
+        settings.write_text("\n".join(lines))
+        nodes.start(settings)
+        nodes.superlink.wait_online(1)
+        with nodes.superlink.grid() as grid:
+            (node,) = grid.get_node_ids()
+            assert refusal_in(ask(grid, node).content[RECORD]) is not None
+        nodes.stop()
 
 
 class Slow:

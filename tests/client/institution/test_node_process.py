@@ -105,6 +105,15 @@ def test_settings_that_went_bad_end_it(start: Start, settings: Path) -> None:
     assert "Traceback" not in written
 
 
+def test_certificates_that_went_bad_end_it(start: Start, settings: Path) -> None:
+    table = '{host = "c", port = 1, certificate = "gone.pem", key = "gone", authority = "gone"}'
+    settings.write_text(settings.read_text().replace('"custodian.sock"', table))
+    process = start()
+    assert process.wait(WAIT_SECONDS) == 2
+    assert process.stderr is not None
+    assert "gone: a readable PEM file expected" in process.stderr.read()
+
+
 def test_a_defect_is_shown_and_ends_it(start: Start) -> None:
     process = start([])  # its one caller always names a file
     assert process.wait(WAIT_SECONDS) == EXIT_DEFECT

@@ -11,6 +11,7 @@ from fieldfare.client.institution.founding import found_institution
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.keys import load_node_key
 from fieldfare.client.institution.node_settings import load_node_terms
+from fieldfare.client.tls import TlsFiles, TlsTarget
 from fieldfare.shared.errors import KeysError, StudyError
 
 BUNDLE: Final = "ab" * 32
@@ -55,6 +56,35 @@ def test_a_file_elsewhere_needs_no_home(home: Home, tmp_path: Path) -> None:
     path = write(home, key='"key"', custodian=socket).rename(folder / "n.toml")
     shutil.rmtree(home.path)
     assert load_node_terms(path).custodian == Path("/run/fieldfare/custodian.sock")
+
+
+TABLE: Final = (
+    '{host = "c.example.org", port = 7443, certificate = "n.pem", key = "n.key", '
+    'authority = "/etc/link.pem"}'
+)
+
+
+def test_a_custodian_on_another_machine(home: Home) -> None:
+    files = TlsFiles(home.path / "n.pem", home.path / "n.key", Path("/etc/link.pem"))
+    expected = TlsTarget("c.example.org", 7443, files)
+    assert load_node_terms(write(home, custodian=TABLE)).custodian == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("7443", "0"),
+        ("7443", '"7443"'),
+        (', authority = "/etc/link.pem"', ""),
+        ('key = "n.key", ', ""),
+        ("host", "insecure = true, host"),
+        ("c.example.org", "unix:/x"),
+    ],
+)
+def test_a_custodian_on_another_machine_that_is_none(old: str, new: str, home: Home) -> None:
+    assert old in TABLE
+    with pytest.raises(StudyError, match=r"node\.toml: custodian"):
+        load_node_terms(write(home, custodian=TABLE.replace(old, new)))
 
 
 @pytest.mark.parametrize(
