@@ -94,8 +94,14 @@ def socket_of(institution: Institution) -> UnixSocket:
 
 def decisions_of(home: Home) -> tuple[tuple[str, int, int], ...]:
     """Return what tells one state of the home's studies and decisions from another."""
-    found = [(path.name, path.stat()) for path in sorted(home.studies.iterdir())]
-    return tuple((name, state.st_mtime_ns, state.st_size) for name, state in found)
+    found = []
+    for path in sorted(home.studies.iterdir()):
+        try:
+            state = path.stat()
+        except FileNotFoundError:
+            continue  # a file that is just being replaced: the next look sees what came of it
+        found.append((path.name, state.st_mtime_ns, state.st_size))
+    return tuple(found)
 
 
 def _follow(
