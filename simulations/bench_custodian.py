@@ -110,12 +110,12 @@ class TimedSums:
 
 def made_up(study: Study, units: int, seed: int) -> StudySums:
     """Return sums over seeded units of any study."""
-    random = np.random.default_rng(seed)
+    generator = np.random.default_rng(seed)
     positions = np.stack(
-        [random.integers(0, table_size(f), units, dtype=np.uint16) for f in study.features]
+        [generator.integers(0, table_size(f), units, dtype=np.uint16) for f in study.features]
     )
-    labels = (random.uniform(size=units) < study.records.prevalence).astype(np.uint8)
-    holdout = random.uniform(size=units) < study.evaluation.holdout
+    labels = (generator.uniform(size=units) < study.records.prevalence).astype(np.uint8)
+    holdout = generator.uniform(size=units) < study.evaluation.holdout
     return StudySums.prepare(study, EncodedUnits(positions, labels), holdout)
 
 
@@ -256,9 +256,9 @@ def measure(folder: Path, *, units: int, steps: int) -> dict[str, float]:
         ports = {i.name: stack.enter_context(connected(i.socket)) for i in made}
         federation = opened(ports, made[0], coordinator)
         pool = stack.enter_context(ThreadPoolExecutor(len(MEASURED)))
-        random = np.random.default_rng(0)
+        generator = np.random.default_rng(0)
         for step in range(steps):
-            values = random.normal(0.0, 0.3, federation.plan.training.parameter_entries)
+            values = generator.normal(0.0, 0.3, federation.plan.training.parameter_entries)
             content = parameters_to_bytes(values)
             request = sealed_request(federation, step, content)
             ask = partial(call_seconds, request=request, parameters=content)
