@@ -50,7 +50,7 @@ publisher = "fieldfare"
 
 [tool.flwr.app.components]
 serverapp = "nothing:app"
-clientapp = "nothing:app"
+clientapp = "fieldfare.client.stock_node:app"
 
 [tool.flwr.app.config]
 job = ""

@@ -32,6 +32,7 @@ OUTER_ZONE = (
     "client/institution/node_settings.py",
     "client/node.py",
     "client/remote.py",
+    "client/stock_node.py",
     "client/supervision.py",
     "client/tls.py",
 )

@@ -137,13 +137,19 @@ def banks(superlink: Superlink, bench: Bench) -> Iterator[Nodes]:
         yield made
 
 
-def ask(grid: Any, node: int, message_type: str = HELLO, **records: Any) -> Message:
+def ask(
+    grid: Any,
+    node: int,
+    message_type: str = HELLO,
+    seconds: float = ANSWER_SECONDS,
+    **records: Any,
+) -> Message:
     """Send one message and wait for what comes back."""
     content: Any = {name: ConfigRecord(dict(r)) for name, r in records.items()} or {
         RECORD: ConfigRecord({"study": b"nothing", "last_reply": b""})
     }
     (sent,) = grid.push_messages([Message(RecordDict(content), node, message_type)])
-    end = time.monotonic() + ANSWER_SECONDS
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         for reply in grid.pull_messages([sent]):
             return reply  # type: ignore[no-any-return]
