@@ -27,7 +27,12 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from flwr.cli.build import build_fab_from_disk
 from flwr.common.serde import fab_to_proto, run_from_proto, user_config_to_proto
-from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
+from flwr.proto.control_pb2 import (
+    ListNodesRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    UnregisterNodeRequest,
+)
 from flwr.proto.runtime_pb2 import AcquireTaskRequest, PullTaskInputRequest
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.fab import Fab
@@ -143,6 +148,12 @@ class Superlink:
 
     def register(self, public: bytes, name: str) -> None:
         self.control.RegisterNode(RegisterNodeRequest(public_key=public, name=name))
+
+    def expel_all(self) -> None:
+        """Unregister every node."""
+        for node in self.control.ListNodes(ListNodesRequest()).nodes_info:
+            if node.status != "unregistered":
+                self.control.UnregisterNode(UnregisterNodeRequest(node_id=node.node_id))
 
     def online(self) -> int:
         """How many nodes are there."""

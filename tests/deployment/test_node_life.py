@@ -46,6 +46,16 @@ def test_a_node_that_nobody_registered_says_so_and_waits(nodes: Nodes) -> None:
     assert nodes.superlink.online() == 0
 
 
+def test_a_node_that_was_expelled_goes_on_asking_to_be_let_in(nodes: Nodes) -> None:
+    settings = nodes.settings("bank-a")
+    process = nodes.start(settings)
+    nodes.superlink.wait_online(1)
+    nodes.superlink.expel_all()
+    until(lambda: "it starts again in" in nodes.log(settings).read_text())
+    until(lambda: "not admitted by" in nodes.log(settings).read_text())
+    assert process.poll() is None
+
+
 def test_a_superlink_of_another_authority_is_not_spoken_to(nodes: Nodes, tmp_path: Path) -> None:
     settings = nodes.settings("bank-a")
     other = Authority.make(tmp_path, "other").folder / "authority.pem"

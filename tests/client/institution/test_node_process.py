@@ -119,3 +119,25 @@ def test_a_defect_is_shown_and_ends_it(start: Start) -> None:
     assert process.wait(WAIT_SECONDS) == EXIT_DEFECT
     assert process.stderr is not None
     assert "Traceback" in process.stderr.read()
+
+
+def test_a_heartbeat_that_fails_for_good_ends_the_process() -> None:
+    """flwr's heartbeats are a thread, whose failure would otherwise go by unseen."""
+    program = f"""
+import threading, time
+import {PROCESS} as process
+process._listen()
+threading.Thread(target=lambda: 1 / 0).start()
+try:
+    time.sleep(60)
+except process.DismissedError:
+    print("dismissed")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WAIT_SECONDS,
+    )
+    assert done.stdout == "dismissed\n", done.stderr
