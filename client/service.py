@@ -19,10 +19,10 @@ Edge cases:
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from threading import BoundedSemaphore, Lock, Timer
+from threading import BoundedSemaphore, Lock
 from typing import Any, Final
 
 import grpc
@@ -31,6 +31,7 @@ from fieldfare.client.answering import CALLS, answer
 from fieldfare.client.custodian import Custodian
 from fieldfare.client.frames import LARGEST_FRAME, LARGEST_QUESTION, SERVICE, unix_address
 from fieldfare.client.sockets import Claim, UnixSocket, claimed
+from fieldfare.client.time_limits import TimeLimits, time_limits
 from fieldfare.client.tls import TlsPort
 from fieldfare.shared.errors import UsageError
 
@@ -63,24 +64,6 @@ class ServiceLimits:
     stop_seconds: float = 30.0
 
 
-class _TimeLimit:
-    """Ends a call whose present phase takes too long."""
-
-    def __init__(self, end: Callable[[], object]) -> None:
-        self._end = end
-        self._timer: Timer | None = None
-
-    def set(self, seconds: float) -> None:
-        self.clear()
-        self._timer = Timer(seconds, self._end)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def clear(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-
 class _Boundary:
     """Stands between gRPC's threads and the custodian."""
 
@@ -89,9 +72,11 @@ class _Boundary:
         custodian: Custodian,
         limits: ServiceLimits,
         admits: Callable[[Peer], bool],
+        time: TimeLimits,
     ) -> None:
         self._custodian = custodian
         self._limits = limits
+        self._time = time
         self._admits = admits
         self._places = BoundedSemaphore(limits.calls)
         self._turn = Lock()
@@ -114,30 +99,28 @@ class _Boundary:
         peer: Any = context.auth_context()  # lists of names, whatever the stubs say
         if not self._admits(peer):
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "the node's certificate expected")
-        limit = self._enter(context)
-        limit.set(self._limits.arrive_seconds)
+        self._enter(context)
+        self._time.set(context, self._limits.arrive_seconds, partial(_cancel, context))
         frame = _arrived(call, frames, context)
-        limit.clear()
+        self._time.clear(context)
         content = self._in_turn(call, frame, context)
         if content is None:
             context.abort(grpc.StatusCode.INTERNAL, "")
-        limit.set(self._limits.read_seconds)
+        self._time.set(context, self._limits.read_seconds, partial(_cancel, context))
         return content
 
-    def _enter(self, context: grpc.ServicerContext) -> _TimeLimit:
+    def _enter(self, context: grpc.ServicerContext) -> None:
         """Take a place until the call has ended, also for its caller."""
         if not self._places.acquire(blocking=False):
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls: ask again later")
-        limit = _TimeLimit(context.cancel)
 
         def leave() -> None:
-            limit.clear()
+            self._time.clear(context)
             self._places.release()
 
         if not context.add_callback(leave):  # it has ended already
             leave()
             context.abort(grpc.StatusCode.CANCELLED, "")
-        return limit
 
     def _in_turn(self, call: str, frame: bytes, context: grpc.ServicerContext) -> bytes | None:
         """Answer once calls that came before have been answered; None for a defect."""
@@ -157,6 +140,11 @@ class _Boundary:
         except Exception as error:  # noqa: BLE001 -- a process boundary: gRPC would send its text
             log.error("%s failed: %s", call, type(error).__name__)  # noqa: TRY400 -- type only
             return None
+
+
+def _cancel(context: grpc.ServicerContext) -> None:
+    with suppress(ValueError):  # what gRPC says of a call that is over
+        context.cancel()
 
 
 def _arrived(call: str, frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
@@ -203,7 +191,9 @@ def serving(
         workers = stack.enter_context(ThreadPoolExecutor(given.calls, "custodian"))
         server = grpc.server(workers, options=_options(given), maximum_concurrent_rpcs=given.calls)
         admits = where.admits if isinstance(where, TlsPort) else _anybody
-        server.add_generic_rpc_handlers([_Boundary(custodian, given, admits).handlers()])
+        time = stack.enter_context(time_limits())
+        boundary = _Boundary(custodian, given, admits, time)
+        server.add_generic_rpc_handlers([boundary.handlers()])
         port = _bind(server, place)
         server.start()
         stack.callback(lambda: server.stop(given.stop_seconds).wait())
