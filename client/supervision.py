@@ -9,13 +9,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-POLL_SECONDS: Final = 1.0  # where one signal for two ended children was all that came
+from fieldfare.client.stop_signals import Stopped, stop_signals
+
+POLL_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
@@ -50,22 +50,21 @@ def supervise(
 ) -> int:
     """Keep a child running; returns its final status, or 0 when told to stop.
 
-    For the main thread only: signals are held back and taken one by one, so that none comes
-    between a look and a wait.
+    For the main thread only, which takes the stop signals.
     """
     given = rules or Rules()
     failures = 0
-    with _held_back((*STOP_SIGNALS, signal.SIGCHLD)) as stops:
+    with stop_signals() as stopped:
         while True:
             begun = time.monotonic()
-            status = _run(command, environment, stops, given.grace_seconds)
+            status = _run(command, environment, stopped, given.grace_seconds)
             if status is None or status in given.final:
                 return status or 0
             lived = time.monotonic() - begun
             failures = 1 if lived >= given.settled_seconds else failures + 1
             pause = given.pause(failures)
             say(f"ended with status {status} after {lived:.0f} s; it starts again in {pause:g} s")
-            if _told_to_stop(stops, pause):
+            if stopped(pause):
                 return 0
 
 
@@ -82,22 +81,10 @@ def end_with_parent(grace_seconds: float = 10.0) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
-@contextmanager
-def _held_back(signals: Sequence[signal.Signals]) -> Iterator[set[signal.Signals]]:
-    """Hold signals back; yields those that stop, without what is ignored (as under nohup)."""
-    stops = {s for s in STOP_SIGNALS if signal.getsignal(s) is not signal.SIG_IGN}
-    held = {s for s in signals if s not in STOP_SIGNALS or s in stops}
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
-    try:
-        yield stops
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _run(
     command: Sequence[str],
     environment: Mapping[str, str],
-    stops: set[signal.Signals],
+    stopped: Stopped,
     grace_seconds: float,
 ) -> int | None:
     """Run a child to its end; returns its status, or None when told to stop."""
@@ -107,8 +94,7 @@ def _run(
     )
     try:
         while child.poll() is None:
-            heard = signal.sigtimedwait({*stops, signal.SIGCHLD}, POLL_SECONDS)
-            if heard is not None and heard.si_signo in stops:
+            if stopped(POLL_SECONDS):
                 return None
         return child.returncode
     finally:
@@ -125,7 +111,3 @@ def _end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
     child.wait()
     if child.stdin is not None:
         child.stdin.close()
-
-
-def _told_to_stop(stops: set[signal.Signals], seconds: float) -> bool:
-    return signal.sigtimedwait(stops, seconds) is not None

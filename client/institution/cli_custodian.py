@@ -4,9 +4,7 @@ Errors pass through: the root command turns them into exit codes.
 """
 
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Final
 
 import typer
@@ -32,8 +30,8 @@ from fieldfare.client.institution.keys import read_passphrase
 from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.service import serving
 from fieldfare.client.sockets import UnixSocket
+from fieldfare.client.stop_signals import Stopped, stop_signals
 
-STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 LOOK_SECONDS: Final = 1.0
 
 Say = Callable[[str], None]
@@ -51,13 +49,13 @@ def custodian(
     """
     institution = open_institution(home)
     with (
-        _held_back() as stopped,
+        stop_signals() as stopped,
         open_custody(institution, read_passphrase(passphrase_file), utc_now) as custody,
     ):
         serve(custody, records_loader(institution, os.environ), stopped, _say)
 
 
-def serve(custody: Custody, load: Loader, stopped: Callable[[float], bool], say: Say) -> None:
+def serve(custody: Custody, load: Loader, stopped: Stopped, say: Say) -> None:
     """Load what is approved, serve it, and follow decisions until `stopped`.
 
     Args:
@@ -113,16 +111,6 @@ def _follow(
         say(f"left out: {line}")
     say("decisions followed" if before is not None else "approved studies loaded")
     return decided
-
-
-@contextmanager
-def _held_back() -> Iterator[Callable[[float], bool]]:
-    """Hold back stop signals, also from threads made inside; yields a wait for one."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield lambda seconds: signal.sigtimedwait(STOP_SIGNALS, seconds) is not None
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _say(line: str) -> None:

@@ -127,8 +127,8 @@ def test_a_heartbeat_that_fails_for_good_ends_the_process() -> None:
 import threading, time
 import {PROCESS} as process
 process._listen()
-threading.Thread(target=lambda: 1 / 0).start()
 try:
+    threading.Thread(target=lambda: 1 / 0).start()
     time.sleep(60)
 except process.DismissedError:
     print("dismissed")
