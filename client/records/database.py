@@ -179,7 +179,7 @@ def _sqlite_feed(
     connection.register("sqlite_records", checked.reader())
 
     def finish() -> RecordsError | None:
-        cursor.close()
+        checked.end(cursor.close)
         return checked.problem
 
     return Feed(connection, "sqlite_records", finish)

@@ -7,6 +7,7 @@ batches and in the source's order.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Final
 
 import duckdb
@@ -157,16 +158,35 @@ class CheckedBatches:
         self._reader = reader
         self._errors = (*errors, pa.ArrowException)
         self._message = problem
+        self._lock = Lock()
+        self._ended = False
         self.problem: RecordsError | None = None
 
     def reader(self) -> Any:
         """Return a stream that just ends where something is wrong; then see `problem`."""
         return pa.RecordBatchReader.from_batches(self._reader.schema, self._batches())
 
+    def end(self, let_go: Callable[[], None]) -> None:
+        """Bring no further batch, and let go of what brings them; may be called twice.
+
+        DuckDB reads ahead on threads of its own: whoever leaves early must not close a
+        database under one of them.
+        """
+        with self._lock:
+            self._ended = True
+            let_go()
+
     def _batches(self) -> Iterator[Any]:
         try:
-            for batch in self._reader:
-                batch.validate(full=True)
+            source = iter(self._reader)
+            while (batch := self._next(source)) is not None:
                 yield batch
         except self._errors:
             self.problem = RecordsError(self._message)
+
+    def _next(self, source: Iterator[Any]) -> Any:
+        with self._lock:
+            batch = None if self._ended else next(source, None)
+            if batch is not None:
+                batch.validate(full=True)
+            return batch

@@ -144,7 +144,7 @@ def _feed(
     connection.register("postgresql_records", checked.reader())
 
     def finish() -> RecordsError | None:
-        cursor.close()
+        checked.end(cursor.close)
         return checked.problem
 
     return Feed(connection, "postgresql_records", finish)

@@ -186,7 +186,9 @@ def test_a_thousand_calls_at_once(besieged: Besieged) -> None:
         answers = {call.result() for call in calls if status_of(call) is Code.OK}
     assert sum(ended.values()) == 1000
     assert ended[Code.OK] > 0
-    assert set(ended) <= {Code.OK, Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE}
+    # A call that waited for its turn until its time was up is ended too, on a busy machine.
+    busy = {Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
+    assert set(ended) <= {Code.OK, *busy}
     assert len(answers) == 1
     workers = [t for t in threading.enumerate() if t.name.startswith("custodian")]
     assert len(workers) <= QUICK.calls

@@ -1,5 +1,6 @@
 """The engine reads what it was given and nothing else, in order, and quotes no row."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,36 @@ def test_damaged_batches_end_a_stream_with_a_problem() -> None:
             rows = _texts(connection, checked).batches(["x"])
             with pytest.raises(RecordsError, match="damaged"):
                 list(rows)
+
+
+class Closable:
+    """A database's stream, which may not be read once it is closed."""
+
+    def __init__(self) -> None:
+        self.batch = pa.record_batch({"a": [1, 2]})
+        self.schema = self.batch.schema
+        self.closed = False
+        self.read_closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for _ in range(10_000):
+            self.read_closed |= self.closed
+            yield self.batch
+
+
+def test_a_stream_is_not_closed_under_a_thread_that_reads_it() -> None:
+    for _ in range(50):
+        stream = Closable()
+        checked = CheckedBatches(stream, (), "damaged")
+        reading = threading.Thread(target=list, args=(checked.reader(),))
+        reading.start()
+        checked.end(stream.close)
+        reading.join()
+        checked.end(stream.close)
+
+        assert stream.closed
+        assert not stream.read_closed
+        assert checked.problem is None
