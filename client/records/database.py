@@ -124,7 +124,7 @@ def open_sqlite(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Sour
         database = adbc_driver_sqlite.dbapi.connect(uri)
     except AdbcError:
         raise RecordsError(f"{path}: a SQLite file that can be read expected") from None
-    with closing(database), connect() as connection:
+    with closing(database), connect(threads=1) as connection:
         try:
             relation = rows.relation or _only(str(path), _sqlite_tables(database))
             names = _sqlite_columns(database, relation)

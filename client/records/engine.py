@@ -102,8 +102,13 @@ def unreadable(name: str, error: Exception) -> RecordsError:
     )
 
 
-def connect(*, files: Sequence[str] = (), database: str | None = None) -> Any:
+def connect(
+    *, files: Sequence[str] = (), database: str | None = None, threads: int | None = None
+) -> Any:
     """Open an engine in memory that may read `files`, or attach one `database` file to read.
+
+    `threads` is 1 where batches come from a driver: a worker that still wants one while the
+    query is left would wait for ever.
 
     Raises:
         duckdb.Error: the database cannot be attached.
@@ -114,6 +119,7 @@ def connect(*, files: Sequence[str] = (), database: str | None = None) -> Any:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "memory_limit": MEMORY_LIMIT,
+            **({} if threads is None else {"threads": str(threads)}),
         },
     )
     if database is not None:

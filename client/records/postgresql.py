@@ -57,7 +57,7 @@ def open_postgresql(uri: str, mapping: ColumnMapping, rows: Rows) -> Iterator[So
     relation = rows.relation
     if relation is None:
         raise RecordsError("postgresql: a table or a query expected, none named")
-    with closing(_connected(uri, name)) as database, connect() as connection:
+    with closing(_connected(uri, name)) as database, connect(threads=1) as connection:
         try:
             columns = _columns(name, database, relation)
         except AdbcError as error:
