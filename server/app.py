@@ -13,13 +13,13 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
-from fieldfare.server.adam import TrainingState
 from fieldfare.server.channel import Channel
 from fieldfare.server.checkpoint import Checkpoints
 from fieldfare.server.evaluation import evaluate
 from fieldfare.server.opening import RunTerms, open_federation
 from fieldfare.server.rounds import SecureSums, Sum
 from fieldfare.server.training import Training
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.messages import parameters_to_bytes
 from fieldfare.shared.plan import ReleaseKind

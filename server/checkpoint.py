@@ -11,7 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from fieldfare.server.adam import TrainingState
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.errors import RunError
 
 FORMAT: Final = "1"

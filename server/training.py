@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fieldfare.server.adam import TrainingState, next_state
 from fieldfare.server.checkpoint import Checkpoints
 from fieldfare.server.rounds import SecureSums, Sum
+from fieldfare.shared.adam import TrainingState, next_state
 from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import ReleaseKind
 from fieldfare.shared.score_bins import prevalence_log_odds

@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.server.adam import TrainingState, next_state
+from fieldfare.shared.adam import TrainingState, next_state
 from fieldfare.shared.models import UnitSums, model_for
 from fieldfare.shared.plan import Plan
 from fieldfare.shared.score_bins import prevalence_log_odds

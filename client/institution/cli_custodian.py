@@ -30,7 +30,7 @@ from fieldfare.client.institution.keys import read_passphrase
 from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.service import serving
 from fieldfare.client.sockets import UnixSocket
-from fieldfare.client.stop_signals import Stopped, stop_signals
+from fieldfare.shared.stop_signals import Stopped, stop_signals
 
 LOOK_SECONDS: Final = 1.0
 

@@ -14,8 +14,8 @@ import typer
 
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.node_settings import load_node_terms
-from fieldfare.client.supervision import Rules, supervise
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.supervision import Rules, supervise
 
 SETTINGS_NAME: Final = "node.toml"
 PROCESS: Final = "fieldfare.client.institution.node_process"

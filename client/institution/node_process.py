@@ -19,9 +19,9 @@ from fieldfare.client.fleet import Link, NotAdmittedError, joined
 from fieldfare.client.institution.node_settings import NodeTerms, load_node_terms
 from fieldfare.client.node import Node
 from fieldfare.client.remote import connected
-from fieldfare.client.stop_signals import STOP_SIGNALS
-from fieldfare.client.supervision import end_with_parent
 from fieldfare.shared.errors import FieldfareError, UsageError
+from fieldfare.shared.stop_signals import STOP_SIGNALS
+from fieldfare.shared.supervision import end_with_parent
 
 EXIT_STOPPED: Final = 0
 EXIT_DEFECT: Final = 1

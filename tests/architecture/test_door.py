@@ -33,7 +33,6 @@ OUTER_ZONE = (
     "client/node.py",
     "client/remote.py",
     "client/stock_node.py",
-    "client/supervision.py",
     "client/tls.py",
 )
 

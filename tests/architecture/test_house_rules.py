@@ -21,7 +21,11 @@ LONGEST_FILE = 600
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "common", "misc"}
 # Modules of shared/ that may reach the clock, entropy, processes or the environment, and why.
 # Everything else there gets them as arguments.
-IMPURE = {"shared/cli.py": "the root command: sets the environment of the process"}
+IMPURE = {
+    "shared/cli.py": "the root command: sets the environment of the process",
+    "shared/stop_signals.py": "the I/O shell of every process that is stopped by a signal",
+    "shared/supervision.py": "the I/O shell of every process that keeps another one running",
+}
 # The one handler of a process boundary that may catch everything: what is not caught there is
 # sent to whoever called, text and all. It logs the error's type and answers without a text.
 PROCESS_BOUNDARIES = {"client/service.py": "gRPC sends an exception's text to the caller"}

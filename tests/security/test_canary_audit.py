@@ -20,8 +20,8 @@ from tests.bench import MakeBench
 
 from fieldfare.client.custodian import Custodian
 from fieldfare.client.sums import StudySums
-from fieldfare.server.adam import TrainingState
 from fieldfare.server.rounds import Sum
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.basis import EncodedUnits
 from fieldfare.shared.grid import add, centre, decode
 from fieldfare.shared.messages import Assurance

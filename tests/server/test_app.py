@@ -9,10 +9,10 @@ import pytest
 from flwr.app import Context, RecordDict
 from tests.server.conftest import BANKS, STEPS, MakeSetting, Setting, make_study, to_bank
 
-from fieldfare.server.adam import TrainingState
 from fieldfare.server.app import Job, server_app
 from fieldfare.server.evaluation import evaluate
 from fieldfare.server.rounds import Sum
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import model_for

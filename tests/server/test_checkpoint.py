@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from fieldfare.server.adam import TrainingState
 from fieldfare.server.checkpoint import FORMAT, Checkpoints
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.errors import RunError
 
 STUDY, RUN = "a" * 64, "run-1"
@@ -19,7 +19,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from fieldfare.server.adam import TrainingState
+from fieldfare.shared.adam import TrainingState
 from fieldfare.server.checkpoint import Checkpoints
 from fieldfare.shared.errors import RunError
 

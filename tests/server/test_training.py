@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from tests.server.conftest import STEPS, MakeSetting, Setting, exact_gradient, make_study
 
-from fieldfare.server.adam import TrainingState
 from fieldfare.server.app import Job
 from fieldfare.server.checkpoint import Checkpoints
 from fieldfare.server.opening import open_federation
 from fieldfare.server.rounds import SecureSums, Sum
 from fieldfare.server.training import Training
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.plan import ReleaseKind

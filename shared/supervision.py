@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fieldfare.client.stop_signals import Stopped, stop_signals
+from fieldfare.shared.stop_signals import Stopped, stop_signals
 
 POLL_SECONDS: Final = 0.2
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fieldfare.client.stop_signals import STOP_SIGNALS, stop_signals
+from fieldfare.shared.stop_signals import STOP_SIGNALS, stop_signals
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)

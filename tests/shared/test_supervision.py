@@ -11,13 +11,13 @@ from typing import Final
 
 import pytest
 
-from fieldfare.client.supervision import Rules
+from fieldfare.shared.supervision import Rules
 
 WAIT_SECONDS: Final = 20.0
 # A child that says so, then does what is written there.
 CHILD: Final = """
 import os, signal, sys, time
-from fieldfare.client.supervision import end_with_parent
+from fieldfare.shared.supervision import end_with_parent
 with open(sys.argv[1], "a") as file:
     file.write(f"{os.getpid()}\\n")
 def unheld(handler):
@@ -26,7 +26,7 @@ def unheld(handler):
 """
 PARENT: Final = """
 import os, sys
-from fieldfare.client.supervision import Rules, supervise
+from fieldfare.shared.supervision import Rules, supervise
 pauses = {{"first_seconds": 0.05, "longest_seconds": 0.2}}
 rules = Rules(final=frozenset({{0, 2}}), grace_seconds={grace}, **pauses)
 command = [sys.executable, "-c", {child!r}, sys.argv[1]]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.server.conftest import make_study
 
-from fieldfare.server.adam import ADAM_EPSILON, TrainingState, next_state, tail_length
+from fieldfare.shared.adam import ADAM_EPSILON, TrainingState, next_state, tail_length
 from fieldfare.shared.plan import PARAMETER_LIMIT
 from fieldfare.shared.study import Study
 
