@@ -25,12 +25,12 @@ from fieldfare.client.institution.founding import found_institution
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Journal
 from fieldfare.client.institution.keys import public_identity
-from fieldfare.client.institution.private_files import create_private
 from fieldfare.client.institution.roster import pin_roster
 from fieldfare.client.institution.studies import KeptStudy
 from fieldfare.shared.identity import public_hex
 from fieldfare.shared.messages import IdentitySigner
 from fieldfare.shared.offers import offer_roster, offer_study
+from fieldfare.shared.private_files import create_private
 from fieldfare.shared.roster import Member, Roster
 from fieldfare.shared.study import Study
 

@@ -26,10 +26,10 @@ from fieldfare.client.institution.cli_home import (
 from fieldfare.client.institution.decisions import resume
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event
-from fieldfare.client.institution.keys import read_passphrase
 from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.service import serving
 from fieldfare.client.sockets import UnixSocket
+from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.stop_signals import Stopped, stop_signals
 
 LOOK_SECONDS: Final = 1.0

@@ -14,13 +14,13 @@ from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.keys import (
     identity_fingerprint,
     node_fingerprint,
-    read_passphrase,
     revoke_identity,
     rotate_identity,
 )
-from fieldfare.client.institution.private_files import create_private
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.shared.identity import fingerprint
+from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.private_files import create_private
 
 HALF: Final = 39  # characters of eight groups: a fingerprint is two lines
 

@@ -41,7 +41,6 @@ from fieldfare.client.institution.decisions import (
     withdraw,
 )
 from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.keys import read_passphrase
 from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.institution.policy import load_policy
 from fieldfare.client.institution.review import Review, review_study
@@ -58,6 +57,7 @@ from fieldfare.client.institution.studies import (
 )
 from fieldfare.client.ledger import Ledger
 from fieldfare.shared.errors import PolicyRefusal, RecordsError, StudyError
+from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.study import Study
 
 receive_app = typer.Typer(add_completion=False)

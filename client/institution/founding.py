@@ -10,8 +10,8 @@ from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.keys import create_keys
 from fieldfare.client.institution.policy import check_public_key
 from fieldfare.client.institution.policy_text import policy_text
-from fieldfare.client.institution.private_files import create_private
 from fieldfare.client.institution.settings import settings_text
+from fieldfare.shared.private_files import create_private
 
 
 def found_institution(

@@ -8,20 +8,23 @@ log/              log.jsonl
 run/              custodian.sock  admin.sock
 """
 
-import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from fieldfare.client.institution.private_files import OTHERS, PRIVATE_FOLDER, ROOT
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.private_files import (
+    OTHERS,
+    PRIVATE_FOLDER,
+    WRITE_BY_OTHERS,
+    create_private_folder,
+    path_problems,
+)
 
 RUN_FOLDER: Final = 0o750  # the node's user reaches the socket through its group (design section 4)
 BY_GROUP_AND_OTHERS: Final = 0o027  # of run/: the group may not write, others nothing
-WRITE_BY_OTHERS: Final = 0o022
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -45,15 +48,7 @@ class Home:
             OSError: the disk or a folder above says no.
         """
         home = cls(path.absolute())
-        try:
-            home.path.mkdir(mode=PRIVATE_FOLDER, parents=True)
-        except FileExistsError:
-            if not home.path.is_dir() or any(home.path.iterdir()):
-                raise UsageError(
-                    f"{path}: a new or empty folder expected, found something in it: nothing is "
-                    "overwritten; choose another --home, or move what is there away"
-                ) from None
-        home.path.chmod(PRIVATE_FOLDER)
+        create_private_folder(home.path)
         for folder in home.folders:
             folder.mkdir()
             folder.chmod(RUN_FOLDER if folder == home.run else PRIVATE_FOLDER)
@@ -195,41 +190,19 @@ class Home:
         return self.path / path
 
     def _folder_problems(self) -> Iterator[str]:
-        yield from _problems(self.path, OTHERS, PRIVATE_FOLDER)
+        yield from path_problems(self.path, OTHERS, PRIVATE_FOLDER)
         for folder in self.folders:
             if not folder.is_dir():
                 yield f"{folder}: a folder expected, none found: mkdir -m 700 {folder}"
             elif folder == self.run:
-                yield from _problems(folder, BY_GROUP_AND_OTHERS, RUN_FOLDER)
+                yield from path_problems(folder, BY_GROUP_AND_OTHERS, RUN_FOLDER)
             else:
-                yield from _problems(folder, OTHERS, PRIVATE_FOLDER)
+                yield from path_problems(folder, OTHERS, PRIVATE_FOLDER)
 
     def _file_problems(self) -> Iterator[str]:
         for path in (self.identity_key, self.node_key, self.holdout_key):
-            yield from _problems(path, OTHERS, 0o600)
+            yield from path_problems(path, OTHERS, 0o600)
         # Who can write these decides what is released.
         trusted = (self.settings, self.policy, self.coordinator_key, self.roster)
         for path in (*trusted, self.identity_public, self.node_public):
-            yield from _problems(path, WRITE_BY_OTHERS, 0o600)
-
-
-def _problems(path: Path, forbidden: int, mode: int) -> Iterator[str]:
-    """Say what is wrong with a path's owner or mode; a missing one is for its reader to miss."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        yield f"{path}: a path that this user can reach expected, found: {error.strerror}"
-        return
-    user = os.geteuid()
-    if found.st_uid not in {user, ROOT}:
-        yield (
-            f"{path}: owner uid {user} expected, uid {found.st_uid} found: run this as the "
-            "institution's own user"
-        )
-    elif stat.S_IMODE(found.st_mode) & forbidden:
-        yield (
-            f"{path}: mode {mode:04o} expected, {stat.S_IMODE(found.st_mode):04o} found: "
-            f"chmod {mode:o} {path}"
-        )
+            yield from path_problems(path, WRITE_BY_OTHERS, 0o600)

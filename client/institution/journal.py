@@ -34,8 +34,8 @@ from fieldfare.client.institution.journal_chain import (
 )
 from fieldfare.client.institution.journal_terms import Event, Value
 from fieldfare.client.institution.journal_verify import Verified, verify
-from fieldfare.client.institution.private_files import PRIVATE_FOLDER, replace_private, sync_folder
 from fieldfare.shared.errors import LedgerError, UsageError
+from fieldfare.shared.private_files import PRIVATE_FOLDER, replace_private, sync_folder
 
 __all__ = ["Entry", "Event", "Journal", "Value", "Verified", "verify"]
 

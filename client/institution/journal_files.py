@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.client.institution.journal_terms import MAX_LINE
-from fieldfare.client.institution.private_files import PRIVATE_FILE, sync_folder
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.private_files import PRIVATE_FILE, sync_folder
 
 ACTIVE: Final = "log.jsonl"
 HEAD: Final = "head.json"

@@ -26,24 +26,11 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
     load_ssh_private_key,
     load_ssh_public_key,
 )
 
 from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.private_files import (
-    create_private,
-    read_private,
-    read_public,
-    replace_private,
-)
-from fieldfare.client.institution.protected_key import (
-    IV_BYTES,
-    SALT_BYTES,
-    plain_pem,
-    protected_pem,
-)
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.identity import (
     check_rotation,
@@ -52,10 +39,15 @@ from fieldfare.shared.identity import (
     state_revocation,
     state_rotation,
 )
+from fieldfare.shared.key_files import read_signing_key, signing_pem
+from fieldfare.shared.private_files import (
+    create_private,
+    read_private,
+    read_public,
+    replace_private,
+)
 
 HOLDOUT_BYTES: Final = 32
-LEAST_PASSPHRASE: Final = 12  # bytes; PBKDF2 slows a guesser down, it does not stop one
-MOST_PASSPHRASE: Final = 1024
 
 _PUBLIC_HEX: Final = 64
 
@@ -75,24 +67,6 @@ class Rotation:
     statement: Path
 
 
-def read_passphrase(path: Path | None) -> bytes | None:
-    """Read a passphrase from a private file or a pipe: its first line, without the line's end.
-
-    Raises:
-        KeysError: not readable or open to others, several lines, or of a length that is no
-            passphrase's.
-    """
-    if path is None:
-        return None
-    content = read_private(path).removesuffix(b"\n").removesuffix(b"\r")
-    if not LEAST_PASSPHRASE <= len(content) <= MOST_PASSPHRASE or b"\n" in content:
-        raise KeysError(
-            f"{path}: one line of {LEAST_PASSPHRASE} to {MOST_PASSPHRASE} bytes expected as the "
-            "passphrase, another form found"
-        )
-    return content
-
-
 def create_keys(home: Home, passphrase: bytes | None) -> None:
     """Make the identity, the node key and the hold-out key in an empty home.
 
@@ -100,7 +74,7 @@ def create_keys(home: Home, passphrase: bytes | None) -> None:
         UsageError: one of the files exists; nothing is overwritten.
     """
     identity = Ed25519PrivateKey.generate()
-    create_private(home.identity_key, _identity_pem(identity, passphrase))
+    create_private(home.identity_key, signing_pem(identity, passphrase))
     create_private(home.identity_public, public_hex(identity).encode() + b"\n")
     node = ec.generate_private_key(ec.SECP384R1())
     pem = node.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
@@ -118,19 +92,7 @@ def load_identity(home: Home, passphrase: bytes | None) -> Ed25519PrivateKey:
             passphrase, or a public half in identity.pub that is not this key's.
     """
     path = home.identity_key
-    content = read_private(path)
-    try:
-        key = load_pem_private_key(content, passphrase)
-    except TypeError:  # the library's answer where exactly one of file and caller has one
-        raise _needs_passphrase(path, given=passphrase is not None) from None
-    except (ValueError, UnsupportedAlgorithm):
-        expected = "this key's passphrase" if passphrase is not None else "a PKCS8 PEM key"
-        raise KeysError(
-            f"{path}: {expected} expected, another or a damaged file found: check the passphrase "
-            "file, or restore the key from your backup"
-        ) from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise KeysError(f"{path}: an Ed25519 key expected, another kind found; restore the key")
+    key = read_signing_key(path, passphrase)
     if public_identity(home) != public_hex(key):
         raise KeysError(
             f"{home.identity_public}: the public half of {path} expected, another found: "
@@ -235,7 +197,7 @@ def rotate_identity(home: Home, institution: str, passphrase: bytes | None) -> R
         # One file for each former key: one left by a crash names a key that was never in use.
         replace_private(path, statement)
         replace_private(home.identity_public, public_hex(new).encode() + b"\n")
-        replace_private(home.identity_key, _identity_pem(new, passphrase))
+        replace_private(home.identity_key, signing_pem(new, passphrase))
     return Rotation(public_hex(old), public_hex(new), path)
 
 
@@ -271,22 +233,3 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _identity_pem(key: Ed25519PrivateKey, passphrase: bytes | None) -> bytes:
-    if passphrase is None:
-        return plain_pem(key)
-    salt, iv = secrets.token_bytes(SALT_BYTES), secrets.token_bytes(IV_BYTES)
-    return protected_pem(key, passphrase, salt=salt, iv=iv)
-
-
-def _needs_passphrase(path: Path, *, given: bool) -> KeysError:
-    if given:
-        return KeysError(
-            f"{path}: a key under the passphrase given expected, one without any found: leave the "
-            "passphrase out, or find out who took it off"
-        )
-    return KeysError(
-        f"{path}: a passphrase expected, none given: name its file with --passphrase-file or "
-        "FIELDFARE_PASSPHRASE_FILE"
-    )

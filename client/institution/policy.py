@@ -14,15 +14,15 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.private_files import read_public
-from fieldfare.client.institution.toml_files import Section, load_toml
 from fieldfare.client.ledger_terms import PICOMU2_PER_MU2, Limits, from_picomu2
 from fieldfare.shared.errors import KeysError, PolicyRefusal, RefusalCode, StudyError
 from fieldfare.shared.features import Name
 from fieldfare.shared.plan import Plan, ReleaseKind
 from fieldfare.shared.privacy import XI_LIMIT, epsilon_for, mu2_for
+from fieldfare.shared.private_files import read_public
 from fieldfare.shared.roster import Hex32
 from fieldfare.shared.study import Study
+from fieldfare.shared.toml_files import Section, load_toml
 
 POLICY_FORMAT: Final = 1
 EVERY_COLUMN: Final = "*"  # stands alone and is never a default

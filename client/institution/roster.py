@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.private_files import replace_private
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.messages import MAX_MESSAGE_BYTES
 from fieldfare.shared.offers import open_roster
+from fieldfare.shared.private_files import replace_private
 from fieldfare.shared.roster import Roster
 
 ACCEPT_FIRST: Final = "fieldfare institution roster accept FILE"

@@ -6,10 +6,10 @@ import tomlkit
 from pydantic import Field, ValidationInfo, field_validator
 
 from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.toml_files import Section, load_toml, parse_toml
 from fieldfare.client.ledger_terms import MAX_NAME
 from fieldfare.client.records.settings import RecordsSource
 from fieldfare.shared.roster import COORDINATOR, InstitutionId
+from fieldfare.shared.toml_files import Section, load_toml, parse_toml
 
 SETTINGS_FORMAT: Final = 1
 MAX_SOURCES: Final = 1000

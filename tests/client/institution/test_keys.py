@@ -24,14 +24,13 @@ from fieldfare.client.institution.keys import (
     load_node_key,
     node_fingerprint,
     public_identity,
-    read_passphrase,
     revoke_identity,
     rotate_identity,
 )
-from fieldfare.client.institution.private_files import replace_private
-from fieldfare.client.institution.protected_key import plain_pem
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.identity import check_revocation, check_rotation, public_hex
+from fieldfare.shared.private_files import replace_private
+from fieldfare.shared.protected_key import plain_pem
 
 PASSPHRASE = b"correct horse battery"
 
@@ -206,38 +205,6 @@ def test_a_node_public_key_of_no_kind_is_refused(home: Home) -> None:
     home.node_public.write_text("ssh-something AAAA")
     with pytest.raises(KeysError, match="OpenSSH public key"):
         node_fingerprint(home)
-
-
-# -- passphrases ----------------------------------------------------------------------------
-
-
-def test_a_passphrase_is_a_private_files_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "passphrase"
-    assert read_passphrase(None) is None
-    for ending in (b"", b"\n", b"\r\n"):
-        path.write_bytes(b" spaces count " + ending)
-        path.chmod(0o600)
-        assert read_passphrase(path) == b" spaces count "
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"\n", b"elevenbytes", b"x" * 1025, b"two lines of\npassphrase\n"]
-)
-def test_what_is_no_passphrase_is_refused_and_never_shown(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "passphrase"
-    path.write_bytes(content)
-    path.chmod(0o600)
-    with pytest.raises(KeysError) as refused:
-        read_passphrase(path)
-    assert "elevenbytes" not in str(refused.value)
-
-
-def test_a_passphrase_that_others_may_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "passphrase"
-    path.write_bytes(PASSPHRASE)
-    path.chmod(0o644)
-    with pytest.raises(KeysError, match="chmod 600"):
-        read_passphrase(path)
 
 
 # -- rotation and revocation ----------------------------------------------------------------

@@ -19,11 +19,11 @@ from fieldfare.client.institution.policy import (
     study_limit,
 )
 from fieldfare.client.institution.policy_text import policy_text
-from fieldfare.client.institution.toml_files import parse_toml
 from fieldfare.shared.errors import KeysError, PolicyRefusal, RefusalCode, StudyError
 from fieldfare.shared.plan import ReleaseKind, plan_for
 from fieldfare.shared.privacy import XI_LIMIT, delta_for, mu2_for
 from fieldfare.shared.study import Study
+from fieldfare.shared.toml_files import parse_toml
 
 KEY, OTHER = "a1" * 32, "b2" * 32
 COLUMNS = ["customer", "reported", "amount", "channel"]

@@ -8,8 +8,8 @@ from scipy import stats
 
 from fieldfare.client.institution.policy import Policy, study_limit
 from fieldfare.client.institution.policy_text import WIDTH, explain, policy_text, warnings
-from fieldfare.client.institution.toml_files import parse_toml
 from fieldfare.shared.identity import fingerprint
+from fieldfare.shared.toml_files import parse_toml
 
 KEY = "a1" * 32
 

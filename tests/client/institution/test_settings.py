@@ -11,9 +11,9 @@ from fieldfare.client.institution.settings import (
     load_settings,
     settings_text,
 )
-from fieldfare.client.institution.toml_files import parse_toml
 from fieldfare.client.records.settings import FileSource
 from fieldfare.shared.errors import StudyError
+from fieldfare.shared.toml_files import parse_toml
 
 
 def parsed(text: str) -> Settings:

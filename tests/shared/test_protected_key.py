@@ -6,8 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fieldfare.client.institution.protected_key import ROUNDS, plain_pem, protected_pem
 from fieldfare.shared.errors import KeysError
+from fieldfare.shared.protected_key import ROUNDS, plain_pem, protected_pem
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 PASSPHRASE = b"correct horse battery"

@@ -1,4 +1,4 @@
-"""Files that only the institution's own user may read or change: made, replaced, read.
+"""Files that only their owner may read or change: made, replaced, read.
 
 A file is created with its mode, never tightened afterwards, and is on the disk when the
 call returns. What is read is checked through the open file, so that it cannot be swapped
@@ -7,7 +7,7 @@ between the check and the reading.
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,27 @@ from fieldfare.shared.errors import KeysError, UsageError
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
 OTHERS: Final = 0o077  # any right of the group or of everybody else
+WRITE_BY_OTHERS: Final = 0o022
 MAX_PRIVATE_BYTES: Final = 64 * 1024
 ROOT: Final = 0
+
+
+def create_private_folder(path: Path) -> None:
+    """Make a folder, mode 0700, or take an empty one.
+
+    Raises:
+        UsageError: something is there already; nothing is ever overwritten.
+        OSError: the disk or a folder above says no.
+    """
+    try:
+        path.mkdir(mode=PRIVATE_FOLDER, parents=True)
+    except FileExistsError:
+        if not path.is_dir() or any(path.iterdir()):
+            raise UsageError(
+                f"{path}: a new or empty folder expected, found something in it: nothing is "
+                "overwritten; choose another --home, or move what is there away"
+            ) from None
+    path.chmod(PRIVATE_FOLDER)
 
 
 def create_private(path: Path, content: bytes) -> None:
@@ -126,3 +145,31 @@ def exposed_mode(mode: int, *, owner: int, group: int, reader: int) -> int:
     """
     lent = owner == ROOT and group == ROOT and reader != ROOT
     return mode & (OTHERS & ~stat.S_IRGRP if lent else OTHERS)
+
+
+def path_problems(path: Path, forbidden: int, mode: int) -> Iterator[str]:
+    """Say what is wrong with a path's owner or mode; a missing one is for its reader to miss.
+
+    Args:
+        path: a file or a folder.
+        forbidden: permission bits that it may not have.
+        mode: which mode it should have, for the remedy.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield f"{path}: a path that this user can reach expected, found: {error.strerror}"
+        return
+    user = os.geteuid()
+    if found.st_uid not in {user, ROOT}:
+        yield (
+            f"{path}: owner uid {user} expected, uid {found.st_uid} found: run this as the "
+            "user who owns it"
+        )
+    elif stat.S_IMODE(found.st_mode) & forbidden:
+        yield (
+            f"{path}: mode {mode:04o} expected, {stat.S_IMODE(found.st_mode):04o} found: "
+            f"chmod {mode:o} {path}"
+        )

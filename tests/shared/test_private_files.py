@@ -5,15 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.client.institution.private_files import (
+from fieldfare.shared.errors import KeysError, UsageError
+from fieldfare.shared.private_files import (
     MAX_PRIVATE_BYTES,
+    OTHERS,
     create_private,
+    create_private_folder,
     exposed_mode,
+    path_problems,
     read_private,
     read_public,
     replace_private,
 )
-from fieldfare.shared.errors import KeysError, UsageError
 
 
 def mode_of(path: Path) -> int:
@@ -112,3 +115,26 @@ def test_only_roots_own_group_is_nobody(
     mode: int, owner: int, group: int, reader: int, exposed: int
 ) -> None:
     assert exposed_mode(mode, owner=owner, group=group, reader=reader) == exposed
+
+
+def test_a_folder_is_private_and_new_or_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir(mode=0o755)
+    for name in ("deep/new", "empty"):
+        create_private_folder(tmp_path / name)
+        assert mode_of(tmp_path / name) == 0o700
+    (tmp_path / "empty" / "mine").touch()
+    (tmp_path / "file").touch()
+    for name in ("empty", "file"):
+        with pytest.raises(UsageError, match="nothing is overwritten"):
+            create_private_folder(tmp_path / name)
+
+
+def test_a_problem_is_told_with_its_remedy_and_a_missing_path_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    assert list(path_problems(path, OTHERS, 0o600)) == []
+    path.touch(0o600)
+    assert list(path_problems(path, OTHERS, 0o600)) == []
+    path.chmod(0o640)
+    told = f"{path}: mode 0600 expected, 0640 found: chmod 600 {path}"
+    assert list(path_problems(path, OTHERS, 0o600)) == [told]
+    assert "can reach expected" in next(path_problems(path / "inside", OTHERS, 0o600))

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.client.institution.toml_files import MAX_TOML_BYTES, Section, load_toml, parse_toml
 from fieldfare.shared.errors import StudyError
+from fieldfare.shared.toml_files import MAX_TOML_BYTES, Section, load_toml, parse_toml
 
 
 class Pair(Section):
