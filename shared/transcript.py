@@ -1,0 +1,210 @@
+"""What a run's transcript holds: leaves in a fixed order, and the signed head over them.
+
+Leaves are the signed messages themselves, and unsigned records of what the coordinator
+computed from them; all are leaves of an RFC 6962 log (`merkle`) whose head the coordinator
+signs and institutions co-sign (design section 4). Order of a run's leaves:
+
+    ROSTER STUDY APPROVAL... OPENING OFFER...
+    rehearsal:  (REQUEST REPLY...)... SUM
+    each step:  (REQUEST REPLY...)... SUM PARAMETERS     one REQUEST for each attempt
+    evaluation: (REQUEST REPLY...)... SUM METRICS
+    MODEL END
+
+APPROVALs, OFFERs and the REPLYs to one REQUEST are sorted by institution. A run that stopped
+or failed ends with END where it stood; when it is resumed, it goes on after that END.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Final, Literal, Self
+
+import rfc8785
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fieldfare.shared import merkle
+from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.messages import (
+    MAX_MESSAGE_BYTES,
+    Count,
+    MessageBody,
+    RunId,
+)
+from fieldfare.shared.roster import Hex32, InstitutionId
+
+LEAF_FORMAT: Final = 1
+MAX_LEAF_BYTES: Final = 2 * MAX_MESSAGE_BYTES  # base64 of the largest message, and its frame
+MAX_METRICS: Final = 1024 * 1024
+MAX_REASON: Final = 4000
+
+
+class LeafKind(Enum):
+    """Everything that a transcript may hold; a closed list."""
+
+    ROSTER = "roster"
+    STUDY = "study"
+    APPROVAL = "approval"
+    OPENING = "opening"
+    OFFER = "offer"
+    REQUEST = "request"
+    REPLY = "reply"
+    SUM = "sum"
+    PARAMETERS = "parameters"
+    METRICS = "metrics"
+    MODEL = "model"
+    END = "end"
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One leaf: a sealed message, or a record's canonical bytes."""
+
+    kind: LeafKind
+    content: bytes
+
+    def to_bytes(self) -> bytes:
+        """Return the leaf's canonical bytes: what is hashed, stored and exported."""
+        return rfc8785.dumps(
+            {
+                "content": base64.b64encode(self.content).decode(),
+                "format": LEAF_FORMAT,
+                "kind": self.kind.value,
+            }
+        )
+
+    @property
+    def hash(self) -> bytes:
+        """The leaf's hash in the log, 32 bytes."""
+        return merkle.leaf_hash(self.to_bytes())
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Leaf":
+        """Parse a leaf: only the bytes that `to_bytes` writes are one.
+
+        Raises:
+            ProtocolError: too large, no leaf, an unknown kind or format, or not canonical.
+        """
+        if len(content) > MAX_LEAF_BYTES:
+            raise ProtocolError(f"a leaf of at most {MAX_LEAF_BYTES} bytes expected")
+        try:
+            fields = json.loads(content)
+            inner = base64.b64decode(fields["content"], validate=True)
+            leaf = cls(LeafKind(fields["kind"]), inner)
+        except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
+            raise ProtocolError("a transcript's leaf of a known kind expected") from None
+        if leaf.to_bytes() != content:
+            raise ProtocolError("the canonical bytes of a leaf expected")
+        return leaf
+
+
+class Record(BaseModel):
+    """Base of what the coordinator computed: unsigned, because the head over it is signed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    KIND: ClassVar[LeafKind]
+    format: Literal[1] = 1
+
+    def to_bytes(self) -> bytes:
+        """Return the RFC 8785 bytes."""
+        return canonical_bytes(self)
+
+    def leaf(self) -> Leaf:
+        """Return the leaf that holds this record."""
+        return Leaf(self.KIND, self.to_bytes())
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """Parse a record: only the bytes that `to_bytes` writes are one.
+
+        Raises:
+            ProtocolError: no such record, or not canonical.
+        """
+        name = cls.KIND.value
+        if len(content) > MAX_MESSAGE_BYTES:
+            raise ProtocolError(f"at most {MAX_MESSAGE_BYTES} bytes expected")
+        try:
+            record = cls.model_validate_json(content)
+            canonical = record.to_bytes()
+        except (ValidationError, ValueError, RecursionError):
+            raise ProtocolError(f"a well-formed record of kind {name} expected") from None
+        if canonical != content:
+            raise ProtocolError(f"the canonical bytes of a record of kind {name} expected")
+        return record
+
+
+class SumRecord(Record):
+    """The vectors of one attempt, added up.
+
+    Attributes:
+        request: hash of the body of the request that was answered by all.
+        participants: who is in the sum, sorted.
+        words: SHA-256 of the sum's ring words, little-endian in the request's dtype.
+    """
+
+    KIND: ClassVar = LeafKind.SUM
+
+    request: Hex32
+    participants: tuple[InstitutionId, ...]
+    words: Hex32
+
+    @model_validator(mode="after")
+    def _sorted_and_distinct(self) -> Self:
+        if list(self.participants) != sorted(set(self.participants)):
+            raise ValueError("participants: sorted by id and each once expected")
+        return self
+
+
+class ParametersRecord(Record):
+    """The parameters after a step: `step` counts the steps taken, from 1."""
+
+    KIND: ClassVar = LeafKind.PARAMETERS
+
+    step: Count
+    parameters: Hex32  # sha256 of parameters_to_bytes(state.parameters)
+
+
+class MetricsRecord(Record):
+    """What the federation measured of itself: canonical JSON, or nothing where noise hid it."""
+
+    KIND: ClassVar = LeafKind.METRICS
+
+    metrics: str = Field(max_length=MAX_METRICS)
+
+
+class ModelRecord(Record):
+    """The finished model: the averaged iterates after `steps` steps."""
+
+    KIND: ClassVar = LeafKind.MODEL
+
+    model: Hex32  # sha256 of parameters_to_bytes(state.model)
+    steps: Count
+
+
+class EndRecord(Record):
+    """How a run, or a part of one that was resumed later, ended."""
+
+    KIND: ClassVar = LeafKind.END
+
+    state: Literal["finished", "stopped", "failed"]
+    reason: str = Field(max_length=MAX_REASON)
+
+
+class TreeHead(MessageBody):
+    """The log of a run at one size: sealed by the coordinator, co-sealed by institutions."""
+
+    TYPE: ClassVar[str] = "fieldfare.tree-head.v1"
+
+    study: Hex32
+    run: RunId
+    size: Count
+    root: Hex32
+
+
+def tree_head(study: str, run: str, hashes: Sequence[bytes]) -> TreeHead:
+    """Return the head over the hashes of a run's leaves, in order."""
+    return TreeHead(study=study, run=run, size=len(hashes), root=merkle.root(hashes).hex())
