@@ -98,10 +98,11 @@ def _run(
                 return None
         return child.returncode
     finally:
-        _end(child, grace_seconds)
+        end_child(child, grace_seconds)
 
 
-def _end(child: subprocess.Popen[bytes], grace_seconds: float) -> None:
+def end_child(child: "subprocess.Popen[bytes]", grace_seconds: float) -> None:
+    """Tell a child to end, wait so many seconds, then kill it; its standard input is closed."""
     if child.poll() is None:
         child.terminate()
         try:

@@ -27,6 +27,7 @@ IMPURE = {
     "shared/private_files.py": "the I/O shell of files that only their owner may reach",
     "shared/stop_signals.py": "the I/O shell of every process that is stopped by a signal",
     "shared/supervision.py": "the I/O shell of every process that keeps another one running",
+    "shared/supervision_many.py": "the same for several at once",
 }
 # The one handler of a process boundary that may catch everything: what is not caught there is
 # sent to whoever called, text and all. It logs the error's type and answers without a text.
