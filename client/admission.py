@@ -75,7 +75,7 @@ def _check_frame(run: ApprovedRun, request: Request) -> None:
             RefusalCode.UNKNOWN_VERSION,
             f"protocol {PROTOCOL_VERSION} expected, {request.protocol} found: upgrade together",
         )
-    if request.study != run.plan.study.id:
+    if request.study != run.plan.study_id:
         raise PolicyRefusal(RefusalCode.UNKNOWN_STUDY, "a study that was approved here expected")
     if request.roster != run.roster_hash:
         raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "the pinned roster expected")

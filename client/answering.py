@@ -16,6 +16,7 @@ from fieldfare.client.custodian import Custodian
 from fieldfare.client.frames import checked_list, checked_name
 from fieldfare.shared import custodian_pb2 as pb
 from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.last_sum import LastSum
 from fieldfare.shared.messages import Refusal
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ _MALFORMED: Final = Refusal(RefusalCode.MALFORMED).to_bytes()
 
 def _describe(custodian: Custodian, frame: bytes) -> pb.DescribeAnswer:
     asked = pb.DescribeRequest.FromString(frame)
-    answer = custodian.describe(checked_name(asked.study), asked.last_reply)
+    answer = custodian.describe(checked_name(asked.study), asked.last_reply, asked.offer)
     if isinstance(answer, Refusal):
         return pb.DescribeAnswer(refusal=answer.to_bytes())
     return pb.DescribeAnswer(approval=answer)
@@ -50,10 +51,32 @@ def _agree(custodian: Custodian, frame: bytes) -> pb.AgreeAnswer:
 
 def _release(custodian: Custodian, frame: bytes) -> pb.ReleaseAnswer:
     asked = pb.ReleaseRequest.FromString(frame)
-    answer = custodian.release(asked.request, asked.parameters)
+    last = LastSum(
+        asked.last_request,
+        tuple(checked_list(asked.last_replies)),
+        tuple(checked_list(asked.last_vectors)),
+    )
+    answer = custodian.release(asked.request, asked.parameters, last)
     if isinstance(answer, Refusal):
         return pb.ReleaseAnswer(refusal=answer.to_bytes())
     return pb.ReleaseAnswer(released=pb.ReplyAndVector(reply=answer.reply, vector=answer.vector))
+
+
+def _cosign(custodian: Custodian, frame: bytes) -> pb.CosignAnswer:
+    asked = pb.CosignRequest.FromString(frame)
+    study, run = checked_name(asked.study), checked_name(asked.run)
+    answer = custodian.cosign(study, run, asked.head, checked_list(asked.path))
+    if isinstance(answer, Refusal):
+        return pb.CosignAnswer(refusal=answer.to_bytes())
+    return pb.CosignAnswer(cosigned=answer)
+
+
+def _deliver(custodian: Custodian, frame: bytes) -> pb.DeliverAnswer:
+    asked = pb.DeliverRequest.FromString(frame)
+    answer = custodian.deliver(asked.delivery, asked.model, asked.card)
+    if isinstance(answer, Refusal):
+        return pb.DeliverAnswer(refusal=answer.to_bytes())
+    return pb.DeliverAnswer(received=answer)
 
 
 class _Answer(Protocol):
@@ -76,6 +99,8 @@ CALLS: Final[Mapping[str, _Call]] = MappingProxyType(
         "OpenRun": _Call(_open_run, pb.OpenRunAnswer),
         "Agree": _Call(_agree, pb.AgreeAnswer),
         "Release": _Call(_release, pb.ReleaseAnswer),
+        "Cosign": _Call(_cosign, pb.CosignAnswer),
+        "Deliver": _Call(_deliver, pb.DeliverAnswer),
     }
 )
 

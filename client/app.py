@@ -13,14 +13,24 @@ from flwr.clientapp import ClientApp
 
 from fieldfare.client.release import Released
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError
-from fieldfare.shared.exchange import RECORD, REFUSAL, Call, Content, bytes_of, list_of, text_of
+from fieldfare.shared.exchange import (
+    RECORD,
+    REFUSAL,
+    Call,
+    Content,
+    bytes_of,
+    list_in,
+    list_of,
+    text_of,
+)
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import Refusal
 
 
 class CustodianPort(Protocol):
     """What the outer zone may ask of a custodian: bytes in, bytes out."""
 
-    def describe(self, study: str, last_reply: bytes = b"") -> bytes | Refusal:
+    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
         """Answer `hello` with the sealed approval."""
         ...
 
@@ -32,8 +42,18 @@ class CustodianPort(Protocol):
         """Take all offers."""
         ...
 
-    def release(self, request: bytes, parameters: bytes) -> Released | Refusal:
+    def release(
+        self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> Released | Refusal:
         """Answer a signed request."""
+        ...
+
+    def cosign(self, study: str, run: str, head: bytes, path: Sequence[bytes]) -> bytes | Refusal:
+        """Co-sign the head of a run's transcript."""
+        ...
+
+    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
+        """Take a finished model."""
         ...
 
 
@@ -87,14 +107,32 @@ def _answer(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) ->
 def _ask(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
     if call is Call.HELLO:
         study, last = text_of(content, "study"), bytes_of(content, "last_reply")
-        return _content(custodian.describe(study, last), "approval")
+        offer = bytes_of(content, "offer") if "offer" in content else b""
+        return _content(custodian.describe(study, last, offer), "approval")
     if call is Call.OPEN:
         opening, approvals = bytes_of(content, "opening"), list_of(content, "approvals")
         return _content(custodian.open_run(opening, approvals), "offer")
     if call is Call.AGREE:
         study, run = text_of(content, "study"), text_of(content, "run")
         return _content(custodian.agree(study, run, list_of(content, "offers")), "agreed")
-    released = custodian.release(bytes_of(content, "request"), bytes_of(content, "parameters"))
+    if call is Call.COSIGN:
+        study, run = text_of(content, "study"), text_of(content, "run")
+        head, path = bytes_of(content, "head"), list_in(content, "path")
+        return _content(custodian.cosign(study, run, head, path), "cosigned")
+    if call is Call.DELIVER:
+        files = (bytes_of(content, name) for name in ("delivery", "model", "card"))
+        return _content(custodian.deliver(*files), "received")
+    return _release(custodian, content)
+
+
+def _release(custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
+    last = LastSum(
+        bytes_of(content, "last_request") if "last_request" in content else b"",
+        tuple(list_in(content, "last_replies")),
+        tuple(list_in(content, "last_vectors")),
+    )
+    request, parameters = bytes_of(content, "request"), bytes_of(content, "parameters")
+    released = custodian.release(request, parameters, last)
     if isinstance(released, Refusal):
         return _content(released)
     return {"reply": released.reply, "vector": released.vector}

@@ -1,6 +1,7 @@
 """The custodian: the only process part that reads records, and how it is spoken to.
 
-Its data plane takes bytes and gives bytes: `describe`, `open_run`, `agree`, `release`.
+Its data plane takes bytes and gives bytes: `describe`, `open_run`, `agree`, `release`,
+and at a run's end `cosign` and `deliver`.
 Every failure becomes a fixed code here; what went wrong is told to the institution's
 own log. Approving is administration and is not reachable from the data plane. One
 call at a time: what a call reads of a run's keys is not changed under it.
@@ -15,11 +16,15 @@ from typing import Final, TypeVar
 
 from fieldfare.client.admission import ApprovedRun
 from fieldfare.client.decision_log import DecisionLog, NoLog
+from fieldfare.client.inbox import Inbox, NoInbox
 from fieldfare.client.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
 from fieldfare.client.ledger import Ledger, Position
+from fieldfare.client.recomputation import Recomputation
 from fieldfare.client.release import Door, Released, RunAtDoor
 from fieldfare.client.site import Site
 from fieldfare.client.sums import StudySums
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.errors import (
     LedgerError,
     PolicyRefusal,
@@ -27,11 +32,22 @@ from fieldfare.shared.errors import (
     RefusalCode,
     StudyError,
 )
-from fieldfare.shared.messages import Assurance, Refusal, Reply, Request, RunOpening
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.merkle import verify_consistency
+from fieldfare.shared.messages import (
+    Assurance,
+    Refusal,
+    Reply,
+    Request,
+    RunOpening,
+    parameters_hash,
+    parameters_to_bytes,
+)
 from fieldfare.shared.noise import NoiseSource
 from fieldfare.shared.offers import open_study
 from fieldfare.shared.plan import Plan, plan_for
 from fieldfare.shared.study import Study
+from fieldfare.shared.transcript import TreeHead
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +57,7 @@ OPENING_STATE: Final = "opening:"
 LEDGER_STATE: Final = ":ledger"  # beside the studies: outlives them
 SHOWN_REPLY: Final = ":shown-reply"
 APPROVAL_COUNT: Final = "approvals:"
+HEAD_STATE: Final = "head:"  # the transcript's head that was co-signed last, by study and run
 
 Answer = TypeVar("Answer")
 
@@ -60,8 +77,16 @@ class Custodian:
         ledger: Ledger,
         noise: NoiseSource,
         decisions: DecisionLog | None = None,
+        inbox: Inbox | None = None,
     ) -> None:
-        """Guard the records of `site`; `decisions` is the institution's own log.
+        """Guard the records of `site`.
+
+        Args:
+            site: who this is and how it runs.
+            ledger: the population's budget.
+            noise: of the same kind.
+            decisions: the institution's own log; None keeps none.
+            inbox: where what arrives is kept; None keeps nothing.
 
         Raises:
             PolicyRefusal: noise of another kind than the site runs with. A deployed
@@ -75,6 +100,8 @@ class Custodian:
         self._site = site
         self._ledger = ledger
         self._decisions = decisions or NoLog()
+        self._inbox = inbox or NoInbox()
+        self._recomputation = Recomputation(site, ledger)
         self._door = Door(site, ledger, noise, self._decisions)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
@@ -154,15 +181,17 @@ class Custodian:
 
     # -- data plane: bytes in, bytes out ------------------------------------------------
 
-    def describe(self, study: str, last_reply: bytes = b"") -> bytes | Refusal:
+    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
         """Answer `hello` with the sealed approval.
 
         Args:
             study: the study's id.
             last_reply: the last signed reply that the coordinator holds, if any. A ledger
                 that does not contain it was restored from an older copy: nothing runs.
+            offer: the signed study, if any. Where it is not approved it is kept for a person
+                to decide on, and the answer is UNKNOWN_STUDY.
         """
-        return self._answer(partial(self._describe, study, last_reply))
+        return self._answer(partial(self._describe, study, last_reply, offer))
 
     def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:
         """Check a run's opening and answer with this institution's key offer."""
@@ -172,10 +201,33 @@ class Custodian:
         """Derive the run's pair keys from all offers; answers with no content."""
         return self._answer(partial(self._agree, study, run, offers))
 
-    def release(self, request: bytes, parameters: bytes) -> Released | Refusal:
-        """Answer one signed request through the door."""
+    def release(
+        self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> Released | Refusal:
+        """Answer one signed request through the door.
+
+        Args:
+            request: sealed R.
+            parameters: float64, little-endian; R holds their hash.
+            last: the sum that they follow from.
+        """
         read: list[Request] = []
-        return self._answer(partial(self._release, request, parameters, read), read)
+        return self._answer(partial(self._release, request, parameters, last, read), read)
+
+    def cosign(self, study: str, run: str, head: bytes, path: Sequence[bytes]) -> bytes | Refusal:
+        """Co-sign the head of a run's transcript, if the log only grew since the last one.
+
+        Args:
+            study: the study's id.
+            run: the run's.
+            head: sealed TreeHead by the coordinator.
+            path: from the head that was co-signed here last, or nothing (RFC 6962, 2.1.2).
+        """
+        return self._answer(partial(self._cosign, study, run, head, path))
+
+    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
+        """Take a finished model of an approved study; answers with no content."""
+        return self._answer(partial(self._deliver, delivery, model, card))
 
     def _answer(
         self, action: Callable[[], Answer], read: Sequence[Request] = ()
@@ -199,7 +251,9 @@ class Custodian:
             log.error("%s: the refusal is not in the log: %s", self._site.institution, error)  # noqa: TRY400
         return Refusal(code)
 
-    def _describe(self, study: str, last_reply: bytes) -> bytes:
+    def _describe(self, study: str, last_reply: bytes, offer: bytes) -> bytes:
+        if offer and study not in self._prepared:
+            self._keep_offer(study, offer)
         own = self._own(study)
         if last_reply and self._site.assurance is Assurance.EXACT:
             if not self._ledger.accounts_for(self._position_in(last_reply)):
@@ -207,6 +261,12 @@ class Custodian:
                 self._ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, last_reply)
             self._check_not_behind()
         return own.envelope
+
+    def _keep_offer(self, study: str, content: bytes) -> None:
+        offered = open_study(content, self._site.roster, self._site.assurance)
+        if offered.id != study:
+            raise ProtocolError("an offer of the study that is asked for expected")
+        self._inbox.study_offered(content, offered)
 
     def _check_not_behind(self) -> None:
         """Refuse all work once a signed reply was shown that the ledger does not hold.
@@ -261,11 +321,39 @@ class Custodian:
             self._ledger.put_run_state(study, OPENING_STATE + run, forgotten)
         return b""
 
-    def _release(self, content: bytes, parameters: bytes, read: list[Request]) -> Released:
+    def _release(
+        self, content: bytes, parameters: bytes, last: LastSum, read: list[Request]
+    ) -> Released:
         request = self._site.from_coordinator(content, Request).body
         read.append(request)
         self._decisions.requested(request)
-        return self._door.release(self._at_door(request), request, parameters)
+        return self._door.release(self._at_door(request), request, parameters, last)
+
+    def _cosign(self, study: str, run: str, content: bytes, path: Sequence[bytes]) -> bytes:
+        self._own(study)
+        self._opened(study, run)
+        head = self._site.from_coordinator(content, TreeHead).body
+        if (head.study, head.run) != (study, run):
+            raise ProtocolError("a head of this run's transcript expected")
+        key = f"{HEAD_STATE}{study}:{run}"
+        kept = self._ledger.run_state(LEDGER_STATE, key)
+        if kept is not None:
+            _check_growth(self._site.from_coordinator(kept, TreeHead).body, head, path)
+        self._ledger.put_run_state(LEDGER_STATE, key, content)
+        return self._site.seal(head)
+
+    def _deliver(self, content: bytes, model: bytes, card: bytes) -> bytes:
+        delivery = self._site.from_coordinator(content, Delivery).body
+        self._own(delivery.study)
+        if (bytes_hash(model), bytes_hash(card)) != (delivery.file, delivery.card):
+            raise ProtocolError("the model and the card that the delivery binds expected")
+        own = self._recomputation.model(delivery.study, delivery.run)
+        if own is not None and parameters_hash(parameters_to_bytes(own)) != delivery.model:
+            raise PolicyRefusal(
+                RefusalCode.NOT_RECOMPUTED, "the model that was recomputed here expected"
+            )
+        self._inbox.delivered(delivery, content, model, card)
+        return b""
 
     def _at_door(self, request: Request) -> RunAtDoor:
         key = f"{request.study}:{request.run}"
@@ -295,3 +383,14 @@ class Custodian:
         if state is None:
             raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "a run that was opened here expected")
         return OpenedRun.from_bytes(state, self._site)
+
+
+def _check_growth(before: TreeHead, after: TreeHead, path: Sequence[bytes]) -> None:
+    """Check that one log extends the other (RFC 6962, 2.1.2).
+
+    Raises:
+        ProtocolError: it shrank, changed, or nothing proves that it did not.
+    """
+    verify_consistency(
+        before.size, bytes.fromhex(before.root), after.size, bytes.fromhex(after.root), path
+    )

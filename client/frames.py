@@ -19,10 +19,12 @@ LARGEST_FRAME: Final = MAX_MESSAGE_BYTES + _FRAMING
 # 1.5 KiB for each participant after its own, so offers of 100 participants fit.
 LARGEST_QUESTION: Final[Mapping[str, int]] = MappingProxyType(
     {
-        "Describe": 64 * _KIB,
+        "Describe": 8 * _KIB * _KIB,  # a study has at most 4 MiB
         "OpenRun": 4 * _KIB * _KIB,
         "Agree": LARGEST_FRAME,
         "Release": LARGEST_FRAME,
+        "Cosign": 64 * _KIB,
+        "Deliver": LARGEST_FRAME,
     }
 )
 LONGEST_LIST: Final = 1024  # of approvals or offers: nothing that is empty fills memory

@@ -13,7 +13,7 @@ debit early by the lag: against both stand the study's and the lifetime limit, w
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -165,16 +165,16 @@ class Ledger:
         study_limit: int,
         max_attempts: int,
         seal: Callable[[Position], bytes],
-        run_state: bytes,
+        run_states: Mapping[str, bytes],
     ) -> StoredReply:
         """Debit a release and keep its bytes, in one transaction on disk; then it may leave.
 
         A repeated request, also one that another process just answered, returns the stored
-        bytes and costs nothing; `vector` and `run_state` are dropped then. `seal` signs the
+        bytes and costs nothing; `vector` and `run_states` are dropped then. `seal` signs the
         reply that states the new position; its exceptions undo everything.
 
         *Formal Guarantees.* When this returns, the disk holds the debit and these bytes, the
-        witness knows it, and the run's previous state is in no file of the ledger. When it
+        witness knows it, and the previous states are in no file of the ledger. When it
         raises, nothing may be sent; if the failure came after the commit, the debit stands
         and a repeat returns its bytes.
 
@@ -188,7 +188,8 @@ class Ledger:
                 found = self._store.reply(debit.request)
                 if found is None:
                     found = self._append(debit, vector, seal)
-                    self._store.put_run_state(debit.study, debit.run, run_state)
+                    for name, state in run_states.items():
+                        self._store.put_run_state(debit.study, name, state)
             self._settle(found.position.sequence)
             return found
 

@@ -2,7 +2,8 @@
 
 Four stops, always in this order (design section 2):
 
-    1. admit    request, plan, roster, ledger - never records - decide
+    1. admit    request, plan, roster, ledger - never records - decide; the parameters are
+                recomputed from what the participants signed in the step before
     2. compute  the bounded sum, its share of the noise, the masks: in memory
     3. commit   the debit and the reply's bytes in ONE transaction, synced to disk
     4. send     log it, return what was committed, and nothing else
@@ -19,11 +20,13 @@ import numpy as np
 from fieldfare.client.admission import ApprovedRun, check_parameters, check_request
 from fieldfare.client.decision_log import DecisionLog, NoLog
 from fieldfare.client.ledger import Debit, Ledger, Position, StoredReply
+from fieldfare.client.recomputation import Recomputation
 from fieldfare.client.site import Site
 from fieldfare.client.sums import StudySums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.grid import Word, add, encode, to_ring
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import Assurance, Reply, Request
 from fieldfare.shared.noise import NoiseSource
 from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
@@ -62,8 +65,11 @@ class Door:
         self._site = site
         self._ledger = ledger
         self._noise = noise
+        self._recomputation = Recomputation(site, ledger)
 
-    def release(self, run: RunAtDoor, request: Request, parameters: bytes) -> Released:
+    def release(
+        self, run: RunAtDoor, request: Request, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> Released:
         """Answer one signed request with one bounded, noised, masked vector.
 
         Formal Guarantees:
@@ -79,6 +85,7 @@ class Door:
             | another R for an answered (run, step, attempt) | refused |
             | a rehearsal | masks over zeros: no records, no noise, no debit |
             | budget for less than the whole release | refused; nothing is computed |
+            | parameters that do not follow from the last sum | refused; nothing is computed |
 
         Raises:
             PolicyRefusal: with a fixed code that depends on no record.
@@ -87,10 +94,12 @@ class Door:
         terms = check_request(run.approved, request)
         values = check_parameters(request, terms, parameters)
         if terms.kind is ReleaseKind.REHEARSAL:
+            self._recomputation.check(run.approved, request, last)
             return self._rehearse(run, request, terms)
         stored = self._ledger.stored(request.hash)
         if stored is not None:
             return self._send(request, terms, stored)
+        progress = self._recomputation.check(run.approved, request, last)
         debit, limits = self._debit(request, terms), self._limits(run)
         self._ledger.admit(debit, **limits)
 
@@ -111,7 +120,7 @@ class Door:
             debit,
             vector=content,
             seal=seal,
-            run_state=keys.to_bytes(),
+            run_states={request.run: keys.to_bytes(), **progress},
             **limits,
         )
         return self._send(request, terms, committed)

@@ -18,6 +18,7 @@ from fieldfare.client.release import Released
 from fieldfare.client.tls import TlsTarget
 from fieldfare.shared import custodian_pb2 as pb
 from fieldfare.shared.errors import ProtocolError, RunError
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import Refusal
 
 # What to do about a call that got a status in place of an answer.
@@ -55,9 +56,9 @@ class RemoteCustodian:
         self._channel = channel
         self._deadlines = deadlines or Deadlines()
 
-    def describe(self, study: str, last_reply: bytes = b"") -> bytes | Refusal:
+    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
         """Return the sealed approval of a study, or a refusal."""
-        asked = pb.DescribeRequest(study=study, last_reply=last_reply)
+        asked = pb.DescribeRequest(study=study, last_reply=last_reply, offer=offer)
         answer = self._ask("Describe", asked, pb.DescribeAnswer, self._deadlines.setup_seconds)
         return _refusal_in(answer) or answer.approval
 
@@ -73,11 +74,31 @@ class RemoteCustodian:
         answer = self._ask("Agree", asked, pb.AgreeAnswer, self._deadlines.setup_seconds)
         return _refusal_in(answer) or answer.agreed
 
-    def release(self, request: bytes, parameters: bytes) -> Released | Refusal:
+    def release(
+        self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> Released | Refusal:
         """Return the answer to a sealed request: what the custodian let out, or a refusal."""
-        asked = pb.ReleaseRequest(request=request, parameters=parameters)
+        asked = pb.ReleaseRequest(
+            request=request,
+            parameters=parameters,
+            last_request=last.request,
+            last_replies=last.replies,
+            last_vectors=last.vectors,
+        )
         answer = self._ask("Release", asked, pb.ReleaseAnswer, self._deadlines.release_seconds)
         return _refusal_in(answer) or Released(answer.released.reply, answer.released.vector)
+
+    def cosign(self, study: str, run: str, head: bytes, path: Sequence[bytes]) -> bytes | Refusal:
+        """Return the transcript's head as the institution sealed it, or a refusal."""
+        asked = pb.CosignRequest(study=study, run=run, head=head, path=path)
+        answer = self._ask("Cosign", asked, pb.CosignAnswer, self._deadlines.setup_seconds)
+        return _refusal_in(answer) or answer.cosigned
+
+    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
+        """Hand over a finished model; returns nothing, or a refusal."""
+        asked = pb.DeliverRequest(delivery=delivery, model=model, card=card)
+        answer = self._ask("Deliver", asked, pb.DeliverAnswer, self._deadlines.setup_seconds)
+        return _refusal_in(answer) or answer.received
 
     def _ask(self, call: str, asked: Message, answer_type: type[A], seconds: float) -> A:
         send: Callable[..., bytes] = self._channel.unary_unary(path_of(call))

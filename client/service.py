@@ -2,7 +2,7 @@
 
 What holds here holds against whoever has the socket (design section 4). A call takes one of
 few places and has limits of bytes and, in each phase, of time: to arrive, to get its turn,
-to be read. There is no plaintext port, no reflection and no method but the four.
+to be read. There is no plaintext port, no reflection and no method but the six.
 
 Edge cases:
     | a call | gets |

@@ -10,13 +10,17 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
+from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.plan import PARAMETER_LIMIT
 from fieldfare.shared.study import Study
 
 Vector = NDArray[np.float64]
 
 ADAM_EPSILON: Final = 1e-8  # Kingma-Ba 2015, algorithm 1
+TENSORS: Final = ("parameters", "first", "second", "tail", "powers", "counts")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +52,38 @@ class TrainingState:
         """Begin at `parameters`."""
         zeros = np.zeros_like(parameters)
         return cls(0, parameters, zeros, zeros, 1.0, 1.0, zeros, 0)
+
+    def to_bytes(self) -> bytes:
+        """Return the state as a safetensors file; the same state gives the same bytes."""
+        return save(
+            {
+                "parameters": self.parameters,
+                "first": self.first,
+                "second": self.second,
+                "tail": self.tail,
+                "powers": np.array([self.beta1_power, self.beta2_power]),
+                "counts": np.array([self.step, self.tail_count], dtype=np.int64),
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "TrainingState":
+        """Parse what `to_bytes` wrote.
+
+        Raises:
+            ProtocolError: anything else.
+        """
+        try:
+            tensors = load(content)
+            counts, powers = tensors["counts"], tensors["powers"]
+            vectors = [tensors[name] for name in TENSORS[:4]]
+            (step, tail_count), (beta1_power, beta2_power) = counts.tolist(), powers.tolist()
+        except (SafetensorError, KeyError, ValueError, TypeError):
+            raise ProtocolError("a state of a training run expected, other bytes found") from None
+        if {vector.dtype.str for vector in vectors} != {"<f8"}:
+            raise ProtocolError("a state of float64 vectors expected, others found")
+        parameters, first, second, tail = vectors
+        return cls(step, parameters, first, second, beta1_power, beta2_power, tail, tail_count)
 
     @property
     def model(self) -> Vector:

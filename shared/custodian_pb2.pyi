@@ -7,12 +7,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DescribeRequest(_message.Message):
-    __slots__ = ("study", "last_reply")
+    __slots__ = ("study", "last_reply", "offer")
     STUDY_FIELD_NUMBER: _ClassVar[int]
     LAST_REPLY_FIELD_NUMBER: _ClassVar[int]
+    OFFER_FIELD_NUMBER: _ClassVar[int]
     study: str
     last_reply: bytes
-    def __init__(self, study: _Optional[str] = ..., last_reply: _Optional[bytes] = ...) -> None: ...
+    offer: bytes
+    def __init__(self, study: _Optional[str] = ..., last_reply: _Optional[bytes] = ..., offer: _Optional[bytes] = ...) -> None: ...
 
 class DescribeAnswer(_message.Message):
     __slots__ = ("approval", "refusal")
@@ -57,12 +59,18 @@ class AgreeAnswer(_message.Message):
     def __init__(self, agreed: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...
 
 class ReleaseRequest(_message.Message):
-    __slots__ = ("request", "parameters")
+    __slots__ = ("request", "parameters", "last_request", "last_replies", "last_vectors")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    LAST_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    LAST_REPLIES_FIELD_NUMBER: _ClassVar[int]
+    LAST_VECTORS_FIELD_NUMBER: _ClassVar[int]
     request: bytes
     parameters: bytes
-    def __init__(self, request: _Optional[bytes] = ..., parameters: _Optional[bytes] = ...) -> None: ...
+    last_request: bytes
+    last_replies: _containers.RepeatedScalarFieldContainer[bytes]
+    last_vectors: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, request: _Optional[bytes] = ..., parameters: _Optional[bytes] = ..., last_request: _Optional[bytes] = ..., last_replies: _Optional[_Iterable[bytes]] = ..., last_vectors: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ReplyAndVector(_message.Message):
     __slots__ = ("reply", "vector")
@@ -79,3 +87,41 @@ class ReleaseAnswer(_message.Message):
     released: ReplyAndVector
     refusal: bytes
     def __init__(self, released: _Optional[_Union[ReplyAndVector, _Mapping]] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+
+class CosignRequest(_message.Message):
+    __slots__ = ("study", "run", "head", "path")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    HEAD_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    run: str
+    head: bytes
+    path: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, study: _Optional[str] = ..., run: _Optional[str] = ..., head: _Optional[bytes] = ..., path: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class CosignAnswer(_message.Message):
+    __slots__ = ("cosigned", "refusal")
+    COSIGNED_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    cosigned: bytes
+    refusal: bytes
+    def __init__(self, cosigned: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+
+class DeliverRequest(_message.Message):
+    __slots__ = ("delivery", "model", "card")
+    DELIVERY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CARD_FIELD_NUMBER: _ClassVar[int]
+    delivery: bytes
+    model: bytes
+    card: bytes
+    def __init__(self, delivery: _Optional[bytes] = ..., model: _Optional[bytes] = ..., card: _Optional[bytes] = ...) -> None: ...
+
+class DeliverAnswer(_message.Message):
+    __slots__ = ("received", "refusal")
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    received: bytes
+    refusal: bytes
+    def __init__(self, received: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...

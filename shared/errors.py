@@ -74,6 +74,7 @@ class RefusalCode(Enum):
     NOT_IN_PLAN = "not_in_plan"
     WRONG_TERMS = "wrong_terms"
     BAD_PARAMETERS = "bad_parameters"
+    NOT_RECOMPUTED = "not_recomputed"
     REPLAY_CHANGED = "replay_changed"
     STEP_CLOSED = "step_closed"
     ATTEMPT_CLOSED = "attempt_closed"

@@ -24,6 +24,8 @@ class Call(Enum):
     OPEN = "open"
     AGREE = "agree"
     RELEASE = "release"
+    COSIGN = "cosign"
+    DELIVER = "deliver"
 
     @property
     def message_type(self) -> str:
@@ -53,6 +55,15 @@ def list_of(content: Mapping[str, Any], name: str) -> list[bytes]:
     if not isinstance(value, list) or not all(isinstance(item, bytes) for item in value):
         raise ProtocolError(f"a list of bytes named {name!r} expected")
     return value
+
+
+def list_in(content: Mapping[str, Any], name: str) -> list[bytes]:
+    """Return a list of byte strings, empty where there is none.
+
+    Raises:
+        ProtocolError: of another type.
+    """
+    return list_of(content, name) if name in content else []
 
 
 def text_of(content: Mapping[str, Any], name: str) -> str:

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from functools import cached_property
 from typing import Final
 
 from fieldfare.shared.errors import AccountingError, ProtocolError, StudyError
@@ -100,6 +101,11 @@ class Plan:
     training: ReleaseTerms
     evaluation: ReleaseTerms
     relation: NeighbouringRelation = RELATION
+
+    @cached_property
+    def study_id(self) -> str:
+        """The study's id, computed once: a plan is asked for it at every message."""
+        return self.study.id
 
     def terms(self, kind: ReleaseKind) -> ReleaseTerms:
         """Return the terms of a kind."""

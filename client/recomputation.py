@@ -1,0 +1,140 @@
+"""Whether a request's parameters follow from the last step's signed replies.
+
+The coordinator does nothing to sums that a custodian cannot do again: it adds them up and
+takes a step of Adam. So every custodian takes that step itself, from the replies that the
+participants signed, and answers only for the parameters that come out, bit for bit. A
+crafted parameter vector is refused, not just logged (design section 4).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.client.admission import ApprovedRun
+from fieldfare.client.ledger import Ledger
+from fieldfare.client.site import Site
+from fieldfare.shared.adam import TrainingState, next_state
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
+from fieldfare.shared.last_sum import LastSum, carries_last_sum
+from fieldfare.shared.messages import (
+    Assurance,
+    Reply,
+    Request,
+    parameters_hash,
+    parameters_to_bytes,
+)
+from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.replay import add_words, decoded_sum, initial_state
+
+PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Recomputation:
+    """One institution's own account of where a run stands."""
+
+    site: Site
+    ledger: Ledger
+
+    def check(self, run: ApprovedRun, request: Request, last: LastSum) -> dict[str, bytes]:
+        """Recompute the parameters that `request` binds.
+
+        Args:
+            run: the run as it was opened.
+            request: whose frame, participants and terms were checked before.
+            last: the sum of the step before; looked at where this step's state is not known.
+
+        Returns:
+            States to keep, by name, in the transaction that debits the release: where the run
+            stands now. Empty where nothing is recomputed (simulations; sums that are too large
+            to be sent again).
+
+        Raises:
+            PolicyRefusal: NOT_RECOMPUTED.
+            LedgerError: what was kept cannot be read.
+        """
+        if self.site.assurance is Assurance.SIMULATED:
+            return {}
+        if not carries_last_sum(run.plan, len(run.opening.participants)):
+            return {}
+        try:
+            state = self._state_at(run, request, last)
+        except ProtocolError as error:
+            raise PolicyRefusal(RefusalCode.NOT_RECOMPUTED, str(error)) from None
+        is_model = request.kind is ReleaseKind.EVALUATION
+        expected = state.model if is_model else state.parameters
+        if parameters_hash(parameters_to_bytes(expected)) != request.parameters:
+            raise _refused("the parameters that follow from the last sum expected, others found")
+        return {PROGRESS_STATE + request.run: state.to_bytes()}
+
+    def model(self, study: str, run: str) -> Values | None:
+        """Return float64 (entries,), the averaged model as it was recomputed here; None if not.
+
+        Raises:
+            LedgerError: what was kept cannot be read.
+        """
+        state = self._kept(study, run)
+        return None if state is None else state.model
+
+    def _state_at(self, run: ApprovedRun, request: Request, last: LastSum) -> TrainingState:
+        kept = self._kept(request.study, request.run) or initial_state(run.plan.study)
+        if kept.step == request.step:
+            return kept
+        if kept.step + 1 != request.step:
+            raise ProtocolError(f"step {kept.step} or the one after it expected")
+        total = self._total(run, request, kept, last)
+        return next_state(run.plan.study, kept, total)
+
+    def _kept(self, study: str, run: str) -> TrainingState | None:
+        content = self.ledger.run_state(study, PROGRESS_STATE + run)
+        if content is None:
+            return None
+        try:
+            return TrainingState.from_bytes(content)
+        except ProtocolError as error:
+            raise LedgerError(f"a run's kept progress expected: {error}") from None
+
+    def _total(
+        self, run: ApprovedRun, request: Request, kept: TrainingState, last: LastSum
+    ) -> Values:
+        """Add the last sum up from what its participants signed.
+
+        Raises:
+            ProtocolError: not the sum of the step that was kept, or not everybody's own vector.
+        """
+        asked = self.site.from_coordinator(last.request, Request).body
+        expected = (request.study, request.roster, request.run, kept.step, ReleaseKind.TRAINING)
+        if (asked.study, asked.roster, asked.run, asked.step, asked.kind) != expected:
+            raise ProtocolError(f"the request of step {kept.step} of this run expected")
+        if asked.parameters != parameters_hash(parameters_to_bytes(kept.parameters)):
+            raise ProtocolError("a request for the parameters that were kept expected")
+        # This institution's own reply is among them, so it has checked every term of R before.
+        if self.site.institution not in {p.institution for p in asked.participants}:
+            raise ProtocolError("a sum that this institution is part of expected")
+        if not len(asked.participants) == len(last.replies) == len(last.vectors):
+            raise ProtocolError("a reply and a vector of each participant expected")
+        self._check_replies(asked, last)
+        terms = run.plan.training
+        words = add_words(last.vectors, terms.word_bits, terms.vectors.entries)
+        return decoded_sum(words, terms)
+
+    def _check_replies(self, asked: Request, last: LastSum) -> None:
+        """Check that each participant signed its vector as the answer to this R."""
+        signed_for = asked.hash
+        for participant, envelope, vector in zip(
+            asked.participants, last.replies, last.vectors, strict=True
+        ):
+            reply = self.site.from_member(envelope, Reply, participant.institution).body
+            expected = (signed_for, participant.institution, participant.approval)
+            found = (reply.request, reply.institution, reply.approval)
+            if found != expected or reply.vector != bytes_hash(vector):
+                raise ProtocolError("each participant's own signed vector expected")
+
+
+def _refused(text: str) -> PolicyRefusal:
+    return PolicyRefusal(RefusalCode.NOT_RECOMPUTED, text)

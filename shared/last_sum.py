@@ -1,0 +1,40 @@
+"""The last step's sum as it travels with the next request: what new parameters follow from.
+
+A custodian that recomputes the parameters from signed replies refuses a crafted vector,
+and does not merely log it (design section 4).
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from fieldfare.shared.plan import Plan
+
+MOST_WORDS: Final = 2**18  # of all participants together: 2 MiB in a ring of 64 bits
+
+
+@dataclass(frozen=True)
+class LastSum:
+    """One sum, as everybody can add it up again.
+
+    Attributes:
+        request: sealed R; empty where there is no last sum.
+        replies: sealed replies of R's participants, in R's order.
+        vectors: the masked vectors whose hashes the replies sign, in the same order.
+    """
+
+    request: bytes = b""
+    replies: tuple[bytes, ...] = ()
+    vectors: tuple[bytes, ...] = ()
+
+
+NO_LAST_SUM: Final = LastSum()
+
+
+def carries_last_sum(plan: Plan, participants: int) -> bool:
+    """Say whether requests of a run carry the last sum: where n * d is small (design section 4).
+
+    Args:
+        plan: the study's plan.
+        participants: how many opened the run, so that everybody decides alike.
+    """
+    return plan.training.vectors.entries * participants <= MOST_WORDS
