@@ -1,35 +1,40 @@
-"""What anybody can compute again from signed replies: sums, and where training starts.
+"""What a coordinator does to replies, step by step, so that anybody can do it again.
 
-Integers and elementwise IEEE operations only, so that it comes out the same, bit for bit,
-at the coordinator, at every custodian and at an auditor (design section 4).
+Pure: vectors in, words, sums and parameters out, bit for bit the same on another machine
+(design section 4). The coordinator runs this code, custodians run it before they answer the
+next step, and an audit runs it over the whole transcript.
 """
 
+import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.adam import TrainingState
+from fieldfare.shared.adam import TrainingState, next_state
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.grid import Word, WordBits, add, centre, decode
+from fieldfare.shared.grid import Word, WordBits, add, centre, decode, encode
+from fieldfare.shared.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import ReleaseTerms
 from fieldfare.shared.score_bins import prevalence_log_odds
 from fieldfare.shared.study import Study
 
-
-def initial_state(study: Study) -> TrainingState:
-    """Return the state before the first step: the bias at the study's public prevalence."""
-    return TrainingState.start(model_for(study).initial(prevalence_log_odds(study)))
+LAST_BITS: Final = (0, 1, -1, 2, -2)  # how far logarithms of two machines may lie apart
 
 
 def add_words(vectors: Sequence[bytes], word_bits: WordBits, entries: int) -> Word:
-    """Add masked vectors up in Z_2^k; masks of all participants cancel.
+    """Add masked vectors up in Z_2^k; the order does not matter.
 
     Args:
-        vectors: little-endian ring words of each participant.
+        vectors: wire form of each participant's vector.
         word_bits: the ring.
-        entries: words in each vector.
+        entries: of each vector.
+
+    Returns:
+        uint64 (entries,), reduced modulo 2^k; zeros where there are no vectors.
 
     Raises:
         ProtocolError: a vector of another length.
@@ -40,16 +45,89 @@ def add_words(vectors: Sequence[bytes], word_bits: WordBits, entries: int) -> Wo
     return total
 
 
+def words_hash(total: Word, word_bits: WordBits) -> str:
+    """Return the SHA-256 of a sum's words in wire form, as a transcript's sum states it."""
+    return bytes_hash(encode(total, word_bits))
+
+
 def decoded_sum(total: Word, terms: ReleaseTerms) -> NDArray[np.float64]:
-    """Return a sum in its own unit, float64 (entries,): integers times gamma, exactly.
+    """Decode added words as centred integers in units of gamma.
+
+    Args:
+        total: uint64 (entries,), as `add_words` returns it.
+        terms: ring, grid and range.
+
+    Returns:
+        float64 (entries,), in the sum's own unit.
+
+    Edge cases:
+        | release | a sum beyond `terms.largest_entry` |
+        |---|---|
+        | training, evaluation | refused |
+        | rehearsal | returned: it holds no records, and must be zero to be accepted |
 
     Raises:
-        ProtocolError: an entry of a sum that has a price is out of range: masks did not
-            cancel, or somebody poisoned the sum (design section 2).
+        ProtocolError: out of range: masks did not cancel, or somebody poisoned the sum.
     """
+    integers = centre(total, terms.word_bits)
     # Exact: |sum| / gamma is far below 2^53 for every sum that is in range.
-    centred = centre(total, terms.word_bits).astype(np.float64)
-    values: NDArray[np.float64] = np.ldexp(centred, -terms.vectors.gamma_bits)
+    values = np.ldexp(integers.astype(np.float64), -terms.vectors.gamma_bits)
     if terms.cost and bool((np.abs(values) > terms.largest_entry).any()):
-        raise ProtocolError(f"a sum within {terms.largest_entry:.4g} expected, one out of range")
+        raise ProtocolError(
+            f"a sum within {terms.largest_entry:.4g} expected, one out of range found: masks did "
+            "not cancel or an institution poisoned the sum"
+        )
     return values
+
+
+def start_state(study: Study) -> TrainingState:
+    """Return where training starts: the public prevalence, and nothing else, in the parameters."""
+    return TrainingState.start(model_for(study).initial(prevalence_log_odds(study)))
+
+
+def bound_start(study: Study, parameters: str) -> TrainingState | None:
+    """Return the start whose parameters have this hash, if there is one.
+
+    The start holds a logarithm, which another machine may round otherwise in its last bits:
+    what the first request bound counts, as long as it lies that near (design section 4).
+
+    Args:
+        study: prevalence and model.
+        parameters: hash of the parameters that the first request binds.
+    """
+    log_odds = prevalence_log_odds(study)
+    for bits in LAST_BITS:
+        state = TrainingState.start(model_for(study).initial(_moved(log_odds, bits)))
+        if state_hash(state) == parameters:
+            return state
+    return None
+
+
+def replay_step(
+    study: Study, state: TrainingState, terms: ReleaseTerms, vectors: Sequence[bytes]
+) -> TrainingState:
+    """Take one step from the masked vectors of everybody in it.
+
+    Raises:
+        ProtocolError: a vector of another length, or a sum out of range.
+    """
+    total = add_words(vectors, terms.word_bits, terms.vectors.entries)
+    return next_state(study, state, decoded_sum(total, terms))
+
+
+def state_hash(state: TrainingState) -> str:
+    """Return the hash of the current parameters, as the next request binds it."""
+    return parameters_hash(parameters_to_bytes(state.parameters))
+
+
+def model_hash(state: TrainingState) -> str:
+    """Return the hash of the averaged parameters: the model."""
+    return parameters_hash(parameters_to_bytes(state.model))
+
+
+def _moved(value: float, bits: int) -> float:
+    """Return the double that lies `bits` places from `value`."""
+    direction = math.copysign(math.inf, bits)
+    for _ in range(abs(bits)):
+        value = math.nextafter(value, direction)
+    return value
