@@ -80,12 +80,12 @@ def decoded_sum(total: Word, terms: ReleaseTerms) -> NDArray[np.float64]:
     return values
 
 
-def start_state(study: Study) -> TrainingState:
+def initial_state(study: Study) -> TrainingState:
     """Return where training starts: the public prevalence, and nothing else, in the parameters."""
     return TrainingState.start(model_for(study).initial(prevalence_log_odds(study)))
 
 
-def bound_start(study: Study, parameters: str) -> TrainingState | None:
+def bound_initial_state(study: Study, parameters: str) -> TrainingState | None:
     """Return the start whose parameters have this hash, if there is one.
 
     The start holds a logarithm, which another machine may round otherwise in its last bits:

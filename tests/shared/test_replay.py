@@ -14,11 +14,11 @@ from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import Plan, ReleaseKind, ReleaseTerms, plan_for
 from fieldfare.shared.replay import (
     add_words,
-    bound_start,
+    bound_initial_state,
     decoded_sum,
     model_hash,
     replay_step,
-    start_state,
+    initial_state,
     state_hash,
     words_hash,
 )
@@ -104,7 +104,7 @@ def test_a_rehearsal_is_decoded_whatever_it_is() -> None:
 
 
 def test_a_step_is_the_coordinators_step() -> None:
-    state = start_state(STUDY)
+    state = initial_state(STUDY)
     one = 1 << TRAINING.vectors.gamma_bits
     for step in range(STUDY.training.steps):
         vectors = [constant(one * (step + 1)), constant(-7)]
@@ -118,7 +118,7 @@ def test_a_step_is_the_coordinators_step() -> None:
 
 def test_training_starts_at_the_public_prevalence() -> None:
     expected = model_for(STUDY).initial(math.log(0.2 / 0.8))
-    assert start_state(STUDY).parameters.tolist() == expected.tolist()
+    assert initial_state(STUDY).parameters.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("bits", [-2, -1, 0, 1, 2])
@@ -127,11 +127,11 @@ def test_another_machines_logarithm_is_found(bits: int) -> None:
     for _ in range(abs(bits)):
         log_odds = math.nextafter(log_odds, math.copysign(math.inf, bits))
     start = TrainingState.start(model_for(STUDY).initial(log_odds))
-    found = bound_start(STUDY, state_hash(start))
+    found = bound_initial_state(STUDY, state_hash(start))
     assert found is not None
     assert found.parameters.tobytes() == start.parameters.tobytes()
 
 
 def test_another_start_is_not_found() -> None:
     start = TrainingState.start(model_for(STUDY).initial(math.log(0.2 / 0.8) + 1e-12))
-    assert bound_start(STUDY, state_hash(start)) is None
+    assert bound_initial_state(STUDY, state_hash(start)) is None
