@@ -1,0 +1,102 @@
+"""What a run store says about runs: states, progress and approvals, as plain values."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Final
+
+_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class RunState(Enum):
+    """Where a run stands.
+
+    WAITING: somebody asked for it, its process has not begun. RUNNING: its process works.
+    STOPPING: somebody asked it to end after its step. STOPPED and FAILED: ended before it was
+    done, and may be resumed. FINISHED: done for good.
+    """
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether no process works on the run any more."""
+        return self in {RunState.STOPPED, RunState.FINISHED, RunState.FAILED}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: training steps that are done.
+        steps: training steps that the study plans.
+        attempt_failures: attempts that failed so far.
+        seconds: how long the last step took.
+        spent: 1e-12 mu^2, the largest of any institution's in this study.
+        phase: "hello", "rehearsal", "training", "evaluation" or "delivery".
+        at: when this was written.
+    """
+
+    step: int
+    steps: int
+    attempt_failures: int
+    seconds: float
+    spent: int
+    phase: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run.
+
+    Attributes:
+        run: its id.
+        study: the id of its study.
+        state: where it stands.
+        reason: why it stands there, for people; may be empty.
+        flower_run: the Flower run that carries it out, None before the first.
+        created: when it was asked for.
+        ended: when it ended; None while it goes on.
+        progress: how far it has come; None before its process begins.
+        purged: whether its masked vectors were deleted at the end of their time.
+    """
+
+    run: str
+    study: str
+    state: RunState
+    reason: str
+    flower_run: int | None
+    created: datetime
+    ended: datetime | None
+    progress: Progress | None
+    purged: bool = False
+
+
+@dataclass(frozen=True)
+class ApprovalRow:
+    """What an institution last said to a study: in words, as it was signed, and when.
+
+    The envelope is empty where nothing was signed.
+    """
+
+    text: str
+    envelope: bytes
+    at: datetime
+
+
+def to_micros(at: datetime) -> int:
+    """Return a moment as microseconds since 1970 UTC."""
+    return (at - _START) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the moment that `to_micros` wrote, in UTC."""
+    return _START + micros * _MICROSECOND
