@@ -6,7 +6,7 @@ from fieldfare.shared.messages import MessageBody, RunId
 from fieldfare.shared.roster import Hex32
 
 LARGEST_MODEL: Final = 8 * 1024 * 1024  # bytes
-LARGEST_CARD: Final = 512 * 1024
+LARGEST_CARD: Final = 5 * 1024 * 1024  # a card repeats the uses that its study prohibits
 
 
 class Delivery(MessageBody):

@@ -9,24 +9,13 @@ from typing import Any, Final
 import jinja2
 import numpy as np
 
+from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.simulations.report import pictures, words
 from fieldfare.simulations.report import shapes as feature_shapes
 from fieldfare.simulations.report.curves import auroc_gain, both_classes
 from fieldfare.simulations.report.inputs import ModelScores, Shape
 
 Scores = Mapping[str, Sequence[ModelScores]]
-
-HARM_RULES: Final = (
-    "A possible victim is never the subject of an alert; a person sets each party's role.",
-    "No single indicator suffices; look for independent evidence, and for what speaks against.",
-    "The software ranks; people decide. It closes, freezes and reports nothing by itself.",
-    "Nationality, gender, age and postcode are no inputs; they stay for fairness audits only.",
-    "Look-alikes (night-shift workers, travelling nurses, students, migrants sending money home, \
-consenting adult sex workers) are not cases: read their false positives with the accuracy.",
-    "No images, advertisement texts, case narratives or face templates enter; only vectors do.",
-    "That a report was filed is itself secret: protect labels and metrics like records.",
-)
-"""Reminders for whoever acts on a ranking."""
 
 DEFINITION: Final = (
     "A higher score for a labelled unit than for an unlabelled one, drawn at random: AUROC is how "

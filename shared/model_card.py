@@ -1,0 +1,219 @@
+"""The model card: what a model is for, what it may not do, what it cost and how to check it.
+
+JSON for programs and archives; `model_card_page` makes it a page for people. It holds what
+every member may know and nothing more: how many took part, never whose units they are.
+"""
+
+import json
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.delivery import LARGEST_CARD
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.features import Scale
+from fieldfare.shared.messages import Count, RunId
+from fieldfare.shared.roster import Hex32
+
+CARD_TYPE: Final = "fieldfare.model-card.v1"
+
+Sentence = Annotated[str, Field(min_length=1, max_length=2000)]
+Time = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Participation(_Part):
+    """Who took part: how many of which roster. Names are in the transcript, not here."""
+
+    institutions: Count
+    minimum: Count
+    roster: Hex32
+
+
+class DataCard(_Part):
+    """What was trained on, as the study says it: public numbers, no count of any institution.
+
+    Attributes:
+        unit: the column that names a person or case; empty where each row is one.
+        label: the column that was learned.
+        positive: its value for a case.
+        units: planned for all institutions together, hold-outs included.
+        prevalence: planned share of cases.
+        holdout: share of the units that trained nothing.
+    """
+
+    unit: str
+    label: str
+    positive: str
+    units: Count
+    prevalence: Share
+    holdout: Share
+
+
+class FeatureCard(_Part):
+    """One input, its public bounds, and how far it moves a score.
+
+    Attributes:
+        name: the column.
+        kind: numeric or categorical.
+        lower, upper: bounds of a numeric feature; values beyond count as the bound.
+        scale: on which its knots are interpolated between.
+        shapes: knots of a numeric feature, levels of a categorical one.
+        lowest, highest: smallest and largest contribution of any slot, in log-odds.
+    """
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    lower: float | None = None
+    upper: float | None = None
+    scale: Scale | None = Field(default=None, strict=False)
+    shapes: Count
+    lowest: float
+    highest: float
+
+
+class ModelFacts(_Part):
+    """The model itself.
+
+    Attributes:
+        parameters: SHA-256 of the parameters as little-endian float64.
+        layout: hash of the features that give them their meaning.
+    """
+
+    kind: str
+    entries: Count
+    steps: Count
+    bias: float
+    parameters: Hex32
+    layout: Hex32
+
+
+class PrivacyCard(_Part):
+    """The promise and its price.
+
+    Attributes:
+        unit: what is protected.
+        relation: how neighbouring databases differ.
+        epsilon, delta: promised for everything that the study releases.
+        epsilon_spent: for what this run spent.
+        planned, spent: mu^2 in units of 1e-12; spent is that of the institution that
+            answered most in this run.
+        collusion_tolerance: institutions that may collude with the coordinator.
+        multiplicity: institutions that may know one unit.
+        clipping_norm: largest norm of a unit's contribution to a training sum.
+        training_sigma, evaluation_sigma: noise on an honest sum, in the sum's unit.
+        epsilon_if_masks_fail: what the plan would be worth without masks; None: nothing.
+    """
+
+    unit: str
+    relation: str
+    epsilon: float
+    delta: float
+    epsilon_spent: float
+    planned: Count
+    spent: Count
+    collusion_tolerance: Count
+    multiplicity: Count
+    clipping_norm: float
+    training_sigma: float
+    evaluation_sigma: float
+    epsilon_if_masks_fail: float | None
+    noise: Sentence
+    masks: Sentence
+
+
+class Interval(_Part):
+    """A value and its 95 % interval, which includes the noise."""
+
+    value: float
+    low: float
+    high: float
+
+
+class CalibrationPoint(_Part):
+    """Of units with about this predicted probability, how many are labelled."""
+
+    predicted: float
+    observed: float
+    low: float
+    high: float
+    units: float
+
+
+class ReleasedMetrics(_Part):
+    """What the federation measured of itself on its hold-outs, through the door."""
+
+    auroc: Interval
+    average_precision: Interval
+    precision: Interval
+    recall: Interval
+    alert_budget: Share
+    units: Interval
+    positives: Interval
+    sigma: float
+    calibration: tuple[CalibrationPoint, ...] = Field(strict=False)
+
+
+class Verification(_Part):
+    """What a copy of the transcript is compared with.
+
+    Attributes:
+        size, root: of the transcript when the card was written (RFC 6962, section 2.1).
+        failed_attempts: sums that had to be asked for again.
+        how: what to do, in sentences.
+    """
+
+    size: Count
+    root: Hex32
+    failed_attempts: Count
+    how: tuple[Sentence, ...] = Field(strict=False)
+
+
+class ModelCard(_Part):
+    """One finished model's card; the same facts give the same bytes."""
+
+    format: Literal[1] = 1
+    type: Literal["fieldfare.model-card.v1"] = CARD_TYPE
+    study: Hex32
+    name: str
+    run: RunId
+    finished: Time
+    purpose: str
+    prohibited_uses: tuple[str, ...] = Field(strict=False)
+    conditions: tuple[Sentence, ...] = Field(strict=False)
+    participation: Participation
+    data: DataCard
+    model: ModelFacts
+    features: tuple[FeatureCard, ...] = Field(strict=False)
+    features_from: Sentence
+    privacy: PrivacyCard
+    metrics: ReleasedMetrics | None  # None: hidden by noise
+    limits: tuple[Sentence, ...] = Field(strict=False)
+    fairness: tuple[Sentence, ...] = Field(strict=False)
+    verification: Verification
+
+    def to_bytes(self) -> bytes:
+        """Return the RFC 8785 bytes."""
+        return canonical_bytes(self)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "ModelCard":
+        """Parse a card; only the bytes that `to_bytes` writes are accepted.
+
+        Raises:
+            ProtocolError: too large, no card of this format, or not canonical.
+        """
+        if len(content) > LARGEST_CARD:
+            raise ProtocolError(f"a card of at most {LARGEST_CARD} bytes expected, more found")
+        try:
+            card = cls.model_validate(json.loads(content))
+            if card.to_bytes() == content:
+                return card
+        except (ValidationError, ValueError, RecursionError):
+            pass  # nothing of it is repeated: it may be hostile
+        raise ProtocolError("a model card of format 1 in its canonical form expected: ask again")
