@@ -11,10 +11,11 @@ from typing import ClassVar, Final, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.errors import KeysError, ProtocolError
 from fieldfare.shared.messages import Assurance, IdentitySigner, MessageBody, seal, unseal
 from fieldfare.shared.roster import Hex32, InstitutionId, Member, Roster
 
+_PUBLIC_DIGITS: Final = 64
 GROUP: Final = 4  # digits read aloud in one breath
 BETWEEN_SIGNATURES: Final = b"\n"  # canonical JSON holds none (RFC 8785 section 3.2.2.2)
 
@@ -49,6 +50,28 @@ def fingerprint(public: bytes) -> str:
     """
     digest = hashlib.sha256(public).hexdigest()
     return " ".join(digest[at : at + GROUP] for at in range(0, len(digest), GROUP))
+
+
+def matches_fingerprint(said: str, public: bytes) -> bool:
+    """Tell whether a whole fingerprint, however it is spaced, is this public key's."""
+    compact = "".join(said.replace(":", " ").split()).lower()
+    return compact == hashlib.sha256(public).hexdigest()
+
+
+def parse_public_hex(content: bytes, name: str) -> str:
+    """Return the public key that a file holds: 64 lower-case hexadecimal digits.
+
+    Args:
+        content: of the file, with or without a line's end.
+        name: begins the message.
+
+    Raises:
+        KeysError: something else.
+    """
+    text = content.strip()
+    if len(text) != _PUBLIC_DIGITS or text.strip(b"0123456789abcdef"):
+        raise KeysError(f"{name}: {_PUBLIC_DIGITS} hexadecimal digits expected")
+    return text.decode()
 
 
 def public_hex(key: Ed25519PrivateKey) -> str:

@@ -27,11 +27,11 @@ from fieldfare.client.institution.roster import (
     offered_roster,
     pin_roster,
     pinned_roster,
-    read_sealed,
 )
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.roster import Roster
+from fieldfare.shared.sealed_files import read_sealed
 
 roster_accept_app = typer.Typer(add_completion=False)
 

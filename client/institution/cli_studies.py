@@ -45,7 +45,6 @@ from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.institution.policy import load_policy
 from fieldfare.client.institution.review import Review, review_study
 from fieldfare.client.institution.review_screen import console, plain, show_review
-from fieldfare.client.institution.roster import read_sealed
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.studies import (
     KeptStudy,
@@ -58,6 +57,7 @@ from fieldfare.client.institution.studies import (
 from fieldfare.client.ledger import Ledger
 from fieldfare.shared.errors import PolicyRefusal, RecordsError, StudyError
 from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.sealed_files import read_sealed
 from fieldfare.shared.study import Study
 
 receive_app = typer.Typer(add_completion=False)

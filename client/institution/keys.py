@@ -35,6 +35,7 @@ from fieldfare.shared.errors import KeysError
 from fieldfare.shared.identity import (
     check_rotation,
     fingerprint,
+    parse_public_hex,
     public_hex,
     state_revocation,
     state_rotation,
@@ -48,8 +49,6 @@ from fieldfare.shared.private_files import (
 )
 
 HOLDOUT_BYTES: Final = 32
-
-_PUBLIC_HEX: Final = 64
 
 
 @dataclass(frozen=True)
@@ -150,10 +149,7 @@ def public_identity(home: Home) -> str:
     Raises:
         KeysError: missing, or not 64 hexadecimal digits.
     """
-    text = read_public(home.identity_public).strip()
-    if len(text) != _PUBLIC_HEX or text.strip(b"0123456789abcdef"):
-        raise KeysError(f"{home.identity_public}: {_PUBLIC_HEX} hexadecimal digits expected")
-    return text.decode()
+    return parse_public_hex(read_public(home.identity_public), str(home.identity_public))
 
 
 def identity_fingerprint(home: Home) -> str:

@@ -31,13 +31,13 @@ from pydantic import Field
 from fieldfare.client.institution.keys import read_node_key
 from fieldfare.client.institution.settings import PathText
 from fieldfare.client.tls import TlsFiles, TlsTarget
-from fieldfare.shared.errors import KeysError, StudyError
+from fieldfare.shared.addresses import HostPort, Port
+from fieldfare.shared.errors import KeysError
 from fieldfare.shared.private_files import read_public
 from fieldfare.shared.toml_files import Section, load_toml
 
 NODE_SETTINGS_FORMAT: Final = 1
 MAX_BUNDLES: Final = 100
-LARGEST_PORT: Final = 65535
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -54,7 +54,7 @@ class CustodianOverTls(Section):
     """
 
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]{1,253}$")]
-    port: Annotated[int, Field(ge=1, le=LARGEST_PORT)]
+    port: Port
     certificate: PathText
     key: PathText
     authority: PathText
@@ -72,7 +72,7 @@ class NodeSettings(Section):
     """
 
     format: Literal[1] = NODE_SETTINGS_FORMAT
-    superlink: Annotated[str, Field(pattern=r"^([A-Za-z0-9.-]{1,253}|\[[0-9a-f:.]+\]):\d{1,5}$")]
+    superlink: HostPort
     authority: PathText
     bundles: tuple[Sha256, ...] = Field(min_length=1, max_length=MAX_BUNDLES, strict=False)
     key: PathText = "keys/node"
@@ -106,8 +106,6 @@ def load_node_terms(path: Path) -> NodeTerms:
         KeysError: a key or certificate that cannot be used.
     """
     settings = load_toml(path, NodeSettings)
-    if int(settings.superlink.rpartition(":")[2]) not in range(1, LARGEST_PORT + 1):
-        raise StudyError(f"{path}: superlink: a port from 1 to {LARGEST_PORT} expected")
     folder = path.absolute().parent
     return NodeTerms(
         settings.superlink,

@@ -6,16 +6,15 @@ person looks at every fingerprint before it is pinned (design section 5).
 
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Final
 
 from fieldfare.client.institution.home import Home
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.identity import fingerprint
-from fieldfare.shared.messages import MAX_MESSAGE_BYTES
 from fieldfare.shared.offers import open_roster
 from fieldfare.shared.private_files import replace_private
 from fieldfare.shared.roster import Roster
+from fieldfare.shared.sealed_files import read_sealed
 
 ACCEPT_FIRST: Final = "fieldfare institution roster accept FILE"
 
@@ -42,22 +41,6 @@ class MemberLine:
     id: str
     fingerprint: str
     change: MemberChange
-
-
-def read_sealed(path: Path) -> bytes:
-    """Read a signed file that somebody sent, at most 16 MiB; line ends after it are dropped.
-
-    Raises:
-        UsageError: not readable, or too large.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_MESSAGE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: a readable file expected, found: {error.strerror}") from None
-    if len(content) > MAX_MESSAGE_BYTES:
-        raise UsageError(f"{path}: at most {MAX_MESSAGE_BYTES} bytes expected, more found")
-    return content.rstrip(b"\r\n")  # mail and editors add one; canonical JSON ends in "}"
 
 
 def pinned_roster(home: Home, coordinator: str) -> Roster:

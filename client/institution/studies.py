@@ -20,13 +20,13 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.roster import read_sealed
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.offers import open_study
 from fieldfare.shared.private_files import replace_private
 from fieldfare.shared.roster import Hex32, Roster
+from fieldfare.shared.sealed_files import read_sealed
 from fieldfare.shared.study import Study
 
 SHORT: Final = 12  # digits of an id that are shown

@@ -10,7 +10,6 @@ from fieldfare.client.institution.roster import (
     offered_roster,
     pin_roster,
     pinned_roster,
-    read_sealed,
 )
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.identity import fingerprint, public_hex
@@ -112,13 +111,6 @@ def test_every_change_of_a_member_is_named(hub: Hub) -> None:
     assert {line.change for line in first} == {MemberChange.SAME}
     keys = [fingerprint(bytes.fromhex(member.key)) for member in hub.roster().members]
     assert [line.fingerprint for line in first] == keys
-
-
-def test_line_ends_that_mail_adds_do_no_harm(hub: Hub) -> None:
-    path = hub.file("sent", hub.sealed_roster() + b"\r\n")
-    assert offered_roster(read_sealed(path), "sent", hub.public) == hub.roster()
-    with pytest.raises(UsageError, match="readable file"):
-        read_sealed(path.with_name("nowhere"))
 
 
 def test_pinning_replaces_whole(hub: Hub) -> None:

@@ -1,0 +1,140 @@
+"""Founding a coordinator: its home, keys, authority, tokens and settings, or nothing that works.
+
+The settings are written last. Without them a home does not open, so one that was left half
+made is never taken for a whole one.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fieldfare.server.authority import PemPair, issue_server, new_authority, valid_until
+from fieldfare.server.home import CoordinatorHome
+from fieldfare.server.settings import DEFAULT_LOCAL_PORT, Settings, load_settings, settings_text
+from fieldfare.shared.errors import KeysError
+from fieldfare.shared.identity import parse_public_hex, public_hex
+from fieldfare.shared.key_files import read_signing_key, signing_pem
+from fieldfare.shared.private_files import (
+    create_private,
+    read_private,
+    read_public,
+    replace_private,
+)
+from fieldfare.shared.toml_files import parse_toml
+
+TOKEN_BYTES: Final = 32
+
+
+@dataclass(frozen=True)
+class Hub:
+    """What a person says of a hub that is founded.
+
+    Attributes:
+        name: what institutions see.
+        address: host:port where nodes find it.
+        contact: how to reach its people.
+        names: further names of its certificate.
+        bind: host:port to listen at; empty: every interface, at the address's port.
+        local_port: on the loopback address, for this host's own commands.
+    """
+
+    name: str
+    address: str
+    contact: str = ""
+    names: tuple[str, ...] = ()
+    bind: str = ""
+    local_port: int = DEFAULT_LOCAL_PORT
+
+
+def found_coordinator(
+    path: Path, hub: Hub, now: datetime, *, passphrase: bytes | None = None
+) -> CoordinatorHome:
+    """Make a coordinator's home with all its secrets.
+
+    Args:
+        path: a new or an empty folder.
+        hub: names and addresses.
+        now: with a time zone; certificates begin and end by it.
+        passphrase: of the signing key; None leaves it unprotected but for the file's mode.
+
+    Raises:
+        StudyError: lists every mistake in `hub`.
+        UsageError: something is there already; nothing is overwritten.
+        OSError: the disk or a folder says no.
+    """
+    text = settings_text(  # checked before anything is made
+        hub.name,
+        hub.address,
+        contact=hub.contact,
+        names=hub.names,
+        bind=hub.bind,
+        local_port=hub.local_port,
+    )
+    settings = parse_toml(text, Settings, "coordinator")
+    home = CoordinatorHome.create(path)
+    key = Ed25519PrivateKey.generate()
+    create_private(home.signing_key, signing_pem(key, passphrase))
+    create_private(home.signing_public, f"{public_hex(key)}\n".encode())
+    authority = new_authority(settings.name, now)
+    create_private(home.authority, authority.certificate)
+    create_private(home.authority_key, authority.key)
+    _write_server(home, issue_server(authority, (settings.host, *settings.names), now))
+    for token in (home.control_token, home.runtime_token):
+        create_private(token, secrets.token_hex(TOKEN_BYTES).encode())
+    create_private(home.settings, text.encode())
+    return home
+
+
+def renew_server(home: CoordinatorHome, now: datetime) -> datetime:
+    """Replace the SuperLink's certificate and key by new ones of the same authority.
+
+    The names are those in the settings now. After a crash between the two files the SuperLink
+    does not start; calling this again makes both anew.
+
+    Returns:
+        When the new certificate ends.
+
+    Raises:
+        StudyError: the settings have mistakes.
+        KeysError: the authority's files are missing or damaged, or it has ended.
+        OSError: the disk says no.
+    """
+    settings = load_settings(home)
+    authority = PemPair(read_public(home.authority), read_private(home.authority_key))
+    made = issue_server(authority, (settings.host, *settings.names), now)
+    _write_server(home, made)
+    return valid_until(made.certificate)
+
+
+def load_signing_key(home: CoordinatorHome, passphrase: bytes | None) -> Ed25519PrivateKey:
+    """Load the coordinator's signing key.
+
+    Raises:
+        KeysError: missing, open to others, another kind of key, a wrong, missing or needless
+            passphrase, or a public half in signing.pub that is not this key's.
+    """
+    key = read_signing_key(home.signing_key, passphrase)
+    if signing_public(home) != public_hex(key):
+        raise KeysError(
+            f"{home.signing_public}: the public half of {home.signing_key} expected, another "
+            "found: restore both from your backup; institutions pinned one of them"
+        )
+    return key
+
+
+def signing_public(home: CoordinatorHome) -> str:
+    """Return the coordinator's public key, hex, as it stands in signing.pub.
+
+    Raises:
+        KeysError: missing, or no key.
+    """
+    return parse_public_hex(read_public(home.signing_public), str(home.signing_public))
+
+
+def _write_server(home: CoordinatorHome, pair: PemPair) -> None:
+    replace_private(home.server_key, pair.key)
+    replace_private(home.server_certificate, pair.certificate)

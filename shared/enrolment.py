@@ -1,0 +1,179 @@
+"""How an institution and a coordinator come to know each other: an invitation, an enrolment.
+
+Each is signed by the key that it names, so it shows that whoever wrote it has that key, and
+nothing about who that is. People compare the key's fingerprint out of band; only then is
+anything pinned (design section 2, "One-shot secure sum": identities are in a roster).
+"""
+
+from typing import Annotated, ClassVar, Final, Self
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_ssh_public_key,
+)
+from pydantic import AfterValidator, Field, model_validator
+
+from fieldfare.shared.addresses import HostPort
+from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.identity import public_hex
+from fieldfare.shared.messages import Assurance, IdentitySigner, MessageBody, seal, unseal
+from fieldfare.shared.roster import COORDINATOR, Hex32, InstitutionId, Member, Roster
+
+LONGEST_CONTACT: Final = 200
+LARGEST_AUTHORITY: Final = 16 * 1024
+LONGEST_NODE_KEY: Final = 400
+
+_NOBODY: Final = Roster(version=1, coordinator="", members=())
+
+
+def node_key_line(key: ec.EllipticCurvePublicKey) -> str:
+    """Return a node's public key as one line in OpenSSH format (RFC 5656), without a comment."""
+    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+def parse_node_key(line: str) -> ec.EllipticCurvePublicKey:
+    """Read a node's public key; only the line that `node_key_line` writes is accepted.
+
+    Raises:
+        ValueError: no NIST P-384 key in OpenSSH format, or another spelling of one.
+    """
+    try:
+        key = load_ssh_public_key(line.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("an OpenSSH public key in one line expected") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise ValueError("a NIST P-384 key expected")  # noqa: TRY004 -- what pydantic reads
+    if node_key_line(key) != line:
+        raise ValueError("an OpenSSH public key's two words, without a comment, expected")
+    return key
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("one line of printable characters without spaces around them expected")
+    return text
+
+
+def _institution(name: str) -> str:
+    if name == COORDINATOR:
+        raise ValueError(f'an id other than "{COORDINATOR}" expected')
+    return _one_line(name)
+
+
+def _node_key(line: str) -> str:
+    parse_node_key(line)
+    return line
+
+
+def _one_certificate(text: str) -> str:
+    found = x509.load_pem_x509_certificates(text.encode())
+    if len(found) != 1 or found[0].public_bytes(Encoding.PEM).decode() != text:
+        raise ValueError("one certificate in PEM and nothing else expected")
+    return text
+
+
+HubName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
+Contact = Annotated[str, Field(max_length=LONGEST_CONTACT), AfterValidator(_one_line)]
+
+
+class Enrolment(MessageBody):
+    """An institution asks to be a member; signed by its identity.
+
+    Attributes:
+        institution: its id, as it is to stand on the roster.
+        identity: its Ed25519 public key, hex.
+        node: its node's public key, NIST P-384, OpenSSH format.
+        contact: how to reach its people; may be empty.
+        hub: the coordinator's hub, by the name in the invitation.
+        coordinator: the coordinator's public key, hex: no other may use this.
+    """
+
+    TYPE: ClassVar[str] = "fieldfare.enrolment.v1"
+
+    institution: Annotated[InstitutionId, AfterValidator(_institution)]
+    identity: Hex32
+    node: Annotated[str, Field(max_length=LONGEST_NODE_KEY), AfterValidator(_node_key)]
+    contact: Contact
+    hub: HubName
+    coordinator: Hex32
+
+    @model_validator(mode="after")
+    def _two_sides(self) -> Self:
+        if self.identity == self.coordinator:
+            raise ValueError("identity: another key than the coordinator's expected")
+        return self
+
+
+class Invitation(MessageBody):
+    """A coordinator says where it is and how to know it; signed by the coordinator.
+
+    Attributes:
+        hub: its name.
+        address: host:port of its SuperLink.
+        authority: certificate, PEM, of who signed the SuperLink's.
+        bundle: SHA-256 of the bundle that its runs are started with.
+        coordinator: its Ed25519 public key, hex: what institutions pin.
+    """
+
+    TYPE: ClassVar[str] = "fieldfare.invitation.v1"
+
+    hub: HubName
+    address: HostPort
+    authority: Annotated[str, Field(max_length=LARGEST_AUTHORITY), AfterValidator(_one_certificate)]
+    bundle: Hex32
+    coordinator: Hex32
+
+
+def sign_enrolment(body: Enrolment, identity: Ed25519PrivateKey) -> bytes:
+    """Sign as the institution.
+
+    Raises:
+        ProtocolError: the key is not the identity that the body names.
+    """
+    _own_key(identity, body.identity)
+    return seal(body, body.institution, IdentitySigner(identity))
+
+
+def open_enrolment(content: bytes) -> Enrolment:
+    """Parse an enrolment that the key in it signed.
+
+    Raises:
+        ProtocolError: malformed, not canonical, or not signed by that key: whoever sent it
+            need not have the key that it names.
+    """
+    # Read for the key it names; nothing of it counts before that key's signature verifies.
+    claimed = unseal(content, Enrolment, _NOBODY, Assurance.SIMULATED).body
+    member = Member(id=claimed.institution, key=claimed.identity)
+    signers = Roster(version=1, coordinator="", members=(member,))
+    return unseal(content, Enrolment, signers, Assurance.EXACT).body
+
+
+def sign_invitation(body: Invitation, coordinator: Ed25519PrivateKey) -> bytes:
+    """Sign as the coordinator.
+
+    Raises:
+        ProtocolError: the key is not the coordinator's that the body names.
+    """
+    _own_key(coordinator, body.coordinator)
+    return seal(body, COORDINATOR, IdentitySigner(coordinator))
+
+
+def open_invitation(content: bytes) -> Invitation:
+    """Parse an invitation that the key in it signed.
+
+    Raises:
+        ProtocolError: malformed, not canonical, or not signed by that key.
+    """
+    claimed = unseal(content, Invitation, _NOBODY, Assurance.SIMULATED).body  # as above
+    signers = Roster(version=1, coordinator=claimed.coordinator, members=())
+    return unseal(content, Invitation, signers, Assurance.EXACT).body
+
+
+def _own_key(key: Ed25519PrivateKey, named: str) -> None:
+    if public_hex(key) != named:
+        raise ProtocolError("the key that is named inside expected", RefusalCode.BAD_SIGNATURE)
