@@ -1,8 +1,8 @@
-"""The custodian as a process: its data plane over gRPC, on a unix socket or mutual TLS.
+"""The custodian as a process: its calls over gRPC, on a unix socket or mutual TLS.
 
 What holds here holds against whoever has the socket (design section 4). A call takes one of
 few places and has limits of bytes and, in each phase, of time: to arrive, to get its turn,
-to be read. There is no plaintext port, no reflection and no method but the six.
+to be read. There is no plaintext port, no reflection and no method but those of one service.
 
 Edge cases:
     | a call | gets |
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from threading import BoundedSemaphore, Lock
+from threading import BoundedSemaphore
 from typing import Any, Final
 
 import grpc
@@ -51,6 +51,7 @@ class ServiceLimits:
 
     Attributes:
         calls: in work or waiting at once; the others are refused.
+        turns: calls in work at once.
         arrive_seconds: for a call's message to arrive.
         turn_seconds: to wait for calls that came before.
         read_seconds: for the caller to read its answer.
@@ -58,28 +59,56 @@ class ServiceLimits:
     """
 
     calls: int = 8
+    turns: int = 1
     arrive_seconds: float = 10.0
     turn_seconds: float = 60.0
     read_seconds: float = 30.0
     stop_seconds: float = 30.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """What is served.
+
+    Attributes:
+        name: as gRPC knows it.
+        answers: for each call, what answers a frame with a frame.
+        largest: the largest frame that asks something, in bytes, by call.
+        frame: no frame is larger, whichever way it goes, in bytes.
+    """
+
+    name: str
+    answers: Mapping[str, Callable[[bytes], bytes]]
+    largest: Mapping[str, int]
+    frame: int
+
+
+def data_plane(answered: Callable[[str, bytes], bytes]) -> Service:
+    """Return the custodian's data plane, which `answered` answers call by call."""
+    return Service(
+        name=SERVICE,
+        answers={call: partial(answered, call) for call in CALLS},
+        largest=LARGEST_QUESTION,
+        frame=LARGEST_FRAME,
+    )
+
+
 class _Boundary:
-    """Stands between gRPC's threads and the custodian."""
+    """Stands between gRPC's threads and what answers."""
 
     def __init__(
         self,
-        custodian: Custodian,
+        service: Service,
         limits: ServiceLimits,
         admits: Callable[[Peer], bool],
         time: TimeLimits,
     ) -> None:
-        self._custodian = custodian
+        self._service = service
         self._limits = limits
         self._time = time
         self._admits = admits
         self._places = BoundedSemaphore(limits.calls)
-        self._turn = Lock()
+        self._turn = BoundedSemaphore(limits.turns)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return what gRPC needs: raw bytes in, raw bytes out.
@@ -88,10 +117,10 @@ class _Boundary:
         message is here, where it has a limit, and not in gRPC, where it has none.
         """
         return grpc.method_handlers_generic_handler(
-            SERVICE,
+            self._service.name,
             {
                 call: grpc.stream_unary_rpc_method_handler(partial(self._handle, call))
-                for call in CALLS
+                for call in self._service.answers
             },
         )
 
@@ -101,7 +130,7 @@ class _Boundary:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "the node's certificate expected")
         self._enter(context)
         self._time.set(context, self._limits.arrive_seconds, partial(_cancel, context))
-        frame = _arrived(call, frames, context)
+        frame = _arrived(self._service.largest[call], frames, context)
         self._time.clear(context)
         content = self._in_turn(call, frame, context)
         if content is None:
@@ -136,7 +165,7 @@ class _Boundary:
 
     def _answered(self, call: str, frame: bytes) -> bytes | None:
         try:
-            return answer(self._custodian, call, frame)
+            return self._service.answers[call](frame)
         except Exception as error:  # noqa: BLE001 -- a process boundary: gRPC would send its text
             log.error("%s failed: %s", call, type(error).__name__)  # noqa: TRY400 -- type only
             return None
@@ -147,21 +176,21 @@ def _cancel(context: grpc.ServicerContext) -> None:
         context.cancel()
 
 
-def _arrived(call: str, frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+def _arrived(largest: int, frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
     frame = next(frames, None)
     if frame is None:
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, "one message expected, none found")
-    if len(frame) > LARGEST_QUESTION[call]:
+    if len(frame) > largest:
         context.abort(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"at most {LARGEST_QUESTION[call]} bytes expected, {len(frame)} found",
+            f"at most {largest} bytes expected, {len(frame)} found",
         )
     return frame
 
 
 @dataclass(frozen=True)
 class Serving:
-    """A custodian that is being served.
+    """A service that is being served.
 
     Attributes:
         port: of a TlsPort; 0 for a unix socket.
@@ -184,15 +213,29 @@ def serving(
     Raises:
         UsageError: the socket or port cannot be had, or certificates cannot be read.
     """
+    with serving_calls(data_plane(partial(answer, custodian)), where, limits) as found:
+        yield found
+
+
+@contextmanager
+def serving_calls(
+    service: Service, where: UnixSocket | TlsPort, limits: ServiceLimits | None = None
+) -> Iterator[Serving]:
+    """Serve any service; afterwards no call is in work any more.
+
+    Raises:
+        UsageError: the socket or port cannot be had, or certificates cannot be read.
+    """
     given = limits or ServiceLimits()
     with ExitStack() as stack:
         place = stack.enter_context(claimed(where)) if isinstance(where, UnixSocket) else where
         # Left only when the last release is committed: nobody closes a ledger under it.
         workers = stack.enter_context(ThreadPoolExecutor(given.calls, "custodian"))
-        server = grpc.server(workers, options=_options(given), maximum_concurrent_rpcs=given.calls)
+        options = _options(given, service.frame)
+        server = grpc.server(workers, options=options, maximum_concurrent_rpcs=given.calls)
         admits = where.admits if isinstance(where, TlsPort) else _anybody
         time = stack.enter_context(time_limits())
-        boundary = _Boundary(custodian, given, admits, time)
+        boundary = _Boundary(service, given, admits, time)
         server.add_generic_rpc_handlers([boundary.handlers()])
         port = _bind(server, place)
         server.start()
@@ -225,10 +268,10 @@ def _bind(server: grpc.Server, where: Claim | TlsPort) -> int:
     return 0 if isinstance(where, Claim) else port
 
 
-def _options(limits: ServiceLimits) -> list[tuple[str, int]]:
+def _options(limits: ServiceLimits, frame: int) -> list[tuple[str, int]]:
     return [
-        ("grpc.max_receive_message_length", LARGEST_FRAME),
-        ("grpc.max_send_message_length", LARGEST_FRAME),
+        ("grpc.max_receive_message_length", frame),
+        ("grpc.max_send_message_length", frame),
         ("grpc.max_metadata_size", 8 * 1024),
         ("grpc.max_concurrent_streams", _STREAMS),
         ("grpc.max_allowed_incoming_connections", _CONNECTIONS),
