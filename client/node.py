@@ -19,10 +19,10 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Final, NoReturn, Protocol
+from typing import Any, Final, Literal, NoReturn, Protocol
 
 from flwr.app import Context, Message, RecordDict
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fieldfare.client.fleet import (
     APP_FAILED,
@@ -35,6 +35,8 @@ from fieldfare.client.fleet import (
 )
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.exchange import Call
+from fieldfare.shared.messages import RunId
+from fieldfare.shared.roster import Hex32
 
 log = logging.getLogger(__name__)
 
@@ -50,15 +52,17 @@ Answer = Callable[[Message, Context], Message]
 
 
 class RunConfiguration(BaseModel):
-    """What a coordinator may set for a run: the name of its own job, and nothing for a node.
+    """What a coordinator may set for a run: which one it is, and nothing for a node.
 
     Attributes:
-        job: which job the ServerApp carries out; a node does not look at it.
+        study: the study's id, for the ServerApp; empty: none yet.
+        run: the run's id, for the ServerApp; empty: the study is only offered.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    job: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9._-]*$")] = ""
+    study: Hex32 | Literal[""] = ""
+    run: RunId | Literal[""] = ""
 
 
 class Superlink(Protocol):

@@ -58,7 +58,8 @@ serverapp = "nothing:app"
 clientapp = "fieldfare.client.stock_node:app"
 
 [tool.flwr.app.config]
-job = ""
+study = ""
+run = ""
 surprise = ""
 """
 

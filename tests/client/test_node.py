@@ -57,14 +57,33 @@ def test_an_empty_list_answers_no_run() -> None:
     assert objection_to(HELLO, 3, RunFacts("", {}), frozenset()) == "bundle"
 
 
-@pytest.mark.parametrize("configuration", [{}, {"job": ""}, {"job": "monday-1_a.b"}])
-def test_a_run_may_name_its_job(configuration: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        {},
+        {"study": "", "run": ""},
+        {"study": "5f" * 32},
+        {"study": "5f" * 32, "run": "monday-1_a.b"},
+        {"run": "x" * 64},
+    ],
+)
+def test_a_run_may_name_its_study_and_itself(configuration: dict[str, Any]) -> None:
     assert objection_to(HELLO, 3, RunFacts(BUNDLE, configuration), LISTED) == ""
 
 
 @pytest.mark.parametrize(
     "configuration",
-    [{"job": 1}, {"job": "a b"}, {"job": "../x"}, {"job": "x" * 129}, {"rounds": 3}, {"Job": ""}],
+    [
+        *({"study": 1}, {"study": "5f" * 31}, {"study": "5F" * 32}, {"study": "5f" * 32 + "\n"}),
+        *({"run": 1}, {"run": "a b"}, {"run": "../x"}, {"run": "x" * 65}, {"run": "x\n"}),
+        *(
+            {"run": None},
+            {"rounds": 3},
+            {"job": ""},
+            {"Study": ""},
+            {"study": "", "run": "", "x": ""},
+        ),
+    ],
 )
 def test_a_run_may_set_nothing_else(configuration: dict[str, Any]) -> None:
     assert objection_to(HELLO, 3, RunFacts(BUNDLE, configuration), LISTED) == "configuration"
@@ -188,7 +207,7 @@ def test_a_message_is_answered() -> None:
 
 
 def test_nothing_of_the_coordinator_and_nothing_of_before_is_in_the_context() -> None:
-    fleet, custodian = Memory({1: RunFacts(BUNDLE, {"job": "monday"})}), Custodian()
+    fleet, custodian = Memory({1: RunFacts(BUNDLE, {"run": "monday"})}), Custodian()
     for _ in range(2):
         fleet.put()
     node = node_at(fleet, custodian)

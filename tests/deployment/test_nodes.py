@@ -68,9 +68,9 @@ def test_only_calls_of_the_protocol_are_answered(kind: str, banks: Nodes) -> Non
     assert (reply.error.code, reply.error.reason) == said("type")
 
 
-def test_a_run_may_name_its_job_and_ask_one_record_at_a_time(banks: Nodes) -> None:
+def test_a_run_may_name_its_study_and_itself_and_ask_one_record_at_a_time(banks: Nodes) -> None:
     two: dict[str, Any] = {RECORD: {"study": b"x"}, "other": {"more": b"y"}}
-    with banks.superlink.grid(job="monday.1") as grid:
+    with banks.superlink.grid(study="5f" * 32, run="monday.1") as grid:
         for node in grid.get_node_ids():
             assert ask(grid, node, **two).error.reason == said("size")[1]
             refusal = refusal_in(ask(grid, node).content[RECORD])
