@@ -202,6 +202,15 @@ class Ledger:
         with self._lock:
             return self._store.run_state(study, run)
 
+    def run_names(self, study: str) -> list[str]:
+        """Return the names under which a study has states, sorted.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.run_names(study)
+
     def put_run_state(self, study: str, run: str, state: bytes) -> None:
         """Replace the run's state outside a release; the old one is destroyed.
 

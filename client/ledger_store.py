@@ -267,6 +267,11 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         )
         return found[0][0] if found else None
 
+    def run_names(self, study: str) -> list[str]:
+        """Return the names under which a study has states, sorted."""
+        found = self._database.rows("SELECT run FROM runs WHERE study = ? ORDER BY run", study)
+        return [name for (name,) in found]
+
     def put_run_state(self, study: str, run: str, state: bytes) -> None:
         """Write the state of a run over the one before."""
         self._database.rows(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fieldfare.client.custodian import Custodian
+from fieldfare.client.decision_log import DecisionLog
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Journal
 from fieldfare.client.institution.journal_decisions import JournalDecisions
@@ -135,7 +136,10 @@ def open_journal(home: Home, clock: Clock) -> Journal:
 
 @contextmanager
 def open_custody(
-    institution: Institution, passphrase: bytes | None, clock: Clock
+    institution: Institution,
+    passphrase: bytes | None,
+    clock: Clock,
+    decisions: DecisionLog | None = None,
 ) -> Iterator[Custody]:
     """Build the custodian of a home; the ledger is closed at the end.
 
@@ -143,6 +147,7 @@ def open_custody(
         institution: as `open_institution` returns it.
         passphrase: of the identity, or None.
         clock: returns the present with a time zone.
+        decisions: where the custodian's decisions are written; None: into the log.
 
     Raises:
         KeysError: the identity cannot be loaded.
@@ -152,7 +157,8 @@ def open_custody(
     site = Site(institution.settings.id, institution.roster, IdentitySigner(key), Assurance.EXACT)
     journal = open_journal(institution.home, clock)
     with open_ledger(institution, clock) as ledger:
-        custodian = Custodian(site, ledger, ExactNoise(), JournalDecisions(journal))
+        written = decisions or JournalDecisions(journal)
+        custodian = Custodian(site, ledger, ExactNoise(), written)
         yield Custody(institution, site, ledger, journal, custodian)
 
 

@@ -5,10 +5,10 @@ a crash in between leaves less permitted than the log says, never more. A study 
 where its decision says `approved` under the pinned roster and the ledger's epoch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 from fieldfare.client.custodian import APPROVAL_STATE
 from fieldfare.client.institution.building import Custody, Institution, LoadedSums, Loader
@@ -277,26 +277,44 @@ def _check_reason(reason: str) -> None:
 # -- start ----------------------------------------------------------------------------------
 
 
-def resume(custody: Custody, load: Loader) -> tuple[str, ...]:
+class LeftOut(NamedTuple):
+    """A study that is approved and does not run, and why."""
+
+    study: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Return one line for the screen."""
+        return f"{self.study}: {self.reason}"
+
+
+def resume(
+    custody: Custody, load: Loader, studies: Collection[str] | None = None
+) -> tuple[LeftOut, ...]:
     """Load every study that may run into the custodian; said at start and after a decision.
 
     Nothing is approved here: a study whose approval counts no more is left out, and so is one
     whose records do not load. Whatever keys are left of rejected and withdrawn studies are
     destroyed once more.
 
-    Returns:
-        One line or more for each study that was left out although it is approved.
+    Args:
+        custody: whose custodian is to answer for them.
+        load: reads the institution's records for a study.
+        studies: ids of those to look at; None: all that arrived.
     """
     left_out = []
-    for study in kept_ids(custody.institution.home):
+    for study in kept_ids(custody.institution.home) if studies is None else sorted(studies):
         try:
-            left_out += _resume_one(custody, load, study)
+            runs = _resume_one(custody, load, study)
         except FieldfareError as error:
-            left_out.append(f"{study}: {error}")
+            left_out.append(LeftOut(study, str(error)))
+        else:
+            left_out += [] if runs else [LeftOut(study, Standing.OUTDATED.value)]
     return tuple(left_out)
 
 
-def _resume_one(custody: Custody, load: Loader, study: str) -> list[str]:
+def _resume_one(custody: Custody, load: Loader, study: str) -> bool:
+    """Load one study; false where it is approved and may not run."""
     home, roster = custody.institution.home, custody.institution.roster
     decision = read_decision(home, study)
     if decision.state in ENDED:
@@ -304,15 +322,15 @@ def _resume_one(custody: Custody, load: Loader, study: str) -> list[str]:
             if read_decision(home, study).state in ENDED:
                 custody.custodian.finish(study)  # a run under way may have put its keys back
     if decision.state is not State.APPROVED:
-        return []
+        return True
     kept = kept_study(home, study, roster)
     loaded = load(kept.study) if _runs(custody, decision) else None
     with deciding(home):
         # Loading takes long: what was withdrawn meanwhile must not be given new keys.
         if loaded is not None and _runs(custody, read_decision(home, study)):
             custody.custodian.accept(kept.offer, lambda _: loaded.sums)
-            return []
-    return [f"{study}: {Standing.OUTDATED.value}"]
+            return True
+    return False
 
 
 def _runs(custody: Custody, decision: Decision) -> bool:

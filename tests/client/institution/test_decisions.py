@@ -304,7 +304,7 @@ def test_one_study_whose_records_are_gone_stops_no_other(hub: Hub, custody_of: O
             raise RecordsError("a column expected")
         return load(study)
 
-    assert resume(again, one_fails) == (f"{other.id}: a column expected",)
+    assert resume(again, one_fails) == ((other.id, "a column expected"),)
     assert isinstance(again.custodian.describe(STUDY.id), bytes)
     assert again.custodian.describe(other.id) == UNKNOWN_STUDY
 
@@ -344,7 +344,8 @@ def test_under_a_new_roster_a_person_approves_again(hub: Hub, custody_of: OpenCu
     hub.pin(hub.roster(version=2))
     again = custody_of()
     (left_out,) = resume(again, records_loader(again.institution, {}))
-    assert Standing.OUTDATED.value in left_out
+    assert left_out == (STUDY.id, Standing.OUTDATED.value)
+    assert str(left_out) == f"{STUDY.id}: {Standing.OUTDATED.value}"
     assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
     after = decide(again, hub.receive(STUDY))
     assert after.roster != before.roster
