@@ -4,21 +4,24 @@ Flower's Message API only. What a job needs is given to it; nothing is read from
 bundle that Flower ships.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import rfc8785
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from fieldfare.server.channel import Channel
-from fieldfare.server.checkpoint import Checkpoints
 from fieldfare.server.evaluation import evaluate
-from fieldfare.server.opening import RunTerms, open_federation
-from fieldfare.server.rounds import SecureSums, Sum
-from fieldfare.server.training import Training
+from fieldfare.server.hello import RunTerms
+from fieldfare.server.opening import open_federation
+from fieldfare.server.record import NoRecord, Record, Standing, Sum
+from fieldfare.server.rounds import Federation, SecureSums
+from fieldfare.server.training import Trained, Training
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.messages import parameters_to_bytes
@@ -49,36 +52,49 @@ class Job:
     """One run for the coordinator to carry out."""
 
     terms: RunTerms
-    checkpoints: Checkpoints | None = None
+    record: Record = field(default_factory=NoRecord)
     on_step: Callable[[TrainingState, Sum], None] | None = None
-    on_open: Callable[[tuple[str, ...]], None] | None = None
+    on_open: Callable[[Federation], None] | None = None
     outcome: Outcome | None = None
     _debits: dict[str, int] = field(default_factory=dict)
-    _failed: int = 0
 
     def run(self, channel: Channel) -> Outcome:
-        """Open, rehearse, train, evaluate.
+        """Open, rehearse, train, evaluate; or go on where the run stands.
 
         Raises:
+            StoppedError: somebody asked for the run to end; it can be resumed.
             RunError: the run could not be finished; says at which step and why.
         """
-        federation = open_federation(channel, self.terms)
+        standing = self.record.standing()
+        self._debits = dict(standing.debits)
+        federation = open_federation(channel, self.terms, self.record, standing)
         if self.on_open:
-            self.on_open(tuple(sorted(federation.participants)))
-        sums = SecureSums(channel, federation)
+            self.on_open(federation)
+        sums = SecureSums(channel, federation, self.record, standing)
         study = self.terms.plan.study
-        state = Training(study, sums, self.checkpoints, self._stepped).run()
-        model = state.model
-        total = sums.collect(ReleaseKind.EVALUATION, study.training.steps, model)
-        self._account(total, ReleaseKind.EVALUATION)
+        trained = Training(study, sums, self.record, self._stepped).run(standing)
+        metrics = self._evaluated(sums, trained, standing)
         self.outcome = Outcome(
-            model,
-            self._metrics(total, model),
-            total.participants,
+            trained.state.model,
+            metrics,
+            tuple(sums.present),
             max(self._debits.values(), default=0),
-            self._failed,
+            sums.failed,
         )
         return self.outcome
+
+    def _evaluated(
+        self, sums: SecureSums, trained: Trained, standing: Standing
+    ) -> dict[str, Any] | None:
+        """Evaluate, unless that was done before the run was interrupted."""
+        if standing.metrics is not None:
+            return json.loads(standing.metrics) if standing.metrics else None
+        step, model = self.terms.plan.study.training.steps, trained.state.model
+        total = sums.collect(ReleaseKind.EVALUATION, step, model, trained.last)
+        self._account(total, ReleaseKind.EVALUATION)
+        found = self._metrics(total, model)
+        self.record.evaluated(total, "" if found is None else rfc8785.dumps(found).decode())
+        return found
 
     def _stepped(self, state: TrainingState, total: Sum) -> None:
         self._account(total, ReleaseKind.TRAINING)
@@ -87,7 +103,6 @@ class Job:
 
     def _account(self, total: Sum, kind: ReleaseKind) -> None:
         cost = self.terms.plan.terms(kind).cost
-        self._failed += total.attempt
         for institution, releases in total.debits.items():
             self._debits[institution] = self._debits.get(institution, 0) + releases * cost
 

@@ -1,12 +1,15 @@
 """One exchange with many institutions over a Flower Grid, with a deadline.
 
 Flower's Message API only. Messages are pushed and pulled here, by a short poll, in
-place of Flower's own loop that sleeps seconds between polls.
+place of Flower's own loop that sleeps seconds between polls. A message can be lost with
+the node that had it, and an error may mean that a custodian is being started: the same
+content is sent again until the deadline, which is free, because institutions answer the
+same bytes with the same bytes.
 """
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -15,6 +18,34 @@ from flwr.serverapp import Grid
 from fieldfare.shared.exchange import RECORD, Call, Content
 
 POLL_SECONDS: Final = 0.03
+AFTER_ERROR_SECONDS: Final = 1.0  # before the same content is sent again
+SILENT_SHARE: Final = 0.25  # of the deadline without an answer, after which it is sent again
+# Flower's ErrorCode.INVALID_FAB: the institution's list does not have this run's bundle, and
+# will not have it a second later.
+FINAL_ERRORS: Final = frozenset({7})
+
+
+@dataclass
+class _Asking:
+    """One exchange: what was sent to whom, and when to send it again."""
+
+    messages: dict[str, int] = field(default_factory=dict)  # node by message id
+    again: dict[int, float] = field(default_factory=dict)  # time of the next sending, by node
+    answers: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    def due(self, now: float) -> list[int]:
+        return [node for node, moment in self.again.items() if moment <= now]
+
+    def take(self, reply: Message, now: float) -> None:
+        node = self.messages.pop(reply.metadata.reply_to_message_id, None)
+        if node is None or node not in self.again:
+            return
+        if not reply.has_error():
+            self.answers[node] = _content_of(reply)
+        elif reply.error.code not in FINAL_ERRORS:
+            self.again[node] = min(self.again[node], now + AFTER_ERROR_SECONDS)
+            return
+        del self.again[node]
 
 
 @dataclass(frozen=True)
@@ -36,26 +67,28 @@ class Channel:
             deadline_seconds: how long to wait for all of them.
 
         Returns:
-            Contents by node id; nodes that were late or answered with an error are absent.
+            Contents by node id; nodes that were late or answered with errors only are absent.
         """
-        end = self.monotonic() + deadline_seconds
-        waiting = self._push(call, contents)
-        answers: dict[int, Mapping[str, Any]] = {}
-        while waiting:
-            for reply in self.grid.pull_messages(list(waiting)):
-                node = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if node is not None and not reply.has_error():
-                    answers[node] = _content_of(reply)
-            if not waiting or self.monotonic() >= end:
+        begun = self.monotonic()
+        end, silent = begun + deadline_seconds, deadline_seconds * SILENT_SHARE
+        asking = _Asking(again=dict.fromkeys(contents, begun))
+        while asking.again:
+            now = self.monotonic()
+            due = asking.due(now)
+            if due:
+                self._push(call, {node: contents[node] for node in due}, asking)
+                asking.again |= dict.fromkeys(due, now + silent)
+            for reply in self.grid.pull_messages(list(asking.messages)):
+                asking.take(reply, self.monotonic())
+            if not asking.again or self.monotonic() >= end:
                 break
             self.sleep(POLL_SECONDS)
-        return answers
+        return asking.answers
 
-    def _push(self, call: Call, contents: Mapping[int, Content]) -> dict[str, int]:
-        """Push one message a node; returns message ids, each with its node."""
+    def _push(self, call: Call, contents: Mapping[int, Content], asking: _Asking) -> None:
         messages = [self._message(call, node, content) for node, content in contents.items()]
         ids = self.grid.push_messages(messages)
-        return dict(zip(ids, contents, strict=True))
+        asking.messages |= dict(zip(ids, contents, strict=True))
 
     def _message(self, call: Call, node: int, content: Content) -> Message:
         # Flower's records are generic in a way that no checker can follow here.

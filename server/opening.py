@@ -1,178 +1,150 @@
-"""How every run opens: hello, approvals, keys; who answers is who takes part."""
+"""How every run opens, and how it is joined again: hello, approvals, keys.
 
-import logging
+Who answers is who takes part. A run that goes on keeps the opening that it began with: the
+custodians have agreed on keys under it.
+"""
+
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from fieldfare.server.channel import Channel
+from fieldfare.server.hello import Heard, RunTerms, hello, reasons
+from fieldfare.server.record import NoRecord, Opening, Record, Standing
 from fieldfare.server.rounds import Federation
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.exchange import Call, Content, bytes_of, refusal_in
-from fieldfare.shared.messages import (
-    Approval,
-    Assurance,
-    Participant,
-    RunOpening,
-    Signer,
-    seal,
-    unseal,
-)
-from fieldfare.shared.plan import Plan
-from fieldfare.shared.roster import COORDINATOR, Roster
-
-log = logging.getLogger(__name__)
+from fieldfare.shared.messages import Participant, Request, RunOpening, seal, unseal
+from fieldfare.shared.roster import COORDINATOR
 
 
-@dataclass(frozen=True)
-class RunTerms:
-    """What a run is opened with."""
+def open_federation(
+    channel: Channel,
+    terms: RunTerms,
+    record: Record | None = None,
+    standing: Standing | None = None,
+) -> Federation:
+    """Open a run with every node that answers and has approved the study; or join it again.
 
-    plan: Plan
-    roster: Roster
-    signer: Signer
-    assurance: Assurance
-    run: str
-    last_replies: Mapping[str, bytes]  # the last signed reply held, by institution
-
-
-def open_federation(channel: Channel, terms: RunTerms) -> Federation:
-    """Open a run with every node that answers and has approved the study.
+    Args:
+        channel: the nodes.
+        terms: what the run is opened with.
+        record: keeps the opening before it is sent.
+        standing: of a run that goes on: it keeps the participants that it was opened with.
 
     Raises:
         RunError: fewer institutions than the study's minimum, or keys that do not fit.
     """
-    study = terms.plan.study
-    nodes = list(channel.grid.get_node_ids())
-    absent: dict[int, str] = {}
-    approvals = _hello(channel, terms, nodes, absent)
-    minimum = study.aggregation.minimum_institutions
-    if len(approvals) < minimum:
-        raise RunError(
-            f"approvals of at least {minimum} institutions expected, {len(approvals)} of "
-            f"{len(nodes)} nodes gave one ({_reasons(absent)})"
-        )
+    kept = record or NoRecord()
+    before = standing or Standing()
+    heard = hello(channel, terms, kept)
+    if before.opening is None:
+        return _opened(channel, terms, kept, heard)
+    return _joined(channel, terms, kept, before, heard)
+
+
+def _opened(channel: Channel, terms: RunTerms, record: Record, heard: Heard) -> Federation:
+    """Open a new run with all who approved."""
+    _check_minimum(terms, len(heard.approvals), heard)
     participants = {
-        name: Participant(institution=name, approval=approval.hash)
-        for name, (_, approval, _) in sorted(approvals.items())
+        name: Participant(institution=name, approval=approved.approval.hash)
+        for name, approved in sorted(heard.approvals.items())
     }
-    federation = Federation(
+    federation = _federation(terms, heard, participants)
+    opening = RunOpening(
+        study=terms.plan.study_id,
+        roster=terms.roster.hash,
+        run=terms.run,
+        participants=tuple(participants.values()),
+    )
+    sent = Opening(
+        seal(opening, COORDINATOR, terms.signer),
+        tuple(heard.approvals[name].envelope for name in participants),
+    )
+    record.opening(sent)
+    record.agreed(_agree_on_keys(channel, federation, sent))
+    return federation
+
+
+def _joined(
+    channel: Channel, terms: RunTerms, record: Record, standing: Standing, heard: Heard
+) -> Federation:
+    """Go on with a run: its opening is what it was, and who left it stays away."""
+    sent = standing.opening or Opening(b"", ())
+    opening = unseal(sent.opening, RunOpening, terms.roster, terms.assurance).body
+    participants = {each.institution: each for each in opening.participants}
+    left = set(participants) - _still_in(terms, standing, participants)
+    same = {
+        name: approved
+        for name, approved in heard.approvals.items()
+        if name in participants
+        and name not in left
+        and participants[name].approval == approved.approval.hash
+    }
+    present = Heard(same, heard.absent)
+    if not sent.offers:  # the crash came before all had agreed: everybody is asked again
+        if len(same) < len(participants):
+            missing = ", ".join(sorted(set(participants) - set(same)))
+            raise RunError(
+                f"all participants of the opening expected, {missing} missing "
+                f"({reasons(terms, heard.absent)}): resume it when they are back, or start "
+                "another run (no budget was spent)"
+            )
+        federation = _federation(terms, present, participants)
+        record.agreed(_agree_on_keys(channel, federation, sent))
+        return federation
+    _check_minimum(terms, len(same), heard)
+    return _federation(terms, present, participants)
+
+
+def _still_in(
+    terms: RunTerms, standing: Standing, participants: Mapping[str, Participant]
+) -> set[str]:
+    """Return who took part in the last request: participants only ever leave."""
+    if not standing.request:
+        return set(participants)
+    last = unseal(standing.request, Request, terms.roster, terms.assurance).body
+    return {each.institution for each in last.participants}
+
+
+def _federation(
+    terms: RunTerms, heard: Heard, participants: Mapping[str, Participant]
+) -> Federation:
+    return Federation(
         terms.plan,
         terms.roster,
         terms.signer,
         terms.assurance,
         terms.run,
-        {name: node for name, (node, _, _) in approvals.items()},
+        {name: approved.node for name, approved in sorted(heard.approvals.items())},
         participants,
     )
-    _agree_on_keys(channel, federation, {name: a[2] for name, a in approvals.items()})
-    return federation
 
 
-def _reasons(absent: Mapping[int, str]) -> str:
-    return ", ".join(f"node {node}: {reason}" for node, reason in sorted(absent.items())) or "-"
+def _check_minimum(terms: RunTerms, found: int, heard: Heard) -> None:
+    minimum = terms.plan.study.aggregation.minimum_institutions
+    if found < minimum:
+        raise RunError(
+            f"approvals of at least {minimum} institutions expected, {found} found "
+            f"({reasons(terms, heard.absent)})"
+        )
 
 
-def _hello(
-    channel: Channel, terms: RunTerms, nodes: list[int], absent: dict[int, str]
-) -> dict[str, tuple[int, Approval, bytes]]:
-    """Ask every node for its approval; returns node, approval and envelope by institution.
-
-    Nodes that take no part are added to `absent`, each with its reason.
-    """
-    study = terms.plan.study
-    contents: dict[int, Content] = {
-        node: {"study": study.id.encode(), "last_reply": b""} for node in nodes
-    }
-    answers = channel.ask(Call.HELLO, contents, study.aggregation.deadline_seconds)
-    absent |= dict.fromkeys(set(nodes) - set(answers), "no answer in time")
-    approvals: dict[str, tuple[int, Approval, bytes]] = {}
-    for node, content in sorted(answers.items()):
-        try:
-            envelope, approval = _approval_in(content, terms)
-        except ProtocolError as error:
-            log.warning("node %d takes no part: %s", node, error)
-            absent[node] = str(error)
-            continue
-        if approval.institution in approvals:
-            raise RunError(f"one node for each institution expected, {approval.institution} twice")
-        approvals[approval.institution] = (node, approval, envelope)
-    return _without_restored(channel, terms, approvals, absent)
-
-
-def _without_restored(
-    channel: Channel,
-    terms: RunTerms,
-    approvals: dict[str, tuple[int, Approval, bytes]],
-    absent: dict[int, str],
-) -> dict[str, tuple[int, Approval, bytes]]:
-    """Show institutions their own last signed reply; who does not know it takes no part."""
-    study = terms.plan.study
-    known = terms.last_replies
-    shown: dict[int, Content] = {
-        approvals[name][0]: {"study": study.id.encode(), "last_reply": known[name]}
-        for name in approvals
-        if name in known
-    }
-    if not shown:
-        return approvals
-    answers = channel.ask(Call.HELLO, shown, study.aggregation.deadline_seconds)
-    agreed = {node for node, content in answers.items() if "approval" in content}
-    absent |= dict.fromkeys(set(shown) - agreed, "does not know its own last reply")
-    return {
-        name: entry
-        for name, entry in approvals.items()
-        if entry[0] not in shown or entry[0] in agreed
-    }
-
-
-def _approval_in(content: Mapping[str, Any], terms: RunTerms) -> tuple[bytes, Approval]:
-    """Parse and check one node's approval.
-
-    Raises:
-        ProtocolError: a refusal, another study or roster, or a signature by somebody else.
-    """
-    refusal = refusal_in(content)
-    if refusal is not None:
-        raise ProtocolError(f"an approval expected, refused with {refusal.code.value}")
-    envelope = bytes_of(content, "approval")
-    opened = unseal(envelope, Approval, terms.roster, terms.assurance)
-    approval = opened.body
-    expected = (terms.plan.study.id, terms.roster.hash, opened.signer)
-    if (approval.study, approval.roster, approval.institution) != expected:
-        raise ProtocolError("an approval of this study by its own signer expected")
-    if approval.institution not in terms.roster.ids:
-        raise ProtocolError("an institution on the roster expected")
-    return envelope, approval
-
-
-def _agree_on_keys(
-    channel: Channel, federation: Federation, envelopes: Mapping[str, bytes]
-) -> None:
+def _agree_on_keys(channel: Channel, federation: Federation, sent: Opening) -> Opening:
     """Relay approvals, then offers; nobody but the institutions can read a key.
 
     Raises:
         RunError: somebody refused; a run starts with all its participants or not at all.
     """
-    study = federation.plan.study
     names = sorted(federation.participants)
-    opening = RunOpening(
-        study=study.id,
-        roster=federation.roster.hash,
-        run=federation.run,
-        participants=tuple(federation.participants[name] for name in names),
-    )
-    opened: Content = {
-        "opening": seal(opening, COORDINATOR, federation.signer),
-        "approvals": [envelopes[name] for name in names],
-    }
-    offers = _ask_all(channel, federation, Call.OPEN, opened, "offer")
+    opened: Content = {"opening": sent.opening, "approvals": list(sent.approvals)}
+    found = _ask_all(channel, federation, Call.OPEN, opened, "offer")
+    offers = tuple(found[name] for name in names)
     agreed: Content = {
-        "study": study.id.encode(),
+        "study": federation.plan.study_id.encode(),
         "run": federation.run.encode(),
-        "offers": [offers[name] for name in names],
+        "offers": list(offers),
     }
     _ask_all(channel, federation, Call.AGREE, agreed, "agreed")
+    return Opening(sent.opening, sent.approvals, offers)
 
 
 def _ask_all(

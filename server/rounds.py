@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.server.channel import Channel
+from fieldfare.server.record import NoRecord, Record, Standing, Sum
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.exchange import Call, Content, bytes_of, refusal_in
-from fieldfare.shared.grid import Word, WordBits, add, centre, decode
+from fieldfare.shared.grid import WordBits, decode, encode
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum, carries_last_sum
 from fieldfare.shared.messages import (
     PROTOCOL_VERSION,
     Assurance,
@@ -31,6 +33,7 @@ from fieldfare.shared.messages import (
     unseal,
 )
 from fieldfare.shared.plan import Plan, ReleaseKind, ReleaseTerms
+from fieldfare.shared.replay import add_words, decoded_sum
 from fieldfare.shared.roster import COORDINATOR, Roster
 
 log = logging.getLogger(__name__)
@@ -50,30 +53,9 @@ class Federation:
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
-    """A decoded sum and what it took.
-
-    Attributes:
-        values: float64 (entries,), in the sum's own unit (exact: integers times gamma).
-        participants: institutions in the sum, sorted.
-        attempt: the attempt that succeeded.
-        debits: releases answered for it, by institution, failed attempts included.
-        request: the sealed request of the attempt that succeeded.
-        replies: sealed replies by institution.
-    """
-
-    values: NDArray[np.float64]
-    participants: tuple[str, ...]
-    attempt: int
-    debits: Mapping[str, int]
-    request: bytes
-    replies: Mapping[str, bytes]
-
-
-@dataclass(frozen=True, eq=False)
 class _Answer:
-    envelope: bytes
-    vector: Word
+    reply: bytes
+    vector: bytes
 
 
 @dataclass
@@ -82,15 +64,19 @@ class SecureSums:
 
     channel: Channel
     federation: Federation
+    record: Record = field(default_factory=NoRecord)
+    standing: Standing = field(default_factory=Standing)
     present: list[str] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
     on_attempt: Callable[[int, int, Mapping[str, str]], None] | None = None
+    failed: int = 0
 
     def __post_init__(self) -> None:
-        """Start with everybody who opened the run."""
-        self.present = sorted(self.federation.participants)
+        """Start with everybody who opened the run and whose node is there."""
+        self.present = sorted(self.federation.nodes)
+        self.failed = self.standing.failed
 
-    def rehearse(self, parameters: NDArray[np.float64]) -> None:
+    def rehearse(self, parameters: NDArray[np.float64]) -> Sum:
         """Sum masks over zeros, before any budget is spent.
 
         Raises:
@@ -102,9 +88,22 @@ class SecureSums:
                 "masks that cancel expected in the rehearsal, a remainder found: the institutions "
                 "do not share the same keys; open a new run (no budget was spent)"
             )
+        return outcome
 
-    def collect(self, kind: ReleaseKind, step: int, parameters: NDArray[np.float64]) -> Sum:
+    def collect(
+        self,
+        kind: ReleaseKind,
+        step: int,
+        parameters: NDArray[np.float64],
+        last: LastSum = NO_LAST_SUM,
+    ) -> Sum:
         """Collect one sum, over as many attempts as the study admits.
+
+        Args:
+            kind: what is released.
+            step: its position in the run.
+            parameters: float64 (entries,).
+            last: the training sum that they follow from.
 
         Raises:
             RunError: too few institutions, attempts used up, or a sum out of range.
@@ -113,21 +112,45 @@ class SecureSums:
         terms = self.federation.plan.terms(kind)
         attempts = self.federation.plan.study.aggregation.attempts
         debits: dict[str, int] = {}
-        for attempt in range(attempts):
+        interrupted = self._interrupted(kind, step)
+        first = 0 if interrupted is None else interrupted.attempt + int(self._is_spent(interrupted))
+        for attempt in range(first, attempts):
             self._check_quorum(kind, step)
-            request = self._request(terms, step, attempt, content)
-            answers = self._answers(request, terms, content)
+            if interrupted is not None and attempt == interrupted.attempt:
+                request = interrupted  # the same R costs nothing a second time
+            else:
+                request = self._request(terms, step, attempt, content)
+                self.record.requested(seal(request, COORDINATOR, self.federation.signer))
+            answers = self._answers(request, terms, content, last)
             for institution in answers:
                 debits[institution] = debits.get(institution, 0) + int(terms.cost > 0)
             if len(answers) == request.n:
-                return self._sum(terms, request, answers, attempt, debits)
+                return self._sum(terms, request, answers, debits)
             self.present = [i for i in self.present if i in answers]
+            replies = {name: answer.reply for name, answer in answers.items()}
+            self.failed += 1
+            self.record.failed(replies, costs=terms.cost > 0)
             if self.on_attempt:
                 self.on_attempt(step, attempt, dict(self.lost))
         raise RunError(
             f"{kind.value} step {step}: an attempt in which everybody answers expected, "
             f"{attempts} failed ({self._losses()})"
         )
+
+    def _interrupted(self, kind: ReleaseKind, step: int) -> Request | None:
+        """Return the request of this release that a crash came after, if that is how we began."""
+        if not self.standing.request:
+            return None
+        opened = unseal(
+            self.standing.request, Request, self.federation.roster, self.federation.assurance
+        )
+        request = opened.body
+        return request if (request.kind, request.step) == (kind, step) else None
+
+    def _is_spent(self, interrupted: Request) -> bool:
+        """Tell whether an interrupted attempt cannot succeed any more."""
+        named = {participant.institution for participant in interrupted.participants}
+        return self.standing.answered or not named <= set(self.present)
 
     def _check_quorum(self, kind: ReleaseKind, step: int) -> None:
         minimum = self.federation.plan.study.aggregation.minimum_institutions
@@ -146,7 +169,7 @@ class SecureSums:
         privacy = federation.plan.study.privacy
         return Request(
             protocol=PROTOCOL_VERSION,
-            study=federation.plan.study.id,
+            study=federation.plan.study_id,
             roster=federation.roster.hash,
             run=federation.run,
             step=step,
@@ -166,25 +189,31 @@ class SecureSums:
         )
 
     def _answers(
-        self, request: Request, terms: ReleaseTerms, parameters: bytes
+        self, request: Request, terms: ReleaseTerms, parameters: bytes, last: LastSum
     ) -> dict[str, _Answer]:
-        """Ask everybody; ask again, with the same R, those who did not answer."""
-        envelope = seal(request, COORDINATOR, self.federation.signer)
-        content: Content = {"request": envelope, "parameters": parameters}
+        """Ask everybody; the channel asks those again, with the same R, who do not answer."""
+        content = self._content(request, parameters, last)
         deadline = self.federation.plan.study.aggregation.deadline_seconds
+        nodes = {self.federation.nodes[i]: i for i in self.present}
+        for institution in self.present:
+            self.record.heard(institution, "asked")
+        replies = self.channel.ask(Call.RELEASE, dict.fromkeys(nodes, content), deadline)
         answers: dict[str, _Answer] = {}
-        refused: set[str] = set()
-        for _ in range(2):
-            wanted = [i for i in self.present if i not in answers and i not in refused]
-            if not wanted:
-                break
-            nodes = {self.federation.nodes[i]: i for i in wanted}
-            replies = self.channel.ask(Call.RELEASE, dict.fromkeys(nodes, content), deadline)
-            for node, institution in nodes.items():
-                self._take(institution, replies.get(node), request, terms, answers, refused)
+        for node, institution in nodes.items():
+            self._take(institution, replies.get(node), request, terms, answers)
         for institution in answers:
             self.lost.pop(institution, None)
         return answers
+
+    def _content(self, request: Request, parameters: bytes, last: LastSum) -> Content:
+        envelope = seal(request, COORDINATOR, self.federation.signer)
+        content: Content = {"request": envelope, "parameters": parameters}
+        opened_by = len(self.federation.participants)
+        if last.request and carries_last_sum(self.federation.plan, opened_by):
+            content["last_request"] = last.request
+            content["last_replies"] = list(last.replies)
+            content["last_vectors"] = list(last.vectors)
+        return content
 
     def _take(
         self,
@@ -193,22 +222,25 @@ class SecureSums:
         request: Request,
         terms: ReleaseTerms,
         answers: dict[str, _Answer],
-        refused: set[str],
     ) -> None:
         """File one reply as an answer, a refusal or a loss."""
         if content is None:
-            self.lost[institution] = "no answer in time"
+            self._lose(institution, request, "no answer in time")
             return
         try:
             refusal = refusal_in(content)
             if refusal is None:
                 answers[institution] = self._check_reply(institution, content, request, terms)
+                self.record.heard(institution, "answered")
                 return
             reason = f"refused: {refusal.code.value}"
         except ProtocolError as error:
             reason = f"bad reply: {error}"
-        refused.add(institution)
+        self._lose(institution, request, reason)
+
+    def _lose(self, institution: str, request: Request, reason: str) -> None:
         self.lost[institution] = reason
+        self.record.heard(institution, reason)
         log.warning("%s left step %d: %s", institution, request.step, reason)
 
     def _check_reply(
@@ -223,34 +255,35 @@ class SecureSums:
         found = (opened.signer, reply.institution, reply.approval, reply.request, reply.debit)
         if expected != found or reply.vector != bytes_hash(vector):
             raise ProtocolError("a reply to this request by this institution expected")
-        return _Answer(envelope, decode(vector, terms.word_bits, terms.vectors.entries))
+        decode(vector, terms.word_bits, terms.vectors.entries)  # of the right length
+        return _Answer(envelope, vector)
 
     def _sum(
         self,
         terms: ReleaseTerms,
         request: Request,
         answers: Mapping[str, _Answer],
-        attempt: int,
         debits: Mapping[str, int],
     ) -> Sum:
         """Add the vectors up, decode, and stop at a sum that is out of range."""
-        entries, bits = terms.vectors.entries, terms.word_bits
-        total = np.zeros(entries, dtype=np.uint64)
-        for answer in answers.values():
-            total = add(total, answer.vector, bits)
-        # Exact: |sum| / gamma is far below 2^53 for every sum that is in range.
-        values = np.ldexp(centre(total, bits).astype(np.float64), -terms.vectors.gamma_bits)
-        if bool((np.abs(values) > terms.largest_entry).any()) and terms.cost:
+        names = tuple(sorted(answers))
+        words = add_words(
+            [answers[name].vector for name in names], terms.word_bits, terms.vectors.entries
+        )
+        try:
+            values = decoded_sum(words, terms)
+        except ProtocolError as error:
             raise RunError(
-                f"{terms.kind.value} step {request.step}: a sum within {terms.largest_entry:.4g} "
-                "expected, one out of range found: masks did not cancel or an institution "
-                "poisoned the sum; the run stops"
-            )
+                f"{terms.kind.value} step {request.step}: {error}: masks did not cancel or an "
+                "institution poisoned the sum; the run stops"
+            ) from None
         return Sum(
             values,
-            tuple(sorted(answers)),
-            attempt,
+            names,
+            request.attempt,
             dict(debits),
             seal(request, COORDINATOR, self.federation.signer),
-            {institution: answer.envelope for institution, answer in answers.items()},
+            {name: answers[name].reply for name in names},
+            {name: answers[name].vector for name in names},
+            encode(words, terms.word_bits),
         )

@@ -1,17 +1,30 @@
-"""The training loop: a secure sum, a step of Adam, a checkpoint; again."""
+"""The training loop: a secure sum, a step of Adam, both kept; again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from fieldfare.server.checkpoint import Checkpoints
-from fieldfare.server.rounds import SecureSums, Sum
+from fieldfare.server.record import NoRecord, Record, Standing, Sum
+from fieldfare.server.rounds import SecureSums
 from fieldfare.shared.adam import TrainingState, next_state
-from fieldfare.shared.models import model_for
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.last_sum import LastSum
 from fieldfare.shared.plan import ReleaseKind
-from fieldfare.shared.score_bins import prevalence_log_odds
+from fieldfare.shared.replay import initial_state
 from fieldfare.shared.study import Study
 
 OnStep = Callable[[TrainingState, Sum], None]
+
+
+class StoppedError(RunError):
+    """Somebody asked for the run to end; it can be resumed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Where training ended, and the sum that led there."""
+
+    state: TrainingState
+    last: LastSum
 
 
 @dataclass(frozen=True)
@@ -20,34 +33,33 @@ class Training:
 
     study: Study
     sums: SecureSums
-    checkpoints: Checkpoints | None = None
+    record: Record = field(default_factory=NoRecord)
     on_step: OnStep | None = None
 
-    def run(self) -> TrainingState:
-        """Train from the last checkpoint, or from the public prevalence, to the last step.
+    def run(self, standing: Standing) -> Trained:
+        """Train from where the run stands, or from the public prevalence, to the last step.
 
         Raises:
-            RunError: a sum could not be collected; the checkpoint stands.
+            StoppedError: somebody asked for it, between two steps.
+            RunError: a sum could not be collected; what was kept stands.
         """
-        state = self._resumed()
+        state, last = standing.state, standing.last
         if state is None:
-            state = TrainingState.start(
-                model_for(self.study).initial(prevalence_log_odds(self.study))
-            )
-            self.sums.rehearse(state.parameters)
-            self._save(state)  # custodians rehearse a run once: a resumed one must know
+            state = initial_state(self.study)
+            self._check_wanted(state)
+            # Custodians rehearse a run once: a resumed one must know.
+            self.record.summed(self.sums.rehearse(state.parameters), state)
         while state.step < self.study.training.steps:
-            total = self.sums.collect(ReleaseKind.TRAINING, state.step, state.parameters)
-            state = next_state(self.study, state, total.values)
-            # Saved before the next request: a crash repeats at most one R, which is free.
-            self._save(state)
+            self._check_wanted(state)
+            total = self.sums.collect(ReleaseKind.TRAINING, state.step, state.parameters, last)
+            state, last = next_state(self.study, state, total.values), total.as_last
+            # Kept before the next request: a crash repeats at most one R, which is free.
+            self.record.summed(total, state)
             if self.on_step:
                 self.on_step(state, total)
-        return state
+        self._check_wanted(state)
+        return Trained(state, last)
 
-    def _save(self, state: TrainingState) -> None:
-        if self.checkpoints:
-            self.checkpoints.save(state)
-
-    def _resumed(self) -> TrainingState | None:
-        return self.checkpoints.load() if self.checkpoints else None
+    def _check_wanted(self, state: TrainingState) -> None:
+        if self.record.stopping():
+            raise StoppedError(f"stopped after step {state.step} as somebody asked: resume it")

@@ -39,7 +39,8 @@ from fieldfare.client.site import Site
 from fieldfare.client.sockets import UnixSocket
 from fieldfare.client.sums import StudySums
 from fieldfare.server.channel import Channel
-from fieldfare.server.opening import RunTerms, open_federation
+from fieldfare.server.hello import RunTerms
+from fieldfare.server.opening import open_federation
 from fieldfare.server.rounds import Federation
 from fieldfare.shared.basis import EncodedUnits, table_size
 from fieldfare.shared.errors import RunError

@@ -24,8 +24,7 @@ from fieldfare.client.ledger import Ledger, Limits
 from fieldfare.client.site import Site
 from fieldfare.client.sums import StudySums
 from fieldfare.server.app import Job, Outcome, server_app
-from fieldfare.server.checkpoint import Checkpoints
-from fieldfare.server.opening import RunTerms
+from fieldfare.server.hello import RunTerms
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.messages import Assurance, IdentitySigner, NoSigner, Signer
 from fieldfare.shared.noise import ExactNoise, NoiseSource, SimulatedNoise
@@ -91,7 +90,7 @@ class LocalFederation:
             sums: prepared sums by institution.
             assurance: exact or simulated.
             seed: of simulated noise; exact noise has none.
-            directory: where exact ledgers and the checkpoint live.
+            directory: where exact ledgers live.
 
         Raises:
             StudyError, AccountingError: the study cannot be approved.
@@ -134,11 +133,7 @@ class LocalFederation:
             run,
             last_replies={},
         )
-        checkpoints = None
-        if self._directory is not None:
-            path = self._directory / f"{run}.safetensors"
-            checkpoints = Checkpoints(path, self.study.id, run)
-        return Job(terms, checkpoints)
+        return Job(terms)
 
     def grid(self, *, drop: Drop | None = None, tap: Tap | None = None) -> InProcessGrid:
         """Return a Grid with one node for each institution."""

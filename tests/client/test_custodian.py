@@ -16,7 +16,8 @@ from fieldfare.client.ledger import Ledger
 from fieldfare.client.release import Released
 from fieldfare.client.sums import StudySums
 from fieldfare.server.channel import Channel
-from fieldfare.server.opening import RunTerms, open_federation
+from fieldfare.server.hello import RunTerms
+from fieldfare.server.opening import open_federation
 from fieldfare.shared.errors import (
     AccountingError,
     LedgerError,

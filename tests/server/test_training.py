@@ -12,7 +12,8 @@ from tests.server.conftest import STEPS, MakeSetting, Setting, exact_gradient, m
 from fieldfare.server.app import Job
 from fieldfare.server.checkpoint import Checkpoints
 from fieldfare.server.opening import open_federation
-from fieldfare.server.rounds import SecureSums, Sum
+from fieldfare.server.record import Sum
+from fieldfare.server.rounds import SecureSums
 from fieldfare.server.training import Training
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.errors import RunError

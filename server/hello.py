@@ -1,0 +1,169 @@
+"""`hello`: the study goes out, approvals come back; who is not there is waited for."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fieldfare.server.channel import Channel
+from fieldfare.server.record import Record
+from fieldfare.shared.errors import ProtocolError, RunError
+from fieldfare.shared.exchange import Call, Content, bytes_of, refusal_in
+from fieldfare.shared.messages import Approval, Assurance, Signer, unseal
+from fieldfare.shared.plan import Plan
+from fieldfare.shared.roster import Roster
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 1.0  # between two looks at who is there
+LATE: Final = "no answer in time"
+
+
+@dataclass(frozen=True)
+class RunTerms:
+    """What a run is opened with.
+
+    Attributes:
+        plan: of the study.
+        roster: the published one.
+        signer: the coordinator's.
+        assurance: exact, or simulated.
+        run: its id.
+        last_replies: the last signed reply held, by institution.
+        offer: the signed study, for institutions that do not have it; nothing in simulations.
+        wait_seconds: how long to wait for institutions whose nodes are not there.
+        node_names: what is known of nodes, for messages only.
+    """
+
+    plan: Plan
+    roster: Roster
+    signer: Signer
+    assurance: Assurance
+    run: str
+    last_replies: Mapping[str, bytes]
+    offer: bytes = b""
+    wait_seconds: float = 0.0
+    node_names: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Approved:
+    """One institution's approval and the node that it came from."""
+
+    node: int
+    approval: Approval
+    envelope: bytes
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came back: approvals by institution, and why other nodes take no part."""
+
+    approvals: dict[str, Approved]
+    absent: dict[int, str]
+
+
+def hello(channel: Channel, terms: RunTerms, record: Record) -> Heard:
+    """Ask every node for its approval of the study.
+
+    Waits until every institution of the roster has answered, at most `terms.wait_seconds`.
+
+    Raises:
+        RunError: two nodes speak for one institution.
+    """
+    end = channel.monotonic() + terms.wait_seconds
+    heard = Heard({}, {})
+    while True:
+        settled = {approved.node for approved in heard.approvals.values()} | {
+            node for node, reason in heard.absent.items() if reason != LATE
+        }
+        _ask(channel, terms, record, heard, settled)
+        answered = len(heard.approvals) + sum(r != LATE for r in heard.absent.values())
+        if answered >= len(terms.roster.ids) or channel.monotonic() >= end:
+            return _without_restored(channel, terms, heard)
+        channel.sleep(LOOK_SECONDS)
+
+
+def _ask(
+    channel: Channel, terms: RunTerms, record: Record, heard: Heard, settled: set[int]
+) -> None:
+    """Ask nodes that have not answered yet; adds to what was heard."""
+    nodes = [node for node in channel.grid.get_node_ids() if node not in settled]
+    study = terms.plan.study
+    content: Content = {
+        "study": terms.plan.study_id.encode(),
+        "last_reply": b"",
+        "offer": terms.offer,
+    }
+    # A node that is starting answers a look later; nobody else waits for it.
+    deadline = min(study.aggregation.deadline_seconds, max(terms.wait_seconds, LOOK_SECONDS))
+    if not terms.wait_seconds:
+        deadline = study.aggregation.deadline_seconds
+    answers = channel.ask(Call.HELLO, dict.fromkeys(nodes, content), deadline)
+    heard.absent.update(dict.fromkeys(set(nodes) - set(answers), LATE))
+    for node, answer in sorted(answers.items()):
+        try:
+            envelope, approval = _approval_in(answer, terms)
+        except ProtocolError as error:
+            log.warning("%s takes no part: %s", terms.node_names.get(node, node), error)
+            heard.absent[node] = str(error)
+            if node in terms.node_names:
+                record.heard(terms.node_names[node], str(error))
+            continue
+        heard.absent.pop(node, None)
+        name = approval.institution
+        if name in heard.approvals:
+            raise RunError(f"one node for each institution expected, {name} twice")
+        heard.approvals[name] = Approved(node, approval, envelope)
+        record.heard(name, "approved")
+
+
+def _without_restored(channel: Channel, terms: RunTerms, heard: Heard) -> Heard:
+    """Show institutions their own last signed reply; who does not know it takes no part."""
+    study, known = terms.plan.study, terms.last_replies
+    shown: dict[int, Content] = {
+        approved.node: {
+            "study": terms.plan.study_id.encode(),
+            "last_reply": known[name],
+            "offer": b"",
+        }
+        for name, approved in heard.approvals.items()
+        if name in known
+    }
+    if not shown:
+        return heard
+    answers = channel.ask(Call.HELLO, shown, study.aggregation.deadline_seconds)
+    agreed = {node for node, content in answers.items() if "approval" in content}
+    heard.absent.update(dict.fromkeys(set(shown) - agreed, "does not know its own last reply"))
+    kept = {
+        name: approved
+        for name, approved in heard.approvals.items()
+        if approved.node not in shown or approved.node in agreed
+    }
+    return Heard(kept, heard.absent)
+
+
+def _approval_in(content: Mapping[str, Any], terms: RunTerms) -> tuple[bytes, Approval]:
+    """Parse and check one node's approval.
+
+    Raises:
+        ProtocolError: a refusal, another study or roster, or a signature by somebody else.
+    """
+    refusal = refusal_in(content)
+    if refusal is not None:
+        raise ProtocolError(f"an approval expected, refused with {refusal.code.value}")
+    envelope = bytes_of(content, "approval")
+    opened = unseal(envelope, Approval, terms.roster, terms.assurance)
+    approval = opened.body
+    expected = (terms.plan.study_id, terms.roster.hash, opened.signer)
+    if (approval.study, approval.roster, approval.institution) != expected:
+        raise ProtocolError("an approval of this study by its own signer expected")
+    if approval.institution not in terms.roster.ids:
+        raise ProtocolError("an institution on the roster expected")
+    return envelope, approval
+
+
+def reasons(terms: RunTerms, absent: Mapping[int, str]) -> str:
+    """Return why nodes take no part, each by the name that it is known by."""
+    named = {terms.node_names.get(node, f"node {node}"): reason for node, reason in absent.items()}
+    return ", ".join(f"{name}: {reason}" for name, reason in sorted(named.items())) or "-"

@@ -1,0 +1,330 @@
+"""A run's record in the run store: transcript, checkpoint and progress in one transaction each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, TypeVar
+
+from fieldfare.server.record import Opening, Standing, Sum
+from fieldfare.server.store import Progress, RunStore
+from fieldfare.shared.adam import TrainingState
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import ProtocolError, RunError
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.messages import (
+    Assurance,
+    MessageBody,
+    Reply,
+    Request,
+    parameters_to_bytes,
+    unseal,
+)
+from fieldfare.shared.plan import Plan, ReleaseKind
+from fieldfare.shared.roster import Roster
+from fieldfare.shared.transcript import (
+    EndRecord,
+    Leaf,
+    LeafKind,
+    MetricsRecord,
+    ModelRecord,
+    ParametersRecord,
+    SumRecord,
+)
+
+MAX_REASON: Final = 4000
+
+B = TypeVar("B", bound=MessageBody)
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run's record needs to know of it.
+
+    Attributes:
+        run: its id.
+        plan: of its study.
+        roster: that it runs under.
+        roster_offer: the roster as the coordinator signed it.
+        study_offer: the study as the coordinator signed it.
+    """
+
+    run: str
+    plan: Plan
+    roster: Roster
+    roster_offer: bytes
+    study_offer: bytes
+
+
+@dataclass
+class RunRecord:
+    """Keeps one run in a store; see server/record.py.
+
+    Attributes:
+        store: the run store.
+        facts: the run.
+        now: the present, with a time zone.
+        monotonic: seconds that only go forward.
+    """
+
+    store: RunStore
+    facts: RunFacts
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    _news: dict[str, str] = field(default_factory=dict)
+    _standing: Standing | None = None
+    _debits: dict[str, int] = field(default_factory=dict)
+    _failed: int = 0
+    _step: int = 0
+    _seconds: float = 0.0
+    _begun: float | None = None
+
+    def standing(self) -> Standing:
+        """Return where the run stands, read from the store once."""
+        if self._standing is None:
+            self._standing = _Reading(self.store, self.facts).standing()
+            self._debits = dict(self._standing.debits)
+            self._failed = self._standing.failed
+            self._step = self._standing.state.step if self._standing.state else 0
+        return self._standing
+
+    def opening(self, opening: Opening) -> None:
+        """Keep an opening before it is sent."""
+        leaves = [
+            Leaf(LeafKind.ROSTER, self.facts.roster_offer),
+            Leaf(LeafKind.STUDY, self.facts.study_offer),
+            *(Leaf(LeafKind.APPROVAL, envelope) for envelope in opening.approvals),
+            Leaf(LeafKind.OPENING, opening.opening),
+        ]
+        self._append(leaves, phase="hello")
+
+    def agreed(self, opening: Opening) -> None:
+        """Keep the key offers that all participants have agreed on."""
+        leaves = [Leaf(LeafKind.OFFER, envelope) for envelope in opening.offers]
+        self._append(leaves, phase="rehearsal")
+
+    def requested(self, request: bytes) -> None:
+        """Keep a sealed request before it is sent."""
+        self._begun = self.monotonic()
+        kind = _parsed(request, Request, self.facts).kind
+        self._append([Leaf(LeafKind.REQUEST, request)], phase=kind.value)
+
+    def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
+        """Keep the replies of an attempt that not everybody answered."""
+        self._failed += 1
+        self._debit(replies)
+        with self.store.together():
+            self._append([Leaf(LeafKind.REPLY, replies[name]) for name in sorted(replies)])
+            if costs:
+                self._put_last(replies)
+
+    def summed(self, total: Sum, state: TrainingState) -> None:
+        """Keep a rehearsal's or a training step's sum, and the state that it led to."""
+        leaves = self._sum_leaves(total)
+        costs = state.step > 0
+        if costs:
+            hashed = bytes_hash(parameters_to_bytes(state.parameters))
+            leaves.append(ParametersRecord(step=state.step, parameters=hashed).leaf())
+            self._debit(total.replies)
+        self._step = state.step
+        self._time()
+        with self.store.together():
+            self._append(leaves, blobs=_blobs(total), checkpoint=state.to_bytes(), phase="training")
+            if costs:
+                self._put_last(total.replies)
+
+    def evaluated(self, total: Sum, metrics: str) -> None:
+        """Keep the evaluation's sum, and what it says as canonical JSON (nothing if hidden)."""
+        leaves = [*self._sum_leaves(total), MetricsRecord(metrics=metrics).leaf()]
+        self._debit(total.replies)
+        self._time()
+        with self.store.together():
+            self._append(leaves, blobs=_blobs(total), phase="delivery")
+            self._put_last(total.replies)
+            self.store.put_metrics(self.facts.run, metrics)
+
+    def modelled(self, model: bytes) -> None:
+        """Keep the finished model's hash.
+
+        Args:
+            model: the averaged parameters, little-endian float64.
+        """
+        steps = self.facts.plan.study.training.steps
+        self._append([ModelRecord(model=bytes_hash(model), steps=steps).leaf()], phase="delivery")
+
+    def ended(self, record: EndRecord) -> None:
+        """Keep how the run, or this part of it, ended."""
+        self._append([record.leaf()])
+
+    def heard(self, institution: str, text: str) -> None:
+        """Note what an institution did last; it reaches the disk with whatever is kept next."""
+        self._news[institution] = text[:MAX_REASON]
+
+    def stopping(self) -> bool:
+        """Tell whether somebody wants the run to end after this step."""
+        return self.store.stop_requested(self.facts.run)
+
+    @property
+    def spent(self) -> int:
+        """Return the largest debit of any institution in this run, 1e-12 mu^2."""
+        return max(self._debits.values(), default=0)
+
+    @property
+    def failures(self) -> int:
+        """Return how many attempts failed."""
+        return self._failed
+
+    def _append(
+        self,
+        leaves: Sequence[Leaf],
+        *,
+        blobs: Mapping[str, bytes] | None = None,
+        checkpoint: bytes | None = None,
+        phase: str = "",
+    ) -> None:
+        with self.store.together():
+            progress = self._progress(phase) if phase else None
+            self.store.append(
+                self.facts.run,
+                leaves,
+                blobs=blobs or {},
+                checkpoint=checkpoint,
+                progress=progress,
+            )
+            now = self.now()
+            for institution, text in self._news.items():
+                self.store.put_status(self.facts.run, institution, text, now)
+        self._news.clear()
+
+    def _progress(self, phase: str) -> Progress:
+        return Progress(
+            step=self._step,
+            steps=self.facts.plan.study.training.steps,
+            attempt_failures=self._failed,
+            seconds=self._seconds,
+            spent=self.spent,
+            phase=phase,
+            at=self.now(),
+        )
+
+    def _time(self) -> None:
+        if self._begun is not None:
+            self._seconds = self.monotonic() - self._begun
+
+    def _debit(self, replies: Mapping[str, bytes]) -> None:
+        for name, envelope in replies.items():
+            reply = _parsed(envelope, Reply, self.facts)
+            self._debits[name] = self._debits.get(name, 0) + reply.debit
+
+    def _put_last(self, replies: Mapping[str, bytes]) -> None:
+        for name, envelope in replies.items():
+            self.store.put_last_reply(name, envelope)
+
+    def _sum_leaves(self, total: Sum) -> list[Leaf]:
+        request = _parsed(total.request, Request, self.facts)
+        record = SumRecord(
+            request=request.hash, participants=total.participants, words=bytes_hash(total.words)
+        )
+        replies = [Leaf(LeafKind.REPLY, total.replies[name]) for name in total.participants]
+        return [*replies, record.leaf()]
+
+
+def _parsed(content: bytes, body_type: type[B], facts: RunFacts) -> B:
+    """Parse a message whose signature was checked before it was kept."""
+    return unseal(content, body_type, facts.roster, Assurance.SIMULATED).body
+
+
+def _blobs(total: Sum) -> dict[str, bytes]:
+    return {bytes_hash(vector): vector for vector in total.vectors.values()}
+
+
+@dataclass
+class _Reading:
+    """Reads a run's leaves once, in order, into where the run stands."""
+
+    store: RunStore
+    facts: RunFacts
+    _opening: bytes = b""
+    _approvals: list[bytes] = field(default_factory=list)
+    _offers: list[bytes] = field(default_factory=list)
+    _request: bytes = b""
+    _replies: list[bytes] = field(default_factory=list)
+    _pending: bool = False  # the last request has no sum
+    _last: tuple[bytes, tuple[bytes, ...]] = (b"", ())
+    _debits: dict[str, int] = field(default_factory=dict)
+    _failed: int = 0
+    _metrics: str | None = None
+
+    def standing(self) -> Standing:
+        """Return where the run stands.
+
+        Raises:
+            RunError: what the store holds is no run of this study.
+        """
+        run = self.facts.run
+        try:
+            for leaf in self.store.leaves(run):
+                self._read(leaf)
+            content = self.store.checkpoint(run)
+            state = None if content is None else TrainingState.from_bytes(content)
+        except ProtocolError as error:
+            raise RunError(f"run {run}: the kept run cannot be read: {error}") from None
+        opening = (
+            Opening(self._opening, tuple(self._approvals), tuple(self._offers))
+            if self._opening
+            else None
+        )
+        return Standing(
+            opening=opening,
+            state=state,
+            last=self._last_sum(),
+            request=self._request,
+            answered=not self._pending or bool(self._replies),
+            debits=self._debits,
+            failed=self._failed + int(self._pending and bool(self._replies)),
+            metrics=self._metrics,
+        )
+
+    def _read(self, leaf: Leaf) -> None:
+        kind, content = leaf.kind, leaf.content
+        if kind is LeafKind.APPROVAL:
+            self._approvals.append(content)
+        elif kind is LeafKind.OPENING:
+            self._opening = content
+        elif kind is LeafKind.OFFER:
+            self._offers.append(content)
+        elif kind is LeafKind.REQUEST:
+            self._failed += int(self._pending)
+            self._request, self._replies, self._pending = content, [], True
+        elif kind is LeafKind.REPLY:
+            self._reply(content)
+        elif kind is LeafKind.SUM:
+            self._summed()
+        elif kind is LeafKind.METRICS:
+            self._metrics = MetricsRecord.from_bytes(content).metrics
+
+    def _reply(self, content: bytes) -> None:
+        reply = _parsed(content, Reply, self.facts)
+        self._replies.append(content)  # kept once the attempt is over, whichever way
+        self._debits[reply.institution] = self._debits.get(reply.institution, 0) + reply.debit
+
+    def _summed(self) -> None:
+        self._pending = False
+        request = _parsed(self._request, Request, self.facts)
+        if request.kind is ReleaseKind.TRAINING:
+            self._last = (self._request, tuple(self._replies))
+
+    def _last_sum(self) -> LastSum:
+        request, replies = self._last
+        if not request:
+            return NO_LAST_SUM
+        vectors = []
+        for envelope in replies:
+            reply = _parsed(envelope, Reply, self.facts)
+            vector = self.store.blob(reply.vector)
+            if vector is None:
+                raise RunError(
+                    f"run {self.facts.run}: the last step's masked vectors expected, deleted ones "
+                    "found: start another run"
+                )
+            vectors.append(vector)
+        return LastSum(request, replies, tuple(vectors))
