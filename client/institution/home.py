@@ -5,6 +5,7 @@ keys/             identity.pem  identity.pub  node  node.pub  holdout  rotations
 studies/          signed study offers that arrived
 ledger/           ledger.sqlite and its witness
 log/              log.jsonl
+models/           <study>/<run>/ of each finished model that arrived; made when the first does
 run/              custodian.sock  admin.sock
 """
 
@@ -27,6 +28,7 @@ RUN_FOLDER: Final = 0o750  # the node's user reaches the socket through its grou
 BY_GROUP_AND_OTHERS: Final = 0o027  # of run/: the group may not write, others nothing
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_RUN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,24 @@ class Home:
         return self.studies / f"{study_id}.sealed"
 
     @property
+    def models(self) -> Path:
+        """Folder of the finished models that arrived; absent until one does."""
+        return self.path / "models"
+
+    def model(self, study_id: str, run: str) -> Path:
+        """Return the folder of one run's model.
+
+        Raises:
+            UsageError: no study id, or a run id that is no plain name; a name from outside
+                never becomes a path.
+        """
+        if not _SHA256.fullmatch(study_id):
+            raise UsageError("a study id of 64 lower-case hexadecimal digits expected")
+        if not _RUN.fullmatch(run):
+            raise UsageError("a run id of letters, digits, '.', '_' and '-' expected, no '.' first")
+        return self.models / study_id / run
+
+    @property
     def ledger(self) -> Path:
         """The ledger; its witness lies beside it."""
         return self.path / "ledger" / "ledger.sqlite"
@@ -198,6 +218,7 @@ class Home:
                 yield from path_problems(folder, BY_GROUP_AND_OTHERS, RUN_FOLDER)
             else:
                 yield from path_problems(folder, OTHERS, PRIVATE_FOLDER)
+        yield from path_problems(self.models, OTHERS, PRIVATE_FOLDER)
 
     def _file_problems(self) -> Iterator[str]:
         for path in (self.identity_key, self.node_key, self.holdout_key):

@@ -51,6 +51,7 @@ class Event(Enum):
     START = "start"
     STOP = "stop"
     STUDY_RECEIVED = "study received"
+    MODEL_RECEIVED = "model received"
     REPAIR = "repair"  # the log itself moved an incomplete line aside
 
 

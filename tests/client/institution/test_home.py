@@ -43,12 +43,14 @@ def test_every_path_is_where_the_layout_says() -> None:
         *(home.identity_key, home.identity_public, home.node_key, home.node_public),
         *(home.holdout_key, home.study(STUDY), home.ledger, home.log),
         *(home.custodian_socket, home.admin_socket, home.rotations),
+        *(home.models, home.model(STUDY, "2025-06-01.a_b")),
     )
     assert [str(path.relative_to("/h")) for path in paths] == [
         *("institution.toml", "policy.toml", "coordinator.pub", "roster.sealed"),
         *("keys/identity.pem", "keys/identity.pub", "keys/node", "keys/node.pub"),
         *("keys/holdout", f"studies/{STUDY}.sealed", "ledger/ledger.sqlite", "log/log.jsonl"),
         *("run/custodian.sock", "run/admin.sock", "keys/rotations"),
+        *("models", f"models/{STUDY}/2025-06-01.a_b"),
     ]
     assert home.resolve("a/b.csv") == Path("/h/a/b.csv")
     assert home.resolve("/a/b.csv") == Path("/a/b.csv")
@@ -58,6 +60,24 @@ def test_every_path_is_where_the_layout_says() -> None:
 def test_a_name_from_outside_never_becomes_a_path(name: str) -> None:
     with pytest.raises(UsageError, match="study id"):
         Home(Path("/h")).study(name)
+    with pytest.raises(UsageError, match="study id"):
+        Home(Path("/h")).model(name, "run")
+
+
+@pytest.mark.parametrize("run", ["", ".", "..", ".hidden", "a/b", "a\0", "a\n", "ä", "a" * 65])
+def test_a_run_from_outside_never_becomes_a_path(run: str) -> None:
+    with pytest.raises(UsageError, match="run id"):
+        Home(Path("/h")).model(STUDY, run)
+
+
+def test_models_are_no_ones_business_and_a_home_without_them_opens(home: Home) -> None:
+    assert not home.models.exists()
+    Home.open(home.path)
+    home.models.mkdir(0o700)
+    Home.open(home.path)
+    home.models.chmod(0o750)
+    with pytest.raises(UsageError, match="models"):
+        Home.open(home.path)
 
 
 def test_an_empty_folder_becomes_a_home_and_a_full_one_stays_as_it_is(tmp_path: Path) -> None:
