@@ -21,6 +21,7 @@ from fieldfare.client.key_agreement import ApprovedStudy, OpenedRun, agree, open
 from fieldfare.client.ledger import Ledger, Position
 from fieldfare.client.recomputation import Recomputation
 from fieldfare.client.release import Door, Released, RunAtDoor
+from fieldfare.client.shown_reply import position_of, shown_position
 from fieldfare.client.site import Site
 from fieldfare.client.sums import StudySums
 from fieldfare.shared.canonical import bytes_hash
@@ -274,8 +275,8 @@ class Custodian:
         design section 2: a restored backup. Its keys and totals are old: the same request
         would be answered again, with fresh noise under the same mask.
         """
-        shown = self._ledger.run_state(LEDGER_STATE, SHOWN_REPLY)
-        if shown is not None and not self._ledger.accounts_for(self._position_in(shown)):
+        shown = shown_position(self._ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
+        if shown is not None and not self._ledger.accounts_for(shown):
             raise LedgerError(
                 "a ledger that holds this institution's last signed reply expected, an older "
                 "one found: a backup was restored; accept it as a new epoch or bring the "
@@ -283,13 +284,7 @@ class Custodian:
             )
 
     def _position_in(self, last_reply: bytes) -> Position:
-        reply = self._site.from_member(last_reply, Reply, self._site.institution).body
-        return Position(
-            sequence=reply.ledger_sequence,
-            head=reply.ledger_head,
-            cumulative=reply.cumulative,
-            epoch=reply.epoch,
-        )
+        return position_of(self._site.from_member(last_reply, Reply, self._site.institution).body)
 
     def _open_run(self, content: bytes, approvals: Sequence[bytes]) -> bytes:
         opening = self._site.from_coordinator(content, RunOpening)

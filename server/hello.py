@@ -81,6 +81,7 @@ def hello(channel: Channel, terms: RunTerms, record: Record) -> Heard:
         answered = len(heard.approvals) + sum(r != LATE for r in heard.absent.values())
         if answered >= len(terms.roster.ids) or channel.monotonic() >= end:
             return _without_restored(channel, terms, heard)
+        record.waiting_for(_missing(terms, heard))
         channel.sleep(LOOK_SECONDS)
 
 
@@ -108,14 +109,20 @@ def _ask(
             log.warning("%s takes no part: %s", terms.node_names.get(node, node), error)
             heard.absent[node] = str(error)
             if node in terms.node_names:
-                record.heard(terms.node_names[node], str(error))
+                record.answered_hello(terms.node_names[node], str(error), b"")
             continue
         heard.absent.pop(node, None)
         name = approval.institution
         if name in heard.approvals:
             raise RunError(f"one node for each institution expected, {name} twice")
         heard.approvals[name] = Approved(node, approval, envelope)
-        record.heard(name, "approved")
+        record.answered_hello(name, "approved", envelope)
+
+
+def _missing(terms: RunTerms, heard: Heard) -> list[str]:
+    """Return the institutions of the roster that have not been heard of."""
+    answered = {terms.node_names.get(n) for n, reason in heard.absent.items() if reason != LATE}
+    return [n for n in terms.roster.ids if n not in heard.approvals and n not in answered]
 
 
 def _without_restored(channel: Channel, terms: RunTerms, heard: Heard) -> Heard:

@@ -4,7 +4,7 @@ Everything is kept before anybody depends on it: an opening and a request before
 sent, a sum and the step it led to before the next request is written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -77,6 +77,7 @@ class Standing:
         debits: 1e-12 mu^2 by institution so far.
         failed: attempts that failed so far.
         metrics: what the evaluation said, nothing if noise hid it; None before it.
+        done: the model is made; what is left is to hand it over.
     """
 
     opening: Opening | None = None
@@ -87,6 +88,7 @@ class Standing:
     debits: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
     metrics: str | None = None
+    done: bool = False
 
 
 class Record(Protocol):
@@ -124,6 +126,14 @@ class Record(Protocol):
         """Note what an institution did last, for those who watch."""
         ...
 
+    def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
+        """Note what an institution says to the study, and its sealed approval if it gave one."""
+        ...
+
+    def waiting_for(self, institutions: Sequence[str]) -> None:
+        """Note who is waited for, so that those who watch know at once."""
+        ...
+
     def stopping(self) -> bool:
         """Tell whether somebody wants the run to end after this step."""
         ...
@@ -156,6 +166,12 @@ class NoRecord:
         """Keep nothing."""
 
     def heard(self, institution: str, text: str) -> None:
+        """Note nothing."""
+
+    def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
+        """Note nothing."""
+
+    def waiting_for(self, institutions: Sequence[str]) -> None:
         """Note nothing."""
 
     def stopping(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from fieldfare.server.record import Opening, Standing, Sum
 from fieldfare.server.store import Progress, RunStore
@@ -142,22 +142,39 @@ class RunRecord:
             self._put_last(total.replies)
             self.store.put_metrics(self.facts.run, metrics)
 
-    def modelled(self, model: bytes) -> None:
-        """Keep the finished model's hash.
+    def finished(self, model: bytes) -> None:
+        """Keep the finished model's hash: the run has nothing left but to hand it over.
 
         Args:
             model: the averaged parameters, little-endian float64.
         """
         steps = self.facts.plan.study.training.steps
-        self._append([ModelRecord(model=bytes_hash(model), steps=steps).leaf()], phase="delivery")
+        leaves = [
+            ModelRecord(model=bytes_hash(model), steps=steps).leaf(),
+            EndRecord(state="finished", reason="").leaf(),
+        ]
+        self._append(leaves, phase="delivery")
 
-    def ended(self, record: EndRecord) -> None:
-        """Keep how the run, or this part of it, ended."""
-        self._append([record.leaf()])
+    def interrupted(self, *, stopped: bool, reason: str) -> None:
+        """Keep how a part of the run ended that may be resumed."""
+        state: Literal["stopped", "failed"] = "stopped" if stopped else "failed"
+        self._append([EndRecord(state=state, reason=reason[:MAX_REASON]).leaf()])
 
     def heard(self, institution: str, text: str) -> None:
         """Note what an institution did last; it reaches the disk with whatever is kept next."""
         self._news[institution] = text[:MAX_REASON]
+
+    def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
+        """Note what an institution says to the study, and its sealed approval if it gave one."""
+        now = self.now()
+        with self.store.together():
+            self.store.put_approval(self.facts.plan.study_id, institution, text, approval, now)
+            self.store.put_status(self.facts.run, institution, text[:MAX_REASON], now)
+
+    def waiting_for(self, institutions: Sequence[str]) -> None:
+        """Note who is waited for, so that those who watch know at once."""
+        self._news |= dict.fromkeys(institutions, "waiting")
+        self._append([], phase="hello")
 
     def stopping(self) -> bool:
         """Tell whether somebody wants the run to end after this step."""
@@ -253,6 +270,7 @@ class _Reading:
     _debits: dict[str, int] = field(default_factory=dict)
     _failed: int = 0
     _metrics: str | None = None
+    _done: bool = False
 
     def standing(self) -> Standing:
         """Return where the run stands.
@@ -282,6 +300,7 @@ class _Reading:
             debits=self._debits,
             failed=self._failed + int(self._pending and bool(self._replies)),
             metrics=self._metrics,
+            done=self._done,
         )
 
     def _read(self, leaf: Leaf) -> None:
@@ -301,6 +320,8 @@ class _Reading:
             self._summed()
         elif kind is LeafKind.METRICS:
             self._metrics = MetricsRecord.from_bytes(content).metrics
+        elif kind is LeafKind.MODEL:
+            self._done = True
 
     def _reply(self, content: bytes) -> None:
         reply = _parsed(content, Reply, self.facts)

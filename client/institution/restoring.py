@@ -1,21 +1,18 @@
 """The owner's two statements in a ledger, each written into the institution's log as well."""
 
-import json
 from datetime import UTC, datetime
-
-from pydantic import ValidationError
 
 from fieldfare.client.custodian import LEDGER_STATE, SHOWN_REPLY
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event, Journal
 from fieldfare.client.institution.policy import limits, load_policy
 from fieldfare.client.institution.settings import load_settings
-from fieldfare.client.ledger import Ledger, Position
+from fieldfare.client.ledger import Ledger
 from fieldfare.client.ledger_restore import Acceptance, RestoredLedger
 from fieldfare.client.ledger_split import Part
 from fieldfare.client.ledger_statements import Statement
+from fieldfare.client.shown_reply import shown_position
 from fieldfare.shared.errors import LedgerError, UsageError
-from fieldfare.shared.messages import Reply
 
 
 def utc_now() -> datetime:
@@ -37,26 +34,6 @@ def open_ledger(home: Home) -> Ledger:
         population=load_settings(home).population,
         limits=limits(load_policy(home)),
         clock=utc_now,
-    )
-
-
-def shown_position(content: bytes | None) -> Position | None:
-    """Return the position in a signed reply that a custodian kept; it checked the signature then.
-
-    Raises:
-        LedgerError: it is damaged.
-    """
-    if content is None:
-        return None
-    try:
-        reply = Reply.model_validate_json(json.dumps(json.loads(content)["body"]))
-    except (ValidationError, ValueError, KeyError, TypeError):
-        raise LedgerError("expected a signed reply that was shown, found a damaged one") from None
-    return Position(
-        sequence=reply.ledger_sequence,
-        head=reply.ledger_head,
-        cumulative=reply.cumulative,
-        epoch=reply.epoch,
     )
 
 

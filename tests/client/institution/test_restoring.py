@@ -16,7 +16,6 @@ from fieldfare.client.institution.restoring import (
     accept_restore,
     check_not_behind,
     open_ledger,
-    shown_position,
     split_off,
     utc_now,
 )
@@ -154,16 +153,6 @@ def test_a_shown_reply_keeps_the_ledger_behind_until_it_is_accepted(home: Home) 
     assert accepted.position.cumulative == 60
     with open_ledger(home) as ledger:
         check_not_behind(ledger)
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"body":{}}', b"\xff"])
-def test_a_damaged_shown_reply_is_refused(content: bytes) -> None:
-    with pytest.raises(LedgerError, match="damaged"):
-        shown_position(content)
-
-
-def test_nothing_shown_is_nothing() -> None:
-    assert shown_position(None) is None
 
 
 def test_a_part_gets_the_whole_history_and_both_are_logged(home: Home, tmp_path: Path) -> None:
