@@ -1,0 +1,151 @@
+"""How every run closes: the transcript's head is co-signed, the model goes to everybody."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fieldfare.server.channel import Channel
+from fieldfare.server.delivery import ComposedDelivery
+from fieldfare.server.store import RunStore
+from fieldfare.shared.errors import ProtocolError, RunError
+from fieldfare.shared.exchange import Call, Content, bytes_of, refusal_in
+from fieldfare.shared.merkle import consistency_path
+from fieldfare.shared.messages import Assurance, Signer, seal, unseal
+from fieldfare.shared.private_files import create_private_folder, replace_private
+from fieldfare.shared.roster import COORDINATOR, Roster
+from fieldfare.shared.transcript import TreeHead, tree_head
+
+log = logging.getLogger(__name__)
+
+Nodes = Mapping[str, int]  # node id by institution
+
+
+@dataclass(frozen=True)
+class Closing:
+    """The end of a run, or of a part of it.
+
+    Attributes:
+        channel: the nodes.
+        store: the run store.
+        roster: whose keys co-signatures are checked against.
+        signer: the coordinator's.
+        deadline_seconds: for each exchange; who is late gets it at the next run.
+    """
+
+    channel: Channel
+    store: RunStore
+    roster: Roster
+    signer: Signer
+    deadline_seconds: float
+
+    def sign(self, study: str, run: str) -> TreeHead:
+        """Sign the head over everything that the run's log holds now, and keep it."""
+        head = tree_head(study, run, self.store.leaf_hashes(run))
+        self.store.put_head(run, seal(head, COORDINATOR, self.signer), head.size)
+        return head
+
+    def cosign(self, head: TreeHead, nodes: Nodes) -> frozenset[str]:
+        """Ask institutions to co-sign a head; returns those that did."""
+        hashes = self.store.leaf_hashes(head.run)[: head.size]
+        envelope = seal(head, COORDINATOR, self.signer)
+        contents: dict[int, Content] = {}
+        for institution, node in nodes.items():
+            seen = self.store.cosigned_size(head.run, institution)
+            content: Content = {
+                "study": head.study.encode(),
+                "run": head.run.encode(),
+                "head": envelope,
+            }
+            if path := consistency_path(seen, hashes):
+                content["path"] = list(path)
+            contents[node] = content
+        answers = self.channel.ask(Call.COSIGN, contents, self.deadline_seconds)
+        return frozenset(
+            institution
+            for institution, node in nodes.items()
+            if self._took(head, institution, answers.get(node))
+        )
+
+    def deliver(self, nodes: Nodes, folder_of: Callable[[str], Path]) -> None:
+        """Send every model that these institutions have yet to receive."""
+        wanted: dict[str, dict[str, int]] = {}
+        for institution, node in nodes.items():
+            for run in self.store.undelivered(institution):
+                wanted.setdefault(run, {})[institution] = node
+        for run, receivers in wanted.items():
+            content = kept_delivery(folder_of(run))
+            answers = self.channel.ask(
+                Call.DELIVER, dict.fromkeys(receivers.values(), content), self.deadline_seconds
+            )
+            for institution, node in receivers.items():
+                if "received" in answers.get(node, {}):
+                    self.store.set_delivered(institution, run)
+                else:
+                    log.warning("%s did not take the model of run %s", institution, run)
+
+    def _took(self, head: TreeHead, institution: str, answer: Mapping[str, Any] | None) -> bool:
+        """Keep a co-signature, if it is one."""
+        if answer is None:
+            return False
+        try:
+            envelope = _cosigned(answer, head, institution, self.roster)
+        except ProtocolError as error:
+            log.warning("%s did not co-sign run %s: %s", institution, head.run, error)
+            return False
+        self.store.put_cosignature(head.run, institution, envelope, head.size)
+        return True
+
+
+def _cosigned(
+    answer: Mapping[str, Any], head: TreeHead, institution: str, roster: Roster
+) -> bytes:
+    """Return an institution's co-signature on this head.
+
+    Raises:
+        ProtocolError: a refusal, another head, or somebody else's signature.
+    """
+    refusal = refusal_in(answer)
+    if refusal is not None:
+        raise ProtocolError(f"refused with {refusal.code.value}")
+    envelope = bytes_of(answer, "cosigned")
+    opened = unseal(envelope, TreeHead, roster, Assurance.EXACT)
+    if (opened.signer, opened.body) != (institution, head):
+        raise ProtocolError("the same head by its own signer expected")
+    return envelope
+
+
+def keep_delivery(folder: Path, composed: ComposedDelivery) -> None:
+    """Write what a run delivers into its folder; the signature last.
+
+    Raises:
+        RunError: the disk is full or not writable.
+    """
+    try:
+        if not folder.is_dir():
+            create_private_folder(folder)
+        replace_private(folder / "model.safetensors", composed.model)
+        replace_private(folder / "card.json", composed.card)
+        replace_private(folder / "delivery.sealed", composed.envelope)
+    except OSError as error:
+        raise RunError(
+            f"{folder}: the finished model could not be kept: {error.strerror}: make room and "
+            "resume this run"
+        ) from None
+
+
+def kept_delivery(folder: Path) -> Content:
+    """Return what a run delivers, as it is sent.
+
+    Raises:
+        RunError: a file is missing.
+    """
+    try:
+        return {
+            "delivery": (folder / "delivery.sealed").read_bytes(),
+            "model": (folder / "model.safetensors").read_bytes(),
+            "card": (folder / "card.json").read_bytes(),
+        }
+    except OSError as error:
+        raise RunError(f"{folder}: a finished model expected: {error.strerror}") from None
