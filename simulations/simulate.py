@@ -19,9 +19,10 @@ from fieldfare.shared.basis import EncodedUnits, concatenate
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import RiskModel, model_for
+from fieldfare.shared.pages.shapes import shapes_of
 from fieldfare.shared.plan import PICOMU2, Plan
 from fieldfare.shared.study import Study
-from fieldfare.simulations.artefacts import shapes_of, write_json, write_model
+from fieldfare.simulations.artefacts import write_json, write_model
 from fieldfare.simulations.baselines import Baseline, Trainer
 from fieldfare.simulations.federation import LocalFederation
 from fieldfare.simulations.measure import alerts, group_rows, mean_of, measure, probabilities

@@ -1,16 +1,15 @@
 """What a person sees at the end of `fieldfare simulate`: one terminal screen and one HTML page.
 
-inputs.py    what the page is given besides results.json
+inputs.py    what the page is given besides results.json and shapes
 curves.py    ROC, precision-recall, calibration and their uncertainty (pure numpy)
 words.py     results.json in plain words; the screen and the page share them
 pictures.py  matplotlib figures as inline SVG
-shapes.py    each feature's curve as a small hand-written SVG
-page.py      the page: report.html and report.css, filled in
+page.py      the page: report.html, filled in
 screen.py    the terminal screen
 """
 
-from fieldfare.simulations.report.inputs import ModelScores, Shape
+from fieldfare.simulations.report.inputs import ModelScores
 from fieldfare.simulations.report.page import write_report
 from fieldfare.simulations.report.screen import screen
 
-__all__ = ["ModelScores", "Shape", "screen", "write_report"]
+__all__ = ["ModelScores", "screen", "write_report"]

@@ -1,7 +1,6 @@
-"""What the report is given besides results.json: hold-out scores and feature shapes."""
+"""What the report is given besides results.json and feature shapes: hold-out scores."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -35,31 +34,4 @@ class ModelScores:
             raise RunError(
                 f"scores of {self.name!r}: expected finite probabilities, found NaN or infinity; "
                 "the model has diverged, lower its learning rate"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """One feature's contribution to the score, in log-odds.
-
-    `x` holds the knots (numeric) or the level names (categorical), `contribution`
-    one log-odds value for each, `slots` those of special values, missing and other.
-
-    Raises:
-        RunError: `x` and `contribution` differ in length.
-    """
-
-    feature: str
-    kind: Literal["numeric", "categorical"]
-    x: list[float] | list[str]
-    contribution: list[float]
-    slots: dict[str, float] = field(default_factory=dict)
-    scale: Literal["linear", "log1p"] = "linear"
-
-    def __post_init__(self) -> None:
-        """Refuse a curve with points missing."""
-        if len(self.x) != len(self.contribution):
-            raise RunError(
-                f"shape of {self.feature!r}: expected one contribution per knot or level, found "
-                f"{len(self.contribution)} for {len(self.x)}; rebuild it from the model"
             )

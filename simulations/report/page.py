@@ -6,16 +6,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-import jinja2
 import numpy as np
 
 from fieldfare.shared.harm_rules import HARM_RULES
+from fieldfare.shared.pages import panels as feature_panels
+from fieldfare.shared.pages.shapes import Shape, plain_shape
+from fieldfare.shared.pages.templates import page_template
+from fieldfare.shared.pages.words import odds_factor, plain, signed
 from fieldfare.simulations.report import pictures, words
-from fieldfare.simulations.report import shapes as feature_shapes
 from fieldfare.simulations.report.curves import auroc_gain, both_classes
-from fieldfare.simulations.report.inputs import ModelScores, Shape
+from fieldfare.simulations.report.inputs import ModelScores
 
 Scores = Mapping[str, Sequence[ModelScores]]
+
+TEMPLATE: Final = resources.files("fieldfare.simulations.report") / "report.html"
 
 DEFINITION: Final = (
     "A higher score for a labelled unit than for an unlabelled one, drawn at random: AUROC is how "
@@ -38,45 +42,11 @@ def write_report(
         OSError: `path` cannot be written.
     """
     context = _context(
-        words.plain(results),
-        {
-            key: [replace(s, name=words.plain(s.name)) for s in given]
-            for key, given in scores.items()
-        },
-        [_plain_shape(shape) for shape in shapes],
+        plain(results),
+        {key: [replace(s, name=plain(s.name)) for s in given] for key, given in scores.items()},
+        [plain_shape(shape) for shape in shapes],
     )
-    path.write_text(_template().render(context), encoding="utf-8")
-
-
-def _plain_shape(shape: Shape) -> Shape:
-    """Copy a shape with harmless names."""
-    return replace(
-        shape,
-        feature=words.plain(shape.feature),
-        x=words.plain(shape.x),
-        slots=words.plain(shape.slots),
-    )
-
-
-def _template() -> jinja2.Template:
-    """Load the page; everything that is filled in is escaped, and nothing may be missing."""
-    folder = resources.files("fieldfare.simulations.report")
-    names = ("report.html", "report.css")
-    environment = jinja2.Environment(
-        loader=jinja2.DictLoader({n: (folder / n).read_text(encoding="utf-8") for n in names}),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = {
-        "decimals": words.decimals,
-        "signed": words.signed,
-        "short": words.short,
-        "percent": words.percent,
-    }
-    environment.filters.update(filters)
-    return environment.get_template("report.html")
+    path.write_text(page_template(TEMPLATE).render(context), encoding="utf-8")
 
 
 def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) -> dict[str, Any]:
@@ -98,13 +68,13 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "released": _released(results),
         "groups": results.get("groups"),
         "bins": (results.get("released_metrics") or {}).get("calibration") or [],
-        "panels": feature_shapes.panels(shapes),
-        "geometry": feature_shapes,
+        "panels": feature_panels.panels(shapes),
+        "geometry": feature_panels,
         "privacy": results["privacy"],
         "promise": words.privacy(results),
         "spent": words.spent(results),
         "participants": words.participants(results),
-        "factor": words.odds_factor(results["privacy"]["epsilon"]),
+        "factor": odds_factor(results["privacy"]["epsilon"]),
         "harm_rules": HARM_RULES,
         "files": results.get("files") or {},
         "timing": results.get("timing") or {},
@@ -154,8 +124,8 @@ def _certainty(results: words.Results, scores: Scores) -> str:
         return ""
     chance = "could be" if gain.low <= 0 <= gain.high else "is more than"
     return (
-        f"The difference in AUROC is {words.signed(gain.value)}, 95 % interval "
-        f"{words.signed(gain.low)} to {words.signed(gain.high)}: it {chance} the chance of which "
+        f"The difference in AUROC is {signed(gain.value)}, 95 % interval "
+        f"{signed(gain.low)} to {signed(gain.high)}: it {chance} the chance of which "
         f"{words.units(results)} were held out (DeLong 1988; the noise drawn in training is not "
         "covered: repeat with other seeds)."
     )

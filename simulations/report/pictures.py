@@ -17,6 +17,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fieldfare.shared.pages.words import decimals, percent
 from fieldfare.simulations.report.curves import (
     Curve,
     both_classes,
@@ -26,7 +27,7 @@ from fieldfare.simulations.report.curves import (
     thin,
 )
 from fieldfare.simulations.report.inputs import ModelScores
-from fieldfare.simulations.report.words import MODELS, alert_budget, decimals, metric, percent
+from fieldfare.simulations.report.words import MODELS, alert_budget, metric
 
 WIDTH: Final = 4.5
 """Inches; 72 SVG units each."""

@@ -10,6 +10,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from fieldfare.shared.pages.words import decimals, plain, short
 from fieldfare.simulations.report import words
 
 WIDTH: Final = 100
@@ -30,7 +31,7 @@ def screen(results: words.Results) -> RenderableType:
     `results` is the content of results.json. Names in it are untrusted: control
     characters are replaced, and nothing in them is read as markup.
     """
-    results = words.plain(results)
+    results = plain(results)
     parts: list[RenderableType] = [_title(results)]
     if warning := words.warning(results):
         parts.append(Text(warning, style="bold yellow"))
@@ -50,7 +51,7 @@ def _title(results: words.Results) -> Rule:
 
 def _models(results: words.Results) -> Table:
     """What each gets alone, what all get together; without privacy and with it."""
-    epsilon = words.short(results["privacy"]["epsilon"])
+    epsilon = short(results["privacy"]["epsilon"])
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("\nwho learns from what", no_wrap=True, overflow="ellipsis", min_width=27)
     table.add_column(f"\n{words.units(results)}", justify="right", no_wrap=True)
@@ -83,7 +84,7 @@ def _alone(results: words.Results) -> Iterable[list[str | Text]]:
             own = ((model.get("per_institution") or {}).get(entry["name"]) or {}).get(
                 "pooled"
             ) or {}
-            row += [words.decimals(own.get(key)) for key in ("auroc", "average_precision")]
+            row += [decimals(own.get(key)) for key in ("auroc", "average_precision")]
         yield row
     if shown < len(entries):
         yield [f"{len(entries) - shown} more alone: see the report"]
@@ -92,7 +93,7 @@ def _alone(results: words.Results) -> Iterable[list[str | Text]]:
 
 def _metrics(results: words.Results, model: str) -> list[str]:
     """AUROC and average precision of a model."""
-    return [words.decimals(words.metric(results, model, k)) for k in ("auroc", "average_precision")]
+    return [decimals(words.metric(results, model, k)) for k in ("auroc", "average_precision")]
 
 
 def _legend() -> str:
@@ -139,7 +140,7 @@ def _files(results: words.Results) -> str:
 
 def _check(results: words.Results) -> str:
     """How to check the claim."""
-    mu2 = words.short(results["privacy"].get("mu2_planned"))
+    mu2 = short(results["privacy"].get("mu2_planned"))
     return (
         "`fieldfare study check STUDY.toml` prints what the plan costs. The report shows the "
         f"formula that turns mu^2 = {mu2} into epsilon. Same study, records and seed: same result"

@@ -4,12 +4,19 @@ The terminal screen and the page share these sentences, so they cannot disagree.
 Words are plain ASCII (names excepted): a terminal may have nothing else.
 """
 
-import math
 import re
-import unicodedata
 from collections.abc import Mapping
-from statistics import NormalDist
 from typing import Any, Final, NamedTuple
+
+from fieldfare.shared.pages.words import (
+    best_guess,
+    decimals,
+    odds_factor,
+    one_in,
+    percent,
+    short,
+    signed,
+)
 
 Results = Mapping[str, Any]
 
@@ -61,22 +68,6 @@ MODELS: Final[Mapping[str, ModelWords]] = {
 }
 
 
-def plain(value: Any) -> Any:
-    """Copy `value` with control, format and surrogate characters in its strings made harmless.
-
-    Names come from strangers: an escape sequence must not reach a terminal, nor a
-    direction override a page. Line breaks become spaces; the rest becomes U+FFFD.
-    """
-    if isinstance(value, str):
-        spaced = re.sub(r"\s+", " ", value)
-        return "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in spaced)
-    if isinstance(value, Mapping):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
-
-
 def clipped(name: str) -> str:
     """Shorten a name that would fill a sentence."""
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
@@ -86,26 +77,6 @@ def metric(results: Results, model: str, key: str) -> float | None:
     """Value of one model's metric, or None where the model or the value is absent."""
     value = (results["models"].get(model) or {}).get(key)
     return None if value is None else float(value)
-
-
-def decimals(value: float | None, places: int = 3) -> str:
-    """Write a number with fixed decimals; a dash where there is none."""
-    return "-" if value is None else f"{value:.{places}f}"
-
-
-def signed(value: float | None, places: int = 3) -> str:
-    """Write a difference with its sign; a dash where there is none."""
-    return "-" if value is None else f"{value:+.{places}f}"
-
-
-def short(value: float | None) -> str:
-    """Write a parameter with at most four digits; a dash where there is none."""
-    return "-" if value is None else f"{value:.4g}"
-
-
-def percent(share: float | None) -> str:
-    """Write a share as percent with one decimal; a dash where there is none."""
-    return "-" if share is None else f"{100 * share:.1f}%"
 
 
 def units(results: Results) -> str:
@@ -124,28 +95,6 @@ def units(results: Results) -> str:
 def unit(results: Results) -> str:
     """Singular of `units`."""
     return re.sub("ie$", "y", units(results)[:-1])
-
-
-def odds_factor(epsilon: float) -> str:
-    """Write e^epsilon the way one says it: 2.7, 13, more than a million."""
-    factor = math.exp(min(epsilon, 700.0))
-    if factor >= 1e6:  # noqa: PLR2004
-        return "more than a million"
-    return f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}"  # noqa: PLR2004
-
-
-def one_in(delta: float) -> str:
-    """Write a small probability as one in so many."""
-    return "0" if delta <= 0 else f"1 in {1 / delta:,.0f}"
-
-
-def best_guess(mu2: float) -> str:
-    """Write how often of 100 the best attacker is right, from an even start.
-
-    Under mu-Gaussian privacy the best test of "in" against "out" is right with
-    probability Phi(mu / 2) (Dong, Roth and Su 2019). Rounded up: it is a bound.
-    """
-    return f"{math.ceil(100 * NormalDist().cdf(math.sqrt(mu2) / 2))}"
 
 
 def protected(results: Results) -> bool:

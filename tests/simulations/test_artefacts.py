@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.numpy import load_file
 from tests.simulations.conftest import Desk
 
 from fieldfare.client.records import read_records
+from fieldfare.shared.model_file import model_from_bytes
 from fieldfare.shared.models import model_for
 from fieldfare.shared.study import Study
-from fieldfare.simulations.artefacts import shapes_of, write_json, write_model
+from fieldfare.simulations.artefacts import write_json, write_model
 
 
 @pytest.fixture
@@ -38,8 +38,8 @@ def test_parameters_come_back_bit_for_bit_with_their_study(
     written(desk, study, parameters)
     path = desk.folder / "model.safetensors"
     assert load_file(path)["parameters"].tobytes() == parameters.tobytes()
-    with safe_open(path, framework="numpy") as file:
-        assert file.metadata() == {"format": "1", "study": study.id}
+    read = model_from_bytes(path.read_bytes(), study, "simulation")
+    assert read.tobytes() == parameters.tobytes()
 
 
 def test_the_same_model_is_the_same_bytes(
@@ -79,18 +79,6 @@ def test_every_parameter_has_one_name(
     model = written(desk, study, parameters)
     named = [model["bias"], *(v for f in model["features"] for v in f["contributions"].values())]
     assert named == parameters.tolist()
-
-
-def test_shapes_are_the_features_curves(study: Study, parameters: NDArray[np.float64]) -> None:
-    amount, channel = shapes_of(study, parameters)
-    assert (amount.feature, amount.kind, amount.scale) == ("amount", "numeric", "linear")
-    assert amount.x == [0, 2, 5, 10]
-    assert amount.contribution == parameters[1:5].tolist()
-    assert amount.slots == {"missing": parameters[5]}
-    assert (channel.feature, channel.kind) == ("channel", "categorical")
-    assert channel.x == ["branch", "online"]
-    assert channel.contribution == parameters[6:8].tolist()
-    assert channel.slots == {"other": parameters[8], "missing": parameters[9]}
 
 
 def test_json_is_finite_or_not_written(desk: Desk) -> None:

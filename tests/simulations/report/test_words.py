@@ -1,6 +1,5 @@
 """The sentences follow from the numbers, also when the numbers are bad news."""
 
-import math
 from typing import Any
 
 import pytest
@@ -103,26 +102,6 @@ def test_units_are_called_what_the_study_calls_them(
 ) -> None:
     results = {"study": {"unit": column}}
     assert (words.unit(results), words.units(results)) == (one, many)
-
-
-def test_names_lose_what_could_steer_a_terminal_or_a_page() -> None:
-    hostile = {"a\x1b[2J": ["x\u202ey", "one\ntwo\tthree", "\ud800", 3, None]}
-    cleaned = words.plain(hostile)
-    assert cleaned == {"a\ufffd[2J": ["x\ufffdy", "one two three", "\ufffd", 3, None]}
-
-
-def test_best_guess_is_the_exact_bound_rounded_up() -> None:
-    # mu = 0 leaves a coin toss; mu = 1: Phi(1/2) = .6915; a large mu gives everything away.
-    assert [words.best_guess(mu2) for mu2 in (0.0, 1.0, 400.0)] == ["50", "70", "100"]
-
-
-@pytest.mark.parametrize(
-    ("epsilon", "said"),
-    [(0.0, "1.0"), (1.0, "2.7"), (2.52, "12"), (5.0, "148"), (50.0, "more than a million")],
-)
-def test_odds(epsilon: float, said: str) -> None:
-    assert words.odds_factor(epsilon) == said
-    assert words.odds_factor(math.inf) == "more than a million"
 
 
 def privacy_of(**terms: Any) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from fieldfare.simulations.report import Shape
-from fieldfare.simulations.report.shapes import HEIGHT, LEFT, WIDTH, panels
+from fieldfare.shared.pages.panels import HEIGHT, LEFT, WIDTH, panels
+from fieldfare.shared.pages.shapes import Shape
 
 
 def numeric(name: str, *contribution: float, **more: object) -> Shape:

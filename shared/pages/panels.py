@@ -8,8 +8,8 @@ import math
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from fieldfare.simulations.report.inputs import Shape
-from fieldfare.simulations.report.words import signed
+from fieldfare.shared.pages.shapes import Shape
+from fieldfare.shared.pages.words import signed
 
 WIDTH: Final = 260.0
 HEIGHT: Final = 124.0

@@ -1,0 +1,76 @@
+"""Each feature's shape: what every knot, level and special value adds to a score."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.basis import Basis
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.features import CategoricalFeature, Feature
+from fieldfare.shared.pages.words import plain
+from fieldfare.shared.study import Study
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """One feature's contribution to the score, in log-odds.
+
+    `x` holds the knots (numeric) or the level names (categorical), `contribution`
+    one log-odds value for each, `slots` those of special values, missing and other.
+
+    Raises:
+        RunError: `x` and `contribution` differ in length.
+    """
+
+    feature: str
+    kind: Literal["numeric", "categorical"]
+    x: list[float] | list[str]
+    contribution: list[float]
+    slots: dict[str, float] = field(default_factory=dict)
+    scale: Literal["linear", "log1p"] = "linear"
+
+    def __post_init__(self) -> None:
+        """Refuse a curve with points missing."""
+        if len(self.x) != len(self.contribution):
+            raise RunError(
+                f"shape of {self.feature!r}: expected one contribution per knot or level, found "
+                f"{len(self.contribution)} for {len(self.x)}; rebuild it from the model"
+            )
+
+
+def shapes_of(study: Study, parameters: NDArray[np.float64]) -> list[Shape]:
+    """Return each feature's curve in log-odds."""
+    slices = Basis(study.features).slices()
+    return [
+        _shape(feature, parameters[part].tolist())
+        for feature, part in zip(study.features, slices, strict=True)
+    ]
+
+
+def _shape(feature: Feature, weights: list[float]) -> Shape:
+    if isinstance(feature, CategoricalFeature):
+        count = len(feature.levels)
+        slots = dict(zip(feature.slot_names[count:], weights[count:], strict=True))
+        return Shape(
+            feature=feature.name,
+            kind="categorical",
+            x=list(feature.levels),
+            contribution=weights[:count],
+            slots=slots,
+        )
+    count = len(feature.knots)
+    return Shape(
+        feature=feature.name,
+        kind="numeric",
+        x=list(feature.knots),
+        contribution=weights[:count],
+        slots=dict(zip(feature.slot_names[count:], weights[count:], strict=True)),
+        scale=feature.scale.value,
+    )
+
+
+def plain_shape(shape: Shape) -> Shape:
+    """Copy a shape with harmless names."""
+    return replace(shape, feature=plain(shape.feature), x=plain(shape.x), slots=plain(shape.slots))

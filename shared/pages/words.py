@@ -1,0 +1,66 @@
+"""Numbers and strangers' names as pages and screens write them. Plain ASCII, names excepted."""
+
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import Any
+
+
+def plain(value: Any) -> Any:
+    """Copy `value` with control, format and surrogate characters in its strings made harmless.
+
+    Names come from strangers: an escape sequence must not reach a terminal, nor a
+    direction override a page. Line breaks become spaces; the rest becomes U+FFFD.
+    """
+    if isinstance(value, str):
+        spaced = re.sub(r"\s+", " ", value)
+        return "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in spaced)
+    if isinstance(value, Mapping):
+        return {plain(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def decimals(value: float | None, places: int = 3) -> str:
+    """Write a number with fixed decimals; a dash where there is none."""
+    return "-" if value is None else f"{value:.{places}f}"
+
+
+def signed(value: float | None, places: int = 3) -> str:
+    """Write a difference with its sign; a dash where there is none."""
+    return "-" if value is None else f"{value:+.{places}f}"
+
+
+def short(value: float | None) -> str:
+    """Write a parameter with at most four digits; a dash where there is none."""
+    return "-" if value is None else f"{value:.4g}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share as percent with one decimal; a dash where there is none."""
+    return "-" if share is None else f"{100 * share:.1f}%"
+
+
+def odds_factor(epsilon: float) -> str:
+    """Write e^epsilon the way one says it: 2.7, 13, more than a million."""
+    factor = math.exp(min(epsilon, 700.0))
+    if factor >= 1e6:  # noqa: PLR2004
+        return "more than a million"
+    return f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}"  # noqa: PLR2004
+
+
+def one_in(delta: float) -> str:
+    """Write a small probability as one in so many."""
+    return "0" if delta <= 0 else f"1 in {1 / delta:,.0f}"
+
+
+def best_guess(mu2: float) -> str:
+    """Write how often of 100 the best attacker is right, from an even start.
+
+    Under mu-Gaussian privacy the best test of "in" against "out" is right with
+    probability Phi(mu / 2) (Dong, Roth and Su 2019). Rounded up: it is a bound.
+    """
+    return f"{math.ceil(100 * NormalDist().cdf(math.sqrt(mu2) / 2))}"
