@@ -139,12 +139,12 @@ class RunStore(TranscriptTables, NewsTables):
             self._database.rows("UPDATE runs SET flower_run = ? WHERE run = ?", flower_run, run)
 
     def stop_requested(self, run: str) -> bool:
-        """Tell whether somebody asked the run to end.
+        """Tell whether somebody asked the run to end, or declared it stopped already.
 
         Raises:
             UsageError: there is no such run.
         """
-        return self.row(run).state is RunState.STOPPING
+        return self.row(run).state in {RunState.STOPPING, RunState.STOPPED}
 
     def _check_alone(self, run: str, study: str) -> None:
         """Refuse two runs of one study at once: they would spend the same budget."""

@@ -90,7 +90,10 @@ def test_a_wish_to_stop_outlives_the_start_of_the_process(store: RunStore) -> No
     store.set_state(RUN, RunState.RUNNING, "", LATER)
     assert store.stop_requested(RUN)
     store.set_state(RUN, RunState.STOPPED, "as asked", LATER)
+    assert store.stop_requested(RUN)  # also for a process that was taken for dead
+    store.set_state(RUN, RunState.FAILED, "another end", LATER)
     assert not store.stop_requested(RUN)
+    store.set_state(RUN, RunState.STOPPED, "as asked", LATER)
     with pytest.raises(UsageError, match="goes on expected, run-1 is stopped"):
         store.request_stop(RUN)
 
