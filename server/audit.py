@@ -1,0 +1,153 @@
+"""The audit log: every call to the SuperLink as JSON lines; never a payload, never a token.
+
+A line for each call of the control API that was let in. All others (nodes ask for messages
+twenty times a second, and strangers may ask as often as they like) are counted: the first at
+once, the others of the same kind within a minute as one line with `calls`.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final
+
+from fieldfare.server.gate import CONTROL, FLEET, RUNTIME, Answered, Headers
+from fieldfare.shared.private_files import PRIVATE_FILE
+
+WINDOW_SECONDS: Final = 60.0
+MOST_KINDS: Final = 1000  # counted at once; more of them come only from somebody who tries
+LONGEST_PATH: Final = 80  # characters
+FILE_BYTES: Final = 16 * 1024 * 1024
+OLDER_FILES: Final = 20
+
+UNAUTHORIZED: Final = 401
+FIRST_REFUSAL: Final = 400
+FIRST_FAILURE: Final = 500
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What makes two calls the same in the log."""
+
+    listener: str
+    path: str
+    who: str
+    peer: str
+    status: int
+
+
+@dataclass
+class _Count:
+    shown_path: str
+    begun: datetime
+    last: datetime
+    calls: int = 0
+
+
+class AuditLog:
+    """Writes what the gates tell.
+
+    Args:
+        path: the file; older ones lie beside it with a number.
+        name_of: names the node whose key is in the headers of a call that it signed; None
+            where it is no registered one's.
+        now: the clock.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name_of: Callable[[Headers], str | None],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Open the file.
+
+        Raises:
+            OSError: the disk or the folder says no.
+        """
+        self._file = _PrivateFile(
+            path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8"
+        )
+        self._name_of, self._now = name_of, now
+        self._counts: dict[Kind, _Count] = {}
+
+    def tell(self, call: Answered) -> None:
+        """Take note of a call."""
+        at, kind = self._now(), self._kind(call)
+        shown = call.path[:LONGEST_PATH]
+        if kind.path.startswith(CONTROL) and kind.status < FIRST_REFUSAL:
+            self._write(kind, shown, at)
+            return
+        count = self._counts.get(kind)
+        if count is None:
+            if len(self._counts) >= MOST_KINDS:
+                self.flush(everything=True)
+            self._write(kind, shown, at)
+            self._counts[kind] = _Count(shown, at, at)
+            return
+        count.calls += 1
+        count.last = at
+
+    def flush(self, *, everything: bool = False) -> None:
+        """Write what was counted in minutes that are over, or all of it."""
+        now = self._now()
+        for kind, count in list(self._counts.items()):
+            if everything or (now - count.begun).total_seconds() >= WINDOW_SECONDS:
+                del self._counts[kind]
+                if count.calls:
+                    self._write(kind, count.shown_path, count.last, count)
+
+    def close(self) -> None:
+        """Write what was counted, and close the file."""
+        self.flush(everything=True)
+        self._file.close()
+
+    def _kind(self, call: Answered) -> Kind:
+        path = call.path if call.offered else ""
+        return Kind(call.listener, path, self._who(call), call.peer, call.status)
+
+    def _who(self, call: Answered) -> str:
+        """Name who called, as far as it was proven; what a stranger claims is not repeated."""
+        if not call.offered or call.status in {0, UNAUTHORIZED}:
+            return "nobody known"
+        if call.path.startswith(FLEET):
+            return self._name_of(call.headers) or "a key that is not registered"
+        if call.path.startswith(RUNTIME):
+            return "a run"
+        return "the control token"
+
+    def _write(self, kind: Kind, path: str, at: datetime, count: _Count | None = None) -> None:
+        line: dict[str, object] = {
+            "listener": kind.listener,
+            "outcome": _outcome(kind.status),
+            "path": path,
+            "peer": kind.peer,
+            "status": kind.status,
+            "time": at.isoformat(timespec="milliseconds"),
+            "who": kind.who,
+        }
+        if count is not None:
+            line |= {"calls": count.calls, "since": count.begun.isoformat(timespec="milliseconds")}
+        text = json.dumps(line, sort_keys=True)
+        self._file.emit(logging.LogRecord("audit", logging.INFO, "", 0, text, None, None))
+
+
+def _outcome(status: int) -> str:
+    if not status or status >= FIRST_FAILURE:
+        return "failed"
+    return "done" if status < FIRST_REFUSAL else "refused"
+
+
+class _PrivateFile(RotatingFileHandler):
+    """A file that is turned over when it is full, and that only its owner may read."""
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(self.baseFilename, flags, PRIVATE_FILE)
+        os.fchmod(descriptor, PRIVATE_FILE)
+        return os.fdopen(descriptor, "a", encoding="utf-8")

@@ -1,0 +1,70 @@
+"""Nothing of a finished Flower run stays in the SuperLink's own state.
+
+The SuperLink keeps messages and objects of runs that ended (measured: every reply of a failed
+run), and SQLite keeps deleted rows in free pages. What auditors need is in the run store.
+"""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+BUSY_SECONDS: Final = 5.0
+
+_FINISHED: Final = "SELECT run_id FROM run JOIN task USING (run_id) WHERE finished_at IS NOT NULL"
+_TASKS: Final = f"SELECT task_id FROM task WHERE run_id IN ({_FINISHED})"
+_SESSIONS: Final = f"SELECT session_id FROM object_push_sessions WHERE run_id IN ({_FINISHED})"
+# In this order: rows that point at others go first.
+_PURGE: Final = (
+    f"DELETE FROM message_res WHERE run_id IN ({_FINISHED})",
+    f"DELETE FROM message_ins WHERE run_id IN ({_FINISHED})",
+    f"DELETE FROM task_message WHERE run_id IN ({_FINISHED})",
+    f"DELETE FROM object_push_session_pending WHERE session_id IN ({_SESSIONS})",
+    f"DELETE FROM object_push_session_roots WHERE session_id IN ({_SESSIONS})",
+    f"DELETE FROM object_push_sessions WHERE run_id IN ({_FINISHED})",
+    f"DELETE FROM task_event WHERE run_id IN ({_FINISHED})",
+    f"DELETE FROM task_logs WHERE task_id IN ({_TASKS})",
+    f"DELETE FROM run_objects WHERE run_id IN ({_FINISHED})",
+)
+# What no unfinished run holds any more; Flower lists every object of a run before it is stored.
+_SWEEP: Final = (
+    "DELETE FROM object_children WHERE parent_id NOT IN (SELECT object_id FROM run_objects)",
+    "DELETE FROM objects WHERE object_id NOT IN (SELECT object_id FROM run_objects)",
+)
+_UNFINISHED: Final = "SELECT COUNT(*) FROM task WHERE finished_at IS NULL"
+_FREE_PAGES: Final = "PRAGMA freelist_count"
+
+
+def purge_finished(database: Path) -> int:
+    """Remove what finished runs left behind; returns how many rows were.
+
+    Where no run goes on, the file is rewritten too, so that nothing stays in free pages; that
+    waits for the next call where somebody else is busy with the file.
+
+    Args:
+        database: the SuperLink's own; it may be in use.
+
+    Raises:
+        sqlite3.Error: the file cannot be read or written now.
+    """
+    with closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as link:
+        link.execute("PRAGMA secure_delete = ON")
+        link.execute("BEGIN IMMEDIATE")
+        with link:
+            removed = sum(link.execute(statement).rowcount for statement in (*_PURGE, *_SWEEP))
+        if not _one(link, _UNFINISHED) and (removed or _one(link, _FREE_PAGES)):
+            _rewrite(link)
+        return removed
+
+
+def _rewrite(link: sqlite3.Connection) -> None:
+    try:
+        link.execute("VACUUM")
+        link.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:  # in use right now; the rows are gone either way
+        return
+
+
+def _one(link: sqlite3.Connection, query: str) -> int:
+    found: int = link.execute(query).fetchone()[0]
+    return found

@@ -1,0 +1,665 @@
+"""Flower's SuperLink as a coordinator uses it; the only server module that reaches inside flwr.
+
+Three things are taken from there: the app that nodes and runs talk to, the control API that
+starts runs and registers nodes, and the Grid of one run. What is taken, and how it behaves, is
+held by tests/server/test_flwr_contract.py, so that another version of flwr fails in a test.
+Who may call what is decided before Flower's app is reached (gate.py).
+"""
+
+import base64
+import binascii
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.app import Error, Message
+from flwr.app.message import make_message
+from flwr.common.constant import (
+    ISOLATION_MODE_PROCESS,
+    NOOP_FLWR_AID,
+    SYSTEM_TIME_TOLERANCE,
+    TIMESTAMP_HEADER,
+    TIMESTAMP_TOLERANCE,
+    TRANSPORT_TYPE_GRPC_RERE,
+    ErrorCode,
+    SubStatus,
+)
+from flwr.common.serde import (
+    fab_to_proto,
+    run_from_proto,
+    user_config_to_proto,
+)
+from flwr.common.serde_utils import metadata_from_proto
+from flwr.proto.control_pb2 import (
+    ListNodesRequest,
+    ListRunsRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    StopRunRequest,
+    UnregisterNodeRequest,
+)
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullAppMessagesRequest,
+    PullTaskInputRequest,
+    PushTaskOutputRequest,
+)
+from flwr.supercore.constant import (
+    FLEET_HTTP_PUBLIC_KEY_HEADER,
+    FLEET_HTTP_SIGNATURE_HEADER,
+    TaskType,
+)
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.fab import Fab
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.run import RunNotRunningException
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
+from flwr.superlink.config_loader import SuperLinkLifespanConfig
+from flwr.superlink.grid.http_grid import HttpGrid
+from flwr.superlink.main import create_app
+
+from fieldfare.server.gate import App, Headers
+from fieldfare.shared.errors import RunError, UsageError
+
+ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
+MOST_OBJECTS: Final = 8  # of one reply; ours have 3: message, content, record
+LONGEST_REASON: Final = 300  # characters
+REFRESH_SECONDS: Final = 1.0
+UNAVAILABLE: Final = int(ErrorCode.MESSAGE_UNAVAILABLE)
+
+# What a reply that is nonsense makes flwr raise.
+_NONSENSE: Final = (ValueError, LookupError, TypeError)
+_BAD_KEY: Final = (ValueError, TypeError, UnicodeError, binascii.Error, InvalidSignature)
+
+
+class RunOverError(RunError):
+    """The SuperLink ended the run, or does not know it."""
+
+
+# ---- the app ---------------------------------------------------------------------------------
+
+
+class SuperlinkApp:
+    """Flower's app over one database, and who its nodes are."""
+
+    def __init__(self, database: Path, secret: bytes) -> None:
+        """Open the database; the file is made, or brought to the shape that flwr wants.
+
+        Args:
+            database: SQLite file.
+            secret: that proves a request for a run's task.
+        """
+        nothing: Any = _NothingElse
+        made = create_app(_configuration(database, secret), nothing)
+        self.app: App = made
+        self._nodes = made.state.linkstate_factory.state()
+        self._names: dict[bytes, str] = {}
+        self._refreshed = 0.0
+
+    def name_of(self, headers: Headers) -> str | None:
+        """Return the name of the node whose key is in a request's headers, None if unknown."""
+        key = _header(headers, FLEET_HTTP_PUBLIC_KEY_HEADER)
+        if key not in self._names and time.monotonic() - self._refreshed >= REFRESH_SECONDS:
+            self._refreshed = time.monotonic()
+            found = self._nodes.get_node_info(owner_aids=[NOOP_FLWR_AID])
+            self._names = {base64.b64encode(node.public_key): node.name for node in found}
+        return self._names.get(key)
+
+    def vouched(self, headers: Headers) -> bool:
+        """Say whether headers hold a fresh signature by a registered node's key.
+
+        Flower asks the same once more, after it has read the body.
+        """
+        try:
+            pem = base64.b64decode(_header(headers, FLEET_HTTP_PUBLIC_KEY_HEADER), validate=True)
+            signature = base64.b64decode(
+                _header(headers, FLEET_HTTP_SIGNATURE_HEADER), validate=True
+            )
+            stamp = _header(headers, TIMESTAMP_HEADER).decode("ascii")
+            age = abs((datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds())
+            if age >= TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE:
+                return False
+            key = serialization.load_pem_public_key(pem)
+            if not isinstance(key, ec.EllipticCurvePublicKey):
+                return False
+            key.verify(signature, stamp.encode(), ec.ECDSA(hashes.SHA256()))
+        except _BAD_KEY:
+            return False
+        return self._nodes.get_node_id_by_public_key(pem) is not None
+
+
+class _NothingElse:
+    """In place of the servers that flwr starts beside its app: none."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def startup(self) -> None: ...
+
+    def shutdown(self) -> None: ...
+
+
+def _configuration(database: Path, secret: bytes) -> SuperLinkLifespanConfig:
+    return SuperLinkLifespanConfig(
+        control_address="",
+        health_server_address=None,
+        host="",
+        port=0,
+        insecure=False,
+        certificates=None,  # TLS is the listeners' (superlink_process.py)
+        superexec_auth_secret=secret,
+        authn_plugin=NoOpControlAuthnPlugin(),  # the gate asks for the token
+        event_log_plugin=None,
+        fleet_event_log_plugin=None,
+        enable_event_log=False,
+        artifact_provider=None,
+        enable_supernode_auth=True,
+        fleet_api_type=TRANSPORT_TYPE_GRPC_RERE,
+        fleet_api_address=None,
+        simulation=False,
+        ssl_ca_certfile=None,
+        ssl_certfile=None,
+        ssl_keyfile=None,
+        database=str(database),
+        isolation=ISOLATION_MODE_PROCESS,
+        runtime_dependency_install=False,
+    )
+
+
+def quiet_flower() -> None:
+    """Let flwr's log say what is unexpected, and never what was in a message."""
+    log = logging.getLogger("flwr")
+    log.setLevel(logging.WARNING)
+    log.addFilter(_without_contents)
+
+
+def _without_contents(record: logging.LogRecord) -> bool:
+    said: object = record.msg
+    if isinstance(said, dict):  # a query that failed, with its values
+        record.msg, record.args = "a query failed: %s", (str(said.get("query"))[:80],)
+    return "[ApiError:" not in record.msg  # answered, and in the audit log
+
+
+def _header(headers: Headers, name: str) -> bytes:
+    found = [value for given, value in headers if given == name.encode()]
+    return found[0] if len(found) == 1 else b""
+
+
+# ---- control ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ControlTarget:
+    """Where a SuperLink's control API is, and what opens it.
+
+    Attributes:
+        address: host:port.
+        authority: PEM of the authority that signed its certificate.
+        token: bearer token.
+    """
+
+    address: str
+    authority: bytes
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What a SuperLink says of a node.
+
+    Attributes:
+        node: its id.
+        public_key: OpenSSH line, without a comment.
+        status: "registered" (never seen), "online", "offline" or "unregistered".
+        name: that it was registered under.
+    """
+
+    node: int
+    public_key: bytes
+    status: str
+    name: str
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What a SuperLink says of a run.
+
+    Attributes:
+        state: "pending", "starting", "running", "completed", "stopped" or "failed".
+        reason: what it was told at the end, may be empty.
+    """
+
+    state: str
+    reason: str
+
+
+class Control:
+    """A SuperLink's control API; every method raises RunError where it cannot be reached."""
+
+    def __init__(self, client: ControlHttpClient, address: str) -> None:
+        """Wrap an open client."""
+        self._client, self._address = client, address
+
+    def register_node(self, public_key: bytes, name: str) -> int:
+        """Let the node with this key sign on; returns its id, that of before if it is known.
+
+        Args:
+            public_key: NIST P-256, P-384 or P-521, an OpenSSH line.
+            name: that the node is shown under.
+
+        Raises:
+            UsageError: no such key.
+            RunError: the key was taken off before; that is for good.
+        """
+        pem, line = _spki(public_key), _openssh(_spki(public_key))
+        for known in self.nodes():
+            if known.public_key == line and known.status != "unregistered":
+                return known.node
+            if known.public_key == line:
+                raise RunError(
+                    f"{name}: a node key that was never taken off expected, one that was found: "
+                    "the institution makes a new one and enrols again"
+                )
+        with self._translated():
+            request = RegisterNodeRequest(public_key=pem, name=name)
+            return int(self._client.RegisterNode(request).node_id)
+
+    def unregister_node(self, node: int) -> None:
+        """Take a node off, for good."""
+        with self._translated():
+            self._client.UnregisterNode(UnregisterNodeRequest(node_id=node))
+
+    def nodes(self) -> tuple[NodeFacts, ...]:
+        """Return every node that was ever registered."""
+        with self._translated():
+            found = self._client.ListNodes(ListNodesRequest()).nodes_info
+        return tuple(
+            NodeFacts(each.node_id, _openssh(each.public_key), each.status, each.name)
+            for each in found
+        )
+
+    def start_run(self, bundle: bytes, configuration: Mapping[str, str]) -> int:
+        """Start a run of a bundle; returns Flower's id of it.
+
+        Raises:
+            RunError: the SuperLink does not take it.
+        """
+        content = Fab(hashlib.sha256(bundle).hexdigest(), bundle, {})
+        request = StartRunRequest(
+            fab=fab_to_proto(content), override_config=user_config_to_proto(dict(configuration))
+        )
+        with self._translated():
+            run = int(self._client.StartRun(request).run_id)
+        if not run:
+            raise RunError("a bundle that the SuperLink takes expected, one that it refuses found")
+        return run
+
+    def stop_run(self, run: int) -> None:
+        """End a run; one that has ended stays as it is."""
+        if self.run_status(run).state in {"completed", "stopped", "failed"}:
+            return
+        with self._translated():
+            self._client.StopRun(StopRunRequest(run_id=run))
+
+    def run_status(self, run: int) -> RunStatus:
+        """Return how a run stands."""
+        with self._translated():
+            found = self._client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
+        return RunStatus(found.sub_status or found.status, found.details)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == HTTPStatus.UNAUTHORIZED:
+                raise RunError(
+                    f"the control token of the SuperLink at {self._address} expected, another "
+                    "found: is it another coordinator's SuperLink?"
+                ) from None
+            raise RunError(f"the SuperLink refused: {_reason(error)}") from None
+        except (httpx.HTTPError, ValueError) as error:
+            raise RunError(
+                f"a SuperLink at {self._address} expected, found: {_reason(error)}: start it with "
+                "`fieldfare coordinator start`"
+            ) from None
+
+
+@contextmanager
+def control(target: ControlTarget) -> Iterator[Control]:
+    """Open a SuperLink's control API."""
+    with ControlHttpClient.from_server_address(
+        target.address,
+        insecure=False,
+        root_certificates=target.authority,
+        interceptors=[RuntimeVersionHttpInterceptor("flwr CLI"), _Bearer(target.token)],
+    ) as client:
+        yield Control(client, target.address)
+
+
+class _Bearer:
+    def __init__(self, token: str) -> None:
+        self._value = f"Bearer {token}"
+
+    def intercept(self, context: Any, call_next: Callable[[Any], httpx.Response]) -> httpx.Response:
+        context.request.headers["authorization"] = self._value
+        return call_next(context)
+
+
+def _spki(line: bytes) -> bytes:
+    """Return an OpenSSH public key as Flower keeps it: SubjectPublicKeyInfo, PEM."""
+    try:
+        key = serialization.load_ssh_public_key(line)
+    except ValueError:
+        raise UsageError("a node's public key as one OpenSSH line expected") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise UsageError("a node key over a NIST curve expected, as `institution init` makes it")
+    return key.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _openssh(pem: bytes) -> bytes:
+    key = serialization.load_pem_public_key(pem)
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise RunError("a node key over a NIST curve expected in the SuperLink's state")
+    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+
+
+# ---- runs ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run that waits to be carried out.
+
+    Attributes:
+        run: Flower's id of it.
+        token: that opens it; whoever holds it is this run's server.
+    """
+
+    run: int
+    token: str = field(repr=False)
+
+
+class Tasks:
+    """The SuperLink's tasks, for who holds its secret."""
+
+    def __init__(self, client: RuntimeHttpClient) -> None:
+        """Wrap an open client."""
+        self._client = client
+
+    def acquire(self) -> Task | None:
+        """Take the oldest run that waits, if there is one; its lease ends after 30 s.
+
+        Raises:
+            RunError: the SuperLink cannot be reached, or refuses the secret.
+        """
+        request = AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])
+        try:
+            found = self._client.AcquireTask(request)
+        except httpx.HTTPStatusError as error:
+            raise RunError(f"the SuperLink refused: {_reason(error)}") from None
+        except (httpx.HTTPError, ValueError) as error:
+            raise RunError(f"no SuperLink: {_reason(error)}") from None
+        return Task(found.task.run_id, found.token) if found.token else None
+
+
+@contextmanager
+def tasks(address: str, authority: bytes, secret: bytes) -> Iterator[Tasks]:
+    """Open the SuperLink's tasks.
+
+    Args:
+        address: host:port.
+        authority: PEM of the authority that signed its certificate.
+        secret: the SuperLink's runtime token.
+    """
+    proof = SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=[ACQUIRE])
+    with RuntimeHttpClient.from_server_address(
+        address, False, authority, [RuntimeVersionHttpInterceptor("flower-superexec"), proof]
+    ) as client:
+        yield Tasks(client)
+
+
+def fail_task(address: str, authority: bytes, task: Task, reason: str) -> None:
+    """Tell the SuperLink that a run's process is gone; one try, from outside that process.
+
+    Raises:
+        RunError: it does not hear it, or the run is over.
+    """
+    output = PushTaskOutputRequest(sub_status=SubStatus.FAILED, details=reason)
+    interceptors: list[Any] = [
+        RuntimeVersionHttpInterceptor("flwr-serverapp"),
+        RuntimeTokenHttpInterceptor(task.token),
+    ]
+    with (
+        RuntimeHttpClient.from_server_address(address, False, authority, interceptors) as client,
+        _run_faults(),
+    ):
+        client.PushTaskOutput(output)
+
+
+@dataclass(frozen=True)
+class ServerTask:
+    """One run, from the side of its server.
+
+    Attributes:
+        grid: reaches the nodes.
+        run: Flower's id of it.
+        configuration: what the run was started with.
+    """
+
+    grid: "QuickGrid"
+    run: int
+    configuration: Mapping[str, str]
+
+    def finish(self, failure: str | None) -> None:
+        """Tell the SuperLink that the run is over; one try.
+
+        Args:
+            failure: why, None where it did what it should.
+
+        Raises:
+            RunError: the SuperLink does not hear it.
+        """
+        self.grid.finish(failure)
+
+
+@contextmanager
+def server_task(address: str, authority: bytes, token: str) -> Iterator[ServerTask]:
+    """Take a run's place as its server; heartbeats go on by themselves until the end.
+
+    One at a time in a process: flwr's TaskIdentity is global. Where the SuperLink ends the run,
+    flwr sends SIGINT to this process.
+
+    Raises:
+        RunError: the task is not there any more.
+    """
+    grid = QuickGrid(address, insecure=False, root_certificates=authority, token=token)
+    heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(grid.client))
+    heartbeat.start()
+    try:
+        yield grid.begin()
+    finally:
+        if heartbeat.is_running:
+            heartbeat.stop()
+        grid.close()
+
+
+@dataclass
+class _Coming:
+    """A reply of which not everything has been pushed yet."""
+
+    envelope: Any
+    names: list[str]
+    contents: dict[str, bytes] = field(default_factory=dict)
+
+
+class QuickGrid(HttpGrid):
+    """Flower's Grid without its waits: what is not there yet is asked for by the next poll.
+
+    Stock, a pull waits a second for the first reply whose content is just being pushed, and up
+    to hours for one whose node went away. Here one node's reply never delays another's.
+    """
+
+    def __init__(self, address: str, **rest: Any) -> None:
+        """See HttpGrid."""
+        super().__init__(address, **rest)
+        self._coming: list[_Coming] = []
+
+    @property
+    def client(self) -> RuntimeHttpClient:
+        """The link to the SuperLink."""
+        return self._runtime_client
+
+    def begin(self) -> ServerTask:
+        """Start the task.
+
+        Raises:
+            RunError: the SuperLink does not give it.
+        """
+        with _run_faults():
+            given = self.client.PullTaskInput(PullTaskInputRequest())
+        run = run_from_proto(given.run)
+        TaskIdentity.task_id, TaskIdentity.run_id = given.task_id, run.run_id
+        TaskIdentity.node_id = given.context.node_id
+        self.set_run(run)
+        configuration = {key: str(value) for key, value in run.override_config.items()}
+        return ServerTask(self, run.run_id, configuration)
+
+    def finish(self, failure: str | None) -> None:
+        """Say that the task is over (ServerTask.finish)."""
+        self._retry_invoker.max_tries = 1
+        done = failure is None
+        with _run_faults():
+            self.client.PushTaskOutput(
+                PushTaskOutputRequest(
+                    sub_status=SubStatus.COMPLETED if done else SubStatus.FAILED,
+                    details=failure or "",
+                )
+            )
+
+    def get_node_ids(self) -> list[int]:
+        """Return the nodes that are online."""
+        with _run_faults():
+            return list(super().get_node_ids())
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Send messages; returns their ids, empty for one that was not taken."""
+        with _run_faults():
+            return list(super().push_messages(messages))
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Return the replies that have arrived whole, each once."""
+        wanted = set(message_ids)
+        with _run_faults():
+            found = self.client.PullMessages(PullAppMessagesRequest(message_ids=wanted))
+            for envelope, tree in zip(found.messages_list, found.message_object_trees, strict=True):
+                names = [each.object_id for each in iterate_object_tree(tree)]
+                self._coming.append(_Coming(envelope, names))
+            waiting = [
+                each
+                for each in self._coming
+                if each.envelope.metadata.reply_to_message_id in wanted
+            ]
+            self._coming, here = [], []
+            for each in waiting:
+                message = self._message(each)
+                if message is None:
+                    self._coming.append(each)
+                else:
+                    here.append(message)
+        return here
+
+    def _message(self, coming: _Coming) -> Message | None:
+        """Return a reply, an error in its place where it cannot be read, None if it is coming."""
+        if len(coming.names) > MOST_OBJECTS:
+            return _unreadable(coming, "too many objects")
+        for name in coming.names:
+            if name in coming.contents:
+                continue
+            given = self.client.PullObject(
+                PullObjectRequest(node=self.node, run_id=self.run.run_id, object_id=name)
+            )
+            if not given.object_found:
+                return _unreadable(coming, "an object is missing")
+            if not given.object_available:
+                return None
+            coming.contents[name] = given.object_content
+        self._confirm(coming)
+        return _inflated(coming)
+
+    def _confirm(self, coming: _Coming) -> None:
+        name = coming.envelope.metadata.message_id
+        self.client.ConfirmMessageReceived(
+            ConfirmMessageReceivedRequest(
+                node=self.node, run_id=self.run.run_id, message_object_id=name
+            )
+        )
+
+
+def _inflated(coming: _Coming) -> Message:
+    name = coming.envelope.metadata.message_id
+    try:
+        message = inflate_object_from_contents(name, coming.contents)
+        if not isinstance(message, Message) or not _fits(message, coming.envelope):
+            return _unreadable(coming, "another message")
+    except _NONSENSE as error:
+        return _unreadable(coming, type(error).__name__)
+    message.metadata.__dict__["_message_id"] = name
+    return message
+
+
+def _fits(message: Message, envelope: Any) -> bool:
+    inside, outside = message.metadata, metadata_from_proto(envelope.metadata)
+    return all(
+        getattr(inside, name) == getattr(outside, name)
+        for name in ("run_id", "src_node_id", "dst_node_id", "reply_to_message_id", "message_type")
+    )
+
+
+def _unreadable(coming: _Coming, reason: str) -> Message:
+    return make_message(
+        metadata=metadata_from_proto(coming.envelope.metadata), error=Error(UNAVAILABLE, reason)
+    )
+
+
+@contextmanager
+def _run_faults() -> Iterator[None]:
+    try:
+        yield
+    except RunNotRunningException:
+        raise RunOverError(
+            "a run that goes on expected, one that the SuperLink ended found"
+        ) from None
+    except httpx.HTTPError as error:
+        raise RunError(f"an answer of the SuperLink expected: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what a SuperLink or the link said, fit for a terminal."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, httpx.HTTPStatusError):
+        text = f"status {error.response.status_code}: {error.response.text}"
+    shown = "".join(sign if sign.isascii() and sign.isprintable() else " " for sign in text)
+    return " ".join(shown.split())[:LONGEST_REASON]
