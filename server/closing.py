@@ -13,7 +13,7 @@ from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.exchange import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.merkle import consistency_path
 from fieldfare.shared.messages import Assurance, Signer, seal, unseal
-from fieldfare.shared.private_files import create_private_folder, replace_private
+from fieldfare.shared.private_files import PRIVATE_FOLDER, replace_private
 from fieldfare.shared.roster import COORDINATOR, Roster
 from fieldfare.shared.transcript import TreeHead, tree_head
 
@@ -123,8 +123,8 @@ def keep_delivery(folder: Path, composed: ComposedDelivery) -> None:
         RunError: the disk is full or not writable.
     """
     try:
-        if not folder.is_dir():
-            create_private_folder(folder)
+        folder.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         replace_private(folder / "model.safetensors", composed.model)
         replace_private(folder / "card.json", composed.card)
         replace_private(folder / "delivery.sealed", composed.envelope)

@@ -13,6 +13,7 @@ from fieldfare.shared.toml_files import Section, load_toml, parse_toml
 SETTINGS_FORMAT: Final = 1
 DEFAULT_LOCAL_PORT: Final = 8001
 DEFAULT_RETENTION: Final = 3650  # days
+DEFAULT_WAIT: Final = 90.0  # seconds; a node that crashed comes back within 60
 MOST_NAMES: Final = 100
 
 
@@ -26,6 +27,7 @@ class Settings(Section):
         names: further names or addresses that its certificate is good for.
         bind: host:port where it listens for nodes.
         local_port: port on the loopback address for this host's own commands.
+        wait_seconds: how long a run waits for institutions whose nodes are not there.
         retention_days: how long the payloads of ended runs are kept; hashes stay for good.
     """
 
@@ -36,6 +38,7 @@ class Settings(Section):
     names: tuple[Host, ...] = Field(default=(), max_length=MOST_NAMES, strict=False)
     bind: HostPort
     local_port: Port = DEFAULT_LOCAL_PORT
+    wait_seconds: Annotated[float, Field(ge=0, le=86_400, strict=False)] = DEFAULT_WAIT
     retention_days: Annotated[int, Field(ge=1, le=36500)] = DEFAULT_RETENTION
 
     @model_validator(mode="after")
@@ -117,6 +120,10 @@ bind = {_quoted(bind)}
 
 # On 127.0.0.1 only, for the commands of this host: starting runs, registering nodes.
 local_port = {local_port}
+
+# A run waits so long for institutions whose nodes are not connected; then it begins without
+# them, if those that are there are enough for the study.
+wait_seconds = {DEFAULT_WAIT}
 
 # Masked sums of ended runs are kept so long for auditors; their hashes stay for good.
 retention_days = {DEFAULT_RETENTION}

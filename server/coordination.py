@@ -1,0 +1,246 @@
+"""What the process of one run does: opens it or joins it again, trains, closes it; keeps all of it.
+
+Everything that must outlive the process is in the run store before anything depends on it, so
+that a process that was killed is followed by another one that goes on.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from flwr.serverapp import Grid
+
+from fieldfare.server.app import Job
+from fieldfare.server.channel import Channel
+from fieldfare.server.closing import Closing, Nodes, keep_delivery
+from fieldfare.server.control import control_target
+from fieldfare.server.delivery import ComposedDelivery, compose
+from fieldfare.server.founding import signing_public
+from fieldfare.server.hello import Heard, RunTerms, hello
+from fieldfare.server.hello_record import HelloRecord
+from fieldfare.server.home import CoordinatorHome
+from fieldfare.server.record import Standing
+from fieldfare.server.rounds import Federation
+from fieldfare.server.run_record import RunFacts, RunRecord
+from fieldfare.server.settings import load_settings
+from fieldfare.server.store import RunState, RunStore, run_store
+from fieldfare.server.superlink import control
+from fieldfare.server.training import StoppedError
+from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError
+from fieldfare.shared.key_files import read_signing_key
+from fieldfare.shared.messages import (
+    Assurance,
+    IdentitySigner,
+    Reply,
+    Request,
+    RunOpening,
+    parameters_to_bytes,
+    unseal,
+)
+from fieldfare.shared.model_card_writing import RunFacts as CardFacts
+from fieldfare.shared.offers import open_roster, open_study
+from fieldfare.shared.plan import plan_for
+from fieldfare.shared.roster import Roster
+from fieldfare.shared.sealed_files import read_sealed
+from fieldfare.shared.transcript import TreeHead
+
+log = logging.getLogger(__name__)
+
+CLOSING_SECONDS: Final = 30.0  # for a co-signature or a delivery; later ones come at the next run
+SEALED: Final = "delivery.sealed"  # written last
+
+
+def carry_out(
+    home: CoordinatorHome, grid: Grid, study: str, run: str, *, passphrase: bytes | None = None
+) -> None:
+    """Carry out a run, or with no run say hello: the study goes out, approvals come back.
+
+    Args:
+        home: the coordinator's.
+        grid: the nodes.
+        study: the study's id.
+        run: the run's id; empty for a hello.
+        passphrase: of the signing key, where it has one.
+
+    Raises:
+        FieldfareError: why it could not be finished; the run store says so too.
+    """
+    with run_store(home.runs_database) as store:
+        conduct = _conduct(home, grid, store, study, run, passphrase)
+        if run:
+            conduct.run()
+        else:
+            conduct.greet()
+
+
+def _conduct(
+    home: CoordinatorHome,
+    grid: Grid,
+    store: RunStore,
+    study: str,
+    run: str,
+    passphrase: bytes | None,
+) -> "_Conduct":
+    """Read what a run stands on.
+
+    Raises:
+        FieldfareError: a file is missing or does not fit; the run store says so.
+    """
+    try:
+        roster_offer, study_offer = read_sealed(home.roster), read_sealed(home.study(study))
+        roster = open_roster(roster_offer, signing_public(home))
+        plan = plan_for(open_study(study_offer, roster, Assurance.EXACT))
+        signer = IdentitySigner(read_signing_key(home.signing_key, passphrase))
+    except FieldfareError as error:
+        if run:
+            store.set_state(run, RunState.FAILED, str(error), _now())
+        raise
+    facts = RunFacts(run, plan, roster, roster_offer, study_offer)
+    return _Conduct(home, Channel(grid), store, facts, signer)
+
+
+@dataclass(frozen=True)
+class _Conduct:
+    """One process's work on one run."""
+
+    home: CoordinatorHome
+    channel: Channel
+    store: RunStore
+    facts: RunFacts
+    signer: IdentitySigner
+
+    def greet(self) -> None:
+        """Send the study out, take approvals in, and hand over what was not delivered yet."""
+        record = HelloRecord(self.store, self.facts.plan.study_id, _now)
+        heard = hello(self.channel, self._terms(), record)
+        self._closing().deliver(_nodes_of(heard), self.home.model)
+
+    def run(self) -> None:
+        """Go on from where the run stands to its end, or to where it can be resumed."""
+        run = self.facts.run
+        record = RunRecord(self.store, self.facts, _now, time.monotonic)
+        try:
+            self.store.set_state(run, RunState.RUNNING, "", _now())
+            self._carry_on(record)
+            self.store.set_state(run, RunState.FINISHED, "", _now())
+        except StoppedError as error:
+            self._interrupt(record, RunState.STOPPED, str(error))
+        except FieldfareError as error:
+            self._interrupt(record, RunState.FAILED, str(error))
+            raise
+
+    def _carry_on(self, record: RunRecord) -> None:
+        standing = record.standing()
+        self._check_roster(standing)
+        if standing.done:
+            nodes = _nodes_of(hello(self.channel, self._terms(), record))
+        else:
+            opened: list[Federation] = []
+            job = Job(self._terms(), record, on_open=lambda found: self._opened(found, opened))
+            outcome = job.run(self.channel)
+            record.finished(parameters_to_bytes(outcome.parameters))
+            nodes = opened[0].nodes
+        self._hand_over(nodes)
+
+    def _opened(self, federation: Federation, opened: list[Federation]) -> None:
+        """Let the first leaves be co-signed, so that nobody can be shown another beginning."""
+        opened.append(federation)
+        closing = self._closing()
+        closing.cosign(closing.sign(self.facts.plan.study_id, self.facts.run), federation.nodes)
+        closing.deliver(federation.nodes, self.home.model)
+
+    def _hand_over(self, nodes: Nodes) -> None:
+        """Close a finished run: head, co-signatures, model; what was done before stays as it is."""
+        run = self.facts.run
+        # Read anew: what is handed over is what the store holds, also after a crash.
+        standing = RunRecord(self.store, self.facts, _now, time.monotonic).standing()
+        closing = self._closing()
+        head = closing.sign(self.facts.plan.study_id, run)
+        closing.cosign(head, nodes)
+        if not self.home.model(run).joinpath(SEALED).is_file():
+            with self.store.together():
+                for institution in self.facts.roster.ids:
+                    self.store.put_undelivered(institution, run)
+            keep_delivery(self.home.model(run), self._composed(standing, head))
+        closing.deliver(nodes, self.home.model)
+
+    def _composed(self, standing: Standing, head: TreeHead) -> ComposedDelivery:
+        if standing.state is None:
+            raise RunError(f"run {self.facts.run}: a finished model expected, no step found")
+        request = unseal(standing.request, Request, self.facts.roster, Assurance.EXACT).body
+        facts = CardFacts(
+            run=self.facts.run,
+            roster=self.facts.roster.hash,
+            institutions=request.n,
+            steps=standing.state.step,
+            spent=max(standing.debits.values(), default=0),
+            failed_attempts=standing.failed,
+            metrics=json.loads(standing.metrics) if standing.metrics else None,
+            transcript_size=head.size,
+            transcript_root=head.root,
+        )
+        return compose(self.facts.plan, standing.state.model, facts, self.signer, _now())
+
+    def _interrupt(self, record: RunRecord, state: RunState, reason: str) -> None:
+        """Say why this part of the run ended, in its transcript too where that can be written."""
+        run = self.facts.run
+        try:
+            record.interrupted(stopped=state is RunState.STOPPED, reason=reason)
+            self._closing().sign(self.facts.plan.study_id, run)
+        except RunError as error:
+            log.warning("run %s: its end is not in the transcript: %s", run, error)
+        self.store.set_state(run, state, reason, _now())
+
+    def _check_roster(self, standing: Standing) -> None:
+        if standing.opening is None:
+            return
+        opening = unseal(
+            standing.opening.opening, RunOpening, self.facts.roster, Assurance.SIMULATED
+        ).body
+        if opening.roster != self.facts.roster.hash:
+            raise RunError(
+                f"run {self.facts.run}: the roster that it was opened under expected, a newer one "
+                "is published: start another run"
+            )
+
+    def _terms(self) -> RunTerms:
+        with control(control_target(self.home)) as superlink:
+            names = {node.node: node.name for node in superlink.nodes()}
+        return RunTerms(
+            self.facts.plan,
+            self.facts.roster,
+            self.signer,
+            Assurance.EXACT,
+            self.facts.run,
+            _verified(self.store.last_replies(), self.facts.roster),
+            self.facts.study_offer,
+            load_settings(self.home).wait_seconds,
+            names,
+        )
+
+    def _closing(self) -> Closing:
+        return Closing(self.channel, self.store, self.facts.roster, self.signer, CLOSING_SECONDS)
+
+
+def _nodes_of(heard: Heard) -> Nodes:
+    return {name: approved.node for name, approved in heard.approvals.items()}
+
+
+def _verified(replies: Mapping[str, bytes], roster: Roster) -> dict[str, bytes]:
+    """Return the replies that an institution's present key signed: it believes no others."""
+    kept = {}
+    for institution, envelope in replies.items():
+        try:
+            unseal(envelope, Reply, roster, Assurance.EXACT)
+        except ProtocolError:
+            continue
+        kept[institution] = envelope
+    return kept
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
