@@ -9,9 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fieldfare.client.decision_log import DecisionLog
+from fieldfare.client.institution.flood import WINDOW_SECONDS
 from fieldfare.client.institution.journal import Entry, Event, Journal, verify
 from fieldfare.client.institution.journal_chain import parse_entry
-from fieldfare.client.institution.journal_decisions import JournalDecisions
+from fieldfare.client.institution.journal_decisions import (
+    MOST_REFUSALS,
+    MOST_REPEATS,
+    MOST_REQUESTS,
+    JournalDecisions,
+)
 from fieldfare.client.ledger_terms import Position
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.messages import Participant, Request
@@ -136,3 +142,82 @@ def test_a_log_that_cannot_be_written_is_told(
     (journal.folder / "head.json").unlink()
     with pytest.raises(LedgerError):
         JournalDecisions(journal).released(REQUEST, 12, POSITION)
+
+
+class Watch:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lines(journal: Journal, event: Event) -> list[dict[str, object]]:
+    verify(journal.folder)
+    entries = [
+        parse_entry(line) for line in (journal.folder / "log.jsonl").read_bytes().split(b"\n")[:-1]
+    ]
+    return [dict(entry.details) for entry in entries if entry.event is event]
+
+
+def test_refusals_beyond_the_limit_are_one_line_with_a_count(journal: Journal) -> None:
+    watch = Watch()
+    log = JournalDecisions(journal, watch)
+    for _ in range(1000):
+        log.refused(RefusalCode.UNKNOWN_STUDY, "a study expected")
+    log.refused(RefusalCode.BAD_SIGNATURE, "a signature expected")  # no other code is hidden
+    found = lines(journal, Event.REFUSAL)
+    assert len(found) == MOST_REFUSALS + 2
+    assert found[MOST_REFUSALS]["limit"] == MOST_REFUSALS
+    watch.now = WINDOW_SECONDS
+    log.settle()
+    assert lines(journal, Event.REFUSAL)[-1] == {
+        "code": "unknown_study",
+        "rule": f"{1000 - MOST_REFUSALS} more within a minute, counted",
+        "asked": 1000 - MOST_REFUSALS,
+    }
+    log.refused(RefusalCode.UNKNOWN_STUDY, "a study expected")
+    assert lines(journal, Event.REFUSAL)[-1]["rule"] == "a study expected"
+
+
+def test_repeats_of_a_request_and_its_answer_are_counted(journal: Journal) -> None:
+    log = JournalDecisions(journal, Watch())
+    for _ in range(100):
+        log.requested(REQUEST)
+        log.released(REQUEST, 0, POSITION)
+    log.settle(at_once=True)
+    for event in (Event.REQUEST, Event.RELEASE):
+        found = lines(journal, event)
+        assert len(found) == MOST_REPEATS + 2
+        assert found[-1]["asked"] == 100 - MOST_REPEATS
+        assert found[-1]["request"] == REQUEST.hash
+
+
+def test_a_runs_own_requests_are_all_written(journal: Journal) -> None:
+    log = JournalDecisions(journal, Watch())
+    steps = [REQUEST.model_copy(update={"step": step}) for step in range(150)]
+    for request in steps:
+        log.requested(request)
+        log.released(request, 1, POSITION)
+    assert len(lines(journal, Event.REQUEST)) == len(lines(journal, Event.RELEASE)) == len(steps)
+
+
+def test_requests_of_any_kind_have_a_limit_together(journal: Journal) -> None:
+    log = JournalDecisions(journal, Watch())
+    for step in range(MOST_REQUESTS + 50):
+        log.requested(REQUEST.model_copy(update={"step": step}))
+    assert len(lines(journal, Event.REQUEST)) == MOST_REQUESTS + 1
+
+
+def test_a_count_that_cannot_be_written_is_not_lost(journal: Journal) -> None:
+    log = JournalDecisions(journal, Watch())
+    for _ in range(MOST_REFUSALS + 7):
+        log.refused(RefusalCode.MALFORMED, "a message expected")
+    kept = journal.folder.rename(journal.folder.with_name("away"))
+    journal.folder.write_text("")
+    with pytest.raises(LedgerError):
+        log.settle(at_once=True)
+    journal.folder.unlink()
+    kept.rename(journal.folder)
+    log.settle(at_once=True)
+    assert lines(journal, Event.REFUSAL)[-1]["asked"] == 7
