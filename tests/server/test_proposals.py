@@ -1,0 +1,138 @@
+"""Studies that were proposed: signed once, found by what people type, never mistaken."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.coordinator import new_home
+from tests.homes import home_study
+
+from fieldfare.server.founding import load_signing_key, signing_public
+from fieldfare.server.home import CoordinatorHome
+from fieldfare.server.proposals import (
+    find_study,
+    proposal,
+    proposals,
+    propose,
+    published_roster,
+)
+from fieldfare.shared.errors import StudyError, UsageError
+from fieldfare.shared.messages import Assurance, IdentitySigner
+from fieldfare.shared.offers import offer_roster, offer_study, open_study
+from fieldfare.shared.private_files import create_private
+from fieldfare.shared.roster import Roster
+from fieldfare.shared.study import Study
+
+STUDY: Final = home_study()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> CoordinatorHome:
+    return new_home(tmp_path / "hub")
+
+
+def signer(home: CoordinatorHome) -> IdentitySigner:
+    return IdentitySigner(load_signing_key(home, None))
+
+
+def put_roster(home: CoordinatorHome, multiplicity: int = 1) -> Roster:
+    roster = Roster(
+        version=1, multiplicity=multiplicity, coordinator=signing_public(home), members=()
+    )
+    create_private(home.roster, offer_roster(roster, signer(home)))
+    return roster
+
+
+def test_a_proposed_study_is_signed_and_kept(home: CoordinatorHome) -> None:
+    made = propose(home, STUDY, signer(home))
+    assert (made.id, made.study, made.short) == (STUDY.id, STUDY, STUDY.id[:12])
+    kept = home.study(STUDY.id)
+    assert kept.read_bytes() == made.envelope
+    assert kept.stat().st_mode & 0o777 == 0o600
+    roster = Roster(version=1, coordinator=signing_public(home), members=())
+    assert open_study(made.envelope, roster, Assurance.EXACT) == STUDY
+
+
+def test_proposing_again_changes_nothing(home: CoordinatorHome) -> None:
+    first = propose(home, STUDY, signer(home))
+    os.utime(home.study(STUDY.id), (1_700_000_000, 1_700_000_000))
+    again = propose(home, STUDY, signer(home))
+    assert (again.id, again.envelope) == (first.id, first.envelope)
+    assert again.at == datetime.fromtimestamp(1_700_000_000, UTC)
+
+
+def test_a_plan_that_cannot_be_carried_out_is_not_signed(home: CoordinatorHome) -> None:
+    broken = home_study(privacy__epsilon=1e-12)
+    with pytest.raises(StudyError, match="epsilon"):
+        propose(home, broken, signer(home))
+    assert proposals(home) == ()
+
+
+def test_the_rosters_constant_is_kept(home: CoordinatorHome) -> None:
+    assert published_roster(home) is None
+    roster = put_roster(home, multiplicity=2)
+    assert published_roster(home) == roster
+    with pytest.raises(StudyError, match="multiplicity: the roster's 2 expected, 1 found"):
+        propose(home, STUDY, signer(home))
+    propose(home, home_study(privacy__multiplicity=2), signer(home))
+
+
+def test_a_roster_of_another_coordinator_is_not_believed(home: CoordinatorHome) -> None:
+    other = Ed25519PrivateKey.generate()
+    roster = Roster(version=1, coordinator=other.public_key().public_bytes_raw().hex(), members=())
+    create_private(home.roster, offer_roster(roster, IdentitySigner(other)))
+    with pytest.raises(UsageError, match=r"publish it again with `fieldfare coordinator roster`"):
+        published_roster(home)
+
+
+def three(home: CoordinatorHome) -> tuple[Study, Study, Study]:
+    studies = (STUDY, home_study(name="other"), home_study(purpose="again"))
+    for number, study in enumerate(studies):
+        propose(home, study, signer(home))
+        os.utime(home.study(study.id), (1_700_000_000 - number, 1_700_000_000 - number))
+    return studies
+
+
+def test_studies_are_listed_oldest_first(home: CoordinatorHome) -> None:
+    studies = three(home)
+    assert [one.study for one in proposals(home)] == list(reversed(studies))
+
+
+def test_a_study_is_found_by_id_prefix_or_name(home: CoordinatorHome) -> None:
+    _, other, _ = three(home)
+    for text in (other.id, other.id[:4], other.id[:12], "other"):
+        assert find_study(home, text).study == other
+
+
+def test_several_or_none_are_said(home: CoordinatorHome) -> None:
+    first, _, again = three(home)
+    with pytest.raises(UsageError, match=r"'small' fits .*: give more of its id") as caught:
+        find_study(home, "small")
+    assert first.id[:12] in str(caught.value)
+    assert again.id[:12] in str(caught.value)
+    for text in ("absent", "abc", "", "0" * 64, "x" * 500):
+        with pytest.raises(UsageError, match="see `fieldfare coordinator studies`"):
+            find_study(home, text)
+
+
+def test_a_name_that_looks_like_digits_is_a_name_too(home: CoordinatorHome) -> None:
+    study = home_study(name="beef")
+    propose(home, study, signer(home))
+    if not study.id.startswith("beef"):
+        assert find_study(home, "beef").study == study
+
+
+def test_a_file_that_was_not_signed_here_is_said(home: CoordinatorHome) -> None:
+    stranger = IdentitySigner(Ed25519PrivateKey.generate())
+    create_private(home.study(STUDY.id), offer_study(STUDY, stranger))
+    with pytest.raises(UsageError, match="move the file away and propose the study again"):
+        propose(home, STUDY, signer(home))
+
+
+def test_a_file_under_another_id_is_said(home: CoordinatorHome) -> None:
+    create_private(home.study("0" * 64), offer_study(STUDY, signer(home)))
+    with pytest.raises(UsageError, match="the study of that id expected"):
+        proposal(home, "0" * 64)
