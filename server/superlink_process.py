@@ -19,13 +19,13 @@ from typing import Final
 import uvicorn
 
 from fieldfare.server.audit import AuditLog
+from fieldfare.server.control import read_token
 from fieldfare.server.gate import LOCAL, PUBLIC, App, Gate, Rules
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.retention import purge_finished
 from fieldfare.server.settings import load_settings
 from fieldfare.server.superlink import SuperlinkApp, quiet_flower
 from fieldfare.shared.errors import FieldfareError, UsageError
-from fieldfare.shared.private_files import read_private
 from fieldfare.shared.stop_signals import STOP_SIGNALS
 from fieldfare.shared.supervision import end_with_parent
 
@@ -69,7 +69,7 @@ def terms_of(home: CoordinatorHome) -> SuperlinkTerms:
 
     Raises:
         StudyError: its settings are wrong.
-        UsageError: a token is missing.
+        KeysError: a token is missing, or open to others.
     """
     settings = load_settings(home)
     return SuperlinkTerms(
@@ -80,18 +80,9 @@ def terms_of(home: CoordinatorHome) -> SuperlinkTerms:
         key=home.server_key,
         database=home.superlink_database,
         audit_log=home.audit_log,
-        control_token=token_in(home.control_token),
-        runtime_token=token_in(home.runtime_token).encode(),
+        control_token=read_token(home.control_token),
+        runtime_token=read_token(home.runtime_token).encode(),
     )
-
-
-def token_in(path: Path) -> str:
-    """Return the token in a file.
-
-    Raises:
-        KeysError, UsageError: none there, or one that others can read.
-    """
-    return read_private(path).decode("ascii", "replace").strip()
 
 
 def serve(terms: SuperlinkTerms) -> None:
@@ -113,6 +104,9 @@ def serve(terms: SuperlinkTerms) -> None:
             (_server(Gate(flower.app, public, audit.tell), context, MOST_REQUESTS), outer),
             (_server(Gate(flower.app, local, audit.tell), context, None), inner),
         )
+        log.info("nodes are served at https://%s:%d", terms.host, terms.port)
+        log.info("control and runs at https://%s:%d, this host alone", LOOPBACK, terms.local_port)
+        log.info("audit log: %s", terms.audit_log)
         loop = servers[0][0].config.get_loop_factory()
         try:
             with asyncio.Runner(loop_factory=loop) as runner:
@@ -216,7 +210,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve the SuperLink of a home; for `coordinator start` alone."""
-    logging.basicConfig(format="fieldfare: superlink: %(message)s", level=logging.WARNING)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("fieldfare").setLevel(logging.INFO)
     quiet_flower()
     end_with_parent()

@@ -20,6 +20,7 @@ GROUP: Final = "fieldfare.commands"
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 SUMMARIES: Final = {
+    "coordinator": "Run a hub: its SuperLink, institutions, studies and runs.",
     "demo": "Five banks of an invented world train together; one screen and a report.",
     "institution": "Run an institution: keys, policy, records, studies, budget.",
     "institution.keys": "Show, replace or take back this institution's keys.",
