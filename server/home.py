@@ -205,9 +205,29 @@ class CoordinatorHome:
         return self.path / "bundle"
 
     @property
+    def bundle_file(self) -> Path:
+        """The bundle itself (invitation.py keeps it)."""
+        return self.bundle / "fieldfare.fab"
+
+    @property
     def bundle_hash(self) -> Path:
         """SHA-256 of the bundle, hex: what nodes compare."""
         return self.path / "bundle.sha256"
+
+    @property
+    def models(self) -> Path:
+        """Folder of finished models."""
+        return self.path / "models"
+
+    def model(self, run: str) -> Path:
+        """Return the folder of what a finished run delivers.
+
+        Raises:
+            UsageError: no run id; a name from outside never becomes a path.
+        """
+        if not _PLAIN_NAME.fullmatch(run):
+            raise UsageError("a run id of letters, digits, dots, dashes and underscores expected")
+        return self.models / run
 
     @property
     def state(self) -> Path:
@@ -248,7 +268,7 @@ class CoordinatorHome:
             yield from path_problems(path, OTHERS, PRIVATE_FILE)
         # Who can write these decides who takes part, and in what.
         trusted = (self.settings, self.signing_public, self.authority, self.server_certificate)
-        for path in (*trusted, self.roster, self.invitation, self.bundle_hash):
+        for path in (*trusted, self.roster, self.invitation, self.bundle_file, self.bundle_hash):
             yield from path_problems(path, WRITE_BY_OTHERS, PRIVATE_FILE)
 
 

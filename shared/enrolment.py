@@ -5,6 +5,7 @@ nothing about who that is. People compare the key's fingerprint out of band; onl
 anything pinned (design section 2, "One-shot secure sum": identities are in a roster).
 """
 
+import base64
 from typing import Annotated, ClassVar, Final, Self
 
 from cryptography import x509
@@ -20,7 +21,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fieldfare.shared.addresses import HostPort
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.identity import public_hex
+from fieldfare.shared.identity import fingerprint, public_hex
 from fieldfare.shared.messages import Assurance, IdentitySigner, MessageBody, seal, unseal
 from fieldfare.shared.roster import COORDINATOR, Hex32, InstitutionId, Member, Roster
 
@@ -51,6 +52,15 @@ def parse_node_key(line: str) -> ec.EllipticCurvePublicKey:
     if node_key_line(key) != line:
         raise ValueError("an OpenSSH public key's two words, without a comment, expected")
     return key
+
+
+def node_key_fingerprint(line: str) -> str:
+    """Return a node key's fingerprint: the digest that `ssh-keygen -l` prints.
+
+    Args:
+        line: as `node_key_line` writes it.
+    """
+    return fingerprint(base64.b64decode(line.split()[1]))  # RFC 4253 section 6.6: the key blob
 
 
 def _one_line(text: str) -> str:

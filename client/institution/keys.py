@@ -8,7 +8,6 @@ The node key carries no passphrase: Flower's loader takes none, and it protects 
 connection in the outer zone, not records.
 """
 
-import base64
 import fcntl
 import os
 import secrets
@@ -27,10 +26,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_ssh_private_key,
-    load_ssh_public_key,
 )
 
 from fieldfare.client.institution.home import Home
+from fieldfare.shared.enrolment import node_key_fingerprint, parse_node_key
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.identity import (
     check_rotation,
@@ -165,14 +164,26 @@ def node_fingerprint(home: Home) -> str:
     """Return the node key's fingerprint: the digest that `ssh-keygen -l -f node.pub` prints.
 
     Raises:
-        KeysError: missing, or no OpenSSH public key.
+        KeysError: missing, or no NIST P-384 key in OpenSSH format.
     """
-    content = read_public(home.node_public)
+    return node_key_fingerprint(node_public_line(home))
+
+
+def node_public_line(home: Home) -> str:
+    """Return the node's public key as one OpenSSH line, without a comment.
+
+    Raises:
+        KeysError: missing, or no NIST P-384 key in OpenSSH format.
+    """
+    words = read_public(home.node_public).decode("ascii", errors="replace").split()
+    line = " ".join(words[:2])  # ssh-keygen adds a comment
     try:
-        key = load_ssh_public_key(content)
-    except (ValueError, UnsupportedAlgorithm):
-        raise KeysError(f"{home.node_public}: an OpenSSH public key expected") from None
-    return fingerprint(_ssh_blob(key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)))
+        parse_node_key(line)
+    except ValueError:
+        raise KeysError(
+            f"{home.node_public}: a NIST P-384 OpenSSH public key expected, another form found"
+        ) from None
+    return line
 
 
 def rotate_identity(home: Home, institution: str, passphrase: bytes | None) -> Rotation:
@@ -204,11 +215,6 @@ def revoke_identity(home: Home, institution: str, passphrase: bytes | None) -> b
         KeysError: as `load_identity`.
     """
     return state_revocation(institution, load_identity(home, passphrase))
-
-
-def _ssh_blob(line: bytes) -> bytes:
-    """Return the key blob of an OpenSSH public key's line (RFC 4253 section 6.6)."""
-    return base64.b64decode(line.split()[1])
 
 
 @contextmanager

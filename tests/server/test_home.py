@@ -35,7 +35,7 @@ def test_every_path_is_where_the_layout_says() -> None:
         *(home.settings, home.signing_key, home.signing_public, home.authority),
         *(home.authority_key, home.server_certificate, home.server_key, home.control_token),
         *(home.runtime_token, home.enrolment("bank-a"), home.roster, home.study(KEY)),
-        *(home.bundle, home.bundle_hash, home.superlink_database, home.runs_database),
+        *(home.bundle_file, home.bundle_hash, home.superlink_database, home.runs_database),
         *(home.audit_log, home.invitation, home.run),
         *(home.rotation("bank-a", KEY), home.revocation("bank-a", KEY)),
     )
@@ -43,7 +43,7 @@ def test_every_path_is_where_the_layout_says() -> None:
         *("coordinator.toml", "keys/signing.pem", "keys/signing.pub", "tls/authority.pem"),
         *("tls/authority.key", "tls/server.pem", "tls/server.key", "tokens/control"),
         *("tokens/runtime", "members/bank-a.enrolment", "roster.sealed", f"studies/{KEY}.sealed"),
-        *("bundle", "bundle.sha256", "state/superlink.sqlite", "state/runs.sqlite"),
+        *("bundle/fieldfare.fab", "bundle.sha256", "state/superlink.sqlite", "state/runs.sqlite"),
         *("log/audit.jsonl", "invitation.json", "run"),
         *(f"members/bank-a.{KEY}.rotation", f"members/bank-a.{KEY}.revocation"),
     ]
