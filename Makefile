@@ -29,14 +29,22 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:  ## show this list
 	@echo "Fieldfare: institutions learn together, and only noised, masked sums leave them."
 	@echo
-	@sed -n 's/^\([a-z]*\):.*  ## /\1 /p' $(firstword $(MAKEFILE_LIST)) \
-	| while read -r target what; do printf '  make %-10s %s\n' "$$target" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1 /p' $(firstword $(MAKEFILE_LIST)) \
+	| while read -r target what; do printf '  make %-15s %s\n' "$$target" "$$what"; done
 
 # --- what most people want -------------------------------------------------------------
 
 .PHONY: demo
 demo: $(RUNTIME)  ## set up, train a shared model over five made-up banks, print the result
 	$(VENV)/bin/fieldfare demo --out out/demo
+
+.PHONY: federation
+federation: $(RUNTIME)  ## a hub and three banks as real processes: train, audit, leave it running
+	$(VENV)/bin/fieldfare federation up --out out/federation
+
+.PHONY: federation-stop
+federation-stop:  ## end what make federation left running
+	$(VENV)/bin/fieldfare federation down --out out/federation
 
 .PHONY: test
 test: $(DEV)  ## set up and run every test

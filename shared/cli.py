@@ -22,6 +22,7 @@ EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 SUMMARIES: Final = {
     "coordinator": "Run a hub: its SuperLink, institutions, studies and runs.",
     "demo": "Five banks of an invented world train together; one screen and a report.",
+    "federation": "A hub and three banks as processes on this machine, to look at.",
     "institution": "Run an institution: keys, policy, records, studies, budget.",
     "institution.keys": "Show, replace or take back this institution's keys.",
     "institution.ledger": "What was spent of the privacy budget, and what is left.",
