@@ -14,6 +14,7 @@ from pathlib import Path
 from fieldfare.client.custodian import Custodian
 from fieldfare.client.decision_log import DecisionLog
 from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.inbox import HomeInbox
 from fieldfare.client.institution.journal import Journal
 from fieldfare.client.institution.journal_decisions import JournalDecisions
 from fieldfare.client.institution.keys import load_holdout_key, load_identity, public_identity
@@ -73,6 +74,7 @@ class Custody:
         site: who it is to its peers, with the identity's key.
         ledger: of its population, within the policy's limits.
         journal: its own log.
+        inbox: where the studies and models that arrive are kept.
         custodian: built from these.
     """
 
@@ -80,6 +82,7 @@ class Custody:
     site: Site
     ledger: Ledger
     journal: Journal
+    inbox: HomeInbox
     custodian: Custodian
 
 
@@ -158,8 +161,9 @@ def open_custody(
     journal = open_journal(institution.home, clock)
     with open_ledger(institution, clock) as ledger:
         written = decisions or JournalDecisions(journal)
-        custodian = Custodian(site, ledger, ExactNoise(), written)
-        yield Custody(institution, site, ledger, journal, custodian)
+        inbox = HomeInbox(institution.home, institution.roster, journal, clock)
+        custodian = Custodian(site, ledger, ExactNoise(), written, inbox)
+        yield Custody(institution, site, ledger, journal, inbox, custodian)
 
 
 def records_loader(institution: Institution, environment: Mapping[str, str]) -> Loader:
