@@ -116,11 +116,11 @@ def _summary(bed: Bed, row: RunRow, report: dict[str, Any]) -> list[str]:
     with run_store(CoordinatorHome(bed.hub).runs_database) as store:
         metrics = store.metrics(row.run)
     released = json.loads(metrics) if metrics else {}
+    epsilon, promised = plan.epsilon(spent / PICOMU2), plan.study.privacy
     return [
         "",
         f"study      {bed.loaded_study.name}, {len(bed.names)} institutions, run {row.run}",
-        f"privacy    epsilon {plan.epsilon(spent / PICOMU2):.3f} spent of "
-        f"{plan.study.privacy.epsilon:g} at delta {plan.study.privacy.delta:g}",
+        f"privacy    epsilon {epsilon:.3f} of {promised.epsilon:g} at delta {promised.delta:g}",
         f"released   {_shown(released, 'auroc')}, {_shown(released, 'average_precision')}",
         f"model      {report['model']}",
         "           recomputed bit for bit from the transcript with the roster's keys alone",
