@@ -342,7 +342,8 @@ class Custodian:
         self._own(delivery.study)
         if (bytes_hash(model), bytes_hash(card)) != (delivery.file, delivery.card):
             raise ProtocolError("the model and the card that the delivery binds expected")
-        own = self._recomputation.model(delivery.study, delivery.run)
+        study = self._prepared[delivery.study].plan.study
+        own = self._recomputation.model(study, delivery.run)
         if own is not None and parameters_hash(parameters_to_bytes(own)) != delivery.model:
             raise PolicyRefusal(
                 RefusalCode.NOT_RECOMPUTED, "the model that was recomputed here expected"

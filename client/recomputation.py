@@ -27,7 +27,13 @@ from fieldfare.shared.messages import (
     parameters_to_bytes,
 )
 from fieldfare.shared.plan import ReleaseKind
-from fieldfare.shared.replay import add_words, decoded_sum, initial_state
+from fieldfare.shared.replay import (
+    add_words,
+    bound_initial_state,
+    decoded_sum,
+    initial_state,
+)
+from fieldfare.shared.study import Study
 
 PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
 
@@ -72,17 +78,19 @@ class Recomputation:
             raise _refused("the parameters that follow from the last sum expected, others found")
         return {PROGRESS_STATE + request.run: state.to_bytes()}
 
-    def model(self, study: str, run: str) -> Values | None:
-        """Return float64 (entries,), the averaged model as it was recomputed here; None if not.
+    def model(self, study: Study, run: str) -> Values | None:
+        """Return float64 (entries,), a run's averaged model as it was recomputed here.
+
+        None where this institution did not stay to the last step, or nothing is recomputed.
 
         Raises:
             LedgerError: what was kept cannot be read.
         """
-        state = self._kept(study, run)
-        return None if state is None else state.model
+        state = self._kept(study.id, run)
+        return state.model if state and state.step == study.training.steps else None
 
     def _state_at(self, run: ApprovedRun, request: Request, last: LastSum) -> TrainingState:
-        kept = self._kept(request.study, request.run) or initial_state(run.plan.study)
+        kept = self._kept(request.study, request.run) or _start(run, request)
         if kept.step == request.step:
             return kept
         if kept.step + 1 != request.step:
@@ -134,6 +142,15 @@ class Recomputation:
             found = (reply.request, reply.institution, reply.approval)
             if found != expected or reply.vector != bytes_hash(vector):
                 raise ProtocolError("each participant's own signed vector expected")
+
+
+def _start(run: ApprovedRun, request: Request) -> TrainingState:
+    """Return where the run starts, as its first request rounds it (design section 4).
+
+    It holds a logarithm, the one thing here that another machine may round otherwise.
+    """
+    bound = bound_initial_state(run.plan.study, request.parameters)
+    return bound or initial_state(run.plan.study)
 
 
 def _refused(text: str) -> PolicyRefusal:

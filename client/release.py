@@ -94,14 +94,13 @@ class Door:
         terms = check_request(run.approved, request)
         values = check_parameters(request, terms, parameters)
         if terms.kind is ReleaseKind.REHEARSAL:
-            self._recomputation.check(run.approved, request, last)
-            return self._rehearse(run, request, terms)
+            return self._rehearse(run, request, terms, last)
         stored = self._ledger.stored(request.hash)
         if stored is not None:
             return self._send(request, terms, stored)
-        progress = self._recomputation.check(run.approved, request, last)
         debit, limits = self._debit(request, terms), self._limits(run)
-        self._ledger.admit(debit, **limits)
+        self._ledger.admit(debit, **limits)  # first: a closed step keeps the code that says so
+        progress = self._recomputation.check(run.approved, request, last)
 
         keys = self._run_keys(request).at(request.step + 1)  # the chain's start is the rehearsal's
         vector = to_ring(run.sums.vector(terms.kind, values), terms.word_bits)
@@ -134,13 +133,16 @@ class Door:
         self._decisions.released(request, terms.cost, committed.position)
         return Released(committed.reply, committed.vector)
 
-    def _rehearse(self, run: RunAtDoor, request: Request, terms: ReleaseTerms) -> Released:
+    def _rehearse(
+        self, run: RunAtDoor, request: Request, terms: ReleaseTerms, last: LastSum
+    ) -> Released:
         """Mask zeros, to find bad keys before budget is spent; only before the first step."""
         keys = self._run_keys(request)
         if keys.step > 0:
             raise PolicyRefusal(
                 RefusalCode.STEP_CLOSED, "a rehearsal before the run's first step expected"
             )
+        self._recomputation.check(run.approved, request, last)
         zeros = np.zeros(terms.vectors.entries, dtype=np.uint64)
         content = self._masked(zeros, keys, request, terms)
         position = self._ledger.position()

@@ -20,7 +20,9 @@ from fieldfare.client.sums import StudySums
 from fieldfare.server.channel import Channel
 from fieldfare.server.opening import open_federation
 from fieldfare.server.rounds import Federation, SecureSums
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.basis import EncodedUnits, encode_categorical, encode_numeric
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import (
     Assurance,
     Participant,
@@ -33,6 +35,7 @@ from fieldfare.shared.messages import (
 from fieldfare.shared.models import model_for
 from fieldfare.shared.noise import ExactNoise
 from fieldfare.shared.plan import Plan, ReleaseKind
+from fieldfare.shared.replay import initial_state, replay_step
 from fieldfare.shared.roster import COORDINATOR
 from fieldfare.shared.study import Study
 from fieldfare.simulations.federation import LocalFederation
@@ -86,6 +89,10 @@ class Run:
     bench: "Bench"
     federation: Federation
     tag: str = ""  # tells apart what several tellers of one story make
+    states: dict[int, TrainingState] = field(default_factory=dict)  # before each step
+    lasts: dict[int, LastSum] = field(default_factory=dict)  # the sum that led to each step
+    answered: dict[int, Request] = field(default_factory=dict)  # the last one, by training step
+    contents: dict[str, bytes] = field(default_factory=dict)  # parameters by their hash
 
     def request(
         self,
@@ -97,25 +104,83 @@ class Run:
         names: Sequence[str] | None = None,
         **changes: object,
     ) -> Request:
-        """R as an honest coordinator writes it, then changed without any check."""
+        """R as an honest coordinator writes it, then changed without any check.
+
+        Without `parameters`, those that follow from the steps before: everybody answers these
+        first, where that has not happened yet.
+        """
         sums = SecureSums(Channel(self.bench.federation.grid()), self.federation)
         sums.present = sorted(names or sums.present)
-        content = self.bench.parameters() if parameters is None else parameters
-        request = sums._request(self.bench.plan.terms(kind), step, attempt, content)
+        content = self.parameters(kind, step) if parameters is None else parameters
+        request = sums._request(self._plan.terms(kind), step, attempt, content)
+        self.contents[request.parameters] = content
         return request.model_copy(update=changes)
 
     def ask(
-        self, name: str, request: Request, parameters: bytes | None = None
+        self,
+        name: str,
+        request: Request,
+        parameters: bytes | None = None,
+        last: LastSum | None = None,
     ) -> Released | Refusal:
-        """Send R, signed by the coordinator, to one custodian."""
-        content = self.bench.parameters() if parameters is None else parameters
-        return self.bench.custodian(name).release(self.bench.seal(request), content)
+        """Send R, signed by the coordinator, to one custodian, with what it follows from."""
+        if parameters is None:
+            parameters = self.contents.get(request.parameters, self.bench.parameters())
+        if last is None:
+            last = self.lasts.get(request.step, NO_LAST_SUM)
+        answer = self.bench.custodian(name).release(self.bench.seal(request), parameters, last)
+        if isinstance(answer, Released) and request.kind is ReleaseKind.TRAINING:
+            self.answered[request.step] = request
+        return answer
 
-    def answer(self, name: str, request: Request, parameters: bytes | None = None) -> Released:
+    def answer(
+        self,
+        name: str,
+        request: Request,
+        parameters: bytes | None = None,
+        last: LastSum | None = None,
+    ) -> Released:
         """Send R to one custodian, which must answer it."""
-        answer = self.ask(name, request, parameters)
+        answer = self.ask(name, request, parameters, last)
         assert isinstance(answer, Released), answer
         return answer
+
+    def parameters(self, kind: ReleaseKind, step: int) -> bytes:
+        """The honest ones; the start's for a release that no plan has."""
+        steps = self._plan.study.training.steps
+        if not 0 <= step <= steps - int(kind is not ReleaseKind.EVALUATION):
+            return parameters_to_bytes(self.state(0).parameters)
+        state = self.state(step)
+        return parameters_to_bytes(
+            state.model if kind is ReleaseKind.EVALUATION else state.parameters
+        )
+
+    def state(self, step: int) -> TrainingState:
+        """Where an honest run stands before `step`; walks there."""
+        if step not in self.states:
+            self.states[step] = (
+                initial_state(self._plan.study) if step == 0 else self._collect(step - 1)
+            )
+        return self.states[step]
+
+    def last(self, step: int) -> LastSum:
+        """The sum that led to `step`; walks there."""
+        self.state(step)
+        return self.lasts[step]
+
+    def _collect(self, step: int) -> TrainingState:
+        """Have everybody answer what anybody answered last of a step, and take the step."""
+        before = self.state(step)
+        request = self.answered.get(step) or self.request(step=step)
+        answers = [self.answer(p.institution, request) for p in request.participants]
+        vectors = tuple(answer.vector for answer in answers)
+        replies = tuple(answer.reply for answer in answers)
+        self.lasts[step + 1] = LastSum(self.bench.seal(request), replies, vectors)
+        return replay_step(self._plan.study, before, self._plan.training, vectors)
+
+    @property
+    def _plan(self) -> Plan:
+        return self.federation.plan
 
     def participant(self, name: str) -> Participant:
         """An institution with the approval that it gave."""
@@ -158,7 +223,10 @@ class Bench:
         assert directory is not None
         return directory / f"ledger-{self.names.index(name)}.sqlite"
 
-    def parameters(self, bias: float = -1.0) -> bytes:
+    def parameters(self, bias: float | None = None) -> bytes:
+        """Where every run starts; crafted ones with `bias`."""
+        if bias is None:
+            return parameters_to_bytes(initial_state(self.study).parameters)
         return parameters_to_bytes(model_for(self.study).initial(bias))
 
     def seal(self, request: Request, signer: Signer | None = None) -> bytes:

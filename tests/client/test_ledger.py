@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from threading import Thread
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import given, settings
@@ -99,7 +99,7 @@ def commit(
         study_limit=limit,
         max_attempts=attempts,
         seal=seal,
-        run_state=state,
+        run_states={debit.run: state},
     )
 
 
@@ -276,6 +276,23 @@ def test_a_seal_that_fails_undoes_everything(ledger: Ledger) -> None:
     assert ledger.stored(debit(1).request) is None
     commit(ledger, debit(1))
     ledger.verify()
+
+
+def test_all_states_of_a_release_are_kept_with_it_or_none(ledger: Ledger) -> None:
+    states = {"r": b"keys", "progress:r": b"where it stands"}
+    shared: dict[str, Any] = {"study_limit": MOST, "max_attempts": 3, "vector": b"masked"}
+
+    def broken(position: Position) -> bytes:
+        raise ValueError(f"no signature at {position.sequence}")
+
+    with pytest.raises(ValueError, match="no signature"):
+        ledger.commit(debit(), seal=broken, run_states=states, **shared)
+    assert ledger.run_names("s") == []
+    ledger.commit(debit(), seal=sign, run_states=states, **shared)
+    assert {name: ledger.run_state("s", name) for name in ledger.run_names("s")} == states
+    others = dict.fromkeys(states, b"of a repeat")
+    ledger.commit(debit(), seal=sign, run_states=others, **shared)
+    assert ledger.run_state("s", "progress:r") == states["progress:r"]
 
 
 def test_run_states_can_be_put_and_forgotten(ledger: Ledger) -> None:

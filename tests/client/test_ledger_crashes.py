@@ -71,7 +71,7 @@ def commit(
         cost=COST,
     )
     return ledger.commit(
-        debit, vector=VECTOR, study_limit=LIMIT, max_attempts=1, seal=seal, run_state=keys
+        debit, vector=VECTOR, study_limit=LIMIT, max_attempts=1, seal=seal, run_states={"r": keys}
     )
 
 

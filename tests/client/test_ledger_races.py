@@ -49,7 +49,7 @@ with Ledger.open(folder / "units.ledger", population="units", busy_timeout=10.0,
             return f"{name} at {position.sequence} {position.head} {os.urandom(8).hex()}".encode()
         try:
             reply = ledger.commit(debit, vector=os.urandom(100), study_limit=250, max_attempts=1,
-                                  seal=seal, run_state=name.encode())
+                                  seal=seal, run_states={debit.run: name.encode()})
         except PolicyRefusal as error:
             outcomes.append([debit.request, error.code.value, None])
         else:

@@ -72,7 +72,7 @@ def commit(
         study_limit=limit,
         max_attempts=1,
         seal=lambda position: f"signed: {position}".encode(),
-        run_state=b"next keys" * 40,
+        run_states={run: b"next keys" * 40},
     )
 
 

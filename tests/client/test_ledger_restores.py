@@ -48,7 +48,7 @@ def commit(
         study_limit=LIMIT,
         max_attempts=3,
         seal=lambda position: f"signed: {position}".encode(),
-        run_state=state,
+        run_states={debit.run: state},
     )
 
 

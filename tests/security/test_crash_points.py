@@ -26,6 +26,7 @@ from fieldfare.client.release import Released
 from fieldfare.client.site import Site
 from fieldfare.client.sums import StudySums
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.last_sum import LastSum
 from fieldfare.shared.messages import Refusal
 from fieldfare.shared.noise import ExactNoise
 from fieldfare.shared.secure_sum import RunKeys
@@ -39,6 +40,7 @@ STEPS_OF_A_RELEASE: Final = {
     "release",
     "stored",
     "admit",
+    "check",
     "vector",
     "sample",
     "mask",
@@ -62,6 +64,7 @@ class Scene:
     limits: Any
     request: bytes
     parameters: bytes
+    last: LastSum
     run: str
     request_hash: str
     cost: int
@@ -87,7 +90,7 @@ class Scene:
         return custodian, ledger
 
     def ask(self, custodian: Custodian) -> Released | Refusal:
-        return custodian.release(self.request, self.parameters)
+        return custodian.release(self.request, self.parameters, self.last)
 
     def files_hold(self, content: bytes) -> bool:
         return any(content in file.read_bytes() for file in self.ledger.parent.iterdir())
@@ -112,7 +115,8 @@ def scene(make_bench: MakeBench) -> Scene:
         ledger=bench.path(VICTIM),
         limits=bench.ledger(VICTIM)._limits,
         request=bench.seal(request),
-        parameters=bench.parameters(),
+        parameters=run.parameters(request.kind, 1),
+        last=run.last(1),
         run=run.federation.run,
         request_hash=request.hash,
         cost=bench.plan.training.cost,
@@ -201,6 +205,8 @@ def check_what_is_left(scene: Scene, custodian: Custodian, ledger: Ledger) -> bo
     assert isinstance(first, Released)
     assert first == second
     assert kept is None or (kept.reply, kept.vector) == (first.reply, first.vector)
+    # What was sent again needs no evidence; where the run stands was kept with the debit.
+    assert custodian.release(scene.request, scene.parameters) == first
     assert ledger.spent() == 2 * scene.cost
     ledger.verify()
     assert not any(scene.files_hold(key) for key in scene.past_keys)

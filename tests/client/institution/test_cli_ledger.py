@@ -36,7 +36,7 @@ def fill(home: Home, steps: range) -> None:
                 study_limit=10**12,
                 max_attempts=1,
                 seal=lambda _: b"signed",
-                run_state=b"keys",
+                run_states={"r": b"keys"},
             )
 
 

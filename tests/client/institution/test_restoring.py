@@ -46,7 +46,7 @@ def fill(home: Home, steps: range) -> Position:
                 study_limit=10**9,
                 max_attempts=1,
                 seal=lambda _: b"signed",
-                run_state=b"keys",
+                run_states={"r": b"keys"},
             )
         return ledger.position()
 
