@@ -4,35 +4,34 @@ Errors pass through: the root command turns them into exit codes.
 """
 
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import typer
 
-from fieldfare.client.institution.building import (
-    Custody,
-    Institution,
-    Loader,
-    open_custody,
-    open_institution,
-    records_loader,
-    utc_now,
-)
+from fieldfare.client.institution.admin import ADMIN_LIMITS, admin_socket, administration
+from fieldfare.client.institution.admin_status import Followed
+from fieldfare.client.institution.building import Institution, utc_now
 from fieldfare.client.institution.cli_home import (
     DEFAULT_HOME,
     HomeOption,
     PassphraseFileOption,
 )
-from fieldfare.client.institution.decisions import resume
-from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.guard import Ground, Guard, guarding
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.os_user import os_user
-from fieldfare.client.service import serving
+from fieldfare.client.institution.settings import custodian_socket_path
+from fieldfare.client.service import data_plane, serving_calls
 from fieldfare.client.sockets import UnixSocket
+from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.stop_signals import Stopped, stop_signals
 
 LOOK_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 10.0  # between looks while nothing can be served
 
 Say = Callable[[str], None]
 
@@ -45,72 +44,83 @@ def custodian(
 ) -> None:
     """Guard the records and answer for the approved studies; runs until it is stopped.
 
-    Decisions that are taken meanwhile (approve, withdraw) take effect without a restart.
+    Decisions, a new roster, another identity and a changed policy take effect without a restart.
     """
-    institution = open_institution(home)
-    with (
-        stop_signals() as stopped,
-        open_custody(institution, read_passphrase(passphrase_file), utc_now) as custody,
-    ):
-        serve(custody, records_loader(institution, os.environ), stopped, _say)
+    guard_home(home, read_passphrase(passphrase_file))
 
 
-def serve(custody: Custody, load: Loader, stopped: Stopped, say: Say) -> None:
-    """Load what is approved, serve it, and follow decisions until `stopped`.
+def guard_home(home: Path, passphrase: bytes | None) -> None:
+    """Serve a home's custodian until this process is told to stop; for the main thread.
+
+    Raises:
+        UsageError, StudyError, KeysError: the home, its settings, roster or keys.
+        LedgerError: ledger or log cannot be trusted or written.
+    """
+    ground = Ground(home=home, passphrase=passphrase, environment=os.environ, clock=utc_now)
+    # Records are loaded before the socket appears: nobody is refused for being early.
+    with stop_signals() as stopped, guarding(ground) as guard:
+        serve(guard, stopped, _say)
+
+
+def serve(guard: Guard, stopped: Stopped, say: Say) -> None:
+    """Serve whoever is on duty, and follow what the home says, until `stopped`.
 
     Args:
-        custody: the custodian and what it stands on.
-        load: reads the institution's records for a study.
+        guard: has a custodian on duty.
         stopped: waits at most so many seconds; true once it is time to end.
         say: tells the operator a line.
 
     Raises:
-        UsageError: the socket cannot be had.
+        UsageError: a socket cannot be had.
         LedgerError: start or stop cannot be logged.
     """
-    home, user = custody.institution.home, os_user()
-    where = socket_of(custody.institution)
-    decided = None
-    # Records are loaded before the socket appears: nobody is refused for being early.
-    decided = _follow(custody, load, decided, say)
-    with serving(custody.custodian, where):
-        custody.journal.append(Event.START, user, user=user)
+    where, user = socket_of(guard.institution), os_user()
+    _tell_left_out(guard, say)
+    with (
+        serving_calls(administration(guard), admin_socket(guard.institution), ADMIN_LIMITS),
+        serving_calls(data_plane(guard.answer), where),
+    ):
+        guard.journal.append(Event.START, user, user=user)
         say(f"serving on {where.path}")
-        while not stopped(LOOK_SECONDS):
-            if decisions_of(home) != decided:
-                decided = _follow(custody, load, decided, say)
-    custody.journal.append(Event.STOP, user, user=user)
+        _watch(guard, stopped, say)
+    guard.log.settle(at_once=True)
+    guard.journal.append(Event.STOP, user, user=user)
     say("stopped")
+
+
+def _watch(guard: Guard, stopped: Stopped, say: Say) -> None:
+    """Look every second; what a look brings is said, also where somebody else asked for it."""
+    looked = time.monotonic()
+    while not stopped(LOOK_SECONDS):
+        with suppress(LedgerError):  # the counts are kept; decisions that need the log are refused
+            guard.log.settle()
+        again = guard.trouble and time.monotonic() - looked >= RETRY_SECONDS
+        if guard.changed() or again:
+            guard.follow()
+            looked = time.monotonic()
+        for followed in guard.told():
+            for line in lines_of(followed):
+                say(line)
+
+
+def lines_of(followed: Followed) -> list[str]:
+    """Return what a look brought, a line each."""
+    lines = [f"in force: {line}" for line in followed.changed]
+    lines += [f"nothing is served: {followed.trouble}"] if followed.trouble else []
+    return lines + [f"left out: {one.id}: {one.reason}" for one in followed.left_out]
+
+
+def _tell_left_out(guard: Guard, say: Say) -> None:
+    for one in guard.status().studies:
+        if not one.serving:
+            say(f"left out: {one.id}: {one.reason}")
+    say("approved studies loaded")
 
 
 def socket_of(institution: Institution) -> UnixSocket:
     """Return where the data plane listens, as institution.toml says."""
-    settings, home = institution.settings.custodian, institution.home
-    path = home.resolve(settings.socket) if settings.socket else home.custodian_socket
-    return UnixSocket(path, settings.group or None)
-
-
-def decisions_of(home: Home) -> tuple[tuple[str, int, int], ...]:
-    """Return what tells one state of the home's studies and decisions from another."""
-    found = []
-    for path in sorted(home.studies.iterdir()):
-        try:
-            state = path.stat()
-        except FileNotFoundError:
-            continue  # a file that is just being replaced: the next look sees what came of it
-        found.append((path.name, state.st_mtime_ns, state.st_size))
-    return tuple(found)
-
-
-def _follow(
-    custody: Custody, load: Loader, before: object, say: Say
-) -> tuple[tuple[str, int, int], ...]:
-    """Load every study that may run; says what was left out and why."""
-    decided = decisions_of(custody.institution.home)
-    for line in resume(custody, load):
-        say(f"left out: {line}")
-    say("decisions followed" if before is not None else "approved studies loaded")
-    return decided
+    group = institution.settings.custodian.group or None
+    return UnixSocket(custodian_socket_path(institution.home, institution.settings), group)
 
 
 def _say(line: str) -> None:

@@ -50,6 +50,7 @@ class Event(Enum):
     LEDGER = "ledger"
     START = "start"
     STOP = "stop"
+    IN_FORCE = "in force"  # what a custodian answers under from here on
     STUDY_RECEIVED = "study received"
     MODEL_RECEIVED = "model received"
     REPAIR = "repair"  # the log itself moved an incomplete line aside

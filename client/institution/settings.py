@@ -1,5 +1,6 @@
 """`institution.toml`: who this institution is, where its records are, who may reach it."""
 
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import tomlkit
@@ -72,6 +73,18 @@ def load_settings(home: Home) -> Settings:
         StudyError: unreadable, or lists every mistake, one line each.
     """
     return load_toml(home.settings, Settings)
+
+
+def custodian_socket_path(home: Home, settings: Settings) -> Path:
+    """Return where the data plane's socket is."""
+    named = settings.custodian.socket
+    return home.resolve(named) if named else home.custodian_socket
+
+
+def admin_socket_path(home: Home, settings: Settings) -> Path:
+    """Return where the administration's socket is."""
+    named = settings.custodian.admin_socket
+    return home.resolve(named) if named else home.admin_socket
 
 
 def settings_text(institution: str) -> str:

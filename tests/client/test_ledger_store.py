@@ -137,6 +137,7 @@ def test_run_states_are_replaced_and_forgotten_by_study(store: Store) -> None:
         store.put_run_state(study, run, f"{study}{run}".encode())
     store.put_run_state("s", "r", b"next")
     assert store.run_state("s", "r") == b"next"
+    assert (store.run_names("s"), store.run_names("u")) == (["r", "x"], [])
     store.forget_runs("s")
     assert store.run_state("s", "r") is store.run_state("s", "x") is None
     assert store.run_state("t", "r") == b"tr"

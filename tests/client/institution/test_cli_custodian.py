@@ -21,7 +21,7 @@ from tests.homes import (
 )
 
 from fieldfare.client.institution.building import open_custody
-from fieldfare.client.institution.cli_custodian import decisions_of, socket_of
+from fieldfare.client.institution.cli_custodian import socket_of
 from fieldfare.client.institution.decisions import withdraw
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Journal, verify
@@ -110,7 +110,7 @@ def test_a_withdrawal_takes_effect_without_a_restart(hub: Hub, approved: str) ->
             withdraw(home, custody.ledger, journal, approved, "no more", "tester", NOW)
 
         assert describe(home, approved) == Refusal(RefusalCode.UNKNOWN_STUDY)
-        told(child, "decisions followed")
+        told(child, f"in force: study {approved[:12]} is answered for no more")
 
 
 def test_an_approval_takes_effect_without_a_restart(hub: Hub, custody_of: OpenCustody) -> None:
@@ -173,12 +173,3 @@ def test_the_socket_is_where_the_settings_say(hub: Hub, tmp_path: Path) -> None:
     elsewhere = tmp_path / "run" / "c.sock"
     hub.edit(home.settings, 'socket = ""', f'socket = "{elsewhere}"')
     assert socket_of(hub.institution(NAME)).path == elsewhere
-
-
-def test_a_decision_changes_what_is_followed(hub: Hub) -> None:
-    home = hub.homes[NAME]
-    before = decisions_of(home)
-    hub.receive(home_study(), NAME)
-
-    assert decisions_of(home) != before
-    assert decisions_of(home) == decisions_of(home)

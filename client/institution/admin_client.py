@@ -1,0 +1,99 @@
+"""Asking the custodian of one's own institution, if one is running."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError
+from pydantic import ValidationError
+
+from fieldfare.client.frames import unix_address
+from fieldfare.client.institution.admin_status import CustodianStatus, Followed
+from fieldfare.shared import admin_pb2 as pb
+from fieldfare.shared.errors import RunError, UsageError
+
+ADMIN_SERVICE: Final = pb.DESCRIPTOR.services_by_name["Administration"].full_name
+LARGEST_ADMIN_FRAME: Final = 4 * 1024 * 1024  # bytes: a status of 10,000 studies
+STATUS_SECONDS: Final = 5.0
+FOLLOW_SECONDS: Final = 600.0  # a newly approved study's records are loaded meanwhile
+_OPTIONS: Final = [
+    ("grpc.max_receive_message_length", LARGEST_ADMIN_FRAME),
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),  # the environment does not choose who is spoken to
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+T = TypeVar("T")
+
+
+def custodian_status(path: Path) -> CustodianStatus | None:
+    """Return how the custodian stands that serves at `path`; None if none does.
+
+    Raises:
+        UsageError: the socket is another user's.
+        RunError: there is one, and it gave no answer in time.
+    """
+    return _ask(path, "Status", STATUS_SECONDS, _status)
+
+
+def tell_to_follow(path: Path, seconds: float = FOLLOW_SECONDS) -> Followed | None:
+    """Let the custodian take what the home says into force; None if none is running.
+
+    Raises:
+        UsageError: the socket is another user's.
+        RunError: there is one, and it gave no answer in time.
+    """
+    return _ask(path, "Follow", seconds, _followed)
+
+
+def _status(content: bytes) -> CustodianStatus:
+    return CustodianStatus.model_validate_json(pb.StatusAnswer.FromString(content).status)
+
+
+def _followed(content: bytes) -> Followed:
+    return Followed.model_validate_json(pb.FollowAnswer.FromString(content).followed)
+
+
+def _ask(path: Path, call: str, seconds: float, read: Callable[[bytes], T]) -> T | None:
+    if not _is_served(path):
+        return None
+    credentials = grpc.local_channel_credentials(grpc.LocalConnectionType.UDS)
+    with grpc.secure_channel(unix_address(path.absolute()), credentials, _OPTIONS) as channel:
+        send: Callable[..., bytes] = channel.unary_unary(f"/{ADMIN_SERVICE}/{call}")
+        try:
+            return read(send(b"", timeout=seconds))
+        except grpc.RpcError as error:
+            raise _no_answer(path, error) from None
+        except (DecodeError, ValidationError):
+            raise RunError(
+                f"{path}: an answer of this version's custodian expected, another found: restart it"
+            ) from None
+
+
+def _is_served(path: Path) -> bool:
+    """Say whether a living process listens at `path`."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(STATUS_SECONDS)
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except PermissionError:
+            raise UsageError(
+                f"{path}: a socket of this user expected, another's found: run this as the "
+                "custodian's own user"
+            ) from None
+        except OSError as error:
+            raise RunError(f"{path}: the custodian's socket expected, found: {error}") from None
+    return True
+
+
+def _no_answer(path: Path, error: Any) -> RunError:
+    code = error.code()  # what a call raises is the call, with its status; the stubs part them
+    return RunError(
+        f"{path}: an answer of the custodian expected, {code.name} found: see what it says, or "
+        "restart it"
+    )
