@@ -35,6 +35,7 @@ from flwr.common.constant import (
     ErrorCode,
     SubStatus,
 )
+from flwr.common.event_log_plugin import EventLogWriterPlugin
 from flwr.common.serde import (
     fab_to_proto,
     run_from_proto,
@@ -49,6 +50,7 @@ from flwr.proto.control_pb2 import (
     StopRunRequest,
     UnregisterNodeRequest,
 )
+from flwr.proto.fleet_pb2 import PushMessagesRequest
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
@@ -62,6 +64,7 @@ from flwr.supercore.constant import (
     TaskType,
 )
 from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.fab import Fab
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
@@ -170,8 +173,8 @@ def _configuration(database: Path, secret: bytes) -> SuperLinkLifespanConfig:
         superexec_auth_secret=secret,
         authn_plugin=NoOpControlAuthnPlugin(),  # the gate asks for the token
         event_log_plugin=None,
-        fleet_event_log_plugin=None,
-        enable_event_log=False,
+        fleet_event_log_plugin=_OwnVoice(),
+        enable_event_log=True,
         artifact_provider=None,
         enable_supernode_auth=True,
         fleet_api_type=TRANSPORT_TYPE_GRPC_RERE,
@@ -184,6 +187,26 @@ def _configuration(database: Path, secret: bytes) -> SuperLinkLifespanConfig:
         isolation=ISOLATION_MODE_PROCESS,
         runtime_dependency_install=False,
     )
+
+
+class _OwnVoice(EventLogWriterPlugin):
+    """In place of an event log: a node may answer for itself alone.
+
+    Flower compares a reply's sender with the message's addressee, but not with the node whose
+    key the request was signed by. This is called between the two.
+    """
+
+    def __init__(self) -> None: ...
+
+    def compose_log_before_event(self, request: Any, *_: Any, **__: Any) -> Any:
+        if isinstance(request, PushMessagesRequest):
+            senders = {each.metadata.src_node_id for each in request.messages_list}
+            if senders != {request.node.node_id}:
+                raise FlowerError(ApiErrorCode.NO_PERMISSIONS, "a node answers for itself alone")
+
+    def compose_log_after_event(self, *_: Any, **__: Any) -> Any: ...
+
+    def write_log(self, log_entry: Any) -> None: ...
 
 
 def quiet_flower() -> None:

@@ -10,11 +10,13 @@ import socket
 import sqlite3
 import ssl
 import sys
+import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 
@@ -35,6 +37,7 @@ PURGE_SECONDS: Final = 60.0
 FLUSH_SECONDS: Final = 10.0
 MOST_REQUESTS: Final = 256  # of nodes, at once; an institution has two or three
 BACKLOG: Final = 256
+SILENT_SECONDS: Final = 15.0
 
 log = logging.getLogger("fieldfare.server.superlink_process")  # it runs as __main__
 
@@ -126,7 +129,11 @@ async def _serve(
 
     for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stop)
-    chores = [asyncio.create_task(_flush(audit)), asyncio.create_task(_purge(database))]
+    chores = [
+        asyncio.create_task(_flush(audit)),
+        asyncio.create_task(_purge(database)),
+        asyncio.create_task(_hang_up(servers[0][0])),
+    ]
     try:
         await asyncio.gather(*(server.serve([place]) for server, place in servers))
     finally:
@@ -150,6 +157,21 @@ async def _purge(database: Path) -> None:
             if removed:
                 log.info("%d rows of finished runs purged", removed)
         await asyncio.sleep(PURGE_SECONDS)
+
+
+async def _hang_up(server: "_Server") -> None:
+    """Close connections that nobody asks anything on; uvicorn waits for a first request for ever.
+
+    It hangs up itself on those that asked before and are idle, and the gate on slow bodies.
+    """
+    seen: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+    while True:
+        await asyncio.sleep(SILENT_SECONDS / 3)
+        now = time.monotonic()
+        for connection in list(server.server_state.connections):
+            silent: Any = connection
+            if silent.cycle is None and now - seen.setdefault(silent, now) >= SILENT_SECONDS:
+                silent.transport.abort()
 
 
 class _Server(uvicorn.Server):
