@@ -18,6 +18,7 @@ from fieldfare.client.institution.keys import (
     rotate_identity,
 )
 from fieldfare.client.institution.settings import load_settings
+from fieldfare.client.institution.telling import told_custodian
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.private_files import create_private
@@ -72,14 +73,16 @@ def rotate(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOptio
     """Replace the identity by a new key; both sign the statement that says so."""
     opened = Home.open(home)
     passphrase = read_passphrase(passphrase_file)
-    done = rotate_identity(opened, load_settings(opened).id, passphrase)
+    settings = load_settings(opened)
+    done = rotate_identity(opened, settings.id, passphrase)
     lines = [
         *_told("old", fingerprint(bytes.fromhex(done.old))),
         *_told("new", fingerprint(bytes.fromhex(done.new))),
         "",
         f"Send {done.statement} to the coordinator and compare the new fingerprint.",
-        "Restart the custodian, accept the roster that carries the new key, and approve running",
-        "studies again: until then this institution takes part in nothing.",
+        "Accept the roster that carries the new key, and approve running studies again: until",
+        "then this institution takes part in nothing.",
+        told_custodian(opened, settings),
     ]
     typer.echo("\n".join(lines))
 

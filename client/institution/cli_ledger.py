@@ -29,6 +29,7 @@ from fieldfare.client.institution.restoring import (
     utc_now,
 )
 from fieldfare.client.institution.settings import load_settings
+from fieldfare.client.institution.telling import told_custodian
 from fieldfare.client.ledger import Entry, Ledger, from_picomu2, to_picomu2
 from fieldfare.client.ledger_restore import Acceptance
 
@@ -101,13 +102,14 @@ def accept(
         spent=None if spent is None else to_picomu2(spent),
         study=study,
     )
-    accepted = accept_restore(Home.open(home), terms)
+    opened = Home.open(home)
+    accepted = accept_restore(opened, terms)
     position, carried = accepted.position, accepted.stated.carried
     typer.echo(
         f"accepted as epoch {position.epoch}: mu^2 {from_picomu2(carried)!r} carried over, "
         f"{from_picomu2(position.cumulative)!r} spent in all\n"
-        "Every key and approval from before is gone: restart the custodian and approve the "
-        "studies that shall go on."
+        "Every key and approval from before is gone: approve the studies that shall go on.\n"
+        + told_custodian(opened, load_settings(opened))
     )
 
 

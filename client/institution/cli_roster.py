@@ -29,6 +29,7 @@ from fieldfare.client.institution.roster import (
     pinned_roster,
 )
 from fieldfare.client.institution.settings import load_settings
+from fieldfare.client.institution.telling import told_custodian
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.sealed_files import read_sealed
@@ -66,8 +67,8 @@ def accept(
     pin_roster(opened, content)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
     if pinned is not None:
-        typer.echo("Approvals under the earlier roster count no more: restart the custodian and")
-        typer.echo("approve running studies again.")
+        typer.echo("Approvals under the earlier roster count no more: approve running studies again.")
+    typer.echo(told_custodian(opened, settings))
 
 
 def _show(roster: Roster, pinned: Roster | None, institution: str, to: Console) -> None:

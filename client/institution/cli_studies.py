@@ -54,6 +54,7 @@ from fieldfare.client.institution.studies import (
     offered_study,
     read_decision,
 )
+from fieldfare.client.institution.telling import LOAD_SECONDS, told_custodian
 from fieldfare.client.ledger import Ledger
 from fieldfare.shared.errors import PolicyRefusal, RecordsError, StudyError
 from fieldfare.shared.key_files import read_passphrase
@@ -219,6 +220,7 @@ def _approve(
         decision = approve(custody, kept, loaded, user, utc_now())
     typer.echo(f"approved {kept.short} by {decision.user} at {decision.time}")
     typer.echo(f"approval {decision.approval}")
+    typer.echo(told_custodian(institution.home, institution.settings, LOAD_SECONDS))
 
 
 @reject_app.command("reject")
@@ -230,10 +232,10 @@ def reject_study(
     """Say no to a study, and why."""
     opened = Home.open(home)
     chosen = find_id(opened, study)
-    journal = open_journal(opened, utc_now)
-    with ledger_of(opened, load_settings(opened), load_policy(opened), utc_now) as ledger:
+    journal, settings = open_journal(opened, utc_now), load_settings(opened)
+    with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
         reject(opened, ledger, journal, chosen, reason, os_user(), utc_now())
-    typer.echo(f"rejected {chosen[:12]}")
+    typer.echo(f"rejected {chosen[:12]}\n{told_custodian(opened, settings)}")
 
 
 @withdraw_app.command("withdraw")
@@ -248,10 +250,11 @@ def withdraw_study(
     chosen = find_id(opened, study)
     if not yes:
         _confirm("Destroy this study's keys? Its runs end for good.", "nothing was withdrawn")
-    journal = open_journal(opened, utc_now)
-    with ledger_of(opened, load_settings(opened), load_policy(opened), utc_now) as ledger:
+    journal, settings = open_journal(opened, utc_now), load_settings(opened)
+    with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
         withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now())
     typer.echo(f"withdrew {chosen[:12]}: its keys are destroyed, what it spent stays spent")
+    typer.echo(told_custodian(opened, settings))
 
 
 def _confirm(question: str, otherwise: str) -> None:

@@ -173,3 +173,34 @@ def test_the_socket_is_where_the_settings_say(hub: Hub, tmp_path: Path) -> None:
     elsewhere = tmp_path / "run" / "c.sock"
     hub.edit(home.settings, 'socket = ""', f'socket = "{elsewhere}"')
     assert socket_of(hub.institution(NAME)).path == elsewhere
+
+
+def command(home: Home, *words: str) -> str:
+    """Run another command of the institution; returns its screen."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "institution", *words, "--home", str(home.path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    return done.stdout
+
+
+def test_what_a_command_decides_is_in_force_when_it_ends(hub: Hub) -> None:
+    home, study = hub.homes[NAME], hub.receive(home_study(), NAME).study.id
+    with started(home) as child:
+        told(child, "serving on")
+        said = command(home, "approve", study[:12], "--yes")
+        assert f"in force now\n  study {study[:12]} is answered for\n" in said
+        assert isinstance(describe(home, study), bytes)
+
+        roster = hub.file("roster.sealed", hub.sealed_roster(hub.roster(version=2)))
+        said = command(home, "roster", "accept", str(roster), "--yes")
+        assert "in force now\n  roster version 2 (was 1)\n" in said
+        assert describe(home, study) == Refusal(RefusalCode.UNKNOWN_STUDY)
+
+        said = command(home, "keys", "rotate")
+        assert "in force now: NOTHING IS SERVED" in said
+        child.terminate()
+        assert child.wait(PATIENCE) == 0
