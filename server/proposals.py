@@ -7,10 +7,11 @@ from typing import Final
 
 from fieldfare.server.founding import signing_public
 from fieldfare.server.home import CoordinatorHome
+from fieldfare.server.publication import published_roster
 from fieldfare.shared.errors import ProtocolError, StudyError, UsageError
 from fieldfare.shared.messages import Assurance, Signer
-from fieldfare.shared.offers import offer_study, open_roster, open_study
-from fieldfare.shared.plan import plan_for
+from fieldfare.shared.offers import offer_study, open_study
+from fieldfare.shared.plan import Plan, plan_for
 from fieldfare.shared.private_files import create_private
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.sealed_files import read_sealed
@@ -44,21 +45,10 @@ class Proposal:
         """The id as it is shown."""
         return self.id[:SHORT]
 
-
-def published_roster(home: CoordinatorHome) -> Roster | None:
-    """Return the roster that was published last, None before the first.
-
-    Raises:
-        UsageError: the file is not the coordinator's own.
-    """
-    if not home.roster.is_file():
-        return None
-    try:
-        return open_roster(read_sealed(home.roster), signing_public(home))
-    except ProtocolError as error:
-        raise UsageError(
-            f"{home.roster}: {error}; publish it again with `fieldfare coordinator roster`"
-        ) from None
+    @property
+    def plan(self) -> Plan:
+        """What the study plans to release, and what that costs."""
+        return plan_for(self.study)
 
 
 def check_proposal(study: Study, roster: Roster | None) -> None:

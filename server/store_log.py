@@ -107,6 +107,11 @@ class TranscriptTables(Tables):
         found = self._database.rows("SELECT content FROM blobs WHERE hash = ? LIMIT 1", name)
         return found[0][0] if found else None
 
+    def blob_names(self, run: str) -> tuple[str, ...]:
+        """Return the SHA-256 (hex) of everything beside a run's log, sorted."""
+        found = self._database.rows("SELECT hash FROM blobs WHERE run = ? ORDER BY hash", run)
+        return tuple(name for (name,) in found)
+
     def blobs_of(self, run: str) -> Mapping[str, bytes]:
         """Return everything beside a run's log by its SHA-256, hex."""
         found = self._database.rows(

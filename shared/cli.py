@@ -21,6 +21,8 @@ EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 SUMMARIES: Final = {
     "coordinator": "Run a hub: its SuperLink, institutions, studies and runs.",
+    "coordinator.run": "Start, stop, resume and watch runs of a study.",
+    "coordinator.transcript": "What auditors get of a run.",
     "demo": "Five banks of an invented world train together; one screen and a report.",
     "federation": "A hub and three banks as processes on this machine, to look at.",
     "institution": "Run an institution: keys, policy, records, studies, budget.",

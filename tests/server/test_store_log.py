@@ -66,6 +66,7 @@ def test_what_goes_with_a_step_is_kept_with_it(store: RunStore) -> None:
     assert store.checkpoint(RUN) == b"second"
     assert store.row(RUN).progress == PROGRESS
     assert store.blobs_of(RUN) == vectors
+    assert store.blob_names(RUN) == tuple(sorted(vectors))
     assert all(store.blob(name) == content for name, content in vectors.items())
     assert store.blob("0" * 64) is None
 

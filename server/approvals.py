@@ -1,0 +1,68 @@
+"""Who approved a study, as it was last heard; an approval counts only if it still verifies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from fieldfare.server.run_view import UNHEARD
+from fieldfare.server.store import ApprovalRow
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.messages import Approval, Assurance, unseal
+from fieldfare.shared.roster import Roster
+
+APPROVED: Final = "approved"
+OUTDATED: Final = "approved under an older roster: has to approve again"
+ELSEWHERE: Final = "an approval of something else"
+OFF_ROSTER: Final = "not on the roster"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an institution says to a study.
+
+    Attributes:
+        text: in words.
+        approval: hash of an approval that counts under the present roster, hex; or nothing.
+        at: when it was last heard; None if never.
+    """
+
+    text: str
+    approval: str
+    at: datetime | None
+
+
+def heard_of(
+    roster: Roster | None, study: str, rows: Mapping[str, ApprovalRow]
+) -> dict[str, Heard]:
+    """Return what every institution of the roster, and others that were heard, say to a study.
+
+    Args:
+        roster: the published one; without one, nobody's approval counts.
+        study: the study's id.
+        rows: what the run store holds.
+    """
+    members = roster.ids if roster else ()
+    names = sorted({*members, *rows})
+    return {name: _heard(roster, study, name, rows.get(name)) for name in names}
+
+
+def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None) -> Heard:
+    if row is None:
+        return Heard(UNHEARD, "", None)
+    if roster is None or name not in roster.ids:
+        return Heard(OFF_ROSTER, "", row.at)
+    if not row.envelope:
+        return Heard(row.text, "", row.at)
+    try:
+        opened = unseal(row.envelope, Approval, roster, Assurance.EXACT)
+    except ProtocolError:  # its key is another one now
+        return Heard(OUTDATED, "", row.at)
+    approval = opened.body
+    if (opened.signer, approval.institution, approval.study) != (name, name, study):
+        text, counted = ELSEWHERE, ""
+    elif approval.roster != roster.hash:
+        text, counted = OUTDATED, ""
+    else:
+        text, counted = APPROVED, approval.hash
+    return Heard(text, counted, row.at)

@@ -1,0 +1,115 @@
+"""What commands about studies and runs work on: a home, its run store, its SuperLink."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fieldfare.server.bundle import build_bundle
+from fieldfare.server.control import control_target
+from fieldfare.server.home import CoordinatorHome
+from fieldfare.server.proposals import proposal
+from fieldfare.server.publication import published_roster
+from fieldfare.server.run_view import Pace, Picture, Promise, parse_metrics
+from fieldfare.server.steering import Life, RunControl, Seen, look
+from fieldfare.server.store import RunRow, RunStore, run_store
+from fieldfare.server.superlink import control
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.plan import PICOMU2, Plan
+
+
+@dataclass(frozen=True)
+class Desk:
+    """An open coordinator.
+
+    Attributes:
+        home: its folder.
+        store: its runs.
+        control: of its SuperLink, which may not be reachable.
+    """
+
+    home: CoordinatorHome
+    store: RunStore
+    control: RunControl
+    _known: dict[str, tuple[str, Plan] | None] = field(default_factory=dict)
+
+    @property
+    def bundle(self) -> bytes:
+        """What runs are started with."""
+        return build_bundle()
+
+    def picture(self, seen: Seen, now: datetime, pace: Pace | None = None) -> Picture:
+        """Return everything that is shown of a run.
+
+        Raises:
+            RunError: the run store cannot be read.
+        """
+        row = seen.row
+        known = self._study(row.study)
+        statuses = self.store.statuses(row.run)
+        roster = published_roster(self.home)
+        names = sorted({*(roster.ids if roster else ()), *statuses})
+        return Picture(
+            seen=seen,
+            name=known[0] if known else row.study[:12],
+            promise=self._promise(row, known[1]) if known else None,
+            metrics=parse_metrics(self.store.metrics(row.run)),
+            institutions={name: statuses.get(name) for name in names},
+            seconds_left=(pace or Pace()).seconds_left(row.progress),
+            now=now,
+        )
+
+    def pictures(self, now: datetime) -> list[Picture]:
+        """Return everything that is shown of all runs, oldest first."""
+        rows = self.store.rows()
+        return [self.picture(look(self.store, self.control, row.run), now) for row in rows]
+
+    def again(self, seen: Seen) -> Seen:
+        """Return what the store says now of a run that was alive a moment ago."""
+        row = self.store.row(seen.row.run)
+        if row.state.ended or seen.life is not Life.ALIVE:
+            return look(self.store, self.control, row.run)
+        return Seen(row, seen.life, row.state.value, row.reason)
+
+    def _promise(self, row: RunRow, plan: Plan) -> Promise:
+        """Add up what all runs of the study spent: for any one institution it is no more."""
+        spent = sum(
+            other.progress.spent
+            for other in self.store.rows()
+            if other.study == row.study and other.progress is not None
+        )
+        privacy = plan.study.privacy
+        return Promise(privacy.epsilon, privacy.delta, plan.epsilon(spent / PICOMU2))
+
+    def _study(self, study: str) -> tuple[str, Plan] | None:
+        if study not in self._known:
+            self._known[study] = _named_plan(self.home, study)
+        return self._known[study]
+
+
+def _named_plan(home: CoordinatorHome, study: str) -> tuple[str, Plan] | None:
+    """Return a study's name and plan; None where its file is gone: its runs are shown anyway."""
+    try:
+        found = proposal(home, study)
+    except UsageError:
+        return None
+    return found.study.name, found.plan
+
+
+def utc_now() -> datetime:
+    """Return the present."""
+    return datetime.now(UTC)
+
+
+@contextmanager
+def open_desk(path: Path) -> Iterator[Desk]:
+    """Open a coordinator's folder for commands.
+
+    Raises:
+        UsageError, StudyError, KeysError: the folder, its settings or its tokens do not do.
+        RunError: the run store cannot be opened.
+    """
+    home = CoordinatorHome.open(path)
+    with run_store(home.runs_database) as store, control(control_target(home)) as link:
+        yield Desk(home, store, link)
