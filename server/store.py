@@ -29,6 +29,7 @@ _COLUMNS: Final = (
     "runs.run, study, state, reason, flower_run, created, ended, purged, step, steps,"
     " attempt_failures, seconds, spent, phase, time"
 )
+_FLOWER_IDS: Final = 2**64
 _FROM: Final = "FROM runs LEFT JOIN progress ON progress.run = runs.run"
 
 
@@ -136,7 +137,9 @@ class RunStore(TranscriptTables, NewsTables):
         """
         with self.together():
             self.row(run)
-            self._database.rows("UPDATE runs SET flower_run = ? WHERE run = ?", flower_run, run)
+            self._database.rows(
+                "UPDATE runs SET flower_run = ? WHERE run = ?", _signed(flower_run), run
+            )
 
     def stop_requested(self, run: str) -> bool:
         """Tell whether somebody asked the run to end, or declared it stopped already.
@@ -170,6 +173,11 @@ def run_store(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Iterator[Run
         database.close()
 
 
+def _signed(flower_run: int) -> int:
+    """Return an id of 64 bits without a sign as SQLite holds it: with one."""
+    return flower_run - _FLOWER_IDS if flower_run >= _FLOWER_IDS // 2 else flower_run
+
+
 def _row(values: tuple[Any, ...]) -> RunRow:
     run, study, state, reason, flower_run, created, ended, purged, *progress = values
     return RunRow(
@@ -177,7 +185,7 @@ def _row(values: tuple[Any, ...]) -> RunRow:
         study=study,
         state=RunState(state),
         reason=reason,
-        flower_run=flower_run,
+        flower_run=None if flower_run is None else flower_run % _FLOWER_IDS,
         created=from_micros(created),
         ended=None if ended is None else from_micros(ended),
         progress=None if progress[0] is None else _progress(*progress),

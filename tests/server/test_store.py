@@ -100,12 +100,12 @@ def test_a_wish_to_stop_outlives_the_start_of_the_process(store: RunStore) -> No
 
 @pytest.mark.parametrize("state", [s for s in RunState if s is not RunState.FINISHED])
 def test_a_run_waits_again_when_it_is_reopened(store: RunStore, state: RunState) -> None:
-    store.set_flower_run(RUN, 2**63 - 1)
+    store.set_flower_run(RUN, 2**64 - 1)
     store.set_state(RUN, state, "why", LATER)
     store.reopen(store.row(RUN))
     row = store.row(RUN)
     assert (row.state, row.reason, row.ended) == (RunState.WAITING, "", None)
-    assert row.flower_run == 2**63 - 1
+    assert row.flower_run == 2**64 - 1
 
 
 def test_of_two_who_reopen_a_run_one_does(store: RunStore) -> None:
