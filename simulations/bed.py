@@ -108,7 +108,7 @@ class Bed:
             self.institution(name, "roster", "accept", roster, "--yes")
 
     def _found_institution(self, name: str) -> None:
-        self.institution(name, "init", name)
+        self.institution(name, "init", "--id", name)
         self._allow(name)
         self.institution(
             name,
