@@ -21,6 +21,7 @@ EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 SUMMARIES: Final = {
     "coordinator": "Run a hub: its SuperLink, institutions, studies and runs.",
+    "coordinator.model": "What a finished run delivers.",
     "coordinator.run": "Start, stop, resume and watch runs of a study.",
     "coordinator.transcript": "What auditors get of a run.",
     "demo": "Five banks of an invented world train together; one screen and a report.",
@@ -29,6 +30,7 @@ SUMMARIES: Final = {
     "institution.keys": "Show, replace or take back this institution's keys.",
     "institution.ledger": "What was spent of the privacy budget, and what is left.",
     "institution.log": "The institution's own log of requests and decisions.",
+    "institution.model": "One finished model that arrived.",
     "institution.policy": "What this institution allows, whatever it is asked.",
     "institution.records": "Whether the records fit a study.",
     "institution.roster": "Who takes part, under which keys.",

@@ -1,0 +1,58 @@
+"""A card on a terminal: everything that decides about its use, and nothing that moves a cursor."""
+
+import io
+from typing import Any
+
+from rich.console import Console
+from tests.finished import FINISHED, facts_of, parameters_of
+from tests.homes import home_study
+
+from fieldfare.client.institution.card_text import MOST_FEATURES, card_text
+from fieldfare.shared.model_card_writing import write_card
+from fieldfare.shared.plan import plan_for
+from fieldfare.shared.study import Study
+
+
+def shown(study: Study, width: int = 100, **facts: Any) -> str:
+    card = write_card(plan_for(study), parameters_of(study), facts_of(study, **facts), FINISHED)
+    out = io.StringIO()
+    Console(file=out, width=width, highlight=False).print(card_text(card))
+    return out.getvalue()
+
+
+def test_it_says_what_the_page_says() -> None:
+    text = " ".join(shown(home_study()).split())
+    for part in (
+        "small, run run-1",
+        "treating a possible victim as a subject",
+        "of 1.0% reviewed: precision 0.610",
+        "records of 3 institutions; planned for 600 units, 10.0% of them labelled",
+        "one customer more or less",
+        "fieldfare institution transcript verify FILE",
+    ):
+        assert part in text
+
+
+def test_hidden_metrics_are_said_to_be_hidden() -> None:
+    assert "hidden by noise" in shown(home_study(), metrics=None)
+
+
+def test_the_strongest_inputs_come_first_and_the_rest_is_counted() -> None:
+    features = [
+        {"name": f"f{i:02}", "kind": "numeric", "lower": 0, "upper": 1}
+        for i in range(MOST_FEATURES + 3)
+    ]
+    text = shown(home_study(features=features))
+    assert text.count("log-odds") == MOST_FEATURES
+    assert "3 more on the page" in text
+
+
+def test_strangers_words_move_no_cursor() -> None:
+    study = home_study(purpose="\x1b[2J[red]\u202e", prohibited_uses=["a\rb"])
+    text = shown(study)
+    assert not {"\x1b", "\u202e", "\r"} & set(text)
+    assert "[red]" in text  # no markup
+
+
+def test_it_fits_a_narrow_terminal() -> None:
+    assert max(map(len, shown(home_study(), width=80).splitlines())) <= 80
