@@ -17,14 +17,16 @@ from fieldfare.server.cli_home import (
     PassphraseFileOption,
 )
 from fieldfare.server.enrolment import Member, members
-from fieldfare.server.founding import load_signing_key
+from fieldfare.server.founding import load_signing_key, signing_public
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.publication import Published, publish, published_roster
 from fieldfare.shared.enrolment import node_key_fingerprint
-from fieldfare.shared.errors import UsageError
+from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.offers import open_roster
 from fieldfare.shared.roster import Roster
+from fieldfare.shared.sealed_files import read_sealed
 
 members_app = typer.Typer(add_completion=False)
 coordinator_roster_app = typer.Typer(add_completion=False)
@@ -78,9 +80,11 @@ def roster(
     """Publish who takes part, signed; where nothing changed, the same version again."""
     opened = CoordinatorHome.open(home)
     key = load_signing_key(opened, read_passphrase(passphrase_file))
+    if out is not None:
+        _check_free(opened, out)
     made = publish(opened, key, multiplicity=multiplicity, above=above)
     if out is not None:
-        _copy(made.content, out)
+        out.write_bytes(made.content)
     typer.echo("\n".join(told(made)))
     typer.echo(f"Send {out or opened.roster} to every member; each looks at it and pins it with")
     typer.echo("      fieldfare institution roster accept FILE")
@@ -90,15 +94,23 @@ def told(made: Published) -> Iterator[str]:
     """Say what was published, a line for each member."""
     found = made.roster
     state = "published" if made.fresh else "nothing changed since"
-    yield f"{state} version {found.version}, {len(found.members)} members, M = {found.multiplicity}"
+    count = len(found.members)
+    yield f"{state} version {found.version}, members: {count}, M = {found.multiplicity}"
     for one in found.members:
         yield f"  {one.id}  {_spoken(one.key)}"
 
 
-def _copy(content: bytes, out: Path) -> None:
-    if out.exists() and out.read_bytes() != content:
-        raise UsageError(f"{out}: a new file expected, another one found: nothing is overwritten")
-    out.write_bytes(content)
+def _check_free(home: CoordinatorHome, out: Path) -> None:
+    """Let a new file be written, or an earlier roster of this coordinator be replaced."""
+    if not out.exists():
+        return
+    try:
+        open_roster(read_sealed(out), signing_public(home))
+    except ProtocolError:
+        raise UsageError(
+            f"{out}: a new file or an earlier roster expected, something else found: nothing is "
+            "overwritten"
+        ) from None
 
 
 def _place(member: Member, roster: Roster | None) -> str:
