@@ -55,9 +55,10 @@ def init(
     lines += [
         "",
         "Read these aloud with the coordinator, in person or by telephone, before anything else.",
-        f"Send: {made.identity_public} and {made.node_public}. Keep a backup of {made.keys}.",
+        f"Keep a backup of {made.keys}.",
         f"Next: fill in {made.settings.name} and {made.policy.name}, then",
         "      fieldfare institution policy check",
+        "      fieldfare institution join INVITATION",
     ]
     typer.echo("\n".join(lines))
 

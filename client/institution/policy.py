@@ -154,8 +154,9 @@ def pinned_coordinator(home: Home, policy: Policy) -> str:
     found = sorted({key for key in (policy.coordinator, kept) if key})
     if not found:
         raise KeysError(
-            f"{home.policy}: the coordinator's key expected, none found: get its 64 hexadecimal "
-            'digits, compare the fingerprint with the coordinator, and write coordinator = "..."'
+            f"{home.policy}: the coordinator's key expected, none found: compare the fingerprint "
+            "with the coordinator, then fieldfare institution join INVITATION; or write its 64 "
+            'hexadecimal digits there, coordinator = "..."'
         )
     if len(found) > 1:
         raise KeysError(
