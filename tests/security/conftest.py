@@ -2,5 +2,6 @@
 
 from tests.bench import bench, make_bench
 from tests.served import room
+from tests.transcripts import recorded
 
-__all__ = ["bench", "make_bench", "room"]
+__all__ = ["bench", "make_bench", "recorded", "room"]

@@ -1,0 +1,249 @@
+"""The audit: whether a transcript is what an honest run leaves behind, and what it proves.
+
+Needs nothing but the file and the coordinator's public key (or a pinned roster). Everything
+is verified in the file's order, and the first thing that does not fit is named.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO, Final
+
+from fieldfare.shared.audit_heads import check_cosignatures, check_head, check_header
+from fieldfare.shared.audit_ledgers import Spent
+from fieldfare.shared.audit_opening import OpeningAudit, Trust
+from fieldfare.shared.audit_releases import ReleasesAudit
+from fieldfare.shared.audit_vectors import KeptVectors
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.misfit import Misfit, MisfitError
+from fieldfare.shared.plan import PICOMU2, Plan
+from fieldfare.shared.roster import Roster
+from fieldfare.shared.transcript import EndRecord, Leaf, LeafKind
+from fieldfare.shared.transcript_file import Header, TranscriptFile, read_transcript
+
+FIRST_LEAF_LINE: Final = 2
+UNFINISHED: Final = "unfinished"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstitutionReport:
+    """What one institution spent, as it signed it.
+
+    Attributes:
+        spent: in this run, failed attempts included.
+        epsilon: of what it spent, at the study's delta.
+        at_most: epsilon had it also debited every request whose answer is not in the transcript.
+    """
+
+    spent: Spent
+    epsilon: float
+    at_most: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """What was found, up to the first thing that does not fit.
+
+    Attributes:
+        header: study and run as the file names them; None where it has no readable header.
+        misfit: the first thing that does not fit, or None.
+        roster: as the coordinator signed it.
+        plan: of the study; None before a valid one was found.
+        participants: who opened the run.
+        leaves: in the file.
+        state: "finished", "stopped", "failed" or "unfinished".
+        reason: why it ended, in the coordinator's words.
+        steps: of training, verified.
+        requests: that were verified; each of them is an attempt.
+        sums: that were verified, and how many of them were added up again.
+        model: the model's hash, hex; empty where none was reached.
+        metrics: what the federation measured of itself, canonical JSON; not recomputed.
+        institutions: what each spent.
+        cosigned: size of the log that each institution co-signed.
+    """
+
+    header: Header | None = None
+    misfit: Misfit | None = None
+    roster: Roster | None = None
+    plan: Plan | None = None
+    participants: tuple[str, ...] = ()
+    leaves: int = 0
+    state: str = UNFINISHED
+    reason: str = ""
+    steps: int = 0
+    requests: int = 0
+    sums: int = 0
+    recomputed: int = 0
+    model: str = ""
+    metrics: str | None = None
+    institutions: Mapping[str, InstitutionReport] = field(default_factory=dict)
+    cosigned: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def failed_attempts(self) -> int:
+        """Requests that led to no sum."""
+        return self.requests - self.sums
+
+    @property
+    def purged(self) -> bool:
+        """Whether sums could not be added up again because their vectors were deleted."""
+        return self.recomputed < self.sums
+
+    @property
+    def epsilon(self) -> float:
+        """Epsilon of the institution that spent most."""
+        return max((found.epsilon for found in self.institutions.values()), default=0.0)
+
+
+def audit(file: BinaryIO, trust: Trust) -> AuditReport:
+    """Verify a transcript from its first line to its last.
+
+    Args:
+        file: at its start; seekable.
+        trust: what the auditor knows of the coordinator and the roster.
+
+    Formal Guarantees:
+        Without a misfit: the coordinator signed this log; every request was its own and asked
+        for the plan's release; every institution signed every reply, with the plan's debit and
+        a ledger that only went forward; and, where vectors are kept, every sum, every step of
+        Adam and the model follow from the signed vectors bit for bit. With a pinned roster the
+        institutions are those that the auditor knows; with the coordinator's key alone they
+        are those that the coordinator named.
+    """
+    try:
+        transcript = read_transcript(file)
+    except MisfitError as error:
+        return AuditReport(misfit=error.misfit)
+    run = _RunAudit(transcript, trust)
+    try:
+        run.verify()
+    except MisfitError as error:
+        return run.report(error.misfit)
+    return run.report(None)
+
+
+class _RunAudit:
+    """Takes a transcript's leaves in order; only forward."""
+
+    def __init__(self, transcript: TranscriptFile, trust: Trust) -> None:
+        self._transcript = transcript
+        self._trust = trust
+        self._vectors = KeptVectors(transcript)
+        header = transcript.header
+        self._opening = OpeningAudit(trust, header.study, header.run)
+        self._releases: ReleasesAudit | None = None
+        self._end: EndRecord | None = None
+        self._cosigned: Mapping[str, int] = {}
+
+    def verify(self) -> None:
+        """Verify everything.
+
+        Raises:
+            MisfitError: the first thing that does not fit.
+        """
+        check_header(self._transcript, self._trust)
+        for index, leaf in enumerate(self._transcript.leaves):
+            try:
+                self._take(leaf)
+            except MisfitError:
+                raise
+            except ProtocolError as error:
+                raise MisfitError(self._misfit(index, leaf, str(error))) from None
+        self._vectors.check_used()
+        hashes = [leaf.hash for leaf in self._transcript.leaves]
+        head = check_head(self._transcript, self._trust, hashes)
+        roster = self._opening.roster
+        self._cosigned = check_cosignatures(self._transcript, roster, head, hashes)
+
+    def _take(self, leaf: Leaf) -> None:
+        opened = self._opening.opened
+        allowed = self._allowed()
+        if leaf.kind not in allowed:
+            kinds = " or ".join(sorted(kind.value for kind in allowed)) or "nothing more"
+            raise ProtocolError(f"{kinds} expected, {leaf.kind.value} found")
+        if leaf.kind is LeafKind.END:
+            self._take_end(leaf.content)
+        elif opened is None:
+            self._opening.take(leaf.kind, leaf.content)
+        else:
+            if self._releases is None:
+                self._releases = ReleasesAudit(opened, self._vectors)
+            self._releases.take(leaf.kind, leaf.content)
+
+    def _allowed(self) -> frozenset[LeafKind]:
+        if self._end is not None and self._end.state == "finished":
+            return frozenset()
+        if self._opening.opened is None:
+            return self._opening.allowed
+        end = frozenset({LeafKind.END})
+        if self._releases is None:
+            return end | {LeafKind.REQUEST}
+        return end if self._releases.model else end | self._releases.allowed
+
+    def _take_end(self, content: bytes) -> None:
+        """Take the end of the run, or of a part of it; a stopped or failed run may go on."""
+        end = EndRecord.from_bytes(content)
+        reached = self._releases is not None and bool(self._releases.model)
+        if end.state == "finished" and not reached:
+            raise ProtocolError("a model before a finished end expected, none found")
+        self._end = end
+        self._opening.interrupted()
+        if self._releases is not None:
+            self._releases.interrupted()
+
+    def _misfit(self, index: int, leaf: Leaf, reason: str) -> Misfit:
+        releases = self._releases
+        inside = self._opening if releases is None else releases
+        ended = leaf.kind is LeafKind.END
+        return Misfit(
+            line=FIRST_LEAF_LINE + index,
+            leaf=index,
+            kind=leaf.kind.value,
+            institution=None if ended else inside.institution,
+            step=None if releases is None or ended else releases.step,
+            reason=reason,
+        )
+
+    def report(self, misfit: Misfit | None) -> AuditReport:
+        """Return what was found so far."""
+        releases, plan, opening = self._releases, self._opening.plan, self._opening.opening
+        names = () if opening is None else tuple(p.institution for p in opening.participants)
+        found = AuditReport(
+            header=self._transcript.header,
+            misfit=misfit,
+            roster=self._opening.roster,
+            plan=plan,
+            participants=names,
+            leaves=len(self._transcript.leaves),
+            state=UNFINISHED if self._end is None else self._end.state,
+            reason="" if self._end is None else self._end.reason,
+            cosigned=self._cosigned,
+        )
+        if releases is None or plan is None:
+            return found
+        return replace(
+            found,
+            steps=releases.steps,
+            requests=releases.requests,
+            sums=releases.sums,
+            recomputed=releases.recomputed,
+            model=releases.model,
+            metrics=releases.metrics,
+            institutions=_institutions(plan, names, releases.trail.spent),
+        )
+
+
+def _institutions(
+    plan: Plan, names: Iterable[str], spent: Mapping[str, Spent]
+) -> dict[str, InstitutionReport]:
+    epsilons: dict[int, float] = {}
+
+    def epsilon(picomu2: int) -> float:
+        if picomu2 not in epsilons:  # most institutions spent the same
+            epsilons[picomu2] = plan.epsilon(picomu2 / PICOMU2) if picomu2 else 0.0
+        return epsilons[picomu2]
+
+    found = {name: spent.get(name, Spent()) for name in names}
+    return {
+        name: InstitutionReport(spent=one, epsilon=epsilon(one.debits), at_most=epsilon(one.asked))
+        for name, one in found.items()
+    }

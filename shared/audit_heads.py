@@ -1,0 +1,151 @@
+"""The ends of a transcript: whose it says it is, the signed head over it, and who co-signed.
+
+Leaves carry signatures or are computed again; what the coordinator merely says (the metrics,
+why a run ended) is held by the head alone.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from fieldfare.shared import merkle
+from fieldfare.shared.audit_opening import Trust
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.messages import Assurance, unseal
+from fieldfare.shared.misfit import Misfit, MisfitError, expect
+from fieldfare.shared.roster import COORDINATOR, Roster
+from fieldfare.shared.transcript import LeafKind, TreeHead
+from fieldfare.shared.transcript_file import TranscriptFile
+
+
+def check_header(transcript: TranscriptFile, trust: Trust) -> None:
+    """Blame the header where it names another run than the file's own signed parts do.
+
+    Raises:
+        MisfitError: the header is the odd one out.
+    """
+    found = (transcript.header.study, transcript.header.run)
+    try:
+        head = _opened_head(transcript, trust)
+        signed = (head.study, head.run)
+    except ProtocolError:
+        signed = None
+    if signed == found:
+        return
+    for study, run in filter(None, (_claimed(transcript), signed)):
+        if (study, run) != found:
+            reason = f"run {run} of study {study} expected; found: run {found[1]} of {found[0]}"
+            raise MisfitError(Misfit(line=1, kind="header", reason=reason))
+        return
+
+
+def check_head(transcript: TranscriptFile, trust: Trust, hashes: Sequence[bytes]) -> TreeHead:
+    """Check the coordinator's head over all leaves, and the list of their hashes.
+
+    Args:
+        transcript: whose leaves were verified.
+        trust: the coordinator's key.
+        hashes: of the leaves as they are.
+
+    Raises:
+        MisfitError: the head, or the leaf that is not the one that was signed.
+    """
+    try:
+        head = _opened_head(transcript, trust)
+        expect("a head of the study", transcript.header.study, head.study)
+        expect("a head of the run", transcript.header.run, head.run)
+        expect("a head over every leaf", len(hashes), head.size)
+    except ProtocolError as error:
+        _misfit(transcript.head_line, "head", str(error))
+    root = merkle.root(hashes).hex()
+    if root != head.root:
+        _blame(transcript, hashes, head)
+        _misfit(transcript.head_line, "head", f"root {root} expected, {head.root} found")
+    if list(transcript.hashes) != list(hashes):
+        _misfit(transcript.hashes_line, "hashes", "the hashes of the leaves expected")
+    return head
+
+
+def check_cosignatures(
+    transcript: TranscriptFile, roster: Roster | None, head: TreeHead, hashes: Sequence[bytes]
+) -> dict[str, int]:
+    """Check that each co-signature is of this log, at its end or at an earlier size.
+
+    Args:
+        transcript: whose head was verified.
+        roster: as the log states it; None where it does not.
+        head: the coordinator's.
+        hashes: of the leaves.
+
+    Returns:
+        The size of the log that each institution co-signed.
+
+    Raises:
+        MisfitError: the first one that is not.
+    """
+    found: dict[str, int] = {}
+    for index, content in enumerate(transcript.cosignatures):
+        try:
+            signer, size = _check_cosignature(content, roster, head, hashes)
+            _check_after(signer, found)
+        except ProtocolError as error:
+            _misfit(transcript.head_line + 1 + index, "cosignature", str(error))
+        found[signer] = size
+    return found
+
+
+def _check_cosignature(
+    content: bytes, roster: Roster | None, head: TreeHead, hashes: Sequence[bytes]
+) -> tuple[str, int]:
+    if roster is None:
+        raise ProtocolError("a roster that names who co-signs expected, none found")
+    opened = unseal(content, TreeHead, roster, Assurance.EXACT)
+    body = opened.body
+    if opened.signer == COORDINATOR:
+        raise ProtocolError("an institution's signature expected, the coordinator's found")
+    expect("a head of the study", head.study, body.study)
+    expect("a head of the run", head.run, body.run)
+    if body.size > head.size:
+        raise ProtocolError(f"a head of at most {head.size} leaves expected, {body.size} found")
+    root = merkle.root(hashes[: body.size]).hex()
+    expect(f"{opened.signer}'s head over the first {body.size} leaves", root, body.root)
+    return opened.signer, body.size
+
+
+def _check_after(signer: str, found: Mapping[str, int]) -> None:
+    if found and signer <= max(found):
+        raise ProtocolError("institutions in order, one co-signature each, expected")
+
+
+def _opened_head(transcript: TranscriptFile, trust: Trust) -> TreeHead:
+    opened = unseal(transcript.head, TreeHead, trust.coordinator_only, Assurance.EXACT)
+    expect("the coordinator's signature", COORDINATOR, opened.signer)
+    return opened.body
+
+
+def _claimed(transcript: TranscriptFile) -> tuple[str, str] | None:
+    """Return the study and the run that the opening names, unverified."""
+    for leaf in transcript.leaves:
+        if leaf.kind is LeafKind.OPENING:
+            try:
+                body = json.loads(leaf.content)["body"]
+                return str(body["study"]), str(body["run"])
+            except (ValueError, TypeError, KeyError, RecursionError):
+                return None
+    return None
+
+
+def _blame(transcript: TranscriptFile, hashes: Sequence[bytes], head: TreeHead) -> None:
+    """Find the leaf that was changed: the one whose hash is not among those that were signed."""
+    listed = transcript.hashes
+    if len(listed) != len(hashes) or merkle.root(listed).hex() != head.root:
+        return
+    for index, (signed, found) in enumerate(zip(listed, hashes, strict=True)):
+        if signed != found:
+            kind = transcript.leaves[index].kind.value
+            reason = f"the leaf that the head signs, {signed.hex()}, expected; found: {found.hex()}"
+            raise MisfitError(Misfit(line=index + 2, leaf=index, kind=kind, reason=reason))
+
+
+def _misfit(line: int, kind: str, reason: str) -> NoReturn:
+    raise MisfitError(Misfit(line=line, kind=kind, reason=reason))

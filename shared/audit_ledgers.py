@@ -1,0 +1,99 @@
+"""What every institution spent in a run, followed through the positions that it signed.
+
+A ledger only goes forward: from reply to reply its sequence and its total grow by what the
+reply debits, and by what other runs debited in between (design section 2).
+"""
+
+from dataclasses import dataclass, field
+
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.messages import Reply
+from fieldfare.shared.misfit import expect
+
+
+@dataclass
+class Spent:
+    """What one institution spent in the run.
+
+    Attributes:
+        releases: replies that cost something; a repeat of the same bytes counts once.
+        debits: their debits together, in 1e-12 mu^2.
+        asked: what it would have debited had it answered every request that named it: an
+            answer that was lost on its way is in its ledger, but in no transcript.
+    """
+
+    releases: int = 0
+    debits: int = 0
+    asked: int = 0
+
+
+@dataclass
+class LedgerTrail:
+    """Every institution's ledger as its replies show it; takes replies in order.
+
+    Attributes:
+        study_limit: 1e-12 mu^2 that all runs of the study may spend together.
+        spent: by institution.
+    """
+
+    study_limit: int
+    spent: dict[str, Spent] = field(default_factory=dict)
+    _last: dict[str, Reply] = field(default_factory=dict)
+    _answers: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def ask(self, institution: str, cost: int) -> None:
+        """Note that a new request names an institution."""
+        self._of(institution).asked += cost
+
+    def take(self, reply: Reply, envelope: bytes, cost: int) -> None:
+        """Follow one reply; the same bytes for the same request again change nothing.
+
+        Raises:
+            ProtocolError: another answer to an answered request, another debit, a ledger that
+                went back, stood still or lost count, or more than the study allows.
+        """
+        key, content = (reply.institution, reply.request), bytes_hash(envelope)
+        known = self._answers.get(key)
+        if known is not None:
+            expect("the same answer to the same request", known, content)
+            return
+        expect("the plan's debit", cost, reply.debit)
+        self._check_position(reply)
+        self._answers[key] = content
+        self._last[reply.institution] = reply
+        spent = self._of(reply.institution)
+        spent.releases += int(cost > 0)
+        spent.debits += cost
+        if spent.debits > self.study_limit:
+            raise ProtocolError(
+                f"at most {self.study_limit}e-12 of mu^2 for the study expected, "
+                f"{spent.debits}e-12 found"
+            )
+
+    def _check_position(self, reply: Reply) -> None:
+        last = self._last.get(reply.institution)
+        entries = int(reply.debit > 0)
+        sequence, total = (last.ledger_sequence, last.cumulative) if last else (0, 0)
+        if reply.ledger_sequence < sequence + entries:
+            raise ProtocolError(
+                f"a ledger at entry {sequence + entries} or later expected, entry "
+                f"{reply.ledger_sequence} found: it went back"
+            )
+        if reply.cumulative < total + reply.debit:
+            raise ProtocolError(
+                f"a total of {total + reply.debit}e-12 of mu^2 or more expected, "
+                f"{reply.cumulative}e-12 found: a debit is missing"
+            )
+        if last is None:
+            return
+        if reply.ledger_sequence == sequence + entries:  # nothing came in between
+            expect("the last total and this debit", total + reply.debit, reply.cumulative)
+        if reply.ledger_sequence == sequence:
+            expect("the ledger's head where it did not move", last.ledger_head, reply.ledger_head)
+        else:
+            moved = reply.ledger_head != last.ledger_head
+            expect("another head of a ledger that moved", True, moved)
+
+    def _of(self, institution: str) -> Spent:
+        return self.spent.setdefault(institution, Spent())

@@ -1,0 +1,234 @@
+"""How a run began, checked from its transcript: who, what, under which approvals and keys.
+
+Takes the first leaves of a transcript in order and can only go forward: what was taken is
+verified, and everything later is checked against it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from fieldfare.shared.errors import ProtocolError, StudyError
+from fieldfare.shared.messages import (
+    Approval,
+    Assurance,
+    KeyOffer,
+    RunOpening,
+    decode_key,
+    unseal,
+)
+from fieldfare.shared.misfit import expect
+from fieldfare.shared.offers import open_roster, open_study
+from fieldfare.shared.plan import Plan, plan_for
+from fieldfare.shared.roster import COORDINATOR, Roster
+from fieldfare.shared.secure_sum import MLKEM_CIPHERTEXT_BYTES, check_approval_keys
+from fieldfare.shared.study import Study
+from fieldfare.shared.transcript import LeafKind
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What an auditor brings along; everything else is checked against it.
+
+    Attributes:
+        coordinator: the coordinator's public key, hex, compared out of band.
+        roster: the roster that the auditor pinned, if any: then no other will do.
+    """
+
+    coordinator: str
+    roster: Roster | None = None
+
+    @property
+    def coordinator_only(self) -> Roster:
+        """A roster on which nobody but the coordinator has a key."""
+        return Roster(version=1, coordinator=self.coordinator, members=())
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run whose beginning was verified.
+
+    Attributes:
+        study_id: computed once: it is a hash over the whole study.
+        approvals: by participant.
+    """
+
+    roster: Roster
+    study: Study
+    study_id: str
+    plan: Plan
+    opening: RunOpening
+    approvals: Mapping[str, Approval]
+
+    @cached_property
+    def roster_hash(self) -> str:
+        """Hash of the roster, as every message names it."""
+        return self.roster.hash
+
+    @property
+    def least(self) -> int:
+        """The fewest participants of a request: n - t >= 2 (design section 2)."""
+        study = self.study
+        return max(study.aggregation.minimum_institutions, study.privacy.collusion_tolerance + 2)
+
+
+class OpeningAudit:
+    """Takes ROSTER, STUDY, APPROVALs, OPENING and OFFERs, in this order."""
+
+    def __init__(self, trust: Trust, study: str, run: str) -> None:
+        """Expect the run that the transcript says it is of."""
+        self._trust = trust
+        self._study_id = study
+        self._run = run
+        self._approvals: dict[str, Approval] = {}
+        self._offers: list[str] = []
+        self.institution: str | None = None  # whose leaf is being looked at
+        self.roster: Roster | None = None
+        self.study: Study | None = None
+        self.plan: Plan | None = None
+        self.opening: RunOpening | None = None
+        self.opened: OpenedRun | None = None
+        self._takers: Mapping[LeafKind, Callable[[bytes], None]] = {
+            LeafKind.ROSTER: self._take_roster,
+            LeafKind.STUDY: self._take_study,
+            LeafKind.APPROVAL: self._take_approval,
+            LeafKind.OPENING: self._take_opening,
+            LeafKind.OFFER: self._take_offer,
+        }
+
+    @property
+    def allowed(self) -> frozenset[LeafKind]:
+        """The kinds of which the next leaf must be; none once the run is open."""
+        if self.roster is None:
+            return frozenset({LeafKind.ROSTER})
+        if self.study is None:
+            return frozenset({LeafKind.STUDY})
+        if self.opening is None:
+            return frozenset({LeafKind.APPROVAL, LeafKind.OPENING, LeafKind.END})
+        if self.opened is None:
+            return frozenset({LeafKind.OFFER, LeafKind.END})
+        return frozenset()
+
+    def take(self, kind: LeafKind, content: bytes) -> None:
+        """Verify one leaf of an allowed kind.
+
+        Raises:
+            ProtocolError: the first thing that does not fit.
+        """
+        self.institution = None
+        self._takers[kind](content)
+
+    def interrupted(self) -> None:
+        """Begin again what an END cut short: all approvals, or all offers, come once more."""
+        if self.opening is None:
+            self._approvals = {}
+        self._offers = []
+
+    def _take_roster(self, content: bytes) -> None:
+        roster = open_roster(content, self._trust.coordinator)
+        pinned = self._trust.roster
+        if pinned is not None and roster != pinned:
+            raise ProtocolError(
+                f"the given roster, version {pinned.version}, expected, version {roster.version} "
+                f"({roster.hash}) found: give the roster of that time"
+            )
+        keyless = [member.id for member in roster.members if not member.key]
+        if keyless:
+            raise ProtocolError(f"a key for every member expected, none found for {keyless[0]}")
+        self.roster = roster
+
+    def _take_study(self, content: bytes) -> None:
+        roster = _known(self.roster)
+        study = open_study(content, roster, Assurance.EXACT)
+        found = study.id
+        if found != self._study_id:
+            raise ProtocolError(f"study {self._study_id} expected, study {found} found")
+        if study.privacy.multiplicity != roster.multiplicity:
+            raise ProtocolError(
+                f"the roster's multiplicity {roster.multiplicity} expected, "
+                f"{study.privacy.multiplicity} found in the study"
+            )
+        try:
+            self.plan = plan_for(study)
+        except StudyError as error:
+            raise ProtocolError(f"a study with a plan expected: {error}") from None
+        self.study = study
+
+    def _take_approval(self, content: bytes) -> None:
+        roster = _known(self.roster)
+        opened = unseal(content, Approval, roster, Assurance.EXACT)
+        approval, self.institution = opened.body, opened.body.institution
+        expect("a signature by the approval's institution", approval.institution, opened.signer)
+        expect("an approval of the study", self._study_id, approval.study)
+        expect("an approval under the roster", roster.hash, approval.roster)
+        _expect_after(approval.institution, list(self._approvals))
+        self._approvals[approval.institution] = approval
+
+    def _take_opening(self, content: bytes) -> None:
+        roster, plan = _known(self.roster), _known(self.plan)
+        opened = unseal(content, RunOpening, roster, Assurance.EXACT)
+        opening = opened.body
+        expect("the coordinator's signature", COORDINATOR, opened.signer)
+        expect("a run of the study", self._study_id, opening.study)
+        expect("a run under the roster", roster.hash, opening.roster)
+        expect("the run", self._run, opening.run)
+        self._check_participants(opening)
+        minimum = plan.study.aggregation.minimum_institutions
+        if len(opening.participants) < minimum:
+            raise ProtocolError(
+                f"at least {minimum} participants expected, {len(opening.participants)} found"
+            )
+        check_approval_keys(self._approvals)
+        self.opening = opening
+
+    def _check_participants(self, opening: RunOpening) -> None:
+        found = {p.institution: p.approval for p in opening.participants}
+        for institution in sorted(set(found) | set(self._approvals)):
+            self.institution = institution
+            approval = self._approvals.get(institution)
+            expect(
+                "a participant with the approval that stands before the opening",
+                "no approval" if approval is None else approval.hash,
+                found.get(institution, "no participant"),
+            )
+        self.institution = None
+
+    def _take_offer(self, content: bytes) -> None:
+        roster, opening = _known(self.roster), _known(self.opening)
+        opened = unseal(content, KeyOffer, roster, Assurance.EXACT)
+        offer, self.institution = opened.body, opened.body.institution
+        names = [p.institution for p in opening.participants]
+        expect("an offer by the next participant", names[len(self._offers)], offer.institution)
+        expect("a signature by the offer's institution", offer.institution, opened.signer)
+        expect("an offer for the run's opening", opening.hash, offer.opening)
+        higher = [name for name in names if name > offer.institution]
+        if sorted(offer.ciphertexts) != higher:
+            raise ProtocolError("a ciphertext for each participant with a higher id expected")
+        for ciphertext in offer.ciphertexts.values():
+            decode_key(ciphertext, MLKEM_CIPHERTEXT_BYTES)
+        self._offers.append(offer.institution)
+        if len(self._offers) == len(names):
+            self.opened = OpenedRun(
+                roster,
+                _known(self.study),
+                self._study_id,
+                _known(self.plan),
+                opening,
+                self._approvals,
+            )
+
+
+def _known(value: T | None) -> T:
+    if value is None:
+        raise ProtocolError("leaves in the transcript's order expected")
+    return value
+
+
+def _expect_after(institution: str, before: list[str]) -> None:
+    if before and institution <= before[-1]:
+        raise ProtocolError(
+            f"institutions in order expected, {institution} found after {before[-1]}"
+        )

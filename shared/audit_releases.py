@@ -1,0 +1,269 @@
+"""The releases of a run, checked and done again from its transcript.
+
+Takes requests, replies, sums and what was made of them in order, and can only go forward:
+rehearsal, each training step, evaluation, model. Every sum is added up again from the masked
+vectors, and every step of Adam is taken again, bit for bit.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from fieldfare.shared.adam import TrainingState, next_state
+from fieldfare.shared.audit_ledgers import LedgerTrail
+from fieldfare.shared.audit_opening import OpenedRun
+from fieldfare.shared.audit_requests import check_request
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.grid import Word, WordBits
+from fieldfare.shared.messages import Assurance, Reply, Request, unseal
+from fieldfare.shared.misfit import expect
+from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.replay import (
+    add_words,
+    bound_initial_state,
+    decoded_sum,
+    model_hash,
+    state_hash,
+    words_hash,
+)
+from fieldfare.shared.roster import COORDINATOR
+from fieldfare.shared.transcript import (
+    LeafKind,
+    MetricsRecord,
+    ModelRecord,
+    ParametersRecord,
+    SumRecord,
+)
+
+UNKNOWN: Final = ""  # parameters that only a recomputed sum would tell
+
+
+class Vectors(Protocol):
+    """Where masked vectors are found."""
+
+    @property
+    def kept(self) -> bool:
+        """Whether vectors are there at all, or were purged."""
+        ...
+
+    def vector(self, name: str) -> bytes:
+        """Return the vector of this SHA-256; raises ProtocolError where it is missing."""
+        ...
+
+
+@dataclass
+class Attempt:
+    """One request and who answered it so far.
+
+    Attributes:
+        interrupted: the run ended after it; it may be asked again, or given up.
+    """
+
+    request: Request
+    hash: str
+    replies: dict[str, Reply] = field(default_factory=dict)
+    interrupted: bool = False
+
+    @property
+    def missing(self) -> list[str]:
+        """Who has not answered."""
+        return [
+            p.institution for p in self.request.participants if p.institution not in self.replies
+        ]
+
+
+class ReleasesAudit:
+    """Takes REQUESTs, REPLYs, SUMs, PARAMETERS, METRICS and the MODEL of an opened run."""
+
+    def __init__(self, run: OpenedRun, vectors: Vectors) -> None:
+        """Begin before the rehearsal."""
+        self._run = run
+        self._vectors = vectors
+        self.trail = LedgerTrail(run.plan.study_limit)
+        self.institution: str | None = None  # whose leaf is being looked at
+        self.step: int | None = None
+        self.sums = 0
+        self.recomputed = 0
+        self.steps = 0  # of training, taken in so far
+        self.requests = 0  # distinct ones
+        self.model = ""
+        self.metrics: str | None = None
+        self._release: tuple[ReleaseKind, int] = (ReleaseKind.REHEARSAL, 0)
+        self._attempts = 0  # of this release
+        self._attempt: Attempt | None = None
+        self._due: LeafKind | None = None  # what a sum has to be followed by
+        self._state: TrainingState | None = None
+        self._parameters = UNKNOWN  # hash that the next request has to bind
+        self._takers: Mapping[LeafKind, Callable[[bytes], None]] = {
+            LeafKind.REQUEST: self._take_request,
+            LeafKind.REPLY: self._take_reply,
+            LeafKind.SUM: self._take_sum,
+            LeafKind.PARAMETERS: self._take_parameters,
+            LeafKind.METRICS: self._take_metrics,
+            LeafKind.MODEL: self._take_model,
+        }
+
+    @property
+    def allowed(self) -> frozenset[LeafKind]:
+        """The kinds of which the next leaf must be, but for END."""
+        if self._due is not None:
+            return frozenset({self._due})
+        if self._attempt is None:
+            return frozenset({LeafKind.REQUEST})
+        return frozenset({LeafKind.REQUEST, LeafKind.REPLY, LeafKind.SUM})
+
+    @property
+    def finished(self) -> bool:
+        """Whether the model is there, so that nothing but the end may come."""
+        return bool(self.model)
+
+    def take(self, kind: LeafKind, content: bytes) -> None:
+        """Verify one leaf of an allowed kind.
+
+        Raises:
+            ProtocolError: the first thing that does not fit.
+        """
+        self.institution, self.step = None, self._release[1]
+        self._takers[kind](content)
+
+    def interrupted(self) -> None:
+        """Note that the run ended here: what was asked may be asked again."""
+        if self._attempt is not None:
+            self._attempt.interrupted = True
+
+    @property
+    def _terms(self) -> ReleaseTerms:
+        return self._run.plan.terms(self._release[0])
+
+    # -- what was asked -----------------------------------------------------------------
+
+    def _take_request(self, content: bytes) -> None:
+        opened = unseal(content, Request, self._run.roster, Assurance.EXACT)
+        request = opened.body
+        expect("the coordinator's signature", COORDINATOR, opened.signer)
+        check_request(self._run, *self._release, request)
+        self._check_parameters(request)
+        self._begin(request)
+
+    def _check_parameters(self, request: Request) -> None:
+        if self._release[0] is ReleaseKind.REHEARSAL and self._parameters == UNKNOWN:
+            self._state = bound_initial_state(self._run.study, request.parameters)
+            if self._state is None:
+                raise ProtocolError("parameters that start at the study's prevalence expected")
+            self._parameters = request.parameters
+        if self._parameters != UNKNOWN:
+            expect("the parameters that follow", self._parameters, request.parameters)
+        self._parameters = request.parameters
+
+    def _begin(self, request: Request) -> None:
+        """Start a new attempt, or the interrupted one again; attempts only go up."""
+        before, found = self._attempt, request.hash
+        if before is not None and found == before.hash and (before.interrupted or before.missing):
+            self._attempt = Attempt(request, found)
+            return
+        if before is not None and not before.missing and not before.interrupted:
+            raise ProtocolError("the sum of an attempt that everybody answered expected")
+        most = self._run.study.aggregation.attempts
+        expect("the next attempt", self._attempts, request.attempt)
+        if request.attempt >= most:
+            raise ProtocolError(f"at most {most} attempts expected, another one found")
+        self._attempts += 1
+        self.requests += 1
+        self._attempt = Attempt(request, found)
+        for named in request.participants:
+            self.trail.ask(named.institution, self._terms.cost)
+
+    # -- what was answered --------------------------------------------------------------
+
+    def _take_reply(self, content: bytes) -> None:
+        attempt = self._asked()
+        opened = unseal(content, Reply, self._run.roster, Assurance.EXACT)
+        reply, self.institution = opened.body, opened.body.institution
+        expect("a signature by the reply's institution", reply.institution, opened.signer)
+        named = {p.institution: p for p in attempt.request.participants}
+        if reply.institution not in named:
+            raise ProtocolError("a reply by a participant of the request expected")
+        if attempt.replies and reply.institution <= max(attempt.replies):
+            raise ProtocolError("replies in the order of institutions, one of each, expected")
+        expect("a reply to the request before it", attempt.hash, reply.request)
+        expect("a reply under the approval", named[reply.institution].approval, reply.approval)
+        epoch = self._run.approvals[reply.institution].epoch
+        expect("the ledger's epoch that was approved", epoch, reply.epoch)
+        self.trail.take(reply, content, self._terms.cost)
+        attempt.replies[reply.institution] = reply
+
+    # -- what was made of it ------------------------------------------------------------
+
+    def _take_sum(self, content: bytes) -> None:
+        attempt = self._asked()
+        if attempt.missing:
+            self.institution = attempt.missing[0]
+            raise ProtocolError("a reply of every participant before the sum expected, none found")
+        record = SumRecord.from_bytes(content)
+        expect("the sum of the request before it", attempt.hash, record.request)
+        names = ", ".join(attempt.replies)
+        expect("everybody who answered in the sum", names, ", ".join(record.participants))
+        self.sums += 1
+        self._recompute(attempt, record)
+        kind, step = self._release
+        self._attempt, self._attempts = None, 0
+        if kind is ReleaseKind.REHEARSAL:
+            self._release = (ReleaseKind.TRAINING, 0)
+        elif kind is ReleaseKind.TRAINING:
+            self._due, self.steps = LeafKind.PARAMETERS, step + 1
+        else:
+            self._due = LeafKind.METRICS
+
+    def _recompute(self, attempt: Attempt, record: SumRecord) -> None:
+        """Add the vectors up again and take the step again."""
+        kind, terms = self._release[0], self._terms
+        if not self._vectors.kept:
+            self._state = None
+            self._parameters = UNKNOWN if kind is ReleaseKind.TRAINING else self._parameters
+            return
+        total = self._total(attempt, terms.word_bits, terms.vectors.entries)
+        expect("the sum of the vectors", words_hash(total, terms.word_bits), record.words)
+        values = decoded_sum(total, terms)
+        if kind is ReleaseKind.REHEARSAL and values.any():
+            raise ProtocolError("masks that cancel in the rehearsal expected, a remainder found")
+        self.recomputed += 1
+        if kind is ReleaseKind.TRAINING and self._state is not None:
+            self._state = next_state(self._run.study, self._state, values)
+            self._parameters = state_hash(self._state)
+
+    def _total(self, attempt: Attempt, bits: WordBits, entries: int) -> Word:
+        vectors = []
+        for institution, reply in attempt.replies.items():
+            self.institution = institution
+            vector = self._vectors.vector(reply.vector)
+            expect("bytes in a vector", entries * bits.value // 8, len(vector))
+            vectors.append(vector)
+        self.institution = None
+        return add_words(vectors, bits, entries)
+
+    def _take_parameters(self, content: bytes) -> None:
+        record = ParametersRecord.from_bytes(content)
+        expect("the parameters after step", self.steps, record.step)
+        if self._parameters != UNKNOWN:
+            expect("the parameters that follow from the sum", self._parameters, record.parameters)
+        self._parameters = record.parameters
+        self._due = None
+        self._release = (ReleaseKind.TRAINING, self.steps)
+        if self.steps == self._run.study.training.steps:
+            self._release = (ReleaseKind.EVALUATION, self.steps)
+            self._parameters = UNKNOWN if self._state is None else model_hash(self._state)
+
+    def _take_metrics(self, content: bytes) -> None:
+        self.metrics = MetricsRecord.from_bytes(content).metrics
+        self._due = LeafKind.MODEL
+
+    def _take_model(self, content: bytes) -> None:
+        record = ModelRecord.from_bytes(content)
+        expect("the model that was evaluated", self._parameters, record.model)
+        expect("a model after step", self.steps, record.steps)
+        self.model = record.model
+
+    def _asked(self) -> Attempt:
+        if self._attempt is None:
+            raise ProtocolError("a request before it expected")
+        return self._attempt

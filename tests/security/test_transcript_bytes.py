@@ -1,0 +1,268 @@
+"""A transcript that somebody changed: the first thing that does not fit is found and named.
+
+Changed on its way (bytes, lines, parts of another run), or changed by a coordinator that
+signs its lie.
+"""
+
+import string
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.transcripts import METRICS, Recorder, bench_in
+
+from fieldfare.shared.misfit import Misfit
+from fieldfare.shared.transcript import (
+    Leaf,
+    LeafKind,
+    MetricsRecord,
+    ModelRecord,
+    ParametersRecord,
+    SumRecord,
+    TreeHead,
+    tree_head,
+)
+
+POSITIONS = 200
+ALPHABETS = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
+
+
+@pytest.fixture(scope="module")
+def content(recorded: Recorder) -> bytes:
+    return recorded.to_bytes()
+
+
+@pytest.fixture(scope="module")
+def lines(content: bytes) -> list[bytes]:
+    return content.splitlines(keepends=True)
+
+
+@pytest.fixture(scope="module")
+def other(recorded: Recorder) -> Recorder:
+    """Another run of the same study by the same institutions."""
+    return Recorder(recorded.bench, run="run-2").open().finish()
+
+
+def misfit_of(recorded: Recorder, content: bytes) -> Misfit:
+    found = recorded.audit(content).misfit
+    assert found is not None, "the change was not found"
+    return found
+
+
+def changed(content: bytes, at: int, dice: np.random.Generator) -> bytes:
+    """One other byte at a position; half of them of the same sort, so that the form stays."""
+    old = chr(content[at])
+    alike = next((a for a in ALPHABETS if old in a), "")
+    if alike and dice.random() < 0.5:
+        new = ord(dice.choice(list(alike.replace(old, ""))))
+    else:
+        new = (content[at] + int(dice.integers(1, 256))) % 256
+    return content[:at] + bytes([new]) + content[at + 1 :]
+
+
+def line_of(content: bytes, at: int) -> int:
+    return content.count(b"\n", 0, at) + 1
+
+
+def test_the_unchanged_transcript_fits(recorded: Recorder, content: bytes) -> None:
+    report = recorded.audit(content)
+    assert report.misfit is None
+    assert report.model
+    assert report.recomputed == report.sums == recorded.bench.study.training.steps + 2
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_one_byte_changed_anywhere_is_found_and_named(
+    recorded: Recorder, content: bytes, part: int
+) -> None:
+    dice = np.random.default_rng(part)
+    for at in dice.choice(len(content), POSITIONS // 4, replace=False).tolist():
+        found = misfit_of(recorded, changed(content, at, dice))
+        assert found.line == line_of(content, at), (at, found)
+
+
+def test_one_byte_changed_in_each_line_is_found_and_named(
+    recorded: Recorder, content: bytes, lines: list[bytes]
+) -> None:
+    dice, start = np.random.default_rng(7), 0
+    for number, line in enumerate(lines, start=1):
+        at = start + int(dice.integers(len(line)))
+        start += len(line)
+        found = misfit_of(recorded, changed(content, at, dice))
+        assert found.line == number, (at, found)
+
+
+def test_a_line_feed_changed_or_added_is_found_and_named(
+    recorded: Recorder, content: bytes, lines: list[bytes]
+) -> None:
+    ends = [at for at, byte in enumerate(content) if byte == 10]
+    for number, end in enumerate(ends, start=1):
+        if number % 9 == 0 or number == len(lines):
+            for new in (b" ", b"\r\n", b"\n\n", b""):
+                found = misfit_of(recorded, content[:end] + new + content[end + 1 :])
+                # An empty line is one too many; otherwise two lines have become one.
+                assert found.line == number + (new == b"\n\n")
+
+
+def test_a_transcript_that_was_cut_short_is_found(
+    recorded: Recorder, content: bytes, lines: list[bytes]
+) -> None:
+    signed = len(lines) - len(recorded.cosignatures)
+    for kept in (*range(signed), 0):
+        found = misfit_of(recorded, b"".join(lines[:kept]))
+        assert found.line == kept + 1
+    for at in (1, 100, len(content) // 2, len(content) - 1):
+        assert misfit_of(recorded, content[:at]).line == line_of(content, at - 1)
+
+
+def test_without_cosignatures_nobody_cosigned(recorded: Recorder, lines: list[bytes]) -> None:
+    report = recorded.audit(b"".join(lines[:-1]))
+    assert report.misfit is None
+    assert sorted(report.cosigned) == sorted(recorded.cosignatures)[:-1]
+
+
+def test_two_swapped_lines_are_found(recorded: Recorder, lines: list[bytes]) -> None:
+    for first in range(len(lines) - 1):
+        swapped = [*lines]
+        swapped[first : first + 2] = lines[first + 1], lines[first]
+        assert misfit_of(recorded, b"".join(swapped)).line in {first + 1, first + 2}
+
+
+def test_a_dropped_or_repeated_line_is_found(recorded: Recorder, lines: list[bytes]) -> None:
+    vectors = range(1 + len(recorded.leaves), 1 + len(recorded.leaves) + len(recorded.blobs))
+    for at in range(len(lines) - len(recorded.cosignatures)):
+        found = misfit_of(recorded, b"".join(lines[:at] + lines[at + 1 :]))
+        # A vector that is gone is missed where it was added up.
+        assert found.kind == "sum" if at in vectors else found.line > at
+        assert misfit_of(recorded, b"".join(lines[: at + 1] + lines[at:])).line > at
+
+
+def test_a_dropped_reply_is_named(recorded: Recorder, lines: list[bytes]) -> None:
+    at = recorded.find(LeafKind.REPLY, 5)  # bank-b's at step 0
+    found = misfit_of(recorded, b"".join(lines[: at + 1] + lines[at + 2 :]))
+    assert (found.kind, found.institution, found.step) == ("sum", "bank-b", 0)
+    assert "reply" in found.reason
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        k
+        for k in LeafKind
+        if k
+        not in {LeafKind.ROSTER, LeafKind.STUDY, LeafKind.APPROVAL, LeafKind.METRICS, LeafKind.END}
+    ],
+)
+def test_a_leaf_of_another_run_is_named(
+    recorded: Recorder, other: Recorder, kind: LeafKind
+) -> None:
+    at = recorded.find(kind)
+
+    def replay(leaves: list[Leaf]) -> None:
+        leaves[at] = other.leaves[other.find(kind)]
+
+    assert misfit_of(recorded, recorded.lie(replay)).leaf == at
+
+
+def test_another_run_under_this_ones_name_is_found(recorded: Recorder, other: Recorder) -> None:
+    whole = other.to_bytes().replace(b'"run":"run-2"', b'"run":"run-1"', 1)
+    assert misfit_of(recorded, whole).kind == "header"
+
+    def replay(leaves: list[Leaf]) -> None:
+        leaves[:] = other.leaves
+
+    found = misfit_of(recorded, recorded.lie(replay))
+    assert (found.kind, found.leaf) == ("opening", recorded.find(LeafKind.OPENING))
+
+
+# -- a coordinator that lies, and signs it ----------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_a_lying_sum_is_named(recorded: Recorder, number: int) -> None:
+    at = recorded.find(LeafKind.SUM, number)
+
+    def lie(leaves: list[Leaf]) -> None:
+        record = SumRecord.from_bytes(leaves[at].content)
+        leaves[at] = record.model_copy(update={"words": "0" * 64}).leaf()
+
+    found = misfit_of(recorded, recorded.lie(lie))
+    assert (found.leaf, found.kind, found.step) == (at, "sum", max(0, number - 1))
+    assert "the sum of the vectors expected" in found.reason
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_lying_parameter_vector_is_named(recorded: Recorder, number: int) -> None:
+    at = recorded.find(LeafKind.PARAMETERS, number)
+
+    def lie(leaves: list[Leaf]) -> None:
+        record = ParametersRecord.from_bytes(leaves[at].content)
+        leaves[at] = record.model_copy(update={"parameters": "0" * 64}).leaf()
+
+    found = misfit_of(recorded, recorded.lie(lie))
+    assert (found.leaf, found.kind, found.step) == (at, "parameters", number)
+
+
+def test_a_lying_model_is_named(recorded: Recorder) -> None:
+    at = recorded.find(LeafKind.MODEL)
+
+    def lie(leaves: list[Leaf]) -> None:
+        record = ModelRecord.from_bytes(leaves[at].content)
+        leaves[at] = record.model_copy(update={"model": "0" * 64}).leaf()
+
+    assert misfit_of(recorded, recorded.lie(lie)).leaf == at
+
+
+def test_metrics_that_were_changed_after_signing_are_named(recorded: Recorder) -> None:
+    at = recorded.find(LeafKind.METRICS)
+    whole = recorded.to_bytes()
+    changed_leaf = MetricsRecord(metrics=METRICS.replace("5", "9")).leaf().to_bytes()
+    found = misfit_of(recorded, whole.replace(recorded.leaves[at].to_bytes(), changed_leaf))
+    assert (found.leaf, found.kind) == (at, "metrics")
+
+
+def test_a_rewritten_history_loses_its_cosignatures(recorded: Recorder) -> None:
+    """Metrics are not recomputed; institutions have signed which ones there were."""
+    at = recorded.find(LeafKind.METRICS)
+
+    def lie(leaves: list[Leaf]) -> None:
+        leaves[at] = MetricsRecord(metrics=METRICS.replace("5", "9")).leaf()
+
+    forged = recorded.lie(lie)
+    assert recorded.audit(forged).misfit is None
+    genuine = recorded.to_bytes().splitlines(keepends=True)[-len(recorded.cosignatures) :]
+    found = misfit_of(recorded, forged + b"".join(genuine))
+    assert found.kind == "cosignature"
+    assert "bank-a" in found.reason
+
+
+def test_a_cosignature_of_another_head_is_named(recorded: Recorder, other: Recorder) -> None:
+    lines = recorded.to_bytes().splitlines(keepends=True)
+    foreign = other.to_bytes().splitlines(keepends=True)[-1]
+    assert misfit_of(recorded, b"".join([*lines[:-1], foreign])).line == len(lines)
+
+
+@pytest.mark.parametrize("change", [{"size": 5}, {"root": "0" * 64}, {"size": 10_000}])
+def test_a_cosigned_head_that_is_not_of_this_log_is_named(
+    recorded: Recorder, change: dict[str, object]
+) -> None:
+    hashes = [leaf.hash for leaf in recorded.leaves]
+    head = tree_head(recorded.bench.study.id, recorded.run, hashes)
+    lie = recorded.sealed_by("bank-b", TreeHead.model_validate(head.model_dump() | change))
+    kept = dict(recorded.cosignatures)
+    recorded.cosignatures["bank-b"] = lie
+    try:
+        found = recorded.audit().misfit
+    finally:
+        recorded.cosignatures = kept
+    assert found is not None
+    assert found.kind == "cosignature"
+
+
+def test_another_coordinators_transcript_is_refused(recorded: Recorder, tmp_path: Path) -> None:
+    with bench_in(tmp_path) as bench:
+        stranger = Recorder(bench, run="run-1").open()
+        stranger.end("failed", "nobody came")
+        stranger.sign_head()
+        found = misfit_of(recorded, stranger.to_bytes())
+    assert (found.line, found.kind) == (2, "roster")

@@ -1,0 +1,153 @@
+from typing import Any
+
+import pytest
+from tests.transcripts import Recorder
+
+from fieldfare.shared.audit_opening import Trust
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.identity import public_hex
+from fieldfare.shared.messages import (
+    Approval,
+    Assurance,
+    IdentitySigner,
+    KeyOffer,
+    RunOpening,
+    unseal,
+)
+from fieldfare.shared.misfit import Misfit
+from fieldfare.shared.offers import offer_roster, offer_study
+from fieldfare.shared.roster import Member
+from fieldfare.shared.transcript import Leaf, LeafKind
+
+H = "0" * 64
+SHORT = "QUJD"
+
+
+def forged(
+    recorded: Recorder, kind: LeafKind, body: Any, number: int = 0, **changes: Any
+) -> Misfit:
+    at = recorded.find(kind, number)
+    found = recorded.misfit_with(at, recorded.forged(at, body, **changes))
+    assert (found.leaf, found.kind) == (at, kind.value)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"study": H}, "study"),
+        ({"roster": H}, "roster"),
+        ({"institution": "bank-c"}, "signature"),
+        ({"signer": "bank-c"}, "signature"),
+        ({"institution": "bank-a", "signer": "bank-a"}, "order"),
+    ],
+)
+def test_an_approval_that_does_not_fit_is_named(
+    recorded: Recorder, changes: dict[str, Any], reason: str
+) -> None:
+    found = forged(recorded, LeafKind.APPROVAL, Approval, 1, **changes)
+    assert reason in found.reason
+    assert found.institution == changes.get("institution", "bank-b")
+
+
+def test_an_approval_that_the_opening_does_not_name_is_named(recorded: Recorder) -> None:
+    at = recorded.find(LeafKind.APPROVAL, 1)
+    found = recorded.misfit_with(at, recorded.forged(at, Approval, number=9))
+    assert (found.kind, found.institution) == ("opening", "bank-b")
+
+
+def test_keys_that_two_institutions_share_are_named(recorded: Recorder) -> None:
+    def copy_keys(leaves: list[Leaf]) -> None:
+        roster = recorded.bench.federation.identities.roster
+        first, second = recorded.find(LeafKind.APPROVAL), recorded.find(LeafKind.APPROVAL, 1)
+        keys = unseal(leaves[first].content, Approval, roster, Assurance.EXACT).body.x25519
+        leaves[second] = recorded.forged(second, Approval, x25519=keys)
+        copied = unseal(leaves[second].content, Approval, roster, Assurance.EXACT).body
+        at = recorded.find(LeafKind.OPENING)
+        named = dict(recorded.participants)
+        named["bank-b"] = named["bank-b"].model_copy(update={"approval": copied.hash})
+        leaves[at] = recorded.forged(at, RunOpening, participants=tuple(named.values()))
+
+    found = recorded.audit(recorded.lie(copy_keys)).misfit
+    assert found is not None
+    assert found.kind == "opening"
+    assert "x25519" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"study": H}, "study"),
+        ({"roster": H}, "roster"),
+        ({"run": "run-9"}, "run"),
+        ({"signer": "bank-a"}, "coordinator"),
+        ({"participants": ()}, "approval"),
+    ],
+)
+def test_an_opening_that_does_not_fit_is_named(
+    recorded: Recorder, changes: dict[str, Any], reason: str
+) -> None:
+    assert reason in forged(recorded, LeafKind.OPENING, RunOpening, **changes).reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"opening": H}, "opening"),
+        ({"institution": "bank-c"}, "next participant"),
+        ({"signer": "bank-c"}, "signature"),
+        ({"ciphertexts": {}}, "ciphertext"),
+        ({"ciphertexts": {"bank-c": SHORT, "bank-d": SHORT}}, "1088 bytes"),
+    ],
+)
+def test_an_offer_that_does_not_fit_is_named(
+    recorded: Recorder, changes: dict[str, Any], reason: str
+) -> None:
+    assert reason in forged(recorded, LeafKind.OFFER, KeyOffer, 1, **changes).reason
+
+
+def test_a_study_that_was_not_approved_is_named(recorded: Recorder) -> None:
+    at = recorded.find(LeafKind.STUDY)
+    other = recorded.bench.study.model_copy(update={"purpose": "another one"})
+    offer = offer_study(other, recorded.bench.federation.identities.coordinator)
+    found = recorded.misfit_with(at, Leaf(LeafKind.STUDY, offer))
+    assert (found.leaf, found.kind) == (at, "study")
+
+
+def test_a_roster_by_another_coordinator_is_named(recorded: Recorder) -> None:
+    stranger = Trust(public_hex(_key(recorded, "bank-a")))
+    report = recorded.audit(trust=stranger)
+    assert report.misfit is not None
+    assert (report.misfit.line, report.misfit.kind) == (2, "roster")
+
+
+def test_a_pinned_roster_is_the_only_one_that_will_do(recorded: Recorder) -> None:
+    roster = recorded.bench.federation.identities.roster
+    assert recorded.audit(trust=Trust(roster.coordinator, roster)).misfit is None
+    newer = roster.model_copy(update={"version": 2})
+    found = recorded.audit(trust=Trust(roster.coordinator, newer)).misfit
+    assert found is not None
+    assert found.kind == "roster"
+    assert "version 2, expected, version 1" in found.reason
+
+
+def test_a_roster_with_a_member_without_a_key_is_named(recorded: Recorder) -> None:
+    identities = recorded.bench.federation.identities
+    first, *others = identities.roster.members
+    keyless = identities.roster.model_copy(
+        update={"members": (Member(id=first.id, key=""), *others)}
+    )
+    leaf = Leaf(LeafKind.ROSTER, offer_roster(keyless, identities.coordinator))
+    found = recorded.misfit_with(0, leaf)
+    assert "bank-a" in found.reason
+
+
+def test_a_trusted_key_alone_verifies_the_coordinator_only(recorded: Recorder) -> None:
+    with pytest.raises(ProtocolError):
+        recorded.trust.coordinator_only.verify("bank-a", b"x" * 64, b"")
+
+
+def _key(recorded: Recorder, name: str) -> Any:
+    signer = recorded.bench.federation.identities.signers[name]
+    assert isinstance(signer, IdentitySigner)
+    return signer.key
