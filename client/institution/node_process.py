@@ -10,14 +10,18 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Final, NoReturn
 
+from flwr.app import Message
+
 from fieldfare.client.app import client_app
-from fieldfare.client.fleet import Link, NotAdmittedError, joined
+from fieldfare.client.fleet import Arrival, Link, NotAdmittedError, RunFacts, joined
 from fieldfare.client.institution.node_settings import NodeTerms, load_node_terms
-from fieldfare.client.node import Node
+from fieldfare.client.institution.node_state import NodeReport
+from fieldfare.client.node import Node, Superlink
 from fieldfare.client.remote import connected
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.stop_signals import STOP_SIGNALS
@@ -38,30 +42,90 @@ class DismissedError(BaseException):
     """The SuperLink does not know this node any more: flwr says so by SIGINT to itself."""
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A SuperLink as a node sees it; every answer and every message is noted."""
+
+    fleet: Superlink
+    report: NodeReport
+
+    @property
+    def node_id(self) -> int:
+        """This node's number."""
+        return self.fleet.node_id
+
+    def receive(self) -> Arrival | None:
+        """Return the next message, or None."""
+        arrival = self.fleet.receive()
+        if arrival is None:
+            self.report.heard()
+        else:
+            self.report.arrived()
+        return arrival
+
+    def run(self, run_id: int) -> RunFacts:
+        """Return what the SuperLink says of a run."""
+        return self.fleet.run(run_id)
+
+    def pull(self, arrival: Arrival) -> Message:
+        """Fetch the content of a message."""
+        return self.fleet.pull(arrival)
+
+    def send(self, reply: Message, seconds: float) -> None:
+        """Send a reply."""
+        self.fleet.send(reply, seconds)
+
+
 def run_node(terms: NodeTerms) -> int:
     """Serve until stopped; returns the status to end with."""
+    report = _report(terms)
+    status, reason = _served(terms, report)
+    if report is not None:
+        report.ended(reason)
+    return status
+
+
+def _served(terms: NodeTerms, report: NodeReport | None) -> tuple[int, str]:
+    """Serve until stopped; returns the status to end with, and why."""
     link = Link(terms.superlink, terms.authority)
     try:
         with connected(terms.custodian) as custodian, joined(link, terms.key) as fleet:
             log.info("admitted as node %d by %s", fleet.node_id, link.address)
-            Node(fleet, client_app(lambda _: custodian), terms.bundles).serve()
+            if report is not None:
+                report.connected(fleet.node_id)
+            seen: Superlink = fleet if report is None else Watched(fleet, report)
+            Node(seen, client_app(lambda _: custodian), terms.bundles).serve()
     except StoppedError:
-        return EXIT_STOPPED
+        return EXIT_STOPPED, "stopped"
     except DismissedError:
-        log.warning("the SuperLink stopped knowing this node; it signs on again")
+        reason = "the SuperLink stopped knowing this node; it signs on again"
     except NotAdmittedError as error:
-        log.warning(
-            "not admitted by %s: %s: after a crash its old lease ends within 60 s; otherwise "
-            "compare address, authority, clock, and the node key that the coordinator registered",
-            link.address,
-            error,
+        reason = (
+            f"not admitted by {link.address}: {error}: after a crash its old lease ends within "
+            "60 s; otherwise compare address, authority, clock, and the node key that the "
+            "coordinator registered"
         )
     except UsageError as error:  # a certificate of the link to the custodian
         log.warning("%s", error)
-        return error.exit_code
+        return error.exit_code, str(error)
     except FieldfareError as error:
-        log.warning("%s", error)
-    return EXIT_AGAIN
+        reason = str(error)
+    log.warning("%s", reason)
+    return EXIT_AGAIN, reason
+
+
+def _report(terms: NodeTerms) -> NodeReport | None:
+    """Return where this node writes down how it stands; a node runs without, too."""
+    try:
+        return NodeReport(terms.state, terms.superlink)
+    except OSError as error:
+        log.warning(
+            "%s: a file that this node can write, for `institution status`, expected, found: %s; "
+            'name another with state = "..." in its settings',
+            terms.state,
+            error.strerror,
+        )
+        return None
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -69,6 +69,7 @@ class NodeSettings(Section):
         bundles: sha256 of the bundles whose runs are answered, compared out of band.
         key: the node's key, NIST P-384, OpenSSH format.
         custodian: the custodian's socket, or where it is on another machine.
+        state: where the node writes down how it stands, for `institution status`.
     """
 
     format: Literal[1] = NODE_SETTINGS_FORMAT
@@ -77,6 +78,7 @@ class NodeSettings(Section):
     bundles: tuple[Sha256, ...] = Field(min_length=1, max_length=MAX_BUNDLES, strict=False)
     key: PathText = "keys/node"
     custodian: PathText | CustodianOverTls = "run/custodian.sock"
+    state: PathText = "run/node.json"
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class NodeTerms:
         key: what it knows this node by.
         bundles: sha256 of the bundles whose runs are answered.
         custodian: its socket, or its port.
+        state: where the node writes down how it stands.
     """
 
     superlink: str
@@ -96,6 +99,7 @@ class NodeTerms:
     key: ec.EllipticCurvePrivateKey
     bundles: frozenset[str]
     custodian: Path | TlsTarget
+    state: Path
 
 
 def load_node_terms(path: Path) -> NodeTerms:
@@ -113,6 +117,7 @@ def load_node_terms(path: Path) -> NodeTerms:
         read_node_key(folder / settings.key),
         frozenset(settings.bundles),
         _custodian(folder, settings.custodian),
+        folder / settings.state,
     )
 
 

@@ -1,0 +1,89 @@
+"""The custodian as a child: its passphrase comes through a pipe, and its end is its parent's."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.homes import NAMES, Hub, hub
+from tests.processes import until
+
+from fieldfare.client.institution.admin_client import custodian_status
+from fieldfare.client.institution.custodian_process import MOST_GIVEN, given_line, read_given
+from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.roster import pin_roster
+
+__all__ = ["hub"]
+
+NAME = NAMES[0]
+PASSPHRASE = b"a long enough passphrase"
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def protected(hub: Hub) -> Home:
+    """A home whose identity is under a passphrase."""
+    home = found_institution(
+        hub.folder / "protected", "bank-p", coordinator=hub.public, passphrase=PASSPHRASE
+    )
+    hub.homes["bank-p"] = home
+    pin_roster(home, hub.sealed_roster())
+    return home
+
+
+def started(home: Home) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-I", "-m", "fieldfare.client.institution.custodian_process", home.path],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+def process(protected: Home) -> Iterator["subprocess.Popen[bytes]"]:
+    child = started(protected)
+    yield child
+    child.kill()
+    child.communicate()
+
+
+def test_it_serves_with_the_passphrase_and_ends_with_its_pipe(
+    protected: Home, process: "subprocess.Popen[bytes]"
+) -> None:
+    assert process.stdin is not None
+    process.stdin.write(given_line(PASSPHRASE))
+    process.stdin.flush()
+    until(lambda: custodian_status(protected.admin_socket), PATIENCE)
+    assert PASSPHRASE not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    assert PASSPHRASE not in Path(f"/proc/{process.pid}/environ").read_bytes()
+    process.stdin.close()
+    assert process.wait(PATIENCE) == 0
+    process.stdin = None
+
+
+def test_without_it_it_says_what_is_missing(process: "subprocess.Popen[bytes]") -> None:
+    _, said = process.communicate(given_line(None), timeout=PATIENCE)
+    assert process.returncode == 2
+    assert b"fieldfare: custodian: " in said
+    assert b"a passphrase expected, none given" in said
+    assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [(b"secret\nmore", b"secret"), (b"\n", None), (b"", None), (b"x" * 9000, b"x" * MOST_GIVEN)],
+)
+def test_one_line_is_read_and_no_more(
+    given: bytes, read: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, given)
+    os.close(writing)
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda _, count: real(reading, count))
+    assert read_given() == read
+    monkeypatch.undo()
+    os.close(reading)
