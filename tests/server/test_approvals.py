@@ -1,0 +1,70 @@
+"""An approval counts only if it verifies, for this study, under the present roster."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.desks import TestDesk, desk
+
+from fieldfare.server.approvals import APPROVED, ELSEWHERE, OFF_ROSTER, OUTDATED, heard_of
+from fieldfare.server.run_view import UNHEARD
+from fieldfare.server.store import ApprovalRow
+
+__all__ = ["desk"]
+
+NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
+
+
+def row(desk: TestDesk, name: str = "bank-a", **changes: Any) -> ApprovalRow:
+    return ApprovalRow(APPROVED, desk.sealed(name, desk.approval(name, **changes)), NOW)
+
+
+def text_of(desk: TestDesk, found: ApprovalRow, name: str = "bank-a") -> str:
+    heard = heard_of(desk.roster(), desk.study.id, {name: found})[name]
+    assert heard.at == NOW
+    assert heard.approval == ""
+    return heard.text
+
+
+def test_everybody_on_the_roster_is_named(desk: TestDesk) -> None:
+    refused = ApprovalRow("refused with unknown_study", b"", NOW)
+    heard = heard_of(
+        desk.roster(), desk.study.id, {"bank-b": row(desk, "bank-b"), "bank-c": refused}
+    )
+    assert list(heard) == ["bank-a", "bank-b", "bank-c"]
+    assert (heard["bank-a"].text, heard["bank-a"].at) == (UNHEARD, None)
+    assert heard["bank-b"].text == APPROVED
+    assert heard["bank-b"].approval == desk.approval("bank-b").hash
+    assert (heard["bank-c"].text, heard["bank-c"].approval) == (refused.text, "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"roster": "0" * 64}, OUTDATED),
+        ({"study": "0" * 64}, ELSEWHERE),
+        ({"institution": "bank-b"}, ELSEWHERE),
+    ],
+)
+def test_an_approval_of_something_else_does_not_count(
+    desk: TestDesk, changes: dict[str, Any], text: str
+) -> None:
+    assert text_of(desk, row(desk, **changes)) == text
+
+
+def test_another_institutions_approval_does_not_count(desk: TestDesk) -> None:
+    assert text_of(desk, row(desk, "bank-b")) == ELSEWHERE
+
+
+def test_an_approval_under_a_key_that_was_replaced_is_outdated(desk: TestDesk) -> None:
+    before = row(desk)
+    desk.keys["bank-a"] = Ed25519PrivateKey.generate()
+    assert text_of(desk, before) == OUTDATED
+
+
+def test_who_left_the_roster_is_said(desk: TestDesk) -> None:
+    before = row(desk)
+    del desk.keys["bank-a"]
+    assert text_of(desk, before) == OFF_ROSTER
+    assert heard_of(None, desk.study.id, {"bank-a": before})["bank-a"].text == OFF_ROSTER
