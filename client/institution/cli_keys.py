@@ -14,6 +14,7 @@ from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.keys import (
     identity_fingerprint,
     node_fingerprint,
+    renew_node_key,
     revoke_identity,
     rotate_identity,
 )
@@ -28,6 +29,7 @@ HALF: Final = 39  # characters of eight groups: a fingerprint is two lines
 init_app = typer.Typer(add_completion=False)
 keys_show_app = typer.Typer(add_completion=False)
 keys_rotate_app = typer.Typer(add_completion=False)
+keys_renew_node_app = typer.Typer(add_completion=False)
 keys_revoke_app = typer.Typer(add_completion=False)
 
 
@@ -84,6 +86,21 @@ def rotate(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOptio
         "Accept the roster that carries the new key, and approve running studies again: until",
         "then this institution takes part in nothing.",
         told_custodian(opened, settings),
+    ]
+    typer.echo("\n".join(lines))
+
+
+@keys_renew_node_app.command("renew-node")
+def renew_node(home: HomeOption = DEFAULT_HOME) -> None:
+    """Replace the node key, where it was stolen or the coordinator took it off."""
+    opened = Home.open(home)
+    renew_node_key(opened)
+    lines = [
+        *_told("node", node_fingerprint(opened)),
+        "",
+        "The coordinator does not know this node yet. Make a new enrolment with",
+        "      fieldfare institution join INVITATION",
+        "send it, and restart the node; where it runs as another user, copy the key to its folder.",
     ]
     typer.echo("\n".join(lines))
 

@@ -24,12 +24,11 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     load_ssh_private_key,
 )
 
 from fieldfare.client.institution.home import Home
-from fieldfare.shared.enrolment import node_key_fingerprint, parse_node_key
+from fieldfare.shared.enrolment import node_key_fingerprint, node_key_line, parse_node_key
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.identity import (
     check_rotation,
@@ -74,11 +73,9 @@ def create_keys(home: Home, passphrase: bytes | None) -> None:
     identity = Ed25519PrivateKey.generate()
     create_private(home.identity_key, signing_pem(identity, passphrase))
     create_private(home.identity_public, public_hex(identity).encode() + b"\n")
-    node = ec.generate_private_key(ec.SECP384R1())
-    pem = node.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    create_private(home.node_key, pem)
-    line = node.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
-    create_private(home.node_public, line + b"\n")
+    private, public = _new_node_key()
+    create_private(home.node_key, private)
+    create_private(home.node_public, public)
     create_private(home.holdout_key, secrets.token_bytes(HOLDOUT_BYTES))
 
 
@@ -186,6 +183,20 @@ def node_public_line(home: Home) -> str:
     return line
 
 
+def renew_node_key(home: Home) -> None:
+    """Replace the node key; a coordinator knows the node again after a new enrolment.
+
+    After a crash between the two files they do not belong together; calling this again makes
+    both anew.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    private, public = _new_node_key()
+    replace_private(home.node_key, private)
+    replace_private(home.node_public, public)
+
+
 def rotate_identity(home: Home, institution: str, passphrase: bytes | None) -> Rotation:
     """Replace the identity; the old public key stays, with a statement that both keys signed.
 
@@ -215,6 +226,13 @@ def revoke_identity(home: Home, institution: str, passphrase: bytes | None) -> b
         KeysError: as `load_identity`.
     """
     return state_revocation(institution, load_identity(home, passphrase))
+
+
+def _new_node_key() -> tuple[bytes, bytes]:
+    """Return a new private key in OpenSSH format, and its public line."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    return pem, f"{node_key_line(key.public_key())}\n".encode()
 
 
 @contextmanager

@@ -124,6 +124,11 @@ def test_five_commands_make_a_member_whose_node_is_let_in(
     assert site.coordinator("enrol", enrolment, "--yes") == 0
     assert "does not take bank-a's node" in capsys.readouterr().out
 
+    assert site.institution("keys", "renew-node") == 0
+    assert site.institution("join", invitation) == 0
+    assert site.coordinator("enrol", str(site.bank.path / "enrolment.json"), "--yes") == 0
+    until(lambda: site.statuses()["bank-a"] == "online", START_SECONDS)
+
 
 def test_who_enrolled_while_the_superlink_was_down_is_let_in_when_it_starts(site: Site) -> None:
     found(site)

@@ -9,6 +9,7 @@ from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.keys import (
     identity_fingerprint,
     load_identity,
+    load_node_key,
     node_fingerprint,
     public_identity,
 )
@@ -145,3 +146,17 @@ def test_a_home_that_others_can_reach_is_not_used(
     assert run(["institution", "keys", command, "--home", str(home.path), *more]) == 2
     assert "chmod 700" in capsys.readouterr().err
     assert public_identity(home) == before
+
+
+def test_renewing_the_node_key_leaves_the_identity(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, identity = node_fingerprint(home), public_identity(home)
+    assert run(["institution", "keys", "renew-node", "--home", str(home.path)]) == 0
+    assert node_fingerprint(home) != before
+    said = told(capsys)
+    assert f"node {node_fingerprint(home)}" in said
+    assert "institution join INVITATION" in said
+    assert public_identity(home) == identity
+    load_node_key(home)
+    assert Home.open(home.path) == home
