@@ -20,7 +20,6 @@ CREATE TRIGGER leaves_{event} BEFORE {event} ON leaves
 BEGIN SELECT RAISE(ABORT, 'a transcript is append-only'); END
 """
 
-# Flower's run ids take all 64 bits without a sign, more than SQLite's integers have.
 _FIRST: Final = (
     """
 CREATE TABLE runs (
@@ -28,7 +27,7 @@ CREATE TABLE runs (
     study TEXT NOT NULL,
     state TEXT NOT NULL,
     reason TEXT NOT NULL,
-    flower_run TEXT,
+    flower_run INTEGER,
     created INTEGER NOT NULL,
     ended INTEGER,
     purged INTEGER NOT NULL DEFAULT 0
