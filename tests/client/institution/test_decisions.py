@@ -78,8 +78,8 @@ from fieldfare.shared.messages import (
     seal,
     unseal,
 )
-from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import ReleaseKind, plan_for
+from fieldfare.shared.replay import initial_state
 from fieldfare.shared.roster import COORDINATOR
 from fieldfare.shared.study import Study
 
@@ -218,7 +218,7 @@ def spend(custody: Custody, cost: int, study: str = "ab" * 32) -> None:
         study_limit=cost,
         max_attempts=1,
         seal=lambda _: b"reply",
-        run_state=b"",
+        run_states={"r": b""},
     )
 
 
@@ -485,7 +485,7 @@ def run_one_step(hub: Hub, custodies: Sequence[Custody]) -> Transcript:
 
 
 def parameters() -> bytes:
-    return parameters_to_bytes(model_for(STUDY).initial(-1.0))
+    return parameters_to_bytes(initial_state(STUDY).parameters)
 
 
 def bytes_in(answer: bytes | Refusal) -> bytes:
@@ -571,17 +571,13 @@ def test_after_a_withdrawal_a_captured_transcript_cannot_be_unmasked(
         unmask(victim, kept)
 
     # A custodian that was running all along answers nothing new, and neither does a fresh one.
-    second = replace_step(kept.request)
+    second = kept.request.model_copy(update={"attempt": 1})
     answer = victim.custodian.release(seal(second, COORDINATOR, hub.signer), parameters())
     assert answer in (Refusal(RefusalCode.UNKNOWN_RUN), UNKNOWN_STUDY)
     with open_custody(victim.institution, None, clock) as fresh:
         assert resume(fresh, records_loader(fresh.institution, {})) == ()
         assert fresh.custodian.describe(STUDY.id) == UNKNOWN_STUDY
         assert fresh.ledger.spent(STUDY.id) == terms.cost  # what was spent stays spent
-
-
-def replace_step(request: Request) -> Request:
-    return request.model_copy(update={"step": 1})
 
 
 class WithdrawnMeanwhile:
