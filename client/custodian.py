@@ -387,6 +387,8 @@ def _check_growth(before: TreeHead, after: TreeHead, path: Sequence[bytes]) -> N
     Raises:
         ProtocolError: it shrank, changed, or nothing proves that it did not.
     """
+    if before == after:  # asked again
+        return
     verify_consistency(
         before.size, bytes.fromhex(before.root), after.size, bytes.fromhex(after.root), path
     )

@@ -7,6 +7,7 @@ content is sent again until the deadline, which is free, because institutions an
 same bytes with the same bytes.
 """
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from fieldfare.shared.exchange import RECORD, Call, Content
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.03
 AFTER_ERROR_SECONDS: Final = 1.0  # before the same content is sent again
@@ -42,10 +45,14 @@ class _Asking:
             return
         if not reply.has_error():
             self.answers[node] = _content_of(reply)
-        elif reply.error.code not in FINAL_ERRORS:
-            self.again[node] = min(self.again[node], now + AFTER_ERROR_SECONDS)
+            del self.again[node]
             return
-        del self.again[node]
+        # Flower's code and its text, which is the node's: a fixed one, or a type's name.
+        log.info("node %d: error %d: %s", node, reply.error.code, reply.error.reason)
+        if reply.error.code in FINAL_ERRORS:
+            del self.again[node]
+        else:
+            self.again[node] = min(self.again[node], now + AFTER_ERROR_SECONDS)
 
 
 @dataclass(frozen=True)
