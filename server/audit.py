@@ -16,7 +16,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
 
-from fieldfare.server.gate import CONTROL, FLEET, RUNTIME, Answered, Headers
+from fieldfare.server.gate import CONTROL, FLEET, Answered, Headers
 from fieldfare.shared.private_files import PRIVATE_FILE
 
 WINDOW_SECONDS: Final = 60.0
@@ -26,6 +26,7 @@ FILE_BYTES: Final = 16 * 1024 * 1024
 OLDER_FILES: Final = 20
 
 UNAUTHORIZED: Final = 401
+BEFORE_PROOF: Final = frozenset({0, 400, 408, 413, 415})  # said before a key or token is checked
 FIRST_REFUSAL: Final = 400
 FIRST_FAILURE: Final = 500
 
@@ -113,13 +114,15 @@ class AuditLog:
 
     def _who(self, call: Answered) -> str:
         """Name who called, as far as it was proven; what a stranger claims is not repeated."""
-        if not call.offered or call.status in {0, UNAUTHORIZED}:
+        if not call.offered or call.status == UNAUTHORIZED:
+            return "nobody known"
+        if call.path.startswith(CONTROL):
+            return "the control token"
+        if call.status in BEFORE_PROOF:
             return "nobody known"
         if call.path.startswith(FLEET):
             return self._name_of(call.headers) or "a key that is not registered"
-        if call.path.startswith(RUNTIME):
-            return "a run"
-        return "the control token"
+        return "a run"
 
     def _write(self, kind: Kind, path: str, at: datetime, count: _Count | None = None) -> None:
         line: dict[str, object] = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 BUSY_SECONDS: Final = 5.0
+REWRITE_MILLISECONDS: Final = 500
 
 _FINISHED: Final = "SELECT run_id FROM run JOIN task USING (run_id) WHERE finished_at IS NOT NULL"
 _TASKS: Final = f"SELECT task_id FROM task WHERE run_id IN ({_FINISHED})"
@@ -58,6 +59,7 @@ def purge_finished(database: Path) -> int:
 
 
 def _rewrite(link: sqlite3.Connection) -> None:
+    link.execute(f"PRAGMA busy_timeout = {REWRITE_MILLISECONDS}")  # others wait for this
     try:
         link.execute("VACUUM")
         link.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

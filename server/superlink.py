@@ -81,6 +81,7 @@ from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.grid.http_grid import HttpGrid
 from flwr.superlink.main import create_app
+from google.protobuf.message import DecodeError
 
 from fieldfare.server.gate import App, Headers
 from fieldfare.shared.errors import RunError, UsageError
@@ -92,7 +93,7 @@ REFRESH_SECONDS: Final = 1.0
 UNAVAILABLE: Final = int(ErrorCode.MESSAGE_UNAVAILABLE)
 
 # What a reply that is nonsense makes flwr raise.
-_NONSENSE: Final = (ValueError, LookupError, TypeError)
+_NONSENSE: Final = (DecodeError, ValueError, LookupError, TypeError, AttributeError)
 _BAD_KEY: Final = (ValueError, TypeError, UnicodeError, binascii.Error, InvalidSignature)
 
 
@@ -471,15 +472,17 @@ def fail_task(address: str, authority: bytes, task: Task, reason: str) -> None:
         RunError: it does not hear it, or the run is over.
     """
     output = PushTaskOutputRequest(sub_status=SubStatus.FAILED, details=reason)
+    with _task_client(address, authority, task.token) as client, _run_faults():
+        client.PushTaskOutput(output)
+
+
+def _task_client(address: str, authority: bytes, token: str) -> RuntimeHttpClient:
+    """Return a link that tries once, and says what it met: flwr's own ends the process."""
     interceptors: list[Any] = [
         RuntimeVersionHttpInterceptor("flwr-serverapp"),
-        RuntimeTokenHttpInterceptor(task.token),
+        RuntimeTokenHttpInterceptor(token),
     ]
-    with (
-        RuntimeHttpClient.from_server_address(address, False, authority, interceptors) as client,
-        _run_faults(),
-    ):
-        client.PushTaskOutput(output)
+    return RuntimeHttpClient.from_server_address(address, False, authority, interceptors)
 
 
 @dataclass(frozen=True)
@@ -495,6 +498,7 @@ class ServerTask:
     grid: "QuickGrid"
     run: int
     configuration: Mapping[str, str]
+    _quiet: Callable[[], None]
 
     def finish(self, failure: str | None) -> None:
         """Tell the SuperLink that the run is over; one try.
@@ -505,28 +509,35 @@ class ServerTask:
         Raises:
             RunError: the SuperLink does not hear it.
         """
+        self._quiet()  # the heartbeat of a run that is over would be refused
         self.grid.finish(failure)
 
 
 @contextmanager
 def server_task(address: str, authority: bytes, token: str) -> Iterator[ServerTask]:
-    """Take a run's place as its server; heartbeats go on by themselves until the end.
+    """Take a run's place as its server; heartbeats go on by themselves until it is finished.
 
     One at a time in a process: flwr's TaskIdentity is global. Where the SuperLink ends the run,
-    flwr sends SIGINT to this process.
+    flwr sends SIGINT to this process at the next call, or a thread ends with httpx's error.
 
     Raises:
         RunError: the task is not there any more.
     """
     grid = QuickGrid(address, insecure=False, root_certificates=authority, token=token)
-    heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(grid.client))
-    heartbeat.start()
-    try:
-        yield grid.begin()
-    finally:
-        if heartbeat.is_running:
-            heartbeat.stop()
-        grid.close()
+    with _task_client(address, authority, token) as pulse:
+        heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(pulse))
+        heartbeat.start()
+
+        def quiet() -> None:
+            if heartbeat.is_running:
+                heartbeat.stop()
+
+        try:
+            run, configuration = grid.begin()
+            yield ServerTask(grid, run, configuration, quiet)
+        finally:
+            quiet()
+            grid.close()
 
 
 @dataclass
@@ -536,6 +547,11 @@ class _Coming:
     envelope: Any
     names: list[str]
     contents: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> str:
+        """The id of the message that it answers."""
+        return str(self.envelope.metadata.reply_to_message_id)
 
 
 class QuickGrid(HttpGrid):
@@ -555,8 +571,8 @@ class QuickGrid(HttpGrid):
         """The link to the SuperLink."""
         return self._runtime_client
 
-    def begin(self) -> ServerTask:
-        """Start the task.
+    def begin(self) -> tuple[int, Mapping[str, str]]:
+        """Start the task; returns the run's id and what it was started with.
 
         Raises:
             RunError: the SuperLink does not give it.
@@ -568,7 +584,7 @@ class QuickGrid(HttpGrid):
         TaskIdentity.node_id = given.context.node_id
         self.set_run(run)
         configuration = {key: str(value) for key, value in run.override_config.items()}
-        return ServerTask(self, run.run_id, configuration)
+        return run.run_id, configuration
 
     def finish(self, failure: str | None) -> None:
         """Say that the task is over (ServerTask.finish)."""
@@ -595,16 +611,10 @@ class QuickGrid(HttpGrid):
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Return the replies that have arrived whole, each once."""
         wanted = set(message_ids)
+        waiting = [each for each in self._coming if each.asked in wanted]
         with _run_faults():
-            found = self.client.PullMessages(PullAppMessagesRequest(message_ids=wanted))
-            for envelope, tree in zip(found.messages_list, found.message_object_trees, strict=True):
-                names = [each.object_id for each in iterate_object_tree(tree)]
-                self._coming.append(_Coming(envelope, names))
-            waiting = [
-                each
-                for each in self._coming
-                if each.envelope.metadata.reply_to_message_id in wanted
-            ]
+            # A reply's envelope is given once; asked again, Flower says that there never was one.
+            waiting += self._announced(wanted - {each.asked for each in waiting})
             self._coming, here = [], []
             for each in waiting:
                 message = self._message(each)
@@ -613,6 +623,16 @@ class QuickGrid(HttpGrid):
                 else:
                     here.append(message)
         return here
+
+    def _announced(self, ids: set[str]) -> list[_Coming]:
+        """Return the replies to these messages that Flower has heard of since."""
+        if not ids:
+            return []
+        found = self.client.PullMessages(PullAppMessagesRequest(message_ids=ids))
+        return [
+            _Coming(envelope, [each.object_id for each in iterate_object_tree(tree)])
+            for envelope, tree in zip(found.messages_list, found.message_object_trees, strict=True)
+        ]
 
     def _message(self, coming: _Coming) -> Message | None:
         """Return a reply, an error in its place where it cannot be read, None if it is coming."""

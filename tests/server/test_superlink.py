@@ -1,0 +1,432 @@
+"""The SuperLink as this project uses it, against a real one with a node that a test drives."""
+
+import logging
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any, Final
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.task_identity import TaskIdentity
+from tests.coordinator import RunningSuperlink, new_home, new_node, running_superlink
+
+from fieldfare.client.fleet import Arrival, Fleet, Link, RunOverError, joined
+from fieldfare.server.bundle import build_bundle, bundle_hash
+from fieldfare.server.control import control_target
+from fieldfare.server.superlink import (
+    Control,
+    ControlTarget,
+    ServerTask,
+    Task,
+    Tasks,
+    _without_contents,
+    control,
+    fail_task,
+    server_task,
+    tasks,
+)
+from fieldfare.shared.errors import RunError, UsageError
+
+NODE_SECONDS: Final = 20.0
+CONFIGURATION: Final = {"study": "ab" * 32, "run": "r-1"}
+
+
+@pytest.fixture(scope="module")
+def superlink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuperlink]:
+    with running_superlink(new_home(tmp_path_factory.mktemp("hub") / "home")) as running:
+        yield running
+
+
+@pytest.fixture
+def link(superlink: RunningSuperlink) -> Iterator[Control]:
+    with control(control_target(superlink.home)) as opened:
+        yield opened
+        for node in opened.nodes():
+            if node.status != "unregistered":
+                opened.unregister_node(node.node)
+
+
+@pytest.fixture
+def desk(superlink: RunningSuperlink) -> Iterator[Tasks]:
+    secret = superlink.home.runtime_token.read_bytes()
+    with tasks(superlink.local, superlink.home.authority.read_bytes(), secret) as opened:
+        yield opened
+
+
+class Nodes:
+    """Nodes that sign on, and act as a test says."""
+
+    def __init__(self, superlink: RunningSuperlink, link: Control, stack: ExitStack) -> None:
+        self._superlink, self._link, self._stack = superlink, link, stack
+        self.authority = superlink.home.authority.read_bytes()
+
+    def join(self, name: str) -> Fleet:
+        key, line = new_node()
+        self._link.register_node(line, name)
+        return self.sign_on(key)
+
+    def sign_on(self, key: ec.EllipticCurvePrivateKey) -> Fleet:
+        return self._stack.enter_context(joined(Link(self._superlink.public, self.authority), key))
+
+
+@pytest.fixture
+def nodes(superlink: RunningSuperlink, link: Control) -> Iterator[Nodes]:
+    with ExitStack() as stack:
+        yield Nodes(superlink, link, stack)
+
+
+@pytest.fixture
+def task(superlink: RunningSuperlink, link: Control, desk: Tasks) -> Iterator[ServerTask]:
+    """A run, from the side of its server."""
+    run = link.start_run(build_bundle(), CONFIGURATION)
+    taken = desk.acquire()
+    assert taken is not None
+    authority = superlink.home.authority.read_bytes()
+    with server_task(superlink.local, authority, taken.token) as opened:
+        yield opened
+        link.stop_run(run)
+
+
+def question(node: int, content: bytes = b"?") -> Message:
+    TaskIdentity.node_id = 1
+    record: Any = ConfigRecord({"asked": content})
+    return Message(RecordDict({"r": record}), dst_node_id=node, message_type="query.test")
+
+
+def answer(asked: Message, content: bytes = b"!") -> Message:
+    record: Any = ConfigRecord({"said": content})
+    return Message(RecordDict({"r": record}), reply_to=asked)
+
+
+def receive(fleet: Fleet) -> Arrival:
+    end = time.monotonic() + NODE_SECONDS
+    while (arrival := fleet.receive()) is None:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return arrival
+
+
+def pull(task: ServerTask, ids: list[str], seconds: float = NODE_SECONDS) -> list[Message]:
+    end = time.monotonic() + seconds
+    while not (found := task.grid.pull_messages(ids)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return found
+
+
+def said(message: Message) -> bytes:
+    record: Any = message.content["r"]
+    return bytes(record["said"])
+
+
+# ---- control
+
+
+def test_a_node_is_registered_once_and_taken_off_for_good(link: Control) -> None:
+    _, line = new_node()
+    node = link.register_node(line, "bank-a")
+    assert link.register_node(line + b" a comment", "bank-a") == node
+    (facts,) = [each for each in link.nodes() if each.node == node]
+    assert (facts.public_key, facts.status, facts.name) == (line, "registered", "bank-a")
+    link.unregister_node(node)
+    (facts,) = [each for each in link.nodes() if each.node == node]
+    assert facts.status == "unregistered"
+    with pytest.raises(RunError, match="bank-a: a node key that was never taken off expected"):
+        link.register_node(line, "bank-a")
+
+
+def test_a_node_is_seen_to_come_and_go(link: Control, superlink: RunningSuperlink) -> None:
+    key, line = new_node()
+    node = link.register_node(line, "bank-a")
+    authority = superlink.home.authority.read_bytes()
+    with joined(Link(superlink.public, authority), key) as fleet:
+        assert fleet.node_id == node
+        assert {each.node: each.status for each in link.nodes()}[node] == "online"
+    assert {each.node: each.status for each in link.nodes()}[node] == "offline"
+
+
+@pytest.mark.parametrize("line", [b"", b"ssh-ed25519 AAAA", b"nonsense"])
+def test_a_key_that_is_none_is_not_registered(line: bytes, link: Control) -> None:
+    with pytest.raises(UsageError, match="OpenSSH line expected"):
+        link.register_node(line, "bank-a")
+
+
+def test_a_key_of_another_kind_is_not_registered(link: Control) -> None:
+    public = Ed25519PrivateKey.generate().public_key()
+    with pytest.raises(UsageError, match="NIST"):
+        link.register_node(public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH), "bank-a")
+
+
+def test_a_run_is_started_seen_and_stopped(link: Control, desk: Tasks) -> None:
+    run = link.start_run(build_bundle(), CONFIGURATION)
+    assert link.run_status(run).state == "pending"
+    taken = desk.acquire()
+    assert taken is not None
+    assert taken.run == run
+    assert link.run_status(run).state == "starting"
+    link.stop_run(run)
+    assert link.run_status(run).state == "stopped"
+    link.stop_run(run)  # it has ended: nothing to do
+    assert desk.acquire() is None
+
+
+def test_a_run_that_flower_does_not_take_is_an_error(link: Control) -> None:
+    with pytest.raises(RunError, match="refused: status 412"):
+        link.start_run(build_bundle(), {"other": "key"})
+    with pytest.raises(RunError, match="refused: status"):
+        link.start_run(b"no bundle", CONFIGURATION)
+    with pytest.raises(RunError, match="refused: status 413"):
+        link.start_run(b"x" * (2 << 20), CONFIGURATION)
+    with pytest.raises(RunError, match="refused: status 404"):
+        link.run_status(5)
+
+
+def test_a_superlink_that_is_not_there_is_said_with_what_to_do(
+    superlink: RunningSuperlink,
+) -> None:
+    target = control_target(superlink.home)
+    away = ControlTarget("127.0.0.1:9", target.authority, target.token)
+    with (
+        control(away) as opened,
+        pytest.raises(RunError, match="start it with `fieldfare coordinator start`"),
+    ):
+        opened.nodes()
+
+
+def test_another_token_is_said_to_be_one(superlink: RunningSuperlink) -> None:
+    target = control_target(superlink.home)
+    with (
+        control(ControlTarget(target.address, target.authority, "wrong")) as opened,
+        pytest.raises(RunError, match="another coordinator's SuperLink"),
+    ):
+        opened.nodes()
+
+
+def test_no_secret_is_shown(superlink: RunningSuperlink) -> None:
+    target = control_target(superlink.home)
+    assert target.token not in repr(target)
+    assert "hush" not in repr(Task(1, "hush"))
+
+
+# ---- tasks
+
+
+def test_runs_are_taken_one_by_one_the_oldest_first(link: Control, desk: Tasks) -> None:
+    runs = [link.start_run(build_bundle(), CONFIGURATION) for _ in range(2)]
+    taken = [desk.acquire() for _ in range(3)]
+    assert [task and task.run for task in taken] == [*runs, None]
+    for run in runs:
+        link.stop_run(run)
+
+
+def test_another_secret_takes_nothing(superlink: RunningSuperlink, link: Control) -> None:
+    run = link.start_run(build_bundle(), CONFIGURATION)
+    authority = superlink.home.authority.read_bytes()
+    with (
+        tasks(superlink.local, authority, b"wrong") as opened,
+        pytest.raises(RunError, match="refused: status 401"),
+    ):
+        opened.acquire()
+    assert link.run_status(run).state == "pending"
+    link.stop_run(run)
+
+
+def test_a_superlink_that_is_away_is_an_error_to_wait_out(superlink: RunningSuperlink) -> None:
+    authority = superlink.home.authority.read_bytes()
+    with (
+        tasks("127.0.0.1:9", authority, b"secret") as opened,
+        pytest.raises(RunError, match="no SuperLink: ConnectError"),
+    ):
+        opened.acquire()
+
+
+def test_a_run_knows_what_it_was_started_with_and_how_it_ended(
+    task: ServerTask, link: Control
+) -> None:
+    assert dict(task.configuration) == CONFIGURATION
+    assert task.grid.run.fab_hash == bundle_hash(build_bundle())
+    assert link.run_status(task.run).state == "running"
+    task.finish(None)
+    assert link.run_status(task.run).state == "completed"
+
+
+def test_a_run_that_failed_says_why(task: ServerTask, link: Control) -> None:
+    task.finish("two institutions expected, one found")
+    status = link.run_status(task.run)
+    assert (status.state, status.reason) == ("failed", "two institutions expected, one found")
+
+
+def test_a_run_whose_process_is_gone_is_ended_from_outside(
+    superlink: RunningSuperlink, link: Control, desk: Tasks
+) -> None:
+    run = link.start_run(build_bundle(), CONFIGURATION)
+    taken = desk.acquire()
+    assert taken is not None
+    authority = superlink.home.authority.read_bytes()
+    fail_task(superlink.local, authority, taken, "killed")
+    assert (link.run_status(run).state, link.run_status(run).reason) == ("failed", "killed")
+    with pytest.raises(RunError):
+        fail_task(superlink.local, authority, taken, "killed again")
+
+
+def test_a_run_that_was_stopped_interrupts_its_process(task: ServerTask, link: Control) -> None:
+    class InterruptedHereError(BaseException): ...
+
+    def interrupted(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise InterruptedHereError
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        link.stop_run(task.run)
+        with pytest.raises(InterruptedHereError):
+            task.grid.get_node_ids()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# ---- the grid
+
+
+def test_messages_go_to_nodes_and_come_back(task: ServerTask, nodes: Nodes) -> None:
+    fleets = [nodes.join(f"bank-{name}") for name in "ab"]
+    assert sorted(task.grid.get_node_ids()) == sorted(fleet.node_id for fleet in fleets)
+    ids = task.grid.push_messages([question(fleet.node_id) for fleet in fleets])
+    for fleet in fleets:
+        fleet.send(answer(fleet.pull(receive(fleet)), str(fleet.node_id).encode()), 0.1)
+    found = {message.metadata.src_node_id: message for message in pull(task, ids)}
+    while len(found) < 2:
+        found |= {message.metadata.src_node_id: message for message in pull(task, ids)}
+    assert {node: said(message) for node, message in found.items()} == {
+        fleet.node_id: str(fleet.node_id).encode() for fleet in fleets
+    }
+    assert {message.metadata.reply_to_message_id for message in found.values()} == set(ids)
+    assert all(message.has_error() for message in task.grid.pull_messages(ids))  # each once
+
+
+def test_megabytes_pass_both_ways(task: ServerTask, nodes: Nodes) -> None:
+    fleet = nodes.join("bank-a")
+    large = bytes(range(256)) * 4096 * 4
+    ids = task.grid.push_messages([question(fleet.node_id, large)])
+    got = fleet.pull(receive(fleet))
+    record: Any = got.content["r"]
+    assert record["asked"] == large
+    fleet.send(answer(got, large), 0.1)
+    assert [said(message) for message in pull(task, ids)] == [large]
+
+
+def test_a_reply_that_is_announced_but_never_comes_holds_up_no_other(
+    task: ServerTask, nodes: Nodes
+) -> None:
+    slow, quick = nodes.join("slow"), nodes.join("quick")
+    ids = task.grid.push_messages([question(slow.node_id), question(quick.node_id)])
+    _announce(slow, answer(slow.pull(receive(slow))))
+    quick.send(answer(quick.pull(receive(quick))), 0.1)
+    begun = time.monotonic()
+    (message,) = pull(task, ids)
+    assert message.metadata.src_node_id == quick.node_id
+    assert task.grid.pull_messages(ids[:1]) == []
+    assert time.monotonic() - begun < 5
+
+
+def test_a_reply_whose_content_comes_late_is_taken_then(task: ServerTask, nodes: Nodes) -> None:
+    fleet = nodes.join("bank-a")
+    ids = task.grid.push_messages([question(fleet.node_id)])
+    rest = _announce(fleet, answer(fleet.pull(receive(fleet))))
+    assert task.grid.pull_messages(ids) == []
+    rest()
+    assert [said(message) for message in pull(task, ids)] == [b"!"]
+
+
+def test_what_nobody_waits_for_any_more_is_dropped(task: ServerTask, nodes: Nodes) -> None:
+    fleet = nodes.join("bank-a")
+    ids = task.grid.push_messages([question(fleet.node_id)])
+    _announce(fleet, answer(fleet.pull(receive(fleet))))
+    assert task.grid.pull_messages(ids) == []
+    assert len(task.grid._coming) == 1
+    task.grid.pull_messages(["ab" * 32])
+    assert task.grid._coming == []
+
+
+def _announce(fleet: Fleet, reply: Message) -> Any:
+    """Push a reply's envelope; returns what pushes the rest."""
+    reply.metadata.__dict__["_message_id"] = reply.object_id
+    with no_object_id_recompute():
+        objects = {name: each.deflate() for name, each in get_all_nested_objects(reply).items()}
+        wanted, session = fleet._send(reply, get_object_tree(reply), 0.1)
+    run = reply.metadata.run_id
+
+    def rest() -> None:
+        for name in wanted:
+            fleet._push(run, session, name, objects[name])
+
+    return rest
+
+
+def test_a_node_answers_for_itself_alone(task: ServerTask, nodes: Nodes) -> None:
+    victim, other = nodes.join("victim"), nodes.join("other")
+    ids = task.grid.push_messages([question(victim.node_id), question(other.node_id)])
+    asked = victim.pull(receive(victim))
+    TaskIdentity.node_id = victim.node_id
+    with pytest.raises(RunOverError):  # as a node reads a 403
+        other.send(answer(asked, b"forged"), 0.1)
+    assert task.grid.pull_messages(ids) == []
+    victim.send(answer(asked, b"true"), 0.1)
+    assert [said(message) for message in pull(task, ids)] == [b"true"]
+
+
+def test_a_reply_that_is_nonsense_is_an_error_and_hurts_nobody(
+    task: ServerTask, nodes: Nodes
+) -> None:
+    fleet = nodes.join("bank-a")
+    ids = task.grid.push_messages([question(fleet.node_id)])
+    asked = fleet.pull(receive(fleet))
+    inside = answer(asked, b"another sender")
+    inside.metadata.__dict__["_src_node_id"] = 5
+    _announce_as(fleet, inside, answer(asked))
+    (message,) = pull(task, ids)
+    assert message.has_error()
+    assert message.metadata.reply_to_message_id == ids[0]
+
+
+def _announce_as(fleet: Fleet, inside: Message, envelope: Message) -> None:
+    """Push an envelope that says something else than the message in it."""
+    inside.metadata.__dict__["_message_id"] = ""
+    name = inside.object_id
+    with no_object_id_recompute():
+        objects = {each: one.deflate() for each, one in get_all_nested_objects(inside).items()}
+        tree = get_object_tree(inside)
+    envelope.metadata.__dict__["_message_id"] = name
+    wanted, session = fleet._send(envelope, tree, 0.1)
+    for each in wanted:
+        fleet._push(envelope.metadata.run_id, session, each, objects[each])
+
+
+# ---- what is logged
+
+
+@pytest.mark.parametrize(
+    ("said_by_flower", "shown"),
+    [
+        ({"query": "INSERT INTO x", "data": {"content": b"PAYLOAD"}}, "a query failed: INSERT"),
+        ("[/v1/x][ApiError:7] a key", None),
+        ("[/v1/x][UnexpectedError:KeyError] 'x'", "UnexpectedError"),
+    ],
+)
+def test_the_log_says_what_is_unexpected_and_no_payload(
+    said_by_flower: Any, shown: str | None
+) -> None:
+    record = logging.LogRecord("flwr", logging.ERROR, "", 0, said_by_flower, None, None)
+    assert _without_contents(record) == (shown is not None)
+    if shown:
+        assert shown in record.getMessage()
+        assert "PAYLOAD" not in record.getMessage()
