@@ -4,6 +4,8 @@ Takes the first leaves of a transcript in order and can only go forward: what wa
 verified, and everything later is checked against it.
 """
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,6 +42,21 @@ class Trust:
 
     coordinator: str
     roster: Roster | None = None
+
+    @classmethod
+    def in_roster(cls, content: bytes) -> "Trust":
+        """Trust a signed roster that the auditor knows to be right, and so its coordinator.
+
+        Raises:
+            ProtocolError: no roster that its own coordinator signed.
+        """
+        try:
+            coordinator = json.loads(json.loads(content)["body"]["roster"])["coordinator"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise ProtocolError("a signed roster expected") from None
+        if not isinstance(coordinator, str) or re.fullmatch(r"[0-9a-f]{64}", coordinator) is None:
+            raise ProtocolError("a roster with the coordinator's key expected")
+        return cls(coordinator, open_roster(content, coordinator))
 
     @property
     def coordinator_only(self) -> Roster:

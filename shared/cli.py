@@ -20,6 +20,7 @@ GROUP: Final = "fieldfare.commands"
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 SUMMARIES: Final = {
+    "audit": "Check a run without trusting its coordinator.",
     "coordinator": "Run a hub: its SuperLink, institutions, studies and runs.",
     "coordinator.model": "What a finished run delivers.",
     "coordinator.run": "Start, stop, resume and watch runs of a study.",

@@ -23,7 +23,14 @@ from enum import Enum
 from typing import ClassVar, Final, Literal, Self
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from fieldfare.shared import merkle
 from fieldfare.shared.canonical import canonical_bytes
@@ -174,6 +181,22 @@ class MetricsRecord(Record):
     KIND: ClassVar = LeafKind.METRICS
 
     metrics: str = Field(max_length=MAX_METRICS)
+
+    @field_validator("metrics")
+    @classmethod
+    def _canonical(cls, metrics: str) -> str:
+        if metrics and not _is_canonical_object(metrics):
+            raise ValueError("metrics: the canonical JSON of an object, or nothing, expected")
+        return metrics
+
+
+def _is_canonical_object(text: str) -> bool:
+    """Say whether this is the RFC 8785 form of a JSON object."""
+    try:
+        value = json.loads(text)
+        return isinstance(value, dict) and rfc8785.dumps(value) == text.encode()
+    except (ValueError, RecursionError):  # also of numbers and texts that have no such form
+        return False
 
 
 class ModelRecord(Record):

@@ -142,6 +142,34 @@ def test_a_roster_with_a_member_without_a_key_is_named(recorded: Recorder) -> No
     assert "bank-a" in found.reason
 
 
+def test_a_roster_that_is_known_to_be_right_is_trusted(recorded: Recorder) -> None:
+    roster = recorded.bench.federation.identities.roster
+    assert Trust.in_roster(recorded.leaves[0].content) == Trust(roster.coordinator, roster)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"body":{"roster":"[]"}}',
+        b'{"body":{"roster":"{}"}}',
+        b'{"body":{"roster":"{\\"coordinator\\":\\"\\"}"}}',
+        b"[" * 10**5,
+    ],
+)
+def test_what_is_no_signed_roster_is_not_trusted(content: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        Trust.in_roster(content)
+
+
+def test_a_roster_that_its_coordinator_did_not_sign_is_not_trusted(recorded: Recorder) -> None:
+    content = recorded.leaves[0].content
+    with pytest.raises(ProtocolError):
+        Trust.in_roster(content.replace(b"bank-a", b"bank-A"))
+
+
 def test_a_trusted_key_alone_verifies_the_coordinator_only(recorded: Recorder) -> None:
     with pytest.raises(ProtocolError):
         recorded.trust.coordinator_only.verify("bank-a", b"x" * 64, b"")

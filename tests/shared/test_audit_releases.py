@@ -271,5 +271,5 @@ def test_an_evaluation_of_another_model_is_named(recorded: Recorder) -> None:
 def test_a_record_that_is_none_is_named(recorded: Recorder) -> None:
     for kind in (LeafKind.SUM, LeafKind.PARAMETERS, LeafKind.METRICS, LeafKind.MODEL):
         at = recorded.find(kind)
-        found = recorded.misfit_with(at, Leaf(kind, MetricsRecord(metrics="x").to_bytes() + b" "))
+        found = recorded.misfit_with(at, Leaf(kind, MetricsRecord(metrics="").to_bytes() + b" "))
         assert (found.leaf, found.kind) == (at, kind.value)

@@ -119,6 +119,13 @@ def test_no_second_spelling_of_a_record(record: Record) -> None:
         (ParametersRecord, {"step": -1, "parameters": H1}),
         (ParametersRecord, {"step": True, "parameters": H1}),
         (EndRecord, {"state": "running", "reason": ""}),
+        (MetricsRecord, {"metrics": "{"}),
+        (MetricsRecord, {"metrics": "[]"}),
+        (MetricsRecord, {"metrics": '{"auroc": 0.5}'}),
+        (MetricsRecord, {"metrics": '{"auroc":NaN}'}),
+        (MetricsRecord, {"metrics": '{"auroc":1e999}'}),
+        (MetricsRecord, {"metrics": '{"a":"\\ud800"}'}),
+        (MetricsRecord, {"metrics": '{"a":' + "[" * 10_000}),
         (EndRecord, {"state": "failed", "reason": "x" * 5000}),
     ],
 )

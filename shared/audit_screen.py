@@ -1,0 +1,189 @@
+"""An audit's report for people, on one screen, and for programs."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.shared.audit import AuditReport, InstitutionReport
+from fieldfare.shared.audit_opening import Trust
+from fieldfare.shared.identity import fingerprint
+from fieldfare.shared.pages.words import plain, short
+from fieldfare.shared.plan import PICOMU2
+
+GOOD: Final = "bold green"
+BAD: Final = "bold red"
+DOUBT: Final = "bold yellow"
+MOST_SHOWN: Final = 24  # institutions; --json has all
+
+
+def report_json(report: AuditReport, trust: Trust) -> dict[str, Any]:
+    """Return a report for programs; mu^2 as numbers and, exactly, in units of 1e-12."""
+    header, roster, plan, misfit = report.header, report.roster, report.plan, report.misfit
+    return {
+        "verified": misfit is None,
+        "misfit": None if misfit is None else misfit.as_dict(),
+        "study": None if header is None else header.study,
+        "run": None if header is None else header.run,
+        "name": None if plan is None else plan.study.name,
+        "coordinator": trust.coordinator,
+        "roster": None
+        if roster is None
+        else {
+            "version": roster.version,
+            "hash": roster.hash,
+            "pinned": trust.roster is not None,
+        },
+        "state": report.state,
+        "reason": report.reason,
+        "leaves": report.leaves,
+        "steps": report.steps,
+        "planned_steps": None if plan is None else plan.study.training.steps,
+        "attempts": report.requests,
+        "failed_attempts": report.failed_attempts,
+        "sums": report.sums,
+        "recomputed_sums": report.recomputed,
+        "model": report.model or None,
+        "metrics": json.loads(report.metrics) if report.metrics else None,
+        "delta": None if plan is None else plan.study.privacy.delta,
+        "planned_epsilon": None if plan is None else plan.epsilon(),
+        "spent_epsilon": report.epsilon,
+        "institutions": {
+            name: _institution_json(found, report.cosigned.get(name))
+            for name, found in report.institutions.items()
+        },
+    }
+
+
+def _institution_json(found: InstitutionReport, cosigned: int | None) -> dict[str, Any]:
+    return {
+        "releases": found.spent.releases,
+        "picomu2": found.spent.debits,
+        "mu2": found.spent.debits / PICOMU2,
+        "epsilon": found.epsilon,
+        "epsilon_at_most": found.at_most,
+        "cosigned_leaves": cosigned,
+    }
+
+
+def report_screen(report: AuditReport, trust: Trust) -> RenderableType:
+    """Render a report for one terminal screen.
+
+    Names in it come from others: nothing in them is read as markup or moves a cursor.
+    """
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for topic, words in _rows(report, trust):
+        grid.add_row(topic, Text(plain(words)))
+    parts: list[RenderableType] = [grid]
+    if report.institutions:
+        parts += [Text(), _institutions(report)]
+    return Group(*parts, Text(), *_verdict(report))
+
+
+def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
+    if report.header is not None:
+        name = f", {report.plan.study.name}" if report.plan else ""
+        yield "run", report.header.run
+        yield "study", report.header.study + name
+    yield "coordinator", fingerprint(bytes.fromhex(trust.coordinator))
+    if report.roster is not None:
+        whose = "the one that you gave" if trust.roster else "as the coordinator signed it"
+        count = len(report.roster.members)
+        yield "roster", f"version {report.roster.version}, {count} institutions, {whose}"
+    if report.plan is None or not report.participants:
+        return
+    yield "log", f"{report.leaves:,} leaves; {_ended(report)}"
+    planned = report.plan.study.training.steps
+    yield "steps", f"{report.steps} of {planned}, {_attempts(report)}"
+    yield "sums", _sums(report)
+    if report.model:
+        again = "as the coordinator states it" if report.purged else "computed again, bit for bit"
+        yield "model", f"{report.model} {again}"
+    if report.metrics is not None:
+        yield "metrics", "as the coordinator states them: not computed again"
+    yield "promise", _promise(report)
+
+
+def _ended(report: AuditReport) -> str:
+    if report.state == "unfinished":
+        return "the run had not ended"
+    return f"the run {report.state}" if report.state == "finished" else _stopped(report)
+
+
+def _stopped(report: AuditReport) -> str:
+    how = "was stopped" if report.state == "stopped" else "failed"
+    return f"the run {how}: {report.reason}" if report.reason else f"the run {how}"
+
+
+def _attempts(report: AuditReport) -> str:
+    failed = report.failed_attempts
+    return f"{report.requests} requests, {failed or 'none'} of them without a sum"
+
+
+def _sums(report: AuditReport) -> str:
+    if not report.purged:
+        return f"{report.recomputed} of {report.sums} added up again, bit for bit"
+    return (
+        f"none of {report.sums} could be added up again: the masked vectors are not in the file "
+        "(they are deleted after the retention time)"
+    )
+
+
+def _promise(report: AuditReport) -> str:
+    if report.plan is None:
+        return "-"
+    delta = report.plan.study.privacy.delta
+    return (
+        f"epsilon {short(report.plan.epsilon())} planned, {short(report.epsilon)} spent in this "
+        f"run, at delta {delta:g}"
+    )
+
+
+def _institutions(report: AuditReport) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("institution", overflow="fold")
+    for title in ("releases", "mu^2", "epsilon", "co-signed"):
+        table.add_column(title, justify="right")
+    for name, found in list(report.institutions.items())[:MOST_SHOWN]:
+        table.add_row(
+            Text(plain(name)),
+            str(found.spent.releases),
+            short(found.spent.debits / PICOMU2),
+            _epsilon(found),
+            _cosigned(report, name),
+        )
+    more = len(report.institutions) - MOST_SHOWN
+    if more > 0:
+        table.add_row(f"and {more} more")
+    return table
+
+
+def _epsilon(found: InstitutionReport) -> str:
+    text = short(found.epsilon)
+    if found.at_most > found.epsilon:  # an answer that was lost is debited all the same
+        text += f" (at most {short(found.at_most)})"
+    return text
+
+
+def _cosigned(report: AuditReport, name: str) -> str:
+    size = report.cosigned.get(name)
+    if size is None:
+        return "no"
+    return "all of it" if size == report.leaves else f"the first {size} leaves"
+
+
+def _verdict(report: AuditReport) -> Iterator[Text]:
+    if report.misfit is not None:
+        yield Text("DOES NOT FIT  ", style=BAD).append(plain(report.misfit.place))
+        yield Text(plain(report.misfit.reason))
+    elif report.purged:
+        yield Text("FITS AS FAR AS IT CAN BE CHECKED  ", style=DOUBT).append(
+            "signatures, order and debits; not the sums"
+        )
+    else:
+        yield Text("FITS  ", style=GOOD).append("every signature, sum, step and debit")
