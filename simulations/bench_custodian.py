@@ -44,6 +44,7 @@ from fieldfare.server.opening import open_federation
 from fieldfare.server.rounds import Federation
 from fieldfare.shared.basis import EncodedUnits, table_size
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import (
     PROTOCOL_VERSION,
     Assurance,
@@ -57,6 +58,7 @@ from fieldfare.shared.models.interface import UnitSums
 from fieldfare.shared.noise import ExactNoise
 from fieldfare.shared.offers import offer_study
 from fieldfare.shared.plan import ReleaseKind, plan_for
+from fieldfare.shared.replay import initial_state, replay_step
 from fieldfare.shared.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.study import Study, load_study
 from fieldfare.simulations.bench_inputs import study_toml
@@ -229,18 +231,20 @@ def sealed_request(federation: Federation, step: int, parameters: bytes) -> byte
     return seal(request, COORDINATOR, federation.signer)
 
 
-def call_seconds(port: CustodianPort, request: bytes, parameters: bytes) -> float:
-    """Ask for one release; returns how long the answer took.
+def timed_release(
+    port: CustodianPort, request: bytes, parameters: bytes, last: LastSum
+) -> tuple[float, Released]:
+    """Ask for one release; returns how long the answer took, and the answer.
 
     Raises:
         RunError: a refusal.
     """
     started_at = time.perf_counter()
-    answer = port.release(request, parameters)
+    answer = port.release(request, parameters, last)
     seconds = time.perf_counter() - started_at
     if not isinstance(answer, Released):
         raise RunError(f"a release expected, {answer.code.value} found")
-    return seconds
+    return seconds, answer
 
 
 def measure(folder: Path, *, units: int, steps: int) -> dict[str, float]:
@@ -257,16 +261,18 @@ def measure(folder: Path, *, units: int, steps: int) -> dict[str, float]:
         ports = {i.name: stack.enter_context(connected(i.socket)) for i in made}
         federation = opened(ports, made[0], coordinator)
         pool = stack.enter_context(ThreadPoolExecutor(len(MEASURED)))
-        generator = np.random.default_rng(0)
+        study, terms = federation.plan.study, federation.plan.training
+        state, last = initial_state(study), NO_LAST_SUM
         for step in range(steps):
-            values = generator.normal(0.0, 0.3, federation.plan.training.parameter_entries)
-            content = parameters_to_bytes(values)
+            content = parameters_to_bytes(state.parameters)
             request = sealed_request(federation, step, content)
-            ask = partial(call_seconds, request=request, parameters=content)
-            for name, seconds in zip(
-                MEASURED, pool.map(ask, (ports[n] for n in MEASURED)), strict=True
-            ):
+            ask = partial(timed_release, request=request, parameters=content, last=last)
+            found = [*pool.map(ask, (ports[n] for n in MEASURED)), ask(ports[NAMES[-1]])]
+            for name, (seconds, _) in zip(MEASURED, found, strict=False):
                 calls[name].append(seconds)
+            vectors = tuple(answer.vector for _, answer in found)
+            last = LastSum(request, tuple(answer.reply for _, answer in found), vectors)
+            state = replay_step(study, state, terms, vectors)
         sums = {name: _asked(pipe) for name, pipe in pipes.items()}
     return _figures(
         [c for name in MEASURED for c in calls[name][WARM_UP:]],

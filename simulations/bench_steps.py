@@ -25,6 +25,7 @@ from fieldfare.client.sums import StudySums
 from fieldfare.server.channel import Channel
 from fieldfare.shared.basis import EncodedUnits
 from fieldfare.shared.exchange import Call, Content
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import parameters_to_bytes
 from fieldfare.shared.models import AdditiveModel, model_for
 from fieldfare.shared.noise import ExactNoise, NoiseSource
@@ -145,9 +146,9 @@ class NullCustodian:
         """Make the answer."""
         self._released = Released(bytes(600), bytes(8 * entries))
 
-    def describe(self, study: str, last_reply: bytes = b"") -> bytes:
+    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes:
         """Answer with no approval."""
-        del study, last_reply
+        del study, last_reply, offer
         return b""
 
     def open_run(self, opening: bytes, approvals: object) -> bytes:
@@ -160,10 +161,20 @@ class NullCustodian:
         del study, run, offers
         return b""
 
-    def release(self, request: bytes, parameters: bytes) -> Released:
+    def release(self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM) -> Released:
         """Answer with the bytes that are at hand."""
-        del request, parameters
+        del request, parameters, last
         return self._released
+
+    def cosign(self, study: str, run: str, head: bytes, path: object) -> bytes:
+        """Answer with no signature."""
+        del study, run, head, path
+        return b""
+
+    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes:
+        """Take nothing."""
+        del delivery, model, card
+        return b""
 
 
 def message_milliseconds(study: Study, rounds: int = ROUNDS) -> float:
@@ -173,9 +184,13 @@ def message_milliseconds(study: Study, rounds: int = ROUNDS) -> float:
     nodes = {f"bank-{index}": FIRST_NODE + index for index in range(BANKS)}
     channel = Channel(InProcessGrid(client_app(lambda _: custodian), nodes))
     request = bytes(2000)  # about what a signed request of six participants measures
+    last = custodian.release(b"", b"")
     content: Content = {
         "request": request,
         "parameters": parameters_to_bytes(np.zeros(entries)),
+        "last_request": request,
+        "last_replies": [last.reply] * BANKS,
+        "last_vectors": [last.vector] * BANKS,
     }
     seconds = medians(
         {"round": lambda: channel.ask(Call.RELEASE, dict.fromkeys(nodes.values(), content), 60.0)},

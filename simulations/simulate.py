@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fieldfare.client.records import Records, read_records
 from fieldfare.client.sums import StudySums
 from fieldfare.server.app import Outcome
-from fieldfare.server.rounds import Sum
+from fieldfare.server.record import Sum
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.basis import EncodedUnits, concatenate
 from fieldfare.shared.errors import UsageError

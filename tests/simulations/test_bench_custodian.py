@@ -8,15 +8,16 @@ import pytest
 
 from fieldfare.client.release import Released
 from fieldfare.shared.errors import RefusalCode, RunError
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import Refusal
 from fieldfare.shared.study import load_study
 from fieldfare.simulations.bench_custodian import (
     MEASURED,
     TimedSums,
-    call_seconds,
     institutions,
     made_up,
     measure,
+    timed_release,
 )
 
 
@@ -43,11 +44,11 @@ def test_timed_sums_are_the_sums(tmp_path: Path) -> None:
 class Refuses:
     """A port at which every release is refused."""
 
-    def release(self, request: bytes, parameters: bytes) -> Released | Refusal:
-        del request, parameters
+    def release(self, request: bytes, parameters: bytes, last: LastSum) -> Released | Refusal:
+        del request, parameters, last
         return Refusal(RefusalCode.BUDGET_EXHAUSTED)
 
 
 def test_a_refusal_is_no_figure() -> None:
     with pytest.raises(RunError, match="budget_exhausted"):
-        call_seconds(Refuses(), b"", b"")  # type: ignore[arg-type]
+        timed_release(Refuses(), b"", b"", NO_LAST_SUM)  # type: ignore[arg-type]

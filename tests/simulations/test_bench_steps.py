@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fieldfare.shared.basis import EncodedUnits
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.noise import ExactNoise
 from fieldfare.shared.study import Study, parse_study
@@ -114,16 +115,20 @@ def test_the_dense_step_is_the_gradient_that_is_compared(
 def test_a_round_of_messages_asks_six_custodians(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    asked: list[tuple[int, list[int]]] = []
     release = NullCustodian.release
 
-    def counted(self: NullCustodian, request: bytes, parameters: bytes) -> object:
-        asked.append(len(parameters))
-        return release(self, request, parameters)
+    def counted(
+        self: NullCustodian, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> object:
+        if parameters:
+            asked.append((len(parameters), [len(vector) for vector in last.vectors]))
+        return release(self, request, parameters, last)
 
     monkeypatch.setattr(NullCustodian, "release", counted)
     assert message_milliseconds(study, rounds=2) > 0
-    assert asked == [8 * 31] * 18  # three rounds, the first of them uncounted
+    # Three rounds, the first of them uncounted; the last step's vectors travel with each request.
+    assert asked == [(8 * 31, [8 * 31] * 6)] * 18
 
 
 def test_peak_memory_is_this_process_and_in_megabytes() -> None:

@@ -8,6 +8,7 @@ from tests.simulations.conftest import BANKS, Desk
 
 from fieldfare.client.records import read_records
 from fieldfare.client.sums import StudySums
+from fieldfare.server.record import NoRecord
 from fieldfare.shared.errors import LedgerError, RunError, StudyError
 from fieldfare.shared.messages import Assurance, IdentitySigner, NoSigner
 from fieldfare.shared.noise import ExactNoise, SimulatedNoise
@@ -59,15 +60,13 @@ def test_exact_noise_follows_no_seed(parts: dict[str, StudySums], tmp_path: Path
     assert len(models) == 2
 
 
-def test_exact_keeps_ledgers_and_a_checkpoint_on_disk(
-    parts: dict[str, StudySums], tmp_path: Path
-) -> None:
+def test_exact_keeps_ledgers_on_disk(parts: dict[str, StudySums], tmp_path: Path) -> None:
     study = parts["bank-a"].study
     with LocalFederation(study, parts, EXACT, seed=0, directory=tmp_path) as federation:
         federation.run(federation.job("a-run"))
         names = {path.name for path in tmp_path.iterdir()}
         spent = {name: ledger.spent() for name, ledger in federation.ledgers.items()}
-    assert {"a-run.safetensors", *(f"ledger-{i}.sqlite" for i in range(3))} <= names
+    assert {f"ledger-{i}.sqlite" for i in range(3)} <= names
     assert len(set(spent.values())) == 1
     assert 0 < spent["bank-a"] <= federation.plan.study_limit
 
@@ -78,15 +77,20 @@ def test_simulated_ledgers_are_in_memory(parts: dict[str, StudySums], tmp_path: 
     with LocalFederation(study, parts, SIMULATED, seed=0, directory=folder) as federation:
         federation.run(federation.job("a-run"))
         assert federation.ledgers["bank-a"].spent() > 0  # debited all the same
-    assert [path.name for path in folder.iterdir()] == ["a-run.safetensors"]
+    assert list(folder.iterdir()) == []
 
 
-def test_nothing_is_kept_without_a_directory(parts: dict[str, StudySums]) -> None:
+def test_exact_ledgers_need_a_directory(parts: dict[str, StudySums]) -> None:
     study = parts["bank-a"].study
     with pytest.raises(RunError, match="a directory for the ledgers expected"):
         LocalFederation(study, parts, EXACT, seed=0)
+
+
+def test_a_simulated_run_is_not_kept(parts: dict[str, StudySums]) -> None:
+    """It is started again, not resumed."""
+    study = parts["bank-a"].study
     with LocalFederation(study, parts, SIMULATED, seed=0) as federation:
-        assert federation.job().checkpoints is None
+        assert federation.job().record == NoRecord()
 
 
 def test_closing_a_federation_closes_its_ledgers(
