@@ -7,7 +7,7 @@ that a process that was killed is followed by another one that goes on.
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -51,11 +51,29 @@ from fieldfare.shared.transcript import TreeHead
 log = logging.getLogger(__name__)
 
 CLOSING_SECONDS: Final = 30.0  # for a co-signature or a delivery; later ones come at the next run
+NodesOf = Callable[[CoordinatorHome], Mapping[int, str]]
+
 SEALED: Final = "delivery.sealed"  # written last
 
 
+def registered_nodes(home: CoordinatorHome) -> dict[int, str]:
+    """Return the institution of each node that the SuperLink knows.
+
+    Raises:
+        RunError: the SuperLink cannot be reached.
+    """
+    with control(control_target(home)) as superlink:
+        return {node.node: node.name for node in superlink.nodes()}
+
+
 def carry_out(
-    home: CoordinatorHome, grid: Grid, study: str, run: str, *, passphrase: bytes | None = None
+    home: CoordinatorHome,
+    grid: Grid,
+    study: str,
+    run: str,
+    *,
+    passphrase: bytes | None = None,
+    nodes_of: NodesOf = registered_nodes,
 ) -> None:
     """Carry out a run, or with no run say hello: the study goes out, approvals come back.
 
@@ -65,12 +83,13 @@ def carry_out(
         study: the study's id.
         run: the run's id; empty for a hello.
         passphrase: of the signing key, where it has one.
+        nodes_of: whose nodes are whose.
 
     Raises:
         FieldfareError: why it could not be finished; the run store says so too.
     """
     with run_store(home.runs_database) as store:
-        conduct = _conduct(home, grid, store, study, run, passphrase)
+        conduct = _conduct(home, grid, store, study, run, passphrase, nodes_of)
         if run:
             conduct.run()
         else:
@@ -84,6 +103,7 @@ def _conduct(
     study: str,
     run: str,
     passphrase: bytes | None,
+    nodes_of: NodesOf,
 ) -> "_Conduct":
     """Read what a run stands on.
 
@@ -100,7 +120,7 @@ def _conduct(
             store.set_state(run, RunState.FAILED, str(error), _now())
         raise
     facts = RunFacts(run, plan, roster, roster_offer, study_offer)
-    return _Conduct(home, Channel(grid), store, facts, signer)
+    return _Conduct(home, Channel(grid), store, facts, signer, nodes_of)
 
 
 @dataclass(frozen=True)
@@ -112,6 +132,7 @@ class _Conduct:
     store: RunStore
     facts: RunFacts
     signer: IdentitySigner
+    nodes_of: NodesOf
 
     def greet(self) -> None:
         """Send the study out, take approvals in, and hand over what was not delivered yet."""
@@ -208,8 +229,6 @@ class _Conduct:
             )
 
     def _terms(self) -> RunTerms:
-        with control(control_target(self.home)) as superlink:
-            names = {node.node: node.name for node in superlink.nodes()}
         return RunTerms(
             self.facts.plan,
             self.facts.roster,
@@ -219,7 +238,7 @@ class _Conduct:
             _verified(self.store.last_replies(), self.facts.roster),
             self.facts.study_offer,
             load_settings(self.home).wait_seconds,
-            names,
+            self.nodes_of(self.home),
         )
 
     def _closing(self) -> Closing:
