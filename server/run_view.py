@@ -91,6 +91,7 @@ def picture_json(picture: Picture) -> dict[str, Any]:
         "life": picture.seen.life.value,
         "reason": row.reason,
         "note": picture.seen.note,
+        "command": picture.seen.command,
         "created": row.created.isoformat(),
         "ended": row.ended.isoformat() if row.ended else None,
         "progress": progress_json(row.progress),
@@ -159,6 +160,8 @@ def last_lines(picture: Picture) -> list[str]:
     lines += [f"released {text}" for text in metric_texts(picture.metrics)]
     if picture.seen.note:
         lines.append(picture.seen.note)
+    if picture.seen.command:
+        lines.append(f"Next: {picture.seen.command}")
     return [plain(text, 4 * MOST_TEXT) for text in lines]
 
 
@@ -194,12 +197,10 @@ def runs_table(pictures: Sequence[Picture]) -> RenderableType:
             _short(one.promise.spent) if one.promise else "-",
             ago(one.now - (row.ended or row.created)),
         )
-    notes = [
-        Text(plain(f"{one.seen.row.run}: {one.seen.note}", MOST_TEXT * 2), style="dim")
-        for one in pictures
-        if one.seen.life in {Life.INTERRUPTED, Life.UNKNOWN}
-    ]
-    return Group(table, *notes)
+    unclear = [one for one in pictures if one.seen.life in {Life.INTERRUPTED, Life.UNKNOWN}]
+    notes = dict.fromkeys(text for one in unclear for text in (one.seen.note, one.seen.command))
+    lines = [Text(plain(text, 2 * MOST_TEXT), style="dim") for text in notes if text]
+    return Group(table, *lines)
 
 
 def ago(span: timedelta) -> str:
@@ -275,6 +276,8 @@ def _rows(picture: Picture) -> Iterator[tuple[str, Text]]:
         yield "because", Text(plain(row.reason, 2 * MOST_TEXT))
     if picture.seen.note:
         yield "now", Text(plain(picture.seen.note, 2 * MOST_TEXT))
+    if picture.seen.command:
+        yield "next", Text(plain(picture.seen.command, 2 * MOST_TEXT))
     if progress is None:
         yield "phase", Text("waiting for its process")
     else:

@@ -73,13 +73,15 @@ class Seen:
         row: from the store, read after the SuperLink answered.
         life: whether anybody works on it.
         word: the state in one word, for people.
-        note: what to know or do, one sentence; may be empty.
+        note: what to know of it, one sentence; may be empty.
+        command: what to type to go on; empty where there is nothing to do.
     """
 
     row: RunRow
     life: Life
     word: str
     note: str
+    command: str = ""
 
 
 def look(store: RunStore, control: RunControl, run: str) -> Seen:
@@ -270,13 +272,15 @@ def _launch(
 
 def _ended(row: RunRow) -> Seen:
     resumable = row.state is not RunState.FINISHED and not row.purged
-    note = f"resume it with: fieldfare coordinator run resume {row.run}" if resumable else ""
-    return Seen(row, Life.ENDED, row.state.value, note)
+    return Seen(row, Life.ENDED, row.state.value, "", _resume(row) if resumable else "")
 
 
 def _interrupted(row: RunRow, reason: str) -> Seen:
-    note = f"{reason}: resume it with: fieldfare coordinator run resume {row.run}"
-    return Seen(row, Life.INTERRUPTED, "interrupted", note)
+    return Seen(row, Life.INTERRUPTED, "interrupted", reason, _resume(row))
+
+
+def _resume(row: RunRow) -> str:
+    return f"fieldfare coordinator run resume {row.run}"
 
 
 def _ended_from_outside(store: RunStore, run: str, reason: str, now: datetime) -> RunRow:

@@ -52,6 +52,7 @@ def picture(
     how: Progress | None = None,
     *,
     note: str = "",
+    command: str = "",
     metrics: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> Picture:
@@ -66,7 +67,9 @@ def picture(
         progress=how,
     )
     made = Picture(
-        seen=Seen(row, life, "interrupted" if life is Life.INTERRUPTED else state.value, note),
+        seen=Seen(
+            row, life, "interrupted" if life is Life.INTERRUPTED else state.value, note, command
+        ),
         name="payments",
         promise=Promise(1.0, 1e-6, 0.4123),
         metrics=metrics,
@@ -145,11 +148,11 @@ def test_a_run_that_waits(width: int) -> None:
 
 
 def test_a_run_that_was_interrupted_says_how_to_go_on() -> None:
-    note = f"its process is gone: resume it with: fieldfare coordinator run resume {RUN}"
-    made = picture(life=Life.INTERRUPTED, how=progress(), note=note)
-    rows = text(screen(made), 120)
+    note, command = "its process is gone", f"fieldfare coordinator run resume {RUN}"
+    made = picture(life=Life.INTERRUPTED, how=progress(), note=note, command=command)
+    rows = text(screen(made), 80)
     assert rows[0].startswith(f"payments  {RUN}  interrupted -")
-    assert f"now      {note}" in rows
+    assert {f"now      {note}", f"next     {command}"} <= set(rows)
     assert not any("left" in row or "running" in row for row in rows)
 
 
@@ -201,13 +204,16 @@ def test_a_line_says_what_changed() -> None:
 
 
 def test_the_last_lines_say_why_what_and_how_to_go_on() -> None:
-    made = picture(RunState.STOPPED, Life.ENDED, note="resume it", metrics=METRICS)
+    made = picture(
+        RunState.STOPPED, Life.ENDED, note="as it is", command="resume it", metrics=METRICS
+    )
     row = replace(made.seen.row, reason="as asked")
     assert last_lines(replace(made, seen=replace(made.seen, row=row))) == [
         f"{RUN}: stopped: as asked",
         "released AUROC 0.812 (95 %: 0.790 to 0.834)",
         "released average precision 0.400 (95 %: 0.310 to 0.520)",
-        "resume it",
+        "as it is",
+        "Next: resume it",
     ]
 
 
@@ -224,7 +230,8 @@ run                         study     state         step  epsilon  since
 2025-06-01-payments-0a1b2c  payments  running      12/40    0.412  30 s ago
 2025-06-01-payments-0a1b2c  payments  interrupted      -        -  30 s ago
 2025-06-01-payments-0a1b2c  payments  finished     40/40    0.412  2 s ago
-2025-06-01-payments-0a1b2c: resume it
+its process is gone
+fieldfare coordinator run resume 2025-06-01-payments-0a1b2c
 """
 
 
@@ -232,7 +239,12 @@ run                         study     state         step  epsilon  since
 def test_all_runs(width: int) -> None:
     shown_runs = [
         picture(how=progress()),
-        picture(life=Life.INTERRUPTED, note="resume it", promise=None),
+        picture(
+            life=Life.INTERRUPTED,
+            note="its process is gone",
+            command=f"fieldfare coordinator run resume {RUN}",
+            promise=None,
+        ),
         picture(RunState.FINISHED, Life.ENDED, progress("delivery", 40), note="not said here"),
     ]
     assert text(runs_table(shown_runs), width) == RUNS.strip().splitlines()
@@ -248,6 +260,7 @@ def test_everything_is_there_for_programs() -> None:
         "life": "alive",
         "reason": "",
         "note": "",
+        "command": "",
         "created": "2025-06-01T12:00:00+00:00",
         "ended": None,
         "progress": {

@@ -145,13 +145,14 @@ def test_a_dead_process_does_not_look_alive(
     control.statuses[1] = Status(flower)
     seen = look(store, control, RUN)
     assert (seen.life, seen.word) == (life, word)
-    assert ("run resume run-1" in seen.note) == (life is Life.INTERRUPTED)
+    resume_it = "fieldfare coordinator run resume run-1"
+    assert seen.command == (resume_it if life is Life.INTERRUPTED else "")
 
 
 def test_what_the_superlink_was_told_is_said(store: RunStore, control: Scripted) -> None:
     begin(store, control)
     control.statuses[1] = Status("failed", "the process was killed by signal 9")
-    assert look(store, control, RUN).note.startswith("the process was killed by signal 9: resume")
+    assert look(store, control, RUN).note == "the process was killed by signal 9"
 
 
 def test_a_run_without_a_process_was_interrupted(store: RunStore, control: Scripted) -> None:
@@ -169,7 +170,7 @@ def test_an_end_that_was_written_meanwhile_counts(store: RunStore, control: Scri
             return Status("completed")
 
     seen = look(store, EndsFirst(), RUN)
-    assert (seen.life, seen.word, seen.note) == (Life.ENDED, "finished", "")
+    assert (seen.life, seen.word, seen.note, seen.command) == (Life.ENDED, "finished", "", "")
 
 
 def test_without_a_superlink_nothing_is_claimed(store: RunStore, control: Scripted) -> None:
@@ -179,7 +180,8 @@ def test_without_a_superlink_nothing_is_claimed(store: RunStore, control: Script
     assert (seen.life, seen.word) == (Life.UNKNOWN, "running")
     assert "not known: a SuperLink at" in seen.note
     store.set_state(RUN, RunState.STOPPED, "", NOW)
-    assert look(store, control, RUN).life is Life.ENDED  # that needs no SuperLink
+    ended = look(store, control, RUN)  # that needs no SuperLink
+    assert (ended.life, ended.command.split()[-2:]) == (Life.ENDED, ["resume", RUN])
 
 
 @pytest.mark.parametrize("state", [RunState.STOPPED, RunState.FAILED])
