@@ -36,6 +36,7 @@ SUMMARIES: Final = {
     "institution.records": "Whether the records fit a study.",
     "institution.roster": "Who takes part, under which keys.",
     "institution.study": "Studies that the coordinator sends.",
+    "institution.transcript": "What a run leaves behind, seen with your own ledger.",
     "records": "Turn raw records into what a study reads.",
     "roster": "Sign who may take part, as the coordinator.",
     "simulate": "Run a study over records on this machine, against its baselines.",

@@ -1,0 +1,170 @@
+"""Whether a transcript holds this institution's replies as its ledger recorded them, and no others.
+
+The audit has verified every signature before this is asked; here the institution compares with
+what only it knows: what its own ledger says left.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fieldfare.client.ledger_terms import Entry, StoredReply
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.messages import Assurance, Reply, Request, unseal
+from fieldfare.shared.misfit import Misfit, MisfitError
+from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.roster import Roster
+from fieldfare.shared.transcript import Leaf, LeafKind, SumRecord
+
+FIRST_LEAF_LINE = 2
+
+
+@dataclass(frozen=True)
+class RecordedReply:
+    """A reply that left, as the ledger holds it."""
+
+    entry: Entry
+    stored: StoredReply
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnReplies:
+    """What was found.
+
+    Attributes:
+        recorded: replies that ledger and transcript both hold, byte for byte.
+        rehearsals: signed replies over zeros, which no ledger records.
+        lost: signed replies of an ended epoch that the restored ledger does not hold.
+        unseen: entries of the ledger whose replies are not in the transcript: they came too
+            late for their attempt, or were left out. No sum counts them.
+    """
+
+    recorded: int
+    rehearsals: int
+    lost: int
+    unseen: tuple[Entry, ...]
+
+
+def compare_replies(
+    leaves: Sequence[Leaf],
+    roster: Roster,
+    institution: str,
+    recorded: Mapping[str, RecordedReply],
+    epoch: int,
+) -> OwnReplies:
+    """Compare a transcript with a ledger.
+
+    Args:
+        leaves: of an audited transcript, in order.
+        roster: that it ran under.
+        institution: whose replies.
+        recorded: what the ledger holds of this run, by the request's hash.
+        epoch: of the ledger now.
+
+    Raises:
+        MisfitError: a reply in this institution's name that its ledger does not hold or that
+            is another one; or a sum that counts one that is not there.
+    """
+    comparison = _Comparison(roster, institution, recorded, epoch)
+    for index, leaf in enumerate(leaves):
+        comparison.take(index, leaf)
+    return comparison.finished()
+
+
+class _Comparison:
+    def __init__(
+        self,
+        roster: Roster,
+        institution: str,
+        recorded: Mapping[str, RecordedReply],
+        epoch: int,
+    ) -> None:
+        self._roster = roster
+        self._institution = institution
+        self._recorded = recorded
+        self._epoch = epoch
+        self._requests: dict[str, Request] = {}
+        self._answered: set[str] = set()
+        self._rehearsals = 0
+        self._lost = 0
+
+    def take(self, index: int, leaf: Leaf) -> None:
+        if leaf.kind is LeafKind.REQUEST:
+            request = unseal(leaf.content, Request, self._roster, Assurance.EXACT).body
+            self._requests[request.hash] = request
+        elif leaf.kind is LeafKind.REPLY:
+            opened = unseal(leaf.content, Reply, self._roster, Assurance.EXACT)
+            if self._institution in {opened.signer, opened.body.institution}:
+                self._take_reply(index, opened.body, leaf.content)
+        elif leaf.kind is LeafKind.SUM:
+            self._take_sum(index, SumRecord.from_bytes(leaf.content))
+
+    def _take_reply(self, index: int, reply: Reply, content: bytes) -> None:
+        request = self._requests.get(reply.request)
+        again = reply.request in self._answered  # a resumed run may ask for the same bytes again
+        self._answered.add(reply.request)
+        if request is not None and request.kind is ReleaseKind.REHEARSAL:
+            self._rehearsals += not again
+            return
+        own = self._recorded.get(reply.request)
+        if own is None:
+            if reply.epoch >= self._epoch:
+                reason = "a reply that your ledger recorded expected, found one in your name that \
+it does not hold: somebody else may have your key; revoke it"
+                raise self._misfit(index, LeafKind.REPLY, reply.request, reason)
+            self._lost += not again
+        elif own.stored.reply != content:
+            reason = "the reply that left you expected, found another in your name: somebody else \
+may have your key; revoke it"
+            raise self._misfit(index, LeafKind.REPLY, reply.request, reason)
+
+    def _take_sum(self, index: int, record: SumRecord) -> None:
+        counted = self._institution in record.participants
+        if counted and record.request not in self._answered:
+            reason = "a sum of replies that are in the transcript expected, yours is not"
+            raise self._misfit(index, LeafKind.SUM, record.request, reason)
+
+    def finished(self) -> OwnReplies:
+        unseen = [r.entry for name, r in self._recorded.items() if name not in self._answered]
+        return OwnReplies(
+            recorded=len(self._recorded) - len(unseen),
+            rehearsals=self._rehearsals,
+            lost=self._lost,
+            unseen=tuple(sorted(unseen, key=lambda entry: entry.position.sequence)),
+        )
+
+    def _misfit(self, index: int, kind: LeafKind, request: str, reason: str) -> MisfitError:
+        asked = self._requests.get(request)
+        return MisfitError(
+            Misfit(
+                line=FIRST_LEAF_LINE + index,
+                leaf=index,
+                kind=kind.value,
+                institution=self._institution,
+                step=asked.step if asked else None,
+                reason=reason,
+            )
+        )
+
+
+def check_own_key(roster: Roster, institution: str, keys: Iterable[str]) -> None:
+    """Refuse a roster that has a key for this institution that it never had.
+
+    Args:
+        roster: of the transcript.
+        institution: this one.
+        keys: its public keys, the present one and former ones, hex.
+
+    Raises:
+        ProtocolError: not on the roster, or under a key that is none of them.
+    """
+    listed = {member.id: member.key for member in roster.members}
+    if institution not in listed:
+        raise ProtocolError(
+            f"a transcript of a run that {institution} may take part in expected: it is not on "
+            "the transcript's roster"
+        )
+    if listed[institution] not in set(keys):
+        raise ProtocolError(
+            f"{institution}'s own key on the transcript's roster expected, found one that it "
+            "never had: somebody signs in your name; tell the other institutions"
+        )
