@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fieldfare.server.bundle import build_bundle
+from fieldfare.server.bundle_file import kept_bundle
 from fieldfare.server.control import control_target
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.proposals import proposal
@@ -36,8 +36,12 @@ class Desk:
 
     @property
     def bundle(self) -> bytes:
-        """What runs are started with."""
-        return build_bundle()
+        """What runs are started with: the one that institutions list.
+
+        Raises:
+            KeysError: missing or damaged.
+        """
+        return kept_bundle(self.home)
 
     def picture(self, seen: Seen, now: datetime, pace: Pace | None = None) -> Picture:
         """Return everything that is shown of a run.

@@ -13,6 +13,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldfare.server.authority import PemPair, issue_server, new_authority, valid_until
+from fieldfare.server.bundle_file import keep_bundle
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.settings import DEFAULT_LOCAL_PORT, Settings, load_settings, settings_text
 from fieldfare.shared.errors import KeysError
@@ -85,6 +86,7 @@ def found_coordinator(
     _write_server(home, issue_server(authority, (settings.host, *settings.names), now))
     for token in (home.control_token, home.runtime_token):
         create_private(token, secrets.token_hex(TOKEN_BYTES).encode())
+    keep_bundle(home)
     create_private(home.settings, text.encode())
     return home
 

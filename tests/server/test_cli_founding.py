@@ -103,12 +103,13 @@ def test_a_passphrase_is_needed_where_something_is_signed(
 def test_renew_makes_another_certificate_and_says_until_when(
     coordinator: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before, authority = coordinator.server_certificate.read_bytes(), coordinator.authority.stat()
+    before = coordinator.server_certificate.read_bytes()
+    authority = coordinator.authority.read_bytes()
     assert run(["coordinator", "renew", "--home", str(coordinator.path)]) == 0
     after = coordinator.server_certificate.read_bytes()
     assert after != before
     assert f"valid until {valid_until(after):%Y-%m-%d}" in capsys.readouterr().out
-    assert coordinator.authority.stat() == authority
+    assert coordinator.authority.read_bytes() == authority
 
 
 def test_a_home_that_others_can_reach_does_nothing(
@@ -138,6 +139,6 @@ def test_an_invitation_is_made_anew_and_says_what_changed(
     coordinator.settings.write_text(text.replace('name = "Example hub"', 'name = "Renamed"'))
     assert run(arguments) == 0
     assert re.search(r"invites to Renamed at .*\n.*\nIt changed", capsys.readouterr().out)
-    monkeypatch.setattr("fieldfare.server.invitation.build_bundle", lambda: b"upgraded")
+    monkeypatch.setattr("fieldfare.server.bundle_file.build_bundle", lambda: b"upgraded")
     assert run(arguments) == 0
     assert "THE BUNDLE CHANGED" in capsys.readouterr().out

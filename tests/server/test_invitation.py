@@ -2,11 +2,12 @@ import pytest
 from tests.server_homes import coordinator
 
 from fieldfare.server.bundle import build_bundle, bundle_hash
+from fieldfare.server.bundle_file import kept_bundle
 from fieldfare.server.founding import load_signing_key, signing_public
 from fieldfare.server.home import CoordinatorHome
-from fieldfare.server.invitation import invite, kept_bundle, present_invitation
+from fieldfare.server.invitation import invite, present_invitation
 from fieldfare.shared.enrolment import Invitation, open_invitation
-from fieldfare.shared.errors import KeysError, UsageError
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.sealed_files import read_sealed
 
 __all__ = ["coordinator"]
@@ -27,21 +28,11 @@ def test_an_invitation_says_all_that_a_node_needs(coordinator: CoordinatorHome) 
     assert made.bundle == bundle_hash(build_bundle())
 
 
-def test_the_bundle_that_is_listed_is_the_one_that_runs_start_with(
-    coordinator: CoordinatorHome,
-) -> None:
-    made = invite_now(coordinator)
-    assert bundle_hash(kept_bundle(coordinator)) == made.bundle
-    coordinator.bundle_file.write_bytes(b"another")
-    with pytest.raises(KeysError, match="another one found"):
-        kept_bundle(coordinator)
-
-
 def test_an_upgrade_changes_nothing_before_somebody_invites_anew(
     coordinator: CoordinatorHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = invite_now(coordinator)
-    monkeypatch.setattr("fieldfare.server.invitation.build_bundle", lambda: b"upgraded")
+    monkeypatch.setattr("fieldfare.server.bundle_file.build_bundle", lambda: b"upgraded")
     assert bundle_hash(kept_bundle(coordinator)) == first.bundle
     assert invite_now(coordinator).bundle == bundle_hash(b"upgraded")
     assert kept_bundle(coordinator) == b"upgraded"
