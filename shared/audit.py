@@ -158,7 +158,7 @@ class _RunAudit:
         opened = self._opening.opened
         allowed = self._allowed()
         if leaf.kind not in allowed:
-            kinds = " or ".join(sorted(kind.value for kind in allowed)) or "nothing more"
+            kinds = " or ".join(sorted(kind.value for kind in allowed))
             raise ProtocolError(f"{kinds} expected, {leaf.kind.value} found")
         if leaf.kind is LeafKind.END:
             self._take_end(leaf.content)
@@ -170,11 +170,10 @@ class _RunAudit:
             self._releases.take(leaf.kind, leaf.content)
 
     def _allowed(self) -> frozenset[LeafKind]:
-        if self._end is not None and self._end.state == "finished":
-            return frozenset()
-        if self._opening.opened is None:
-            return self._opening.allowed
+        """A run may end anywhere, and go on; once there is a model it may only end."""
         end = frozenset({LeafKind.END})
+        if self._opening.opened is None:
+            return end | self._opening.allowed
         if self._releases is None:
             return end | {LeafKind.REQUEST}
         return end if self._releases.model else end | self._releases.allowed

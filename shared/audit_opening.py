@@ -118,15 +118,15 @@ class OpeningAudit:
 
     @property
     def allowed(self) -> frozenset[LeafKind]:
-        """The kinds of which the next leaf must be; none once the run is open."""
+        """The kinds of which the next leaf must be, but for END; none once the run is open."""
         if self.roster is None:
             return frozenset({LeafKind.ROSTER})
         if self.study is None:
             return frozenset({LeafKind.STUDY})
         if self.opening is None:
-            return frozenset({LeafKind.APPROVAL, LeafKind.OPENING, LeafKind.END})
+            return frozenset({LeafKind.APPROVAL, LeafKind.OPENING})
         if self.opened is None:
-            return frozenset({LeafKind.OFFER, LeafKind.END})
+            return frozenset({LeafKind.OFFER})
         return frozenset()
 
     def take(self, kind: LeafKind, content: bytes) -> None:

@@ -11,7 +11,8 @@ signs and institutions co-sign (design section 4). Order of a run's leaves:
     MODEL END
 
 APPROVALs, OFFERs and the REPLYs to one REQUEST are sorted by institution. A run that stopped
-or failed ends with END where it stood; when it is resumed, it goes on after that END.
+or failed has an END where it stood, even before the ROSTER; when it is resumed, it goes on
+after that END. After the MODEL nothing but ENDs can come.
 """
 
 import base64

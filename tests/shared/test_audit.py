@@ -8,7 +8,7 @@ from tests.transcripts import METRICS, Recorder
 from fieldfare.shared.audit import AuditReport, audit
 from fieldfare.shared.plan import PICOMU2, ReleaseKind
 from fieldfare.shared.replay import model_hash
-from fieldfare.shared.transcript import Leaf, LeafKind, ParametersRecord, SumRecord
+from fieldfare.shared.transcript import EndRecord, Leaf, LeafKind, ParametersRecord, SumRecord
 
 STEPS = 3
 
@@ -66,9 +66,9 @@ def test_nothing_was_spent_before_the_first_reply(bench: Bench) -> None:
 # -- runs that stop, fail and go on -----------------------------------------------------
 
 
-@pytest.mark.parametrize("kept", [2, 4, 6, 7, 9, 11])
+@pytest.mark.parametrize("kept", [0, 2, 4, 6, 7, 9, 11])
 def test_a_run_that_failed_while_it_opened_fits(bench: Bench, kept: int) -> None:
-    """Roster and study; some approvals; the opening; some offers; all of them."""
+    """Nothing; roster and study; some approvals; the opening; some offers; all of them."""
     recorder = Recorder(bench).open()
     del recorder.leaves[kept:]
     recorder.end("failed", "too few institutions")
@@ -80,7 +80,9 @@ def test_a_run_that_failed_while_it_opened_fits(bench: Bench, kept: int) -> None
 def test_a_run_whose_opening_was_interrupted_goes_on(bench: Bench) -> None:
     recorder = Recorder(bench).open()
     opened = list(recorder.leaves)
-    recorder.leaves = opened[:4]  # two approvals
+    recorder.leaves = []
+    recorder.end("failed", "nobody came")
+    recorder.leaves += opened[:4]  # two approvals
     recorder.end("failed", "too few institutions")
     recorder.leaves += opened[2:8]  # all approvals, the opening, one offer
     recorder.end("failed", "no answer in time")
@@ -141,14 +143,25 @@ def test_the_same_request_may_be_asked_again(bench: Bench, silent: list[str]) ->
     assert {found.spent.debits for found in report.institutions.values()} == {expected}
 
 
-def test_nothing_comes_after_a_finished_end(recorded: Recorder) -> None:
+@pytest.mark.parametrize("kind", [LeafKind.REQUEST, LeafKind.MODEL, LeafKind.ROSTER])
+def test_nothing_but_ends_comes_after_the_model(recorded: Recorder, kind: LeafKind) -> None:
     def go_on(leaves: list[Leaf]) -> None:
-        leaves.append(leaves[-1])
+        leaves.append(leaves[recorded.find(kind)])
 
     found = recorded.audit(recorded.lie(go_on)).misfit
     assert found is not None
-    assert (found.leaf, found.kind) == (len(recorded.leaves), "end")
-    assert "nothing more expected" in found.reason
+    assert (found.leaf, found.kind) == (len(recorded.leaves), kind.value)
+    assert "end expected" in found.reason
+
+
+def test_a_finished_run_may_fail_to_hand_its_model_over(recorded: Recorder) -> None:
+    def fail(leaves: list[Leaf]) -> None:
+        leaves.append(EndRecord(state="failed", reason="disk full").leaf())
+
+    report = recorded.audit(recorded.lie(fail))
+    assert report.misfit is None
+    assert (report.state, report.reason) == ("failed", "disk full")
+    assert report.model
 
 
 def test_a_run_without_a_model_has_not_finished(recorded: Recorder) -> None:
