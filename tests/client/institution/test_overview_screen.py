@@ -120,7 +120,7 @@ refusals      since the custodian started: unknown_study 4
 left out      77febbbbbbbb: records.csv: a column expected
 any 365 days  [########----------------------] 25.0 %
               spent epsilon 0.941 of 2 at delta 1e-06
-ever          [###---------------------------] 10.0 %
+ever          [####--------------------------] 10.0 %
               spent epsilon 0.941 of 3.5 at delta 1e-06
 ledger        9 entries, epoch 0
 log           whole: 40 entries"""
