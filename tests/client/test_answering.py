@@ -13,8 +13,12 @@ from tests.bench import NAMES, Bench, Run, make_study, make_sums
 from fieldfare.client.answering import CALLS, answer
 from fieldfare.client.frames import LONGEST_LIST
 from fieldfare.shared import custodian_pb2 as pb
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.messages import Assurance, Refusal
+from fieldfare.shared.messages import Assurance, Refusal, seal
+from fieldfare.shared.roster import COORDINATOR
+from fieldfare.shared.transcript import tree_head
 from fieldfare.simulations.federation import LocalFederation
 
 MALFORMED = Refusal(RefusalCode.MALFORMED).to_bytes()
@@ -24,7 +28,10 @@ ANSWERS: dict[str, Any] = {
     "OpenRun": pb.OpenRunAnswer,
     "Agree": pb.AgreeAnswer,
     "Release": pb.ReleaseAnswer,
+    "Cosign": pb.CosignAnswer,
+    "Deliver": pb.DeliverAnswer,
 }
+BY_STUDY = {"Describe", "Agree", "Cosign"}  # a name comes first, not an envelope
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +57,17 @@ def ask(bench: Bench, call: str, asked: Any) -> Any:
 def release(bench: Bench, run: Run, **changes: object) -> pb.ReleaseRequest:
     request = replace(run).request().model_copy(update=changes)
     return pb.ReleaseRequest(request=bench.seal(request), parameters=bench.parameters())
+
+
+def second_step(bench: Bench, run: Run) -> pb.ReleaseRequest:
+    request, last = run.request(step=1), run.last(1)
+    return pb.ReleaseRequest(
+        request=bench.seal(request),
+        parameters=run.contents[request.parameters],
+        last_request=last.request,
+        last_replies=last.replies,
+        last_vectors=last.vectors,
+    )
 
 
 def test_describe_frames_the_approval(shared: Bench) -> None:
@@ -89,11 +107,53 @@ def test_release_frames_what_the_door_let_out(bench: Bench) -> None:
     assert (found.reply, found.vector) == (released.reply, released.vector)
 
 
+def test_the_last_sum_is_framed_with_what_follows_from_it(bench: Bench) -> None:
+    run = bench.open_run()
+    request, last = run.request(step=1), run.last(1)
+    asked = pb.ReleaseRequest(
+        request=bench.seal(request),
+        parameters=run.parameters(request.kind, 1),
+        last_request=last.request,
+        last_replies=last.replies,
+        last_vectors=last.vectors[:-1],
+    )
+    refused = Refusal(RefusalCode.NOT_RECOMPUTED).to_bytes()
+    assert ask(bench, "Release", asked).refusal == refused
+    asked.last_vectors.append(last.vectors[-1])
+    assert ask(bench, "Release", asked).released.reply == run.answer("bank-b", request).reply
+
+
+def test_a_head_is_cosigned_and_a_model_taken_in_frames(bench: Bench) -> None:
+    run = bench.open_run()
+    study, coordinator = bench.study.id, bench.federation.identities.coordinator
+    head = seal(tree_head(study, run.federation.run, [bytes(32)]), COORDINATOR, coordinator)
+    asked = pb.CosignRequest(study=study, run=run.federation.run, head=head)
+    found = ask(bench, "Cosign", asked)
+    assert found.cosigned == bench.custodian("bank-b").cosign(study, run.federation.run, head, [])
+    other = seal(tree_head(study, run.federation.run, [b"1" * 32] * 2), COORDINATOR, coordinator)
+    forged = pb.CosignRequest(study=study, run=run.federation.run, head=other, path=[b"2" * 32])
+    assert ask(bench, "Cosign", forged).refusal == MALFORMED
+
+    body = Delivery(
+        study=study,
+        run=run.federation.run,
+        model="0" * 64,
+        file=bytes_hash(b"model"),
+        card=bytes_hash(b"card"),
+    )
+    delivery = seal(body, COORDINATOR, coordinator)
+    handed = pb.DeliverRequest(delivery=delivery, model=b"model", card=b"card")
+    found = ask(bench, "Deliver", handed)
+    assert (found.WhichOneof("answer"), found.received) == ("received", b"")
+    swapped = pb.DeliverRequest(delivery=delivery, model=b"card", card=b"model")
+    assert ask(bench, "Deliver", swapped).refusal == MALFORMED
+
+
 @pytest.mark.parametrize("call", ANSWERS)
 def test_a_refusal_is_framed_as_it_is(call: str, shared: Bench) -> None:
     """An empty frame is a question without content: whatever refuses it, the custodian did."""
     found = ANSWERS[call].FromString(answer(shared.custodian("bank-b"), call, b""))
-    expected = UNKNOWN_STUDY if call in {"Describe", "Agree"} else MALFORMED
+    expected = UNKNOWN_STUDY if call in BY_STUDY else MALFORMED
     assert found.refusal == expected
 
 
@@ -104,7 +164,7 @@ def test_no_frame_is_refused_and_logged_without_its_content(
 ) -> None:
     with caplog.at_level(logging.WARNING):
         found = ANSWERS[call].FromString(answer(shared.custodian("bank-b"), call, frame))
-    if call in {"Describe", "Agree"} or frame != b"\x0a\x02\xff\xfe":  # there it is an envelope
+    if call in BY_STUDY or frame != b"\x0a\x02\xff\xfe":  # there it is an envelope
         assert f"{call} refused: malformed frame (DecodeError)" in caplog.text
     assert found.refusal == MALFORMED
 
@@ -116,6 +176,11 @@ def test_long_lists_and_names_are_refused(shared: Bench) -> None:
     assert ask(shared, "Agree", pb.AgreeRequest(study=study, offers=items)).refusal == MALFORMED
     assert ask(shared, "Agree", pb.AgreeRequest(study=study, run="é")).refusal == MALFORMED
     assert ask(shared, "Describe", pb.DescribeRequest(study="s" * 129)).refusal == MALFORMED
+    assert ask(shared, "Release", pb.ReleaseRequest(last_replies=items)).refusal == MALFORMED
+    assert ask(shared, "Release", pb.ReleaseRequest(last_vectors=items)).refusal == MALFORMED
+    assert ask(shared, "Cosign", pb.CosignRequest(study=study, path=items)).refusal == MALFORMED
+    assert ask(shared, "Cosign", pb.CosignRequest(study=study, run="é")).refusal == MALFORMED
+    assert ask(shared, "Cosign", pb.CosignRequest(study="s" * 129)).refusal == MALFORMED
 
 
 @pytest.mark.parametrize("name", [":approval", ":ledger", "opening:", "", "\x00"])
@@ -124,6 +189,8 @@ def test_no_name_reaches_another_state(name: str, shared: Bench) -> None:
     assert ask(shared, "Describe", pb.DescribeRequest(study=name)).refusal == UNKNOWN_STUDY
     asked = pb.AgreeRequest(study=shared.study.id, run=name)
     assert ask(shared, "Agree", asked).refusal == unknown
+    cosign = pb.CosignRequest(study=shared.study.id, run=name)
+    assert ask(shared, "Cosign", cosign).refusal == unknown
 
 
 def test_every_call_has_an_answer_for_a_refusal() -> None:
@@ -146,7 +213,7 @@ def test_any_bytes_are_refused(call: str, frame: bytes, shared: Bench) -> None:
 @given(data=st.data())
 def test_any_fault_in_a_good_frame_is_refused(data: st.DataObject, shared: Bench, run: Run) -> None:
     """One fault anywhere: in protobuf's bytes, in the envelope or in the parameters."""
-    frame = release(shared, run, step=1).SerializeToString()
+    frame = second_step(shared, run).SerializeToString()
     at = data.draw(st.integers(0, len(frame) - 1))
     cut = data.draw(st.integers(0, 4))
     put = data.draw(st.binary(max_size=4).filter(lambda put: put != frame[at : at + cut]))
@@ -159,6 +226,7 @@ def test_any_fault_in_a_good_frame_is_refused(data: st.DataObject, shared: Bench
     assert shared.ledger("bank-b").position() == before
 
 
-def parsed(frame: bytes) -> tuple[bytes, bytes]:
+def parsed(frame: bytes) -> tuple[object, ...]:
     asked = pb.ReleaseRequest.FromString(frame)
-    return asked.request, asked.parameters
+    last = asked.last_request, *asked.last_replies, *asked.last_vectors
+    return asked.request, asked.parameters, last

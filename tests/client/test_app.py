@@ -27,6 +27,7 @@ from fieldfare.shared.errors import (
     StudyError,
 )
 from fieldfare.shared.exchange import RECORD, REFUSAL, Call
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import Assurance, Refusal
 from fieldfare.simulations.federation import FIRST_NODE, LocalFederation
 from fieldfare.simulations.grid import InProcessGrid
@@ -64,8 +65,16 @@ NEEDED: Final[dict[Call, dict[str, Any]]] = {
     Call.OPEN: {"opening": b"", "approvals": [b""]},
     Call.AGREE: {"study": b"0" * 64, "run": b"r", "offers": [b""]},
     Call.RELEASE: {"request": b"", "parameters": b""},
+    Call.COSIGN: {"study": b"0" * 64, "run": b"r", "head": b""},
+    Call.DELIVER: {"delivery": b"", "model": b"", "card": b""},
 }
-LISTS: Final = {"approvals", "offers"}
+# Left out where there is nothing to say: the first step has no last sum.
+OPTIONAL: Final[dict[Call, dict[str, Any]]] = {
+    Call.HELLO: {"offer": b""},
+    Call.RELEASE: {"last_request": b"", "last_replies": [b""], "last_vectors": [b""]},
+    Call.COSIGN: {"path": [b""]},
+}
+LISTS: Final = {"approvals", "offers", "last_replies", "last_vectors", "path"}
 TEXTS: Final = {"study", "run"}
 NO_BYTES: Final[list[Any]] = ["text", 1, 1.5, True, [b"x"], ["text"], [1, 2], [1.5]]
 NO_LISTS: Final[list[Any]] = [b"x", "text", 1, ["text"], [1], [1.5], [True]]
@@ -82,6 +91,9 @@ def malformed() -> list[tuple[Call, dict[str, Any]]]:
             wrong = NO_LISTS if name in LISTS else NO_BYTES
             wrong = wrong + (NO_TEXTS if name in TEXTS else [])
             rows += [(call, needed | {name: value}) for value in wrong]
+        for name in OPTIONAL.get(call, {}):
+            wrong = NO_LISTS if name in LISTS else NO_BYTES
+            rows += [(call, needed | {name: value}) for value in wrong]
     return rows
 
 
@@ -97,7 +109,8 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessGrid]:
 
 def test_malformed_contents_get_the_fixed_refusal(grid: InProcessGrid) -> None:
     rows = malformed()
-    assert len(rows) > 70
+    assert len(rows) > 130
+    assert {call for call, _ in rows} == set(Call)
     for call, content in rows:
         assert refusal(ask(grid, call, ConfigRecord(content))) == MALFORMED, (call, content)
 
@@ -117,9 +130,14 @@ def test_well_formed_nonsense_is_refused_by_the_custodian_itself(grid: InProcess
         Call.OPEN: RefusalCode.MALFORMED,
         Call.AGREE: RefusalCode.UNKNOWN_STUDY,
         Call.RELEASE: RefusalCode.MALFORMED,
+        Call.COSIGN: RefusalCode.UNKNOWN_STUDY,
+        Call.DELIVER: RefusalCode.MALFORMED,
     }
+    assert set(codes) == set(Call)
     for call, code in codes.items():
-        assert refusal(ask(grid, call, ConfigRecord(NEEDED[call]))) == Refusal(code)
+        whole = NEEDED[call] | OPTIONAL.get(call, {})
+        for content in (NEEDED[call], whole):
+            assert refusal(ask(grid, call, ConfigRecord(content))) == Refusal(code)
 
 
 values = st.one_of(
@@ -135,7 +153,10 @@ values = st.one_of(
 @given(
     call=st.sampled_from(Call),
     content=st.dictionaries(
-        st.sampled_from([*{k for needed in NEEDED.values() for k in needed}, "x"]), values
+        st.sampled_from(
+            sorted({k for table in (NEEDED, OPTIONAL) for part in table.values() for k in part})
+        ),
+        values,
     ),
 )
 def test_any_content_gets_a_refusal_and_nothing_else(
@@ -151,17 +172,66 @@ def test_each_call_gets_its_answer_under_its_name(bench: Bench) -> None:
     def tap(message: Message) -> None:
         record = message.content[RECORD]
         assert isinstance(record, ConfigRecord)
-        if message.metadata.dst_node_id != NODE:
+        if message.metadata.reply_to_message_id:
             names.add((message.metadata.message_type, tuple(sorted(record))))
 
     bench.federation.run(bench.federation.job(), bench.federation.grid(tap=tap))
-    replies = {pair for pair in names if pair[1] not in {tuple(sorted(n)) for n in NEEDED.values()}}
-    assert replies == {
+    assert names == {
         ("query.hello", ("approval",)),
         ("query.open", ("offer",)),
         ("query.agree", ("agreed",)),
         ("query.release", ("reply", "vector")),
     }
+
+
+class Recording:
+    """A custodian that writes down what it is asked, and refuses."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def write_down(*given: Any) -> Refusal:
+            self.asked.append((name, given))
+            return MALFORMED
+
+        return write_down
+
+
+def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
+    custodian = Recording()
+    port: Any = custodian
+    grid = InProcessGrid(client_app(lambda _: port), {NAME: NODE})
+    questions: dict[Call, dict[str, Any]] = {
+        Call.HELLO: {"study": b"s", "last_reply": b"l", "offer": b"o"},
+        Call.OPEN: {"opening": b"o", "approvals": [b"1", b"2"]},
+        Call.AGREE: {"study": b"s", "run": b"r", "offers": [b"1", b""]},
+        Call.RELEASE: {
+            "request": b"q",
+            "parameters": b"p",
+            "last_request": b"l",
+            "last_replies": [b"1", b"2"],
+            "last_vectors": [b"3", b"4"],
+        },
+        Call.COSIGN: {"study": b"s", "run": b"r", "head": b"h", "path": [b"1", b"2"]},
+        Call.DELIVER: {"delivery": b"d", "model": b"m", "card": b"c"},
+    }
+    for call, content in questions.items():
+        assert refusal(ask(grid, call, ConfigRecord(content))) == MALFORMED
+    ask(grid, Call.RELEASE, ConfigRecord({"request": b"q", "parameters": b"p"}))
+    ask(grid, Call.COSIGN, ConfigRecord({"study": b"s", "run": b"r", "head": b"h"}))
+    ask(grid, Call.HELLO, ConfigRecord({"study": b"s", "last_reply": b""}))
+    assert custodian.asked == [
+        ("describe", ("s", b"l", b"o")),
+        ("open_run", (b"o", [b"1", b"2"])),
+        ("agree", ("s", "r", [b"1", b""])),
+        ("release", (b"q", b"p", LastSum(b"l", (b"1", b"2"), (b"3", b"4")))),
+        ("cosign", ("s", "r", b"h", [b"1", b"2"])),
+        ("deliver", (b"d", b"m", b"c")),
+        ("release", (b"q", b"p", NO_LAST_SUM)),
+        ("cosign", ("s", "r", b"h", [])),
+        ("describe", ("s", b"", b"")),
+    ]
 
 
 # -- failures ------------------------------------------------------------------------------------
@@ -173,7 +243,7 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def describe(self, study: str, last_reply: bytes = b"") -> bytes | Refusal:
+    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
         raise self._error
 
     def open_run(self, opening: bytes, approvals: Any) -> bytes | Refusal:
@@ -182,7 +252,15 @@ class Failing:
     def agree(self, study: str, run: str, offers: Any) -> bytes | Refusal:
         raise self._error
 
-    def release(self, request: bytes, parameters: bytes) -> Released | Refusal:
+    def release(
+        self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> Released | Refusal:
+        raise self._error
+
+    def cosign(self, study: str, run: str, head: bytes, path: Any) -> bytes | Refusal:
+        raise self._error
+
+    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
         raise self._error
 
 
@@ -239,7 +317,9 @@ def test_a_refusal_that_a_custodian_raises_is_its_code(call: Call) -> None:
 
 def test_an_interruption_is_not_swallowed() -> None:
     class Interrupted(Failing):
-        def describe(self, study: str, last_reply: bytes = b"") -> bytes | Refusal:
+        def describe(
+            self, study: str, last_reply: bytes = b"", offer: bytes = b""
+        ) -> bytes | Refusal:
             raise KeyboardInterrupt
 
     grid = InProcessGrid(client_app(lambda _: Interrupted(ValueError())), {NAME: NODE})

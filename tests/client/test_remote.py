@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.bench import NAMES, Bench, MakeBench, make_study, make_sums
+from tests.bench import NAMES, STEPS, Bench, MakeBench, make_study, make_sums
 from tests.served import QUICK, Gated, served
 
 from fieldfare.client.app import CustodianPort, client_app
@@ -22,8 +22,16 @@ from fieldfare.client.service import serving
 from fieldfare.client.sockets import UnixSocket
 from fieldfare.server.app import Outcome
 from fieldfare.shared import custodian_pb2 as pb
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
-from fieldfare.shared.messages import Refusal
+from fieldfare.shared.last_sum import NO_LAST_SUM
+from fieldfare.shared.merkle import consistency_path
+from fieldfare.shared.messages import Refusal, seal
+from fieldfare.shared.offers import offer_study
+from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.roster import COORDINATOR
+from fieldfare.shared.transcript import TreeHead, tree_head
 from fieldfare.simulations.federation import FIRST_NODE
 from fieldfare.simulations.grid import InProcessGrid
 
@@ -46,6 +54,50 @@ def test_refusals_come_through(bench: Bench, room: Path) -> None:
         assert remote.agree("no such study", "run", []) == unknown
         assert remote.open_run(b"", []) == malformed
         assert remote.release(b"", b"") == malformed
+        assert remote.cosign("no such study", "run", b"", []) == unknown
+        assert remote.deliver(b"", b"", b"") == malformed
+
+
+def test_the_last_sum_goes_over_the_socket(bench: Bench, room: Path) -> None:
+    """A whole run, in which nothing is answered for parameters that do not follow."""
+    run = bench.open_run()
+    with served(bench, "bank-b", room) as remote:
+        for step in range(STEPS):
+            request, content = run.request(step=step), run.parameters(ReleaseKind.TRAINING, step)
+            last = run.last(step) if step else NO_LAST_SUM
+            if step:
+                short = replace(last, vectors=last.vectors[:-1])
+                refused = Refusal(RefusalCode.NOT_RECOMPUTED)
+                assert remote.release(bench.seal(request), content, short) == refused
+            answer = remote.release(bench.seal(request), content, last)
+            assert isinstance(answer, Released)
+    assert bench.ledger("bank-b").position().sequence == STEPS
+
+
+def test_heads_models_and_offers_go_over_the_socket(bench: Bench, room: Path) -> None:
+    run, coordinator = bench.open_run(), bench.federation.identities.coordinator
+    study, name = bench.study.id, run.federation.run
+    hashes = [bytes([at]) * 32 for at in range(5)]
+    heads = [
+        seal(tree_head(study, name, hashes[:size]), COORDINATOR, coordinator) for size in (2, 5)
+    ]
+    body = Delivery(
+        study=study, run=name, model="0" * 64, file=bytes_hash(b"model"), card=bytes_hash(b"card")
+    )
+    other = make_study(name="another")
+    with served(bench, "bank-b", room) as remote:
+        for head, path in zip(heads, ([], consistency_path(2, hashes)), strict=True):
+            cosigned = remote.cosign(study, name, head, path)
+            assert isinstance(cosigned, bytes)
+            site = bench.site("bank-a")
+            signed = site.from_member(cosigned, TreeHead, "bank-b").body
+            assert signed == site.from_coordinator(head, TreeHead).body
+        delivery = seal(body, COORDINATOR, coordinator)
+        assert remote.deliver(delivery, b"model", b"card") == b""
+        offer = offer_study(other, coordinator)
+        unknown = Refusal(RefusalCode.UNKNOWN_STUDY)
+        assert remote.describe(other.id, b"", offer) == unknown
+        assert remote.describe(study, b"", offer) == bench.custodian("bank-b").describe(study)
 
 
 def test_a_port_is_a_port(bench: Bench, room: Path) -> None:
@@ -124,7 +176,7 @@ def test_a_message_that_is_too_large(bench: Bench, room: Path) -> None:
 @contextmanager
 def answering(room: Path, frame: bytes) -> Iterator[None]:
     """Something at the socket that answers everything with the same bytes."""
-    calls = ("Describe", "OpenRun", "Agree", "Release")
+    calls = ("Describe", "OpenRun", "Agree", "Release", "Cosign", "Deliver")
     handler: Any = grpc.unary_unary_rpc_method_handler(lambda *_: frame)
     room.parent.mkdir()
     with ThreadPoolExecutor(1) as pool:
@@ -155,6 +207,8 @@ def test_something_else_is_no_answer(frame: bytes, room: Path) -> None:
             lambda: remote.open_run(b"", []),
             lambda: remote.agree("study", "run", []),
             lambda: remote.release(b"", b""),
+            lambda: remote.cosign("study", "run", b"", []),
+            lambda: remote.deliver(b"", b"", b""),
         ]
         for call in calls:
             with pytest.raises(ProtocolError, match="expected"):

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -44,6 +44,8 @@ def test_the_data_plane_has_these_calls_and_no_other() -> None:
         "OpenRun",
         "Agree",
         "Release",
+        "Cosign",
+        "Deliver",
     ]
 
 
@@ -58,13 +60,35 @@ def test_every_answer_is_content_or_a_refusal() -> None:
 
 def test_a_frame_gives_back_the_bytes_that_it_was_given() -> None:
     content = bytes(range(256))
-    framed = custodian_pb2.ReleaseRequest(request=content, parameters=content[::-1])
+    others = [content[1:], b"", content[:1]]
+    framed = custodian_pb2.ReleaseRequest(
+        request=content, parameters=content[::-1], last_replies=others, last_vectors=others[::-1]
+    )
     parsed = custodian_pb2.ReleaseRequest.FromString(framed.SerializeToString())
     assert (parsed.request, parsed.parameters) == (content, content[::-1])
+    assert list(parsed.last_replies) == others  # also an empty one keeps its place
+    assert list(parsed.last_vectors) == others[::-1]
 
 
-def test_an_empty_agreement_is_an_answer() -> None:
+def test_what_was_asked_before_there_was_a_last_sum_has_none() -> None:
+    """A frame without the newer fields is read as a question that lacks them."""
+    parsed = custodian_pb2.ReleaseRequest.FromString(b"\x0a\x01R\x12\x01p")
+    assert (parsed.request, parsed.parameters) == (b"R", b"p")
+    assert (parsed.last_request, list(parsed.last_replies), list(parsed.last_vectors)) == (
+        b"",
+        [],
+        [],
+    )
+    assert custodian_pb2.DescribeRequest.FromString(b"\x0a\x01s").offer == b""
+
+
+@pytest.mark.parametrize("name", ["agreed", "received"])
+def test_an_empty_answer_is_one(name: str) -> None:
     """Presence, not content: without it an empty answer would look like none."""
-    framed = custodian_pb2.AgreeAnswer(agreed=b"").SerializeToString()
-    assert custodian_pb2.AgreeAnswer.FromString(framed).WhichOneof("answer") == "agreed"
-    assert custodian_pb2.AgreeAnswer.FromString(b"").WhichOneof("answer") is None
+    kinds: dict[str, Any] = {
+        "agreed": custodian_pb2.AgreeAnswer,
+        "received": custodian_pb2.DeliverAnswer,
+    }
+    framed = kinds[name](**{name: b""}).SerializeToString()
+    assert kinds[name].FromString(framed).WhichOneof("answer") == name
+    assert kinds[name].FromString(b"").WhichOneof("answer") is None
