@@ -22,12 +22,12 @@ from fieldfare.client.institution.cli_home import (
 )
 from fieldfare.client.institution.guard import Ground, Guard, guarding
 from fieldfare.client.institution.journal import Event
-from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.institution.settings import custodian_socket_path
 from fieldfare.client.service import data_plane, serving_calls
 from fieldfare.client.sockets import UnixSocket
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.os_user import os_user
 from fieldfare.shared.stop_signals import Stopped, stop_signals
 
 LOOK_SECONDS: Final = 1.0

@@ -28,12 +28,12 @@ from fieldfare.client.institution.joining import (
 )
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.keys import load_identity
-from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.shared.enrolment import Invitation
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.identity import fingerprint, matches_fingerprint, public_hex
 from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.os_user import os_user
 from fieldfare.shared.private_files import replace_private
 from fieldfare.shared.sealed_files import read_sealed
 

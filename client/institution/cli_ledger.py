@@ -19,7 +19,6 @@ from fieldfare.client.institution.ledger_report import (
     report_json,
     report_lines,
 )
-from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.institution.policy import load_policy
 from fieldfare.client.institution.restoring import (
     accept_restore,
@@ -32,6 +31,7 @@ from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.telling import told_custodian
 from fieldfare.client.ledger import Entry, Ledger, from_picomu2, to_picomu2
 from fieldfare.client.ledger_restore import Acceptance
+from fieldfare.shared.os_user import os_user
 
 ledger_show_app = typer.Typer(add_completion=False)
 ledger_verify_app = typer.Typer(add_completion=False)

@@ -16,7 +16,6 @@ from fieldfare.client.institution.cli_home import DEFAULT_HOME, EXIT_DECLINED, H
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.keys import public_identity
-from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.institution.policy import load_policy, pinned_coordinator
 from fieldfare.client.institution.review_screen import BAD, console, plain
 from fieldfare.client.institution.roster import (
@@ -31,6 +30,7 @@ from fieldfare.client.institution.roster import (
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.telling import told_custodian
 from fieldfare.shared.identity import fingerprint
+from fieldfare.shared.os_user import os_user
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.sealed_files import read_sealed
 
@@ -67,7 +67,9 @@ def accept(
     pin_roster(opened, content)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
     if pinned is not None:
-        typer.echo("Approvals under the earlier roster count no more: approve running studies again.")
+        typer.echo(
+            "Approvals under the earlier roster count no more: approve running studies again."
+        )
     typer.echo(told_custodian(opened, settings))
 
 

@@ -41,7 +41,6 @@ from fieldfare.client.institution.decisions import (
     withdraw,
 )
 from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.institution.policy import load_policy
 from fieldfare.client.institution.review import Review, review_study
 from fieldfare.client.institution.review_screen import console, plain, show_review
@@ -58,6 +57,7 @@ from fieldfare.client.institution.telling import LOAD_SECONDS, told_custodian
 from fieldfare.client.ledger import Ledger
 from fieldfare.shared.errors import PolicyRefusal, RecordsError, StudyError
 from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.os_user import os_user
 from fieldfare.shared.sealed_files import read_sealed
 from fieldfare.shared.study import Study
 

@@ -24,6 +24,7 @@ EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "com
 IMPURE = {
     "shared/cli.py": "the root command: sets the environment of the process",
     "shared/key_files.py": "the I/O shell of signing keys: a salt for each that is written",
+    "shared/os_user.py": "asks the operating system who is at the keyboard",
     "shared/private_files.py": "the I/O shell of files that only their owner may reach",
     "shared/stop_signals.py": "the I/O shell of every process that is stopped by a signal",
     "shared/supervision.py": "the I/O shell of every process that keeps another one running",

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from tests.homes import UNITS, Hub, home_study, hub
 
-from fieldfare.client.institution.os_user import os_user
 from fieldfare.client.institution.studies import State, read_decision
 from fieldfare.shared.cli import run
+from fieldfare.shared.os_user import os_user
 from fieldfare.shared.study import Study
 
 __all__ = ["hub"]

@@ -3,7 +3,7 @@ import pwd
 
 import pytest
 
-from fieldfare.client.institution.os_user import os_user
+from fieldfare.shared.os_user import os_user
 
 
 def test_the_environment_cannot_name_somebody_else(monkeypatch: pytest.MonkeyPatch) -> None:
