@@ -20,6 +20,7 @@ from fieldfare.server.control import control_target
 from fieldfare.server.enrolment import (
     Change,
     Paper,
+    enrolled,
     examine,
     keep,
     member_called,
@@ -87,7 +88,7 @@ def remove_member(
     typer.echo(f"removed {institution}")
     if published_roster(opened) is None:
         typer.echo("no roster was published yet, so there is none to change")
-    elif members(opened):
+    elif enrolled(opened):
         typer.echo("\n".join(told(publish(opened, key))))
         typer.echo(f"Send {opened.roster} to every member: until they accept it, they go on with")
         typer.echo("the earlier one, on which it still stands.")

@@ -18,9 +18,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from fieldfare.server.decisions import Decision, write_down
 from fieldfare.server.founding import signing_public
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.settings import load_settings
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.enrolment import Enrolment, open_enrolment
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.identity import (
@@ -68,6 +70,12 @@ class Change(Enum):
     DETAILS = "another node key or contact"
     ROTATION = "a new identity"
     REVOCATION = "takes its identity back"
+
+
+_DECISIONS: Final = {
+    Change.ROTATION: Decision.ROTATION,
+    Change.REVOCATION: Decision.REVOCATION,
+}
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,7 @@ def keep(home: CoordinatorHome, paper: Paper) -> None:
                 "`fieldfare coordinator members`, then repeat"
             )
         if paper.change is not Change.NONE:
+            write_down(home, _DECISIONS.get(paper.change, Decision.ENROLMENT), _facts(paper))
             replace_private(paper.path, paper.content)
 
 
@@ -169,6 +178,8 @@ def remove(home: CoordinatorHome, institution: str) -> Member:
     """
     with alone(home):
         found = member_called(home, institution)
+        facts = {"institution": institution, "identity": found.identity}
+        write_down(home, Decision.REMOVAL, facts)
         home.enrolment(institution).unlink()
     return found
 
@@ -197,6 +208,15 @@ def alone(home: CoordinatorHome) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _facts(paper: Paper) -> dict[str, str | int]:
+    return {
+        "institution": paper.institution,
+        "identity": paper.identity,
+        "node": paper.node,
+        "paper": bytes_hash(paper.content),
+    }
 
 
 # ---- what is on the disk ---------------------------------------------------------------------

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldfare.server.authority import PemPair, issue_server, new_authority, valid_until
 from fieldfare.server.bundle_file import keep_bundle
+from fieldfare.server.decisions import Decision, write_down
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.settings import DEFAULT_LOCAL_PORT, Settings, load_settings, settings_text
 from fieldfare.shared.errors import KeysError
@@ -87,6 +88,7 @@ def found_coordinator(
     for token in (home.control_token, home.runtime_token):
         create_private(token, secrets.token_hex(TOKEN_BYTES).encode())
     keep_bundle(home)
+    write_down(home, Decision.FOUNDING, {"hub": settings.name, "coordinator": public_hex(key)})
     create_private(home.settings, text.encode())
     return home
 
@@ -108,6 +110,7 @@ def renew_server(home: CoordinatorHome, now: datetime) -> datetime:
     settings = load_settings(home)
     authority = PemPair(read_public(home.authority), read_private(home.authority_key))
     made = issue_server(authority, (settings.host, *settings.names), now)
+    write_down(home, Decision.CERTIFICATE, {"names": ", ".join((settings.host, *settings.names))})
     _write_server(home, made)
     return valid_until(made.certificate)
 

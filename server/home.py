@@ -8,7 +8,7 @@ members/          enrolments, and statements about their keys
 studies/          signed studies
 bundle/           what runs are started with
 state/            superlink.sqlite  runs.sqlite
-log/              audit.jsonl
+log/              audit.jsonl  decisions.jsonl
 run/              what only lives as long as a process
 """
 
@@ -250,6 +250,11 @@ class CoordinatorHome:
         return self.path / "log" / "audit.jsonl"
 
     @property
+    def decisions(self) -> Path:
+        """Who was let in, put out and published, by whom and when, JSON lines (decisions.py)."""
+        return self.path / "log" / "decisions.jsonl"
+
+    @property
     def run(self) -> Path:
         """Folder of what only lives as long as a process."""
         return self.path / "run"
@@ -268,7 +273,14 @@ class CoordinatorHome:
             yield from path_problems(path, OTHERS, PRIVATE_FILE)
         # Who can write these decides who takes part, and in what.
         trusted = (self.settings, self.signing_public, self.authority, self.server_certificate)
-        for path in (*trusted, self.roster, self.invitation, self.bundle_file, self.bundle_hash):
+        for path in (
+            *trusted,
+            self.roster,
+            self.invitation,
+            self.bundle_file,
+            self.bundle_hash,
+            self.decisions,
+        ):
             yield from path_problems(path, WRITE_BY_OTHERS, PRIVATE_FILE)
 
 

@@ -7,6 +7,7 @@ installed software has (bundle_file.py).
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldfare.server.bundle_file import keep_bundle
+from fieldfare.server.decisions import Decision, write_down
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.settings import load_settings
 from fieldfare.shared.enrolment import Invitation, open_invitation, sign_invitation
@@ -43,6 +44,7 @@ def invite(home: CoordinatorHome, key: Ed25519PrivateKey) -> Invitation:
             f"{home.authority}: the authority's certificate in PEM and nothing else expected: "
             "restore it from your backup"
         ) from None
+    write_down(home, Decision.INVITATION, {"address": body.address, "bundle": body.bundle})
     replace_private(home.invitation, sign_invitation(body, key) + b"\n")
     return body
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from fieldfare.server.decisions import Decision, write_down
 from fieldfare.server.enrolment import alone, enrolled
 from fieldfare.server.founding import signing_public
 from fieldfare.server.home import CoordinatorHome
@@ -75,6 +76,12 @@ def publish(
         version = max(last.version if last else 0, above) + 1
         made = made.model_copy(update={"version": version})
         content = offer_roster(made, IdentitySigner(key))
+        facts: dict[str, str | int] = {
+            "roster": made.hash,
+            "version": version,
+            "multiplicity": made.multiplicity,
+        }
+        write_down(home, Decision.ROSTER, facts)
         replace_private(home.roster, content)
     return Published(made, content, fresh=True)
 
