@@ -23,7 +23,8 @@ MARKER: Final = "MARKER-4711"
 def test_the_events_are_the_agreed_ones() -> None:
     assert {event.value for event in Event} == {
         *("request", "refusal", "release", "approval", "rejection", "withdrawal", "roster"),
-        *("key", "ledger", "start", "stop", "study received", "model received", "repair"),
+        *("key", "ledger", "start", "stop", "in force"),
+        *("study received", "model received", "repair"),
     }
 
 
