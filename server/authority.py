@@ -100,6 +100,21 @@ def valid_until(certificate: bytes) -> datetime:
     return _certificate(certificate).not_valid_after_utc
 
 
+def known_as(certificate: bytes) -> frozenset[str]:
+    """Return the names and addresses that a PEM certificate is good for.
+
+    Raises:
+        KeysError: no certificate, or one without names.
+    """
+    try:
+        found = _certificate(certificate).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except x509.ExtensionNotFound:
+        raise KeysError("a server's certificate with its names expected, none found") from None
+    return frozenset(str(name.value) for name in found.value)
+
+
 def _certificate(content: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(content)

@@ -13,6 +13,7 @@ import typer
 from fieldfare.server.cli_home import DEFAULT_HOME, HomeOption, PassphraseFileOption
 from fieldfare.server.founding import (
     Hub,
+    certificate_trouble,
     found_coordinator,
     load_signing_key,
     renew_server,
@@ -100,6 +101,9 @@ def invitation(
         if out.exists():
             raise UsageError(f"{out}: a new file expected, found one: nothing is overwritten")
         shutil.copyfile(opened.invitation, out)
+    trouble = certificate_trouble(opened, _now())
+    if trouble:
+        typer.echo(f"Before you send it: {trouble}")
     typer.echo(f"{out or opened.invitation} invites to {made.hub} at {made.address}")
     typer.echo(_told(opened))
     if before is not None and before.bundle != made.bundle:

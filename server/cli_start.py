@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,7 @@ import typer
 
 from fieldfare.server.cli_home import DEFAULT_HOME, HomeOption, PassphraseFileOption
 from fieldfare.server.flower_environment import flower_environment
-from fieldfare.server.founding import load_signing_key
+from fieldfare.server.founding import certificate_trouble, load_signing_key
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.run_process import line_of
 from fieldfare.server.superlink_process import terms_of
@@ -43,6 +44,9 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
     passphrase = read_passphrase(passphrase_file)
     load_signing_key(opened, passphrase)  # now, not when the first run needs it
     terms_of(opened)
+    trouble = certificate_trouble(opened, datetime.now(UTC))
+    if trouble:
+        _say("superlink", trouble)
     with _only_one(opened):
         children = (_superlink(opened), _runner(opened, passphrase))
         status = supervise_many(children, _say)

@@ -6,17 +6,18 @@ made is never taken for a whole one.
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fieldfare.server.authority import PemPair, issue_server, new_authority, valid_until
+from fieldfare.server.authority import PemPair, issue_server, known_as, new_authority, valid_until
 from fieldfare.server.bundle_file import keep_bundle
 from fieldfare.server.decisions import Decision, write_down
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.settings import DEFAULT_LOCAL_PORT, Settings, load_settings, settings_text
+from fieldfare.shared.addresses import ip_of
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.identity import parse_public_hex, public_hex
 from fieldfare.shared.key_files import read_signing_key, signing_pem
@@ -29,6 +30,7 @@ from fieldfare.shared.private_files import (
 from fieldfare.shared.toml_files import parse_toml
 
 TOKEN_BYTES: Final = 32
+RENEW_BEFORE: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,22 @@ def renew_server(home: CoordinatorHome, now: datetime) -> datetime:
     write_down(home, Decision.CERTIFICATE, {"names": ", ".join((settings.host, *settings.names))})
     _write_server(home, made)
     return valid_until(made.certificate)
+
+
+def certificate_trouble(home: CoordinatorHome, now: datetime) -> str:
+    """Say what keeps nodes from trusting the SuperLink's certificate, or soon will; else nothing.
+
+    Raises:
+        StudyError: the settings have mistakes.
+        KeysError: the certificate is missing or damaged.
+    """
+    certificate, host = read_public(home.server_certificate), load_settings(home).host
+    if str(ip_of(host) or host) not in known_as(certificate):
+        return f"the SuperLink's certificate is not good for {host}: fieldfare coordinator renew"
+    ends = valid_until(certificate)
+    if ends - now < RENEW_BEFORE:
+        return f"the SuperLink's certificate ends {ends:%Y-%m-%d}: fieldfare coordinator renew"
+    return ""
 
 
 def load_signing_key(home: CoordinatorHome, passphrase: bytes | None) -> Ed25519PrivateKey:

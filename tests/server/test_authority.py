@@ -1,5 +1,6 @@
 """Certificates that TLS takes for the right name and refuses for any other."""
 
+import ipaddress
 import ssl
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +13,11 @@ from tests.server_homes import NOW
 
 from fieldfare.server.authority import (
     AUTHORITY_LIFE,
+    LOOPBACK,
     SERVER_LIFE,
     PemPair,
     issue_server,
+    known_as,
     new_authority,
     valid_until,
 )
@@ -31,8 +34,6 @@ def accepts(name: str, *, authority: PemPair = AUTHORITY, server: PemPair = SERV
     leaf = x509.load_pem_x509_certificate(server.certificate)
     subject: x509.verification.Subject = x509.DNSName(name)
     if name[0].isdigit() or ":" in name:
-        import ipaddress
-
         subject = x509.IPAddress(ipaddress.ip_address(name))
     verifier = PolicyBuilder().store(Store([root])).time(NOW + timedelta(days=30))
     try:
@@ -50,6 +51,12 @@ def test_the_server_is_known_by_its_names_and_on_this_host(name: str) -> None:
 @pytest.mark.parametrize("name", ["other.example.org", "example.org", "10.1.2.4"])
 def test_no_other_name_is_taken(name: str) -> None:
     assert not accepts(name)
+
+
+def test_the_names_can_be_told() -> None:
+    assert known_as(SERVER.certificate) == {"hub.example.org", "10.1.2.3", *LOOPBACK}
+    with pytest.raises(KeysError, match="names expected"):
+        known_as(AUTHORITY.certificate)
 
 
 def test_another_authority_signs_for_nobody_here() -> None:

@@ -139,6 +139,10 @@ def test_an_invitation_is_made_anew_and_says_what_changed(
     coordinator.settings.write_text(text.replace('name = "Example hub"', 'name = "Renamed"'))
     assert run(arguments) == 0
     assert re.search(r"invites to Renamed at .*\n.*\nIt changed", capsys.readouterr().out)
+    text = coordinator.settings.read_text()
+    coordinator.settings.write_text(text.replace("hub.example.org", "new.example.org"))
+    assert run(arguments) == 0
+    assert "not good for new.example.org: fieldfare coordinator renew" in capsys.readouterr().out
     monkeypatch.setattr("fieldfare.server.bundle_file.build_bundle", lambda: b"upgraded")
     assert run(arguments) == 0
     assert "THE BUNDLE CHANGED" in capsys.readouterr().out

@@ -7,7 +7,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.server_homes import NOW, coordinator, found
 
 from fieldfare.server.authority import SERVER_LIFE
-from fieldfare.server.founding import load_signing_key, renew_server, signing_public
+from fieldfare.server.founding import (
+    RENEW_BEFORE,
+    certificate_trouble,
+    load_signing_key,
+    renew_server,
+    signing_public,
+)
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.shared.errors import KeysError, StudyError
 from fieldfare.shared.identity import public_hex
@@ -83,3 +89,21 @@ def test_renewing_keeps_the_authority_and_takes_the_names_of_now(
     assert coordinator.server_key.read_bytes() != key
     assert "10.0.0.9" in names_of(coordinator)
     assert CoordinatorHome.open(coordinator.path) == coordinator
+
+
+def test_a_certificate_that_ends_soon_or_has_another_name_is_told(
+    coordinator: CoordinatorHome,
+) -> None:
+    assert certificate_trouble(coordinator, NOW) == ""
+    assert certificate_trouble(coordinator, NOW + SERVER_LIFE - RENEW_BEFORE) == ""
+    for days in (0, 29, 31):
+        late = NOW + SERVER_LIFE - RENEW_BEFORE + timedelta(days=days, seconds=1)
+        assert "ends 2027-03-01: fieldfare coordinator renew" in certificate_trouble(
+            coordinator, late
+        )
+    text = coordinator.settings.read_text()
+    for host in ("other.example.org", "[2001:DB8::7]"):
+        coordinator.settings.write_text(text.replace("hub.example.org:8443", f"{host}:8443"))
+        assert "is not good for" in certificate_trouble(coordinator, NOW)
+        renew_server(coordinator, NOW)
+        assert certificate_trouble(coordinator, NOW) == ""
