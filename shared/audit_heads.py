@@ -5,7 +5,7 @@ why a run ended) is held by the head alone.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from fieldfare.shared import merkle
@@ -84,9 +84,16 @@ def check_cosignatures(
         MisfitError: the first one that is not.
     """
     found: dict[str, int] = {}
+    roots = {head.size: head.root}
+
+    def root_of(size: int) -> str:
+        if size not in roots:  # most co-sign the same size
+            roots[size] = merkle.root(hashes[:size]).hex()
+        return roots[size]
+
     for index, content in enumerate(transcript.cosignatures):
         try:
-            signer, size = _check_cosignature(content, roster, head, hashes)
+            signer, size = _check_cosignature(content, roster, head, root_of)
             _check_after(signer, found)
         except ProtocolError as error:
             _misfit(transcript.head_line + 1 + index, "cosignature", str(error))
@@ -95,7 +102,7 @@ def check_cosignatures(
 
 
 def _check_cosignature(
-    content: bytes, roster: Roster | None, head: TreeHead, hashes: Sequence[bytes]
+    content: bytes, roster: Roster | None, head: TreeHead, root_of: Callable[[int], str]
 ) -> tuple[str, int]:
     if roster is None:
         raise ProtocolError("a roster that names who co-signs expected, none found")
@@ -107,8 +114,8 @@ def _check_cosignature(
     expect("a head of the run", head.run, body.run)
     if body.size > head.size:
         raise ProtocolError(f"a head of at most {head.size} leaves expected, {body.size} found")
-    root = merkle.root(hashes[: body.size]).hex()
-    expect(f"{opened.signer}'s head over the first {body.size} leaves", root, body.root)
+    what = f"{opened.signer}'s head over the first {body.size} leaves"
+    expect(what, root_of(body.size), body.root)
     return opened.signer, body.size
 
 

@@ -21,11 +21,14 @@ class Spent:
         debits: their debits together, in 1e-12 mu^2.
         asked: what it would have debited had it answered every request that named it: an
             answer that was lost on its way is in its ledger, but in no transcript.
+        elsewhere: what its ledger debited between two of its replies that is in neither: other
+            runs, answers that were lost, or an attempt that the coordinator hides.
     """
 
     releases: int = 0
     debits: int = 0
     asked: int = 0
+    elsewhere: int = 0
 
 
 @dataclass
@@ -55,23 +58,25 @@ class LedgerTrail:
         """
         key, content = (reply.institution, reply.request), bytes_hash(envelope)
         known = self._answers.get(key)
-        if known is not None:
+        if known is not None and cost:  # a rehearsal is free, and answered anew each time
             expect("the same answer to the same request", known, content)
             return
         expect("the plan's debit", cost, reply.debit)
-        self._check_position(reply)
+        between = self._check_position(reply)
         self._answers[key] = content
         self._last[reply.institution] = reply
         spent = self._of(reply.institution)
         spent.releases += int(cost > 0)
         spent.debits += cost
+        spent.elsewhere += between
         if spent.debits > self.study_limit:
             raise ProtocolError(
                 f"at most {self.study_limit}e-12 of mu^2 for the study expected, "
                 f"{spent.debits}e-12 found"
             )
 
-    def _check_position(self, reply: Reply) -> None:
+    def _check_position(self, reply: Reply) -> int:
+        """Compare with the last position; returns what was debited in between."""
         last = self._last.get(reply.institution)
         entries = int(reply.debit > 0)
         sequence, total = (last.ledger_sequence, last.cumulative) if last else (0, 0)
@@ -86,7 +91,7 @@ class LedgerTrail:
                 f"{reply.cumulative}e-12 found: a debit is missing"
             )
         if last is None:
-            return
+            return 0
         if reply.ledger_sequence == sequence + entries:  # nothing came in between
             expect("the last total and this debit", total + reply.debit, reply.cumulative)
         if reply.ledger_sequence == sequence:
@@ -94,6 +99,7 @@ class LedgerTrail:
         else:
             moved = reply.ledger_head != last.ledger_head
             expect("another head of a ledger that moved", True, moved)
+        return reply.cumulative - total - reply.debit
 
     def _of(self, institution: str) -> Spent:
         return self.spent.setdefault(institution, Spent())

@@ -1,7 +1,7 @@
 """An audit's report for people, on one screen, and for programs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -65,6 +65,7 @@ def _institution_json(found: InstitutionReport, cosigned: int | None) -> dict[st
         "mu2": found.spent.debits / PICOMU2,
         "epsilon": found.epsilon,
         "epsilon_at_most": found.at_most,
+        "picomu2_elsewhere": found.spent.elsewhere,
         "cosigned_leaves": cosigned,
     }
 
@@ -107,6 +108,9 @@ def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
     if report.metrics is not None:
         yield "metrics", "as the coordinator states them: not computed again"
     yield "promise", _promise(report)
+    elsewhere = [name for name, found in report.institutions.items() if found.spent.elsewhere]
+    if elsewhere:
+        yield "elsewhere", _elsewhere(report, elsewhere)
 
 
 def _ended(report: AuditReport) -> str:
@@ -141,6 +145,17 @@ def _promise(report: AuditReport) -> str:
     return (
         f"epsilon {short(report.plan.epsilon())} planned, {short(report.epsilon)} spent in this "
         f"run, at delta {delta:g}"
+    )
+
+
+def _elsewhere(report: AuditReport, names: Sequence[str]) -> str:
+    shown = ", ".join(
+        f"{name} mu^2 {short(report.institutions[name].spent.elsewhere / PICOMU2)}"
+        for name in names[:MOST_SHOWN]
+    )
+    return (
+        f"between their replies ledgers debited what is not in this transcript: {shown} (other "
+        "runs, or answers that were lost)"
     )
 
 

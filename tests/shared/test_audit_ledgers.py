@@ -59,8 +59,21 @@ def test_a_rehearsal_moves_nothing() -> None:
     assert taken(free, again, paid).spent["bank-a"] == Spent(releases=1, debits=COST)
 
 
+def test_a_rehearsal_is_answered_anew_each_time() -> None:
+    first = reply(7, debit=0, ledger_sequence=4, cumulative=900)
+    again = reply(7, debit=0, ledger_sequence=5, cumulative=950, ledger_head="5" * 64)
+    assert taken(first, again).spent["bank-a"] == Spent(elsewhere=50)
+
+
 def test_other_runs_may_debit_in_between() -> None:
-    taken(reply(1), reply(2, ledger_sequence=5, cumulative=900))
+    trail = taken(reply(1), reply(2, ledger_sequence=5, cumulative=900))
+    spent = Spent(releases=2, debits=2 * COST, elsewhere=900 - 2 * COST)
+    assert trail.spent["bank-a"] == spent
+
+
+def test_what_was_debited_before_the_run_is_not_counted() -> None:
+    trail = taken(reply(9, cumulative=10**5))
+    assert trail.spent["bank-a"] == Spent(releases=1, debits=COST)
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,15 @@ def test_names_move_no_cursor(recorded: Recorder, report: AuditReport) -> None:
     assert "[red]a" in text
 
 
+def test_debits_that_are_not_in_the_transcript_are_said(
+    recorded: Recorder, report: AuditReport
+) -> None:
+    assert "elsewhere" not in screen(report, recorded.trust)
+    one = InstitutionReport(spent=Spent(elsewhere=25 * 10**10), epsilon=0.0, at_most=0.0)
+    told = screen(replace(report, institutions={"bank-a": one}), recorded.trust)
+    assert "bank-a mu^2 0.25" in told
+
+
 def test_many_institutions_are_counted(recorded: Recorder, report: AuditReport) -> None:
     one = InstitutionReport(spent=Spent(), epsilon=0.0, at_most=0.0)
     many = {f"bank-{i:03}": one for i in range(MOST_SHOWN + 5)}
