@@ -76,12 +76,12 @@ class Channel:
         Returns:
             Contents by node id; nodes that were late or answered with errors only are absent.
         """
-        begun = self.monotonic()
+        begun = now = self.monotonic()
         end, silent = begun + deadline_seconds, deadline_seconds * SILENT_SHARE
         asking = _Asking(again=dict.fromkeys(contents, begun))
         while asking.again:
-            now = self.monotonic()
-            due = asking.due(now)
+            # Who gets a question when nobody takes its answer any more would pay for nothing.
+            due = asking.due(now) if now < end or now == begun else []
             if due:
                 self._push(call, {node: contents[node] for node in due}, asking)
                 asking.again |= dict.fromkeys(due, now + silent)
@@ -90,6 +90,7 @@ class Channel:
             if not asking.again or self.monotonic() >= end:
                 break
             self.sleep(POLL_SECONDS)
+            now = self.monotonic()
         return asking.answers
 
     def _push(self, call: Call, contents: Mapping[int, Content], asking: _Asking) -> None:

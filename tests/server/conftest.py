@@ -17,9 +17,15 @@ from fieldfare.client.custodian import Custodian
 from fieldfare.client.sums import StudySums
 from fieldfare.server.app import Job, Outcome
 from fieldfare.server.channel import Channel
+from fieldfare.server.record import Sum
+from fieldfare.server.rounds import SecureSums
+from fieldfare.shared.adam import TrainingState, next_state
 from fieldfare.shared.basis import EncodedUnits
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import model_for
+from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.replay import initial_state
 from fieldfare.shared.study import Study
 from fieldfare.simulations.federation import FIRST_NODE, LocalFederation
 from fieldfare.simulations.grid import InProcessGrid
@@ -77,6 +83,24 @@ class Clock:
         self.now += seconds
 
 
+@dataclass
+class Walk:
+    """An honest coordinator's steps, one at a time."""
+
+    sums: SecureSums
+    state: TrainingState
+    last: LastSum = NO_LAST_SUM
+
+    def step(self) -> Sum:
+        """Collect the next step's sum and take the step."""
+        study = self.sums.federation.plan.study
+        total = self.sums.collect(
+            ReleaseKind.TRAINING, self.state.step, self.state.parameters, self.last
+        )
+        self.state, self.last = next_state(study, self.state, total.values), total.as_last
+        return total
+
+
 class Crooked:
     """A custodian whose answers to some calls are changed before they leave."""
 
@@ -110,6 +134,9 @@ class Setting:
         """Let an institution answer something else than its custodian would."""
         crooked = Crooked(self.federation.custodians[name], **changes)
         self.federation.custodians[name] = cast("Custodian", crooked)
+
+    def walk(self, sums: SecureSums) -> Walk:
+        return Walk(sums, initial_state(self.federation.study))
 
     def debits(self) -> dict[str, int]:
         """How many releases each institution has paid for."""

@@ -1,8 +1,8 @@
 """One secure sum: who drops, refuses, lies or poisons, and what it costs whom."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,17 @@ from tests.server.conftest import (
 )
 
 from fieldfare.client.release import Released
+from fieldfare.server.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, Channel
 from fieldfare.server.opening import open_federation
+from fieldfare.server.record import NoRecord, Standing
 from fieldfare.server.rounds import SecureSums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.grid import WordBits
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import Assurance, Refusal, Reply, Request, seal, unseal
-from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.replay import initial_state
 from fieldfare.shared.secure_sum import RunKeys
 
 TRAINING = ReleaseKind.TRAINING
@@ -39,7 +42,7 @@ def open_sums(setting: Setting, lose: Callable[..., bool] | None = None) -> Secu
 
 
 def start(setting: Setting) -> NDArray[np.float64]:
-    return model_for(setting.federation.study).initial(-1.0)
+    return initial_state(setting.federation.study).parameters
 
 
 def request_of(setting: Setting, envelope: bytes) -> Request:
@@ -47,9 +50,15 @@ def request_of(setting: Setting, envelope: bytes) -> Request:
     return unseal(envelope, Request, federation.identities.roster, federation.assurance).body
 
 
-def is_near(setting: Setting, values: NDArray[np.float64], names: tuple[str, ...]) -> bool:
+def is_near(
+    setting: Setting,
+    values: NDArray[np.float64],
+    names: tuple[str, ...],
+    parameters: NDArray[np.float64] | None = None,
+) -> bool:
     """Whether a sum is that of these institutions, up to noise, and of no others."""
-    noise = values - exact_gradient(setting, names, start(setting))
+    at = start(setting) if parameters is None else parameters
+    noise = values - exact_gradient(setting, names, at)
     return bool(np.abs(noise).max() < 6 * setting.federation.plan.training.sigma)
 
 
@@ -85,8 +94,8 @@ def test_a_lost_question_is_asked_again_and_costs_nothing(make_setting: MakeSett
     assert (total.attempt, total.participants) == (0, BANKS)
     assert setting.debits() == dict.fromkeys(BANKS, 1)
     assert sums.lost == {}
-    deadline = LONG.aggregation.deadline_seconds
-    assert deadline <= setting.clock.now <= deadline + 0.1
+    silence = SILENT_SHARE * LONG.aggregation.deadline_seconds
+    assert silence <= setting.clock.now <= silence + 0.1
 
 
 def test_a_lost_answer_is_sent_again_as_it_left(make_setting: MakeSetting) -> None:
@@ -105,6 +114,7 @@ def test_a_lost_answer_is_sent_again_as_it_left(make_setting: MakeSetting) -> No
     assert total.participants == BANKS
     assert left[0] == left[1]
     assert setting.debits() == dict.fromkeys(BANKS, 1)
+    assert AFTER_ERROR_SECONDS <= setting.clock.now <= AFTER_ERROR_SECONDS + 0.1
 
 
 def test_who_stays_away_is_left_out_and_the_others_pay_once_more(
@@ -114,18 +124,20 @@ def test_who_stays_away_is_left_out_and_the_others_pay_once_more(
     sums = open_sums(setting, to_bank("bank-d", after=1))
     told: list[tuple[int, int, dict[str, str]]] = []
     sums.on_attempt = lambda step, attempt, lost: told.append((step, attempt, dict(lost)))
-    sums.collect(TRAINING, 0, start(setting))
-    total = sums.collect(TRAINING, 1, start(setting))
+    walk = setting.walk(sums)
+    walk.step()
+    parameters = walk.state.parameters
+    total = walk.step()
     assert total.attempt == 1
     assert total.participants == BANKS[:3]
     assert total.debits == dict.fromkeys(BANKS[:3], 2)
     assert setting.debits() == {**dict.fromkeys(BANKS[:3], 3), "bank-d": 1}
     assert told == [(1, 0, {"bank-d": "no answer in time"})]
-    assert is_near(setting, total.values, BANKS[:3])
+    assert is_near(setting, total.values, BANKS[:3], parameters)
     # Fewer share the same noise out, so each adds more; R says how many they are.
     request = request_of(setting, total.request)
     assert (request.n, request.attempt) == (3, 1)
-    later = sums.collect(TRAINING, 2, start(setting))
+    later = walk.step()
     assert (later.attempt, later.participants) == (0, BANKS[:3])
 
 
@@ -237,11 +249,12 @@ def test_failed_attempts_that_use_the_budget_up_end_the_run_with_the_reason(
     study = make_study(privacy={"spare_releases": 0}, evaluation={"spare_releases": 0})
     setting = make_setting(study)
     sums = open_sums(setting, to_bank("bank-a", after=1))
-    sums.collect(TRAINING, 0, start(setting))
-    sums.collect(TRAINING, 1, start(setting))  # two attempts
+    walk = setting.walk(sums)
+    walk.step()
+    walk.step()  # two attempts
     paid = setting.debits()
     with pytest.raises(RunError, match=r"training step 2: at least 3 .* 0 left") as caught:
-        sums.collect(TRAINING, 2, start(setting))
+        walk.step()
     for name in BANKS[1:]:
         assert f"{name}: refused: budget_exhausted" in str(caught.value)
     assert setting.debits() == paid
@@ -252,7 +265,7 @@ def test_failed_attempts_that_use_the_budget_up_end_the_run_with_the_reason(
 def test_attempts_are_counted_and_end(make_setting: MakeSetting) -> None:
     study = make_study(aggregation={"attempts": 2, "minimum_institutions": 3})
     setting = make_setting(study, banks=(*BANKS, "bank-e"))
-    one, two = to_bank("bank-a"), to_bank("bank-b", after=2)  # twice in attempt 0, then silent
+    one, two = to_bank("bank-a"), to_bank("bank-b", after=1)  # once in attempt 0, then silent
     sums = open_sums(setting, lambda m: one(m) or two(m))
     answered = [0]
 
@@ -316,7 +329,7 @@ def test_a_rehearsal_finds_keys_that_differ_before_anything_is_paid(
 
 def test_who_misses_the_rehearsal_is_left_out_from_the_start(make_setting: MakeSetting) -> None:
     setting = make_setting(LONG, EXACT)
-    sums = open_sums(setting, to_bank("bank-b", times=2))
+    sums = open_sums(setting, to_bank("bank-b", times=4))
     sums.rehearse(start(setting))
     total = sums.collect(TRAINING, 0, start(setting))
     assert total.participants == ("bank-a", "bank-c", "bank-d")
@@ -339,3 +352,153 @@ def test_all_get_the_same_request_and_the_same_parameters(make_setting: MakeSett
     sums = SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
     sums.collect(TRAINING, 0, start(setting))
     assert len(seen) == 1
+
+
+def last_sums(setting: Setting) -> tuple[Channel, list[LastSum]]:
+    """A channel, and the last sums that pass over it."""
+    seen: list[LastSum] = []
+
+    def watch(message: Any) -> None:
+        metadata, record = message.metadata, message.content["fieldfare"]
+        if metadata.message_type == "query.release" and not metadata.reply_to_message_id:
+            replies, vectors = record.get("last_replies", []), record.get("last_vectors", [])
+            seen.append(LastSum(record.get("last_request", b""), tuple(replies), tuple(vectors)))
+
+    return setting.over(setting.federation.grid(tap=watch)), seen
+
+
+def test_a_request_carries_the_sum_that_its_parameters_follow_from(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    channel, seen = last_sums(setting)
+    sums = SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
+    sums.rehearse(start(setting))
+    walk = setting.walk(sums)
+    first, _ = walk.step(), walk.step()
+    assert seen == [NO_LAST_SUM] * 8 + [first.as_last] * 4
+    assert first.as_last.request == first.request
+    assert [reply_in(setting, r).institution for r in first.as_last.replies] == list(BANKS)
+    hashes = [bytes_hash(vector) for vector in first.as_last.vectors]
+    assert hashes == [reply_in(setting, r).vector for r in first.as_last.replies]
+
+
+def test_a_sum_that_is_too_large_travels_nowhere(
+    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    words = setting.federation.plan.training.vectors.entries * len(BANKS)
+    monkeypatch.setattr("fieldfare.shared.last_sum.MOST_WORDS", words - 1)
+    channel, seen = last_sums(setting)
+    walk = setting.walk(
+        SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
+    )
+    walk.step()
+    walk.step()
+    assert seen == [NO_LAST_SUM] * 8
+
+
+def test_parameters_that_do_not_follow_are_answered_by_nobody(make_setting: MakeSetting) -> None:
+    setting = make_setting(LONG, EXACT)
+    sums = open_sums(setting)
+    with pytest.raises(RunError, match=r"0 left \(bank-a: refused: not_recomputed"):
+        sums.collect(TRAINING, 0, start(setting) + 1.0)
+    assert setting.debits() == dict.fromkeys(BANKS, 0)
+    assert setting.clock.now == 0.0
+
+
+# -- what is kept --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Keeping(NoRecord):
+    """Writes down what it is told, and how far everybody was by then."""
+
+    setting: Setting
+    told: list[tuple[str, Any]] = field(default_factory=list)
+
+    def requested(self, request: bytes) -> None:
+        request_of(self.setting, request)
+        self.told.append(("requested", self.setting.debits()))
+
+    def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
+        self.told.append(("failed", (sorted(replies), costs)))
+
+    def heard(self, institution: str, text: str) -> None:
+        self.told.append((institution, text))
+
+
+def test_a_request_is_kept_before_it_is_sent_and_a_failure_before_the_next(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG)
+    channel, record = setting.channel(to_bank("bank-d")), Keeping(setting)
+    federation = open_federation(channel, setting.federation.job("run").terms)
+    total = SecureSums(channel, federation, record).collect(TRAINING, 0, start(setting))
+    assert total.attempt == 1
+    asked, answered = [(b, "asked") for b in BANKS], [(b, "answered") for b in BANKS[:3]]
+    assert record.told == [
+        ("requested", dict.fromkeys(BANKS, 0)),
+        *asked,
+        *answered,
+        ("bank-d", "no answer in time"),
+        ("failed", (["bank-a", "bank-b", "bank-c"], True)),
+        ("requested", {**dict.fromkeys(BANKS[:3], 1), "bank-d": 0}),
+        *asked[:3],
+        *answered,
+    ]
+
+
+def test_a_failed_rehearsal_costs_nothing(make_setting: MakeSetting) -> None:
+    setting = make_setting(LONG, EXACT)
+    channel, record = setting.channel(to_bank("bank-d")), Keeping(setting)
+    federation = open_federation(channel, setting.federation.job("run").terms)
+    sums = SecureSums(channel, federation, record)
+    sums.rehearse(start(setting))
+    assert ("failed", (["bank-a", "bank-b", "bank-c"], False)) in record.told
+    assert sums.failed == 1
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_an_interrupted_request_is_sent_again_unless_its_attempt_is_over(
+    make_setting: MakeSetting, *, answered: bool
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    first = open_sums(setting).collect(TRAINING, 0, start(setting))
+    standing = Standing(request=first.request, answered=answered, failed=7)
+    channel = setting.channel()
+    federation = open_federation(channel, setting.federation.job("run").terms)
+    sums = SecureSums(channel, federation, standing=standing)
+    total = sums.collect(TRAINING, 0, start(setting))
+    assert (total.request == first.request) is not answered
+    assert (total.replies == first.replies) is not answered
+    assert total.attempt == int(answered)
+    assert setting.debits() == dict.fromkeys(BANKS, 1 + answered)
+    assert sums.failed == 7
+
+
+def test_an_interrupted_request_to_somebody_who_is_gone_is_not_sent_again(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    first = open_sums(setting).collect(TRAINING, 0, start(setting))
+    channel = setting.channel()
+    federation = open_federation(channel, setting.federation.job("run").terms)
+    nodes = {name: node for name, node in federation.nodes.items() if name != "bank-a"}
+    standing = Standing(request=first.request, answered=False)
+    sums = SecureSums(channel, replace(federation, nodes=nodes), standing=standing)
+    total = sums.collect(TRAINING, 0, start(setting))
+    assert (total.attempt, total.participants) == (1, BANKS[1:])
+
+
+def test_a_request_of_another_step_or_kind_is_nothing_that_was_interrupted(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    rehearsal = open_sums(setting).rehearse(start(setting))
+    channel = setting.channel()
+    federation = open_federation(channel, setting.federation.job("run").terms)
+    standing = Standing(request=rehearsal.request, answered=False)
+    total = SecureSums(channel, federation, standing=standing).collect(TRAINING, 0, start(setting))
+    assert request_of(setting, total.request).kind is TRAINING
+    assert total.attempt == 0
