@@ -1,0 +1,33 @@
+"""The smoke test of a deployment: commands that people type, processes, TLS, a delivered model."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load
+from tests.beds import check_whole, delivered, running, small_bed
+
+from fieldfare.server.coordination import SEALED
+from fieldfare.server.home import CoordinatorHome
+
+
+def test_a_study_is_trained_to_a_delivered_model_that_anybody_can_recompute(tmp_path: Path) -> None:
+    with running(small_bed(tmp_path, steps=3)) as bed:
+        run = bed.run(bed.agree())
+        report = check_whole(bed, bed.until_ended(run))
+        assert (report["steps"], report["recomputed_sums"], report["sums"]) == (3, 5, 5)
+        folder = CoordinatorHome(bed.hub).model(run)
+        for name in bed.names:
+            model = delivered(bed, name)[run]
+            content = (Path(model["folder"]) / "model.safetensors").read_bytes()
+            assert content == (folder / "model.safetensors").read_bytes()
+            parameters = load(content)["parameters"].astype("<f8").tobytes()
+            assert hashlib.sha256(parameters).hexdigest() == report["model"]
+            assert np.isfinite(load(content)["parameters"]).all()
+            status = json.loads(bed.institution(name, "status", "--json"))
+            assert status  # a screen of a federation that runs
+        assert (folder / SEALED).is_file()
+        log = (bed.hub / "log" / "audit.jsonl").read_text()
+        home = CoordinatorHome(bed.hub)
+        assert all(path.read_text().strip() not in log for path in home.tokens.iterdir())
