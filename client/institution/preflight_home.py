@@ -80,7 +80,7 @@ class HomeLooks:
     def __init__(self, given: Preflight) -> None:
         """Read nothing yet."""
         self._given = given
-        self.home = Part("the home", lambda: Home.open(given.home))
+        self.home = Part("the home", lambda: _found(given.home))
         self.settings = Part("institution.toml", lambda: load_settings(self.home.need()))
         self.policy = Part("policy.toml", lambda: load_policy(self.home.need()))
         self.coordinator = Part(
@@ -94,7 +94,7 @@ class HomeLooks:
     def looks(self) -> Iterator[Look]:
         """Yield them in the order in which one rests on another."""
         yield Look("software", software_seen, "install this version of fieldfare anew")
-        yield Look("home", lambda: str(self.home.get().path))
+        yield Look("home", lambda: str(Home.open(self._given.home).path))
         yield Look("settings", lambda: f"institution {self.settings.get().id}")
         yield Look("policy", lambda: policy_seen(self.policy.get()), "change policy.toml")
         yield Look(
@@ -259,3 +259,9 @@ class HomeLooks:
         if found.findings:
             return Seen(Outcome.WARN, f"{kept.short}: {found.rows:,} rows; {said}")
         return f"{kept.short}: {found.rows:,} rows, everything fits"
+
+
+def _found(path: Path) -> Home:
+    """Return a home as it is: what is wrong with one mode hides nothing else."""
+    home = Home(path.absolute())
+    return home if home.settings.is_file() else Home.open(path)
