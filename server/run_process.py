@@ -18,12 +18,11 @@ from typing import Final, NoReturn, Protocol
 
 from flwr.serverapp import Grid
 
-from fieldfare.server import coordination
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.settings import load_settings
-from fieldfare.server.superlink import ServerTask, server_task
+from fieldfare.server.superlink import ServerTask, quiet_flower, server_task
 from fieldfare.shared.errors import FieldfareError, RunError
-from fieldfare.shared.private_files import read_public
+from fieldfare.shared.private_files import OTHERS, read_public
 from fieldfare.shared.stop_signals import STOP_SIGNALS
 from fieldfare.shared.supervision import end_with_parent
 
@@ -118,8 +117,10 @@ def _carried_out(
 
 def main(arguments: Sequence[str], carry_out: CarryOut) -> int:
     """Be the server of the run whose token is on standard input; for the runner alone."""
+    os.umask(OTHERS)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("fieldfare").setLevel(logging.INFO)
+    quiet_flower()
     _listen()
     try:
         handed = Handed(first_line().decode("ascii", "replace"), first_line() or None)
@@ -197,5 +198,8 @@ def end(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
+    # Not above: the runner imports this module too, and needs none of what a run needs.
+    from fieldfare.server.coordination import carry_out
+
     sys.excepthook = end_on_defect
-    end(main(sys.argv[1:], coordination.carry_out))
+    end(main(sys.argv[1:], carry_out))

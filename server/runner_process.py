@@ -22,6 +22,7 @@ from fieldfare.server.run_process import first_line
 from fieldfare.server.runner import RunCommand, Runner
 from fieldfare.server.superlink import control, quiet_flower, tasks
 from fieldfare.shared.errors import FieldfareError
+from fieldfare.shared.private_files import OTHERS
 from fieldfare.shared.stop_signals import stop_signals
 from fieldfare.shared.supervision import end_with_parent
 
@@ -99,6 +100,7 @@ def serve_runs(home: CoordinatorHome, command: RunCommand) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve the runs of a home; the signing key's passphrase is on standard input."""
+    os.umask(OTHERS)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("fieldfare").setLevel(logging.INFO)
     quiet_flower()

@@ -80,7 +80,6 @@ from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
 from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.grid.http_grid import HttpGrid
-from flwr.superlink.main import create_app
 from google.protobuf.message import DecodeError
 
 from fieldfare.server.gate import App, Headers
@@ -114,6 +113,9 @@ class SuperlinkApp:
             database: SQLite file.
             secret: that proves a request for a run's task.
         """
+        # Not above: half a second that only the SuperLink's own process has to wait.
+        from flwr.superlink.main import create_app  # noqa: PLC0415
+
         nothing: Any = _NothingElse
         made = create_app(_configuration(database, secret), nothing)
         self.app: App = made
@@ -498,7 +500,7 @@ class ServerTask:
     grid: "QuickGrid"
     run: int
     configuration: Mapping[str, str]
-    _quiet: Callable[[], None]
+    _finish: Callable[[str, str], None]
 
     def finish(self, failure: str | None) -> None:
         """Tell the SuperLink that the run is over; one try.
@@ -509,8 +511,10 @@ class ServerTask:
         Raises:
             RunError: the SuperLink does not hear it.
         """
-        self._quiet()  # the heartbeat of a run that is over would be refused
-        self.grid.finish(failure)
+        if failure is None:
+            self._finish(SubStatus.COMPLETED, "")
+        else:
+            self._finish(SubStatus.FAILED, failure)
 
 
 @contextmanager
@@ -524,17 +528,22 @@ def server_task(address: str, authority: bytes, token: str) -> Iterator[ServerTa
         RunError: the task is not there any more.
     """
     grid = QuickGrid(address, insecure=False, root_certificates=authority, token=token)
-    with _task_client(address, authority, token) as pulse:
-        heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(pulse))
+    with _task_client(address, authority, token) as link:
+        heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(link))
         heartbeat.start()
 
         def quiet() -> None:
             if heartbeat.is_running:
                 heartbeat.stop()
 
+        def finish(status: str, details: str) -> None:
+            quiet()  # the heartbeat of a run that is over would be refused
+            with _run_faults():
+                link.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=details))
+
         try:
             run, configuration = grid.begin()
-            yield ServerTask(grid, run, configuration, quiet)
+            yield ServerTask(grid, run, configuration, finish)
         finally:
             quiet()
             grid.close()
@@ -585,18 +594,6 @@ class QuickGrid(HttpGrid):
         self.set_run(run)
         configuration = {key: str(value) for key, value in run.override_config.items()}
         return run.run_id, configuration
-
-    def finish(self, failure: str | None) -> None:
-        """Say that the task is over (ServerTask.finish)."""
-        self._retry_invoker.max_tries = 1
-        done = failure is None
-        with _run_faults():
-            self.client.PushTaskOutput(
-                PushTaskOutputRequest(
-                    sub_status=SubStatus.COMPLETED if done else SubStatus.FAILED,
-                    details=failure or "",
-                )
-            )
 
     def get_node_ids(self) -> list[int]:
         """Return the nodes that are online."""

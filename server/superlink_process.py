@@ -6,6 +6,7 @@ its parent, `coordinator start`.
 
 import asyncio
 import logging
+import os
 import socket
 import sqlite3
 import ssl
@@ -28,6 +29,7 @@ from fieldfare.server.retention import purge_finished
 from fieldfare.server.settings import load_settings
 from fieldfare.server.superlink import SuperlinkApp, quiet_flower
 from fieldfare.shared.errors import FieldfareError, UsageError
+from fieldfare.shared.private_files import OTHERS
 from fieldfare.shared.stop_signals import STOP_SIGNALS
 from fieldfare.shared.supervision import end_with_parent
 
@@ -232,6 +234,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
 
 def main(arguments: Sequence[str]) -> int:
     """Serve the SuperLink of a home; for `coordinator start` alone."""
+    os.umask(OTHERS)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("fieldfare").setLevel(logging.INFO)
     quiet_flower()

@@ -1,12 +1,11 @@
 """A coordinator's home and its SuperLink as a process, for tests of what stands on them."""
 
-import hashlib
 import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -73,11 +72,12 @@ class RunningSuperlink:
     def log(self) -> str:
         return (self.home.run / "superlink.log").read_text()
 
-    def start(self) -> None:
+    def start(self, command: Sequence[str] = ()) -> None:
+        """Start it, and wait until it serves; the command is another one in its place."""
         begun = time.monotonic()
         with (self.home.run / "superlink.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-m", SUPERLINK, str(self.home.path)],
+                command or [sys.executable, "-I", "-m", SUPERLINK, str(self.home.path)],
                 env=flower_environment({}, self.home.run),
                 stdin=subprocess.PIPE,
                 stdout=log,
