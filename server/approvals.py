@@ -7,11 +7,12 @@ from typing import Final
 
 from fieldfare.server.run_view import UNHEARD
 from fieldfare.server.store import ApprovalRow
-from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.messages import Approval, Assurance, unseal
 from fieldfare.shared.roster import Roster
 
 APPROVED: Final = "approved"
+PENDING: Final = "has it, not approved yet"  # a study that is not approved is not known there
 OUTDATED: Final = "approved under an older roster: has to approve again"
 ELSEWHERE: Final = "an approval of something else"
 OFF_ROSTER: Final = "not on the roster"
@@ -53,7 +54,8 @@ def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None
     if roster is None or name not in roster.ids:
         return Heard(OFF_ROSTER, "", row.at)
     if not row.envelope:
-        return Heard(row.text, "", row.at)
+        text = PENDING if RefusalCode.UNKNOWN_STUDY.value in row.text else row.text
+        return Heard(text, "", row.at)
     try:
         opened = unseal(row.envelope, Approval, roster, Assurance.EXACT)
     except ProtocolError:  # its key is another one now

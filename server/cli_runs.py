@@ -18,7 +18,7 @@ from fieldfare.server.cli_home import DEFAULT_HOME, HomeOption, JsonOption
 from fieldfare.server.cli_proposals import StudyArgument
 from fieldfare.server.cli_screen import console
 from fieldfare.server.desk import Desk, open_desk, utc_now
-from fieldfare.server.proposals import find_study, proposal
+from fieldfare.server.proposals import Proposal, find_study, proposal
 from fieldfare.server.publication import published_roster
 from fieldfare.server.run_view import (
     Picture,
@@ -40,6 +40,7 @@ from fieldfare.server.steering import (
 from fieldfare.server.store import RunState
 from fieldfare.server.watching import follow, news
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.plan import PICOMU2
 
 EXIT_NOT_FINISHED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
@@ -85,8 +86,24 @@ def run_start(
             )
         now = utc_now()
         chosen = run or new_run_id(found, now, secrets.token_bytes(SUFFIX_BYTES))
+        if warning := _too_little_left(desk, found):
+            typer.echo(warning, err=True)
         start(desk.store, desk.control, desk.bundle, chosen, found.id, now)
         _say_begun(desk, chosen, "started", as_json=as_json)
+
+
+def _too_little_left(desk: Desk, found: Proposal) -> str:
+    """Say so where institutions will refuse before a whole run is done."""
+    plan = found.plan
+    whole = sum(terms.steps * terms.cost for terms in (plan.training, plan.evaluation))
+    spent = desk.spent(found.id)
+    if spent + whole <= plan.study_limit:
+        return ""
+    return (
+        f"warning: earlier runs spent epsilon {plan.epsilon(spent / PICOMU2):.3g} of "
+        f"{found.study.privacy.epsilon:g}, too little is left for a whole run, and institutions "
+        "will refuse: resume an earlier run, or propose another study"
+    )
 
 
 @run_resume_app.command("resume")

@@ -76,15 +76,18 @@ class Desk:
             return look(self.store, self.control, row.run)
         return Seen(row, seen.life, row.state.value, row.reason)
 
-    def _promise(self, row: RunRow, plan: Plan) -> Promise:
-        """Add up what all runs of the study spent: for any one institution it is no more."""
-        spent = sum(
-            other.progress.spent
-            for other in self.store.rows()
-            if other.study == row.study and other.progress is not None
+    def spent(self, study: str) -> int:
+        """Return what all runs of a study spent, 1e-12 mu^2; no institution spent more."""
+        return sum(
+            row.progress.spent
+            for row in self.store.rows()
+            if row.study == study and row.progress is not None
         )
+
+    def _promise(self, row: RunRow, plan: Plan) -> Promise:
         privacy = plan.study.privacy
-        return Promise(privacy.epsilon, privacy.delta, plan.epsilon(spent / PICOMU2))
+        spent = plan.epsilon(self.spent(row.study) / PICOMU2)
+        return Promise(privacy.epsilon, privacy.delta, spent)
 
     def _study(self, study: str) -> tuple[str, Plan] | None:
         if study not in self._known:

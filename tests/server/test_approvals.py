@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.desks import TestDesk, desk
 
-from fieldfare.server.approvals import APPROVED, ELSEWHERE, OFF_ROSTER, OUTDATED, heard_of
+from fieldfare.server.approvals import APPROVED, ELSEWHERE, OFF_ROSTER, OUTDATED, PENDING, heard_of
 from fieldfare.server.run_view import UNHEARD
 from fieldfare.server.store import ApprovalRow
 
@@ -28,7 +28,7 @@ def text_of(desk: TestDesk, found: ApprovalRow, name: str = "bank-a") -> str:
 
 
 def test_everybody_on_the_roster_is_named(desk: TestDesk) -> None:
-    refused = ApprovalRow("refused with unknown_study", b"", NOW)
+    refused = ApprovalRow("refused with wrong_roster", b"", NOW)
     heard = heard_of(
         desk.roster(), desk.study.id, {"bank-b": row(desk, "bank-b"), "bank-c": refused}
     )
@@ -51,6 +51,11 @@ def test_an_approval_of_something_else_does_not_count(
     desk: TestDesk, changes: dict[str, Any], text: str
 ) -> None:
     assert text_of(desk, row(desk, **changes)) == text
+
+
+def test_a_study_that_was_not_approved_yet_is_no_refusal(desk: TestDesk) -> None:
+    asked = ApprovalRow("an approval expected, refused with unknown_study", b"", NOW)
+    assert text_of(desk, asked) == PENDING
 
 
 def test_another_institutions_approval_does_not_count(desk: TestDesk) -> None:

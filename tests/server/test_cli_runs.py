@@ -109,6 +109,19 @@ def test_a_second_run_of_a_study_is_refused(served: TestDesk, capsys: Read) -> N
     )
 
 
+def test_a_run_that_nothing_is_left_for_is_warned_of(desk: TestDesk, capsys: Read) -> None:
+    made = propose(desk.home, desk.study, desk.signer)
+    with desk.store() as store:
+        store.create("first", desk.study.id, datetime.now(UTC))
+        store.set_state("first", RunState.FAILED, "", datetime.now(UTC))
+        for spent, warned in ((0, False), (made.plan.study_limit // 2, True)):
+            store.append("first", (), progress=progress(2, spent=spent))
+            desk.command("run", "start", "payments", "--run", f"after-{spent}")  # no SuperLink
+            err = capsys.readouterr().err
+            assert ("too little is left for a whole run" in err) == warned
+            assert "fieldfare coordinator start" in err
+
+
 def test_a_run_needs_a_study_and_a_roster(desk: TestDesk, capsys: Read) -> None:
     assert desk.command("run", "start", "payments") == 2
     assert "see `fieldfare coordinator studies`" in capsys.readouterr().err
