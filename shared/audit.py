@@ -19,9 +19,11 @@ from fieldfare.shared.plan import PICOMU2, Plan
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.transcript import EndRecord, Leaf, LeafKind
 from fieldfare.shared.transcript_file import Header, TranscriptFile, read_transcript
+from fieldfare.shared.unverified import claimed
 
 FIRST_LEAF_LINE: Final = 2
 UNFINISHED: Final = "unfinished"
+SIGNED_BY_INSTITUTIONS: Final = frozenset({LeafKind.APPROVAL, LeafKind.OFFER, LeafKind.REPLY})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,11 +195,14 @@ class _RunAudit:
         releases = self._releases
         inside = self._opening if releases is None else releases
         ended = leaf.kind is LeafKind.END
+        whose = inside.institution
+        if whose is None and leaf.kind in SIGNED_BY_INSTITUTIONS:
+            whose = claimed(leaf.content, "institution")
         return Misfit(
             line=FIRST_LEAF_LINE + index,
             leaf=index,
             kind=leaf.kind.value,
-            institution=None if ended else inside.institution,
+            institution=None if ended else whose,
             step=None if releases is None or ended else releases.step,
             reason=reason,
         )

@@ -45,6 +45,8 @@ def audit_transcript(
     trust = trusted(roster, coordinator_key)
     try:
         with file.open("rb") as content:
+            if not content.seekable():
+                raise UsageError(f"{file}: a file expected, a stream found: save it first")
             report = audit(content, trust)
     except OSError as error:
         raise UsageError(f"{file}: a readable file expected, found: {error.strerror}") from None

@@ -4,7 +4,6 @@ Leaves carry signatures or are computed again; what the coordinator merely says 
 why a run ended) is held by the head alone.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
@@ -16,6 +15,7 @@ from fieldfare.shared.misfit import Misfit, MisfitError, expect
 from fieldfare.shared.roster import COORDINATOR, Roster
 from fieldfare.shared.transcript import LeafKind, TreeHead
 from fieldfare.shared.transcript_file import TranscriptFile
+from fieldfare.shared.unverified import claimed
 
 
 def check_header(transcript: TranscriptFile, trust: Trust) -> None:
@@ -130,15 +130,11 @@ def _opened_head(transcript: TranscriptFile, trust: Trust) -> TreeHead:
     return opened.body
 
 
-def _claimed(transcript: TranscriptFile) -> tuple[str, str] | None:
+def _claimed(transcript: TranscriptFile) -> tuple[str | None, str | None] | None:
     """Return the study and the run that the opening names, unverified."""
     for leaf in transcript.leaves:
         if leaf.kind is LeafKind.OPENING:
-            try:
-                body = json.loads(leaf.content)["body"]
-                return str(body["study"]), str(body["run"])
-            except (ValueError, TypeError, KeyError, RecursionError):
-                return None
+            return claimed(leaf.content, "study"), claimed(leaf.content, "run")
     return None
 
 

@@ -156,13 +156,16 @@ class ReleasesAudit:
         self._parameters = request.parameters
 
     def _begin(self, request: Request) -> None:
-        """Start a new attempt, or the interrupted one again; attempts only go up."""
+        """Start a new attempt, or the last one again; attempts only go up (design section 2)."""
         before, found = self._attempt, request.hash
-        if before is not None and found == before.hash and (before.interrupted or before.missing):
-            self._attempt = Attempt(request, found)
-            return
-        if before is not None and not before.missing and not before.interrupted:
-            raise ProtocolError("the sum of an attempt that everybody answered expected")
+        if before is not None:
+            if found == before.hash and (before.interrupted or before.missing):
+                self._attempt = Attempt(request, found)  # a repeat: the same bytes come back
+                return
+            if not before.missing:
+                raise ProtocolError("the sum of an attempt that everybody answered expected")
+            if not set(request.participants) <= set(before.request.participants):
+                raise ProtocolError("an attempt with the same or fewer participants expected")
         most = self._run.study.aggregation.attempts
         expect("the next attempt", self._attempts, request.attempt)
         if request.attempt >= most:

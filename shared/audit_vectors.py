@@ -1,11 +1,10 @@
 """The masked vectors beside a transcript, found by the hashes that replies sign."""
 
-import json
-
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.misfit import Misfit, MisfitError
-from fieldfare.shared.transcript import Leaf, LeafKind
+from fieldfare.shared.transcript import LeafKind
 from fieldfare.shared.transcript_file import TranscriptFile
+from fieldfare.shared.unverified import claimed
 
 
 class KeptVectors:
@@ -56,21 +55,11 @@ class KeptVectors:
 
     def _check_signed(self) -> None:
         """Blame a vector that no reply names, where there is one: it was changed."""
-        signed = {signed_vector(leaf) for leaf in self._transcript.leaves}
+        replies = (leaf for leaf in self._transcript.leaves if leaf.kind is LeafKind.REPLY)
+        signed = {claimed(leaf.content, "vector") for leaf in replies}
         for place in self._transcript.vectors:
             if place.hash not in signed:
                 raise _misfit(place.line, "a vector whose hash a reply signs expected")
-
-
-def signed_vector(leaf: Leaf) -> str | None:
-    """Return the hash that a reply claims to sign, unverified; None for other leaves."""
-    if leaf.kind is not LeafKind.REPLY:
-        return None
-    try:
-        found = json.loads(leaf.content)["body"]["vector"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    return found if isinstance(found, str) else None
 
 
 def _misfit(line: int, reason: str) -> MisfitError:

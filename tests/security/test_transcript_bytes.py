@@ -137,6 +137,21 @@ def test_a_dropped_or_repeated_line_is_found(recorded: Recorder, lines: list[byt
         assert misfit_of(recorded, b"".join(lines[: at + 1] + lines[at:])).line > at
 
 
+@pytest.mark.parametrize(
+    ("kind", "number", "step"),
+    [(LeafKind.APPROVAL, 1, None), (LeafKind.OFFER, 1, None), (LeafKind.REPLY, 5, 0)],
+)
+def test_whose_message_was_changed_is_said(
+    recorded: Recorder, kind: LeafKind, number: int, step: int | None
+) -> None:
+    at = recorded.find(kind, number)
+    head, name, signature = recorded.leaves[at].content.partition(b'"signature":"')
+    broken = (b"B" if signature.startswith(b"A") else b"A") + signature[1:]
+    found = recorded.misfit_with(at, Leaf(kind, head + name + broken))
+    assert (found.leaf, found.kind, found.step) == (at, kind.value, step)
+    assert found.institution == "bank-b"
+
+
 def test_a_dropped_reply_is_named(recorded: Recorder, lines: list[bytes]) -> None:
     at = recorded.find(LeafKind.REPLY, 5)  # bank-b's at step 0
     found = misfit_of(recorded, b"".join(lines[: at + 1] + lines[at + 2 :]))

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,17 @@ def test_a_file_that_cannot_be_read_is_said(
     path = str(tmp_path / name)
     assert run(["audit", "transcript", path, "--coordinator-key", str(key)]) == 2
     assert "a readable file expected" in capsys.readouterr().err
+
+
+def test_a_stream_has_to_be_saved_first(tmp_path: Path, key: Path, capsys: Captured) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = os.open(pipe, os.O_RDWR)  # so that opening does not wait for one
+    try:
+        assert run(["audit", "transcript", str(pipe), "--coordinator-key", str(key)]) == 2
+    finally:
+        os.close(writer)
+    assert "save it first" in capsys.readouterr().err
 
 
 def test_somebody_has_to_be_trusted(file: Path, key: Path, roster: Path, capsys: Captured) -> None:

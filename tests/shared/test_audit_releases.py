@@ -13,6 +13,7 @@ from fieldfare.shared.misfit import Misfit
 from fieldfare.shared.plan import ReleaseKind
 from fieldfare.shared.replay import add_words, words_hash
 from fieldfare.shared.transcript import (
+    EndRecord,
     Leaf,
     LeafKind,
     MetricsRecord,
@@ -152,18 +153,32 @@ def test_a_rehearsal_with_a_remainder_is_named(complete: Recorder) -> None:
 # -- order ------------------------------------------------------------------------------
 
 
-def test_a_sum_may_not_be_thrown_away(complete: Recorder) -> None:
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_sum_may_not_be_thrown_away(complete: Recorder, *, ended: bool) -> None:
     """Everybody answered; the coordinator would rather have another sum."""
     start = complete.find(LeafKind.SUM, STEP_0)
     attempt = complete.find(LeafKind.REQUEST, STEP_0)
 
     def lie(leaves: list[Leaf]) -> None:
         again = complete.forged(attempt, Request, attempt=1)
-        leaves[start:] = [again, *leaves[start:]]
+        end = [EndRecord(state="failed", reason="killed").leaf()] if ended else []
+        leaves[start:] = [*end, again, *leaves[start:]]
 
     found = found_in(complete, complete.lie(lie))
-    assert (found.leaf, found.kind) == (start, "request")
+    assert (found.leaf, found.kind) == (start + ended, "request")
     assert "the sum of an attempt that everybody answered" in found.reason
+
+
+def test_nobody_joins_for_another_attempt(bench: Bench) -> None:
+    recorder = Recorder(bench).open()
+    recorder.rehearse()
+    three = recorder.request(ReleaseKind.TRAINING, 0, 0, recorder.present[:3])
+    recorder.ask(three, silent=["bank-a"])
+    recorder.ask(recorder.request(ReleaseKind.TRAINING, 0, 1), silent=["bank-a"])
+    recorder.sign_head()
+    found = found_in(recorder, recorder.to_bytes())
+    assert (found.leaf, found.kind) == (recorder.find(LeafKind.REQUEST, -1), "request")
+    assert "same or fewer participants" in found.reason
 
 
 @pytest.mark.parametrize("attempt", [1, 2])

@@ -3,11 +3,10 @@ import io
 import pytest
 from tests.transcripts import Recorder
 
-from fieldfare.shared.audit_vectors import KeptVectors, signed_vector
+from fieldfare.shared.audit_vectors import KeptVectors
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.misfit import Misfit, MisfitError
-from fieldfare.shared.transcript import Leaf, LeafKind
 from fieldfare.shared.transcript_file import read_transcript
 
 
@@ -73,11 +72,3 @@ def test_vectors_out_of_order_are_named(recorded: Recorder) -> None:
     found = recorded.audit(b"".join(lines)).misfit
     assert found is not None
     assert (found.kind, found.line) == ("blob", at + 2)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"x", b"[]", b"{}", b'{"body":[]}', b'{"body":{"vector":7}}', b"[" * 10**5]
-)
-def test_what_is_no_reply_signs_no_vector(content: bytes) -> None:
-    assert signed_vector(Leaf(LeafKind.REPLY, content)) is None
-    assert signed_vector(Leaf(LeafKind.SUM, content)) is None
