@@ -116,6 +116,7 @@ def within(part: str, **changes: Any) -> Callable[[ModelCard], dict[str, Any]]:
         (within("participation", institutions=0), "3 or more institutions"),
         (within("participation", institutions=2**50), "3 or more institutions"),
         (within("participation", minimum=0), "participation"),
+        (lambda _: {"run": "no run id!"}, "recomputed"),
         (lambda _: {"finished": "2025-13-02T09:30:00+00:00"}, "time that exists"),
     ],
 )

@@ -1,7 +1,8 @@
 """`institution transcript verify FILE` as it is typed."""
 
+import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from tests.hub_runs import finished_run
 from tests.transcripts import Recorder
 
 from fieldfare.client.institution.building import Custody
+from fieldfare.client.institution.cli_transcript import lines
+from fieldfare.client.institution.own_replies import OwnReplies
+from fieldfare.client.institution.transcript_check import check_transcript
 from fieldfare.server.delivery import compose
 from fieldfare.shared.cli import run
 from fieldfare.shared.messages import Reply
@@ -91,6 +95,18 @@ def test_deleted_vectors_and_a_model_that_did_not_come_are_said(typed: Typed) ->
 def test_a_head_without_a_co_signature_is_said(typed: Typed) -> None:
     del typed.recorder.cosignatures[NAME]
     assert "you have not co-signed it" in typed(typed.recorder.to_bytes())[1]
+
+
+def test_lost_and_unseen_replies_are_explained(typed: Typed) -> None:
+    content = io.BytesIO(typed.recorder.to_bytes())
+    found = check_transcript(typed.hub.institution(NAME), typed.custody.ledger, content, NOW)
+    unseen = tuple(typed.custody.ledger.entries())[:2]
+    own = OwnReplies(recorded=2, rehearsals=1, lost=3, unseen=unseen)
+    text = "\n".join(lines(replace(found, own=own), NAME))
+    assert "3 more bear your signature and are not in your ledger" in text
+    assert "2 in your ledger are not there (step 0 attempt 0, step 1 attempt 0)" in text
+    stopped = replace(found, report=replace(found.report, state="stopped", reason="full disk"))
+    assert "leaves, stopped (full disk)" in lines(stopped, NAME)[0]
 
 
 def test_what_does_not_fit_is_named_by_its_line(typed: Typed) -> None:

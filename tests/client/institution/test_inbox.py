@@ -135,6 +135,14 @@ def test_a_disk_that_says_no_is_an_answer(
         inbox.study_offered(hub.sealed(STUDY), STUDY)
 
 
+def test_a_home_that_cannot_be_read_is_an_answer(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+    other = home_study(name="other")
+    inbox.study_offered(hub.sealed(other), other)
+    home.study(other.id).with_suffix(".json").write_text("{}")
+    with pytest.raises(LedgerError, match="decide again"):
+        inbox.study_offered(hub.sealed(STUDY), STUDY)
+
+
 # -- models -----------------------------------------------------------------------------------
 
 
