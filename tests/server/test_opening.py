@@ -1,22 +1,29 @@
 """How a run opens: who answers is who takes part, and who does not fit is left out or named."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.server.conftest import BANKS, MakeSetting, Setting
 
 from fieldfare.server.opening import open_federation
+from fieldfare.server.record import NoRecord, Opening, Standing
 from fieldfare.server.rounds import Federation, SecureSums
-from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
+from fieldfare.shared.errors import LedgerError, ProtocolError, RefusalCode, RunError
 from fieldfare.shared.messages import Approval, Assurance, Refusal, seal, unseal
-from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.replay import initial_state
 from fieldfare.simulations.federation import FIRST_NODE
 
 EXACT: Final = Assurance.EXACT
 REST: Final = ("bank-a", "bank-c", "bank-d")
+
+
+def start(setting: Setting) -> NDArray[np.float64]:
+    return initial_state(setting.federation.study).parameters
 
 
 def opened(setting: Setting, run: str = "run", **terms: Any) -> Federation:
@@ -37,7 +44,7 @@ def test_opening_a_run_again_changes_nothing(make_setting: MakeSetting) -> None:
     setting = make_setting(assurance=EXACT)
     first, second = opened(setting), opened(setting)
     assert first.participants == second.participants
-    SecureSums(setting.channel(), second).rehearse(model_for(setting.federation.study).initial(0.0))
+    SecureSums(setting.channel(), second).rehearse(start(setting))
 
 
 def test_who_has_not_approved_is_left_out(make_setting: MakeSetting) -> None:
@@ -45,9 +52,7 @@ def test_who_has_not_approved_is_left_out(make_setting: MakeSetting) -> None:
     setting.federation.custodians["bank-b"].finish(setting.federation.study.id)
     federation = opened(setting)
     assert tuple(federation.participants) == REST
-    SecureSums(setting.channel(), federation).rehearse(
-        model_for(setting.federation.study).initial(0.0)
-    )
+    SecureSums(setting.channel(), federation).rehearse(start(setting))
 
 
 def test_too_few_approvals_open_no_run_and_the_error_says_why(make_setting: MakeSetting) -> None:
@@ -58,7 +63,7 @@ def test_too_few_approvals_open_no_run_and_the_error_says_why(make_setting: Make
     with pytest.raises(RunError) as caught:
         open_federation(silent, job.terms)
     assert str(caught.value) == (
-        "approvals of at least 3 institutions expected, 2 of 4 nodes gave one "
+        "approvals of at least 3 institutions expected, 2 found "
         f"(node {FIRST_NODE}: an approval expected, refused with unknown_study, "
         f"node {FIRST_NODE + 3}: no answer in time)"
     )
@@ -67,7 +72,7 @@ def test_too_few_approvals_open_no_run_and_the_error_says_why(make_setting: Make
 def test_no_nodes_open_no_run(make_setting: MakeSetting) -> None:
     setting = make_setting()
     setting.federation.custodians.clear()
-    with pytest.raises(RunError, match=r"0 of 0 nodes gave one \(-\)"):
+    with pytest.raises(RunError, match=r"at least 3 institutions expected, 0 found \(-\)"):
         opened(setting)
 
 
@@ -176,8 +181,7 @@ def test_silence_between_hello_and_keys_is_named(make_setting: MakeSetting) -> N
 def spend_once(setting: Setting) -> dict[str, bytes]:
     """Release one step; returns the replies that a coordinator would keep."""
     sums = SecureSums(setting.channel(), opened(setting, "earlier"))
-    start = model_for(setting.federation.study).initial(0.0)
-    return dict(sums.collect(ReleaseKind.TRAINING, 0, start).replies)
+    return dict(sums.collect(ReleaseKind.TRAINING, 0, start(setting)).replies)
 
 
 def test_institutions_are_shown_their_own_last_reply(make_setting: MakeSetting) -> None:
@@ -226,5 +230,144 @@ def test_a_reply_that_a_ledger_never_gave_keeps_its_institution_out(
     replies = spend_once(setting)
     swapped = {"bank-b": replies["bank-a"]}
     assert tuple(opened(setting, last_replies=swapped).participants) == REST
-    with pytest.raises(RunError, match=r"2 of 4 .*does not know its own last reply"):
+    with pytest.raises(RunError, match=r"2 found .*does not know its own last reply"):
         opened(setting, last_replies={**swapped, "bank-a": replies["bank-c"]})
+
+
+# -- a run that is joined again ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept(NoRecord):
+    """Keeps openings, and dies where a test says."""
+
+    openings: list[Opening] = field(default_factory=list)
+    dies: str = ""
+
+    def opening(self, opening: Opening) -> None:
+        self._keep(opening, "opening")
+
+    def agreed(self, opening: Opening) -> None:
+        self._keep(opening, "agreed")
+
+    def _keep(self, opening: Opening, what: str) -> None:
+        if self.dies == f"before {what}":
+            raise ConnectionError
+        self.openings.append(opening)
+        if self.dies == f"after {what}":
+            raise ConnectionError
+
+
+def joined(setting: Setting, standing: Standing, record: Kept, **terms: Any) -> Federation:
+    job = setting.federation.job("run")
+    chosen = replace(job.terms, **terms)
+    return open_federation(setting.channel(), chosen, record, standing)
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_an_opening_is_kept_before_it_is_sent_and_offers_when_all_have_agreed(
+    make_setting: MakeSetting, assurance: Assurance
+) -> None:
+    setting, record, sent = make_setting(assurance=assurance), Kept(), []
+
+    def watch(message: Any) -> None:
+        metadata = message.metadata
+        if not metadata.reply_to_message_id:
+            sent.append((metadata.message_type, len(record.openings)))
+
+    channel = setting.over(setting.federation.grid(tap=watch))
+    open_federation(channel, setting.federation.job("run").terms, record)
+    assert set(sent) == {("query.hello", 0), ("query.open", 1), ("query.agree", 1)}
+    before, after = record.openings
+    assert before.offers == ()
+    assert replace(after, offers=()) == before
+    assert len(after.approvals) == len(after.offers) == len(BANKS)
+
+
+@pytest.mark.parametrize("dies", ["before opening", "after opening", "before agreed"])
+def test_a_run_that_died_while_it_opened_is_opened_as_it_began(
+    make_setting: MakeSetting, dies: str
+) -> None:
+    setting = make_setting(assurance=EXACT)
+    dying = Kept(dies=dies)
+    with pytest.raises(ConnectionError):
+        joined(setting, Standing(), dying)
+    kept = dying.openings[-1] if dying.openings else None
+    record = Kept()
+    federation = joined(setting, Standing(opening=kept), record)
+    if kept is not None:
+        assert [replace(o, offers=()) for o in record.openings] == [kept]
+    assert len(record.openings[-1].offers) == len(BANKS)
+    SecureSums(setting.channel(), federation).rehearse(start(setting))
+
+
+def test_a_run_that_has_agreed_is_joined_without_a_word_about_keys(
+    make_setting: MakeSetting,
+) -> None:
+    setting, record = make_setting(assurance=EXACT), Kept()
+    first = joined(setting, Standing(), record)
+    asked = set()
+    channel = setting.over(
+        setting.federation.grid(tap=lambda m: asked.add(m.metadata.message_type))
+    )
+    standing, again = Standing(opening=record.openings[-1]), Kept()
+    second = open_federation(channel, setting.federation.job("run").terms, again, standing)
+    assert asked == {"query.hello"}
+    assert (second.participants, second.nodes) == (first.participants, first.nodes)
+    assert again.openings == []
+
+
+def test_a_run_is_joined_by_its_participants_only_and_all_who_are_back(
+    make_setting: MakeSetting,
+) -> None:
+    """Who did not open the run has no keys in it; who is not there is missed, not replaced."""
+    setting, record = make_setting(assurance=EXACT), Kept()
+    custodian = setting.federation.custodians.pop("bank-d")
+    joined(setting, Standing(), record)
+    setting.federation.custodians["bank-d"] = custodian
+    standing = Standing(opening=record.openings[-1])
+    assert tuple(joined(setting, standing, Kept()).nodes) == BANKS[:3]
+    del setting.federation.custodians["bank-c"]
+    with pytest.raises(RunError, match="at least 3 institutions expected, 2 found"):
+        joined(setting, standing, Kept())
+
+
+def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) -> None:
+    setting, record = make_setting(assurance=EXACT), Kept()
+    federation = joined(setting, Standing(), record)
+    sums = SecureSums(setting.channel(), federation)
+    sums.present.remove("bank-d")
+    total = sums.collect(ReleaseKind.TRAINING, 0, start(setting))
+    standing = Standing(opening=record.openings[-1], request=total.request)
+    again = joined(setting, standing, Kept())
+    assert tuple(again.nodes) == BANKS[:3]
+    assert tuple(again.participants) == BANKS  # as the opening has them: n of the run is n
+
+
+def test_an_institution_with_a_new_approval_stays_away(make_setting: MakeSetting) -> None:
+    """Its keys of the run are gone: it approved anew, or withdrew in between."""
+    setting, record = make_setting(assurance=EXACT), Kept()
+    joined(setting, Standing(), record)
+    custodian, study = setting.federation.custodians["bank-b"], setting.federation.study
+    custodian.finish(study.id)
+    custodian.approve(study, lambda: setting.sums["bank-b"])
+    assert tuple(joined(setting, Standing(opening=record.openings[-1]), Kept()).nodes) == REST
+
+
+def test_keys_are_agreed_on_by_all_participants_of_the_opening_or_by_none(
+    make_setting: MakeSetting,
+) -> None:
+    setting, dying = make_setting(assurance=EXACT), Kept(dies="after opening")
+    with pytest.raises(ConnectionError):
+        joined(setting, Standing(), dying)
+    del setting.federation.custodians["bank-d"]
+    standing = Standing(opening=dying.openings[-1])
+    with pytest.raises(RunError, match=r"all participants .* bank-d missing.*no budget was spent"):
+        joined(setting, standing, Kept())
+
+
+def test_an_opening_by_somebody_else_is_not_joined(make_setting: MakeSetting) -> None:
+    setting, other, record = make_setting(assurance=EXACT), make_setting(assurance=EXACT), Kept()
+    joined(other, Standing(), record)
+    with pytest.raises(ProtocolError):
+        joined(setting, Standing(opening=record.openings[-1]), Kept())
