@@ -58,7 +58,7 @@ institutions: measure both on your own records before use.",
     HARM_RULES[6],
 )
 HOW: Final = (
-    "`fieldfare institution transcript verify FILE` recomputes the model from the coordinator's \
+    "fieldfare institution transcript verify FILE: recomputes the model from the coordinator's \
 transcript and finds your own replies in it.",
     "The parameters' SHA-256 above is that of the last model record in the transcript, and of \
 the float64 values in model.safetensors.",
