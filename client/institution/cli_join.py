@@ -85,7 +85,9 @@ def join(
     write_node_files(opened, invitation)
     replace_private(to, sealed)
     lines = [
-        f"pinned; wrote {NODE_FILE} and {AUTHORITY_FILE}" if not pinned else "pinned already",
+        f"pinned; wrote {NODE_FILE} and {AUTHORITY_FILE}"
+        if not pinned
+        else "pinned already; a node that runs has to start again",
         f"identity     {fingerprint(bytes.fromhex(public_hex(identity)))}",
         "",
         f"Send {to} to the coordinator and read your identity's fingerprint aloud.",

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.errors import KeysError, ProtocolError
 from fieldfare.shared.identity import (
     KeyRevocation,
     KeyRotation,
     check_revocation,
     check_rotation,
     fingerprint,
+    matches_fingerprint,
+    parse_public_hex,
     public_hex,
     state_revocation,
     state_rotation,
@@ -124,3 +126,21 @@ def test_a_fingerprint_is_what_sha256sum_says_in_groups_of_four(tmp_path: Path) 
     groups = fingerprint(OLD.public_key().public_bytes_raw()).split(" ")
     assert [len(group) for group in groups] == [4] * 16
     assert "".join(groups) == told.split()[0]
+
+
+def test_a_whole_fingerprint_matches_however_it_is_spaced() -> None:
+    public, other = OLD.public_key().public_bytes_raw(), NEW.public_key().public_bytes_raw()
+    told = fingerprint(public)
+    for said in (told, told.replace(" ", ""), told.upper().replace(" ", ":"), f" {told}\n"):
+        assert matches_fingerprint(said, public)
+        assert not matches_fingerprint(said, other)
+    for said in ("", told[:-1], told[5:], told + "0", told.replace(told[0], "g")):
+        assert not matches_fingerprint(said, public)
+
+
+def test_a_public_keys_file_is_one_line_of_hex() -> None:
+    for ending in (b"", b"\n", b"\r\n"):
+        assert parse_public_hex(public_hex(OLD).encode() + ending, "file") == public_hex(OLD)
+    for content in (b"", b"ab" * 31, b"AB" * 32, b"ab" * 33, b"\xff" * 64, b"ab" * 32 + b"\nab"):
+        with pytest.raises(KeysError, match=r"^file: 64 hexadecimal"):
+            parse_public_hex(content, "file")

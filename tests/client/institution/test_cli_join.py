@@ -105,7 +105,7 @@ def test_the_pinned_coordinators_next_invitation_asks_nothing(
     invite(hub, load_signing_key(hub, None))
     capsys.readouterr()
     assert join(home, hub.invitation) == 0
-    assert "pinned already" in capsys.readouterr().out
+    assert "has to start again" in capsys.readouterr().out
     assert "new.example.org:9000" in (home.path / NODE_FILE).read_text()
     assert len(home.log.read_text().splitlines()) == 1
     assert join(home, hub.invitation, "--fingerprint", fingerprint(b"x")) == 2
