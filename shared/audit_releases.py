@@ -112,11 +112,6 @@ class ReleasesAudit:
             return frozenset({LeafKind.REQUEST})
         return frozenset({LeafKind.REQUEST, LeafKind.REPLY, LeafKind.SUM})
 
-    @property
-    def finished(self) -> bool:
-        """Whether the model is there, so that nothing but the end may come."""
-        return bool(self.model)
-
     def take(self, kind: LeafKind, content: bytes) -> None:
         """Verify one leaf of an allowed kind.
 

@@ -12,7 +12,7 @@ from fieldfare.shared.audit import AuditReport, InstitutionReport
 from fieldfare.shared.audit_opening import Trust
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.pages.words import plain, short
-from fieldfare.shared.plan import PICOMU2
+from fieldfare.shared.plan import PICOMU2, Plan
 
 GOOD: Final = "bold green"
 BAD: Final = "bold red"
@@ -107,7 +107,7 @@ def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
         yield "model", f"{report.model} {again}"
     if report.metrics is not None:
         yield "metrics", "as the coordinator states them: not computed again"
-    yield "promise", _promise(report)
+    yield "promise", _promise(report, report.plan)
     elsewhere = [name for name, found in report.institutions.items() if found.spent.elsewhere]
     if elsewhere:
         yield "elsewhere", _elsewhere(report, elsewhere)
@@ -138,12 +138,10 @@ def _sums(report: AuditReport) -> str:
     )
 
 
-def _promise(report: AuditReport) -> str:
-    if report.plan is None:
-        return "-"
-    delta = report.plan.study.privacy.delta
+def _promise(report: AuditReport, plan: Plan) -> str:
+    delta = plan.study.privacy.delta
     return (
-        f"epsilon {short(report.plan.epsilon())} planned, {short(report.epsilon)} spent in this "
+        f"epsilon {short(plan.epsilon())} planned, {short(report.epsilon)} spent in this "
         f"run, at delta {delta:g}"
     )
 

@@ -1,6 +1,6 @@
 """The first thing in a transcript that does not fit: where it stands, and what was expected."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from fieldfare.shared.errors import ProtocolError
@@ -58,10 +58,6 @@ class MisfitError(ProtocolError):
         """Say where and why."""
         self.misfit = misfit
         super().__init__(f"{misfit.place}: {misfit.reason}")
-
-    def of(self, institution: str | None, step: int | None) -> "MisfitError":
-        """Return the same with what is known of whose it is and of which step."""
-        return MisfitError(replace(self.misfit, institution=institution, step=step))
 
 
 def expect(what: str, expected: object, found: object) -> None:

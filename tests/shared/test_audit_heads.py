@@ -148,6 +148,20 @@ def test_a_cosignature_by_the_coordinator_counts_for_nothing(recorded: Recorder)
     assert "institution" in found.reason
 
 
+def test_nobody_cosigns_a_log_without_a_roster(bench: Bench) -> None:
+    recorder = Recorder(bench).open()
+    cosigned_by = recorder.bench.federation.identities.roster.ids[0]
+    recorder.leaves = []
+    recorder.end("failed", "nobody came")
+    recorder.sign_head()
+    head = tree_head(bench.study.id, recorder.run, [leaf.hash for leaf in recorder.leaves])
+    recorder.cosignatures = {cosigned_by: recorder.sealed_by(cosigned_by, head)}
+    found = recorder.audit().misfit
+    assert found is not None
+    assert found.kind == "cosignature"
+    assert "roster" in found.reason
+
+
 def test_cosignatures_stand_in_order_and_once(recorded: Recorder) -> None:
     a, b = recorded.cosignatures["bank-a"], recorded.cosignatures["bank-b"]
     assert cosigned(recorded, a, b) is None

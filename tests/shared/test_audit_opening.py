@@ -1,6 +1,8 @@
+import io
 from typing import Any
 
 import pytest
+from tests.bench import MakeBench, make_study
 from tests.transcripts import Recorder
 
 from fieldfare.shared.audit_opening import Trust
@@ -17,7 +19,8 @@ from fieldfare.shared.messages import (
 from fieldfare.shared.misfit import Misfit
 from fieldfare.shared.offers import offer_roster, offer_study
 from fieldfare.shared.roster import Member
-from fieldfare.shared.transcript import Leaf, LeafKind
+from fieldfare.shared.transcript import Leaf, LeafKind, tree_head
+from fieldfare.shared.transcript_file import write_transcript
 
 H = "0" * 64
 SHORT = "QUJD"
@@ -112,6 +115,53 @@ def test_a_study_that_was_not_approved_is_named(recorded: Recorder) -> None:
     offer = offer_study(other, recorded.bench.federation.identities.coordinator)
     found = recorded.misfit_with(at, Leaf(LeafKind.STUDY, offer))
     assert (found.leaf, found.kind) == (at, "study")
+
+
+@pytest.mark.parametrize(
+    ("privacy", "reason"),
+    [({"multiplicity": 2}, "multiplicity"), ({"epsilon": 1e-16}, "a study with a plan")],
+)
+def test_a_study_that_this_roster_cannot_run_is_named(
+    make_bench: MakeBench, privacy: dict[str, Any], reason: str
+) -> None:
+    """A coordinator may sign any study; none of these could have been approved."""
+    recorder = Recorder(make_bench())
+    study = make_study(privacy=privacy)
+    identities = recorder.bench.federation.identities
+    recorder.leaves = [
+        Leaf(LeafKind.ROSTER, offer_roster(identities.roster, identities.coordinator)),
+        Leaf(LeafKind.STUDY, offer_study(study, identities.coordinator)),
+    ]
+    hashes = [leaf.hash for leaf in recorder.leaves]
+    head = recorder.sealed(tree_head(study.id, "run-1", hashes))
+    out = io.BytesIO()
+    write_transcript(
+        out,
+        study=study.id,
+        run="run-1",
+        leaves=recorder.leaves,
+        blobs={},
+        head=head,
+        cosignatures={},
+    )
+    found = recorder.audit(out.getvalue()).misfit
+    assert found is not None
+    assert (found.leaf, found.kind) == (1, "study")
+    assert reason in found.reason
+
+
+def test_an_opening_with_too_few_is_named(recorded: Recorder) -> None:
+    first, last = recorded.find(LeafKind.APPROVAL), recorded.find(LeafKind.OPENING)
+
+    def lie(leaves: list[Leaf]) -> None:
+        two = tuple(recorded.participants.values())[:2]
+        leaves[last] = recorded.forged(last, RunOpening, participants=two)
+        del leaves[first + 2 : last]
+
+    found = recorded.audit(recorded.lie(lie)).misfit
+    assert found is not None
+    assert found.kind == "opening"
+    assert "at least 3 participants expected, 2 found" in found.reason
 
 
 def test_a_roster_by_another_coordinator_is_named(recorded: Recorder) -> None:
