@@ -1,5 +1,6 @@
-"""The environment of every process of the coordinator that uses Flower."""
+"""What every process of the coordinator that uses Flower starts with: its environment, its log."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,3 +19,18 @@ def flower_environment(given: Mapping[str, str], folder: Path) -> dict[str, str]
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     }
+
+
+def quiet_flower() -> None:
+    """Let flwr's log say what is unexpected, and never what was in a message."""
+    log = logging.getLogger("flwr")
+    log.setLevel(logging.WARNING)
+    log.addFilter(without_contents)
+
+
+def without_contents(record: logging.LogRecord) -> bool:
+    """Take values out of a record; says whether the record is shown at all."""
+    said: object = record.msg
+    if isinstance(said, dict):  # a query that failed, with its values
+        record.msg, record.args = "a query failed: %s", (str(said.get("query"))[:80],)
+    return "[ApiError:" not in record.msg  # answered, and in the audit log

@@ -18,9 +18,10 @@ from typing import Final, NoReturn, Protocol
 
 from flwr.serverapp import Grid
 
+from fieldfare.server.flower_environment import quiet_flower
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.settings import load_settings
-from fieldfare.server.superlink import ServerTask, quiet_flower, server_task
+from fieldfare.server.superlink import ServerTask, server_task
 from fieldfare.shared.errors import FieldfareError, RunError
 from fieldfare.shared.private_files import OTHERS, read_public
 from fieldfare.shared.stop_signals import STOP_SIGNALS

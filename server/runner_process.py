@@ -15,12 +15,12 @@ from typing import Final
 
 from fieldfare.server.control import control_target, read_token
 from fieldfare.server.enrolment import members
-from fieldfare.server.flower_environment import flower_environment
+from fieldfare.server.flower_environment import flower_environment, quiet_flower
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.node_registration import settle_nodes
 from fieldfare.server.run_process import first_line
 from fieldfare.server.runner import RunCommand, Runner
-from fieldfare.server.superlink import control, quiet_flower, tasks
+from fieldfare.server.superlink import control, tasks
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.private_files import OTHERS
 from fieldfare.shared.stop_signals import stop_signals

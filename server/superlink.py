@@ -7,9 +7,7 @@ Who may call what is decided before Flower's app is reached (gate.py).
 """
 
 import base64
-import binascii
 import hashlib
-import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,17 +18,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Error, Message
 from flwr.app.message import make_message
 from flwr.common.constant import (
     ISOLATION_MODE_PROCESS,
     NOOP_FLWR_AID,
-    SYSTEM_TIME_TOLERANCE,
-    TIMESTAMP_HEADER,
-    TIMESTAMP_TOLERANCE,
     TRANSPORT_TYPE_GRPC_RERE,
     ErrorCode,
     SubStatus,
@@ -58,11 +50,7 @@ from flwr.proto.runtime_pb2 import (
     PullTaskInputRequest,
     PushTaskOutputRequest,
 )
-from flwr.supercore.constant import (
-    FLEET_HTTP_PUBLIC_KEY_HEADER,
-    FLEET_HTTP_SIGNATURE_HEADER,
-    TaskType,
-)
+from flwr.supercore.constant import TaskType
 from flwr.supercore.control import ControlHttpClient
 from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.fab import Fab
@@ -83,17 +71,41 @@ from flwr.superlink.grid.http_grid import HttpGrid
 from google.protobuf.message import DecodeError
 
 from fieldfare.server.gate import App, Headers
-from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.server.link_errors import reason_of
+from fieldfare.server.node_keys import (
+    PUBLIC_KEY_HEADER,
+    header_in,
+    openssh_of,
+    signer_of,
+    spki_of,
+)
+from fieldfare.server.superlink_facts import ControlTarget, NodeFacts, RunStatus, Task
+from fieldfare.shared.errors import RunError
+
+__all__ = [
+    "Control",
+    "ControlTarget",
+    "NodeFacts",
+    "QuickGrid",
+    "RunOverError",
+    "RunStatus",
+    "ServerTask",
+    "SuperlinkApp",
+    "Task",
+    "Tasks",
+    "control",
+    "fail_task",
+    "server_task",
+    "tasks",
+]
 
 ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
 MOST_OBJECTS: Final = 8  # of one reply; ours have 3: message, content, record
-LONGEST_REASON: Final = 300  # characters
 REFRESH_SECONDS: Final = 1.0
 UNAVAILABLE: Final = int(ErrorCode.MESSAGE_UNAVAILABLE)
 
 # What a reply that is nonsense makes flwr raise.
 _NONSENSE: Final = (DecodeError, ValueError, LookupError, TypeError, AttributeError)
-_BAD_KEY: Final = (ValueError, TypeError, UnicodeError, binascii.Error, InvalidSignature)
 
 
 class RunOverError(RunError):
@@ -125,7 +137,7 @@ class SuperlinkApp:
 
     def name_of(self, headers: Headers) -> str | None:
         """Return the name of the node whose key is in a request's headers, None if unknown."""
-        key = _header(headers, FLEET_HTTP_PUBLIC_KEY_HEADER)
+        key = header_in(headers, PUBLIC_KEY_HEADER)
         if key not in self._names and time.monotonic() - self._refreshed >= REFRESH_SECONDS:
             self._refreshed = time.monotonic()
             found = self._nodes.get_node_info(owner_aids=[NOOP_FLWR_AID])
@@ -137,22 +149,8 @@ class SuperlinkApp:
 
         Flower asks the same once more, after it has read the body.
         """
-        try:
-            pem = base64.b64decode(_header(headers, FLEET_HTTP_PUBLIC_KEY_HEADER), validate=True)
-            signature = base64.b64decode(
-                _header(headers, FLEET_HTTP_SIGNATURE_HEADER), validate=True
-            )
-            stamp = _header(headers, TIMESTAMP_HEADER).decode("ascii")
-            age = abs((datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds())
-            if age >= TIMESTAMP_TOLERANCE + SYSTEM_TIME_TOLERANCE:
-                return False
-            key = serialization.load_pem_public_key(pem)
-            if not isinstance(key, ec.EllipticCurvePublicKey):
-                return False
-            key.verify(signature, stamp.encode(), ec.ECDSA(hashes.SHA256()))
-        except _BAD_KEY:
-            return False
-        return self._nodes.get_node_id_by_public_key(pem) is not None
+        pem = signer_of(headers, datetime.now(UTC))
+        return pem is not None and self._nodes.get_node_id_by_public_key(pem) is not None
 
 
 class _NothingElse:
@@ -212,71 +210,7 @@ class _OwnVoice(EventLogWriterPlugin):
     def write_log(self, log_entry: Any) -> None: ...
 
 
-def quiet_flower() -> None:
-    """Let flwr's log say what is unexpected, and never what was in a message."""
-    log = logging.getLogger("flwr")
-    log.setLevel(logging.WARNING)
-    log.addFilter(_without_contents)
-
-
-def _without_contents(record: logging.LogRecord) -> bool:
-    said: object = record.msg
-    if isinstance(said, dict):  # a query that failed, with its values
-        record.msg, record.args = "a query failed: %s", (str(said.get("query"))[:80],)
-    return "[ApiError:" not in record.msg  # answered, and in the audit log
-
-
-def _header(headers: Headers, name: str) -> bytes:
-    found = [value for given, value in headers if given == name.encode()]
-    return found[0] if len(found) == 1 else b""
-
-
 # ---- control ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ControlTarget:
-    """Where a SuperLink's control API is, and what opens it.
-
-    Attributes:
-        address: host:port.
-        authority: PEM of the authority that signed its certificate.
-        token: bearer token.
-    """
-
-    address: str
-    authority: bytes
-    token: str = field(repr=False)
-
-
-@dataclass(frozen=True)
-class NodeFacts:
-    """What a SuperLink says of a node.
-
-    Attributes:
-        node: its id.
-        public_key: OpenSSH line, without a comment.
-        status: "registered" (never seen), "online", "offline" or "unregistered".
-        name: that it was registered under.
-    """
-
-    node: int
-    public_key: bytes
-    status: str
-    name: str
-
-
-@dataclass(frozen=True)
-class RunStatus:
-    """What a SuperLink says of a run.
-
-    Attributes:
-        state: "pending", "starting", "running", "completed", "stopped" or "failed".
-        reason: what it was told at the end, may be empty.
-    """
-
-    state: str
-    reason: str
 
 
 class Control:
@@ -297,7 +231,7 @@ class Control:
             UsageError: no such key.
             RunError: the key was taken off before; that is for good.
         """
-        pem, line = _spki(public_key), _openssh(_spki(public_key))
+        pem, line = spki_of(public_key), openssh_of(spki_of(public_key))
         for known in self.nodes():
             if known.public_key == line and known.status != "unregistered":
                 return known.node
@@ -320,7 +254,7 @@ class Control:
         with self._translated():
             found = self._client.ListNodes(ListNodesRequest()).nodes_info
         return tuple(
-            NodeFacts(each.node_id, _openssh(each.public_key), each.status, each.name)
+            NodeFacts(each.node_id, openssh_of(each.public_key), each.status, each.name)
             for each in found
         )
 
@@ -363,10 +297,10 @@ class Control:
                     f"the control token of the SuperLink at {self._address} expected, another "
                     "found: is it another coordinator's SuperLink?"
                 ) from None
-            raise RunError(f"the SuperLink refused: {_reason(error)}") from None
+            raise RunError(f"the SuperLink refused: {reason_of(error)}") from None
         except (httpx.HTTPError, ValueError) as error:
             raise RunError(
-                f"a SuperLink at {self._address} expected, found: {_reason(error)}: start it with "
+                f"a SuperLink at {self._address} expected, found: {reason_of(error)}: start it with "
                 "`fieldfare coordinator start`"
             ) from None
 
@@ -392,40 +326,7 @@ class _Bearer:
         return call_next(context)
 
 
-def _spki(line: bytes) -> bytes:
-    """Return an OpenSSH public key as Flower keeps it: SubjectPublicKeyInfo, PEM."""
-    try:
-        key = serialization.load_ssh_public_key(line)
-    except ValueError:
-        raise UsageError("a node's public key as one OpenSSH line expected") from None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise UsageError("a node key over a NIST curve expected, as `institution init` makes it")
-    return key.public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-
-
-def _openssh(pem: bytes) -> bytes:
-    key = serialization.load_pem_public_key(pem)
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise RunError("a node key over a NIST curve expected in the SuperLink's state")
-    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-
-
 # ---- runs ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Task:
-    """A run that waits to be carried out.
-
-    Attributes:
-        run: Flower's id of it.
-        token: that opens it; whoever holds it is this run's server.
-    """
-
-    run: int
-    token: str = field(repr=False)
 
 
 class Tasks:
@@ -445,9 +346,9 @@ class Tasks:
         try:
             found = self._client.AcquireTask(request)
         except httpx.HTTPStatusError as error:
-            raise RunError(f"the SuperLink refused: {_reason(error)}") from None
+            raise RunError(f"the SuperLink refused: {reason_of(error)}") from None
         except (httpx.HTTPError, ValueError) as error:
-            raise RunError(f"no SuperLink: {_reason(error)}") from None
+            raise RunError(f"no SuperLink: {reason_of(error)}") from None
         return Task(found.task.run_id, found.token) if found.token else None
 
 
@@ -693,13 +594,4 @@ def _run_faults() -> Iterator[None]:
             "a run that goes on expected, one that the SuperLink ended found"
         ) from None
     except httpx.HTTPError as error:
-        raise RunError(f"an answer of the SuperLink expected: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    """Return what a SuperLink or the link said, fit for a terminal."""
-    text = f"{type(error).__name__}: {error}"
-    if isinstance(error, httpx.HTTPStatusError):
-        text = f"status {error.response.status_code}: {error.response.text}"
-    shown = "".join(sign if sign.isascii() and sign.isprintable() else " " for sign in text)
-    return " ".join(shown.split())[:LONGEST_REASON]
+        raise RunError(f"an answer of the SuperLink expected: {reason_of(error)}") from None

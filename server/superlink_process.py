@@ -23,11 +23,12 @@ import uvicorn
 
 from fieldfare.server.audit import AuditLog
 from fieldfare.server.control import read_token
+from fieldfare.server.flower_environment import quiet_flower
 from fieldfare.server.gate import LOCAL, PUBLIC, App, Gate, Rules
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.retention import purge_finished
 from fieldfare.server.settings import load_settings
-from fieldfare.server.superlink import SuperlinkApp, quiet_flower
+from fieldfare.server.superlink import SuperlinkApp
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.private_files import OTHERS
 from fieldfare.shared.stop_signals import STOP_SIGNALS

@@ -1,6 +1,10 @@
+import logging
 from pathlib import Path
+from typing import Any
 
-from fieldfare.server.flower_environment import flower_environment
+import pytest
+
+from fieldfare.server.flower_environment import flower_environment, without_contents
 
 
 def test_nothing_steers_flower_and_it_calls_nobody() -> None:
@@ -13,3 +17,21 @@ def test_nothing_steers_flower_and_it_calls_nobody() -> None:
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     }
+
+
+@pytest.mark.parametrize(
+    ("said_by_flower", "shown"),
+    [
+        ({"query": "INSERT INTO x", "data": {"content": b"PAYLOAD"}}, "a query failed: INSERT"),
+        ("[/v1/x][ApiError:7] a key", None),
+        ("[/v1/x][UnexpectedError:KeyError] 'x'", "UnexpectedError"),
+    ],
+)
+def test_the_log_says_what_is_unexpected_and_no_payload(
+    said_by_flower: Any, shown: str | None
+) -> None:
+    record = logging.LogRecord("flwr", logging.ERROR, "", 0, said_by_flower, None, None)
+    assert without_contents(record) == (shown is not None)
+    if shown:
+        assert shown in record.getMessage()
+        assert "PAYLOAD" not in record.getMessage()

@@ -1,6 +1,5 @@
 """The SuperLink as this project uses it, against a real one with a node that a test drives."""
 
-import logging
 import signal
 import time
 from collections.abc import Iterator
@@ -9,8 +8,6 @@ from typing import Any, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
@@ -27,9 +24,7 @@ from fieldfare.server.superlink import (
     Control,
     ControlTarget,
     ServerTask,
-    Task,
     Tasks,
-    _without_contents,
     control,
     fail_task,
     server_task,
@@ -154,16 +149,9 @@ def test_a_node_is_seen_to_come_and_go(link: Control, superlink: RunningSuperlin
     assert {each.node: each.status for each in link.nodes()}[node] == "offline"
 
 
-@pytest.mark.parametrize("line", [b"", b"ssh-ed25519 AAAA", b"nonsense"])
-def test_a_key_that_is_none_is_not_registered(line: bytes, link: Control) -> None:
+def test_a_key_that_is_none_is_not_registered(link: Control) -> None:
     with pytest.raises(UsageError, match="OpenSSH line expected"):
-        link.register_node(line, "bank-a")
-
-
-def test_a_key_of_another_kind_is_not_registered(link: Control) -> None:
-    public = Ed25519PrivateKey.generate().public_key()
-    with pytest.raises(UsageError, match="NIST"):
-        link.register_node(public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH), "bank-a")
+        link.register_node(b"nonsense", "bank-a")
 
 
 def test_a_run_is_started_seen_and_stopped(link: Control, desk: Tasks) -> None:
@@ -209,12 +197,6 @@ def test_another_token_is_said_to_be_one(superlink: RunningSuperlink) -> None:
         pytest.raises(RunError, match="another coordinator's SuperLink"),
     ):
         opened.nodes()
-
-
-def test_no_secret_is_shown(superlink: RunningSuperlink) -> None:
-    target = control_target(superlink.home)
-    assert target.token not in repr(target)
-    assert "hush" not in repr(Task(1, "hush"))
 
 
 # ---- tasks
@@ -409,24 +391,3 @@ def _announce_as(fleet: Fleet, inside: Message, envelope: Message) -> None:
     wanted, session = fleet._send(envelope, tree, 0.1)
     for each in wanted:
         fleet._push(envelope.metadata.run_id, session, each, objects[each])
-
-
-# ---- what is logged
-
-
-@pytest.mark.parametrize(
-    ("said_by_flower", "shown"),
-    [
-        ({"query": "INSERT INTO x", "data": {"content": b"PAYLOAD"}}, "a query failed: INSERT"),
-        ("[/v1/x][ApiError:7] a key", None),
-        ("[/v1/x][UnexpectedError:KeyError] 'x'", "UnexpectedError"),
-    ],
-)
-def test_the_log_says_what_is_unexpected_and_no_payload(
-    said_by_flower: Any, shown: str | None
-) -> None:
-    record = logging.LogRecord("flwr", logging.ERROR, "", 0, said_by_flower, None, None)
-    assert _without_contents(record) == (shown is not None)
-    if shown:
-        assert shown in record.getMessage()
-        assert "PAYLOAD" not in record.getMessage()

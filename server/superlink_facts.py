@@ -1,0 +1,61 @@
+"""What is said of a SuperLink, its nodes and its runs (superlink.py)."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class ControlTarget:
+    """Where a SuperLink's control API is, and what opens it.
+
+    Attributes:
+        address: host:port.
+        authority: PEM of the authority that signed its certificate.
+        token: bearer token.
+    """
+
+    address: str
+    authority: bytes
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What a SuperLink says of a node.
+
+    Attributes:
+        node: its id.
+        public_key: OpenSSH line, without a comment.
+        status: "registered" (never seen), "online", "offline" or "unregistered".
+        name: that it was registered under.
+    """
+
+    node: int
+    public_key: bytes
+    status: str
+    name: str
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """What a SuperLink says of a run.
+
+    Attributes:
+        state: "pending", "starting", "running", "completed", "stopped" or "failed".
+        reason: what it was told at the end, may be empty.
+    """
+
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """A run that waits to be carried out.
+
+    Attributes:
+        run: Flower's id of it.
+        token: that opens it; whoever holds it is this run's server.
+    """
+
+    run: int
+    token: str = field(repr=False)
