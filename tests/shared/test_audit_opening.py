@@ -119,7 +119,10 @@ def test_a_study_that_was_not_approved_is_named(recorded: Recorder) -> None:
 
 @pytest.mark.parametrize(
     ("privacy", "reason"),
-    [({"multiplicity": 2}, "multiplicity"), ({"epsilon": 1e-16}, "a study with a plan")],
+    [
+        ({"multiplicity": 2}, "multiplicity"),
+        ({"epsilon": 1e-6, "delta": 1e-30}, "a study with a plan"),
+    ],
 )
 def test_a_study_that_this_roster_cannot_run_is_named(
     make_bench: MakeBench, privacy: dict[str, Any], reason: str
