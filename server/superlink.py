@@ -300,8 +300,8 @@ class Control:
             raise RunError(f"the SuperLink refused: {reason_of(error)}") from None
         except (httpx.HTTPError, ValueError) as error:
             raise RunError(
-                f"a SuperLink at {self._address} expected, found: {reason_of(error)}: start it with "
-                "`fieldfare coordinator start`"
+                f"a SuperLink at {self._address} expected, found: {reason_of(error)}: start it "
+                "with `fieldfare coordinator start`"
             ) from None
 
 
