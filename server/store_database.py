@@ -30,6 +30,7 @@ _PRAGMAS: Final = (
     ("recursive_triggers", "ON", 1),  # INSERT OR REPLACE would delete leaves unnoticed
     ("trusted_schema", "OFF", 0),
 )
+_FREED_AT_ONCE: Final = 500  # pages; others may write in between
 _POLL_SECONDS: Final = 0.005
 _PRIMARY_CODE: Final = 0xFF  # extended result codes keep the primary one in the low byte
 _DISK: Final = "look at the disk's space, quotas and health, then resume the run"
@@ -142,9 +143,16 @@ class StoreDatabase:
             RunError: whatever SQLite reports.
         """
         with self._lock:
-            with self._faults():  # a script runs to its end; a statement would free one page
-                self._connection.executescript("PRAGMA incremental_vacuum")
+            before, left = 0, self._free_pages()
+            while left and left != before:
+                with self._faults():  # a script runs to its end; a statement would free one page
+                    self._connection.executescript(f"PRAGMA incremental_vacuum({_FREED_AT_ONCE})")
+                before, left = left, self._free_pages()
             self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _free_pages(self) -> int:
+        ((count,),) = self.rows("PRAGMA freelist_count")
+        return int(count)
 
     def _configure(self) -> None:
         # Only a file without tables takes it, and only before it is switched to WAL.

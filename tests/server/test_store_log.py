@@ -187,6 +187,27 @@ def test_runs_are_written_at_once_while_somebody_watches(store: RunStore, path: 
     assert [check_steps(store, run) for run in runs] == [25, 25, 25]
 
 
+def test_a_purge_does_not_keep_a_run_from_its_steps(store: RunStore, path: Path) -> None:
+    for number in range(3):
+        run = f"old-{number}"
+        store.create(run, f"{number}" * 64, NOW)
+        vectors = named(*(os.urandom(20_000) for _ in range(150)))
+        store.append(run, LEAVES, blobs=vectors)
+        store.set_state(run, RunState.FINISHED, "", NOW - timedelta(days=40))
+    before = path.stat().st_size + path.with_name(path.name + "-wal").stat().st_size
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), RUN, "40"], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # it writes
+    assert store.purge(NOW) == 450
+    process.stdout.read()
+    assert process.wait() == 0
+    assert check_steps(store, RUN) == 40
+    assert store.purge(NOW) == 0  # nobody is in the way any more
+    assert path.stat().st_size < before / 4
+
+
 @pytest.mark.faults
 def test_a_writer_killed_anywhere_leaves_whole_steps(store: RunStore, path: Path) -> None:
     counts = set()
