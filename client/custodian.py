@@ -348,7 +348,7 @@ class Custodian:
             raise PolicyRefusal(
                 RefusalCode.NOT_RECOMPUTED, "the model that was recomputed here expected"
             )
-        self._inbox.delivered(delivery, content, model, card)
+        self._inbox.delivered(delivery, content, model, card, recomputed=own is not None)
         return b""
 
     def _at_door(self, request: Request) -> RunAtDoor:

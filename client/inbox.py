@@ -23,7 +23,15 @@ class Inbox(Protocol):
         """
         ...
 
-    def delivered(self, delivery: Delivery, envelope: bytes, model: bytes, card: bytes) -> None:
+    def delivered(
+        self,
+        delivery: Delivery,
+        envelope: bytes,
+        model: bytes,
+        card: bytes,
+        *,
+        recomputed: bool = False,
+    ) -> None:
         """Keep a finished model of an approved study.
 
         Args:
@@ -31,6 +39,7 @@ class Inbox(Protocol):
             envelope: the signed bytes.
             model: a safetensors file.
             card: canonical JSON.
+            recomputed: whether the custodian came to the same model, step by step.
 
         Raises:
             PolicyRefusal: another model of the same run was delivered before.
@@ -47,5 +56,13 @@ class NoInbox:
     def study_offered(self, offer: bytes, study: Study) -> None:
         """Keep nothing."""
 
-    def delivered(self, delivery: Delivery, envelope: bytes, model: bytes, card: bytes) -> None:
+    def delivered(
+        self,
+        delivery: Delivery,
+        envelope: bytes,
+        model: bytes,
+        card: bytes,
+        *,
+        recomputed: bool = False,
+    ) -> None:
         """Keep nothing."""

@@ -23,6 +23,7 @@ from fieldfare.client.institution.kept_models import (
     kept_model,
     kept_models,
 )
+from fieldfare.client.institution.model_standing import RECOMPUTED_FILE, in_the_run
 from fieldfare.client.institution.studies import (
     State,
     deciding,
@@ -98,7 +99,15 @@ class HomeInbox:
                 "approve or reject those that wait",
             )
 
-    def delivered(self, delivery: Delivery, envelope: bytes, model: bytes, card: bytes) -> None:
+    def delivered(
+        self,
+        delivery: Delivery,
+        envelope: bytes,
+        model: bytes,
+        card: bytes,
+        *,
+        recomputed: bool = False,
+    ) -> None:
         """Keep a finished model; the same delivery again changes nothing.
 
         Raises:
@@ -121,6 +130,8 @@ class HomeInbox:
                 fingerprint=delivery.file,
             )
             files = {ENVELOPE: envelope, MODEL: model, CARD: card, PAGE: page.encode()}
+            if recomputed:
+                files[RECOMPUTED_FILE] = in_the_run(delivery.model, self._clock())
             keep_files(self._home, delivery.study, delivery.run, files)
 
     def _study(self, study: str) -> Study:

@@ -22,12 +22,12 @@ MAX_BYTES: Final = 4096
 
 
 class Recomputed(BaseModel):
-    """A transcript from which this institution recomputed a model.
+    """That this institution recomputed a model: step by step in the run, or from a transcript.
 
     Attributes:
         model: SHA-256 of the parameters that came out.
-        leaves: of the transcript.
-        head: SHA-256 of the coordinator's signed head over it.
+        leaves: of the transcript; 0 for the run itself.
+        head: SHA-256 of the coordinator's signed head over it; empty for the run itself.
         time: when it was done here.
     """
 
@@ -36,7 +36,7 @@ class Recomputed(BaseModel):
     format: Literal[1] = 1
     model: Hex32
     leaves: Count
-    head: Hex32
+    head: Hex32 | Literal[""]
     time: Time
 
 
@@ -80,13 +80,25 @@ def standing_of_model(kept: KeptModel, roster: Roster) -> ModelStanding:
     if recomputed is None or recomputed.model != delivery.model:
         words = "signed by the coordinator, not recomputed here"
         return ModelStanding(kept, Standing.SIGNED, words, card)
-    words = f"recomputed from its transcript here on {recomputed.time[:10]}"
+    how = "from its transcript here" if recomputed.head else "here step by step in its run"
+    words = f"recomputed {how} on {recomputed.time[:10]}"
     return ModelStanding(kept, Standing.RECOMPUTED, words, card, recomputed)
 
 
 def _check_place(kept: KeptModel, delivery: Delivery) -> None:
     if (delivery.study, delivery.run) != (kept.study, kept.run):
         raise ProtocolError("the delivery of this study and run expected, another found")
+
+
+def in_the_run(model: str, now: datetime) -> bytes:
+    """Return what is kept beside a model that the custodian recomputed while the run went on.
+
+    Args:
+        model: hash of the parameters that came out.
+        now: the present in UTC.
+    """
+    done = Recomputed(model=model, leaves=0, head="", time=now.isoformat(timespec="seconds"))
+    return canonical_bytes(done)
 
 
 def note_recomputed(

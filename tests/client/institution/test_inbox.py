@@ -26,6 +26,8 @@ from fieldfare.client.institution.decisions import reject, withdraw
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.inbox import HomeInbox
 from fieldfare.client.institution.journal import Journal
+from fieldfare.client.institution.kept_models import kept_model
+from fieldfare.client.institution.model_standing import Standing, standing_of_model
 from fieldfare.client.institution.studies import State, keep_study, kept_ids, read_decision
 from fieldfare.server.delivery import ComposedDelivery
 from fieldfare.shared.canonical import bytes_hash
@@ -181,6 +183,19 @@ def test_a_model_is_kept_privately_and_logged(hub: Hub, home: Home, inbox: HomeI
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("approved")
+def test_a_model_that_the_custodian_recomputed_says_so(
+    hub: Hub, home: Home, inbox: HomeInbox
+) -> None:
+    made = delivered(STUDY, hub.signer)
+    inbox.delivered(made.delivery, made.envelope, made.model, made.card, recomputed=True)
+    kept = kept_model(home, STUDY.id, RUN)
+    assert kept is not None
+    standing = standing_of_model(kept, hub.institution(NAME).roster)
+    assert standing.standing is Standing.RECOMPUTED
+    assert standing.words == f"recomputed here step by step in its run on {NOW:%Y-%m-%d}"
 
 
 @pytest.mark.usefixtures("approved")
