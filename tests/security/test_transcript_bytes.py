@@ -5,6 +5,7 @@ signs its lie.
 """
 
 import string
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -281,3 +282,26 @@ def test_another_coordinators_transcript_is_refused(recorded: Recorder, tmp_path
         stranger.sign_head()
         found = misfit_of(recorded, stranger.to_bytes())
     assert (found.line, found.kind) == (2, "roster")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_a_coordinator_signs_is_answered(recorded: Recorder, seed: int) -> None:
+    """Leaves moved, copied, relabelled, cut: a misfit, never a crash, and never a clean bill."""
+    dice = np.random.default_rng(seed)
+    kinds = list(LeafKind)
+
+    def mangle(leaves: list[Leaf]) -> None:
+        for _ in range(int(dice.integers(1, 3))):
+            at, other = (int(dice.integers(len(leaves))) for _ in range(2))
+            taken = leaves[other]
+            kind = kinds[int(dice.integers(len(kinds)))]
+            cut = taken.content[: int(dice.integers(len(taken.content)))]
+            leaves[at] = [taken, Leaf(leaves[at].kind, taken.content), Leaf(kind, cut)][
+                int(dice.integers(3))
+            ]
+
+    for _ in range(50):
+        report = recorded.audit(recorded.lie(mangle))
+        assert report.misfit is not None or report.model
+        if report.misfit is None:  # a leaf was put in its own place
+            assert report == replace(recorded.audit(), cosigned={})
