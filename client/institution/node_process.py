@@ -78,8 +78,11 @@ class Watched:
 
 def run_node(terms: NodeTerms) -> int:
     """Serve until stopped; returns the status to end with."""
-    report = _report(terms)
-    status, reason = _served(terms, report)
+    try:
+        report = _report(terms)
+        status, reason = _served(terms, report)
+    except StoppedError:  # before it connected
+        return EXIT_STOPPED
     if report is not None:
         report.ended(reason)
     return status

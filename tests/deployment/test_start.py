@@ -1,0 +1,140 @@
+"""`institution start` at a real SuperLink: it connects, says so, and comes back after a kill."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.deployment.conftest import COMMAND, STOP_SECONDS, ask
+from tests.homes import NAMES, Hub, hub
+from tests.processes import alive, children, until
+from tests.superlink import Superlink
+
+from fieldfare.client.institution.building import utc_now
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.keys import load_node_key
+from fieldfare.client.institution.node_settings import load_node_terms
+from fieldfare.client.institution.node_state import Link, NodeState, read_node_state
+from fieldfare.client.institution.overview import Overview, overview
+from fieldfare.client.institution.overview_screen import overview_lines
+from fieldfare.client.institution.preflight import Outcome, Part, findings
+from fieldfare.client.institution.preflight_link import link_looks
+from fieldfare.shared.errors import RefusalCode
+from fieldfare.shared.exchange import RECORD, refusal_in
+
+__all__ = ["hub"]
+
+NAME: Final = NAMES[0]
+LEASE_SECONDS: Final = 150.0  # Flower's 60, a pause of 30, and this machine's own time
+
+
+@pytest.fixture
+def home(hub: Hub, superlink: Superlink) -> Home:
+    """A home that joined the SuperLink."""
+    home = hub.homes[NAME]
+    public = load_node_key(home).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    superlink.register(pem, f"{hub.folder.name}-{NAME}")
+    shutil.copy(superlink.authority, home.path / "authority.pem")
+    (home.path / "node.toml").write_text(
+        f'superlink = "{superlink.address}"\nauthority = "authority.pem"\n'
+        f'bundles = ["{superlink.bundle()[1]}"]\n'
+    )
+    return home
+
+
+@pytest.fixture
+def started(home: Home, superlink: Superlink) -> Iterator["subprocess.Popen[bytes]"]:
+    with (home.path.parent / "start.log").open("ab") as log:
+        process = subprocess.Popen(
+            [COMMAND, "institution", "start", "--home", home.path], stdout=log, stderr=log
+        )
+    superlink.wait_online(1)
+    yield process
+    process.terminate()
+    assert process.wait(STOP_SECONDS) == 0
+    superlink.wait_online(0)  # it signed off
+
+
+def state(home: Home) -> NodeState | None:
+    found = read_node_state(home.run / "node.json")
+    return found[0] if found is not None and found[1] else None
+
+
+def connected(home: Home) -> bool:
+    found = state(home)
+    return found is not None and found.link is Link.CONNECTED
+
+
+def look(home: Home) -> Overview:
+    return overview(home, home.path / "node.toml", utc_now())
+
+
+def row(home: Home, topic: str) -> str:
+    return " ".join(line[14:] for line in overview_lines(look(home)) if line.startswith(topic))
+
+
+def test_it_answers_through_its_node_and_says_how_it_stands(
+    home: Home, superlink: Superlink, started: Any
+) -> None:
+    until(lambda: connected(home))
+    assert f"connected to {superlink.address}" in row(home, "node")
+    assert row(home, "custodian").startswith("serving 0 studies")
+    with superlink.grid() as grid:
+        (node,) = grid.get_node_ids()
+        refusal = refusal_in(ask(grid, node).content[RECORD])
+    assert refusal is not None
+    assert refusal.code is RefusalCode.UNKNOWN_STUDY
+    found = state(home)
+    assert found is not None
+    assert found.message
+    assert "unknown_study 1" in row(home, "refusals")
+
+
+def test_the_way_to_a_real_superlink_is_open(home: Home) -> None:
+    terms = Part("node.toml", lambda: load_node_terms(home.path / "node.toml"))
+    found = {one.topic: one.outcome for one in findings(link_looks(terms))}
+    assert found == {
+        "connection": Outcome.PASS,
+        "certificate": Outcome.WARN,  # the tests' authority signs for a day
+        "clock": Outcome.PASS,
+    }
+
+
+@pytest.mark.faults
+def test_a_killed_node_comes_back_when_its_lease_has_ended(
+    home: Home, superlink: Superlink, started: "subprocess.Popen[bytes]"
+) -> None:
+    until(lambda: connected(home))
+    custodian, node = children(started)
+    if b"node_process" in Path(f"/proc/{custodian}/cmdline").read_bytes():
+        custodian, node = node, custodian
+    os.kill(node, signal.SIGKILL)
+    until(lambda: not alive(node))
+    until(lambda: connected(home), LEASE_SECONDS)
+    assert alive(custodian)
+    superlink.wait_online(1)
+
+
+@pytest.mark.faults
+def test_a_killed_custodian_serves_again_and_the_node_stays(
+    home: Home, superlink: Superlink, started: "subprocess.Popen[bytes]"
+) -> None:
+    until(lambda: connected(home))
+    both = children(started)
+    custodian = next(
+        pid for pid in both if b"custodian_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    (node,) = set(both) - {custodian}
+    os.kill(custodian, signal.SIGKILL)
+    until(lambda: not alive(custodian))
+    until(lambda: row(home, "custodian").startswith("serving"), STOP_SECONDS)
+    assert alive(node)
+    with superlink.grid() as grid:
+        (number,) = grid.get_node_ids()
+        assert refusal_in(ask(grid, number).content[RECORD]) is not None
