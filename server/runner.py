@@ -15,8 +15,8 @@ from fieldfare.server.superlink import Task, Tasks, fail_task
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.stop_signals import Stopped
 
-POLL_SECONDS: Final = 0.25
-AWAY_SECONDS: Final = 2.0  # between polls of a SuperLink that does not answer
+POLL_SECONDS: Final = 0.5
+SAID_AFTER: Final = 20  # polls without an answer; a SuperLink starts in less
 MOST_RUNS: Final = 8  # at once; more wait at the SuperLink
 GRACE_SECONDS: Final = 10.0  # that a run has to leave its step
 
@@ -54,12 +54,12 @@ class Runner:
     say: Callable[[str], None]
     settle: Callable[[], None]
     _running: dict[Task, "subprocess.Popen[bytes]"] = field(default_factory=dict)
-    _away: bool = False
+    _unanswered: int = 0
 
     def serve(self, desk: Tasks, stopped: Stopped) -> None:
         """Serve runs until told to stop; their processes are gone at the end."""
         try:
-            while not stopped(AWAY_SECONDS if self._away else POLL_SECONDS):
+            while not stopped(POLL_SECONDS):
                 self._reap()
                 if len(self._running) < MOST_RUNS:
                     self._take(desk)
@@ -70,13 +70,13 @@ class Runner:
         try:
             task = desk.acquire()
         except RunError as error:
-            if not self._away:
+            self._unanswered += 1
+            if self._unanswered == SAID_AFTER:
                 self.say(f"{error}; it is asked again until it answers")
-            self._away = True
             return
-        if self._away:
-            self._away = False
+        if self._unanswered >= SAID_AFTER:
             self.say("the SuperLink answers again")
+        self._unanswered = 0
         self.settle()
         if task is not None:
             self._start(task)

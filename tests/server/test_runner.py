@@ -147,22 +147,14 @@ def test_a_run_that_cannot_be_finished_says_why(served: Served) -> None:
     assert served.ends_as(run, "failed") == "two institutions expected, one found"
 
 
-def test_a_defect_ends_the_run_at_once_and_no_other(served: Served) -> None:
-    other = served.start("goes-on", "other")
-    served.pid("other")
-    run = served.start("breaks", "broken")
-    assert served.ends_as(run, "failed") == "the run's process ended with status 1"
-    assert served.link.run_status(other).state == "running"
-    assert alive(served.pid("other"))
-    served.link.stop_run(other)
-
-
-def test_a_killed_process_ends_its_run_alone_and_the_next_one_is_served(served: Served) -> None:
+def test_a_process_that_breaks_or_is_killed_ends_its_run_alone(served: Served) -> None:
     other, run = served.start("goes-on", "spared"), served.start("goes-on", "killed")
     os.kill(served.pid("killed"), signal.SIGKILL)
     assert served.ends_as(run, "failed") == "the run's process ended with status -9"
+    run = served.start("breaks", "broken")
+    assert served.ends_as(run, "failed") == "the run's process ended with status 1"
     assert alive(served.pid("spared"))
-    assert served.ends_as(served.start("works", "next"), "completed") == ""
+    assert served.link.run_status(other).state == "running"
     served.link.stop_run(other)
 
 
@@ -207,7 +199,10 @@ def test_no_more_runs_than_allowed_go_on_at_once(
     assert served.ends_as(second, "completed") == ""
 
 
-def test_a_run_outlives_a_superlink_that_is_killed(served: Served, tmp_path: Path) -> None:
+def test_a_run_outlives_a_superlink_that_is_killed(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner_module, "SAID_AFTER", 1)
     home = new_home(tmp_path / "own")
     superlink = RunningSuperlink(home)
     superlink.start()
