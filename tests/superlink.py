@@ -170,6 +170,11 @@ class Superlink:
     @contextmanager
     def grid(self, version: str = "1.0.0", **configuration: Any) -> Iterator[HttpGrid]:
         """Start a run of a bundle and take the ServerApp's place in it."""
+        with self._server_app(self.start_run(version, **configuration)) as grid:
+            yield grid
+
+    def start_run(self, version: str = "1.0.0", **configuration: Any) -> str:
+        """Start a run of a bundle; returns the token of its ServerApp."""
         content, digest = self.bundle(version)
         self.control.StartRun(
             StartRunRequest(
@@ -177,18 +182,21 @@ class Superlink:
                 override_config=user_config_to_proto(configuration),
             )
         )
-        with self._server_app() as grid:
-            yield grid
-
-    @contextmanager
-    def _server_app(self) -> Iterator[HttpGrid]:
         root = self.authority.read_bytes()
-        version = RuntimeVersionHttpInterceptor(component_name="flower-superexec")
-        with RuntimeHttpClient.from_server_address(self.address, False, root, [version]) as client:
+        component = RuntimeVersionHttpInterceptor(component_name="flower-superexec")
+        with RuntimeHttpClient.from_server_address(
+            self.address, False, root, [component]
+        ) as client:
             acquired = client.AcquireTask(
                 AcquireTaskRequest(supported_task_types=["flwr-serverapp"])
             )
-        grid = HttpGrid(self.address, insecure=False, root_certificates=root, token=acquired.token)
+        token: str = acquired.token
+        return token
+
+    @contextmanager
+    def _server_app(self, token: str) -> Iterator[HttpGrid]:
+        root = self.authority.read_bytes()
+        grid = HttpGrid(self.address, insecure=False, root_certificates=root, token=token)
         heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(grid._runtime_client))
         heartbeat.start()
         try:

@@ -1,0 +1,110 @@
+"""Custodians that are killed at random moments: no release without a debit, no second noise.
+
+Real processes, homes and sockets, `kill -9`; the coordinator's own rounds drive them. Every
+trial kills the process around one call, from before it is sent to after it was answered, and
+every fourth one kills the next process while it starts.
+"""
+
+import statistics
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from tests.homes import NAMES, Hub, approve_all, clock, home_study, hub
+from tests.killed_custodian import SENT, UNDONE, Victim
+
+from fieldfare.client.app import client_app
+from fieldfare.client.institution.building import Custody, open_custody
+from fieldfare.client.institution.journal import verify
+from fieldfare.server.app import Job
+from fieldfare.server.channel import Channel
+from fieldfare.server.hello import RunTerms
+from fieldfare.shared.messages import Assurance
+from fieldfare.shared.plan import plan_for
+from fieldfare.shared.study import Study
+from fieldfare.simulations.grid import InProcessGrid
+
+__all__ = ["hub"]
+
+pytestmark = pytest.mark.faults
+
+SEEDS: Final = range(6)
+STEPS: Final = 15
+CALLS: Final = 3 + 1 + STEPS + 1  # hello, open, agree; rehearsal, steps, evaluation
+RESTART_SECONDS: Final = 5.0
+FIRST_NODE: Final = 101
+
+
+def job_of(hub: Hub, study: Study) -> Job:
+    """A run as the coordinator carries it out."""
+    return Job(
+        RunTerms(
+            plan=plan_for(study),
+            roster=hub.roster(),
+            signer=hub.signer,
+            assurance=Assurance.EXACT,
+            run="killed",
+            last_replies={},
+        )
+    )
+
+
+@pytest.fixture
+def study() -> Study:
+    return home_study(training__steps=STEPS)
+
+
+@pytest.fixture
+def others(hub: Hub, study: Study) -> Iterator[dict[str, Custody]]:
+    """The custodians that nobody kills, in this process; the victim has approved too."""
+    with ExitStack() as stack:
+        custodies = {
+            name: stack.enter_context(open_custody(hub.institution(name), None, clock))
+            for name in NAMES
+        }
+        approve_all(hub, list(custodies.values()), study)
+        custodies.pop(NAMES[0]).ledger.close()
+        yield custodies
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_custodian_that_is_killed_loses_nothing(
+    hub: Hub,
+    others: dict[str, Custody],
+    study: Study,
+    seed: int,
+    tmp_path: Path,
+) -> None:
+    victim = Victim(hub, NAMES[0], study.id, np.random.default_rng(seed), tmp_path)
+    custodians: dict[str, Any] = {victim.name: victim}
+    custodians |= {name: custody.custodian for name, custody in others.items()}
+    app = client_app(lambda context: custodians[str(context.node_config["institution"])])
+    nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(custodians))}
+    try:
+        victim.start()
+        outcome = job_of(hub, study).run(Channel(InProcessGrid(app, nodes)))
+    except Exception as error:
+        error.add_note(f"seed {seed}, {victim.last}")
+        raise
+    finally:
+        victim.kill()
+
+    # Nobody but the victim's restarts took part in what the run came to.
+    assert (outcome.attempts, outcome.participants) == (0, NAMES)
+    assert len(victim.committed(whole=True)) == STEPS + 1
+    assert victim.ends.total() == CALLS
+    assert verify(hub.homes[victim.name].log_folder).incomplete == 0
+    with open_custody(hub.institution(victim.name), None, clock) as custody:
+        assert custody.ledger.spent() == outcome.spent
+    median = statistics.median(victim.seconds)
+    print(  # noqa: T201 -- what was measured; -rP shows it
+        f"seed {seed}: {CALLS} calls and {victim.starts_killed} starts killed, "
+        f"{dict(victim.ends)}; restart to answer: {min(victim.seconds):.2f} s at least, "
+        f"{median:.2f} s median, {max(victim.seconds):.2f} s at most"
+    )
+    assert median < RESTART_SECONDS
+    # That there are deaths between the two as well is held by tests/security/test_crash_points.py.
+    assert {UNDONE, SENT} <= set(victim.ends)
