@@ -98,11 +98,12 @@ def _joined(
 def _still_in(
     terms: RunTerms, standing: Standing, participants: Mapping[str, Participant]
 ) -> set[str]:
-    """Return who took part in the last request: participants only ever leave."""
+    """Return who took part in the last request, and answered it if it failed: who left is gone."""
     if not standing.request:
         return set(participants)
     last = unseal(standing.request, Request, terms.roster, terms.assurance).body
-    return {each.institution for each in last.participants}
+    asked = {each.institution for each in last.participants}
+    return asked & standing.stayed if standing.stayed else asked
 
 
 def _federation(

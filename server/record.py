@@ -74,6 +74,7 @@ class Standing:
         last: the training sum that led to it.
         request: the last sealed request, or nothing.
         answered: whether that request is done with: summed, or its attempt failed.
+        stayed: who answered it, where its attempt failed; the others have left.
         debits: 1e-12 mu^2 by institution so far.
         failed: attempts that failed so far.
         metrics: what the evaluation said, nothing if noise hid it; None before it.
@@ -85,6 +86,7 @@ class Standing:
     last: LastSum = NO_LAST_SUM
     request: bytes = b""
     answered: bool = True
+    stayed: frozenset[str] = frozenset()
     debits: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
     metrics: str | None = None

@@ -297,6 +297,7 @@ class _Reading:
             last=self._last_sum(),
             request=self._request,
             answered=not self._pending or bool(self._replies),
+            stayed=self._stayed(),
             debits=self._debits,
             failed=self._failed + int(self._pending and bool(self._replies)),
             metrics=self._metrics,
@@ -322,6 +323,12 @@ class _Reading:
             self._metrics = MetricsRecord.from_bytes(content).metrics
         elif kind is LeafKind.MODEL:
             self._done = True
+
+    def _stayed(self) -> frozenset[str]:
+        """Return who answered an attempt that failed."""
+        if not self._pending:
+            return frozenset()
+        return frozenset(_parsed(r, Reply, self.facts).institution for r in self._replies)
 
     def _reply(self, content: bytes) -> None:
         reply = _parsed(content, Reply, self.facts)

@@ -5,7 +5,9 @@ message on its way or what one institution answers.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -17,13 +19,16 @@ from fieldfare.client.custodian import Custodian
 from fieldfare.client.sums import StudySums
 from fieldfare.server.app import Job, Outcome
 from fieldfare.server.channel import Channel
-from fieldfare.server.record import Sum
+from fieldfare.server.record import Record, Sum
 from fieldfare.server.rounds import SecureSums
+from fieldfare.server.run_record import RunFacts, RunRecord
+from fieldfare.server.store import RunState, run_store
 from fieldfare.shared.adam import TrainingState, next_state
 from fieldfare.shared.basis import EncodedUnits
 from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import model_for
+from fieldfare.shared.offers import offer_roster, offer_study
 from fieldfare.shared.plan import ReleaseKind
 from fieldfare.shared.replay import initial_state
 from fieldfare.shared.study import Study
@@ -142,6 +147,52 @@ class Setting:
         """How many releases each institution has paid for."""
         ledgers = self.federation.ledgers
         return {name: ledger.position().sequence for name, ledger in ledgers.items()}
+
+
+@dataclass(frozen=True)
+class Book:
+    """A run store on disk with one run of a setting in it."""
+
+    setting: Setting
+    path: Path
+    run: str = "run"
+    now: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    @classmethod
+    def begin(cls, setting: Setting, path: Path) -> "Book":
+        book = cls(setting, path)
+        with run_store(path) as store:
+            store.create(book.run, setting.federation.study.id, book.now)
+            store.set_state(book.run, RunState.RUNNING, "", book.now)
+        return book
+
+    @property
+    def facts(self) -> RunFacts:
+        federation = self.setting.federation
+        roster, coordinator = federation.identities.roster, federation.identities.coordinator
+        return RunFacts(
+            self.run,
+            federation.plan,
+            roster,
+            offer_roster(roster, coordinator),
+            offer_study(federation.study, coordinator),
+        )
+
+    @contextmanager
+    def record(self) -> Iterator[RunRecord]:
+        """The run's record, as a fresh process opens it."""
+        with run_store(self.path) as store:
+            yield RunRecord(store, self.facts, lambda: self.now, self.setting.clock.monotonic)
+
+    def job(self, record: Record) -> Job:
+        job = self.setting.federation.job(self.run)
+        job.record = record
+        return job
+
+    def carry_on(self, drop: Callable[[Message], bool] | None = None) -> Outcome:
+        """Go on from where the run stands, as a fresh process does."""
+        with self.record() as record:
+            return self.setting.run(self.job(record), drop)
 
 
 MakeSetting = Callable[..., Setting]

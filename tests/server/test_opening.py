@@ -344,6 +344,18 @@ def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) ->
     assert tuple(again.participants) == BANKS  # as the opening has them: n of the run is n
 
 
+def test_who_was_silent_in_an_attempt_that_failed_has_left_too(make_setting: MakeSetting) -> None:
+    setting, record = make_setting(assurance=EXACT), Kept()
+    federation = joined(setting, Standing(), record)
+    total = SecureSums(setting.channel(), federation).collect(
+        ReleaseKind.TRAINING, 0, start(setting)
+    )
+    standing = Standing(
+        opening=record.openings[-1], request=total.request, stayed=frozenset(BANKS[1:])
+    )
+    assert tuple(joined(setting, standing, Kept()).nodes) == BANKS[1:]
+
+
 def test_an_institution_with_a_new_approval_stays_away(make_setting: MakeSetting) -> None:
     """Its keys of the run are gone: it approved anew, or withdrew in between."""
     setting, record = make_setting(assurance=EXACT), Kept()
