@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
-from tests.server.conftest import BANKS, STEPS, MakeSetting, Setting, make_study, to_bank
+from tests.server.conftest import BANKS, STEPS, Book, MakeSetting, Setting, make_study, to_bank
 
 from fieldfare.server.app import Job, server_app
 from fieldfare.server.evaluation import evaluate
-from fieldfare.server.rounds import Sum
+from fieldfare.server.record import Sum
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.messages import Assurance
@@ -68,7 +69,7 @@ def test_callbacks_see_the_opening_and_every_step(setting: Setting) -> None:
         assert total.participants == BANKS
         steps.append(state.step)
 
-    job.on_open, job.on_step = opened.append, stepped
+    job.on_open, job.on_step = lambda found: opened.append(tuple(found.nodes)), stepped
     setting.run(job)
     assert opened == [BANKS]
     assert steps == list(range(1, STEPS + 1))
@@ -133,3 +134,55 @@ def test_a_run_that_fails_has_no_outcome(make_setting: MakeSetting) -> None:
     with pytest.raises(RunError, match="at least 3 institutions expected, 2 left"):
         setting.run(job, lose)
     assert job.outcome is None
+
+
+# -- going on ------------------------------------------------------------------------------------
+
+
+def test_what_was_paid_before_a_run_was_cut_counts(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    setting = make_setting()
+    book = Book.begin(setting, tmp_path / "runs")
+    with book.record() as record:
+        job = book.job(record)
+
+        def cut(state: TrainingState, total: Sum) -> None:
+            del total
+            if state.step == 2:
+                raise ConnectionError
+
+        job.on_step = cut
+        with pytest.raises(ConnectionError):
+            setting.run(job)
+        assert job.outcome is None
+    outcome = book.carry_on()
+    plan = setting.federation.plan
+    assert outcome.spent == STEPS * plan.training.cost + plan.evaluation.cost
+    assert outcome.spent == max(ledger.spent() for ledger in setting.federation.ledgers.values())
+
+
+def test_an_evaluated_run_is_not_evaluated_again(make_setting: MakeSetting, tmp_path: Path) -> None:
+    setting = make_setting(assurance=Assurance.EXACT)
+    book = Book.begin(setting, tmp_path / "runs")
+    first, paid = book.carry_on(), setting.debits()
+    asked: set[str] = set()
+    grid = setting.federation.grid(tap=lambda m: asked.add(m.metadata.message_type))
+    with book.record() as record:
+        second = book.job(record).run(setting.over(grid))
+    assert asked == {"query.hello"}
+    assert second.parameters.tobytes() == first.parameters.tobytes()
+    assert second.released_metrics == first.released_metrics
+    assert (second.spent, second.attempts) == (first.spent, first.attempts)
+    assert setting.debits() == paid
+
+
+def test_metrics_that_noise_hid_stay_hidden_when_a_run_goes_on(
+    make_setting: MakeSetting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = make_setting()
+    book = Book.begin(setting, tmp_path / "runs")
+    with monkeypatch.context() as patch:
+        patch.setattr("fieldfare.server.app.evaluate", lambda *_: None)
+        assert book.carry_on().released_metrics is None
+    assert book.carry_on().released_metrics is None

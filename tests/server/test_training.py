@@ -1,39 +1,28 @@
-"""The loop: rehearse once, step, save; and go on from a checkpoint as if nothing had happened."""
+"""The loop: rehearse once, step, keep; and go on from what was kept as if nothing had happened."""
 
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.server.conftest import STEPS, MakeSetting, Setting, exact_gradient, make_study
+from tests.server.conftest import STEPS, Book, MakeSetting, Setting, exact_gradient, make_study
 
-from fieldfare.server.app import Job
-from fieldfare.server.checkpoint import Checkpoints
 from fieldfare.server.opening import open_federation
-from fieldfare.server.record import Sum
+from fieldfare.server.record import NoRecord, Standing, Sum
 from fieldfare.server.rounds import SecureSums
-from fieldfare.server.training import Training
+from fieldfare.server.store import RunState
+from fieldfare.server.training import StoppedError, Training
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.last_sum import NO_LAST_SUM
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.replay import initial_state, replay_step
 from fieldfare.shared.score_bins import prevalence_log_odds
 
 LONG = make_study(training={"steps": 8})
-
-
-@dataclass(frozen=True)
-class FullFrom(Checkpoints):
-    """A disk that is full from some step on."""
-
-    step: int
-
-    def save(self, state: TrainingState) -> None:
-        if state.step >= self.step:
-            raise RunError("a checkpoint could not be written: No space left on device")
-        super().save(state)
 
 
 def sums_of(setting: Setting, run: str = "run") -> SecureSums:
@@ -41,26 +30,61 @@ def sums_of(setting: Setting, run: str = "run") -> SecureSums:
     return SecureSums(channel, open_federation(channel, setting.federation.job(run).terms))
 
 
-def job_of(setting: Setting, run: str, path: Path) -> Job:
-    job = setting.federation.job(run)
-    job.checkpoints = Checkpoints(path, setting.federation.study.id, run)
-    return job
+@dataclass(frozen=True)
+class Full(NoRecord):
+    """A disk that is full from some step on."""
+
+    step: int
+
+    def summed(self, total: Sum, state: TrainingState) -> None:
+        del total
+        if state.step >= self.step:
+            raise RunError("kept steps expected: No space left on device")
+
+
+@dataclass(frozen=True)
+class Wanted(NoRecord):
+    """Somebody asks for the run to end once so many sums were kept."""
+
+    sums: int
+    kept: list[int] = field(default_factory=list)
+
+    def summed(self, total: Sum, state: TrainingState) -> None:
+        del total
+        self.kept.append(state.step)
+
+    def stopping(self) -> bool:
+        return len(self.kept) >= self.sums
 
 
 def test_training_starts_at_the_public_prevalence_and_makes_every_step(setting: Setting) -> None:
     study = setting.federation.study
     seen: list[tuple[TrainingState, Sum]] = []
     training = Training(study, sums_of(setting), on_step=lambda s, t: seen.append((s, t)))
-    state = training.run()
+    trained = training.run(Standing())
     assert [s.step for s, _ in seen] == list(range(1, STEPS + 1))
-    assert state is seen[-1][0]
-    start = np.zeros_like(state.parameters)
+    assert trained.state is seen[-1][0]
+    assert trained.last == seen[-1][1].as_last
+    start = np.zeros_like(trained.state.parameters)
     start[0] = prevalence_log_odds(study)
     expected = exact_gradient(setting, tuple(setting.sums), start)
     sigma = setting.federation.plan.training.sigma
     noise = seen[0][1].values - expected
     assert np.abs(noise).max() < 6 * sigma  # the sum of the records at the start, and noise
     assert np.abs(noise).max() > 0
+
+
+def test_every_step_follows_from_the_vectors_before_it(make_setting: MakeSetting) -> None:
+    """As custodians and auditors take it, bit for bit."""
+    setting = make_setting(LONG, Assurance.EXACT)
+    seen: list[tuple[TrainingState, Sum]] = []
+    Training(LONG, sums_of(setting), on_step=lambda s, t: seen.append((s, t))).run(Standing())
+    state = initial_state(LONG)
+    for found, total in seen:
+        vectors = list(total.vectors.values())
+        state = replay_step(LONG, state, setting.federation.plan.training, vectors)
+        assert found.to_bytes() == state.to_bytes()
+    assert len(seen) == LONG.training.steps
 
 
 def test_a_run_rehearses_once_and_before_anything_is_paid(
@@ -70,82 +94,116 @@ def test_a_run_rehearses_once_and_before_anything_is_paid(
     paid: list[dict[str, int]] = []
     rehearse = sums.rehearse
 
-    def watched(parameters: NDArray[np.float64]) -> None:
-        rehearse(parameters)
+    def watched(parameters: NDArray[np.float64]) -> Sum:
+        total = rehearse(parameters)
         paid.append(setting.debits())
+        return total
 
     monkeypatch.setattr(sums, "rehearse", watched)
-    Training(setting.federation.study, sums).run()
+    Training(setting.federation.study, sums).run(Standing())
     assert paid == [dict.fromkeys(setting.sums, 0)]
     assert setting.debits() == dict.fromkeys(setting.sums, STEPS)
 
 
+def test_a_step_is_kept_before_the_next_is_asked_for(setting: Setting) -> None:
+    kept: list[tuple[int, int]] = []
+
+    class Watched(NoRecord):
+        def summed(self, total: Sum, state: TrainingState) -> None:
+            del total
+            kept.append((state.step, setting.debits()["bank-a"]))
+
+    Training(setting.federation.study, sums_of(setting), Watched()).run(Standing())
+    assert kept == [(step, step) for step in range(STEPS + 1)]
+
+
 @pytest.mark.parametrize("step", [1, 5])
-def test_a_resumed_run_ends_at_the_model_of_an_uninterrupted_one(
-    make_setting: MakeSetting, tmp_path: Path, step: int
+def test_a_disk_that_is_full_ends_the_run_with_at_most_one_sum_unkept(
+    make_setting: MakeSetting, step: int
 ) -> None:
-    """Seeded noise: both federations draw the same, so the models may be compared bit for bit."""
-    whole, broken = make_setting(LONG, seed=3), make_setting(LONG, seed=3)
-    uninterrupted = whole.run(job_of(whole, "run", tmp_path / "whole"))
-
-    first = job_of(broken, "run", tmp_path / "broken")
-    first.checkpoints = FullFrom(tmp_path / "broken", LONG.id, "run", step)
+    setting = make_setting(LONG, seed=3)
     with pytest.raises(RunError, match="No space left"):
-        broken.run(first)
-    assert broken.debits() == dict.fromkeys(broken.sums, step)  # one more than is saved
-    resumed = broken.run(job_of(broken, "run", tmp_path / "broken"))
-
-    assert resumed.parameters.tobytes() == uninterrupted.parameters.tobytes()
-    assert broken.debits() == whole.debits()  # the step that was repeated was free
+        Training(LONG, sums_of(setting), Full(step)).run(Standing())
+    assert setting.debits() == dict.fromkeys(setting.sums, step)  # one more than is kept
 
 
-def test_exact_replies_come_back_as_they_left(make_setting: MakeSetting, tmp_path: Path) -> None:
-    """From a checkpoint in mid-run, the same requests meet the same stored bytes: no new noise."""
-    setting = make_setting(LONG, Assurance.EXACT)
-    path, kept = tmp_path / "run", tmp_path / "kept"
-    job = job_of(setting, "run", path)
-    replies: dict[int, dict[str, bytes]] = {}
-
-    def remember(state: TrainingState, total: Sum) -> None:
-        replies[state.step] = dict(total.replies)
-        if state.step == LONG.training.steps // 2:
-            shutil.copy(path, kept)
-
-    job.on_step = remember
-    uninterrupted, paid = setting.run(job), setting.debits()
-
-    shutil.copy(kept, path)
-    again = job_of(setting, "run", path)
-    repeated: dict[int, dict[str, bytes]] = {}
-    again.on_step = lambda state, total: repeated.update({state.step: dict(total.replies)})
-    resumed = setting.run(again)
-
-    assert sorted(repeated) == [5, 6, 7, 8]
-    assert repeated == {step: replies[step] for step in repeated}
-    assert resumed.parameters.tobytes() == uninterrupted.parameters.tobytes()
-    assert resumed.released_metrics == uninterrupted.released_metrics
-    assert setting.debits() == paid
-
-
-def test_a_finished_training_is_not_trained_again(
-    make_setting: MakeSetting, tmp_path: Path
+@pytest.mark.parametrize("sums", range(1, LONG.training.steps + 2))
+def test_a_run_stops_between_two_steps_when_somebody_asks(
+    make_setting: MakeSetting, sums: int
 ) -> None:
-    setting = make_setting()
-    study, sums = setting.federation.study, sums_of(setting)
-    checkpoints = Checkpoints(tmp_path / "run", study.id, "run")
-    state = Training(study, sums, checkpoints).run()
+    setting = make_setting(LONG)
+    with pytest.raises(StoppedError, match=f"stopped after step {sums - 1} .*resume it"):
+        Training(LONG, sums_of(setting), Wanted(sums)).run(Standing())
+    assert setting.debits() == dict.fromkeys(setting.sums, sums - 1)
+
+
+def test_a_run_that_is_not_wanted_any_more_is_not_begun(setting: Setting) -> None:
+    asked: list[Any] = []
+    channel = setting.over(setting.federation.grid(tap=asked.append))
+    sums = SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
+    asked.clear()
+    with pytest.raises(StoppedError, match="stopped after step 0"):
+        Training(setting.federation.study, sums, Wanted(0)).run(Standing())
+    assert asked == []
+
+
+def test_a_stopped_run_goes_on_where_it_stood(make_setting: MakeSetting, tmp_path: Path) -> None:
+    whole, stopped = make_setting(LONG, seed=3), make_setting(LONG, seed=3)
+    uninterrupted = Book.begin(whole, tmp_path / "whole").carry_on()
+    book = Book.begin(stopped, tmp_path / "stopped")
+    with book.record() as record:
+        job = book.job(record)
+
+        def ask(state: TrainingState, total: Sum) -> None:
+            del total
+            if state.step == 3:
+                record.store.request_stop(book.run)
+
+        job.on_step = ask
+        with pytest.raises(StoppedError, match="after step 3"):
+            stopped.run(job)
+    assert stopped.debits() == dict.fromkeys(stopped.sums, 3)
+    with book.record() as record:
+        record.store.set_state(book.run, RunState.STOPPED, "", book.now)
+        record.store.reopen(record.store.row(book.run))
+    resumed = book.carry_on()
+    assert resumed.parameters.tobytes() == uninterrupted.parameters.tobytes()
+    assert stopped.debits() == whole.debits()
+
+
+def test_a_finished_training_is_not_trained_again(setting: Setting) -> None:
+    study = setting.federation.study
+    trained = Training(study, sums_of(setting)).run(Standing())
     paid = setting.debits()
-    loaded = Training(study, sums_of(setting), checkpoints).run()
-    assert loaded.model.tobytes() == state.model.tobytes()
+    standing = Standing(state=trained.state, last=trained.last)
+    again = Training(study, sums_of(setting)).run(standing)
+    assert again.state is trained.state
+    assert again.last == trained.last
     assert setting.debits() == paid
 
 
-def test_without_a_checkpoint_the_same_run_is_not_started_twice(setting: Setting) -> None:
+def test_training_goes_on_from_a_standing_with_its_last_sum(make_setting: MakeSetting) -> None:
+    """Without it custodians that have answered the step after it answer, and no others do."""
+    setting = make_setting(LONG, Assurance.EXACT)
+    seen: list[tuple[TrainingState, Sum]] = []
+    stop = Wanted(4)
+    training = Training(LONG, sums_of(setting), stop, lambda s, t: seen.append((s, t)))
+    with pytest.raises(StoppedError):
+        training.run(Standing())
+    state, last = seen[-1][0], seen[-1][1].as_last
+    with pytest.raises(RunError, match="not_recomputed"):
+        Training(LONG, sums_of(setting)).run(Standing(state=state, last=NO_LAST_SUM))
+    trained = Training(LONG, sums_of(setting)).run(Standing(state=state, last=last))
+    assert trained.state.step == LONG.training.steps
+    assert setting.debits() == dict.fromkeys(setting.sums, LONG.training.steps)
+
+
+def test_without_a_record_the_same_run_is_not_started_twice(setting: Setting) -> None:
     """The custodians' keys have moved on: a second start is found out before it costs anything."""
-    Training(setting.federation.study, sums_of(setting)).run()
+    Training(setting.federation.study, sums_of(setting)).run(Standing())
     paid = setting.debits()
     with pytest.raises(RunError, match=r"at least 3 institutions expected.*step_closed"):
-        Training(setting.federation.study, sums_of(setting)).run()
+        Training(setting.federation.study, sums_of(setting)).run(Standing())
     assert setting.debits() == paid
 
 
