@@ -89,13 +89,18 @@ def serve(guard: Guard, stopped: Stopped, say: Say) -> None:
 
 
 def _watch(guard: Guard, stopped: Stopped, say: Say) -> None:
-    """Look every second; what a look brings is said, also where somebody else asked for it."""
-    looked = time.monotonic()
+    """Look every second; what a look brings is said, also where somebody else asked for it.
+
+    A change is followed once nothing has moved for a second: an editor may be in the middle of
+    writing, and half a policy would close the door on a run. Commands need not wait, they tell.
+    """
+    looked, seen = time.monotonic(), guard.look()
     while not stopped(LOOK_SECONDS):
         with suppress(LedgerError):  # the counts are kept; decisions that need the log are refused
             guard.log.settle()
+        before, seen = seen, guard.look()
         again = guard.trouble and time.monotonic() - looked >= RETRY_SECONDS
-        if guard.changed() or again:
+        if before == seen and (guard.changed() or again):
             guard.follow()
             looked = time.monotonic()
         for followed in guard.told():

@@ -102,7 +102,7 @@ class Guard:
             FieldfareError: as `open_institution` and `open_custody`; nothing is on duty then.
         """
         with self._following:
-            self._seen = self._look()  # first: what changes from here on is for the next look
+            self._seen = self.look()  # first: what changes from here on is for the next look
             self._take()
             return self._followed(())
 
@@ -129,13 +129,17 @@ class Guard:
         """Why nothing is served; empty where something may be."""
         return self._standing.trouble
 
+    def look(self) -> object:
+        """Return what tells one state of the home from another."""
+        return standing_state(self._home), decisions_state(self._home)
+
     def changed(self) -> bool:
         """Say whether the home looks different from what was seen last.
 
         Records are looked at only where a study is left out, perhaps because of them: files
         that somebody replaces while a study runs stop nothing.
         """
-        if self._look() != self._seen or self._epoch() != self._standing.epoch:
+        if self.look() != self._seen or self._epoch() != self._standing.epoch:
             return True
         return bool(self._left_out) and records_state(self.institution) != self._records
 
@@ -147,7 +151,7 @@ class Guard:
         """
         with self._following:
             before = self._standing
-            self._seen = self._look()
+            self._seen = self.look()
             try:
                 self._take()
             except (FieldfareError, OSError) as error:
@@ -242,9 +246,6 @@ class Guard:
         )
 
     # -- what is seen and told --------------------------------------------------------------
-
-    def _look(self) -> object:
-        return standing_state(self._home), decisions_state(self._home)
 
     def _epoch(self) -> int:
         """Return the ledger's epoch; -1 where it cannot be read, so that a look follows."""

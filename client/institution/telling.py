@@ -17,7 +17,7 @@ def told_custodian(home: Home, settings: Settings, seconds: float = WAIT_SECONDS
     """Let a running custodian follow; returns lines for the screen.
 
     What was decided is in the home already: a custodian that gives no answer follows by itself
-    within a second of being free, so no failure here is one of the decision.
+    within seconds of being free, so no failure here is one of the decision.
     """
     path = admin_socket_path(home, settings)
     try:

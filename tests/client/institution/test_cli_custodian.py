@@ -204,3 +204,22 @@ def test_what_a_command_decides_is_in_force_when_it_ends(hub: Hub) -> None:
         assert "in force now: NOTHING IS SERVED" in said
         child.terminate()
         assert child.wait(PATIENCE) == 0
+
+
+def test_a_file_in_the_middle_of_being_written_closes_no_door(hub: Hub, approved: str) -> None:
+    home = hub.homes[NAME]
+    policy = home.policy.read_text()
+    with started(home) as child:
+        told(child, "serving on")
+        for _ in range(8):  # as an editor does it: empty for a moment, then whole
+            home.policy.write_text("")
+            time.sleep(0.05)
+            home.policy.write_text(policy)
+            time.sleep(0.25)
+            assert isinstance(describe(home, approved), bytes)
+        home.policy.write_text("nonsense")
+        told(child, "nothing is served: ")
+        assert describe(home, approved) == Refusal(RefusalCode.UNKNOWN_STUDY)
+        home.policy.write_text(policy)
+        told(child, "in force: studies are served again")
+        assert isinstance(describe(home, approved), bytes)
