@@ -8,6 +8,7 @@ once, the others of the same kind within a minute as one line with `calls`.
 import json
 import logging
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ MOST_KINDS: Final = 1000  # counted at once; more of them come only from somebod
 LONGEST_PATH: Final = 80  # characters
 FILE_BYTES: Final = 16 * 1024 * 1024
 OLDER_FILES: Final = 20
+
+log = logging.getLogger(__name__)
 
 UNAUTHORIZED: Final = 401
 BEFORE_PROOF: Final = frozenset({0, 400, 408, 413, 415})  # said before a key or token is checked
@@ -71,9 +74,7 @@ class AuditLog:
         Raises:
             OSError: the disk or the folder says no.
         """
-        self._file = _PrivateFile(
-            path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8"
-        )
+        self._file = _PrivateFile(path)
         self._name_of, self._now = name_of, now
         self._counts: dict[Kind, _Count] = {}
 
@@ -148,6 +149,28 @@ def _outcome(status: int) -> str:
 
 class _PrivateFile(RotatingFileHandler):
     """A file that is turned over when it is full, and that only its owner may read."""
+
+    def __init__(self, path: Path) -> None:
+        self._errors: list[BaseException | None] = []
+        self._failing = False
+        super().__init__(path, maxBytes=FILE_BYTES, backupCount=OLDER_FILES, encoding="utf-8")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; says once that lines are lost, and once that they no longer are.
+
+        The SuperLink goes on without: a disk that is full must not keep runs from being stopped.
+        """
+        self._errors.clear()
+        super().emit(record)
+        if bool(self._errors) != self._failing:
+            self._failing = bool(self._errors)
+            became = f"cannot be written: {self._errors[0]}" if self._errors else "is written again"
+            log.warning("%s: the audit log %s", self.baseFilename, became)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- logging's name
+        """Keep what went wrong."""
+        del record
+        self._errors.append(sys.exc_info()[1])
 
     def _open(self) -> TextIOWrapper:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

@@ -5,6 +5,7 @@ nothing with it, and `coordinator run resume` goes on from there.
 """
 
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -120,9 +121,10 @@ class Runner:
     def _end_all(self) -> None:
         for child in self._running.values():
             child.terminate()
+        end = time.monotonic() + GRACE_SECONDS
         for task, child in list(self._running.items()):
             try:
-                child.wait(GRACE_SECONDS)
+                child.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()

@@ -26,7 +26,7 @@ from fieldfare.server.control import read_token
 from fieldfare.server.flower_environment import quiet_flower
 from fieldfare.server.gate import LOCAL, PUBLIC, App, Gate, Rules
 from fieldfare.server.home import CoordinatorHome
-from fieldfare.server.retention import purge_finished
+from fieldfare.server.retention import overwrite_deleted, purge_finished
 from fieldfare.server.settings import load_settings
 from fieldfare.server.superlink import SuperlinkApp
 from fieldfare.shared.errors import FieldfareError, UsageError
@@ -102,6 +102,7 @@ def serve(terms: SuperlinkTerms) -> None:
         _bound(terms.host, terms.port) as outer,
         _bound(LOOPBACK, terms.local_port) as inner,
     ):
+        overwrite_deleted()
         flower = SuperlinkApp(terms.database, terms.runtime_token)
         audit = AuditLog(terms.audit_log, flower.name_of)
         public = Rules("public", PUBLIC, None, flower.vouched)
@@ -238,6 +239,7 @@ def main(arguments: Sequence[str]) -> int:
     os.umask(OTHERS)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("fieldfare").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # what strangers send is no news
     quiet_flower()
     end_with_parent()
     try:

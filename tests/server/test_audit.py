@@ -1,5 +1,6 @@
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,35 @@ def test_the_file_is_private_and_turned_over(
     assert [file.name for file in files] == ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2"]
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
     assert all(json.loads(line) for file in files for line in file.read_text().splitlines())
+
+
+def test_a_disk_that_is_full_is_said_once_and_stops_nothing(
+    log: AuditLog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with failing_disk(log, OSError(28, "No space left on device")):
+        for _ in range(3):
+            log.tell(call("/v1/control/list-runs"))
+    log.tell(call("/v1/control/stop-run"))
+    assert [record.message.partition(": ")[2] for record in caplog.records] == [
+        "the audit log cannot be written: [Errno 28] No space left on device",
+        "the audit log is written again",
+    ]
+    assert [line["path"] for line in lines(tmp_path)] == ["/v1/control/stop-run"]
+
+
+@contextmanager
+def failing_disk(log: AuditLog, error: OSError) -> Iterator[None]:
+    """The log's file as it is on a disk that fails."""
+    stream = log._file.stream
+
+    class Failing:
+        def write(self, _: str) -> None:
+            raise error
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stream, name)
+
+    failing: Any = Failing()
+    log._file.stream = failing
+    yield
+    log._file.stream = stream

@@ -1,4 +1,6 @@
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -138,3 +140,24 @@ def test_a_reader_in_the_way_delays_the_rewriting_only(database: Path) -> None:
 def test_a_file_that_is_none_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.Error):
         purge_finished(tmp_path / "empty.sqlite")
+
+
+def test_flowers_own_deletions_overwrite_too(empty: Path, tmp_path: Path) -> None:
+    """In a process of its own: what is asked for here holds for all that comes after."""
+    database = tmp_path / "superlink.sqlite"
+    database.write_bytes(empty.read_bytes())
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from sqlalchemy import text\n"
+        "from fieldfare.server.retention import overwrite_deleted\n"
+        "from fieldfare.server.superlink import SuperlinkApp\n"
+        "overwrite_deleted()\n"
+        "nodes = SuperlinkApp(Path(sys.argv[1]), b'secret')._nodes\n"
+        "for state in (nodes, nodes.object_store):\n"
+        "    with state.session() as session:\n"
+        "        print(session.execute(text('PRAGMA secure_delete')).scalar())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, database], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["1", "1"]
