@@ -1,10 +1,16 @@
 """What a running custodian tells its own institution: how it stands, and what a look changed."""
 
+from datetime import datetime
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from fieldfare.client.institution.studies import stamp
+from fieldfare.client.institution.tally import LastRelease
+from fieldfare.client.ledger import Ledger, Limits
+from fieldfare.client.ledger_rules import WINDOW
 from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.errors import LedgerError
 
 STATUS_FORMAT: Final = 1
 
@@ -96,3 +102,29 @@ class Followed(_Told):
     changed: list[str]
     trouble: str
     left_out: list[StudyNow]
+
+
+def release_now(last: LastRelease | None) -> ReleaseNow | None:
+    """Return the last release as it is told."""
+    if last is None:
+        return None
+    return ReleaseNow(
+        time=stamp(last.time), study=last.study, run=last.run, kind=last.kind, step=last.step
+    )
+
+
+def ledger_now(ledger: Ledger, granted: Limits, now: datetime) -> LedgerNow | None:
+    """Return where a ledger stands within its limits; None where it cannot be read just now."""
+    try:
+        position = ledger.position()
+        yearly = ledger.spent_since(now - WINDOW)
+    except LedgerError:
+        return None
+    return LedgerNow(
+        entries=position.sequence,
+        epoch=position.epoch,
+        head=position.head,
+        spent=position.cumulative,
+        yearly_left=max(granted.yearly_picomu2 - yearly, 0),
+        lifetime_left=max(granted.lifetime_picomu2 - position.cumulative, 0),
+    )

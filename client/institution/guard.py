@@ -21,9 +21,9 @@ from fieldfare.client.custodian import Custodian
 from fieldfare.client.institution.admin_status import (
     CustodianStatus,
     Followed,
-    LedgerNow,
-    ReleaseNow,
     StudyNow,
+    ledger_now,
+    release_now,
 )
 from fieldfare.client.institution.building import (
     Clock,
@@ -50,7 +50,6 @@ from fieldfare.client.institution.policy import limits
 from fieldfare.client.institution.standing import Standing, changes
 from fieldfare.client.institution.studies import State, kept_ids, read_decision, stamp
 from fieldfare.client.institution.tally import Tally
-from fieldfare.client.ledger_rules import WINDOW
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.noise import ExactNoise
 
@@ -182,8 +181,10 @@ class Guard:
             studies=[*self._served_now(standing), *self._left_out_now()],
             releases=self._tally.releases,
             refusals=dict(sorted(self._tally.refusals.items())),
-            last_release=self._last_now(),
-            ledger=self._ledger_now(),
+            last_release=release_now(self._tally.last),
+            ledger=ledger_now(
+                self._custody.ledger, limits(self.institution.policy), self._ground.clock()
+            ),
         )
 
     # -- taking over ------------------------------------------------------------------------
@@ -273,31 +274,6 @@ class Guard:
         except LedgerError:
             return []
         return [name for name in names if ":" not in name]  # a run's id holds none
-
-    def _last_now(self) -> ReleaseNow | None:
-        last = self._tally.last
-        if last is None:
-            return None
-        return ReleaseNow(
-            time=stamp(last.time), study=last.study, run=last.run, kind=last.kind, step=last.step
-        )
-
-    def _ledger_now(self) -> LedgerNow | None:
-        custody = self._custody
-        granted = limits(custody.institution.policy)
-        try:
-            position = custody.ledger.position()
-            yearly = custody.ledger.spent_since(self._ground.clock() - WINDOW)
-        except LedgerError:
-            return None
-        return LedgerNow(
-            entries=position.sequence,
-            epoch=position.epoch,
-            head=position.head,
-            spent=position.cumulative,
-            yearly_left=max(granted.yearly_picomu2 - yearly, 0),
-            lifetime_left=max(granted.lifetime_picomu2 - position.cumulative, 0),
-        )
 
 
 def _standing(custody: Custody) -> Standing:
