@@ -1,0 +1,143 @@
+"""Custodians that are replaced in the middle of a run: nobody outside notices.
+
+The coordinator's own rounds ask a guard's data plane over its socket, and before every single
+call the home is taken into force anew.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.homes import NAMES, Hub, approve_all, clock, home_study, hub, loaded
+from tests.served import room
+
+from fieldfare.client.app import client_app
+from fieldfare.client.institution.building import Custody, open_custody
+from fieldfare.client.institution.decisions import approve
+from fieldfare.client.institution.guard import Ground, Guard, guarding
+from fieldfare.client.institution.journal import verify
+from fieldfare.client.remote import connected
+from fieldfare.client.service import data_plane, serving_calls
+from fieldfare.client.sockets import UnixSocket
+from fieldfare.server.app import Job
+from fieldfare.server.channel import Channel
+from fieldfare.server.hello import RunTerms
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.messages import Assurance
+from fieldfare.shared.plan import plan_for
+from fieldfare.simulations.grid import InProcessGrid
+
+__all__ = ["hub", "room"]
+
+NAME: Final = NAMES[0]
+STUDY: Final = home_study()
+FIRST_NODE: Final = 101
+
+Before = Callable[[str], object]
+
+
+class Meddled:
+    """A custodian before each of whose calls something happens."""
+
+    def __init__(self, custodian: Any, before: Before) -> None:
+        self._custodian, self._before = custodian, before
+
+    def __getattr__(self, call: str) -> Any:
+        return partial(self._asked, call)
+
+    def _asked(self, call: str, *arguments: Any) -> Any:
+        self._before(call)
+        return getattr(self._custodian, call)(*arguments)
+
+
+@pytest.fixture
+def custodies(hub: Hub) -> Iterator[dict[str, Custody]]:
+    with ExitStack() as stack:
+        found = {
+            name: stack.enter_context(open_custody(hub.institution(name), None, clock))
+            for name in NAMES
+        }
+        approve_all(hub, list(found.values()), STUDY)
+        yield found
+
+
+@pytest.fixture
+def guard(hub: Hub, custodies: dict[str, Custody]) -> Iterator[Guard]:
+    home = hub.homes[NAME].path
+    with guarding(Ground(home=home, passphrase=None, environment={}, clock=clock)) as made:
+        yield made
+
+
+def run(hub: Hub, custodies: dict[str, Custody], guard: Guard, path: Path, before: Before) -> Any:
+    terms = RunTerms(
+        plan=plan_for(STUDY),
+        roster=hub.roster(),
+        signer=hub.signer,
+        assurance=Assurance.EXACT,
+        run="meddled",
+        last_replies={},
+    )
+    with serving_calls(data_plane(guard.answer), UnixSocket(path)), connected(path) as remote:
+        custodians: dict[str, Any] = {name: one.custodian for name, one in custodies.items()}
+        custodians[NAME] = Meddled(remote, before)
+        app = client_app(lambda context: custodians[str(context.node_config["institution"])])
+        nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(custodians))}
+        return Job(terms).run(Channel(InProcessGrid(app, nodes)))
+
+
+def test_a_run_goes_through_a_custodian_that_is_replaced_before_every_call(
+    hub: Hub, custodies: dict[str, Custody], guard: Guard, room: Path
+) -> None:
+    outcome = run(hub, custodies, guard, room, lambda _: guard.follow())
+    assert (outcome.attempts, outcome.participants) == (0, NAMES)
+    assert custodies[NAME].ledger.spent() == outcome.spent
+    custodies[NAME].ledger.verify()
+    verify(hub.homes[NAME].log_folder)
+    status = guard.status()
+    assert status.last_release is not None
+    assert (status.last_release.run, status.last_release.kind) == ("meddled", "evaluation")
+    assert status.releases == 1 + STUDY.training.steps + 1
+    assert status.refusals == {}
+    assert status.studies[0].runs == ["meddled"]
+    assert status.ledger is not None
+    assert status.ledger.spent == outcome.spent
+
+
+def test_another_study_is_approved_while_one_runs(
+    hub: Hub, custodies: dict[str, Custody], guard: Guard, room: Path
+) -> None:
+    other = home_study(name="other")
+    calls: list[str] = []
+
+    def approve_another(call: str) -> None:
+        calls.append(call)
+        if calls.count("release") == 2:
+            custody = custodies[NAME]
+            approve(custody, hub.receive(other, NAME), loaded(custody, other), "tester", clock())
+            guard.follow()
+
+    outcome = run(hub, custodies, guard, room, approve_another)
+    assert outcome.attempts == 0
+    assert {one.id for one in guard.status().studies if one.serving} == {STUDY.id, other.id}
+
+
+def test_a_roster_that_is_broken_in_the_middle_of_a_run_ends_what_leaves(
+    hub: Hub, custodies: dict[str, Custody], guard: Guard, room: Path
+) -> None:
+    calls: list[str] = []
+
+    def break_the_roster(call: str) -> None:
+        calls.append(call)
+        if calls.count("release") == 3:
+            hub.homes[NAME].roster.write_bytes(b"{}")
+            guard.follow()
+
+    with pytest.raises(RunError):
+        run(hub, custodies, guard, room, break_the_roster)
+    status = guard.status()
+    assert status.trouble
+    assert status.releases == 2  # the rehearsal and one step
+    assert status.refusals["unknown_study"] >= 1
