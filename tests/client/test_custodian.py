@@ -269,11 +269,12 @@ def test_after_the_end_keys_are_gone_and_nothing_is_answered(bench: Bench) -> No
     assert keys is not None
     secrets = [keys.to_bytes().hex().encode(), chain]
     assert all(secret in files(bench) for secret in secrets)
+    requests = [run.request(step=step) for step in (0, 1)]
 
     bench.custodian(NAME).finish(bench.study.id)
     assert not any(secret in files(bench) for secret in secrets)
-    for step in (0, 1):
-        assert run.ask(NAME, run.request(step=step)) == UNKNOWN_STUDY
+    for request in requests:
+        assert run.ask(NAME, request) == UNKNOWN_STUDY
     assert bench.custodian(NAME).describe(bench.study.id) == UNKNOWN_STUDY
     assert bench.ledger(NAME).spent() == bench.plan.training.cost
     bench.restart(NAME, approve=False)
@@ -286,19 +287,21 @@ def test_a_study_that_is_approved_again_has_new_keys_and_what_is_left_of_its_bud
     before = approval(bench)
     run = bench.open_run("r")
     run.answer(NAME, run.request())
+    second = run.request(step=1)
     for name in NAMES:
         bench.custodian(name).finish(bench.study.id)
         bench.custodian(name).approve(bench.study, partial(given, bench.sums[name]))
     after = approval(bench)
     assert (before.number, after.number) == (1, 2)
     assert {before.x25519, before.mlkem768}.isdisjoint({after.x25519, after.mlkem768})
-    assert run.ask(NAME, run.request(step=1)) == UNKNOWN_RUN
+    assert run.ask(NAME, second) == UNKNOWN_RUN
 
     again = bench.open_run("r")
     # The ledger remembers the run by its id: what it answered stays closed.
     assert again.ask(NAME, again.request()) == Refusal(RefusalCode.REPLAY_CHANGED)
+    again.answered[0] = again.request(attempt=1)
     again.answer(NAME, again.request(step=1))
-    assert bench.ledger(NAME).spent(bench.study.id) == 2 * bench.plan.training.cost
+    assert bench.ledger(NAME).spent(bench.study.id) == 3 * bench.plan.training.cost
 
 
 def test_finishing_what_was_never_begun_is_nothing(bench: Bench) -> None:
@@ -351,8 +354,9 @@ def test_two_studies_go_on_side_by_side_and_end_apart(
     assert bench.ledger(NAME).spent(study.id) == 2 * costs[1]
     assert bench.ledger(NAME).spent() == 2 * sum(costs)
 
+    third = one.request(step=2)
     bench.custodian(NAME).finish(bench.study.id)
-    assert one.ask(NAME, one.request(step=2)) == UNKNOWN_STUDY
+    assert one.ask(NAME, third) == UNKNOWN_STUDY
     assert isinstance(ask_second(bench, two, study, step=2), Released)
 
 
@@ -368,7 +372,8 @@ def test_two_studies_spend_one_lifetime(
     for run in runs:
         for step in range(STEPS):
             for attempt in range(bench.study.aggregation.attempts):
-                request = run.request(step=step, attempt=attempt)
+                content = run.best_guess(ReleaseKind.TRAINING, step)
+                request = run.request(step=step, attempt=attempt, parameters=content)
                 answered += isinstance(run.ask(NAME, request), Released)
     assert bench.ledger(NAME).spent() == spent + answered * bench.plan.training.cost
     limit = bench.plan.study_limit

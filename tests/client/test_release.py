@@ -20,6 +20,7 @@ from fieldfare.client.release import Released
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.grid import add, centre, decode, to_ring
+from fieldfare.shared.last_sum import NO_LAST_SUM
 from fieldfare.shared.messages import Assurance, Refusal, Reply
 from fieldfare.shared.models import UnitSums
 from fieldfare.shared.noise import ExactNoise, NoiseSource
@@ -120,9 +121,9 @@ def test_everybodys_vectors_sum_to_the_units_and_everybodys_noise(
     watched = [watch(bench, name) for name in NAMES]
     run, terms = bench.open_run(), bench.plan.terms(kind)
     vectors = [run.answer(name, run.request(kind, step)).vector for name in NAMES]
-    parameters = np.frombuffer(bench.parameters())
+    parameters = np.frombuffer(run.parameters(kind, step))
     exact = sum(part.vector(kind, parameters) for part in bench.sums.values())
-    noise = sum(source.drawn[0] for source in watched)
+    noise = sum(source.drawn[-1] for source in watched)
     assert (decoded(vectors, terms) == exact + noise).all()
 
 
@@ -133,12 +134,13 @@ def test_each_adds_its_share_of_the_noise_for_those_who_take_part(
     """Sigma / sqrt(n - t), in units of gamma: with fewer participants each adds more."""
     watched = watch(bench)
     run = bench.open_run()
-    run.answer(NAME, run.request(names=names))
+    for step in range(STEPS):
+        run.answer(NAME, run.request(step=step, names=names))
     run.answer(NAME, run.request(EVALUATION, STEPS, names=names))
     honest = len(names) - bench.study.privacy.collusion_tolerance
     expected = [
         terms.sigma / (terms.gamma * math.sqrt(honest))
-        for terms in (bench.plan.training, bench.plan.evaluation)
+        for terms in (*[bench.plan.training] * STEPS, bench.plan.evaluation)
     ]
     assert watched.scales == pytest.approx(expected, rel=1e-15)
 
@@ -177,6 +179,9 @@ REFUSED: Final[dict[RefusalCode, Callable[[Run], Any]]] = {
     RefusalCode.TOO_MANY_ATTEMPTS: lambda run: run.request(step=2, attempt=3),
     RefusalCode.WRONG_TERMS: lambda run: run.request(step=2, sigma=1.0),
     RefusalCode.NOT_IN_PLAN: lambda run: run.request(step=STEPS),
+    RefusalCode.NOT_RECOMPUTED: lambda run: run.request(
+        step=2, parameters=run.bench.parameters(-1.0)
+    ),
 }
 
 
@@ -188,8 +193,9 @@ def test_nothing_is_computed_for_a_request_that_is_refused(code: RefusalCode, be
     watched = watch(bench)
     if code is not RefusalCode.REPLAY_CHANGED:
         run.answer(NAME, run.request(step=1, attempt=1))
+    request = REFUSED[code](run)  # whose honest parameters take the steps before it
     watched.used.clear()
-    assert run.ask(NAME, REFUSED[code](run)) == Refusal(code)
+    assert run.ask(NAME, request) == Refusal(code)
     assert watched.used == []
 
 
@@ -251,10 +257,9 @@ def test_the_same_request_from_many_threads_is_answered_once(bench: Bench) -> No
 
 def test_different_requests_for_one_place_get_one_answer_between_them(bench: Bench) -> None:
     run = bench.open_run()
-    contents = [bench.parameters(bias) for bias in (-1.0, -2.0, -3.0, -4.0)]
-    requests = [run.request(parameters=content) for content in contents]
-    calls = [partial(run.ask, NAME, *pair) for pair in zip(requests, contents, strict=True)]
-    answers = at_once(calls)
+    circles = (NAMES, NAMES[:3], NAMES[1:], ("bank-a", "bank-b", "bank-d"))
+    requests = [run.request(names=names) for names in circles]
+    answers = at_once([partial(run.ask, NAME, request) for request in requests])
     assert sum(isinstance(answer, Released) for answer in answers) == 1
     refused = [answer for answer in answers if isinstance(answer, Refusal)]
     assert set(refused) == {Refusal(RefusalCode.REPLAY_CHANGED)}
@@ -275,9 +280,10 @@ def test_two_custodians_over_one_ledger_answer_one_request_once(bench: Bench) ->
         twin.approve(bench.study, lambda: bench.sums[NAME])
         for step in range(STEPS):
             request = run.request(step=step)
-            envelope, content = bench.seal(request), bench.parameters()
+            envelope, content = bench.seal(request), run.contents[request.parameters]
+            last = run.lasts.get(step, NO_LAST_SUM)
             custodians = [bench.custodian(NAME), twin] * 2
-            answers = at_once([partial(c.release, envelope, content) for c in custodians])
+            answers = at_once([partial(c.release, envelope, content, last) for c in custodians])
             assert len(set(answers)) == 1
             assert isinstance(answers[0], Released)
         assert ledger.spent() == STEPS * bench.plan.training.cost

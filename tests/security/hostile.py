@@ -6,7 +6,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,7 @@ from tests.bench import STEPS, Run
 
 from fieldfare.client.release import Released
 from fieldfare.shared.errors import RefusalCode
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import (
     IdentitySigner,
     Participant,
@@ -382,6 +383,77 @@ def _spelling(run: Run, name: str) -> Send:
     return sends_raw(run, name, json.dumps(envelope, indent=1).encode())
 
 
+# -- parameters that do not follow ---------------------------------------------------------------
+
+
+def _crafted(kind: ReleaseKind, step: int) -> Hostile:
+    """Parameters of the coordinator's choice, with a hash and a signature that fit them."""
+
+    def build(run: Run, name: str) -> Send:
+        content = run.bench.parameters(bias=-2.0)
+        return sends(run, name, run.request(kind, step, parameters=content), content)
+
+    def after_the_steps_before(run: Run, name: str) -> Send:
+        run.state(step)
+        return build(run, name)
+
+    return Hostile(RefusalCode.NOT_RECOMPUTED, after_the_steps_before)
+
+
+CASES |= {
+    "crafted parameters in the rehearsal": _crafted(REHEARSAL, 0),
+    "crafted parameters in the first step": _crafted(TRAINING, 0),
+    "crafted parameters in a later step": _crafted(TRAINING, 1),
+    "crafted parameters in the last step": _crafted(TRAINING, STEPS - 1),
+    "crafted parameters in the evaluation": _crafted(EVALUATION, STEPS),
+}
+
+
+def _last(change: Callable[[Run, LastSum], LastSum]) -> Hostile:
+    """The true parameters, without the evidence that they are."""
+
+    def build(run: Run, name: str) -> Send:
+        request = run.request(step=1)
+        last = change(run, run.last(1))
+        return lambda: run.ask(name, request, last=last)
+
+    return Hostile(RefusalCode.NOT_RECOMPUTED, build)
+
+
+CASES |= {
+    "a step without the last sum": _last(lambda _, __: NO_LAST_SUM),
+    "a last sum without a reply": _last(
+        lambda _, last: replace(last, replies=last.replies[:-1], vectors=last.vectors[:-1])
+    ),
+    "a last sum with a changed vector": _last(
+        lambda _, last: replace(last, vectors=(bytes(len(last.vectors[0])), *last.vectors[1:]))
+    ),
+    "a last sum in another order": _last(
+        lambda _, last: replace(last, replies=last.replies[::-1], vectors=last.vectors[::-1])
+    ),
+    "the last sum of another run": _last(lambda run, _: run.bench.open_run().last(1)),
+    "a last sum of rubbish": _last(lambda _, __: LastSum(b"R", (b"",), (b"",))),
+    "a last sum of a thousand replies": _last(
+        lambda _, last: replace(last, replies=last.replies * 250, vectors=last.vectors * 250)
+    ),
+}
+
+
+@case("a step before the one that it follows from", RefusalCode.NOT_RECOMPUTED)
+def _two_steps_ahead(run: Run, name: str) -> Send:
+    ahead, behind = run.bench.open_run(), run
+    request = ahead.request(step=2).model_copy(update={"run": behind.federation.run})
+    content, last = ahead.contents[request.parameters], ahead.last(2)
+    return lambda: behind.ask(name, request, content, last)
+
+
+@case("another second attempt of the same step", RefusalCode.NOT_RECOMPUTED)
+def _other_attempt(run: Run, name: str) -> Send:
+    run.answer(name, run.request(step=1))
+    content = run.bench.parameters(bias=-2.0)
+    return sends(run, name, run.request(step=1, attempt=1, parameters=content), content)
+
+
 # -- order and budget --------------------------------------------------------------------------
 
 
@@ -408,13 +480,20 @@ def _older_attempt(run: Run, name: str) -> Send:
 @case("an older step after a newer", RefusalCode.STEP_CLOSED)
 def _older_step(run: Run, name: str) -> Send:
     run.answer(name, run.request(step=1))
-    return sends(run, name, run.request(step=0))
+    return sends(run, name, run.request(step=0, attempt=1))
 
 
 @case("a training step after the evaluation", RefusalCode.STEP_CLOSED)
 def _after_evaluation(run: Run, name: str) -> Send:
     run.answer(name, run.request(EVALUATION, STEPS))
-    return sends(run, name, run.request(step=STEPS - 1))
+    return sends(run, name, run.request(step=STEPS - 1, attempt=1))
+
+
+@case("a step that was left out, asked for later", RefusalCode.STEP_CLOSED)
+def _left_out_later(run: Run, name: str) -> Send:
+    run.answer(name, run.request(step=1))
+    fewer = [n for n in run.bench.names if n != other(run, name)]
+    return sends(run, name, run.request(step=0, attempt=2, names=fewer))
 
 
 @case("a rehearsal after step 0", RefusalCode.STEP_CLOSED)

@@ -1,7 +1,6 @@
 """Hostile openings, key offers and hellos: rows of the same table as hostile requests."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from tests.bench import Bench, Run
 from tests.security.hostile import CASES, NOBODY, Hostile, Send, case, other, sends, sends_raw
@@ -282,7 +281,3 @@ def _hello_garbage(run: Run, name: str) -> Send:
 def _hello_foreign(run: Run, name: str) -> Send:
     reply = run.answer(other(run, name), run.request()).reply
     return lambda: run.bench.custodian(name).describe(run.bench.study.id, reply)
-
-
-HOSTILE: Final = CASES
-"""Both halves of the table: importing this module has filled it."""

@@ -20,7 +20,7 @@ from tests.bench import MakeBench
 
 from fieldfare.client.custodian import Custodian
 from fieldfare.client.sums import StudySums
-from fieldfare.server.rounds import Sum
+from fieldfare.server.record import Sum
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.basis import EncodedUnits
 from fieldfare.shared.grid import add, centre, decode
@@ -62,11 +62,11 @@ STUDY: Final = Study.model_validate(
 SCALE: Final = 28  # the additive model's grid
 
 
-def make_sums(seed: int) -> StudySums:
+def make_sums(seed: int, study: Study = STUDY) -> StudySums:
     random = np.random.default_rng(seed)
     positions = random.integers(0, 514, (8, 300)).astype(np.uint16)
     labels = random.integers(0, 2, 300).astype(np.uint8)
-    return StudySums.prepare(STUDY, EncodedUnits(positions, labels), random.uniform(size=300) < 0.2)
+    return StudySums.prepare(study, EncodedUnits(positions, labels), random.uniform(size=300) < 0.2)
 
 
 @dataclass(frozen=True)
@@ -260,12 +260,17 @@ def ks_pvalue(values: NDArray[np.float64], sigma: float) -> float:
 
 
 def test_the_evaluations_noise_has_the_plans_sigma(make_bench: MakeBench) -> None:
-    sums = {name: make_sums(seed) for seed, name in enumerate(NAMES)}
-    bench = make_bench(STUDY, sums)
-    terms, parameters = bench.plan.evaluation, np.frombuffer(bench.parameters())
-    exact = sum(part.vector(terms.kind, parameters) for part in sums.values())
+    """Over six whole runs: what is evaluated is the model that follows from their sums."""
+    privacy = STUDY.privacy.model_copy(update={"spare_releases": 5 * STEPS})
+    evaluation = STUDY.evaluation.model_copy(update={"spare_releases": 5})
+    study = STUDY.model_copy(update={"privacy": privacy, "evaluation": evaluation})
+    sums = {name: make_sums(seed, study) for seed, name in enumerate(NAMES)}
+    bench = make_bench(study, sums)
+    terms = bench.plan.evaluation
     noise = []
     for run in [bench.open_run() for _ in range(6)]:
+        parameters = np.frombuffer(run.parameters(terms.kind, STEPS))
+        exact = sum(part.vector(terms.kind, parameters) for part in sums.values())
         total = np.zeros(terms.vectors.entries, dtype=np.uint64)
         for name in NAMES:
             vector = run.answer(name, run.request(terms.kind, STEPS)).vector

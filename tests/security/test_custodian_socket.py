@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study, make_sums
 from tests.raw_http2 import HEADERS, PREFACE, RST_STREAM, RawConnection
-from tests.security.hostile_keys import HOSTILE
+from tests.security.hostile_closing import HOSTILE
 from tests.served import QUICK, Gated, hostile_channel, raw, served, status_of
 
 from fieldfare.client.frames import path_of
@@ -70,7 +70,7 @@ class Besieged:
 @pytest.fixture(scope="module")
 def fortress(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Besieged]:
     """One service for all attacks: whoever attacks does not wait for a fresh one either."""
-    study = make_study(privacy={"spare_releases": 300})
+    study = make_study(privacy={"spare_releases": 1000})
     sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
     folder = tmp_path_factory.mktemp("ledgers")
     with (
@@ -143,7 +143,9 @@ def test_no_more_is_released_than_was_approved(make_bench: MakeBench, room: Path
             for step in range(STEPS + 1):
                 kind = ReleaseKind.TRAINING if step < STEPS else ReleaseKind.EVALUATION
                 for attempt in range(study.aggregation.attempts):
-                    answer = run.ask(NAME, run.request(kind, step, attempt))
+                    content = run.best_guess(kind, step)
+                    request = run.request(kind, step, attempt, parameters=content)
+                    answer = run.ask(NAME, request)
                     released[answer.code.value if isinstance(answer, Refusal) else kind.value] += 1
         besieged = Besieged(bench, room, remote)
         assert besieged.ledger.spent() <= bench.plan.study_limit
@@ -282,11 +284,12 @@ def test_parallel_attempts_at_one_step_are_one_debit_each(besieged: Besieged) ->
     run = besieged.bench.open_run()
     before = besieged.ledger.position().sequence
     attempts = besieged.bench.study.aggregation.attempts
-    biases = [-1.0 - index / 8 for index in range(8)]
+    content = besieged.bench.parameters()
+    others = [name for name in NAMES if name != NAME]
+    circles = [NAMES, *((NAME, *others[:index], *others[index + 1 :]) for index in range(3))]
 
     def ask(index: int) -> Released | Refusal:
-        content = besieged.bench.parameters(biases[index])
-        request = run.request(attempt=index % attempts, parameters=content)
+        request = run.request(attempt=index % attempts, names=circles[index % 4])
         with connected(besieged.path) as remote:
             while True:
                 try:
@@ -324,7 +327,8 @@ def test_any_bytes_after_the_greeting(frames: list[bytes], besieged: Besieged) -
 
 @FUZZ
 @given(
-    call=st.sampled_from(["Describe", "OpenRun", "Agree", "Release"]), frame=st.binary(max_size=300)
+    call=st.sampled_from(["Describe", "OpenRun", "Agree", "Release", "Cosign", "Deliver"]),
+    frame=st.binary(max_size=300),
 )
 def test_any_message_of_any_call(call: str, frame: bytes, besieged: Besieged) -> None:
     before = besieged.ledger.position()

@@ -16,7 +16,8 @@ from flwr.app import Message
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 from tests.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study, make_sums
-from tests.security.hostile_keys import HOSTILE, low_order
+from tests.security.hostile_closing import HOSTILE
+from tests.security.hostile_keys import low_order
 
 from fieldfare.client.release import Released
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
@@ -45,7 +46,7 @@ WIDE: Final[dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """One federation for all rows; each row gets a run of its own."""
-    study = make_study(privacy={"spare_releases": 100})
+    study = make_study(privacy={"spare_releases": 1000})
     sums = {name: make_sums(study, 100, seed=index) for index, name in enumerate(NAMES)}
     folder = tmp_path_factory.mktemp("ledgers")
     with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
@@ -152,6 +153,13 @@ def test_only_the_sum_of_everybody_means_anything(make_bench: MakeBench) -> None
     assert not looks_uniform([unmasked])
 
 
+@pytest.fixture
+def large_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums too large to be sent again: nobody recomputes, and only the masks are left."""
+    monkeypatch.setattr("fieldfare.shared.last_sum.MOST_WORDS", 0)
+
+
+@pytest.mark.usefixtures("large_sums")
 def test_institutions_that_are_shown_different_parameters_sum_to_nonsense(
     make_bench: MakeBench,
 ) -> None:
@@ -201,6 +209,7 @@ class TwoFaced:
         record["reply"] = site.seal(reply.model_copy(update={"request": asked}))
 
 
+@pytest.mark.usefixtures("large_sums")
 def test_a_sum_over_different_parameters_stops_the_run(bench: Bench) -> None:
     tap = TwoFaced(bench, "bank-c")
     with pytest.raises(RunError, match=r"training step 0: a sum within .* out of range"):
@@ -208,11 +217,22 @@ def test_a_sum_over_different_parameters_stops_the_run(bench: Bench) -> None:
     assert tap.asked
 
 
+@pytest.mark.usefixtures("large_sums")
 def test_a_reply_to_other_parameters_is_no_answer(bench: Bench) -> None:
     """Without the victim's key the coordinator sees which institution was misled, and goes on."""
     tap = TwoFaced(bench, "bank-c", knows_its_key=False)
     outcome = bench.federation.run(bench.federation.job(), bench.federation.grid(tap=tap))
     assert outcome.participants == ("bank-a", "bank-b", "bank-d")
+
+
+@pytest.mark.parametrize("knows_its_key", [False, True])
+def test_an_institution_that_recomputes_is_not_misled(bench: Bench, *, knows_its_key: bool) -> None:
+    """It answers for the parameters that follow from the last sum, and for no others."""
+    tap = TwoFaced(bench, "bank-c", knows_its_key)
+    outcome = bench.federation.run(bench.federation.job(), bench.federation.grid(tap=tap))
+    assert tap.asked
+    assert outcome.participants == ("bank-a", "bank-b", "bank-d")
+    assert bench.ledger("bank-c").position().sequence == 0
 
 
 @dataclass(frozen=True)
