@@ -83,8 +83,8 @@ def test_it_answers_through_its_node_and_says_how_it_stands(
     home: Home, superlink: Superlink, started: Any
 ) -> None:
     until(lambda: connected(home))
+    until(lambda: row(home, "custodian").startswith("serving 0 studies"), STOP_SECONDS)
     assert f"connected to {superlink.address}" in row(home, "node")
-    assert row(home, "custodian").startswith("serving 0 studies")
     with superlink.grid() as grid:
         (node,) = grid.get_node_ids()
         refusal = refusal_in(ask(grid, node).content[RECORD])
