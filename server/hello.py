@@ -78,10 +78,10 @@ def hello(channel: Channel, terms: RunTerms, record: Record) -> Heard:
             node for node, reason in heard.absent.items() if reason != LATE
         }
         _ask(channel, terms, record, heard, settled)
-        answered = len(heard.approvals) + sum(r != LATE for r in heard.absent.values())
-        if answered >= len(terms.roster.ids) or channel.monotonic() >= end:
+        missing = _missing(terms, heard)  # by name: some other node's refusal is nobody's answer
+        if not missing or channel.monotonic() >= end:
             return _without_restored(channel, terms, heard)
-        record.waiting_for(_missing(terms, heard))
+        record.waiting_for(missing)
         channel.sleep(LOOK_SECONDS)
 
 

@@ -56,8 +56,8 @@ class ComingGrid(InProcessGrid):
         self._clock, self._comes = setting.clock, comes or {}
 
     def get_node_ids(self) -> list[int]:
-        late = self._comes
-        return [n for n in super().get_node_ids() if late.get(NAMES[n], 0.0) <= self._clock.now]
+        late, names = self._comes, self._names
+        return [n for n in super().get_node_ids() if late.get(names[n], 0.0) <= self._clock.now]
 
 
 def terms_of(setting: Setting, **changes: Any) -> RunTerms:
@@ -137,6 +137,19 @@ def test_who_refuses_is_not_waited_for(make_setting: MakeSetting) -> None:
     assert heard.absent == {NODES["bank-b"]: refused}
     assert ("bank-b", refused, False) in record.told
     assert setting.clock.now == 0.0
+
+
+def test_a_node_of_nobody_takes_nobodys_place(make_setting: MakeSetting) -> None:
+    """As many answers as institutions, and one of these still on its way."""
+    setting, record = make_setting(assurance=EXACT), Notes()
+    coming = ComingGrid(setting, comes={"bank-d": 5.0})
+    coming._names[999] = "bank-z"
+    setting.federation.custodians["bank-z"] = setting.federation.custodians["bank-a"]
+    setting.bend("bank-z", describe=lambda _: Refusal(RefusalCode.UNKNOWN_STUDY))
+    heard = heard_by(setting, coming, record, wait_seconds=600.0)
+    assert sorted(heard.approvals) == list(BANKS)
+    assert list(heard.absent) == [999]
+    assert setting.clock.now == pytest.approx(5.0, abs=2 * LOOK_SECONDS)
 
 
 def test_two_nodes_of_one_institution_are_refused(make_setting: MakeSetting) -> None:
