@@ -41,13 +41,13 @@ from fieldfare.client.institution.home_state import (
     records_state,
     standing_state,
 )
+from fieldfare.client.institution.in_force import InForce, changes
 from fieldfare.client.institution.journal import Event, Journal
 from fieldfare.client.institution.journal_decisions import CUSTODIAN, JournalDecisions
 from fieldfare.client.institution.journal_terms import MAX_SENTENCE, printable
 from fieldfare.client.institution.kept_sums import KeptSums
 from fieldfare.client.institution.keys import public_identity
 from fieldfare.client.institution.policy import limits
-from fieldfare.client.institution.standing import Standing, changes
 from fieldfare.client.institution.studies import State, kept_ids, read_decision, stamp
 from fieldfare.client.institution.tally import Tally
 from fieldfare.shared.errors import FieldfareError, LedgerError
@@ -90,7 +90,7 @@ class Guard:
         self._left_out: tuple[LeftOut, ...] = ()
         self._seen: object = None
         self._records: object = None
-        self._standing = Standing(roster=0, roster_hash="", policy="", identity="", epoch=0)
+        self._in_force = InForce(roster=0, roster_hash="", policy="", identity="", epoch=0)
         self._custody: Custody
         self._on_duty: Custodian
 
@@ -126,7 +126,7 @@ class Guard:
     @property
     def trouble(self) -> str:
         """Why nothing is served; empty where something may be."""
-        return self._standing.trouble
+        return self._in_force.trouble
 
     def look(self) -> object:
         """Return what tells one state of the home from another."""
@@ -138,7 +138,7 @@ class Guard:
         Records are looked at only where a study is left out, perhaps because of them: files
         that somebody replaces while a study runs stop nothing.
         """
-        if self.look() != self._seen or self._epoch() != self._standing.epoch:
+        if self.look() != self._seen or self._epoch() != self._in_force.epoch:
             return True
         return bool(self._left_out) and records_state(self.institution) != self._records
 
@@ -149,13 +149,13 @@ class Guard:
         refused. Whatever cannot be read, checked or logged closes the door.
         """
         with self._following:
-            before = self._standing
+            before = self._in_force
             self._seen = self.look()
             try:
                 self._take()
             except (FieldfareError, OSError) as error:
                 self._stand_down(str(error))
-            followed = self._followed(tuple(changes(before, self._standing)))
+            followed = self._followed(tuple(changes(before, self._in_force)))
         if followed.changed or followed.left_out:
             self._told.put(followed)
         return followed
@@ -167,18 +167,18 @@ class Guard:
 
     def status(self) -> CustodianStatus:
         """Return how things stand; waits for nobody."""
-        standing = self._standing
+        in_force = self._in_force
         return CustodianStatus(
             institution=self.institution.settings.id,
             started=stamp(self._started),
             process=os.getpid(),
             busy=self._following.locked(),
-            trouble=standing.trouble,
-            roster=standing.roster,
-            roster_hash=standing.roster_hash,
-            policy=standing.policy,
-            identity=standing.identity,
-            studies=[*self._served_now(standing), *self._left_out_now()],
+            trouble=in_force.trouble,
+            roster=in_force.roster,
+            roster_hash=in_force.roster_hash,
+            policy=in_force.policy,
+            identity=in_force.identity,
+            studies=[*self._served_now(in_force), *self._left_out_now()],
             releases=self._tally.releases,
             refusals=dict(sorted(self._tally.refusals.items())),
             last_release=release_now(self._tally.last),
@@ -201,19 +201,19 @@ class Guard:
             arrived = set(kept_ids(self._home))
             ready = arrived & self._sums.ready(records)
             left_out = resume(custody, load, ready)
-            self._write_down(_standing(custody))
+            self._write_down(_read_in_force(custody))
             self._put_on_duty(custody, stack.pop_all())
             self._settle(records, left_out)
         # What has to be read first comes after: it takes long, and what serves must not wait.
         self._settle(records, left_out + resume(custody, load, arrived - ready))
-        self._sums.keep_only(self._standing.served)
+        self._sums.keep_only(self._in_force.served)
 
     def _settle(self, records: object, left_out: tuple[LeftOut, ...]) -> None:
         """Take down what is served and what is not."""
         names = self._sums.ready(records) - {one.study for one in left_out}
         served = (s for s in names if read_decision(self._home, s).state is State.APPROVED)
         self._records, self._left_out = records, left_out
-        self._standing = replace(_standing(self._custody), served=frozenset(served))
+        self._in_force = replace(_read_in_force(self._custody), served=frozenset(served))
 
     def _put_on_duty(self, custody: Custody, stack: ExitStack) -> None:
         with self._turn:  # a call in work is finished first
@@ -227,23 +227,23 @@ class Guard:
         idle = Custodian(custody.site, custody.ledger, ExactNoise(), self._tally)
         with self._turn:
             self._on_duty = idle
-        stood = replace(self._standing, trouble=trouble, served=frozenset(), epoch=self._epoch())
+        stood = replace(self._in_force, trouble=trouble, served=frozenset(), epoch=self._epoch())
         with suppress(LedgerError):  # the door is closed whether or not that can be written down
             self._write_down(stood)
-        self._standing, self._left_out = stood, ()
+        self._in_force, self._left_out = stood, ()
 
-    def _write_down(self, standing: Standing) -> None:
+    def _write_down(self, in_force: InForce) -> None:
         """Log what is in force from here on, where it is something else than before."""
-        if standing.ground == self._standing.ground:
+        if in_force.ground == self._in_force.ground:
             return
-        rule = standing.trouble and f"nothing is served: {standing.trouble}"
-        rule = rule or f"roster version {standing.roster} and the policy as fingerprinted"
+        rule = in_force.trouble and f"nothing is served: {in_force.trouble}"
+        rule = rule or f"roster version {in_force.roster} and the policy as fingerprinted"
         self.journal.append(
             Event.IN_FORCE,
             CUSTODIAN,
             rule=printable(rule, MAX_SENTENCE),
-            version=standing.roster,
-            fingerprint=standing.policy,
+            version=in_force.roster,
+            fingerprint=in_force.policy,
         )
 
     # -- what is seen and told --------------------------------------------------------------
@@ -260,8 +260,8 @@ class Guard:
             changed=list(changed), trouble=self.trouble, left_out=list(self._left_out_now())
         )
 
-    def _served_now(self, standing: Standing) -> Iterator[StudyNow]:
-        for study in sorted(standing.served):
+    def _served_now(self, in_force: InForce) -> Iterator[StudyNow]:
+        for study in sorted(in_force.served):
             yield StudyNow(id=study, serving=True, runs=self._runs_of(study))
 
     def _left_out_now(self) -> Iterator[StudyNow]:
@@ -276,9 +276,9 @@ class Guard:
         return [name for name in names if ":" not in name]  # a run's id holds none
 
 
-def _standing(custody: Custody) -> Standing:
+def _read_in_force(custody: Custody) -> InForce:
     institution = custody.institution
-    return Standing(
+    return InForce(
         roster=institution.roster.version,
         roster_hash=institution.roster.hash,
         policy=hashlib.sha256(institution.home.policy.read_bytes()).hexdigest(),

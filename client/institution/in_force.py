@@ -7,7 +7,7 @@ from fieldfare.client.institution.studies import SHORT
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class InForce:
     """What is in force.
 
     Attributes:
@@ -33,7 +33,7 @@ class Standing:
         return (self.roster_hash, self.policy, self.identity, self.epoch, self.trouble)
 
 
-def changes(old: Standing, new: Standing) -> Iterator[str]:
+def changes(old: InForce, new: InForce) -> Iterator[str]:
     """Yield one line for everything that is different in `new`."""
     if old.roster_hash != new.roster_hash:
         yield f"roster version {new.roster} (was {old.roster})"

@@ -1,8 +1,8 @@
 from dataclasses import replace
 
-from fieldfare.client.institution.standing import Standing, changes
+from fieldfare.client.institution.in_force import InForce, changes
 
-ONE = Standing(
+ONE = InForce(
     roster=1,
     roster_hash="r1",
     policy="p1",
@@ -17,7 +17,7 @@ def test_nothing_changed() -> None:
 
 
 def test_every_change_is_a_line() -> None:
-    two = Standing(
+    two = InForce(
         roster=2,
         roster_hash="r2",
         policy="p2",
