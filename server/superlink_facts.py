@@ -1,6 +1,9 @@
 """What is said of a SuperLink, its nodes and its runs (superlink.py)."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from flwr.serverapp import Grid
 
 
 @dataclass(frozen=True)
@@ -59,3 +62,21 @@ class Task:
 
     run: int
     token: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ServerTask:
+    """One run, from the side of its server.
+
+    Attributes:
+        grid: reaches the nodes.
+        run: Flower's id of it.
+        configuration: what the run was started with.
+        finish: tells the SuperLink that the run is over, in one try: None where it did what it
+            should, else why not. Raises RunError where the SuperLink does not hear it.
+    """
+
+    grid: Grid
+    run: int
+    configuration: Mapping[str, str]
+    finish: Callable[[str | None], None]
