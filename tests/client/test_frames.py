@@ -16,8 +16,11 @@ from fieldfare.client.frames import (
     unix_address,
 )
 from fieldfare.shared import custodian_pb2
+from fieldfare.shared.delivery import LARGEST_CARD, LARGEST_MODEL
 from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.last_sum import MOST_WORDS
 from fieldfare.shared.messages import MAX_MESSAGE_BYTES
+from fieldfare.shared.study import MAX_STUDY_BYTES
 
 
 def test_every_call_has_a_limit() -> None:
@@ -29,6 +32,37 @@ def test_every_call_has_a_limit() -> None:
 def test_the_largest_message_fits_its_frame() -> None:
     frame = custodian_pb2.ReleaseRequest(request=b"x", parameters=bytes(MAX_MESSAGE_BYTES))
     assert MAX_MESSAGE_BYTES < len(frame.SerializeToString()) <= LARGEST_QUESTION["Release"]
+
+
+def test_the_largest_last_sum_fits_beside_its_step() -> None:
+    """2^18 words of 64 bits in all, a reply of 2 KiB of each of a thousand participants."""
+    vectors = [bytes(8 * MOST_WORDS // 1024)] * LONGEST_LIST
+    parameters = bytes(8 * MOST_WORDS // 1024)
+    frame = custodian_pb2.ReleaseRequest(
+        request=bytes(512 * 1024),
+        parameters=parameters,
+        last_request=bytes(512 * 1024),
+        last_replies=[bytes(2048)] * LONGEST_LIST,
+        last_vectors=vectors,
+    )
+    assert sum(map(len, vectors)) == 8 * MOST_WORDS
+    assert len(frame.SerializeToString()) <= LARGEST_QUESTION["Release"]
+
+
+def test_the_largest_model_study_and_proof_fit_their_frames() -> None:
+    delivery = custodian_pb2.DeliverRequest(
+        delivery=bytes(4096), model=bytes(LARGEST_MODEL), card=bytes(LARGEST_CARD)
+    )
+    assert len(delivery.SerializeToString()) <= LARGEST_QUESTION["Deliver"]
+    hello = custodian_pb2.DescribeRequest(
+        study="0" * 64, last_reply=bytes(4096), offer=bytes(MAX_STUDY_BYTES + 4096)
+    )
+    assert len(hello.SerializeToString()) <= LARGEST_QUESTION["Describe"]
+    growth = [bytes(32)] * 2 * 53  # RFC 6962, 2.1.2: of any log whose size is a whole number here
+    cosign = custodian_pb2.CosignRequest(
+        study="0" * 64, run="r" * LONGEST_NAME, head=bytes(4096), path=growth
+    )
+    assert len(cosign.SerializeToString()) <= LARGEST_QUESTION["Cosign"]
 
 
 def test_paths_are_what_grpc_calls() -> None:
