@@ -1,4 +1,4 @@
-"""A deployed federation learns what a simulation says that it would (AMLSim, 40 steps, epsilon 1)."""
+"""A deployed federation learns what a simulation of it does (AMLSim, 40 steps, epsilon 1)."""
 
 from pathlib import Path
 
