@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS: Final = 1.0  # between two looks at who is there
 LATE: Final = "no answer in time"
+UNSEEN: Final = "not connected"
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def hello(channel: Channel, terms: RunTerms, record: Record) -> Heard:
         _ask(channel, terms, record, heard, settled)
         missing = _missing(terms, heard)  # by name: some other node's refusal is nobody's answer
         if not missing or channel.monotonic() >= end:
+            _give_up(terms, record, heard)
             return _without_restored(channel, terms, heard)
         record.waiting_for(missing)
         channel.sleep(LOOK_SECONDS)
@@ -123,6 +125,16 @@ def _missing(terms: RunTerms, heard: Heard) -> list[str]:
     """Return the institutions of the roster that have not been heard of."""
     answered = {terms.node_names.get(n) for n, reason in heard.absent.items() if reason != LATE}
     return [n for n in terms.roster.ids if n not in heard.approvals and n not in answered]
+
+
+def _give_up(terms: RunTerms, record: Record, heard: Heard) -> None:
+    """Say of those who are waited for no longer what is known: they would be "waiting" for ever."""
+    for name in _missing(terms, heard):
+        nodes = [node for node, known in terms.node_names.items() if known == name]
+        late = any(node in heard.absent for node in nodes)
+        if nodes and not late:
+            heard.absent[nodes[-1]] = UNSEEN
+        record.heard(name, LATE if late else UNSEEN)
 
 
 def _without_restored(channel: Channel, terms: RunTerms, heard: Heard) -> Heard:

@@ -11,7 +11,7 @@ from tests.server.conftest import BANKS, MakeSetting, Setting, make_study
 from fieldfare.client.app import client_app
 from fieldfare.client.custodian import Custodian
 from fieldfare.client.inbox import NoInbox
-from fieldfare.server.hello import LATE, LOOK_SECONDS, Heard, RunTerms, hello, reasons
+from fieldfare.server.hello import LATE, LOOK_SECONDS, UNSEEN, Heard, RunTerms, hello, reasons
 from fieldfare.server.record import NoRecord
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.messages import Assurance, Refusal
@@ -31,6 +31,10 @@ class Notes(NoRecord):
 
     told: list[tuple[str, str, bool]] = field(default_factory=list)
     waited: list[tuple[str, ...]] = field(default_factory=list)
+    last: dict[str, str] = field(default_factory=dict)
+
+    def heard(self, institution: str, text: str) -> None:
+        self.last[institution] = text
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
         self.told.append((institution, text, bool(approval)))
@@ -100,6 +104,9 @@ def test_who_does_not_come_is_waited_for_no_longer_than_was_said(
     assert sorted(heard.approvals) == list(BANKS[:3])
     assert setting.clock.now == pytest.approx(30.0, abs=2 * LOOK_SECONDS)
     assert set(record.waited) == {("bank-d",)}
+    # Nobody waits for it any more: who watches, and who reads why a run failed, is told so.
+    assert record.last == {"bank-d": UNSEEN}
+    assert heard.absent == {NODES["bank-d"]: UNSEEN}
 
 
 def test_without_waiting_who_is_not_there_takes_no_part(make_setting: MakeSetting) -> None:
