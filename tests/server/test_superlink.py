@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -23,6 +24,7 @@ from fieldfare.server.control import control_target
 from fieldfare.server.superlink import (
     Control,
     ControlTarget,
+    SuperlinkApp,
     Tasks,
     control,
     fail_task,
@@ -112,9 +114,11 @@ def receive(fleet: Fleet) -> Arrival:
 
 def pull(task: Any, ids: list[str], seconds: float = NODE_SECONDS) -> list[Message]:
     end = time.monotonic() + seconds
-    while not (found := task.grid.pull_messages(ids)) and time.monotonic() < end:
+    while True:
+        found: list[Message] = task.grid.pull_messages(ids)
+        if found or time.monotonic() >= end:
+            return found
         time.sleep(0.02)
-    return found
 
 
 def said(message: Message) -> bytes:
@@ -387,3 +391,20 @@ def _announce_as(fleet: Fleet, inside: Message, envelope: Message) -> None:
     wanted, session = fleet._send(envelope, tree, 0.1)
     for each in wanted:
         fleet._push(envelope.metadata.run_id, session, each, objects[each])
+
+
+# ---- the app
+
+
+def test_flowers_idle_layers_are_gone_and_those_that_protect_are_not(tmp_path: Path) -> None:
+    app: Any = SuperlinkApp(tmp_path / "superlink.sqlite", b"secret").app
+    names = [layer.cls.__name__ for layer in app.user_middleware]
+    assert names == [
+        "BaseHTTPMiddleware",  # turns errors into answers
+        "ControlAuthenticationMiddleware",
+        "ProtobufTranslationMiddleware",
+        "NodeAuthMiddleware",
+        "FleetEventLogMiddleware",
+    ]
+    assert app.state.superexec_auth_secret == b"secret"
+    assert app.state.enable_supernode_auth
