@@ -1,7 +1,7 @@
 """What stands before Flower's API on both listeners: nothing passes that is not named here.
 
 Flower serves nodes, runs and administration on one port, most of it without a question asked
-(notes in docs/adr). Here each listener offers a short list of paths; every other one does not
+(docs/adr/0005). Here each listener offers a short list of paths; every other one does not
 exist, bodies are bounded before they are read, and control needs a token.
 """
 
