@@ -190,7 +190,7 @@ def _server(app: App, context: ssl.SSLContext, most: int | None) -> _Server:
     config = uvicorn.Config(
         app,
         access_log=False,  # the audit log has it
-        date_header=False,
+        date_header=True,  # `institution check` finds a clock that is wrong by it
         interface="asgi3",
         lifespan="off",
         limit_concurrency=most,

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing, suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
 
@@ -61,6 +62,13 @@ def test_it_serves_two_places_and_no_more_and_ends_when_told(home: CoordinatorHo
             assert shown in said
         assert superlink.stop() == 0
     assert superlink.log() == said  # and nothing of what it left undone
+
+
+def test_it_says_what_time_it_is(home: CoordinatorHome) -> None:
+    """Nodes whose clocks are far off are refused: this is how people there find out why."""
+    with running_superlink(home) as superlink, httpx.Client(verify=superlink.trust) as client:
+        found = client.get(f"https://{superlink.public}/health").headers["date"]
+    assert abs(parsedate_to_datetime(found).timestamp() - time.time()) < 300
 
 
 def test_it_ends_with_its_parent(home: CoordinatorHome) -> None:
