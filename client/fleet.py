@@ -5,10 +5,11 @@ so that another version of flwr fails in a test and not in an institution. A bun
 fetched: nothing here names the call that would fetch it.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -34,6 +35,7 @@ from fieldfare.shared.errors import RunError
 
 PULL_BACKOFF_SECONDS: Final = 0.05  # flwr's own 1 s would be most of an exchange
 PULL_SECONDS: Final = 60.0  # flwr's own two hours would hold up every other message
+HANDSHAKE_PAUSE_SECONDS: Final = 1.0
 LONGEST_REASON: Final = 300  # characters of what a SuperLink says that are shown
 
 APP_FAILED: Final = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
@@ -42,6 +44,9 @@ BUNDLE_REFUSED: Final = int(ErrorCode.INVALID_FAB)
 # What a link that fails, or a peer that sends nonsense, makes flwr raise.
 _LINK_FAULTS: Final = (httpx.HTTPError, httpx.InvalidURL, ObjectPushError, ObjectPullError)
 _NONSENSE: Final = (DecodeError, ValueError, LookupError, TypeError)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class NotAdmittedError(RunError):
@@ -107,8 +112,9 @@ class Fleet:
         """Take what flwr yields; the call that fetches bundles is dropped here."""
         node_id, receive, send, get_run, _get_fab, pull, push, confirm = callbacks
         self.node_id: int = node_id
-        self._receive, self._send, self._get_run = receive, send, get_run
-        self._pull, self._push, self._confirm = pull, push, confirm
+        self._receive, self._send = _patient(receive), _patient(send)
+        self._get_run, self._pull = _patient(get_run), _patient(pull)
+        self._push, self._confirm = _patient(push), _patient(confirm)
 
     def receive(self) -> Arrival | None:
         """Return the next message, or None.
@@ -203,6 +209,25 @@ def joined(link: Link, key: ec.EllipticCurvePrivateKey) -> Iterator[Fleet]:
     finally:
         # Without what was raised: flwr would log it, with its text, and swallow it.
         connection.__exit__(None, None, None)
+
+
+def _patient(call: Callable[P, T]) -> Callable[P, T]:
+    """Return a call that waits, too, where flwr gives up: after a handshake that was cut.
+
+    flwr takes it for a refused certificate. It is what a proxy does whose SuperLink is being
+    restarted; a node that ended over it would be let in again only when its lease is over.
+    """
+
+    def repeated(*given: P.args, **named: P.kwargs) -> T:
+        while True:
+            try:
+                return call(*given, **named)
+            except httpx.ConnectError as error:
+                if "certificate" in str(error).lower():
+                    raise
+                time.sleep(HANDSHAKE_PAUSE_SECONDS)
+
+    return repeated
 
 
 @contextmanager

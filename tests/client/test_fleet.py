@@ -20,6 +20,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fieldfare.client.fleet import (
     APP_FAILED,
+    HANDSHAKE_PAUSE_SECONDS,
     LONGEST_REASON,
     Fleet,
     LinkError,
@@ -121,6 +122,28 @@ def test_a_message_arrives_whole_and_its_reply_goes_back_whole() -> None:
     assert got.content["fieldfare"] == answer
     assert fleet.receive() is None
     assert store.fetched == 0
+
+
+def test_a_handshake_that_was_cut_is_waited_for_and_a_certificate_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A proxy before a SuperLink that restarts takes connections, and closes them again."""
+    store, waited = Store(), []
+    store.announce(message())
+    store.fails = httpx.ConnectError("[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred")
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            store.fails = None
+
+    monkeypatch.setattr("fieldfare.client.fleet.time.sleep", sleep)
+    assert store.fleet().receive() is not None
+    assert waited == [HANDSHAKE_PAUSE_SECONDS] * 3
+    store.fails = httpx.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    with pytest.raises(LinkError, match="certificate verify failed"):
+        store.fleet().receive()
+    assert len(waited) == 3
 
 
 def test_an_error_goes_back_without_anything_pulled() -> None:
