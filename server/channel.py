@@ -26,6 +26,9 @@ SILENT_SHARE: Final = 0.25  # of the deadline without an answer, after which it 
 # Flower's ErrorCode.INVALID_FAB: the institution's list does not have this run's bundle, and
 # will not have it a second later.
 FINAL_ERRORS: Final = frozenset({7})
+UNLISTED: Final = (
+    "its node does not list this run's bundle: it joins again with the invitation of this hub"
+)
 
 
 @dataclass
@@ -35,6 +38,7 @@ class _Asking:
     messages: dict[str, int] = field(default_factory=dict)  # node by message id
     again: dict[int, float] = field(default_factory=dict)  # time of the next sending, by node
     answers: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    unlisted: set[int] = field(default_factory=set)
 
     def due(self, now: float) -> list[int]:
         return [node for node, moment in self.again.items() if moment <= now]
@@ -51,17 +55,23 @@ class _Asking:
         log.info("node %d: error %d: %s", node, reply.error.code, reply.error.reason)
         if reply.error.code in FINAL_ERRORS:
             del self.again[node]
+            self.unlisted.add(node)
         else:
             self.again[node] = min(self.again[node], now + AFTER_ERROR_SECONDS)
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A Grid, a clock that only goes forward, and a way to wait."""
+    """A Grid, a clock that only goes forward, and a way to wait.
+
+    Attributes:
+        refused: why nodes answer nothing of this run, whatever they are asked.
+    """
 
     grid: Grid
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    refused: dict[int, str] = field(default_factory=dict)
 
     def ask(
         self, call: Call, contents: Mapping[int, Content], deadline_seconds: float
@@ -91,6 +101,7 @@ class Channel:
                 break
             self.sleep(POLL_SECONDS)
             now = self.monotonic()
+        self.refused.update(dict.fromkeys(asking.unlisted, UNLISTED))
         return asking.answers
 
     def _push(self, call: Call, contents: Mapping[int, Content], asking: _Asking) -> None:

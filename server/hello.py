@@ -103,15 +103,13 @@ def _ask(
     if not terms.wait_seconds:
         deadline = study.aggregation.deadline_seconds
     answers = channel.ask(Call.HELLO, dict.fromkeys(nodes, content), deadline)
-    heard.absent.update(dict.fromkeys(set(nodes) - set(answers), LATE))
+    for node in sorted(set(nodes) - set(answers)):
+        _absent(terms, record, heard, node, channel.refused.get(node, LATE))
     for node, answer in sorted(answers.items()):
         try:
             envelope, approval = _approval_in(answer, terms)
         except ProtocolError as error:
-            log.warning("%s takes no part: %s", terms.node_names.get(node, node), error)
-            heard.absent[node] = str(error)
-            if node in terms.node_names:
-                record.answered_hello(terms.node_names[node], str(error), b"")
+            _absent(terms, record, heard, node, str(error))
             continue
         heard.absent.pop(node, None)
         name = approval.institution
@@ -119,6 +117,16 @@ def _ask(
             raise RunError(f"one node for each institution expected, {name} twice")
         heard.approvals[name] = Approved(node, approval, envelope)
         record.answered_hello(name, "approved", envelope)
+
+
+def _absent(terms: RunTerms, record: Record, heard: Heard, node: int, reason: str) -> None:
+    """Note why a node takes no part; one that is late may still come."""
+    heard.absent[node] = reason
+    if reason == LATE:
+        return
+    log.warning("%s takes no part: %s", terms.node_names.get(node, node), reason)
+    if node in terms.node_names:
+        record.answered_hello(terms.node_names[node], reason, b"")
 
 
 def _missing(terms: RunTerms, heard: Heard) -> list[str]:

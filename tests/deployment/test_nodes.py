@@ -17,8 +17,8 @@ from tests.superlink import Superlink
 
 from fieldfare.client.fleet import APP_FAILED, BUNDLE_REFUSED
 from fieldfare.client.node import OBJECTIONS
-from fieldfare.server.channel import Channel
-from fieldfare.shared.errors import RefusalCode
+from fieldfare.server.channel import UNLISTED, Channel
+from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.exchange import RECORD, refusal_in
 
 
@@ -50,6 +50,8 @@ def test_a_run_of_another_bundle_is_answered_by_nobody(bench: Bench, banks: Node
         for node in nodes:
             reply = ask(grid, node)
             assert (reply.error.code, reply.error.reason) == said("bundle", BUNDLE_REFUSED)
+        with pytest.raises(RunError, match=rf"3 institutions expected, 0 found .*{UNLISTED}"):
+            bench.federation.job("changed").run(Channel(grid))
     assert [bench.ledger(name).spent() for name in bench.names] == spent
 
 

@@ -13,6 +13,7 @@ from fieldfare.server.channel import (
     AFTER_ERROR_SECONDS,
     POLL_SECONDS,
     SILENT_SHARE,
+    UNLISTED,
     Channel,
 )
 from fieldfare.shared.errors import RunError
@@ -212,8 +213,10 @@ def test_a_bundle_that_is_not_listed_is_final() -> None:
     """The institution's list will not have it a second later: nobody waits."""
     clock = Clock()
     grid = FaultyGrid(clock, codes={2: INVALID_FAB}, well_after=1)
-    assert sorted(channel_of(grid, clock).ask(Call.HELLO, ASKED, 60.0)) == [1, 3]
+    channel = channel_of(grid, clock)
+    assert sorted(channel.ask(Call.HELLO, ASKED, 60.0)) == [1, 3]
     assert (grid.times(2), clock.now) == ([0.0], 0.0)
+    assert channel.refused == {2: UNLISTED}  # in this side's words
 
 
 def test_an_error_says_nothing_after_an_answer() -> None:

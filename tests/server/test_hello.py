@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pytest
-from flwr.app import Message
+from flwr.app import Context, Error, Message
 from tests.server.conftest import BANKS, MakeSetting, Setting, make_study
 
 from fieldfare.client.app import client_app
 from fieldfare.client.custodian import Custodian
+from fieldfare.client.fleet import BUNDLE_REFUSED
 from fieldfare.client.inbox import NoInbox
+from fieldfare.server.channel import UNLISTED
 from fieldfare.server.hello import LATE, LOOK_SECONDS, UNSEEN, Heard, RunTerms, hello, reasons
 from fieldfare.server.record import NoRecord
 from fieldfare.shared.errors import RefusalCode, RunError
@@ -157,6 +159,25 @@ def test_a_node_of_nobody_takes_nobodys_place(make_setting: MakeSetting) -> None
     assert sorted(heard.approvals) == list(BANKS)
     assert list(heard.absent) == [999]
     assert setting.clock.now == pytest.approx(5.0, abs=2 * LOOK_SECONDS)
+
+
+def test_who_does_not_list_the_bundle_is_named_and_not_waited_for(
+    make_setting: MakeSetting,
+) -> None:
+    """A hub whose bundle was changed: people see why nobody comes."""
+    setting, record = make_setting(assurance=EXACT), Notes()
+
+    class Unlisted(ComingGrid):
+        def _call(self, message: Message, context: Context) -> Message:
+            if NAMES[context.node_id] != "bank-b":
+                return super()._call(message, context)
+            return Message(Error(BUNDLE_REFUSED, "a node's own words"), reply_to=message)
+
+    heard = heard_by(setting, Unlisted(setting), record, wait_seconds=600.0)
+    assert sorted(heard.approvals) == ["bank-a", "bank-c", "bank-d"]
+    assert heard.absent == {NODES["bank-b"]: UNLISTED}
+    assert record.told.count(("bank-b", UNLISTED, False)) == 1
+    assert setting.clock.now == 0.0
 
 
 def test_two_nodes_of_one_institution_are_refused(make_setting: MakeSetting) -> None:
