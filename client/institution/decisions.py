@@ -333,6 +333,31 @@ def _resume_one(custody: Custody, load: Loader, study: str) -> bool:
     return False
 
 
+def approve_by_policy(custody: Custody, load: Loader, now: datetime) -> tuple[LeftOut, ...]:
+    """Approve what nobody has decided on and the policy lets through, if it says auto_approve.
+
+    Args:
+        custody: the custodian that will answer.
+        load: reads the institution's records for a study.
+        now: the present, with a time zone.
+
+    Returns:
+        Those that a person has to look at, each with why.
+    """
+    institution, left_out = custody.institution, []
+    for study in kept_ids(institution.home):
+        if not may_approve_itself(institution.policy, read_decision(institution.home, study)):
+            continue
+        try:
+            kept = kept_study(institution.home, study, institution.roster)
+            spent = spent_now(custody.ledger, kept.study, [], institution.roster, now)
+            check_before_records(institution, kept.study, spent)
+            approve(custody, kept, load(kept.study), BY_POLICY, now)
+        except FieldfareError as error:
+            left_out.append(LeftOut(study, f"not approved by itself, for your decision: {error}"))
+    return tuple(left_out)
+
+
 def _runs(custody: Custody, decision: Decision) -> bool:
     """Tell whether a study may run: approved, under this roster and epoch, with its keys."""
     epoch = custody.ledger.position().epoch
