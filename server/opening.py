@@ -98,12 +98,16 @@ def _joined(
 def _still_in(
     terms: RunTerms, standing: Standing, participants: Mapping[str, Participant]
 ) -> set[str]:
-    """Return who took part in the last request, and answered it if it failed: who left is gone."""
+    """Return who took part in the last request, and answered it if it failed: who left is gone.
+
+    Unless too few are left for another attempt: then all of them are wanted back.
+    """
     if not standing.request:
         return set(participants)
     last = unseal(standing.request, Request, terms.roster, terms.assurance).body
     asked = {each.institution for each in last.participants}
-    return asked & standing.stayed if standing.stayed else asked
+    stayed = asked & standing.stayed
+    return stayed if len(stayed) >= terms.plan.study.aggregation.minimum_institutions else asked
 
 
 def _federation(

@@ -118,6 +118,8 @@ class SecureSums:
             self._check_quorum(kind, step)
             if interrupted is not None and attempt == interrupted.attempt:
                 request = interrupted  # the same R costs nothing a second time
+                if self.standing.answered:  # some replies to it are kept: these begin anew
+                    self.record.requested(self.standing.request)
             else:
                 request = self._request(terms, step, attempt, content)
                 self.record.requested(seal(request, COORDINATOR, self.federation.signer))
@@ -150,7 +152,11 @@ class SecureSums:
     def _is_spent(self, interrupted: Request) -> bool:
         """Tell whether an interrupted attempt cannot succeed any more."""
         named = {participant.institution for participant in interrupted.participants}
-        return self.standing.answered or not named <= set(self.present)
+        if not named <= set(self.present):
+            return True
+        # Where too few answered for another attempt, this one is asked again, of all of them.
+        minimum = self.federation.plan.study.aggregation.minimum_institutions
+        return self.standing.answered and len(self.standing.stayed) >= minimum
 
     def _check_quorum(self, kind: ReleaseKind, step: int) -> None:
         minimum = self.federation.plan.study.aggregation.minimum_institutions

@@ -73,6 +73,7 @@ class RunRecord:
     _news: dict[str, str] = field(default_factory=dict)
     _standing: Standing | None = None
     _debits: dict[str, int] = field(default_factory=dict)
+    _counted: set[bytes] = field(default_factory=set)
     _failed: int = 0
     _step: int = 0
     _seconds: float = 0.0
@@ -81,7 +82,9 @@ class RunRecord:
     def standing(self) -> Standing:
         """Return where the run stands, read from the store once."""
         if self._standing is None:
-            self._standing = _Reading(self.store, self.facts).standing()
+            reading = _Reading(self.store, self.facts)
+            self._standing = reading.standing()
+            self._counted = reading.counted
             self._debits = dict(self._standing.debits)
             self._failed = self._standing.failed
             self._step = self._standing.state.step if self._standing.state else 0
@@ -228,9 +231,8 @@ class RunRecord:
             self._seconds = self.monotonic() - self._begun
 
     def _debit(self, replies: Mapping[str, bytes]) -> None:
-        for name, envelope in replies.items():
-            reply = _parsed(envelope, Reply, self.facts)
-            self._debits[name] = self._debits.get(name, 0) + reply.debit
+        for envelope in replies.values():
+            _count(self._debits, self._counted, envelope, self.facts)
 
     def _put_last(self, replies: Mapping[str, bytes]) -> None:
         for name, envelope in replies.items():
@@ -248,6 +250,15 @@ class RunRecord:
 def _parsed(content: bytes, body_type: type[B], facts: RunFacts) -> B:
     """Parse a message whose signature was checked before it was kept."""
     return unseal(content, body_type, facts.roster, Assurance.SIMULATED).body
+
+
+def _count(debits: dict[str, int], counted: set[bytes], envelope: bytes, facts: RunFacts) -> None:
+    """Add a reply's debit up, once: asked again, an institution sends the same bytes for free."""
+    if envelope in counted:
+        return
+    counted.add(envelope)
+    reply = _parsed(envelope, Reply, facts)
+    debits[reply.institution] = debits.get(reply.institution, 0) + reply.debit
 
 
 def _blobs(total: Sum) -> dict[str, bytes]:
@@ -268,6 +279,7 @@ class _Reading:
     _pending: bool = False  # the last request has no sum
     _last: tuple[bytes, tuple[bytes, ...]] = (b"", ())
     _debits: dict[str, int] = field(default_factory=dict)
+    counted: set[bytes] = field(default_factory=set)  # replies that are in the debits
     _failed: int = 0
     _metrics: str | None = None
     _done: bool = False
@@ -331,9 +343,8 @@ class _Reading:
         return frozenset(_parsed(r, Reply, self.facts).institution for r in self._replies)
 
     def _reply(self, content: bytes) -> None:
-        reply = _parsed(content, Reply, self.facts)
         self._replies.append(content)  # kept once the attempt is over, whichever way
-        self._debits[reply.institution] = self._debits.get(reply.institution, 0) + reply.debit
+        _count(self._debits, self.counted, content, self.facts)
 
     def _summed(self) -> None:
         self._pending = False

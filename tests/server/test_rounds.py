@@ -465,7 +465,8 @@ def test_an_interrupted_request_is_sent_again_unless_its_attempt_is_over(
 ) -> None:
     setting = make_setting(LONG, EXACT)
     first = open_sums(setting).collect(TRAINING, 0, start(setting))
-    standing = Standing(request=first.request, answered=answered, failed=7)
+    stayed = frozenset(BANKS if answered else ())
+    standing = Standing(request=first.request, answered=answered, stayed=stayed, failed=7)
     channel = setting.channel()
     federation = open_federation(channel, setting.federation.job("run").terms)
     sums = SecureSums(channel, federation, standing=standing)

@@ -233,20 +233,27 @@ def leaves_of(book: Book) -> tuple[Leaf, ...]:
 # -- attempts that fail --------------------------------------------------------------------------
 
 
-def without_bank_d(setting: Setting) -> Callable[[Message], bool]:
-    """It answers step 0, and no later step in any process."""
-    federation = setting.federation
-    node = FIRST_NODE + BANKS.index("bank-d")
+def without(*names: str) -> Callable[[Setting], Callable[[Message], bool]]:
+    """They answer step 0, and no later step in any process."""
+    nodes = {FIRST_NODE + BANKS.index(name) for name in names}
 
-    def lost(message: Message) -> bool:
-        metadata = message.metadata
-        if metadata.dst_node_id != node or metadata.message_type != "query.release":
-            return False
-        record: Any = message.content["fieldfare"]
-        roster, assurance = federation.identities.roster, federation.assurance
-        return unseal(record["request"], Request, roster, assurance).body.step > 0
+    def lose(setting: Setting) -> Callable[[Message], bool]:
+        federation = setting.federation
 
-    return lost
+        def lost(message: Message) -> bool:
+            metadata = message.metadata
+            if metadata.dst_node_id not in nodes or metadata.message_type != "query.release":
+                return False
+            record: Any = message.content["fieldfare"]
+            roster, assurance = federation.identities.roster, federation.assurance
+            return unseal(record["request"], Request, roster, assurance).body.step > 0
+
+        return lost
+
+    return lose
+
+
+without_bank_d: Final = without("bank-d")
 
 
 def test_a_run_with_a_failed_attempt_is_cut_anywhere(
@@ -274,6 +281,29 @@ def test_a_run_with_a_failed_attempt_is_cut_anywhere(
             assert outcome.attempts == 1, where
             assert setting.debits() == {**dict.fromkeys(BANKS[:3], 4), "bank-d": 1}, where
             assert outcome.parameters.tobytes() == whole.parameters.tobytes(), where
+
+
+def test_a_run_that_lost_too_many_asks_them_the_same_when_they_are_back(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    """There can be no other attempt; the request that failed is free for those who answered."""
+    setting = make_setting(STUDY, seed=3)
+    whole = finish(Book.begin(setting, tmp_path / "whole"), Wire(setting=setting))
+    setting = make_setting(STUDY, seed=3)
+    book, wire = Book.begin(setting, tmp_path / "runs"), Wire(setting=setting)
+    for _ in range(2):  # the second time they are not back yet
+        with pytest.raises(RunError, match=r"training step 1: at least 3 institutions .* 2 left"):
+            finish(book, wire, without("bank-c", "bank-d"))
+    outcome = finish(book, wire)
+    assert {len(sent) for sent in wire.requests.values()} == {1}
+    assert {attempt for _, _, attempt in wire.requests} == {0}
+    assert setting.debits() == dict.fromkeys(BANKS, 3)
+    assert outcome.participants == BANKS
+    assert outcome.parameters.tobytes() == whole.parameters.tobytes()
+    with book.record() as fresh:
+        standing = fresh.standing()
+    spent = {name: ledger.spent() for name, ledger in setting.federation.ledgers.items()}
+    assert (standing.failed, standing.debits) == (2, spent)
 
 
 # -- where a run stands --------------------------------------------------------------------------
