@@ -37,10 +37,22 @@ STOP_SECONDS: Final = 40.0
 SHOWN: Final = 2000  # characters of a failed command's own words
 
 Say = Callable[[str], None]
+Command = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
 def _nothing(line: str) -> None:
     del line
+
+
+def in_a_process(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a command as people do, and return what it printed."""
+    return subprocess.run(  # noqa: S603 -- our own
+        [COMMAND, *command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @dataclass
@@ -52,12 +64,14 @@ class Bed:
         records: a Parquet file of each institution's units, by its id.
         study: the study's TOML file.
         say: told what happens, a line each.
+        command: runs a command; those that go on are always processes.
     """
 
     folder: Path
     records: Mapping[str, Path]
     study: Path
     say: Say = _nothing
+    command: Command = in_a_process
     _processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -299,21 +313,12 @@ class Bed:
         Raises:
             RunError: it failed.
         """
-        return _checked(_start([*command]), command)
+        return _checked(self.command([*command]), command)
 
-    @staticmethod
-    def _run(group: str, command: Sequence[str], home: Path) -> "subprocess.CompletedProcess[str]":
-        return _start([group, *command, "--home", str(home)])
-
-
-def _start(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(  # noqa: S603 -- our own
-        [COMMAND, *command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    def _run(
+        self, group: str, command: Sequence[str], home: Path
+    ) -> "subprocess.CompletedProcess[str]":
+        return self.command([group, *command, "--home", str(home)])
 
 
 def _checked(done: "subprocess.CompletedProcess[str]", command: Sequence[str]) -> str:

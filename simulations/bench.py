@@ -1,9 +1,10 @@
 """`make bench`: the speeds that the project promises, measured on this machine.
 
-    python -m fieldfare.simulations.bench [--json] [--runs N] [--units N]
+    python -m fieldfare.simulations.bench [--json] [--runs N] [--units N] [--counts 3,6,12,20]
 
 Everything is measured as it is used: commands as processes of their own, start-up included;
-one large institution from its Parquet file to its step. Needs no data from outside; where
+one large institution from its Parquet file to its step; whole federations of processes beside
+stock Flower, which takes minutes (`--counts ""` leaves them out). Needs no data from outside; where
 FIELDFARE_DATA names a folder with AMLSim in it (or AMLSim itself), its six banks run too.
 """
 
@@ -27,6 +28,7 @@ from rich.table import Table
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study import load_study
+from fieldfare.simulations import bench_deployed
 from fieldfare.simulations.bench_inputs import study_toml, write_records
 
 COMMAND: Final = (sys.executable, "-c", "from fieldfare.shared.cli import main; main()")
@@ -134,7 +136,9 @@ def amlsim(folder: Path, data: str | None) -> Records | None:
     return Records("amlsim", study, file, "institution")
 
 
-def measure(folder: Path, *, runs: int, units: int, large: int, data: str | None) -> dict[str, Any]:
+def measure(
+    folder: Path, *, runs: int, units: int, large: int, counts: Sequence[int], data: str | None
+) -> dict[str, Any]:
     """Measure everything; returns what `--json` prints."""
     sources = [generated(folder, "generated", units, FEATURES), amlsim(folder, data)]
     simulations = [
@@ -150,6 +154,7 @@ def measure(folder: Path, *, runs: int, units: int, large: int, data: str | None
         "machine": machine(),
         "simulations": simulations,
         "institution": json.loads(steps),
+        "federations": bench_deployed.measure(folder, counts) if counts else None,
     }
 
 
@@ -164,6 +169,7 @@ def promises(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
     milliseconds, peak = one["message_milliseconds"], one["peak_megabytes"]
     return [
         *rows,
+        *(bench_deployed.promises(found["federations"]) if found["federations"] else []),
         (
             "messages of a round of 6, in one process",
             f"{milliseconds:.1f} ms",
@@ -220,6 +226,8 @@ def show(found: dict[str, Any], console: Console) -> None:
         f"Loading {one['units']:,} units from Parquet takes {one['loading_seconds']:.1f} s. Dense "
         "torch: float32, the whole basis in memory, scaled from a part of the units."
     )
+    if found["federations"]:
+        console.print("\n".join(bench_deployed.table(found["federations"])), highlight=False)
 
 
 def main(
@@ -228,11 +236,21 @@ def main(
     runs: Annotated[int, typer.Option(min=1, help="Of each simulation; medians count.")] = 3,
     units: Annotated[int, typer.Option(min=1000, help="Of the six banks together.")] = UNITS,
     large: Annotated[int, typer.Option(min=1000, help="Of the one institution.")] = LARGE_UNITS,
+    counts: Annotated[
+        str, typer.Option(help="Institutions of each federation of processes.")
+    ] = bench_deployed.COUNTS,
 ) -> None:
     """Measure what the project promises about speed and memory."""
     with tempfile.TemporaryDirectory(prefix="fieldfare-bench-") as folder:
         data = os.environ.get("FIELDFARE_DATA")
-        found = measure(Path(folder), runs=runs, units=units, large=large, data=data)
+        found = measure(
+            Path(folder),
+            runs=runs,
+            units=units,
+            large=large,
+            counts=bench_deployed.numbers(counts),
+            data=data,
+        )
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -240,4 +258,5 @@ def main(
 
 
 if __name__ == "__main__":
+    bench_deployed.end_by_exception()
     typer.run(main)
