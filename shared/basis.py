@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.features import CategoricalFeature, Feature, NumericFeature, Scale
+from fieldfare.shared.rows import UnitRows, joined
 
 WEIGHT_BITS: Final = 8  # basis values are multiples of 2^-8
 WEIGHT_STEPS: Final = 1 << WEIGHT_BITS
@@ -34,10 +35,12 @@ class EncodedUnits:
     Attributes:
         positions: uint16 (features, units), C-contiguous.
         labels: uint8 (units,), 0 or 1.
+        rows: of texts or vectors; None where the model reads features.
     """
 
     positions: Positions
     labels: NDArray[np.uint8]
+    rows: UnitRows | None = None
 
     def __len__(self) -> int:
         """Count the units."""
@@ -45,14 +48,17 @@ class EncodedUnits:
 
     def select(self, mask: NDArray[np.bool_]) -> "EncodedUnits":
         """Return the units where `mask` (bool (units,)) holds, in the same order."""
-        return EncodedUnits(np.ascontiguousarray(self.positions[:, mask]), self.labels[mask])
+        rows = None if self.rows is None else self.rows.select(mask)
+        return EncodedUnits(np.ascontiguousarray(self.positions[:, mask]), self.labels[mask], rows)
 
 
 def concatenate(parts: Sequence[EncodedUnits]) -> EncodedUnits:
     """Return all units of `parts`, in order (simulations and baselines only)."""
+    rows = [p.rows for p in parts if p.rows is not None]
     return EncodedUnits(
         np.ascontiguousarray(np.concatenate([p.positions for p in parts], axis=1)),
         np.concatenate([p.labels for p in parts]),
+        joined(rows) if rows else None,
     )
 
 

@@ -1,0 +1,189 @@
+"""The linear model: logistic regression on rows of L2 norm at most 1 (texts, vectors).
+
+A unit's gradient is residual * (1, x), with residual = sigmoid(score) - label. Its norm is
+|residual| * sqrt(1 + |x|^2), a closed formula, and clipping is a bound on the residual, exactly
+as in the additive model (design section 2, "Integers, exactly").
+
+Exactness: entries of x are multiples of 2^-10, clipped residuals are truncated towards zero to
+multiples of 2^-20, so every product is a multiple of 2^-30 and sums are integers that depend on
+no order. Scores are exact too: weights are read on multiples of 2^-20, and by Cauchy-Schwarz
+every partial sum of a score stays below 2^49 in units of 2^-30. A unit's vector is therefore
+bit-identical whoever stands beside it, whatever library multiplies.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.basis import EncodedUnits
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.models.additive import (
+    CLIPPING_BITS,
+    MAX_EXACT_UNITS,
+    RESIDUAL_BITS,
+    RESIDUAL_STEPS,
+)
+from fieldfare.shared.models.interface import GridVectors
+from fieldfare.shared.rows import ROW_BITS, ROW_STEPS, UnitRows
+
+GAMMA_BITS: Final = RESIDUAL_BITS + ROW_BITS
+WEIGHT_BITS: Final = 20  # of a weight, when a score is computed
+MOST_NORM: Final = 2.0  # |(1, x)| <= sqrt(2): a larger C clips nobody
+LARGEST_SCORE: Final = 500.0  # exp of it neither overflows nor hides a residual of 2^-20
+
+
+def row_caps(squared_norms: NDArray[np.int64], clipping_norm: float) -> NDArray[np.int64]:
+    """Return the largest residual, in units of 2^-20, that keeps each unit within C.
+
+    Args:
+        squared_norms: int64 (units,), |x|^2 in units of 2^-20, at most 2^20.
+        clipping_norm: C, a multiple of 2^-10.
+
+    Formal Guarantees:
+        cap^2 * (2^20 + squared_norm) <= (C * 2^30)^2 in integers, so
+        |residual| * |(1, x)| <= C exactly, with no floating-point slack.
+
+    Edge cases:
+        | input | result |
+        |---|---|
+        | C so large that a residual above 1 were allowed | capped at 2^20: none is larger |
+        | float square root one too high | corrected by the integer comparison |
+
+    Source: design section 2, "Integers, exactly".
+    """
+    steps = int(min(clipping_norm, MOST_NORM) * (1 << CLIPPING_BITS))
+    limit = np.int64(steps**2 << (2 * (GAMMA_BITS - CLIPPING_BITS)))
+    quotient = limit // (squared_norms + (1 << (2 * ROW_BITS)))
+    caps = np.floor(np.sqrt(quotient.astype(np.float64))).astype(np.int64)
+    caps -= (caps * caps > quotient).astype(np.int64)
+    return np.minimum(caps, RESIDUAL_STEPS)
+
+
+def rows_of(data: EncodedUnits, columns: int) -> UnitRows:
+    """Return the rows of units.
+
+    Raises:
+        RecordsError: units without rows, or rows of another length.
+    """
+    if data.rows is None or data.rows.columns != columns:
+        found = "none" if data.rows is None else f"{data.rows.columns}"
+        raise RecordsError(f"rows of {columns} entries expected for this model, {found} found")
+    return data.rows
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Logistic regression over rows.
+
+    Attributes:
+        columns: length of a row.
+        clipping_norm: C.
+    """
+
+    columns: int
+    clipping_norm: float
+
+    @property
+    def vectors(self) -> GridVectors:
+        """Exact on 2^-30, so no rounding term: sensitivity is exactly C."""
+        return GridVectors(
+            entries=1 + self.columns,
+            clipping_norm=self.clipping_norm,
+            gamma_bits=GAMMA_BITS,
+            rounded_entries=0,
+        )
+
+    def initial(self, log_odds: float) -> NDArray[np.float64]:
+        """Return float64 (1 + columns,): zeros, and the bias at the public log-odds."""
+        parameters = np.zeros(1 + self.columns, dtype=np.float64)
+        parameters[0] = log_odds
+        return parameters
+
+    def prepare(self, data: EncodedUnits) -> "LinearSums":
+        """Return the units ready for sums.
+
+        Raises:
+            RecordsError: no rows of this model's length, or more units than exact sums
+                can carry (2^33).
+        """
+        if len(data) >= MAX_EXACT_UNITS:
+            raise RecordsError(
+                f"fewer than {MAX_EXACT_UNITS} units expected for exact sums, {len(data)} found: "
+                "split the population"
+            )
+        rows = rows_of(data, self.columns)
+        caps = row_caps(rows.squared_norms(), self.clipping_norm).astype(np.int32)
+        return LinearSums(rows, data.labels, caps)
+
+    def scores(self, parameters: NDArray[np.float64], data: EncodedUnits) -> NDArray[np.float64]:
+        """Return float64 (units,): log-odds, exact but for the one addition of the bias."""
+        return row_scores(parameters, rows_of(data, self.columns))
+
+
+def row_scores(parameters: NDArray[np.float64], rows: UnitRows) -> NDArray[np.float64]:
+    """Return float64 (units,): bias + x . w, with w read on multiples of 2^-20.
+
+    Args:
+        parameters: float64 (1 + columns,), bounded as in every request: |w| < 2^19 in L2 for
+            up to 2^11 columns, so that products stay below 2^53 and are exact.
+        rows: of the units.
+    """
+    weights = np.rint(np.ldexp(parameters[1:], WEIGHT_BITS))
+    scores = np.empty(len(rows), dtype=np.float64)
+    for part, chunk in rows.chunks():
+        scores[part] = chunk @ weights
+    scaled: NDArray[np.float64] = np.ldexp(scores, -(WEIGHT_BITS + ROW_BITS)) + parameters[0]
+    return scaled
+
+
+@dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
+class LinearSums:
+    """Units of one institution with their clipping caps, computed once."""
+
+    rows: UnitRows
+    labels: NDArray[np.uint8]
+    caps: NDArray[np.int32]
+
+    def gradient_sum(self, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return int64 (1 + columns,): the sum of clipped unit gradients in units of 2^-30.
+
+        Args:
+            parameters: float64 (1 + columns,), finite; magnitudes are bounded in the request.
+
+        Formal Guarantees:
+            Adding or removing one unit moves the result by at most C * 2^30 in L2,
+            exactly, whatever the order, the chunking or the other units.
+
+        Edge cases:
+            | input | result |
+            |---|---|
+            | no units | zeros |
+            | a row of zeros | the bias's entry alone |
+            | scores beyond the range of exp | residual 0 or 1, finite |
+
+        Source: design sections 2 and 3; clipping as in Abadi et al. 2016, section 3.
+        """
+        residuals = np.trunc(self._residuals(parameters))
+        np.clip(residuals, -self.caps, self.caps, out=residuals)
+        total = np.zeros(1 + self.rows.columns, dtype=np.int64)
+        # Of one chunk, 2^12 units * 2^20 * 2^10 = 2^42 at most: float64 carries it exactly.
+        for part, chunk in self.rows.chunks():
+            total[0] += int(residuals[part].sum()) * ROW_STEPS
+            total[1:] += (chunk.T @ residuals[part]).astype(np.int64)
+        return total
+
+    def plain_gradient(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return float64 (1 + columns,): the same sum without clipping (baselines only)."""
+        residuals = self._residuals(parameters) / RESIDUAL_STEPS
+        total = np.zeros(1 + self.rows.columns, dtype=np.float64)
+        total[0] = residuals.sum()
+        for part, chunk in self.rows.chunks():
+            total[1:] += (chunk.T @ residuals[part]) / ROW_STEPS
+        return total
+
+    def _residuals(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (sigmoid(score) - label) * 2^20, elementwise in the units."""
+        scores = np.clip(row_scores(parameters, self.rows), -LARGEST_SCORE, LARGEST_SCORE)
+        return (1.0 / (1.0 + np.exp(-scores)) - self.labels) * RESIDUAL_STEPS
