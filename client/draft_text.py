@@ -144,3 +144,15 @@ def toml_text(draft: Draft) -> str:
         features.append(_feature_table(feature))
     document["features"] = features
     return tomlkit.dumps(document).rstrip("\n") + "\n"
+
+
+def features_text(features: Sequence[tuple[str, Feature]]) -> str:
+    """Write features as `[[features]]` of a study, each under a comment."""
+    document = tomlkit.document()
+    tables = tomlkit.aot()
+    for comment, feature in features:
+        table = _feature_table(feature)
+        table.comment("".join(c if c.isprintable() else " " for c in comment))
+        tables.append(table)
+    document["features"] = tables
+    return tomlkit.dumps(document).rstrip("\n") + "\n"

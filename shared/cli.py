@@ -41,6 +41,7 @@ SUMMARIES: Final = {
     "roster": "Sign who may take part, as the coordinator.",
     "simulate": "Run a study over records on this machine, against its baselines.",
     "study": "Draft, check and sign studies.",
+    "typologies": "Published red flags: list, explain, check, compute them.",
 }
 
 

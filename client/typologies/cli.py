@@ -1,0 +1,163 @@
+"""`fieldfare typologies list|show|check|run`. Errors pass through to the root command."""
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fieldfare.client.typologies.checking import check_pack
+from fieldfare.client.typologies.extract import open_extract
+from fieldfare.client.typologies.features import FeatureTable, feature_table, hit_table
+from fieldfare.client.typologies.pack import Indicator, Pack, load_pack, own_pack
+from fieldfare.client.typologies.showing import shown_lines, study_features
+from fieldfare.shared.errors import UsageError
+
+EXIT_REFUSED: Final = 2
+
+list_app = typer.Typer(add_completion=False)
+show_app = typer.Typer(add_completion=False)
+check_app = typer.Typer(add_completion=False)
+run_app = typer.Typer(add_completion=False)
+
+PackOption = Annotated[
+    Path | None, typer.Option(help="A folder of your own typologies; else Fieldfare's.")
+]
+OnlyOption = Annotated[str, typer.Option(help="Only these: R01,R02,...")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
+
+
+def _pack(folder: Path | None, only: str = "") -> Pack:
+    pack = own_pack() if folder is None else load_pack(folder)
+    return pack.chosen(one.strip() for one in only.split(",") if one.strip())
+
+
+@list_app.command("list")
+def typologies_list(pack: PackOption = None, as_json: JsonOption = False) -> None:
+    """List the indicators: id, version, family, tag, what they need."""
+    found = _pack(pack)
+    if as_json:
+        rows = [one.typology.model_dump(mode="json") for one in found.indicators]
+        typer.echo(json.dumps({"sha256": found.sha256, "typologies": rows}, indent=2))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("id", "version", "family", "tag", "title", "needs besides the basics"):
+        table.add_column(title, overflow="fold")
+    for one in found.indicators:
+        said = one.typology
+        needs = ", ".join(name.partition(".")[2] for name in said.required) or "-"
+        table.add_row(
+            one.id, str(said.version), said.family.value, said.tag.value, said.title, needs
+        )
+    Console(width=120 if not Console().is_terminal else None).print(table)
+    typer.echo("No single indicator suffices: look at how many families fire together.")
+
+
+@show_app.command("show")
+def typologies_show(
+    which: Annotated[str, typer.Argument(metavar="ID", help="Such as R01; or all.")],
+    pack: PackOption = None,
+    sql: Annotated[bool, typer.Option("--sql", help="With the query.")] = False,
+    study: Annotated[
+        bool, typer.Option("--study", help="As [[features]] of a study, with public bounds.")
+    ] = False,
+) -> None:
+    """Show one indicator: what it means, where it comes from, what looks like it."""
+    found = _pack(pack, "" if which == "all" else which)
+    if study:
+        typer.echo(study_features(found), nl=False)
+        return
+    for one in found.indicators:
+        typer.echo("\n".join(shown_lines(one, sql=sql)))
+
+
+@check_app.command("check")
+def typologies_check(pack: PackOption = None, only: OnlyOption = "") -> None:
+    """Check that indicators are what they say: complete, deterministic, own.
+
+    Each query runs on made-up records, again in another row order, and again without one
+    customer: every other number must stay the same bit for bit. Exits with 2 where one does not.
+    """
+    checked = check_pack(_pack(pack, only))
+    for one in checked:
+        for problem in one.problems:
+            typer.echo(f"{one.id}: {problem}")
+    wrong = sum(bool(one.problems) for one in checked)
+    if wrong:
+        typer.echo(f"{wrong} of {len(checked)} indicators do not hold", err=True)
+        raise typer.Exit(EXIT_REFUSED)
+    typer.echo(f"{len(checked)} indicators: complete, deterministic and own")
+
+
+@run_app.command("run")
+def typologies_run(
+    folder: Annotated[
+        Path, typer.Argument(help="Holds transactions, accounts and customers, canonical.")
+    ],
+    as_of: Annotated[str, typer.Option(help="The last day to look at; a public date, 2026-03-31.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write: unit, R01, ...")],
+    pack: PackOption = None,
+    only: OnlyOption = "",
+    lacking: Annotated[
+        str, typer.Option(help="Columns that hold nothing here: transactions.mcc,...")
+    ] = "",
+    hits: Annotated[
+        Path | None, typer.Option(help="Also write who hits what, and how many families.")
+    ] = None,
+    linked: Annotated[
+        bool, typer.Option("--linked", help="With forms that look at others; must not leave.")
+    ] = False,
+) -> None:
+    """Compute every indicator for every customer. Nothing leaves this machine."""
+    chosen = _pack(pack, only)
+    for path in (out, *([hits] if hits else [])):
+        if path.suffix != ".parquet":
+            raise UsageError(f"a name that ends in .parquet expected, {path.name} found")
+    columns = [name.strip() for name in lacking.split(",") if name.strip()]
+    with open_extract(folder, _day(as_of), columns) as extract:
+        computed = feature_table(extract, chosen, linked=linked)
+        units = extract.units
+    found = hit_table(computed.table, chosen)
+    pq.write_table(computed.table, out, compression="zstd")
+    if hits is not None:
+        pq.write_table(found, hits, compression="zstd")
+    typer.echo("\n".join(_report(computed, chosen, found, units)))
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--as-of: a date such as 2026-03-31 expected, {text} found") from None
+
+
+def _report(computed: FeatureTable, pack: Pack, hits: Any, units: int) -> list[str]:
+    """Say what was computed, what is missing and why; counts stay on this screen."""
+    lines = [f"{units} customers, {len(pack.indicators)} indicators"]
+    lines += [line for one in pack.indicators for line in _line(computed, one)]
+    lines += [
+        f"{name}: only empty values in {', '.join(columns)}; if this institution lacks it, say "
+        f"--lacking {','.join(columns)}: missing is not zero"
+        for name, columns in computed.doubtful.items()
+    ]
+    several = pc.sum(pc.greater_equal(hits.column("families"), pa.scalar(2, pa.int8()))).as_py()
+    lines.append(f"{several or 0} customers with hits in two families of evidence or more")
+    return lines
+
+
+def _line(computed: FeatureTable, indicator: Indicator) -> list[str]:
+    if indicator.id in computed.missing:
+        lacking = ", ".join(computed.missing[indicator.id])
+        return [f"{indicator.id}  missing: {lacking}"]
+    column = computed.table.column(indicator.id)
+    hit = pc.greater_equal(column, indicator.typology.fires.at_least)
+    present, fired = len(column) - column.null_count, pc.sum(hit).as_py() or 0
+    return [
+        f"{indicator.id}  {present:>8} with a value  {fired:>8} hits  {indicator.typology.title}"
+    ]

@@ -1,0 +1,132 @@
+"""An institution's canonical records, prepared for indicators in an engine that reaches nothing."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+
+from fieldfare.client.records.canonical_tables import TABLES, LoadedTable, load_folder
+from fieldfare.shared.errors import RecordsError, UsageError
+
+MEMORY_LIMIT: Final = "1500MB"  # of the engine's own buffers
+
+
+@dataclass(frozen=True)
+class Extract:
+    """Prepared records.
+
+    Attributes:
+        connection: holds the tables that ledger.sql makes, and nothing else.
+        columns: the canonical columns that the institution has, as `transactions.mcc`.
+        empty: those without one value. They count as present, or one customer's records would
+            decide what is missing for another; an institution that lacks them says so.
+        units: how many customers.
+        as_of: the last day that is looked at.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    columns: frozenset[str]
+    empty: frozenset[str]
+    units: int
+    as_of: date
+
+
+@contextmanager
+def open_extract(folder: Path, as_of: date, lacking: Collection[str] = ()) -> Iterator[Extract]:
+    """Read a folder of canonical files.
+
+    Args:
+        folder: holds transactions, accounts and customers.
+        as_of: a public date. Read off the records it would make every customer's features
+            depend on who paid last.
+        lacking: columns that are in the files but hold nothing, as `transactions.mcc`.
+
+    Raises:
+        RecordsError: the records do not fit; says the row.
+        UsageError: `lacking` names what no canonical record has.
+    """
+    known = {f"{name}.{column}" for name, model in TABLES.items() for column in model.model_fields}
+    unknown = sorted(set(lacking) - known)
+    if unknown:
+        raise UsageError(
+            f"--lacking: a canonical column such as transactions.mcc expected, {unknown[0]} found"
+        )
+    with sealed_connection() as connection:
+        tables = load_folder(connection, folder)
+        yield prepared(connection, tables, as_of, lacking)
+
+
+def sealed_connection() -> duckdb.DuckDBPyConnection:
+    """Return an engine in memory that can open no file, load no extension, reach no network."""
+    return duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "enable_external_access": "false",
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": "",
+            "lock_configuration": "true",
+        },
+    )
+
+
+def prepared(
+    connection: duckdb.DuckDBPyConnection,
+    tables: dict[str, LoadedTable],
+    as_of: date,
+    lacking: Collection[str] = (),
+) -> Extract:
+    """Turn canonical tables in `connection` into what indicators read; the raw ones go.
+
+    Raises:
+        RecordsError: a customer or an account stands twice, or is referred to and absent.
+    """
+    _refuse_loose_ends(connection)
+    query = resources.files("fieldfare.client.typologies").joinpath("ledger.sql").read_text("utf-8")
+    for statement in connection.extract_statements(query):
+        named = {"as_of": as_of} if "as_of" in statement.named_parameters else None
+        connection.execute(statement, named)
+    for name in TABLES:  # what indicators may not read is not there to be read (harm rule 4)
+        connection.execute(f"DROP TABLE {name}")
+    columns = {f"{name}.{column}" for name, table in tables.items() for column in table.columns}
+    empty = {f"{name}.{column}" for name, table in tables.items() for column in table.empty}
+    return Extract(
+        connection,
+        frozenset(columns - set(lacking)),
+        frozenset(empty - set(lacking)),
+        int(one_value(connection, "SELECT count(*) FROM customer")),
+        as_of,
+    )
+
+
+def one_value(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
+    """Return the one value that a query gives."""
+    row = connection.execute(query).fetchone()
+    if row is None:
+        raise RecordsError("one row expected from a query, none found")
+    return row[0]
+
+
+_LOOSE_ENDS: Final = (
+    ("customers", "customers that stand there once expected",
+     "SELECT count(*) - count(DISTINCT customer_id) FROM customers"),
+    ("accounts", "accounts that stand there once expected",
+     "SELECT count(*) - count(DISTINCT account_id) FROM accounts"),
+    ("accounts", "customers that are in customers expected",
+     "SELECT count(*) FROM accounts ANTI JOIN customers USING (customer_id)"),
+    ("transactions", "accounts that are in accounts expected",
+     "SELECT count(*) FROM transactions ANTI JOIN accounts USING (account_id)"),
+)  # fmt: skip
+
+
+def _refuse_loose_ends(connection: duckdb.DuckDBPyConnection) -> None:
+    for name, expected, query in _LOOSE_ENDS:
+        found = one_value(connection, query)
+        if found:
+            raise RecordsError(f"{name}: {expected}, {found} other rows found; complete the files")

@@ -1,0 +1,184 @@
+"""The table of features: one row per customer, one column per number of an indicator.
+
+Missing is not zero: an indicator whose fields the institution lacks is null for everybody, and
+is named in the report and in the file; a share of nothing is null for that customer.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fieldfare.client.records.sql import quoted
+from fieldfare.client.typologies.extract import Extract
+from fieldfare.client.typologies.pack import Indicator, Pack
+from fieldfare.client.typologies.typology import Absent, FeatureSpec
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features import Dependence
+
+UNIT: Final = "unit"
+METADATA_KEY: Final = b"fieldfare.typologies"
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """What a run gives.
+
+    Attributes:
+        table: Arrow; unit (string, the customer's id) and float64 features, in unit order.
+        missing: indicators that could not be computed, each with the columns it lacks.
+        doubtful: indicators that were, over columns without one value.
+    """
+
+    table: Any
+    missing: Mapping[str, tuple[str, ...]]
+    doubtful: Mapping[str, tuple[str, ...]]
+
+
+def feature_table(extract: Extract, pack: Pack, *, linked: bool = False) -> FeatureTable:
+    """Compute every indicator of a pack; the same records give the same bytes.
+
+    Args:
+        extract: prepared records.
+        pack: which indicators.
+        linked: also the linked forms, for local scoring only: they must not leave.
+
+    Raises:
+        UsageError: a query is no single SELECT, fails, or gives other columns than declared.
+    """
+    units = extract.connection.execute("SELECT customer_id FROM customer ORDER BY unit")
+    columns = [units.to_arrow_table().column(0).combine_chunks()]
+    fields = [pa.field(UNIT, pa.string(), nullable=False)]
+    missing, doubtful = {}, {}
+    for query in _queries(pack, linked=linked):
+        lacking = tuple(name for name in query.required if name not in extract.columns)
+        empty = tuple(name for name in query.required if name in extract.empty)
+        if lacking:
+            missing[query.name] = lacking
+        elif empty:
+            doubtful[query.name] = empty
+        columns += _nulls(extract, query) if lacking else query_columns(extract, query)
+        fields += [_field(query, spec) for spec in query.features]
+    metadata = {
+        "format": FORMAT,
+        "as_of": extract.as_of.isoformat(),
+        "pack": pack.sha256,
+        "missing": {name: list(lacking) for name, lacking in missing.items()},
+    }
+    schema = pa.schema(fields, metadata={METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    return FeatureTable(pa.Table.from_arrays(columns, schema=schema), missing, doubtful)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One SELECT of an indicator, own or linked, and what it must give."""
+
+    name: str
+    indicator: Indicator
+    sql: str
+    tag: Dependence
+    required: tuple[str, ...]
+    features: tuple[FeatureSpec, ...]
+
+
+def own_query(indicator: Indicator) -> Query:
+    """Return the query whose features may leave."""
+    typology = indicator.typology
+    return Query(indicator.id, indicator, indicator.sql, typology.tag, typology.required,
+                 typology.features)  # fmt: skip
+
+
+def _queries(pack: Pack, *, linked: bool) -> list[Query]:
+    found = []
+    for indicator in pack.indicators:
+        found.append(own_query(indicator))
+        form = indicator.typology.linked
+        if linked and form is not None:
+            found.append(Query(f"{indicator.id}_linked", indicator, indicator.linked_sql,
+                               Dependence.LINKED, form.required, form.features))  # fmt: skip
+    return found
+
+
+def _field(query: Query, spec: FeatureSpec) -> Any:
+    said = {"tag": query.tag.value, "version": str(query.indicator.typology.version)}
+    return pa.field(spec.name, pa.float64(), metadata=said)
+
+
+def _nulls(extract: Extract, query: Query) -> list[Any]:
+    return [pa.nulls(extract.units, pa.float64()) for _ in query.features]
+
+
+def query_columns(extract: Extract, query: Query) -> list[Any]:
+    """Run one query over everybody; return its columns in unit order.
+
+    Raises:
+        UsageError: as `feature_table`.
+    """
+    parameters = query.indicator.typology.parameters
+    used = _named_in_one_select(extract.connection, query)
+    listed = ", ".join(_finished(spec) for spec in query.features)
+    whole = (
+        f"SELECT {listed} FROM customer AS c LEFT JOIN (\n{query.sql.rstrip().rstrip(';')}\n) AS f "
+        "ON f.unit = c.unit ORDER BY c.unit"
+    )
+    try:
+        named = {name: value for name, value in parameters.items() if name in used}
+        table = extract.connection.execute(whole, named or None).to_arrow_table()
+    except duckdb.Error as error:
+        said = str(error).partition("\n")[0]
+        raise UsageError(f"{query.name}: a query that runs expected: {said}") from None
+    if table.num_rows != extract.units:
+        raise UsageError(f"{query.name}: at most one row for a customer expected, more found")
+    return [column.combine_chunks() for column in table.columns]
+
+
+def _finished(spec: FeatureSpec) -> str:
+    number = f"CAST(f.{quoted(spec.name)} AS DOUBLE)"
+    value = f"CASE WHEN isfinite({number}) THEN {number} END"
+    if spec.absent is Absent.ZERO:
+        value = f"CASE WHEN f.unit IS NULL THEN 0.0 ELSE {value} END"
+    return f"{value} AS {quoted(spec.name)}"
+
+
+def _named_in_one_select(connection: duckdb.DuckDBPyConnection, query: Query) -> Collection[str]:
+    """Return the names of the constants in a query, which must be one SELECT."""
+    try:
+        statements = connection.extract_statements(query.sql)
+    except duckdb.Error as error:
+        said = str(error).partition("\n")[0]
+        raise UsageError(f"{query.name}: SQL expected: {said}") from None
+    if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
+        raise UsageError(f"{query.name}: one SELECT expected, something else found")
+    names: Collection[str] = statements[0].named_parameters
+    return names
+
+
+def hit_table(table: Any, pack: Pack) -> Any:
+    """Return unit, the indicators that fire there, and how many families of evidence they are.
+
+    No single indicator suffices (design section 8, rule 2): the number of families is what a
+    person should look at. Arrow; unit string, hits list of strings, families int8.
+    """
+    fired = {one.id: _fired(table, one) for one in pack.indicators}
+    rows = range(table.num_rows)
+    hits = [[name for name, flags in fired.items() if flags[row]] for row in rows]
+    family = {one.id: one.typology.family for one in pack.indicators}
+    families = [len({family[name] for name in names}) for names in hits]
+    return pa.table(
+        {
+            UNIT: table.column(UNIT),
+            "hits": pa.array(hits, pa.list_(pa.string())),
+            "families": pa.array(families, pa.int8()),
+        }
+    )
+
+
+def _fired(table: Any, indicator: Indicator) -> Sequence[bool]:
+    reached = pc.greater_equal(table.column(indicator.id), indicator.typology.fires.at_least)
+    flags: list[bool] = pc.fill_null(reached, fill_value=False).to_pylist()
+    return flags

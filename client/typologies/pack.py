@@ -1,0 +1,163 @@
+"""A pack of typologies: a folder of YAML files with their SQL, checked as a whole.
+
+The pack that comes with Fieldfare is this package's own folder; an institution may keep another
+one, with its own constants and versions.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from typing import Final
+
+import yaml
+from pydantic import ValidationError
+
+from fieldfare.client.typologies.typology import FeatureSpec, Typology
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.study import problem_lines
+
+MAX_FILE: Final = 65_536  # bytes: an indicator is small, or it is several
+OWN_PACK: Final = "fieldfare.client.typologies"
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """A typology with its queries.
+
+    Attributes:
+        sql: for the features; `linked_sql` for the linked form, empty where there is none.
+    """
+
+    typology: Typology
+    sql: str
+    linked_sql: str = ""
+
+    @property
+    def id(self) -> str:
+        """The typology's."""
+        return self.typology.id
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Indicators by id.
+
+    Attributes:
+        sha256: of all files together; stands beside every feature table.
+    """
+
+    indicators: tuple[Indicator, ...]
+    sha256: str
+
+    def chosen(self, ids: Iterable[str]) -> "Pack":
+        """Return the same with those indicators only; all where `ids` is empty.
+
+        Raises:
+            UsageError: an id is unknown.
+        """
+        wanted = tuple(ids)
+        known = {indicator.id for indicator in self.indicators}
+        unknown = [one for one in wanted if one not in known]
+        if unknown:
+            raise UsageError(
+                f"an indicator of the pack expected, {unknown[0]} found; see typologies list"
+            )
+        kept = [one for one in self.indicators if not wanted or one.id in wanted]
+        return Pack(tuple(kept), self.sha256)
+
+    @property
+    def features(self) -> tuple[FeatureSpec, ...]:
+        """Every feature that may leave, in order."""
+        return tuple(spec for one in self.indicators for spec in one.typology.features)
+
+
+def own_pack() -> Pack:
+    """Return the pack that comes with Fieldfare."""
+    return load_pack(resources.files(OWN_PACK))
+
+
+def load_pack(folder: Traversable) -> Pack:
+    """Read and check every indicator of a folder.
+
+    Raises:
+        UsageError: no indicator, or lists every mistake, one line each.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: a folder of typologies expected, none found")
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
+    problems: list[str] = []
+    found: list[Indicator] = []
+    digest = hashlib.sha256()
+    for file in files:
+        try:
+            found.append(_indicator(folder, file, digest))
+        except UsageError as error:
+            problems.append(str(error))
+    if not files:
+        problems.append(f"{folder}: files such as R01.yaml expected, none found")
+    if problems:
+        raise UsageError("\n".join(problems))
+    return Pack(tuple(found), digest.hexdigest())
+
+
+def _indicator(folder: Traversable, file: Traversable, digest: "hashlib._Hash") -> Indicator:
+    text = _text(file)
+    typology = parse_typology(text, file.name)
+    stem = file.name.removesuffix(".yaml")
+    if stem != typology.id:
+        raise UsageError(f"{file.name}: id {stem} expected, {typology.id} found")
+    sql = _text(folder.joinpath(f"{stem}.sql"))
+    linked = _text(folder.joinpath(f"{stem}_linked.sql")) if typology.linked else ""
+    for part in (text, sql, linked):
+        digest.update(len(part).to_bytes(8, "big") + part.encode())
+    return Indicator(typology, sql, linked)
+
+
+def _text(file: Traversable) -> str:
+    try:
+        content = file.read_bytes()
+    except OSError:
+        raise UsageError(f"{file.name}: a readable file expected, none found") from None
+    if len(content) > MAX_FILE:
+        raise UsageError(f"{file.name}: at most {MAX_FILE} bytes expected, more found")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise UsageError(f"{file.name}: UTF-8 text expected, other bytes found") from None
+
+
+class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """Plain YAML whose keys may not stand twice, nor point at each other."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if len(set(keys)) != len(keys):
+            raise yaml.YAMLError("a key twice")
+        return dict(super().construct_mapping(node, deep))
+
+
+def parse_typology(text: str, name: str) -> Typology:
+    """Read one YAML text.
+
+    Raises:
+        UsageError: lists every mistake, one line each.
+    """
+    try:
+        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 -- a SafeLoader, made stricter
+    except (yaml.YAMLError, TypeError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{name}{where}: plain YAML expected, without aliases or repeated keys; "
+                         "correct it") from None  # fmt: skip
+    try:
+        return Typology.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{name}: {line}" for line in problem_lines(error)]
+        raise UsageError("\n".join(lines)) from None

@@ -1,0 +1,79 @@
+"""`fieldfare typologies`, as somebody would call it."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from fieldfare.shared.cli import run
+
+PAYMENTS = "txn_id,account_id,ts_utc,direction,amount_minor,currency,channel,counterparty_key\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = [f"t{i},a1,2026-03-{i + 2:02d}T10:00:00,in,5000,XAC,P2P,p{i}\n" for i in range(14)]
+    (tmp_path / "transactions.csv").write_text(PAYMENTS + "".join(rows))
+    (tmp_path / "accounts.csv").write_text("account_id,customer_id\na1,c1\na2,c2\n")
+    (tmp_path / "customers.csv").write_text("customer_id\nc1\nc2\n")
+    return tmp_path
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["typologies", "list"]) == 0
+    text = capsys.readouterr().out
+    assert "R34" in text
+    assert "No single indicator suffices" in text
+    assert run(["typologies", "list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [one["id"] for one in listed["typologies"]][:2] == ["R01", "R02"]
+    assert len(listed["sha256"]) == 64
+
+
+def test_show(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["typologies", "show", "R21", "--sql"]) == 0
+    text = capsys.readouterr().out
+    assert "linked form, never leaves" in text
+    assert "FROM payee" in text
+    assert run(["typologies", "show", "all", "--study"]) == 0
+    assert capsys.readouterr().out.count("[[features]]") > 50
+    assert run(["typologies", "show", "R99"]) == 2
+    assert "R99 found" in capsys.readouterr().err
+
+
+def test_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert run(["typologies", "check", "--only", "R01,R22"]) == 0
+    assert "2 indicators: complete, deterministic and own" in capsys.readouterr().out
+    source = Path(__file__).parents[3] / "client" / "typologies"
+    (tmp_path / "R32.yaml").write_bytes((source / "R32.yaml").read_bytes())
+    (tmp_path / "R32.sql").write_text("SELECT unit, unit AS R32 FROM customer")
+    assert run(["typologies", "check", "--pack", str(tmp_path)]) == 2
+    assert "R32: own: other customers' numbers changed" in capsys.readouterr().out
+
+
+def test_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, hits = folder / "features.parquet", folder / "hits.parquet"
+    call = ["typologies", "run", str(folder), "--as-of", "2026-03-31", "--out", str(out)]
+    assert run([*call, "--hits", str(hits)]) == 0
+    text = capsys.readouterr().out
+    assert "R07  missing: transactions.mcc, transactions.merchant_city" in text
+    table = pq.read_table(out).to_pydict()
+    assert table["unit"] == ["c1", "c2"]
+    assert table["R01"] == [14, 0]
+    assert table["R07"] == [None, None]
+    assert pq.read_table(hits).column("hits").to_pylist() == [["R01"], []]
+    before = out.read_bytes()
+    assert run([*call, "--only", "R01"]) == 0
+    assert run(call) == 0
+    assert out.read_bytes() == before
+
+
+def test_run_with_wrong_input(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call = ["typologies", "run", str(folder), "--out", str(folder / "x.parquet")]
+    assert run([*call, "--as-of", "today"]) == 2
+    assert "2026-03-31 expected" in capsys.readouterr().err
+    assert run([*call[:-1], "x.csv", "--as-of", "2026-03-31"]) == 2
+    (folder / "customers.csv").unlink()
+    assert run([*call, "--as-of", "2026-03-31"]) == 2
+    assert "customers.parquet, .arrow or .csv expected" in capsys.readouterr().err
