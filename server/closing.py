@@ -98,9 +98,7 @@ class Closing:
         return True
 
 
-def _cosigned(
-    answer: Mapping[str, Any], head: TreeHead, institution: str, roster: Roster
-) -> bytes:
+def _cosigned(answer: Mapping[str, Any], head: TreeHead, institution: str, roster: Roster) -> bytes:
     """Return an institution's co-signature on this head.
 
     Raises:

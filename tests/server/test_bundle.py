@@ -38,5 +38,3 @@ def test_it_holds_no_code_and_names_what_is_installed() -> None:
     for place in project["tool"]["flwr"]["app"]["components"].values():
         module, _, name = place.partition(":")
         assert callable(getattr(import_module(module), name))
-
-

@@ -16,9 +16,9 @@ from fieldfare.shared.replay import (
     add_words,
     bound_initial_state,
     decoded_sum,
+    initial_state,
     model_hash,
     replay_step,
-    initial_state,
     state_hash,
     words_hash,
 )
