@@ -280,7 +280,7 @@ def poisoned(run: Run, last: LastSum) -> LastSum:
     """A member that colludes signs a vector that takes the sum out of range."""
     bits = run.bench.plan.training.word_bits
     words = np.frombuffer(last.vectors[3], dtype=bits.dtype).copy()
-    words[:1] += bits.dtype.type(1 << (bits.value - 2))
+    words[0] = bits.dtype.type((int(words[0]) + (1 << (bits.value - 2))) % (1 << bits.value))
     vector = words.tobytes()
     reply = resigned(run, last.replies[3], "bank-d", "bank-d", vector=bytes_hash(vector))
     return replace(last, replies=put(last.replies, 3, reply), vectors=put(last.vectors, 3, vector))

@@ -221,7 +221,13 @@ def test_who_hangs_up_within_a_body_reaches_nothing() -> None:
 
         async def send(message: Any) -> None: ...
 
-        scope = {"type": "http", "method": "POST", "path": PUSH, "headers": [], "client": None}
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": "POST",
+            "path": PUSH,
+            "headers": [],
+            "client": None,
+        }
         await asked.gate(scope, receive, send)
 
     asyncio.run(hang_up())
