@@ -42,6 +42,7 @@ SUMMARIES: Final = {
     "simulate": "Run a study over records on this machine, against its baselines.",
     "study": "Draft, check and sign studies.",
     "typologies": "Published red flags: list, explain, check, compute them.",
+    "world": "Make an invented world to learn and test in.",
 }
 
 

@@ -60,6 +60,7 @@ class Habit:
         away: share of entries outside the home city.
         cities: how many other cities.
         echo: money that moves on, or None.
+        others: share of cash paid in by somebody else than the holder.
     """
 
     monthly: float
@@ -72,6 +73,7 @@ class Habit:
     away: float = 0.05
     cities: int = 2
     echo: Echo | None = None
+    others: float = 0.02
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,13 @@ import pyarrow as pa
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.world.banks import BANKS
+from fieldfare.simulations.world.draws import (
+    MINUTES,
+    amounts,
+    by_pattern,
+    draw_echoes,
+    minutes_of_day,
+)
 from fieldfare.simulations.world.habits import KINDS, Habit, Kind
 from fieldfare.simulations.world.population import (
     PATTERNS,
@@ -26,13 +33,8 @@ from fieldfare.simulations.world.population import (
     indicator_kept,
 )
 
-_MINUTES: Final = 1440  # a day
-_NIGHT_START: Final = 22 * 60
-_NIGHT_LENGTH: Final = 8 * 60
-_MORNING: Final = 6 * 60
 _CITIES: Final = 60
 _NOWHERE: Final = -1  # no city, or no counterparty
-_EVEN: Final = 2000  # minor units: even amounts are multiples of 20.00
 _FRESH: Final = 1 << 40  # ids above it are seen once
 _RING_PAYEE: Final = 1 << 39
 _CIRCLE: Final = 64  # ids set aside for each unit and circle
@@ -133,17 +135,12 @@ def _lines(
     return [first, _echoes(rng, habits, who, rows, first, home)]
 
 
-def _by_pattern(habits: list[Habit | None], name: str) -> FloatArray:
-    """Return one habit parameter as an array over patterns (0 where a habit is absent)."""
-    return np.array([0.0 if habit is None else getattr(habit, name) for habit in habits])
-
-
 def _occasions(
     rng: np.random.Generator, name: str, habits: list[Habit | None], who: Engagements
 ) -> IntArray:
     """Return for each line the index of the engagement that causes it."""
     months = (who.end - who.start) / 30
-    mean = _by_pattern(habits, "monthly")[who.pattern] * months
+    mean = by_pattern(habits, "monthly")[who.pattern] * months
     mean *= indicator_kept(rng, who.overlay)
     if KINDS[name].steady:
         counts = np.floor(mean + rng.random(mean.size)).astype(np.int64)
@@ -165,13 +162,13 @@ def _first_entries(
     pattern, unit = who.pattern[rows], who.unit[rows]
 
     def parameter(name: str) -> FloatArray:
-        return np.asarray(_by_pattern(habits, name)[pattern])
+        return np.asarray(by_pattern(habits, name)[pattern])
 
     return _Entries(
         unit=unit,
         at=_times(rng, kind, who, rows, parameter("night")),
         kind=np.full(rows.size, index),
-        amount=_amounts(rng, parameter("median"), parameter("spread"), parameter("even")),
+        amount=amounts(rng, parameter("median"), parameter("spread"), parameter("even")),
         counterparty=_parties(rng, kind, unit, parameter("parties"), parameter("fresh"), index),
         city=_places(rng, kind, unit, home, parameter("away"), parameter("cities")),
     )
@@ -194,27 +191,13 @@ def _times(
         day = start + length * (turn + phase) / np.maximum(counts, 1)
     else:
         day = start + length * rng.random(rows.size)
-    odds = night / (1 - night) * np.exp(who.night[rows])
-    at_night = rng.random(rows.size) < odds / (1 + odds)
-    within = rng.random(rows.size)
-    late = (_NIGHT_START + np.floor(within * _NIGHT_LENGTH)) % _MINUTES
-    daytime = _MORNING + np.floor(within * (_MINUTES - _NIGHT_LENGTH))
-    return np.asarray(np.floor(day) * _MINUTES + np.where(at_night, late, daytime))
+    minute = minutes_of_day(rng, night, who.night[rows])
+    return np.asarray(np.floor(day) * MINUTES + minute)
 
 
 def _rank(first: npt.NDArray[np.bool_]) -> IntArray:
     """Return for each row the number of the group that it is in."""
     return np.asarray(np.cumsum(first) - 1)
-
-
-def _amounts(
-    rng: np.random.Generator, median: FloatArray, spread: FloatArray, even: FloatArray
-) -> IntArray:
-    """Return log-normal amounts in minor units; some are multiples of 20.00."""
-    raw = np.rint(100 * median * np.exp(spread * rng.standard_normal(median.size)))
-    rounded = np.maximum(np.rint(raw / _EVEN), 1) * _EVEN
-    chosen = np.where(rng.random(median.size) < even, rounded, np.maximum(raw, 1))
-    return np.asarray(chosen.astype(np.int64))
 
 
 def _parties(
@@ -264,26 +247,17 @@ def _echoes(
     home: IntArray,
 ) -> _Entries:
     """Return the money that moves on: same party, one payee, or cash at home."""
-    echo = [None if habit is None else habit.echo for habit in habits]
-    share = np.array([0.0 if e is None else e.share for e in echo])
-    picked = np.flatnonzero(rng.random(rows.size) < share[who.pattern[rows]])
-    source, pattern = first.take(picked), who.pattern[rows[picked]]
-    hours, low, high = (
-        np.array([0.0 if e is None else getattr(e, name) for e in echo])[pattern]
-        for name in ("hours", "low", "high")
-    )
-    part = low + (high - low) * rng.random(picked.size)
-    lag = np.floor(60 * hours * rng.random(picked.size))
-    to = np.array(["" if e is None else e.to for e in echo])[pattern]
-    ring = who.payee[rows[picked]]
+    follow = draw_echoes(rng, habits, who.pattern[rows])
+    source, to = first.take(follow.picked), follow.to
+    ring = who.payee[rows[follow.picked]]
     payee = np.where(
         ring >= 0, _RING_PAYEE + ring, _circle_id(source.unit, _payee_circle(), _CIRCLE - 1)
     )
     return _Entries(
         unit=source.unit,
-        at=source.at + lag,
+        at=source.at + follow.lag,
         kind=_echo_kind(source.kind, to),
-        amount=np.maximum(np.rint(source.amount * part), 1).astype(np.int64),
+        amount=np.maximum(np.rint(source.amount * follow.part), 1).astype(np.int64),
         counterparty=np.select(
             [to == "same_party", to == "one_payee"], [source.counterparty, payee], _NOWHERE
         ),
@@ -311,8 +285,8 @@ def _concatenate(parts: list[_Entries]) -> _Entries:
 
 def _in_order(entries: _Entries, days: int) -> _Entries:
     """Return the lines inside the window by unit and time; ties keep their order."""
-    inside = entries.take(entries.at < days * _MINUTES)
-    key = inside.unit * (days * _MINUTES) + inside.at.astype(np.int64)
+    inside = entries.take(entries.at < days * MINUTES)
+    key = inside.unit * (days * MINUTES) + inside.at.astype(np.int64)
     return inside.take(np.argsort(key, kind="stable"))
 
 
@@ -342,8 +316,8 @@ def _entry_table(names: pa.Array, entries: _Entries) -> pa.Table:
     return pa.table(
         {
             "unit": pa.DictionaryArray.from_arrays(pa.array(entries.unit.astype(np.int32)), names),
-            "day": pa.array((at // _MINUTES).astype(np.int16)),
-            "minute": pa.array((at % _MINUTES).astype(np.int16)),
+            "day": pa.array((at // MINUTES).astype(np.int16)),
+            "minute": pa.array((at % MINUTES).astype(np.int16)),
             "direction": words([kind.direction for kind in kinds]),
             "channel": words([kind.channel for kind in kinds]),
             "amount": pa.array(entries.amount),

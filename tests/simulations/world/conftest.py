@@ -1,9 +1,16 @@
-"""A small world and its accounts, made once."""
+"""Small worlds, made once."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from fieldfare.simulations.world import World, accounts, make_world
+from fieldfare.simulations.world.making import Plan, Society, make_society
+from fieldfare.simulations.world.writing import write_world
 
 SMALL = 6_000
 
@@ -16,3 +23,22 @@ def world() -> World:
 @pytest.fixture(scope="session")
 def table(world: World) -> pa.Table:
     return accounts(world)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A general world in memory, and the same as files."""
+
+    society: Society
+    folder: Path
+    found: dict[str, Any]
+
+    def read(self, name: str) -> Any:
+        return pq.read_table(self.folder / f"{name}.parquet")
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    plan = Plan.of(people=4_000, months=2, seed=5, prevalence=0.05)
+    folder = tmp_path_factory.mktemp("world") / "made"
+    return Written(make_society(plan), folder, write_world(plan, folder))

@@ -1,0 +1,92 @@
+"""Who holds records in the general world: banks, a remittance firm, NGOs, a hotline.
+
+They differ on purpose: in size, in the lives and the ring accounts that they attract, in
+what they record, and in what they ever learn. One institution's own view is lopsided.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from fieldfare.shared.toml_files import Section, load_toml, parse_toml
+from fieldfare.simulations.world.personas import PERSONAS
+from fieldfare.simulations.world.scenarios import ROLES
+
+LACKABLE: Final = (
+    "mcc",
+    "merchant_city",
+    "counterparty_type",
+    "memo_category",
+    "terminal_city",
+    "device_key",
+    "conductor_is_holder",
+    "ticket_count",
+    "branch_items",
+)
+"""Columns that an institution may not record."""
+
+# A folder's name, and `truth` is taken: `Institutions` refuses it.
+Name = Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Factor = Annotated[float, Field(ge=0, le=100)]
+
+
+def _known(names: tuple[str, ...]) -> BeforeValidator:
+    def check(value: object) -> object:
+        found = list(value) if isinstance(value, dict) else []
+        unknown = [name for name in found if name not in names]
+        if unknown:
+            raise ValueError(f"some of {', '.join(names)} expected, {unknown[0]!r:.40} found")
+        return value
+
+    return BeforeValidator(check)
+
+
+class Institution(Section):
+    """One institution; the file `institutions.toml` says what each word means."""
+
+    name: Name
+    kind: Literal["bank", "remittance", "ngo", "hotline"]
+    size: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    lacks: Annotated[dict[str, Share], _known(LACKABLE)] = Field(default={})
+    unseen: tuple[Literal["VASP_OUT", "CASH_DEP", "MSB", "WIRE", "PREPAID_LOAD"], ...] = Field(
+        default=(), strict=False
+    )
+    roles: Annotated[dict[str, Factor], _known(tuple(ROLES))] = Field(default={})
+    lives: Annotated[dict[str, Factor], _known(tuple(p.name for p in PERSONAS))] = Field(default={})
+    seen: Share = 0.25
+
+
+class Institutions(Section):
+    """All of them, in the order of the file."""
+
+    institution: tuple[Institution, ...] = Field(min_length=1, strict=False)
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        names = [one.name for one in self.institution]
+        if len(set(names)) != len(names):
+            raise ValueError("different names expected, one found twice")
+        if "truth" in names:
+            raise ValueError("a name other than truth expected: that folder holds the truth")
+        if not self.of("bank"):
+            raise ValueError("at least one bank expected, none found")
+        return self
+
+    def of(self, *kinds: str) -> tuple[Institution, ...]:
+        """Return those of some kinds, in order."""
+        return tuple(one for one in self.institution if one.kind in kinds)
+
+
+def load_institutions(path: Path | None = None) -> Institutions:
+    """Read a file of institutions, or the world's own where none is named.
+
+    Raises:
+        StudyError: unreadable, or lists every mistake.
+    """
+    if path is not None:
+        return load_toml(path, Institutions)
+    text = files("fieldfare.simulations.world").joinpath("institutions.toml").read_text("utf-8")
+    return parse_toml(text, Institutions, "institutions.toml")

@@ -1,0 +1,49 @@
+"""Who holds records: the shipped file, others of its form, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from fieldfare.shared.errors import StudyError
+from fieldfare.simulations.world.institutions import load_institutions
+
+
+def test_the_world_has_five_banks_a_remittance_firm_two_ngos_and_a_hotline() -> None:
+    found = load_institutions()
+    counts = [len(found.of(kind)) for kind in ("bank", "remittance", "ngo", "hotline")]
+    assert counts == [5, 1, 2, 1]
+
+
+def test_each_bank_lacks_something_and_no_two_lack_the_same() -> None:
+    gaps = [(tuple(sorted(b.lacks)), b.unseen) for b in load_institutions().of("bank")]
+    assert all(lacks or unseen for lacks, unseen in gaps)
+    assert len(set(gaps)) == 5
+
+
+def test_another_file_may_be_named(tmp_path: Path) -> None:
+    file = tmp_path / "two.toml"
+    file.write_text('[[institution]]\nname = "one"\nkind = "bank"\nlacks = { mcc = 0.5 }\n')
+    found = load_institutions(file)
+    assert [one.name for one in found.institution] == ["one"]
+    assert found.institution[0].lacks == {"mcc": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('name = "truth"\nkind = "bank"', "truth"),
+        ('name = "A b"\nkind = "bank"', "name"),
+        ('name = "a"\nkind = "ngo"', "at least one bank"),
+        ('name = "a"\nkind = "bank"\nlacks = { amount_minor = 1.0 }', "mcc"),
+        ('name = "a"\nkind = "bank"\nroles = { victim = 1.0 }', "controlled"),
+        ('name = "a"\nkind = "bank"\nlives = { nobody = 1.0 }', "salaried"),
+        ('name = "a"\nkind = "bank"\nsize = 0', "size"),
+        ('name = "a"\nkind = "bank"\nsize = 1.0\nwhat = 1', "what"),
+        ('name = "a"\nkind = "bank"\n[[institution]]\nname = "a"\nkind = "ngo"', "twice"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(tmp_path: Path, line: str, said: str) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(f"[[institution]]\n{line}\n")
+    with pytest.raises(StudyError, match=said):
+        load_institutions(file)
