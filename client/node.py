@@ -16,6 +16,7 @@ Edge cases:
 """
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -47,6 +48,7 @@ MOST_RUNS: Final = 256  # that are remembered; a SuperLink could invent any numb
 BUSY_SECONDS: Final = 30.0  # after a message, during which the next one is expected soon
 SHORTEST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
+LOOKS: Final = 10  # between two messages of a run
 
 Answer = Callable[[Message, Context], Message]
 
@@ -129,14 +131,23 @@ OBJECTIONS: Final[Mapping[str, Objection]] = {
 }
 
 
-def pause_after(idle_seconds: float) -> float:
+def pause_after(idle_seconds: float, rhythm: float = 0.0) -> float:
     """Return seconds to wait before asking again, so many seconds after the last message.
 
-    Short while a run goes on; a node that nobody needs asks once a second.
+    Short while a run goes on, but a share of its rhythm: asking costs the SuperLink milliseconds,
+    and with many nodes steps take longer, so that with a fixed pause its work for a step would
+    grow with the square of their number. A node that nobody needs asks once a second.
+
+    Args:
+        idle_seconds: since the last message.
+        rhythm: seconds between that one and the one before it.
     """
+    shortest = SHORTEST_PAUSE
+    if rhythm < BUSY_SECONDS:  # else a run has just begun, and shows its rhythm soon
+        shortest = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, rhythm / LOOKS))
     if idle_seconds < BUSY_SECONDS:
-        return SHORTEST_PAUSE
-    return min(LONGEST_PAUSE, SHORTEST_PAUSE * idle_seconds / BUSY_SECONDS)
+        return shortest
+    return min(LONGEST_PAUSE, max(shortest, SHORTEST_PAUSE * idle_seconds / BUSY_SECONDS))
 
 
 @dataclass
@@ -162,12 +173,16 @@ class Node:
         Raises:
             LinkError: the SuperLink failed in a way that waiting does not mend.
         """
-        last = self.monotonic()
+        # As if nobody had asked for long: twenty nodes that start would else look for a run that
+        # is not there yet as often as if they were in the middle of one.
+        last, rhythm = -math.inf, math.inf
         while True:
-            if self.step():
-                last = self.monotonic()
+            answered = self.step()
+            now = self.monotonic()
+            if answered:
+                rhythm, last = now - last, now
             else:
-                self.sleep(pause_after(self.monotonic() - last))
+                self.sleep(pause_after(now - last, rhythm))
 
     def step(self) -> bool:
         """Answer one message; False if there was none.

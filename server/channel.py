@@ -21,6 +21,9 @@ from fieldfare.shared.exchange import RECORD, Call, Content
 log = logging.getLogger(__name__)
 
 POLL_SECONDS: Final = 0.03
+POLL_SHARE: Final = 0.05  # of the time since the question, where that is longer
+MOST_POLL_SECONDS: Final = 0.5
+LEAST_POLL_SECONDS: Final = 0.001
 AFTER_ERROR_SECONDS: Final = 1.0  # before the same content is sent again
 SILENT_SHARE: Final = 0.25  # of the deadline without an answer, after which it is sent again
 # Flower's ErrorCode.INVALID_FAB: the institution's list does not have this run's bundle, and
@@ -99,7 +102,8 @@ class Channel:
                 asking.take(reply, self.monotonic())
             if not asking.again or self.monotonic() >= end:
                 break
-            self.sleep(POLL_SECONDS)
+            now = self.monotonic()
+            self.sleep(_pause(now - begun, min(end, *asking.again.values()) - now))
             now = self.monotonic()
         self.refused.update(dict.fromkeys(asking.unlisted, UNLISTED))
         return asking.answers
@@ -115,6 +119,20 @@ class Channel:
         return Message(
             RecordDict({RECORD: record}), dst_node_id=node, message_type=call.message_type
         )
+
+
+def _pause(elapsed: float, to_do: float) -> float:
+    """Return seconds to wait before looking again.
+
+    A look costs the SuperLink milliseconds, and more nodes take longer: a fixed pause would make
+    its work for a step grow with the square of their number.
+
+    Args:
+        elapsed: seconds since the question.
+        to_do: seconds to when something is asked again, or nobody waits any more.
+    """
+    pause = min(MOST_POLL_SECONDS, max(POLL_SECONDS, POLL_SHARE * elapsed))
+    return max(LEAST_POLL_SECONDS, min(pause, to_do))
 
 
 def _content_of(reply: Message) -> Mapping[str, Any]:

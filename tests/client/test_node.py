@@ -1,5 +1,6 @@
 """The node's rules, and its loop over a SuperLink that lives in memory."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from fieldfare.client.fleet import (
 )
 from fieldfare.client.node import (
     LONGEST_PAUSE,
+    LOOKS,
     MESSAGE_TYPES,
     MOST_OBJECTS,
     MOST_RUNS,
@@ -112,6 +114,19 @@ def test_pauses_grow_from_short_to_long() -> None:
     assert pauses[:3] == [SHORTEST_PAUSE] * 3
     assert pauses == sorted(pauses)
     assert pauses[-1] == LONGEST_PAUSE
+
+
+def test_a_run_is_asked_for_as_often_for_a_step_however_long_one_takes() -> None:
+    """With a fixed pause a SuperLink's work for a step grows with the square of its nodes."""
+    for rhythm in (1.0, 3.0, 9.0):
+        assert pause_after(rhythm / 2, rhythm) == pytest.approx(rhythm / LOOKS)
+    assert pause_after(0.1, 0.2) == SHORTEST_PAUSE  # short steps are not waited for longer
+    assert pause_after(0.1, 29.0) == LONGEST_PAUSE
+    assert pause_after(0.1, 3600.0) == SHORTEST_PAUSE  # a night between two runs is no rhythm
+    for rhythm in (0.0, 5.0, 3600.0):
+        pauses = [pause_after(seconds, rhythm) for seconds in range(0, 2000, 10)]
+        assert pauses == sorted(pauses)
+        assert pauses[-1] == LONGEST_PAUSE
 
 
 # -- the loop --------------------------------------------------------------------------------------
@@ -295,6 +310,29 @@ def test_the_loop_waits_between_looks_and_ends_with_what_is_raised() -> None:
     assert len(fleet.sent) == 1
     assert len(slept) == 3
     assert slept == sorted(slept)
+
+
+def test_a_node_that_starts_is_in_no_hurry_and_then_takes_up_the_runs_rhythm() -> None:
+    fleet, slept, now = Memory(), list[float](), [0.0]
+    arrivals = iter([10.0, 13.0, 16.0])  # messages of a run
+    due = [next(arrivals)]
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+        if now[0] >= due[0]:
+            fleet.put()
+            due[0] = next(arrivals, math.inf)
+        fleet.ends = now[0] > 18.0
+
+    node = node_at(fleet)
+    node.sleep, node.monotonic = sleep, lambda: now[0]
+    with pytest.raises(EndError):
+        node.serve()
+    assert len(fleet.sent) == 3
+    assert slept[:10] == [LONGEST_PAUSE] * 10
+    assert slept[10] == SHORTEST_PAUSE  # nothing is known of the run yet
+    assert slept[-1] == pytest.approx(3.0 / LOOKS, rel=0.1)
 
 
 def test_a_superlink_that_fails_ends_the_loop() -> None:

@@ -11,7 +11,9 @@ from tests.server.conftest import Clock
 
 from fieldfare.server.channel import (
     AFTER_ERROR_SECONDS,
+    MOST_POLL_SECONDS,
     POLL_SECONDS,
+    POLL_SHARE,
     SILENT_SHARE,
     UNLISTED,
     Channel,
@@ -107,7 +109,22 @@ def test_a_slow_node_is_waited_for_until_the_deadline(arrival: float, in_time: b
     clock = Clock()
     answers = channel_of(SlowGrid(clock, {2: arrival}), clock).ask(Call.HELLO, ASKED, 5.0)
     assert (2 in answers) is in_time
-    assert clock.now == pytest.approx(arrival if in_time else 5.0, abs=2 * POLL_SECONDS)
+    expected = arrival if in_time else 5.0
+    assert expected <= clock.now <= min(5.0, arrival * (1 + 2 * POLL_SHARE)) + 2 * POLL_SECONDS
+
+
+def test_it_looks_often_at_first_and_then_by_shares_of_the_time_that_passed() -> None:
+    """A look costs the SuperLink milliseconds; a hundred nodes take their time."""
+    looks = {}
+    for arrival in (0.3, 3.0, 30.0):
+        clock = Clock()
+        grid = SlowGrid(clock, {2: arrival})
+        assert sorted(channel_of(grid, clock).ask(Call.HELLO, ASKED, 200.0)) == [1, 2, 3]
+        looks[arrival] = grid.pulls
+        assert clock.now - arrival <= max(POLL_SECONDS, 2 * POLL_SHARE * arrival)
+    assert looks[0.3] == pytest.approx(0.3 / POLL_SECONDS, abs=2)
+    assert looks[3.0] < 60
+    assert looks[30.0] < 60 + 30.0 / MOST_POLL_SECONDS
 
 
 def test_a_late_answer_is_not_taken_for_the_answer_to_the_next_question() -> None:
