@@ -28,6 +28,7 @@ SUMMARIES: Final = {
     "demo": "Five banks of an invented world train together; one screen and a report.",
     "federation": "A hub and three banks as processes on this machine, to look at.",
     "institution": "Run an institution: keys, policy, records, studies, budget.",
+    "institution.alert": "One alert: the evidence, and what speaks against it.",
     "institution.keys": "Show, replace or take back this institution's keys.",
     "institution.ledger": "What was spent of the privacy budget, and what is left.",
     "institution.log": "The institution's own log of requests and decisions.",

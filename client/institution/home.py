@@ -6,6 +6,7 @@ studies/          signed study offers that arrived
 ledger/           ledger.sqlite and its witness
 log/              log.jsonl
 models/           <study>/<run>/ of each finished model that arrived; made when the first does
+scoring/          alerts.sqlite and models tuned here; made when the first is; never leaves
 run/              custodian.sock  admin.sock
 """
 
@@ -176,6 +177,16 @@ class Home:
         return self.models / study_id / run
 
     @property
+    def scoring(self) -> Path:
+        """Folder of alerts, labels and tuned models (client/scoring); absent until one is made."""
+        return self.path / "scoring"
+
+    @property
+    def suppression(self) -> Path:
+        """Who is never alerted, unless the settings name another file; absent for nobody."""
+        return self.path / "suppression.csv"
+
+    @property
     def ledger(self) -> Path:
         """The ledger; its witness lies beside it."""
         return self.path / "ledger" / "ledger.sqlite"
@@ -219,9 +230,10 @@ class Home:
             else:
                 yield from path_problems(folder, OTHERS, PRIVATE_FOLDER)
         yield from path_problems(self.models, OTHERS, PRIVATE_FOLDER)
+        yield from path_problems(self.scoring, OTHERS, PRIVATE_FOLDER)
 
     def _file_problems(self) -> Iterator[str]:
-        for path in (self.identity_key, self.node_key, self.holdout_key):
+        for path in (self.identity_key, self.node_key, self.holdout_key, self.suppression):
             yield from path_problems(path, OTHERS, 0o600)
         # Who can write these decides what is released.
         trusted = (self.settings, self.policy, self.coordinator_key, self.roster)

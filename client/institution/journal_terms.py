@@ -53,6 +53,12 @@ class Event(Enum):
     IN_FORCE = "in force"  # what a custodian answers under from here on
     STUDY_RECEIVED = "study received"
     MODEL_RECEIVED = "model received"
+    # What is done with a model here: that it was, never about whom or what came out (harm rule 7).
+    SCORED = "scored"
+    TUNED = "model tuned"
+    FEEDBACK = "feedback"
+    LABELS = "labels exported"
+    REPORT_DRAFTED = "report drafted"
     REPAIR = "repair"  # the log itself moved an incomplete line aside
 
 

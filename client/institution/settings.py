@@ -9,6 +9,9 @@ from pydantic import Field, ValidationInfo, field_validator
 from fieldfare.client.institution.home import Home
 from fieldfare.client.ledger_terms import MAX_NAME
 from fieldfare.client.records.settings import RecordsSource
+from fieldfare.client.scoring.choosing import BELOW_LINE_SHARE
+from fieldfare.client.typologies.typology import Family
+from fieldfare.shared.features import Name
 from fieldfare.shared.roster import COORDINATOR, InstitutionId
 from fieldfare.shared.toml_files import Section, load_toml, parse_toml
 
@@ -32,6 +35,24 @@ class CustodianSection(Section):
     group: str = Field(default="", max_length=32, pattern=r"^([A-Za-z_][A-Za-z0-9_.-]*)?$")
 
 
+class AlertsSection(Section):
+    """How a model's ranking becomes a queue (docs/scoring.md).
+
+    Attributes:
+        budget: alerts that people can look at; 0: the study's share of units.
+        below_line: further units at random, as a share of the alerts: what the model misses.
+        quiet_days: how long after a decision a unit is not alerted again.
+        suppression: a private file of units that are never alerted; empty: suppression.csv here.
+        families: family of evidence of features that are not called after an indicator.
+    """
+
+    budget: int = Field(default=0, ge=0, le=10_000_000)
+    below_line: float = Field(default=BELOW_LINE_SHARE, ge=0, le=1)
+    quiet_days: int = Field(default=30, ge=0, le=3650)
+    suppression: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
+    families: dict[Name, Annotated[Family, Field(strict=False)]] = Field(default={})
+
+
 class Settings(Section):
     """The whole file.
 
@@ -47,6 +68,7 @@ class Settings(Section):
     population: str = Field(default="", max_length=MAX_NAME, validate_default=True)
     records: tuple[RecordsSource, ...] = Field(default=(), max_length=MAX_SOURCES, strict=False)
     custodian: CustodianSection = CustodianSection()
+    alerts: AlertsSection = AlertsSection()
 
     @field_validator("id")
     @classmethod
@@ -110,6 +132,10 @@ population = {name}
 # [[records]]
 # path = "/srv/records/customers.parquet"
 # mapping = "customers.mapping.toml" # which column is which; leave out where names agree
+
+# How a model's ranking becomes a queue of alerts: docs/scoring.md.
+# [alerts]
+# budget = 0 # alerts that people can look at; 0: the study's share of units
 
 [custodian]
 socket = "" # for the node; empty: run/custodian.sock here

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.settings import (
+    AlertsSection,
     CustodianSection,
     Settings,
     load_settings,
@@ -76,3 +77,19 @@ def test_they_are_read_from_the_home(tmp_path: Path) -> None:
     home = Home.create(tmp_path / "home")
     home.settings.write_text(settings_text("ngo"))
     assert load_settings(home).id == "ngo"
+
+
+def test_the_queue_is_the_studys_share_and_a_twentieth_unless_said_otherwise() -> None:
+    assert parsed('id = "a"').alerts == AlertsSection(
+        budget=0, below_line=0.05, quiet_days=30, suppression="", families={}
+    )
+    text = 'id = "a"\n[alerts]\nbudget = 7\nfamilies = { wages = "LABOUR" }'
+    assert (parsed(text).alerts.budget, parsed(text).alerts.families) == (7, {"wages": "LABOUR"})
+
+
+@pytest.mark.parametrize(
+    "line", ["budget = -1", "below_line = 1.5", "quiet_days = 0.5", 'families = { a = "NONE" }']
+)
+def test_a_wrong_queue_is_refused(line: str) -> None:
+    with pytest.raises(StudyError, match=line.partition(" ")[0]):
+        parsed(f'id = "a"\n[alerts]\n{line}')

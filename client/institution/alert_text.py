@@ -1,0 +1,140 @@
+"""Alerts as people read them: a queue of one line each, and one card."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.client.institution.alert_store import Kept
+from fieldfare.client.institution.review_screen import BAD, plain
+from fieldfare.client.institution.studies import SHORT
+from fieldfare.client.scoring.alert import Alert, Reason
+from fieldfare.client.scoring.indicators import PERSONAS, indicator_of, titles
+from fieldfare.client.scoring.labels import Feedback
+from fieldfare.shared.harm_rules import HARM_RULES
+
+MOST_BENIGN: Final = 3  # indicators whose innocent explanations are shown
+MOST_UNIT: Final = 40
+_REMINDERS: Final = HARM_RULES[:3]
+
+
+def queue_table(queue: Sequence[Kept]) -> Table:
+    """Return alerts, a line each."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("alert", "state", "unit", "rank", "probability", "families", "role", "why"):
+        table.add_column(title, overflow="fold")
+    for kept in queue:
+        alert, standing = kept.alert, kept.standing
+        table.add_row(
+            alert.alert, standing.state, Text(plain(alert.unit, MOST_UNIT)), f"{alert.rank:,}",
+            _probability(alert), f"{alert.families}", standing.party_role.value,
+            alert.selected.value,
+        )  # fmt: skip
+    return table
+
+
+def card(kept: Kept) -> RenderableType:
+    """Return one alert whole."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for topic, content in _rows(kept):
+        grid.add_row(topic, content)
+    return grid
+
+
+def _rows(kept: Kept) -> Iterator[tuple[str, RenderableType]]:
+    alert, standing = kept.alert, kept.standing
+    yield "alert", Text(f"{alert.alert}  ({standing.state})")
+    yield "unit", Text(plain(alert.unit))
+    yield "party role", Text(f"{standing.party_role.value}: set by people, never by the software")
+    tuned = ", tuned here" if alert.tuned else ""
+    yield "model", Text(f"{plain(alert.study_name)}  {alert.study[:SHORT]}, run {alert.run}{tuned}")
+    yield "time", Text(f"opened {alert.opened}, last scored {alert.scored}")
+    why = "from the top" if alert.selected.value == "alert" else "at random, from below the line"
+    yield "rank", Text(f"{alert.rank:,} of {alert.of:,}, {why}")
+    yield "probability", Text(f"{_probability(alert)}  ({plain(alert.calibration)})")
+    yield "evidence", _evidence(alert)
+    yield "raises", _reasons(alert.reasons)
+    yield "against", _reasons(alert.counter_evidence)
+    yield "adds up", Text(_sum(alert))
+    yield from _innocent(alert)
+    yield "decided", Text("\n".join(_decision(one) for one in kept.decisions) or "nothing yet")
+    yield "remember", Text("\n".join(_REMINDERS))
+
+
+def _probability(alert: Alert) -> str:
+    return "-" if alert.probability is None else f"{alert.probability:.1%}"
+
+
+def _evidence(alert: Alert) -> Text:
+    names = ", ".join(alert.family_names) or "none"
+    text = Text(f"{alert.families} independent families: {names}")
+    if alert.families <= 1:
+        text.append("; one is not enough", BAD)
+    if alert.against:
+        text.append(f"\nspeak against it: {', '.join(alert.against)}")
+    return text
+
+
+def _reasons(reasons: Sequence[Reason]) -> RenderableType:
+    if not reasons:
+        return Text("nothing")
+    named = titles([reason.feature for reason in reasons])
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for reason in reasons:
+        source = f" [{reason.source}]" if reason.source else ""
+        title = plain(named[reason.feature])
+        what = reason.feature if title == reason.feature else f"{reason.feature}  {title}"
+        words = Text(f"{what}: {_value(reason)}")
+        words.append(f"  {reason.family}{plain(source)}", "dim")
+        table.add_row(f"{reason.contribution:+.2f}", words)
+    return table
+
+
+def _value(reason: Reason) -> str:
+    found = plain(reason.level or "") if reason.value is None else f"{reason.value:.6g}"
+    said = [found or "missing"]
+    if reason.own_baseline is not None:
+        said.append(f"before {reason.own_baseline:.6g}")
+    if reason.usual is not None:
+        said.append(f"usual here {reason.usual:.6g}")
+    if reason.percentile is not None:
+        said.append(f"above {reason.percentile:.0f} % here")
+    return ", ".join(said)
+
+
+def _sum(alert: Alert) -> str:
+    up = sum(reason.contribution for reason in alert.reasons)
+    down = sum(reason.contribution for reason in alert.counter_evidence)
+    return (
+        f"{alert.base:.2f} (average here) {up:+.2f} {down:+.2f} {alert.others:+.2f} (all others) "
+        f"= {alert.score:.2f} log-odds"
+    )
+
+
+def _innocent(alert: Alert) -> Iterator[tuple[str, RenderableType]]:
+    apart = {persona.name: persona.apart for persona in PERSONAS}
+    if alert.look_alikes:
+        lines = (f"{name}: {apart.get(name, '')}" for name in alert.look_alikes)
+        yield "looks like", Text("\n".join(lines))
+    explained: dict[str, tuple[str, ...]] = {}
+    for reason in alert.reasons:
+        indicator = indicator_of(reason.feature)
+        if indicator is not None and len(explained) < MOST_BENIGN:
+            explained.setdefault(indicator.id, indicator.benign)
+    if explained:
+        lines = (f"{name}: {' '.join(benign)}" for name, benign in explained.items())
+        yield "or it is", Group(*(Text(line) for line in lines))
+
+
+def _decision(one: Feedback) -> str:
+    note = f": {plain(one.note)}" if one.note else ""
+    return (
+        f"{one.time.isoformat(timespec='seconds')} {plain(one.user)}: {one.disposition.value}, "
+        f"{one.party_role.value}, {one.confidence.value} confidence{note}"
+    )

@@ -1,0 +1,92 @@
+"""`fieldfare institution alerts`, `institution alert show`: who is looked at, and why.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from fieldfare.client.institution.alert_store import Kept, open_store
+from fieldfare.client.institution.alert_text import card, queue_table
+from fieldfare.client.institution.building import open_institution
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
+from fieldfare.client.institution.review_screen import console
+from fieldfare.client.institution.scoring import suppressed_units
+
+alerts_app = typer.Typer(add_completion=False)
+alert_show_app = typer.Typer(add_completion=False)
+
+AlertArgument = Annotated[str, typer.Argument(metavar="ALERT", help="Its id or first digits.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
+
+
+class Shown(StrEnum):
+    """Which alerts are listed."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    ALL = "all"
+
+
+@alerts_app.command("alerts")
+def alerts(
+    home: HomeOption = DEFAULT_HOME,
+    state: Annotated[Shown, typer.Option(help="Which alerts.")] = Shown.OPEN,
+    as_json: JsonOption = False,
+) -> None:
+    """List the alerts that people look at, the newest scoring first."""
+    institution = open_institution(home)
+    hidden = suppressed_units(institution.home, institution.settings)
+    with open_store(institution.home) as store:
+        found = [one for one in store.all() if _is(one, state) and one.alert.unit not in hidden]
+    if as_json:
+        typer.echo(json.dumps([_row(one) for one in found], indent=2))
+        return
+    if not found:
+        typer.echo("no such alert: fieldfare institution score makes them")
+        return
+    console().print(queue_table(found))
+    typer.echo("Next: fieldfare institution alert show ALERT; then feedback ALERT")
+
+
+def _is(kept: Kept, state: Shown) -> bool:
+    return state is Shown.ALL or (kept.standing.state == "closed") == (state is Shown.CLOSED)
+
+
+@alert_show_app.command("show")
+def show(
+    which: AlertArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
+) -> None:
+    """Show one alert: the evidence, what speaks against it, who looks alike, what was decided."""
+    institution = open_institution(home)
+    hidden = suppressed_units(institution.home, institution.settings)
+    with open_store(institution.home) as store:
+        found = store.find(which, hidden)
+    if as_json:
+        typer.echo(json.dumps(_row(found), indent=2))
+        return
+    console().print(card(found))
+
+
+def _row(kept: Kept) -> dict[str, Any]:
+    standing = kept.standing
+    return {
+        **kept.alert.model_dump(mode="json"),
+        "state": standing.state,
+        "party_role": standing.party_role.value,
+        "disposition": standing.disposition.value if standing.disposition else None,
+        "decisions": [
+            {
+                "time": one.time.isoformat(),
+                "user": one.user,
+                "disposition": one.disposition.value,
+                "party_role": one.party_role.value,
+                "confidence": one.confidence.value,
+                "note": one.note,
+            }
+            for one in kept.decisions
+        ],
+    }

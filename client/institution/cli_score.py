@@ -1,0 +1,86 @@
+"""`fieldfare institution score`: everyone ranked, with reasons; who is looked at, kept.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from fieldfare.client.institution.building import open_institution, open_journal, utc_now
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
+from fieldfare.client.institution.scoring import Scored, Sources, score
+from fieldfare.client.institution.usable_model import UsableModel, usable_model
+from fieldfare.client.scoring.alert_file import check_out
+from fieldfare.client.scoring.choosing import Selected
+from fieldfare.shared.os_user import os_user
+
+score_app = typer.Typer(add_completion=False)
+
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="STUDY|RUN", help="A run, or first digits of its study.")
+]
+RecordsOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="A file or folder instead of what institution.toml names."),
+]
+MappingOption = Annotated[Path | None, typer.Option(help="With --records: a mapping file for it.")]
+
+
+@score_app.command("score")
+def score_units(
+    model: ModelOption,
+    out: Annotated[Path, typer.Option(help="The Parquet file to write: everyone, highest first.")],
+    home: HomeOption = DEFAULT_HOME,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
+    before: Annotated[
+        list[Path] | None,
+        typer.Option(help="The same columns at an earlier time: own baselines for the reasons."),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=1, help="Alerts; else as institution.toml or the study says."),
+    ] = None,
+) -> None:
+    """Rank everybody with a finished model, with reasons that add up. Nothing leaves.
+
+    The top of the ranking and a random sample below the line become alerts for people to decide
+    on. The software ranks; it closes, freezes and reports nothing.
+    """
+    check_out(out)
+    institution = open_institution(home)
+    used = usable_model(institution, model)
+    sources = Sources(tuple(records or ()), mapping, tuple(before or ()))
+    scored = score(
+        institution, open_journal(institution.home, utc_now), used, sources, out,
+        budget=budget, user=os_user(), now=utc_now(),
+        random=np.random.default_rng(), environment=os.environ,
+    )  # fmt: skip
+    typer.echo("\n".join(_lines(used, scored, out)))
+
+
+def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
+    ranking = scored.ranking
+    top = sum(alert.selected is Selected.ALERT for alert in scored.alerts)
+    below = len(scored.alerts) - top
+    alone = sum(alert.families <= 1 for alert in scored.alerts)
+    lines = [
+        f"model: {model.study.name}, run {model.kept.run}: {model.verified}"
+        + ("; tuned here" if model.tuned else ""),
+        f"{len(ranking.units):,} ranked; {ranking.suppressed} left out (suppression list)",
+        f"alerts: {top} from the top, {below} at random from below the line; {scored.new} new",
+        f"probability: {ranking.calibration.words}",
+    ]
+    if ranking.resting:
+        lines.append(f"{ranking.resting} decided on lately: ranked, not asked about again yet")
+    if alone:
+        lines.append(f"{alone} of the alerts rest on one family of evidence or none: not enough")
+    return [
+        *lines,
+        f"everyone, with reasons: {out} (0600; protect it like the records)",
+        "Next: fieldfare institution alerts",
+    ]

@@ -1,0 +1,199 @@
+"""Scoring an institution's own units: who is looked at, why, and where that is kept.
+
+Nothing of it leaves: the file is the caller's own (0600), the alerts stay in the home, and the
+log says that it was done, never about whom or what came out (harm rule 7).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from fieldfare.client.institution.alert_store import open_store
+from fieldfare.client.institution.building import Institution
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.journal import Event, Journal
+from fieldfare.client.institution.keys import load_holdout_key
+from fieldfare.client.institution.settings import Settings
+from fieldfare.client.institution.usable_model import UsableModel
+from fieldfare.client.records.mapping import load_mapping
+from fieldfare.client.records.settings import tables_of
+from fieldfare.client.records.source import Table, table_at
+from fieldfare.client.scoring.alert import Alert, alert_id, alert_of
+from fieldfare.client.scoring.alert_file import write_alerts
+from fieldfare.client.scoring.alert_table import AlertTable
+from fieldfare.client.scoring.choosing import Budget, parse_suppression
+from fieldfare.client.scoring.ranking import Ranking, rank_units
+from fieldfare.client.scoring.units import read_units, values_before
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.private_files import OTHERS, PRIVATE_FILE, path_problems
+from fieldfare.shared.study import Study
+
+MOST_SUPPRESSION_BYTES: Final = 64 * 1024 * 1024
+CARDS: Final = 1 << 12  # made at once
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the records to score are.
+
+    Attributes:
+        records: files or folders instead of what institution.toml names; none: those.
+        mapping: a mapping file for them.
+        before: the same of an earlier time, for own baselines; none where there is none.
+    """
+
+    records: tuple[Path, ...] = ()
+    mapping: Path | None = None
+    before: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a scoring gave.
+
+    Attributes:
+        ranking: everyone who may be ranked.
+        alerts: who is looked at, by rank.
+        new: how many of them were not open already.
+    """
+
+    ranking: Ranking
+    alerts: tuple[Alert, ...]
+    new: int
+
+
+def tables(
+    institution: Institution, study: Study, sources: Sources, environment: Mapping[str, str]
+) -> list[Table]:
+    """Return the tables to score.
+
+    Raises:
+        UsageError: a mapping without files.
+        RecordsError: no source, or a path leads nowhere.
+        StudyError: a mapping file is wrong.
+    """
+    if sources.records:
+        return _files(sources.records, sources.mapping)
+    if sources.mapping is not None:
+        raise UsageError(
+            "--mapping: expected beside --records only; an institution's own sources say this in "
+            "institution.toml"
+        )
+    own = institution.settings.records
+    return tables_of(own, study, folder=institution.home.path, environment=environment)
+
+
+def _files(paths: Sequence[Path], mapping: Path | None) -> list[Table]:
+    declared = load_mapping(mapping) if mapping is not None else None
+    return [table_at(path, declared) for path in paths]
+
+
+def budget_of(settings: Settings, study: Study, asked: int | None) -> Budget:
+    """Return how many alerts there are: as asked, else as set, else the study's share."""
+    alerts = settings.alerts
+    units = asked if asked is not None else alerts.budget or None
+    share = study.evaluation.alert_budget if units is None else None
+    return Budget(units=units, share=share, below_line=alerts.below_line)
+
+
+def suppressed_units(home: Home, settings: Settings) -> dict[str, str]:
+    """Return who is never alerted, with the reasons; nobody where no file was ever named.
+
+    Raises:
+        UsageError: the file is named and absent, others can reach it, or it cannot be read.
+    """
+    named = settings.alerts.suppression
+    path = home.resolve(named) if named else home.suppression
+    if not named and not path.exists():
+        return {}
+    problems = list(path_problems(path, OTHERS, PRIVATE_FILE))
+    if problems:
+        raise UsageError("\n".join(problems))
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_SUPPRESSION_BYTES + 1)
+        if len(content) > MOST_SUPPRESSION_BYTES:
+            raise UsageError(f"{path}: at most {MOST_SUPPRESSION_BYTES} bytes expected, more found")
+        return parse_suppression(content.decode("utf-8-sig"), str(path))
+    except OSError as error:
+        raise UsageError(f"{path}: a readable file expected, found: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: UTF-8 text expected, other bytes found") from None
+
+
+def score(
+    institution: Institution,
+    journal: Journal,
+    model: UsableModel,
+    sources: Sources,
+    out: Path,
+    *,
+    budget: int | None,
+    user: str,
+    now: datetime,
+    random: np.random.Generator,
+    environment: Mapping[str, str],
+) -> Scored:
+    """Rank everybody, write the file, keep the alerts.
+
+    Args:
+        institution: whose records, settings and suppression list.
+        journal: its log.
+        model: what ranks.
+        sources: which records.
+        out: the file to write, new.
+        budget: alerts, if asked for here.
+        user: who does it.
+        now: the present in UTC.
+        random: draws the sample below the line.
+        environment: variables that may hold a database's address.
+
+    Raises:
+        UsageError, RecordsError, StudyError: records, settings or the file do not fit.
+        LedgerError: the log cannot be written: nothing is kept then.
+    """
+    home, settings, study = institution.home, institution.settings, model.study
+    suppressed = suppressed_units(home, settings)
+    units = read_units(tables(institution, study, sources, environment), study)
+    with open_store(home) as store:
+        ranking = rank_units(
+            study, model.parameters, units,
+            budget=budget_of(settings, study, budget), key=load_holdout_key(home), random=random,
+            suppressed=suppressed, resting=store.resting(now, settings.alerts.quiet_days),
+        )  # fmt: skip
+        before = (
+            read_units(_files(sources.before, sources.mapping), study) if sources.before else None
+        )
+        baselines = None if before is None else values_before(ranking.units, before)
+        table = AlertTable.of(ranking, settings.alerts.families, baselines)
+        alerts = _alerts(table, model, load_holdout_key(home), now)
+        journal.append(Event.SCORED, user, study=study.id, run=model.kept.run)
+        said = {"study": study.id, "run": model.kept.run, "scored": _stamp(now)}
+        write_alerts(table, out, said)
+        new = store.put(alerts)
+    return Scored(ranking, alerts, new)
+
+
+def _alerts(table: AlertTable, model: UsableModel, key: bytes, now: datetime) -> tuple[Alert, ...]:
+    ranking = table.ranking
+    rows = np.flatnonzero(ranking.chosen)
+    rows = rows[np.argsort(ranking.ranks[rows])]
+    time = _stamp(now)
+    beside = {
+        "study": model.study.id, "study_name": model.study.name, "run": model.kept.run,
+        "opened": time, "scored": time, "of": len(ranking.units), "tuned": model.tuned,
+        "calibration": ranking.calibration.words,
+    }  # fmt: skip
+    return tuple(
+        alert_of(row, alert=alert_id(key, row["unit"], now), **beside)
+        for start in range(0, len(rows), CARDS)
+        for row in table.cards(rows[start : start + CARDS]).to_pylist()
+    )
+
+
+def _stamp(now: datetime) -> str:
+    return now.isoformat(timespec="seconds")

@@ -1,0 +1,56 @@
+"""A kept model, checked again and read: what scoring, tuning and evaluation begin with."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.client.institution.building import Institution
+from fieldfare.client.institution.kept_models import KeptModel, find_model
+from fieldfare.client.institution.model_standing import standing_of_model
+from fieldfare.client.institution.studies import kept_study
+from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.model_file import model_from_bytes
+from fieldfare.shared.study import Study
+
+SCORABLE: Final = "additive"
+
+
+@dataclass(frozen=True, eq=False)
+class UsableModel:
+    """A delivered model, ready to score with.
+
+    Attributes:
+        study: whose features the parameters are about.
+        parameters: float64 (entries,).
+        verified: how far it was verified, in words.
+        tuned: whether the parameters were tuned here.
+    """
+
+    kept: KeptModel
+    study: Study
+    parameters: NDArray[np.float64]
+    verified: str
+    tuned: bool = False
+
+
+def usable_model(institution: Institution, text: str) -> UsableModel:
+    """Find, check and read the model that a person means.
+
+    Raises:
+        UsageError: none or several fit, or a kind of model without reasons that add up.
+        ProtocolError: its signature or hashes do not hold: it must not be used.
+    """
+    kept = find_model(institution.home, text)
+    standing = standing_of_model(kept, institution.roster)
+    if standing.card is None:
+        raise ProtocolError(f"{kept.folder}: {standing.words}")
+    study = kept_study(institution.home, kept.study, institution.roster).study
+    if study.model.kind != SCORABLE:
+        raise UsageError(
+            f"{study.name}: a model of kind {SCORABLE} expected, {study.model.kind} found: only "
+            "its scores are sums of reasons"
+        )
+    parameters = model_from_bytes(kept.read().model, study, kept.run)
+    return UsableModel(kept, study, parameters, standing.words)

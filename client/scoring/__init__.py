@@ -1,0 +1,1 @@
+"""Using a model: everyone ranked, alerts with reasons that add up, labels for the next study."""

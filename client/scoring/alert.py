@@ -1,0 +1,136 @@
+"""One alert: a person's card with all reasons, and what people decided about it."""
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from fieldfare.client.scoring.choosing import Selected
+
+_ID: Final = b"fieldfare-alert"  # BLAKE2b's personalisation: not the hold-out's use of the key
+ID_BYTES: Final = 8
+
+
+class PartyRole(StrEnum):
+    """Who somebody is in what may have happened. A person sets it, never the software."""
+
+    UNKNOWN = "unknown"
+    POTENTIAL_VICTIM = "potential_victim"
+    CONTROLLER = "controller"
+    FRONT_BUSINESS = "front_business"
+    EMPLOYER = "employer"
+    RECRUITER = "recruiter"
+    BYSTANDER = "bystander"
+
+
+class Disposition(StrEnum):
+    """What a person decided."""
+
+    BENIGN_PERSONA = "benign:known_persona"
+    BENIGN_OTHER = "benign:other"
+    MONITOR = "monitor"
+    EDD = "edd"
+    ESCALATE = "escalate"
+    FILE = "file"
+
+    @property
+    def closes(self) -> bool:
+        """Whether the alert is done with; the others stay in review."""
+        return self in {Disposition.BENIGN_PERSONA, Disposition.BENIGN_OTHER, Disposition.FILE}
+
+    @property
+    def label(self) -> int | None:
+        """What the next study learns from it; None: nothing yet."""
+        if self is Disposition.FILE:
+            return 1
+        return 0 if self.closes else None
+
+
+class Confidence(StrEnum):
+    """How sure the person is."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class Reason(BaseModel):
+    """What one feature adds to a score.
+
+    Attributes:
+        value: as it stands in the records; None where missing, or where `level` says it.
+        own_baseline: the same number of the same customer at an earlier time.
+        usual: the median here; `percentile` is where the value stands among units here.
+        contribution: log-odds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    feature: str
+    indicator: str | None
+    family: str
+    source: str | None
+    value: float | None
+    level: str | None
+    own_baseline: float | None
+    usual: float | None
+    percentile: float | None
+    contribution: float
+    direction: Literal["raises", "lowers"]
+
+
+class Alert(BaseModel):
+    """What the ranking says of one unit that people look at.
+
+    Attributes:
+        alert: the id by which people speak of it; says nothing of the unit.
+        opened, scored: when it first and last came out (ISO 8601, UTC).
+        of: how many units were ranked.
+        calibration: what the probability rests on.
+        tuned: whether the model was tuned here.
+        reasons, counter_evidence: the strongest; with `base` and `others`, what all further
+            features add, they are the score, to the last bit.
+        families: how many independent families of evidence raise it (harm rule 2).
+        party_role: as scoring leaves it: unknown (harm rule 1); people's word is in the store.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    alert: str
+    unit: str
+    study: str
+    study_name: str
+    run: str
+    opened: str
+    scored: str
+    rank: int
+    of: int
+    selected: Selected
+    score: float
+    base: float
+    others: float
+    probability: float | None
+    calibration: str
+    tuned: bool = False
+    families: int
+    family_names: tuple[str, ...]
+    against: tuple[str, ...]
+    look_alikes: tuple[str, ...]
+    reasons: tuple[Reason, ...]
+    counter_evidence: tuple[Reason, ...]
+    party_role: Literal["unknown"] = "unknown"
+
+
+def alert_id(key: bytes, unit: str, opened: datetime) -> str:
+    """Return an alert's id: without the institution's key it says nothing of the unit."""
+    keyed = hashlib.blake2b(key=key, digest_size=ID_BYTES, person=_ID)
+    keyed.update(f"{opened.isoformat()} {unit}".encode())
+    return keyed.hexdigest()
+
+
+def alert_of(row: dict[str, Any], **beside: Any) -> Alert:
+    """Return an alert from a row of the alert table and what stands `beside` it."""
+    return Alert.model_validate({**row, **beside})

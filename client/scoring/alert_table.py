@@ -1,0 +1,240 @@
+"""The ranking as a table: every unit with its reasons, in the Arrow schema of docs/scoring.md.
+
+`score == base + sum of reasons + sum of counter_evidence + others`, to the last bit.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fieldfare.client.scoring.choosing import Selected
+from fieldfare.client.scoring.evidence import Evidence, strongest
+from fieldfare.client.scoring.indicators import PERSONAS, family_of, indicator_of
+from fieldfare.client.scoring.ranking import Ranking
+from fieldfare.client.scoring.usual import Usual
+from fieldfare.client.typologies.typology import Family
+from fieldfare.shared.basis import table_size
+from fieldfare.shared.features import CategoricalFeature, Feature
+
+MOST_REASONS: Final = 5
+MOST_COUNTER: Final = 3
+MOST_ON_CARD: Final = (12, 8)  # the same of an alert's card
+ROWS: Final = 1 << 16  # made at once
+FORMAT: Final = 1
+UNKNOWN_ROLE: Final = "unknown"  # harm rule 1: a person sets a role, never the software
+
+REASON: Final = pa.struct(
+    [
+        pa.field("feature", pa.string(), nullable=False),
+        pa.field("indicator", pa.string()),
+        pa.field("family", pa.string(), nullable=False),
+        pa.field("source", pa.string()),
+        pa.field("value", pa.float32()),
+        pa.field("level", pa.string()),
+        pa.field("own_baseline", pa.float32()),
+        pa.field("usual", pa.float32()),
+        pa.field("percentile", pa.float32()),
+        pa.field("contribution", pa.float64(), nullable=False),
+        pa.field("direction", pa.string(), nullable=False),
+    ]
+)
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("rank", pa.int64(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("probability", pa.float64()),
+        pa.field("selected", pa.string(), nullable=False),
+        pa.field("party_role", pa.string(), nullable=False),
+        pa.field("families", pa.int8(), nullable=False),
+        pa.field("family_names", pa.list_(pa.string()), nullable=False),
+        pa.field("against", pa.list_(pa.string()), nullable=False),
+        pa.field("look_alikes", pa.list_(pa.string()), nullable=False),
+        pa.field("base", pa.float64(), nullable=False),
+        pa.field("reasons", pa.list_(REASON), nullable=False),
+        pa.field("counter_evidence", pa.list_(REASON), nullable=False),
+        pa.field("others", pa.float64(), nullable=False),
+    ]
+)
+_SELECTED: Final = np.array([Selected.NO, Selected.ALERT, Selected.BELOW_LINE], dtype=object)
+
+
+@dataclass(frozen=True, eq=False)
+class Wording:
+    """What stands in a reason whatever the unit, by feature."""
+
+    names: Any
+    indicators: Any
+    families: Any
+    sources: Any
+    levels: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, features: Sequence[Feature], named: Mapping[str, Family]) -> "Wording":
+        """Prepare, with the families that the institution named."""
+        found = [indicator_of(feature.name) for feature in features]
+        return cls(
+            pa.array([feature.name for feature in features], pa.string()),
+            pa.array([one.id if one else None for one in found], pa.string()),
+            pa.array([family_of(feature.name, named) for feature in features], pa.string()),
+            pa.array([one.source if one else None for one in found], pa.string()),
+            tuple(_levels(feature) for feature in features),
+        )
+
+
+def _levels(feature: Feature) -> NDArray[np.object_]:
+    """Return what each position means in words; None where a number says it."""
+    found = np.full(table_size(feature), None, dtype=object)
+    if isinstance(feature, CategoricalFeature):
+        found[:] = [name.removeprefix("is ") for name in feature.slot_names]
+    else:
+        found[-1] = "missing"
+    return found
+
+
+@dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
+class AlertTable:
+    """Makes rows of a ranking.
+
+    Attributes:
+        baselines: float32 (features, units) of `ranking.units`: the same numbers of an earlier
+            time; None where nobody gave them.
+    """
+
+    ranking: Ranking
+    evidence: Evidence
+    wording: Wording
+    usual: Usual
+    baselines: NDArray[np.float32] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        ranking: Ranking,
+        named: Mapping[str, Family],
+        baselines: NDArray[np.float32] | None = None,
+    ) -> "AlertTable":
+        """Prepare; what is usual is read off the ranked units."""
+        features = ranking.study.features
+        evidence = Evidence.of([feature.name for feature in features], named)
+        wording = Wording.of(features, named)
+        return cls(ranking, evidence, wording, Usual.of(ranking.units.values), baselines)
+
+    def batches(self, rows: int = ROWS) -> Iterator[Any]:
+        """Yield Arrow record batches, the highest score first."""
+        order = np.argsort(self.ranking.ranks)
+        for start in range(0, len(order), rows):
+            yield self.batch(order[start : start + rows])
+
+    def cards(self, rows: NDArray[np.int64]) -> Any:
+        """Return the same of units that people look at, with more reasons."""
+        most, most_counter = MOST_ON_CARD
+        return self.batch(rows, most=most, most_counter=most_counter)
+
+    def batch(
+        self,
+        rows: NDArray[np.int64],
+        *,
+        most: int = MOST_REASONS,
+        most_counter: int = MOST_COUNTER,
+    ) -> Any:
+        """Return one record batch of some units.
+
+        Args:
+            rows: int64, places in `ranking.units`.
+            most: reasons of each.
+            most_counter: of what speaks against.
+        """
+        ranking = self.ranking
+        contributions = ranking.exact.contributions(ranking.units.positions[:, rows])
+        raising = self.evidence.raising(contributions)
+        reasons, shown = self._reasons(rows, contributions, most, 1.0)
+        counter, against = self._reasons(rows, contributions, most_counter, -1.0)
+        scores = ranking.scores[rows]
+        families = np.array(self.evidence.families, dtype=object)
+        lowering = self.evidence.lowering(contributions)
+        probability = ranking.probabilities[rows]
+        columns = {
+            "unit": ranking.units.units.take(pa.array(rows)),
+            "rank": ranking.ranks[rows],
+            "score": scores,
+            "probability": pa.array(probability, mask=np.isnan(probability)),
+            "selected": pa.array(_SELECTED[ranking.chosen[rows]], pa.string()),
+            "party_role": pa.array(np.full(len(rows), UNKNOWN_ROLE, dtype=object), pa.string()),
+            "families": raising.sum(axis=1).astype(np.int8),
+            "family_names": _listed(raising, families),
+            "against": _listed(lowering, families),
+            "look_alikes": self._look_alikes(contributions),
+            "base": np.full(len(rows), ranking.exact.base),
+            "reasons": reasons,
+            "counter_evidence": counter,
+            # Exact: every term is on the grid (scoring/exact.py).
+            "others": scores - ranking.exact.base - shown - against,
+        }
+        arrays = [pa.array(columns[field.name]) for field in SCHEMA]
+        return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+    def _look_alikes(self, contributions: NDArray[np.float64]) -> Any:
+        found = self.evidence.look_alikes(contributions)
+        names = pa.array([persona.name for persona in PERSONAS], pa.string())
+        return _lists(found >= 0, names.take(pa.array(found[found >= 0])))
+
+    def _reasons(
+        self, rows: NDArray[np.int64], contributions: NDArray[np.float64], most: int, sign: float
+    ) -> tuple[Any, NDArray[np.float64]]:
+        """Return lists of reasons that raise (or lower) each score, and their sums."""
+        features, values = strongest(sign * contributions, most)
+        there = values > 0
+        chosen = features[there]
+        places = np.broadcast_to(rows[:, None], features.shape)[there]
+        index = pa.array(chosen)
+        numbers = self._numbers(chosen, places)
+        struct = pa.StructArray.from_arrays(
+            [
+                self.wording.names.take(index),
+                self.wording.indicators.take(index),
+                self.wording.families.take(index),
+                self.wording.sources.take(index),
+                *numbers,
+                pa.array(sign * values[there]),
+                pa.repeat("raises" if sign > 0 else "lowers", len(chosen)),
+            ],
+            fields=list(REASON),
+        )
+        return _lists(there, struct), sign * np.where(there, values, 0.0).sum(axis=1)
+
+    def _numbers(self, features: NDArray[np.int64], places: NDArray[np.int64]) -> list[Any]:
+        """Return value, level, own baseline, usual and percentile of (feature, unit) pairs."""
+        units, usual = self.ranking.units, self.usual
+        values = units.values[features, places]
+        levels = np.full(len(features), None, dtype=object)
+        percentiles = np.full(len(features), np.nan, np.float32)
+        for feature in np.unique(features):
+            at = np.flatnonzero(features == feature)
+            levels[at] = self.wording.levels[feature][units.positions[feature, places[at]]]
+            percentiles[at] = usual.percentile(int(feature), values[at])
+        none = np.full(len(features), np.nan, np.float32)
+        before = none if self.baselines is None else self.baselines[features, places]
+        return [
+            _nullable(values), pa.array(levels, pa.string()), _nullable(before),
+            _nullable(usual.medians[features]), _nullable(percentiles),
+        ]  # fmt: skip
+
+
+def _nullable(values: NDArray[np.float32]) -> Any:
+    return pa.array(values, pa.float32(), mask=np.isnan(values))
+
+
+def _lists(there: NDArray[np.bool_], values: Any) -> Any:
+    """Return a list array: bool (units, most) says how many of `values` each unit has."""
+    offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def _listed(there: NDArray[np.bool_], names: NDArray[np.object_]) -> Any:
+    _, columns = np.nonzero(there)
+    return _lists(there, pa.array(names, pa.string()).take(pa.array(columns)))

@@ -1,0 +1,114 @@
+"""One model over one institution's units: scores, ranks, probabilities, and who is looked at."""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fieldfare.client.records.holdout import holdout_mask
+from fieldfare.client.scoring.calibration import Calibration, Method, calibrate
+from fieldfare.client.scoring.choosing import Budget, choose
+from fieldfare.client.scoring.exact import ExactScores, ranks
+from fieldfare.client.scoring.units import ScorableUnits
+from fieldfare.shared.basis import Basis
+from fieldfare.shared.study import Study
+
+_TIES: Final = b"fieldfare-ties"  # BLAKE2b's personalisation: not the hold-out's use of the key
+
+
+@dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
+class Ranking:
+    """Everyone who may be ranked.
+
+    Attributes:
+        units: without those on the suppression list.
+        exact: the model on the grid.
+        scores: float64 (units,), log-odds.
+        ranks: int64 (units,), 1 for the highest.
+        chosen: int8 (units,): 1 alert, 2 below the line, 0 neither.
+        probabilities: float64 (units,), NaN where not calibrated.
+        calibration: what they rest on.
+        suppressed: how many are left out.
+        resting: how many were decided on lately and are not alerted again yet.
+    """
+
+    study: Study
+    units: ScorableUnits
+    exact: ExactScores
+    scores: NDArray[np.float64]
+    ranks: NDArray[np.int64]
+    chosen: NDArray[np.int8]
+    probabilities: NDArray[np.float64]
+    calibration: Calibration
+    suppressed: int
+    resting: int
+
+
+def rank_units(
+    study: Study,
+    parameters: NDArray[np.float64],
+    units: ScorableUnits,
+    *,
+    budget: Budget,
+    key: bytes,
+    random: np.random.Generator,
+    suppressed: Collection[str] = (),
+    resting: Collection[str] = (),
+    calibration: Calibration | None = None,
+) -> Ranking:
+    """Score and rank; the software ranks, people decide (harm rule 3).
+
+    Args:
+        study: whose features the parameters are about.
+        parameters: float64 (entries,), as delivered or tuned here.
+        units: everybody.
+        budget: how many alerts.
+        key: the institution's hold-out key: who calibrates, and who is first among equals.
+        random: draws the sample below the line.
+        suppressed: units that are never ranked, alerted or shown.
+        resting: units that are ranked and not alerted again yet.
+        calibration: kept from earlier; None: from the labels of held-out units.
+    """
+    shown = units.select(~_among(units.units, suppressed))
+    exact = ExactScores.of(Basis(study.features), parameters, units.positions)
+    scores = exact.scores(shown.positions)
+    used = calibration or _calibrated(study, shown, scores, key)
+    ids = shown.units.to_pylist()
+    places = ranks(scores, _ties(ids, key))
+    rests = _among(shown.units, resting)
+    return Ranking(
+        study=study, units=shown, exact=exact, scores=scores, ranks=places,
+        chosen=choose(places, ~rests, budget, random), probabilities=used.apply(scores),
+        calibration=used, suppressed=len(units) - len(shown), resting=int(rests.sum()),
+    )  # fmt: skip
+
+
+def _among(units: Any, some: Collection[str]) -> NDArray[np.bool_]:
+    found = pc.is_in(units, value_set=pa.array(sorted(some), pa.string()))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+
+def _ties(ids: Iterable[str], key: bytes) -> NDArray[np.uint64]:
+    keyed = hashlib.blake2b(key=key, digest_size=8, person=_TIES)
+    digests = bytearray()
+    for unit in ids:
+        state = keyed.copy()
+        state.update(unit.encode())
+        digests += state.digest()
+    return np.frombuffer(bytes(digests), dtype="<u8")
+
+
+def _calibrated(
+    study: Study, units: ScorableUnits, scores: NDArray[np.float64], key: bytes
+) -> Calibration:
+    labelled = units.labelled
+    if not labelled.any():
+        return Calibration(method=Method.NONE, reason="the records have no labels")
+    held = holdout_mask(units.units.to_pylist(), key=key, share=study.evaluation.holdout)
+    used = held & labelled
+    return calibrate(scores[used], units.labels[used].astype(np.uint8))

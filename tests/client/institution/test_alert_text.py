@@ -1,0 +1,73 @@
+from typing import Any
+
+from rich.console import Console
+from tests.homes import NOW
+
+from fieldfare.client.institution.alert_store import Kept
+from fieldfare.client.institution.alert_text import card, queue_table
+from fieldfare.client.scoring.alert import Alert, Confidence, Disposition, PartyRole
+from fieldfare.client.scoring.labels import Feedback
+
+REASON: dict[str, Any] = {
+    "feature": "R04", "indicator": "R04", "family": "FLOW", "source": "FIN-2020-A008",
+    "value": 0.9, "level": None, "own_baseline": 0.2, "usual": 0.1, "percentile": 97.0,
+    "contribution": 1.25, "direction": "raises",
+}  # fmt: skip
+
+
+def kept(**changes: Any) -> Kept:
+    data: dict[str, Any] = {
+        "alert": "aaaa1111", "unit": "cust\x1b[31m1", "study": "s" * 64, "study_name": "s",
+        "run": "r", "opened": NOW.isoformat(), "scored": NOW.isoformat(), "rank": 3, "of": 1000,
+        "selected": "alert", "score": -1.0, "base": -2.5, "others": 0.5, "probability": 0.123,
+        "calibration": "platt, on 40 positives", "families": 1, "family_names": ("FLOW",),
+        "against": ("LIVING",), "look_alikes": ("student",), "reasons": (REASON,),
+        "counter_evidence": (
+            REASON | {"feature": "wages", "indicator": None, "source": None, "value": None,
+                      "level": "missing", "contribution": -0.25, "direction": "lowers",
+                      "own_baseline": None, "usual": None, "percentile": None},
+        ),
+    }  # fmt: skip
+    decision = Feedback(
+        "aaaa1111", NOW, "ana", Disposition.EDD, PartyRole.POTENTIAL_VICTIM, Confidence.LOW, "why"
+    )
+    return Kept(Alert.model_validate(data | changes), (decision,))
+
+
+def shown(renderable: Any) -> str:
+    console = Console(width=200, record=True, file=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(renderable)
+    return capture.get()
+
+
+def test_a_card_shows_evidence_counter_evidence_and_who_looks_alike() -> None:
+    text = shown(card(kept()))
+    for said in (
+        "3 of 1,000", "12.3%", "FLOW; one is not enough", "speak against it: LIVING",
+        "+1.25", "What arrives leaves again by the next day", "0.9, before 0.2, usual here 0.1",
+        "above 97 % here", "FIN-2020-A008", "-0.25", "missing",
+        "-2.50 (average here) +1.25 -0.25 +0.50 (all others) = -1.00",
+        "student: the same people send and receive", "R04: ", "ana: edd, potential_victim",
+        "potential_victim: set by people", "never the subject", "No single indicator",
+    ):  # fmt: skip
+        assert said in text
+
+
+def test_a_units_name_moves_no_cursor() -> None:
+    assert "\x1b" not in shown(card(kept()))
+    assert "\x1b" not in shown(queue_table([kept()]))
+
+
+def test_a_card_without_probability_or_reasons_says_so() -> None:
+    text = shown(card(kept(probability=None, reasons=(), counter_evidence=(), families=0,
+                           family_names=(), against=(), look_alikes=())))  # fmt: skip
+    assert "nothing" in text
+    assert "0 independent families: none" in text
+
+
+def test_the_queue_has_a_line_for_each() -> None:
+    text = shown(queue_table([kept(), kept(alert="bbbb2222", selected="below_line")]))
+    assert "aaaa1111" in text
+    assert "below_line" in text
+    assert "potential_victim" in text

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+from tests.scored import KEY, customers, ranking_of, scored_study, units_of
+
+from fieldfare.client.records import holdout_mask
+from fieldfare.client.scoring.calibration import Method, calibrate
+from fieldfare.client.scoring.ranking import Ranking
+
+STUDY = scored_study()
+
+
+def ids(ranking: Ranking, what: int) -> set[str]:
+    units = ranking.units.units.to_pylist()
+    return {units[row] for row in np.flatnonzero(ranking.chosen == what)}
+
+
+def test_everyone_is_ranked_by_score(tmp_path: Path) -> None:
+    ranking = ranking_of(units_of(tmp_path, customers(300), STUDY), STUDY)
+    order = np.argsort(ranking.ranks)
+    assert sorted(ranking.ranks.tolist()) == list(range(1, 301))
+    assert (np.diff(ranking.scores[order]) <= 0).all()
+    assert (ranking.ranks[ranking.chosen == 1] <= 20).all()
+    assert len(ids(ranking, 2)) == 1
+
+
+def test_a_ranking_depends_on_nobodys_place_in_the_file(tmp_path: Path) -> None:
+    rows = customers(200)
+    rows["R01"] = [1.0] * 200
+    there = ranking_of(units_of(tmp_path, rows, STUDY), STUDY)
+    back = ranking_of(
+        units_of(tmp_path, {name: column[::-1] for name, column in rows.items()}, STUDY), STUDY
+    )
+    assert there.ranks.tolist() == back.ranks.tolist()[::-1]
+    assert ids(there, 1) == ids(back, 1)
+
+
+def test_who_is_suppressed_is_not_there_at_all(tmp_path: Path) -> None:
+    units = units_of(tmp_path, customers(300), STUDY)
+    first = ids(ranking_of(units, STUDY), 1)
+    found = ranking_of(units, STUDY, suppressed=sorted(first)[:5])
+    assert found.suppressed == 5
+    assert len(found.units) == 295
+    assert not first.intersection(sorted(first)[:5]) & set(found.units.units.to_pylist())
+    assert len(ids(found, 1)) == 20
+
+
+def test_who_rests_is_ranked_and_not_asked_about(tmp_path: Path) -> None:
+    units = units_of(tmp_path, customers(300), STUDY)
+    first = ids(ranking_of(units, STUDY), 1)
+    found = ranking_of(units, STUDY, resting=sorted(first)[:5])
+    assert (found.resting, len(found.units)) == (5, 300)
+    assert not set(sorted(first)[:5]) & (ids(found, 1) | ids(found, 2))
+
+
+def test_probabilities_rest_on_held_out_labels_alone(tmp_path: Path) -> None:
+    units = units_of(tmp_path, customers(3000), STUDY)
+    ranking = ranking_of(units, STUDY)
+    held = holdout_mask(units.units.to_pylist(), key=KEY, share=STUDY.evaluation.holdout)
+    expected = calibrate(ranking.scores[held], units.labels[held].astype(np.uint8))
+    assert ranking.calibration == expected
+    assert expected.method is not Method.NONE
+    assert (ranking.probabilities == expected.apply(ranking.scores)).all()
+
+
+def test_without_labels_no_probability_is_made_up(tmp_path: Path) -> None:
+    rows = customers(300)
+    rows["reported"] = [None] * 300
+    ranking = ranking_of(units_of(tmp_path, rows, STUDY), STUDY)
+    assert np.isnan(ranking.probabilities).all()
+    assert "no labels" in ranking.calibration.words

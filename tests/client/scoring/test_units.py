@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.scored import customers, scored_study, units_of, write
+
+from fieldfare.client.records import read_records
+from fieldfare.client.records.source import table_at
+from fieldfare.client.scoring.units import ScorableUnits, read_units, values_before
+from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.study import Study
+
+STUDY = scored_study()
+
+
+def read(path: Path, study: Study = STUDY, audit: tuple[str, ...] = ()) -> ScorableUnits:
+    return read_units([table_at(path)], study, audit)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_positions_are_those_that_training_reads(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"c.{suffix}", customers(200))
+    found, trained = read(path), read_records([path], STUDY)
+    assert found.units.to_pylist() == trained.units.tolist()
+    assert (found.positions == trained.data.positions).all()
+    assert (found.labels == trained.data.labels).all()
+
+
+def test_values_stand_as_in_the_records(tmp_path: Path) -> None:
+    rows = customers(50)
+    rows["R01"][0] = 1e6  # out of bounds: clamped for the model, shown as it is
+    found = read(write(tmp_path / "c.parquet", rows))
+    assert found.values[0, 0] == np.float32(1e6)
+    assert np.isnan(found.values[1, 3])
+    assert np.isnan(found.values[5]).all()  # a category is no number
+
+
+def test_labels_may_be_absent_or_partly_there(tmp_path: Path) -> None:
+    rows = customers(50)
+    assert not read(write(tmp_path / "a.csv", rows, without=["reported"])).labelled.any()
+    rows["reported"][7] = ""
+    found = read(write(tmp_path / "b.csv", rows))
+    assert np.flatnonzero(~found.labelled).tolist() == [7]
+
+
+def test_groups_are_read_for_comparison_only(tmp_path: Path) -> None:
+    rows = customers(50)
+    found = read(write(tmp_path / "c.csv", rows), audit=("group",))
+    assert found.groups["group"].to_pylist() == rows["group"]
+    assert len(found.positions) == len(STUDY.features)
+
+
+def test_a_selection_keeps_everything_together(tmp_path: Path) -> None:
+    units = units_of(tmp_path, customers(40), STUDY)
+    mask = np.arange(40) % 3 == 0
+    found = units.select(mask)
+    assert found.units.to_pylist() == [
+        u for u, m in zip(units.units.to_pylist(), mask, strict=True) if m
+    ]
+    assert (found.positions == units.positions[:, mask]).all()
+    assert found.groups["group"].to_pylist() == units.groups["group"].filter(mask).to_pylist()
+    assert units.select(np.ones(40, np.bool_)) is units
+
+
+def test_what_was_before_is_found_by_id(tmp_path: Path) -> None:
+    now = units_of(tmp_path, customers(20), STUDY)
+    rows = customers(20, seed=7)
+    rows["customer"] = [*rows["customer"][10:], *(f"new{row}" for row in range(10))]
+    before = units_of(tmp_path, rows, STUDY)
+    found = values_before(now, before)
+    assert np.isnan(found[:, :10]).all()
+    assert np.array_equal(found[:, 10:], before.values[:, :10], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"customer": ["secret"] * 9}, "8 further rows"),
+        ({"customer": ["", *(f"secret{row}" for row in range(8))]}, "1 rows without an id"),
+        ({"R01": ["secret"] * 9}, "R01"),
+    ],
+)
+def test_records_that_do_not_fit_are_refused_without_a_value(
+    tmp_path: Path, change: dict[str, list[str]], said: str
+) -> None:
+    path = write(tmp_path / "c.csv", customers(9) | change)
+    with pytest.raises(RecordsError, match=said) as caught:
+        read(path)
+    assert "secret" not in str(caught.value)
+
+
+def test_absent_columns_are_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.csv", customers(9), without=["R04", "customer"])
+    with pytest.raises(RecordsError, match="R04") as caught:
+        read(path)
+    assert "customer" in str(caught.value)
+
+
+def test_an_alert_must_be_about_somebody(tmp_path: Path) -> None:
+    study = scored_study(records={"label": "reported", "units": 10, "prevalence": 0.1})
+    with pytest.raises(UsageError, match="ids"):
+        read(write(tmp_path / "c.csv", customers(9)), study)
