@@ -9,7 +9,8 @@ HARM_RULES: Final = (
     "Nationality, gender, age and postcode are no inputs; they stay for fairness audits only.",
     "Look-alikes (night-shift workers, travelling nurses, students, migrants sending money home, \
 consenting adult sex workers) are not cases: read their false positives with the accuracy.",
-    "No images, advertisement texts, case narratives or face templates enter; only vectors do.",
+    "No images, advertisement texts, case narratives or face templates are kept, shown or sent; \
+only vectors are, and numbers that texts were hashed to where they are.",
     "That a report was filed is itself secret: protect labels and metrics like records.",
 )
 """In the order of the design: rule 1 comes first."""

@@ -60,15 +60,15 @@ class FeatureCard(_Part):
 
     Attributes:
         name: the column.
-        kind: numeric or categorical.
+        kind: numeric, categorical, or what a model without features reads.
         lower, upper: bounds of a numeric feature; values beyond count as the bound.
         scale: on which its knots are interpolated between.
-        shapes: knots of a numeric feature, levels of a categorical one.
+        shapes: knots of a numeric feature, levels of a categorical one, buckets of a text.
         lowest, highest: smallest and largest contribution of any slot, in log-odds.
     """
 
     name: str
-    kind: Literal["numeric", "categorical"]
+    kind: Literal["numeric", "categorical", "text"]
     lower: float | None = None
     upper: float | None = None
     scale: Scale | None = Field(default=None, strict=False)

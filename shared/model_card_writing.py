@@ -46,6 +46,10 @@ FEATURES_FROM: Final = (
     "bounds, knots and levels are public constants of the study, never read off records; the "
     "curves are the model itself, drawn on them"
 )
+ROWS_FROM: Final = (
+    "texts are hashed into public buckets where they are read, and go no further; no vocabulary "
+    "is learned or shown, and many words share a bucket"
+)
 LIMITS: Final = (
     "Labels are reports and findings, not the truth: cases that nobody found count as none, and \
 some that were reported are none.",
@@ -129,7 +133,7 @@ def write_card(
             layout=layout_hash(study),
         ),
         features=_features(plan, parameters),
-        features_from=FEATURES_FROM,
+        features_from=FEATURES_FROM if study.rows is None else ROWS_FROM,
         privacy=_privacy(plan, facts),
         metrics=None if facts.metrics is None else ReleasedMetrics.model_validate(facts.metrics),
         limits=LIMITS,
@@ -232,7 +236,18 @@ def _data(plan: Plan) -> DataCard:
 
 
 def _features(plan: Plan, parameters: NDArray[np.float64]) -> tuple[FeatureCard, ...]:
-    features = plan.study.features
+    features, rows = plan.study.features, plan.study.rows
+    if rows is not None:
+        weights = parameters[1:]
+        return (
+            FeatureCard(
+                name=rows.column,
+                kind=rows.kind,
+                shapes=len(weights),
+                lowest=float(weights.min()),
+                highest=float(weights.max()),
+            ),
+        )
     slices = Basis(features).slices()
     return tuple(
         _feature(feature, parameters[part]) for feature, part in zip(features, slices, strict=True)

@@ -27,8 +27,12 @@ ALIGNMENT: Final = 8  # tensors start at a multiple of it
 def layout_hash(study: Study) -> str:
     """Return what tells one order and meaning of parameters from another, hex.
 
-    Parameters are the bias and then every feature's slots, in the study's order.
+    Parameters are the bias and then every feature's slots, in the study's order; or the weights
+    of a row's entries, whose meaning the model's section fixes.
     """
+    if study.rows is not None:
+        section = study.rows.model_dump(mode="json")
+        return bytes_hash(LAYOUT_TYPE + TYPE_SEPARATOR + rfc8785.dumps(section))
     features = [feature.model_dump(mode="json") for feature in study.features]
     return bytes_hash(LAYOUT_TYPE + TYPE_SEPARATOR + rfc8785.dumps(features))
 
@@ -39,7 +43,7 @@ def model_to_bytes(study: Study, run: str, parameters: NDArray[np.float64]) -> b
     Args:
         study: whose features give the parameters their meaning.
         run: the run that made it.
-        parameters: float64 (entries,): the bias, then every feature's slots.
+        parameters: float64 (entries,): the bias, then every feature's slots or a row's weights.
 
     Raises:
         ProtocolError: another number of parameters than the study's model has, or one that

@@ -22,6 +22,7 @@ from pydantic import (
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features import Feature, Name
+from fieldfare.shared.model_sections import AdditiveSection, ModelSection, RowSection, row_section
 
 STUDY_FORMAT: Final = 1
 STUDY_TYPE: Final = "fieldfare.study.v1"
@@ -54,12 +55,6 @@ class RecordsSection(_Section):
     missing: tuple[str, ...] = Field(default=DEFAULT_MISSING, strict=False)
     units: int = Field(ge=1, le=2**40)  # public: all institutions, hold-out included
     prevalence: float = Field(gt=0, lt=1)  # public: share of positives
-
-
-class ModelSection(_Section):
-    """The model family; each is parameters in, one bounded sum out."""
-
-    kind: Literal["additive"] = "additive"
 
 
 class TrainingSection(_Section):
@@ -116,8 +111,8 @@ class Study(_Section):
     purpose: str = Field(min_length=1, max_length=2000)
     prohibited_uses: tuple[str, ...] = Field(default=PROHIBITED_BY_DEFAULT, strict=False)
     records: RecordsSection
-    features: tuple[Feature, ...] = Field(strict=False)
-    model: ModelSection = ModelSection()
+    features: tuple[Feature, ...] = Field(default=(), strict=False)
+    model: ModelSection = Field(default=AdditiveSection(), validate_default=True)
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
     privacy: PrivacySection
@@ -134,7 +129,7 @@ class Study(_Section):
         cls, features: tuple[Feature, ...], info: ValidationInfo
     ) -> tuple[Feature, ...]:
         problems = []
-        if not 1 <= len(features) <= MAX_FEATURES:
+        if len(features) > MAX_FEATURES:
             problems.append(f"1 to {MAX_FEATURES} expected, {len(features)} found")
         records = info.data.get("records")
         taken = {records.label, records.unit} if records else set()
@@ -149,6 +144,24 @@ class Study(_Section):
         if problems:
             raise ValueError("\n".join(problems))
         return features
+
+    @field_validator("model")
+    @classmethod
+    def _reads_something(cls, model: ModelSection, info: ValidationInfo) -> ModelSection:
+        features, records = info.data.get("features"), info.data.get("records")
+        rows = row_section(model)
+        if rows is None:
+            if features is not None and not features:
+                raise ValueError(f"features: 1 to {MAX_FEATURES} expected, 0 found")
+            return model
+        problems = []
+        if features:
+            problems.append(f"features: none expected beside a {rows.kind} model, some found")
+        if records is not None and rows.column in {records.label, records.unit}:
+            problems.append(f"model.column: neither label nor unit expected, {rows.column!r} found")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return model
 
     @field_validator("aggregation")
     @classmethod
@@ -183,6 +196,11 @@ class Study(_Section):
         return content_hash(STUDY_TYPE, self)
 
     @property
+    def rows(self) -> RowSection | None:
+        """The model's section where it reads rows of one column, None where it reads features."""
+        return row_section(self.model)
+
+    @property
     def spare_releases(self) -> int:
         """Training releases reserved for attempts that fail."""
         return self.privacy.spare_releases or 0
@@ -207,7 +225,8 @@ def _lines(error: dict[str, Any]) -> list[str]:
     path, kind, message = _path(error["loc"]), error["type"], str(error["msg"])
     if kind == "value_error":
         lines = message.removeprefix("Value error, ").split("\n")
-        return [line if line.startswith(path) else f"{path}: {line}" for line in lines]
+        # A model's rule about features says so itself.
+        return [ln if ln.startswith((path, "features:")) else f"{path}: {ln}" for ln in lines]
     if kind in {"missing", "union_tag_not_found"}:
         key = f"{path}.kind" if kind == "union_tag_not_found" else path
         return [f"{key}: a value expected, none found"]
@@ -234,6 +253,8 @@ def _path(location: tuple[Any, ...]) -> str:
     parts = list(location)
     if len(parts) > 2 and parts[0] == "features" and parts[2] in _KINDS:  # noqa: PLR2004
         del parts[2]  # pydantic's union tag is no key of the file
+    if len(parts) > 1 and parts[0] == "model":
+        del parts[1]
     return ".".join(_key(str(part)) for part in parts)
 
 

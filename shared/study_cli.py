@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from fieldfare.shared.plan import Plan, ReleaseKind, plan_for
-from fieldfare.shared.study import load_study
+from fieldfare.shared.study import Study, load_study
 
 study_check_app = typer.Typer(add_completion=False)
 
@@ -33,7 +33,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"{study.name} is a valid study",
         f"id            {study.id}",
         f"purpose       {_one_line(study.purpose)}",
-        f"model         {study.model.kind}, {len(study.features)} features, {entries} parameters",
+        f"model         {_reads(study)}, {entries} parameters",
         f"promise       epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit}",
         f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
         *(_kind_line(plan, kind) for kind in (ReleaseKind.TRAINING, ReleaseKind.EVALUATION)),
@@ -41,6 +41,12 @@ def plan_lines(plan: Plan) -> list[str]:
         f"same person   known to at most {privacy.multiplicity} institutions",
         f"if every mask failed, epsilon would be {failed} institutions",
     ]
+
+
+def _reads(study: Study) -> str:
+    if study.rows is not None:
+        return f"{study.rows.kind}, column {_one_line(study.rows.column)}"
+    return f"{study.model.kind}, {len(study.features)} features"
 
 
 def _one_line(text: str) -> str:

@@ -25,7 +25,7 @@ def write_model(folder: Path, study: Study, parameters: NDArray[np.float64]) -> 
         }
         for feature, part in zip(study.features, slices, strict=True)
     ]
-    model = {
+    model: dict[str, Any] = {
         "format": MODEL_FORMAT,
         "study": study.id,
         "name": study.name,
@@ -33,6 +33,8 @@ def write_model(folder: Path, study: Study, parameters: NDArray[np.float64]) -> 
         "bias": float(parameters[0]),
         "features": features,
     }
+    if study.rows is not None:
+        model["rows"] = {**study.rows.model_dump(mode="json"), "weights": parameters[1:].tolist()}
     write_json(folder / "model.json", model)
 
 

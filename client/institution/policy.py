@@ -257,8 +257,9 @@ def objections(
 
 
 def study_columns(study: Study) -> tuple[str, ...]:
-    """Return every column that a study names: unit, label, features."""
-    names = (study.records.unit, study.records.label, *(f.name for f in study.features))
+    """Return every column that a study names: unit, label, features, a model's own column."""
+    rows = study.rows.column if study.rows is not None else None
+    names = (study.records.unit, study.records.label, *(f.name for f in study.features), rows)
     return tuple(name for name in names if name is not None)
 
 

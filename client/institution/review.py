@@ -278,6 +278,7 @@ def _columns(policy: Policy, study: Study) -> Iterator[Column]:
     allowed = policy.records.columns
     roles = [("unit", study.records.unit), ("label", study.records.label)]
     roles += [("feature", feature.name) for feature in study.features]
+    roles += [(study.rows.kind, study.rows.column)] if study.rows is not None else []
     for role, name in roles:
         if name is not None:
             yield Column(name, role, EVERY_COLUMN in allowed or name in allowed)

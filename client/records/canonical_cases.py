@@ -12,7 +12,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import Field, field_validator
 
 from fieldfare.client.records.canonical import Canonical, Code, Key, Place
-from fieldfare.client.records.media_gate import vector_problem
+from fieldfare.shared.media_gate import vector_problem
 
 LEAST_DIMENSIONS: Final = 8
 MOST_DIMENSIONS: Final = 1_024

@@ -21,10 +21,10 @@ from pydantic.fields import FieldInfo
 
 from fieldfare.client.records.canonical import Account, Customer, Transaction
 from fieldfare.client.records.engine import Source
-from fieldfare.client.records.media_gate import refuse_names
 from fieldfare.client.records.source import Table, table_at
 from fieldfare.client.records.sql import ColumnType, literal, quoted
 from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.media_gate import refuse_names
 
 TABLES: Final[Mapping[str, type[BaseModel]]] = MappingProxyType(
     {"transactions": Transaction, "accounts": Account, "customers": Customer}

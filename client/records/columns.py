@@ -17,6 +17,7 @@ class Columns:
     """The columns of a load, by the names that the source uses; None where not read.
 
     Attributes:
+        rows: the column that the model reads as rows.
         dates: columns of dates to look at, with the form of each; not read by a load.
         today: the last date that is none of the future.
     """
@@ -27,6 +28,7 @@ class Columns:
     unit: str | None
     institution: str | None
     audit: str | None
+    rows: str | None = None
     dates: tuple[tuple[str, str], ...] = ()
     today: date = date.max
 
@@ -65,6 +67,7 @@ class Columns:
             own,
             institution,
             audit,
+            None if study.rows is None else mapping.source_of(study.rows.column),
             dates=tuple(mapping.dates.items()) if today else (),
             today=today or date.max,
         )
@@ -72,7 +75,7 @@ class Columns:
     @property
     def texts(self) -> tuple[str, ...]:
         """What is read as text after the features: the label, then the optional columns."""
-        optional = (self.unit, self.institution, self.audit)
+        optional = (self.unit, self.institution, self.audit, self.rows)
         return (self.label, *(name for name in optional if name is not None))
 
     def needed(self, source: Source) -> tuple[str, ...]:
@@ -140,6 +143,7 @@ class Columns:
 
 
 def asked_by(study: Study) -> set[str]:
-    """Return the columns that a study names: features, label, unit."""
+    """Return the columns that a study names: features, label, unit, and a model's own column."""
     unit = {study.records.unit} if study.records.unit is not None else set()
-    return {feature.name for feature in study.features} | {study.records.label} | unit
+    rows = {study.rows.column} if study.rows is not None else set()
+    return {feature.name for feature in study.features} | {study.records.label} | unit | rows

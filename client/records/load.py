@@ -26,6 +26,7 @@ from fieldfare.client.records.encoding import (
 from fieldfare.client.records.engine import Source
 from fieldfare.client.records.mapping import ColumnMapping
 from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.rows import RowReader
 from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.source import Table, table_at
 from fieldfare.shared.basis import EncodedUnits, Positions
@@ -118,6 +119,7 @@ class Load:
         self._texts: list[list[Texts] | None] = [
             None if name is None else [np.empty(0, np.object_)] for name in optional
         ]
+        self._rows = RowReader.of(study, self.problems)
         self._read: list[tuple[Place, Columns, int]] = []
 
     def read(self, table: Table) -> None:
@@ -150,6 +152,9 @@ class Load:
         start, dates = self.rows, [name for name, _ in columns.dates_in(source)]
         for batch in source.batches(columns.expressions(source), columns.needed(source)):
             self._add(batch, encoder, place, self.rows - start)
+            if self._rows is not None and columns.rows is not None:
+                at = len(columns.features) + len(columns.texts) - 1
+                self._rows.read(columns.rows, batch.column(at), place, self.rows - start)
             for name, column in zip(
                 dates, batch.columns[len(batch.columns) - len(dates) :], strict=True
             ):
@@ -198,7 +203,8 @@ class Load:
             positions[:, end - part.shape[1] : end] = part
             end -= part.shape[1]
         units = _row_names(len(labels)) if unit is None else unit
-        data = EncodedUnits(positions, labels)
+        rows = None if self._rows is None else self._rows.finish()
+        data = EncodedUnits(positions, labels, rows)
         return Records(units, data, institution, audit, self._counts())
 
     def _complain(self, what: str, complaint: str, bad: NDArray[np.bool_]) -> None:
@@ -211,9 +217,11 @@ class Load:
     def _counts(self) -> LoadCounts:
         names = [feature.name for feature in self._study.features]
         tally = self._tally.tolist()
+        section = self._study.rows
+        absent = {section.column: self._rows.absent} if section and self._rows else {}
         return LoadCounts(
             clamped=dict(zip(names, tally[CLAMPED], strict=True)),
-            missing=dict(zip(names, tally[MISSING], strict=True)),
+            missing=dict(zip(names, tally[MISSING], strict=True)) | absent,
             other=dict(zip(names, tally[OTHER], strict=True)),
         )
 

@@ -2,9 +2,10 @@
 
 from fieldfare.shared.models.additive import AdditiveModel
 from fieldfare.shared.models.interface import GridVectors, RiskModel, UnitSums
+from fieldfare.shared.models.linear import LinearModel
 from fieldfare.shared.study import Study
 
-__all__ = ["AdditiveModel", "GridVectors", "RiskModel", "UnitSums", "model_for"]
+__all__ = ["AdditiveModel", "GridVectors", "LinearModel", "RiskModel", "UnitSums", "model_for"]
 
 
 def model_for(study: Study) -> RiskModel:
@@ -12,4 +13,6 @@ def model_for(study: Study) -> RiskModel:
 
     The choice is a closed one: code is never named by a study from outside.
     """
+    if study.rows is not None:
+        return LinearModel(study.rows.buckets, clipping_norm=study.privacy.clipping_norm)
     return AdditiveModel(study.features, clipping_norm=study.privacy.clipping_norm)

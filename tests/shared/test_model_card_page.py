@@ -142,3 +142,11 @@ def test_masks_that_are_all_there_is_are_said_to_be() -> None:
     bare = card.privacy.model_copy(update={"epsilon_if_masks_fail": None})
     page = card_page(card.model_copy(update={"privacy": bare}), STUDY, parameters)
     assert "no promise would be left" in page
+
+
+def test_a_model_of_texts_has_a_page_without_curves() -> None:
+    study = home_study(features=(), model={"kind": "text", "column": "message", "buckets": 64})
+    page = page_of(study)
+    read(page)
+    assert "64 numbers" in page
+    assert "sum of these curves" not in page

@@ -130,3 +130,16 @@ def test_a_card_that_does_not_follow_is_refused_and_the_part_named(
 def test_the_facts_of_the_run_are_the_coordinators_word() -> None:
     facts = facts_of(STUDY, run="other", steps=1, metrics=None, transcript_size=1)
     check_card(write_card(PLAN, PARAMETERS, facts, datetime.now().astimezone()), PLAN, PARAMETERS)
+
+
+def test_a_model_of_texts_is_described_by_its_buckets_and_shows_none_of_them() -> None:
+    model = {"kind": "text", "column": "message", "buckets": 64}
+    study = home_study(features=(), model=model, privacy__clipping_norm=1.0)
+    parameters = parameters_of(study)
+    card = write_card(plan_for(study), parameters, facts_of(study), FINISHED)
+    (read,) = card.features
+    assert (read.name, read.kind, read.shapes, read.lower) == ("message", "text", 64, None)
+    assert (read.lowest, read.highest) == (parameters[1:].min(), parameters[1:].max())
+    assert card.features_from != CARD.features_from
+    check_card(ModelCard.from_bytes(card.to_bytes()), plan_for(study), parameters)
+    assert card.model.layout != CARD.model.layout

@@ -306,7 +306,7 @@ epsilon = 1.0
         "records.label: ",
         "records.units: greater than or equal to 1 expected, 0 found",
         "records.prevalence: a valid number expected, '0.1' found",
-        "model.kind: 'additive' expected, 'mlp' found",
+        "model.kind: 'additive', 'text' expected, 'mlp' found",
         "training.steps: greater than or equal to 1 expected, 0 found",
         "training.learning_rate: a valid number expected, True found",
         "evaluation.holdout: less than 1 expected, 1.0 found",
@@ -347,9 +347,11 @@ def test_rules_between_sections_are_said_beside_other_mistakes() -> None:
 
 
 def test_sections_that_are_missing_are_named() -> None:
+    said = "a value expected, none found"
     assert problems("") == [
-        f"{key}: a value expected, none found"
-        for key in ("name", "purpose", "records", "features", "privacy")
+        *(f"{key}: {said}" for key in ("name", "purpose", "records")),
+        "features: 1 to 1000 expected, 0 found",
+        f"privacy: {said}",
     ]
 
 
@@ -533,3 +535,51 @@ def test_a_study_is_frozen() -> None:
         study.name = "other"  # type: ignore[misc]
     with pytest.raises(ValueError, match="frozen"):
         study.privacy.epsilon = 2.0  # type: ignore[misc]
+
+
+# -- models that read a column of texts -------------------------------------------------------
+
+
+def of_texts(**model: Any) -> dict[str, Any]:
+    content = data(model={"kind": "text", "column": "message", **model})
+    del content["features"]
+    return content
+
+
+def test_a_text_study_reads_one_column_and_no_features() -> None:
+    study = parsed(of_texts())
+    assert study.rows is not None
+    assert (study.rows.column, study.rows.buckets) == ("message", 2048)
+    assert study.features == ()
+    assert parsed(of_texts(buckets=4096)).id != study.id
+    assert parse_study(SMALL).rows is None
+
+
+def test_an_additive_study_keeps_its_id_however_its_model_is_written() -> None:
+    canonical = json.loads(parse_study(SMALL).canonical())
+    assert canonical["model"] == {"kind": "additive"}
+    assert parsed(data(model={})).id == parsed(data(model={"kind": "additive"})).id
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        ({"column": ""}, "model.column: "),
+        ({"column": "Date of birth"}, "model.column: no protected attribute expected"),
+        ({"column": "flagged"}, "model.column: neither label nor unit expected, 'flagged' found"),
+        ({"buckets": 63}, "model.buckets: greater than or equal to 64 expected, 63 found"),
+        ({"buckets": 65537}, "model.buckets: less than or equal to 65536 expected, 65537 found"),
+        ({"buckets": "2048"}, "model.buckets: a valid integer expected, '2048' found"),
+        ({"words": 3}, "model.words: no such key expected"),
+    ],
+)
+def test_a_wrong_text_section_is_explained(model: dict[str, Any], problem: str) -> None:
+    (line,) = problems_of(of_texts(**model))
+    assert line.startswith(problem)
+
+
+def test_a_text_study_needs_a_column_and_has_no_features_beside_it() -> None:
+    content = data(model={"kind": "text"})
+    assert problems_of(content) == ["model.column: a value expected, none found"]
+    content["model"]["column"] = "message"
+    assert problems_of(content) == ["features: none expected beside a text model, some found"]

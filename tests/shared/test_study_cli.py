@@ -136,3 +136,12 @@ def test_the_studies_of_this_repository_are_valid(
 
 def test_there_are_studies_to_check() -> None:
     assert STUDIES
+
+
+def test_a_study_of_texts_says_which_column_it_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.partition("[[features]]")[0] + '[model]\nkind = "text"\ncolumn = "message"\n'
+    status, out, _ = check(written(tmp_path, text), capsys)
+    assert status == 0
+    assert "model         text, column message, 2049 parameters" in out

@@ -89,3 +89,24 @@ def test_json_is_finite_or_not_written(desk: Desk) -> None:
         write_json(path, {"a": float("nan")})
     assert json.loads(path.read_text("utf-8")) == {"a": 1.5, "é": None}  # the old one stands
     assert sorted(p.name for p in desk.folder.glob("x.json*")) == ["x.json"]
+
+
+def test_a_model_of_texts_is_written_with_its_weights(desk: Desk) -> None:
+    study = Study.model_validate(
+        {
+            "name": "texts",
+            "purpose": "tests",
+            "records": {"label": "flag", "units": 100, "prevalence": 0.5},
+            "model": {"kind": "text", "column": "text", "buckets": 64},
+            "privacy": {"epsilon": 1.0, "delta": 1e-5},
+        }
+    )
+    parameters = np.random.default_rng(0).normal(size=65)
+    model = written(desk, study, parameters)
+    assert (model["kind"], model["bias"], model["features"]) == ("text", parameters[0], [])
+    assert model["rows"] == {
+        "kind": "text",
+        "column": "text",
+        "buckets": 64,
+        "weights": parameters[1:].tolist(),
+    }

@@ -18,6 +18,7 @@ from fieldfare.shared.errors import RecordsError, RunError, UsageError
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import plan_for
+from fieldfare.shared.study import Study
 from fieldfare.simulations.baselines import Baseline
 from fieldfare.simulations.federation import LocalFederation
 from fieldfare.simulations.measure import METRICS, measure, probabilities
@@ -379,3 +380,14 @@ def test_timing_adds_up(desk: Desk) -> None:
     parts = ("loading_seconds", "federation_seconds", "baselines_seconds", "report_seconds")
     assert sum(timing[part] for part in parts) <= timing["total_seconds"]
     assert timing["training_seconds"] <= timing["federation_seconds"]
+
+
+def test_a_study_of_texts_is_simulated_whole(desk: Desk, real_report: None) -> None:
+    plain = desk.write_study()
+    columns = {"kind": "text", "column": "channel", "buckets": 64}
+    data = plain.model_dump(mode="json") | {"features": [], "model": columns}
+    results = simulate(desk.task(study=Study.model_validate(data), baselines=tuple(Baseline)))
+    assert results["study"]["model"] == "text"
+    assert set(results["models"]) == {"federated", *(b.value for b in Baseline)}
+    assert sorted(path.name for path in (desk.folder / "out").iterdir()) == FILES
+    assert len(load_file(desk.folder / "out" / "model.safetensors")["parameters"]) == 65

@@ -267,6 +267,8 @@ def test_a_star_is_every_column_and_a_name_is_one() -> None:
 def test_every_column_that_a_study_names_is_looked_at() -> None:
     assert study_columns(make_study()) == ("customer", "reported", "amount", "channel")
     assert study_columns(make_study(records__unit=None)) == ("reported", "amount", "channel")
+    of_texts = make_study(features=(), model={"kind": "text", "column": "message"})
+    assert study_columns(of_texts) == ("customer", "reported", "message")
 
 
 def test_a_refusal_names_rule_request_and_limit_all_at_once() -> None:

@@ -79,6 +79,12 @@ def test_every_column_is_shown_with_what_policy_says(hub: Hub, policy: Policy) -
     assert any("records.columns" in problem for problem in review.problems)
 
 
+def test_the_column_of_a_model_of_texts_is_shown_as_such(hub: Hub, policy: Policy) -> None:
+    study = home_study(features=(), model={"kind": "text", "column": "message"})
+    shown = [(c.name, c.role, c.allowed) for c in reviewed(hub, policy, study).columns]
+    assert shown[-1] == ("message", "text", False)
+
+
 def test_the_budget_is_what_is_left_now(hub: Hub, policy: Policy) -> None:
     study = home_study()
     plan, granted = plan_for(study), limits(policy)

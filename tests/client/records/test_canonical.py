@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from fieldfare.client.records.canonical import Account, Customer, Transaction
-from fieldfare.client.records.media_gate import name_problem
 from fieldfare.shared.features import is_protected
+from fieldfare.shared.media_gate import name_problem
 
 PAYMENT = {
     "txn_id": "t1", "account_id": "a1", "ts_utc": "2026-01-05T10:00:00", "direction": "in",

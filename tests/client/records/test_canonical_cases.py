@@ -13,7 +13,7 @@ from fieldfare.client.records.canonical_cases import (
     VectorRecord,
     consented,
 )
-from fieldfare.client.records.media_gate import name_problem
+from fieldfare.shared.media_gate import name_problem
 
 CASE = {
     "case_id": "k1", "opened": "2026-01-05", "status": "Active",

@@ -26,6 +26,12 @@ BYTE_LIST: Final = 16  # whole numbers of 0 to 255 in a row
 FEW_LEVELS: Final = 64  # values before the number of different ones says anything
 MAX_SIZE: Final = 1e6  # of one vector's entry
 MAX_DEPTH: Final = 8  # of lists and mappings within each other
+LONG_WORD: Final = 64  # characters of one word: longer ones are links, or no language's
+MIXED_CHARACTERS: Final = 10  # different ones in such a word
+WRAPPED_LINE: Final = 16
+PROSE_START: Final = 64  # characters that are decoded to see what they begin like
+SHORTEST_BLOB: Final = 22  # characters: LEAST_BLOB bytes in base64
+BROKEN_SHARE: Final = 8  # one in so many characters that nobody could decode
 _BYTE: Final = 255
 
 _LISTED: Final = (
@@ -77,6 +83,17 @@ _SHORT_STARTS: Final = frozenset(
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _HEX: Final = re.compile(r"(?:0x|\\x)?((?:[0-9a-fA-F]{2}[\s:,]?)+)")
 _BYTE_TEXT: Final = re.compile(r"[\[({]?\s*\d{1,3}(?:\s*[,;\s]\s*\d{1,3}){15,}\s*[,;]?\s*[\])}]?")
+_BYTE_RUN: Final = re.compile(r"(?<![\d.])\d{1,3}(?:[,;\s]+\d{1,3}){31,}(?![\d.])")
+_NUMBER_RUN: Final = re.compile(r"(?:[\[(,;\s]+-?\d*\.\d+(?:[eE][+-]?\d+)?){64,}")
+_PICTURE: Final = re.compile(r"<(svg|img|video|audio|canvas|html)[\s>/]", re.IGNORECASE)
+_DATA_URI: Final = re.compile(r"data:[a-z]+/[a-z0-9.+-]+[;,]", re.IGNORECASE)
+_DISGUISES: Final = (
+    (_DATA_URI, "a data URI found"),
+    (_PICTURE, "markup of a picture or page found"),
+    (re.compile("\0"), "bytes that are no text found"),
+    (_BYTE_RUN, "a list of numbers, as pixels are written, found"),
+    (_NUMBER_RUN, "a list of numbers, as pixels are written, found"),
+)
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -120,6 +137,58 @@ def text_problem(text: str) -> str:
     if len(bare) > MAX_TEXT or len(bare.split()) > MAX_WORDS:
         return "free text found"
     return ""
+
+
+def prose_problem(text: str) -> str:
+    """Return why a text that is to be hashed is refused; empty for anything that people write.
+
+    Sentences may pass here, unlike in `text_problem`: only media in disguise may not.
+    """
+    for form, problem in _DISGUISES:
+        if form.search(text):
+            return problem
+    if text.count("\ufffd") * BROKEN_SHARE > len(text):
+        return "bytes that are no text found"
+    words = text.split()
+    long = [word for word in words if len(word) >= SHORTEST_BLOB]
+    kinds = (_start_of(part) for part in (text.strip(), "".join(words), *long))
+    kind = next(filter(None, kinds), "")
+    if kind:
+        return f"bytes that begin like {kind} found"
+    blobs = any(map(_is_blob, long)) or _is_wrapped(words)
+    return "a long run of encoded bytes found" if blobs else ""
+
+
+def _start_of(text: str) -> str:
+    """Return which medium a text is or encodes from its first character on; empty for none."""
+    kind = magic_of(text[:16].encode("latin-1", "replace"))
+    if kind and kind not in _SHORT_STARTS:
+        return kind
+    start = text[:PROSE_START]
+    for decoded in (_unhexed(start), _unbased(start)):
+        kind = magic_of(decoded)
+        if len(decoded) >= LEAST_BLOB and kind and kind not in _SHORT_STARTS:
+            return kind
+    return ""
+
+
+def _is_blob(word: str) -> bool:
+    """Tell whether one unbroken word is encoded bytes: long, mixed, with nothing of a language."""
+    if len(word) <= LONG_WORD or not _BASE64.fullmatch(word):
+        return False
+    classes = (str.isupper, str.islower, str.isdigit)
+    mixed = sum(any(map(kind, word)) for kind in classes)
+    return mixed > 1 and len(set(word)) >= MIXED_CHARACTERS
+
+
+def _is_wrapped(lines: Sequence[str]) -> bool:
+    """Tell whether a text is lines of encoded bytes of one length, as in mail."""
+    return (
+        len(lines) > 1
+        and len(lines[0]) >= WRAPPED_LINE
+        and len({len(line) for line in lines[:-1]}) == 1
+        and _is_blob("".join(lines))
+    )
 
 
 def _encoded_problem(text: str) -> str:

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldfare.client.records.media_gate import (
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.media_gate import (
     magic_of,
     name_problem,
+    prose_problem,
     refuse_names,
     refuse_values,
     value_problem,
     vector_problem,
 )
-from fieldfare.shared.errors import RecordsError
 
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010101004800480000ffdb0043") + bytes(range(60, 120))
 PNG = (
@@ -168,3 +169,59 @@ def test_nesting_without_end_is_refused() -> None:
     for _ in range(50):
         value = {"a": value}
     assert "without end" in value_problem(value)
+
+
+# -- texts that are to be hashed: sentences may pass, media may not -----------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Win £1000 cash now! Call 09061701461 or http://example.org/a?b=c&d=e#f",
+        "i will be there in a while so please wait for me at the station and do not be late " * 3,
+        "BMW for sale, 2015, 84000 km; PKW too. II* stars. ID3 tags? %PDF is fine inside a text",
+        "Бесплатно! Звоните сейчас " * 20,
+        "รับเงินฟรีวันนี้" * 30,
+        "😀👍🏽" * 100,
+        "שלום עולם " * 40,
+        "Soooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooooo good",
+        "https://www.example.org/" + "path-of-a-link/" * 12,
+        "draws: 4, 8, 15, 16, 23, 42; and 1, 2, 3",
+        "a < b, <b>bold</b> <br /> and <a href='x'>link</a>",
+        "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft",
+    ],
+)
+def test_what_people_write_passes(text: str) -> None:
+    assert prose_problem(text) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b64(medium) for medium in (JPEG, PNG, WEBP, GIF, MP4, HEIC, WEBM, AVI, OGG, PDF)),
+        *(medium.hex() for medium in (JPEG, PNG, GIF)),
+        *(medium.decode("latin-1") for medium in (JPEG, PNG, GIF)),
+        f"look at this: {b64(JPEG)} nice?",
+        "data:image/png;base64," + b64(PNG),
+        "see DATA:video/mp4;base64," + b64(MP4),
+        "\n".join(b64(RANDOM.bytes(300))[i : i + 76] for i in range(0, 400, 76)),
+        "photo " + b64(RANDOM.bytes(120)),
+        RANDOM.bytes(100).hex(),
+        "hello <img src='x.png'>",
+        "<SVG onload=1>",
+        ", ".join(map(str, GREY.ravel())),
+        str(GREY.ravel().tolist()),
+        "pixels: " + " ".join(map(str, GREY.ravel())),
+        " ".join(f"{v / 255:.4f}" for v in RANDOM.integers(0, 256, 100)),
+        "\0\0\0 ftyp",
+        JPEG.decode("utf-8", "replace"),
+    ],
+)
+def test_media_in_a_text_are_refused(text: str) -> None:
+    assert prose_problem(text)
+
+
+@given(st.text(max_size=200))
+def test_the_gate_answers_whatever_is_written(text: str) -> None:
+    assert isinstance(prose_problem(text), str)

@@ -1,0 +1,66 @@
+"""`[model]` of a study: which model family it trains, and the public constants of each."""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+
+from fieldfare.shared.features import Name, is_protected
+from fieldfare.shared.rows import MAX_COLUMNS
+from fieldfare.shared.text_grams import DEFAULT_BUCKETS
+
+DEFAULT_KIND: Final = "additive"
+LEAST_BUCKETS: Final = 64
+
+
+class _Section(BaseModel):
+    # Strict: a quoted number or `true` where a number belongs is a mistake, not a number.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class AdditiveSection(_Section):
+    """A logistic generalised additive model over the study's features."""
+
+    kind: Literal["additive"] = "additive"
+
+
+class TextSection(_Section):
+    """Logistic regression on a text's words and character grams, hashed into public buckets.
+
+    Attributes:
+        column: holds each unit's text; it is hashed where it is read, and goes no further.
+        buckets: how many.
+    """
+
+    kind: Literal["text"]
+    column: Name
+    buckets: int = Field(default=DEFAULT_BUCKETS, ge=LEAST_BUCKETS, le=MAX_COLUMNS)
+
+    @field_validator("column")
+    @classmethod
+    def _no_protected_column(cls, column: str) -> str:
+        if is_protected(column):
+            raise ValueError(
+                f"no protected attribute expected, {column!r} found: it stays in the "
+                "institution, for fairness audit only (harm rule 4)"
+            )
+        return column
+
+
+def _kind(value: object) -> object:
+    if isinstance(value, dict):
+        return value.get("kind", DEFAULT_KIND)
+    return getattr(value, "kind", None)
+
+
+ModelSection = Annotated[
+    Annotated[AdditiveSection, Tag("additive")] | Annotated[TextSection, Tag("text")],
+    Discriminator(_kind),
+]
+
+RowSection = TextSection
+"""Models that read one column as a row of numbers, and no features."""
+
+
+def row_section(model: AdditiveSection | TextSection) -> RowSection | None:
+    """Return the section of a model that reads rows; None for one that reads features."""
+    return model if isinstance(model, RowSection) else None

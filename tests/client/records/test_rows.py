@@ -1,0 +1,152 @@
+"""A column of texts loads as rows: every script, nothing kept, and no picture in disguise."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fieldfare.client.records import Records, engine, read_records
+from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.rows import RowReader
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.rows import SparseRows
+from fieldfare.shared.study import Study
+from fieldfare.shared.text_grams import TextEncoder
+
+TEXTS = [
+    "Win £1000 cash now! Call 09061701461",
+    "Café, s'il vous plaît; Ærøskøbing",
+    "Бесплатно! Звоните сейчас",
+    "รับเงินฟรีวันนี้",
+    "😀👍🏽 ok",
+    "שלום עולם",
+    "مرحبا بالعالم",
+    'a "quoted", text; with, separators',
+]
+
+
+def study(**records: Any) -> Study:
+    return Study.model_validate(
+        {
+            "name": "texts",
+            "purpose": "tests",
+            "records": {
+                "unit": "case", "label": "flag", "units": 100, "prevalence": 0.1, **records,
+            },
+            "model": {"kind": "text", "column": "text", "buckets": 128},
+            "privacy": {"epsilon": 1, "delta": 1e-5},
+        }
+    )  # fmt: skip
+
+
+def table(texts: list[str | None]) -> pa.Table:
+    rows = len(texts)
+    return pa.table(
+        {
+            "case": [f"c{row}" for row in range(rows)],
+            "text": pa.array(texts, pa.string()),
+            "flag": [row % 2 for row in range(rows)],
+        }
+    )
+
+
+def load(tmp_path: Path, texts: list[str | None], **given: Any) -> Records:
+    path = tmp_path / "records.parquet"
+    pq.write_table(table(texts), path)
+    return read_records([path], study(), **given)
+
+
+def rows_in(records: Records) -> SparseRows:
+    assert isinstance(records.data.rows, SparseRows)
+    return records.data.rows
+
+
+def same(found: SparseRows, texts: list[str]) -> bool:
+    expected = TextEncoder(128).rows(texts)
+    return all(
+        np.array_equal(getattr(found, name), getattr(expected, name))
+        for name in ("starts", "places", "values")
+    )
+
+
+def test_texts_of_every_script_are_the_rows_of_their_grams(tmp_path: Path) -> None:
+    records = load(tmp_path, list(TEXTS))
+    assert same(rows_in(records), TEXTS)
+    assert records.data.positions.shape == (0, len(TEXTS))
+    assert records.data.labels.tolist() == [0, 1] * 4
+    assert records.counts.missing == {"text": 0}
+
+
+def test_csv_and_parquet_are_the_same_rows(tmp_path: Path) -> None:
+    lines = ["case,text,flag"]
+    for row, text in enumerate(TEXTS):
+        quoted = text.replace('"', '""')
+        lines.append(f'c{row},"{quoted}",{row % 2}')
+    path = tmp_path / "records.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert same(rows_in(read_records([path], study())), TEXTS)
+
+
+def test_batches_and_selections_keep_each_row_with_its_unit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BATCH_ROWS", 3)
+    records = load(tmp_path, list(TEXTS))
+    assert same(rows_in(records), TEXTS)
+    odd = records.select(np.arange(len(TEXTS)) % 2 == 1)
+    assert odd.units.tolist() == ["c1", "c3", "c5", "c7"]
+    assert same(rows_in(odd), TEXTS[1::2])
+
+
+def test_nobody_and_nothing_said_load_like_any_other(tmp_path: Path) -> None:
+    records = load(tmp_path, [None, "", " ", "NA", "words"])
+    assert records.counts.missing == {"text": 4}
+    assert same(rows_in(records), ["", "", "", "", "words"])
+    empty = load(tmp_path, [])
+    assert len(empty) == len(rows_in(empty)) == 0
+
+
+def test_a_file_without_the_column_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "records.parquet"
+    pq.write_table(table(["a"]).drop_columns(["text"]), path)
+    with pytest.raises(RecordsError, match="column text expected, not found"):
+        read_records([path], study())
+
+
+def test_binary_columns_are_never_read(tmp_path: Path) -> None:
+    path = tmp_path / "records.parquet"
+    changed = table(["a"]).set_column(1, "text", pa.array([b"\xff\xd8\xff\xe0"], pa.binary()))
+    pq.write_table(changed, path)
+    with pytest.raises(RecordsError, match="binary or nested values found"):
+        read_records([path], study())
+
+
+def test_media_in_a_text_refuses_the_load_and_is_not_shown(tmp_path: Path) -> None:
+    picture = base64.b64encode(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(200))).decode()
+    with pytest.raises(RecordsError) as refused:
+        load(tmp_path, ["hello", picture, "see <img src=x>", picture])
+    said = str(refused.value)
+    assert "bytes that begin like JPEG found in 2 rows (2, 4)" in said
+    assert "markup of a picture or page found in 1 row (3)" in said
+    assert picture[:8] not in said
+
+
+def test_studies_of_features_have_no_reader() -> None:
+    plain = study().model_copy(update={"model": None})
+    assert RowReader.of(study(), Problems()) is not None
+    assert RowReader.of(plain, Problems()) is None
+
+
+def test_a_reader_takes_batches_in_order() -> None:
+    reader = RowReader.of(study(missing=["none"]), Problems())
+    assert reader is not None
+    reader.read("text", pa.array(["one", "none"]), Place("t"), 0)
+    reader.read("text", pa.array(["two"]), Place("t"), 2)
+    found = reader.finish()
+    assert isinstance(found, SparseRows)
+    assert same(found, ["one", "", "two"])
+    assert reader.absent == 1

@@ -1,0 +1,43 @@
+"""A run over texts goes through the same door, ledger and audit as any other."""
+
+import numpy as np
+from tests.bench import NAMES, MakeBench
+from tests.transcripts import Recorder
+
+from fieldfare.client.sums import StudySums
+from fieldfare.shared.basis import EncodedUnits
+from fieldfare.shared.study import Study
+from fieldfare.shared.text_grams import TextEncoder
+
+WORDS = {0: "see you at home later", 1: "free cash prize, call now"}
+
+
+def small_study() -> Study:
+    return Study.model_validate(
+        {
+            "name": "texts",
+            "purpose": "tests",
+            "records": {"label": "flag", "units": 400, "prevalence": 0.5},
+            "model": {"kind": "text", "column": "text", "buckets": 64},
+            "training": {"steps": 3},
+            "evaluation": {"score_bins": 8},
+            "privacy": {"epsilon": 4.0, "delta": 1e-5, "clipping_norm": 1.0},
+            "aggregation": {"deadline_seconds": 5},
+        }
+    )
+
+
+def small_sums(study: Study, seed: int) -> StudySums:
+    labels = np.random.default_rng(seed).integers(0, 2, 50).astype(np.uint8)
+    rows = TextEncoder(64).rows(WORDS[label] for label in labels.tolist())
+    data = EncodedUnits(np.empty((0, 50), np.uint16), labels, rows)
+    return StudySums.prepare(study, data, np.arange(50) % 5 == 0)
+
+
+def test_a_run_over_texts_can_be_audited_like_any_other(make_bench: MakeBench) -> None:
+    study = small_study()
+    bench = make_bench(study, {n: small_sums(study, i) for i, n in enumerate(NAMES)})
+    report = Recorder(bench).open().finish().audit()
+    assert report.misfit is None, report.misfit
+    assert (report.steps, report.state) == (3, "finished")
+    assert report.epsilon <= 4.0
