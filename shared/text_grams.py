@@ -158,6 +158,35 @@ class TextEncoder:
             self.buckets,
         )
 
+    def contributions(self, text: str, weights: NDArray[np.float64]) -> list[tuple[str, float]]:
+        """Return what each word and gram of a text adds to its score, largest first.
+
+        A bucket's share of the score is divided among the grams of this text that are in it, by
+        how often they stand there, so that all of them add up to the score without its bias.
+        Only what the text itself holds is named: never what else a bucket may mean.
+
+        Args:
+            text: as it was read.
+            weights: float64 (buckets,), log-odds.
+
+        Returns:
+            Grams as `grams_of` writes them, and log-odds; by size, then by gram.
+        """
+        row = self.rows([text])
+        parts = np.ldexp(row.values.astype(np.float64), -ROW_BITS) * weights[row.places]
+        of_bucket = dict(zip(row.places.tolist(), parts.tolist(), strict=True))
+        counts = Counter(grams_of(text))
+        grams = {g: n * (WORD_WEIGHT if g[0] == WORD else 1) for g, n in counts.items()}
+        totals: Counter[int] = Counter()
+        for gram, weight in grams.items():
+            totals[bucket_of(gram, self.buckets)] += weight
+        found = [
+            (gram, of_bucket[place] * weight / totals[place])
+            for gram, weight in grams.items()
+            for place in [bucket_of(gram, self.buckets)]
+        ]
+        return sorted(found, key=lambda one: (-abs(one[1]), one[0]))
+
 
 def _roots(counts: NDArray[np.int64]) -> NDArray[np.int16]:
     """Return isqrt(2^20 c / N); a float64 square root of so small a whole number is exact."""

@@ -15,6 +15,7 @@ from fieldfare.shared.model_file import model_from_bytes
 from fieldfare.shared.study import Study
 
 SCORABLE: Final = "additive"
+COMMANDS: Final = {SCORABLE: "score", "text": "texts"}  # that rank with each kind of model
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +36,16 @@ class UsableModel:
     tuned: bool = False
 
 
-def usable_model(institution: Institution, text: str) -> UsableModel:
+def usable_model(institution: Institution, text: str, kind: str = SCORABLE) -> UsableModel:
     """Find, check and read the model that a person means.
 
+    Args:
+        institution: whose models are searched.
+        text: a run, or first digits of its study.
+        kind: the model kind that the caller can rank with.
+
     Raises:
-        UsageError: none or several fit, or a kind of model without reasons that add up.
+        UsageError: none or several fit, or another kind of model.
         ProtocolError: its signature or hashes do not hold: it must not be used.
     """
     kept = find_model(institution.home, text)
@@ -47,10 +53,10 @@ def usable_model(institution: Institution, text: str) -> UsableModel:
     if standing.card is None:
         raise ProtocolError(f"{kept.folder}: {standing.words}")
     study = kept_study(institution.home, kept.study, institution.roster).study
-    if study.model.kind != SCORABLE:
+    if study.model.kind != kind:
         raise UsageError(
-            f"{study.name}: a model of kind {SCORABLE} expected, {study.model.kind} found: only "
-            "its scores are sums of reasons"
+            f"{study.name}: a model of kind {kind} expected, {study.model.kind} found: use "
+            f"fieldfare institution {COMMANDS[study.model.kind]}"
         )
     parameters = model_from_bytes(kept.read().model, study, kept.run)
     return UsableModel(kept, study, parameters, standing.words)

@@ -79,7 +79,7 @@ def rank_units(
     scores = exact.scores(shown.positions)
     used = calibration or _calibrated(study, shown, scores, key)
     ids = shown.units.to_pylist()
-    places = ranks(scores, _ties(ids, key))
+    places = ranks(scores, tie_breaks(ids, key))
     rests = _among(shown.units, resting)
     return Ranking(
         study=study, units=shown, exact=exact, scores=scores, ranks=places,
@@ -93,7 +93,8 @@ def _among(units: Any, some: Collection[str]) -> NDArray[np.bool_]:
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
-def _ties(ids: Iterable[str], key: bytes) -> NDArray[np.uint64]:
+def tie_breaks(ids: Iterable[str], key: bytes) -> NDArray[np.uint64]:
+    """Return uint64 (units,): who is first among equals, which only the key's holder can know."""
     keyed = hashlib.blake2b(key=key, digest_size=8, person=_TIES)
     digests = bytearray()
     for unit in ids:

@@ -132,3 +132,16 @@ def test_remembered_buckets_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_only_the_start_of_an_endless_text_is_read() -> None:
     assert len(normalised("ab " * MAX_CHARACTERS)) == MAX_CHARACTERS
+
+
+@given(st.text(max_size=80), st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_reasons_are_the_texts_own_and_add_up_to_its_score(text: str, seed: int) -> None:
+    encoder, weights = TextEncoder(97), np.random.default_rng(seed).normal(size=97)
+    reasons = encoder.contributions(text, weights)
+    assert sorted(gram for gram, _ in reasons) == sorted(set(grams_of(text)))
+    row = encoder.rows([text])
+    score = float((row.values / 1024) @ weights[row.places])
+    assert sum(part for _, part in reasons) == pytest.approx(score, abs=1e-12)
+    sizes = [abs(part) for _, part in reasons]
+    assert sizes == sorted(sizes, reverse=True)

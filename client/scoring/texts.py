@@ -1,0 +1,160 @@
+"""Ranking with a model of texts, and which of its own words moved a text's score.
+
+Nothing of it leaves. Texts are hashed batch by batch and let go; of one unit that somebody asks
+about, the text is kept for as long as the answer takes.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.client.records.columns import Columns, asked_by
+from fieldfare.client.records.engine import Source
+from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.rows import RowReader
+from fieldfare.client.records.source import Table
+from fieldfare.client.records.sql import ColumnType, text_of
+from fieldfare.client.scoring.exact import ranks
+from fieldfare.client.scoring.ranking import tie_breaks
+from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.models.linear import row_scores
+from fieldfare.shared.rows import UnitRows
+from fieldfare.shared.study import Study
+
+
+@dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
+class ScorableTexts:
+    """Texts of one institution.
+
+    Attributes:
+        units: str (units,), ids.
+        rows: what the model reads of each.
+        asked: the text of the unit that was asked for; None where nobody was, or it is not there.
+    """
+
+    units: NDArray[np.object_]
+    rows: UnitRows
+    asked: str | None
+
+    def without(self, suppressed: Collection[str]) -> "ScorableTexts":
+        """Leave out those who are never ranked."""
+        kept = np.array([unit not in suppressed for unit in self.units], dtype=np.bool_)
+        return ScorableTexts(self.units[kept], self.rows.select(kept), self.asked)
+
+
+def read_texts(tables: Sequence[Table], study: Study, asked: str | None = None) -> ScorableTexts:
+    """Read every row under a study of texts; labels are not needed.
+
+    Args:
+        tables: read in order, as one.
+        study: whose unit and text are read.
+        asked: the unit whose text is kept.
+
+    Raises:
+        RecordsError: columns are absent, media in a text, a unit is empty or stands twice.
+        UsageError: the study names no unit, or reads no texts.
+    """
+    if study.records.unit is None or study.rows is None:
+        raise UsageError("a study of texts whose records.unit names a column expected")
+    reader = _Reader(study, asked)
+    for table in tables:
+        reader.read(table)
+    return reader.finish()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RankedTexts:
+    """Everyone who may be ranked.
+
+    Attributes:
+        units: str (units,), ids.
+        scores: float64 (units,), log-odds.
+        ranks: int64 (units,), 1 for the highest.
+    """
+
+    units: NDArray[np.object_]
+    scores: NDArray[np.float64]
+    ranks: NDArray[np.int64]
+
+    def top(self, most: int) -> list[int]:
+        """Return the places of the highest, highest first."""
+        return [int(place) for place in np.argsort(self.ranks)[:most]]
+
+    def place_of(self, unit: str) -> int:
+        """Return where a unit is.
+
+        Raises:
+            UsageError: not among those who may be ranked.
+        """
+        found = np.flatnonzero(self.units == unit)
+        if not len(found):
+            raise UsageError(
+                "--unit: a unit of the records who may be ranked expected, none such found: check "
+                "the id and the suppression list"
+            )
+        return int(found[0])
+
+
+def rank_texts(parameters: NDArray[np.float64], texts: ScorableTexts, *, key: bytes) -> RankedTexts:
+    """Score and rank; the software ranks, people decide (harm rule 3).
+
+    Args:
+        parameters: float64 (1 + buckets,).
+        texts: everybody who may be ranked.
+        key: the institution's hold-out key: who is first among equals.
+    """
+    scores = row_scores(parameters, texts.rows)
+    return RankedTexts(texts.units, scores, ranks(scores, tie_breaks(texts.units, key)))
+
+
+class _Reader:
+    def __init__(self, study: Study, asked: str | None) -> None:
+        self._study, self._asked = study, asked
+        self._problems = Problems()
+        self._rows = RowReader.of(study, self._problems)
+        self._units: list[str] = []
+        self._text: str | None = None
+
+    def read(self, table: Table) -> None:
+        columns = Columns.of(self._study, table.mapping.only(asked_by(self._study)), None, None)
+        for part in table.parts:
+            with part.open() as source:
+                self._read_part(source, columns, Place(table.name, part.name))
+
+    def _read_part(self, source: Source, columns: Columns, place: Place) -> None:
+        names = (columns.unit or "", columns.rows or "")
+        bad = [n for n in names if source.columns.get(n, ColumnType.OPAQUE) is ColumnType.OPAQUE]
+        if bad:
+            raise RecordsError(
+                "\n".join(f"{place.table}: column {n} of text expected, not found" for n in bad)
+            )
+        queries = [f"{text_of(n, source.columns[n])} AS c{i}" for i, n in enumerate(names)]
+        start = 0
+        for batch in source.batches(queries, names):
+            self._add(batch, names[1], place, start)
+            start += batch.num_rows
+
+    def _add(self, batch: Any, name: str, place: Place, start: int) -> None:
+        units = [unit or "" for unit in batch.column(0).to_pylist()]
+        if self._asked in units:
+            self._text = batch.column(1)[units.index(self._asked)].as_py() or ""
+        self._units += units
+        if self._rows is not None:
+            self._rows.read(name, batch.column(1), place, start)
+
+    def finish(self) -> ScorableTexts:
+        self._problems.check()
+        empty = self._units.count("")
+        twice = len(self._units) - len(set(self._units))
+        if empty or twice:
+            raise RecordsError(
+                f"one row for a unit, with its id, expected; {empty} rows without an id and "
+                f"{twice} further rows of a unit found: complete the records, or leave rows out"
+            )
+        if self._rows is None:
+            raise UsageError("a study of texts expected")
+        units = np.array(self._units, dtype=np.object_)
+        return ScorableTexts(units, self._rows.finish(), self._text)
