@@ -13,7 +13,7 @@ import typer
 from fieldfare.client.institution.building import open_institution, open_journal, utc_now
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.scoring import Scored, Sources, score
-from fieldfare.client.institution.usable_model import UsableModel, usable_model
+from fieldfare.client.institution.usable_model import UsableModel, as_tuned, usable_model
 from fieldfare.client.scoring.alert_file import check_out
 from fieldfare.client.scoring.choosing import Selected
 from fieldfare.shared.os_user import os_user
@@ -45,6 +45,9 @@ def score_units(
         int | None,
         typer.Option(min=1, help="Alerts; else as institution.toml or the study says."),
     ] = None,
+    tuned: Annotated[
+        bool, typer.Option("--tuned", help="As it was tuned here, not as it was delivered.")
+    ] = False,
 ) -> None:
     """Rank everybody with a finished model, with reasons that add up. Nothing leaves.
 
@@ -54,6 +57,8 @@ def score_units(
     check_out(out)
     institution = open_institution(home)
     used = usable_model(institution, model)
+    if tuned:
+        used = as_tuned(institution, used)
     sources = Sources(tuple(records or ()), mapping, tuple(before or ()))
     scored = score(
         institution, open_journal(institution.home, utc_now), used, sources, out,

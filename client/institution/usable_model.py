@@ -1,6 +1,6 @@
 """A kept model, checked again and read: what scoring, tuning and evaluation begin with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -10,6 +10,7 @@ from fieldfare.client.institution.building import Institution
 from fieldfare.client.institution.kept_models import KeptModel, find_model
 from fieldfare.client.institution.model_standing import standing_of_model
 from fieldfare.client.institution.studies import kept_study
+from fieldfare.client.institution.tuned_models import tuned_model
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.model_file import model_from_bytes
 from fieldfare.shared.study import Study
@@ -60,3 +61,18 @@ def usable_model(institution: Institution, text: str, kind: str = SCORABLE) -> U
         )
     parameters = model_from_bytes(kept.read().model, study, kept.run)
     return UsableModel(kept, study, parameters, standing.words)
+
+
+def as_tuned(institution: Institution, model: UsableModel) -> UsableModel:
+    """Return the same model as it was tuned here.
+
+    Raises:
+        UsageError: it was not, or the file is of another model.
+    """
+    found = tuned_model(institution.home, model.kept, model.study, model.parameters)
+    if found is None:
+        raise UsageError(
+            f"--tuned: a tuning of run {model.kept.run} expected, none found: make one with "
+            f"`fieldfare institution tune --model {model.kept.run}`"
+        )
+    return replace(model, parameters=np.array(found.parameters), tuned=True)

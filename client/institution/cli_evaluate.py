@@ -1,0 +1,131 @@
+"""`fieldfare institution tune`, `institution evaluate`: is the shared model good here, and better?
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+
+from fieldfare.client.institution.building import open_institution, open_journal, utc_now
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
+from fieldfare.client.institution.cli_score import MappingOption, ModelOption, RecordsOption
+from fieldfare.client.institution.evaluating import Evaluation, evaluate, local_labels, tune_here
+from fieldfare.client.institution.review_screen import console, plain
+from fieldfare.client.institution.scoring import Sources
+from fieldfare.client.institution.usable_model import usable_model
+from fieldfare.client.scoring.comparison import Group, table_rows
+from fieldfare.client.scoring.tuning import Kind
+from fieldfare.shared.os_user import os_user
+
+FAIR: Final = (0.8, 1.25)  # domain notes: the ratio that fairness audits look for
+SEED: Final = 0  # of the intervals' resamples: the same figures every time
+
+tune_app = typer.Typer(add_completion=False)
+evaluate_app = typer.Typer(add_completion=False)
+
+
+@tune_app.command("tune")
+def tune(
+    model: ModelOption,
+    home: HomeOption = DEFAULT_HOME,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
+    correction: Annotated[
+        bool, typer.Option(help="Also an own additive correction; else bias and scale alone.")
+    ] = True,
+) -> None:
+    """Fit a shared model to your own labels. It stays here and costs no privacy.
+
+    Held-out units are left out. `score --tuned` uses it; `evaluate` says whether it is better.
+    """
+    institution = open_institution(home)
+    used = usable_model(institution, model)
+    sources = Sources(tuple(records or ()), mapping)
+    labels = local_labels(institution, used.study, sources, os.environ)
+    kind = Kind.CORRECTED if correction else Kind.SCALED
+    journal = open_journal(institution.home, utc_now)
+    made = tune_here(
+        institution, journal, used, labels.training, kind, user=os_user(), now=utc_now()
+    )
+    typer.echo(
+        f"tuned here ({made.kind.value}): {made.positives:,} positives among {made.units:,} "
+        f"training units; bias {made.bias:+.2f}, scale {made.scale:.2f}\n"
+        f"Next: fieldfare institution evaluate --model {made.run}"
+    )
+
+
+@evaluate_app.command("evaluate")
+def compare(
+    model: ModelOption,
+    home: HomeOption = DEFAULT_HOME,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Alerts among all units; else as for score.")
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Also compare groups of this column; never an input of a model."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Compare the shared, the tuned and an own-only model on your own hold-out. Nothing leaves."""
+    institution = open_institution(home)
+    used = usable_model(institution, model)
+    sources = Sources(tuple(records or ()), mapping)
+    labels = local_labels(institution, used.study, sources, os.environ, by or ())
+    found = evaluate(institution, used, labels, budget=budget, seed=SEED)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+        return
+    typer.echo(
+        f"{found.units:,} held-out units, {found.positives} positive; {found.budget} alerts; "
+        f"tuned: {found.tuning}"
+    )
+    console().print(_models(found))
+    for name, groups in found.groups.items():
+        console().print(_groups(name, groups))
+    typer.echo("\n".join(_remarks(found)))
+
+
+def _models(found: Evaluation) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    heads = ("model", "AUROC", "average precision", "recall", "precision")
+    for title in (*heads, "false alerts per 1,000", "calibration error"):
+        table.add_column(title, overflow="fold")
+    for row in table_rows(found.qualities):
+        table.add_row(*row)
+    return table
+
+
+def _groups(name: str, groups: Sequence[Group]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in (plain(name), "units", "alerts", "false positives", "against all"):
+        table.add_column(title, overflow="fold")
+    for one in groups:
+        rate = "-" if one.false_positives is None else f"{one.false_positives:.2%}"
+        ratio = "-" if one.ratio is None else f"{one.ratio:.2f} x"
+        table.add_row(plain(one.name), f"{one.units:,}", str(one.alerts), rate, ratio)
+    return table
+
+
+def _remarks(found: Evaluation) -> Iterator[str]:
+    low, high = FAIR
+    for name, groups in found.groups.items():
+        outside = [
+            plain(one.name)
+            for one in groups
+            if one.ratio is not None and not low <= one.ratio <= high
+        ]
+        if outside:
+            yield (
+                f"{plain(name)}: false positives beyond {low:g} to {high:g} times everybody's for "
+                f"{', '.join(outside)}; few units say little, look at why"
+            )
+    yield "In brackets: 90 % of resamples. These figures are about your records: keep them here."

@@ -1,0 +1,111 @@
+"""Models that were tuned here, one for each run; they stay in the home (0600)."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fieldfare.client.institution.alert_store import scoring_folder
+from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.kept_models import KeptModel
+from fieldfare.client.scoring.tuning import Kind, Tuned
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.messages import parameters_hash, parameters_to_bytes
+from fieldfare.shared.plan import PARAMETER_LIMIT
+from fieldfare.shared.private_files import replace_private
+from fieldfare.shared.roster import Hex32
+from fieldfare.shared.study import Study
+
+MOST_BYTES: Final = 32 * 1024 * 1024
+_Parameter = Annotated[float, Field(ge=-PARAMETER_LIMIT, le=PARAMETER_LIMIT)]
+
+
+class TunedModel(BaseModel):
+    """What is kept of a tuning.
+
+    Attributes:
+        model: SHA-256 of the shared parameters that it began with.
+        time: when (ISO 8601, UTC).
+        units, positives: what it was fitted on; secret like the records.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    format: Literal[1] = 1
+    study: Hex32
+    run: str
+    model: Hex32
+    kind: Kind = Field(strict=False)
+    bias: float
+    scale: float
+    parameters: tuple[_Parameter, ...] = Field(strict=False)
+    units: int
+    positives: int
+    time: str
+
+    @classmethod
+    def of(cls, kept: KeptModel, shared: NDArray[np.float64], tuned: Tuned, now: datetime) -> Self:
+        """Describe a tuning of a kept model."""
+        return cls(
+            study=kept.study, run=kept.run, model=_hash(shared), kind=tuned.kind,
+            bias=tuned.bias, scale=tuned.scale, parameters=tuple(tuned.parameters.tolist()),
+            units=tuned.units, positives=tuned.positives,
+            time=now.isoformat(timespec="seconds"),
+        )  # fmt: skip
+
+
+def keep_tuned(home: Home, tuned: TunedModel) -> Path:
+    """Keep a tuning in place of an earlier one of the same run.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    scoring_folder(home)
+    path = _path(home, tuned.study, tuned.run)
+    replace_private(path, tuned.model_dump_json().encode())
+    return path
+
+
+def tuned_model(
+    home: Home, kept: KeptModel, study: Study, shared: NDArray[np.float64]
+) -> TunedModel | None:
+    """Return the tuning of a run, if there is one.
+
+    Args:
+        home: where it is kept.
+        kept: the shared model's place.
+        study: its study.
+        shared: float64 (entries,), its parameters as delivered.
+
+    Raises:
+        UsageError: another file, or a tuning of another model.
+    """
+    path = _path(home, kept.study, kept.run)
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file:
+            found = TunedModel.model_validate_json(file.read(MOST_BYTES))
+    except (OSError, ValidationError):
+        found = None
+    fits = found is not None and (found.study, found.run, found.model, len(found.parameters)) == (
+        study.id, kept.run, _hash(shared), len(shared)
+    )  # fmt: skip
+    if not fits:
+        raise UsageError(
+            f"{path}: a tuning of this very model expected, something else found: tune it again, "
+            "or move the file away"
+        )
+    return found
+
+
+def _hash(parameters: NDArray[np.float64]) -> str:
+    return parameters_hash(parameters_to_bytes(parameters))
+
+
+def _path(home: Home, study: str, run: str) -> Path:
+    home.model(study, run)  # ids that are none become no path
+    return home.scoring / f"tuned-{study[:16]}-{run}.json"

@@ -1,0 +1,181 @@
+"""Shared, tuned and own-only models on the institution's own hold-out; stays inside.
+
+Nothing was fitted on held-out units, except that probabilities are calibrated on one half of
+them and measured on the other, and the reverse.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fieldfare.client.scoring.calibration import Method, calibrate, calibration_error
+from fieldfare.client.scoring.choosing import Budget
+
+RESAMPLES: Final = 100
+INTERVAL: Final = (5.0, 95.0)  # percent
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measure with a bootstrap interval of 90 % over units."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good one model is here.
+
+    Attributes:
+        auroc, average_precision, recall, precision: of the ranking; the latter two among the
+            alerts.
+        false_alerts: false positives per 1,000 units.
+        brier, expected: of calibrated probabilities; None where labels are too few for that.
+    """
+
+    auroc: Figure
+    average_precision: Figure
+    recall: Figure
+    precision: Figure
+    false_alerts: Figure
+    brier: float | None
+    expected: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """How one group of units fares under one model.
+
+    Attributes:
+        false_positives: share of its negatives that become alerts; None where it has none.
+        ratio: of that to everybody's; None where it cannot be said.
+    """
+
+    name: str
+    units: int
+    alerts: int
+    false_positives: float | None
+    ratio: float | None
+
+
+def quality(
+    scores: NDArray[np.float64],
+    labels: NDArray[np.uint8],
+    budget: Budget,
+    generator: np.random.Generator,
+) -> Quality:
+    """Measure one model on held-out units of both classes.
+
+    Args:
+        scores: float64 (units,).
+        labels: uint8 (units,).
+        budget: how many alerts there are among them.
+        generator: of the bootstrap's resamples; give every model the same seed.
+    """
+    draws = [np.arange(len(labels))]
+    draws += [generator.integers(0, len(labels), len(labels)) for _ in range(RESAMPLES)]
+    rows = [_row(scores[d], labels[d], budget) for d in draws if 0 < labels[d].sum() < len(d)]
+    table = np.array(rows)
+    low, high = np.percentile(table, INTERVAL, axis=0)
+    auroc, precise, recall, precision, false = (
+        Figure(float(one), float(low[place]), float(high[place]))
+        for place, one in enumerate(table[0])
+    )
+    brier, expected = _calibrated(scores, labels)
+    return Quality(auroc, precise, recall, precision, false, brier, expected)
+
+
+def alerted(scores: NDArray[np.float64], budget: Budget) -> NDArray[np.bool_]:
+    """Return bool (units,): the highest scores, as many as the budget allows."""
+    chosen = np.zeros(len(scores), dtype=np.bool_)
+    chosen[np.argsort(-scores, kind="stable")[: budget.alerts(len(scores))]] = True
+    return chosen
+
+
+def by_group(
+    scores: NDArray[np.float64],
+    labels: NDArray[np.uint8],
+    groups: NDArray[np.object_],
+    budget: Budget,
+) -> list[Group]:
+    """Return how each group fares (harm rules 4 and 5), by name; an empty name is none.
+
+    Args:
+        scores: float64 (units,).
+        labels: uint8 (units,).
+        groups: str (units,), never an input of the model.
+        budget: how many alerts.
+    """
+    chosen = alerted(scores, budget)
+    everybody = _false_positives(chosen, labels, np.ones(len(labels), np.bool_))
+    found = []
+    for name in sorted(set(groups.tolist()) - {""}):
+        inside = groups == name
+        rate = _false_positives(chosen, labels, inside)
+        ratio = rate / everybody if rate is not None and everybody else None
+        found.append(Group(name, int(inside.sum()), int((chosen & inside).sum()), rate, ratio))
+    return found
+
+
+def _false_positives(
+    chosen: NDArray[np.bool_], labels: NDArray[np.uint8], inside: NDArray[np.bool_]
+) -> float | None:
+    negatives = inside & (labels == 0)
+    return float(chosen[negatives].mean()) if negatives.any() else None
+
+
+def _row(
+    scores: NDArray[np.float64], labels: NDArray[np.uint8], budget: Budget
+) -> tuple[float, ...]:
+    chosen = alerted(scores, budget)
+    found = int(labels[chosen].sum())
+    alerts = int(chosen.sum())
+    return (
+        float(roc_auc_score(labels, scores)),
+        float(average_precision_score(labels, scores)),
+        found / int(labels.sum()),
+        found / alerts,
+        1000 * (alerts - found) / len(labels),
+    )
+
+
+def _calibrated(
+    scores: NDArray[np.float64], labels: NDArray[np.uint8]
+) -> tuple[float | None, float | None]:
+    """Return Brier score and ECE, each half measured under the other half's calibration."""
+    found = np.empty(len(scores))
+    halves = np.arange(len(scores)) % 2 == 0
+    for fitted in (halves, ~halves):
+        calibration = calibrate(scores[fitted], labels[fitted])
+        if calibration.method is Method.NONE:
+            return None, None
+        found[~fitted] = calibration.apply(scores[~fitted])
+    error = calibration_error(found, labels)
+    return error.brier, error.expected
+
+
+def table_rows(qualities: Mapping[str, Quality]) -> list[tuple[str, ...]]:
+    """Return rows for a screen: model, then each figure."""
+    return [
+        (
+            name,
+            *(_shown(figure) for figure in (one.auroc, one.average_precision)),
+            _shown(one.recall, percent=True),
+            _shown(one.precision, percent=True),
+            f"{one.false_alerts.value:.1f}",
+            "-" if one.expected is None else f"{one.expected:.3f}",
+        )
+        for name, one in qualities.items()
+    ]
+
+
+def _shown(figure: Figure, *, percent: bool = False) -> str:
+    if percent:
+        return f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
+    return f"{figure.value:.3f} ({figure.low:.3f} to {figure.high:.3f})"

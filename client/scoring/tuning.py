@@ -1,0 +1,138 @@
+"""A shared model fitted to one institution, on its own training units; stays inside.
+
+Costs no privacy, as nothing of it leaves. Held-out units are never trained on, so that the
+comparison (comparison.py) is honest.
+
+- *scaled*: an own bias and scale, two numbers. Changes no rank: it makes probabilities.
+- *corrected*: further, an own additive correction, drawn to the shared model by a Gaussian prior
+  (a maximum a posteriori estimate): where an institution has little to say, the shared model
+  stands.
+- *own only*: no shared model at all, under the study's own steps; what it is compared with.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from sklearn.linear_model import LogisticRegression
+
+from fieldfare.shared.adam import TrainingState, next_state
+from fieldfare.shared.basis import Basis, EncodedUnits
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.models import model_for
+from fieldfare.shared.plan import PARAMETER_LIMIT
+from fieldfare.shared.study import Study
+
+Vector = NDArray[np.float64]
+
+LEAST_OF_A_CLASS: Final = 20  # training labels of each class
+PRIOR_SPREAD: Final = 0.5  # log-odds: how far a slot may move before the data must insist
+MOST_STEPS: Final = 100  # of L-BFGS
+STEEPEST: Final = 500.0  # exp of more overflows
+
+
+class Kind(StrEnum):
+    """How a model was fitted here."""
+
+    SCALED = "scaled"
+    CORRECTED = "corrected"
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """A model that was fitted here.
+
+    Attributes:
+        bias, scale: score' = bias + scale * score.
+        parameters: float64 (entries,), with them and any correction.
+        units, positives: what it was fitted on. They never leave.
+    """
+
+    kind: Kind
+    bias: float
+    scale: float
+    parameters: Vector
+    units: int
+    positives: int
+
+
+def check_labels(labels: NDArray[np.uint8]) -> None:
+    """Refuse to fit on too little.
+
+    Raises:
+        UsageError: fewer than 20 of a class.
+    """
+    positives = int(labels.sum())
+    if min(positives, len(labels) - positives) < LEAST_OF_A_CLASS:
+        raise UsageError(
+            f"{LEAST_OF_A_CLASS} training labels of each class expected, {positives} positive and "
+            f"{len(labels) - positives} negative found: use the shared model as it is"
+        )
+
+
+def tune(study: Study, shared: Vector, data: EncodedUnits, kind: Kind) -> Tuned:
+    """Fit a shared model to an institution's training units.
+
+    Args:
+        study: whose features the parameters are about.
+        shared: float64 (entries,).
+        data: training units, held-out ones left out.
+        kind: how far it may move.
+
+    Raises:
+        UsageError: too few labels, or the shared model ranks the wrong way round here.
+    """
+    check_labels(data.labels)
+    scores = Basis(study.features).scores(shared, data.positions)
+    line = LogisticRegression(C=1e6, max_iter=1000).fit(scores[:, None], data.labels)
+    bias, scale = float(line.intercept_[0]), float(line.coef_[0, 0])
+    if scale <= 0:
+        raise UsageError(
+            "higher scores that are more often positive expected, the opposite found here: ask "
+            "the coordinator what the model learned, and do not use it"
+        )
+    parameters = scale * shared
+    parameters[0] += bias
+    if kind is Kind.CORRECTED:
+        parameters = _corrected(study, parameters, data)
+    parameters = np.clip(parameters, -PARAMETER_LIMIT, PARAMETER_LIMIT)
+    return Tuned(kind, bias, scale, parameters, len(data), int(data.labels.sum()))
+
+
+def _corrected(study: Study, prior: Vector, data: EncodedUnits) -> Vector:
+    """Minimise log loss + |parameters - prior|^2 / (2 spread^2)."""
+    basis, sums = Basis(study.features), model_for(study).prepare(data)
+    weight = 1.0 / PRIOR_SPREAD**2
+
+    def objective(parameters: Vector) -> tuple[float, Vector]:
+        moved = parameters - prior
+        scores = np.clip(basis.scores(parameters, data.positions), -STEEPEST, STEEPEST)
+        loss = float((np.logaddexp(0.0, scores) - data.labels * scores).sum())
+        gradient = sums.plain_gradient(parameters) + weight * moved
+        return loss + 0.5 * weight * float(moved @ moved), gradient
+
+    found = minimize(objective, prior, jac=True, method="L-BFGS-B", options={"maxiter": MOST_STEPS})
+    parameters: Vector = np.asarray(found.x, dtype=np.float64)
+    return parameters
+
+
+def own_only(study: Study, data: EncodedUnits) -> Vector:
+    """Train on one institution's units alone, without privacy, under the study's steps.
+
+    The same as the baseline `alone` of a simulation, but for the first bias: an institution
+    knows its own prevalence.
+
+    Raises:
+        UsageError: too few labels.
+    """
+    check_labels(data.labels)
+    share = float(data.labels.mean())
+    model = model_for(study)
+    sums, ratio = model.prepare(data), study.training_units / len(data)
+    state = TrainingState.start(model.initial(float(np.log(share / (1 - share)))))
+    for _ in range(study.training.steps):
+        state = next_state(study, state, sums.plain_gradient(state.parameters) * ratio)
+    return state.model

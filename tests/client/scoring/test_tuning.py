@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
+from tests.scored import customers, parameters, scored_study, units_of
+
+from fieldfare.client.scoring.tuning import Kind, own_only, tune
+from fieldfare.shared.basis import Basis, EncodedUnits
+from fieldfare.shared.errors import UsageError
+
+STUDY = scored_study()
+BASIS = Basis(STUDY.features)
+
+
+def data(tmp_path: Path, units: int, seed: int) -> EncodedUnits:
+    read = units_of(tmp_path, customers(units, seed=seed), STUDY)
+    return EncodedUnits(read.positions, read.labels.astype(np.uint8))
+
+
+def loss(found: NDArray[np.float64], on: EncodedUnits) -> float:
+    scores = BASIS.scores(found, on.positions)
+    return float((np.logaddexp(0, scores) - on.labels * scores).mean())
+
+
+def precision(found: NDArray[np.float64], on: EncodedUnits) -> float:
+    return float(average_precision_score(on.labels, BASIS.scores(found, on.positions)))
+
+
+def test_bias_and_scale_make_probabilities_and_change_no_rank(tmp_path: Path) -> None:
+    train, held = data(tmp_path, 2000, 1), data(tmp_path, 1000, 2)
+    shared = 3.0 * parameters(STUDY)
+    tuned = tune(STUDY, shared, train, Kind.SCALED)
+    before, after = (BASIS.scores(p, held.positions) for p in (shared, tuned.parameters))
+    assert np.allclose(after, tuned.bias + tuned.scale * before, atol=1e-9)
+    assert (np.argsort(after, kind="stable") == np.argsort(before, kind="stable")).all()
+    assert loss(tuned.parameters, held) < loss(shared, held)
+    assert (tuned.units, tuned.positives) == (2000, int(train.labels.sum()))
+
+
+def test_a_correction_learns_what_the_shared_model_lacks(tmp_path: Path) -> None:
+    train, held = data(tmp_path, 3000, 1), data(tmp_path, 1500, 2)
+    shared = parameters(STUDY)
+    shared[BASIS.slices()[0]] = 0.0  # it never saw R01
+    scaled = tune(STUDY, shared, train, Kind.SCALED).parameters
+    corrected = tune(STUDY, shared, train, Kind.CORRECTED).parameters
+    assert loss(corrected, held) < loss(scaled, held) - 0.005
+    assert precision(corrected, held) > precision(scaled, held) + 0.02
+
+
+def test_where_there_is_little_to_say_the_shared_model_stands(tmp_path: Path) -> None:
+    rows = data(tmp_path, 3000, 1)
+    few = rows.select(np.arange(3000) < 400)
+    shared = parameters(STUDY)
+    scaled, corrected = (tune(STUDY, shared, few, kind).parameters for kind in Kind)
+    alone = own_only(STUDY, few)
+    moved = np.abs(corrected - scaled).max()
+    assert 0 < moved < np.abs(alone - scaled).max()
+
+
+def test_own_only_is_better_than_nothing(tmp_path: Path) -> None:
+    train, held = data(tmp_path, 2000, 1), data(tmp_path, 1000, 2)
+    assert precision(own_only(STUDY, train), held) > 3 * held.labels.mean()
+
+
+def test_too_few_labels_or_a_model_that_is_upside_down_are_refused(tmp_path: Path) -> None:
+    rows = data(tmp_path, 2000, 1)
+    few = rows.select((rows.labels == 0) | (np.cumsum(rows.labels) <= 19))
+    for attempt in (
+        lambda: tune(STUDY, parameters(STUDY), few, Kind.SCALED),
+        lambda: own_only(STUDY, few),
+    ):
+        with pytest.raises(UsageError, match="19 positive"):
+            attempt()
+    with pytest.raises(UsageError, match="opposite"):
+        tune(STUDY, -parameters(STUDY), rows, Kind.SCALED)
