@@ -75,8 +75,8 @@ coverage: $(DEV)  ## tests (without fault injection) with the coverage floor
 	$(PY) -m pytest -n $(JOBS) -m "not faults" --cov --cov-report=term
 
 .PHONY: faults
-faults: $(DEV)  ## kill the process at every step of a release and look at what is left
-	@$(PY) -m pytest -n $(JOBS) -m faults || { code=$$?; \
+faults: $(DEV)  ## kill processes, cut lines, fill disks, and look at what is left
+	@$(PY) -m pytest -n $(JOBS) --dist loadgroup -m faults || { code=$$?; \
 	  if [ $$code -eq 5 ]; then echo "no fault-injection tests in this tree"; else exit $$code; fi; }
 
 .PHONY: bench

@@ -1,6 +1,5 @@
 """How a node comes and goes: admitted or not, stopped, killed, its SuperLink gone."""
 
-import os
 import shutil
 import signal
 from pathlib import Path
@@ -17,7 +16,6 @@ from tests.processes import alive, children, until
 from fieldfare.client.fleet import APP_FAILED
 from fieldfare.client.service import serving
 from fieldfare.client.tls import TlsPort
-from fieldfare.server.channel import Channel
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.exchange import RECORD, refusal_in
 from fieldfare.shared.messages import Refusal
@@ -135,19 +133,6 @@ def test_nothing_is_left_of_a_node_whose_parent_was_killed(nodes: Nodes) -> None
     process.wait()
     until(lambda: not alive(child))
     nodes.superlink.wait_online(0)  # it signed off
-
-
-@pytest.mark.faults
-def test_a_killed_node_comes_back_when_its_lease_has_ended(bench: Bench, banks: Nodes) -> None:
-    (child,) = children(banks.started[0])
-    os.kill(child, signal.SIGKILL)
-    written = banks.log(banks.folder / "node-bank-a" / "node.toml")
-    until(lambda: written.read_text().count("admitted as node") == 2, LEASE_SECONDS)
-    banks.superlink.wait_online(3)
-    assert "ended with status -9" in written.read_text()
-    with banks.superlink.grid() as grid:
-        outcome = bench.federation.job("after-a-kill").run(Channel(grid))
-    assert outcome.participants == BANKS
 
 
 @pytest.mark.faults

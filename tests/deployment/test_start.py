@@ -30,7 +30,6 @@ from fieldfare.shared.exchange import RECORD, refusal_in
 __all__ = ["hub"]
 
 NAME: Final = NAMES[0]
-LEASE_SECONDS: Final = 150.0  # Flower's 60, a pause of 30, and this machine's own time
 
 
 @pytest.fixture
@@ -104,21 +103,6 @@ def test_the_way_to_a_real_superlink_is_open(home: Home) -> None:
         "certificate": Outcome.WARN,  # the tests' authority signs for a day
         "clock": Outcome.PASS,
     }
-
-
-@pytest.mark.faults
-def test_a_killed_node_comes_back_when_its_lease_has_ended(
-    home: Home, superlink: Superlink, started: "subprocess.Popen[bytes]"
-) -> None:
-    until(lambda: connected(home))
-    custodian, node = children(started)
-    if b"node_process" in Path(f"/proc/{custodian}/cmdline").read_bytes():
-        custodian, node = node, custodian
-    os.kill(node, signal.SIGKILL)
-    until(lambda: not alive(node))
-    until(lambda: connected(home), LEASE_SECONDS)
-    assert alive(custodian)
-    superlink.wait_online(1)
 
 
 @pytest.mark.faults

@@ -1,0 +1,158 @@
+"""What a federation loses in the middle of a run, for a while or for good: it ends as it should.
+
+A hub and four institutions, of which one can be missed; the hub's files lie on a disk of their
+own, and a line that can be cut leads to it. Every test runs a study of its own.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.beds import small_bed
+from tests.cut_network import Way, way_to
+from tests.outages import (
+    CUSTODIAN,
+    RUN,
+    SECONDS,
+    begin,
+    check_run,
+    kill,
+    paused,
+    process,
+    processes,
+    resume,
+    tree,
+    until_step,
+)
+from tests.processes import runs, until
+
+from fieldfare.server.home import CoordinatorHome
+from fieldfare.server.settings import load_settings
+from fieldfare.server.store import RunState
+from fieldfare.shared.errors import RunError
+from fieldfare.simulations.bed import HUB, Bed, edit
+from fieldfare.simulations.bed_quick import in_this_process
+
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("losses")]
+
+BANKS: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
+LAST: Final = BANKS[-1]
+DISK_MIB: Final = 24
+CUT_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A bed, the way to its hub, and the hub's disk if it has one of its own."""
+
+    bed: Bed
+    way: Way
+    disk: Path | None
+
+
+def own_disk(folder: Path, stack: ExitStack) -> Path | None:
+    """A small disk at a folder, where this user may mount one."""
+    folder.mkdir(parents=True)
+    size = f"size={DISK_MIB}m,mode=700"
+    if os.geteuid() != 0 or not runs(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder]):
+        return None
+    stack.callback(runs, ["umount", "--lazy", folder])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with ExitStack() as stack:
+        bed = small_bed(tmp_path_factory.mktemp("losses"), names=BANKS)
+        bed.command = in_this_process
+        disk = own_disk(bed.hub, stack)
+        bed.found()
+        home = CoordinatorHome(bed.hub)
+        edit(home.settings, "wait_seconds = 90.0", "wait_seconds = 10.0")
+        port = load_settings(home).bind_port
+        way = stack.enter_context(way_to(port))
+        for name in BANKS:
+            edit(bed.home(name) / "node.toml", f"127.0.0.1:{port}", f"127.0.0.1:{way.port}")
+        stack.callback(bed.stop)
+        bed.start()
+        yield Place(bed, way, disk)
+
+
+@pytest.fixture
+def bed(place: Place) -> Bed:
+    """All of it, whatever the test before left."""
+    place.bed.until_connected()
+    return place.bed
+
+
+def test_a_slow_institution_misses_the_deadline_and_the_others_go_on(bed: Bed) -> None:
+    run = begin(bed, "slow", deadline=12.0)
+    until_step(bed, run, 2)
+    with paused(process(bed, LAST, CUSTODIAN)):
+        row = bed.until_ended(run)
+    report = check_run(bed, row, failed=1)
+    assert report["failed_attempts"] == 1
+    assert report["institutions"][LAST]["releases"] < report["institutions"]["bank-a"]["releases"]
+
+
+def test_a_network_cut_of_30_seconds_is_waited_for(bed: Bed, place: Place) -> None:
+    run = begin(bed, "cut", deadline=90.0)
+    until_step(bed, run, 2)
+    with place.way.cut():
+        time.sleep(CUT_SECONDS)
+        assert not bed.row(run).state.ended
+    report = check_run(bed, bed.until_ended(run))
+    assert report["failed_attempts"] == 0
+
+
+def test_a_full_disk_ends_the_run_with_a_reason_and_room_lets_it_go_on(
+    bed: Bed, place: Place
+) -> None:
+    if place.disk is None:
+        pytest.skip("a small disk can be mounted by root alone")
+    run = begin(bed, "disk", steps=8)
+    until_step(bed, run, 2)
+    filler = place.disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    until(lambda: not processes(bed, HUB, RUN), SECONDS)
+    with pytest.raises(RunError, match="free some space on the disk"):
+        bed.coordinator("runs")
+    assert "free some space on the disk, then resume the run" in bed.log(HUB).read_text()
+    filler.unlink()
+    resume(bed, run)
+    check_run(bed, bed.until_ended(run))
+
+
+def test_an_institution_that_is_gone_for_good_is_gone_on_without(bed: Bed) -> None:
+    run = begin(bed, "gone", deadline=10.0, steps=8)
+    until_step(bed, run, 2)
+    kill(*tree(bed.pid(LAST)))
+    bed.stop_one(LAST)
+    until_step(bed, run, 4)
+    kill(process(bed, HUB, RUN))
+    resume(bed, run)
+    report = check_run(bed, bed.until_ended(run), failed=1)
+    assert report["failed_attempts"] == 1
+    assert set(report["institutions"]) == set(BANKS)
+
+
+def test_fewer_than_the_study_wants_end_the_run_until_they_are_back(place: Place) -> None:
+    bed = place.bed
+    bed.until_connected(BANKS[:3])
+    run = begin(bed, "few", deadline=10.0)
+    until_step(bed, run, 2)
+    bed.stop_one("bank-c")
+    row = bed.until_ended(run)
+    assert row.state is RunState.FAILED
+    assert "at least 3 institutions expected, 2 left (bank-c: no answer in time)" in row.reason
+    bed.start_institution("bank-c")
+    bed.until_connected(BANKS[:3])
+    resume(bed, run)
+    check_run(bed, bed.until_ended(run), failed=1)
