@@ -12,7 +12,15 @@ from fieldfare.server.record import NoRecord, Opening, Record, Standing
 from fieldfare.server.rounds import Federation
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.exchange import Call, Content, bytes_of, refusal_in
-from fieldfare.shared.messages import Participant, Request, RunOpening, seal, unseal
+from fieldfare.shared.messages import (
+    Assurance,
+    KeyOffer,
+    Participant,
+    Request,
+    RunOpening,
+    seal,
+    unseal,
+)
 from fieldfare.shared.roster import COORDINATOR
 
 
@@ -143,6 +151,7 @@ def _agree_on_keys(channel: Channel, federation: Federation, sent: Opening) -> O
     opened: Content = {"opening": sent.opening, "approvals": list(sent.approvals)}
     found = _ask_all(channel, federation, Call.OPEN, opened, "offer")
     offers = tuple(found[name] for name in names)
+    _check_offers(federation, sent, found)
     agreed: Content = {
         "study": federation.plan.study_id.encode(),
         "run": federation.run.encode(),
@@ -150,6 +159,29 @@ def _agree_on_keys(channel: Channel, federation: Federation, sent: Opening) -> O
     }
     _ask_all(channel, federation, Call.AGREE, agreed, "agreed")
     return Opening(sent.opening, sent.approvals, offers)
+
+
+def _check_offers(federation: Federation, sent: Opening, offers: Mapping[str, bytes]) -> None:
+    """Check who signed each offer, and for which opening.
+
+    Everybody else would refuse a foreign one, and be named in place of who sent it.
+    """
+    if federation.assurance is Assurance.SIMULATED:  # no keys, nothing offered
+        return
+    opening = unseal(sent.opening, RunOpening, federation.roster, federation.assurance).body.hash
+    for institution, envelope in offers.items():
+        try:
+            found = unseal(envelope, KeyOffer, federation.roster, federation.assurance)
+        except ProtocolError as error:
+            reason = str(error)
+        else:
+            named = (found.signer, found.body.institution, found.body.opening)
+            if named == (institution, institution, opening):
+                continue
+            reason = "an offer for this opening by its own signer expected"
+        raise RunError(
+            f"{Call.OPEN.value}: {institution} takes no part (bad reply: {reason}); open a new run"
+        )
 
 
 def _ask_all(

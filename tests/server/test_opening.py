@@ -149,10 +149,41 @@ def test_who_leaves_between_hello_and_keys_is_named(
     assert setting.debits() == dict.fromkeys(BANKS, 0)
 
 
-def test_a_bad_offer_is_found_by_those_who_receive_it(make_setting: MakeSetting) -> None:
+def test_who_offers_rubbish_is_named(make_setting: MakeSetting) -> None:
+    """Not who would have had to refuse it."""
     setting = make_setting(assurance=EXACT)
     setting.bend("bank-b", open_run=lambda _: b"rubbish")
-    with pytest.raises(RunError, match=r"agree: bank-a takes no part \(refused: "):
+    with pytest.raises(RunError, match=r"open: bank-b takes no part \(bad reply: a well-formed"):
+        opened(setting)
+
+
+OWN_OFFER: Final = "an offer for this opening by its own signer expected"
+
+
+def test_who_repeats_its_offer_to_another_opening_is_named(make_setting: MakeSetting) -> None:
+    setting, offers = make_setting(assurance=EXACT), list[bytes]()
+
+    def first(offer: bytes) -> bytes:
+        offers.append(offer)
+        return offers[0]
+
+    setting.bend("bank-b", open_run=first)
+    opened(setting)
+    with pytest.raises(RunError, match=rf"open: bank-b takes no part \(bad reply: {OWN_OFFER}"):
+        opened(setting, "another")
+    assert len(set(offers)) == 2
+
+
+def test_who_repeats_anothers_offer_is_named(make_setting: MakeSetting) -> None:
+    setting, offers = make_setting(assurance=EXACT), list[bytes]()
+
+    def heard(offer: bytes) -> bytes:
+        offers.append(offer)
+        return offer
+
+    setting.bend("bank-a", open_run=heard)
+    setting.bend("bank-b", open_run=lambda _: offers[0])
+    with pytest.raises(RunError, match=rf"open: bank-b takes no part \(bad reply: {OWN_OFFER}"):
         opened(setting)
 
 
