@@ -9,6 +9,7 @@ What else of this kind is tested, and where:
 | attack | test |
 |---|---|
 | no token, a wrong one, a node that is not registered, another's key | test_superlink_surface |
+| all of these against a whole deployment | tests/deployment/test_attacks |
 | anything at a custodian's socket | test_custodian_socket |
 | requests, openings and offers with one thing wrong | test_hostile_requests |
 | crafted parameters at every step, sums that are none | tests/client/test_recomputation |
@@ -21,11 +22,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import numpy as np
 import pytest
 from flwr.app import Message
 from tests.bench import Bench
 from tests.homes import Hub, OpenCustody, approve_all, custody_of, home_study, hub
+from tests.lies import STRANGER, Lie, elsewhere, nudged, with_participants, without
 from tests.server.conftest import BANKS, STEPS, Book, MakeSetting, Setting, make_setting, make_study
 from tests.transcripts import Recorder
 
@@ -43,19 +44,16 @@ from fieldfare.shared.exchange import RECORD, refusal_in
 from fieldfare.shared.merkle import consistency_path
 from fieldfare.shared.messages import (
     Assurance,
-    Participant,
     Refusal,
     Reply,
     Request,
-    parameters_from_bytes,
-    parameters_hash,
     parameters_to_bytes,
     seal,
     unseal,
 )
 from fieldfare.shared.misfit import Misfit
 from fieldfare.shared.offers import offer_study
-from fieldfare.shared.plan import PARAMETER_LIMIT, ReleaseKind, plan_for
+from fieldfare.shared.plan import ReleaseKind, plan_for
 from fieldfare.shared.roster import COORDINATOR
 from fieldfare.shared.transcript import EndRecord, Leaf, LeafKind, tree_head
 from fieldfare.shared.transcript_file import write_transcript
@@ -74,19 +72,6 @@ MALFORMED: Final = Refusal(RefusalCode.MALFORMED)
 
 
 # -- lies to one institution -----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Lie:
-    """What one institution is asked in place of R.
-
-    Attributes:
-        change: fields of R that are other for it.
-        parameters: what it is sent, from what the others are sent.
-    """
-
-    change: Callable[[Request], dict[str, object]] = lambda _: {}
-    parameters: Callable[[bytes], bytes] = lambda content: content
 
 
 @dataclass
@@ -119,9 +104,7 @@ class Liar:
         request = self._open(record["request"], Request).body
         if (request.kind, request.step) != self.place:
             return
-        content = self.lie.parameters(record["parameters"])
-        changes = {"parameters": parameters_hash(content), **self.lie.change(request)}
-        told = request.model_copy(update=changes)
+        told, content = self.lie.told(request, record["parameters"])
         self.asked.append(request)
         self.told.append(told)
         self.before = self.setting.federation.ledgers[VICTIM].position().sequence
@@ -136,32 +119,6 @@ class Liar:
             self.answered.append(self._open(record["reply"], Reply).body)
 
 
-def nudged(content: bytes) -> bytes:
-    """One parameter, one bit."""
-    values = np.frombuffer(content, dtype="<f8").copy()
-    values[0] = np.nextafter(values[0], np.inf)
-    return values.tobytes()
-
-
-def elsewhere(content: bytes) -> bytes:
-    """A vector that would show one unit's features in the sum of the rest's zeros."""
-    values = parameters_from_bytes(content, len(content) // 8, PARAMETER_LIMIT)
-    return parameters_to_bytes(np.where(np.arange(len(values)) == 1, 50.0, -50.0))
-
-
-def with_participants(change: Callable[[list[Participant]], list[Participant]]) -> Lie:
-    def changes(request: Request) -> dict[str, object]:
-        found = change(list(request.participants))
-        return {"participants": tuple(found), "n": len(found)}
-
-    return Lie(changes)
-
-
-def without(*names: str) -> Lie:
-    return with_participants(lambda found: [p for p in found if p.institution not in names])
-
-
-STRANGER: Final = Participant(institution="bank-x", approval="0" * 64)
 LIES: Final[dict[str, tuple[Lie, tuple[ReleaseKind, int], RefusalCode]]] = {
     "other parameters in the rehearsal": (
         *(Lie(parameters=elsewhere), (REHEARSAL, 0)),
