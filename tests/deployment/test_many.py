@@ -1,0 +1,67 @@
+"""Twenty institutions at one hub, all of them processes on this machine."""
+
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.beds import check_whole
+
+from fieldfare.server.gate import FLEET, RUNTIME
+from fieldfare.server.home import CoordinatorHome
+from fieldfare.simulations.bed import Bed
+from fieldfare.simulations.bench_deployed import new_bed, trained
+
+INSTITUTIONS: Final = 20
+STEPS: Final = 10
+# Of one institution for one exchange, however many others there are; 3 of them need as many.
+CARRIED: Final = 16  # calls that carry a message: both ways, in objects, each confirmed
+LOOKS: Final = 60  # by which its node finds out that there is one
+RUN_CALLS: Final = 16  # of the run's own process
+
+# Minutes, on few cores: too long for the gate.
+pytestmark = pytest.mark.faults
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A short path: sockets lie below it."""
+    made = Path(tempfile.mkdtemp(prefix="ff-"))
+    yield made
+    shutil.rmtree(made)
+
+
+def calls(bed: Bed) -> Counter[str]:
+    """How often the hub was called, by path, as its audit log counts."""
+    found: Counter[str] = Counter()
+    for line in CoordinatorHome(bed.hub).audit_log.read_text("utf-8").splitlines():
+        said = json.loads(line)
+        found[said["path"]] += said.get("calls", 1)
+    return found
+
+
+def test_twenty_institutions_finish_ten_steps(folder: Path) -> None:
+    """The whole of it for each: custodian, node, ledger, TLS; an audited model in the end.
+
+    The hub's work is counted, not timed: it grows with institutions, not with their square.
+    """
+    bed = new_bed(folder / "many", INSTITUTIONS, STEPS)
+    bed.found()
+    seen = trained(bed)
+    report = check_whole(bed, bed.row(seen.run))
+    assert report["steps"] == STEPS
+    assert len(report["institutions"]) == INSTITUTIONS
+    assert report["failed_attempts"] == 0
+    assert len(seen.seconds) == STEPS - 1
+
+    made = calls(bed)
+    answers = made[FLEET + "push-messages"]  # institutions times exchanges
+    assert answers >= INSTITUTIONS * (STEPS + 2)  # steps, a rehearsal, an evaluation
+    fleet = sum(made[path] for path in made if path.startswith(FLEET))
+    assert fleet - made[FLEET + "pull-messages"] <= CARRIED * answers
+    assert made[FLEET + "pull-messages"] <= LOOKS * answers
+    assert sum(made[path] for path in made if path.startswith(RUNTIME)) <= RUN_CALLS * answers
