@@ -10,7 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.errors import AccountingError, PolicyRefusal, ProtocolError, RefusalCode
+from fieldfare.shared.errors import (
+    AccountingError,
+    PolicyRefusal,
+    ProtocolError,
+    RefusalCode,
+    StudyError,
+)
 from fieldfare.shared.messages import (
     PROTOCOL_VERSION,
     Request,
@@ -18,7 +24,14 @@ from fieldfare.shared.messages import (
     parameters_from_bytes,
     parameters_hash,
 )
-from fieldfare.shared.plan import PARAMETER_LIMIT, Plan, ReleaseTerms
+from fieldfare.shared.plan import (
+    PARAMETER_LIMIT,
+    Plan,
+    ReleaseKind,
+    ReleaseTerms,
+    check_groups,
+)
+from fieldfare.shared.questions import QuestionGroup
 
 
 @dataclass(frozen=True)
@@ -31,8 +44,13 @@ class ApprovedRun:
     opening: RunOpening
 
 
-def check_request(run: ApprovedRun, request: Request) -> ReleaseTerms:
+def check_request(run: ApprovedRun, request: Request, content: bytes = b"") -> ReleaseTerms:
     """Check a signed request against this institution's own plan.
+
+    Args:
+        run: the run as it was opened.
+        request: signed by the coordinator.
+        content: what R binds; looked at for questions alone, whose terms follow from them.
 
     Returns:
         The terms of the release, computed here and equal to the request's.
@@ -42,6 +60,10 @@ def check_request(run: ApprovedRun, request: Request) -> ReleaseTerms:
     """
     _check_frame(run, request)
     _check_participants(run, request)
+    if request.kind is ReleaseKind.QUERY:
+        terms = _question_terms(run, request, questions_in(request, content))
+        _check_terms(run, request, terms)
+        return terms
     terms = run.plan.terms(request.kind)
     if not terms.first_step <= request.step < terms.first_step + terms.steps:
         raise PolicyRefusal(
@@ -67,6 +89,36 @@ def check_parameters(request: Request, terms: ReleaseTerms, content: bytes) -> N
         return parameters_from_bytes(content, entries, PARAMETER_LIMIT)
     except ProtocolError as error:
         raise PolicyRefusal(RefusalCode.BAD_PARAMETERS, str(error)) from None
+
+
+def questions_in(request: Request, content: bytes) -> QuestionGroup:
+    """Parse the questions that a request binds.
+
+    Raises:
+        PolicyRefusal: BAD_PARAMETERS.
+    """
+    if parameters_hash(content) != request.parameters:
+        raise PolicyRefusal(
+            RefusalCode.BAD_PARAMETERS, "the questions that the request binds expected"
+        )
+    try:
+        return QuestionGroup.from_bytes(content)
+    except ProtocolError as error:
+        raise PolicyRefusal(RefusalCode.BAD_PARAMETERS, str(error)) from None
+
+
+def _question_terms(run: ApprovedRun, request: Request, questions: QuestionGroup) -> ReleaseTerms:
+    """Return the terms of questions that are declared here or within the approved allowance."""
+    try:
+        terms = run.plan.question_terms(request.step, questions)
+    except StudyError as error:
+        raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, str(error)) from None
+    try:
+        named = [participant.institution for participant in request.participants]
+        check_groups(run.plan.study, questions, named)
+    except StudyError as error:
+        raise PolicyRefusal(RefusalCode.TOO_FEW_PARTICIPANTS, str(error)) from None
+    return terms
 
 
 def _check_frame(run: ApprovedRun, request: Request) -> None:

@@ -66,6 +66,8 @@ class Recomputation:
         """
         if self.site.assurance is Assurance.SIMULATED:
             return {}
+        if request.kind is ReleaseKind.QUERY:  # questions follow from the study, not from a sum
+            return {}
         if not carries_last_sum(run.plan, len(run.opening.participants)):
             return {}
         try:

@@ -16,8 +16,14 @@ leave has to become a kind of release, with terms in the plan and a price.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fieldfare.client.admission import ApprovedRun, check_parameters, check_request
+from fieldfare.client.admission import (
+    ApprovedRun,
+    check_parameters,
+    check_request,
+    questions_in,
+)
 from fieldfare.client.decision_log import DecisionLog, NoLog
 from fieldfare.client.ledger import Debit, Ledger, Position, StoredReply
 from fieldfare.client.recomputation import Recomputation
@@ -30,6 +36,7 @@ from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import Assurance, Reply, Request
 from fieldfare.shared.noise import NoiseSource
 from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.questions import QuestionGroup
 from fieldfare.shared.secure_sum import RunKeys
 
 
@@ -91,8 +98,8 @@ class Door:
             PolicyRefusal: with a fixed code that depends on no record.
             LedgerError: the ledger cannot be trusted or written; nothing left.
         """
-        terms = check_request(run.approved, request)
-        values = check_parameters(request, terms, parameters)
+        terms = check_request(run.approved, request, parameters)
+        asked = _content(request, terms, parameters)
         if terms.kind is ReleaseKind.REHEARSAL:
             return self._rehearse(run, request, terms, last)
         stored = self._ledger.stored(request.hash)
@@ -103,7 +110,10 @@ class Door:
         progress = self._recomputation.check(run.approved, request, last)
 
         keys = self._run_keys(request).at(request.step + 1)  # the chain's start is the rehearsal's
-        vector = to_ring(run.sums.vector(terms.kind, values), terms.word_bits)
+        if isinstance(asked, QuestionGroup):
+            vector = to_ring(run.sums.answers(asked), terms.word_bits)
+        else:
+            vector = to_ring(run.sums.vector(terms.kind, asked), terms.word_bits)
         share = terms.share(request.n, request.t)
         noise = to_ring(self._noise.sample(terms.vectors.entries, share), terms.word_bits)
         protected = add(vector, noise, terms.word_bits)
@@ -202,3 +212,12 @@ class Door:
                 epoch=position.epoch,
             )
         )
+
+
+def _content(
+    request: Request, terms: ReleaseTerms, content: bytes
+) -> QuestionGroup | NDArray[np.float64]:
+    """Parse what R binds: questions for answers, parameters for everything else."""
+    if terms.kind is ReleaseKind.QUERY:
+        return questions_in(request, content)
+    return check_parameters(request, terms, content)

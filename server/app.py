@@ -19,7 +19,7 @@ from fieldfare.server.channel import Channel
 from fieldfare.server.evaluation import evaluate
 from fieldfare.server.hello import RunTerms
 from fieldfare.server.opening import open_federation
-from fieldfare.server.record import NoRecord, Record, Standing, Sum
+from fieldfare.server.record import AnswerSum, NoRecord, Record, Standing, Sum
 from fieldfare.server.rounds import Federation, SecureSums
 from fieldfare.server.training import Trained, Training
 from fieldfare.shared.adam import TrainingState
@@ -38,6 +38,7 @@ class Outcome:
         participants: institutions of the last sum.
         spent: 1e-12 mu^2 debited by the institution that answered most.
         attempts: attempts that failed.
+        answers: the sum of the declared questions; None where there are none.
     """
 
     parameters: NDArray[np.float64]
@@ -45,6 +46,7 @@ class Outcome:
     participants: tuple[str, ...]
     spent: int
     attempts: int
+    answers: AnswerSum | None = None
 
 
 @dataclass(eq=False)
@@ -59,7 +61,7 @@ class Job:
     _debits: dict[str, int] = field(default_factory=dict)
 
     def run(self, channel: Channel) -> Outcome:
-        """Open, rehearse, train, evaluate; or go on where the run stands.
+        """Open, rehearse, train, evaluate, ask; or go on where the run stands.
 
         Raises:
             StoppedError: somebody asked for the run to end; it can be resumed.
@@ -73,15 +75,30 @@ class Job:
         sums = SecureSums(channel, federation, self.record, standing)
         study = self.terms.plan.study
         trained = Training(study, sums, self.record, self._stepped).run(standing)
-        metrics = self._evaluated(sums, trained, standing)
+        metrics = self._evaluated(sums, trained, standing) if study.trains else None
+        answers = self._answered(sums, standing)
         self.outcome = Outcome(
             trained.state.model,
             metrics,
             tuple(sums.present),
             max(self._debits.values(), default=0),
             sums.failed,
+            answers,
         )
         return self.outcome
+
+    def _answered(self, sums: SecureSums, standing: Standing) -> AnswerSum | None:
+        """Ask what the study declares, in one exchange, unless that was done before."""
+        if standing.answers is not None:
+            return standing.answers
+        plan = self.terms.plan
+        questions = plan.study.questions
+        if questions is None:
+            return None
+        total = sums.ask(questions, plan.query.first_step)
+        self._account(total, ReleaseKind.QUERY)
+        self.record.answered(total, questions)
+        return AnswerSum(questions, total.values, len(total.participants))
 
     def _evaluated(
         self, sums: SecureSums, trained: Trained, standing: Standing

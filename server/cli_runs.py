@@ -95,7 +95,7 @@ def run_start(
 def _too_little_left(desk: Desk, found: Proposal) -> str:
     """Say so where institutions will refuse before a whole run is done."""
     plan = found.plan
-    whole = sum(terms.steps * terms.cost for terms in (plan.training, plan.evaluation))
+    whole = sum(terms.steps * terms.cost for terms in plan.releases if terms is not plan.allowance)
     spent = desk.spent(found.id)
     if spent + whole <= plan.study_limit:
         return ""

@@ -182,6 +182,8 @@ class _Conduct:
         closing = self._closing()
         head = closing.sign(self.facts.plan.study_id, run)
         closing.cosign(head, nodes)
+        if not self.facts.plan.study.trains:  # answers are in the transcript; there is no model
+            return
         if not self.home.model(run).joinpath(SEALED).is_file():
             with self.store.together():
                 for institution in self.facts.roster.ids:

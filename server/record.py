@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.questions import QuestionGroup
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +50,21 @@ class Sum:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class AnswerSum:
+    """What institutions answered to a group of questions, before anybody reads it.
+
+    Attributes:
+        questions: the group.
+        values: float64 (entries,), in the vector's own unit.
+        participants: how many institutions are in the sum.
+    """
+
+    questions: QuestionGroup
+    values: NDArray[np.float64]
+    participants: int
+
+
 @dataclass(frozen=True)
 class Opening:
     """A run's opening, as it was sent: it is sent again unchanged.
@@ -78,6 +94,7 @@ class Standing:
         debits: 1e-12 mu^2 by institution so far.
         failed: attempts that failed so far.
         metrics: what the evaluation said, nothing if noise hid it; None before it.
+        answers: to the questions of the run; None before them.
         done: the model is made; what is left is to hand it over.
     """
 
@@ -90,6 +107,7 @@ class Standing:
     debits: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
     metrics: str | None = None
+    answers: AnswerSum | None = None
     done: bool = False
 
 
@@ -122,6 +140,10 @@ class Record(Protocol):
 
     def evaluated(self, total: Sum, metrics: str) -> None:
         """Keep the evaluation's sum, and what it says as canonical JSON (nothing if hidden)."""
+        ...
+
+    def answered(self, total: Sum, questions: QuestionGroup) -> None:
+        """Keep the sum that answers a group of questions."""
         ...
 
     def heard(self, institution: str, text: str) -> None:
@@ -165,6 +187,9 @@ class NoRecord:
         """Keep nothing."""
 
     def evaluated(self, total: Sum, metrics: str) -> None:
+        """Keep nothing."""
+
+    def answered(self, total: Sum, questions: QuestionGroup) -> None:
         """Keep nothing."""
 
     def heard(self, institution: str, text: str) -> None:

@@ -32,7 +32,8 @@ from fieldfare.shared.messages import (
     seal,
     unseal,
 )
-from fieldfare.shared.plan import Plan, ReleaseKind, ReleaseTerms
+from fieldfare.shared.plan import Plan, ReleaseKind, ReleaseTerms, check_groups
+from fieldfare.shared.questions import QuestionGroup
 from fieldfare.shared.replay import add_words, decoded_sum
 from fieldfare.shared.roster import COORDINATOR, Roster
 
@@ -108,8 +109,27 @@ class SecureSums:
         Raises:
             RunError: too few institutions, attempts used up, or a sum out of range.
         """
-        content = parameters_to_bytes(parameters)
         terms = self.federation.plan.terms(kind)
+        return self._collect(terms, step, parameters_to_bytes(parameters), last)
+
+    def ask(self, questions: QuestionGroup, step: int) -> Sum:
+        """Collect the answers to questions that are answered together.
+
+        Args:
+            questions: declared in the study, or within its allowance.
+            step: their position in the run.
+
+        Raises:
+            StudyError: neither declared nor allowed, or about groups of institutions of which
+                too few are here; nothing was sent.
+            RunError: as `collect`.
+        """
+        terms = self.federation.plan.question_terms(step, questions)
+        check_groups(self.federation.plan.study, questions, self.present)
+        return self._collect(terms, step, questions.to_bytes(), NO_LAST_SUM)
+
+    def _collect(self, terms: ReleaseTerms, step: int, content: bytes, last: LastSum) -> Sum:
+        kind = terms.kind
         attempts = self.federation.plan.study.aggregation.attempts
         debits: dict[str, int] = {}
         interrupted = self._interrupted(kind, step)

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeVar
 
-from fieldfare.server.record import Opening, Standing, Sum
+from fieldfare.server.record import AnswerSum, Opening, Standing, Sum
 from fieldfare.server.store import Progress, RunStore
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
+from fieldfare.shared.grid import decode
 from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.messages import (
     Assurance,
@@ -20,8 +21,11 @@ from fieldfare.shared.messages import (
     unseal,
 )
 from fieldfare.shared.plan import Plan, ReleaseKind
+from fieldfare.shared.questions import QuestionGroup
+from fieldfare.shared.replay import decoded_sum
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.transcript import (
+    AnswersRecord,
     EndRecord,
     Leaf,
     LeafKind,
@@ -145,17 +149,26 @@ class RunRecord:
             self._put_last(total.replies)
             self.store.put_metrics(self.facts.run, metrics)
 
+    def answered(self, total: Sum, questions: QuestionGroup) -> None:
+        """Keep the sum that answers a group of questions."""
+        leaves = [*self._sum_leaves(total), AnswersRecord.of(questions, total.words).leaf()]
+        self._debit(total.replies)
+        self._time()
+        with self.store.together():
+            self._append(leaves, blobs=_blobs(total), phase="delivery")
+            self._put_last(total.replies)
+
     def finished(self, model: bytes) -> None:
         """Keep the finished model's hash: the run has nothing left but to hand it over.
 
         Args:
-            model: the averaged parameters, little-endian float64.
+            model: the averaged parameters, little-endian float64; where the study trains none,
+                there is none to hand over.
         """
         steps = self.facts.plan.study.training.steps
-        leaves = [
-            ModelRecord(model=bytes_hash(model), steps=steps).leaf(),
-            EndRecord(state="finished", reason="").leaf(),
-        ]
+        leaves = [EndRecord(state="finished", reason="").leaf()]
+        if steps:
+            leaves.insert(0, ModelRecord(model=bytes_hash(model), steps=steps).leaf())
         self._append(leaves, phase="delivery")
 
     def interrupted(self, *, stopped: bool, reason: str) -> None:
@@ -282,6 +295,7 @@ class _Reading:
     counted: set[bytes] = field(default_factory=set)  # replies that are in the debits
     _failed: int = 0
     _metrics: str | None = None
+    _answers: AnswerSum | None = None
     _done: bool = False
 
     def standing(self) -> Standing:
@@ -313,6 +327,7 @@ class _Reading:
             debits=self._debits,
             failed=self._failed + int(self._pending and bool(self._replies)),
             metrics=self._metrics,
+            answers=self._answers,
             done=self._done,
         )
 
@@ -333,8 +348,17 @@ class _Reading:
             self._summed()
         elif kind is LeafKind.METRICS:
             self._metrics = MetricsRecord.from_bytes(content).metrics
+        elif kind is LeafKind.ANSWERS:
+            self._answered(AnswersRecord.from_bytes(content))
         elif kind is LeafKind.MODEL:
             self._done = True
+
+    def _answered(self, record: AnswersRecord) -> None:
+        request = _parsed(self._request, Request, self.facts)
+        terms = self.facts.plan.question_terms(request.step, record.group)
+        words = decode(record.content, terms.word_bits, terms.vectors.entries)
+        self._answers = AnswerSum(record.group, decoded_sum(words, terms), request.n)
+        self._done = not self.facts.plan.study.trains
 
     def _stayed(self) -> frozenset[str]:
         """Return who answered an attempt that failed."""

@@ -17,7 +17,7 @@ from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.misfit import Misfit, MisfitError
 from fieldfare.shared.plan import PICOMU2, Plan
 from fieldfare.shared.roster import Roster
-from fieldfare.shared.transcript import EndRecord, Leaf, LeafKind
+from fieldfare.shared.transcript import AnswersRecord, EndRecord, Leaf, LeafKind
 from fieldfare.shared.transcript_file import Header, TranscriptFile, read_transcript
 from fieldfare.shared.unverified import claimed
 
@@ -59,6 +59,7 @@ class AuditReport:
         sums: that were verified, and how many of them were added up again.
         model: the model's hash, hex; empty where none was reached.
         metrics: what the federation measured of itself, canonical JSON; not recomputed.
+        answers: what was asked, and the sum that answers it; None where nothing was.
         institutions: what each spent.
         cosigned: size of the log that each institution co-signed.
     """
@@ -77,6 +78,7 @@ class AuditReport:
     recomputed: int = 0
     model: str = ""
     metrics: str | None = None
+    answers: AnswersRecord | None = None
     institutions: Mapping[str, InstitutionReport] = field(default_factory=dict)
     cosigned: Mapping[str, int] = field(default_factory=dict)
 
@@ -178,14 +180,14 @@ class _RunAudit:
             return end | self._opening.allowed
         if self._releases is None:
             return end | {LeafKind.REQUEST}
-        return end if self._releases.model else end | self._releases.allowed
+        return end | self._releases.allowed
 
     def _take_end(self, content: bytes) -> None:
         """Take the end of the run, or of a part of it; a stopped or failed run may go on."""
         end = EndRecord.from_bytes(content)
-        reached = self._releases is not None and bool(self._releases.model)
+        reached = self._releases is not None and self._releases.done
         if end.state == "finished" and not reached:
-            raise ProtocolError("a model before a finished end expected, none found")
+            raise ProtocolError("a model or answers before a finished end expected, none found")
         self._end = end
         self._opening.interrupted()
         if self._releases is not None:
@@ -232,6 +234,7 @@ class _RunAudit:
             recomputed=releases.recomputed,
             model=releases.model,
             metrics=releases.metrics,
+            answers=releases.answers,
             institutions=_institutions(plan, names, releases.trail.spent),
         )
 

@@ -1,8 +1,8 @@
 """The releases of a run, checked and done again from its transcript.
 
 Takes requests, replies, sums and what was made of them in order, and can only go forward:
-rehearsal, each training step, evaluation, model. Every sum is added up again from the masked
-vectors, and every step of Adam is taken again, bit for bit.
+rehearsal, each training step, evaluation, questions, model. Every sum is added up again from the
+masked vectors, and every step of Adam is taken again, bit for bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ from fieldfare.shared.adam import TrainingState, next_state
 from fieldfare.shared.audit_ledgers import LedgerTrail
 from fieldfare.shared.audit_opening import OpenedRun
 from fieldfare.shared.audit_requests import check_request
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.grid import Word, WordBits
 from fieldfare.shared.messages import Assurance, Reply, Request, unseal
@@ -28,6 +29,7 @@ from fieldfare.shared.replay import (
 )
 from fieldfare.shared.roster import COORDINATOR
 from fieldfare.shared.transcript import (
+    AnswersRecord,
     LeafKind,
     MetricsRecord,
     ModelRecord,
@@ -73,7 +75,7 @@ class Attempt:
 
 
 class ReleasesAudit:
-    """Takes REQUESTs, REPLYs, SUMs, PARAMETERS, METRICS and the MODEL of an opened run."""
+    """Takes REQUESTs, REPLYs, SUMs and what is made of them, of an opened run."""
 
     def __init__(self, run: OpenedRun, vectors: Vectors) -> None:
         """Begin before the rehearsal."""
@@ -88,24 +90,30 @@ class ReleasesAudit:
         self.requests = 0  # distinct ones
         self.model = ""
         self.metrics: str | None = None
+        self.answers: AnswersRecord | None = None
         self._release: tuple[ReleaseKind, int] = (ReleaseKind.REHEARSAL, 0)
         self._attempts = 0  # of this release
         self._attempt: Attempt | None = None
         self._due: LeafKind | None = None  # what a sum has to be followed by
         self._state: TrainingState | None = None
         self._parameters = UNKNOWN  # hash that the next request has to bind
+        self._model = UNKNOWN  # hash of the model that was evaluated
+        self._asked_for: tuple[Request, SumRecord]  # what answers are to
         self._takers: Mapping[LeafKind, Callable[[bytes], None]] = {
             LeafKind.REQUEST: self._take_request,
             LeafKind.REPLY: self._take_reply,
             LeafKind.SUM: self._take_sum,
             LeafKind.PARAMETERS: self._take_parameters,
             LeafKind.METRICS: self._take_metrics,
+            LeafKind.ANSWERS: self._take_answers,
             LeafKind.MODEL: self._take_model,
         }
 
     @property
     def allowed(self) -> frozenset[LeafKind]:
         """The kinds of which the next leaf must be, but for END."""
+        if self.done:
+            return frozenset()
         if self._due is not None:
             return frozenset({self._due})
         if self._attempt is None:
@@ -125,6 +133,11 @@ class ReleasesAudit:
         """Note that the run ended here: what was asked may be asked again."""
         if self._attempt is not None:
             self._attempt.interrupted = True
+
+    @property
+    def done(self) -> bool:
+        """Tell whether the run has nothing left but to end."""
+        return bool(self.model) or (not self._run.study.trains and self.answers is not None)
 
     @property
     def _terms(self) -> ReleaseTerms:
@@ -205,10 +218,14 @@ class ReleasesAudit:
         self._recompute(attempt, record)
         kind, step = self._release
         self._attempt, self._attempts = None, 0
-        if kind is ReleaseKind.REHEARSAL:
+        if kind is ReleaseKind.REHEARSAL and not self._run.study.trains:
+            self._ask()
+        elif kind is ReleaseKind.REHEARSAL:
             self._release = (ReleaseKind.TRAINING, 0)
         elif kind is ReleaseKind.TRAINING:
             self._due, self.steps = LeafKind.PARAMETERS, step + 1
+        elif kind is ReleaseKind.QUERY:
+            self._due, self._asked_for = LeafKind.ANSWERS, (attempt.request, record)
         else:
             self._due = LeafKind.METRICS
 
@@ -253,6 +270,31 @@ class ReleasesAudit:
 
     def _take_metrics(self, content: bytes) -> None:
         self.metrics = MetricsRecord.from_bytes(content).metrics
+        self._due = LeafKind.MODEL
+        if self._run.study.questions is not None:
+            self._model = self._parameters
+            self._ask()
+
+    def _ask(self) -> None:
+        """Expect the declared questions, which no sum before them changes."""
+        questions = self._run.study.questions
+        if questions is None:
+            raise ProtocolError("a study that trains or asks expected")
+        self._release = (ReleaseKind.QUERY, self._run.plan.query.first_step)
+        self._parameters = bytes_hash(questions.to_bytes())
+        self._due = None
+
+    def _take_answers(self, content: bytes) -> None:
+        record = AnswersRecord.from_bytes(content)
+        request, total = self._asked_for
+        expect(
+            "the questions of the request",
+            request.parameters,
+            bytes_hash(record.questions.encode()),
+        )
+        expect("the words of the sum", total.words, bytes_hash(record.content))
+        self.answers = record
+        self._parameters = self._model
         self._due = LeafKind.MODEL
 
     def _take_model(self, content: bytes) -> None:

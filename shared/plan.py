@@ -7,12 +7,14 @@ that fail) and evaluation.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
 from functools import cached_property
 from typing import Final
 
+from fieldfare.shared.columns import LEAST_GROUP, InstitutionColumn
 from fieldfare.shared.errors import AccountingError, ProtocolError, StudyError
 from fieldfare.shared.grid import WordBits, word_bits_for
 from fieldfare.shared.models import model_for
@@ -30,6 +32,8 @@ from fieldfare.shared.privacy import (
     sigma_for,
     smoothing_gap,
 )
+from fieldfare.shared.query_blocks import MAX_ENTRIES, WEIGHT_BITS, layout_for
+from fieldfare.shared.questions import QuestionGroup, columns_of
 from fieldfare.shared.study import Study
 
 PICOMU2: Final = 10**12  # mu^2 is debited in whole units of 1e-12, rounded up
@@ -46,6 +50,7 @@ class ReleaseKind(Enum):
     REHEARSAL = "rehearsal"  # masks over zeros: no records, no debit
     TRAINING = "training"
     EVALUATION = "evaluation"
+    QUERY = "query"  # the answers to a group of questions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +105,8 @@ class Plan:
     rehearsal: ReleaseTerms
     training: ReleaseTerms
     evaluation: ReleaseTerms
+    query: ReleaseTerms
+    allowance: ReleaseTerms
     relation: NeighbouringRelation = RELATION
 
     @cached_property
@@ -113,14 +120,41 @@ class Plan:
             ReleaseKind.REHEARSAL: self.rehearsal,
             ReleaseKind.TRAINING: self.training,
             ReleaseKind.EVALUATION: self.evaluation,
+            ReleaseKind.QUERY: self.query if self.query.steps else self.allowance,
         }[kind]
+
+    @property
+    def releases(self) -> tuple[ReleaseTerms, ...]:
+        """Everything that costs, in the order of a run."""
+        planned = (self.training, self.evaluation, self.query, self.allowance)
+        return tuple(terms for terms in planned if terms.cost)
+
+    def question_terms(self, step: int, questions: QuestionGroup) -> ReleaseTerms:
+        """Return the terms on which a group of questions is answered at a position of a run.
+
+        Declared questions have one position and no other group has it; those after it are the
+        allowance's. Neither depends on a record.
+
+        Raises:
+            StudyError: not declared, not within the allowance, or no question at all.
+        """
+        declared = self.study.questions
+        if declared is not None and step == self.query.first_step:
+            if questions != declared:
+                raise StudyError("the questions that the study declares expected, others found")
+            return self.query
+        last = self.allowance.first_step + self.allowance.steps
+        if not self.allowance.first_step <= step < last:
+            raise StudyError(f"a position of the study's allowance expected, {step} found")
+        check_allowed(self.study, questions)
+        layout = layout_for(questions, self.study.asked_columns)
+        vectors = replace(self.allowance.vectors, entries=layout.entries)
+        return replace(self.allowance, vectors=vectors)
 
     @property
     def study_limit(self) -> int:
         """Units of 1e-12 mu^2 that all runs of the study may spend together."""
-        return sum(
-            terms.cost * (terms.steps + terms.spare) for terms in (self.training, self.evaluation)
-        )
+        return sum(terms.cost * (terms.steps + terms.spare) for terms in self.releases)
 
     @property
     def mu2(self) -> float:
@@ -135,7 +169,7 @@ class Plan:
         """
         tolerance = self.study.privacy.collusion_tolerance
         total = 0.0
-        for terms in (self.training, self.evaluation):
+        for terms in self.releases:
             scale = local_scale(
                 sigma=terms.sigma,
                 gamma=terms.gamma,
@@ -177,37 +211,154 @@ def plan_for(study: Study) -> Plan:
     Raises:
         StudyError: the promise leaves no mu^2 to spend, or sums that no ring holds.
     """
-    privacy = study.privacy
     # Fractions: shares that are rounded could add up to more than the whole.
     total = Fraction(_budget(study))
-    training_share = Fraction(privacy.training_share)
-    training_releases = study.training.steps + study.spare_releases
-    evaluation_releases = 1 + study.evaluation.spare_releases
-    training = _terms(
-        study,
-        ReleaseKind.TRAINING,
-        mu2=total * training_share / training_releases,
-        first_step=0,
-        steps=study.training.steps,
-        spare=study.spare_releases,
-        vectors=model_for(study).vectors,
-        units=study.training_units,
-    )
-    evaluation = _terms(
-        study,
-        ReleaseKind.EVALUATION,
-        mu2=total * (1 - training_share) / evaluation_releases,
-        first_step=study.training.steps,
-        steps=1,
-        spare=study.evaluation.spare_releases,
-        vectors=evaluation_vectors(study),
-        units=study.holdout_units,
-    )
+    asked = total * Fraction(study.query_share)
+    training = _training(study, total - asked)
+    evaluation = _evaluation(study, total - asked)
+    query, allowance = _questions(study, asked)
     return Plan(
         study=study,
         rehearsal=_rehearsal(training),
         training=training,
         evaluation=evaluation,
+        query=query,
+        allowance=allowance,
+    )
+
+
+def check_allowed(study: Study, questions: QuestionGroup) -> None:
+    """Check that later questions are of the kinds and columns that the study allows.
+
+    Raises:
+        StudyError: another kind or column, one line each.
+    """
+    allowed = study.allowance
+    if allowed is None:
+        raise StudyError("questions that the study declares expected: it has no allowance")
+    problems = []
+    for question in questions.questions:
+        if question.kind not in allowed.kinds:
+            problems.append(
+                f"{question.name}: a kind of the allowance ({', '.join(allowed.kinds)}) expected, "
+                f"{question.kind} found"
+            )
+        outside = [name for name in columns_of(question) if name not in allowed.columns]
+        if outside:
+            problems.append(
+                f"{question.name}: columns of the allowance expected, {', '.join(outside)} found"
+            )
+    if problems:
+        raise StudyError(problems)
+
+
+def check_groups(study: Study, questions: QuestionGroup, institutions: Sequence[str]) -> None:
+    """Check that no answer by groups of institutions would be that of one or two of them.
+
+    Raises:
+        StudyError: a group of which too few take part.
+    """
+    columns = study.asked_columns
+    names = {name for question in questions.questions for name in columns_of(question)}
+    named = {name: columns[name] for name in sorted(names) if name in columns}
+    for name, column in named.items():
+        thin = column.thin_groups(institutions) if isinstance(column, InstitutionColumn) else ()
+        if thin:
+            raise StudyError(
+                f"{name}: at least {LEAST_GROUP} participants in each group expected, fewer found "
+                f"in {thin[0]}: wait for more of them, or merge groups"
+            )
+
+
+def _training(study: Study, mu2: Fraction) -> ReleaseTerms:
+    vectors = model_for(study).vectors
+    if not study.trains:
+        return _nothing(ReleaseKind.TRAINING, vectors)
+    releases = study.training.steps + study.spare_releases
+    return _terms(
+        study,
+        ReleaseKind.TRAINING,
+        mu2=mu2 * Fraction(study.privacy.training_share) / releases,
+        first_step=0,
+        steps=study.training.steps,
+        spare=study.spare_releases,
+        vectors=vectors,
+        units=study.training_units,
+    )
+
+
+def _evaluation(study: Study, mu2: Fraction) -> ReleaseTerms:
+    vectors = evaluation_vectors(study)
+    if not study.trains:
+        return _nothing(ReleaseKind.EVALUATION, vectors)
+    releases = 1 + study.evaluation.spare_releases
+    return _terms(
+        study,
+        ReleaseKind.EVALUATION,
+        mu2=mu2 * (1 - Fraction(study.privacy.training_share)) / releases,
+        first_step=study.training.steps,
+        steps=1,
+        spare=study.evaluation.spare_releases,
+        vectors=vectors,
+        units=study.holdout_units,
+    )
+
+
+def _questions(study: Study, mu2: Fraction) -> tuple[ReleaseTerms, ReleaseTerms]:
+    """Return the terms of the declared questions, then those of the allowance's groups."""
+    first = study.training.steps + 1 if study.trains else 0
+    later = Fraction(study.allowance.share) if study.allowance else Fraction(0)
+    declared = _nothing(ReleaseKind.QUERY, question_vectors(1), first_step=first)
+    if study.questions is not None:
+        entries = layout_for(study.questions, study.asked_columns).entries
+        spare = study.evaluation.spare_releases
+        declared = _terms(
+            study,
+            ReleaseKind.QUERY,
+            mu2=mu2 * (1 - later) / (1 + spare),
+            first_step=first,
+            steps=1,
+            spare=spare,
+            vectors=question_vectors(entries),
+            units=study.records.units,
+        )
+    first += declared.steps
+    if study.allowance is None:
+        return declared, _nothing(ReleaseKind.QUERY, question_vectors(1), first_step=first)
+    allowed = study.allowance
+    return declared, _terms(
+        study,
+        ReleaseKind.QUERY,
+        mu2=mu2 * later / (allowed.groups + allowed.spare_releases),
+        first_step=first,
+        steps=allowed.groups,
+        spare=allowed.spare_releases,
+        vectors=question_vectors(MAX_ENTRIES),
+        units=study.records.units,
+    )
+
+
+def question_vectors(entries: int) -> GridVectors:
+    """Return the facts of a unit's vector of questions: exact on the grid, norm at most 1."""
+    return GridVectors(
+        entries=entries, clipping_norm=1.0, gamma_bits=WEIGHT_BITS, rounded_entries=0
+    )
+
+
+def _nothing(kind: ReleaseKind, vectors: GridVectors, *, first_step: int = 0) -> ReleaseTerms:
+    """Return the terms of a kind that the study does not release."""
+    return ReleaseTerms(
+        kind=kind,
+        first_step=first_step,
+        steps=0,
+        spare=0,
+        vectors=vectors,
+        parameter_entries=vectors.entries,
+        sensitivity=None,
+        sigma=0.0,
+        cost=0,
+        word_bits=WordBits.K64,
+        largest_entry=0.0,
     )
 
 

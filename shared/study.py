@@ -13,16 +13,21 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash
+from fieldfare.shared.columns import Column, Columns, InstitutionColumn, columns_by_name
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features import Feature, Name
 from fieldfare.shared.model_sections import AdditiveSection, ModelSection, RowSection, row_section
+from fieldfare.shared.query_blocks import layout_for
+from fieldfare.shared.questions import KINDS, MAX_QUESTIONS, Kind, Question, QuestionGroup
 
 STUDY_FORMAT: Final = 1
 STUDY_TYPE: Final = "fieldfare.study.v1"
@@ -31,7 +36,12 @@ MAX_SPARE_RELEASES: Final = 10_000
 MAX_INSTITUTIONS: Final = 10_000  # each step costs a mask for every pair
 MAX_STUDY_BYTES: Final = 4 * 1024 * 1024
 LONGEST_FOUND: Final = 60  # characters of what was found: one line says it
-_KINDS: Final = frozenset(["numeric", "categorical"])
+_KINDS: Final = frozenset(
+    ["numeric", "categorical", "month", "several", "open", "institution", *KINDS]
+)
+_TAGGED: Final = frozenset(["features", "columns", "queries"])
+MAX_COLUMNS: Final = 200  # for questions alone
+QUERY_SHARE: Final = 0.2  # of mu^2, where a study that trains asks questions too
 DEFAULT_MISSING: Final = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 PROHIBITED_BY_DEFAULT: Final = (
     "automated account closure, freeze or report",
@@ -60,7 +70,7 @@ class RecordsSection(_Section):
 class TrainingSection(_Section):
     """Full-batch training: Adam at the coordinator on the noisy mean (design section 3)."""
 
-    steps: int = Field(default=60, ge=1, le=10_000)
+    steps: int = Field(default=60, ge=0, le=10_000)  # 0: nothing is trained, questions are asked
     learning_rate: float = Field(default=0.15, gt=0, le=10)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.99, ge=0, lt=1)
@@ -85,7 +95,8 @@ class PrivacySection(_Section):
     collusion_tolerance: int = Field(default=1, ge=1)  # t, an absolute number
     multiplicity: int = Field(default=1, ge=1, le=64)  # M: the roster's constant
     spare_releases: int | None = Field(default=None, ge=0, le=MAX_SPARE_RELEASES)  # of training
-    training_share: float = Field(default=0.8, gt=0, lt=1)  # of mu^2
+    training_share: float = Field(default=0.8, gt=0, lt=1)  # of what questions leave of mu^2
+    query_share: float | None = Field(default=None, ge=0, le=1)  # of mu^2, for questions
 
     @field_validator("clipping_norm")
     @classmethod
@@ -103,6 +114,24 @@ class AggregationSection(_Section):
     attempts: int = Field(default=3, ge=1, le=100)
 
 
+class AllowanceSection(_Section):
+    """Questions that may be asked later, without another approval.
+
+    Attributes:
+        kinds: that may be asked.
+        columns: that they may read, conditions included.
+        groups: of questions, each answered in one release, in one run.
+        share: of the mu^2 for questions; the rest is for those that are declared.
+        spare_releases: further releases reserved for attempts that fail.
+    """
+
+    kinds: tuple[Kind, ...] = Field(min_length=1, strict=False)
+    columns: tuple[Name, ...] = Field(min_length=1, strict=False)
+    groups: int = Field(default=10, ge=1, le=1000)
+    share: float = Field(default=0.5, gt=0, le=1)
+    spare_releases: int = Field(default=1, ge=0, le=100)
+
+
 class Study(_Section):
     """One study: purpose, records, features, model, training, evaluation, privacy, aggregation."""
 
@@ -112,14 +141,14 @@ class Study(_Section):
     prohibited_uses: tuple[str, ...] = Field(default=PROHIBITED_BY_DEFAULT, strict=False)
     records: RecordsSection
     features: tuple[Feature, ...] = Field(default=(), strict=False)
+    columns: tuple[Column, ...] = Field(default=(), max_length=MAX_COLUMNS, strict=False)
+    queries: tuple[Question, ...] = Field(default=(), max_length=MAX_QUESTIONS, strict=False)
+    allowance: AllowanceSection | None = None
     model: ModelSection = Field(default=AdditiveSection(), validate_default=True)
     training: TrainingSection = TrainingSection()
     evaluation: EvaluationSection = EvaluationSection()
     privacy: PrivacySection
     aggregation: AggregationSection = Field(default=AggregationSection(), validate_default=True)
-    # Reserved: questions and allowances. Present in the hash, empty in this format.
-    queries: tuple[dict[str, Any], ...] = Field(default=(), strict=False)
-    allowance: dict[str, Any] | None = None
 
     # Each rule stands on the field that it can see first, so that it is said even where
     # another section is wrong; only a rule about a broken section has to wait.
@@ -175,20 +204,110 @@ class Study(_Section):
             )
         return value
 
-    @field_validator("queries", "allowance")
+    @field_validator("columns")
     @classmethod
-    def _reserved(cls, value: object) -> object:
-        if value not in ((), None):
+    def _distinct_columns(
+        cls, columns: tuple[Column, ...], info: ValidationInfo
+    ) -> tuple[Column, ...]:
+        records = info.data.get("records")
+        taken = {feature.name for feature in info.data.get("features") or ()}
+        taken |= {records.label, records.unit} if records else set()
+        problems = []
+        for index, column in enumerate(columns):
+            if column.name in taken:
+                problems.append(f"columns.{index}.name: a new name expected, {column.name!r} found")
+            taken.add(column.name)
+        if sum(isinstance(column, InstitutionColumn) for column in columns) > 1:
+            problems.append(
+                "columns: one column of kind institution expected, more found: groups that overlap "
+                "would single institutions out; keep one"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return columns
+
+    @field_validator("queries")
+    @classmethod
+    def _answerable(
+        cls, queries: tuple[Question, ...], info: ValidationInfo
+    ) -> tuple[Question, ...]:
+        columns = _named_in(info)
+        if not queries or columns is None:
+            return queries
+        try:
+            layout_for(QuestionGroup(questions=queries), columns)
+        except ValidationError as error:
+            raise ValueError("\n".join(f"queries: {e['msg']}" for e in error.errors())) from None
+        except StudyError as error:
+            raise ValueError("\n".join(f"queries: {line}" for line in error.problems)) from None
+        return queries
+
+    @field_validator("allowance")
+    @classmethod
+    def _of_declared_columns(
+        cls, allowance: AllowanceSection | None, info: ValidationInfo
+    ) -> AllowanceSection | None:
+        if allowance is not None:
             raise ValueError("reserved, nothing expected in format 1; remove it")
-        return value
+        columns, queries = _named_in(info), info.data.get("queries")
+        if allowance is None or columns is None or queries is None:
+            return allowance
+        problems = [
+            f"allowance.columns: a declared column expected, {name!r} found"
+            for name in allowance.columns
+            if name not in columns
+        ]
+        if queries and allowance.share == 1:
+            problems.append("allowance.share: less than 1 expected where queries are declared")
+        if problems:
+            raise ValueError("\n".join(problems))
+        # With nothing declared, all of it: what nobody can ask for must not be planned for.
+        return allowance if queries else allowance.model_copy(update={"share": 1.0})
+
+    @field_validator("training")
+    @classmethod
+    def _trains_or_asks(cls, training: TrainingSection, info: ValidationInfo) -> TrainingSection:
+        asks = info.data.get("queries", True) or info.data.get("allowance", True)
+        if training.steps == 0 and not asks:
+            raise ValueError("training.steps: greater than or equal to 1 expected, 0 found")
+        return training
+
+    @model_validator(mode="after")
+    def _shared_out(self) -> Self:
+        problems, share = [], self.privacy.query_share
+        if self.trains and share == 1:
+            problems.append("privacy.query_share: less than 1 expected where a model is trained")
+        if not self.asks and share:
+            problems.append("privacy.query_share: 0 expected where no question is asked")
+        if self.asks and share == 0:
+            problems.append("privacy.query_share: more than 0 expected where questions are asked")
+        if not self.trains and share not in {None, 1}:
+            problems.append("privacy.query_share: 1 expected where nothing is trained")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
 
     @model_validator(mode="after")
     def _filled_in(self) -> Self:
+        if self.privacy.query_share is None and self.asks:
+            share = QUERY_SHARE if self.trains else 1.0
+            given = self.privacy.model_copy(update={"query_share": share})
+            object.__setattr__(self, "privacy", given)
         if self.privacy.spare_releases is None:
             spare = math.ceil(self.training.steps / 10)  # design section 2: a tenth of the steps
             filled = self.privacy.model_copy(update={"spare_releases": spare})
             object.__setattr__(self, "privacy", filled)
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_questions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a study without questions did not have: its id stays as it was."""
+        data: dict[str, Any] = handler(self)
+        if not self.columns:
+            data.pop("columns", None)
+        if not self.query_share and isinstance(data.get("privacy"), dict):
+            data["privacy"].pop("query_share", None)
+        return data
 
     @property
     def id(self) -> str:
@@ -199,6 +318,31 @@ class Study(_Section):
     def rows(self) -> RowSection | None:
         """The model's section where it reads rows of one column, None where it reads features."""
         return row_section(self.model)
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether the study asks questions, now or later."""
+        return bool(self.queries) or self.allowance is not None
+
+    @property
+    def trains(self) -> bool:
+        """Tell whether the study trains a model."""
+        return self.training.steps > 0
+
+    @property
+    def questions(self) -> QuestionGroup | None:
+        """The declared questions, all answered in one release."""
+        return QuestionGroup(questions=self.queries) if self.queries else None
+
+    @property
+    def asked_columns(self) -> Columns:
+        """Everything that a question may name, by name."""
+        return columns_by_name(self.features, self.columns, self.records.label)
+
+    @property
+    def query_share(self) -> float:
+        """Share of mu^2 for questions."""
+        return self.privacy.query_share or 0.0
 
     @property
     def spare_releases(self) -> int:
@@ -218,6 +362,15 @@ class Study(_Section):
     def canonical(self) -> bytes:
         """RFC 8785 bytes with defaults filled in."""
         return canonical_bytes(self)
+
+
+def _named_in(info: ValidationInfo) -> Columns | None:
+    """Return what questions may name, or None where a section that says it is wrong."""
+    records, features = info.data.get("records"), info.data.get("features")
+    columns = info.data.get("columns")
+    if records is None or features is None or columns is None:
+        return None
+    return columns_by_name(features, columns, records.label)
 
 
 def _lines(error: dict[str, Any]) -> list[str]:
@@ -251,7 +404,7 @@ def _found(error: dict[str, Any]) -> str:
 def _path(location: tuple[Any, ...]) -> str:
     """Write a key path; keys that TOML had to quote stay quoted, so a line stays one line."""
     parts = list(location)
-    if len(parts) > 2 and parts[0] == "features" and parts[2] in _KINDS:  # noqa: PLR2004
+    if len(parts) > 2 and parts[0] in _TAGGED and parts[2] in _KINDS:  # noqa: PLR2004
         del parts[2]  # pydantic's union tag is no key of the file
     if len(parts) > 1 and parts[0] == "model":
         del parts[1]

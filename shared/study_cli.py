@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from fieldfare.shared.plan import Plan, ReleaseKind, plan_for
+from fieldfare.shared.plan import Plan, ReleaseTerms, plan_for
+from fieldfare.shared.query_blocks import layout_for
 from fieldfare.shared.study import Study, load_study
 
 study_check_app = typer.Typer(add_completion=False)
@@ -22,7 +23,6 @@ def study_check(
 def plan_lines(plan: Plan) -> list[str]:
     """Explain a plan in plain lines: promise, releases, noise, and what if masks failed."""
     study, privacy = plan.study, plan.study.privacy
-    entries = plan.training.vectors.entries
     least = study.aggregation.minimum_institutions
     plan.check_noise(least)
     failed = ", ".join(
@@ -33,10 +33,11 @@ def plan_lines(plan: Plan) -> list[str]:
         f"{study.name} is a valid study",
         f"id            {study.id}",
         f"purpose       {_one_line(study.purpose)}",
-        f"model         {_reads(study)}, {entries} parameters",
+        _model_line(plan),
         f"promise       epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit}",
         f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
-        *(_kind_line(plan, kind) for kind in (ReleaseKind.TRAINING, ReleaseKind.EVALUATION)),
+        *(_kind_line(plan, terms) for terms in plan.releases),
+        *_question_lines(plan),
         f"together      {least} institutions or more; {privacy.collusion_tolerance} may collude",
         f"same person   known to at most {privacy.multiplicity} institutions",
         f"if every mask failed, epsilon would be {failed} institutions",
@@ -54,15 +55,40 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def _model_line(plan: Plan) -> str:
+    study = plan.study
+    if not study.trains:
+        return "model         none: questions only"
+    entries = plan.training.vectors.entries
+    return f"model         {_reads(study)}, {entries} parameters"
+
+
 def _releases(plan: Plan) -> int:
-    return sum(terms.steps + terms.spare for terms in (plan.training, plan.evaluation))
+    return sum(terms.steps + terms.spare for terms in plan.releases)
 
 
-def _kind_line(plan: Plan, kind: ReleaseKind) -> str:
-    terms = plan.terms(kind)
+def _question_lines(plan: Plan) -> list[str]:
+    """Say what each question costs of its release, and what later ones may be about."""
+    study, lines = plan.study, []
+    if study.questions is not None:
+        layout = layout_for(study.questions, study.asked_columns)
+        for question, share in zip(study.queries, layout.shares, strict=True):
+            cost = float(share) * plan.query.mu2
+            lines.append(f"question      {question.name} ({question.kind}): mu^2 {cost:.4g}")
+    if study.allowance is not None:
+        allowed = study.allowance
+        lines.append(
+            f"later         {allowed.groups} groups of {', '.join(allowed.kinds)} over "
+            f"{_one_line(', '.join(allowed.columns))}"
+        )
+    return lines
+
+
+def _kind_line(plan: Plan, terms: ReleaseTerms) -> str:
+    name = "allowance" if terms is plan.allowance else terms.kind.value
     most = terms.sensitivity.l2(plan.relation) if terms.sensitivity else 0.0
     return (
-        f"{kind.value:<13} {terms.steps} + {terms.spare} spare, each mu^2 {terms.mu2:.4g}: "
+        f"{name:<13} {terms.steps} + {terms.spare} spare, each mu^2 {terms.mu2:.4g}: "
         f"sensitivity {most:.6g}, noise {terms.sigma:.4g} on each of {terms.vectors.entries} "
         f"entries, {terms.vectors.entries * terms.word_bits.value // 8} bytes"
     )

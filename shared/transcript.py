@@ -8,7 +8,11 @@ signs and institutions co-sign (design section 4). Order of a run's leaves:
     rehearsal:  (REQUEST REPLY...)... SUM
     each step:  (REQUEST REPLY...)... SUM PARAMETERS     one REQUEST for each attempt
     evaluation: (REQUEST REPLY...)... SUM METRICS
+    questions:  (REQUEST REPLY...)... SUM ANSWERS
     MODEL END
+
+A study without training has neither steps, evaluation nor MODEL; one without questions has no
+ANSWERS.
 
 APPROVALs, OFFERs and the REPLYs to one REQUEST are sorted by institution. A run that stopped
 or failed has an END where it stood, even before the ROSTER; when it is resumed, it goes on
@@ -42,12 +46,14 @@ from fieldfare.shared.messages import (
     MessageBody,
     RunId,
 )
+from fieldfare.shared.questions import MAX_GROUP_BYTES, QuestionGroup
 from fieldfare.shared.roster import Hex32, InstitutionId
 
 LEAF_FORMAT: Final = 1
 MAX_LEAF_BYTES: Final = 2 * MAX_MESSAGE_BYTES  # base64 of the largest message, and its frame
 MAX_METRICS: Final = 1024 * 1024
 MAX_REASON: Final = 4000
+MAX_WORDS: Final = 1024 * 1024  # base64 of 2^16 words of 64 bits, and to spare
 
 
 class LeafKind(Enum):
@@ -63,6 +69,7 @@ class LeafKind(Enum):
     SUM = "sum"
     PARAMETERS = "parameters"
     METRICS = "metrics"
+    ANSWERS = "answers"
     MODEL = "model"
     END = "end"
 
@@ -138,7 +145,7 @@ class Record(BaseModel):
         try:
             record = cls.model_validate_json(content)
             canonical = record.to_bytes()
-        except (ValidationError, ValueError, RecursionError):
+        except (ProtocolError, ValidationError, ValueError, RecursionError):
             raise ProtocolError(f"a well-formed record of kind {name} expected") from None
         if canonical != content:
             raise ProtocolError(f"the canonical bytes of a record of kind {name} expected")
@@ -198,6 +205,49 @@ def _is_canonical_object(text: str) -> bool:
         return isinstance(value, dict) and rfc8785.dumps(value) == text.encode()
     except (ValueError, RecursionError):  # also of numbers and texts that have no such form
         return False
+
+
+class AnswersRecord(Record):
+    """What was asked, and the sum that answers it; reading it off is post-processing.
+
+    Attributes:
+        questions: the canonical JSON of the group whose hash the request binds.
+        words: base64 of the sum's ring words, little-endian; the SUM before holds their hash.
+    """
+
+    KIND: ClassVar = LeafKind.ANSWERS
+
+    questions: str = Field(max_length=MAX_GROUP_BYTES)
+    words: str = Field(max_length=MAX_WORDS, pattern=r"^[A-Za-z0-9+/]*={0,2}$")
+
+    @field_validator("questions")
+    @classmethod
+    def _a_group(cls, questions: str) -> str:
+        QuestionGroup.from_bytes(questions.encode())
+        return questions
+
+    @field_validator("words")
+    @classmethod
+    def _canonical_words(cls, words: str) -> str:
+        if base64.b64encode(base64.b64decode(words, validate=True)).decode() != words:
+            raise ValueError("words: canonical base64 expected")
+        return words
+
+    @classmethod
+    def of(cls, questions: QuestionGroup, words: bytes) -> "AnswersRecord":
+        """Return the record of a group and the words of the sum that answers it."""
+        text = base64.b64encode(words).decode()
+        return cls(questions=questions.to_bytes().decode(), words=text)
+
+    @property
+    def group(self) -> QuestionGroup:
+        """What was asked."""
+        return QuestionGroup.from_bytes(self.questions.encode())
+
+    @property
+    def content(self) -> bytes:
+        """The sum's words."""
+        return base64.b64decode(self.words, validate=True)
 
 
 class ModelRecord(Record):

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records import Records, read_records
 from fieldfare.client.sums import StudySums
+from fieldfare.server.analytics import read_answers
 from fieldfare.server.app import Outcome
-from fieldfare.server.record import Sum
+from fieldfare.server.record import AnswerSum, Sum
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.basis import EncodedUnits, concatenate
 from fieldfare.shared.errors import UsageError
@@ -22,12 +23,13 @@ from fieldfare.shared.models import RiskModel, model_for
 from fieldfare.shared.pages.shapes import shapes_of
 from fieldfare.shared.plan import PICOMU2, Plan
 from fieldfare.shared.study import Study
+from fieldfare.simulations.answers import answers_beside_truth
 from fieldfare.simulations.artefacts import write_json, write_model
 from fieldfare.simulations.baselines import Baseline, Trainer
-from fieldfare.simulations.federation import LocalFederation
+from fieldfare.simulations.federation import LocalFederation, holdout_key
 from fieldfare.simulations.measure import alerts, group_rows, mean_of, measure, probabilities
 from fieldfare.simulations.population import Population, RecordsChoice, load_population
-from fieldfare.simulations.report import ModelScores, write_report
+from fieldfare.simulations.report import ModelScores, write_answers_report, write_report
 
 RESULTS_FORMAT = 1
 FEDERATED = "federated"
@@ -81,16 +83,33 @@ def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, An
     test = _test_units(task, population)
     clock.mark("loading_seconds", clock.started)
     sums = {
-        name: StudySums.prepare(task.study, records.data, population.holdout[name])
+        name: StudySums.prepare(
+            task.study,
+            records.data,
+            population.holdout[name],
+            records.asked_units(name, key=holdout_key(task.seed)),
+        )
         for name, records in population.records.items()
     }
     outcome, plan, participants = _federate(task, sums, clock, progress)
     since = time.perf_counter()
-    models = {FEDERATED: {"": outcome.parameters}, **_baselines(task, plan, sums, progress)}
+    models: dict[str, dict[str, Parameters]] = {}
+    if task.study.trains:
+        models = {FEDERATED: {"": outcome.parameters}, **_baselines(task, plan, sums, progress)}
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
+    if outcome.answers is not None:
+        results["answers"] = _answers(task.study, plan, outcome.answers, sums)
     _write(task, results, models, test, clock)
     return results
+
+
+def _answers(
+    study: Study, plan: Plan, found: AnswerSum, sums: Mapping[str, StudySums]
+) -> list[dict[str, Any]]:
+    """Read the answers, and set what they would be without privacy beside them."""
+    answers = read_answers(plan, found.questions, found.values, institutions=found.participants)
+    return answers_beside_truth(study, answers, sums)
 
 
 def make_folder(out: Path) -> None:
@@ -221,14 +240,15 @@ def _results(
         },
         "released_metrics": outcome.released_metrics,
     }
-    if test.audit is not None:
+    if test.audit is not None and task.study.trains:
         results["groups"] = _groups(task, model, outcome.parameters, test)
     return results
 
 
 def _privacy(task: Simulation, plan: Plan, outcome: Outcome, participants: int) -> dict[str, Any]:
     privacy = task.study.privacy
-    sensitivity = plan.training.sensitivity
+    main = plan.training if task.study.trains else plan.query
+    sensitivity = main.sensitivity
     spent = outcome.spent / PICOMU2
     return {
         "epsilon": privacy.epsilon,
@@ -236,9 +256,9 @@ def _privacy(task: Simulation, plan: Plan, outcome: Outcome, participants: int) 
         "mu2_planned": plan.mu2,
         "mu2_spent": spent,
         "epsilon_spent": plan.epsilon(spent),
-        "sigma": plan.training.sigma,
+        "sigma": main.sigma,
         "sensitivity": sensitivity.l2(plan.relation) if sensitivity else 0.0,
-        "clipping_norm": privacy.clipping_norm,
+        "clipping_norm": main.vectors.clipping_norm,
         "collusion_tolerance": privacy.collusion_tolerance,
         "participants": participants,
         "noise": task.assurance.value,
@@ -290,8 +310,11 @@ def _write(
     clock: _Clock,
 ) -> None:
     """Write model, report and results; results last, so that their presence means all is there."""
-    parameters = models[FEDERATED][""]
     (task.out / "results.json").unlink(missing_ok=True)  # of an earlier run: no longer whole
+    if not task.study.trains:
+        _write_answers(task, results, clock)
+        return
+    parameters = models[FEDERATED][""]
     write_model(task.out, task.study, parameters)
     since = time.perf_counter()
     model = model_for(task.study)
@@ -318,6 +341,17 @@ def _write(
     )
     results["timing"]["report_seconds"] = round(time.perf_counter() - since, 4)
     results["timing"]["total_seconds"] = round(time.perf_counter() - clock.started, 4)
+    write_json(task.out / "results.json", results)
+
+
+def _write_answers(task: Simulation, results: dict[str, Any], clock: _Clock) -> None:
+    """Write the report and results of a study that only asks questions."""
+    results["files"] = {name: name for name in ("results.json", "report.html")}
+    results["timing"] = {
+        **clock.marks,
+        "total_seconds": round(time.perf_counter() - clock.started, 4),
+    }
+    write_answers_report(task.out / "report.html", results)
     write_json(task.out / "results.json", results)
 
 

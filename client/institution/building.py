@@ -183,6 +183,7 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
         )
         key = load_holdout_key(institution.home)
         mask = holdout_mask(records.units, key=key, share=study.evaluation.holdout)
-        return LoadedSums(StudySums.prepare(study, records.data, mask), len(records))
+        asked = records.asked_units(institution.settings.id, key=key)
+        return LoadedSums(StudySums.prepare(study, records.data, mask, asked), len(records))
 
     return load

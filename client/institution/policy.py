@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from fieldfare.client.institution.home import Home
 from fieldfare.client.ledger_terms import PICOMU2_PER_MU2, Limits, from_picomu2
+from fieldfare.client.records.asked import asked_columns
 from fieldfare.shared.errors import KeysError, PolicyRefusal, RefusalCode, StudyError
 from fieldfare.shared.features import Name
 from fieldfare.shared.plan import Plan, ReleaseKind
@@ -257,9 +258,10 @@ def objections(
 
 
 def study_columns(study: Study) -> tuple[str, ...]:
-    """Return every column that a study names: unit, label, features, a model's own column."""
+    """Return every column that a study names: its own, its model's and its questions'."""
     rows = study.rows.column if study.rows is not None else None
-    names = (study.records.unit, study.records.label, *(f.name for f in study.features), rows)
+    own = (study.records.unit, study.records.label, *(f.name for f in study.features), rows)
+    names = dict.fromkeys((*own, *(column.name for column in asked_columns(study))))
     return tuple(name for name in names if name is not None)
 
 

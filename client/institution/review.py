@@ -279,14 +279,18 @@ def _columns(policy: Policy, study: Study) -> Iterator[Column]:
     roles = [("unit", study.records.unit), ("label", study.records.label)]
     roles += [("feature", feature.name) for feature in study.features]
     roles += [(study.rows.kind, study.rows.column)] if study.rows is not None else []
+    roles += [("question", column.name) for column in study.columns]
     for role, name in roles:
         if name is not None:
             yield Column(name, role, EVERY_COLUMN in allowed or name in allowed)
 
 
 def _leaving(policy: Policy, plan: Plan) -> Iterator[Leaving]:
-    for kind in ReleaseKind:
-        terms = plan.terms(kind)
+    planned = (plan.terms(kind) for kind in ReleaseKind if kind is not ReleaseKind.QUERY)
+    for terms in (*planned, plan.query, plan.allowance):
+        kind = terms.kind
+        if not terms.steps:
+            continue
         yield Leaving(
             kind=kind.value,
             releases=terms.steps,

@@ -35,7 +35,11 @@ side AS (
         count(DISTINCT cents) FILTER (NOT credit) AS out_amounts,
         -- own: first and last entry
         min(step) AS first_step,
-        max(step) AS last_step
+        max(step) AS last_step,
+        -- own: the months (of thirty steps, from 2017-01 on) in which it was credited
+        string_agg(DISTINCT strftime(DATE '2017-01-01' + to_months((step // 30)::INTEGER), '%Y-%m'), ';'
+            ORDER BY strftime(DATE '2017-01-01' + to_months((step // 30)::INTEGER), '%Y-%m'))
+            FILTER (credit) AS in_months
     FROM statement
     GROUP BY unit
 ),
@@ -126,7 +130,8 @@ SELECT
     coalesce(s.in_cents, 0)
         / nullif(coalesce(s.in_cents, 0) + coalesce(s.out_cents, 0), 0) AS in_share,  -- own: both sums
     o.quick_share,                                                  -- own: its credits, its debits
-    o.closest_match                                                 -- own: its credits, its debits
+    o.closest_match,                                                -- own: its credits, its debits
+    s.in_months                                                     -- own: dates of its credits
 FROM account AS a
 LEFT JOIN side AS s USING (unit)
 LEFT JOIN burst AS b USING (unit)

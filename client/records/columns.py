@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from datetime import date
 
+from fieldfare.client.records.asked import asked_columns
 from fieldfare.client.records.engine import Source
 from fieldfare.client.records.mapping import ColumnMapping
 from fieldfare.client.records.problems import Effect, Place, Problems
 from fieldfare.client.records.sql import ColumnType, date_code_of, number_of, text_of, value_of
 from fieldfare.shared.errors import StudyError
-from fieldfare.shared.features import NumericFeature
+from fieldfare.shared.features import CategoricalFeature, NumericFeature
 from fieldfare.shared.study import Study
 
 
@@ -19,6 +20,7 @@ class Columns:
     Attributes:
         rows: the column that the model reads as rows.
         dates: columns of dates to look at, with the form of each; not read by a load.
+        asked: columns that questions read, in the order of `asked_columns`.
         today: the last date that is none of the future.
     """
 
@@ -30,6 +32,7 @@ class Columns:
     audit: str | None
     rows: str | None = None
     dates: tuple[tuple[str, str], ...] = ()
+    asked: tuple[str, ...] = ()
     today: date = date.max
 
     @classmethod
@@ -69,6 +72,7 @@ class Columns:
             audit,
             None if study.rows is None else mapping.source_of(study.rows.column),
             dates=tuple(mapping.dates.items()) if today else (),
+            asked=tuple(mapping.source_of(column.name) for column in asked_columns(study)),
             today=today or date.max,
         )
 
@@ -80,7 +84,8 @@ class Columns:
 
     def needed(self, source: Source) -> tuple[str, ...]:
         """Every column of `source` that the expressions name."""
-        return (*self.features, *self.texts, *(name for name, _ in self.dates_in(source)))
+        dates = (name for name, _ in self.dates_in(source))
+        return (*self.features, *self.texts, *self.asked, *dates)
 
     def dates_in(self, source: Source) -> list[tuple[str, str]]:
         """Those of the dates that `source` has."""
@@ -88,7 +93,7 @@ class Columns:
 
     def all_in(self, source: Source, place: Place, problems: Problems) -> bool:
         """Tell whether `source` has every column in a readable type, and note those it lacks."""
-        wanted = dict.fromkeys((*self.features, *self.texts))
+        wanted = dict.fromkeys((*self.features, *self.texts, *self.asked))
         absent = [name for name in wanted if name not in source.columns]
         for name in absent:
             # Columns that are there stay unnamed: without a header they are a record's values.
@@ -110,8 +115,13 @@ class Columns:
             for feature, column in zip(self.study.features, self.features, strict=True)
             if isinstance(feature, NumericFeature)
         }
+        numbers |= {
+            name
+            for column, name in zip(asked_columns(self.study), self.asked, strict=True)
+            if isinstance(column, NumericFeature)
+        }
         readable = True
-        for name in dict.fromkeys((*self.features, *self.texts)):
+        for name in dict.fromkeys((*self.features, *self.texts, *self.asked)):
             kind = source.columns.get(name)
             if kind is ColumnType.OPAQUE or (kind is ColumnType.DATE and name in numbers):
                 readable = False
@@ -124,7 +134,7 @@ class Columns:
         return readable
 
     def expressions(self, source: Source) -> list[str]:
-        """Return the SQL to stream from `source`: features in order, then `texts`, then dates."""
+        """Return the SQL to stream: features in order, then `texts`, `asked`, and dates."""
         missing, numerals = self.study.records.missing, source.numerals
         queries = []
         for feature, column in zip(self.study.features, self.features, strict=True):
@@ -135,6 +145,14 @@ class Columns:
                 queries.append(value_of(column, kind, numerals))
         queries.append(value_of(self.label, source.columns[self.label], numerals))
         queries.extend(text_of(column, source.columns[column]) for column in self.texts[1:])
+        for asked, column in zip(asked_columns(self.study), self.asked, strict=True):
+            kind = source.columns[column]
+            if isinstance(asked, NumericFeature):
+                queries.append(number_of(column, kind, missing, numerals))
+            elif isinstance(asked, CategoricalFeature):
+                queries.append(value_of(column, kind, numerals))
+            else:
+                queries.append(text_of(column, kind))
         queries.extend(
             date_code_of(column, source.columns[column], form, missing, self.today)
             for column, form in self.dates_in(source)
@@ -143,7 +161,9 @@ class Columns:
 
 
 def asked_by(study: Study) -> set[str]:
-    """Return the columns that a study names: features, label, unit, and a model's own column."""
+    """Return the columns that a study names: its own, its model's and its questions'."""
     unit = {study.records.unit} if study.records.unit is not None else set()
     rows = {study.rows.column} if study.rows is not None else set()
-    return {feature.name for feature in study.features} | {study.records.label} | unit | rows
+    asked = {column.name for column in asked_columns(study)}
+    features = {feature.name for feature in study.features}
+    return features | {study.records.label} | unit | rows | asked

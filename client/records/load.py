@@ -13,6 +13,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.records.asked import (
+    NOTHING_ASKED,
+    AskedReader,
+    AskedUnits,
+    AskedValues,
+    unit_order,
+)
 from fieldfare.client.records.columns import Columns
 from fieldfare.client.records.duplicates import Texts, further_rows
 from fieldfare.client.records.encoding import (
@@ -63,6 +70,7 @@ class Records:
         institutions: str (units,), or None where no institution column was asked for.
         audit: str (units,), empty where missing; None where no audit column was asked for.
         counts: what did not fit, of the whole load (also after `select`).
+        asked: the columns that questions read.
     """
 
     units: Texts
@@ -70,6 +78,7 @@ class Records:
     institutions: Texts | None
     audit: Texts | None
     counts: LoadCounts
+    asked: AskedValues = NOTHING_ASKED
 
     def __len__(self) -> int:
         """Count the units."""
@@ -83,7 +92,18 @@ class Records:
             None if self.institutions is None else self.institutions[mask],
             None if self.audit is None else self.audit[mask],
             self.counts,
+            self.asked.select(mask),
         )
+
+    def asked_units(self, institution: str, *, key: bytes) -> AskedUnits:
+        """Return the units as questions see them.
+
+        Args:
+            institution: whose they are.
+            key: 1 to 64 bytes, its own; which cells count of a unit with too many.
+        """
+        order = unit_order(self.units, key=key)
+        return AskedUnits(institution, self.data.labels, self.asked, order)
 
 
 class Load:
@@ -121,6 +141,7 @@ class Load:
         ]
         self._rows = RowReader.of(study, self.problems)
         self._read: list[tuple[Place, Columns, int]] = []
+        self._asked = AskedReader(study)
 
     def read(self, table: Table) -> None:
         """Encode every row of a table; what cannot be opened or read is a problem among others.
@@ -155,6 +176,7 @@ class Load:
             if self._rows is not None and columns.rows is not None:
                 at = len(columns.features) + len(columns.texts) - 1
                 self._rows.read(columns.rows, batch.column(at), place, self.rows - start)
+            self._ask(batch, columns, place, self.rows - start)
             for name, column in zip(
                 dates, batch.columns[len(batch.columns) - len(dates) :], strict=True
             ):
@@ -173,6 +195,11 @@ class Load:
                 column += 1
                 read = texts_of if index == 0 else few_texts_of
                 parts.append(read(batch.column(column)))
+
+    def _ask(self, batch: Any, columns: Columns, place: Place, start: int) -> None:
+        before = len(columns.features) + len(columns.texts)
+        values = batch.columns[before : before + len(columns.asked)]
+        self._asked.read(values, columns.asked, place, start, self.problems, self.rows)
 
     def settle(self) -> tuple[Texts | None, ...]:
         """Note what only the whole can show; return units, institutions and audit values."""
@@ -205,7 +232,7 @@ class Load:
         units = _row_names(len(labels)) if unit is None else unit
         rows = None if self._rows is None else self._rows.finish()
         data = EncodedUnits(positions, labels, rows)
-        return Records(units, data, institution, audit, self._counts())
+        return Records(units, data, institution, audit, self._counts(), self._asked.values())
 
     def _complain(self, what: str, complaint: str, bad: NDArray[np.bool_]) -> None:
         start = 0

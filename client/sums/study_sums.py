@@ -9,10 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.records.asked import AskedUnits
+from fieldfare.client.sums.question_sums import question_sum
 from fieldfare.shared.basis import EncodedUnits
-from fieldfare.shared.errors import PolicyRefusal, RefusalCode
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode, StudyError
 from fieldfare.shared.models import RiskModel, UnitSums, model_for
 from fieldfare.shared.plan import COUNT_GAMMA_BITS, ReleaseKind
+from fieldfare.shared.query_blocks import layout_for
+from fieldfare.shared.questions import QuestionGroup
 from fieldfare.shared.score_bins import bin_of, inner_edges
 from fieldfare.shared.study import Study
 
@@ -57,13 +61,32 @@ class StudySums:
     training: UnitSums
     training_count: int
     holdout: EncodedUnits
+    asked: AskedUnits | None = None
 
     @classmethod
-    def prepare(cls, study: Study, data: EncodedUnits, holdout: NDArray[np.bool_]) -> "StudySums":
-        """Split units by `holdout` (bool (units,)) and prepare their sums."""
+    def prepare(
+        cls,
+        study: Study,
+        data: EncodedUnits,
+        holdout: NDArray[np.bool_],
+        asked: AskedUnits | None = None,
+    ) -> "StudySums":
+        """Split units by `holdout` (bool (units,)) and prepare their sums.
+
+        Args:
+            study: the public plan.
+            data: all units.
+            holdout: bool (units,).
+            asked: all units as questions see them; needed where the study asks any.
+
+        Raises:
+            StudyError: the study asks questions, and there is nothing to answer them from.
+        """
+        if study.asks and asked is None:
+            raise StudyError("asked: the columns of the study's questions expected, none given")
         model = model_for(study)
         units = data.select(~holdout)
-        return cls(study, model, model.prepare(units), len(units), data.select(holdout))
+        return cls(study, model, model.prepare(units), len(units), data.select(holdout), asked)
 
     def vector(self, kind: ReleaseKind, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return int64 (entries,): the raw sum of one release, in units of gamma.
@@ -77,3 +100,14 @@ class StudySums:
             scores = self.model.scores(parameters, self.holdout)
             return count_cells(scores, self.holdout.labels, inner_edges(self.study))
         raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, f"{kind.value} sums no records")
+
+    def answers(self, questions: QuestionGroup) -> NDArray[np.int64]:
+        """Return int64 (entries,): the raw sum of a group of questions over all units.
+
+        Raises:
+            PolicyRefusal: the study asks nothing.
+        """
+        if self.asked is None:
+            raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, "a study that asks questions expected")
+        columns = self.study.asked_columns
+        return question_sum(layout_for(questions, columns), columns, self.asked)

@@ -14,6 +14,7 @@ from fieldfare.shared.pages.shapes import Shape, plain_shape
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import odds_factor, plain, signed
 from fieldfare.simulations.report import pictures, words
+from fieldfare.simulations.report.answers import answer_tables
 from fieldfare.simulations.report.curves import auroc_gain, both_classes
 from fieldfare.simulations.report.inputs import ModelScores
 
@@ -67,6 +68,7 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "own": _institutions(results),
         "released": _released(results),
         "groups": results.get("groups"),
+        "answers": answer_tables(results),
         "bins": (results.get("released_metrics") or {}).get("calibration") or [],
         "panels": feature_panels.panels(shapes),
         "geometry": feature_panels,

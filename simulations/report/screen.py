@@ -12,6 +12,7 @@ from rich.text import Text
 
 from fieldfare.shared.pages.words import decimals, plain, short
 from fieldfare.simulations.report import words
+from fieldfare.simulations.report.answers import answers_table
 
 WIDTH: Final = 100
 MOST_INSTITUTIONS: Final = 6
@@ -32,6 +33,8 @@ def screen(results: words.Results) -> RenderableType:
     characters are replaced, and nothing in them is read as markup.
     """
     results = plain(results)
+    if not results["models"]:
+        return Constrain(Group(*_asked_only(results)), WIDTH)
     parts: list[RenderableType] = [_title(results)]
     if warning := words.warning(results):
         parts.append(Text(warning, style="bold yellow"))
@@ -39,7 +42,20 @@ def screen(results: words.Results) -> RenderableType:
         parts.append(Text(setting, style="dim"))
     legend = Text(_legend(), style="dim")
     parts += [Text(), _models(results), legend, Text(), _sentences(results)]
+    if results.get("answers"):
+        parts += [Text(), answers_table(results)]
     return Constrain(Group(*parts), WIDTH)
+
+
+def _asked_only(results: words.Results) -> Iterable[RenderableType]:
+    """What a study that only asks questions shows."""
+    yield _title(results)
+    if warning := words.warning(results):
+        yield Text(warning, style="bold yellow")
+    yield Text()
+    yield answers_table(results)
+    yield Text()
+    yield Text(_files(results))
 
 
 def _title(results: words.Results) -> Rule:

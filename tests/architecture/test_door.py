@@ -17,6 +17,7 @@ CLIENT = {
 DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
     "commit": "client/ledger",  # debit and reply, in one transaction
     "vector": "client/sums/",  # the raw sum of a release
+    "answers": "client/sums/",  # the raw sum of a group of questions
     "sample": "client/sums/",  # this institution's share of the noise
     "mask": "shared/secure_sum",
     "Released": (DOOR, "client/remote.py"),  # what leaves; the far end reads it off the wire

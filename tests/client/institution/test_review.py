@@ -24,6 +24,8 @@ __all__ = ["hub"]
 
 NOTHING = Spent(yearly=0, lifetime=0, study=0, promised=0)
 
+LEAVING = (ReleaseKind.REHEARSAL, ReleaseKind.TRAINING, ReleaseKind.EVALUATION)
+
 
 @pytest.fixture
 def policy(hub: Hub) -> Policy:
@@ -52,8 +54,8 @@ def reviewed(
 def test_what_leaves_is_the_plan(hub: Hub, policy: Policy) -> None:
     study = home_study()
     review, plan = reviewed(hub, policy, study), plan_for(study)
-    assert [kind.kind for kind in review.leaving] == [kind.value for kind in ReleaseKind]
-    for shown, kind in zip(review.leaving, ReleaseKind, strict=True):
+    assert [kind.kind for kind in review.leaving] == [kind.value for kind in LEAVING]
+    for shown, kind in zip(review.leaving, LEAVING, strict=True):
         terms = plan.terms(kind)
         assert (shown.releases, shown.spare) == (terms.steps, terms.spare)
         assert (shown.entries, shown.noise) == (terms.vectors.entries, terms.sigma)

@@ -112,7 +112,7 @@ def test_the_published_simulations(tmp_path: Path) -> None:
     out = tmp_path / "accounts.parquet"
     derive_amlsim(DATA, out)
     table = pq.read_table(out)
-    assert (table.num_rows, table.num_columns) == (40_000, 29)
+    assert (table.num_rows, table.num_columns) == (40_000, 30)
     assert pc.sum(table.column("label")).as_py() == 945 + 954
     units, banks = (table.column(name).to_pylist() for name in ("unit", "institution"))
     assert len(set(units)) == 40_000

@@ -1,0 +1,90 @@
+"""Answers to questions: true and private side by side, on the page and on the screen."""
+
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.shared.harm_rules import HARM_RULES
+from fieldfare.shared.pages.templates import page_template
+from fieldfare.shared.pages.words import plain
+
+TEMPLATE: Final = resources.files("fieldfare.simulations.report") / "questions.html"
+MOST_WIDTH: Final = 19  # of a name, so that 80 columns hold a row
+MOST_CELLS: Final = 6  # of one answer on the screen; the report has all
+
+Results = Mapping[str, Any]
+
+
+def write_answers_report(path: Path, results: Results) -> None:
+    """Write the page of a study that only asks questions: one HTML file, no scripts.
+
+    Raises:
+        OSError: `path` cannot be written.
+    """
+    shown = plain(results)
+    context = {
+        "study": shown["study"],
+        "institutions": shown["institutions"],
+        "privacy": shown["privacy"],
+        "answers": answer_tables(shown),
+        "harm_rules": HARM_RULES,
+    }
+    path.write_text(page_template(TEMPLATE).render(context), encoding="utf-8")
+
+
+def answer_tables(results: Results) -> list[dict[str, Any]]:
+    """Return each answer with its rows: cell, true, private, low, high."""
+    return [
+        {"alarms": [], **answer, "rows": list(_rows(answer))}
+        for answer in results.get("answers") or ()
+    ]
+
+
+def _rows(answer: Results) -> Iterator[dict[str, Any]]:
+    single = not isinstance(answer["value"], list)
+    values, true, intervals = (
+        [answer[key]] if single else answer[key] for key in ("value", "true", "interval")
+    )
+    cells = [[]] if single else answer["cells"]
+    measures = [""] if single else answer["measures"]
+    for cell, measure, value, truth, interval in zip(
+        cells, measures, values, true, intervals, strict=True
+    ):
+        named = [*cell, *([measure] if measure == "mean" and len(set(measures)) > 1 else [])]
+        yield {
+            "cell": ", ".join(named),
+            "true": number(truth),
+            "value": "held back" if value is None else number(value),
+            "low": "" if interval is None else number(interval[0]),
+            "high": "" if interval is None else number(interval[1]),
+        }
+
+
+def number(value: float | None) -> str:
+    """Write a number for people: whole above a thousand, four digits below."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004
+
+
+def answers_table(results: Results) -> Table:
+    """Return the answers for a terminal: a few cells of each."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for head in ("question", "cell"):
+        table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=MOST_WIDTH)
+    for head in ("true", "private", "95 % from", "to"):
+        table.add_column(head, justify="right", no_wrap=True, min_width=9)
+    for answer in answer_tables(results):
+        rows = answer["rows"]
+        for index, row in enumerate(rows[:MOST_CELLS]):
+            name = Text(answer["name"] if index == 0 else "")
+            table.add_row(
+                name, Text(row["cell"]), *(row[k] for k in ("true", "value", "low", "high"))
+            )
+        if len(rows) > MOST_CELLS:
+            table.add_row("", f"{len(rows) - MOST_CELLS} more: see the report")
+    return table

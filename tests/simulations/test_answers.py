@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from tests.asking import asking, made_up, sums_of
+
+from fieldfare.client.sums import StudySums
+from fieldfare.server.analytics import read_sum
+from fieldfare.shared.query_blocks import layout_for
+from fieldfare.simulations.answers import answers_beside_truth
+
+
+@pytest.fixture
+def parts() -> dict[str, StudySums]:
+    study = asking()
+    return {
+        name: sums_of(study, made_up(500, institution=name, seed=seed))
+        for seed, name in enumerate(("bank-a", "bank-b", "bank-c"))
+    }
+
+
+def test_truth_is_what_the_records_say(parts: dict[str, StudySums]) -> None:
+    study = asking()
+    assert study.questions is not None
+    layout = layout_for(study.questions, study.asked_columns)
+    total = sum(part.answers(study.questions) for part in parts.values())
+    values = np.ldexp(np.asarray(total, dtype=np.float64), -20)
+    answers = read_sum(study.questions, layout, values, 1e-9, institutions=3)
+    found = {a["name"]: a for a in answers_beside_truth(study, answers, parts)}
+
+    units = [part.asked for part in parts.values() if part.asked is not None]
+    amounts = np.clip(np.concatenate([u.values.numbers["amount"] for u in units]), 0, 100)
+    hours = np.concatenate([u.values.numbers["hours"] for u in units])
+    present = ~np.isnan(amounts)
+    amounts, both = amounts[present], hours[present]
+    labels = np.concatenate([u.labels for u in units])
+    assert found["units"]["true"] == 1500
+    assert found["flagged"]["true"] == labels.sum()
+    assert found["total"]["true"] == pytest.approx(amounts.sum(), rel=1e-4)
+    assert found["usual"]["true"] == pytest.approx(amounts.mean(), rel=1e-4)
+    assert found["spread"]["true"] == pytest.approx(amounts.var(), rel=1e-3)
+    assert found["per hour"]["true"] == pytest.approx(amounts.sum() / both.sum(), rel=1e-4)
+    assert found["middle"]["true"] == pytest.approx(np.quantile(amounts, [0.25, 0.5, 0.9]))
+    assert found["together"]["true"] == [pytest.approx(np.corrcoef(amounts, both)[0, 1], rel=1e-3)]
+    # Without noise the answers are the truth, up to the grid and a bin.
+    for name in ("units", "flagged", "total", "usual", "spread", "per hour"):
+        assert found[name]["value"] == pytest.approx(found[name]["true"], rel=1e-3)
+    for name in ("together", "jointly", "below", "tables", "amounts"):
+        pairs = zip(found[name]["value"], found[name]["true"], strict=True)
+        for value, true in pairs:
+            assert value is None or value == pytest.approx(true, rel=1e-3, abs=1e-2)
+
+
+def test_truth_counts_every_cell_of_a_unit_also_those_that_are_cut(
+    parts: dict[str, StudySums],
+) -> None:
+    study = asking()
+    assert study.questions is not None
+    layout = layout_for(study.questions, study.asked_columns)
+    total = sum(part.answers(study.questions) for part in parts.values())
+    values = np.ldexp(np.asarray(total, dtype=np.float64), -20)
+    answers = read_sum(study.questions, layout, values, 1e-9, institutions=3)
+    (months,) = (a for a in answers_beside_truth(study, answers, parts) if a["kind"] == "trend")
+    rows = sum(len(p.asked.values.lists["month"].codes) for p in parts.values() if p.asked)
+    assert sum(months["true"]) == rows
+    assert sum(v or 0 for v in months["value"]) < rows  # at most three cells of a unit
