@@ -220,10 +220,13 @@ def test_any_fault_in_a_good_frame_is_refused(data: st.DataObject, shared: Bench
     before = shared.ledger("bank-b").position()
     faulty = frame[:at] + put + frame[at + cut :]
     found = pb.ReleaseAnswer.FromString(answer(shared.custodian("bank-b"), "Release", faulty))
+    after = shared.ledger("bank-b").position()
     if found.WhichOneof("answer") == "released":  # protobuf has more than one spelling
-        assert parsed(faulty) == parsed(frame)
+        asked, meant = parsed(faulty), parsed(frame)
+        # What was answered before is handed out again for the request alone, at no cost.
+        assert asked == meant if after != before else asked[:2] == meant[:2]
         return
-    assert shared.ledger("bank-b").position() == before
+    assert after == before
 
 
 def parsed(frame: bytes) -> tuple[object, ...]:
