@@ -35,6 +35,7 @@ SUMMARIES: Final = {
     "institution.model": "One finished model that arrived.",
     "institution.policy": "What this institution allows, whatever it is asked.",
     "institution.records": "Whether the records fit a study.",
+    "institution.report": "A drafted report that a person completes.",
     "institution.roster": "Who takes part, under which keys.",
     "institution.study": "Studies that the coordinator sends.",
     "institution.transcript": "What a run leaves behind, seen with your own ledger.",

@@ -125,8 +125,14 @@ class Desk:
         return self.home.path
 
     def __call__(self, *arguments: str | Path) -> tuple[int, str, str]:
-        typed = ["institution", *map(str, arguments), "--home", str(self.home.path)]
-        status = run(typed)
+        return self._typed(*map(str, arguments), "--home", str(self.home.path))
+
+    def check(self, form: str, path: Path) -> tuple[int, str, str]:
+        """`institution report check`, which needs no home."""
+        return self._typed("report", "check", "--format", form, str(path))
+
+    def _typed(self, *arguments: str) -> tuple[int, str, str]:
+        status = run(["institution", *arguments])
         out, err = self._capsys.readouterr()
         return status, out, err
 

@@ -58,9 +58,9 @@ def feedback(
         standing = store.find(alert.alert).standing
     typer.echo(f"noted; alert {alert.alert} is now: {standing.state}")
     if standing.state == "second_review":
-        typer.echo(
-            f"{REVIEWERS_TO_FILE} persons are needed to file: another one has to decide it too"
-        )
+        typer.echo(f"{REVIEWERS_TO_FILE} persons are needed to file: another one has to decide it")
+    if standing.disposition is Disposition.FILE:
+        typer.echo(f"Next: fieldfare institution export {alert.alert} --format goaml --out FILE")
 
 
 @labels_app.command("labels")

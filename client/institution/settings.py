@@ -21,6 +21,9 @@ MAX_SOURCES: Final = 1000
 PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 
 
+CodeText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,50}$")]
+
+
 class CustodianSection(Section):
     """The custodian's sockets.
 
@@ -44,6 +47,7 @@ class AlertsSection(Section):
         quiet_days: how long after a decision a unit is not alerted again.
         suppression: a private file of units that are never alerted; empty: suppression.csv here.
         families: family of evidence of features that are not called after an indicator.
+        indicator_codes: your FIU's codes in reports, by indicator.
     """
 
     budget: int = Field(default=0, ge=0, le=10_000_000)
@@ -51,6 +55,7 @@ class AlertsSection(Section):
     quiet_days: int = Field(default=30, ge=0, le=3650)
     suppression: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
     families: dict[Name, Annotated[Family, Field(strict=False)]] = Field(default={})
+    indicator_codes: dict[Name, CodeText] = Field(default={})
 
 
 class Settings(Section):

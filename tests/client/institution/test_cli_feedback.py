@@ -43,7 +43,7 @@ def test_to_file_needs_two_people(desk: Desk, monkeypatch: pytest.MonkeyPatch) -
     assert "second_review" in decide(desk, one, "file", "potential_victim")[1]
     monkeypatch.setattr(cli_feedback, "os_user", lambda: "ben")
     status, out, _ = decide(desk, one, "file", "potential_victim")
-    assert (status, "is now: closed" in out) == (0, True)
+    assert (status, "is now: closed" in out, "institution export" in out) == (0, True, True)
 
 
 def test_what_was_settled_becomes_labels_with_their_time(desk: Desk) -> None:

@@ -1,0 +1,107 @@
+"""`fieldfare institution export`, `institution report check`: a draft for a person to finish.
+
+Nothing here sends anything, or could. Errors pass through: the root command turns them into
+exit codes.
+"""
+
+import hashlib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from fieldfare.client.institution.alert_store import open_store
+from fieldfare.client.institution.building import open_institution, open_journal, utc_now
+from fieldfare.client.institution.cli_alerts import AlertArgument
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
+from fieldfare.client.institution.journal import Event
+from fieldfare.client.institution.scoring import suppressed_units
+from fieldfare.client.scoring.labels import REVIEWERS_TO_FILE
+from fieldfare.client.scoring.reports.facts import OPEN, report_facts
+from fieldfare.client.scoring.reports.fintrac import fintrac_draft, fintrac_problems
+from fieldfare.client.scoring.reports.goaml import goaml_draft, goaml_problems
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.os_user import os_user
+from fieldfare.shared.private_files import create_private
+
+EXIT_UNFINISHED: Final = 2
+MOST_BYTES: Final = 4 * 1024 * 1024
+
+export_app = typer.Typer(add_completion=False)
+report_check_app = typer.Typer(add_completion=False)
+
+
+class ReportFormat(StrEnum):
+    """Whose form it is."""
+
+    GOAML = "goaml"
+    FINTRAC = "fintrac-json"
+
+
+_DRAFTS: Final = {ReportFormat.GOAML: goaml_draft, ReportFormat.FINTRAC: fintrac_draft}
+_CHECKS: Final = {ReportFormat.GOAML: goaml_problems, ReportFormat.FINTRAC: fintrac_problems}
+
+FormatOption = Annotated[ReportFormat, typer.Option("--format", help="Whose form.")]
+
+
+@export_app.command("export")
+def export(
+    which: AlertArgument,
+    out: Annotated[Path, typer.Option(help="The file to write, new, for you alone.")],
+    form: FormatOption,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Draft a report of an alert for a person to finish and to file. Nothing is ever sent.
+
+    Only of an alert that a person decided to file or escalate, whose party role a person set. A
+    possible victim is marked as protected and is no subject.
+    """
+    institution = open_institution(home)
+    hidden = suppressed_units(institution.home, institution.settings)
+    with open_store(institution.home) as store:
+        kept = store.find(which, hidden)
+    facts = report_facts(kept.alert, kept.standing, institution.settings.alerts.indicator_codes)
+    draft = _DRAFTS[form](facts)
+    journal = open_journal(institution.home, utc_now)
+    fingerprint = hashlib.sha256(draft).hexdigest()
+    journal.append(Event.REPORT_DRAFTED, os_user(), kind=form.value, fingerprint=fingerprint)
+    try:
+        create_private(out, draft)
+    except OSError as error:
+        raise UsageError(f"{out}: a new file expected, found: {error.strerror}") from None
+    typer.echo(f"drafted: {out} (0600). It is no report yet, and nothing sends it.")
+    typer.echo(f'A person completes what says "{OPEN}", in {draft.decode().count(OPEN)} places.')
+    if kept.standing.state != "closed":
+        typer.echo(f"{REVIEWERS_TO_FILE} persons must decide `file` before anybody files it.")
+    if facts.protected:
+        typer.echo(
+            "A possible victim: protected, and no subject. Name the suspected parties apart."
+        )
+    typer.echo(f"Next: fieldfare institution report check --format {form.value} {out}")
+
+
+@report_check_app.command("check")
+def check(
+    file: Annotated[Path, typer.Argument(help="The draft that a person completed.")],
+    form: FormatOption,
+) -> None:
+    """Say what still keeps a report from being finished. Ends with 2 where something does.
+
+    Your FIU's own validator has the last word: it knows its code lists and what it makes
+    mandatory.
+    """
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{file}: a readable file expected, found: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise UsageError(f"{file}: at most {MOST_BYTES} bytes expected, more found")
+    problems = _CHECKS[form](content)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        typer.echo(f"{len(problems)} to complete or correct", err=True)
+        raise typer.Exit(EXIT_UNFINISHED)
+    typer.echo("complete, and in order as far as our subset goes; a person reads and files it")

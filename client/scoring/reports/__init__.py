@@ -1,0 +1,1 @@
+"""Drafts of reports to a financial intelligence unit, which people finish and file themselves."""

@@ -1,0 +1,121 @@
+"""What a draft of a report may say of an alert: plain words, whose role a person set.
+
+A possible victim is never the subject (harm rule 1): suspected is only whom a person called so,
+and a possible victim is marked as protected. The rank, the score and the customer's number here
+are no business of a report.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from fieldfare.client.scoring.alert import Alert, Disposition, PartyRole, Reason
+from fieldfare.client.scoring.indicators import titles
+from fieldfare.client.scoring.labels import Standing
+from fieldfare.shared.errors import UsageError
+
+OPEN: Final = "TO BE COMPLETED"
+"""What a person has to fill in; no report is finished while it stands anywhere."""
+MOST_NARRATIVE: Final = 4000  # characters: goAML's comments
+REPORTABLE: Final = frozenset({Disposition.FILE, Disposition.ESCALATE})
+SUSPECTED: Final = frozenset(
+    {PartyRole.CONTROLLER, PartyRole.FRONT_BUSINESS, PartyRole.EMPLOYER, PartyRole.RECRUITER}
+)
+ENTITIES: Final = frozenset({PartyRole.FRONT_BUSINESS, PartyRole.EMPLOYER})
+INDICATOR_CODES: Final = {
+    "R01": "MURCW", "R05": "FNACC", "R15": "NOEPC", "R22": "STRUC", "R25": "BCNNP",
+    "R26": "SDWPS", "R28": "PESRA", "R29": "FOWNB", "R32": "IETHR",
+}  # fmt: skip
+"""Codes of one country's table, by indicator; settings name those of the FIU at hand."""
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """What every format says.
+
+    Attributes:
+        reference: the alert's id, which says nothing of the customer.
+        suspected, protected: of the one party that the alert is about.
+        entity: a business, not a person.
+        narrative: plain text, with what a person must still say.
+        codes: of the FIU's indicators; empty where no raised indicator has one.
+    """
+
+    reference: str
+    role: PartyRole
+    suspected: bool
+    protected: bool
+    entity: bool
+    narrative: str
+    codes: tuple[str, ...]
+
+
+def report_facts(alert: Alert, standing: Standing, codes: Mapping[str, str]) -> ReportFacts:
+    """Return what a draft says.
+
+    Args:
+        alert: whose evidence it is.
+        standing: what people decided; they decide who this is, and whether there is a report.
+        codes: of the FIU, by indicator, before the usual ones.
+
+    Raises:
+        UsageError: nobody decided to file or escalate, or nobody said who this is.
+    """
+    if standing.disposition not in REPORTABLE:
+        raise UsageError(
+            "an alert that a person decided to file or to escalate expected: the software drafts "
+            "no report by itself; see `fieldfare institution feedback`"
+        )
+    if standing.party_role is PartyRole.UNKNOWN:
+        raise UsageError(
+            "a party role that a person set expected, unknown found: a possible victim must not "
+            "become a subject; say who this is with `fieldfare institution feedback --role`"
+        )
+    role = standing.party_role
+    return ReportFacts(
+        reference=alert.alert,
+        role=role,
+        suspected=role in SUSPECTED,
+        protected=role is PartyRole.POTENTIAL_VICTIM,
+        entity=role in ENTITIES,
+        narrative=_narrative(alert, role),
+        codes=_codes(alert, {**INDICATOR_CODES, **codes}),
+    )
+
+
+def _codes(alert: Alert, codes: Mapping[str, str]) -> tuple[str, ...]:
+    raised = (reason.indicator or "" for reason in alert.reasons)
+    return tuple(dict.fromkeys(codes[one] for one in raised if one in codes))
+
+
+def party_words(role: PartyRole) -> str:
+    """Return what a report says of the party that an alert is about."""
+    if role is PartyRole.POTENTIAL_VICTIM:
+        return "Possible victim. Not a subject of this report; protect this person."
+    if role in SUSPECTED:
+        return (
+            f"Suspected by the reporting institution's reviewers: {role.value.replace('_', ' ')}."
+        )
+    return "Not suspected; named because the activity is seen on this party's accounts."
+
+
+def _narrative(alert: Alert, role: PartyRole) -> str:
+    named = titles([reason.feature for reason in (*alert.reasons, *alert.counter_evidence)])
+    parts = [
+        f"{OPEN}: who, what, when, where, why and how, in plain words, from the records.",
+        party_words(role),
+        "Indicators of possible human trafficking that were looked at by people:",
+        *(f"- {_line(reason, named)}" for reason in alert.reasons if reason.indicator),
+        f"They belong to {alert.families} independent families of evidence.",
+    ]
+    against = [f"- {_line(reason, named)}" for reason in alert.counter_evidence]
+    if against:
+        parts += ["What speaks against it:", *against]
+    return "\n".join(parts)[:MOST_NARRATIVE]
+
+
+def _line(reason: Reason, named: Mapping[str, str]) -> str:
+    if reason.value is None:
+        return f"{named[reason.feature]}: {reason.level or 'missing'}."
+    before = "" if reason.own_baseline is None else f", {reason.own_baseline:.6g} before"
+    return f"{named[reason.feature]}: {reason.value:.6g}{before}."

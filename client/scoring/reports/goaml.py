@@ -1,0 +1,137 @@
+"""goAML 5.0.2: a draft in the schema's order, and a check of what a person made of it.
+
+Validated by a subset of the schema that we wrote (goaml.xsd). FIUs extend code lists and make
+more elements mandatory: their own validator has the last word.
+"""
+
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from lxml import etree
+
+from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, party_words
+from fieldfare.shared.errors import UsageError
+
+PACKAGE: Final = "fieldfare.client.scoring.reports"
+ACTIVITY_REPORT: Final = "SAR"  # a report on an activity; one with transactions is an STR
+ELECTRONIC: Final = "E"
+NOTE: Final = " A draft. Nothing sends it. A person completes it, checks it and files it. "
+
+
+def goaml_draft(facts: ReportFacts) -> bytes:
+    """Return a draft as UTF-8 XML, valid but for what it says is to be completed.
+
+    Raises:
+        UsageError: it would not be valid: a code that is none.
+    """
+    report = etree.Element("report")
+    report.append(etree.Comment(NOTE))
+    _add(report, "rentity_id", OPEN)
+    _add(report, "submission_code", ELECTRONIC)
+    _add(report, "report_code", ACTIVITY_REPORT)
+    _add(report, "entity_reference", facts.reference)
+    _add(report, "submission_date", OPEN)
+    _add(report, "currency_code_local", OPEN)
+    _add(report, "reason", facts.narrative)
+    _add(report, "action", OPEN)
+    _party(_add(_add(report, "activity"), "report_parties"), facts)
+    indicators = _add(report, "report_indicators")
+    for code in facts.codes or (OPEN,):
+        _add(indicators, "indicator", code)
+    problems = _invalid(report)
+    if problems:
+        raise UsageError("\n".join(problems))
+    found: bytes = etree.tostring(report, encoding="UTF-8", xml_declaration=True, pretty_print=True)
+    return found
+
+
+def _party(parties: Any, facts: ReportFacts) -> None:
+    party = _add(parties, "report_party")
+    if facts.entity:
+        _add(_add(party, "entity"), "name", OPEN)
+    else:
+        _person(_add(party, "person_my_client"), facts)
+    _add(party, "is_suspected", "true" if facts.suspected else "false")
+    _add(party, "reason", party_words(facts.role))
+
+
+def _person(person: Any, facts: ReportFacts) -> None:
+    for name in ("gender", "first_name", "last_name", "birthdate", "id_number", "nationality1"):
+        _add(person, name, OPEN)
+    _add(person, "residence", OPEN)
+    _add(person, "phones")
+    identification = _add(_add(person, "identifications"), "identification")
+    for name in ("type", "number", "issue_country"):
+        _add(identification, name, OPEN)
+    _add(person, "tax_reg_number", OPEN)
+    _add(person, "is_protected", "true" if facts.protected else "false")
+
+
+def _add(parent: Any, name: str, text: str | None = None) -> Any:
+    child = etree.SubElement(parent, name)
+    child.text = text
+    return child
+
+
+@cache
+def _schema() -> Any:
+    content = resources.files(PACKAGE).joinpath("goaml.xsd").read_bytes()
+    return etree.XMLSchema(etree.fromstring(content))
+
+
+def _invalid(report: Any) -> list[str]:
+    schema = _schema()
+    if schema.validate(report):
+        return []
+    # The library's message would repeat what stands in the report.
+    return [f"line {one.line}, {_place(one.path)}: {_kind(one.type_name)}" for one in
+            schema.error_log]  # fmt: skip
+
+
+def _place(path: str | None) -> str:
+    return (path or "report").rpartition("/")[2]
+
+
+def _kind(name: str) -> str:
+    if "ELEMENT_CONTENT" in name:
+        return "an element in goAML's order expected, another or none found"
+    return "a value of the right form and length expected, another found"
+
+
+def goaml_problems(content: bytes) -> list[str]:
+    """Return what keeps a report from being finished, one line each; nothing where it is.
+
+    Raises:
+        UsageError: it is no XML, or holds what a report has no need of: a DTD, an entity.
+    """
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
+    try:
+        report = etree.fromstring(content, parser)
+    except etree.XMLSyntaxError as error:
+        raise UsageError(f"a goAML report in XML expected, line {error.lineno} is none") from None
+    if report.getroottree().docinfo.doctype:
+        raise UsageError("a report without a document type expected, one found: remove it")
+    problems = _invalid(report)
+    problems += [
+        f"line {one.sourceline}, {one.tag}: {OPEN}"
+        for one in report.iter(etree.Element)
+        if one.text and OPEN in one.text
+    ]
+    return problems + _harm(report)
+
+
+def _harm(report: Any) -> list[str]:
+    """Say where a protected person became a subject (harm rule 1)."""
+    found = []
+    for protected in report.iter("is_protected"):
+        if (protected.text or "").strip() not in {"true", "1"}:
+            continue
+        party = protected.getparent().getparent()
+        suspected = [one for one in party if str(one.tag).endswith("is_suspected")]
+        if any((one.text or "").strip() in {"true", "1"} for one in suspected):
+            found.append(
+                f"line {protected.sourceline}, {party.tag}: a protected person as a subject; a "
+                "possible victim is never one"
+            )
+    return found

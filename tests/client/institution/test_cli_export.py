@@ -1,0 +1,75 @@
+"""`institution export` and `institution report check` as they are typed."""
+
+import json
+import stat
+
+import pytest
+from tests.homes import Hub, OpenCustody, custody_of, hub
+from tests.scored import Desk, desk_of
+
+__all__ = ["custody_of", "hub"]
+
+
+@pytest.fixture
+def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+    made = desk_of(hub, custody_of, capsys, units=300)
+    arguments = ("--budget", "3", "--out", made.folder / "alerts.parquet")
+    assert made("score", "--model", "run-1", *arguments)[0] == 0
+    return made
+
+
+def first(desk: Desk, disposition: str = "", role: str = "potential_victim") -> str:
+    alert = str(json.loads(desk("alerts", "--json", "--state", "all")[1])[0]["alert"])
+    if disposition:
+        assert desk("feedback", alert, "--disposition", disposition, "--role", role)[0] == 0
+    return alert
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("goaml", "xml"), ("fintrac-json", "json")])
+def test_a_draft_is_for_a_person_to_finish(desk: Desk, form: str, suffix: str) -> None:
+    alert, out = first(desk, "file"), desk.folder / f"report.{suffix}"
+    status, said, _ = desk("export", alert, "--format", form, "--out", out)
+    assert status == 0
+    for text in ("nothing sends it", "A person completes", "2 persons", "no subject"):
+        assert text in said
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    status, said, err = desk.check(form, out)
+    assert (status, "to complete or correct" in err) == (2, True)
+    assert "TO BE COMPLETED" in said
+
+
+def test_the_log_keeps_a_drafts_hash_and_nothing_of_it(desk: Desk) -> None:
+    alert = first(desk, "file")
+    unit = json.loads(desk("alert", "show", alert, "--json")[1])["unit"]
+    desk("export", alert, "--format", "goaml", "--out", desk.folder / "r.xml")
+    log = (desk.home.log_folder / "log.jsonl").read_text()
+    assert '"report drafted"' in log
+    for secret in (alert, unit, "potential_victim"):
+        assert secret not in log
+
+
+def test_no_draft_without_a_decision_and_a_role(desk: Desk) -> None:
+    out = desk.folder / "r.xml"
+    rows = [("", "", "no report by itself"), ("edd", "controller", "no report by itself"),
+            ("file", "unknown", "party role")]  # fmt: skip
+    for disposition, role, text in rows:
+        alert = first(desk, disposition, role)
+        status, _, err = desk("export", alert, "--format", "goaml", "--out", out)
+        assert (status, text in err, out.exists()) == (2, True, False)
+
+
+def test_wrong_input_says_what_to_do(desk: Desk) -> None:
+    alert, folder = first(desk, "file"), desk.folder
+    rows = [
+        (("export", alert, "--format", "sar", "--out", folder / "r"), "goaml"),
+        (("export", alert, "--format", "goaml"), "--out"),
+        (("export", "ffff", "--format", "goaml", "--out", folder / "r"), "ALERT"),
+        (("export", alert, "--format", "goaml", "--out", folder / "no" / "r"), "r"),
+        (("export", alert, "--format", "goaml", "--out", folder / "customers.csv"), "overwritten"),
+    ]
+    for arguments, text in rows:
+        status, _, err = desk(*arguments)
+        assert (status, text in err) == (2, True), err
+    for path, text in ((folder / "none.xml", "readable"), (folder / "customers.csv", "XML")):
+        status, _, err = desk.check("goaml", path)
+        assert (status, text in err) == (2, True), err
