@@ -12,9 +12,12 @@ import binascii
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fieldfare.shared.errors import RecordsError
 
@@ -30,6 +33,7 @@ LONG_WORD: Final = 64  # characters of one word: longer ones are links, or no la
 MIXED_CHARACTERS: Final = 10  # different ones in such a word
 WRAPPED_LINE: Final = 16
 PROSE_START: Final = 64  # characters that are decoded to see what they begin like
+SHORTEST_START: Final = 8  # characters: no medium is shorter
 SHORTEST_BLOB: Final = 22  # characters: LEAST_BLOB bytes in base64
 BROKEN_SHARE: Final = 8  # one in so many characters that nobody could decode
 _BYTE: Final = 255
@@ -288,6 +292,48 @@ def pixels_problem(values: Sequence[float]) -> str:
     if len(values) >= FEW_LEVELS and len(set(present)) * 2 < len(present):
         return "a list of few different levels, as pixels are, found"
     return ""
+
+
+def media_in(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield where texts within mappings and lists hold media, and what was found.
+
+    Args:
+        value: texts, numbers, and mappings and lists of them.
+        path: of `value`, with dots.
+    """
+    if isinstance(value, str):
+        problem = prose_problem(value) if len(value) >= SHORTEST_START else ""
+        if problem:
+            yield path, problem
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from media_in(inner, f"{path}.{key}".removeprefix("."))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from media_in(inner, f"{path}.{index}")
+
+
+def pixel_rows(values: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
+    """Return bool (units,) by problem: what `pixels_problem` says of many vectors at once.
+
+    Args:
+        values: float64 (units, entries), finite; at least 16 entries.
+    """
+    scaled = values * _BYTE
+    whole = (values == np.rint(values)) & (np.abs(values) <= _BYTE)
+    near = np.abs(scaled - np.rint(scaled)) < 1e-4 * np.maximum(1.0, np.abs(scaled) / _BYTE)
+    present = np.count_nonzero(values, axis=1)
+    ordered = np.sort(values, axis=1)
+    different = 1 + np.count_nonzero(np.diff(ordered, axis=1), axis=1) - (values == 0).any(axis=1)
+    bytes_found = whole.all(axis=1) & (present > 0)
+    scaled_found = near.all(axis=1) & (present > 0) & ~bytes_found
+    few = (different * 2 < present) & ~bytes_found & ~scaled_found
+    few &= values.shape[1] >= FEW_LEVELS
+    return {
+        "a list of bytes found": bytes_found,
+        "a list of scaled bytes, as pixels are, found": scaled_found,
+        "a list of few different levels, as pixels are, found": few,
+    }
 
 
 def _nearly(value: float) -> bool:

@@ -63,12 +63,12 @@ class FeatureCard(_Part):
         kind: numeric, categorical, or what a model without features reads.
         lower, upper: bounds of a numeric feature; values beyond count as the bound.
         scale: on which its knots are interpolated between.
-        shapes: knots of a numeric feature, levels of a categorical one, buckets of a text.
+        shapes: knots of a numeric feature, levels of a categorical one, numbers of a row.
         lowest, highest: smallest and largest contribution of any slot, in log-odds.
     """
 
     name: str
-    kind: Literal["numeric", "categorical", "text"]
+    kind: Literal["numeric", "categorical", "text", "vector"]
     lower: float | None = None
     upper: float | None = None
     scale: Scale | None = Field(default=None, strict=False)

@@ -46,10 +46,16 @@ FEATURES_FROM: Final = (
     "bounds, knots and levels are public constants of the study, never read off records; the "
     "curves are the model itself, drawn on them"
 )
-ROWS_FROM: Final = (
-    "texts are hashed into public buckets where they are read, and go no further; no vocabulary "
-    "is learned or shown, and many words share a bucket"
-)
+ROWS_FROM: Final = {
+    "text": (
+        "texts are hashed into public buckets where they are read, and go no further; no "
+        "vocabulary is learned or shown, and many words share a bucket"
+    ),
+    "vector": (
+        "vectors were made by the institutions' own tools and never leave; what one entry means "
+        "is known to the tool alone"
+    ),
+}
 LIMITS: Final = (
     "Labels are reports and findings, not the truth: cases that nobody found count as none, and \
 some that were reported are none.",
@@ -133,7 +139,7 @@ def write_card(
             layout=layout_hash(study),
         ),
         features=_features(plan, parameters),
-        features_from=FEATURES_FROM if study.rows is None else ROWS_FROM,
+        features_from=FEATURES_FROM if study.rows is None else ROWS_FROM[study.rows.kind],
         privacy=_privacy(plan, facts),
         metrics=None if facts.metrics is None else ReleasedMetrics.model_validate(facts.metrics),
         limits=LIMITS,

@@ -5,11 +5,14 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 from fieldfare.shared.features import Name, is_protected
+from fieldfare.shared.media_gate import name_problem
 from fieldfare.shared.rows import MAX_COLUMNS
 from fieldfare.shared.text_grams import DEFAULT_BUCKETS
 
 DEFAULT_KIND: Final = "additive"
 LEAST_BUCKETS: Final = 64
+LEAST_ENTRIES: Final = 64
+MOST_ENTRIES: Final = 1024  # as far as rows on multiples of 2^-10 resolve a vector of length 1
 
 
 class _Section(BaseModel):
@@ -35,15 +38,52 @@ class TextSection(_Section):
     column: Name
     buckets: int = Field(default=DEFAULT_BUCKETS, ge=LEAST_BUCKETS, le=MAX_COLUMNS)
 
+    @property
+    def columns(self) -> int:
+        """Length of a row."""
+        return self.buckets
+
     @field_validator("column")
     @classmethod
     def _no_protected_column(cls, column: str) -> str:
-        if is_protected(column):
+        return _unprotected(column)
+
+
+class VectorSection(_Section):
+    """Logistic regression on vectors of one length that an institution's own tool made.
+
+    Attributes:
+        column: holds each unit's vector.
+        entries: how many numbers each has.
+    """
+
+    kind: Literal["vector"]
+    column: Name
+    entries: int = Field(ge=LEAST_ENTRIES, le=MOST_ENTRIES)
+
+    @property
+    def columns(self) -> int:
+        """Length of a row."""
+        return self.entries
+
+    @field_validator("column")
+    @classmethod
+    def _no_picture(cls, column: str) -> str:
+        problem = name_problem(column)
+        if problem:
             raise ValueError(
-                f"no protected attribute expected, {column!r} found: it stays in the "
-                "institution, for fairness audit only (harm rule 4)"
+                f"a column of vectors expected, {problem}: name it after the tool (harm rule 6)"
             )
-        return column
+        return _unprotected(column)
+
+
+def _unprotected(column: str) -> str:
+    if is_protected(column):
+        raise ValueError(
+            f"no protected attribute expected, {column!r} found: it stays in the "
+            "institution, for fairness audit only (harm rule 4)"
+        )
+    return column
 
 
 def _kind(value: object) -> object:
@@ -53,14 +93,16 @@ def _kind(value: object) -> object:
 
 
 ModelSection = Annotated[
-    Annotated[AdditiveSection, Tag("additive")] | Annotated[TextSection, Tag("text")],
+    Annotated[AdditiveSection, Tag("additive")]
+    | Annotated[TextSection, Tag("text")]
+    | Annotated[VectorSection, Tag("vector")],
     Discriminator(_kind),
 ]
 
-RowSection = TextSection
+RowSection = TextSection | VectorSection
 """Models that read one column as a row of numbers, and no features."""
 
 
-def row_section(model: AdditiveSection | TextSection) -> RowSection | None:
+def row_section(model: AdditiveSection | RowSection) -> RowSection | None:
     """Return the section of a model that reads rows; None for one that reads features."""
-    return model if isinstance(model, RowSection) else None
+    return model if isinstance(model, TextSection | VectorSection) else None

@@ -25,6 +25,7 @@ from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash
 from fieldfare.shared.columns import Column, Columns, InstitutionColumn, columns_by_name
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features import Feature, Name
+from fieldfare.shared.media_gate import media_in
 from fieldfare.shared.model_sections import AdditiveSection, ModelSection, RowSection, row_section
 from fieldfare.shared.query_blocks import layout_for
 from fieldfare.shared.questions import KINDS, MAX_QUESTIONS, Kind, Question, QuestionGroup
@@ -285,6 +286,14 @@ class Study(_Section):
             problems.append("privacy.query_share: 1 expected where nothing is trained")
         if problems:
             raise ValueError("\n".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _no_media(self) -> Self:
+        found = list(media_in(self.model_dump()))
+        if found:
+            rule = "leave it out (harm rule 6)"
+            raise ValueError("\n".join(f"{p}: plain words expected, {w}: {rule}" for p, w in found))
         return self
 
     @model_validator(mode="after")

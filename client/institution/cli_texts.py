@@ -8,19 +8,25 @@ from typing import Annotated, Final
 
 import typer
 
-from fieldfare.client.institution.building import open_institution, open_journal, utc_now
+from fieldfare.client.institution.building import (
+    Institution,
+    open_institution,
+    open_journal,
+    utc_now,
+)
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.cli_score import MappingOption, ModelOption, RecordsOption
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.keys import load_holdout_key
 from fieldfare.client.institution.scoring import Sources, suppressed_units, tables
 from fieldfare.client.institution.usable_model import UsableModel, usable_model
-from fieldfare.client.scoring.texts import RankedTexts, rank_texts, read_texts
+from fieldfare.client.scoring.rows import RankedRows, rank_rows, read_rows
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.pages.words import plain
 from fieldfare.shared.text_grams import WORD, TextEncoder
 
 KIND: Final = "text"
+NEXT: Final = "Next: the same with --unit UNIT"
 SHOWN: Final = 12  # words and runs of characters on each side
 
 texts_app = typer.Typer(add_completion=False)
@@ -44,19 +50,35 @@ def texts(
     """
     institution = open_institution(home)
     used = usable_model(institution, model, KIND)
-    sources = Sources(tuple(records or ()), mapping)
-    found = read_texts(tables(institution, used.study, sources, os.environ), used.study, unit)
-    shown = found.without(suppressed_units(institution.home, institution.settings))
-    ranked = rank_texts(used.parameters, shown, key=load_holdout_key(institution.home))
-    journal = open_journal(institution.home, utc_now)
-    journal.append(Event.SCORED, os_user(), study=used.study.id, run=used.kept.run)
+    ranked, text = ranked_by(institution, used, Sources(tuple(records or ()), mapping), unit)
     if unit is None:
-        typer.echo("\n".join(_top(used, ranked, top)))
+        typer.echo("\n".join([*top_lines(used, ranked, top), NEXT]))
     else:
-        typer.echo("\n".join(_why(used, ranked, unit, found.asked or "")))
+        typer.echo("\n".join(_why(used, ranked, unit, text)))
 
 
-def _top(model: UsableModel, ranked: RankedTexts, most: int) -> list[str]:
+def ranked_by(
+    institution: Institution, model: UsableModel, sources: Sources, asked: str | None = None
+) -> tuple[RankedRows, str]:
+    """Rank everybody whom nothing suppresses, and log that it was done, never what came out.
+
+    Args:
+        institution: whose records, settings, suppression list and log.
+        model: of texts or vectors.
+        sources: which records.
+        asked: a unit whose text is returned beside; empty without one.
+    """
+    study, home = model.study, institution.home
+    found = read_rows(tables(institution, study, sources, os.environ), study, asked)
+    shown = found.without(suppressed_units(home, institution.settings))
+    ranked = rank_rows(model.parameters, shown, key=load_holdout_key(home))
+    journal = open_journal(home, utc_now)
+    journal.append(Event.SCORED, os_user(), study=study.id, run=model.kept.run)
+    return ranked, found.asked or ""
+
+
+def top_lines(model: UsableModel, ranked: RankedRows, most: int) -> list[str]:
+    """Return the highest ranks for a terminal: nothing but ids, ranks and scores."""
     title = f"{model.study.name}, run {model.kept.run}: {model.verified}"
     rows = [(ranked.ranks[p], ranked.scores[p], str(ranked.units[p])) for p in ranked.top(most)]
     return [
@@ -64,11 +86,10 @@ def _top(model: UsableModel, ranked: RankedTexts, most: int) -> list[str]:
         "rank     score  unit",
         *(f"{rank:>4}  {score:+8.3f}  {plain(unit)}" for rank, score, unit in rows),
         f"{len(ranked.units):,} ranked by log-odds: an order to look in, no probability",
-        "Next: the same with --unit UNIT",
     ]
 
 
-def _why(model: UsableModel, ranked: RankedTexts, unit: str, text: str) -> list[str]:
+def _why(model: UsableModel, ranked: RankedRows, unit: str, text: str) -> list[str]:
     place, parameters = ranked.place_of(unit), model.parameters
     reasons = TextEncoder(len(parameters) - 1).contributions(text, parameters[1:])
     up = [one for one in reasons if one[1] > 0][:SHOWN]

@@ -16,7 +16,12 @@ from fieldfare.shared.model_file import model_from_bytes
 from fieldfare.shared.study import Study
 
 SCORABLE: Final = "additive"
-COMMANDS: Final = {SCORABLE: "score", "text": "texts"}  # that rank with each kind of model
+# What ranks with each kind of model.
+COMMANDS: Final = {
+    SCORABLE: "score",
+    "text": "texts",
+    "vector": "vectors",
+}
 
 
 @dataclass(frozen=True, eq=False)

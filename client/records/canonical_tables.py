@@ -147,7 +147,7 @@ def _columns(source: Source, model: type[BaseModel]) -> frozenset[str]:
     absent = [name for name in required if name not in source.columns]
     if absent:
         raise RecordsError(f"{source.name}: columns {', '.join(absent)} expected, not found")
-    opaque = [name for name, kind in source.columns.items() if kind is ColumnType.OPAQUE]
+    opaque = [name for name, kind in source.columns.items() if not kind.is_plain]
     if opaque:
         raise RecordsError(f"{source.name}: plain columns expected, {opaque[0]} is binary or "
                            "nested; leave it out (harm rule 6)")  # fmt: skip

@@ -82,6 +82,10 @@ class Columns:
         optional = (self.unit, self.institution, self.audit, self.rows)
         return (self.label, *(name for name in optional if name is not None))
 
+    @property
+    def _reads_vectors(self) -> bool:
+        return self.study.rows is not None and self.study.rows.kind == "vector"
+
     def needed(self, source: Source) -> tuple[str, ...]:
         """Every column of `source` that the expressions name."""
         dates = (name for name, _ in self.dates_in(source))
@@ -122,8 +126,10 @@ class Columns:
         }
         readable = True
         for name in dict.fromkeys((*self.features, *self.texts, *self.asked)):
-            kind = source.columns.get(name)
-            if kind is ColumnType.OPAQUE or (kind is ColumnType.DATE and name in numbers):
+            kind = source.columns.get(name, ColumnType.TEXT)
+            if kind is ColumnType.LIST and name == self.rows and self._reads_vectors:
+                continue
+            if not kind.is_plain or (kind is ColumnType.DATE and name in numbers):
                 readable = False
                 needed = "numbers" if name in numbers else "text or numbers"
                 found = "dates" if kind is ColumnType.DATE else "binary or nested values"

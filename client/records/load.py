@@ -33,7 +33,7 @@ from fieldfare.client.records.encoding import (
 from fieldfare.client.records.engine import Source
 from fieldfare.client.records.mapping import ColumnMapping
 from fieldfare.client.records.problems import Place, Problems
-from fieldfare.client.records.rows import RowReader
+from fieldfare.client.records.rows import row_reader
 from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.source import Table, table_at
 from fieldfare.shared.basis import EncodedUnits, Positions
@@ -139,7 +139,7 @@ class Load:
         self._texts: list[list[Texts] | None] = [
             None if name is None else [np.empty(0, np.object_)] for name in optional
         ]
-        self._rows = RowReader.of(study, self.problems)
+        self._rows = row_reader(study, self.problems)
         self._read: list[tuple[Place, Columns, int]] = []
         self._asked = AskedReader(study)
 

@@ -119,6 +119,7 @@ def _column_type(arrow: Any) -> ColumnType:
         ColumnType.FLOAT: types.is_floating(arrow),
         ColumnType.BOOLEAN: types.is_boolean(arrow),
         ColumnType.DATE: types.is_date(arrow) or types.is_timestamp(arrow),
+        ColumnType.LIST: types.is_list(arrow) and types.is_floating(arrow.value_type),
         ColumnType.OPAQUE: types.is_binary(arrow) or types.is_nested(arrow),
     }
     return next((kind for kind, holds in kinds.items() if holds), ColumnType.TEXT)

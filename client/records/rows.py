@@ -1,56 +1,51 @@
-"""A column that a model reads as rows: texts hashed where they are read.
+"""A column that a model reads as rows: texts hashed where they are read, vectors scaled.
 
-What a row is made of depends on its own text and on public constants alone. The text itself is
-let go with its batch.
+What a row is made of depends on its own text or vector and on public constants alone. The text
+itself is let go with its batch.
 """
 
-from typing import Any, Final
+import json
+from numbers import Real
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.records.problems import Effect, Place, Problems
-from fieldfare.shared.media_gate import prose_problem
-from fieldfare.shared.model_sections import RowSection
-from fieldfare.shared.rows import SparseRows, UnitRows, joined
+from fieldfare.shared.media_gate import (
+    MAX_SIZE,
+    pixel_rows,
+    prose_problem,
+    text_problem,
+    value_problem,
+)
+from fieldfare.shared.model_sections import TextSection, VectorSection
+from fieldfare.shared.rows import DenseRows, SparseRows, UnitRows, joined
 from fieldfare.shared.study import Study
 from fieldfare.shared.text_grams import TextEncoder
+from fieldfare.shared.vectors import unit_rows
 
-_ABSENT: Final = "a text expected, none or a missing token found in {rows}"
-_MEDIA: Final = "text expected, {problem} in {{rows}}; leave it out (harm rule 6)"
+_ABSENT: Final = "a value expected, none or a missing token found in {rows}"
+_MEDIA: Final = "text expected, {problem} in {rows}; leave it out (harm rule 6)"
+_NO_VECTOR: Final = (
+    "vectors of {entries} numbers from your own tool expected, {problem} in {rows}; correct or "
+    "leave them out (harm rule 6)"
+)
+
+_NOT_FINITE: Final = "entries that are no finite numbers found"
 
 
-class RowReader:
+Missing = frozenset[str | None]
+
+
+class RowReader(Protocol):
     """Reads one column of every batch.
 
     Attributes:
-        absent: how many rows so far have no text.
+        absent: how many rows so far have no value.
     """
 
-    def __init__(
-        self, section: RowSection, missing: frozenset[str | None], problems: Problems
-    ) -> None:
-        """Begin with no rows, so that an institution without units loads like any other.
-
-        Args:
-            section: of the model.
-            missing: what stands for no text.
-            problems: complaints go there.
-        """
-        self.absent = 0
-        self._encoder, self._missing, self._problems = (
-            TextEncoder(section.buckets),
-            missing,
-            problems,
-        )
-        self._parts: list[UnitRows] = [SparseRows.empty(section.buckets)]
-
-    @classmethod
-    def of(cls, study: Study, problems: Problems) -> "RowReader | None":
-        """Return what reads the column of a model that reads one, and None for others."""
-        if study.rows is None:
-            return None
-        return cls(study.rows, frozenset((None, "", *study.records.missing)), problems)
+    absent: int
 
     def read(self, name: str, column: Any, place: Place, start: int) -> None:
         """Take a batch whose first row is `start` (from 0).
@@ -61,22 +56,125 @@ class RowReader:
             place: where they are from.
             start: rows of the part before the batch.
         """
+        ...
+
+    def finish(self) -> UnitRows:
+        """Return all rows, in order."""
+        ...
+
+
+def row_reader(study: Study, problems: Problems) -> RowReader | None:
+    """Return what reads the column of a model that reads one, and None for others."""
+    missing: Missing = frozenset((None, "", *study.records.missing))
+    if isinstance(study.rows, VectorSection):
+        return VectorReader(study.rows, missing, problems)
+    return None if study.rows is None else TextReader(study.rows, missing, problems)
+
+
+class _Complaints:
+    """Problems of single rows, said once for each kind."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._found: dict[str, NDArray[np.bool_]] = {}
+
+    def add(self, problem: str, row: int) -> None:
+        self._found.setdefault(problem, np.zeros(self._rows, dtype=np.bool_))[row] = True
+
+    def say(self, problems: Problems, place: Place, name: str, form: str, start: int) -> None:
+        for problem, where in self._found.items():
+            problems.add_where(place, name, form.replace("{problem}", problem), where, start)
+
+
+class TextReader:
+    """Texts to rows; see `RowReader`."""
+
+    def __init__(self, section: TextSection, missing: Missing, problems: Problems) -> None:
+        """Begin with no rows, so that an institution without units loads like any other."""
+        self.absent = 0
+        self._encoder = TextEncoder(section.buckets)
+        self._missing, self._problems = missing, problems
+        self._parts: list[UnitRows] = [SparseRows.empty(section.buckets)]
+
+    def read(self, name: str, column: Any, place: Place, start: int) -> None:
+        """Hash a batch; media in a text refuse the records."""
         texts = ["" if text in self._missing else text for text in column.to_pylist()]
-        absent = np.array([not text for text in texts], dtype=np.bool_)
-        self._problems.add_where(place, name, _ABSENT, absent, start, Effect.MISSING)
-        self._refuse_media(name, texts, place, start)
+        self.absent += _note_absent(self._problems, [not t for t in texts], place, name, start)
+        complaints = _Complaints(len(texts))
+        for row, text in enumerate(texts):
+            problem = prose_problem(text)
+            if problem:
+                complaints.add(problem, row)
+        complaints.say(self._problems, place, name, _MEDIA, start)
         self._parts.append(self._encoder.rows(texts))
-        self.absent += int(np.count_nonzero(absent))
 
     def finish(self) -> UnitRows:
         """Return all rows, in order."""
         return joined(self._parts)
 
-    def _refuse_media(self, name: str, texts: list[str], place: Place, start: int) -> None:
-        found: dict[str, NDArray[np.bool_]] = {}
+
+class VectorReader:
+    """Vectors, from lists of numbers or as JSON writes such lists, to rows; see `RowReader`."""
+
+    def __init__(self, section: VectorSection, missing: Missing, problems: Problems) -> None:
+        """Begin with no rows."""
+        self.absent = 0
+        self._entries, self._missing, self._problems = section.entries, missing, problems
+        self._parts: list[UnitRows] = [DenseRows.empty(section.entries)]
+
+    def read(self, name: str, column: Any, place: Place, start: int) -> None:
+        """Scale a batch; whatever is no vector, or looks like a medium, refuses the records."""
+        texts = column.to_pylist()
+        absent = [text in self._missing for text in texts]
+        self.absent += _note_absent(self._problems, absent, place, name, start)
+        complaints = _Complaints(len(texts))
+        values = np.zeros((len(texts), self._entries))
         for row, text in enumerate(texts):
-            problem = prose_problem(text)
-            if problem:
-                found.setdefault(problem, np.zeros(len(texts), dtype=np.bool_))[row] = True
-        for problem, where in found.items():
-            self._problems.add_where(place, name, _MEDIA.format(problem=problem), where, start)
+            if not absent[row]:
+                found = vector_in(text, self._entries)
+                if isinstance(found, str):
+                    complaints.add(found, row)
+                else:
+                    values[row] = found
+        for problem, where in pixel_rows(values).items():
+            for place_found in np.flatnonzero(where):
+                complaints.add(problem, int(place_found))
+        form = _NO_VECTOR.replace("{entries}", str(self._entries))
+        complaints.say(self._problems, place, name, form, start)
+        self._parts.append(unit_rows(values))
+
+    def finish(self) -> UnitRows:
+        """Return all rows, in order."""
+        return joined(self._parts)
+
+
+def vector_in(text: str, entries: int) -> list[float] | str:
+    """Return the numbers of a vector as JSON writes them, or why it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        # A list with NULL, infinity or words in it, or something else altogether.
+        listed = text.startswith("[")
+        return _NOT_FINITE if listed else text_problem(text) or "other text found"
+    problem = _no_vector(found, entries)
+    return problem or [float(value) for value in found]
+
+
+def _no_vector(found: object, entries: int) -> str:
+    if not isinstance(found, list):
+        return value_problem(found) or "something else found"
+    if any(isinstance(value, bool) or not isinstance(value, Real) for value in found):
+        return value_problem(found) or _NOT_FINITE
+    if len(found) != entries:
+        return "another number of entries found"
+    # Also false for NaN; a whole number of a thousand digits is compared, never converted.
+    fits = all(-MAX_SIZE <= value <= MAX_SIZE for value in found)
+    return "" if fits else f"numbers beyond {MAX_SIZE:g} or none found"
+
+
+def _note_absent(
+    problems: Problems, absent: list[bool], place: Place, name: str, start: int
+) -> int:
+    where = np.array(absent, dtype=np.bool_)
+    problems.add_where(place, name, _ABSENT, where, start, Effect.MISSING)
+    return int(np.count_nonzero(where))

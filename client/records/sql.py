@@ -15,6 +15,7 @@ DATE_FINE, DATE_FUTURE, DATE_NONE = range(3)
 _FLOATS: Final = frozenset({"FLOAT", "DOUBLE"})
 _NUMBERS: Final = re.compile(r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|U?INTEGER|DECIMAL\(.*\)")
 _DATES: Final = re.compile(r"DATE|TIMESTAMP.*")
+_LIST: Final = re.compile(r"(FLOAT|DOUBLE|DECIMAL\(\d+,\d+\))\[\d*\]")
 _OPAQUE: Final = re.compile(
     r"BLOB|BIT|VARIANT|GEOMETRY|(STRUCT|MAP|UNION)\(.*|.*\[\d*\]", re.DOTALL
 )
@@ -29,6 +30,7 @@ class ColumnType(Enum):
     BOOLEAN = "boolean"
     DATE = "date"  # also with a time of day
     TEXT = "text"  # everything else, through its text form
+    LIST = "list of numbers"  # read by models of vectors only
     OPAQUE = "binary or nested"  # never read (harm rule 6)
 
     @classmethod
@@ -38,10 +40,21 @@ class ColumnType(Enum):
             return cls.FLOAT
         if name == "BOOLEAN":
             return cls.BOOLEAN
-        for form, kind in ((_NUMBERS, cls.NUMBER), (_DATES, cls.DATE), (_OPAQUE, cls.OPAQUE)):
+        forms = (
+            (_NUMBERS, cls.NUMBER),
+            (_DATES, cls.DATE),
+            (_LIST, cls.LIST),
+            (_OPAQUE, cls.OPAQUE),
+        )
+        for form, kind in forms:
             if form.fullmatch(name):
                 return kind
         return cls.TEXT
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its values are one number, truth value, date or text each."""
+        return self not in {ColumnType.LIST, ColumnType.OPAQUE}
 
     @property
     def is_text(self) -> bool:

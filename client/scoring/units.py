@@ -136,7 +136,8 @@ class _Reader:
         unit = columns.unit or ""
         wanted = dict.fromkeys((*columns.features, unit, *audit))
         absent = [name for name in wanted if name not in source.columns]
-        opaque = [name for name in wanted if source.columns.get(name) is ColumnType.OPAQUE]
+        kinds = {name: source.columns.get(name, ColumnType.TEXT) for name in wanted}
+        opaque = [name for name, kind in kinds.items() if not kind.is_plain]
         if absent or opaque:
             lines = [f"{place.table}: column {name} expected, not found" for name in absent]
             lines += [

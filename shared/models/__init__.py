@@ -14,5 +14,5 @@ def model_for(study: Study) -> RiskModel:
     The choice is a closed one: code is never named by a study from outside.
     """
     if study.rows is not None:
-        return LinearModel(study.rows.buckets, clipping_norm=study.privacy.clipping_norm)
+        return LinearModel(study.rows.columns, clipping_norm=study.privacy.clipping_norm)
     return AdditiveModel(study.features, clipping_norm=study.privacy.clipping_norm)

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.media_gate import (
     magic_of,
+    media_in,
     name_problem,
+    pixel_rows,
+    pixels_problem,
     prose_problem,
     refuse_names,
     refuse_values,
@@ -225,3 +228,32 @@ def test_media_in_a_text_are_refused(text: str) -> None:
 @given(st.text(max_size=200))
 def test_the_gate_answers_whatever_is_written(text: str) -> None:
     assert isinstance(prose_problem(text), str)
+
+
+LEVELS = st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.0, -1.0, 0.1, 0.25, 127 / 255, 255.0, 256.0])
+NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@given(
+    st.one_of(
+        st.lists(LEVELS, min_size=64, max_size=64),
+        st.lists(NUMBERS, min_size=64, max_size=64),
+        st.lists(st.one_of(LEVELS, NUMBERS), min_size=64, max_size=64),
+        st.lists(st.integers(-255, 255).map(float), min_size=64, max_size=64),
+        st.lists(st.integers(0, 255).map(lambda v: v / 255), min_size=64, max_size=64),
+    )
+)
+def test_many_vectors_are_judged_as_each_alone(values: list[float]) -> None:
+    found = pixel_rows(np.array([values, values[::-1]]))
+    expected = pixels_problem(values) if any(values) else ""
+    for problem, where in found.items():
+        assert where.tolist() == [problem == expected] * 2
+
+
+def test_media_are_found_wherever_they_stand_in_a_structure() -> None:
+    structure = {"a": ["plain", {"b": b64(PNG)}], "c": 7, "d": ("short", "<img src='x'>")}
+    assert dict(media_in(structure)) == {
+        "a.1.b": "bytes that begin like PNG found",
+        "d.1": "markup of a picture or page found",
+    }
+    assert list(media_in({"a": "words", "b": [1, 2, None]})) == []

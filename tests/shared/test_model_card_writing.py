@@ -143,3 +143,13 @@ def test_a_model_of_texts_is_described_by_its_buckets_and_shows_none_of_them() -
     assert card.features_from != CARD.features_from
     check_card(ModelCard.from_bytes(card.to_bytes()), plan_for(study), parameters)
     assert card.model.layout != CARD.model.layout
+
+
+def test_a_model_of_vectors_is_described_by_their_length() -> None:
+    model = {"kind": "vector", "column": "embedding", "entries": 64}
+    study = home_study(features=(), model=model, privacy__clipping_norm=1.0)
+    card = write_card(plan_for(study), parameters_of(study), facts_of(study), FINISHED)
+    assert [(one.name, one.kind, one.shapes) for one in card.features] == [
+        ("embedding", "vector", 64)
+    ]
+    assert "own tools" in card.features_from

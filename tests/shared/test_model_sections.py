@@ -6,11 +6,13 @@ from pydantic import TypeAdapter, ValidationError
 from fieldfare.shared.model_sections import (
     AdditiveSection,
     ModelSection,
+    RowSection,
     TextSection,
+    VectorSection,
     row_section,
 )
 
-SECTION: TypeAdapter[AdditiveSection | TextSection] = TypeAdapter(ModelSection)
+SECTION: TypeAdapter[AdditiveSection | RowSection] = TypeAdapter(ModelSection)
 
 
 def test_no_kind_is_the_additive_model() -> None:
@@ -22,6 +24,12 @@ def test_only_models_of_rows_have_a_row_section() -> None:
     text = SECTION.validate_python({"kind": "text", "column": "message"})
     assert row_section(text) == TextSection(kind="text", column="message", buckets=2048)
     assert row_section(AdditiveSection()) is None
+    vector = SECTION.validate_python({"kind": "vector", "column": "embedding", "entries": 64})
+    assert row_section(vector) == VectorSection(kind="vector", column="embedding", entries=64)
+    assert [section.columns for section in map(row_section, (text, vector)) if section] == [
+        2048,
+        64,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -31,6 +39,11 @@ def test_only_models_of_rows_have_a_row_section() -> None:
         {"kind": "additive", "column": "message"},
         {"kind": "text"},
         {"kind": "text", "column": "nationality"},
+        {"kind": "vector", "column": "embedding"},
+        {"kind": "vector", "column": "embedding", "entries": 63},
+        {"kind": "vector", "column": "embedding", "entries": 1025},
+        {"kind": "vector", "column": "photo", "entries": 64},
+        {"kind": "vector", "column": "gender", "entries": 64},
         "text",
         7,
     ],

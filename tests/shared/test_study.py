@@ -308,7 +308,7 @@ epsilon = 1.0
         "records.label: ",
         "records.units: greater than or equal to 1 expected, 0 found",
         "records.prevalence: a valid number expected, '0.1' found",
-        "model.kind: 'additive', 'text' expected, 'mlp' found",
+        "model.kind: 'additive', 'text', 'vector' expected, 'mlp' found",
         "training.steps: greater than or equal to 0 expected, -1 found",
         "training.learning_rate: a valid number expected, True found",
         "evaluation.holdout: less than 1 expected, 1.0 found",
@@ -551,7 +551,7 @@ def of_texts(**model: Any) -> dict[str, Any]:
 def test_a_text_study_reads_one_column_and_no_features() -> None:
     study = parsed(of_texts())
     assert study.rows is not None
-    assert (study.rows.column, study.rows.buckets) == ("message", 2048)
+    assert (study.rows.column, study.rows.columns) == ("message", 2048)
     assert study.features == ()
     assert parsed(of_texts(buckets=4096)).id != study.id
     assert parse_study(SMALL).rows is None

@@ -1,6 +1,7 @@
 """A column of texts loads as rows: every script, nothing kept, and no picture in disguise."""
 
 import base64
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 
 from fieldfare.client.records import Records, engine, read_records
 from fieldfare.client.records.problems import Place, Problems
-from fieldfare.client.records.rows import RowReader
+from fieldfare.client.records.rows import row_reader, vector_in
 from fieldfare.shared.errors import RecordsError
-from fieldfare.shared.rows import SparseRows
+from fieldfare.shared.rows import DenseRows, SparseRows
 from fieldfare.shared.study import Study
 from fieldfare.shared.text_grams import TextEncoder
+from fieldfare.shared.vectors import unit_rows
 
 TEXTS = [
     "Win £1000 cash now! Call 09061701461",
@@ -137,12 +139,12 @@ def test_media_in_a_text_refuses_the_load_and_is_not_shown(tmp_path: Path) -> No
 
 def test_studies_of_features_have_no_reader() -> None:
     plain = study().model_copy(update={"model": None})
-    assert RowReader.of(study(), Problems()) is not None
-    assert RowReader.of(plain, Problems()) is None
+    assert row_reader(study(), Problems()) is not None
+    assert row_reader(plain, Problems()) is None
 
 
 def test_a_reader_takes_batches_in_order() -> None:
-    reader = RowReader.of(study(missing=["none"]), Problems())
+    reader = row_reader(study(missing=["none"]), Problems())
     assert reader is not None
     reader.read("text", pa.array(["one", "none"]), Place("t"), 0)
     reader.read("text", pa.array(["two"]), Place("t"), 2)
@@ -150,3 +152,99 @@ def test_a_reader_takes_batches_in_order() -> None:
     assert isinstance(found, SparseRows)
     assert same(found, ["one", "", "two"])
     assert reader.absent == 1
+
+
+# -- vectors ------------------------------------------------------------------------------------
+
+
+def vector_study() -> Study:
+    data = study().model_dump(mode="json")
+    data["model"] = {"kind": "vector", "column": "embedding", "entries": 64}
+    return Study.model_validate(data)
+
+
+VECTORS = np.random.default_rng(3).normal(size=(5, 64))
+
+
+def load_vectors(tmp_path: Path, column: pa.Array) -> Records:
+    path, rows = tmp_path / "vectors.parquet", len(column)
+    ids, flags = [f"c{row}" for row in range(rows)], [row % 2 for row in range(rows)]
+    pq.write_table(pa.table({"case": ids, "flag": flags, "embedding": column}), path)
+    return read_records([path], vector_study())
+
+
+def dense(records: Records) -> list[list[int]]:
+    assert isinstance(records.data.rows, DenseRows)
+    return records.data.rows.values.tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(VECTORS.tolist(), pa.list_(pa.float64())),
+        pa.array(VECTORS.tolist(), pa.list_(pa.float64(), 64)),
+        pa.array([json.dumps(vector.tolist()) for vector in VECTORS]),
+    ],
+    ids=["lists", "fixed lists", "JSON"],
+)
+def test_vectors_are_read_from_lists_and_texts_alike(
+    tmp_path: Path, column: pa.Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "BATCH_ROWS", 2)
+    assert dense(load_vectors(tmp_path, column)) == unit_rows(VECTORS).values.tolist()
+
+
+def test_single_precision_and_missing_vectors_load(tmp_path: Path) -> None:
+    singles = VECTORS.astype(np.float32)
+    column = pa.array([singles[0].tolist(), None], pa.list_(pa.float32()))
+    records = load_vectors(tmp_path, column)
+    near = unit_rows(singles[:1].astype(np.float64)).values[0]
+    assert np.abs(np.array(dense(records)[0]) - near).max() <= 1
+    assert not any(dense(records)[1])
+    assert records.counts.missing == {"embedding": 1}
+    assert dense(load_vectors(tmp_path, column.slice(0, 0))) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (VECTORS[0, :63].tolist(), "another number of entries"),
+        ([*VECTORS[0, :63].tolist(), float("inf")], "no finite numbers"),
+        ([*VECTORS[0, :63].tolist(), 1e7], "numbers beyond 1e+06"),
+        ([*VECTORS[0, :63].tolist(), None], "no finite numbers"),
+    ],
+)
+def test_what_is_no_vector_refuses_the_load(
+    tmp_path: Path, value: list[float], problem: str
+) -> None:
+    column = pa.array([VECTORS[1].tolist(), value], pa.list_(pa.float64()))
+    with pytest.raises(RecordsError, match=r"1 row \(2\)") as refused:
+        load_vectors(tmp_path, column)
+    assert problem in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("7", "something else"),
+        ("[true, false]", "no finite numbers"),
+        ('{"photo": "x"}', "a key that is named like a picture"),
+        ("[[1.5, 2.5], [3.5, 4.5]]", "lists of lists"),
+        ("[" * 5000, "no finite numbers"),
+        ("a sentence of somebody", "other text"),
+        (str([10**400] * 64), "numbers beyond"),
+        ("[" + "NaN, " * 63 + "NaN]", "numbers beyond"),
+    ],
+)
+def test_a_text_that_is_no_vector_says_why(text: str, problem: str) -> None:
+    found = vector_in(text, 64)
+    assert isinstance(found, str)
+    assert problem in found
+
+
+def test_a_model_of_texts_reads_no_lists(tmp_path: Path) -> None:
+    path = tmp_path / "records.parquet"
+    column = pa.array([VECTORS[0].tolist()], pa.list_(pa.float64()))
+    pq.write_table(pa.table({"case": ["a"], "flag": [1], "text": column}), path)
+    with pytest.raises(RecordsError, match="binary or nested"):
+        read_records([path], study())

@@ -134,8 +134,11 @@ def test_typed_dates() -> None:
         ("UUID", ColumnType.TEXT),
         ("ENUM('a', 'b')", ColumnType.TEXT),
         ("BLOB", ColumnType.OPAQUE),
-        ("DOUBLE[]", ColumnType.OPAQUE),
-        ("FLOAT[3]", ColumnType.OPAQUE),
+        ("DOUBLE[]", ColumnType.LIST),
+        ("FLOAT[3]", ColumnType.LIST),
+        ("DECIMAL(9,4)[]", ColumnType.LIST),
+        ("DOUBLE[][]", ColumnType.OPAQUE),
+        ("UTINYINT[]", ColumnType.OPAQUE),
         ("STRUCT(a INTEGER)", ColumnType.OPAQUE),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from fieldfare.client.records import engine
 from fieldfare.client.records.source import table_at
-from fieldfare.client.scoring.texts import ScorableTexts, rank_texts, read_texts
+from fieldfare.client.scoring.rows import ScorableRows, rank_rows, read_rows
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.models.linear import row_scores
 from fieldfare.shared.study import Study
@@ -34,11 +34,11 @@ def study(**records: Any) -> Study:
     )  # fmt: skip
 
 
-def read(tmp_path: Path, texts: list[str], asked: str | None = None) -> ScorableTexts:
+def read(tmp_path: Path, texts: list[str], asked: str | None = None) -> ScorableRows:
     path = tmp_path / "records.parquet"
     ids = [f"c{row}" for row in range(len(texts))]
     pq.write_table(pa.table({"case": ids, "text": texts}), path)
-    return read_texts([table_at(path)], study(), asked)
+    return read_rows([table_at(path)], study(), asked)
 
 
 def model() -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -52,7 +52,7 @@ def model() -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def test_texts_are_ranked_by_the_models_own_scores_and_need_no_labels(tmp_path: Path) -> None:
     found = read(tmp_path, TEXTS)
-    ranked = rank_texts(model(), found, key=KEY)
+    ranked = rank_rows(model(), found, key=KEY)
     expected = row_scores(model(), TextEncoder(512).rows(TEXTS))
     assert ranked.scores.tolist() == expected.tolist()
     assert ranked.scores[3] == -1.0
@@ -64,17 +64,17 @@ def test_texts_are_ranked_by_the_models_own_scores_and_need_no_labels(tmp_path: 
 def test_batches_change_nothing_and_only_the_asked_text_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = rank_texts(model(), read(tmp_path, TEXTS), key=KEY)
+    whole = rank_rows(model(), read(tmp_path, TEXTS), key=KEY)
     monkeypatch.setattr(engine, "BATCH_ROWS", 2)
     found = read(tmp_path, TEXTS, "c4")
     assert found.asked == "free lunch"
-    assert rank_texts(model(), found, key=KEY).ranks.tolist() == whole.ranks.tolist()
+    assert rank_rows(model(), found, key=KEY).ranks.tolist() == whole.ranks.tolist()
     assert read(tmp_path, TEXTS, "nobody").asked is None
     assert "free" not in repr(found)
 
 
 def test_the_suppressed_are_not_ranked(tmp_path: Path) -> None:
-    ranked = rank_texts(model(), read(tmp_path, TEXTS).without({"c1"}), key=KEY)
+    ranked = rank_rows(model(), read(tmp_path, TEXTS).without({"c1"}), key=KEY)
     assert "c1" not in ranked.units.tolist()
     assert ranked.top(1) == [3]
     with pytest.raises(UsageError, match="suppression"):
@@ -85,17 +85,32 @@ def test_records_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "records.parquet"
     pq.write_table(pa.table({"case": ["a", "a", ""], "text": ["x", "y", "z"]}), path)
     with pytest.raises(RecordsError, match="1 rows without an id and 1 further rows"):
-        read_texts([table_at(path)], study())
+        read_rows([table_at(path)], study())
     pq.write_table(pa.table({"case": ["a"], "flag": [1]}), path)
-    with pytest.raises(RecordsError, match="column text of text expected"):
-        read_texts([table_at(path)], study())
+    with pytest.raises(RecordsError, match="column text in a readable form expected"):
+        read_rows([table_at(path)], study())
     with pytest.raises(RecordsError, match="JPEG"):
         read(tmp_path, ["ffd8ffe000104a46494600010101004800480000ffdb0043"])
 
 
 def test_a_study_without_unit_or_texts_is_refused() -> None:
     with pytest.raises(UsageError):
-        read_texts([], study(unit=None))
+        read_rows([], study(unit=None))
     plain = study().model_copy(update={"model": None})
     with pytest.raises(UsageError):
-        read_texts([], plain)
+        read_rows([], plain)
+
+
+def test_vectors_are_ranked_from_lists_of_numbers(tmp_path: Path) -> None:
+    data = study().model_dump(mode="json")
+    data["model"] = {"kind": "vector", "column": "embedding", "entries": 64}
+    vectors = np.random.default_rng(0).normal(size=(30, 64))
+    path = tmp_path / "records.parquet"
+    ids = [f"c{row}" for row in range(30)]
+    pq.write_table(pa.table({"case": ids, "embedding": vectors.tolist()}), path)
+    found = read_rows([table_at(path)], Study.model_validate(data))
+    parameters = np.concatenate([[0.5], vectors[7]])
+    assert rank_rows(parameters, found, key=KEY).top(1) == [7]
+    texts = data | {"model": {"kind": "text", "column": "embedding"}}
+    with pytest.raises(RecordsError, match="column embedding"):
+        read_rows([table_at(path)], Study.model_validate(texts))

@@ -1,4 +1,4 @@
-"""Ranking with a model of texts, and which of its own words moved a text's score.
+"""Ranking with a model that reads one column as rows: texts or vectors.
 
 Nothing of it leaves. Texts are hashed batch by batch and let go; of one unit that somebody asks
 about, the text is kept for as long as the answer takes.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fieldfare.client.records.columns import Columns, asked_by
 from fieldfare.client.records.engine import Source
 from fieldfare.client.records.problems import Place, Problems
-from fieldfare.client.records.rows import RowReader
+from fieldfare.client.records.rows import row_reader
 from fieldfare.client.records.source import Table
 from fieldfare.client.records.sql import ColumnType, text_of
 from fieldfare.client.scoring.exact import ranks
@@ -26,39 +26,39 @@ from fieldfare.shared.study import Study
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
-class ScorableTexts:
-    """Texts of one institution.
+class ScorableRows:
+    """Texts or vectors of one institution.
 
     Attributes:
         units: str (units,), ids.
         rows: what the model reads of each.
-        asked: the text of the unit that was asked for; None where nobody was, or it is not there.
+        asked: the text of the unit that was asked about; None where nobody was, or it is not there.
     """
 
     units: NDArray[np.object_]
     rows: UnitRows
     asked: str | None
 
-    def without(self, suppressed: Collection[str]) -> "ScorableTexts":
+    def without(self, suppressed: Collection[str]) -> "ScorableRows":
         """Leave out those who are never ranked."""
         kept = np.array([unit not in suppressed for unit in self.units], dtype=np.bool_)
-        return ScorableTexts(self.units[kept], self.rows.select(kept), self.asked)
+        return ScorableRows(self.units[kept], self.rows.select(kept), self.asked)
 
 
-def read_texts(tables: Sequence[Table], study: Study, asked: str | None = None) -> ScorableTexts:
-    """Read every row under a study of texts; labels are not needed.
+def read_rows(tables: Sequence[Table], study: Study, asked: str | None = None) -> ScorableRows:
+    """Read every row under a study of texts or vectors; labels are not needed.
 
     Args:
         tables: read in order, as one.
-        study: whose unit and text are read.
+        study: whose unit and row are read.
         asked: the unit whose text is kept.
 
     Raises:
-        RecordsError: columns are absent, media in a text, a unit is empty or stands twice.
-        UsageError: the study names no unit, or reads no texts.
+        RecordsError: columns are absent, media in one, a unit is empty or stands twice.
+        UsageError: the study names no unit, or reads no rows.
     """
     if study.records.unit is None or study.rows is None:
-        raise UsageError("a study of texts whose records.unit names a column expected")
+        raise UsageError("a study of texts or vectors whose records.unit names a column expected")
     reader = _Reader(study, asked)
     for table in tables:
         reader.read(table)
@@ -66,7 +66,7 @@ def read_texts(tables: Sequence[Table], study: Study, asked: str | None = None) 
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class RankedTexts:
+class RankedRows:
     """Everyone who may be ranked.
 
     Attributes:
@@ -98,23 +98,23 @@ class RankedTexts:
         return int(found[0])
 
 
-def rank_texts(parameters: NDArray[np.float64], texts: ScorableTexts, *, key: bytes) -> RankedTexts:
+def rank_rows(parameters: NDArray[np.float64], texts: ScorableRows, *, key: bytes) -> RankedRows:
     """Score and rank; the software ranks, people decide (harm rule 3).
 
     Args:
-        parameters: float64 (1 + buckets,).
+        parameters: float64 (1 + columns of a row,).
         texts: everybody who may be ranked.
         key: the institution's hold-out key: who is first among equals.
     """
     scores = row_scores(parameters, texts.rows)
-    return RankedTexts(texts.units, scores, ranks(scores, tie_breaks(texts.units, key)))
+    return RankedRows(texts.units, scores, ranks(scores, tie_breaks(texts.units, key)))
 
 
 class _Reader:
     def __init__(self, study: Study, asked: str | None) -> None:
         self._study, self._asked = study, asked
         self._problems = Problems()
-        self._rows = RowReader.of(study, self._problems)
+        self._rows = row_reader(study, self._problems)
         self._units: list[str] = []
         self._text: str | None = None
 
@@ -126,10 +126,19 @@ class _Reader:
 
     def _read_part(self, source: Source, columns: Columns, place: Place) -> None:
         names = (columns.unit or "", columns.rows or "")
-        bad = [n for n in names if source.columns.get(n, ColumnType.OPAQUE) is ColumnType.OPAQUE]
+        kinds = [source.columns.get(name, ColumnType.OPAQUE) for name in names]
+        lists = self._study.rows is not None and self._study.rows.kind == "vector"
+        bad = [
+            name
+            for name, kind in zip(names, kinds, strict=True)
+            if not (kind.is_plain or (lists and kind is ColumnType.LIST and name == names[1]))
+        ]
         if bad:
             raise RecordsError(
-                "\n".join(f"{place.table}: column {n} of text expected, not found" for n in bad)
+                "\n".join(
+                    f"{place.table}: column {name} in a readable form expected, none found"
+                    for name in bad
+                )
             )
         queries = [f"{text_of(n, source.columns[n])} AS c{i}" for i, n in enumerate(names)]
         start = 0
@@ -145,7 +154,7 @@ class _Reader:
         if self._rows is not None:
             self._rows.read(name, batch.column(1), place, start)
 
-    def finish(self) -> ScorableTexts:
+    def finish(self) -> ScorableRows:
         self._problems.check()
         empty = self._units.count("")
         twice = len(self._units) - len(set(self._units))
@@ -155,6 +164,6 @@ class _Reader:
                 f"{twice} further rows of a unit found: complete the records, or leave rows out"
             )
         if self._rows is None:
-            raise UsageError("a study of texts expected")
+            raise UsageError("a study of texts or vectors expected")
         units = np.array(self._units, dtype=np.object_)
-        return ScorableTexts(units, self._rows.finish(), self._text)
+        return ScorableRows(units, self._rows.finish(), self._text)
