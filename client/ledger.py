@@ -30,6 +30,7 @@ from fieldfare.client.ledger_terms import (
     Debit,
     Entry,
     Limits,
+    Portion,
     Position,
     StoredReply,
     check_count,
@@ -133,11 +134,13 @@ class Ledger:
                 self._settle(found.position.sequence)
             return found
 
-    def admit(self, debit: Debit, *, study_limit: int, max_attempts: int) -> None:
+    def admit(
+        self, debit: Debit, *, study_limit: int, max_attempts: int, portion: Portion | None = None
+    ) -> None:
         """Say early whether `debit` could be committed; `commit` asks again.
 
-        `study_limit` is in picomu2 over all runs of the study; attempts count from 0. A request
-        that was answered passes: its repeat is free.
+        `study_limit` is in picomu2 over all runs of the study, `portion` limits those from one step
+        on; attempts count from 0. A request that was answered passes: its repeat is free.
 
         Raises:
             PolicyRefusal: REPLAY_CHANGED, STEP_CLOSED, ATTEMPT_CLOSED, TOO_MANY_ATTEMPTS or
@@ -151,10 +154,11 @@ class Ledger:
                 return
             check_debit(
                 debit,
-                self._store.standing(debit, self._clock()),
+                self._store.standing(debit, self._clock(), portion),
                 self._limits,
                 study_limit=study_limit,
                 max_attempts=max_attempts,
+                portion=portion,
             )
 
     def commit(
@@ -166,6 +170,7 @@ class Ledger:
         max_attempts: int,
         seal: Callable[[Position], bytes],
         run_states: Mapping[str, bytes],
+        portion: Portion | None = None,
     ) -> StoredReply:
         """Debit a release and keep its bytes, in one transaction on disk; then it may leave.
 
@@ -184,7 +189,9 @@ class Ledger:
         """
         with self._lock:
             with self._database.transaction():
-                self.admit(debit, study_limit=study_limit, max_attempts=max_attempts)
+                self.admit(
+                    debit, study_limit=study_limit, max_attempts=max_attempts, portion=portion
+                )
                 found = self._store.reply(debit.request)
                 if found is None:
                     found = self._append(debit, vector, seal)

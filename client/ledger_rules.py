@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from fieldfare.client.ledger_terms import Debit, Limits, from_picomu2
+from fieldfare.client.ledger_terms import Debit, Limits, Portion, from_picomu2
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 
 WINDOW: Final = timedelta(days=365)  # design section 2: limits run over a sliding 365-day window
@@ -19,7 +19,8 @@ class Standing:
     """What the ledger already holds that a new debit must be measured against.
 
     `occupant` is the request that took the same study, run, step and attempt; `last` is the
-    highest answered step of the run with its highest attempt. Totals are in picomu2.
+    highest answered step of the run with its highest attempt. Totals are in picomu2;
+    `portion_total` is of the part of the study that the debit belongs to, if any.
     """
 
     occupant: str | None
@@ -27,10 +28,17 @@ class Standing:
     study_total: int
     yearly_total: int
     lifetime_total: int
+    portion_total: int = 0
 
 
 def check_debit(
-    debit: Debit, standing: Standing, limits: Limits, *, study_limit: int, max_attempts: int
+    debit: Debit,
+    standing: Standing,
+    limits: Limits,
+    *,
+    study_limit: int,
+    max_attempts: int,
+    portion: Portion | None = None,
 ) -> None:
     """Let a debit pass that is new, in order and affordable.
 
@@ -45,6 +53,8 @@ def check_debit(
             f"expected an attempt below {max_attempts} (counted from 0), found {debit.attempt}: "
             "this step stays unanswered",
         )
+    if portion is not None:
+        _check_budget("the allowance", debit.cost, standing.portion_total, portion.picomu2)
     _check_budget("the study's limit", debit.cost, standing.study_total, study_limit)
     _check_budget(
         "the limit of any 365 days", debit.cost, standing.yearly_total, limits.yearly_picomu2

@@ -20,7 +20,7 @@ from fieldfare.client.ledger_statements import (
     from_text,
     to_text,
 )
-from fieldfare.client.ledger_terms import Debit, Entry, Position, StoredReply
+from fieldfare.client.ledger_terms import Debit, Entry, Portion, Position, StoredReply
 from fieldfare.shared.errors import LedgerError
 
 BATCH: Final = 500  # rows per read, so that no reader holds the log open for long
@@ -168,7 +168,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         )
         return int(spent)
 
-    def standing(self, debit: Debit, now: datetime) -> Standing:
+    def standing(self, debit: Debit, now: datetime, portion: Portion | None = None) -> Standing:
         """Return what `debit` must be measured against at `now`."""
         occupant = self._database.rows(
             "SELECT request FROM entries WHERE type = 'debit'"
@@ -188,7 +188,16 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
             study_total=self.study_total(debit.study),
             yearly_total=self.spent_since(window),
             lifetime_total=self.tip().position.cumulative,
+            portion_total=0 if portion is None else self._portion_total(debit.study, portion),
         )
+
+    def _portion_total(self, study: str, portion: Portion) -> int:
+        ((total,),) = self._database.rows(
+            "SELECT coalesce(sum(cost), 0) FROM entries WHERE type = 'debit'"
+            " AND study = ? AND step >= ?",
+            *(study, portion.first_step),
+        )
+        return int(total)
 
     def answered(self, debit: Debit) -> bool:
         """Say whether this very request has its entry.

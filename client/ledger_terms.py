@@ -62,6 +62,23 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Portion:
+    """What the releases of a study from one step on may cost together, over all its runs.
+
+    Raises:
+        LedgerError: a field is no count.
+    """
+
+    first_step: int
+    picomu2: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is no count."""
+        check_count("step", self.first_step)
+        check_count("the portion's limit in picomu2", self.picomu2)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Debit:
     """What one release costs, and the place in its run that it takes.
 

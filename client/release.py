@@ -14,6 +14,7 @@ leave has to become a kind of release, with terms in the plan and a price.
 """
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from fieldfare.client.admission import (
 )
 from fieldfare.client.decision_log import DecisionLog, NoLog
 from fieldfare.client.ledger import Debit, Ledger, Position, StoredReply
+from fieldfare.client.ledger_terms import Portion
 from fieldfare.client.recomputation import Recomputation
 from fieldfare.client.site import Site
 from fieldfare.client.sums import StudySums
@@ -46,6 +48,12 @@ class Released:
 
     reply: bytes
     vector: bytes
+
+
+class _Limits(TypedDict):
+    study_limit: int
+    max_attempts: int
+    portion: Portion | None
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,7 +113,7 @@ class Door:
         stored = self._ledger.stored(request.hash)
         if stored is not None:
             return self._send(request, terms, stored)
-        debit, limits = self._debit(request, terms), self._limits(run)
+        debit, limits = self._debit(request, terms), self._limits(run, request.step)
         self._ledger.admit(debit, **limits)  # first: a closed step keeps the code that says so
         progress = self._recomputation.check(run.approved, request, last)
 
@@ -190,10 +198,19 @@ class Door:
         )
 
     @staticmethod
-    def _limits(run: RunAtDoor) -> dict[str, int]:
+    def _limits(run: RunAtDoor, step: int) -> _Limits:
+        """Return what binds a release: later questions may spend what they were allowed only."""
         plan = run.approved.plan
-        attempts = plan.study.aggregation.attempts
-        return {"study_limit": plan.study_limit, "max_attempts": attempts}
+        found: _Limits = {
+            "study_limit": plan.study_limit,
+            "max_attempts": plan.study.aggregation.attempts,
+            "portion": None,
+        }
+        later = plan.allowance
+        if later.steps and step >= later.first_step:
+            most = later.cost * (later.steps + later.spare)
+            found["portion"] = Portion(first_step=later.first_step, picomu2=most)
+        return found
 
     def _reply(
         self, run: RunAtDoor, request: Request, vector: bytes, debit: int, position: Position

@@ -26,6 +26,7 @@ from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.messages import parameters_to_bytes
 from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.questions import QuestionGroup
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Outcome:
         participants: institutions of the last sum.
         spent: 1e-12 mu^2 debited by the institution that answered most.
         attempts: attempts that failed.
-        answers: the sum of the declared questions; None where there are none.
+        answers: the sums of the questions that were asked; of the declared ones, one.
     """
 
     parameters: NDArray[np.float64]
@@ -46,17 +47,28 @@ class Outcome:
     participants: tuple[str, ...]
     spent: int
     attempts: int
-    answers: AnswerSum | None = None
+    answers: tuple[AnswerSum, ...] = ()
 
 
 @dataclass(eq=False)
 class Job:
-    """One run for the coordinator to carry out."""
+    """One run for the coordinator to carry out.
+
+    Attributes:
+        terms: what it is opened with.
+        record: keeps it.
+        on_step: called after each training step.
+        on_open: called when it is open.
+        later: groups of questions that it is for, within the study's allowance; with any,
+            nothing is trained, and what the study declares is not asked.
+        outcome: of the finished run.
+    """
 
     terms: RunTerms
     record: Record = field(default_factory=NoRecord)
     on_step: Callable[[TrainingState, Sum], None] | None = None
     on_open: Callable[[Federation], None] | None = None
+    later: tuple[QuestionGroup, ...] = ()
     outcome: Outcome | None = None
     _debits: dict[str, int] = field(default_factory=dict)
 
@@ -65,8 +77,11 @@ class Job:
 
         Raises:
             StoppedError: somebody asked for the run to end; it can be resumed.
+            StudyError: later questions that the study does not allow; nothing was sent.
             RunError: the run could not be finished; says at which step and why.
         """
+        for index, questions in enumerate(self.later):
+            self.terms.plan.question_terms(self._later_step(index), questions)
         standing = self.record.standing()
         self._debits = dict(standing.debits)
         federation = open_federation(channel, self.terms, self.record, standing)
@@ -74,11 +89,17 @@ class Job:
             self.on_open(federation)
         sums = SecureSums(channel, federation, self.record, standing)
         study = self.terms.plan.study
-        trained = Training(study, sums, self.record, self._stepped).run(standing)
-        metrics = self._evaluated(sums, trained, standing) if study.trains else None
-        answers = self._answered(sums, standing)
+        training, metrics = Training(study, sums, self.record, self._stepped), None
+        if self.later:
+            model = training.rehearsed(standing).model
+            answers = self._answered_later(sums, standing)
+        else:
+            trained = training.run(standing)
+            model = trained.state.model
+            metrics = self._evaluated(sums, trained, standing) if study.trains else None
+            answers = standing.answers or self._answered(sums)
         self.outcome = Outcome(
-            trained.state.model,
+            model,
             metrics,
             tuple(sums.present),
             max(self._debits.values(), default=0),
@@ -87,18 +108,30 @@ class Job:
         )
         return self.outcome
 
-    def _answered(self, sums: SecureSums, standing: Standing) -> AnswerSum | None:
-        """Ask what the study declares, in one exchange, unless that was done before."""
-        if standing.answers is not None:
-            return standing.answers
+    def _answered(self, sums: SecureSums) -> tuple[AnswerSum, ...]:
+        """Ask what the study declares, in one exchange."""
         plan = self.terms.plan
         questions = plan.study.questions
-        if questions is None:
-            return None
-        total = sums.ask(questions, plan.query.first_step)
-        self._account(total, ReleaseKind.QUERY)
+        return () if questions is None else (self._asked(sums, questions, plan.query.first_step),)
+
+    def _answered_later(self, sums: SecureSums, standing: Standing) -> tuple[AnswerSum, ...]:
+        """Ask the later questions, each group in one exchange, from where the run stands."""
+        answers = list(standing.answers)
+        for index, questions in enumerate(self.later[len(answers) :], len(answers)):
+            if standing.asked != questions or index > len(standing.answers):
+                self.record.asking(questions)
+            answers.append(self._asked(sums, questions, self._later_step(index)))
+        return tuple(answers)
+
+    def _later_step(self, index: int) -> int:
+        return self.terms.plan.allowance.first_step + index
+
+    def _asked(self, sums: SecureSums, questions: QuestionGroup, step: int) -> AnswerSum:
+        total = sums.ask(questions, step)
+        cost = self.terms.plan.question_terms(step, questions).cost
+        self._add_debits(total, cost)
         self.record.answered(total, questions)
-        return AnswerSum(questions, total.values, len(total.participants))
+        return AnswerSum(questions, total.values, len(total.participants), step)
 
     def _evaluated(
         self, sums: SecureSums, trained: Trained, standing: Standing
@@ -119,7 +152,9 @@ class Job:
             self.on_step(state, total)
 
     def _account(self, total: Sum, kind: ReleaseKind) -> None:
-        cost = self.terms.plan.terms(kind).cost
+        self._add_debits(total, self.terms.plan.terms(kind).cost)
+
+    def _add_debits(self, total: Sum, cost: int) -> None:
         for institution, releases in total.debits.items():
             self._debits[institution] = self._debits.get(institution, 0) + releases * cost
 

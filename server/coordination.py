@@ -23,6 +23,7 @@ from fieldfare.server.founding import signing_public
 from fieldfare.server.hello import Heard, RunTerms, hello
 from fieldfare.server.hello_record import HelloRecord
 from fieldfare.server.home import CoordinatorHome
+from fieldfare.server.later_questions import read_questions
 from fieldfare.server.record import Standing
 from fieldfare.server.rounds import Federation
 from fieldfare.server.run_record import RunFacts, RunRecord
@@ -114,12 +115,13 @@ def _conduct(
         roster_offer, study_offer = read_sealed(home.roster), read_sealed(home.study(study))
         roster = open_roster(roster_offer, signing_public(home))
         plan = plan_for(open_study(study_offer, roster, Assurance.EXACT))
+        later = read_questions(home.questions(run)) if run else ()
         signer = IdentitySigner(read_signing_key(home.signing_key, passphrase))
     except FieldfareError as error:
         if run:
             store.set_state(run, RunState.FAILED, str(error), _now())
         raise
-    facts = RunFacts(run, plan, roster, roster_offer, study_offer)
+    facts = RunFacts(run, plan, roster, roster_offer, study_offer, later)
     return _Conduct(home, Channel(grid), store, facts, signer, nodes_of)
 
 
@@ -161,7 +163,12 @@ class _Conduct:
             nodes = _nodes_of(hello(self.channel, self._terms(), record))
         else:
             opened: list[Federation] = []
-            job = Job(self._terms(), record, on_open=lambda found: self._opened(found, opened))
+            job = Job(
+                self._terms(),
+                record,
+                on_open=lambda found: self._opened(found, opened),
+                later=self.facts.later,
+            )
             outcome = job.run(self.channel)
             record.finished(parameters_to_bytes(outcome.parameters))
             nodes = opened[0].nodes
@@ -182,7 +189,7 @@ class _Conduct:
         closing = self._closing()
         head = closing.sign(self.facts.plan.study_id, run)
         closing.cosign(head, nodes)
-        if not self.facts.plan.study.trains:  # answers are in the transcript; there is no model
+        if not self.facts.trains:  # answers are in the transcript; there is no model
             return
         if not self.home.model(run).joinpath(SEALED).is_file():
             with self.store.together():

@@ -229,6 +229,14 @@ class CoordinatorHome:
             raise UsageError("a run id of letters, digits, dots, dashes and underscores expected")
         return self.models / run
 
+    def questions(self, run: str) -> Path:
+        """Return the file of the later questions that a run is for; there is none for most.
+
+        Raises:
+            UsageError: no run id; a name from outside never becomes a path.
+        """
+        return self.state / f"{self.model(run).name}.questions"
+
     @property
     def state(self) -> Path:
         """Folder of the databases."""

@@ -58,11 +58,13 @@ class AnswerSum:
         questions: the group.
         values: float64 (entries,), in the vector's own unit.
         participants: how many institutions are in the sum.
+        step: where in the run they were asked; the plan's terms follow from it.
     """
 
     questions: QuestionGroup
     values: NDArray[np.float64]
     participants: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Standing:
         debits: 1e-12 mu^2 by institution so far.
         failed: attempts that failed so far.
         metrics: what the evaluation said, nothing if noise hid it; None before it.
-        answers: to the questions of the run; None before them.
+        answers: to the questions of the run, as far as they were asked.
+        asked: later questions that were written down, and not answered yet.
         done: the model is made; what is left is to hand it over.
     """
 
@@ -107,7 +110,8 @@ class Standing:
     debits: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
     metrics: str | None = None
-    answers: AnswerSum | None = None
+    answers: tuple[AnswerSum, ...] = ()
+    asked: QuestionGroup | None = None
     done: bool = False
 
 
@@ -140,6 +144,10 @@ class Record(Protocol):
 
     def evaluated(self, total: Sum, metrics: str) -> None:
         """Keep the evaluation's sum, and what it says as canonical JSON (nothing if hidden)."""
+        ...
+
+    def asking(self, questions: QuestionGroup) -> None:
+        """Keep later questions before anybody is asked."""
         ...
 
     def answered(self, total: Sum, questions: QuestionGroup) -> None:
@@ -187,6 +195,9 @@ class NoRecord:
         """Keep nothing."""
 
     def evaluated(self, total: Sum, metrics: str) -> None:
+        """Keep nothing."""
+
+    def asking(self, questions: QuestionGroup) -> None:
         """Keep nothing."""
 
     def answered(self, total: Sum, questions: QuestionGroup) -> None:

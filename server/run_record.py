@@ -32,6 +32,7 @@ from fieldfare.shared.transcript import (
     MetricsRecord,
     ModelRecord,
     ParametersRecord,
+    QuestionsRecord,
     SumRecord,
 )
 
@@ -50,6 +51,7 @@ class RunFacts:
         roster: that it runs under.
         roster_offer: the roster as the coordinator signed it.
         study_offer: the study as the coordinator signed it.
+        later: questions that the run is for, instead of what the study declares.
     """
 
     run: str
@@ -57,6 +59,12 @@ class RunFacts:
     roster: Roster
     roster_offer: bytes
     study_offer: bytes
+    later: tuple[QuestionGroup, ...] = ()
+
+    @property
+    def trains(self) -> bool:
+        """Tell whether the run trains a model."""
+        return self.plan.study.trains and not self.later
 
 
 @dataclass
@@ -149,6 +157,10 @@ class RunRecord:
             self._put_last(total.replies)
             self.store.put_metrics(self.facts.run, metrics)
 
+    def asking(self, questions: QuestionGroup) -> None:
+        """Keep later questions before anybody is asked."""
+        self._append([QuestionsRecord.of(questions).leaf()], phase=ReleaseKind.QUERY.value)
+
     def answered(self, total: Sum, questions: QuestionGroup) -> None:
         """Keep the sum that answers a group of questions."""
         leaves = [*self._sum_leaves(total), AnswersRecord.of(questions, total.words).leaf()]
@@ -162,12 +174,12 @@ class RunRecord:
         """Keep the finished model's hash: the run has nothing left but to hand it over.
 
         Args:
-            model: the averaged parameters, little-endian float64; where the study trains none,
+            model: the averaged parameters, little-endian float64; where the run trains none,
                 there is none to hand over.
         """
         steps = self.facts.plan.study.training.steps
         leaves = [EndRecord(state="finished", reason="").leaf()]
-        if steps:
+        if self.facts.trains:
             leaves.insert(0, ModelRecord(model=bytes_hash(model), steps=steps).leaf())
         self._append(leaves, phase="delivery")
 
@@ -231,7 +243,7 @@ class RunRecord:
     def _progress(self, phase: str) -> Progress:
         return Progress(
             step=self._step,
-            steps=self.facts.plan.study.training.steps,
+            steps=self.facts.plan.study.training.steps if self.facts.trains else 0,
             attempt_failures=self._failed,
             seconds=self._seconds,
             spent=self.spent,
@@ -295,7 +307,8 @@ class _Reading:
     counted: set[bytes] = field(default_factory=set)  # replies that are in the debits
     _failed: int = 0
     _metrics: str | None = None
-    _answers: AnswerSum | None = None
+    _answers: list[AnswerSum] = field(default_factory=list)
+    _asked: QuestionGroup | None = None
     _done: bool = False
 
     def standing(self) -> Standing:
@@ -327,7 +340,8 @@ class _Reading:
             debits=self._debits,
             failed=self._failed + int(self._pending and bool(self._replies)),
             metrics=self._metrics,
-            answers=self._answers,
+            answers=tuple(self._answers),
+            asked=self._asked,
             done=self._done,
         )
 
@@ -350,15 +364,23 @@ class _Reading:
             self._metrics = MetricsRecord.from_bytes(content).metrics
         elif kind is LeafKind.ANSWERS:
             self._answered(AnswersRecord.from_bytes(content))
-        elif kind is LeafKind.MODEL:
-            self._done = True
+        else:
+            self._note(kind, content)
+
+    def _note(self, kind: LeafKind, content: bytes) -> None:
+        if kind is LeafKind.QUESTIONS:
+            self._asked = QuestionsRecord.from_bytes(content).group
+        elif kind is LeafKind.END:
+            self._done = EndRecord.from_bytes(content).state == "finished"
 
     def _answered(self, record: AnswersRecord) -> None:
         request = _parsed(self._request, Request, self.facts)
         terms = self.facts.plan.question_terms(request.step, record.group)
         words = decode(record.content, terms.word_bits, terms.vectors.entries)
-        self._answers = AnswerSum(record.group, decoded_sum(words, terms), request.n)
-        self._done = not self.facts.plan.study.trains
+        self._answers.append(
+            AnswerSum(record.group, decoded_sum(words, terms), request.n, request.step)
+        )
+        self._asked = None
 
     def _stayed(self) -> frozenset[str]:
         """Return who answered an attempt that failed."""

@@ -43,12 +43,7 @@ class Training:
             StoppedError: somebody asked for it, between two steps.
             RunError: a sum could not be collected; what was kept stands.
         """
-        state, last = standing.state, standing.last
-        if state is None:
-            state = initial_state(self.study)
-            self._check_wanted(state)
-            # Custodians rehearse a run once: a resumed one must know.
-            self.record.summed(self.sums.rehearse(state.parameters), state)
+        state, last = self.rehearsed(standing), standing.last
         while state.step < self.study.training.steps:
             self._check_wanted(state)
             total = self.sums.collect(ReleaseKind.TRAINING, state.step, state.parameters, last)
@@ -59,6 +54,16 @@ class Training:
                 self.on_step(state, total)
         self._check_wanted(state)
         return Trained(state, last)
+
+    def rehearsed(self, standing: Standing) -> TrainingState:
+        """Rehearse, unless that was done before; return where training stands."""
+        if standing.state is not None:
+            return standing.state
+        state = initial_state(self.study)
+        self._check_wanted(state)
+        # Custodians rehearse a run once: a resumed one must know.
+        self.record.summed(self.sums.rehearse(state.parameters), state)
+        return state
 
     def _check_wanted(self, state: TrainingState) -> None:
         if self.record.stopping():

@@ -59,7 +59,7 @@ class AuditReport:
         sums: that were verified, and how many of them were added up again.
         model: the model's hash, hex; empty where none was reached.
         metrics: what the federation measured of itself, canonical JSON; not recomputed.
-        answers: what was asked, and the sum that answers it; None where nothing was.
+        answers: what was asked, and the sums that answer it.
         institutions: what each spent.
         cosigned: size of the log that each institution co-signed.
     """
@@ -78,7 +78,7 @@ class AuditReport:
     recomputed: int = 0
     model: str = ""
     metrics: str | None = None
-    answers: AnswersRecord | None = None
+    answers: tuple[AnswersRecord, ...] = ()
     institutions: Mapping[str, InstitutionReport] = field(default_factory=dict)
     cosigned: Mapping[str, int] = field(default_factory=dict)
 
@@ -234,7 +234,7 @@ class _RunAudit:
             recomputed=releases.recomputed,
             model=releases.model,
             metrics=releases.metrics,
-            answers=releases.answers,
+            answers=tuple(releases.answers),
             institutions=_institutions(plan, names, releases.trail.spent),
         )
 

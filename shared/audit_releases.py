@@ -1,8 +1,9 @@
 """The releases of a run, checked and done again from its transcript.
 
 Takes requests, replies, sums and what was made of them in order, and can only go forward:
-rehearsal, each training step, evaluation, questions, model. Every sum is added up again from the
-masked vectors, and every step of Adam is taken again, bit for bit.
+rehearsal, each training step, evaluation, questions, model; or after the rehearsal nothing but
+later questions. Every sum is added up again from the masked vectors, and every step of Adam is
+taken again, bit for bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +15,7 @@ from fieldfare.shared.audit_ledgers import LedgerTrail
 from fieldfare.shared.audit_opening import OpenedRun
 from fieldfare.shared.audit_requests import check_request
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.errors import ProtocolError, StudyError
 from fieldfare.shared.grid import Word, WordBits
 from fieldfare.shared.messages import Assurance, Reply, Request, unseal
 from fieldfare.shared.misfit import expect
@@ -34,10 +35,12 @@ from fieldfare.shared.transcript import (
     MetricsRecord,
     ModelRecord,
     ParametersRecord,
+    QuestionsRecord,
     SumRecord,
 )
 
 UNKNOWN: Final = ""  # parameters that only a recomputed sum would tell
+REHEARSAL: Final = (ReleaseKind.REHEARSAL, 0)
 
 
 class Vectors(Protocol):
@@ -90,8 +93,8 @@ class ReleasesAudit:
         self.requests = 0  # distinct ones
         self.model = ""
         self.metrics: str | None = None
-        self.answers: AnswersRecord | None = None
-        self._release: tuple[ReleaseKind, int] = (ReleaseKind.REHEARSAL, 0)
+        self.answers: list[AnswersRecord] = []
+        self._release: tuple[ReleaseKind, int] = REHEARSAL
         self._attempts = 0  # of this release
         self._attempt: Attempt | None = None
         self._due: LeafKind | None = None  # what a sum has to be followed by
@@ -99,12 +102,16 @@ class ReleasesAudit:
         self._parameters = UNKNOWN  # hash that the next request has to bind
         self._model = UNKNOWN  # hash of the model that was evaluated
         self._asked_for: tuple[Request, SumRecord]  # what answers are to
+        self._begun = False  # what comes after the rehearsal is settled
+        self._later: list[ReleaseTerms] = []  # of each group of later questions
+        self._complete = False  # everything that was asked is answered, and nothing is trained
         self._takers: Mapping[LeafKind, Callable[[bytes], None]] = {
             LeafKind.REQUEST: self._take_request,
             LeafKind.REPLY: self._take_reply,
             LeafKind.SUM: self._take_sum,
             LeafKind.PARAMETERS: self._take_parameters,
             LeafKind.METRICS: self._take_metrics,
+            LeafKind.QUESTIONS: self._take_questions,
             LeafKind.ANSWERS: self._take_answers,
             LeafKind.MODEL: self._take_model,
         }
@@ -113,11 +120,12 @@ class ReleasesAudit:
     def allowed(self) -> frozenset[LeafKind]:
         """The kinds of which the next leaf must be, but for END."""
         if self.done:
-            return frozenset()
+            return frozenset({LeafKind.QUESTIONS} if self._later else ())
         if self._due is not None:
             return frozenset({self._due})
         if self._attempt is None:
-            return frozenset({LeafKind.REQUEST})
+            either = self._release != REHEARSAL and not self._begun and self._run.study.allowance
+            return frozenset({LeafKind.REQUEST, *([LeafKind.QUESTIONS] if either else [])})
         return frozenset({LeafKind.REQUEST, LeafKind.REPLY, LeafKind.SUM})
 
     def take(self, kind: LeafKind, content: bytes) -> None:
@@ -137,11 +145,11 @@ class ReleasesAudit:
     @property
     def done(self) -> bool:
         """Tell whether the run has nothing left but to end."""
-        return bool(self.model) or (not self._run.study.trains and self.answers is not None)
+        return bool(self.model) or self._complete
 
     @property
     def _terms(self) -> ReleaseTerms:
-        return self._run.plan.terms(self._release[0])
+        return self._later[-1] if self._later else self._run.plan.terms(self._release[0])
 
     # -- what was asked -----------------------------------------------------------------
 
@@ -149,7 +157,8 @@ class ReleasesAudit:
         opened = unseal(content, Request, self._run.roster, Assurance.EXACT)
         request = opened.body
         expect("the coordinator's signature", COORDINATOR, opened.signer)
-        check_request(self._run, *self._release, request)
+        check_request(self._run, self._terms, self._release[1], request)
+        self._begun = self._release != REHEARSAL
         self._check_parameters(request)
         self._begin(request)
 
@@ -276,13 +285,25 @@ class ReleasesAudit:
             self._ask()
 
     def _ask(self) -> None:
-        """Expect the declared questions, which no sum before them changes."""
+        """Expect the declared questions, which no sum before them changes; or only later ones."""
         questions = self._run.study.questions
-        if questions is None:
-            raise ProtocolError("a study that trains or asks expected")
         self._release = (ReleaseKind.QUERY, self._run.plan.query.first_step)
-        self._parameters = bytes_hash(questions.to_bytes())
-        self._due = None
+        self._due = LeafKind.QUESTIONS
+        if questions is not None:
+            self._parameters = bytes_hash(questions.to_bytes())
+            self._due = None
+
+    def _take_questions(self, content: bytes) -> None:
+        """Take later questions: they are the allowance's, and the next release is theirs."""
+        record, plan = QuestionsRecord.from_bytes(content), self._run.plan
+        step = plan.allowance.first_step + len(self._later)
+        try:
+            self._later.append(plan.question_terms(step, record.group))
+        except StudyError as error:
+            raise ProtocolError(str(error)) from None
+        self._release, self._begun = (ReleaseKind.QUERY, step), True
+        self._parameters = bytes_hash(record.questions.encode())
+        self._due, self._complete = None, False
 
     def _take_answers(self, content: bytes) -> None:
         record = AnswersRecord.from_bytes(content)
@@ -293,7 +314,10 @@ class ReleasesAudit:
             bytes_hash(record.questions.encode()),
         )
         expect("the words of the sum", total.words, bytes_hash(record.content))
-        self.answers = record
+        self.answers.append(record)
+        if self._later or not self._run.study.trains:
+            self._due, self._complete = None, True
+            return
         self._parameters = self._model
         self._due = LeafKind.MODEL
 

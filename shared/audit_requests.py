@@ -8,18 +8,18 @@ from fieldfare.shared.audit_opening import OpenedRun
 from fieldfare.shared.errors import AccountingError, ProtocolError
 from fieldfare.shared.messages import PROTOCOL_VERSION, Request
 from fieldfare.shared.misfit import expect
-from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
 
 
-def check_request(run: OpenedRun, kind: ReleaseKind, step: int, request: Request) -> None:
+def check_request(run: OpenedRun, terms: ReleaseTerms, step: int, request: Request) -> None:
     """Compare a request's frame, participants and terms with the opened run and its plan.
 
     Raises:
         ProtocolError: the first term that differs.
     """
-    _check_frame(run, kind, step, request)
+    _check_frame(run, terms.kind, step, request)
     _check_participants(run, request)
-    _check_terms(run, kind, request)
+    _check_terms(run, terms, request)
 
 
 def _check_frame(run: OpenedRun, kind: ReleaseKind, step: int, request: Request) -> None:
@@ -41,9 +41,9 @@ def _check_participants(run: OpenedRun, request: Request) -> None:
         raise ProtocolError(f"at least {run.least} participants expected, {request.n} found")
 
 
-def _check_terms(run: OpenedRun, kind: ReleaseKind, request: Request) -> None:
+def _check_terms(run: OpenedRun, terms: ReleaseTerms, request: Request) -> None:
     """Compare every number that noise and cost depend on, exactly (design section 2)."""
-    terms, privacy = run.plan.terms(kind), run.study.privacy
+    privacy = run.study.privacy
     expected = {
         "t": privacy.collusion_tolerance,
         "multiplicity": privacy.multiplicity,

@@ -48,6 +48,7 @@ def report_json(report: AuditReport, trust: Trust) -> dict[str, Any]:
         "recomputed_sums": report.recomputed,
         "model": report.model or None,
         "metrics": json.loads(report.metrics) if report.metrics else None,
+        "questions": sum(len(record.group.questions) for record in report.answers),
         "delta": None if plan is None else plan.study.privacy.delta,
         "planned_epsilon": None if plan is None else plan.epsilon(),
         "spent_epsilon": report.epsilon,
@@ -107,6 +108,9 @@ def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
         yield "model", f"{report.model} {again}"
     if report.metrics is not None:
         yield "metrics", "as the coordinator states them: not computed again"
+    if report.answers:
+        count = sum(len(record.group.questions) for record in report.answers)
+        yield "questions", f"{count} answered; their sums are in the transcript"
     yield "promise", _promise(report, report.plan)
     elsewhere = [name for name, found in report.institutions.items() if found.spent.elsewhere]
     if elsewhere:

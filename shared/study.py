@@ -248,8 +248,6 @@ class Study(_Section):
     def _of_declared_columns(
         cls, allowance: AllowanceSection | None, info: ValidationInfo
     ) -> AllowanceSection | None:
-        if allowance is not None:
-            raise ValueError("reserved, nothing expected in format 1; remove it")
         columns, queries = _named_in(info), info.data.get("queries")
         if allowance is None or columns is None or queries is None:
             return allowance

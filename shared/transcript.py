@@ -12,7 +12,11 @@ signs and institutions co-sign (design section 4). Order of a run's leaves:
     MODEL END
 
 A study without training has neither steps, evaluation nor MODEL; one without questions has no
-ANSWERS.
+ANSWERS. A run of later questions, which the study's allowance covers, has after the rehearsal
+nothing but these:
+
+    each group: QUESTIONS (REQUEST REPLY...)... SUM ANSWERS
+    END
 
 APPROVALs, OFFERs and the REPLYs to one REQUEST are sorted by institution. A run that stopped
 or failed has an END where it stood, even before the ROSTER; when it is resumed, it goes on
@@ -69,6 +73,7 @@ class LeafKind(Enum):
     SUM = "sum"
     PARAMETERS = "parameters"
     METRICS = "metrics"
+    QUESTIONS = "questions"
     ANSWERS = "answers"
     MODEL = "model"
     END = "end"
@@ -205,6 +210,34 @@ def _is_canonical_object(text: str) -> bool:
         return isinstance(value, dict) and rfc8785.dumps(value) == text.encode()
     except (ValueError, RecursionError):  # also of numbers and texts that have no such form
         return False
+
+
+class QuestionsRecord(Record):
+    """Later questions, before anybody is asked: what the study's allowance is used for.
+
+    Attributes:
+        questions: the canonical JSON of the group whose hash the request binds.
+    """
+
+    KIND: ClassVar = LeafKind.QUESTIONS
+
+    questions: str = Field(max_length=MAX_GROUP_BYTES)
+
+    @field_validator("questions")
+    @classmethod
+    def _a_group(cls, questions: str) -> str:
+        QuestionGroup.from_bytes(questions.encode())
+        return questions
+
+    @classmethod
+    def of(cls, questions: QuestionGroup) -> "QuestionsRecord":
+        """Return the record of a group."""
+        return cls(questions=questions.to_bytes().decode())
+
+    @property
+    def group(self) -> QuestionGroup:
+        """What is asked."""
+        return QuestionGroup.from_bytes(self.questions.encode())
 
 
 class AnswersRecord(Record):

@@ -30,6 +30,7 @@ from fieldfare.shared.messages import Assurance, IdentitySigner, NoSigner, Signe
 from fieldfare.shared.noise import ExactNoise, NoiseSource, SimulatedNoise
 from fieldfare.shared.offers import offer_study
 from fieldfare.shared.plan import Plan, plan_for
+from fieldfare.shared.questions import QuestionGroup
 from fieldfare.shared.roster import Member, Roster
 from fieldfare.shared.study import Study
 from fieldfare.simulations.grid import Drop, InProcessGrid, Tap
@@ -122,8 +123,8 @@ class LocalFederation:
         for ledger in self.ledgers.values():
             ledger.close()
 
-    def job(self, run: str | None = None) -> Job:
-        """Return a run of the study for the coordinator to carry out."""
+    def job(self, run: str | None = None, later: tuple[QuestionGroup, ...] = ()) -> Job:
+        """Return a run of the study, or of later questions, for the coordinator to carry out."""
         run = run or secrets.token_hex(8)
         terms = RunTerms(
             self.plan,
@@ -133,7 +134,7 @@ class LocalFederation:
             run,
             last_replies={},
         )
-        return Job(terms)
+        return Job(terms, later=later)
 
     def grid(self, *, drop: Drop | None = None, tap: Tap | None = None) -> InProcessGrid:
         """Return a Grid with one node for each institution."""

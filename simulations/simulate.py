@@ -98,8 +98,8 @@ def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, An
         models = {FEDERATED: {"": outcome.parameters}, **_baselines(task, plan, sums, progress)}
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
-    if outcome.answers is not None:
-        results["answers"] = _answers(task.study, plan, outcome.answers, sums)
+    for found in outcome.answers:
+        results["answers"] = _answers(task.study, plan, found, sums)
     _write(task, results, models, test, clock)
     return results
 

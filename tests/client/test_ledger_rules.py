@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from fieldfare.client.ledger_rules import Standing, check_debit
-from fieldfare.client.ledger_terms import Debit, Limits
-from fieldfare.shared.errors import PolicyRefusal, RefusalCode
+from fieldfare.client.ledger_terms import Debit, Limits, Portion
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 
 DEBIT = Debit(study="s", run="r", step=5, attempt=1, kind="training", request="a" * 64, cost=10)
 FREE = Standing(occupant=None, last=(5, 0), study_total=0, yearly_total=0, lifetime_total=0)
@@ -50,6 +50,17 @@ def test_what_is_in_order_and_affordable_passes(standing: Standing) -> None:
 )
 def test_each_rule_refuses_with_its_code(standing: Standing, code: RefusalCode) -> None:
     assert refusal(standing) is code
+
+
+def test_a_part_of_a_study_has_a_limit_of_its_own() -> None:
+    portion = Portion(first_step=4, picomu2=25)
+    terms = {"study_limit": 50, "max_attempts": 3}
+    check_debit(DEBIT, replace(FREE, portion_total=15), LIMITS, portion=portion, **terms)
+    with pytest.raises(PolicyRefusal, match="the allowance") as caught:
+        check_debit(DEBIT, replace(FREE, portion_total=16), LIMITS, portion=portion, **terms)
+    assert caught.value.code is RefusalCode.BUDGET_EXHAUSTED
+    with pytest.raises(LedgerError):
+        Portion(first_step=-1, picomu2=1)
 
 
 def test_attempts_count_from_zero() -> None:

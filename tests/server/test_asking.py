@@ -9,10 +9,11 @@ import pytest
 from flwr.app import Message
 from tests.asking import asking, made_up, sums_of
 from tests.server.conftest import Clock, Setting
-from tests.server.test_coordination import Hub
+from tests.server.test_coordination import RUN, Hub
 from tests.server.test_coordination_audit import Killed, audited, resume
 
 from fieldfare.server.analytics import read_answers
+from fieldfare.server.later_questions import check_later, keep_questions
 from fieldfare.server.opening import open_federation
 from fieldfare.server.rounds import SecureSums
 from fieldfare.server.store import RunState
@@ -21,6 +22,7 @@ from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.grid import decode
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.plan import Plan, ReleaseKind, plan_for
+from fieldfare.shared.questions import QuestionGroup
 from fieldfare.shared.replay import decoded_sum, initial_state
 from fieldfare.shared.study import Study
 from fieldfare.simulations.federation import LocalFederation
@@ -60,8 +62,8 @@ def questions_only(**changes: Any) -> Study:
 
 def released(plan: Plan, report: AuditReport) -> np.ndarray:
     """The answers' sum, from the transcript alone."""
-    assert report.answers is not None
-    words = decode(report.answers.content, plan.query.word_bits, plan.query.vectors.entries)
+    (answers,) = report.answers
+    words = decode(answers.content, plan.query.word_bits, plan.query.vectors.entries)
     return decoded_sum(words, plan.query)
 
 
@@ -97,7 +99,7 @@ def test_a_study_may_train_and_ask(make_hub: MakeHub, tmp_path: Path) -> None:
     report = audited(hub, tmp_path)
     assert (report.state, report.steps, report.sums) == ("finished", 2, 5)
     assert report.metrics is not None
-    assert report.answers is not None
+    assert [record.group for record in report.answers] == [study.questions]
 
 
 @pytest.mark.parametrize("steps", [0, 2])
@@ -175,3 +177,114 @@ def test_the_same_questions_again_return_the_stored_answer_and_never_cost_less(
     spent = {ledger.position().cumulative for ledger in setting.federation.ledgers.values()}
     assert spent == {2 * cost}
     assert 2 * cost == setting.federation.plan.study_limit
+
+
+# -- later questions, within an allowance ---------------------------------------------------
+
+LATER = tuple(
+    QuestionGroup.model_validate({"questions": [question]})
+    for question in (
+        {"name": "hours", "kind": "mean", "column": "hours"},
+        {"name": "long hours", "kind": "count", "where": [{"column": "hours", "lower": 12.0}]},
+    )
+)
+
+
+def with_allowance(*, steps: int = 0, declared: bool = True, groups: int = 3) -> Study:
+    allowance = {
+        "kinds": ["mean", "count"],
+        "columns": ["hours"],
+        "groups": groups,
+        "spare_releases": 0,
+    }
+    return asking(
+        *QUESTIONS[:1], steps=steps, names=BANKS, allowance=allowance,
+        **({} if declared else {"queries": []}),
+    )  # fmt: skip
+
+
+def ask_later(
+    hub: Hub, *groups: QuestionGroup, drop: Callable[[Message], bool] | None = None
+) -> None:
+    keep_questions(hub.home.questions(RUN), groups)
+    hub.carry_out(drop=drop)
+
+
+@pytest.mark.parametrize(("steps", "declared"), [(0, True), (0, False), (2, True)])
+def test_later_questions_are_a_run_of_their_own_and_its_transcript_fits(
+    make_hub: MakeHub, tmp_path: Path, steps: int, declared: bool
+) -> None:
+    study = with_allowance(steps=steps, declared=declared)
+    hub, plan = make_hub(study), plan_for(study)
+    ask_later(hub, *LATER)
+    assert hub.row().state is RunState.FINISHED
+    after = ["questions", "request", *["reply"] * len(BANKS), "sum", "answers"]
+    assert hub.kinds()[-2 * len(after) - 1 :] == [*after, *after, "end"]
+    report = audited(hub, tmp_path)
+    assert (report.state, report.sums, report.steps) == ("finished", 3, 0)
+    assert [record.group for record in report.answers] == list(LATER)
+    spent = {found.spent.debits for found in report.institutions.values()}
+    assert spent == {2 * plan.allowance.cost}
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 2)
+
+
+def test_a_run_of_later_questions_goes_on_where_it_was_killed(
+    make_hub: MakeHub, tmp_path: Path
+) -> None:
+    hub, asked = make_hub(with_allowance()), 0
+
+    def die(message: Message) -> bool:
+        nonlocal asked
+        if message.metadata.message_type == "query.release":
+            asked += 1
+            if asked == 3 * len(BANKS):  # of the second group
+                raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        ask_later(hub, *LATER, drop=die)
+    resume(hub)
+    assert hub.row().state is RunState.FINISHED
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 2)
+    assert hub.kinds().count("questions") == 2
+    assert audited(hub, tmp_path).state == "finished"
+
+
+def test_the_allowance_ends_whatever_run_asks(make_hub: MakeHub) -> None:
+    study = with_allowance(groups=2)
+    federation = make_hub(study).setting.federation
+    for run in ("one", "two"):
+        outcome = federation.run(federation.job(run, LATER[:1]))
+        (found,) = outcome.answers
+        (answer,) = read_answers(
+            federation.plan, found.questions, found.values, institutions=4, step=found.step
+        )
+        assert answer.cells[0].value == pytest.approx(12.5, abs=8 * answer.sigma)
+    federation.run(federation.job("three"))  # what the study declares is still paid for
+    with pytest.raises(RunError, match="budget"):
+        federation.run(federation.job("four", LATER[:1]))
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ({"name": "q", "kind": "sum", "column": "hours"}, "a kind of the allowance"),
+        ({"name": "q", "kind": "mean", "column": "amount"}, "columns of the allowance"),
+        ({"name": "q", "kind": "count", "where": [{"column": "hours", "lower": 1.0, "upper": 1.1}]},
+         "could isolate one unit"),
+        ({"name": "q", "kind": "count", "where": [{"column": "channel", "levels": ["post"]}]},
+         "columns of the allowance"),
+    ],
+)  # fmt: skip
+def test_what_the_allowance_does_not_cover_is_refused_before_anybody_is_asked(
+    make_hub: MakeHub, question: dict[str, Any], reason: str
+) -> None:
+    federation = make_hub(with_allowance()).setting.federation
+    group = QuestionGroup.model_validate({"questions": [question]})
+    with pytest.raises(StudyError, match=reason):
+        federation.run(federation.job("one", (group,)))
+    with pytest.raises(StudyError, match=reason):
+        check_later(federation.plan, [group])
+    with pytest.raises(StudyError, match="a position of the study's allowance"):
+        federation.run(federation.job("one", LATER[:1] * 4))
+    assert {ledger.position().sequence for ledger in federation.ledgers.values()} == {0}
