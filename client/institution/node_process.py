@@ -30,6 +30,12 @@ from fieldfare.shared.supervision import end_with_parent
 EXIT_STOPPED: Final = 0
 EXIT_DEFECT: Final = 1
 EXIT_AGAIN: Final = 75  # sysexits.h, EX_TEMPFAIL
+# All that flwr lets through of a status 401, whatever it was about.
+REFUSED: Final = (
+    "the SuperLink does not take this node's signature: the clock of one of the two is more than "
+    "300 s off (`fieldfare institution check` tells), the coordinator removed this node, or it has "
+    "another key; it signs on again"
+)
 
 log = logging.getLogger("fieldfare.client.institution.node_process")  # it runs as __main__
 
@@ -39,7 +45,7 @@ class StoppedError(BaseException):
 
 
 class DismissedError(BaseException):
-    """The SuperLink does not know this node any more: flwr says so by SIGINT to itself."""
+    """The SuperLink does not take this node's signature: flwr says so by SIGINT to itself."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ def _served(terms: NodeTerms, report: NodeReport | None) -> tuple[int, str]:
     except StoppedError:
         return EXIT_STOPPED, "stopped"
     except DismissedError:
-        reason = "the SuperLink stopped knowing this node; it signs on again"
+        reason = REFUSED
     except NotAdmittedError as error:
         reason = (
             f"not admitted by {link.address}: {error}: after a crash its old lease ends within "

@@ -4,7 +4,9 @@ A hub and four institutions, of which one can be missed; the hub's files lie on 
 own, and a line that can be cut leads to it. Every test runs a study of its own.
 """
 
+import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -17,6 +19,7 @@ from tests.beds import small_bed
 from tests.cut_network import Way, way_to
 from tests.outages import (
     CUSTODIAN,
+    LEASE_SECONDS,
     RUN,
     SECONDS,
     begin,
@@ -30,12 +33,13 @@ from tests.outages import (
     until_step,
 )
 from tests.processes import runs, until
+from tests.skewed_clock import SkewedClock, skewed_clock
 
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.settings import load_settings
 from fieldfare.server.store import RunState
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.bed import HUB, Bed, edit
+from fieldfare.simulations.bed import COMMAND, HUB, Bed, edit
 from fieldfare.simulations.bed_quick import in_this_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("losses")]
@@ -44,15 +48,17 @@ BANKS: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 LAST: Final = BANKS[-1]
 DISK_MIB: Final = 24
 CUT_SECONDS: Final = 30.0
+SKEW_SECONDS: Final = 600
 
 
 @dataclass(frozen=True)
 class Place:
-    """A bed, the way to its hub, and the hub's disk if it has one of its own."""
+    """A bed, the way to its hub, the hub's disk and the last bank's clock if they can be had."""
 
     bed: Bed
     way: Way
     disk: Path | None
+    clock: SkewedClock | None
 
 
 def own_disk(folder: Path, stack: ExitStack) -> Path | None:
@@ -79,8 +85,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         for name in BANKS:
             edit(bed.home(name) / "node.toml", f"127.0.0.1:{port}", f"127.0.0.1:{way.port}")
         stack.callback(bed.stop)
-        bed.start()
-        yield Place(bed, way, disk)
+        clock = skewed_clock(tmp_path_factory.mktemp("clock"))
+        bed.start_hub()
+        for name in BANKS[:-1]:
+            bed.start_institution(name)
+        with pytest.MonkeyPatch.context() as environment:
+            for variable, value in (clock.environment if clock else {}).items():
+                environment.setenv(variable, value)
+            bed.start_institution(LAST)
+        bed.until_connected()
+        yield Place(bed, way, disk, clock)
 
 
 @pytest.fixture
@@ -88,6 +102,22 @@ def bed(place: Place) -> Bed:
     """All of it, whatever the test before left."""
     place.bed.until_connected()
     return place.bed
+
+
+def said(bed: Bed, name: str) -> str:
+    return bed.log(name).read_text()
+
+
+def clock_check(bed: Bed, clock: SkewedClock) -> dict[str, str]:
+    """What `institution check` says of the clock, at the last bank."""
+    done = subprocess.run(
+        [COMMAND, "institution", "check", "--home", bed.home(LAST), "--skip-records", "--json"],
+        env=os.environ | clock.environment,
+        capture_output=True,
+        check=False,
+    )
+    (found,) = [one for one in json.loads(done.stdout)["findings"] if one["topic"] == "clock"]
+    return dict(found)
 
 
 def test_a_slow_institution_misses_the_deadline_and_the_others_go_on(bed: Bed) -> None:
@@ -110,6 +140,22 @@ def test_a_network_cut_of_30_seconds_is_waited_for(bed: Bed, place: Place) -> No
     assert report["failed_attempts"] == 0
 
 
+def test_a_clock_that_jumps_ten_minutes_is_named_and_the_others_go_on(
+    bed: Bed, place: Place
+) -> None:
+    if place.clock is None:
+        pytest.skip("a clock of its own for one institution needs a C compiler (cc)")
+    run = begin(bed, "clock", deadline=12.0)
+    until_step(bed, run, 2)
+    place.clock.set(SKEW_SECONDS)
+    check_run(bed, bed.until_ended(run), failed=1)
+    until(lambda: "does not take this node's signature: the clock" in said(bed, LAST), SECONDS)
+    assert clock_check(bed, place.clock)["outcome"] == "fail"
+    place.clock.set(0)
+    bed.until(lambda: LAST in bed.connected(), "a node whose clock is right", LEASE_SECONDS)
+    assert clock_check(bed, place.clock)["outcome"] == "pass"
+
+
 def test_a_full_disk_ends_the_run_with_a_reason_and_room_lets_it_go_on(
     bed: Bed, place: Place
 ) -> None:
@@ -124,7 +170,7 @@ def test_a_full_disk_ends_the_run_with_a_reason_and_room_lets_it_go_on(
     until(lambda: not processes(bed, HUB, RUN), SECONDS)
     with pytest.raises(RunError, match="free some space on the disk"):
         bed.coordinator("runs")
-    assert "free some space on the disk, then resume the run" in bed.log(HUB).read_text()
+    assert "free some space on the disk, then resume the run" in said(bed, HUB)
     filler.unlink()
     resume(bed, run)
     check_run(bed, bed.until_ended(run))
