@@ -39,6 +39,7 @@ SUMMARIES: Final = {
     "institution.roster": "Who takes part, under which keys.",
     "institution.study": "Studies that the coordinator sends.",
     "institution.transcript": "What a run leaves behind, seen with your own ledger.",
+    "query": "Questions about all records together: plan, ask, read the answers.",
     "records": "Turn raw records into what a study reads.",
     "roster": "Sign who may take part, as the coordinator.",
     "simulate": "Run a study over records on this machine, against its baselines.",
