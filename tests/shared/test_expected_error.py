@@ -1,6 +1,7 @@
 """Errors that are promised before against those that fresh noise makes."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,8 @@ def evenly_spread() -> AskedUnits:
     """Amounts and hours over all of their bounds, independent of each other, none missing."""
     units = made_up(UNITS)
     random = np.random.default_rng(5)
-    units.values.numbers["amount"] = random.uniform(0, 100, UNITS)
-    units.values.numbers["hours"] = random.uniform(1, 24, UNITS)
-    return units
+    even = {"amount": random.uniform(0, 100, UNITS), "hours": random.uniform(1, 24, UNITS)}
+    return replace(units, values=replace(units.values, numbers=even))
 
 
 def answered(study: Study, runs: int) -> list[tuple[Answer, ...]]:
