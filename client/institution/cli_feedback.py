@@ -20,6 +20,7 @@ from fieldfare.client.institution.scoring import suppressed_units
 from fieldfare.client.scoring.alert import Confidence, Disposition, PartyRole
 from fieldfare.client.scoring.labels import REVIEWERS_TO_FILE, Feedback, Label
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.media_gate import prose_problem
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.private_files import create_private
 
@@ -47,6 +48,9 @@ def feedback(
     """
     if len(note) > MOST_NOTE:
         raise UsageError(f"--note: at most {MOST_NOTE} characters expected, more found")
+    problem = prose_problem(note)
+    if problem:  # harm rule 6
+        raise UsageError(f"--note: words expected, {problem}; keep it where it came from")
     institution = open_institution(home)
     hidden = suppressed_units(institution.home, institution.settings)
     journal = open_journal(institution.home, utc_now)

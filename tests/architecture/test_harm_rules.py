@@ -1,0 +1,228 @@
+"""The harm rules (design section 8), one by one, where a person would meet them broken.
+
+Modules test their own part as well; search the tests for `harm_rule_`.
+"""
+
+import ast
+import inspect
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pydantic import ValidationError
+from tests.finished import RUN
+from tests.homes import Hub, OpenCustody, custody_of, hub
+from tests.reported import decided, reason, reported_alert
+from tests.scored import Desk, customers, desk_of, scored_study, write
+
+from fieldfare.client.institution.alert_store import AlertStore, Kept
+from fieldfare.client.institution.alert_text import card
+from fieldfare.client.institution.review_screen import console
+from fieldfare.client.records.source import table_at
+from fieldfare.client.scoring.alert import Disposition, PartyRole
+from fieldfare.client.scoring.alert_table import SCHEMA
+from fieldfare.client.scoring.indicators import PERSONAS
+from fieldfare.client.scoring.labels import NEW, standing_of
+from fieldfare.client.scoring.reports.facts import report_facts
+from fieldfare.client.scoring.reports.fintrac import fintrac_draft
+from fieldfare.client.scoring.reports.goaml import goaml_draft
+from fieldfare.client.scoring.units import read_units
+from fieldfare.client.typologies.pack import own_pack
+from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.features import is_protected
+from fieldfare.shared.harm_rules import HARM_RULES
+from fieldfare.shared.media_gate import refuse_values
+from fieldfare.simulations.measure import group_rows
+from fieldfare.simulations.world.personas import LOOK_ALIKES, PROTECTED_LOOK_ALIKES
+
+__all__ = ["custody_of", "hub"]
+
+ROOT = Path(__file__).parents[2]
+CLIENT = {
+    path.relative_to(ROOT).as_posix(): path.read_text()
+    for path in sorted((ROOT / "client").rglob("*.py"))
+}
+# What is done with a model here, and the only code that may touch it.
+USING = ("client/scoring/", "client/institution/")
+USE = re.compile(
+    r"fieldfare\.client\.(?:scoring|institution\.(?:alert_store|evaluating|scoring|tuned_models))"
+)
+# Modules by which something could be sent, run or closed somewhere.
+ACTING = {
+    "asyncio", "flwr", "ftplib", "grpc", "http", "httpx", "multiprocessing", "requests", "signal",
+    "smtplib", "socket", "ssl", "subprocess", "urllib", "webbrowser",
+}  # fmt: skip
+
+
+@pytest.fixture
+def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return desk_of(hub, custody_of, capsys, units=300)
+
+
+def imports(source: str) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def reports(role: PartyRole) -> tuple[str, str]:
+    facts = report_facts(reported_alert(), decided(role), {})
+    return goaml_draft(facts).decode(), fintrac_draft(facts).decode()
+
+
+def test_every_rule_has_its_test() -> None:
+    named = {int(name[15]) for name in globals() if re.match(r"test_harm_rule_\d_", name)}
+    assert named == set(range(1, len(HARM_RULES) + 1))
+
+
+def test_harm_rule_1_a_possible_victim_is_never_the_subject() -> None:
+    goaml, fintrac = reports(PartyRole.POTENTIAL_VICTIM)
+    assert "<is_protected>true</is_protected>" in goaml
+    assert "<is_suspected>true</is_suspected>" not in goaml
+    (party,) = json.loads(fintrac)["parties"]
+    assert (party["protected"], party["suspected"]) == (True, False)
+    with pytest.raises(UsageError, match="possible victim"):
+        report_facts(reported_alert(), decided(PartyRole.UNKNOWN), {})
+
+
+def test_harm_rule_1_the_software_sets_no_party_role(desk: Desk) -> None:
+    out = desk.folder / "a.parquet"
+    assert desk("score", "--model", RUN, "--out", out)[0] == 0
+    roles = {row["party_role"] for row in json.loads(desk("alerts", "--json")[1])}
+    assert roles == {"unknown"}
+    setting = {
+        name for name, source in CLIENT.items() if re.search(r"PartyRole\.(?!UNKNOWN)[A-Z]", source)
+    }
+    # Reads what a person set, to protect whom it says.
+    assert setting == {"client/scoring/reports/facts.py"}
+
+
+def test_harm_rule_2_no_single_indicator_suffices(capsys: pytest.CaptureFixture[str]) -> None:
+    for column in ("families", "family_names", "against", "counter_evidence", "look_alikes"):
+        assert not SCHEMA.field(column).nullable
+    alone = reported_alert(
+        families=1, family_names=("FLOW",), reasons=(reason("R04", 1.0, 9.0),),
+        counter_evidence=(reason("R17", 0.0, -0.5),),
+    )  # fmt: skip
+    console().print(card(Kept(alone, ())))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 independent families: FLOW; one is not enough" in said
+    assert "-0.50 R17" in said
+
+
+def test_harm_rule_3_the_software_ranks_and_people_decide(desk: Desk) -> None:
+    assert standing_of(()) == NEW
+    assert desk("score", "--model", RUN, "--out", desk.folder / "a.parquet")[0] == 0
+    rows = json.loads(desk("alerts", "--json", "--state", "all")[1])
+    assert rows
+    assert {(row["state"], row["disposition"]) for row in rows} == {("new", None)}
+    for standing in (NEW, decided(PartyRole.CONTROLLER, Disposition.MONITOR)):
+        with pytest.raises(UsageError, match="no report by itself"):
+            report_facts(reported_alert(), standing, {})
+    assert decided(PartyRole.CONTROLLER, users=("ana", "ana")).state == "second_review"
+
+
+def test_harm_rule_3_what_ranks_can_send_run_and_freeze_nothing() -> None:
+    using = [name for name, source in CLIENT.items()
+             if name.startswith("client/scoring/") or USE.search(source)]  # fmt: skip
+    assert len(using) > 15
+    for name in using:
+        acting = {one for one in imports(CLIENT[name]) if one.partition(".")[0] in ACTING}
+        assert not acting, f"{name}: a ranking acts on nobody"
+    deciding = {name for name, source in CLIENT.items() if re.search(r"\bstore\.add\(", source)}
+    assert deciding == {"client/institution/cli_feedback.py"}  # a person's own command
+    assert "disposition" not in inspect.signature(AlertStore.put).parameters
+
+
+@pytest.mark.parametrize("name", ["nationality", "gender", "age", "postcode", "citizenship", "sex"])
+def test_harm_rule_4_protected_attributes_are_no_inputs(name: str, tmp_path: Path) -> None:
+    assert is_protected(name)
+    feature = {"kind": "numeric", "name": name, "lower": 0, "upper": 1}
+    with pytest.raises(ValidationError, match="harm rule 4"):
+        scored_study(features=[feature])
+    needed = {column for one in own_pack().indicators for column in one.typology.required}
+    assert not [column for column in needed if is_protected(column.partition(".")[2])]
+    rows = customers(40)
+    plain = read_units([table_at(write(tmp_path / "a.csv", rows))], scored_study())
+    beside = {**rows, name: ["MARKER"] * 40}
+    audited = read_units([table_at(write(tmp_path / "b.csv", beside))], scored_study(), [name])
+    assert (audited.positions == plain.positions).all()  # read for an audit, and only for that
+    assert set(audited.groups) == {name}
+
+
+def test_harm_rule_5_look_alikes_are_labelled_negatives_and_their_errors_are_printed(
+    desk: Desk,
+) -> None:
+    named = {"night_shift_worker", "travelling_nurse", "student", "migrant_sending_home",
+             "independent_adult_worker"}  # fmt: skip
+    assert named <= {one.name for one in LOOK_ALIKES}
+    assert set(PROTECTED_LOOK_ALIKES) <= {one.name for one in LOOK_ALIKES}
+    (row,) = group_rows(
+        np.array(["student"] * 4), np.zeros(4, np.uint8), np.array([True, False, False, False])
+    )
+    assert row["false_positive_rate"] == 0.25
+    for word in ("night-shift", "nurse", "student", "migrant", "adult sex worker", "survivor"):
+        assert any(word in one.name for one in PERSONAS), f"no hint at a {word}"
+    write(desk.folder / "customers.csv", customers(2000))
+    status, said, _ = desk("evaluate", "--model", RUN, "--by", "group")
+    assert (status, "false positives" in " ".join(said.split())) == (0, True)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\xff\xd8\xff\xe0" + bytes(60),
+        "data:image/png;base64," + "iVBORw0KGgo" * 20,
+        [[[0, 128, 255]] * 16] * 16,
+    ],
+    ids=["jpeg", "base64", "pixels"],
+)
+def test_harm_rule_6_no_media_enters(payload: object) -> None:
+    with pytest.raises(RecordsError, match="harm rule 6"):
+        refuse_values({"v1": payload}, "row 1")
+    kinds = {str(field.type) for field in SCHEMA}
+    assert str(pa.binary()) not in kinds
+
+
+def test_harm_rule_6_no_picture_in_a_note(desk: Desk) -> None:
+    assert desk("score", "--model", RUN, "--out", desk.folder / "a.parquet")[0] == 0
+    alert = json.loads(desk("alerts", "--json")[1])[0]["alert"]
+    picture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ" * 8
+    options = ("--disposition", "edd", "--role", "unknown", "--note", picture)
+    status, _, err = desk("feedback", alert, *options)
+    assert (status, "--note: words expected" in err, picture in err) == (2, True, False)
+
+
+def test_harm_rule_7_that_a_report_was_filed_is_itself_secret(desk: Desk) -> None:
+    assert desk("score", "--model", RUN, "--out", desk.folder / "a.parquet")[0] == 0
+    row = json.loads(desk("alerts", "--json")[1])[0]
+    options = ("--disposition", "file", "--role", "controller", "--note", "MARKER-NOTE")
+    assert desk("feedback", row["alert"], *options)[0] == 0
+    assert desk("export", row["alert"], "--format", "goaml", "--out", desk.folder / "r.xml")[0] == 0
+    assert desk("labels", "--out", desk.folder / "l.csv")[0] == 0
+    for path in (*desk.home.scoring.iterdir(), *(desk.folder / n for n in ("r.xml", "l.csv"))):
+        assert path.stat().st_mode & 0o077 == 0, f"{path.name}: others can reach it"
+    log = b"".join(path.read_bytes() for path in desk.home.log_folder.iterdir())
+    for secret in (row["alert"], row["unit"], "MARKER-NOTE", "controller"):
+        assert secret.encode() not in log
+    assert b"MARKER-NOTE" not in (desk.folder / "r.xml").read_bytes()
+
+
+def test_harm_rule_7_nothing_that_can_speak_to_the_network_knows_of_alerts() -> None:
+    """What the custodian and the node are made of never reaches alerts, labels or tuned models."""
+    outside = [name for name in CLIENT if not name.startswith(USING)]
+    assert "client/release.py" in outside
+    assert not [name for name in outside if USE.search(CLIENT[name])]
+    # The settings name the alert budget; nothing else of the institution's processes does.
+    processes = [name for name in CLIENT if name.endswith(
+        ("custodian_process.py", "node_process.py", "building.py", "admin.py", "inbox.py")
+    )]  # fmt: skip
+    assert len(processes) >= 5
+    assert not [name for name in processes if USE.search(CLIENT[name])]
