@@ -31,6 +31,8 @@ from fieldfare.shared.model_card import (
     Verification,
 )
 from fieldfare.shared.model_file import layout_hash
+from fieldfare.shared.model_sections import RowSection, VectorSection
+from fieldfare.shared.models.network import Layers
 from fieldfare.shared.plan import PICOMU2, Plan
 from fieldfare.shared.study import MAX_INSTITUTIONS
 
@@ -244,20 +246,32 @@ def _data(plan: Plan) -> DataCard:
 def _features(plan: Plan, parameters: NDArray[np.float64]) -> tuple[FeatureCard, ...]:
     features, rows = plan.study.features, plan.study.rows
     if rows is not None:
-        weights = parameters[1:]
+        lowest, highest = _reach(rows, parameters)
         return (
             FeatureCard(
                 name=rows.column,
                 kind=rows.kind,
-                shapes=len(weights),
-                lowest=float(weights.min()),
-                highest=float(weights.max()),
+                shapes=rows.columns,
+                lowest=lowest,
+                highest=highest,
             ),
         )
     slices = Basis(features).slices()
     return tuple(
         _feature(feature, parameters[part]) for feature, part in zip(features, slices, strict=True)
     )
+
+
+def _reach(rows: RowSection, parameters: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the smallest and largest change of a score when one number of a row grows by 1.
+
+    Of a network these are bounds: no hidden value rises faster than what it adds up.
+    """
+    if isinstance(rows, VectorSection) and rows.hidden:
+        layers = Layers.of(parameters, rows.hidden, rows.columns)
+        most = float((np.abs(layers.heads) @ np.abs(layers.weights)).max())
+        return -most, most
+    return float(parameters[1:].min()), float(parameters[1:].max())
 
 
 def _feature(feature: Feature, weights: NDArray[np.float64]) -> FeatureCard:

@@ -12,6 +12,7 @@ from fieldfare.shared.text_grams import DEFAULT_BUCKETS
 DEFAULT_KIND: Final = "additive"
 LEAST_BUCKETS: Final = 64
 LEAST_ENTRIES: Final = 64
+MOST_HIDDEN: Final = 64
 MOST_ENTRIES: Final = 1024  # as far as rows on multiples of 2^-10 resolve a vector of length 1
 
 
@@ -50,16 +51,18 @@ class TextSection(_Section):
 
 
 class VectorSection(_Section):
-    """Logistic regression on vectors of one length that an institution's own tool made.
+    """Vectors of one length that an institution's own tool made, under a linear or wider head.
 
     Attributes:
         column: holds each unit's vector.
         entries: how many numbers each has.
+        hidden: width of one hidden layer; 0 is logistic regression.
     """
 
     kind: Literal["vector"]
     column: Name
     entries: int = Field(ge=LEAST_ENTRIES, le=MOST_ENTRIES)
+    hidden: int = Field(default=0, ge=0, le=MOST_HIDDEN)
 
     @property
     def columns(self) -> int:

@@ -71,7 +71,7 @@ def ranked_by(
     study, home = model.study, institution.home
     found = read_rows(tables(institution, study, sources, os.environ), study, asked)
     shown = found.without(suppressed_units(home, institution.settings))
-    ranked = rank_rows(model.parameters, shown, key=load_holdout_key(home))
+    ranked = rank_rows(study, model.parameters, shown, key=load_holdout_key(home))
     journal = open_journal(home, utc_now)
     journal.append(Event.SCORED, os_user(), study=study.id, run=model.kept.run)
     return ranked, found.asked or ""

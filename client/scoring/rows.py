@@ -19,8 +19,9 @@ from fieldfare.client.records.source import Table
 from fieldfare.client.records.sql import ColumnType, text_of
 from fieldfare.client.scoring.exact import ranks
 from fieldfare.client.scoring.ranking import tie_breaks
+from fieldfare.shared.basis import EncodedUnits
 from fieldfare.shared.errors import RecordsError, UsageError
-from fieldfare.shared.models.linear import row_scores
+from fieldfare.shared.models import model_for
 from fieldfare.shared.rows import UnitRows
 from fieldfare.shared.study import Study
 
@@ -98,16 +99,21 @@ class RankedRows:
         return int(found[0])
 
 
-def rank_rows(parameters: NDArray[np.float64], texts: ScorableRows, *, key: bytes) -> RankedRows:
+def rank_rows(
+    study: Study, parameters: NDArray[np.float64], found: ScorableRows, *, key: bytes
+) -> RankedRows:
     """Score and rank; the software ranks, people decide (harm rule 3).
 
     Args:
-        parameters: float64 (1 + columns of a row,).
-        texts: everybody who may be ranked.
+        study: whose model it is.
+        parameters: float64 (entries,).
+        found: everybody who may be ranked.
         key: the institution's hold-out key: who is first among equals.
     """
-    scores = row_scores(parameters, texts.rows)
-    return RankedRows(texts.units, scores, ranks(scores, tie_breaks(texts.units, key)))
+    count = len(found.units)
+    units = EncodedUnits(np.empty((0, count), np.uint16), np.zeros(count, np.uint8), found.rows)
+    scores = model_for(study).scores(parameters, units)
+    return RankedRows(found.units, scores, ranks(scores, tie_breaks(found.units, key)))
 
 
 class _Reader:

@@ -47,8 +47,9 @@ def small_sums(study: Study, seed: int) -> StudySums:
     [
         {"kind": "text", "column": "text", "buckets": 64},
         {"kind": "vector", "column": "embedding", "entries": 64},
+        {"kind": "vector", "column": "embedding", "entries": 64, "hidden": 2},
     ],
-    ids=["text", "vector"],
+    ids=["text", "vector", "network"],
 )
 def test_a_run_over_rows_can_be_audited_like_any_other(
     make_bench: MakeBench, model: dict[str, Any]

@@ -153,3 +153,13 @@ def test_a_model_of_vectors_is_described_by_their_length() -> None:
         ("embedding", "vector", 64)
     ]
     assert "own tools" in card.features_from
+
+
+def test_a_network_is_described_by_how_far_a_number_can_move_a_score() -> None:
+    model = {"kind": "vector", "column": "embedding", "entries": 64, "hidden": 2}
+    study = home_study(features=(), model=model, privacy__clipping_norm=1.0)
+    parameters = np.zeros(1 + 2 * 66)
+    parameters[3:5] = 0.5, -2.0  # heads
+    parameters[5 + 7], parameters[5 + 64 + 7] = 3.0, 1.0  # both read the eighth number
+    (read,) = write_card(plan_for(study), parameters, facts_of(study), FINISHED).features
+    assert (read.shapes, read.lowest, read.highest) == (64, -3.5, 3.5)

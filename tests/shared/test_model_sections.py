@@ -42,6 +42,7 @@ def test_only_models_of_rows_have_a_row_section() -> None:
         {"kind": "vector", "column": "embedding"},
         {"kind": "vector", "column": "embedding", "entries": 63},
         {"kind": "vector", "column": "embedding", "entries": 1025},
+        {"kind": "vector", "column": "embedding", "entries": 64, "hidden": 65},
         {"kind": "vector", "column": "photo", "entries": 64},
         {"kind": "vector", "column": "gender", "entries": 64},
         "text",

@@ -52,7 +52,7 @@ def model() -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def test_texts_are_ranked_by_the_models_own_scores_and_need_no_labels(tmp_path: Path) -> None:
     found = read(tmp_path, TEXTS)
-    ranked = rank_rows(model(), found, key=KEY)
+    ranked = rank_rows(study(), model(), found, key=KEY)
     expected = row_scores(model(), TextEncoder(512).rows(TEXTS))
     assert ranked.scores.tolist() == expected.tolist()
     assert ranked.scores[3] == -1.0
@@ -64,17 +64,17 @@ def test_texts_are_ranked_by_the_models_own_scores_and_need_no_labels(tmp_path: 
 def test_batches_change_nothing_and_only_the_asked_text_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = rank_rows(model(), read(tmp_path, TEXTS), key=KEY)
+    whole = rank_rows(study(), model(), read(tmp_path, TEXTS), key=KEY)
     monkeypatch.setattr(engine, "BATCH_ROWS", 2)
     found = read(tmp_path, TEXTS, "c4")
     assert found.asked == "free lunch"
-    assert rank_rows(model(), found, key=KEY).ranks.tolist() == whole.ranks.tolist()
+    assert rank_rows(study(), model(), found, key=KEY).ranks.tolist() == whole.ranks.tolist()
     assert read(tmp_path, TEXTS, "nobody").asked is None
     assert "free" not in repr(found)
 
 
 def test_the_suppressed_are_not_ranked(tmp_path: Path) -> None:
-    ranked = rank_rows(model(), read(tmp_path, TEXTS).without({"c1"}), key=KEY)
+    ranked = rank_rows(study(), model(), read(tmp_path, TEXTS).without({"c1"}), key=KEY)
     assert "c1" not in ranked.units.tolist()
     assert ranked.top(1) == [3]
     with pytest.raises(UsageError, match="suppression"):
@@ -110,7 +110,7 @@ def test_vectors_are_ranked_from_lists_of_numbers(tmp_path: Path) -> None:
     pq.write_table(pa.table({"case": ids, "embedding": vectors.tolist()}), path)
     found = read_rows([table_at(path)], Study.model_validate(data))
     parameters = np.concatenate([[0.5], vectors[7]])
-    assert rank_rows(parameters, found, key=KEY).top(1) == [7]
+    assert rank_rows(Study.model_validate(data), parameters, found, key=KEY).top(1) == [7]
     texts = data | {"model": {"kind": "text", "column": "embedding"}}
     with pytest.raises(RecordsError, match="column embedding"):
         read_rows([table_at(path)], Study.model_validate(texts))
