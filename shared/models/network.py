@@ -209,7 +209,8 @@ class NetworkSums:
         heads = (hidden * hidden).sum(axis=1) / ROW_STEPS**2
         rows = self.squared_norms[part] / ROW_STEPS**2
         squares = back * back * (1.0 + heads) + (flow * flow).sum(axis=1) * (1.0 + rows)
-        return np.sqrt(squares)
+        norms: Values = np.sqrt(squares)
+        return norms
 
     def _added(self, chunk: Any, hidden: Values, outer: Values, inner: Values) -> Values:
         """Return float64 (entries,): the chunk's sum of products, times 2^10."""
