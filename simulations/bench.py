@@ -29,7 +29,12 @@ from rich.table import Table
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study import load_study
 from fieldfare.simulations import bench_deployed
-from fieldfare.simulations.bench_inputs import study_toml, write_records
+from fieldfare.simulations.bench_inputs import (
+    ASKED_FEATURES,
+    questions_toml,
+    study_toml,
+    write_records,
+)
 
 COMMAND: Final = (sys.executable, "-c", "from fieldfare.shared.cli import main; main()")
 STEPS_MODULE: Final = "fieldfare.simulations.bench_steps"
@@ -41,6 +46,8 @@ SECONDS: Final = {"exact": 15.0, "simulated": 8.0}
 MESSAGE_MILLISECONDS: Final = 10.0
 PRIVATE_RATIO: Final = 1.3
 PEAK_MEGABYTES: Final = 2000.0
+ASKED_UNITS: Final = 200_000
+ANSWER_SECONDS: Final = 3.0  # 12 questions, after start-up
 LINEAR_SLACK: Final = 1.25  # a million units may cost at most this many times four quarters
 LIBRARIES: Final = ("numpy", "torch", "duckdb", "pyarrow", "flwr", "opendp", "cryptography")
 
@@ -106,7 +113,8 @@ def simulation(records: Records, noise: str, out: Path, runs: int) -> dict[str, 
         "units": sum(row["units"] for row in results["institutions"]),
         "steps": load_study(records.study).training.steps,
         "seconds": statistics.median(seconds),
-        "training_seconds": results["timing"]["training_seconds"],
+        "training_seconds": results["timing"].get("training_seconds", 0.0),
+        "federation_seconds": results["timing"]["federation_seconds"],
         "limit": SECONDS[noise],
     }
 
@@ -117,6 +125,20 @@ def generated(folder: Path, name: str, units: int, features: int) -> Records:
     study.write_text(study_toml(units=units, features=features, steps=STEPS), encoding="utf-8")
     write_records(file, units=units, features=features, banks=BANKS)
     return Records(name, study, file, "bank")
+
+
+def questions(folder: Path, runs: int) -> dict[str, Any]:
+    """Time a study that only asks, with exact noise: opening, rehearsal, answers."""
+    study, file = folder / "questions.toml", folder / "questions.parquet"
+    study.write_text(questions_toml(units=ASKED_UNITS), encoding="utf-8")
+    write_records(file, units=ASKED_UNITS, features=ASKED_FEATURES, banks=BANKS)
+    row = simulation(Records("questions", study, file, "bank"), "exact", folder / "out", runs)
+    return {
+        "questions": len(load_study(study).queries),
+        "banks": row["banks"],
+        "units": row["units"],
+        "seconds": row["federation_seconds"],
+    }
 
 
 def amlsim(folder: Path, data: str | None) -> Records | None:
@@ -153,6 +175,7 @@ def measure(
         "format": FORMAT,
         "machine": machine(),
         "simulations": simulations,
+        "questions": questions(folder, runs),
         "institution": json.loads(steps),
         "federations": bench_deployed.measure(folder, counts) if counts else None,
     }
@@ -169,6 +192,7 @@ def promises(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
     milliseconds, peak = one["message_milliseconds"], one["peak_megabytes"]
     return [
         *rows,
+        _questions_row(found["questions"]),
         *(bench_deployed.promises(found["federations"]) if found["federations"] else []),
         (
             "messages of a round of 6, in one process",
@@ -202,6 +226,14 @@ def _simulation_row(row: dict[str, Any]) -> tuple[str, str, str, bool]:
     seconds, limit = row["seconds"], row["limit"]
     what = f"{row['noise']} noise: {size} ({row['records']})"
     return what, f"{seconds:.1f} s", f"{limit:.0f} s", seconds <= limit
+
+
+def _questions_row(row: dict[str, Any]) -> tuple[str, str, str, bool]:
+    what = (
+        f"{row['questions']} questions, {row['banks']} banks, {row['units']:,} units, exact noise"
+    )
+    seconds = row["seconds"]
+    return what, f"{seconds:.1f} s", f"{ANSWER_SECONDS:.0f} s", seconds <= ANSWER_SECONDS
 
 
 def show(found: dict[str, Any], console: Console) -> None:

@@ -10,6 +10,21 @@ import pyarrow.parquet as pq
 ROW_GROUP: Final = 100_000
 SLOPES: Final = 6  # features that the label follows
 UPPER: Final = 1000.0
+ASKED_FEATURES: Final = 4
+QUESTIONS: Final = (
+    {"kind": "count"},
+    {"kind": "count", "where": '[{ column = "label", levels = ["1"] }]'},
+    {"kind": "sum", "column": '"x00"'},
+    {"kind": "mean", "column": '"x01"'},
+    {"kind": "variance", "column": '"x02"'},
+    {"kind": "ratio", "numerator": '"x00"', "denominator": '"x01"'},
+    {"kind": "histogram", "column": '"x02"', "bins": "64"},
+    {"kind": "quantiles", "column": '"x03"', "at": "[0.1, 0.5, 0.9]"},
+    {"kind": "ecdf", "column": '"x01"'},
+    {"kind": "group_by", "by": '["label", "x00"]', "column": '"x01"'},
+    {"kind": "contingency", "marginals": '[["label", "x02"], ["label", "x03"]]'},
+    {"kind": "correlation", "columns": '["x00", "x01", "x02", "x03"]'},
+)
 
 
 def write_records(path: Path, *, units: int, features: int, banks: int, seed: int = 0) -> None:
@@ -79,3 +94,13 @@ special = [0]
         for index in range(features)
     ]
     return head + "".join(tables)
+
+
+def questions_toml(*, units: int) -> str:
+    """Return a study that asks twelve questions of such records, and trains nothing."""
+    asked = [
+        f'\n[[queries]]\nname = "question {number}"\nkind = "{keys["kind"]}"\n'
+        + "".join(f"{key} = {value}\n" for key, value in keys.items() if key != "kind")
+        for number, keys in enumerate(QUESTIONS)
+    ]
+    return study_toml(units=units, features=ASKED_FEATURES, steps=0) + "".join(asked)

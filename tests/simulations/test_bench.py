@@ -17,7 +17,7 @@ from fieldfare.simulations.bench import amlsim, machine, promises, run_process, 
 def found(**changes: float) -> dict[str, Any]:
     """Figures that hold every promise with room to spare, then changed."""
     figures = {"exact": 5.0, "simulated": 3.0, "peak": 700.0, "messages": 0.5, "ratio": 1.1}
-    figures = {**figures, "growth": 4.0, "step": 0.5, **changes}
+    figures = {**figures, "growth": 4.0, "step": 0.5, "asked": 1.0, **changes}
     row = {"records": "generated", "banks": 6, "units": 40_000, "steps": 60}
     whole = figures["growth"] * 0.1
     plain = whole / figures["ratio"]
@@ -27,6 +27,7 @@ def found(**changes: float) -> dict[str, Any]:
             {**row, "noise": noise, "seconds": figures[noise], "limit": bench.SECONDS[noise]}
             for noise in bench.SECONDS
         ],
+        "questions": {"questions": 12, "banks": 6, "units": 200_000, "seconds": figures["asked"]},
         "federations": {
             "limit": 0.7,
             "deployed": [
@@ -63,7 +64,7 @@ def found(**changes: float) -> dict[str, Any]:
 
 def test_figures_within_every_promise_hold() -> None:
     rows = promises(found())
-    assert len(rows) == 7
+    assert len(rows) == 8
     assert all(holds for *_, holds in rows)
 
 
@@ -73,6 +74,7 @@ def test_figures_within_every_promise_hold() -> None:
         ("exact", 15.1, "exact noise"),
         ("simulated", 8.1, "simulated noise"),
         ("messages", 10.1, "messages"),
+        ("asked", 3.1, "12 questions"),
         ("ratio", 1.31, "private step /"),
         ("peak", 2000.1, "memory"),
         ("growth", 5.1, "4 x the units"),
@@ -96,9 +98,12 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     monkeypatch.setenv("FIELDFARE_DATA", "")
     monkeypatch.setattr(bench, "STEPS", 5)
     monkeypatch.setattr(bench, "FEATURES", 4)
+    monkeypatch.setattr(bench, "ASKED_UNITS", 1000)
     bench.main(as_json=True, runs=1, units=1000, large=1000, counts="")
     figures = json.loads(capsys.readouterr().out)
-    assert set(figures) == {"format", "machine", "simulations", "institution", "federations"}
+    parts = {"simulations", "questions", "institution", "federations"}
+    assert set(figures) == {"format", "machine", *parts}
+    assert (figures["questions"]["questions"], figures["questions"]["units"]) == (12, 1000)
     assert figures["federations"] is None  # minutes: tests/deployment has such federations
     assert set(figures["machine"]) == set(machine())
     runs = [(r["noise"], r["banks"], r["units"], r["steps"]) for r in figures["simulations"]]
@@ -106,7 +111,7 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     for row in figures["simulations"]:
         assert row["seconds"] > row["training_seconds"] > 0  # start-up is included
     assert figures["institution"]["units"] == 1000
-    assert len(promises(figures)) == 6
+    assert len(promises(figures)) == 7
 
 
 def test_amlsim_is_used_where_it_is(tmp_path: Path) -> None:
