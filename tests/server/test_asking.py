@@ -1,5 +1,6 @@
 """Questions over real custodians: one exchange, one debit, a transcript that fits."""
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,24 +8,36 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Message
+from scipy.stats import chi2
 from tests.asking import asking, made_up, sums_of
 from tests.server.conftest import Clock, Setting
 from tests.server.test_coordination import RUN, Hub
 from tests.server.test_coordination_audit import Killed, audited, resume
 
-from fieldfare.server.analytics import read_answers
+from fieldfare.server.analytics import noise_on_sum, read_answers
 from fieldfare.server.later_questions import check_later, keep_questions
 from fieldfare.server.opening import open_federation
 from fieldfare.server.rounds import SecureSums
 from fieldfare.server.store import RunState
-from fieldfare.shared.audit import AuditReport
+from fieldfare.shared.audit import AuditReport, audit
+from fieldfare.shared.audit_opening import Trust
 from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.grid import decode
-from fieldfare.shared.messages import Assurance
+from fieldfare.shared.messages import Assurance, seal
 from fieldfare.shared.plan import Plan, ReleaseKind, plan_for
+from fieldfare.shared.query_blocks import WEIGHT_BITS, layout_for
 from fieldfare.shared.questions import QuestionGroup
 from fieldfare.shared.replay import decoded_sum, initial_state
+from fieldfare.shared.roster import COORDINATOR
 from fieldfare.shared.study import Study
+from fieldfare.shared.transcript import (
+    AnswersRecord,
+    Leaf,
+    LeafKind,
+    QuestionsRecord,
+    tree_head,
+)
+from fieldfare.shared.transcript_file import write_transcript
 from fieldfare.simulations.federation import LocalFederation
 
 BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
@@ -288,3 +301,82 @@ def test_what_the_allowance_does_not_cover_is_refused_before_anybody_is_asked(
     with pytest.raises(StudyError, match="a position of the study's allowance"):
         federation.run(federation.job("one", LATER[:1] * 4))
     assert {ledger.position().sequence for ledger in federation.ledgers.values()} == {0}
+
+
+# -- a coordinator that lies, and an auditor who looks --------------------------------------
+
+
+def audited_with(hub: Hub, leaves: list[Leaf]) -> AuditReport:
+    """Audit a transcript of which the coordinator has signed other leaves."""
+    federation = hub.setting.federation
+    identities, study = federation.identities, federation.study.id
+    head = tree_head(study, RUN, [leaf.hash for leaf in leaves])
+    with hub.store() as store:
+        blobs = {name: store.blob(name) for name in store.blob_names(RUN)}
+    file = io.BytesIO()
+    write_transcript(
+        file,
+        study=study,
+        run=RUN,
+        leaves=leaves,
+        blobs=blobs,
+        head=seal(head, COORDINATOR, identities.coordinator),
+        cosignatures={},
+    )
+    file.seek(0)
+    return audit(file, Trust(identities.roster.coordinator))
+
+
+def test_an_auditor_sees_what_was_asked_without_being_written_down(make_hub: MakeHub) -> None:
+    hub = make_hub(with_allowance())
+    ask_later(hub, *LATER)
+    with hub.store() as store:
+        leaves = list(store.leaves(RUN))
+    assert audited_with(hub, leaves).misfit is None
+    kinds = [leaf.kind for leaf in leaves]
+    first = kinds.index(LeafKind.QUESTIONS)
+    answers = [leaf for leaf in leaves if leaf.kind is LeafKind.ANSWERS]
+    second = AnswersRecord.from_bytes(answers[1].content)
+
+    def written(kind: str) -> list[Leaf]:
+        asked = {"name": "another", "kind": kind, "column": "hours"}
+        group = QuestionGroup.model_validate({"questions": [asked]})
+        return [*leaves[:first], QuestionsRecord.of(group).leaf(), *leaves[first + 1 :]]
+
+    def answered(leaf: Leaf) -> list[Leaf]:
+        return [leaf if one is answers[0] else one for one in leaves]
+
+    lies = {
+        "the parameters that follow": written("mean"),
+        "a kind of the allowance": written("sum"),
+        "a request for the next step": [*leaves[:first], *leaves[first + 1 :]],  # not written down
+        "the questions of the request": answered(second.leaf()),
+        "the words of the sum": answered(AnswersRecord.of(LATER[0], second.content).leaf()),
+    }
+    for reason, told in lies.items():
+        misfit = audited_with(hub, told).misfit
+        assert misfit is not None, reason
+        assert reason in misfit.reason
+
+
+def test_noise_on_every_kind_of_question_is_what_the_plan_says(make_hub: MakeHub) -> None:
+    """Through the real door: what the sum holds beyond the records is noise of the plan's size."""
+    study = asking(names=BANKS)
+    setting = make_hub(study).setting
+    outcome = setting.federation.run(setting.federation.job())
+    (found,) = outcome.answers
+    total = sum(part.answers(found.questions) for part in setting.sums.values())
+    noise = found.values - np.ldexp(np.asarray(total, dtype=np.float64), -WEIGHT_BITS)
+    plan, layout = setting.federation.plan, layout_for(found.questions, study.asked_columns)
+    sigma = noise_on_sum(plan.query, institutions=4, collusion_tolerance=1)
+    drawn: dict[str, list[np.ndarray]] = {}
+    for question, reads in zip(study.queries, layout.reads, strict=True):
+        drawn.setdefault(question.kind, []).extend(noise[layout.blocks[i].part] for i in reads)
+    for kind, parts in drawn.items():
+        squares = np.concatenate(parts) ** 2 / sigma**2
+        low, high = chi2.ppf([1e-6, 1 - 1e-6], len(squares)) / len(squares)
+        assert low <= squares.mean() <= high, kind
+    spread = float(noise.std())
+    assert spread == pytest.approx(sigma, rel=0.05)
+    for wrong in (2 / 3, 3 / 2):
+        assert spread != pytest.approx(sigma * wrong, rel=0.05)

@@ -1,11 +1,21 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tests.asking import asking, made_up, sums_of
 
+from fieldfare.client.records.amlsim import derive_amlsim
 from fieldfare.client.sums import StudySums
-from fieldfare.server.analytics import read_sum
+from fieldfare.server.analytics import noise_on_sum, read_answers, read_sum
+from fieldfare.shared.plan import plan_for
 from fieldfare.shared.query_blocks import layout_for
+from fieldfare.shared.study import load_study
 from fieldfare.simulations.answers import answers_beside_truth
+from fieldfare.simulations.population import RecordsChoice, load_population
+
+ROOT = Path(__file__).parents[2]
+AMLSIM = Path(os.environ.get("FIELDFARE_DATA", ROOT / ".." / "shared" / "data")) / "amlsim"
 
 
 @pytest.fixture
@@ -62,3 +72,48 @@ def test_truth_counts_every_cell_of_a_unit_also_those_that_are_cut(
     rows = sum(len(p.asked.values.lists["month"].codes) for p in parts.values() if p.asked)
     assert sum(months["true"]) == rows
     assert sum(v or 0 for v in months["value"]) < rows  # at most three cells of a unit
+
+
+@pytest.mark.skipif(not AMLSIM.is_dir(), reason=f"AMLSim's files are not at {AMLSIM}")
+def test_six_banks_answer_within_five_per_cent_at_epsilon_one_half(tmp_path: Path) -> None:
+    """Months by size band, amount quantiles, fan-in, top ten: cells over 100 units, ten draws."""
+    study = load_study(ROOT / "studies" / "amlsim-queries.toml")
+    derive_amlsim(AMLSIM, tmp_path / "accounts.parquet")
+    records = load_population(
+        study,
+        RecordsChoice((str(tmp_path / "accounts.parquet"),), institution_column="institution"),
+        seed=0,
+    )
+    sums = {
+        name: StudySums.prepare(
+            study, part.data, records.holdout[name], part.asked_units(name, key=b"k")
+        )
+        for name, part in records.records.items()
+    }
+    plan = plan_for(study)
+    assert (study.privacy.epsilon, len(sums)) == (0.5, 6)
+    assert plan.epsilon() <= 0.5
+    assert study.questions is not None
+    total = np.sum([part.answers(study.questions) for part in sums.values()], axis=0)
+    sigma = noise_on_sum(plan.query, institutions=6, collusion_tolerance=1)
+    errors, inside, kinds = [], [], set()
+    for seed in range(10):
+        noise = np.random.default_rng(seed).normal(0, sigma, len(total))
+        values = np.ldexp(total.astype(np.float64), -20) + noise
+        answers = read_answers(plan, study.questions, values, institutions=6)
+        for found in answers_beside_truth(study, answers, sums):
+            rows = zip(
+                *(np.atleast_1d(np.array(found[k], dtype=object)) for k in ("true", "value")),
+                found.get("measures", [found["kind"]]), strict=True,
+            )  # fmt: skip
+            for true, value, measure in rows:
+                if measure == "quantile" or (measure == "count" and true > 100):
+                    errors.append(abs(value - true) / true)
+                    kinds.add(found["kind"])
+            ends = found["interval"] if isinstance(found["value"], list) else [found["interval"]]
+            true = np.atleast_1d(np.array(found["true"], dtype=object))
+            inside += [e[0] <= t <= e[1] for e, t in zip(ends, true, strict=True) if e is not None]
+    assert kinds == {"group_by", "quantiles", "histogram", "top_k", "count"}
+    assert len(errors) > 350
+    assert np.mean(errors) < 0.05
+    assert np.mean(inside) > 0.93
