@@ -47,7 +47,7 @@ minimum_tolerance = 1 # t: how many members a study must assume to collude
 
 # Kinds of sums that may leave. A new kind never leaves before it is listed here.
 [releases]
-kinds = ["training", "evaluation"]
+kinds = ["training", "evaluation"] # add "query" to answer questions that you approve
 
 [records]
 minimum_units = 100 # with fewer people or cases of your own, a study is not approved

@@ -15,7 +15,9 @@ from fieldfare.client.institution.policy import (
     limits,
     objections,
 )
+from fieldfare.client.institution.review_questions import asked_lines
 from fieldfare.client.ledger_terms import PICOMU2_PER_MU2, from_picomu2
+from fieldfare.shared.columns import InstitutionColumn
 from fieldfare.shared.errors import AccountingError
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.plan import Plan, ReleaseKind, plan_for
@@ -140,6 +142,7 @@ class Review:
 
     Attributes:
         failed_masks: (participants, epsilon that would remain at the study's delta).
+        questions: what is asked, and what may be asked later, one line each.
         problems: why it cannot be approved as things stand; empty: it can.
     """
 
@@ -160,6 +163,7 @@ class Review:
     failed_masks: tuple[tuple[int, float], ...]
     comparison: Comparison | None
     problems: tuple[str, ...]
+    questions: tuple[str, ...] = ()
     harm_rules: tuple[str, ...] = HARM_RULES
 
     def to_json(self) -> str:
@@ -214,6 +218,7 @@ def review_study(
         failed_masks=tuple(_failed_masks(plan, roster)),
         comparison=None if earlier is None else compare(earlier, study),
         problems=problems,
+        questions=asked_lines(study),
     )
 
 
@@ -279,7 +284,9 @@ def _columns(policy: Policy, study: Study) -> Iterator[Column]:
     roles = [("unit", study.records.unit), ("label", study.records.label)]
     roles += [("feature", feature.name) for feature in study.features]
     roles += [(study.rows.kind, study.rows.column)] if study.rows is not None else []
-    roles += [("question", column.name) for column in study.columns]
+    # A fact about institutions is public: no record is read for it, and no policy lists it.
+    asked = (c.name for c in study.columns if not isinstance(c, InstitutionColumn))
+    roles += [("question", name) for name in asked]
     for role, name in roles:
         if name is not None:
             yield Column(name, role, EVERY_COLUMN in allowed or name in allowed)

@@ -16,6 +16,7 @@ WIDTH: Final = 100  # where the terminal's is not known
 MOST_SHOWN: Final = 12  # columns, members and changes; --json has all
 MOST_CHARACTERS: Final = 2000  # a purpose is shown whole: what is cut off is not approved
 MOST_VALUE: Final = 40
+MOST_QUESTION: Final = 300
 GOOD: Final = "green"
 BAD: Final = "bold red"
 
@@ -49,6 +50,8 @@ def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
     uses = plain("; ".join(review.prohibited_uses))
     yield "never for", Text(uses or "nothing is prohibited", style="" if uses else BAD)
     yield "reads", _columns(review.columns)
+    if review.questions:
+        yield "asks", _asks(review.questions)
     yield "leaves", _leaving(review.leaving)
     yield "", Text("before that: your approval and keys; with every sum: your ledger's total")
     yield (
@@ -78,6 +81,13 @@ def _columns(columns: Sequence[Column]) -> Text:
     if allowed:
         text.append("Allowed: " + _names(allowed))
     return text
+
+
+def _asks(questions: Sequence[str]) -> Text:
+    lines = [plain(question, MOST_QUESTION) for question in questions[:MOST_SHOWN]]
+    if len(questions) > MOST_SHOWN:
+        lines.append(f"and {len(questions) - MOST_SHOWN} more, see --json")
+    return Text("\n".join(lines))
 
 
 def _names(columns: Sequence[Column]) -> str:

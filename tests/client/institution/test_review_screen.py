@@ -2,6 +2,7 @@ import io
 
 import pytest
 from rich.console import Console
+from tests.asking import EVERY_KIND, asking
 from tests.homes import Hub, home_study, hub
 
 from fieldfare.client.institution.policy import Policy, load_policy
@@ -126,3 +127,15 @@ def test_plain_text_is_cut_where_it_is_too_long() -> None:
 
 def test_without_a_terminal_the_width_is_fixed(capsys: pytest.CaptureFixture[str]) -> None:
     assert console().width == WIDTH
+
+
+def test_what_a_study_asks_is_said_in_words(hub: Hub, policy: Policy) -> None:
+    text = screen(hub, policy, asking(*EVERY_KIND))
+    assert "asks" in text
+    assert "flagged: count of all where flagged is 1" in text
+    assert f"and {len(EVERY_KIND) - 12} more" in text
+    assert "month" in text
+    assert "band (" not in text  # no record is read for it
+    assert "query: not allowed" in text
+    assert "only training, evaluation" in text
+    assert "asks" not in screen(hub, policy, home_study())
