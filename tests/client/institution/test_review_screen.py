@@ -131,11 +131,11 @@ def test_without_a_terminal_the_width_is_fixed(capsys: pytest.CaptureFixture[str
 
 def test_what_a_study_asks_is_said_in_words(hub: Hub, policy: Policy) -> None:
     text = screen(hub, policy, asking(*EVERY_KIND))
-    assert "asks" in text
+    assert any(line.startswith("asks ") for line in text.splitlines())
     assert "flagged: count of all where flagged is 1" in text
     assert f"and {len(EVERY_KIND) - 12} more" in text
     assert "month" in text
     assert "band (" not in text  # no record is read for it
     assert "query: not allowed" in text
     assert "only training, evaluation" in text
-    assert "asks" not in screen(hub, policy, home_study())
+    assert "\nasks " not in screen(hub, policy, home_study())
