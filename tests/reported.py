@@ -23,6 +23,7 @@ def reason(
         "percentile": None,
         "contribution": contribution,
         "direction": "raises" if contribution > 0 else "lowers",
+        "fires": True if feature.startswith("R") else None,
     }
     return data | changes
 

@@ -71,7 +71,8 @@ def _probability(alert: Alert) -> str:
 
 def _evidence(alert: Alert) -> Text:
     names = ", ".join(alert.family_names) or "none"
-    text = Text(f"{alert.families} independent families: {names}")
+    word = "family" if alert.families == 1 else "families"
+    text = Text(f"{alert.families} independent {word}: {names}")
     if alert.families <= 1:
         text.append("; one is not enough", BAD)
     if alert.against:
@@ -91,6 +92,8 @@ def _reasons(reasons: Sequence[Reason]) -> RenderableType:
         title = plain(named[reason.feature])
         what = reason.feature if title == reason.feature else f"{reason.feature}  {title}"
         words = Text(f"{what}: {_value(reason)}")
+        if reason.fires is False and reason.contribution > 0:
+            words.append("; below where the flag fires, no evidence by itself", BAD)
         words.append(f"  {reason.family}{plain(source)}", "dim")
         table.add_row(f"{reason.contribution:+.2f}", words)
     return table
@@ -125,7 +128,7 @@ def _innocent(alert: Alert) -> Iterator[tuple[str, RenderableType]]:
     explained: dict[str, tuple[str, ...]] = {}
     for reason in alert.reasons:
         indicator = indicator_of(reason.feature)
-        if indicator is not None and len(explained) < MOST_BENIGN:
+        if indicator is not None and reason.fires is not False and len(explained) < MOST_BENIGN:
             explained.setdefault(indicator.id, indicator.benign)
     if explained:
         lines = (f"{name}: {' '.join(benign)}" for name, benign in explained.items())

@@ -64,6 +64,8 @@ class Reason(BaseModel):
         own_baseline: the same number of the same customer at an earlier time.
         usual: the median here; `percentile` is where the value stands among units here.
         contribution: log-odds.
+        fires: whether the indicator fires as published; False: the model reads its absence.
+            None where nothing published says it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +81,7 @@ class Reason(BaseModel):
     percentile: float | None
     contribution: float
     direction: Literal["raises", "lowers"]
+    fires: bool | None = None
 
 
 class Alert(BaseModel):

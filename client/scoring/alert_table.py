@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fieldfare.client.scoring.choosing import Selected
-from fieldfare.client.scoring.evidence import Evidence, strongest
+from fieldfare.client.scoring.evidence import NOT_SAID, Evidence, strongest
 from fieldfare.client.scoring.indicators import PERSONAS, family_of, indicator_of
 from fieldfare.client.scoring.ranking import Ranking
 from fieldfare.client.scoring.usual import Usual
@@ -40,6 +40,7 @@ REASON: Final = pa.struct(
         pa.field("percentile", pa.float32()),
         pa.field("contribution", pa.float64(), nullable=False),
         pa.field("direction", pa.string(), nullable=False),
+        pa.field("fires", pa.bool_()),
     ]
 )
 SCHEMA: Final = pa.schema(
@@ -151,9 +152,10 @@ class AlertTable:
         """
         ranking = self.ranking
         contributions = ranking.exact.contributions(ranking.units.positions[:, rows])
-        raising = self.evidence.raising(contributions)
-        reasons, shown = self._reasons(rows, contributions, most, 1.0)
-        counter, against = self._reasons(rows, contributions, most_counter, -1.0)
+        fires = self.evidence.fires(ranking.units.values[:, rows])
+        raising = self.evidence.raising(contributions, fires)
+        reasons, shown = self._reasons(rows, contributions, fires, most, 1.0)
+        counter, against = self._reasons(rows, contributions, fires, most_counter, -1.0)
         scores = ranking.scores[rows]
         families = np.array(self.evidence.families, dtype=object)
         lowering = self.evidence.lowering(contributions)
@@ -168,7 +170,7 @@ class AlertTable:
             "families": raising.sum(axis=1).astype(np.int8),
             "family_names": _listed(raising, families),
             "against": _listed(lowering, families),
-            "look_alikes": self._look_alikes(contributions),
+            "look_alikes": self._look_alikes(contributions, fires),
             "base": np.full(len(rows), ranking.exact.base),
             "reasons": reasons,
             "counter_evidence": counter,
@@ -178,13 +180,18 @@ class AlertTable:
         arrays = [pa.array(columns[field.name]) for field in SCHEMA]
         return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
-    def _look_alikes(self, contributions: NDArray[np.float64]) -> Any:
-        found = self.evidence.look_alikes(contributions)
+    def _look_alikes(self, contributions: NDArray[np.float64], fires: NDArray[np.int8]) -> Any:
+        found = self.evidence.look_alikes(contributions, fires)
         names = pa.array([persona.name for persona in PERSONAS], pa.string())
         return _lists(found >= 0, names.take(pa.array(found[found >= 0])))
 
     def _reasons(
-        self, rows: NDArray[np.int64], contributions: NDArray[np.float64], most: int, sign: float
+        self,
+        rows: NDArray[np.int64],
+        contributions: NDArray[np.float64],
+        fires: NDArray[np.int8],
+        most: int,
+        sign: float,
     ) -> tuple[Any, NDArray[np.float64]]:
         """Return lists of reasons that raise (or lower) each score, and their sums."""
         features, values = strongest(sign * contributions, most)
@@ -193,6 +200,7 @@ class AlertTable:
         places = np.broadcast_to(rows[:, None], features.shape)[there]
         index = pa.array(chosen)
         numbers = self._numbers(chosen, places)
+        fired = np.take_along_axis(fires, features, axis=1)[there]
         struct = pa.StructArray.from_arrays(
             [
                 self.wording.names.take(index),
@@ -202,6 +210,7 @@ class AlertTable:
                 *numbers,
                 pa.array(sign * values[there]),
                 pa.repeat("raises" if sign > 0 else "lowers", len(chosen)),
+                pa.array(fired == 1, mask=fired == NOT_SAID),
             ],
             fields=list(REASON),
         )

@@ -1,7 +1,8 @@
 """What speaks for a unit's score and what against it, for many units at once.
 
 No single indicator suffices (harm rule 2): evidence is counted by independent families, and what
-speaks against stands beside it always.
+speaks against stands beside it always. A model may also read the absence of an indicator (no
+telephone bill at all): that raises a score, and is no evidence of what was published.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ LEAST_EVIDENCE: Final = 0.2  # log-odds of a family: odds a fifth higher; less i
 LEAST_LIKENESS: Final = 0.5  # share of what raises a score that a persona's life explains
 MOST_PERSONAS: Final = 2
 NOBODY: Final = -1
+NOT_SAID: Final = -1  # whether an indicator fires, where nothing published says it
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,11 +30,15 @@ class Evidence:
         families: those that occur, in order.
         members: float64 (features, families), 1 where a feature belongs to a family.
         overlaps: float64 (features, personas), 1 where a persona's life fires a feature.
+        firsts: int64 (features,), place of the first feature of a feature's indicator; -1: none.
+        at_least: float64 (features,), that one's value from which the indicator fires.
     """
 
     families: tuple[str, ...]
     members: NDArray[np.float64]
     overlaps: NDArray[np.float64]
+    firsts: NDArray[np.int64]
+    at_least: NDArray[np.float64]
 
     @classmethod
     def of(cls, features: Sequence[str], named: Mapping[str, Family]) -> Self:
@@ -41,32 +47,60 @@ class Evidence:
         families = tuple(family for family in FAMILIES if family in found)
         members = np.array([[float(f == family) for family in families] for f in found])
         overlaps = np.zeros((len(features), len(PERSONAS)))
+        firsts = np.full(len(features), NOT_SAID, np.int64)
+        at_least = np.full(len(features), np.nan)
+        places = {name: place for place, name in enumerate(features)}
         for row, name in enumerate(features):
             indicator = indicator_of(name)
             if indicator is not None:
                 overlaps[row] = [indicator.id in persona.overlaps for persona in PERSONAS]
-        return cls(families, members, overlaps)
+                firsts[row] = places.get(indicator.id, NOT_SAID)
+                at_least[row] = indicator.at_least
+        return cls(families, members, overlaps, firsts, at_least)
 
-    def raising(self, contributions: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def fires(self, values: NDArray[np.float32]) -> NDArray[np.int8]:
+        """Return int8 (units, features): 1 where a feature's indicator fires, 0 where not.
+
+        -1 where nothing says it: no indicator, or its first feature is not in the study.
+
+        Args:
+            values: float32 (features, units), as in the records; what is missing fires not.
+        """
+        found = np.full(values.shape[::-1], NOT_SAID, np.int8)
+        for row in np.flatnonzero(self.firsts >= 0):
+            found[:, row] = values[self.firsts[row]] >= np.float32(self.at_least[row])
+        return found
+
+    def raising(
+        self, contributions: NDArray[np.float64], fires: NDArray[np.int8]
+    ) -> NDArray[np.bool_]:
         """Return bool (units, families): whose features together raise the score enough.
+
+        One of those that raise must fire as published, or have nothing published about it.
 
         Args:
             contributions: float64 (units, features), on the grid, so that sums are exact.
+            fires: int8 (units, features), as `fires` gives it.
         """
-        return contributions @ self.members >= LEAST_EVIDENCE
+        there = ((contributions > 0) & (fires != 0)).astype(np.float64) @ self.members > 0
+        found: NDArray[np.bool_] = there & (contributions @ self.members >= LEAST_EVIDENCE)
+        return found
 
     def lowering(self, contributions: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return bool (units, families): whose features together lower it as much."""
         return contributions @ self.members <= -LEAST_EVIDENCE
 
-    def look_alikes(self, contributions: NDArray[np.float64]) -> NDArray[np.int64]:
+    def look_alikes(
+        self, contributions: NDArray[np.float64], fires: NDArray[np.int8]
+    ) -> NDArray[np.int64]:
         """Return int64 (units, 2): personas whose life explains most of what raises; -1: none.
 
         A hint to look for what tells them apart, never a finding.
         """
         up = np.maximum(contributions, 0.0)
         total = up.sum(axis=1, keepdims=True)
-        share = np.divide(up @ self.overlaps, total, out=np.zeros((len(up), len(PERSONAS))),
+        alike = np.where(fires != 0, up, 0.0) @ self.overlaps
+        share = np.divide(alike, total, out=np.zeros((len(up), len(PERSONAS))),
                           where=total > 0)  # fmt: skip
         best = np.argsort(-share, axis=1, kind="stable")[:, :MOST_PERSONAS]
         likely = np.take_along_axis(share, best, axis=1) >= LEAST_LIKENESS

@@ -26,6 +26,7 @@ class Indicator:
     Attributes:
         family: independent evidence is counted by family.
         source: where it was published.
+        at_least: its first feature's value from which it fires; that feature bears its id.
         benign: what else explains it.
         meanings: of its features, by name.
     """
@@ -34,6 +35,7 @@ class Indicator:
     family: str
     title: str
     source: str
+    at_least: float
     benign: tuple[str, ...]
     meanings: Mapping[str, str]
 
@@ -64,6 +66,7 @@ def indicators() -> Mapping[str, Indicator]:
             said.family.value,
             said.title,
             "; ".join(source.ref for source in said.sources),
+            said.fires.at_least,
             said.benign,
             {spec.name: spec.meaning for spec in (*said.features, *linked)},
         )

@@ -113,7 +113,7 @@ def test_harm_rule_2_no_single_indicator_suffices(capsys: pytest.CaptureFixture[
     )  # fmt: skip
     console().print(card(Kept(alone, ())))
     said = " ".join(capsys.readouterr().out.split())
-    assert "1 independent families: FLOW; one is not enough" in said
+    assert "1 independent family: FLOW; one is not enough" in said
     assert "-0.50 R17" in said
 
 

@@ -84,7 +84,7 @@ def report_facts(alert: Alert, standing: Standing, codes: Mapping[str, str]) -> 
 
 
 def _codes(alert: Alert, codes: Mapping[str, str]) -> tuple[str, ...]:
-    raised = (reason.indicator or "" for reason in alert.reasons)
+    raised = (reason.indicator or "" for reason in alert.reasons if reason.fires)
     return tuple(dict.fromkeys(codes[one] for one in raised if one in codes))
 
 
@@ -101,11 +101,12 @@ def party_words(role: PartyRole) -> str:
 
 def _narrative(alert: Alert, role: PartyRole) -> str:
     named = titles([reason.feature for reason in (*alert.reasons, *alert.counter_evidence)])
+    fired = [f"- {_line(reason, named)}" for reason in alert.reasons if reason.fires]
     parts = [
         f"{OPEN}: who, what, when, where, why and how, in plain words, from the records.",
         party_words(role),
         "Indicators of possible human trafficking that were looked at by people:",
-        *(f"- {_line(reason, named)}" for reason in alert.reasons if reason.indicator),
+        *(fired or ["- none of those that were published reaches its threshold here."]),
         f"They belong to {alert.families} independent families of evidence.",
     ]
     against = [f"- {_line(reason, named)}" for reason in alert.counter_evidence]

@@ -71,3 +71,10 @@ def test_the_queue_has_a_line_for_each() -> None:
     assert "aaaa1111" in text
     assert "below_line" in text
     assert "potential_victim" in text
+
+
+def test_an_absence_that_raises_is_called_no_evidence() -> None:
+    text = " ".join(shown(card(kept(reasons=(REASON | {"fires": False},)))).split())
+    assert "below where the flag fires, no evidence by itself" in text
+    assert "or it is" not in text
+    assert "where the flag fires" not in shown(card(kept(reasons=(REASON | {"fires": True},))))

@@ -12,6 +12,7 @@ from fieldfare.client.scoring.alert_table import (
     SCHEMA,
     AlertTable,
 )
+from fieldfare.client.scoring.indicators import indicators
 from fieldfare.client.scoring.units import values_before
 from fieldfare.client.typologies.typology import Family
 
@@ -111,3 +112,16 @@ def test_families_are_counted_and_named(table: AlertTable) -> None:
     assert max(row["families"] for row in found) >= 2
     assert any(row["against"] for row in found)
     assert any(row["look_alikes"] for row in found)
+
+
+def test_a_reason_says_whether_its_indicator_fires_as_published(table: AlertTable) -> None:
+    least = indicators()["R13"].at_least
+    seen = set()
+    for row in rows(table):
+        for one in (*row["reasons"], *row["counter_evidence"]):
+            if one["feature"] == "R13":
+                assert one["fires"] == (one["value"] >= np.float32(least))
+                seen.add(one["fires"])
+            if one["feature"] == "wages":
+                assert one["fires"] is None
+    assert seen == {True, False}

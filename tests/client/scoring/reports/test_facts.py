@@ -1,5 +1,5 @@
 import pytest
-from tests.reported import decided, reported_alert
+from tests.reported import decided, reason, reported_alert
 
 from fieldfare.client.scoring.alert import Disposition, PartyRole
 from fieldfare.client.scoring.labels import NEW
@@ -73,3 +73,13 @@ def test_codes_are_those_of_raised_indicators_as_the_institution_names_them() ->
         reported_alert(), decided(PartyRole.CONTROLLER), {"R22": "X1", "R04": "X2"}
     )
     assert named.codes == ("MURCW", "X1", "X2")
+
+
+def test_an_indicator_that_does_not_fire_is_in_no_report() -> None:
+    silent = (reason("R01", 0.0, 2.0, fires=False), reason("R22", 4.0, 1.0))
+    found = report_facts(reported_alert(reasons=silent), decided(PartyRole.CONTROLLER), {})
+    assert found.codes == ("STRUC",)
+    assert "unrelated people" not in found.narrative
+    none = report_facts(reported_alert(reasons=silent[:1]), decided(PartyRole.CONTROLLER), {})
+    assert none.codes == ()
+    assert "none of those that were published" in none.narrative
