@@ -21,7 +21,7 @@ from fieldfare.server.founding import Hub, found_coordinator
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.settings import load_settings
 
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 120.0
 SUPERLINK: Final = "fieldfare.server.superlink_process"
 
 
