@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fieldfare.server.channel import Channel
 from fieldfare.server.delivery import ComposedDelivery
@@ -19,6 +19,8 @@ from fieldfare.shared.transcript import TreeHead, tree_head
 
 log = logging.getLogger(__name__)
 
+LEFT_SECONDS: Final = 5.0  # for those who left: they may be back
+
 Nodes = Mapping[str, int]  # node id by institution
 
 
@@ -32,6 +34,7 @@ class Closing:
         roster: whose keys co-signatures are checked against.
         signer: the coordinator's.
         deadline_seconds: for each exchange; who is late gets it at the next run.
+        left: institutions that the run went on without; nobody waits long for them.
     """
 
     channel: Channel
@@ -39,6 +42,7 @@ class Closing:
     roster: Roster
     signer: Signer
     deadline_seconds: float
+    left: frozenset[str] = frozenset()
 
     def sign(self, study: str, run: str) -> TreeHead:
         """Sign the head over everything that the run's log holds now, and keep it."""
@@ -50,8 +54,8 @@ class Closing:
         """Ask institutions to co-sign a head; returns those that did."""
         hashes = self.store.leaf_hashes(head.run)[: head.size]
         envelope = seal(head, COORDINATOR, self.signer)
-        contents: dict[int, Content] = {}
-        for institution, node in nodes.items():
+        contents: dict[str, Content] = {}
+        for institution in nodes:
             seen = self.store.cosigned_size(head.run, institution)
             content: Content = {
                 "study": head.study.encode(),
@@ -60,8 +64,8 @@ class Closing:
             }
             if path := consistency_path(seen, hashes):
                 content["path"] = list(path)
-            contents[node] = content
-        answers = self.channel.ask(Call.COSIGN, contents, self.deadline_seconds)
+            contents[institution] = content
+        answers = self._ask(Call.COSIGN, contents, nodes)
         return frozenset(
             institution
             for institution, node in nodes.items()
@@ -76,14 +80,23 @@ class Closing:
                 wanted.setdefault(run, {})[institution] = node
         for run, receivers in wanted.items():
             content = kept_delivery(folder_of(run))
-            answers = self.channel.ask(
-                Call.DELIVER, dict.fromkeys(receivers.values(), content), self.deadline_seconds
-            )
+            answers = self._ask(Call.DELIVER, dict.fromkeys(receivers, content), receivers)
             for institution, node in receivers.items():
                 if "received" in answers.get(node, {}):
                     self.store.set_delivered(institution, run)
                 else:
                     log.warning("%s did not take the model of run %s", institution, run)
+
+    def _ask(
+        self, call: Call, contents: Mapping[str, Content], nodes: Nodes
+    ) -> dict[int, Mapping[str, Any]]:
+        """Ask institutions; those who left come last, and have less time."""
+        present, left = (
+            {nodes[name]: contents[name] for name in contents if (name in self.left) is gone}
+            for gone in (False, True)
+        )
+        answers = self.channel.ask(call, present, self.deadline_seconds)
+        return answers | self.channel.ask(call, left, min(LEFT_SECONDS, self.deadline_seconds))
 
     def _took(self, head: TreeHead, institution: str, answer: Mapping[str, Any] | None) -> bool:
         """Keep a co-signature, if it is one."""

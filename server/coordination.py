@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -159,6 +159,7 @@ class _Conduct:
     def _carry_on(self, record: RunRecord) -> None:
         standing = record.standing()
         self._check_roster(standing)
+        left: frozenset[str] = frozenset()
         if standing.done:
             nodes = _nodes_of(hello(self.channel, self._terms(), record))
         else:
@@ -172,7 +173,8 @@ class _Conduct:
             outcome = job.run(self.channel)
             record.finished(parameters_to_bytes(outcome.parameters))
             nodes = opened[0].nodes
-        self._hand_over(nodes)
+            left = frozenset(nodes) - frozenset(outcome.participants)
+        self._hand_over(nodes, left)
 
     def _opened(self, federation: Federation, opened: list[Federation]) -> None:
         """Let the first leaves be co-signed, so that nobody can be shown another beginning."""
@@ -181,12 +183,12 @@ class _Conduct:
         closing.cosign(closing.sign(self.facts.plan.study_id, self.facts.run), federation.nodes)
         closing.deliver(federation.nodes, self.home.model)
 
-    def _hand_over(self, nodes: Nodes) -> None:
+    def _hand_over(self, nodes: Nodes, left: frozenset[str]) -> None:
         """Close a finished run: head, co-signatures, model; what was done before stays as it is."""
         run = self.facts.run
         # Read anew: what is handed over is what the store holds, also after a crash.
         standing = RunRecord(self.store, self.facts, _now, time.monotonic).standing()
-        closing = self._closing()
+        closing = replace(self._closing(), left=left)
         head = closing.sign(self.facts.plan.study_id, run)
         closing.cosign(head, nodes)
         if not self.facts.trains:  # answers are in the transcript; there is no model

@@ -1,7 +1,7 @@
 """`hello`: the study goes out, approvals come back; who is not there is waited for."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -64,10 +64,16 @@ class Heard:
     absent: dict[int, str]
 
 
-def hello(channel: Channel, terms: RunTerms, record: Record) -> Heard:
+def hello(channel: Channel, terms: RunTerms, record: Record, wanted: Collection[str] = ()) -> Heard:
     """Ask every node for its approval of the study.
 
-    Waits until every institution of the roster has answered, at most `terms.wait_seconds`.
+    Waits until everybody who is wanted has answered, at most `terms.wait_seconds`.
+
+    Args:
+        channel: the nodes.
+        terms: what the run is opened with.
+        record: takes what is heard.
+        wanted: institutions to wait for; all of the roster, if none is named.
 
     Raises:
         RunError: two nodes speak for one institution.
@@ -79,9 +85,10 @@ def hello(channel: Channel, terms: RunTerms, record: Record) -> Heard:
             node for node, reason in heard.absent.items() if reason != LATE
         }
         _ask(channel, terms, record, heard, settled)
-        missing = _missing(terms, heard)  # by name: some other node's refusal is nobody's answer
+        # By name: some other node's refusal is nobody's answer.
+        missing = _missing(terms, heard, wanted)
         if not missing or channel.monotonic() >= end:
-            _give_up(terms, record, heard)
+            _give_up(terms, record, heard, missing)
             return _without_restored(channel, terms, heard)
         record.waiting_for(missing)
         channel.sleep(LOOK_SECONDS)
@@ -129,15 +136,16 @@ def _absent(terms: RunTerms, record: Record, heard: Heard, node: int, reason: st
         record.answered_hello(terms.node_names[node], reason, b"")
 
 
-def _missing(terms: RunTerms, heard: Heard) -> list[str]:
-    """Return the institutions of the roster that have not been heard of."""
+def _missing(terms: RunTerms, heard: Heard, wanted: Collection[str]) -> list[str]:
+    """Return the institutions that are waited for and have not been heard of."""
     answered = {terms.node_names.get(n) for n, reason in heard.absent.items() if reason != LATE}
-    return [n for n in terms.roster.ids if n not in heard.approvals and n not in answered]
+    awaited = sorted(wanted) or terms.roster.ids
+    return [name for name in awaited if name not in heard.approvals and name not in answered]
 
 
-def _give_up(terms: RunTerms, record: Record, heard: Heard) -> None:
+def _give_up(terms: RunTerms, record: Record, heard: Heard, missing: Sequence[str]) -> None:
     """Say of those who are waited for no longer what is known: they would be "waiting" for ever."""
-    for name in _missing(terms, heard):
+    for name in missing:
         nodes = [node for node, known in terms.node_names.items() if known == name]
         late = any(node in heard.absent for node in nodes)
         if nodes and not late:

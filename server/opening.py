@@ -43,10 +43,9 @@ def open_federation(
     """
     kept = record or NoRecord()
     before = standing or Standing()
-    heard = hello(channel, terms, kept)
     if before.opening is None:
-        return _opened(channel, terms, kept, heard)
-    return _joined(channel, terms, kept, before, heard)
+        return _opened(channel, terms, kept, hello(channel, terms, kept))
+    return _joined(channel, terms, kept, before, before.opening)
 
 
 def _opened(channel: Channel, terms: RunTerms, record: Record, heard: Heard) -> Federation:
@@ -73,19 +72,17 @@ def _opened(channel: Channel, terms: RunTerms, record: Record, heard: Heard) -> 
 
 
 def _joined(
-    channel: Channel, terms: RunTerms, record: Record, standing: Standing, heard: Heard
+    channel: Channel, terms: RunTerms, record: Record, standing: Standing, sent: Opening
 ) -> Federation:
     """Go on with a run: its opening is what it was, and who left it stays away."""
-    sent = standing.opening or Opening(b"", ())
     opening = unseal(sent.opening, RunOpening, terms.roster, terms.assurance).body
     participants = {each.institution: each for each in opening.participants}
-    left = set(participants) - _still_in(terms, standing, participants)
+    wanted = _still_in(terms, standing, participants)
+    heard = hello(channel, terms, record, wanted)  # nobody waits for those who left
     same = {
         name: approved
         for name, approved in heard.approvals.items()
-        if name in participants
-        and name not in left
-        and participants[name].approval == approved.approval.hash
+        if name in wanted and participants[name].approval == approved.approval.hash
     }
     present = Heard(same, heard.absent)
     if not sent.offers:  # the crash came before all had agreed: everybody is asked again

@@ -1,6 +1,7 @@
 """Heads are co-signed by whom they are shown to, and only by them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ from typing import Any
 import pytest
 from tests.server.conftest import BANKS, MakeSetting, Setting
 
-from fieldfare.server.closing import Closing, keep_delivery, kept_delivery
+from fieldfare.server.closing import LEFT_SECONDS, Closing, keep_delivery, kept_delivery
 from fieldfare.server.delivery import ComposedDelivery
 from fieldfare.server.opening import open_federation
 from fieldfare.server.store import RunStore, run_store
 from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.exchange import Call
 from fieldfare.shared.messages import Assurance, NoSigner, seal, unseal
 from fieldfare.shared.transcript import EndRecord, TreeHead
 
@@ -92,6 +94,35 @@ def test_what_is_no_signature_on_this_head_is_not_kept(
     signed = closing.cosign(closing.sign(setting.federation.study.id, RUN), nodes)
     assert signed == frozenset(BANKS) - {"bank-a"}
     assert "bank-a" not in store.cosignatures(RUN)
+
+
+@dataclass
+class Silent:
+    """Nodes that never answer, and how long each was waited for."""
+
+    waited: dict[int, float] = field(default_factory=dict)
+
+    def ask(self, _: Call, contents: Mapping[int, Any], deadline_seconds: float) -> Any:
+        self.waited |= dict.fromkeys(contents, deadline_seconds)
+        return {}
+
+
+def test_nobody_waits_long_for_who_left_the_run(
+    setting: Setting, store: RunStore, tmp_path: Path
+) -> None:
+    closing, nodes = closing_of(setting, store)
+    silent: Any = Silent()
+    waiting = replace(closing, channel=silent, deadline_seconds=30.0, left=frozenset({"bank-d"}))
+    expected = dict.fromkeys(nodes.values(), 30.0) | {nodes["bank-d"]: LEFT_SECONDS}
+    grow(store, 1)
+    assert not waiting.cosign(waiting.sign(setting.federation.study.id, RUN), nodes)
+    assert silent.waited == expected
+    silent.waited.clear()
+    keep_delivery(tmp_path / "models" / RUN, composed())
+    for name in BANKS:
+        store.put_undelivered(name, RUN)
+    waiting.deliver(nodes, lambda run: tmp_path / "models" / run)
+    assert silent.waited == expected
 
 
 def composed() -> ComposedDelivery:

@@ -11,11 +11,14 @@ from flwr.app import Message
 from tests.server.conftest import BANKS, MakeSetting, Setting, make_study, to_bank
 from tests.server_homes import found
 
-from fieldfare.server.coordination import carry_out
+from fieldfare.server.channel import Channel
+from fieldfare.server.closing import LEFT_SECONDS
+from fieldfare.server.coordination import CLOSING_SECONDS, carry_out
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.store import RunRow, RunState, run_store
 from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.errors import FieldfareError, RunError
+from fieldfare.shared.exchange import Call
 from fieldfare.shared.key_files import signing_pem
 from fieldfare.shared.messages import Assurance, IdentitySigner, unseal
 from fieldfare.shared.offers import offer_roster, offer_study
@@ -142,6 +145,25 @@ def test_too_few_institutions_end_a_run_with_a_reason_and_it_can_go_on(hub: Hub)
     releases = hub.setting.federation.study.training.steps + 1
     # Who had answered sent the same bytes again, for nothing.
     assert hub.setting.debits() == dict.fromkeys(BANKS, releases)
+
+
+def test_a_run_that_went_on_without_somebody_does_not_wait_for_it_at_the_end(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Call, set[str], float]] = []
+    ask = Channel.ask
+
+    def recorded(channel: Channel, call: Call, contents: Any, seconds: float) -> Any:
+        asked.append((call, {NODES[node] for node in contents}, seconds))
+        return ask(channel, call, contents, seconds)
+
+    monkeypatch.setattr(Channel, "ask", recorded)
+    hub.carry_out(drop=to_bank(BANKS[0], after=2))
+    assert hub.row().state is RunState.FINISHED
+    waited = [(names, seconds) for call, names, seconds in asked if call is Call.DELIVER]
+    assert waited[-2:] == [(set(BANKS[1:]), CLOSING_SECONDS), ({BANKS[0]}, LEFT_SECONDS)]
+    with hub.store() as store:
+        assert store.undelivered(BANKS[0]) == ()  # it was back in time
 
 
 def test_what_is_missing_in_the_home_fails_the_run_with_a_reason(hub: Hub) -> None:

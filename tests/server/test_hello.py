@@ -111,6 +111,17 @@ def test_who_does_not_come_is_waited_for_no_longer_than_was_said(
     assert heard.absent == {NODES["bank-d"]: UNSEEN}
 
 
+def test_who_is_not_wanted_is_heard_and_not_waited_for(make_setting: MakeSetting) -> None:
+    """A run that goes on without somebody does not wait for it at every start."""
+    setting, record = make_setting(assurance=EXACT), Notes()
+    grid = ComingGrid(setting, comes={"bank-b": 5.0, "bank-d": 1e9})
+    terms = terms_of(setting, wait_seconds=30.0)
+    heard = hello(setting.over(grid), terms, record, wanted=BANKS[:3])
+    assert sorted(heard.approvals) == list(BANKS[:3])
+    assert setting.clock.now == pytest.approx(5.0, abs=2 * LOOK_SECONDS)
+    assert set(record.waited) == {("bank-b",)}
+
+
 def test_without_waiting_who_is_not_there_takes_no_part(make_setting: MakeSetting) -> None:
     setting, record = make_setting(assurance=EXACT), Notes()
     heard = heard_by(setting, ComingGrid(setting, comes={"bank-d": 1.0}), record)

@@ -373,6 +373,10 @@ def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) ->
     again = joined(setting, standing, Kept())
     assert tuple(again.nodes) == BANKS[:3]
     assert tuple(again.participants) == BANKS  # as the opening has them: n of the run is n
+    del setting.federation.custodians["bank-d"]
+    before = setting.clock.now
+    assert tuple(joined(setting, standing, Kept(), wait_seconds=600.0).nodes) == BANKS[:3]
+    assert setting.clock.now - before < 600.0  # gone for good: nobody waits for it
 
 
 def test_who_was_silent_in_an_attempt_that_failed_has_left_too(make_setting: MakeSetting) -> None:
