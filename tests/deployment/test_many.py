@@ -21,7 +21,8 @@ STEPS: Final = 10
 # Of one institution for one exchange, however many others there are; 3 of them need as many.
 CARRIED: Final = 16  # calls that carry a message: both ways, in objects, each confirmed
 LOOKS: Final = 60  # by which its node finds out that there is one
-RUN_CALLS: Final = 16  # of the run's own process
+RUN_CALLS: Final = 10  # of the run's own process
+BY_TIME: Final = ("send-node-heartbeat", "send-task-heartbeat", "acquire-task")
 
 # Minutes, on few cores: too long for the gate.
 pytestmark = pytest.mark.faults
@@ -36,11 +37,12 @@ def folder() -> Iterator[Path]:
 
 
 def calls(bed: Bed) -> Counter[str]:
-    """How often the hub was called, by path, as its audit log counts."""
+    """How often the hub was called, by path, as its audit log counts; not what time alone asks."""
     found: Counter[str] = Counter()
     for line in CoordinatorHome(bed.hub).audit_log.read_text("utf-8").splitlines():
         said = json.loads(line)
-        found[said["path"]] += said.get("calls", 1)
+        if not said["path"].endswith(BY_TIME):
+            found[said["path"]] += said.get("calls", 1)
     return found
 
 
@@ -61,7 +63,7 @@ def test_twenty_institutions_finish_ten_steps(folder: Path) -> None:
     made = calls(bed)
     answers = made[FLEET + "push-messages"]  # institutions times exchanges
     assert answers >= INSTITUTIONS * (STEPS + 2)  # steps, a rehearsal, an evaluation
-    fleet = sum(made[path] for path in made if path.startswith(FLEET))
-    assert fleet - made[FLEET + "pull-messages"] <= CARRIED * answers
-    assert made[FLEET + "pull-messages"] <= LOOKS * answers
+    looks = made.pop(FLEET + "pull-messages")
+    assert looks <= LOOKS * answers
+    assert sum(made[path] for path in made if path.startswith(FLEET)) <= CARRIED * answers
     assert sum(made[path] for path in made if path.startswith(RUNTIME)) <= RUN_CALLS * answers

@@ -9,11 +9,14 @@ import json
 import os
 import shutil
 import sys
+import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from types import FrameType
 from typing import Any, Final
 
@@ -135,15 +138,36 @@ class Countdown:
     fatal: int
     end: Callable[[], None]
     passed: list[str] = field(default_factory=list)
+    lock: Lock = field(default_factory=Lock)
 
     def point(self, name: str) -> None:
-        self.passed.append(name)
-        if len(self.passed) == self.fatal:
+        with self.lock:  # noise is drawn by a thread of its own
+            self.passed.append(name)
+            reached = len(self.passed) == self.fatal
+        if reached:
             self.end()
+
+    @contextmanager
+    def counting(self, *, lines: bool) -> Iterator[None]:
+        """Count in this thread and in those that it starts."""
+        if lines:
+            ways: Any = (sys.settrace, threading.settrace)
+        else:
+            ways = (sys.setprofile, threading.setprofile)
+        for watch in ways:
+            watch(self.trace if lines else self.profile)
+        try:
+            yield
+        finally:
+            for watch in ways:
+                watch(None)
 
     def profile(self, frame: FrameType, event: str, argument: Any) -> None:
         """Count calls and returns, of Python's and of C's functions (sys.setprofile)."""
-        name = argument.__name__ if event.startswith("c_") else frame.f_code.co_name
+        native = event.startswith("c_")
+        name = argument.__name__ if native else frame.f_code.co_name
+        if native and name == "release":  # a lock's: threads that wait for each other come by
+            return
         if name in STEPS_OF_A_RELEASE:
             self.point(f"{event} {name}")
 
@@ -177,13 +201,8 @@ def forked(scene: Scene, fatal: int, *, lines: bool) -> tuple[int, list[str]]:
     try:
         custodian, _ = scene.start()
         countdown = Countdown(fatal, die)
-        if lines:
-            sys.settrace(countdown.trace)
-        else:
-            sys.setprofile(countdown.profile)
-        answer = scene.ask(custodian)
-        sys.settrace(None)
-        sys.setprofile(None)
+        with countdown.counting(lines=lines):
+            answer = scene.ask(custodian)
         if isinstance(answer, Released):
             scene.ledger.with_name("sent").write_bytes(answer.reply + answer.vector)
         scene.ledger.with_name("passed").write_text(json.dumps(countdown.passed))
@@ -281,13 +300,8 @@ def test_an_interruption_at_any_step_loses_nothing(scene: Scene, tmp_path: Path)
         copy = scene.copied_to(tmp_path / str(number))
         custodian, ledger = copy.start()
         countdown = Countdown(number, unwind)
-        sys.setprofile(countdown.profile)
-        try:
+        with suppress(Unwound), countdown.counting(lines=False):
             done = isinstance(copy.ask(custodian), Released)
-        except Unwound:
-            pass
-        finally:
-            sys.setprofile(None)
         if not goes_on(ledger):
             assert isinstance(copy.ask(custodian), Refusal)
             ledger.close()
