@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from fieldfare.client.institution.policy import study_columns
 from fieldfare.server.control import control_target
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.store import RunRow, run_store
@@ -144,9 +145,11 @@ class Bed:
     def _allow(self, name: str) -> None:
         """Write what the institution's people would: its records, and what its policy allows."""
         study = self.loaded_study
-        listed = json.dumps([study.records.unit, study.records.label, *columns_of(study)])
+        listed = json.dumps(study_columns(study))
         policy = self.home(name) / "policy.toml"
         edit(policy, "columns = []\n", f"columns = {listed}\n")
+        if study.asks:
+            edit(policy, '"evaluation"]', '"evaluation", "query"]')
         edit(policy, "delta = 1e-6\n", f"delta = {study.privacy.delta}\n")
         with (self.home(name) / "institution.toml").open("a") as file:
             file.write(f"\n[[records]]\npath = {json.dumps(str(self.records[name].absolute()))}\n")
@@ -328,11 +331,6 @@ def _checked(done: "subprocess.CompletedProcess[str]", command: Sequence[str]) -
             f"{(done.stderr or done.stdout)[-SHOWN:]}"
         )
     return done.stdout
-
-
-def columns_of(study: Study) -> list[str]:
-    """Return the names of a study's features."""
-    return [feature.name for feature in study.features]
 
 
 def edit(path: Path, old: str, new: str) -> None:

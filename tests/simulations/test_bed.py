@@ -7,7 +7,7 @@ import pytest
 from tests.beds import small_bed
 
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.bed import columns_of, edit, free_ports
+from fieldfare.simulations.bed import edit, free_ports
 
 
 def test_a_command_that_fails_is_said_with_its_own_words(tmp_path: Path) -> None:
@@ -47,7 +47,3 @@ def test_ports_are_free_and_differ() -> None:
     for port in ports:
         with socket.socket() as mine:
             mine.bind(("127.0.0.1", port))
-
-
-def test_a_studys_columns_are_its_features(tmp_path: Path) -> None:
-    assert columns_of(small_bed(tmp_path).loaded_study) == ["amount", "channel"]
