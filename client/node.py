@@ -49,6 +49,7 @@ BUSY_SECONDS: Final = 30.0  # after a message, during which the next one is expe
 SHORTEST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 1.0
 LOOKS: Final = 10  # between two messages of a run
+NEW_RUN_SECONDS: Final = 600.0  # between two messages; no step takes as long
 
 Answer = Callable[[Message, Context], Message]
 
@@ -143,7 +144,7 @@ def pause_after(idle_seconds: float, rhythm: float = 0.0) -> float:
         rhythm: seconds between that one and the one before it.
     """
     shortest = SHORTEST_PAUSE
-    if rhythm < BUSY_SECONDS:  # else a run has just begun, and shows its rhythm soon
+    if rhythm < NEW_RUN_SECONDS:  # else a run has just begun, and shows its rhythm soon
         shortest = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, rhythm / LOOKS))
     if idle_seconds < BUSY_SECONDS:
         return shortest
