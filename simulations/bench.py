@@ -28,7 +28,7 @@ from rich.table import Table
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study import load_study
-from fieldfare.simulations import bench_deployed
+from fieldfare.simulations import bench_deployed, bench_network
 from fieldfare.simulations.bench_inputs import (
     ASKED_FEATURES,
     questions_toml,
@@ -38,6 +38,7 @@ from fieldfare.simulations.bench_inputs import (
 
 COMMAND: Final = (sys.executable, "-c", "from fieldfare.shared.cli import main; main()")
 STEPS_MODULE: Final = "fieldfare.simulations.bench_steps"
+NETWORK_MODULE: Final = "fieldfare.simulations.bench_network"
 FORMAT: Final = 1
 BANKS, UNITS, FEATURES, STEPS = 6, 40_000, 25, 60
 LARGE_UNITS, LARGE_FEATURES = 1_000_000, 40
@@ -159,7 +160,14 @@ def amlsim(folder: Path, data: str | None) -> Records | None:
 
 
 def measure(
-    folder: Path, *, runs: int, units: int, large: int, counts: Sequence[int], data: str | None
+    folder: Path,
+    *,
+    runs: int,
+    units: int,
+    large: int,
+    networks: Sequence[int],
+    counts: Sequence[int],
+    data: str | None,
 ) -> dict[str, Any]:
     """Measure everything; returns what `--json` prints."""
     sources = [generated(folder, "generated", units, FEATURES), amlsim(folder, data)]
@@ -177,6 +185,9 @@ def measure(
         "simulations": simulations,
         "questions": questions(folder, runs),
         "institution": json.loads(steps),
+        "networks": json.loads(
+            run_process([sys.executable, "-m", NETWORK_MODULE, *map(str, networks)])[1]
+        ),
         "federations": bench_deployed.measure(folder, counts) if counts else None,
     }
 
@@ -258,6 +269,7 @@ def show(found: dict[str, Any], console: Console) -> None:
         f"Loading {one['units']:,} units from Parquet takes {one['loading_seconds']:.1f} s. Dense "
         "torch: float32, the whole basis in memory, scaled from a part of the units."
     )
+    console.print("\n".join(bench_network.table(found["networks"])), highlight=False)
     if found["federations"]:
         console.print("\n".join(bench_deployed.table(found["federations"])), highlight=False)
 
@@ -268,6 +280,7 @@ def main(
     runs: Annotated[int, typer.Option(min=1, help="Of each simulation; medians count.")] = 3,
     units: Annotated[int, typer.Option(min=1000, help="Of the six banks together.")] = UNITS,
     large: Annotated[int, typer.Option(min=1000, help="Of the one institution.")] = LARGE_UNITS,
+    networks: Annotated[str, typer.Option(help="Units of each network.")] = "4096,100000",
     counts: Annotated[
         str, typer.Option(help="Institutions of each federation of processes.")
     ] = bench_deployed.COUNTS,
@@ -280,6 +293,7 @@ def main(
             runs=runs,
             units=units,
             large=large,
+            networks=bench_deployed.numbers(networks),
             counts=bench_deployed.numbers(counts),
             data=data,
         )

@@ -47,6 +47,13 @@ def found(**changes: float) -> dict[str, Any]:
                 "most_seconds": 7.0,
             },
         },
+        "networks": [
+            {
+                "units": 4096,
+                "seconds": {"exact": 0.02, "plain": 0.01, "ghost": 0.03, "hooks": 0.5},
+                "megabytes": {"exact": 9.0, "plain": 1.0, "ghost": 2.0, "hooks": 80.0},
+            }
+        ],
         "institution": {
             "units": 4000,
             "features": 40,
@@ -99,11 +106,12 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     monkeypatch.setattr(bench, "STEPS", 5)
     monkeypatch.setattr(bench, "FEATURES", 4)
     monkeypatch.setattr(bench, "ASKED_UNITS", 1000)
-    bench.main(as_json=True, runs=1, units=1000, large=1000, counts="")
+    bench.main(as_json=True, runs=1, units=1000, large=1000, networks="64", counts="")
     figures = json.loads(capsys.readouterr().out)
-    parts = {"simulations", "questions", "institution", "federations"}
+    parts = {"simulations", "questions", "institution", "networks", "federations"}
     assert set(figures) == {"format", "machine", *parts}
     assert (figures["questions"]["questions"], figures["questions"]["units"]) == (12, 1000)
+    assert [row["units"] for row in figures["networks"]] == [64]
     assert figures["federations"] is None  # minutes: tests/deployment has such federations
     assert set(figures["machine"]) == set(machine())
     runs = [(r["noise"], r["banks"], r["units"], r["steps"]) for r in figures["simulations"]]
