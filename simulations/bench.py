@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -28,7 +28,7 @@ from rich.table import Table
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study import load_study
-from fieldfare.simulations import bench_deployed, bench_network
+from fieldfare.simulations import bench_deployed, bench_network, bench_world
 from fieldfare.simulations.bench_inputs import (
     ASKED_FEATURES,
     questions_toml,
@@ -166,6 +166,7 @@ def measure(
     units: int,
     large: int,
     networks: Sequence[int],
+    people: int,
     counts: Sequence[int],
     data: str | None,
 ) -> dict[str, Any]:
@@ -188,6 +189,7 @@ def measure(
         "networks": json.loads(
             run_process([sys.executable, "-m", NETWORK_MODULE, *map(str, networks)])[1]
         ),
+        "world": asdict(bench_world.speed_apart(people)),
         "federations": bench_deployed.measure(folder, counts) if counts else None,
     }
 
@@ -229,6 +231,7 @@ def promises(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
             f"{expected * LINEAR_SLACK:.1f} x",
             growth <= expected * LINEAR_SLACK,
         ),
+        *bench_world.promises(bench_world.Speed(**found["world"])),
     ]
 
 
@@ -281,6 +284,9 @@ def main(
     units: Annotated[int, typer.Option(min=1000, help="Of the six banks together.")] = UNITS,
     large: Annotated[int, typer.Option(min=1000, help="Of the one institution.")] = LARGE_UNITS,
     networks: Annotated[str, typer.Option(help="Units of each network.")] = "4096,100000",
+    people: Annotated[
+        int, typer.Option(min=500, help="Of the invented world.")
+    ] = bench_world.MILLION_PEOPLE,
     counts: Annotated[
         str, typer.Option(help="Institutions of each federation of processes.")
     ] = bench_deployed.COUNTS,
@@ -294,6 +300,7 @@ def main(
             units=units,
             large=large,
             networks=bench_deployed.numbers(networks),
+            people=people,
             counts=bench_deployed.numbers(counts),
             data=data,
         )

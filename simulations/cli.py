@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -96,17 +97,17 @@ def simulate_command(
         seed=seed,
         assurance=noise,
     )
-    show(task, quiet=quiet, as_json=as_json)
+    show(lambda _: task, quiet=quiet, as_json=as_json)
 
 
 @demo_app.command()
 def demo_command(out: Out, seed: Seed = 0, quiet: Quiet = False, as_json: Json = False) -> None:
     """Make a small invented world of five banks and train its study with exact noise."""
     make_folder(out)
-    show(demo_task(out, seed=seed), quiet=quiet, as_json=as_json)
+    show(lambda _: demo_task(out, seed=seed), quiet=quiet, as_json=as_json)
 
 
-def show(task: Simulation, *, quiet: bool, as_json: bool) -> None:
+def show(prepare: Callable[[OnProgress], Simulation], *, quiet: bool, as_json: bool) -> None:
     """Simulate, with progress on a terminal's stderr, and print what was asked for."""
     # A refusal inside a simulation is reported where it ends the run, not as it happens.
     logging.getLogger("fieldfare").setLevel(logging.ERROR)
@@ -114,7 +115,9 @@ def show(task: Simulation, *, quiet: bool, as_json: bool) -> None:
     visible = errors.is_terminal and not (quiet or as_json)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not visible) as bars:
-        results = simulate(task, _progress_on(bars))
+        progress = _progress_on(bars)
+        task = prepare(progress)
+        results = simulate(task, progress)
     if as_json:
         typer.echo(json.dumps(results, indent=2, allow_nan=False))
     elif not quiet:

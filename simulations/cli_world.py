@@ -1,4 +1,4 @@
-"""`fieldfare world make`."""
+"""`fieldfare world make` and `fieldfare world learn`."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,9 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from fieldfare.simulations.cli import Json, Out, Quiet, Seed, show
+from fieldfare.simulations.five_banks import PEOPLE, banks_task
+from fieldfare.simulations.simulate import make_folder
 from fieldfare.simulations.world.institutions import load_institutions
 from fieldfare.simulations.world.making import DEFAULT_PREVALENCE, MOST_PREVALENCE, Plan
 from fieldfare.simulations.world.months import MOST_MONTHS
@@ -14,6 +17,7 @@ from fieldfare.simulations.world.writing import write_world
 from fieldfare.simulations.world_screen import world_screen
 
 world_make_app = typer.Typer(add_completion=False)
+world_learn_app = typer.Typer(add_completion=False)
 
 _MAX_SEED: Final = 2**63 - 1
 
@@ -53,3 +57,25 @@ def world_make_command(
         typer.echo(json.dumps(found, indent=2))
     elif not quiet:
         Console().print(world_screen(found, str(out)))
+
+
+@world_learn_app.command()
+def world_learn_command(
+    out: Out,
+    seed: Seed = 0,
+    people: Annotated[
+        int, typer.Option(min=500, help="Fewer are faster, and noise drowns them.")
+    ] = PEOPLE,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make a world, train its five banks' study with exact noise, and compare.
+
+    Its NGOs and hotline are asked where cases and calls grow.
+    """
+    make_folder(out)
+    show(
+        lambda progress: banks_task(out, seed=seed, people=people, progress=progress),
+        quiet=quiet,
+        as_json=as_json,
+    )

@@ -50,6 +50,7 @@ class Simulation:
         baselines: which to train.
         seed: fixes split, partition and simulated noise; never exact noise.
         assurance: exact or simulated.
+        world: what an invented population is, for the reader; no model sees it.
     """
 
     study: Study
@@ -59,6 +60,7 @@ class Simulation:
     baselines: tuple[Baseline, ...] = tuple(Baseline)
     seed: int = 0
     assurance: Assurance = Assurance.SIMULATED
+    world: Mapping[str, Any] | None = None
 
 
 @dataclass
@@ -240,6 +242,8 @@ def _results(
         },
         "released_metrics": outcome.released_metrics,
     }
+    if task.world is not None:
+        results["world"] = dict(task.world)
     if test.audit is not None and task.study.trains:
         results["groups"] = _groups(task, model, outcome.parameters, test)
     return results

@@ -63,6 +63,8 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "conclusion": words.conclusion(results),
         "certainty": _certainty(results, scores),
         "budget": words.budget(results),
+        "world": [*words.world(results), *filter(None, [words.asked(results)])],
+        "spared": words.spared(results),
         "definition": DEFINITION,
         "comparison": _comparison(results),
         "own": _institutions(results),

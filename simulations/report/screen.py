@@ -128,10 +128,13 @@ def _sentences(results: words.Results) -> Table:
     answer = Text(words.answer(results), style="bold")
     for more in (words.same_privacy(results), words.spread(results)):
         answer.append(f" {more}" if more else "", style="not bold")
-    reviews = " ".join(filter(None, (words.budget(results), words.lookalikes(results))))
+    said = (words.budget(results), words.lookalikes(results), words.spared(results))
+    reviews = " ".join(filter(None, said))
     rows = {
+        "World": Text(" ".join(words.world(results))),
         "Answer": answer,
         "Reviews": Text(reviews),
+        "Asked": Text(words.asked(results)),
         "Privacy": Text(" ".join([*words.privacy(results), words.spent(results)])),
         "Files": Text(_files(results)),
         "Check": Text(_check(results)),

@@ -32,6 +32,12 @@ LONGEST_NAME: Final = 32
 MOST_GROUPS: Final = 3
 """Groups named in a sentence; the page shows all."""
 
+SPARED: Final = ("independent_adult_worker", "survivor_rebuilding")
+"""Groups whom an alert may harm most: named whenever they are in the records (harm rule 5)."""
+
+TOO_OFTEN: Final = 2.0
+"""Times the false-positive rate of everybody above which a group is reviewed too often."""
+
 
 class ModelWords(NamedTuple):
     """How a model of the comparison is called and what it is."""
@@ -285,6 +291,67 @@ def lookalikes(results: Results) -> str:
     return f"Reviewed although unlabelled, by group: {worst}{rest}."
 
 
+def spared(results: Results) -> str:
+    """Say whether those whom an alert may harm most are reviewed too often; empty if unknown."""
+    rows = (results.get("groups") or {}).get("rows") or []
+    if any("false_positives" not in row for row in rows):
+        return ""
+    wrong = sum(int(row["false_positives"]) for row in rows)
+    negatives = sum(int(row["units"]) - int(row["positives"]) for row in rows)
+    said = []
+    for row in rows:
+        rate = row.get("false_positive_rate")
+        if row["name"] not in SPARED or rate is None or not wrong:
+            continue
+        times = float(rate) * negatives / wrong
+        verdict = "too often" if times > TOO_OFTEN else "no more than twice"
+        said.append(f"{row['name']} {percent(rate)} ({times:.1f} times: {verdict})")
+    if not said:
+        return ""
+    overall = percent(wrong / negatives)
+    return f"Against {overall} of all that are unlabelled: {', '.join(said)}."
+
+
+def world(results: Results) -> list[str]:
+    """Say what an invented world is, and what real prevalence would cost; empty without one."""
+    facts = results.get("world")
+    if not facts:
+        return []
+    share = facts["positives"] / max(1, facts["customers"])
+    made = (
+        f"Invented: {facts['customers']:,} customers of {facts['banks']} banks, "
+        f"{facts['transactions']:,} transactions in {facts['months']} months, "
+        f"{facts['rings']:,} rings that use {percent(share)} of the customers. Nobody exists."
+    )
+    less = facts.get("rarer") or {}
+    if less.get("together") is None or less.get("alone") is None:
+        return [made]
+    return [
+        made,
+        (
+            "Real prevalence is far lower, and privacy needs cases: noise stays the same while "
+            f"they shrink. From {percent(less['share'])} of the labelled cases "
+            f"({less['positives']:,} to learn from, prevalence {percent(less['prevalence'])}) the "
+            f"same study finds {100 * less['together']:.0f} of 100 at the same budget; alone "
+            f"without privacy {100 * less['alone']:.0f}. Rarer cases need more institutions, "
+            "longer windows or a larger epsilon."
+        ),
+    ]
+
+
+def asked(results: Results) -> str:
+    """Say where NGOs and hotlines of an invented world found growth; empty where not asked."""
+    found = (results.get("world") or {}).get("asked")
+    if not found:
+        return ""
+    return (
+        "NGOs and the hotline, asked together under a promise of their own: cases and calls "
+        f"grow most in {clipped(str(found['region']))}, from {found['before']:.0f} in "
+        f"{found['first']} to {found['after']:.0f} in {found['last']} (noise: give or take "
+        f"{found['margin']:.0f}, 95 times in 100)."
+    )
+
+
 def budget(results: Results) -> str:
     """What a fixed number of reviews finds, together and alone; empty where not measured."""
     counts = [_per_hundred(results, model) for model in ("federated", "alone")]
@@ -297,7 +364,19 @@ def budget(results: Results) -> str:
         f"If people review {top}, {precision} of 100 reviewed {units(results)} are labelled cases "
         f"and {recall} of 100 labelled cases are found"
     )
-    return text + (f" (alone without privacy: {' and '.join(counts[1])})." if counts[1] else ".")
+    text += f" (alone without privacy: {' and '.join(counts[1])})." if counts[1] else "."
+    return text + _false_per_thousand(results)
+
+
+def _false_per_thousand(results: Results) -> str:
+    """Say how many are reviewed in vain among 1,000 units; empty where not measured."""
+    share = alert_budget(results)
+    values = [metric(results, model, "precision_at_budget") for model in ("federated", "alone")]
+    if share is None or values[0] is None:
+        return ""
+    together, alone = (None if v is None else f"{1000 * share * (1 - v):.1f}" for v in values)
+    text = f" False positives per 1,000 {units(results)}: {together}"
+    return text + (f" (alone {alone})." if alone is not None else ".")
 
 
 def _per_hundred(results: Results, model: str) -> tuple[str, str] | None:

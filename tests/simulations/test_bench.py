@@ -17,7 +17,8 @@ from fieldfare.simulations.bench import amlsim, machine, promises, run_process, 
 def found(**changes: float) -> dict[str, Any]:
     """Figures that hold every promise with room to spare, then changed."""
     figures = {"exact": 5.0, "simulated": 3.0, "peak": 700.0, "messages": 0.5, "ratio": 1.1}
-    figures = {**figures, "growth": 4.0, "step": 0.5, "asked": 1.0, **changes}
+    figures = {**figures, "growth": 4.0, "step": 0.5, "asked": 1.0}
+    figures |= {"making": 3.0, "making_peak": 400.0, **changes}
     row = {"records": "generated", "banks": 6, "units": 40_000, "steps": 60}
     whole = figures["growth"] * 0.1
     plain = whole / figures["ratio"]
@@ -54,6 +55,11 @@ def found(**changes: float) -> dict[str, Any]:
                 "megabytes": {"exact": 9.0, "plain": 1.0, "ghost": 2.0, "hooks": 80.0},
             }
         ],
+        "world": {
+            "transactions": 2_000_000,
+            "seconds": 2 * figures["making"],
+            "peak_bytes": int(figures["making_peak"] * 1e6),
+        },
         "institution": {
             "units": 4000,
             "features": 40,
@@ -71,7 +77,7 @@ def found(**changes: float) -> dict[str, Any]:
 
 def test_figures_within_every_promise_hold() -> None:
     rows = promises(found())
-    assert len(rows) == 8
+    assert len(rows) == 10
     assert all(holds for *_, holds in rows)
 
 
@@ -83,7 +89,9 @@ def test_figures_within_every_promise_hold() -> None:
         ("messages", 10.1, "messages"),
         ("asked", 3.1, "12 questions"),
         ("ratio", 1.31, "private step /"),
-        ("peak", 2000.1, "memory"),
+        ("peak", 2000.1, "memory, loading"),
+        ("making", 6.1, "a million transactions"),
+        ("making_peak", 1000.1, "memory, making"),
         ("growth", 5.1, "4 x the units"),
         ("step", 0.71, "step of 3 deployed"),
     ],
@@ -106,9 +114,10 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     monkeypatch.setattr(bench, "STEPS", 5)
     monkeypatch.setattr(bench, "FEATURES", 4)
     monkeypatch.setattr(bench, "ASKED_UNITS", 1000)
-    bench.main(as_json=True, runs=1, units=1000, large=1000, networks="64", counts="")
+    small = {"units": 1000, "large": 1000, "people": 600, "networks": "64", "counts": ""}
+    bench.main(as_json=True, runs=1, **small)  # type: ignore[arg-type]
     figures = json.loads(capsys.readouterr().out)
-    parts = {"simulations", "questions", "institution", "networks", "federations"}
+    parts = {"simulations", "questions", "institution", "networks", "world", "federations"}
     assert set(figures) == {"format", "machine", *parts}
     assert (figures["questions"]["questions"], figures["questions"]["units"]) == (12, 1000)
     assert [row["units"] for row in figures["networks"]] == [64]
@@ -119,7 +128,8 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     for row in figures["simulations"]:
         assert row["seconds"] > row["training_seconds"] > 0  # start-up is included
     assert figures["institution"]["units"] == 1000
-    assert len(promises(figures)) == 7
+    assert figures["world"]["transactions"] > 1000
+    assert len(promises(figures)) == 9
 
 
 def test_amlsim_is_used_where_it_is(tmp_path: Path) -> None:

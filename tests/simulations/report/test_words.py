@@ -137,3 +137,81 @@ def test_look_alikes_come_worst_first() -> None:
         == "Reviewed although unlabelled, by group: b 5.0%, d 3.0%, e 2.0%, 1 more in the report."
     )
     assert words.lookalikes({"groups": None}) == ""
+
+
+def reviewed(**rates: tuple[int, int]) -> dict[str, Any]:
+    """Groups by name: (unlabelled units, false positives)."""
+    rows = [
+        {
+            "name": name,
+            "units": units + 5,
+            "positives": 5,
+            "false_positives": wrong,
+            "false_positive_rate": wrong / units if units else None,
+        }
+        for name, (units, wrong) in rates.items()
+    ]
+    return {"groups": {"rows": rows}}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [(2, "2.0% (2.0 times: no more than twice)"), (3, "3.0% (3.0 times: too often)")],
+)
+def test_harm_rule_5_those_whom_an_alert_harms_most_are_named(wrong: int, said: str) -> None:
+    results = reviewed(independent_adult_worker=(100, wrong), salaried=(19_900, 200 - wrong))
+    text = words.spared(results)
+    assert said in text
+    assert text.startswith("Against 1.0% of all that are unlabelled")
+    assert "salaried" not in text
+
+
+def test_nothing_is_said_of_groups_that_are_not_there_or_were_not_measured() -> None:
+    assert words.spared({}) == ""
+    assert words.spared(reviewed(salaried=(100, 2))) == ""
+    assert words.spared(reviewed(survivor_rebuilding=(0, 0), salaried=(100, 2))) == ""
+
+
+FACTS: dict[str, Any] = {
+    "customers": 41_000, "banks": 5, "positives": 820, "transactions": 3_200_000, "months": 3,
+    "rings": 170, "people": 38_000, "cases": 400, "signals": 2_000,
+}  # fmt: skip
+
+
+def test_an_invented_world_says_so_and_what_real_prevalence_costs() -> None:
+    less = {"share": 0.1, "positives": 66, "prevalence": 0.002, "together": 0.21, "alone": 0.3}
+    made, cost = words.world({"world": {**FACTS, "rarer": less}})
+    assert "41,000 customers of 5 banks" in made
+    assert "2.0% of the customers" in made
+    assert "Nobody exists" in made
+    assert "Real prevalence is far lower" in cost
+    assert "finds 21 of 100" in cost
+    assert "alone without privacy 30" in cost
+
+
+def test_what_was_not_measured_of_a_world_is_not_claimed() -> None:
+    assert words.world({}) == []
+    assert len(words.world({"world": FACTS})) == 1
+    less = {"share": 0.1, "positives": 0, "prevalence": 0.0, "together": None, "alone": None}
+    assert len(words.world({"world": {**FACTS, "rarer": less}})) == 1
+
+
+def test_false_positives_are_said_by_the_thousand() -> None:
+    results = {
+        "study": {"unit": "customer"},
+        "released_metrics": {"alert_budget": 0.02},
+        "models": {
+            "federated": {"precision_at_budget": 0.5, "recall_at_budget": 0.6},
+            "alone": {"precision_at_budget": 0.4, "recall_at_budget": 0.5},
+        },
+    }
+    assert words.budget(results).endswith("False positives per 1,000 customers: 10.0 (alone 12.0).")
+
+
+def test_what_ngos_and_the_hotline_answered_is_said_with_its_noise() -> None:
+    answer = {"region": "region-3", "first": "2025-01", "last": "2025-03", "before": 61.2,
+              "after": 118.0, "margin": 7.3}  # fmt: skip
+    text = words.asked({"world": {**FACTS, "asked": answer}})
+    assert "grow most in region-3, from 61 in 2025-01 to 118 in 2025-03" in text
+    assert "give or take 7" in text
+    assert words.asked({}) == words.asked({"world": {**FACTS, "asked": None}}) == ""

@@ -1,0 +1,78 @@
+"""What an invented world's banks train on: indicators of the pack, one row for each customer.
+
+Indicators come from each bank's own canonical files, as they would in its own house. The label
+and the persona come from the world's truth: observed labels lag and miss, and are for studies
+of that. The persona serves the false-positive audit and is no model input (harm rules 4 and 5).
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fieldfare.client.typologies.extract import open_extract
+from fieldfare.client.typologies.features import UNIT, feature_table
+from fieldfare.client.typologies.pack import Pack
+from fieldfare.simulations.world.tables import as_date
+from fieldfare.simulations.world.writing import MARGINALS, TRUTH
+
+CUSTOMER: Final = "customer"
+INSTITUTION: Final = "institution"
+LABEL: Final = "label"
+PERSONA: Final = "persona"
+AUDIT: Final = (INSTITUTION, LABEL, PERSONA)
+
+OnBank = Callable[[str, int, int], None]
+
+
+def pack_for(features: Sequence[str], pack: Pack) -> Pack:
+    """Return the indicators of a pack that give some features; others need not be computed.
+
+    Raises:
+        UsageError: a feature is of no indicator of the pack.
+    """
+    return pack.chosen(dict.fromkeys(name.partition("_")[0] for name in features))
+
+
+def banks_of(world: Path) -> list[str]:
+    """Return the names of a written world's banks."""
+    found = json.loads((world / MARGINALS).read_text(encoding="utf-8"))
+    return [one["name"] for one in found["institutions"] if one["kind"] == "bank"]
+
+
+def last_day(world: Path) -> Any:
+    """Return the last day of a written world: a public date."""
+    found = json.loads((world / MARGINALS).read_text(encoding="utf-8"))
+    return as_date(found["asked"]["days"]) - timedelta(days=1)
+
+
+def bank_units(world: Path, bank: str, pack: Pack) -> Any:
+    """Return one bank's customers: institution, label, persona, customer, the pack's features.
+
+    Arrow; strings, label int8, features float64, null where missing. In the order of customers.
+    """
+    with open_extract(world / bank, last_day(world)) as extract:
+        table = feature_table(extract, pack).table
+    truth = pq.read_table(world / TRUTH / "customers.parquet").filter(pc.field(INSTITUTION) == bank)
+    place = pc.index_in(table[UNIT], truth["customer_id"].combine_chunks())
+    known = truth.select(list(AUDIT)).take(place)
+    columns = {name: known[name] for name in AUDIT}
+    columns[CUSTOMER] = table[UNIT]
+    columns |= {name: table[name] for name in table.column_names if name != UNIT}
+    return pa.table(columns)
+
+
+def write_units(world: Path, pack: Pack, out: Path, on_bank: OnBank | None = None) -> None:
+    """Write every bank's customers to one file; `on_bank` hears of each before it is begun."""
+    banks = banks_of(world)
+    parts = []
+    for index, bank in enumerate(banks):
+        if on_bank:
+            on_bank(f"indicators of {bank}", index, len(banks))
+        parts.append(bank_units(world, bank, pack))
+    pq.write_table(pa.concat_tables(parts), out, compression="zstd")
