@@ -38,6 +38,17 @@ class AnswerFormat(Enum):
     ARROW = "arrow"
 
 
+FormatOption = Annotated[AnswerFormat, typer.Option("--format", help="How answers are written.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Write into this file.", show_default="standard output"),
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE.png|.svg|.html", help="Draw them into this file too."),
+]
+
+
 @query_answers_app.command("answers")
 def query_answers(
     asked: Annotated[
@@ -48,17 +59,9 @@ def query_answers(
         ),
     ],
     home: HomeOption = DEFAULT_HOME,
-    form: Annotated[
-        AnswerFormat, typer.Option("--format", help="How they are written.")
-    ] = AnswerFormat.TABLE,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Write into this file.", show_default="standard output"),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option("--plot", metavar="FILE.png|.svg|.html", help="Draw them into this file too."),
-    ] = None,
+    form: FormatOption = AnswerFormat.TABLE,
+    out: OutOption = None,
+    plot: PlotOption = None,
 ) -> None:
     """Show what was asked and answered; costs nothing, however often it is read."""
     if plot is not None:

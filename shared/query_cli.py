@@ -85,9 +85,9 @@ def query_plan(
         typer.echo(json.dumps(plan_json(own, others, count), indent=2))
         return
     console = _console()
-    for line in _head(own, count):
+    for line in head_lines(own, count):
         console.print(Text(line))
-    console.print(_errors(own))
+    console.print(errors_table(own))
     console.print(Text("\nExpected error at another epsilon for the whole study"))
     console.print(_by_epsilon(others))
     for line in _notes(found):
@@ -189,7 +189,8 @@ def _at(study: Study, epsilon: float) -> Study:
     return study.model_copy(update={"privacy": privacy})
 
 
-def _head(own: Priced, institutions: int) -> Iterator[str]:
+def head_lines(own: Priced, institutions: int) -> Iterator[str]:
+    """Say under which promise a group is asked, and what it costs of it."""
     study, privacy = own.plan.study, own.plan.study.privacy
     unit = plain(study.records.unit or "unit")
     yield (
@@ -206,7 +207,8 @@ def _head(own: Priced, institutions: int) -> Iterator[str]:
         yield f"answered together; mu^2 {own.terms.mu2:.4g} of {own.plan.mu2:.4g}"
 
 
-def _errors(own: Priced) -> Table:
+def errors_table(own: Priced) -> Table:
+    """Return each question's cost, expected error and smallest count."""
     table = _table("question", "kind", "of")
     for title in ("mu^2", "cells", "expected error", "told from 0"):
         table.add_column(title, justify="right", no_wrap=True)
