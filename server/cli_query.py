@@ -106,6 +106,11 @@ def _rows(store: RunStore, home: CoordinatorHome, asked: str) -> list[RunRow]:
         begun = [row for row in rows if asked and row.run.startswith(asked)]
         if len(begun) == 1:
             return begun
+        if begun:
+            listed = ", ".join(row.run for row in begun)
+            raise UsageError(
+                f"RUN: one run expected, {shown(asked)} fits {listed}: give more of its id"
+            ) from None
         raise UsageError(
             f"RUN|STUDY: one run, a study or a results.json expected, {shown(asked)} found: see "
             "`fieldfare coordinator runs` and `fieldfare coordinator studies`"

@@ -12,6 +12,7 @@ from tests.server.test_asking import with_allowance as allowing
 from tests.server.test_coordination import RUN
 
 from fieldfare.server.proposals import propose
+from fieldfare.server.store import RunState
 from fieldfare.shared.cli import run
 
 __all__ = ["desk", "make_hub"]
@@ -61,6 +62,7 @@ def test_every_format_goes_into_a_file(tmp_path: Path, capsys: Read) -> None:
         (("none.json",), "a readable file expected"),
         (("payments",), "answers expected, none found yet"),
         (("run-1",), "answers expected, none found yet"),
+        (("run-",), "fits run-1, run-2: give more of its id"),
         (("payments", "--plot", "p.pdf"), "--plot: a file that ends in"),
         (("payments", "--format", "xml"), "'xml'"),
     ],
@@ -70,7 +72,9 @@ def test_wrong_input_is_said_in_a_line(
 ) -> None:
     propose(desk.home, desk.study, desk.signer)
     with desk.store() as store:
-        store.create("run-1", desk.study.id, datetime.now(UTC))
+        for name in ("run-1", "run-2"):
+            store.create(name, desk.study.id, datetime.now(UTC))
+            store.set_state(name, RunState.STOPPED, "", datetime.now(UTC))
     status, out, err = query(capsys, "answers", *arguments, "--home", desk.home.path)
     assert (status, out) == (2, "")
     assert said in err
