@@ -26,7 +26,7 @@ from fieldfare.shared.messages import (
     parameters_hash,
     parameters_to_bytes,
 )
-from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.plan import Plan, ReleaseKind, ReleaseTerms
 from fieldfare.shared.replay import (
     add_words,
     bound_initial_state,
@@ -69,6 +69,8 @@ class Recomputation:
         if request.kind is ReleaseKind.QUERY:  # questions follow from the study, not from a sum
             return {}
         if not carries_last_sum(run.plan, len(run.opening.participants)):
+            if run.plan.study.asks_for_knots:  # whoever makes up knots makes up parameters
+                raise _refused("knots that can be recomputed expected: fewer participants or bins")
             return {}
         try:
             state = self._state_at(run, request, last)
@@ -92,13 +94,31 @@ class Recomputation:
         return state.model if state and state.step == study.training.steps else None
 
     def _state_at(self, run: ApprovedRun, request: Request, last: LastSum) -> TrainingState:
-        kept = self._kept(request.study, request.run) or _start(run, request)
-        if kept.step == request.step:
+        if request.kind is ReleaseKind.REHEARSAL:
+            return _start(run, request, None)
+        kept = self._kept(request.study, request.run) or self._begun(run, request, last)
+        position = run.plan.training.first_step + kept.step
+        if position == request.step:
             return kept
-        if kept.step + 1 != request.step:
-            raise ProtocolError(f"step {kept.step} or the one after it expected")
-        total = self._total(run, request, kept, last)
+        if position + 1 != request.step:
+            raise ProtocolError(f"step {position} or the one after it expected")
+        total = self._total(request, last, _Expected.step(run.plan, kept))
         return next_state(run.plan.study, kept, total)
+
+    def _begun(self, run: ApprovedRun, request: Request, last: LastSum) -> TrainingState:
+        """Return where training starts: on the knots that follow from the questions' sum, if any.
+
+        Raises:
+            ProtocolError: knots follow from a sum, and this is not it.
+        """
+        if not run.plan.study.asks_for_knots:
+            return _start(run, request, None)
+        if request.step != run.plan.training.first_step:
+            raise ProtocolError(
+                "the first step of training, with the sum of the questions, expected"
+            )
+        answer = self._total(request, last, _Expected.questions(run.plan))
+        return _start(run, request, answer)
 
     def _kept(self, study: str, run: str) -> TrainingState | None:
         content = self.ledger.run_state(study, PROGRESS_STATE + run)
@@ -109,19 +129,17 @@ class Recomputation:
         except ProtocolError as error:
             raise LedgerError(f"a run's kept progress expected: {error}") from None
 
-    def _total(
-        self, run: ApprovedRun, request: Request, kept: TrainingState, last: LastSum
-    ) -> Values:
+    def _total(self, request: Request, last: LastSum, release: "_Expected") -> Values:
         """Add the last sum up from what its participants signed.
 
         Raises:
-            ProtocolError: not the sum of the step that was kept, or not everybody's own vector.
+            ProtocolError: not the sum that was expected, or not everybody's own vector.
         """
         asked = self.site.from_coordinator(last.request, Request).body
-        expected = (request.study, request.roster, request.run, kept.step, ReleaseKind.TRAINING)
-        if (asked.study, asked.roster, asked.run, asked.step, asked.kind) != expected:
-            raise ProtocolError(f"the request of step {kept.step} of this run expected")
-        if asked.parameters != parameters_hash(parameters_to_bytes(kept.parameters)):
+        frame = (request.study, request.roster, request.run, release.at, release.terms.kind)
+        if (asked.study, asked.roster, asked.run, asked.step, asked.kind) != frame:
+            raise ProtocolError(f"the request of step {release.at} of this run expected")
+        if asked.parameters != release.content:
             raise ProtocolError("a request for the parameters that were kept expected")
         # This institution's own reply is among them, so it has checked every term of R before.
         if self.site.institution not in {p.institution for p in asked.participants}:
@@ -129,7 +147,7 @@ class Recomputation:
         if not len(asked.participants) == len(last.replies) == len(last.vectors):
             raise ProtocolError("a reply and a vector of each participant expected")
         self._check_replies(asked, last)
-        terms = run.plan.training
+        terms = release.terms
         words = add_words(last.vectors, terms.word_bits, terms.vectors.entries)
         return decoded_sum(words, terms)
 
@@ -146,13 +164,41 @@ class Recomputation:
                 raise ProtocolError("each participant's own signed vector expected")
 
 
-def _start(run: ApprovedRun, request: Request) -> TrainingState:
+@dataclass(frozen=True)
+class _Expected:
+    """The release whose sum the next parameters follow from.
+
+    Attributes:
+        terms: of its kind.
+        at: its position in the run.
+        content: hash of what its request binds.
+    """
+
+    terms: ReleaseTerms
+    at: int
+    content: str
+
+    @classmethod
+    def step(cls, plan: Plan, kept: TrainingState) -> "_Expected":
+        """Expect the step of training that was asked for with these parameters."""
+        content = parameters_hash(parameters_to_bytes(kept.parameters))
+        return cls(plan.training, plan.training.first_step + kept.step, content)
+
+    @classmethod
+    def questions(cls, plan: Plan) -> "_Expected":
+        """Expect the declared questions."""
+        group = plan.study.questions
+        content = b"" if group is None else group.to_bytes()
+        return cls(plan.query, plan.query.first_step, parameters_hash(content))
+
+
+def _start(run: ApprovedRun, request: Request, answer: Values | None) -> TrainingState:
     """Return where the run starts, as its first request rounds it (design section 4).
 
     It holds a logarithm, the one thing here that another machine may round otherwise.
     """
-    bound = bound_initial_state(run.plan.study, request.parameters)
-    return bound or initial_state(run.plan.study)
+    bound = bound_initial_state(run.plan.study, request.parameters, answer)
+    return bound or initial_state(run.plan.study, answer)
 
 
 def _refused(text: str) -> PolicyRefusal:

@@ -27,6 +27,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.messages import parameters_to_bytes
 from fieldfare.shared.plan import ReleaseKind
 from fieldfare.shared.questions import QuestionGroup
+from fieldfare.shared.replay import initial_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +94,10 @@ class Job:
         if self.later:
             model = training.rehearsed(standing).model
             answers = self._answered_later(sums, standing)
+        elif study.asks_for_knots:  # training follows from the answers
+            answers, trained = self._trained_on_answers(sums, training, standing)
+            model = trained.state.model
+            metrics = self._evaluated(sums, trained, standing)
         else:
             trained = training.run(standing)
             model = trained.state.model
@@ -107,6 +112,20 @@ class Job:
             answers,
         )
         return self.outcome
+
+    def _trained_on_answers(
+        self, sums: SecureSums, training: Training, standing: Standing
+    ) -> tuple[tuple[AnswerSum, ...], Trained]:
+        """Ask what the study declares, unless that was done before, and train on those knots."""
+        state, last, answers = training.rehearsed(standing), standing.last, standing.answers
+        plan = self.terms.plan
+        questions, step = plan.study.questions, plan.query.first_step
+        if not answers and questions is not None:
+            total = self._total(sums, questions, step)
+            answers, last = (_answer_in(total, questions, step),), total.as_last
+        if state.step == 0 and answers:
+            state = initial_state(plan.study, answers[0].values)
+        return answers, training.train(state, last)
 
     def _answered(self, sums: SecureSums) -> tuple[AnswerSum, ...]:
         """Ask what the study declares, in one exchange."""
@@ -127,11 +146,14 @@ class Job:
         return self.terms.plan.allowance.first_step + index
 
     def _asked(self, sums: SecureSums, questions: QuestionGroup, step: int) -> AnswerSum:
+        return _answer_in(self._total(sums, questions, step), questions, step)
+
+    def _total(self, sums: SecureSums, questions: QuestionGroup, step: int) -> Sum:
         total = sums.ask(questions, step)
         cost = self.terms.plan.question_terms(step, questions).cost
         self._add_debits(total, cost)
         self.record.answered(total, questions)
-        return AnswerSum(questions, total.values, len(total.participants), step)
+        return total
 
     def _evaluated(
         self, sums: SecureSums, trained: Trained, standing: Standing
@@ -139,7 +161,7 @@ class Job:
         """Evaluate, unless that was done before the run was interrupted."""
         if standing.metrics is not None:
             return json.loads(standing.metrics) if standing.metrics else None
-        step, model = self.terms.plan.study.training.steps, trained.state.model
+        step, model = self.terms.plan.evaluation.first_step, trained.state.model
         total = sums.collect(ReleaseKind.EVALUATION, step, model, trained.last)
         self._account(total, ReleaseKind.EVALUATION)
         found = self._metrics(total, model)
@@ -164,6 +186,10 @@ class Job:
         sigma = self.terms.plan.evaluation.sigma
         study = self.terms.plan.study
         return evaluate(study, total.values, sigma, np.random.default_rng(seed))
+
+
+def _answer_in(total: Sum, questions: QuestionGroup, step: int) -> AnswerSum:
+    return AnswerSum(questions, total.values, len(total.participants), step)
 
 
 def server_app(job: Job) -> ServerApp:

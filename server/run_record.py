@@ -164,10 +164,11 @@ class RunRecord:
     def answered(self, total: Sum, questions: QuestionGroup) -> None:
         """Keep the sum that answers a group of questions."""
         leaves = [*self._sum_leaves(total), AnswersRecord.of(questions, total.words).leaf()]
+        phase = "training" if self.facts.plan.study.asks_for_knots else "delivery"
         self._debit(total.replies)
         self._time()
         with self.store.together():
-            self._append(leaves, blobs=_blobs(total), phase="delivery")
+            self._append(leaves, blobs=_blobs(total), phase=phase)
             self._put_last(total.replies)
 
     def finished(self, model: bytes) -> None:
@@ -395,7 +396,8 @@ class _Reading:
     def _summed(self) -> None:
         self._pending = False
         request = _parsed(self._request, Request, self.facts)
-        if request.kind is ReleaseKind.TRAINING:
+        knots = request.kind is ReleaseKind.QUERY and self.facts.plan.study.asks_for_knots
+        if knots or request.kind is ReleaseKind.TRAINING:
             self._last = (self._request, tuple(self._replies))
 
     def _last_sum(self) -> LastSum:

@@ -43,10 +43,19 @@ class Training:
             StoppedError: somebody asked for it, between two steps.
             RunError: a sum could not be collected; what was kept stands.
         """
-        state, last = self.rehearsed(standing), standing.last
+        return self.train(self.rehearsed(standing), standing.last)
+
+    def train(self, state: TrainingState, last: LastSum) -> Trained:
+        """Train from `state`, which follows from the sum `last`, to the last step.
+
+        Raises:
+            StoppedError, RunError: as `run`.
+        """
+        first = self.sums.federation.plan.training.first_step
         while state.step < self.study.training.steps:
             self._check_wanted(state)
-            total = self.sums.collect(ReleaseKind.TRAINING, state.step, state.parameters, last)
+            step = first + state.step
+            total = self.sums.collect(ReleaseKind.TRAINING, step, state.parameters, last)
             state, last = next_state(self.study, state, total.values), total.as_last
             # Kept before the next request: a crash repeats at most one R, which is free.
             self.record.summed(total, state)

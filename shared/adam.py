@@ -98,13 +98,15 @@ def next_state(study: Study, state: TrainingState, gradient_sum: Vector) -> Trai
         study: learning rate, betas, steps, and the public unit count that divides the sum
             (never a private count: design section 3).
         state: before the step.
-        gradient_sum: float64 (entries,), the decoded sum over all units.
+        gradient_sum: float64 (entries,), the decoded sum over all units. Parameters after
+            these (knots that were asked for) do not move.
 
     Returns:
         The state after the step, its iterate added to the tail when it belongs there.
     """
     training = study.training
-    gradient = gradient_sum / study.training_units
+    unmoved = np.zeros(len(state.parameters) - len(gradient_sum))
+    gradient = np.concatenate([gradient_sum, unmoved]) / study.training_units
     first = training.beta1 * state.first + (1.0 - training.beta1) * gradient
     second = training.beta2 * state.second + (1.0 - training.beta2) * (gradient * gradient)
     beta1_power = state.beta1_power * training.beta1

@@ -10,13 +10,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fieldfare.shared.adam import TrainingState, next_state
 from fieldfare.shared.audit_ledgers import LedgerTrail
 from fieldfare.shared.audit_opening import OpenedRun
 from fieldfare.shared.audit_requests import check_request
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, StudyError
-from fieldfare.shared.grid import Word, WordBits
+from fieldfare.shared.grid import Word, WordBits, decode
 from fieldfare.shared.messages import Assurance, Reply, Request, unseal
 from fieldfare.shared.misfit import expect
 from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
@@ -101,6 +104,7 @@ class ReleasesAudit:
         self._state: TrainingState | None = None
         self._parameters = UNKNOWN  # hash that the next request has to bind
         self._model = UNKNOWN  # hash of the model that was evaluated
+        self._answer: NDArray[np.float64] | None = None  # that the first step's knots follow from
         self._asked_for: tuple[Request, SumRecord]  # what answers are to
         self._begun = False  # what comes after the rehearsal is settled
         self._later: list[ReleaseTerms] = []  # of each group of later questions
@@ -163,11 +167,13 @@ class ReleasesAudit:
         self._begin(request)
 
     def _check_parameters(self, request: Request) -> None:
-        if self._release[0] is ReleaseKind.REHEARSAL and self._parameters == UNKNOWN:
-            self._state = bound_initial_state(self._run.study, request.parameters)
+        rehearses, answer = self._release[0] is ReleaseKind.REHEARSAL, self._answer
+        if self._parameters == UNKNOWN and (rehearses or answer is not None):
+            self._state = bound_initial_state(self._run.study, request.parameters, answer)
             if self._state is None:
-                raise ProtocolError("parameters that start at the study's prevalence expected")
-            self._parameters = request.parameters
+                start = "the study's prevalence" if rehearses else "the knots that were answered"
+                raise ProtocolError(f"parameters that start at {start} expected")
+            self._parameters, self._answer = request.parameters, None
         if self._parameters != UNKNOWN:
             expect("the parameters that follow", self._parameters, request.parameters)
         self._parameters = request.parameters
@@ -225,14 +231,15 @@ class ReleasesAudit:
         expect("everybody who answered in the sum", names, ", ".join(record.participants))
         self.sums += 1
         self._recompute(attempt, record)
-        kind, step = self._release
+        kind = self._release[0]
         self._attempt, self._attempts = None, 0
-        if kind is ReleaseKind.REHEARSAL and not self._run.study.trains:
+        study = self._run.study
+        if kind is ReleaseKind.REHEARSAL and (study.asks_for_knots or not study.trains):
             self._ask()
         elif kind is ReleaseKind.REHEARSAL:
             self._release = (ReleaseKind.TRAINING, 0)
         elif kind is ReleaseKind.TRAINING:
-            self._due, self.steps = LeafKind.PARAMETERS, step + 1
+            self._due, self.steps = LeafKind.PARAMETERS, self.steps + 1
         elif kind is ReleaseKind.QUERY:
             self._due, self._asked_for = LeafKind.ANSWERS, (attempt.request, record)
         else:
@@ -272,15 +279,16 @@ class ReleasesAudit:
             expect("the parameters that follow from the sum", self._parameters, record.parameters)
         self._parameters = record.parameters
         self._due = None
-        self._release = (ReleaseKind.TRAINING, self.steps)
+        plan = self._run.plan
+        self._release = (ReleaseKind.TRAINING, plan.training.first_step + self.steps)
         if self.steps == self._run.study.training.steps:
-            self._release = (ReleaseKind.EVALUATION, self.steps)
+            self._release = (ReleaseKind.EVALUATION, plan.evaluation.first_step)
             self._parameters = UNKNOWN if self._state is None else model_hash(self._state)
 
     def _take_metrics(self, content: bytes) -> None:
         self.metrics = MetricsRecord.from_bytes(content).metrics
         self._due = LeafKind.MODEL
-        if self._run.study.questions is not None:
+        if self._run.study.questions is not None and not self.answers:
             self._model = self._parameters
             self._ask()
 
@@ -318,8 +326,19 @@ class ReleasesAudit:
         if self._later or not self._run.study.trains:
             self._due, self._complete = None, True
             return
+        if self._run.study.asks_for_knots:
+            self._expect_knots(record)
+            return
         self._parameters = self._model
         self._due = LeafKind.MODEL
+
+    def _expect_knots(self, record: AnswersRecord) -> None:
+        """Expect training on the knots that follow from the answers, purged vectors or not."""
+        terms = self._run.plan.query
+        words = decode(record.content, terms.word_bits, terms.vectors.entries)
+        self._answer, self._parameters = decoded_sum(words, terms), UNKNOWN
+        self._due = None
+        self._release = (ReleaseKind.TRAINING, self._run.plan.training.first_step)
 
     def _take_model(self, content: bytes) -> None:
         record = ModelRecord.from_bytes(content)

@@ -2,10 +2,11 @@
 
 A numeric value becomes one small integer, its *position*: 256 steps between two
 neighbouring knots, then one position per special value, then one for missing.
-A category's position is its slot. A feature's contribution is then a table
-look-up, and the sum of all units' gradients a histogram over positions; both are
-folded to slots by a fixed matrix whose entries are multiples of 2^-8. That is what
-keeps every product exact (design section 2, "Integers, exactly").
+A category's position is its slot. Where knots are asked for, positions are places of a
+grid that does not depend on them (`knot_places`), and a model's parameters end with the
+knots. A feature's contribution is then a table look-up, and the sum of all units'
+gradients a histogram over positions; both are folded to slots by a fixed matrix whose
+entries are multiples of 2^-8. That is what keeps every product exact (design section 2, "Integers, exactly").
 
 The same code serves training and scoring.
 """
@@ -19,6 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.features import CategoricalFeature, Feature, NumericFeature, Scale
+from fieldfare.shared.knot_places import (
+    PLACES,
+    Places,
+    asked_features,
+    even_places,
+    knots_at,
+    places_in,
+)
 from fieldfare.shared.rows import UnitRows, joined
 
 WEIGHT_BITS: Final = 8  # basis values are multiples of 2^-8
@@ -66,7 +75,12 @@ def table_size(feature: Feature) -> int:
     """Return how many positions a feature has."""
     if isinstance(feature, CategoricalFeature):
         return feature.slots
-    return (len(feature.knots) - 1) * WEIGHT_STEPS + 1 + len(feature.special) + 1
+    return _steps(feature) + 1 + len(feature.special) + 1
+
+
+def _steps(feature: NumericFeature) -> int:
+    """Return how many steps lie between the first and the last position of a number."""
+    return PLACES if feature.knots_from is not None else (len(feature.knots) - 1) * WEIGHT_STEPS
 
 
 def encode_numeric(feature: NumericFeature, values: NDArray[np.float64]) -> Positions:
@@ -80,17 +94,19 @@ def encode_numeric(feature: NumericFeature, values: NDArray[np.float64]) -> Posi
         uint16 (units,). Values outside the bounds are clamped to them (design section 2);
         beyond the outermost knots the outermost hat holds.
     """
-    knots = np.asarray(feature.knots, dtype=np.float64)
+    asked = feature.knots_from is not None
+    ends = (feature.lower, feature.upper)
+    knots = np.asarray(ends if asked else feature.knots, dtype=np.float64)
     clamped = np.clip(values, feature.lower, feature.upper)
     if feature.scale is Scale.LOG1P:
         knots, scaled = np.log1p(knots), np.log1p(clamped)
     else:
         scaled = clamped
-    grid = np.arange(len(knots), dtype=np.float64) * WEIGHT_STEPS
+    grid = np.arange(len(knots), dtype=np.float64) * (PLACES if asked else WEIGHT_STEPS)
     missing = np.isnan(values)
     place = np.interp(np.where(missing, knots[0], scaled), knots, grid)
     positions = np.rint(place).astype(np.uint16)
-    first_slot = (len(knots) - 1) * WEIGHT_STEPS + 1
+    first_slot = _steps(feature) + 1
     for index, special in enumerate(feature.special):
         positions[values == special] = first_slot + index
     positions[missing] = first_slot + len(feature.special)
@@ -113,14 +129,22 @@ def encode_categorical(feature: CategoricalFeature, codes: NDArray[np.int64]) ->
     return np.where(codes == MISSING_CODE, levels + 1, positions).astype(np.uint16)
 
 
-def fold_matrix(feature: Feature) -> NDArray[np.int64]:
-    """Return int64 (positions, slots): each position's slot weights in units of 2^-8."""
+def fold_matrix(feature: Feature, places: Places | None = None) -> NDArray[np.int64]:
+    """Return int64 (positions, slots): each position's slot weights in units of 2^-8.
+
+    Args:
+        feature: the public declaration.
+        places: of the knots, where they are asked for; evenly spaced if None.
+    """
     if isinstance(feature, CategoricalFeature):
         return np.eye(feature.slots, dtype=np.int64) * WEIGHT_STEPS
     hats = len(feature.knots)
     matrix = np.zeros((table_size(feature), feature.slots), dtype=np.int64)
-    place = np.arange((hats - 1) * WEIGHT_STEPS + 1)
-    left, fraction = place >> WEIGHT_BITS, place & (WEIGHT_STEPS - 1)
+    place = np.arange(_steps(feature) + 1)
+    if feature.knots_from is None:
+        left, fraction = place >> WEIGHT_BITS, place & (WEIGHT_STEPS - 1)
+    else:
+        left, fraction = _between(place, np.array(places or even_places(hats), dtype=np.int64))
     matrix[place, left] = WEIGHT_STEPS - fraction
     inner = fraction > 0
     matrix[place[inner], left[inner] + 1] = fraction[inner]
@@ -130,11 +154,62 @@ def fold_matrix(feature: Feature) -> NDArray[np.int64]:
     return matrix
 
 
+def _between(
+    place: NDArray[np.int64], knots: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the knot left of each place, and the steps of 256 from it to the next one.
+
+    Beyond the outermost knots the outermost hat holds.
+    """
+    inside = np.clip(place, knots[0], knots[-1])
+    left = np.searchsorted(knots, inside, side="right") - 1
+    gap = np.append(np.diff(knots), 1)[left]
+    return left, WEIGHT_STEPS * (inside - knots[left]) // gap
+
+
 @dataclass(frozen=True)
 class Basis:
-    """The whole basis of a study: the bias, then every feature's slots in order."""
+    """The whole basis of a study: the bias, then every feature's slots in order.
+
+    Attributes:
+        features: of the study.
+        knots: places of each feature's that asks for its knots; none: evenly spaced.
+    """
 
     features: tuple[Feature, ...]
+    knots: tuple[Places, ...] = ()
+
+    def with_knots_in(self, parameters: NDArray[np.float64]) -> "Basis":
+        """Return the basis on the knots that a model's parameters end with.
+
+        Raises:
+            ProtocolError: no knots of these features.
+        """
+        if not self.asked:
+            return self
+        knots = places_in(self.features, parameters[self.entries :])
+        return self if knots == self.knots else Basis(self.features, knots)
+
+    @cached_property
+    def asked(self) -> tuple[NumericFeature, ...]:
+        """The features whose knots are asked for."""
+        return asked_features(self.features)
+
+    def shown_features(self, parameters: NDArray[np.float64]) -> tuple[Feature, ...]:
+        """Return the features with their knots as values, also those that were asked for."""
+        places = iter(self.with_knots_in(parameters).knots)
+        return tuple(
+            feature.model_copy(update={"knots": knots_at(feature, next(places))})
+            if isinstance(feature, NumericFeature) and feature.knots_from is not None
+            else feature
+            for feature in self.features
+        )
+
+    @cached_property
+    def even(self) -> NDArray[np.float64]:
+        """float64 (knots of all asked features,): what parameters end with before an answer."""
+        places = [even_places(len(feature.knots)) for feature in self.asked]
+        return np.array([place for one in places for place in one], dtype=np.float64)
 
     @cached_property
     def offsets(self) -> tuple[int, ...]:
@@ -144,13 +219,14 @@ class Basis:
 
     @cached_property
     def entries(self) -> int:
-        """Length of a parameter vector, bias included."""
+        """Length of a sum and of what is learned, bias included; asked knots come after it."""
         return 1 + sum(feature.slots for feature in self.features)
 
     @cached_property
     def folds(self) -> tuple[NDArray[np.int64], ...]:
         """One fold matrix per feature."""
-        return tuple(fold_matrix(feature) for feature in self.features)
+        knots = dict(zip((feature.name for feature in self.asked), self.knots, strict=False))
+        return tuple(fold_matrix(feature, knots.get(feature.name)) for feature in self.features)
 
     @cached_property
     def norms(self) -> tuple[NDArray[np.int64], ...]:
@@ -167,7 +243,7 @@ class Basis:
         weights = 1.0 / WEIGHT_STEPS
         return [
             (fold * weights) @ parameters[part]
-            for fold, part in zip(self.folds, self.slices(), strict=True)
+            for fold, part in zip(self.with_knots_in(parameters).folds, self.slices(), strict=True)
         ]
 
     def scores(self, parameters: NDArray[np.float64], positions: Positions) -> NDArray[np.float64]:

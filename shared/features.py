@@ -8,11 +8,20 @@ import math
 import re
 from enum import Enum
 from itertools import pairwise, starmap
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 DEFAULT_KNOTS: Final = 8
+ASKED_KNOTS: Final = 4  # at quantiles, and as many evenly: either alone loses the rest
 MAX_KNOTS: Final = 12  # more cost accuracy at epsilon 1 (design section 3)
 MAX_SPECIAL: Final = 8
 MAX_LEVELS: Final = 512
@@ -145,6 +154,10 @@ class NumericFeature(_Declared):
     """A number on a piecewise-linear (hat) basis over public knots.
 
     Slots, in order: one per knot, one per special value, one for missing.
+
+    With `knots_from`, knots follow from the private answer to that question of the study:
+    `quantile_knots` at quantiles and `even_knots` evenly over the range (`knot_places`). `knots`
+    then says how many there are, and where they would be if nobody answered.
     """
 
     kind: Literal["numeric"]
@@ -152,13 +165,17 @@ class NumericFeature(_Declared):
     upper: float
     scale: Scale = Field(default=Scale.LINEAR, strict=False)
     knots: tuple[float, ...] = Field(default=(), strict=False)
+    knots_from: str | None = Field(default=None, min_length=1, max_length=64)
+    quantile_knots: int = Field(default=0, ge=0, le=MAX_KNOTS)
+    even_knots: int = Field(default=0, ge=0, le=MAX_KNOTS)
     special: tuple[float, ...] = Field(default=(), max_length=MAX_SPECIAL, strict=False)
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         problems = self._bound_problems()
+        problems += self._asked_problems() if not problems else []
         if not problems and not self.knots:
-            object.__setattr__(self, "knots", self._even_knots())
+            object.__setattr__(self, "knots", self._even_knots(self._count))
         if not problems:
             problems += self._knot_problems()
         if len(set(self.special)) != len(self.special):
@@ -175,6 +192,35 @@ class NumericFeature(_Declared):
             problems.append(f'lower > -1 expected for scale "log1p", {self.lower} found')
         return problems
 
+    def _asked_problems(self) -> list[str]:
+        """Fill in how many knots are asked for, and say what does not fit."""
+        if self.knots_from is None:
+            asked = self.quantile_knots or self.even_knots
+            return ["quantile_knots and even_knots: only with knots_from expected"] * bool(asked)
+        for name in ("quantile_knots", "even_knots"):
+            object.__setattr__(self, name, getattr(self, name) or ASKED_KNOTS)
+        if self.even_knots < 2 or self._count > MAX_KNOTS:  # noqa: PLR2004 -- both ends
+            found = f"{self.even_knots} and {self.quantile_knots} found"
+            least = f"at least 2, and with quantile_knots at most {MAX_KNOTS} expected"
+            return [f"even_knots: {least}, {found}"]
+        if self.knots not in ((), self._even_knots(self._count)):
+            return ["knots: none expected beside knots_from: they follow from the answer"]
+        return []
+
+    @property
+    def _count(self) -> int:
+        """How many knots there are where none are listed."""
+        return DEFAULT_KNOTS if self.knots_from is None else self.quantile_knots + self.even_knots
+
+    @model_serializer(mode="wrap")
+    def _as_before_asked_knots(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a feature with listed knots did not have: its study's id stays."""
+        data: dict[str, Any] = handler(self)
+        if self.knots_from is None:
+            for name in ("knots_from", "quantile_knots", "even_knots"):
+                data.pop(name, None)
+        return data
+
     def _knot_problems(self) -> list[str]:
         problems = []
         if not 2 <= len(self.knots) <= MAX_KNOTS:  # noqa: PLR2004 -- a hat needs two ends
@@ -190,10 +236,10 @@ class NumericFeature(_Declared):
     def _scaled(self, value: float) -> float:
         return math.log1p(value) if self.scale is Scale.LOG1P else value
 
-    def _even_knots(self) -> tuple[float, ...]:
+    def _even_knots(self, count: int) -> tuple[float, ...]:
         """Fill in the default: evenly spaced on the scale, ends included."""
         low, high = self._scaled(self.lower), self._scaled(self.upper)
-        inner = [low + (high - low) * i / (DEFAULT_KNOTS - 1) for i in range(1, DEFAULT_KNOTS - 1)]
+        inner = [low + (high - low) * i / (count - 1) for i in range(1, count - 1)]
         if self.scale is Scale.LOG1P:
             inner = [math.expm1(x) for x in inner]
         # Few digits, so that the study's hash is the same on every machine's logarithm.

@@ -37,4 +37,7 @@ def carries_last_sum(plan: Plan, participants: int) -> bool:
         plan: the study's plan.
         participants: how many opened the run, so that everybody decides alike.
     """
-    return plan.training.vectors.entries * participants <= MOST_WORDS
+    entries = plan.training.vectors.entries
+    if plan.study.asks_for_knots:  # the sum that the first step's knots follow from
+        entries = max(entries, plan.query.vectors.entries)
+    return entries * participants <= MOST_WORDS

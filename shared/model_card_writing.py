@@ -34,7 +34,7 @@ from fieldfare.shared.model_file import layout_hash
 from fieldfare.shared.model_sections import RowSection, VectorSection
 from fieldfare.shared.models.network import Layers
 from fieldfare.shared.plan import PICOMU2, Plan
-from fieldfare.shared.study import MAX_INSTITUTIONS
+from fieldfare.shared.study import MAX_INSTITUTIONS, Study
 
 NOISE: Final = (
     "discrete Gaussian from an exact sampler, drawn in shares by the institutions: the honest "
@@ -47,6 +47,11 @@ MASKS: Final = (
 FEATURES_FROM: Final = (
     "bounds, knots and levels are public constants of the study, never read off records; the "
     "curves are the model itself, drawn on them"
+)
+KNOTS_FROM: Final = (
+    "bounds and levels are public constants of the study, never read off records; knots follow "
+    "from the private answers to its questions, whose cost is in the promise; the curves are the "
+    "model itself, drawn on them"
 )
 ROWS_FROM: Final = {
     "text": (
@@ -141,7 +146,7 @@ def write_card(
             layout=layout_hash(study),
         ),
         features=_features(plan, parameters),
-        features_from=FEATURES_FROM if study.rows is None else ROWS_FROM[study.rows.kind],
+        features_from=_features_from(study),
         privacy=_privacy(plan, facts),
         metrics=None if facts.metrics is None else ReleasedMetrics.model_validate(facts.metrics),
         limits=LIMITS,
@@ -272,6 +277,12 @@ def _reach(rows: RowSection, parameters: NDArray[np.float64]) -> tuple[float, fl
         most = float((np.abs(layers.heads) @ np.abs(layers.weights)).max())
         return -most, most
     return float(parameters[1:].min()), float(parameters[1:].max())
+
+
+def _features_from(study: Study) -> str:
+    if study.rows is not None:
+        return ROWS_FROM[study.rows.kind]
+    return KNOTS_FROM if study.asks_for_knots else FEATURES_FROM
 
 
 def _feature(feature: Feature, weights: NDArray[np.float64]) -> FeatureCard:

@@ -71,7 +71,7 @@ def model_from_bytes(content: bytes, study: Study, run: str) -> NDArray[np.float
 
 
 def _entries(study: Study) -> int:
-    return model_for(study).vectors.entries
+    return len(model_for(study).initial(0.0))
 
 
 def _header(study: Study, run: str) -> bytes:

@@ -279,7 +279,7 @@ def _training(study: Study, mu2: Fraction) -> ReleaseTerms:
         study,
         ReleaseKind.TRAINING,
         mu2=mu2 * Fraction(study.privacy.training_share) / releases,
-        first_step=0,
+        first_step=_before_training(study),
         steps=study.training.steps,
         spare=study.spare_releases,
         vectors=vectors,
@@ -296,7 +296,7 @@ def _evaluation(study: Study, mu2: Fraction) -> ReleaseTerms:
         study,
         ReleaseKind.EVALUATION,
         mu2=mu2 * (1 - Fraction(study.privacy.training_share)) / releases,
-        first_step=study.training.steps,
+        first_step=_before_training(study) + study.training.steps,
         steps=1,
         spare=study.evaluation.spare_releases,
         vectors=vectors,
@@ -304,9 +304,15 @@ def _evaluation(study: Study, mu2: Fraction) -> ReleaseTerms:
     )
 
 
+def _before_training(study: Study) -> int:
+    """Return how many releases come before training: the questions, where knots need them."""
+    return int(study.asks_for_knots)
+
+
 def _questions(study: Study, mu2: Fraction) -> tuple[ReleaseTerms, ReleaseTerms]:
     """Return the terms of the declared questions, then those of the allowance's groups."""
-    first = study.training.steps + 1 if study.trains else 0
+    after = study.training.steps + 1 if study.trains else 0
+    first = 0 if study.asks_for_knots else after
     later = Fraction(study.allowance.share) if study.allowance else Fraction(0)
     declared = _nothing(ReleaseKind.QUERY, question_vectors(1), first_step=first)
     if study.questions is not None:
@@ -322,7 +328,7 @@ def _questions(study: Study, mu2: Fraction) -> tuple[ReleaseTerms, ReleaseTerms]
             vectors=question_vectors(entries),
             units=study.records.units,
         )
-    first += declared.steps
+    first = after + declared.steps
     if study.allowance is None:
         return declared, _nothing(ReleaseKind.QUERY, question_vectors(1), first_step=first)
     allowed = study.allowance
@@ -419,7 +425,7 @@ def _terms(
         steps=steps,
         spare=spare,
         vectors=vectors,
-        parameter_entries=model_for(study).vectors.entries,
+        parameter_entries=len(model_for(study).initial(0.0)),
         sensitivity=sensitivity,
         sigma=sigma,
         cost=debit,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.adam import TrainingState, next_state
+from fieldfare.shared.asked_knots import asked_knots
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.grid import Word, WordBits, add, centre, decode, encode
@@ -80,12 +81,28 @@ def decoded_sum(total: Word, terms: ReleaseTerms) -> NDArray[np.float64]:
     return values
 
 
-def initial_state(study: Study) -> TrainingState:
-    """Return where training starts: the public prevalence, and nothing else, in the parameters."""
-    return TrainingState.start(model_for(study).initial(prevalence_log_odds(study)))
+def initial_state(study: Study, answer: NDArray[np.float64] | None = None) -> TrainingState:
+    """Return where training starts: the public prevalence, and the knots that were asked for.
+
+    Args:
+        study: prevalence, model and questions.
+        answer: float64 (entries,), the decoded sum of the questions that knots follow from;
+            without one they are evenly spaced, as in a rehearsal.
+    """
+    return _start(study, prevalence_log_odds(study), answer)
 
 
-def bound_initial_state(study: Study, parameters: str) -> TrainingState | None:
+def _start(study: Study, log_odds: float, answer: NDArray[np.float64] | None) -> TrainingState:
+    parameters = model_for(study).initial(log_odds)
+    if answer is not None and study.asks_for_knots:
+        knots = asked_knots(study, answer)
+        parameters[len(parameters) - len(knots) :] = knots
+    return TrainingState.start(parameters)
+
+
+def bound_initial_state(
+    study: Study, parameters: str, answer: NDArray[np.float64] | None = None
+) -> TrainingState | None:
     """Return the start whose parameters have this hash, if there is one.
 
     The start holds a logarithm, which another machine may round otherwise in its last bits:
@@ -94,10 +111,11 @@ def bound_initial_state(study: Study, parameters: str) -> TrainingState | None:
     Args:
         study: prevalence and model.
         parameters: hash of the parameters that the first request binds.
+        answer: as for `initial_state`.
     """
     log_odds = prevalence_log_odds(study)
     for bits in LAST_BITS:
-        state = TrainingState.start(model_for(study).initial(_moved(log_odds, bits)))
+        state = _start(study, _moved(log_odds, bits), answer)
         if state_hash(state) == parameters:
             return state
     return None

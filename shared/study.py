@@ -25,10 +25,18 @@ from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash
 from fieldfare.shared.columns import Column, Columns, InstitutionColumn, columns_by_name
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features import Feature, Name
+from fieldfare.shared.knot_places import asked_features
 from fieldfare.shared.media_gate import media_in
 from fieldfare.shared.model_sections import AdditiveSection, ModelSection, RowSection, row_section
 from fieldfare.shared.query_blocks import layout_for
-from fieldfare.shared.questions import KINDS, MAX_QUESTIONS, Kind, Question, QuestionGroup
+from fieldfare.shared.questions import (
+    KINDS,
+    MAX_QUESTIONS,
+    Kind,
+    Quantiles,
+    Question,
+    QuestionGroup,
+)
 
 STUDY_FORMAT: Final = 1
 STUDY_TYPE: Final = "fieldfare.study.v1"
@@ -295,6 +303,24 @@ class Study(_Section):
         return self
 
     @model_validator(mode="after")
+    def _knots_asked_for(self) -> Self:
+        asked = asked_features(self.features)
+        queries = {query.name: query for query in self.queries}
+        problems = []
+        for feature in asked:
+            query = queries.get(str(feature.knots_from))
+            if not isinstance(query, Quantiles) or query.column != feature.name:
+                problems.append(
+                    f"features.{self.features.index(feature)}.knots_from: the name of a query of "
+                    f"kind quantiles over {feature.name!r} expected, {feature.knots_from!r} found"
+                )
+        if asked and not self.trains:
+            problems.append("features: knots_from only where a model is trained expected")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @model_validator(mode="after")
     def _filled_in(self) -> Self:
         if self.privacy.query_share is None and self.asks:
             share = QUERY_SHARE if self.trains else 1.0
@@ -335,6 +361,11 @@ class Study(_Section):
     def trains(self) -> bool:
         """Tell whether the study trains a model."""
         return self.training.steps > 0
+
+    @property
+    def asks_for_knots(self) -> bool:
+        """Tell whether knots follow from the answers: questions then come before training."""
+        return bool(asked_features(self.features))
 
     @property
     def questions(self) -> QuestionGroup | None:

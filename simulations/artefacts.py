@@ -17,13 +17,13 @@ SIMULATED_RUN: Final = "simulation"  # the run that a simulated model names
 def write_model(folder: Path, study: Study, parameters: NDArray[np.float64]) -> None:
     """Write `model.safetensors` and `model.json` (documented in docs/results.md)."""
     (folder / "model.safetensors").write_bytes(model_to_bytes(study, SIMULATED_RUN, parameters))
-    slices = Basis(study.features).slices()
+    basis = Basis(study.features)
     features: list[dict[str, Any]] = [
         {
             **feature.model_dump(mode="json"),
             "contributions": dict(zip(feature.slot_names, parameters[part].tolist(), strict=True)),
         }
-        for feature, part in zip(study.features, slices, strict=True)
+        for feature, part in zip(basis.shown_features(parameters), basis.slices(), strict=True)
     ]
     model: dict[str, Any] = {
         "format": MODEL_FORMAT,

@@ -20,10 +20,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.adam import TrainingState, next_state
-from fieldfare.shared.models import UnitSums, model_for
+from fieldfare.shared.adam import next_state
+from fieldfare.shared.models import UnitSums
 from fieldfare.shared.plan import Plan
-from fieldfare.shared.score_bins import prevalence_log_odds
+from fieldfare.shared.replay import initial_state
 from fieldfare.simulations.federation import noise_stream
 
 Vector = NDArray[np.float64]
@@ -56,12 +56,15 @@ class Trainer:
         sums: prepared training units by institution.
         units: training units by institution, for the divisor of `alone*`.
         seed: of all noise.
+        answer: float64 (entries,), the federation's sum that knots follow from, if any: every
+            baseline starts on the same ones.
     """
 
     plan: Plan
     sums: Mapping[str, UnitSums]
     units: Mapping[str, int]
     seed: int
+    answer: Vector | None = None
 
     def train(self, baseline: Baseline) -> dict[str, Vector]:
         """Return parameters by institution; the key is "" for one model of all."""
@@ -107,7 +110,7 @@ class Trainer:
 
     def _descend(self, gradient: GradientOf) -> Vector:
         study = self.plan.study
-        state = TrainingState.start(model_for(study).initial(prevalence_log_odds(study)))
+        state = initial_state(study, self.answer)
         for _ in range(study.training.steps):
             state = next_state(study, state, gradient(state.parameters))
         return state.model

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,8 @@ def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, An
     since = time.perf_counter()
     models: dict[str, dict[str, Parameters]] = {}
     if task.study.trains:
-        models = {FEDERATED: {"": outcome.parameters}, **_baselines(task, plan, sums, progress)}
+        models = {FEDERATED: {"": outcome.parameters}}
+        models |= _baselines(task, plan, sums, outcome.answers, progress)
     clock.mark("baselines_seconds", since)
     results = _results(task, plan, outcome, participants, population, models, test)
     for found in outcome.answers:
@@ -196,11 +197,13 @@ def _baselines(
     task: Simulation,
     plan: Plan,
     sums: Mapping[str, StudySums],
+    answers: Sequence[AnswerSum],
     progress: Progress | None,
 ) -> dict[str, dict[str, Parameters]]:
     training = {name: part.training for name, part in sums.items()}
     units = {name: part.training_count for name, part in sums.items()}
-    trainer = Trainer(plan, training, units, task.seed)
+    answer = answers[0].values if answers else None
+    trainer = Trainer(plan, training, units, task.seed, answer)
     trained = {}
     for index, baseline in enumerate(task.baselines):
         if progress:

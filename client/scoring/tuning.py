@@ -86,7 +86,8 @@ def tune(study: Study, shared: Vector, data: EncodedUnits, kind: Kind) -> Tuned:
         UsageError: too few labels, or the shared model ranks the wrong way round here.
     """
     check_labels(data.labels)
-    scores = Basis(study.features).scores(shared, data.positions)
+    basis = Basis(study.features)
+    scores = basis.scores(shared, data.positions)
     line = LogisticRegression(C=1e6, max_iter=1000).fit(scores[:, None], data.labels)
     bias, scale = float(line.intercept_[0]), float(line.coef_[0, 0])
     if scale <= 0:
@@ -94,7 +95,7 @@ def tune(study: Study, shared: Vector, data: EncodedUnits, kind: Kind) -> Tuned:
             "higher scores that are more often positive expected, the opposite found here: ask "
             "the coordinator what the model learned, and do not use it"
         )
-    parameters = scale * shared
+    parameters = np.concatenate([scale * shared[: basis.entries], shared[basis.entries :]])
     parameters[0] += bias
     if kind is Kind.CORRECTED:
         parameters = _corrected(study, parameters, data)
@@ -111,7 +112,8 @@ def _corrected(study: Study, prior: Vector, data: EncodedUnits) -> Vector:
         moved = parameters - prior
         scores = np.clip(basis.scores(parameters, data.positions), -STEEPEST, STEEPEST)
         loss = float((np.logaddexp(0.0, scores) - data.labels * scores).sum())
-        gradient = sums.plain_gradient(parameters) + weight * moved
+        gradient = weight * moved
+        gradient[: basis.entries] += sums.plain_gradient(parameters)
         return loss + 0.5 * weight * float(moved @ moved), gradient
 
     found = minimize(objective, prior, jac=True, method="L-BFGS-B", options={"maxiter": MOST_STEPS})

@@ -85,12 +85,13 @@ class AdditiveModel:
         )
 
     def initial(self, log_odds: float) -> NDArray[np.float64]:
-        """Return float64 (entries,): zeros, and the bias at the public log-odds."""
-        parameters = np.zeros(self.basis.entries, dtype=np.float64)
+        """Return float64: zeros, the bias at the public log-odds, evenly spaced asked knots."""
+        basis = self.basis
+        parameters = np.concatenate([np.zeros(basis.entries), basis.even])
         parameters[0] = log_odds
         return parameters
 
-    def prepare(self, data: EncodedUnits) -> "AdditiveSums":
+    def prepare(self, data: EncodedUnits) -> "AdditiveSums | KnottedSums":
         """Return the units ready for sums.
 
         Raises:
@@ -101,7 +102,11 @@ class AdditiveModel:
                 f"fewer than {MAX_EXACT_UNITS} units expected for exact sums, {len(data)} found: "
                 "split the population"
             )
-        basis = self.basis
+        sums = self.prepare_on(self.basis, data)
+        return KnottedSums(self, sums) if self.basis.asked else sums
+
+    def prepare_on(self, basis: Basis, data: EncodedUnits) -> "AdditiveSums":
+        """Return the units ready for sums on the knots of `basis`."""
         caps = np.empty(len(data), dtype=np.int32)
         for start in range(0, len(data), CHUNK_UNITS):
             chunk = data.positions[:, start : start + CHUNK_UNITS]
@@ -201,3 +206,32 @@ class AdditiveSums:
         exact = [histogram.astype(np.int64) for histogram in histograms]
         parts = [h @ fold for h, fold in zip(exact[1:], self.basis.folds, strict=True)]
         return np.concatenate([exact[0] * WEIGHT_STEPS, *parts])
+
+
+class KnottedSums:
+    """Units of one institution where parameters end with the knots that they are about."""
+
+    def __init__(self, model: AdditiveModel, sums: AdditiveSums) -> None:
+        """Begin on evenly spaced knots."""
+        self._model, self._sums = model, sums
+
+    def gradient_sum(self, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return int64 (entries,) as `AdditiveSums.gradient_sum`, on the parameters' own knots.
+
+        Formal Guarantees:
+            Clipping caps are computed for these knots, so that the bound of C holds for any.
+
+        Raises:
+            ProtocolError: parameters that do not end with knots of these features.
+        """
+        return self._on(parameters).gradient_sum(parameters)
+
+    def plain_gradient(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return float64 (entries,): the same sum without clipping (baselines only)."""
+        return self._on(parameters).plain_gradient(parameters)
+
+    def _on(self, parameters: NDArray[np.float64]) -> AdditiveSums:
+        basis = self._sums.basis.with_knots_in(parameters)
+        if basis is not self._sums.basis:  # once a run: its knots do not change
+            self._sums = self._model.prepare_on(basis, self._sums.data)
+        return self._sums

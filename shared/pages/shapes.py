@@ -42,11 +42,9 @@ class Shape:
 
 def shapes_of(study: Study, parameters: NDArray[np.float64]) -> list[Shape]:
     """Return each feature's curve in log-odds."""
-    slices = Basis(study.features).slices()
-    return [
-        _shape(feature, parameters[part].tolist())
-        for feature, part in zip(study.features, slices, strict=True)
-    ]
+    basis = Basis(study.features)
+    parts = zip(basis.shown_features(parameters), basis.slices(), strict=True)
+    return [_shape(feature, parameters[part].tolist()) for feature, part in parts]
 
 
 def _shape(feature: Feature, weights: list[float]) -> Shape:

@@ -19,6 +19,7 @@ from fieldfare.shared.basis import (
     table_size,
 )
 from fieldfare.shared.features import CategoricalFeature, Feature, NumericFeature, Scale
+from fieldfare.shared.knot_places import PLACES
 
 NAN = float("nan")
 
@@ -234,3 +235,41 @@ def test_selecting_and_joining_keep_units_whole_and_in_order() -> None:
     assert columns(joined) == columns(chosen) + columns(others)
     assert len(joined) == 50
     assert len(data.select(np.zeros(50, dtype=np.bool_))) == 0
+
+
+# -- knots that were asked for -----------------------------------------------------------------
+
+ASKED = NumericFeature(
+    name="asked", kind="numeric", lower=0, upper=100, special=(0.0,), knots_from="spread",
+    quantile_knots=2, even_knots=2,
+)  # fmt: skip
+
+
+def test_an_asked_feature_is_encoded_on_a_grid_that_no_answer_changes() -> None:
+    values = np.array([-5.0, 0.0, 1e-9, 25.0, 50.0, 100.0, 900.0, np.nan])
+    found = encode_numeric(ASKED, values).tolist()
+    assert found == [0, PLACES + 1, 0, 1024, 2048, PLACES, PLACES, PLACES + 2]
+    assert table_size(ASKED) == PLACES + 3
+
+
+@pytest.mark.parametrize("places", [(0, 1, 2, PLACES), (7, 512, 513, 3000), (0, 1365, 2731, 4096)])
+def test_hats_between_asked_knots_add_up_to_one(places: tuple[int, ...]) -> None:
+    fold = fold_matrix(ASKED, places)
+    assert (fold.sum(axis=1) == WEIGHT_STEPS).all()
+    assert (fold >= 0).all()
+    for slot, place in enumerate(places):
+        assert fold[place, slot] == WEIGHT_STEPS
+    assert (fold[: places[0] + 1, 0] == WEIGHT_STEPS).all()
+    assert (fold[places[-1] : PLACES + 1, 3] == WEIGHT_STEPS).all()
+    assert (fold_matrix(ASKED) == fold_matrix(ASKED, (0, 1365, 2731, 4096))).all()
+
+
+def test_a_basis_shows_the_knots_that_parameters_end_with() -> None:
+    basis = Basis((ASKED,))
+    parameters = np.concatenate([np.zeros(basis.entries), [0, 1024, 2048, 4096]])
+    (shown,) = basis.shown_features(parameters)
+    assert isinstance(shown, NumericFeature)
+    assert shown.knots == (0, 25, 50, 100)
+    assert basis.with_knots_in(parameters).with_knots_in(parameters).knots == (
+        (0, 1024, 2048, 4096),
+    )

@@ -17,8 +17,9 @@ from fieldfare.shared.basis import (
     encode_numeric,
     table_size,
 )
-from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.errors import ProtocolError, RecordsError
 from fieldfare.shared.features import CategoricalFeature, Feature, NumericFeature
+from fieldfare.shared.knot_places import PLACES
 from fieldfare.shared.models import AdditiveModel, additive, model_for
 from fieldfare.shared.models.additive import (
     GAMMA_BITS,
@@ -440,3 +441,85 @@ def test_prepared_sums_serve_many_steps() -> None:
         assert [int(entry) for entry in sums.gradient_sum(parameters)] == expected
         assert (parameters == kept).all()
     assert (data.positions == before).all()
+
+
+# -- knots that were asked for -----------------------------------------------------------------
+
+ASKED: tuple[Feature, ...] = (
+    numeric("asked", knots_from="spread", quantile_knots=3, even_knots=2, special=[0]),
+    numeric("listed", knots=[0, 1, 10, 100]),
+    numeric("skewed", scale="log1p", knots_from="skew", quantile_knots=2, even_knots=2),
+)
+
+
+@st.composite
+def knots(draw: st.DrawFn) -> list[int]:
+    """Any knots that parameters may end with, also such as no answer gives."""
+    parts = [
+        draw(st.lists(st.integers(0, PLACES), min_size=size, max_size=size, unique=True))
+        for size in (5, 4)
+    ]
+    return [place for part in parts for place in sorted(part)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(knots(), st.sampled_from(NORMS), st.integers(0, 2**32))
+def test_no_unit_moves_a_sum_by_more_than_c_whatever_the_knots(
+    places: list[int], norm: float, seed: int
+) -> None:
+    model = AdditiveModel(ASKED, norm)
+    units = random_units(ASKED, 40, seed)
+    parameters = np.concatenate([random_parameters(model, seed), places])
+    sums = model.prepare(units)
+    whole = sums.gradient_sum(parameters)
+    assert len(whole) == model.vectors.entries
+    kept = np.arange(40) > 0
+    rest = model.prepare(units.select(kept)).gradient_sum(parameters)
+    moved = sum(int(x) ** 2 for x in (whole - rest))
+    assert moved <= int(norm * 2**GAMMA_BITS) ** 2
+
+
+def test_the_same_units_are_summed_on_whatever_knots_the_parameters_end_with() -> None:
+    model = AdditiveModel(ASKED, 1.0)
+    units = random_units(ASKED, 200, 1)
+    own = random_parameters(model, 2)
+    sums, found = model.prepare(units), []
+    for places in ([0, 9, 99, 999, 4096, 0, 5, 55, 4096], [0, 1024, 2048, 3072, 4096, 0, 1, 2, 3]):
+        parameters = np.concatenate([own, places])
+        found.append(sums.gradient_sum(parameters))
+        fresh = model.prepare(units).gradient_sum(parameters)
+        assert (found[-1] == fresh).all()
+    assert (found[0] != found[1]).any()
+    assert model.initial(-2.0)[-9:].tolist() == [0, 1024, 2048, 3072, 4096, 0, 1365, 2731, 4096]
+
+
+def test_listed_knots_and_the_same_knots_asked_for_give_the_same_model() -> None:
+    """Knots on which both encodings are exact: 0, 25, 50, 100 of 100."""
+    listed = (numeric("amount", knots=[0, 25, 50, 100]),)
+    asked = (numeric("amount", knots_from="spread", quantile_knots=2, even_knots=2),)
+    values = np.append(np.random.default_rng(0).uniform(-5, 105, 300).round(1), np.nan)
+    labels = (np.arange(301) % 3 == 0).astype(np.uint8)
+    places = [0, 1024, 2048, 4096]
+    weights = random_parameters(AdditiveModel(listed, 1.0), 1)
+    scores = [
+        AdditiveModel(features, 1.0).scores(
+            parameters,
+            EncodedUnits(encode_numeric(features[0], values)[None], labels),  # type: ignore[arg-type]
+        )
+        for features, parameters in (
+            (listed, weights),
+            (asked, np.concatenate([weights, places])),
+        )
+    ]
+    assert np.abs(scores[0] - scores[1]).max() < 2 * np.abs(np.diff(weights)).max() / 256
+
+
+@pytest.mark.parametrize("places", [[0] * 9, [0, 1, 2, 3, 4, 0, 1, 2], [0.5] * 9])
+def test_parameters_that_do_not_end_with_knots_are_refused(places: list[float]) -> None:
+    model = AdditiveModel(ASKED, 1.0)
+    units = random_units(ASKED, 5, 0)
+    parameters = np.concatenate([random_parameters(model, 0), places])
+    with pytest.raises(ProtocolError, match="expected"):
+        model.prepare(units).gradient_sum(parameters)
+    with pytest.raises(ProtocolError, match="expected"):
+        model.scores(parameters, units)
