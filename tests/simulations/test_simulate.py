@@ -11,14 +11,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from safetensors.numpy import load_file
-from tests.simulations.conftest import BANKS, ROWS, Desk, make_table
+from tests.simulations.conftest import BANKS, ROWS, Desk, make_table, study_text
 
 from fieldfare.client.records import read_records
 from fieldfare.shared.errors import RecordsError, RunError, UsageError
+from fieldfare.shared.knot_places import PLACES, even_places
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import plan_for
-from fieldfare.shared.study import Study
+from fieldfare.shared.study import Study, parse_study
 from fieldfare.simulations.baselines import Baseline
 from fieldfare.simulations.federation import LocalFederation
 from fieldfare.simulations.measure import METRICS, measure, probabilities
@@ -380,6 +381,24 @@ def test_timing_adds_up(desk: Desk) -> None:
     parts = ("loading_seconds", "federation_seconds", "baselines_seconds", "report_seconds")
     assert sum(timing[part] for part in parts) <= timing["total_seconds"]
     assert timing["training_seconds"] <= timing["federation_seconds"]
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_a_study_may_ask_for_its_knots(desk: Desk, real_report: None, assurance: Assurance) -> None:
+    """All baselines train on the knots of the federation's answer, and the files show them."""
+    text = study_text().replace("knots = [0, 2, 5, 10]", 'knots_from = "spread"')
+    text += '\n[[queries]]\nname = "spread"\nkind = "quantiles"\ncolumn = "amount"\nbins = 8\n'
+    study = parse_study(text)
+    task = desk.task(baselines=(Baseline.CENTRAL,), study=study, assurance=assurance)
+    results = simulate(task)
+    parameters = load_file(task.out / "model.safetensors")["parameters"]
+    places = parameters[-8:]
+    assert places.tolist() != list(even_places(8))
+    shown = json.loads((task.out / "model.json").read_text())["features"][0]["knots"]
+    assert shown == pytest.approx((places * 10 / PLACES).tolist(), rel=1e-4)
+    assert results["models"]["central"]["auroc"] > 0.6
+    assert results["privacy"]["mu2_spent"] <= results["privacy"]["mu2_planned"]
+    assert [answer["name"] for answer in results["answers"]] == ["spread"]
 
 
 def test_a_study_of_texts_is_simulated_whole(desk: Desk, real_report: None) -> None:

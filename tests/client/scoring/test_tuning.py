@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
-from tests.scored import customers, parameters, scored_study, units_of
+from tests.scored import FEATURES, customers, parameters, scored_study, units_of
 
 from fieldfare.client.scoring.tuning import Kind, own_only, tune
 from fieldfare.shared.basis import Basis, EncodedUnits
@@ -75,3 +75,20 @@ def test_too_few_labels_or_a_model_that_is_upside_down_are_refused(tmp_path: Pat
             attempt()
     with pytest.raises(UsageError, match="opposite"):
         tune(STUDY, -parameters(STUDY), rows, Kind.SCALED)
+
+
+def test_tuning_moves_weights_and_no_knots(tmp_path: Path) -> None:
+    """Where knots were asked for, parameters end with them: they are places, not log-odds."""
+    features = [{**FEATURES[0], "knots_from": "spread"}, *FEATURES[1:]]
+    queries = [{"name": "spread", "kind": "quantiles", "column": "R01"}]
+    study = scored_study(features=features, queries=queries)
+    basis = Basis(study.features)
+    read = units_of(tmp_path, customers(2000, seed=1), study)
+    train = EncodedUnits(read.positions, read.labels.astype(np.uint8))
+    knots = [0.0, 300, 1365, 2000, 2731, 3000, 3333, 4096]
+    shared = np.concatenate([np.random.default_rng(0).normal(0, 0.1, basis.entries), knots])
+    shared[basis.slices()[0]] += np.linspace(-1, 1, basis.features[0].slots)
+    for kind in Kind:
+        tuned = tune(study, shared, train, kind).parameters
+        assert tuned[-8:].tolist() == knots
+        assert (tuned[:-8] != shared[:-8]).any()
