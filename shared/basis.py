@@ -6,7 +6,8 @@ A category's position is its slot. Where knots are asked for, positions are plac
 grid that does not depend on them (`knot_places`), and a model's parameters end with the
 knots. A feature's contribution is then a table look-up, and the sum of all units'
 gradients a histogram over positions; both are folded to slots by a fixed matrix whose
-entries are multiples of 2^-8. That is what keeps every product exact (design section 2, "Integers, exactly").
+entries are multiples of 2^-8. That is what keeps every product exact (design section 2,
+"Integers, exactly").
 
 The same code serves training and scoring.
 """
