@@ -114,7 +114,7 @@ def test_knots_are_shown_as_values_of_the_feature() -> None:
         lower=0,
         upper=99,
         scale="log1p",
-        knots_from="spread",  # type: ignore[arg-type]
+        knots_from="spread",
     )
     shown = knots_at(skewed, (0, 2048, 4096))
     assert shown == pytest.approx((0, 9, 99))

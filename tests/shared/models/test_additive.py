@@ -504,7 +504,7 @@ def test_listed_knots_and_the_same_knots_asked_for_give_the_same_model() -> None
     scores = [
         AdditiveModel(features, 1.0).scores(
             parameters,
-            EncodedUnits(encode_numeric(features[0], values)[None], labels),  # type: ignore[arg-type]
+            EncodedUnits(encode_numeric(features[0], values)[None], labels),
         )
         for features, parameters in (
             (listed, weights),
