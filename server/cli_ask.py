@@ -113,7 +113,7 @@ def _say_cost(desk: Desk, found: Proposal, later: QuestionGroup | None) -> None:
     if later is not None:
         terms = own.plan.allowance
         portion = terms.cost * (terms.steps + terms.spare)
-        left = (portion - spent_later(desk, found.id)) // terms.cost
+        left = min(terms.steps, (portion - spent_later(desk, found.id)) // terms.cost)
         to.print(Text(f"one of {left} groups that are still left of the allowance"))
 
 

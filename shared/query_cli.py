@@ -103,13 +103,14 @@ def priced(study: Study, group: QuestionGroup | None, institutions: int) -> Pric
     """
     plan = plan_for(study)
     plan.check_noise(institutions)
-    asked = study.questions if group is None else group
+    declared = group is None or set(group.questions) <= set(study.queries)
+    asked = study.questions if declared else group  # declared ones are answered all together
     if asked is None:
         raise StudyError(
             "a study that declares [[queries]] expected, none found: declare some, or give "
             "--questions where it has an [allowance]"
         )
-    later = asked != study.questions
+    later = not declared
     step = plan.allowance.first_step if later else plan.query.first_step
     terms = plan.question_terms(step, asked)
     return Priced(plan, terms, later, question_plans(plan, asked, terms, institutions))

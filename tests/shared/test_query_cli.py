@@ -92,7 +92,10 @@ def test_later_questions_are_priced_as_one_group_of_the_allowance() -> None:
 
 def test_declared_questions_in_a_file_are_priced_as_declared() -> None:
     study = allowing()
-    assert not priced(study, study.questions, 3).later
+    own = priced(study, study.questions, 3)
+    assert not own.later
+    some = QuestionGroup(questions=study.queries[:2])  # answered together with all the others
+    assert priced(study, some, 3) == own
 
 
 def test_questions_outside_the_allowance_are_refused_with_each_reason() -> None:
