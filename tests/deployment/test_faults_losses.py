@@ -6,6 +6,7 @@ own, and a line that can be cut leads to it. Every test runs a study of its own.
 
 import json
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from tests.outages import (
     check_run,
     kill,
     paused,
+    picture,
     process,
     processes,
     resume,
@@ -49,6 +51,7 @@ LAST: Final = BANKS[-1]
 DISK_MIB: Final = 24
 CUT_SECONDS: Final = 30.0
 SKEW_SECONDS: Final = 600
+DEADLINE: Final = 15.0  # seconds: somebody misses it, and nobody else on a machine with other work
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         bed.command = in_this_process
         disk = own_disk(bed.hub, stack)
         bed.found()
-        home = CoordinatorHome(bed.hub)
-        edit(home.settings, "wait_seconds = 90.0", "wait_seconds = 10.0")
-        port = load_settings(home).bind_port
+        port = load_settings(CoordinatorHome(bed.hub)).bind_port
         way = stack.enter_context(way_to(port))
         for name in BANKS:
             edit(bed.home(name) / "node.toml", f"127.0.0.1:{port}", f"127.0.0.1:{way.port}")
@@ -121,7 +122,7 @@ def clock_check(bed: Bed, clock: SkewedClock) -> dict[str, str]:
 
 
 def test_a_slow_institution_misses_the_deadline_and_the_others_go_on(bed: Bed) -> None:
-    run = begin(bed, "slow", deadline=12.0)
+    run = begin(bed, "slow", deadline=DEADLINE)
     until_step(bed, run, 2)
     with paused(process(bed, LAST, CUSTODIAN)):
         row = bed.until_ended(run)
@@ -145,7 +146,7 @@ def test_a_clock_that_jumps_ten_minutes_is_named_and_the_others_go_on(
 ) -> None:
     if place.clock is None:
         pytest.skip("a clock of its own for one institution needs a C compiler (cc)")
-    run = begin(bed, "clock", deadline=12.0)
+    run = begin(bed, "clock", deadline=DEADLINE)
     until_step(bed, run, 2)
     place.clock.set(SKEW_SECONDS)
     check_run(bed, bed.until_ended(run), failed=1)
@@ -176,8 +177,19 @@ def test_a_full_disk_ends_the_run_with_a_reason_and_room_lets_it_go_on(
     check_run(bed, bed.until_ended(run))
 
 
+def test_a_run_that_may_write_no_more_ends_with_a_reason_and_goes_on_later(bed: Bed) -> None:
+    """As a quota does it, which takes no root to set: the SuperLink goes on meanwhile."""
+    run = begin(bed, "quota", steps=8)
+    until_step(bed, run, 2)
+    resource.prlimit(process(bed, HUB, RUN), resource.RLIMIT_FSIZE, (0, 0))
+    until(lambda: picture(bed, run)["life"] == "interrupted", SECONDS)
+    assert "look at the disk's space, quotas and health" in picture(bed, run)["note"]
+    resume(bed, run)
+    check_run(bed, bed.until_ended(run))
+
+
 def test_an_institution_that_is_gone_for_good_is_gone_on_without(bed: Bed) -> None:
-    run = begin(bed, "gone", deadline=10.0, steps=8)
+    run = begin(bed, "gone", deadline=DEADLINE, steps=8)
     until_step(bed, run, 2)
     kill(*tree(bed.pid(LAST)))
     bed.stop_one(LAST)
@@ -191,8 +203,12 @@ def test_an_institution_that_is_gone_for_good_is_gone_on_without(bed: Bed) -> No
 
 def test_fewer_than_the_study_wants_end_the_run_until_they_are_back(place: Place) -> None:
     bed = place.bed
+    bed.stop_one(LAST)  # nothing, where it is gone for good
     bed.until_connected(BANKS[:3])
-    run = begin(bed, "few", deadline=10.0)
+    # The last bank is gone, and the run would wait for it before it opens.
+    settings = CoordinatorHome(bed.hub).settings
+    edit(settings, "wait_seconds = 90.0", "wait_seconds = 10.0")
+    run = begin(bed, "few", deadline=DEADLINE)
     until_step(bed, run, 2)
     bed.stop_one("bank-c")
     row = bed.until_ended(run)
@@ -200,5 +216,6 @@ def test_fewer_than_the_study_wants_end_the_run_until_they_are_back(place: Place
     assert "at least 3 institutions expected, 2 left (bank-c: no answer in time)" in row.reason
     bed.start_institution("bank-c")
     bed.until_connected(BANKS[:3])
+    edit(settings, "wait_seconds = 10.0", "wait_seconds = 90.0")
     resume(bed, run)
     check_run(bed, bed.until_ended(run), failed=1)
