@@ -36,9 +36,9 @@ Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
 def made_up(units: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return float32 (units, entries) and labels of which a tenth are positive."""
-    random = np.random.default_rng(0)
-    values = random.normal(size=(units, ENTRIES)).astype(np.float32)
-    return values, (random.random(units) < POSITIVE).astype(np.uint8)
+    draws = np.random.default_rng(0)
+    values = draws.normal(size=(units, ENTRIES)).astype(np.float32)
+    return values, (draws.random(units) < POSITIVE).astype(np.uint8)
 
 
 def batches(values: NDArray[np.float32], labels: NDArray[np.uint8], size: int) -> Batches:

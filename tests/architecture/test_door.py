@@ -38,10 +38,19 @@ OUTER_ZONE = (
 )
 
 
+# What calls a function that it is handed.
+CALLERS = {"submit", "map", "partial", "run_in_executor", "to_thread", "Thread"}
+
+
 def calls(tree: ast.AST, name: str) -> Iterator[int]:
-    """Lines where something of this name is called, as a function or as a method."""
+    """Lines where something of this name is called, as a function or as a method, or handed on."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == name:
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func).rpartition(".")[2]
+        handed = [*node.args, *(keyword.value for keyword in node.keywords)]
+        names = {ast.unparse(part).rpartition(".")[2] for part in handed}
+        if called == name or (called in CALLERS and name in names):
             yield node.lineno
 
 
