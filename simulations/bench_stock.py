@@ -234,9 +234,12 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 def _clear(folder: Path) -> None:
     """End what Flower's processes started and left: it is in groups of its own."""
-    for process in working_in(folder):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+    end = time.monotonic() + STOP_SECONDS
+    while (left := working_in(folder)) and time.monotonic() < end:
+        for process in left:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.05)  # a killed process is there until the system took it down
 
 
 def working_in(folder: Path) -> list[int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fieldfare.client.records.knots import draft_numeric
 from fieldfare.client.records.profile import Profile
 from fieldfare.shared.features import CategoricalFeature, Feature, is_protected
+from fieldfare.shared.media_gate import media_in
 
 MOST_LEVELS: Final = 64
 LEAST_LEVEL_SHARE: Final = 0.002  # a rarer level is noise at epsilon 1: it falls to `other`
@@ -21,6 +22,7 @@ DIFFERENT_SHARE: Final = 0.5  # texts as different as that are ids or free text
 FEW_TEXTS: Final = 20
 LONG_TEXT: Final = 60  # characters on average: sentences, no category
 CONSTANT_MISSING_SHARE: Final = 0.001
+SEVERAL_SHARE: Final = 0.2
 MOST_NAME: Final = 128
 
 _DATE: Final = re.compile(
@@ -29,6 +31,7 @@ _DATE: Final = re.compile(
     r"|\d{1,2}:\d{2}(:\d{2}.*)?"  # 08:15
 )
 _DAY: Final = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20250131
+_SEVERAL: Final = re.compile(r"[^;]+(;[^;]+)+")  # 2025-01;2025-03
 _WRITTEN: Final = re.compile(r"[+-]?[$€£]?\s?[+-]?\d[\d.,' ]*\s?([%$€£]|[A-Z]{3})?")  # 1.234,50 EUR
 
 
@@ -43,14 +46,22 @@ class Choice:
 
 def choose(column: Profile) -> Choice:
     """Decide about one column; every reason is one line that a person can act on."""
-    for reason in (_forbidden(column), _empty(column)):
+    for reason in (_forbidden(column), _empty(column), _listed(column)):
         if reason:
             return Choice(None, reason)
     numbers = column.numbers
     nearly_all = len(numbers) >= NUMBER_SHARE * column.present
     if nearly_all and len(column.texts) <= MOST_ODD_TOKENS and len(np.unique(numbers)) > 1:
-        return _numeric(column, numbers)
-    return _category(column, numbers)
+        return _plain(_numeric(column, numbers))
+    return _plain(_category(column, numbers))
+
+
+def _plain(choice: Choice) -> Choice:
+    """Leave a feature out that no study may hold."""
+    feature = choice.feature
+    if feature is not None and any(media_in(feature.model_dump())):  # harm rule 6
+        return Choice(None, "a name or a value that is no plain word (harm rule 6)")
+    return choice
 
 
 def names_an_id(name: str) -> bool:
@@ -74,6 +85,14 @@ def _empty(column: Profile) -> str:
     different = len(column.texts) + len(np.unique(column.numbers))
     if different == 1 and column.missing <= CONSTANT_MISSING_SHARE * column.rows:
         return "the same value everywhere"
+    return ""
+
+
+def _listed(column: Profile) -> str:
+    texts = column.texts
+    several = sum(count for text, count in texts.items() if _SEVERAL.fullmatch(text))
+    if several > SEVERAL_SHARE * column.present:
+        return "several values in a cell: questions can count them, no feature can"
     return ""
 
 
