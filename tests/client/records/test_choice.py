@@ -26,7 +26,11 @@ def strings(values: np.ndarray) -> list[str]:
 
 LEFT_OUT = {
     "lists of levels": ("months", ["2025-01;2025-02", "2025-01"] * 200, "several values in a cell"),
-    "no plain words": ("kind", ["a", "data:image/png;base64,iVBORw0KGgo="] * 200, "no plain word"),
+    "no plain words": (
+        "kind",
+        ["a", "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAf"] * 200,
+        "no plain word",
+    ),
     "all different words": ("ref", [f"x{i}" for i in range(ROWS)], "mostly different texts"),
     "ids by name": ("customer_id", strings(RANDOM.permutation(9999)[:ROWS]), "an identifier"),
     "ids, repeated": ("branchId", strings(RANDOM.integers(0, 300, ROWS)), "mostly"),
