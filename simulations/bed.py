@@ -33,7 +33,7 @@ from fieldfare.shared.study import Study, load_study
 
 COMMAND: Final = Path(sys.executable).parent / "fieldfare"
 HUB: Final = "hub"
-START_SECONDS: Final = 90.0
+START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 40.0
 SHOWN: Final = 2000  # characters of a failed command's own words
 

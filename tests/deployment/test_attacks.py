@@ -62,7 +62,8 @@ from fieldfare.simulations.bed import COMMAND, Bed, edit
 from fieldfare.simulations.bed_quick import in_this_process
 
 # A minute and more, on few cores: too long for the gate.
-pytestmark = pytest.mark.faults
+# One bed of seven institutions: a second worker would found another beside it.
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("attacks")]
 
 HONEST: Final = NAMES
 POSITIONS: Final = 200
