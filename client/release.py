@@ -246,9 +246,7 @@ class Door:
         )
 
 
-def _content(
-    request: Request, terms: ReleaseTerms, content: bytes
-) -> QuestionGroup | NDArray[np.float64]:
+def _content(request: Request, terms: ReleaseTerms, content: bytes) -> Values | QuestionGroup:
     """Parse what R binds: questions for answers, parameters for everything else."""
     if terms.kind is ReleaseKind.QUERY:
         return questions_in(request, content)

@@ -8,7 +8,7 @@ Questions that are answered together are a `QuestionGroup`; a request binds its 
 import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -240,23 +240,6 @@ Question = Annotated[
     | Trend,
     Field(discriminator="kind"),
 ]
-KINDS: Final = (
-    "count",
-    "sum",
-    "mean",
-    "variance",
-    "ratio",
-    "histogram",
-    "quantiles",
-    "ecdf",
-    "group_by",
-    "contingency",
-    "top_k",
-    "heavy_hitters",
-    "correlation",
-    "covariance",
-    "trend",
-)
 Kind = Literal[
     "count",
     "sum",
@@ -274,6 +257,7 @@ Kind = Literal[
     "covariance",
     "trend",
 ]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 class QuestionGroup(_Section):
