@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.beds import NAMES, UNITS, small_bed
+from tests.beds import NAMES, UNITS, check_whole, small_bed
 from tests.desks import COMMAND
 
 from fieldfare.simulations.bed import Bed
@@ -97,8 +97,9 @@ def test_questions_are_asked_of_processes_and_the_same_again_costs_nothing(tmp_p
         declared = query(bed, "ask", study, files["declared"], "--yes")
         assert declared.returncode == 0, declared.stderr
         assert "5 to 7.5" in declared.stdout
-        report = bed.audit(bed.transcript(found["run"]))
+        report = check_whole(bed, bed.until_ended(found["run"]))
         assert (report["verified"], report["sums"], report["steps"]) == (True, 2, 0)
+        assert (report["questions"], report["model"]) == (2, None)
         anew = query(bed, "ask", study, files["reported"], "--yes", "--again", "--format", "json")
         (other,) = json.loads(anew.stdout)["answered"]
         assert other["answers"][0]["value"] != reported["value"]
