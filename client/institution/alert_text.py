@@ -11,12 +11,19 @@ from fieldfare.client.institution.alert_store import Kept
 from fieldfare.client.institution.review_screen import BAD, plain
 from fieldfare.client.institution.studies import SHORT
 from fieldfare.client.scoring.alert import Alert, Reason
-from fieldfare.client.scoring.indicators import PERSONAS, indicator_of, titles
+from fieldfare.client.scoring.indicators import PERSONAS, ROW_FAMILIES, indicator_of, titles
 from fieldfare.client.scoring.labels import Feedback
 from fieldfare.shared.harm_rules import HARM_RULES
 
 MOST_BENIGN: Final = 3  # indicators whose innocent explanations are shown
 MOST_UNIT: Final = 40
+_CAUTIONS: Final = {
+    ROW_FAMILIES["text"]: "a text: read it; --words shows which of its own words moved it",
+    ROW_FAMILIES["vector"]: (
+        "a vector has no reasons that people can read: look at what your tool made it from before "
+        "anything else"
+    ),
+}
 _REMINDERS: Final = HARM_RULES[:3]
 
 
@@ -57,6 +64,8 @@ def _rows(kept: Kept) -> Iterator[tuple[str, RenderableType]]:
     yield "rank", Text(f"{alert.rank:,} of {alert.of:,}, {why}")
     yield "probability", Text(f"{_probability(alert)}  ({plain(alert.calibration)})")
     yield "evidence", _evidence(alert)
+    for caution in _cautions(alert):
+        yield "caution", Text(caution, BAD)
     yield "raises", _reasons(alert.reasons)
     yield "against", _reasons(alert.counter_evidence)
     yield "adds up", Text(_sum(alert))
@@ -78,6 +87,11 @@ def _evidence(alert: Alert) -> Text:
     if alert.against:
         text.append(f"\nspeak against it: {', '.join(alert.against)}")
     return text
+
+
+def _cautions(alert: Alert) -> Iterator[str]:
+    read = {reason.family for reason in (*alert.reasons, *alert.counter_evidence)}
+    yield from (caution for family, caution in _CAUTIONS.items() if family in read)
 
 
 def _reasons(reasons: Sequence[Reason]) -> RenderableType:

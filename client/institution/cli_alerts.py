@@ -4,6 +4,7 @@ Errors pass through: the root command turns them into exit codes.
 """
 
 import json
+import os
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -11,10 +12,12 @@ import typer
 
 from fieldfare.client.institution.alert_store import Kept, open_store
 from fieldfare.client.institution.alert_text import card, queue_table
+from fieldfare.client.institution.alert_words import words_of
 from fieldfare.client.institution.building import open_institution
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
+from fieldfare.client.institution.cli_score import MappingOption, RecordsOption
 from fieldfare.client.institution.review_screen import console
-from fieldfare.client.institution.scoring import suppressed_units
+from fieldfare.client.institution.scoring import Sources, suppressed_units
 
 alerts_app = typer.Typer(add_completion=False)
 alert_show_app = typer.Typer(add_completion=False)
@@ -58,13 +61,27 @@ def _is(kept: Kept, state: Shown) -> bool:
 
 @alert_show_app.command("show")
 def show(
-    which: AlertArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
+    which: AlertArgument,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Of a text: read it, show which of its words moved it.")
+    ] = False,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
 ) -> None:
-    """Show one alert: the evidence, what speaks against it, who looks alike, what was decided."""
+    """Show one alert: the evidence, what speaks against it, who looks alike, what was decided.
+
+    With --words the text is read from the records again, and kept nowhere.
+    """
     institution = open_institution(home)
     hidden = suppressed_units(institution.home, institution.settings)
     with open_store(institution.home) as store:
         found = store.find(which, hidden)
+    if words:
+        sources = Sources(tuple(records or ()), mapping)
+        typer.echo("\n".join(words_of(institution, found.alert, sources, os.environ)))
+        return
     if as_json:
         typer.echo(json.dumps(_row(found), indent=2))
         return

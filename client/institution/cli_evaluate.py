@@ -20,7 +20,7 @@ from fieldfare.client.institution.review_screen import console, plain
 from fieldfare.client.institution.scoring import Sources
 from fieldfare.client.institution.usable_model import usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
-from fieldfare.client.scoring.tuning import Kind
+from fieldfare.client.scoring.tuning import Kind, further
 from fieldfare.shared.os_user import os_user
 
 FAIR: Final = (0.8, 1.25)  # domain notes: the ratio that fairness audits look for
@@ -37,7 +37,8 @@ def tune(
     records: RecordsOption = None,
     mapping: MappingOption = None,
     correction: Annotated[
-        bool, typer.Option(help="Also an own additive correction; else bias and scale alone.")
+        bool,
+        typer.Option(help="Also an own correction (a network: last layer); else bias and scale."),
     ] = True,
 ) -> None:
     """Fit a shared model to your own labels. It stays here and costs no privacy.
@@ -48,7 +49,7 @@ def tune(
     used = usable_model(institution, model)
     sources = Sources(tuple(records or ()), mapping)
     labels = local_labels(institution, used.study, sources, os.environ)
-    kind = Kind.CORRECTED if correction else Kind.SCALED
+    kind = further(used.study) if correction else Kind.SCALED
     journal = open_journal(institution.home, utc_now)
     made = tune_here(
         institution, journal, used, labels.training, kind, user=os_user(), now=utc_now()

@@ -21,13 +21,12 @@ from fieldfare.client.institution.keys import load_holdout_key
 from fieldfare.client.institution.scoring import Sources, suppressed_units, tables
 from fieldfare.client.institution.usable_model import UsableModel, usable_model
 from fieldfare.client.scoring.rows import RankedRows, rank_rows, read_rows
+from fieldfare.client.scoring.text_reasons import TextReasons
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.pages.words import plain
-from fieldfare.shared.text_grams import WORD, TextEncoder
 
 KIND: Final = "text"
 NEXT: Final = "Next: the same with --unit UNIT"
-SHOWN: Final = 12  # words and runs of characters on each side
 
 texts_app = typer.Typer(add_completion=False)
 
@@ -90,23 +89,7 @@ def top_lines(model: UsableModel, ranked: RankedRows, most: int) -> list[str]:
 
 
 def _why(model: UsableModel, ranked: RankedRows, unit: str, text: str) -> list[str]:
-    place, parameters = ranked.place_of(unit), model.parameters
-    reasons = TextEncoder(len(parameters) - 1).contributions(text, parameters[1:])
-    up = [one for one in reasons if one[1] > 0][:SHOWN]
-    down = [one for one in reasons if one[1] < 0][:SHOWN]
-    score = float(ranked.scores[place])
-    others = score - float(parameters[0]) - sum(part for _, part in (*up, *down))
-    return [
-        f"{plain(unit)}: rank {ranked.ranks[place]} of {len(ranked.units):,}, score {score:+.3f}",
-        "raises:", *map(_reason, up),
-        "speaks against:", *map(_reason, down),
-        f"adds up: {parameters[0]:+.3f} (anybody) with these and all others ({others:+.3f})",
-        "words and characters of this text; each shares a bucket with others' words, so look at",
-        "the text itself. One text is no sufficient sign of anything, and this stays here.",
-    ]  # fmt: skip
-
-
-def _reason(reason: tuple[str, float]) -> str:
-    gram, part = reason
-    what = "word" if gram[0] == WORD else "characters"
-    return f"  {part:+8.3f}  {what:<10}  {plain(gram[1:])!r}"
+    place = ranked.place_of(unit)
+    rank, score = ranked.ranks[place], float(ranked.scores[place])
+    title = f"{plain(unit)}: rank {rank} of {len(ranked.units):,}, score {score:+.3f}"
+    return [title, *TextReasons.of(text, model.parameters).lines()]

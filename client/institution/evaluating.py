@@ -20,10 +20,11 @@ from fieldfare.client.institution.usable_model import UsableModel
 from fieldfare.client.records.holdout import holdout_mask
 from fieldfare.client.scoring.choosing import Budget
 from fieldfare.client.scoring.comparison import Group, Quality, by_group, quality
-from fieldfare.client.scoring.tuning import Kind, check_labels, own_only, tune
-from fieldfare.client.scoring.units import ScorableUnits, read_units
-from fieldfare.shared.basis import Basis, EncodedUnits
+from fieldfare.client.scoring.tuning import Kind, check_labels, further, own_only, tune
+from fieldfare.client.scoring.units import read_units
+from fieldfare.shared.basis import EncodedUnits
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.models import model_for
 from fieldfare.shared.study import Study
 
 SHARED: Final = "shared"
@@ -86,12 +87,8 @@ def local_labels(
         name: np.array(column.to_pylist(), dtype=object)[held]
         for name, column in units.groups.items()
     }
-    return LocalLabels(_encoded(units, ~held), _encoded(units, held), groups)
-
-
-def _encoded(units: ScorableUnits, mask: NDArray[np.bool_]) -> EncodedUnits:
-    positions = np.ascontiguousarray(units.positions[:, mask])
-    return EncodedUnits(positions, units.labels[mask].astype(np.uint8))
+    training, holdout = (units.select(mask).encoded() for mask in (~held, held))
+    return LocalLabels(training, holdout, groups)
 
 
 def tune_here(
@@ -142,9 +139,8 @@ def evaluate(
     study, held = model.study, labels.holdout
     parameters, tuning = _three(institution, model, labels.training)
     share = _share(budget_of(institution.settings, study, budget), labels)
-    scores = {
-        name: Basis(study.features).scores(one, held.positions) for name, one in parameters.items()
-    }
+    risk = model_for(study)
+    scores = {name: risk.scores(one, held) for name, one in parameters.items()}
     qualities = {
         name: quality(found, held.labels, share, np.random.default_rng(seed))
         for name, found in scores.items()
@@ -166,7 +162,7 @@ def _three(
         tuned, how = np.array(kept.parameters), f"{kept.kind.value}, kept since {kept.time[:10]}"
     else:
         tuned = tune(study, model.parameters, training, Kind.CORRECTED).parameters
-        how = "corrected, made for this comparison"
+        how = f"{further(study).value}, made for this comparison"
     return {SHARED: model.parameters, TUNED: tuned, ALONE: own_only(study, training)}, how
 
 

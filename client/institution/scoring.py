@@ -157,6 +157,11 @@ def score(
         LedgerError: the log cannot be written: nothing is kept then.
     """
     home, settings, study = institution.home, institution.settings, model.study
+    if sources.before and study.rows is not None:
+        raise UsageError(
+            f"--before: a model of features expected, one of {study.rows.kind}s found: a row has "
+            "no earlier value to show; leave --before out"
+        )
     suppressed = suppressed_units(home, settings)
     units = read_units(tables(institution, study, sources, environment), study)
     with open_store(home) as store:

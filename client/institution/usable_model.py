@@ -15,13 +15,8 @@ from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.model_file import model_from_bytes
 from fieldfare.shared.study import Study
 
-SCORABLE: Final = "additive"
-# What ranks with each kind of model.
-COMMANDS: Final = {
-    SCORABLE: "score",
-    "text": "texts",
-    "vector": "vectors",
-}
+# What lists the highest ranks of some kinds of model; `score` ranks with every kind.
+COMMANDS: Final = {"text": "texts", "vector": "vectors"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +37,13 @@ class UsableModel:
     tuned: bool = False
 
 
-def usable_model(institution: Institution, text: str, kind: str = SCORABLE) -> UsableModel:
+def usable_model(institution: Institution, text: str, kind: str | None = None) -> UsableModel:
     """Find, check and read the model that a person means.
 
     Args:
         institution: whose models are searched.
         text: a run, or first digits of its study.
-        kind: the model kind that the caller can rank with.
+        kind: the one that the caller can rank with; None: any.
 
     Raises:
         UsageError: none or several fit, or another kind of model.
@@ -59,10 +54,10 @@ def usable_model(institution: Institution, text: str, kind: str = SCORABLE) -> U
     if standing.card is None:
         raise ProtocolError(f"{kept.folder}: {standing.words}")
     study = kept_study(institution.home, kept.study, institution.roster).study
-    if study.model.kind != kind:
+    if kind is not None and study.model.kind != kind:
         raise UsageError(
             f"{study.name}: a model of kind {kind} expected, {study.model.kind} found: use "
-            f"fieldfare institution {COMMANDS[study.model.kind]}"
+            f"fieldfare institution {COMMANDS.get(study.model.kind, 'score')}"
         )
     parameters = model_from_bytes(kept.read().model, study, kept.run)
     return UsableModel(kept, study, parameters, standing.words)

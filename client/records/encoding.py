@@ -58,12 +58,13 @@ class Encoder:
     """Encodes batches under one study.
 
     Attributes:
+        columns: what is read.
         tally: int64 (3, features): values clamped, missing, other.
     """
 
     def __init__(self, columns: Columns, problems: Problems) -> None:
         """Prepare look-ups; complaints go to `problems`."""
-        self._columns = columns
+        self.columns = columns
         self._problems = problems
         study = columns.study
         self._features = study.features
@@ -102,7 +103,7 @@ class Encoder:
             (_BAD_LABEL_CODE, _BAD_LABEL, Effect.REFUSED),
             (_ODD_LABEL_CODE, _ODD_LABEL, Effect.NEGATIVE),
         ):
-            name = self._columns.label
+            name = self.columns.label
             self._problems.add_where(place, name, complaint, codes == code, start, effect)
         labels: NDArray[np.uint8] = (codes == 1).astype(np.uint8)
         return labels
@@ -110,14 +111,14 @@ class Encoder:
     def dates(self, name: str, column: Any, place: Place, start: int) -> None:
         """Note what is odd about a batch of date codes (sql.py) of the column `name`."""
         codes = column.to_numpy(zero_copy_only=False)
-        future = _FUTURE.format(today=self._columns.today.isoformat())
+        future = _FUTURE.format(today=self.columns.today.isoformat())
         for code, complaint in ((DATE_FUTURE, future), (DATE_NONE, _NO_DATE)):
             bad = codes == code
             self._problems.add_where(place, name, complaint, bad, start, Effect.NONE)
 
     def _numbers(self, index: int, column: Any, place: Place, start: int) -> NDArray[np.float64]:
         """Return float64 (rows,), NaN where missing; complain about NULL, which is no number."""
-        name = self._columns.features[index]
+        name = self.columns.features[index]
         no_number = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
         # Contiguous, always: the same elementwise kernel then runs for every unit.
         values = np.ascontiguousarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
@@ -156,7 +157,7 @@ class Encoder:
             MISSING: (_ABSENT, Effect.MISSING),
             OTHER: (_NO_LEVEL, Effect.OTHER),
         }[what]
-        self._problems.add_where(place, self._columns.features[index], text, where, start, effect)
+        self._problems.add_where(place, self.columns.features[index], text, where, start, effect)
 
     def _label_code(self, text: str | None) -> int:
         if text is None or text in self._missing:

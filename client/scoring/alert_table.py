@@ -13,12 +13,18 @@ from numpy.typing import NDArray
 
 from fieldfare.client.scoring.choosing import Selected
 from fieldfare.client.scoring.evidence import NOT_SAID, Evidence, strongest
-from fieldfare.client.scoring.indicators import PERSONAS, family_of, indicator_of
+from fieldfare.client.scoring.indicators import (
+    PERSONAS,
+    ROW_FAMILIES,
+    family_of,
+    indicator_of,
+)
 from fieldfare.client.scoring.ranking import Ranking
 from fieldfare.client.scoring.usual import Usual
 from fieldfare.client.typologies.typology import Family
 from fieldfare.shared.basis import table_size
 from fieldfare.shared.features import CategoricalFeature, Feature
+from fieldfare.shared.study import Study
 
 MOST_REASONS: Final = 5
 MOST_COUNTER: Final = 3
@@ -86,6 +92,14 @@ class Wording:
             tuple(_levels(feature) for feature in features),
         )
 
+    @classmethod
+    def of_row(cls, column: str, kind: str) -> "Wording":
+        """Prepare for a model that reads one column: of what stands there nothing is shown."""
+        none = pa.array([None], pa.string())
+        levels = np.array([f"one {kind}, not kept", "missing"], dtype=object)
+        family = pa.array([ROW_FAMILIES[kind]], pa.string())
+        return cls(pa.array([column], pa.string()), none, family, none, (levels,))
+
 
 def _levels(feature: Feature) -> NDArray[np.object_]:
     """Return what each position means in words; None where a number says it."""
@@ -120,9 +134,7 @@ class AlertTable:
         baselines: NDArray[np.float32] | None = None,
     ) -> "AlertTable":
         """Prepare; what is usual is read off the ranked units."""
-        features = ranking.study.features
-        evidence = Evidence.of([feature.name for feature in features], named)
-        wording = Wording.of(features, named)
+        evidence, wording = _worded(ranking.study, named)
         return cls(ranking, evidence, wording, Usual.of(ranking.units.values), baselines)
 
     def batches(self, rows: int = ROWS) -> Iterator[Any]:
@@ -151,7 +163,7 @@ class AlertTable:
             most_counter: of what speaks against.
         """
         ranking = self.ranking
-        contributions = ranking.exact.contributions(ranking.units.positions[:, rows])
+        contributions = ranking.contributions(rows)
         fires = self.evidence.fires(ranking.units.values[:, rows])
         raising = self.evidence.raising(contributions, fires)
         reasons, shown = self._reasons(rows, contributions, fires, most, 1.0)
@@ -232,6 +244,14 @@ class AlertTable:
             _nullable(values), pa.array(levels, pa.string()), _nullable(before),
             _nullable(usual.medians[features]), _nullable(percentiles),
         ]  # fmt: skip
+
+
+def _worded(study: Study, named: Mapping[str, Family]) -> tuple[Evidence, Wording]:
+    if study.rows is not None:
+        evidence = Evidence.of_row(ROW_FAMILIES[study.rows.kind])
+        return evidence, Wording.of_row(study.rows.column, study.rows.kind)
+    evidence = Evidence.of([feature.name for feature in study.features], named)
+    return evidence, Wording.of(study.features, named)
 
 
 def _nullable(values: NDArray[np.float32]) -> Any:

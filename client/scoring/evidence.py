@@ -58,6 +58,14 @@ class Evidence:
                 at_least[row] = indicator.at_least
         return cls(families, members, overlaps, firsts, at_least)
 
+    @classmethod
+    def of_row(cls, family: str) -> Self:
+        """Return the evidence of one row: one family, and nothing published about it."""
+        return cls(
+            (family,), np.ones((1, 1)), np.zeros((1, len(PERSONAS))),
+            np.full(1, NOT_SAID, np.int64), np.full(1, np.nan),
+        )  # fmt: skip
+
     def fires(self, values: NDArray[np.float32]) -> NDArray[np.int8]:
         """Return int8 (units, features): 1 where a feature's indicator fires, 0 where not.
 

@@ -3,7 +3,8 @@
 Each feature's table of contributions is rounded to multiples of 2^-28. Sums of such numbers are
 exact in float64 in any order (design section 2, "Integers, exactly"), so a score equals its base
 plus its contributions whoever adds them up. Contributions are measured from the mean of the
-institution's own units: a reason says how far a unit departs from the others here.
+institution's own units: a reason says how far a unit departs from the others here. Of a text or
+a vector there is one, the row as a whole: its entries, hashes or directions, are no evidence each.
 """
 
 from collections.abc import Sequence
@@ -67,6 +68,40 @@ class ExactScores:
         for table, column in zip(self.tables, positions, strict=True):
             total += table.take(column)
         return total
+
+
+@dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
+class ExactRows:
+    """Scores of units that are one row each, on the grid.
+
+    Attributes:
+        base: mean over the institution's units.
+        parts: float64 (units,), what each one's row adds.
+    """
+
+    base: float
+    parts: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, scores: NDArray[np.float64], shown: NDArray[np.bool_]) -> Self:
+        """Prepare.
+
+        Args:
+            scores: float64 (units,), whose mean is the reference; none means 0.
+            shown: bool (units,), which of them are ranked.
+        """
+        exact = on_grid(scores)
+        mean = exact.mean() if len(exact) else 0.0
+        base = float(on_grid(np.array([mean]))[0])
+        return cls(base, exact[shown] - base)
+
+    def contributions(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return float64 (places, 1), in log-odds."""
+        return self.parts[places][:, None]
+
+    def scores(self) -> NDArray[np.float64]:
+        """Return float64 (units,): base plus contribution, exactly."""
+        return self.base + self.parts
 
 
 def ranks(

@@ -16,6 +16,8 @@ from fieldfare.client.typologies.typology import Family
 OTHER: Final = "OTHER"
 """The family of what nobody named: it counts as one, as it is not known to be independent."""
 FAMILIES: Final = (*(family.value for family in Family), OTHER)
+ROW_FAMILIES: Final = {"text": "TEXT", "vector": "VECTOR"}
+"""The one family of all that a model of texts or vectors says, by its kind (harm rule 2)."""
 _NAMED: Final = re.compile(r"([A-Z]{1,4}\d{2,3})(?:_|$)")
 
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from fieldfare.client.records.holdout import holdout_mask
 from fieldfare.client.scoring.calibration import Calibration, Method, calibrate
 from fieldfare.client.scoring.choosing import Budget, choose
-from fieldfare.client.scoring.exact import ExactScores, ranks
+from fieldfare.client.scoring.exact import ExactRows, ExactScores, ranks
 from fieldfare.client.scoring.units import ScorableUnits
 from fieldfare.shared.basis import Basis
+from fieldfare.shared.models import model_for
 from fieldfare.shared.study import Study
 
 _TIES: Final = b"fieldfare-ties"  # BLAKE2b's personalisation: not the hold-out's use of the key
@@ -39,7 +40,7 @@ class Ranking:
 
     study: Study
     units: ScorableUnits
-    exact: ExactScores
+    exact: ExactScores | ExactRows
     scores: NDArray[np.float64]
     ranks: NDArray[np.int64]
     chosen: NDArray[np.int8]
@@ -47,6 +48,16 @@ class Ranking:
     calibration: Calibration
     suppressed: int
     resting: int
+
+    def contributions(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return float64 (places, features): what each adds to the score, in log-odds.
+
+        Args:
+            places: int64, of units; of texts and vectors the one feature is the row.
+        """
+        if isinstance(self.exact, ExactRows):
+            return self.exact.contributions(places)
+        return self.exact.contributions(self.units.positions[:, places])
 
 
 def rank_units(
@@ -74,9 +85,9 @@ def rank_units(
         resting: units that are ranked and not alerted again yet.
         calibration: kept from earlier; None: from the labels of held-out units.
     """
-    shown = units.select(~_among(units.units, suppressed))
-    exact = ExactScores.of(Basis(study.features), parameters, units.positions)
-    scores = exact.scores(shown.positions)
+    among = ~_among(units.units, suppressed)
+    shown = units.select(among)
+    exact, scores = _exact(study, parameters, units, shown, among)
     used = calibration or _calibrated(study, shown, scores, key)
     ids = shown.units.to_pylist()
     places = ranks(scores, tie_breaks(ids, key))
@@ -86,6 +97,20 @@ def rank_units(
         chosen=choose(places, ~rests, budget, random), probabilities=used.apply(scores),
         calibration=used, suppressed=len(units) - len(shown), resting=int(rests.sum()),
     )  # fmt: skip
+
+
+def _exact(
+    study: Study,
+    parameters: NDArray[np.float64],
+    units: ScorableUnits,
+    shown: ScorableUnits,
+    among: NDArray[np.bool_],
+) -> tuple[ExactScores | ExactRows, NDArray[np.float64]]:
+    if units.rows is not None:
+        rows = ExactRows.of(model_for(study).scores(parameters, units.encoded()), among)
+        return rows, rows.scores()
+    exact = ExactScores.of(Basis(study.features), parameters, units.positions)
+    return exact, exact.scores(shown.positions)
 
 
 def _among(units: Any, some: Collection[str]) -> NDArray[np.bool_]:

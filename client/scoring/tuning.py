@@ -7,6 +7,8 @@ comparison (comparison.py) is honest.
 - *corrected*: further, an own additive correction, drawn to the shared model by a Gaussian prior
   (a maximum a posteriori estimate): where an institution has little to say, the shared model
   stands.
+- *own head*: of a network, the last layer fitted here on top of the shared hidden one, drawn to
+  the shared last layer as far as own labels ask for it; it is the private head of personalisation.
 - *own only*: no shared model at all, under the study's own steps; what it is compared with.
 """
 
@@ -19,10 +21,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
+from fieldfare.client.scoring.own_head import head_places, own_head
 from fieldfare.shared.adam import TrainingState, next_state
 from fieldfare.shared.basis import Basis, EncodedUnits
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.models import model_for
+from fieldfare.shared.models import AdditiveModel, LinearModel, NetworkModel, RiskModel, model_for
 from fieldfare.shared.plan import PARAMETER_LIMIT
 from fieldfare.shared.study import Study
 
@@ -39,6 +42,7 @@ class Kind(StrEnum):
 
     SCALED = "scaled"
     CORRECTED = "corrected"
+    HEAD = "own head"
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +90,8 @@ def tune(study: Study, shared: Vector, data: EncodedUnits, kind: Kind) -> Tuned:
         UsageError: too few labels, or the shared model ranks the wrong way round here.
     """
     check_labels(data.labels)
-    basis = Basis(study.features)
-    scores = basis.scores(shared, data.positions)
+    model = model_for(study)
+    scores = model.scores(shared, data)
     line = LogisticRegression(C=1e6, max_iter=1000).fit(scores[:, None], data.labels)
     bias, scale = float(line.intercept_[0]), float(line.coef_[0, 0])
     if scale <= 0:
@@ -95,25 +99,57 @@ def tune(study: Study, shared: Vector, data: EncodedUnits, kind: Kind) -> Tuned:
             "higher scores that are more often positive expected, the opposite found here: ask "
             "the coordinator what the model learned, and do not use it"
         )
-    parameters = np.concatenate([scale * shared[: basis.entries], shared[basis.entries :]])
+    outer = _outer(study, model)
+    parameters = shared.copy()
+    parameters[outer] *= scale
     parameters[0] += bias
-    if kind is Kind.CORRECTED:
-        parameters = _corrected(study, parameters, data)
+    if kind is not Kind.SCALED:
+        parameters = _further(model, parameters, data)
+        kind = further(study)
     parameters = np.clip(parameters, -PARAMETER_LIMIT, PARAMETER_LIMIT)
     return Tuned(kind, bias, scale, parameters, len(data), int(data.labels.sum()))
 
 
-def _corrected(study: Study, prior: Vector, data: EncodedUnits) -> Vector:
+def further(study: Study) -> Kind:
+    """Return what is fitted beyond bias and scale: a network's last layer, else a correction."""
+    return Kind.HEAD if isinstance(model_for(study), NetworkModel) else Kind.CORRECTED
+
+
+def _outer(study: Study, model: RiskModel) -> NDArray[np.int64]:
+    """Return the places of the parameters that a score is linear in.
+
+    Raises:
+        UsageError: a kind of model that cannot be tuned.
+    """
+    if isinstance(model, AdditiveModel):
+        return np.arange(Basis(study.features).entries)
+    if isinstance(model, LinearModel):
+        return np.arange(model.vectors.entries)
+    if isinstance(model, NetworkModel):
+        return head_places(model)
+    raise UsageError(
+        f"{study.name}: a model of features, texts or vectors expected, one of kind "
+        f"{study.model.kind} found, which is not tuned here: use it as it is"
+    )
+
+
+def _further(model: RiskModel, prior: Vector, data: EncodedUnits) -> Vector:
+    if isinstance(model, NetworkModel):
+        return own_head(model, prior, data)
+    return _corrected(model, prior, data)
+
+
+def _corrected(model: RiskModel, prior: Vector, data: EncodedUnits) -> Vector:
     """Minimise log loss + |parameters - prior|^2 / (2 spread^2)."""
-    basis, sums = Basis(study.features), model_for(study).prepare(data)
+    sums = model.prepare(data)
     weight = 1.0 / PRIOR_SPREAD**2
 
     def objective(parameters: Vector) -> tuple[float, Vector]:
         moved = parameters - prior
-        scores = np.clip(basis.scores(parameters, data.positions), -STEEPEST, STEEPEST)
+        scores = np.clip(model.scores(parameters, data), -STEEPEST, STEEPEST)
         loss = float((np.logaddexp(0.0, scores) - data.labels * scores).sum())
-        gradient = weight * moved
-        gradient[: basis.entries] += sums.plain_gradient(parameters)
+        gradient, found = weight * moved, sums.plain_gradient(parameters)
+        gradient[: len(found)] += found  # what follows are knots, and fixed
         return loss + 0.5 * weight * float(moved @ moved), gradient
 
     found = minimize(objective, prior, jac=True, method="L-BFGS-B", options={"maxiter": MOST_STEPS})

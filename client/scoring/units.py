@@ -1,4 +1,4 @@
-"""Units to score: positions as the model reads them, and values as people read them.
+"""Units to score: positions or rows as the model reads them, and values as people read them.
 
 Unlike records for training, these may lack labels: a customer of today has none yet.
 """
@@ -16,12 +16,14 @@ from fieldfare.client.records.columns import Columns
 from fieldfare.client.records.encoding import Encoder
 from fieldfare.client.records.engine import Source
 from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.rows import row_reader
 from fieldfare.client.records.source import Table
 from fieldfare.client.records.sql import ColumnType, number_of, text_of, value_of
 from fieldfare.client.records.text import LabelRule
-from fieldfare.shared.basis import Positions
+from fieldfare.shared.basis import EncodedUnits, Positions
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.features import NumericFeature
+from fieldfare.shared.rows import UnitRows
 from fieldfare.shared.study import Study
 
 UNLABELLED: Final = -1
@@ -33,12 +35,14 @@ class ScorableUnits:
 
     Attributes:
         units: Arrow strings (units,), ids.
-        positions: uint16 (features, units).
+        positions: uint16 (features, units); of rows uint16 (1, units), 1 where a row is missing
+            or says nothing.
         values: float32 (features, units): the numbers as they stand in the records; NaN where
             missing or no number.
         labels: int8 (units,): 1, 0, or -1 where there is none.
         groups: Arrow strings (units,) of each audit column; for comparison only, never a
             model's input (harm rule 4).
+        rows: of texts or vectors; None where the model reads features.
     """
 
     units: Any
@@ -46,6 +50,7 @@ class ScorableUnits:
     values: NDArray[np.float32]
     labels: NDArray[np.int8]
     groups: Mapping[str, Any] = field(default_factory=dict)
+    rows: UnitRows | None = None
 
     def __len__(self) -> int:
         """Count the units."""
@@ -68,7 +73,13 @@ class ScorableUnits:
             np.ascontiguousarray(self.values[:, mask]),
             self.labels[mask],
             {name: column.filter(chosen) for name, column in self.groups.items()},
+            None if self.rows is None else self.rows.select(mask),
         )
+
+    def encoded(self) -> EncodedUnits:
+        """Return the units as a model reads them; no label counts as 0."""
+        positions = self.positions if self.rows is None else self.positions[:0]
+        return EncodedUnits(positions, (self.labels == 1).astype(np.uint8), self.rows)
 
 
 def values_before(units: ScorableUnits, before: ScorableUnits) -> NDArray[np.float32]:
@@ -108,6 +119,7 @@ class _Reader:
     def __init__(self, study: Study, audit: Sequence[str]) -> None:
         self._study, self._audit = study, tuple(audit)
         self._problems = Problems()
+        self._rows = row_reader(study, self._problems)
         self._rule = LabelRule.parse(study.records.positive)
         self._no_label = frozenset(("", *study.records.missing))
         features = len(study.features)
@@ -128,16 +140,23 @@ class _Reader:
     def _wanted(self) -> set[str]:
         records = self._study.records
         names = {feature.name for feature in self._study.features}
-        return names | {records.label} | ({records.unit} if records.unit else set())
+        rows = {self._study.rows.column} if self._study.rows else set()
+        return names | rows | {records.label} | ({records.unit} if records.unit else set())
 
     def _read_part(
         self, source: Source, columns: Columns, audit: list[str], encoder: Encoder, place: Place
     ) -> None:
         unit = columns.unit or ""
-        wanted = dict.fromkeys((*columns.features, unit, *audit))
+        rows = () if columns.rows is None else (columns.rows,)
+        wanted = dict.fromkeys((*columns.features, unit, *audit, *rows))
         absent = [name for name in wanted if name not in source.columns]
         kinds = {name: source.columns.get(name, ColumnType.TEXT) for name in wanted}
-        opaque = [name for name, kind in kinds.items() if not kind.is_plain]
+        lists = self._study.model.kind == "vector"
+        opaque = [
+            name
+            for name, kind in kinds.items()
+            if not (kind.is_plain or (lists and name in rows and kind is ColumnType.LIST))
+        ]
         if absent or opaque:
             lines = [f"{place.table}: column {name} expected, not found" for name in absent]
             lines += [
@@ -163,7 +182,8 @@ class _Reader:
                 queries.append(number_of(column, kind, missing, numerals))
             else:
                 queries.append(value_of(column, kind, numerals))
-        texts = (columns.unit or "", *audit)
+        rows = () if columns.rows is None else (columns.rows,)
+        texts = (columns.unit or "", *audit, *rows)
         queries += [text_of(column, source.columns[column]) for column in texts]
         if labelled:
             queries.append(value_of(columns.label, source.columns[columns.label], numerals))
@@ -172,13 +192,17 @@ class _Reader:
     def _add(
         self, batch: Any, encoder: Encoder, place: Place, start: int, *, labelled: bool
     ) -> None:
-        self._positions.append(encoder.positions(batch, place, start))
-        self._values.append(self._numbers(batch))
         first = len(self._study.features)
+        if self._rows is None:
+            self._positions.append(encoder.positions(batch, place, start))
+            self._values.append(self._numbers(batch))
+        else:
+            name = encoder.columns.rows or ""
+            self._rows.read(name, batch.column(first + len(self._texts)), place, start)
         for index, texts in enumerate(self._texts):
             texts.append(pc.fill_null(batch.column(first + index).cast(pa.string()), ""))
         if labelled:
-            self._labels.append(self._label_codes(batch.column(first + len(self._texts))))
+            self._labels.append(self._label_codes(batch.column(batch.num_columns - 1)))
         else:
             self._labels.append(np.full(batch.num_rows, UNLABELLED, np.int8))
 
@@ -214,8 +238,14 @@ class _Reader:
                 f"{twice} further rows of a unit found: complete the records, or leave rows out"
             )
         groups = dict(zip(self._audit, texts[1:], strict=True))
+        labels = np.concatenate(self._labels)
+        if self._rows is not None:
+            rows = self._rows.finish()
+            silent = (rows.squared_norms() == 0).astype(np.uint16)[None, :]
+            values = np.full(silent.shape, np.nan, np.float32)
+            return ScorableUnits(units, silent, values, labels, groups, rows)
         positions = np.concatenate(self._positions, axis=1)
         self._positions.clear()
         values = np.concatenate(self._values, axis=1)
         self._values.clear()
-        return ScorableUnits(units, positions, values, np.concatenate(self._labels), groups)
+        return ScorableUnits(units, positions, values, labels, groups)

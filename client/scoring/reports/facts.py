@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fieldfare.client.scoring.alert import Alert, Disposition, PartyRole, Reason
-from fieldfare.client.scoring.indicators import titles
+from fieldfare.client.scoring.indicators import ROW_FAMILIES, titles
 from fieldfare.client.scoring.labels import Standing
 from fieldfare.shared.errors import UsageError
 
@@ -102,14 +102,24 @@ def party_words(role: PartyRole) -> str:
 def _narrative(alert: Alert, role: PartyRole) -> str:
     named = titles([reason.feature for reason in (*alert.reasons, *alert.counter_evidence)])
     fired = [f"- {_line(reason, named)}" for reason in alert.reasons if reason.fires]
+    families = f"They belong to {alert.families} independent families of evidence."
+    if set(alert.family_names) & set(ROW_FAMILIES.values()):
+        families = (
+            "A model of texts or vectors pointed here; it names no indicator, and is no reason."
+        )
     parts = [
         f"{OPEN}: who, what, when, where, why and how, in plain words, from the records.",
         party_words(role),
         "Indicators of possible human trafficking that were looked at by people:",
         *(fired or ["- none of those that were published reaches its threshold here."]),
-        f"They belong to {alert.families} independent families of evidence.",
+        families,
     ]
-    against = [f"- {_line(reason, named)}" for reason in alert.counter_evidence]
+    # Of a text or a vector nothing is said: no words, no numbers, no column (harm rule 6).
+    against = [
+        f"- {_line(reason, named)}"
+        for reason in alert.counter_evidence
+        if reason.family not in ROW_FAMILIES.values()
+    ]
     if against:
         parts += ["What speaks against it:", *against]
     return "\n".join(parts)[:MOST_NARRATIVE]

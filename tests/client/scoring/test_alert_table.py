@@ -50,7 +50,7 @@ def test_contributions_add_up_exactly_to_the_score(table: AlertTable) -> None:
 
 def test_reasons_are_the_strongest_of_each_direction(table: AlertTable) -> None:
     ranking = table.ranking
-    contributions = ranking.exact.contributions(ranking.units.positions)
+    contributions = ranking.contributions(np.arange(len(ranking.units)))
     order = np.argsort(ranking.ranks)
     for row, place in zip(rows(table), order.tolist(), strict=True):
         up = sorted((c for c in contributions[place].tolist() if c > 0), reverse=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.scored import KEY, customers, parameters, scored_study, units_of
 
-from fieldfare.client.scoring.exact import GRID_BITS, ExactScores, on_grid, ranks
+from fieldfare.client.scoring.exact import GRID_BITS, ExactRows, ExactScores, on_grid, ranks
 from fieldfare.shared.basis import Basis
 
 STUDY = scored_study()
@@ -55,3 +55,17 @@ def test_equals_are_ranked_by_the_key_and_not_by_the_file() -> None:
     scores = np.array([1.0, 3.0, 1.0, 2.0])
     assert ranks(scores, [5, 0, 4, 9]).tolist() == [4, 1, 3, 2]
     assert len(KEY) == 32
+
+
+def test_rows_are_one_contribution_from_the_mean_and_add_up() -> None:
+    scores = np.random.default_rng(3).normal(-2, 4, 1001)
+    shown = np.arange(1001) % 7 > 0
+    exact = ExactRows.of(scores, shown)
+    assert np.array_equal(exact.scores(), on_grid(scores)[shown])
+    assert abs(exact.base - scores.mean()) < 2.0**-27
+    places = np.array([3, 0])
+    parts = exact.contributions(places)
+    assert parts.shape == (2, 1)
+    assert (exact.base + parts[:, 0]).tolist() == on_grid(scores)[shown][places].tolist()
+    assert "parts" not in repr(exact)
+    assert ExactRows.of(np.empty(0), np.empty(0, np.bool_)).base == 0.0

@@ -100,3 +100,29 @@ def test_an_alert_must_be_about_somebody(tmp_path: Path) -> None:
     study = scored_study(records={"label": "reported", "units": 10, "prevalence": 0.1})
     with pytest.raises(UsageError, match="ids"):
         read(write(tmp_path / "c.csv", customers(9)), study)
+
+
+def test_texts_and_vectors_are_read_as_training_reads_them(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(1).normal(size=(20, 64)).tolist()
+    texts = [f"message {row % 3}" if row else "" for row in range(20)]
+    ids, labels = [f"c{row}" for row in range(20)], [row % 2 for row in range(20)]
+    rows = {"customer": ids, "reported": labels, "note": texts, "made": vectors}
+    path = write(tmp_path / "r.parquet", rows)
+    for kind in ({"kind": "text", "column": "note", "buckets": 256},
+                 {"kind": "vector", "column": "made", "entries": 64}):  # fmt: skip
+        study = scored_study(features=[], model=kind)
+        found, trained = read(path, study), read_records([path], study)
+        assert found.rows is not None
+        assert trained.data.rows is not None
+        norms = found.rows.squared_norms().tolist()
+        assert norms == trained.data.rows.squared_norms().tolist()
+        assert found.labels.tolist() == labels
+        assert found.positions.tolist() == [[int(norm == 0) for norm in norms]]
+        mask = np.arange(20) % 3 == 0
+        part = found.select(mask).encoded()
+        assert part.rows is not None
+        assert part.rows.squared_norms().tolist() == np.array(norms)[mask].tolist()
+        assert part.positions.shape == (0, 7)
+    with pytest.raises(RecordsError, match="column note"):
+        read(write(tmp_path / "n.parquet", rows, without=["note"]),
+             scored_study(features=[], model={"kind": "text", "column": "note"}))  # fmt: skip
