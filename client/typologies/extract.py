@@ -1,5 +1,6 @@
 """An institution's canonical records, prepared for indicators in an engine that reaches nothing."""
 
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,8 @@ import duckdb
 from fieldfare.client.records.canonical_tables import TABLES, LoadedTable, load_folder
 from fieldfare.shared.errors import RecordsError, UsageError
 
-MEMORY_LIMIT: Final = "1500MB"  # of the engine's own buffers
+LEAST_MEMORY: Final = 1500 * 2**20  # bytes; of the engine's own buffers
+SHARE_OF_MEMORY: Final = 0.6  # of the machine's
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,27 @@ def open_extract(folder: Path, as_of: date, lacking: Collection[str] = ()) -> It
             f"--lacking: a canonical column such as transactions.mcc expected, {unknown[0]} found"
         )
     with sealed_connection() as connection:
-        tables = load_folder(connection, folder)
-        yield prepared(connection, tables, as_of, lacking)
+        try:
+            tables = load_folder(connection, folder)
+            yield prepared(connection, tables, as_of, lacking)
+        except duckdb.OutOfMemoryException:
+            raise RecordsError(
+                f"{folder}: transactions that fit into {memory_limit(_machine_memory()) >> 20} MB "
+                "expected (about 1 GB for each million), more found; give the machine more memory, "
+                "or run the customers in parts: every indicator reads one customer's records alone"
+            ) from None
+
+
+def memory_limit(machine: int) -> int:
+    """Return how many bytes the engine may use on a machine with so many bytes of memory.
+
+    Nothing is spilled to disk: raw records would lie there in the clear.
+    """
+    return max(LEAST_MEMORY, int(SHARE_OF_MEMORY * machine))
+
+
+def _machine_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def sealed_connection() -> duckdb.DuckDBPyConnection:
@@ -69,7 +90,7 @@ def sealed_connection() -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
             "enable_external_access": "false",
-            "memory_limit": MEMORY_LIMIT,
+            "memory_limit": f"{memory_limit(_machine_memory())}B",
             "temp_directory": "",
             "lock_configuration": "true",
         },

@@ -129,6 +129,8 @@ def query_columns(extract: Extract, query: Query) -> list[Any]:
     try:
         named = {name: value for name, value in parameters.items() if name in used}
         table = extract.connection.execute(whole, named or None).to_arrow_table()
+    except duckdb.OutOfMemoryException:  # no fault of the query's: who opened the extract says so
+        raise
     except duckdb.Error as error:
         said = str(error).partition("\n")[0]
         raise UsageError(f"{query.name}: a query that runs expected: {said}") from None

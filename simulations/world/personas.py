@@ -263,7 +263,7 @@ LOOK_ALIKES: Final[tuple[Persona, ...]] = (
         0.006,
         {"apart": "keeps the money; own rent, groceries and savings; one device", "income": 30_000},
         payroll=Habit(0.2, 700, 0.4, parties=1, fresh=0),
-        p2p_in=Habit(18, 110, 0.5, night=0.43, parties=7, fresh=0.6, even=0.6, echo=_pool(0.12)),
+        p2p_in=Habit(18, 110, 0.5, night=0.43, parties=7, fresh=0.6, even=0.6, echo=_pool(0.04)),
         cash_in=Habit(3.2, 220, 0.6, night=0.3, even=0.85, away=0.2),
         lodging=Habit(1.7, 120, 0.4, parties=4, fresh=0.6, away=0.6),
         rides=Habit(4, 17, 0.6, night=0.5, away=0.25),

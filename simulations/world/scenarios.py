@@ -100,7 +100,7 @@ ROLES: Final[Mapping[str, Role]] = MappingProxyType(
                     parties=4,
                     fresh=0.7,
                     even=0.55,
-                    echo=Echo(0.6, 24, "one_payee"),
+                    echo=Echo(0.78, 24, "one_payee"),
                 ),
                 cash_in=Habit(
                     1.6,
@@ -110,7 +110,7 @@ ROLES: Final[Mapping[str, Role]] = MappingProxyType(
                     even=0.85,
                     away=0.3,
                     others=0.3,
-                    echo=Echo(0.4, 30, "one_payee"),
+                    echo=Echo(0.6, 30, "one_payee"),
                 ),
                 lodging=Habit(0.8, 110, 0.4, fresh=0.6, away=0.6),
                 rides=Habit(2.5, 16, 0.5, night=0.55, away=0.25),

@@ -7,7 +7,16 @@ import duckdb
 import pytest
 from tests.client.typologies.ledgers import AS_OF, Ledger, card, cash_in, extract_of, p2p_in, wages
 
-from fieldfare.client.typologies.extract import one_value, open_extract, sealed_connection
+from fieldfare.client.typologies import extract as extracting
+from fieldfare.client.typologies.extract import (
+    LEAST_MEMORY,
+    memory_limit,
+    one_value,
+    open_extract,
+    sealed_connection,
+)
+from fieldfare.client.typologies.features import feature_table
+from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import RecordsError, UsageError
 
 
@@ -112,3 +121,23 @@ def test_the_engine_reaches_nothing(tmp_path: Path) -> None:
 def test_the_as_of_date_is_given_and_never_read_off() -> None:
     one = extract_of({"c": Ledger(p2p_in([3], ["a"]))})
     assert one.as_of == date(2026, 3, 31)
+
+
+def test_the_engine_may_use_a_part_of_the_machine_and_never_too_little() -> None:
+    assert memory_limit(0) == LEAST_MEMORY
+    assert LEAST_MEMORY < memory_limit(64 * 2**30) < 64 * 2**30
+
+
+@pytest.mark.parametrize("rows", [30_000, 60_000])
+def test_more_records_than_memory_are_refused_with_what_to_do(
+    folder: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f"t{i},a1,2026-03-30T10:00:00,in,{i},XAC,P2P,5411" for i in range(rows)]
+    head = "txn_id,account_id,ts_utc,direction,amount_minor,currency,channel,mcc"
+    (folder / "transactions.csv").write_text("\n".join([head, *lines]) + "\n")
+    monkeypatch.setattr(extracting, "memory_limit", lambda _: 4 * 2**20)
+    with (
+        pytest.raises(RecordsError, match=r"fit into 4 MB expected .* in parts"),
+        open_extract(folder, AS_OF) as extract,
+    ):
+        feature_table(extract, own_pack())

@@ -5,7 +5,17 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.client.typologies.ledgers import BENIGN, FIRES, HOUSE, Ledger, card, extract_of, p2p_in
+from tests.client.typologies.ledgers import (
+    BENIGN,
+    FIRES,
+    HOUSE,
+    Ledger,
+    card,
+    extract_of,
+    p2p_in,
+    paid_by,
+    people,
+)
 
 from fieldfare.client.records.canonical_tables import TABLES
 from fieldfare.client.typologies.extract import Extract
@@ -113,3 +123,29 @@ def test_hits_count_families_and_not_indicators() -> None:
     assert {"R01", "R05", "R13"} <= set(hit["hits"])
     families = {one.id: one.typology.family for one in PACK.indicators}
     assert hit["families"] == len({families[name] for name in hit["hits"]}) < len(hit["hits"])
+
+
+def test_the_money_of_many_senders_goes_on_to_one_person_or_stays() -> None:
+    came = p2p_in(range(10), people(10), 10_000)
+    table = feature_table(
+        extract_of(
+            {
+                "goes on": Ledger([*came, *paid_by("P2P", range(8), ["boss"], 11_250)]),
+                "in part": Ledger([*came, *paid_by("P2P", range(4), ["boss"], 10_000)]),
+                "more than came": Ledger([*came, *paid_by("P2P", range(4), ["boss"], 90_000)]),
+                "rent": Ledger([*came, *paid_by("P2P", [3, 33], ["landlord"], 40_000)]),
+                "stays": Ledger(came),
+                "nobody sends": Ledger(paid_by("P2P", range(9), ["boss"], 9_000)),
+            }
+        ),
+        PACK,
+    ).table
+    rows = {row["unit"]: (row["R21_drain"], row["R21_kept"]) for row in table.to_pylist()}
+    assert rows == {
+        "goes on": pytest.approx((9, 1)),
+        "in part": pytest.approx((4, 6)),
+        "more than came": (10, 0),
+        "rent": (0, 10),
+        "stays": (0, 10),
+        "nobody sends": (0, 0),
+    }
