@@ -22,8 +22,8 @@ from fieldfare.client.institution.usable_model import usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
 from fieldfare.client.scoring.tuning import Kind, further
 from fieldfare.shared.os_user import os_user
+from fieldfare.shared.rates import Verdict, percents
 
-FAIR: Final = (0.8, 1.25)  # domain notes: the ratio that fairness audits look for
 SEED: Final = 0  # of the intervals' resamples: the same figures every time
 
 tune_app = typer.Typer(add_completion=False)
@@ -91,7 +91,7 @@ def compare(
     )
     console().print(_models(found))
     for name, groups in found.groups.items():
-        console().print(_groups(name, groups))
+        console().print(_groups(name, [found.everybody, *groups]))
     typer.echo("\n".join(_remarks(found)))
 
 
@@ -107,26 +107,28 @@ def _models(found: Evaluation) -> Table:
 
 def _groups(name: str, groups: Sequence[Group]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in (plain(name), "units", "alerts", "false positives", "against all"):
+    heads = (plain(name), "units", "alerts", "alert rate", "false positives", "against everybody's")
+    for title in heads:
         table.add_column(title, overflow="fold")
     for one in groups:
-        rate = "-" if one.false_positives is None else f"{one.false_positives:.2%}"
-        ratio = "-" if one.ratio is None else f"{one.ratio:.2f} x"
-        table.add_row(plain(one.name), f"{one.units:,}", str(one.alerts), rate, ratio)
+        rates = (percents(one.alert_rate), percents(one.false_positives))
+        beside = one.verdict.value + ("" if one.times is None else f": {one.times:.2f} times")
+        table.add_row(plain(one.name), f"{one.units:,}", str(one.alerts), *rates, beside)
     return table
 
 
 def _remarks(found: Evaluation) -> Iterator[str]:
-    low, high = FAIR
     for name, groups in found.groups.items():
-        outside = [
-            plain(one.name)
-            for one in groups
-            if one.ratio is not None and not low <= one.ratio <= high
-        ]
-        if outside:
+        worse = [plain(one.name) for one in groups if one.verdict is Verdict.MORE]
+        if worse:
             yield (
-                f"{plain(name)}: false positives beyond {low:g} to {high:g} times everybody's for "
-                f"{', '.join(outside)}; few units say little, look at why"
+                f"{plain(name)}: unlabelled people of {', '.join(worse)} are reviewed more than "
+                "twice as often as everybody's; look at why before anyone relies on this ranking"
             )
-    yield "In brackets: 90 % of resamples. These figures are about your records: keep them here."
+        unsaid = sum(one.verdict is Verdict.TOO_FEW for one in groups)
+        if unsaid:
+            yield f"{plain(name)}: too few units to say whether {unsaid} of {len(groups)} are"
+    yield (
+        "In brackets: 90 % of resamples for models, intervals of 95 % for groups. These figures "
+        "are about your records: keep them here."
+    )

@@ -19,7 +19,7 @@ from fieldfare.client.institution.tuned_models import TunedModel, keep_tuned, tu
 from fieldfare.client.institution.usable_model import UsableModel
 from fieldfare.client.records.holdout import holdout_mask
 from fieldfare.client.scoring.choosing import Budget
-from fieldfare.client.scoring.comparison import Group, Quality, by_group, quality
+from fieldfare.client.scoring.comparison import Group, Quality, by_group, everybody, quality
 from fieldfare.client.scoring.tuning import Kind, check_labels, further, own_only, tune
 from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.basis import EncodedUnits
@@ -56,7 +56,8 @@ class Evaluation:
         budget: alerts among the held-out units.
         tuning: how the tuned model came about.
         qualities: by model.
-        groups: of the shared model's alerts, by audit column.
+        everybody: how the shared model's alerts fall on all of them together.
+        groups: the same by audit column and group.
     """
 
     units: int
@@ -64,6 +65,7 @@ class Evaluation:
     budget: int
     tuning: str
     qualities: Mapping[str, Quality]
+    everybody: Group
     groups: Mapping[str, Sequence[Group]]
 
 
@@ -149,8 +151,15 @@ def evaluate(
         name: by_group(scores[SHARED], held.labels, column, share)
         for name, column in labels.groups.items()
     }
-    positives = int(held.labels.sum())
-    return Evaluation(len(held), positives, share.alerts(len(held)), tuning, qualities, groups)
+    return Evaluation(
+        units=len(held),
+        positives=int(held.labels.sum()),
+        budget=share.alerts(len(held)),
+        tuning=tuning,
+        qualities=qualities,
+        everybody=everybody(scores[SHARED], held.labels, share),
+        groups=groups,
+    )
 
 
 def _three(

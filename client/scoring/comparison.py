@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fieldfare.client.scoring.calibration import Method, calibrate, calibration_error
 from fieldfare.client.scoring.choosing import Budget
+from fieldfare.shared.rates import Rate, Verdict, rate_of, verdict
 
 RESAMPLES: Final = 100
 INTERVAL: Final = (5.0, 95.0)  # percent
@@ -50,18 +51,22 @@ class Quality:
 
 @dataclass(frozen=True)
 class Group:
-    """How one group of units fares under one model.
+    """How one group of units fares under one model; rates with intervals of 95 % (Wilson 1927).
 
     Attributes:
+        alert_rate: share of its units that become alerts.
         false_positives: share of its negatives that become alerts; None where it has none.
-        ratio: of that to everybody's; None where it cannot be said.
+        times: of that to everybody's; None where it cannot be said.
+        verdict: whether its false positives are more than twice everybody's.
     """
 
     name: str
     units: int
     alerts: int
-    false_positives: float | None
-    ratio: float | None
+    alert_rate: Rate | None
+    false_positives: Rate | None
+    times: float | None
+    verdict: Verdict
 
 
 def quality(
@@ -98,6 +103,11 @@ def alerted(scores: NDArray[np.float64], budget: Budget) -> NDArray[np.bool_]:
     return chosen
 
 
+def everybody(scores: NDArray[np.float64], labels: NDArray[np.uint8], budget: Budget) -> Group:
+    """Return how all units together fare: what groups are compared with."""
+    return _group("everybody", alerted(scores, budget), labels, None)
+
+
 def by_group(
     scores: NDArray[np.float64],
     labels: NDArray[np.uint8],
@@ -112,22 +122,23 @@ def by_group(
         groups: str (units,), never an input of the model.
         budget: how many alerts.
     """
-    chosen = alerted(scores, budget)
-    everybody = _false_positives(chosen, labels, np.ones(len(labels), np.bool_))
+    chosen, overall = alerted(scores, budget), everybody(scores, labels, budget)
     found = []
     for name in sorted(set(groups.tolist()) - {""}):
         inside = groups == name
-        rate = _false_positives(chosen, labels, inside)
-        ratio = rate / everybody if rate is not None and everybody else None
-        found.append(Group(name, int(inside.sum()), int((chosen & inside).sum()), rate, ratio))
+        found.append(_group(name, chosen[inside], labels[inside], overall))
     return found
 
 
-def _false_positives(
-    chosen: NDArray[np.bool_], labels: NDArray[np.uint8], inside: NDArray[np.bool_]
-) -> float | None:
-    negatives = inside & (labels == 0)
-    return float(chosen[negatives].mean()) if negatives.any() else None
+def _group(
+    name: str, chosen: NDArray[np.bool_], labels: NDArray[np.uint8], overall: Group | None
+) -> Group:
+    negatives, alerts = labels == 0, int(chosen.sum())
+    wrong = rate_of(int((chosen & negatives).sum()), int(negatives.sum()))
+    beside = wrong if overall is None else overall.false_positives
+    times = wrong.value / beside.value if wrong and beside and beside.value else None
+    rate = rate_of(alerts, len(chosen))
+    return Group(name, len(chosen), alerts, rate, wrong, times, verdict(wrong, beside))
 
 
 def _row(

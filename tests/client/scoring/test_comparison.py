@@ -1,9 +1,18 @@
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fieldfare.client.scoring.choosing import Budget
-from fieldfare.client.scoring.comparison import Quality, alerted, by_group, quality, table_rows
+from fieldfare.client.scoring.comparison import (
+    Quality,
+    alerted,
+    by_group,
+    everybody,
+    quality,
+    table_rows,
+)
+from fieldfare.shared.rates import Verdict, rate_of
 
 
 def drawn(units: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
@@ -61,9 +70,37 @@ def test_groups_are_compared_by_their_false_positives() -> None:
     labels = np.array([1, 0, 0, 0, 0, 0, 0, 0], np.uint8)
     groups = np.array(["night", "night", "day", "night", "day", "day", "", ""], dtype=object)
     day, night = by_group(scores, labels, groups, Budget(units=3))
-    assert (night.name, night.units, night.alerts, night.false_positives) == ("night", 3, 2, 0.5)
-    assert (day.units, day.alerts, day.false_positives) == (3, 1, 1 / 3)
-    assert night.ratio == 0.5 / (2 / 7)
+    assert (night.name, night.units, night.alerts) == ("night", 3, 2)
+    assert (day.units, day.alerts) == (3, 1)
+    assert night.alert_rate == rate_of(2, 3)
+    assert (night.false_positives, day.false_positives) == (rate_of(1, 2), rate_of(1, 3))
+    assert night.times == 0.5 / (2 / 7)
+    assert night.verdict is Verdict.TOO_FEW
+
+
+@pytest.mark.parametrize(
+    ("night", "said"), [(300, Verdict.MORE), (30, Verdict.NO_MORE), (100, Verdict.TOO_FEW)]
+)
+def test_more_than_twice_everybodys_is_said_where_the_interval_says_it(
+    night: int, said: Verdict
+) -> None:
+    names = np.array(["night"] * 2000 + ["day"] * 18_000, dtype=object)
+    scores = np.zeros(20_000)
+    scores[:night] = 1.0  # of the night, `night` in 2,000; of the day, 300 in 18,000
+    scores[2000:2300] = 1.0
+    day, found = by_group(scores, np.zeros(20_000, np.uint8), names, Budget(units=300 + night))
+    assert found.verdict is said
+    assert day.verdict is Verdict.NO_MORE
+
+
+def test_everybody_is_what_groups_are_compared_with() -> None:
+    scores, labels = drawn(1000)
+    (alone,) = by_group(scores, labels, np.full(1000, "all", object), Budget(share=0.1))
+    overall = everybody(scores, labels, Budget(share=0.1))
+    assert (alone.alert_rate, alone.false_positives) == (
+        overall.alert_rate, overall.false_positives,
+    )  # fmt: skip
+    assert alone.times == 1.0
 
 
 def test_rows_are_for_a_screen() -> None:
