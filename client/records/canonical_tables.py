@@ -217,11 +217,12 @@ def _wrong(column: str, source: Source, field: FieldInfo) -> str:
     broken = [f"({text} IS NOT NULL AND {value} IS NULL)"]
     if field.is_required():
         broken.append(f"{value} IS NULL")
-    broken += [f"NOT ({rule})" for rule in _rules(value, field)]
+    broken += [f"NOT ({rule})" for rule in rules_of(value, field)]
     return f"coalesce({' OR '.join(broken)}, false) AS {quoted(column + ' wrong')}"
 
 
-def _rules(value: str, field: FieldInfo) -> Iterator[str]:
+def rules_of(value: str, field: FieldInfo) -> Iterator[str]:
+    """Return SQL for the rules of a canonical field; each is true, or null, where it is kept."""
     plain = base_type(field)
     if issubclass(plain, StrEnum):
         yield f"{value} IN ({', '.join(literal(member.value) for member in plain)})"

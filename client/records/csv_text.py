@@ -41,8 +41,15 @@ class CsvForm:
     names: tuple[str, ...]
 
 
-def csv_form(path: Path, declared: ColumnMapping | None = None) -> CsvForm:
+def csv_form(
+    path: Path, declared: ColumnMapping | None = None, *, repeats: bool = False
+) -> CsvForm:
     """Return the form of a CSV file; its header, the first line with text, alone decides it.
+
+    Args:
+        path: the file.
+        declared: how it is written.
+        repeats: a name may stand twice; the second `Account` is then `Account.1`.
 
     Raises:
         RecordsError: no header, not in the declared encoding, or a name that stands twice.
@@ -59,6 +66,9 @@ def csv_form(path: Path, declared: ColumnMapping | None = None) -> CsvForm:
     if not any(names):
         raise RecordsError(f"{path}: a header row with column names expected, none found")
     names = [name or f"unnamed_{index}" for index, name in enumerate(names, start=1)]
+    if repeats:
+        names = [f"{name}.{names[:i].count(name)}" if name in names[:i] else name
+                 for i, name in enumerate(names)]  # fmt: skip
     different(str(path), names)
     return CsvForm(skipped, separator, tuple(names))
 
@@ -172,13 +182,13 @@ def _written(descriptor: int, content: memoryview) -> int:
 
 
 @contextmanager
-def open_csv(path: Path, declared: ColumnMapping) -> Iterator[Source]:
-    """Open a CSV file (also `.gz`) as it is declared to be written.
+def open_csv(path: Path, declared: ColumnMapping, *, repeats: bool = False) -> Iterator[Source]:
+    """Open a CSV file (also `.gz`) as it is declared to be written; `repeats` as in `csv_form`.
 
     Raises:
         RecordsError: its header cannot be read.
     """
-    form = csv_form(path, declared)
+    form = csv_form(path, declared, repeats=repeats)
     columns = dict.fromkeys(form.names, ColumnType.TEXT)
     if declared.encoding != UTF8 or path.suffix.lower() == ".gz":
         # Compressed files too: the engine takes half of one for the whole (measured).

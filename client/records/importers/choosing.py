@@ -1,0 +1,85 @@
+"""Which importer reads what, and which options say something to it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from fieldfare.client.records.importers.amlsim import import_amlsim
+from fieldfare.client.records.importers.folder import MODELS
+from fieldfare.client.records.importers.options import ImportOptions
+from fieldfare.client.records.importers.paysim import import_paysim
+from fieldfare.shared.errors import UsageError
+
+
+class ImportFormat(StrEnum):
+    """What FILES are."""
+
+    AMLSIM = "amlsim"
+    PAYSIM = "paysim"
+
+
+@dataclass(frozen=True)
+class Importer:
+    """One importer.
+
+    Attributes:
+        run: reads files, writes a folder, returns lines.
+        options: of the command, those that it heeds besides `--lacking` and the key.
+    """
+
+    run: Callable[[Sequence[Path], Path, ImportOptions], list[str]]
+    options: frozenset[str] = frozenset()
+
+
+IMPORTERS: Final[Mapping[ImportFormat, Importer]] = MappingProxyType(
+    {
+        ImportFormat.AMLSIM: Importer(import_amlsim, frozenset({"--bank", "--start"})),
+        ImportFormat.PAYSIM: Importer(import_paysim, frozenset({"--start"})),
+    }
+)
+
+
+def import_records(
+    form: ImportFormat,
+    files: Sequence[Path],
+    out: Path,
+    options: ImportOptions,
+    given: frozenset[str] = frozenset(),
+) -> list[str]:
+    """Write files of a form as canonical records to a new folder; returns what was read, in lines.
+
+    Args:
+        form: what the files are.
+        files: in any order.
+        out: a new or empty folder.
+        options: what the command says.
+        given: which options were said.
+
+    Raises:
+        RecordsError: what cannot be read, by file and line, never by value.
+        UsageError: an option that says nothing here, or a folder that cannot be written.
+    """
+    importer = IMPORTERS[form]
+    unheard = sorted(given - importer.options)
+    if unheard:
+        raise UsageError(f"{unheard[0]}: nothing that {form.value} heeds; leave it out")
+    _refuse_unknown(options.lacking)
+    return importer.run(files, out, options)
+
+
+def _refuse_unknown(lacking: frozenset[str]) -> None:
+    may_lack = {
+        f"{name}.{column}"
+        for name, model in MODELS.items()
+        for column, field in model.model_fields.items()
+        if not field.is_required()
+    }
+    unknown = sorted(lacking - may_lack)
+    if unknown:
+        raise UsageError(
+            "--lacking: columns that a record may do without expected, such as transactions.mcc, "
+            f"{unknown[0]} found"
+        )

@@ -1,0 +1,180 @@
+"""Rows of a published CSV file, read by SQL expressions and checked by canonical rules.
+
+What cannot be read is refused with its file and line, and never shown.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+from pydantic.fields import FieldInfo
+
+from fieldfare.client.records.canonical import Account, Customer, Transaction
+from fieldfare.client.records.canonical_tables import rules_of
+from fieldfare.client.records.csv_text import open_csv, opened
+from fieldfare.client.records.engine import Source
+from fieldfare.client.records.mapping import ColumnMapping
+from fieldfare.client.records.sql import literal, quoted
+from fieldfare.shared.errors import RecordsError
+
+CENTS: Final = 100
+FIELDS: Final[Mapping[str, FieldInfo]] = {
+    **Customer.model_fields, **Account.model_fields, **Transaction.model_fields,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Value:
+    """What is read from a row.
+
+    Attributes:
+        sql: over the source's columns, all text; null where nothing stands there, or nothing
+            that can be read.
+        column: the source's column that it comes from.
+        field: the canonical rules that it has to keep; none where there are none.
+        needed: whether it may not be null.
+    """
+
+    sql: str
+    column: str
+    field: FieldInfo | None = None
+    needed: bool = True
+
+
+def text_value(column: str, canonical: str, *, needed: bool = True) -> Value:
+    """Return a text of a row, as it is written."""
+    return Value(_bare(column), column, FIELDS[canonical], needed)
+
+
+def minor_value(column: str, minor: int = CENTS) -> Value:
+    """Return an amount in minor units, rounded to whole ones; negative ones are refused."""
+    units = f"round(TRY_CAST({_bare(column)} AS DOUBLE) * {minor})"  # exact: far below 2^53
+    return Value(f"TRY_CAST({units} AS BIGINT)", column, FIELDS["amount_minor"])
+
+
+def flag_value(column: str) -> Value:
+    """Return whether 1 or true stands there; 0 and false are the other answer."""
+    return Value(f"TRY_CAST(lower({_bare(column)}) AS BOOLEAN)", column)
+
+
+def level_value(column: str, levels: Mapping[str, str], canonical: str) -> Value:
+    """Return a canonical word for each of the source's; others are refused."""
+    known = " ".join(f"WHEN {literal(one)} THEN {literal(word)}" for one, word in levels.items())
+    return Value(f"CASE {_bare(column)} {known} END", column, FIELDS[canonical])
+
+
+def time_value(column: str, start: str | None = None, unit: str = "day") -> Value:
+    """Return a time in UTC: as it is written, or whole units after `start` (SQL)."""
+    sql = f"TRY_CAST({_bare(column)} AS TIMESTAMP)"
+    if start is not None:
+        step = f"TRY_CAST({_bare(column)} AS INTEGER)"
+        sql = f"CASE WHEN {step} >= 0 THEN {start} + to_{unit}s({step}) END"
+    return Value(sql, column, FIELDS["ts_utc"])
+
+
+def _bare(column: str) -> str:
+    return f"nullif(trim({quoted(column)}), '')"
+
+
+class CsvFile:
+    """One CSV file: its columns, and rows read from it."""
+
+    def __init__(self, path: Path, source: Source) -> None:
+        """Read from an open source."""
+        self.path, self._source = path, source
+        self.columns = tuple(source.columns)
+
+    def has(self, columns: Sequence[str]) -> bool:
+        """Whether those columns are there."""
+        return set(columns) <= set(self.columns)
+
+    def rows(self, values: Mapping[str, Value]) -> Iterator[Any]:
+        """Stream Arrow tables with one column for each value, in the file's order.
+
+        Raises:
+            RecordsError: a value is missing or cannot be read; names the file, line and column.
+        """
+        listed = list(values.items())
+        expressions = [f"{value.sql} AS {quoted(name)}" for name, value in listed]
+        expressions += [_wrong(name, value) for name, value in listed]
+        done = 0
+        for batch in self._source.batches(expressions):
+            for (_, value), flags in zip(listed, batch.columns[len(listed) :], strict=True):
+                if flags.true_count:
+                    row = done + flags.index(pa.scalar(value=True)).as_py()
+                    self._refuse(row, value)
+            done += batch.num_rows
+            yield pa.table(batch.columns[: len(listed)], names=list(values))
+
+    def _refuse(self, row: int, value: Value) -> None:
+        raise RecordsError(
+            f"{self.path}, line {line_of(self.path, row)}: a {value.column} that this importer "
+            "can read expected, nothing or another form found; see docs/records.md"
+        )
+
+
+def _wrong(name: str, value: Value) -> str:
+    """Return SQL that is true where a value cannot be taken."""
+    broken = [f"({_bare(value.column)} IS NOT NULL AND {value.sql} IS NULL)"]
+    if value.needed:
+        broken.append(f"{value.sql} IS NULL")
+    if value.field is not None:
+        broken += [f"NOT ({rule})" for rule in rules_of(value.sql, value.field)]
+    return f"coalesce({' OR '.join(broken)}, false) AS {quoted(name + ' wrong')}"
+
+
+def line_of(path: Path, row: int) -> int:
+    """Return the line on which a row begins; `row` counts from 0 after the header."""
+    with TextIOWrapper(opened(path), encoding="utf-8", errors="replace", newline="") as stream:
+        reader = csv.reader(stream)
+        place, begins = -1, 1  # the header comes first, after any blank lines
+        for fields in reader:
+            if fields and place == row:
+                break
+            place += bool(fields)
+            begins = reader.line_num + 1
+    return begins
+
+
+class CsvFiles:
+    """Opens a command's files one after the other."""
+
+    def __init__(self, paths: Sequence[Path], *, repeats: bool = False) -> None:
+        """Take the files; `repeats`: a header may name a column twice."""
+        self._paths, self._repeats = paths, repeats
+
+    def __iter__(self) -> Iterator[CsvFile]:
+        """Give every file, open.
+
+        Raises:
+            RecordsError: no such file, or it cannot be read as CSV.
+        """
+        for path in self._paths:
+            if not path.is_file():
+                raise RecordsError(f"{path}: a CSV file expected, none found; check the path")
+            with open_csv(path, ColumnMapping(), repeats=self._repeats) as source:
+                yield CsvFile(path, source)
+
+
+def file_forms(
+    paths: Sequence[Path], forms: Mapping[str, Sequence[str]], *, repeats: bool = False
+) -> dict[str, list[Path]]:
+    """Sort files by what their headers say that they are: the first form whose columns are there.
+
+    Raises:
+        RecordsError: a file is of no such form.
+    """
+    found: dict[str, list[Path]] = {form: [] for form in forms}
+    for one in CsvFiles(paths, repeats=repeats):
+        form = next((name for name, columns in forms.items() if one.has(columns)), None)
+        if form is None:
+            listed = " or ".join(", ".join(columns) for columns in forms.values())
+            raise RecordsError(
+                f"{one.path}, line 1: a header with {listed} expected, another found"
+            )
+        found[form].append(one.path)
+    return found

@@ -1,0 +1,39 @@
+"""What an import is told besides its files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from fieldfare.client.records.importers.folder import Columns
+from fieldfare.client.records.importers.keying import KeyedHash
+
+FIRST_DAY = date(2017, 1, 1)  # AMLSim's own `base_date`; a published choice, read off no records
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What a command says.
+
+    Attributes:
+        keyed: makes `*_key` columns.
+        bank: of a source with several banks, whose records these are; empty for all together.
+        bic: of the institution, for payments between banks.
+        start: the day that a simulation's step 0 stands for.
+        lacking: columns such as `transactions.mcc` that the institution does not have.
+        codes: bank transaction codes of its own, each with the channel that it means; an empty
+            one leaves the entry out.
+    """
+
+    keyed: KeyedHash
+    bank: str = ""
+    bic: str = ""
+    start: date = FIRST_DAY
+    lacking: frozenset[str] = frozenset()
+    codes: Mapping[str, str] = field(default_factory=dict)
+
+    def having(self, columns: Columns) -> Columns:
+        """Return the columns of each table without those that the institution lacks."""
+        return {
+            name: [one for one in listed if f"{name}.{one}" not in self.lacking]
+            for name, listed in columns.items()
+        }

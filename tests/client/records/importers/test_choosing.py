@@ -1,0 +1,34 @@
+"""Every form has an importer, and options that say nothing to it are refused."""
+
+from pathlib import Path
+
+import pytest
+from tests.imports import KEYED, SAMPLES, imported, rows_of
+
+from fieldfare.client.records.importers.choosing import IMPORTERS, ImportFormat, import_records
+from fieldfare.client.records.importers.options import ImportOptions
+from fieldfare.shared.errors import UsageError
+
+
+def test_every_form_has_its_importer() -> None:
+    assert set(IMPORTERS) == set(ImportFormat)
+
+
+def test_an_option_that_nobody_heeds_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--bank: nothing that paysim heeds"):
+        import_records(
+            ImportFormat.PAYSIM, [SAMPLES / "paysim.csv"], tmp_path / "out",
+            ImportOptions(KEYED, bank="a"), frozenset({"--bank"}),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ["transactions.photo", "transactions.amount_minor", "mcc"])
+def test_lacking_names_what_a_record_may_do_without(tmp_path: Path, column: str) -> None:
+    with pytest.raises(UsageError, match="--lacking"):
+        imported("paysim", [SAMPLES / "paysim.csv"], tmp_path / "out", lacking=frozenset({column}))
+
+
+def test_what_is_lacking_is_not_written(tmp_path: Path) -> None:
+    lacking = frozenset({"transactions.counterparty_type"})
+    imported("paysim", [SAMPLES / "paysim.csv"], tmp_path, lacking=lacking)
+    assert "counterparty_type" not in rows_of(tmp_path, "transactions")[0]
