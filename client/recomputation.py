@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fieldfare.client.admission import ApprovedRun
 from fieldfare.client.ledger import Ledger
 from fieldfare.client.site import Site
-from fieldfare.shared.adam import TrainingState, next_state
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.last_sum import LastSum, carries_last_sum
@@ -32,6 +32,7 @@ from fieldfare.shared.replay import (
     bound_initial_state,
     decoded_sum,
     initial_state,
+    stepped,
 )
 from fieldfare.shared.study import Study
 
@@ -103,7 +104,7 @@ class Recomputation:
         if position + 1 != request.step:
             raise ProtocolError(f"step {position} or the one after it expected")
         total = self._total(request, last, _Expected.step(run.plan, kept))
-        return next_state(run.plan.study, kept, total)
+        return stepped(run.plan.study, kept, total, len(last.vectors))
 
     def _begun(self, run: ApprovedRun, request: Request, last: LastSum) -> TrainingState:
         """Return where training starts: on the knots that follow from the questions' sum, if any.
@@ -149,7 +150,7 @@ class Recomputation:
         self._check_replies(asked, last)
         terms = release.terms
         words = add_words(last.vectors, terms.word_bits, terms.vectors.entries)
-        return decoded_sum(words, terms)
+        return decoded_sum(words, terms, len(last.vectors))
 
     def _check_replies(self, asked: Request, last: LastSum) -> None:
         """Check that each participant signed its vector as the answer to this R."""

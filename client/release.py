@@ -5,6 +5,7 @@ Four stops, always in this order (design section 2):
     1. admit    request, plan, roster, ledger - never records - decide; the parameters are
                 recomputed from what the participants signed in the step before
     2. compute  the bounded sum, its share of the noise, the masks: in memory
+                (in local mode: a change that steps on noised sums made, bounded, and masks)
     3. commit   the debit and the reply's bytes in ONE transaction, synced to disk
     4. send     log it, return what was committed, and nothing else
 
@@ -94,7 +95,9 @@ class Door:
             What is returned was committed before, with its debit. The vector is
             sum + noise + masks in Z_2^k: the sum moves by at most the plan's sensitivity
             when a unit comes or goes; with this reply in a sum of n participants, t of
-            them colluding, the noise has at least the plan's sigma.
+            them colluding, the noise has at least the plan's sigma. In local mode it is a
+            change within +-16 that follows from `local_steps` sums, each with all of sigma on
+            it, and masks; the debit is for all these sums, whoever else colludes.
 
         Edge cases:
             | request | answer |
@@ -175,6 +178,10 @@ class Door:
         takes 7 ms, and a core that waits is nearly always there.
         """
         share = terms.share(request.n, request.t)
+        if terms.local_steps and not isinstance(asked, QuestionGroup):
+            shape = (terms.local_steps, terms.vectors.entries)
+            own = self._noise.sample(shape[0] * shape[1], share).reshape(shape)
+            return to_ring(run.sums.local_change(asked, own, request.n), terms.word_bits)
         with ThreadPoolExecutor(1) as beside:
             drawn = beside.submit(self._noise.sample, terms.vectors.entries, share)
             if isinstance(asked, QuestionGroup):

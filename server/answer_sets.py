@@ -83,9 +83,8 @@ def _sums(
             step = plan.allowance.first_step + before if later else plan.query.first_step
             terms = plan.question_terms(step, record.group)
             words = decode(record.content, terms.word_bits, terms.vectors.entries)
-            answers = read_answers(
-                plan, record.group, decoded_sum(words, terms), institutions=institutions, step=step
-            )
+            values = decoded_sum(words, terms, institutions)
+            answers = read_answers(plan, record.group, values, institutions=institutions, step=step)
             yield later, record.group, answers
             before += 1
 

@@ -297,7 +297,7 @@ class SecureSums:
             [answers[name].vector for name in names], terms.word_bits, terms.vectors.entries
         )
         try:
-            values = decoded_sum(words, terms)
+            values = decoded_sum(words, terms, len(names))
         except ProtocolError as error:
             raise RunError(
                 f"{terms.kind.value} step {request.step}: {error}: masks did not cancel or an "

@@ -379,7 +379,7 @@ class _Reading:
         terms = self.facts.plan.question_terms(request.step, record.group)
         words = decode(record.content, terms.word_bits, terms.vectors.entries)
         self._answers.append(
-            AnswerSum(record.group, decoded_sum(words, terms), request.n, request.step)
+            AnswerSum(record.group, decoded_sum(words, terms, request.n), request.n, request.step)
         )
         self._asked = None
 

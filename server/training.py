@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from fieldfare.server.record import NoRecord, Record, Standing, Sum
 from fieldfare.server.rounds import SecureSums
-from fieldfare.shared.adam import TrainingState, next_state
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.last_sum import LastSum
 from fieldfare.shared.plan import ReleaseKind
-from fieldfare.shared.replay import initial_state
+from fieldfare.shared.replay import initial_state, stepped
 from fieldfare.shared.study import Study
 
 OnStep = Callable[[TrainingState, Sum], None]
@@ -56,7 +56,8 @@ class Training:
             self._check_wanted(state)
             step = first + state.step
             total = self.sums.collect(ReleaseKind.TRAINING, step, state.parameters, last)
-            state, last = next_state(self.study, state, total.values), total.as_last
+            state = stepped(self.study, state, total.values, len(total.participants))
+            last = total.as_last
             # Kept before the next request: a crash repeats at most one R, which is free.
             self.record.summed(total, state)
             if self.on_step:

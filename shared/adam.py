@@ -5,7 +5,7 @@ recompute the model from a transcript, bit for bit, on another machine (design
 section 4). Powers of beta are running products, never `pow`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -115,17 +115,25 @@ def next_state(study: Study, state: TrainingState, gradient_sum: Vector) -> Trai
     spread = np.sqrt(second / (1.0 - beta2_power)) + ADAM_EPSILON
     moved = state.parameters - training.learning_rate * corrected / spread
     parameters = np.clip(moved, -PARAMETER_LIMIT, PARAMETER_LIMIT)
+    return replace(
+        moved_to(study, state, parameters),
+        first=first,
+        second=second,
+        beta1_power=beta1_power,
+        beta2_power=beta2_power,
+    )
+
+
+def moved_to(study: Study, state: TrainingState, parameters: Vector) -> TrainingState:
+    """Return the state a step later, at `parameters`, added to the tail when they belong there."""
     step = state.step + 1
-    averaged = step > training.steps - tail_length(study)
-    return TrainingState(
-        step,
-        parameters,
-        first,
-        second,
-        beta1_power,
-        beta2_power,
-        state.tail + parameters if averaged else state.tail,
-        state.tail_count + int(averaged),
+    averaged = step > study.training.steps - tail_length(study)
+    return replace(
+        state,
+        step=step,
+        parameters=parameters,
+        tail=state.tail + parameters if averaged else state.tail,
+        tail_count=state.tail_count + int(averaged),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.adam import TrainingState, next_state
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.audit_ledgers import LedgerTrail
 from fieldfare.shared.audit_opening import OpenedRun
 from fieldfare.shared.audit_requests import check_request
@@ -29,6 +29,7 @@ from fieldfare.shared.replay import (
     decoded_sum,
     model_hash,
     state_hash,
+    stepped,
     words_hash,
 )
 from fieldfare.shared.roster import COORDINATOR
@@ -254,12 +255,12 @@ class ReleasesAudit:
             return
         total = self._total(attempt, terms.word_bits, terms.vectors.entries)
         expect("the sum of the vectors", words_hash(total, terms.word_bits), record.words)
-        values = decoded_sum(total, terms)
+        values = decoded_sum(total, terms, len(attempt.replies))
         if kind is ReleaseKind.REHEARSAL and values.any():
             raise ProtocolError("masks that cancel in the rehearsal expected, a remainder found")
         self.recomputed += 1
         if kind is ReleaseKind.TRAINING and self._state is not None:
-            self._state = next_state(self._run.study, self._state, values)
+            self._state = stepped(self._run.study, self._state, values, len(attempt.replies))
             self._parameters = state_hash(self._state)
 
     def _total(self, attempt: Attempt, bits: WordBits, entries: int) -> Word:
@@ -336,7 +337,8 @@ class ReleasesAudit:
         """Expect training on the knots that follow from the answers, purged vectors or not."""
         terms = self._run.plan.query
         words = decode(record.content, terms.word_bits, terms.vectors.entries)
-        self._answer, self._parameters = decoded_sum(words, terms), UNKNOWN
+        participants = self._asked_for[0].n
+        self._answer, self._parameters = decoded_sum(words, terms, participants), UNKNOWN
         self._due = None
         self._release = (ReleaseKind.TRAINING, self._run.plan.training.first_step)
 

@@ -72,6 +72,38 @@ def local_scale(
     return root_up(squared)
 
 
+def check_own_noise(*, sigma: float, gamma: float) -> None:
+    """Refuse noise that one institution draws in full where it is too fine for the grid.
+
+    Args:
+        sigma: noise on the institution's own sum, in the units of the sum.
+        gamma: grid step, in the units of the sum.
+
+    Formal Guarantees:
+        After it, one discrete Gaussian of parameter sigma / gamma around the sum may be
+        accounted for as Gaussian noise at a cost of `release_xi` with tau = 0: nothing is
+        added up, so nothing differs from one discrete Gaussian. Whoever else takes part, and
+        whether they collude, makes no difference.
+
+    Edge cases:
+        | input                         | result          |
+        |-------------------------------|-----------------|
+        | sigma / gamma < 1000          | AccountingError |
+        | sigma or gamma NaN, inf, <= 0 | AccountingError |
+
+    Raises:
+        AccountingError: see the table.
+
+    Source: design section 2 (the pointwise rule).
+    """
+    steps = Fraction(positive("sigma", sigma)) / Fraction(positive("gamma", gamma))
+    if steps < LEAST_GLOBAL_SCALE:
+        raise AccountingError(
+            f"expected sigma of at least {LEAST_GLOBAL_SCALE} grid steps, found sigma = {sigma!r}, "
+            f"gamma = {gamma!r}; use a finer grid"
+        )
+
+
 def smoothing_gap(*, participants: int, collusion_tolerance: int, local_scale: float) -> float:
     """Return tau, by how much a sum of discrete Gaussians is not one.
 

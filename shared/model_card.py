@@ -106,7 +106,8 @@ class PrivacyCard(_Part):
         collusion_tolerance: institutions that may collude with the coordinator.
         multiplicity: institutions that may know one unit.
         clipping_norm: largest norm of a unit's contribution to a training sum.
-        training_sigma, evaluation_sigma: noise on an honest sum, in the sum's unit.
+        training_sigma, evaluation_sigma: noise on an honest sum, in the sum's unit; in local
+            mode training's is that on each institution's own sums.
         epsilon_if_masks_fail: what the plan would be worth without masks; None: nothing.
     """
 

@@ -40,6 +40,11 @@ NOISE: Final = (
     "discrete Gaussian from an exact sampler, drawn in shares by the institutions: the honest "
     "shares of every sum add up to at least sigma"
 )
+LOCAL_NOISE: Final = (
+    "discrete Gaussian from an exact sampler: {steps} steps of training inside each institution "
+    "come before each reply, and each of their sums carries all of sigma, whoever else colludes; "
+    "the evaluation's is drawn in shares that add up to at least sigma"
+)
 MASKS: Final = (
     "every reply carries masks that cancel in the sum and in nothing else; they rest on keys of "
     "each pair of institutions (X25519 and ML-KEM-768)"
@@ -303,6 +308,12 @@ def _feature(feature: Feature, weights: NDArray[np.float64]) -> FeatureCard:
     )
 
 
+def _noise(study: Study) -> str:
+    if study.training.local:
+        return LOCAL_NOISE.format(steps=study.training.local_steps)
+    return NOISE
+
+
 def _privacy(plan: Plan, facts: RunFacts) -> PrivacyCard:
     privacy = plan.study.privacy
     bare = plan.epsilon_if_masks_fail(facts.institutions)
@@ -320,6 +331,6 @@ def _privacy(plan: Plan, facts: RunFacts) -> PrivacyCard:
         training_sigma=plan.training.sigma,
         evaluation_sigma=plan.evaluation.sigma,
         epsilon_if_masks_fail=bare if math.isfinite(bare) else None,
-        noise=NOISE,
+        noise=_noise(plan.study),
         masks=MASKS,
     )

@@ -7,7 +7,7 @@ that fail) and evaluation.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
@@ -23,6 +23,7 @@ from fieldfare.shared.privacy import (
     XI_LIMIT,
     NeighbouringRelation,
     Sensitivity,
+    check_own_noise,
     check_xi,
     epsilon_for,
     epsilon_if_masks_fail,
@@ -34,12 +35,13 @@ from fieldfare.shared.privacy import (
 )
 from fieldfare.shared.query_blocks import MAX_ENTRIES, WEIGHT_BITS, layout_for
 from fieldfare.shared.questions import QuestionGroup, columns_of
-from fieldfare.shared.study import Study
+from fieldfare.shared.study import MAX_INSTITUTIONS, Study
 
 PICOMU2: Final = 10**12  # mu^2 is debited in whole units of 1e-12, rounded up
 COUNT_GAMMA_BITS: Final = 20  # counts too use a fine grid (design section 2)
 RANGE_UNITS: Final = 4  # decoded sums beyond 4 x the public unit count are no sums
 RANGE_SIGMAS: Final = 16
+LOCAL_REACH: Final = 16.0  # log-odds: no local change moves a parameter further in one release
 PARAMETER_LIMIT: Final = 1e4  # |log-odds| of one slot; bounds every request's parameters
 RELATION: Final = NeighbouringRelation.ADD_OR_REMOVE_ONE_UNIT
 
@@ -64,10 +66,13 @@ class ReleaseTerms:
         vectors: the public facts about a unit's vector.
         parameter_entries: length of the parameters that a request carries.
         sensitivity: with M; None for a rehearsal, which sums nothing.
-        sigma: standard deviation of the honest sum's noise, in the sum's own unit.
+        sigma: standard deviation of the honest sum's noise, in the sum's own unit; with local
+            steps, of the noise that each institution adds to its own sum at each of them.
         cost: debit of one release, in whole units of 1e-12 mu^2.
         word_bits: the ring.
         largest_entry: decoded entries beyond this stop the run, in the sum's own unit.
+        local_steps: noised steps that lead to one release inside an institution, which then
+            releases how far they moved the parameters; 0: the noised sum itself is released.
     """
 
     kind: ReleaseKind
@@ -81,6 +86,7 @@ class ReleaseTerms:
     cost: int
     word_bits: WordBits
     largest_entry: float
+    local_steps: int = 0
 
     @property
     def mu2(self) -> float:
@@ -93,8 +99,38 @@ class ReleaseTerms:
         return math.ldexp(1.0, -self.vectors.gamma_bits)
 
     def share(self, participants: int, collusion_tolerance: int) -> float:
-        """Return each participant's noise, sigma/sqrt(n-t), in units of gamma."""
+        """Return each participant's noise, in units of gamma.
+
+        It is sigma/sqrt(n-t); with local steps all of sigma, whoever else takes part.
+        """
+        if self.local_steps:
+            return self.sigma / self.gamma
         return self.sigma / (self.gamma * math.sqrt(participants - collusion_tolerance))
+
+    def largest_sum(self, participants: int) -> float:
+        """Return the largest entry that a sum of so many institutions may have."""
+        return LOCAL_REACH * participants if self.local_steps else self.largest_entry
+
+    def xi(self, participants: int, collusion_tolerance: int) -> float:
+        """Return what one release adds to xi.
+
+        Raises:
+            AccountingError: n - t < 2, or noise too fine for the grid.
+        """
+        entries = self.vectors.entries
+        if self.local_steps:
+            check_own_noise(sigma=self.sigma, gamma=self.gamma)
+            return self.local_steps * release_xi(entries=entries, tau=0.0)
+        scale = local_scale(
+            sigma=self.sigma,
+            gamma=self.gamma,
+            participants=participants,
+            collusion_tolerance=collusion_tolerance,
+        )
+        gap = smoothing_gap(
+            participants=participants, collusion_tolerance=collusion_tolerance, local_scale=scale
+        )
+        return release_xi(entries=entries, tau=gap)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +190,15 @@ class Plan:
     @property
     def study_limit(self) -> int:
         """Units of 1e-12 mu^2 that all runs of the study may spend together."""
-        return sum(terms.cost * (terms.steps + terms.spare) for terms in self.releases)
+        return self._planned(self.releases)
+
+    @staticmethod
+    def _planned(releases: Iterable[ReleaseTerms]) -> int:
+        return sum(terms.cost * (terms.steps + terms.spare) for terms in releases)
+
+    @property
+    def _local_limit(self) -> int:
+        return self._planned(terms for terms in self.releases if terms.local_steps)
 
     @property
     def mu2(self) -> float:
@@ -170,17 +214,7 @@ class Plan:
         tolerance = self.study.privacy.collusion_tolerance
         total = 0.0
         for terms in self.releases:
-            scale = local_scale(
-                sigma=terms.sigma,
-                gamma=terms.gamma,
-                participants=participants,
-                collusion_tolerance=tolerance,
-            )
-            gap = smoothing_gap(
-                participants=participants, collusion_tolerance=tolerance, local_scale=scale
-            )
-            releases = terms.steps + terms.spare
-            total += releases * release_xi(entries=terms.vectors.entries, tau=gap)
+            total += (terms.steps + terms.spare) * terms.xi(participants, tolerance)
         check_xi(total)
 
     def epsilon(self, mu2: float | None = None) -> float:
@@ -189,9 +223,16 @@ class Plan:
         return epsilon_for(delta=self.study.privacy.delta, mu2=spent, xi=XI_LIMIT)
 
     def epsilon_if_masks_fail(self, participants: int, mu2: float | None = None) -> float:
-        """Return what remains if every mask failed: mu * sqrt(n - t)."""
+        """Return what remains if every mask failed: mu * sqrt(n - t).
+
+        Local changes carry their institution's full noise, so that masks protect nothing of
+        them. Of another total than the plan's, they are what is left of it after all else.
+        """
+        total, local = self.study_limit, self._local_limit
+        spent = self.mu2 if mu2 is None else mu2
         return epsilon_if_masks_fail(
-            mu2=self.mu2 if mu2 is None else mu2,
+            mu2=spent if not local else min(spent, (total - local) / PICOMU2),
+            alone_mu2=0.0 if not local else max(0.0, spent - (total - local) / PICOMU2),
             participants=participants,
             collusion_tolerance=self.study.privacy.collusion_tolerance,
             delta=self.study.privacy.delta,
@@ -284,6 +325,7 @@ def _training(study: Study, mu2: Fraction) -> ReleaseTerms:
         spare=study.spare_releases,
         vectors=vectors,
         units=study.training_units,
+        local_steps=study.training.local_steps if study.training.local else 0,
     )
 
 
@@ -400,8 +442,10 @@ def _terms(
     spare: int,
     vectors: GridVectors,
     units: float,
+    local_steps: int = 0,
 ) -> ReleaseTerms:
-    debit = math.floor(mu2 * PICOMU2)  # the sum of rounded debits stays within the promise
+    noised = max(1, local_steps)  # sums that noise is added to, for one release
+    debit = math.floor(mu2 / noised * PICOMU2)  # rounded debits together stay within the promise
     if debit < 1:
         raise StudyError(
             f"privacy.epsilon: at least 1e-12 mu^2 for each {kind.value} release expected, "
@@ -419,6 +463,8 @@ def _terms(
     least = study.aggregation.minimum_institutions
     noise = sigma * math.sqrt(least / (least - study.privacy.collusion_tolerance))
     largest = RANGE_UNITS * units * vectors.clipping_norm + RANGE_SIGMAS * noise
+    if local_steps:  # what leaves is a change of the parameters
+        largest = LOCAL_REACH * MAX_INSTITUTIONS
     return ReleaseTerms(
         kind=kind,
         first_step=first_step,
@@ -428,9 +474,10 @@ def _terms(
         parameter_entries=len(model_for(study).initial(0.0)),
         sensitivity=sensitivity,
         sigma=sigma,
-        cost=debit,
+        cost=debit * noised,
         word_bits=_ring_for(largest / gamma),
         largest_entry=largest,
+        local_steps=local_steps,
     )
 
 

@@ -21,6 +21,7 @@ from fieldfare.shared.distributed_noise import (
     LEAST_GLOBAL_SCALE,
     LEAST_LOCAL_SCALE,
     XI_LIMIT,
+    check_own_noise,
     check_xi,
     honest_participants,
     local_scale,
@@ -37,6 +38,7 @@ __all__ = [
     "XI_LIMIT",
     "NeighbouringRelation",
     "Sensitivity",
+    "check_own_noise",
     "check_xi",
     "delta_for",
     "epsilon_for",
@@ -125,7 +127,12 @@ def sigma_for(sensitivity: Sensitivity, *, mu2: float) -> float:
 
 
 def epsilon_if_masks_fail(
-    *, mu2: float, participants: int, collusion_tolerance: int, delta: float
+    *,
+    mu2: float,
+    participants: int,
+    collusion_tolerance: int,
+    delta: float,
+    alone_mu2: float = 0.0,
 ) -> float:
     """Return the epsilon that would remain if every mask failed.
 
@@ -137,6 +144,8 @@ def epsilon_if_masks_fail(
         participants: n, institutions named in the attempts.
         collusion_tolerance: t, colluders that the study allows for.
         delta: failure probability, in [1e-290, 1).
+        alone_mu2: sum of mu^2 over releases in which each institution's own noise is all of
+            sigma, beside those of `mu2`: seen alone they cost what they cost; >= 0.
 
     Returns:
         Epsilon in nats, or inf.
@@ -154,7 +163,7 @@ def epsilon_if_masks_fail(
         | mu2 = 0                       | 0               |
         | mu2 = inf                     | inf             |
         | n - t < 2, t < 1, not whole   | AccountingError |
-        | mu2 NaN, < 0; delta as in     | AccountingError |
+        | either NaN, < 0; delta as in  | AccountingError |
         | `epsilon_for`                 |                 |
 
     Raises:
@@ -167,7 +176,8 @@ def epsilon_if_masks_fail(
         return epsilon_for(delta=delta, mu2=mu2)
     least_variance = max(LEAST_GLOBAL_SCALE**2, LEAST_LOCAL_SCALE**2 * honest)
     excess = 1 / (1 - Fraction(4 * honest, least_variance))
-    alone = round_up(Fraction(non_negative("mu2", mu2)) * honest * excess)
+    shared = Fraction(non_negative("mu2", mu2)) * honest * excess
+    alone = round_up(shared + Fraction(non_negative("alone_mu2", alone_mu2)))
     return epsilon_for(delta=delta, mu2=alone, xi=XI_LIMIT)
 
 

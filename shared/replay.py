@@ -17,6 +17,7 @@ from fieldfare.shared.asked_knots import asked_knots
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.grid import Word, WordBits, add, centre, decode, encode
+from fieldfare.shared.local_steps import averaged_state
 from fieldfare.shared.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import ReleaseTerms
@@ -51,18 +52,19 @@ def words_hash(total: Word, word_bits: WordBits) -> str:
     return bytes_hash(encode(total, word_bits))
 
 
-def decoded_sum(total: Word, terms: ReleaseTerms) -> NDArray[np.float64]:
+def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[np.float64]:
     """Decode added words as centred integers in units of gamma.
 
     Args:
         total: uint64 (entries,), as `add_words` returns it.
         terms: ring, grid and range.
+        participants: how many are in it.
 
     Returns:
         float64 (entries,), in the sum's own unit.
 
     Edge cases:
-        | release | a sum beyond `terms.largest_entry` |
+        | release | a sum beyond `terms.largest_sum` |
         |---|---|
         | training, evaluation | refused |
         | rehearsal | returned: it holds no records, and must be zero to be accepted |
@@ -73,9 +75,10 @@ def decoded_sum(total: Word, terms: ReleaseTerms) -> NDArray[np.float64]:
     integers = centre(total, terms.word_bits)
     # Exact: |sum| / gamma is far below 2^53 for every sum that is in range.
     values = np.ldexp(integers.astype(np.float64), -terms.vectors.gamma_bits)
-    if terms.cost and bool((np.abs(values) > terms.largest_entry).any()):
+    largest = terms.largest_sum(participants)
+    if terms.cost and bool((np.abs(values) > largest).any()):
         raise ProtocolError(
-            f"a sum within {terms.largest_entry:.4g} expected, one out of range found: masks did "
+            f"a sum within {largest:.4g} expected, one out of range found: masks did "
             "not cancel or an institution poisoned the sum"
         )
     return values
@@ -130,7 +133,23 @@ def replay_step(
         ProtocolError: a vector of another length, or a sum out of range.
     """
     total = add_words(vectors, terms.word_bits, terms.vectors.entries)
-    return next_state(study, state, decoded_sum(total, terms))
+    return stepped(study, state, decoded_sum(total, terms, len(vectors)), len(vectors))
+
+
+def stepped(
+    study: Study, state: TrainingState, total: NDArray[np.float64], participants: int
+) -> TrainingState:
+    """Take one step from a decoded sum: one of Adam, or in local mode the average of changes.
+
+    Args:
+        study: which mode, and its constants.
+        state: before the step.
+        total: float64 (entries,), the decoded sum.
+        participants: how many are in it.
+    """
+    if study.training.local:
+        return averaged_state(study, state, total, participants)
+    return next_state(study, state, total)
 
 
 def state_hash(state: TrainingState) -> str:

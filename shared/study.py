@@ -52,6 +52,8 @@ _TAGGED: Final = frozenset(["features", "columns", "queries"])
 MAX_COLUMNS: Final = 200  # for questions alone
 QUERY_SHARE: Final = 0.2  # of mu^2, where a study that trains asks questions too
 DEFAULT_MISSING: Final = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+_OF_ADAM: Final = ("learning_rate", "beta1", "beta2")
+_OF_LOCAL_MODE: Final = ("local_steps", "local_rate")
 PROHIBITED_BY_DEFAULT: Final = (
     "automated account closure, freeze or report",
     "immigration enforcement",
@@ -77,13 +79,59 @@ class RecordsSection(_Section):
 
 
 class TrainingSection(_Section):
-    """Full-batch training: Adam at the coordinator on the noisy mean (design section 3)."""
+    """Full-batch training: Adam at the coordinator on the noisy mean (design section 3).
 
-    steps: int = Field(default=60, ge=0, le=10_000)  # 0: nothing is trained, questions are asked
+    In local mode each institution takes several noised steps of gradient descent inside, and the
+    coordinator averages how far everybody moved.
+
+    Attributes:
+        mode: "together": each step is one sum over all; "local": see above.
+        steps: sums that are collected; 0: nothing is trained, questions are asked.
+        learning_rate, beta1, beta2: of Adam; not in local mode.
+        local_steps: steps inside for each sum; in local mode only.
+        local_rate: of these steps, in units of one over the log loss's curvature at the public
+            prevalence.
+        average_last: share of iterates averaged.
+    """
+
+    mode: Literal["together", "local"] = "together"
+    steps: int = Field(default=60, ge=0, le=10_000)
     learning_rate: float = Field(default=0.15, gt=0, le=10)
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.99, ge=0, lt=1)
-    average_last: float = Field(default=0.5, gt=0, le=1)  # share of iterates averaged
+    local_steps: int = Field(default=10, ge=1, le=1000)
+    local_rate: float = Field(default=0.5, gt=0, le=10)
+    average_last: float = Field(default=0.5, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _of_one_mode(self) -> Self:
+        idle, other = self._idle(), "together" if self.local else "local"
+        problems = [
+            f"training.{name}: only where training.mode is {other!r} expected"
+            for name in idle
+            if name in self.model_fields_set
+        ]
+        if self.local and not self.steps:
+            problems.append("training.steps: 1 or more expected in local mode, 0 found")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @model_serializer(mode="wrap")
+    def _of_its_mode(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what the mode has no use for: the id of a study without it stays as it was."""
+        data: dict[str, Any] = handler(self)
+        for name in (*self._idle(), *(() if self.local else ("mode",))):
+            data.pop(name, None)
+        return data
+
+    def _idle(self) -> tuple[str, ...]:
+        return _OF_ADAM if self.local else _OF_LOCAL_MODE
+
+    @property
+    def local(self) -> bool:
+        """Tell whether institutions take steps of their own."""
+        return self.mode == "local"
 
 
 class EvaluationSection(_Section):
@@ -361,6 +409,22 @@ class Study(_Section):
     def trains(self) -> bool:
         """Tell whether the study trains a model."""
         return self.training.steps > 0
+
+    @property
+    def stepwise(self) -> "Study":
+        """The same study with a sum at every step: what local mode is compared with.
+
+        It has as many steps as an institution takes in local mode, spare ones too, and therefore
+        the same budget for each; Adam's own defaults. Another study is its own counterpart.
+        """
+        if not self.training.local:
+            return self
+        inside = self.training.local_steps
+        training = TrainingSection(
+            steps=self.training.steps * inside, average_last=self.training.average_last
+        )
+        privacy = self.privacy.model_copy(update={"spare_releases": self.spare_releases * inside})
+        return self.model_copy(update={"training": training, "privacy": privacy})
 
     @property
     def asks_for_knots(self) -> bool:

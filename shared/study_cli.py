@@ -87,8 +87,9 @@ def _question_lines(plan: Plan) -> list[str]:
 def _kind_line(plan: Plan, terms: ReleaseTerms) -> str:
     name = "allowance" if terms is plan.allowance else terms.kind.value
     most = terms.sensitivity.l2(plan.relation) if terms.sensitivity else 0.0
+    inside = f" for {terms.local_steps} steps inside in full noise" if terms.local_steps else ""
     return (
-        f"{name:<13} {terms.steps} + {terms.spare} spare, each mu^2 {terms.mu2:.4g}: "
+        f"{name:<13} {terms.steps} + {terms.spare} spare, each mu^2 {terms.mu2:.4g}{inside}: "
         f"sensitivity {most:.6g}, noise {terms.sigma:.4g} on each of {terms.vectors.entries} "
         f"entries, {terms.vectors.entries * terms.word_bits.value // 8} bytes"
     )

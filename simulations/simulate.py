@@ -21,7 +21,7 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import RiskModel, model_for
 from fieldfare.shared.pages.shapes import shapes_of
-from fieldfare.shared.plan import PICOMU2, Plan
+from fieldfare.shared.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.study import Study
 from fieldfare.simulations.answers import answers_beside_truth
 from fieldfare.simulations.artefacts import write_json, write_model
@@ -203,7 +203,9 @@ def _baselines(
     training = {name: part.training for name, part in sums.items()}
     units = {name: part.training_count for name, part in sums.items()}
     answer = answers[0].values if answers else None
-    trainer = Trainer(plan, training, units, task.seed, answer)
+    # In local mode baselines take as many steps, at the same price each, all of them by sums.
+    stepwise = plan_for(task.study.stepwise) if task.study.training.local else plan
+    trainer = Trainer(stepwise, training, units, task.seed, answer)
     trained = {}
     for index, baseline in enumerate(task.baselines):
         if progress:
@@ -234,6 +236,8 @@ def _results(
             "unit": study.records.unit,
             "model": study.model.kind,
             "steps": study.training.steps,
+            "mode": study.training.mode,
+            "local_steps": study.training.local_steps if study.training.local else None,
         },
         "institutions": [
             {"name": name, "units": len(records)} for name, records in population.records.items()

@@ -14,7 +14,7 @@ import pytest
 from tests.bench import NAMES, Bench, make_study, make_sums
 
 from fieldfare.client.release import Released
-from fieldfare.shared.adam import TrainingState, next_state
+from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.audit import AuditReport, audit
 from fieldfare.shared.audit_opening import Trust
 from fieldfare.shared.canonical import bytes_hash
@@ -42,6 +42,7 @@ from fieldfare.shared.replay import (
     initial_state,
     model_hash,
     state_hash,
+    stepped,
     words_hash,
 )
 from fieldfare.shared.roster import COORDINATOR
@@ -179,7 +180,8 @@ class Recorder:
         )
         if request.kind is ReleaseKind.TRAINING:
             assert self.state is not None
-            self.state = next_state(study, self.state, decoded_sum(total, terms))
+            values = decoded_sum(total, terms, len(vectors))
+            self.state = stepped(study, self.state, values, len(vectors))
             self.last = LastSum(
                 self.sealed(request), tuple(a.reply for a in answers.values()), tuple(vectors)
             )

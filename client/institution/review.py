@@ -73,6 +73,8 @@ class Leaving:
         most: how far one unit can move the sum, in L2 (with M).
         noise: standard deviation on each entry of the sum, in the same unit.
         allowed: by the policy.
+        local_steps: steps taken inside for each release, all of them with all of the noise; what
+            leaves is how far they moved the parameters. 0: the sum itself leaves.
     """
 
     kind: str
@@ -83,6 +85,7 @@ class Leaving:
     most: float
     noise: float
     allowed: bool
+    local_steps: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,6 +310,7 @@ def _leaving(policy: Policy, plan: Plan) -> Iterator[Leaving]:
             most=terms.sensitivity.l2(plan.relation) if terms.sensitivity else 0.0,
             noise=terms.sigma,
             allowed=terms.cost == 0 or kind in policy.releases.kinds,
+            local_steps=terms.local_steps,
         )
 
 

@@ -106,8 +106,10 @@ def _leaving(kinds: Sequence[Leaving]) -> Table:
         table.add_column(title, justify="right")
     for kind in kinds:
         rehearsal = kind.noise == 0.0
+        name = kind.kind if kind.allowed else f"{kind.kind}: not allowed"
+        inside = f", {kind.local_steps} steps inside" if kind.local_steps else ""
         table.add_row(
-            Text(kind.kind if kind.allowed else f"{kind.kind}: not allowed", style=_style(kind)),
+            Text(name + inside, style=_style(kind)),
             str(kind.releases),
             str(kind.spare),
             f"{kind.entries:,}",

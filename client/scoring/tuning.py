@@ -167,6 +167,7 @@ def own_only(study: Study, data: EncodedUnits) -> Vector:
         UsageError: too few labels.
     """
     check_labels(data.labels)
+    study = study.stepwise
     share = float(data.labels.mean())
     model = model_for(study)
     sums, ratio = model.prepare(data), study.training_units / len(data)

@@ -55,6 +55,7 @@ def forbid_records(patch: pytest.MonkeyPatch) -> None:
         raise AssertionError("records were used for a request that was refused")
 
     patch.setattr(StudySums, "vector", used)
+    patch.setattr(StudySums, "local_change", used)
 
 
 # -- honest ------------------------------------------------------------------------------------
@@ -162,6 +163,21 @@ def test_crafted_parameters_are_refused_at_every_step(
     after = kept(bench, run)
     assert (state and state.to_bytes()) == (after and after.to_bytes())
     run.answer(NAME, run.request(kind, step))  # the honest ones still are
+
+
+@pytest.mark.parametrize(("kind", "step"), PLACES[1:])
+def test_a_local_average_is_followed_and_nothing_else(
+    kind: ReleaseKind, step: int, make_bench: MakeBench
+) -> None:
+    bench = make_bench(make_study(training={"mode": "local", "steps": STEPS, "local_steps": 2}))
+    run = bench.open_run()
+    content = one_bit(run.parameters(kind, step))
+    assert run.ask(NAME, run.request(kind, step, parameters=content)) == NOT_RECOMPUTED
+    run.answer(NAME, run.request(kind, step))
+    found = kept(bench, run)
+    assert found is not None
+    expected = run.state(step)
+    assert found.to_bytes() == expected.to_bytes()
 
 
 @pytest.mark.parametrize("step", range(1, STEPS))

@@ -24,7 +24,8 @@ from fieldfare.shared.last_sum import NO_LAST_SUM
 from fieldfare.shared.messages import Assurance, Refusal, Reply
 from fieldfare.shared.models import UnitSums
 from fieldfare.shared.noise import ExactNoise, NoiseSource
-from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.plan import PICOMU2, ReleaseKind, ReleaseTerms
+from fieldfare.shared.privacy import mu_squared
 from fieldfare.shared.roster import COORDINATOR
 from fieldfare.shared.secure_sum import RunKeys
 from fieldfare.simulations.federation import LocalFederation, noise_source
@@ -143,6 +144,48 @@ def test_each_adds_its_share_of_the_noise_for_those_who_take_part(
         for terms in (*[bench.plan.training] * STEPS, bench.plan.evaluation)
     ]
     assert watched.scales == pytest.approx(expected, rel=1e-15)
+
+
+LOCAL: Final = make_study(training={"mode": "local", "steps": STEPS, "local_steps": 4})
+
+
+def test_in_local_mode_vectors_sum_to_everybodys_changes(make_bench: MakeBench) -> None:
+    """Each change was made by steps on sums that all of sigma was added to; none is added after."""
+    bench = make_bench(LOCAL)
+    watched = {name: watch(bench, name) for name in NAMES}
+    run, terms = bench.open_run(), bench.plan.training
+    vectors = [run.answer(name, run.request()).vector for name in NAMES]
+    parameters = np.frombuffer(run.parameters(TRAINING, 0))
+    changes = [
+        bench.sums[name].local_change(parameters, source.drawn[0].reshape(4, -1), len(NAMES))
+        for name, source in watched.items()
+    ]
+    assert (decoded(vectors, terms) == sum(changes)).all()
+    for source, vector, change in zip(watched.values(), vectors, changes, strict=True):
+        assert source.used == ["noise", *["sum"] * 4]
+        assert decode(vector, terms.word_bits, len(change)).tolist() != change.tolist()  # masked
+
+
+@pytest.mark.parametrize("names", [NAMES, NAMES[:3]])
+def test_in_local_mode_noise_is_full_and_the_debit_is_for_every_step(
+    names: tuple[str, ...], make_bench: MakeBench
+) -> None:
+    bench = make_bench(LOCAL)
+    watched, run, terms = watch(bench), bench.open_run(), bench.plan.training
+    request = run.request(names=names)
+    answer = run.answer(NAME, request)
+    assert watched.scales == [terms.sigma / terms.gamma]
+    assert watched.drawn[0].shape == (4 * terms.vectors.entries,)
+    assert terms.sensitivity is not None
+    one = mu_squared(terms.sensitivity, sigma=terms.sigma)
+    assert opened(run, answer).debit == terms.cost >= 4 * one * PICOMU2
+    assert bench.ledger(NAME).position().cumulative == terms.cost
+    assert run.answer(NAME, request) == answer  # the same request again is free
+    assert bench.ledger(NAME).position().cumulative == terms.cost
+    assert len(watched.drawn) == 1
+    run.answer(NAME, run.request(attempt=1, names=names))
+    assert bench.ledger(NAME).position().cumulative == 2 * terms.cost
+    assert (watched.drawn[0] != watched.drawn[1]).any()
 
 
 def test_in_simulations_vectors_are_sum_and_noise_without_masks(tmp_path: Path) -> None:

@@ -27,9 +27,9 @@ from fieldfare.shared.grid import add, centre, decode
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import UnitSums, model_for
 from fieldfare.shared.noise import NoiseSource
-from fieldfare.shared.plan import COUNT_GAMMA_BITS
+from fieldfare.shared.plan import COUNT_GAMMA_BITS, plan_for
 from fieldfare.shared.score_bins import prevalence_log_odds
-from fieldfare.shared.study import Study
+from fieldfare.shared.study import Study, TrainingSection
 from fieldfare.simulations.federation import LocalFederation, noise_source
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
@@ -192,10 +192,10 @@ def audit(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> Audit:
 
 def give_noise(federation: LocalFederation, name: str, source: NoiseSource) -> None:
     """Put a custodian with another source in place of one, over the same ledger and keys."""
-    old = federation.custodians[name]
-    sums = old._prepared[STUDY.id].sums
+    old, study = federation.custodians[name], federation.study
+    sums = old._prepared[study.id].sums
     federation.custodians[name] = Custodian(old._site, federation.ledgers[name], source)
-    federation.custodians[name].approve(STUDY, lambda: sums)
+    federation.custodians[name].approve(study, lambda: sums)
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +288,56 @@ def test_no_two_steps_and_no_two_entries_share_noise(assurance: Assurance, audit
     noise = audits[assurance, 1.0].noise
     for other in (noise[1], np.roll(noise[0], 1), noise[2]):
         assert abs(np.corrcoef(noise[0], other)[0, 1]) < 0.08
+
+
+def local_mu(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> float:
+    """Attack one institution in local mode, where all others collude and tell their noise."""
+    training = TrainingSection(mode="local", steps=STEPS, local_steps=1)
+    study = STUDY.model_copy(update={"training": training})
+    coins = np.random.default_rng(7).integers(0, 2, BLOCK * BLOCKS).astype(bool)
+    canaries = canary_sum(coins, model_for(study).vectors.entries)
+    honest = {name: make_sums(seed, study) for seed, name in enumerate(NAMES)}
+    host = replace(honest[HOST], training=CanarySums(honest[HOST].training, canaries))
+    sources = {
+        name: Overheard(Scaled(noise_source(assurance, seed=5, stream=stream), factor))
+        for stream, name in enumerate(NAMES)
+    }
+    rate = 0.5 / (0.1 * 0.9) * len(NAMES) / study.training_units
+    parameters = [model_for(study).initial(prevalence_log_odds(study))]
+    seen: list[NDArray[np.float64]] = []
+
+    def on_step(state: TrainingState, total: Sum) -> None:
+        exact = sum(part.training.gradient_sum(parameters[-1]) for part in honest.values())
+        heard = sum(source.drawn[-1] for name, source in sources.items() if name != HOST)
+        known = np.ldexp(np.asarray(exact + heard, dtype=np.float64), -SCALE)
+        seen.append(total.values / -rate - known)
+        parameters.append(state.parameters)
+
+    with LocalFederation(
+        study, {**honest, HOST: host}, assurance, seed=5, directory=folder
+    ) as federation:
+        for name, source in sources.items():
+            give_noise(federation, name, source)
+        job = federation.job()
+        job.on_step = on_step
+        federation.run(job)
+    return Audit(federation, np.stack(seen), np.stack(seen), coins).mu
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_in_local_mode_the_claim_holds_where_all_others_collude(
+    assurance: Assurance, tmp_path: Path
+) -> None:
+    epsilon = plan_for(STUDY).epsilon(local_mu(assurance, tmp_path) ** 2)
+    assert epsilon == pytest.approx(STUDY.privacy.epsilon, rel=0.15)
+
+
+@pytest.mark.parametrize(("factor", "least"), [(2 / 3, 1.4), (3 / 2, 0.0)])
+def test_the_local_audit_sees_wrong_noise(factor: float, least: float, tmp_path: Path) -> None:
+    mu = local_mu(Assurance.SIMULATED, tmp_path, factor=factor)
+    epsilon = plan_for(STUDY).epsilon(mu**2)
+    assert epsilon != pytest.approx(STUDY.privacy.epsilon, rel=0.15)
+    assert epsilon > least * STUDY.privacy.epsilon
 
 
 def test_canaries_are_orthogonal_and_of_norm_c_exactly() -> None:

@@ -77,7 +77,7 @@ def released(plan: Plan, report: AuditReport) -> np.ndarray:
     """The answers' sum, from the transcript alone."""
     (answers,) = report.answers
     words = decode(answers.content, plan.query.word_bits, plan.query.vectors.entries)
-    return decoded_sum(words, plan.query)
+    return decoded_sum(words, plan.query, len(report.participants))
 
 
 def test_a_study_of_questions_is_one_exchange_and_its_transcript_fits(

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.bench import Bench
+from tests.bench import Bench, MakeBench, make_study
 from tests.transcripts import Recorder
 
 from fieldfare.shared.canonical import bytes_hash
@@ -11,7 +11,15 @@ from fieldfare.shared.grid import decode, encode
 from fieldfare.shared.messages import Assurance, Reply, Request, unseal
 from fieldfare.shared.misfit import Misfit
 from fieldfare.shared.plan import ReleaseKind
-from fieldfare.shared.replay import add_words, words_hash
+from fieldfare.shared.replay import (
+    add_words,
+    decoded_sum,
+    initial_state,
+    model_hash,
+    state_hash,
+    stepped,
+    words_hash,
+)
 from fieldfare.shared.transcript import (
     EndRecord,
     Leaf,
@@ -141,6 +149,55 @@ def test_a_sum_out_of_range_is_named(complete: Recorder) -> None:
 def test_a_small_poison_moves_the_parameters(complete: Recorder) -> None:
     """A sum within range is a member's word; what follows from it is still recomputed."""
     found = found_in(complete, poisoned(complete, STEP_0, 1 << 20))
+    assert (found.kind, found.step) == ("parameters", 0)
+
+
+LOCAL = make_study(training={"mode": "local", "steps": 3, "local_steps": 4})
+
+
+@pytest.fixture
+def local(make_bench: MakeBench) -> Recorder:
+    """A finished run in local mode."""
+    return Recorder(make_bench(LOCAL)).open().finish()
+
+
+def test_local_changes_are_averaged_again_over_those_who_are_in(make_bench: MakeBench) -> None:
+    """Custodians followed it before; the audit takes every average again, to the model."""
+    local = Recorder(make_bench(LOCAL)).open().finish(lost={1: ["bank-c"]})
+    report, plan = local.audit(), local.bench.plan
+    assert report.misfit is None, report.misfit
+    assert local.state is not None
+    assert report.model == model_hash(local.state)
+    assert (report.steps, report.recomputed, report.sums) == (3, 5, 5)
+    stayed = 4 * plan.training.cost + plan.evaluation.cost
+    assert report.institutions["bank-a"].spent.debits == stayed
+
+
+@pytest.mark.parametrize(
+    ("poison", "kind", "reason"),
+    [(1 << 36, "sum", "within 64"), (1 << 20, "parameters", "follow from the sum")],
+)
+def test_local_changes_of_which_one_was_poisoned_are_named(
+    local: Recorder, poison: int, kind: str, reason: str
+) -> None:
+    """Four institutions move a parameter by 16 each at most."""
+    found = found_in(local, poisoned(local, STEP_0, poison))
+    assert (found.kind, found.step) == (kind, 0)
+    assert reason in found.reason
+
+
+def test_an_average_over_others_than_those_who_are_in_is_named(local: Recorder) -> None:
+    """As if the coordinator had divided by three where four answered."""
+    start = initial_state(local.bench.study)
+    terms, at = local.bench.plan.training, local.find(LeafKind.PARAMETERS)
+    first, last = local.find(LeafKind.REQUEST, 1), local.find(LeafKind.SUM, 1)
+    vectors = [local.blobs[body(local, i, Reply).vector] for i in range(first + 1, last)]
+    total = add_words(vectors, terms.word_bits, terms.vectors.entries)
+    values = decoded_sum(total, terms, 4)
+    honest = ParametersRecord.from_bytes(local.leaves[at].content)
+    right, wrong = (state_hash(stepped(local.bench.study, start, values, n)) for n in (4, 3))
+    assert honest.parameters == right
+    found = local.misfit_with(at, honest.model_copy(update={"parameters": wrong}).leaf())
     assert (found.kind, found.step) == ("parameters", 0)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.distributed_noise import (
     XI_LIMIT,
+    check_own_noise,
     check_xi,
     honest_participants,
     local_scale,
@@ -110,6 +111,19 @@ def test_two_honest_participants_at_least(participants: int, tolerance: int) -> 
         )
     with pytest.raises(AccountingError):
         smoothing_gap(participants=participants, collusion_tolerance=tolerance, local_scale=20.0)
+
+
+def test_ones_own_noise_at_its_limit() -> None:
+    check_own_noise(sigma=1000 * GAMMA, gamma=GAMMA)
+    with pytest.raises(AccountingError, match="1000 grid steps"):
+        check_own_noise(sigma=math.nextafter(1000 * GAMMA, 0), gamma=GAMMA)
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_ones_own_noise_is_finite(bad: float) -> None:
+    for sigma, gamma in ((bad, GAMMA), (1.0, bad)):
+        with pytest.raises(AccountingError):
+            check_own_noise(sigma=sigma, gamma=gamma)
 
 
 def test_xi_counts_every_entry() -> None:

@@ -35,6 +35,17 @@ def test_it_says_what_the_study_promised_and_what_was_spent() -> None:
     )
 
 
+def test_in_local_mode_the_noise_is_said_to_be_everybodys_own() -> None:
+    study = home_study(training={"mode": "local", "steps": 5, "local_steps": 7})
+    plan = plan_for(study)
+    card = write_card(plan, PARAMETERS, facts_of(study), FINISHED)
+    assert "7 steps of training inside each institution" in card.privacy.noise
+    assert "all of sigma" in card.privacy.noise
+    assert "in shares by the institutions" in CARD.privacy.noise
+    assert card.privacy.training_sigma == plan.training.sigma
+    check_card(card, plan, PARAMETERS)
+
+
 def test_it_repeats_uses_and_carries_the_harm_rules() -> None:
     assert (CARD.purpose, CARD.prohibited_uses) == (STUDY.purpose, STUDY.prohibited_uses)
     assert CARD.conditions == HARM_RULES[:3]

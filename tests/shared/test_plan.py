@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -18,7 +19,7 @@ from fieldfare.shared.plan import (
     evaluation_vectors,
     plan_for,
 )
-from fieldfare.shared.privacy import XI_LIMIT, epsilon_for, mu2_for, mu_squared
+from fieldfare.shared.privacy import XI_LIMIT, epsilon_for, mu2_for, mu_squared, release_xi
 from fieldfare.shared.study import Study
 
 
@@ -274,3 +275,80 @@ def test_evaluation_counts_each_unit_in_one_cell() -> None:
 def test_coordinator_and_custodian_compute_the_same_plan() -> None:
     one, other = study(), Study.model_validate_json(study().canonical())
     assert plan_for(one) == plan_for(other)
+
+
+# -- local mode -------------------------------------------------------------------------------
+
+
+def local_plan(**sections: Any) -> Plan:
+    training = {"mode": "local", "steps": 5, "local_steps": 10}
+    return plan_for(study(**{"training": training, **sections}))
+
+
+@pytest.mark.parametrize("inside", [1, 3, 10])
+def test_a_local_release_costs_what_all_its_steps_cost(inside: int) -> None:
+    """As many Gaussian sums as there are steps inside, each with sigma on it; they add up."""
+    training = {"mode": "local", "steps": 5, "local_steps": inside}
+    terms = local_plan(training=training).training
+    assert terms.sensitivity is not None
+    one = mu_squared(terms.sensitivity, sigma=terms.sigma)
+    assert terms.local_steps == inside
+    assert terms.cost % inside == 0
+    assert one * inside <= terms.mu2 < one * inside * (1 + 1e-6)
+
+
+def test_local_noise_is_that_of_as_many_sums_together_and_nobody_shares_it() -> None:
+    plan = local_plan()
+    counterpart = plan_for(plan.study.stepwise)
+    assert plan.training.sigma == pytest.approx(counterpart.training.sigma, rel=1e-9)
+    assert plan.mu2 == pytest.approx(counterpart.mu2, rel=1e-9)
+    for participants, tolerance in ((3, 1), (10, 1), (10, 8)):
+        share = plan.training.share(participants, tolerance)
+        assert share == plan.training.sigma / plan.training.gamma
+        assert plan.evaluation.share(participants, tolerance) < plan.evaluation.sigma * 2**20
+
+
+def test_all_debits_of_a_local_study_keep_its_promise() -> None:
+    plan = local_plan()
+    assert debits(plan) == Fraction(plan.study_limit, PICOMU2)
+    assert plan.epsilon() <= plan.study.privacy.epsilon
+    assert plan.epsilon() == pytest.approx(plan.study.privacy.epsilon, rel=1e-4)
+
+
+def test_masks_protect_nothing_of_local_changes() -> None:
+    """If all failed, evaluation alone would be worth more than was promised for it."""
+    plan = local_plan()
+    local = plan.training.mu2 * (plan.training.steps + plan.training.spare)
+    for participants in (3, 10):
+        honest = participants - plan.study.privacy.collusion_tolerance
+        bare = plan.epsilon(local + (plan.mu2 - local) * honest)
+        assert plan.epsilon_if_masks_fail(participants) == pytest.approx(bare, rel=1e-4)
+        together = plan_for(plan.study.stepwise)
+        assert plan.epsilon_if_masks_fail(participants) < together.epsilon_if_masks_fail(
+            participants
+        )
+    # Of a part of the plan, the dearest: what masks do protect comes first.
+    part = plan.epsilon_if_masks_fail(10, plan.evaluation.mu2)
+    assert part == pytest.approx(plan.epsilon(9 * plan.evaluation.mu2), rel=1e-4)
+
+
+def test_noise_of_ones_own_is_checked_on_its_own() -> None:
+    plan = local_plan()
+    plan.check_noise(3)
+    coarse = replace(plan.training, sigma=999 * plan.training.gamma)
+    with pytest.raises(AccountingError, match="1000 grid steps"):
+        replace(plan, training=coarse).check_noise(3)
+    enough = replace(plan.training, sigma=1000 * plan.training.gamma)
+    replace(plan, training=enough).check_noise(3)
+    once = plan.training.xi(3, 1)
+    assert once == pytest.approx(
+        10 * release_xi(entries=plan.training.vectors.entries, tau=0.0), rel=1e-9
+    )
+
+
+def test_the_sum_of_local_changes_is_bounded_by_who_is_in_it() -> None:
+    terms = local_plan().training
+    assert [terms.largest_sum(n) for n in (1, 3, 10_000)] == [16.0, 48.0, 160_000.0]
+    assert terms.largest_sum(10_000) / terms.gamma < 2.0 ** (terms.word_bits.value - 1)
+    together = plan_for(study()).training
+    assert together.largest_sum(3) == together.largest_sum(9) == together.largest_entry

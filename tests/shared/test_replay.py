@@ -79,7 +79,7 @@ def test_a_vector_of_another_length_is_refused() -> None:
 def test_a_sum_is_decoded_in_its_own_unit() -> None:
     one = 1 << TRAINING.vectors.gamma_bits
     vectors = [constant(3 * one), constant(-one // 2)]
-    values = decoded_sum(add_words(vectors, BITS, ENTRIES), TRAINING)
+    values = decoded_sum(add_words(vectors, BITS, ENTRIES), TRAINING, 2)
     assert values.tolist() == [2.5] * ENTRIES
 
 
@@ -91,16 +91,16 @@ def test_a_sum_out_of_range_is_refused(kind: ReleaseKind, sign: int) -> None:
     row = [0] * terms.vectors.entries
     row[-1] = sign * limit
     within = add_words([wire(row, terms.word_bits)], terms.word_bits, len(row))
-    assert abs(decoded_sum(within, terms)[-1]) <= terms.largest_entry
+    assert abs(decoded_sum(within, terms, 1)[-1]) <= terms.largest_entry
     row[-1] += sign
     beyond = add_words([wire(row, terms.word_bits)], terms.word_bits, len(row))
     with pytest.raises(ProtocolError, match="out of range"):
-        decoded_sum(beyond, terms)
+        decoded_sum(beyond, terms, 1)
 
 
 def test_a_rehearsal_is_decoded_whatever_it_is() -> None:
     total = add_words([constant(-1)], PLAN.rehearsal.word_bits, ENTRIES)
-    assert decoded_sum(total, PLAN.rehearsal).any()
+    assert decoded_sum(total, PLAN.rehearsal, 1).any()
 
 
 def test_a_step_is_the_coordinators_step() -> None:

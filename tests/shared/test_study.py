@@ -181,6 +181,7 @@ CHANGES: list[tuple[str, str, Any]] = [
     ("records", "missing", ["?"]),
     ("records", "units", 1001),
     ("records", "prevalence", math.nextafter(0.02, 1)),
+    ("training", "mode", "local"),
     ("training", "steps", 51),
     ("training", "learning_rate", 0.2),
     ("training", "beta1", 0.8),
@@ -234,7 +235,63 @@ def test_every_term_has_a_change_above() -> None:
     }
     # A share for questions goes with questions alone: tested in test_study_questions.py.
     untested = {("privacy", "collusion_tolerance"), ("privacy", "query_share")}
+    # Steps inside go with local mode alone: tested below.
+    untested |= {("training", "local_steps"), ("training", "local_rate")}
     assert declared - changed == untested
+
+
+# -- local mode -------------------------------------------------------------------------------
+
+
+def test_without_local_mode_a_study_says_nothing_of_it() -> None:
+    """Its canonical form, and therefore its id, is the one from before there was such a mode."""
+    training = json.loads(parse_study(SMALL).canonical())["training"]
+    assert set(training) == {"steps", "learning_rate", "beta1", "beta2", "average_last"}
+    assert parsed(data(training={"mode": "together"})).id == parse_study(SMALL).id
+
+
+def test_local_mode_has_terms_of_its_own_and_none_of_adam() -> None:
+    content = data(training={"mode": "local"})
+    study = parsed(content)
+    training = json.loads(study.canonical())["training"]
+    assert set(training) == {"mode", "steps", "local_steps", "local_rate", "average_last"}
+    assert Study.model_validate_json(study.canonical()).id == study.id
+    for key, value in (("local_steps", 9), ("local_rate", 0.4)):
+        assert parsed(data(training={"mode": "local", key: value})).id != study.id
+
+
+@pytest.mark.parametrize(
+    ("training", "key"),
+    [
+        ({"mode": "local", "learning_rate": 0.15}, "learning_rate"),
+        ({"mode": "local", "beta1": 0.9}, "beta1"),
+        ({"mode": "local", "beta2": 0.99}, "beta2"),
+        ({"local_steps": 10}, "local_steps"),
+        ({"mode": "together", "local_rate": 0.5}, "local_rate"),
+        ({"mode": "local", "local_steps": 0}, "local_steps"),
+        ({"mode": "local", "local_steps": 10**6}, "local_steps"),
+        ({"mode": "local", "local_rate": 0.0}, "local_rate"),
+        ({"mode": "local", "steps": 0}, "steps"),
+        ({"mode": "remote"}, "mode"),
+    ],
+)
+def test_a_wrong_mode_is_explained(training: dict[str, Any], key: str) -> None:
+    (line,) = problems_of(data(training=training))
+    assert line.startswith(f"training.{key}: ")
+
+
+def test_the_counterpart_has_a_sum_for_every_step_inside() -> None:
+    local = parsed(
+        data(training={"mode": "local", "steps": 5, "local_steps": 10, "average_last": 0.25})
+    )
+    counterpart = local.stepwise
+    assert (counterpart.training.mode, counterpart.training.steps) == ("together", 50)
+    assert counterpart.training.average_last == 0.25
+    assert counterpart.spare_releases == 10 * local.spare_releases == 10
+    assert counterpart.features == local.features
+    assert Study.model_validate_json(counterpart.canonical()).id == counterpart.id
+    plain = parse_study(SMALL)
+    assert plain.stepwise is plain
 
 
 def test_mistakes_of_all_sections_are_reported_at_once() -> None:

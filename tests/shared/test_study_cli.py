@@ -69,6 +69,16 @@ def test_a_good_study_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture
         assert part in text
 
 
+def test_local_mode_is_priced_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = GOOD.replace("steps = 50", 'mode = "local"\nsteps = 5\nlocal_steps = 10')
+    status, out, err = check(written(tmp_path, text), capsys)
+    assert (status, err) == (0, [])
+    terms = plan_for(parse_study(text)).training
+    (line,) = [line for line in out if line.startswith("training")]
+    assert f"5 + 1 spare, each mu^2 {terms.mu2:.4g} for 10 steps inside in full noise" in line
+    assert f"noise {terms.sigma:.4g} " in line
+
+
 def test_every_mistake_is_one_line_on_stderr(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

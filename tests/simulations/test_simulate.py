@@ -18,7 +18,7 @@ from fieldfare.shared.errors import RecordsError, RunError, UsageError
 from fieldfare.shared.knot_places import PLACES, even_places
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import model_for
-from fieldfare.shared.plan import plan_for
+from fieldfare.shared.plan import PICOMU2, plan_for
 from fieldfare.shared.study import Study, parse_study
 from fieldfare.simulations.baselines import Baseline
 from fieldfare.simulations.federation import LocalFederation
@@ -413,3 +413,23 @@ def test_a_study_of_texts_is_simulated_whole(desk: Desk, real_report: None) -> N
     assert set(results["models"]) == {"federated", *(b.value for b in Baseline)}
     assert sorted(path.name for path in (desk.folder / "out").iterdir()) == FILES
     assert len(load_file(desk.folder / "out" / "model.safetensors")["parameters"]) == 65
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_local_mode_is_simulated_beside_its_counterpart(
+    desk: Desk, real_report: None, assurance: Assurance
+) -> None:
+    """Baselines take as many steps at the same noise, each of them by a sum."""
+    data = desk.write_study().model_dump(mode="json")
+    training = {"mode": "local", "steps": 3, "local_steps": 4}
+    study = Study.model_validate(data | {"training": training})
+    results = simulate(
+        desk.task(study=study, assurance=assurance, baselines=(Baseline.CENTRAL_DP,))
+    )
+    plan = plan_for(study)
+    assert (results["study"]["mode"], results["study"]["local_steps"]) == ("local", 4)
+    assert results["privacy"]["sigma"] == plan.training.sigma
+    spent = (3 * plan.training.cost + plan.evaluation.cost) / PICOMU2
+    assert results["privacy"]["mu2_spent"] == pytest.approx(spent, rel=1e-12)
+    assert results["models"]["federated"]["auroc"] > 0.6
+    assert results["models"]["central_dp"]["auroc"] > 0.6

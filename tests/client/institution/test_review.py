@@ -67,6 +67,13 @@ def test_what_leaves_is_the_plan(hub: Hub, policy: Policy) -> None:
     assert review.problems == ()
 
 
+def test_in_local_mode_the_steps_inside_are_said(hub: Hub, policy: Policy) -> None:
+    study = home_study(training={"mode": "local", "steps": 5, "local_steps": 7})
+    leaving = reviewed(hub, policy, study).leaving
+    assert [kind.local_steps for kind in leaving] == [0, 7, 0]
+    assert leaving[1].noise == plan_for(study).training.sigma
+
+
 def test_every_column_is_shown_with_what_policy_says(hub: Hub, policy: Policy) -> None:
     narrow = policy.model_copy(
         update={"records": policy.records.model_copy(update={"columns": ("customer", "amount")})}

@@ -1,5 +1,6 @@
 """The sums of one study: each unit counts once, on one side, by one in one cell."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import kstest
 from tests.bench import make_study, make_sums
 
 from fieldfare.client.sums import StudySums
@@ -108,3 +110,80 @@ def test_a_rehearsal_sums_no_records() -> None:
 def test_sums_do_not_show_records(show: Any) -> None:
     """A traceback with locals, or a log line, would."""
     assert "array" not in show(make_sums(STUDY, 10))
+
+
+# -- local mode -------------------------------------------------------------------------------
+
+LOCAL: Final = make_study(training={"mode": "local", "steps": 3, "local_steps": 4})
+LOCAL_PLAN: Final = plan_for(LOCAL)
+BITS: Final = LOCAL_PLAN.training.vectors.gamma_bits
+START: Final = model_for(LOCAL).initial(-1.0)
+
+
+def drawn(steps: int, *, scale: float | None = None, seed: int = 0) -> NDArray[np.int64]:
+    chosen = LOCAL_PLAN.training.share(4, 1) if scale is None else scale
+    shape = (steps, LOCAL_PLAN.training.vectors.entries)
+    return np.rint(np.random.default_rng(seed).normal(0, chosen, shape)).astype(np.int64)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_change_is_what_a_loop_of_noised_steps_makes(steps: int) -> None:
+    sums, noise = make_sums(LOCAL, 100), drawn(steps)
+    parameters = START
+    for step in range(steps):
+        noised = (sums.training.gradient_sum(parameters) + noise[step]) * 2.0**-BITS
+        parameters = parameters - 0.5 / (0.2 * 0.8) * 4 / 320 * noised
+    found = sums.local_change(START, noise, 4)
+    assert found * 2.0**-BITS == pytest.approx(parameters - START, abs=2.0**-BITS)
+
+
+def test_records_are_read_by_clipped_sums_and_their_noise_comes_first() -> None:
+    """Nothing is computed from a sum but by way of its noise: noise that hides it hides all."""
+    asked: list[NDArray[np.float64]] = []
+
+    class Told:
+        def __init__(self, total: int) -> None:
+            self.total = total
+
+        def gradient_sum(self, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
+            asked.append(parameters)
+            return np.full(len(START), self.total, dtype=np.int64)
+
+        def plain_gradient(self, parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+            raise NotImplementedError
+
+    noise = drawn(4)
+    shown = []
+    for total in (0, 12_345_678):  # two sums, and noise that makes up for the difference
+        sums = replace(make_sums(LOCAL, 10), training=Told(total))
+        shown.append(sums.local_change(START, noise - total, 4))
+    assert (shown[0] == shown[1]).all()
+    assert all((a == b).all() for a, b in zip(asked[:4], asked[4:], strict=True))
+    assert len(asked) == 8
+
+
+@pytest.mark.parametrize("units", [0, 1, 100])
+@pytest.mark.parametrize("label", [None, 0, 1])
+def test_every_institution_changes_as_many_parameters(units: int, label: int | None) -> None:
+    found = make_sums(LOCAL, units, label=label).local_change(START, drawn(4), 4)
+    assert found.shape == (len(START),)
+    assert found.dtype == np.int64
+
+
+def test_a_change_is_bounded_whatever_noise_and_records_are() -> None:
+    found = make_sums(LOCAL, 100).local_change(START, drawn(4, scale=2.0**58), 4)
+    assert (np.abs(found) == 16 << BITS).any()
+    assert (np.abs(found) <= 16 << BITS).all()
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_the_noise_of_a_change_is_the_plans(steps: int) -> None:
+    """Where there are no units a change is its noise: as many sigmas as steps, added up."""
+    sums, scale = make_sums(LOCAL, 0), LOCAL_PLAN.training.share(4, 1)
+    found = np.concatenate(
+        [sums.local_change(START, drawn(steps, seed=seed), 4) for seed in range(400)]
+    ) * 2.0**-BITS  # fmt: skip
+    sigma = scale * 2.0**-BITS * np.sqrt(steps) * 0.5 / (0.2 * 0.8) * 4 / 320
+    for factor, right in ((1.0, True), (2 / 3, False), (3 / 2, False)):
+        pvalue = kstest(found, "norm", args=(0.0, factor * sigma)).pvalue
+        assert (pvalue > 1e-6) == right
