@@ -25,7 +25,7 @@ SUMMARIES: Final = {
     "coordinator.model": "What a finished run delivers.",
     "coordinator.run": "Start, stop, resume and watch runs of a study.",
     "coordinator.transcript": "What auditors get of a run.",
-    "demo": "Five banks of an invented world train together; one screen and a report.",
+    "demo": "Five banks, two NGOs and a hotline of an invented world learn together; a report.",
     "federation": "A hub and three banks as processes on this machine, to look at.",
     "institution": "Run an institution: keys, policy, records, studies, budget.",
     "institution.alert": "One alert: the evidence, and what speaks against it.",

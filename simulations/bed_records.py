@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import pyarrow as pa
@@ -12,13 +12,22 @@ import pyarrow.parquet as pq
 import tomlkit
 
 from fieldfare.client.records.amlsim import SIMULATIONS, derive_amlsim
-from fieldfare.simulations.world import accounts, make_world
+from fieldfare.client.typologies.pack import own_pack
+from fieldfare.shared.study import parse_study
+from fieldfare.simulations.five_banks import (
+    MONTHS,
+    PEOPLE,
+    PREVALENCE,
+    banks_study_text,
+)
+from fieldfare.simulations.world.making import Plan
+from fieldfare.simulations.world.units import PERSONA, bank_units, pack_for
+from fieldfare.simulations.world.writing import write_world
 
 STUDY_FILE: Final = "study.toml"
 STEPS: Final = 40
-# The three larger banks of the invented world, each with its id on the roster.
-INVENTED: Final = {"Bank A": "bank-a", "Bank B": "bank-b", "Bank C": "bank-c"}
-INVENTED_UNITS: Final = 31_000  # public, and round
+INVENTED: Final = ("bank-a", "bank-b", "bank-c")  # the three larger banks of the invented world
+INVENTED_UNITS: Final = 35_000  # public, and round
 AMLSIM_BANKS: Final = 3  # of each simulation
 
 
@@ -30,20 +39,24 @@ class BedRecords:
     study: Path
 
 
-def invented_records(folder: Path, *, seed: int) -> BedRecords:
+def invented_records(folder: Path, *, seed: int, people: int = PEOPLE) -> BedRecords:
     """Write the records of three banks of the invented world, and a study of 40 steps over them.
 
     Everything about these people is drawn from `seed`; they exist nowhere. What kind of life
     somebody leads stays out of the files: no institution knows it.
     """
-    table = accounts(make_world(seed=seed)).drop_columns(["persona"])
-    parts = {name: table.filter(pc.field("institution") == bank) for bank, name in INVENTED.items()}
-    text = files("fieldfare.simulations.world").joinpath("demo.toml").read_text("utf-8")
-    study = tomlkit.parse(text)
+    study = tomlkit.parse(banks_study_text())
     study["name"] = "three-banks"
-    _section(study, "records")["units"] = INVENTED_UNITS
+    _section(study, "records")["units"] = round(INVENTED_UNITS * people / PEOPLE)
     _section(study, "training")["steps"] = STEPS
-    return _written(folder, parts, tomlkit.dumps(study))
+    text = tomlkit.dumps(study)
+    pack = pack_for([feature.name for feature in parse_study(text).features], own_pack())
+    plan = Plan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
+    with TemporaryDirectory(prefix="fieldfare-world-") as world:
+        write_world(plan, Path(world))
+        parts = {name: bank_units(Path(world), name, pack) for name in INVENTED}
+    parts = {name: table.drop_columns([PERSONA]) for name, table in parts.items()}
+    return _written(folder, parts, text)
 
 
 def amlsim_records(folder: Path, data: Path, study: Path) -> BedRecords:

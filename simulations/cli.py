@@ -14,7 +14,7 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.study import load_study
 from fieldfare.simulations.baselines import Baseline
-from fieldfare.simulations.demo import demo_task
+from fieldfare.simulations.five_banks import banks_task
 from fieldfare.simulations.population import RecordsChoice
 from fieldfare.simulations.report import screen
 from fieldfare.simulations.simulate import Progress as OnProgress
@@ -102,9 +102,11 @@ def simulate_command(
 
 @demo_app.command()
 def demo_command(out: Out, seed: Seed = 0, quiet: Quiet = False, as_json: Json = False) -> None:
-    """Make a small invented world of five banks and train its study with exact noise."""
+    """Make a world of banks, NGOs and a hotline, train its banks with exact noise, and compare."""
     make_folder(out)
-    show(lambda _: demo_task(out, seed=seed), quiet=quiet, as_json=as_json)
+    show(
+        lambda progress: banks_task(out, seed=seed, progress=progress), quiet=quiet, as_json=as_json
+    )
 
 
 def show(prepare: Callable[[OnProgress], Simulation], *, quiet: bool, as_json: bool) -> None:

@@ -5,6 +5,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.messages import Assurance
@@ -14,8 +18,8 @@ from fieldfare.simulations.rarer import rarer
 from fieldfare.simulations.simulate import Progress, Simulation, make_folder, simulate
 from fieldfare.simulations.world.helplines import growth, write_help_records
 from fieldfare.simulations.world.making import Plan
-from fieldfare.simulations.world.units import INSTITUTION, PERSONA, pack_for, write_units
-from fieldfare.simulations.world.writing import MARGINALS, write_world
+from fieldfare.simulations.world.units import INSTITUTION, PERSONA, banks_of, pack_for, write_units
+from fieldfare.simulations.world.writing import MARGINALS, TRUTH, write_world
 
 PEOPLE: Final = 37_500
 MONTHS: Final = 3
@@ -29,16 +33,21 @@ RARER: Final = 0.1  # a tenth of the cases: what the screen says of lower preval
 
 def banks_study() -> Study:
     """Return the banks' study of the invented world, shipped with the package."""
+    return parse_study(banks_study_text())
+
+
+def banks_study_text() -> str:
+    """Return the file of `banks_study`."""
     return _shipped("five-banks.toml")
 
 
 def help_study() -> Study:
     """Return the question that the world's NGOs and hotline answer together."""
-    return _shipped("helplines.toml")
+    return parse_study(_shipped("helplines.toml"))
 
 
-def _shipped(name: str) -> Study:
-    return parse_study(files("fieldfare.simulations.world").joinpath(name).read_text("utf-8"))
+def _shipped(name: str) -> str:
+    return files("fieldfare.simulations.world").joinpath(name).read_text("utf-8")
 
 
 def banks_task(
@@ -69,7 +78,9 @@ def banks_task(
     asked = ask_helplines(world, out / HELPLINES, seed=seed)
     said("learning from a tenth of the cases")
     less = rarer(study, choice, share=RARER, seed=seed)
-    facts = {**world_facts(found), "rarer": less, "asked": asked}
+    facts = {
+        **world_facts(found), "at_two_banks": at_two_banks(world), "rarer": less, "asked": asked
+    }  # fmt: skip
     return Simulation(
         study=study, choice=choice, out=out, seed=seed, assurance=Assurance.EXACT, world=facts
     )
@@ -104,6 +115,15 @@ def world_facts(found: dict[str, Any]) -> dict[str, Any]:
         "cases": totals["cases"],
         "signals": totals["signals"],
     }
+
+
+def at_two_banks(world: Path) -> float:
+    """Return the share of a written world's bank customers who are customers of two banks."""
+    truth = pq.read_table(world / TRUTH / "customers.parquet", columns=[INSTITUTION, "person"])
+    banks = truth.filter(pc.is_in(truth[INSTITUTION], pa.array(banks_of(world))))
+    per_person = banks.group_by("person").aggregate([(INSTITUTION, "count_distinct")])
+    counts = per_person[f"{INSTITUTION}_count_distinct"].to_numpy()
+    return float(counts[counts > 1].sum() / max(1, counts.sum()))
 
 
 def _clear(world: Path) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from fieldfare.shared.gaussian_profile import epsilon_for
 from fieldfare.shared.pages.words import (
     best_guess,
     decimals,
@@ -323,11 +324,12 @@ def world(results: Results) -> list[str]:
         f"{facts['transactions']:,} transactions in {facts['months']} months, "
         f"{facts['rings']:,} rings that use {percent(share)} of the customers. Nobody exists."
     )
+    said = [made, *filter(None, [_at_two(results)])]
     less = facts.get("rarer") or {}
     if less.get("together") is None or less.get("alone") is None:
-        return [made]
+        return said
     return [
-        made,
+        *said,
         (
             "Real prevalence is far lower, and privacy needs cases: noise stays the same while "
             f"they shrink. From {percent(less['share'])} of the labelled cases "
@@ -337,6 +339,20 @@ def world(results: Results) -> list[str]:
             "longer windows or a larger epsilon."
         ),
     ]
+
+
+def _at_two(results: Results) -> str:
+    """Say what the promise is to somebody who is a unit twice; empty where nobody is."""
+    share, terms = results["world"].get("at_two_banks"), results.get("privacy") or {}
+    if not share or terms.get("mu2_planned") is None:
+        return ""
+    # Twice a unit: the sum moves twice as far, so mu doubles.
+    twice = epsilon_for(delta=terms["delta"], mu2=4 * terms["mu2_planned"])
+    return (
+        f"{percent(share)} of these customers bank at two of the banks and are counted twice: to "
+        f"them the promise is epsilon {twice:.2f}. A roster that says so (multiplicity 2) makes it "
+        f"{short(terms['epsilon'])} for everybody, with twice the noise."
+    )
 
 
 def asked(results: Results) -> str:

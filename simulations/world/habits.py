@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Literal
 
 EchoTarget = Literal["same_party", "one_payee", "cash"]
 
@@ -83,32 +83,6 @@ class Pattern:
     name: str
     share: float
     habits: Mapping[str, Habit]
-
-
-KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
-    {
-        "payroll": Kind("in", "payroll", 0, steady=True),
-        "benefit": Kind("in", "benefit", 1, steady=True),
-        "platform": Kind("in", "platform", 2),
-        "p2p_in": Kind("in", "p2p", 3),
-        "p2p_out": Kind("out", "p2p", 3),
-        "cash_in": Kind("in", "cash", 4, placed=True),
-        "cash_out": Kind("out", "cash", 4, placed=True),
-        "wages": Kind("out", "wages", 5, steady=True),
-        "bills": Kind("out", "bills", 6, steady=True),
-        "groceries": Kind("out", "groceries", 7, placed=True),
-        "savings": Kind("out", "savings", 8, steady=True),
-        "supplies": Kind("out", "supplies", 9, placed=True),
-        "lodging": Kind("out", "lodging", 10, placed=True),
-        "transport": Kind("out", "transport", 11, placed=True),
-        "ads": Kind("out", "ads", 12),
-        "prepaid": Kind("out", "prepaid", 13),
-        "phone": Kind("out", "phone", 14, steady=True),
-        "care": Kind("out", "care", 15, placed=True),
-        "remittance": Kind("out", "remittance", 16),
-    }
-)
-"""Every sort of line in the world; care is pharmacy, beauty and clothing."""
 
 
 def overlay(name: str, share: float, **habits: Habit) -> Pattern:

@@ -1,7 +1,7 @@
-"""Every sort of statement line in the general world: channel, merchant category, counterparty.
+"""Every sort of statement line in the world: channel, merchant category, counterparty.
 
 Channels and counterparty types are those of the canonical records; merchant category codes
-are ISO 18245. `habits.KINDS` is the smaller set that the demo's world uses.
+are ISO 18245.
 """
 
 from collections.abc import Mapping

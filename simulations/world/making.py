@@ -1,4 +1,4 @@
-"""The general world, made: from a plan to blocks of statement lines, institution by institution.
+"""The world, made: from a plan to blocks of statement lines, institution by institution.
 
 Nobody in it exists. Statements stream: only one block of customers is in memory at a time.
 """
@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.world.draws import MINUTES
+from fieldfare.simulations.world.engagements import Engagements
 from fieldfare.simulations.world.institutions import Institution, Institutions, load_institutions
 from fieldfare.simulations.world.months import Months
 from fieldfare.simulations.world.networks import Rings, draw_business, draw_rings, thinned
-from fieldfare.simulations.world.population import Engagements
 from fieldfare.simulations.world.society import (
     Customers,
     FloatArray,

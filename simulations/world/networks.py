@@ -1,4 +1,4 @@
-"""Rings of the general world: which scenario, when, whose accounts, at which institutions.
+"""Rings of the world: which scenario, when, whose accounts, at which institutions.
 
 A ring's accounts lie at several banks, its centre usually at another one than those that
 feed it, and at times at the remittance firm too: no institution sees all of it.
@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.simulations.world.engagements import Engagements
 from fieldfare.simulations.world.institutions import Institution
 from fieldfare.simulations.world.lines import LINES
-from fieldfare.simulations.world.population import Engagements
 from fieldfare.simulations.world.scenarios import MISSING_INDICATORS, ROLES, SCENARIOS
 from fieldfare.simulations.world.society import (
     INDEX,

@@ -1,4 +1,4 @@
-"""Who there is in the general world: people, what they are customers of, what they live.
+"""Who there is in the world: people, what they are customers of, what they live.
 
 A person has a main bank; some have a second bank or the remittance firm as well. That two
 customers are one person is latent: it stands in the truth and in no institution's files.
@@ -11,10 +11,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fieldfare.simulations.world.engagements import Engagements
 from fieldfare.simulations.world.habits import Habit, Pattern, overlay
 from fieldfare.simulations.world.institutions import Institution
 from fieldfare.simulations.world.personas import EPISODES, ORDINARY, PERSONAS
-from fieldfare.simulations.world.population import Engagements
 from fieldfare.simulations.world.scenarios import ROLES
 
 IntArray = npt.NDArray[np.int64]

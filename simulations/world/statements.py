@@ -1,4 +1,4 @@
-"""Statements of the general world: habits become lines, by kind of line and block of customers.
+"""Statements of the world: habits become lines, by kind of line and block of customers.
 
 Lines are arrays of plain numbers; `tables` writes them as canonical records. Times are
 local minutes since the window began. Amounts are integers in minor units.
@@ -18,11 +18,11 @@ from fieldfare.simulations.world.draws import (
     draw_echoes,
     minutes_of_day,
 )
+from fieldfare.simulations.world.engagements import Engagements
 from fieldfare.simulations.world.habits import Habit
 from fieldfare.simulations.world.lines import LINES, NUMBER, OTHER_SIDE, Line
 from fieldfare.simulations.world.months import Months
 from fieldfare.simulations.world.networks import Business
-from fieldfare.simulations.world.population import Engagements
 from fieldfare.simulations.world.scenarios import ROLES
 from fieldfare.simulations.world.society import CITIES, INDEX, PATTERNS, FloatArray, IntArray
 

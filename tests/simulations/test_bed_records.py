@@ -7,14 +7,15 @@ import pytest
 
 from fieldfare.shared.study import load_study
 from fieldfare.simulations.bed_records import BedRecords, amlsim_records, invented_records
-from fieldfare.simulations.demo import demo_study
+from fieldfare.simulations.five_banks import banks_study
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "amlsim"
 STUDY = Path(__file__).parents[2] / "studies" / "amlsim-3.toml"
 
 
 def check(made: BedRecords, columns: set[str]) -> int:
-    units = [pq.read_table(path)["unit"].to_pylist() for path in made.records.values()]
+    unit = load_study(made.study).records.unit
+    units = [pq.read_table(path)[unit].to_pylist() for path in made.records.values()]
     together = [unit for part in units for unit in part]
     assert len(set(together)) == len(together)
     for path in made.records.values():
@@ -25,13 +26,13 @@ def check(made: BedRecords, columns: set[str]) -> int:
 
 
 def test_three_invented_banks_and_a_study_of_forty_steps_over_them(tmp_path: Path) -> None:
-    made = invented_records(tmp_path, seed=0)
+    made = invented_records(tmp_path, seed=0, people=3_000)
     study = load_study(made.study)
     assert sorted(made.records) == ["bank-a", "bank-b", "bank-c"]
     total = check(made, {"label", *(feature.name for feature in study.features)})
     assert 0.9 < total / study.records.units < 1.1  # the public count is round
     assert study.training.steps == 40
-    assert study.features == demo_study().features
+    assert study.features == banks_study().features
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="AMLSim's sample simulations are not here")

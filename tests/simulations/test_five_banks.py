@@ -1,6 +1,7 @@
 """Five banks of a world that nobody lives in, their study, and the exact path to one screen."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,7 @@ def test_the_task_is_exact_over_five_banks_and_audits_personas(small: Simulation
     assert len(set(records.institutions.tolist())) == 5
     assert 0 < records.data.labels.mean() < 0.5
     assert small.world is not None
+    assert 0.05 < small.world["at_two_banks"] < 0.25
     assert small.world["customers"] == len(records)
     assert small.world["positives"] == int(records.data.labels.sum())
     assert small.world["rarer"]["positives"] < small.world["positives"]
@@ -107,16 +109,21 @@ def test_facts_count_banks_only() -> None:
     assert (facts["customers"], facts["positives"], facts["banks"]) == (6, 1, 1)
 
 
+@pytest.mark.parametrize("command", [["demo"], ["world", "learn", "--people", str(FEW)]])
 def test_it_ends_in_one_screen(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
 ) -> None:
+    monkeypatch.setattr("fieldfare.simulations.cli.banks_task", partial(banks_task, people=FEW))
     monkeypatch.setenv("COLUMNS", "80")
     out = tmp_path / "not" / "yet" / "there"
     study = banks_study()
     training = study.training.model_copy(update={"steps": 6})
     brief = study.model_copy(update={"training": training})
     monkeypatch.setattr("fieldfare.simulations.five_banks.banks_study", lambda: brief)
-    assert run(["world", "learn", "--out", str(out), "--people", str(FEW)]) == 0
+    assert run([*command, "--out", str(out)]) == 0
     captured = capsys.readouterr()
     assert "together, through Fieldfare" in captured.out
     assert "Real prevalence is far lower" in " ".join(captured.out.split())
@@ -136,5 +143,6 @@ def test_a_place_that_cannot_be_a_folder_is_bad_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert run(["world", "learn", "--out", str(tmp_path / "file"), "--quiet"]) == 2
+    for command in (["demo"], ["world", "learn"]):
+        assert run([*command, "--out", str(tmp_path / "file"), "--quiet"]) == 2
     assert "a folder expected" in capsys.readouterr().err

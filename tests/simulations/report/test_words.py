@@ -189,6 +189,16 @@ def test_an_invented_world_says_so_and_what_real_prevalence_costs() -> None:
     assert "alone without privacy 30" in cost
 
 
+def test_who_banks_at_two_is_told_what_the_promise_is_then() -> None:
+    world = {**FACTS, "at_two_banks": 0.148}
+    terms = {"epsilon": 1.0, "delta": 1e-5, "mu2_planned": 0.07185}
+    _, twice = words.world({"world": world, "privacy": terms})
+    assert "14.8% of these customers bank at two" in twice
+    assert "the promise is epsilon 2.15." in twice  # Balle and Wang's curve at four times mu^2
+    unknown = {"epsilon": 1.0, "delta": 1e-5}
+    assert len(words.world({"world": world, "privacy": unknown})) == 1
+
+
 def test_what_was_not_measured_of_a_world_is_not_claimed() -> None:
     assert words.world({}) == []
     assert len(words.world({"world": FACTS})) == 1

@@ -4,30 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fieldfare.simulations.world import World, accounts, make_world
 from fieldfare.simulations.world.making import Plan, Society, make_society
 from fieldfare.simulations.world.writing import write_world
-
-SMALL = 6_000
-
-
-@pytest.fixture(scope="session")
-def world() -> World:
-    return make_world(seed=7, customers=SMALL, prevalence=0.05)
-
-
-@pytest.fixture(scope="session")
-def table(world: World) -> pa.Table:
-    return accounts(world)
 
 
 @dataclass(frozen=True)
 class Written:
-    """A general world in memory, and the same as files."""
+    """A world in memory, and the same as files."""
 
     society: Society
     folder: Path

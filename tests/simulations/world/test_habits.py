@@ -4,13 +4,14 @@ import dataclasses
 
 import pytest
 
-from fieldfare.simulations.world.habits import KINDS, Echo, Habit, overlay
-from fieldfare.simulations.world.population import PATTERNS
+from fieldfare.simulations.world.habits import Echo, Habit, overlay
+from fieldfare.simulations.world.lines import LINES
+from fieldfare.simulations.world.society import PATTERNS
 
 
-def test_every_pattern_names_known_kinds_only() -> None:
+def test_every_pattern_names_known_lines_only() -> None:
     for pattern in PATTERNS:
-        assert set(pattern.habits) <= set(KINDS), pattern.name
+        assert set(pattern.habits) <= set(LINES), pattern.name
 
 
 def test_every_parameter_is_in_its_range() -> None:
@@ -36,7 +37,7 @@ def test_money_goes_back_only_to_parties_that_exist() -> None:
     for pattern in PATTERNS:
         for name, habit in pattern.habits.items():
             if habit.echo is not None and habit.echo.to == "same_party":
-                assert KINDS[name].channel != "cash", pattern.name
+                assert "CASH" not in LINES[name].channel, pattern.name
 
 
 def test_declarations_cannot_be_changed() -> None:
