@@ -27,7 +27,7 @@ from fieldfare.simulations.report.curves import (
     thin,
 )
 from fieldfare.simulations.report.inputs import ModelScores
-from fieldfare.simulations.report.words import MODELS, alert_budget, metric
+from fieldfare.simulations.report.words import MODELS, alert_budget, metric, spoken
 
 WIDTH: Final = 4.5
 """Inches; 72 SVG units each."""
@@ -230,14 +230,14 @@ def groups(results: Mapping[str, Any]) -> Picture | None:
         axes.grid(visible=False)
         for row, entry in enumerate(rows):
             rate = float(entry["false_positive_rate"])
-            bar = _Bar(str(entry["name"]), rate, percent(rate), "#8a6d3b")
+            bar = _Bar(spoken(str(entry["name"])), rate, percent(rate), "#8a6d3b")
             # A value is not written over the mark beside it.
             near = share is not None and rate < share < rate + 0.25 * limit
             _bar(axes, row, bar, mark=share, beyond=share if near and share else 0.0)
         _finish_bars(axes, len(rows), limit=limit)
         axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g}%")
     alt = "False-positive rate by group: " + ", ".join(
-        f"{row['name']} {percent(row['false_positive_rate'])}" for row in rows
+        f"{spoken(str(row['name']))} {percent(row['false_positive_rate'])}" for row in rows
     )
     caption = "Dotted: the share of all units that is reviewed." if share is not None else ""
     return Picture("False-positive rates", out.svg(alt), caption)

@@ -30,6 +30,9 @@ CLEAR: Final = 0.02
 LONGEST_NAME: Final = 32
 """Letters of a name within a sentence."""
 
+DROWNED: Final = 0.4
+"""Width of an interval of AUROC from which on a measurement says hardly anything."""
+
 MOST_GROUPS: Final = 3
 """Groups named in a sentence; the page shows all."""
 
@@ -78,6 +81,11 @@ MODELS: Final[Mapping[str, ModelWords]] = {
 def clipped(name: str) -> str:
     """Shorten a name that would fill a sentence."""
     return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
+
+
+def spoken(name: str) -> str:
+    """Return a group's name as one says it: `night_shift_worker` is a night shift worker."""
+    return name.replace("_", " ")
 
 
 def metric(results: Results, model: str, key: str) -> float | None:
@@ -284,7 +292,7 @@ def lookalikes(results: Results) -> str:
     if not known:
         return ""
     worst = ", ".join(
-        f"{clipped(str(row['name']))} {percent(row['false_positive_rate'])}"
+        f"{clipped(spoken(str(row['name'])))} {percent(row['false_positive_rate'])}"
         for row in known[:MOST_GROUPS]
     )
     more = len(known) - MOST_GROUPS
@@ -306,7 +314,7 @@ def spared(results: Results) -> str:
             continue
         times = float(rate) * negatives / wrong
         verdict = "too often" if times > TOO_OFTEN else "no more than twice"
-        said.append(f"{row['name']} {percent(rate)} ({times:.1f} times: {verdict})")
+        said.append(f"{spoken(row['name'])} {percent(rate)} ({times:.1f} times: {verdict})")
     if not said:
         return ""
     overall = percent(wrong / negatives)
@@ -442,6 +450,20 @@ def spent(results: Results) -> str:
     if terms.get("epsilon_spent") is None:
         return ""
     return f"Spent: epsilon {short(terms['epsilon_spent'])} of {short(terms['epsilon'])}."
+
+
+def drowned(results: Results) -> str:
+    """Say that the federation's own measurement drowned in noise; empty where it did not."""
+    told = (results.get("released_metrics") or {}).get("auroc") or {}
+    low, high = told.get("low"), told.get("high")
+    if low is None or high is None or high - low < DROWNED:
+        return ""
+    return (
+        f"These figures drowned in noise: too few labelled {units(results)} were held out for what "
+        "the study pays for measuring. The institutions would learn little from them; each can "
+        "measure the model on its own hold-out, inside, at no privacy cost "
+        "(`fieldfare institution evaluate`)."
+    )
 
 
 def participants(results: Results) -> int:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.world.draws import MINUTES
-from fieldfare.simulations.world.engagements import Engagements
 from fieldfare.simulations.world.institutions import Institution, Institutions, load_institutions
 from fieldfare.simulations.world.months import Months
 from fieldfare.simulations.world.networks import Rings, draw_business, draw_rings, thinned
 from fieldfare.simulations.world.society import (
     Customers,
+    Engagements,
     FloatArray,
     IntArray,
     chosen,

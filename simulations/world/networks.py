@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.simulations.world.engagements import Engagements
 from fieldfare.simulations.world.institutions import Institution
 from fieldfare.simulations.world.lines import LINES
 from fieldfare.simulations.world.scenarios import MISSING_INDICATORS, ROLES, SCENARIOS
@@ -20,6 +19,7 @@ from fieldfare.simulations.world.society import (
     INDEX,
     NOBODY,
     Customers,
+    Engagements,
     FloatArray,
     IntArray,
     chosen,

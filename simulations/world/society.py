@@ -11,7 +11,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fieldfare.simulations.world.engagements import Engagements
 from fieldfare.simulations.world.habits import Habit, Pattern, overlay
 from fieldfare.simulations.world.institutions import Institution
 from fieldfare.simulations.world.personas import EPISODES, ORDINARY, PERSONAS
@@ -51,6 +50,30 @@ PATTERNS: Final = (*PERSONAS, *EPISODES, SENDING, *(r.pattern for r in ROLES.val
 
 INDEX: Final = {pattern.name: index for index, pattern in enumerate(PATTERNS)}
 _SECOND: Final = INDEX["second_account"]
+
+
+@dataclass(frozen=True, slots=True)
+class Engagements:
+    """Who follows which pattern, how strongly and when; one row each.
+
+    Attributes:
+        unit: index of the customer, int64.
+        pattern: index into `PATTERNS`, int64.
+        strength: multiplies the habits' monthly means, float64.
+        start, end: first day and the day after the last, float64.
+        night: shift of the log-odds of night, float64.
+        payee: ring number if money moves on to the ring's payee, else -1.
+        overlay: True for scenarios and episodes, False for personas.
+    """
+
+    unit: IntArray
+    pattern: IntArray
+    strength: FloatArray
+    start: FloatArray
+    end: FloatArray
+    night: FloatArray
+    payee: IntArray
+    overlay: BoolArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,19 @@ from fieldfare.simulations.world.draws import (
     draw_echoes,
     minutes_of_day,
 )
-from fieldfare.simulations.world.engagements import Engagements
 from fieldfare.simulations.world.habits import Habit
 from fieldfare.simulations.world.lines import LINES, NUMBER, OTHER_SIDE, Line
 from fieldfare.simulations.world.months import Months
 from fieldfare.simulations.world.networks import Business
 from fieldfare.simulations.world.scenarios import ROLES
-from fieldfare.simulations.world.society import CITIES, INDEX, PATTERNS, FloatArray, IntArray
+from fieldfare.simulations.world.society import (
+    CITIES,
+    INDEX,
+    PATTERNS,
+    Engagements,
+    FloatArray,
+    IntArray,
+)
 
 NOWHERE: Final = -1  # no city, or no counterparty
 MERCHANTS: Final = 1 << 36  # ids from here to the next are merchants, shared by all customers

@@ -225,3 +225,13 @@ def test_what_ngos_and_the_hotline_answered_is_said_with_its_noise() -> None:
     assert "grow most in region-3, from 61 in 2025-01 to 118 in 2025-03" in text
     assert "give or take 7" in text
     assert words.asked({}) == words.asked({"world": {**FACTS, "asked": None}}) == ""
+
+
+@pytest.mark.parametrize(("low", "high", "said"), [(0.39, 1.0, True), (0.86, 0.95, False)])
+def test_a_measurement_that_drowned_in_noise_is_called_so(
+    low: float, high: float, *, said: bool
+) -> None:
+    told = {"auroc": {"value": 1.0, "low": low, "high": high}}
+    found = words.drowned({"released_metrics": told, "study": {"unit": "customer"}})
+    assert ("drowned in noise" in found) is said
+    assert words.drowned({}) == words.drowned({"released_metrics": {"auroc": None}}) == ""
