@@ -30,6 +30,7 @@ from fieldfare.shared.knot_places import (
     places_in,
 )
 from fieldfare.shared.rows import UnitRows, joined
+from fieldfare.shared.unit_tables import UnitTables
 
 WEIGHT_BITS: Final = 8  # basis values are multiples of 2^-8
 WEIGHT_STEPS: Final = 1 << WEIGHT_BITS
@@ -46,11 +47,15 @@ class EncodedUnits:
         positions: uint16 (features, units), C-contiguous.
         labels: uint8 (units,), 0 or 1.
         rows: of texts or vectors; None where the model reads features.
+        order: uint64 (units,), a hash of each id, where a model sums in buckets.
+        tables: where units have several rows each; `positions` then has no features.
     """
 
     positions: Positions
     labels: NDArray[np.uint8]
     rows: UnitRows | None = None
+    order: NDArray[np.uint64] | None = None
+    tables: UnitTables | None = None
 
     def __len__(self) -> int:
         """Count the units."""
@@ -58,17 +63,26 @@ class EncodedUnits:
 
     def select(self, mask: NDArray[np.bool_]) -> "EncodedUnits":
         """Return the units where `mask` (bool (units,)) holds, in the same order."""
-        rows = None if self.rows is None else self.rows.select(mask)
-        return EncodedUnits(np.ascontiguousarray(self.positions[:, mask]), self.labels[mask], rows)
+        return EncodedUnits(
+            np.ascontiguousarray(self.positions[:, mask]),
+            self.labels[mask],
+            None if self.rows is None else self.rows.select(mask),
+            None if self.order is None else self.order[mask],
+            None if self.tables is None else self.tables.select(mask),
+        )
 
 
 def concatenate(parts: Sequence[EncodedUnits]) -> EncodedUnits:
     """Return all units of `parts`, in order (simulations and baselines only)."""
     rows = [p.rows for p in parts if p.rows is not None]
+    orders = [p.order for p in parts if p.order is not None]
+    tables = [p.tables for p in parts if p.tables is not None]
     return EncodedUnits(
         np.ascontiguousarray(np.concatenate([p.positions for p in parts], axis=1)),
         np.concatenate([p.labels for p in parts]),
         joined(rows) if rows else None,
+        np.concatenate(orders) if orders else None,
+        UnitTables.joined(tables) if tables else None,
     )
 
 

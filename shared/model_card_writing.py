@@ -31,7 +31,8 @@ from fieldfare.shared.model_card import (
     Verification,
 )
 from fieldfare.shared.model_file import layout_hash
-from fieldfare.shared.model_sections import RowSection, VectorSection
+from fieldfare.shared.model_sections import MlpSection, RowSection, VectorSection
+from fieldfare.shared.models import slot_values
 from fieldfare.shared.models.network import Layers
 from fieldfare.shared.plan import PICOMU2, Plan
 from fieldfare.shared.study import MAX_INSTITUTIONS, Study
@@ -57,6 +58,10 @@ KNOTS_FROM: Final = (
     "bounds and levels are public constants of the study, never read off records; knots follow "
     "from the private answers to its questions, whose cost is in the promise; the curves are the "
     "model itself, drawn on them"
+)
+NETWORK_FROM: Final = (
+    "bounds, knots and levels are public constants of the study, never read off records; each "
+    "curve shows what a feature adds alone: in this network they act together"
 )
 ROWS_FROM: Final = {
     "text": (
@@ -266,9 +271,9 @@ def _features(plan: Plan, parameters: NDArray[np.float64]) -> tuple[FeatureCard,
                 highest=highest,
             ),
         )
-    slices = Basis(features).slices()
+    slices, values = Basis(features).slices(), slot_values(plan.study, parameters)
     return tuple(
-        _feature(feature, parameters[part]) for feature, part in zip(features, slices, strict=True)
+        _feature(feature, values[part]) for feature, part in zip(features, slices, strict=True)
     )
 
 
@@ -287,6 +292,8 @@ def _reach(rows: RowSection, parameters: NDArray[np.float64]) -> tuple[float, fl
 def _features_from(study: Study) -> str:
     if study.rows is not None:
         return ROWS_FROM[study.rows.kind]
+    if isinstance(study.model, MlpSection):
+        return NETWORK_FROM
     return KNOTS_FROM if study.asks_for_knots else FEATURES_FROM
 
 

@@ -5,7 +5,7 @@ file that came from elsewhere nothing is interpreted before it was compared.
 """
 
 import json
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import rfc8785
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fieldfare.shared.canonical import TYPE_SEPARATOR, bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.messages import parameters_from_bytes, parameters_to_bytes
+from fieldfare.shared.model_sections import MlpSection
 from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import PARAMETER_LIMIT
 from fieldfare.shared.study import Study
@@ -27,13 +28,16 @@ ALIGNMENT: Final = 8  # tensors start at a multiple of it
 def layout_hash(study: Study) -> str:
     """Return what tells one order and meaning of parameters from another, hex.
 
-    Parameters are the bias and then every feature's slots, in the study's order; or the weights
-    of a row's entries, whose meaning the model's section fixes.
+    Parameters are the bias and then every feature's slots, in the study's order; or a
+    network's layers; or the weights of a row's entries, whose meaning the model's section fixes.
     """
     if study.rows is not None:
         section = study.rows.model_dump(mode="json")
         return bytes_hash(LAYOUT_TYPE + TYPE_SEPARATOR + rfc8785.dumps(section))
     features = [feature.model_dump(mode="json") for feature in study.features]
+    if isinstance(study.model, MlpSection):
+        whole: dict[str, Any] = {"features": features, "model": study.model.model_dump(mode="json")}
+        return bytes_hash(LAYOUT_TYPE + TYPE_SEPARATOR + rfc8785.dumps(whole))
     return bytes_hash(LAYOUT_TYPE + TYPE_SEPARATOR + rfc8785.dumps(features))
 
 

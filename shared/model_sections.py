@@ -14,6 +14,12 @@ LEAST_BUCKETS: Final = 64
 LEAST_ENTRIES: Final = 64
 MOST_HIDDEN: Final = 64
 MOST_ENTRIES: Final = 1024  # as far as rows on multiples of 2^-10 resolve a vector of length 1
+DEFAULT_HIDDEN: Final = (32,)
+MOST_LAYERS: Final = 3
+MOST_ROWS: Final = 64  # norms of units cost rows^2
+
+# Whole vector registers: every unit of a batch is then computed by the same instructions.
+Width = Annotated[int, Field(ge=8, le=256, multiple_of=8)]
 
 
 class _Section(BaseModel):
@@ -25,6 +31,21 @@ class AdditiveSection(_Section):
     """A logistic generalised additive model over the study's features."""
 
     kind: Literal["additive"] = "additive"
+
+
+class MlpSection(_Section):
+    """A network over the study's features, of one or many rows a unit.
+
+    Attributes:
+        hidden: widths of the hidden layers, from the features on.
+        rows: R, the most rows of a unit that count.
+    """
+
+    kind: Literal["mlp"]
+    hidden: tuple[Width, ...] = Field(
+        default=DEFAULT_HIDDEN, min_length=1, max_length=MOST_LAYERS, strict=False
+    )
+    rows: int = Field(default=1, ge=1, le=MOST_ROWS)
 
 
 class TextSection(_Section):
@@ -97,6 +118,7 @@ def _kind(value: object) -> object:
 
 ModelSection = Annotated[
     Annotated[AdditiveSection, Tag("additive")]
+    | Annotated[MlpSection, Tag("mlp")]
     | Annotated[TextSection, Tag("text")]
     | Annotated[VectorSection, Tag("vector")],
     Discriminator(_kind),
@@ -106,6 +128,6 @@ RowSection = TextSection | VectorSection
 """Models that read one column as a row of numbers, and no features."""
 
 
-def row_section(model: AdditiveSection | RowSection) -> RowSection | None:
+def row_section(model: AdditiveSection | MlpSection | RowSection) -> RowSection | None:
     """Return the section of a model that reads rows; None for one that reads features."""
     return model if isinstance(model, TextSection | VectorSection) else None

@@ -27,7 +27,13 @@ from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features import Feature, Name
 from fieldfare.shared.knot_places import asked_features
 from fieldfare.shared.media_gate import media_in
-from fieldfare.shared.model_sections import AdditiveSection, ModelSection, RowSection, row_section
+from fieldfare.shared.model_sections import (
+    AdditiveSection,
+    MlpSection,
+    ModelSection,
+    RowSection,
+    row_section,
+)
 from fieldfare.shared.query_blocks import layout_for
 from fieldfare.shared.questions import (
     KINDS,
@@ -239,6 +245,8 @@ class Study(_Section):
         if rows is None:
             if features is not None and not features:
                 raise ValueError(f"features: 1 to {MAX_FEATURES} expected, 0 found")
+            if isinstance(model, MlpSection):
+                _check_network(model, info)
             return model
         problems = []
         if features:
@@ -466,6 +474,21 @@ class Study(_Section):
         return canonical_bytes(self)
 
 
+def _check_network(model: MlpSection, info: ValidationInfo) -> None:
+    """Refuse what a network of features cannot carry."""
+    problems = []
+    records, features = info.data.get("records"), info.data.get("features") or ()
+    if records is not None and records.unit is None:
+        problems.append("records.unit: a column of ids expected beside a model of kind mlp")
+    if asked_features(features):
+        problems.append("features: no knots_from expected beside a model of kind mlp, some found")
+    asks = info.data.get("queries") or info.data.get("allowance")
+    if model.rows > 1 and asks:
+        problems.append("model.rows: 1 expected where questions are asked: they read one row")
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
 def _named_in(info: ValidationInfo) -> Columns | None:
     """Return what questions may name, or None where a section that says it is wrong."""
     records, features = info.data.get("records"), info.data.get("features")
@@ -481,7 +504,10 @@ def _lines(error: dict[str, Any]) -> list[str]:
     if kind == "value_error":
         lines = message.removeprefix("Value error, ").split("\n")
         # A model's rule about features says so itself.
-        return [ln if ln.startswith((path, "features:")) else f"{path}: {ln}" for ln in lines]
+        return [
+            ln if ln.startswith((path, "features:", "records.")) else f"{path}: {ln}"
+            for ln in lines
+        ]
     if kind in {"missing", "union_tag_not_found"}:
         key = f"{path}.kind" if kind == "union_tag_not_found" else path
         return [f"{key}: a value expected, none found"]

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.basis import Basis
 from fieldfare.shared.model_file import MODEL_FORMAT, model_to_bytes
+from fieldfare.shared.model_sections import MlpSection
+from fieldfare.shared.models import slot_values
 from fieldfare.shared.study import Study
 
 SIMULATED_RUN: Final = "simulation"  # the run that a simulated model names
@@ -18,10 +20,11 @@ def write_model(folder: Path, study: Study, parameters: NDArray[np.float64]) -> 
     """Write `model.safetensors` and `model.json` (documented in docs/results.md)."""
     (folder / "model.safetensors").write_bytes(model_to_bytes(study, SIMULATED_RUN, parameters))
     basis = Basis(study.features)
+    values = slot_values(study, parameters)
     features: list[dict[str, Any]] = [
         {
             **feature.model_dump(mode="json"),
-            "contributions": dict(zip(feature.slot_names, parameters[part].tolist(), strict=True)),
+            "contributions": dict(zip(feature.slot_names, values[part].tolist(), strict=True)),
         }
         for feature, part in zip(basis.shown_features(parameters), basis.slices(), strict=True)
     ]
@@ -33,6 +36,11 @@ def write_model(folder: Path, study: Study, parameters: NDArray[np.float64]) -> 
         "bias": float(parameters[0]),
         "features": features,
     }
+    if isinstance(study.model, MlpSection):
+        model["network"] = {
+            **study.model.model_dump(mode="json"),
+            "parameters": parameters.tolist(),
+        }
     if study.rows is not None:
         model["rows"] = {**study.rows.model_dump(mode="json"), "weights": parameters[1:].tolist()}
     write_json(folder / "model.json", model)

@@ -5,7 +5,7 @@ ever depends on it (design section 2, "Refusals depend on the request").
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,7 @@ from fieldfare.client.records.encoding import (
     texts_of,
 )
 from fieldfare.client.records.engine import Source
+from fieldfare.client.records.grouping import Grouping
 from fieldfare.client.records.mapping import ColumnMapping
 from fieldfare.client.records.problems import Place, Problems
 from fieldfare.client.records.rows import row_reader
@@ -38,8 +39,10 @@ from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.source import Table, table_at
 from fieldfare.shared.basis import EncodedUnits, Positions
 from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.model_sections import MlpSection
 from fieldfare.shared.study import Study
 
+BUCKETS_KEY: Final = b"fieldfare.buckets.v1"  # public: which units are summed together
 _NO_UNIT: Final = "a unit id expected, none found in {rows}; name the units or leave the rows out"
 _NO_INSTITUTION: Final = "an institution's name expected, none found in {rows}; fill it in"
 _TWICE: Final = "one row per unit expected, a further row found in {rows}; keep one row per unit"
@@ -53,11 +56,13 @@ class LoadCounts:
         clamped: out of bounds, moved to the nearer bound.
         missing: NULL, NaN or a `missing` token.
         other: a level that the study does not declare.
+        beyond: rows that a unit has more than the study's cap, in all.
     """
 
     clamped: dict[str, int]
     missing: dict[str, int]
     other: dict[str, int]
+    beyond: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +147,8 @@ class Load:
         self._rows = row_reader(study, self.problems)
         self._read: list[tuple[Place, Columns, int]] = []
         self._asked = AskedReader(study)
+        self._network = study.model if isinstance(study.model, MlpSection) else None
+        self._most = self._network.rows if self._network else 1
 
     def read(self, table: Table) -> None:
         """Encode every row of a table; what cannot be opened or read is a problem among others.
@@ -211,7 +218,8 @@ class Load:
             self._complain("institution", _NO_INSTITUTION, institution == "")
         if unit is not None:
             self._complain("unit", _NO_UNIT, unit == "")
-            self._complain("unit", _TWICE, further_rows(unit, institution))
+            if self._most == 1:
+                self._complain("unit", _TWICE, further_rows(unit, institution))
         return unit, institution, audit
 
     def finish(self) -> Records:
@@ -232,7 +240,26 @@ class Load:
         units = _row_names(len(labels)) if unit is None else unit
         rows = None if self._rows is None else self._rows.finish()
         data = EncodedUnits(positions, labels, rows)
-        return Records(units, data, institution, audit, self._counts(), self._asked.values())
+        if self._network is None:
+            return Records(units, data, institution, audit, self._counts(), self._asked.values())
+        return self._units_of(data, units, institution, audit)
+
+    def _units_of(
+        self, data: EncodedUnits, units: Texts, institution: Texts | None, audit: Texts | None
+    ) -> Records:
+        """Bring rows of a unit together, and hash its id: what a network's sums need."""
+        counts = self._counts()
+        if self._most > 1:
+            grouping = Grouping.of(units, institution, self._most)
+            first, labels = grouping.first, grouping.labels(data.labels)
+            empty = np.empty((0, len(first)), np.uint16)
+            data = EncodedUnits(empty, labels, tables=grouping.tables(data.positions))
+            counts = replace(counts, beyond=grouping.beyond)
+            units = units[first]
+            institution = None if institution is None else institution[first]
+            audit = None if audit is None else audit[first]
+        data = replace(data, order=unit_order(units, key=BUCKETS_KEY))
+        return Records(units, data, institution, audit, counts, self._asked.values())
 
     def _complain(self, what: str, complaint: str, bad: NDArray[np.bool_]) -> None:
         start = 0

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from fieldfare.shared.basis import Basis
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features import CategoricalFeature, Feature
+from fieldfare.shared.models import slot_values
 from fieldfare.shared.pages.words import plain
 from fieldfare.shared.study import Study
 
@@ -44,7 +45,8 @@ def shapes_of(study: Study, parameters: NDArray[np.float64]) -> list[Shape]:
     """Return each feature's curve in log-odds."""
     basis = Basis(study.features)
     parts = zip(basis.shown_features(parameters), basis.slices(), strict=True)
-    return [_shape(feature, parameters[part].tolist()) for feature, part in parts]
+    values = slot_values(study, parameters)
+    return [_shape(feature, values[part].tolist()) for feature, part in parts]
 
 
 def _shape(feature: Feature, weights: list[float]) -> Shape:

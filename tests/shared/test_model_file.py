@@ -15,6 +15,7 @@ from tests.homes import home_study
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.model_file import layout_hash, model_from_bytes, model_to_bytes
 from fieldfare.shared.plan import PARAMETER_LIMIT
+from fieldfare.shared.study import Study
 
 STUDY = home_study()
 PARAMETERS = parameters_of(STUDY)
@@ -97,3 +98,13 @@ def test_names_cannot_break_out_of_the_header() -> None:
     content = model_to_bytes(STUDY, 'x", "shape": [1', PARAMETERS)
     length = int.from_bytes(content[:8], "little")
     assert json.loads(content[8 : 8 + length])["__metadata__"]["run"] == 'x", "shape": [1'
+
+
+def test_a_network_of_the_same_features_has_a_layout_of_its_own() -> None:
+    data = STUDY.model_dump(mode="json")
+    data["records"]["unit"] = "customer"
+    one, other = (
+        Study.model_validate(data | {"model": {"kind": "mlp", "hidden": hidden}})
+        for hidden in ([8], [8, 8])
+    )
+    assert len({layout_hash(STUDY), layout_hash(one), layout_hash(other)}) == 3

@@ -5,6 +5,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from fieldfare.shared.model_sections import (
     AdditiveSection,
+    MlpSection,
     ModelSection,
     RowSection,
     TextSection,
@@ -12,7 +13,7 @@ from fieldfare.shared.model_sections import (
     row_section,
 )
 
-SECTION: TypeAdapter[AdditiveSection | RowSection] = TypeAdapter(ModelSection)
+SECTION: TypeAdapter[AdditiveSection | MlpSection | RowSection] = TypeAdapter(ModelSection)
 
 
 def test_no_kind_is_the_additive_model() -> None:
@@ -24,6 +25,7 @@ def test_only_models_of_rows_have_a_row_section() -> None:
     text = SECTION.validate_python({"kind": "text", "column": "message"})
     assert row_section(text) == TextSection(kind="text", column="message", buckets=2048)
     assert row_section(AdditiveSection()) is None
+    assert row_section(MlpSection(kind="mlp")) is None
     vector = SECTION.validate_python({"kind": "vector", "column": "embedding", "entries": 64})
     assert row_section(vector) == VectorSection(kind="vector", column="embedding", entries=64)
     assert [section.columns for section in map(row_section, (text, vector)) if section] == [
@@ -39,6 +41,9 @@ def test_only_models_of_rows_have_a_row_section() -> None:
         {"kind": "additive", "column": "message"},
         {"kind": "text"},
         {"kind": "text", "column": "nationality"},
+        {"kind": "mlp", "hidden": [7]},
+        {"kind": "mlp", "hidden": [8, 8, 8, 8]},
+        {"kind": "mlp", "rows": 0},
         {"kind": "vector", "column": "embedding"},
         {"kind": "vector", "column": "embedding", "entries": 63},
         {"kind": "vector", "column": "embedding", "entries": 1025},

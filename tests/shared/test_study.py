@@ -307,7 +307,7 @@ units = 0
 prevalence = "0.1"
 
 [model]
-kind = "mlp"
+kind = "forest"
 
 [training]
 steps = -1
@@ -365,7 +365,7 @@ epsilon = 1.0
         "records.label: ",
         "records.units: greater than or equal to 1 expected, 0 found",
         "records.prevalence: a valid number expected, '0.1' found",
-        "model.kind: 'additive', 'text', 'vector' expected, 'mlp' found",
+        "model.kind: 'additive', 'mlp', 'text', 'vector' expected, 'forest' found",
         "training.steps: greater than or equal to 0 expected, -1 found",
         "training.learning_rate: a valid number expected, True found",
         "evaluation.holdout: less than 1 expected, 1.0 found",
@@ -642,3 +642,47 @@ def test_a_text_study_needs_a_column_and_has_no_features_beside_it() -> None:
     assert problems_of(content) == ["model.column: a value expected, none found"]
     content["model"]["column"] = "message"
     assert problems_of(content) == ["features: none expected beside a text model, some found"]
+
+
+def network_study(model: str, extra: str = "", *, unit: bool = True) -> str:
+    text = SMALL.replace("[records]", '[records]\nunit = "customer"') if unit else SMALL
+    return text + f'\n[model]\nkind = "mlp"\n{model}\n{extra}'
+
+
+def test_a_network_reads_features_and_says_its_widths() -> None:
+    study = parse_study(network_study("hidden = [16, 8]\nrows = 5"))
+    assert study.rows is None
+    assert study.model.model_dump() == {"kind": "mlp", "hidden": (16, 8), "rows": 5}
+    assert parse_study(network_study("")).id != parse_study(network_study("rows = 2")).id
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        ("hidden = [12]", "model.hidden.0: a multiple of 8 expected, 12 found"),
+        (
+            "hidden = [8, 8, 8, 8]",
+            (
+                "model.hidden: Tuple should have at most 3 items after validation, "
+                "not 4 expected, [8, 8, 8, 8] found"
+            ),
+        ),
+        ("rows = 65", "model.rows: less than or equal to 64 expected, 65 found"),
+        ("module = 7", "model.module: no such key expected; remove it or correct its spelling"),
+    ],
+)
+def test_a_wrong_network_section_is_explained(model: str, problem: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        parse_study(network_study(model))
+    assert problem in caught.value.problems
+
+
+def test_a_network_needs_ids_and_knots_of_its_own() -> None:
+    with pytest.raises(StudyError, match=r"^records.unit: a column of ids expected"):
+        parse_study(network_study("", unit=False))
+    asked = network_study("").replace("upper = 7", 'upper = 7\nknots_from = "where"')
+    with pytest.raises(StudyError, match="no knots_from expected beside a model of kind mlp"):
+        parse_study(asked)
+    queries = '[[queries]]\nkind = "count"\nname = "n"\n'
+    with pytest.raises(StudyError, match=r"model.rows: 1 expected where questions are asked"):
+        parse_study(network_study("rows = 3", queries))

@@ -326,3 +326,35 @@ def test_csv_and_parquet_of_the_same_records_encode_alike(tmp_path: Path) -> Non
     assert np.array_equal(parquet.data.labels, text.data.labels)
     alone = encode_numeric(study().features[0], np.array(table["amount"][:1]))  # type: ignore[arg-type]
     assert alone[0] == parquet.data.positions[0, 0]
+
+
+def network_study(rows: int) -> Study:
+    model = {"kind": "mlp", "hidden": [8], "rows": rows}
+    return Study.model_validate(study().model_dump(mode="json") | {"model": model})
+
+
+def test_rows_of_a_unit_are_read_together_where_a_network_reads_several(tmp_path: Path) -> None:
+    rows = ["a,1,0,branch,0,x", "b,2,0,branch,0,x", "a,3,0,online,1,x", "a,4,0,branch,0,x"]
+    path = csv_file(tmp_path / "r.csv", *rows)
+    found = read_records([path], network_study(2))
+    assert found.units.tolist() == ["a", "b"]
+    assert found.data.labels.tolist() == [1, 0]
+    assert found.counts.beyond == 1
+    assert found.data.tables is not None
+    assert found.data.tables.counts.tolist() == [2, 1]
+    single = read_records([csv_file(tmp_path / "s.csv", *rows[:2])], network_study(1))
+    tables = found.data.tables.positions
+    assert tables[:, 0].tolist() == single.data.positions[:, 0].tolist()
+    assert tables[:, 2].tolist() == single.data.positions[:, 1].tolist()
+    with pytest.raises(RecordsError, match="one row per unit expected"):
+        read_records([path], network_study(1))
+
+
+def test_a_network_knows_units_by_a_hash_of_their_ids_alone(tmp_path: Path) -> None:
+    rows = ["a,1,0,branch,0,x", "b,2,0,branch,0,x", "c,3,0,online,1,x"]
+    whole = read_records([csv_file(tmp_path / "r.csv", *rows)], network_study(1))
+    part = read_records([csv_file(tmp_path / "s.csv", *rows[1:])], network_study(1))
+    assert whole.data.order is not None
+    assert part.data.order is not None
+    assert whole.data.order[1:].tolist() == part.data.order.tolist()
+    assert len(set(whole.data.order.tolist())) == 3

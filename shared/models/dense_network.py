@@ -1,0 +1,195 @@
+"""A network of rectified layers by the formulas that a chain of products has: no autograd.
+
+    a_0 = x      a_l = max(W_l a_(l-1) + b_l, 0)      score of a row = w a_L + c
+
+A unit's gradient is the mean over its rows, and in every layer a sum of outer products of what
+flows back and what went forward. Its norm follows from inner products of those, and clipping is one
+factor on what flows back (book-keeping: Bu et al. 2023): no gradient of a unit is ever written out.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from fieldfare.shared.models.unit_inputs import Chunk
+
+MOST_CANCELLED: Final = 2.0**14  # rows of a unit may cancel so far, and no further
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Parameters taken apart, in the order c, w, then W and b of each layer.
+
+    Attributes:
+        offset: c, one number.
+        head: (last width,), w.
+        weights: of each hidden layer (width, width before); the first one's b stands in the
+            column of the constant input.
+        biases: (width,) of each hidden layer after the first.
+    """
+
+    offset: Tensor
+    head: Tensor
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return (self.offset, self.head, *self.weights, *self.biases)
+
+
+@dataclass(frozen=True)
+class DenseNetwork:
+    """The shape of a network.
+
+    Attributes:
+        count: numbers of a row.
+        width: the same with a constant 1 behind them and zeros behind that.
+        hidden: widths of the hidden layers.
+        dtype: of all sums.
+    """
+
+    count: int
+    width: int
+    hidden: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def entries(self) -> int:
+        """Count the parameters."""
+        befores = (self.count, *self.hidden[:-1])
+        inner = sum(h * (b + 1) for h, b in zip(self.hidden, befores, strict=True))
+        return 1 + self.hidden[-1] + inner
+
+    def layers(self, parameters: Tensor) -> Layers:
+        """Take apart float64 (entries,)."""
+        found = parameters.to(self.dtype)
+        offset, head, found = found[0], found[1 : 1 + self.hidden[-1]], found[1 + self.hidden[-1] :]
+        size = self.hidden[0] * self.count
+        first = torch.zeros((self.hidden[0], self.width), dtype=self.dtype)
+        first[:, : self.count] = found[:size].reshape(self.hidden[0], self.count)
+        first[:, self.count] = found[size : size + self.hidden[0]]
+        found = found[size + self.hidden[0] :]
+        weights, biases = [first], []
+        for before, width in zip(self.hidden[:-1], self.hidden[1:], strict=True):
+            weights.append(found[: width * before].reshape(width, before))
+            biases.append(found[width * before : width * (before + 1)])
+            found = found[width * (before + 1) :]
+        return Layers(offset, head, tuple(weights), tuple(biases))
+
+    def joined(self, parts: Layers) -> Tensor:
+        """Put together what `layers` took apart; columns that stand for padding are left out."""
+        first = parts.weights[0]
+        inner = [first[:, : self.count].reshape(-1), first[:, self.count]]
+        for weights, biases in zip(parts.weights[1:], parts.biases, strict=True):
+            inner += [weights.reshape(-1), biases]
+        return torch.cat([parts.offset.reshape(1), parts.head, *inner])
+
+    def forward(self, layers: Layers, rows: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return what goes into each layer, (rows, width), and (rows,) scores without c."""
+        steps = [rows, (rows @ layers.weights[0].T).clamp_(min=0.0)]
+        for weights, biases in zip(layers.weights[1:], layers.biases, strict=True):
+            steps.append(torch.addmm(biases, steps[-1], weights.T).clamp_(min=0.0))
+        return steps, (steps[-1] * layers.head).sum(1)
+
+    def scores(self, parameters: Tensor, chunk: Chunk) -> Tensor:
+        """Return (units,), log-odds: the mean over a unit's rows; c where it has none."""
+        layers = self.layers(parameters)
+        _, scores = self.forward(layers, chunk.inputs.flatten(0, 1))
+        return (chunk.weights * scores.reshape(chunk.weights.shape)).sum(1) + layers.offset
+
+    def flows(self, layers: Layers, chunk: Chunk) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what goes into each layer and what flows back out of it, (rows, width) each.
+
+        The last of both belong to the score: the last layer's values, and (rows, 1).
+        """
+        steps, scores = self.forward(layers, chunk.inputs.flatten(0, 1))
+        back = torch.sigmoid(scores + layers.offset).reshape(chunk.weights.shape)
+        back = ((back - chunk.labels[:, None]) * chunk.weights).reshape(-1, 1)
+        flows = [back, back * layers.head * (steps[-1] > 0)]
+        for place in range(len(layers.weights) - 1, 0, -1):
+            flows.append((flows[-1] @ layers.weights[place]) * (steps[place] > 0))
+        return steps, flows[::-1]
+
+    def factors(
+        self, chunk: Chunk, steps: Sequence[Tensor], flows: Sequence[Tensor], limit: float
+    ) -> Tensor:
+        """Return (units,): what brings each unit's gradient to a norm of at most `limit`.
+
+        Edge cases:
+            | unit | factor |
+            |---|---|
+            | norm within the limit | 1 |
+            | norm not finite in this arithmetic | 0: it counts as zero |
+            | rows that cancel by more than 2^14 | so small that no row exceeds 2^14 limits |
+        """
+        squares, lengths = self._squares(chunk, steps, flows)
+        factor = (limit / squares.sqrt()).clamp_(max=1.0)
+        if lengths is not None:
+            factor = torch.minimum(factor, MOST_CANCELLED * limit / lengths)
+        return torch.where(squares.isfinite(), factor, 0.0)
+
+    def clipped(
+        self, layers: Layers, chunk: Chunk, limit: float, steps_of_one: float
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return what goes into each layer, and what flows back, clipped.
+
+        Args:
+            layers: parameters.
+            chunk: units.
+            limit: C; infinite where nothing is clipped.
+            steps_of_one: of the grid; what flows back is in its steps.
+        """
+        steps, flows = self.flows(layers, chunk)
+        units, rows = chunk.weights.shape
+        factors = torch.ones(units, dtype=self.dtype)
+        if math.isfinite(limit):
+            factors = self.factors(chunk, steps, flows, limit)
+        scale = (factors * steps_of_one).repeat_interleave(rows)[:, None]
+        for flow in flows:
+            flow.mul_(scale)
+        return steps, flows
+
+    def _squares(
+        self, chunk: Chunk, steps: Sequence[Tensor], flows: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return (units,) squared norms, and the sum of norms of single rows where that differs."""
+        total = (flows[0] * flows[0]).sum(1).mul_(chunk.lengths)
+        for step, flow in zip(steps[1:], flows[1:], strict=True):
+            total += (flow * flow).sum(1) * (step * step).sum(1).add_(1.0)
+        units, rows = chunk.weights.shape
+        if rows == 1:
+            return total, None
+        squares = torch.zeros(units, dtype=self.dtype)
+        for place, (step, flow) in enumerate(zip(steps, flows, strict=True)):
+            inner = _products(step.reshape(units, rows, -1))
+            if place:  # the first layer's constant stands among its inputs
+                inner += 1.0
+            squares += (_products(flow.reshape(units, rows, -1)) * inner).sum((1, 2))
+        return squares.clamp_(min=0.0), total.sqrt().reshape(units, rows).sum(1)
+
+    def bucket_sums(
+        self, chunk: Chunk, steps: Sequence[Tensor], flows: Sequence[Tensor]
+    ) -> Iterator[Layers]:
+        """Yield each bucket's sum of products, in one arithmetic and one order."""
+        rows = chunk.weights.shape[1]
+        for bucket in chunk.buckets:
+            part = slice(bucket.start * rows, bucket.stop * rows)
+            head = flows[-1][part]
+            pairs = zip(flows[:-1], steps[:-1], strict=True)
+            yield Layers(
+                head.sum(),
+                head[:, 0] @ steps[-1][part],
+                tuple(flow[part].T @ step[part] for flow, step in pairs),
+                tuple(flow[part].sum(0) for flow in flows[1:-1]),
+            )
+
+
+def _products(rows: Tensor) -> Tensor:
+    """Return (units, rows, rows): inner products of each unit's rows."""
+    return rows @ rows.transpose(1, 2)

@@ -1,0 +1,179 @@
+"""What a network reads of units: hat weights as dense numbers, in chunks of one shape.
+
+A chunk always has the same shape, whoever is in it: places that nobody fills are padding. Then
+the same instructions compute every unit, and a unit's numbers depend on nobody beside it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fieldfare.shared.basis import WEIGHT_STEPS, Basis, EncodedUnits, Positions
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.models.buckets import CAPACITY, buckets_of
+
+CHUNK_ROWS: Final = 1 << 12
+ALIGNED: Final = 16  # numbers: a whole vector register of any processor
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """How units are laid out for a network.
+
+    Attributes:
+        basis: of the study's features.
+        rows: R, places for rows of a unit.
+    """
+
+    basis: Basis
+    rows: int
+
+    @property
+    def count(self) -> int:
+        """How many numbers a row has: every slot of every feature."""
+        return self.basis.entries - 1
+
+    @property
+    def width(self) -> int:
+        """The same with a constant 1 behind them, and zeros up to whole registers."""
+        return -(-(self.count + 1) // ALIGNED) * ALIGNED
+
+    @property
+    def units(self) -> int:
+        """Places for units in a chunk."""
+        return max(CAPACITY, CHUNK_ROWS // self.rows // CAPACITY * CAPACITY)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of all sums: several rows of a unit may cancel, which float32 does not bear."""
+        return torch.float32 if self.rows == 1 else torch.float64
+
+    def filled(self, positions: Positions) -> NDArray[np.int16]:
+        """Return int16 (rows, width), in units of 2^-8."""
+        found = np.zeros((positions.shape[1], self.width), dtype=np.int16)
+        parts = zip(self.basis.slices(), self.basis.folds, positions, strict=True)
+        for part, fold, column in parts:
+            found[:, part.start - 1 : part.stop - 1] = fold.astype(np.int16).take(column, axis=0)
+        found[:, self.count] = WEIGHT_STEPS
+        return found
+
+    def lengths(self, positions: Positions) -> NDArray[np.float64]:
+        """Return float64 (rows,), squared norms of rows with their constant 1."""
+        found = np.ones(positions.shape[1])
+        for norm, column in zip(self.basis.norms, positions, strict=True):
+            found += norm.take(column) / WEIGHT_STEPS**2
+        return found
+
+
+@dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
+class Chunk:
+    """Units of one or more buckets, and padding.
+
+    Attributes:
+        inputs: (units, rows, width); zeros where no row is.
+        weights: (units, rows): one by the number of a unit's rows; zero where no row is.
+        labels: (units,), 0 or 1.
+        places: int64 (some,): which units the first places hold.
+        lengths: (units * rows,), squared norms of inputs, the constant 1 included.
+        buckets: slices of places.
+    """
+
+    inputs: Tensor
+    weights: Tensor
+    labels: Tensor
+    places: NDArray[np.int64]
+    lengths: Tensor
+    buckets: tuple[slice, ...]
+
+
+class UnitInputs:
+    """Units of one institution, laid out once for many steps."""
+
+    def __init__(self, layout: Inputs, data: EncodedUnits) -> None:
+        """Lay out.
+
+        Raises:
+            RecordsError: units without a hash of their ids, or not as many rows as fit.
+        """
+        if data.order is None:
+            raise RecordsError("a hash of each unit's id expected for buckets, none found")
+        self._layout = layout
+        buckets = buckets_of(data.order)
+        self._chunks = list(_packed([len(bucket) for bucket in buckets], layout.units))
+        # In the order of buckets, so that a chunk is one run of rows.
+        self._order = np.concatenate([np.empty(0, np.int64), *buckets])
+        starts, positions = _tables(layout, data)
+        self._counts = np.diff(starts)[self._order]
+        self._ends = np.concatenate([[0], np.cumsum(self._counts)])
+        self._labels = data.labels[self._order].astype(np.float64)
+        ordered = positions[:, _rows(starts[self._order], self._counts)]
+        self._filled, self._lengths = layout.filled(ordered), layout.lengths(ordered)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Yield all units, bucket by bucket; a chunk's inputs are overwritten by the next one's."""
+        start, layout = 0, self._layout
+        held = torch.zeros((layout.units * layout.rows, layout.width), dtype=layout.dtype)
+        for buckets in self._chunks:
+            yield self._chunk(start, buckets, held)
+            start += sum(buckets)
+
+    def _chunk(self, start: int, buckets: list[int], inputs: Tensor) -> Chunk:
+        layout, stop = self._layout, start + sum(buckets)
+        counts, read = self._counts[start:stop], slice(self._ends[start], self._ends[stop])
+        places = _rows(np.arange(len(counts)) * layout.rows, counts)
+        shape = (layout.units, layout.rows)
+        rows = torch.from_numpy(self._filled[read])
+        if layout.rows == 1 and len(places) == len(counts):
+            inputs[: len(rows)] = rows
+            inputs[len(rows) :] = 0.0
+        else:
+            inputs.zero_()
+            inputs[torch.from_numpy(places)] = rows.to(layout.dtype)
+        weights, labels = np.zeros(layout.units * layout.rows), np.zeros(layout.units)
+        lengths = np.zeros(layout.units * layout.rows)
+        weights[places] = np.repeat(1.0 / np.maximum(counts, 1), counts)
+        lengths[places] = self._lengths[read]
+        labels[: len(counts)] = self._labels[start:stop]
+        ends = np.cumsum([0, *buckets]).tolist()
+        return Chunk(
+            inputs.mul_(1.0 / WEIGHT_STEPS).reshape(*shape, layout.width),
+            torch.from_numpy(weights).to(layout.dtype).reshape(shape),
+            torch.from_numpy(labels).to(layout.dtype),
+            self._order[start:stop],
+            torch.from_numpy(lengths).to(layout.dtype),
+            tuple(slice(first, last) for first, last in pairwise(ends)),
+        )
+
+
+def _rows(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return int64 (rows,): the runs of `counts` places that begin at `starts`, one by one."""
+    before = np.cumsum(counts) - counts
+    found: NDArray[np.int64] = np.arange(counts.sum()) + np.repeat(starts - before, counts)
+    return found
+
+
+def _tables(layout: Inputs, data: EncodedUnits) -> tuple[NDArray[np.int64], Positions]:
+    if data.tables is None:
+        return np.arange(len(data) + 1), data.positions
+    most = int(data.tables.counts.max(initial=0))
+    if most > layout.rows:
+        raise RecordsError(f"at most {layout.rows} rows of a unit expected, {most} found")
+    return data.tables.starts, data.tables.positions
+
+
+def _packed(buckets: list[int], places: int) -> Iterator[list[int]]:
+    """Yield sizes of buckets that fit one chunk together."""
+    held: list[int] = []
+    for bucket in buckets:
+        if sum(held) + bucket > places:
+            yield held
+            held = []
+        held.append(bucket)
+    if held:
+        yield held
