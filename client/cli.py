@@ -11,6 +11,7 @@ import typer
 
 from fieldfare.client.drafting import DEFAULT_DELTA, DEFAULT_EPSILON, draft_study
 from fieldfare.client.records.amlsim import derive_amlsim
+from fieldfare.client.typologies.published import derive_amlsim_pack
 
 study_new_app = typer.Typer(add_completion=False)
 records_app = typer.Typer(
@@ -22,6 +23,7 @@ class Derivation(Enum):
     """Published data that records can be derived from."""
 
     AMLSIM = "amlsim"
+    AMLSIM_PACK = "amlsim-pack"  # the same accounts, with the typology pack's indicators
 
 
 def _notice(line: str) -> None:
@@ -78,6 +80,8 @@ def records_derive(
     """Derive records with one row per unit: unit, institution, label, features."""
     if kind is Derivation.AMLSIM:
         derive_amlsim(folder, out)
+    else:
+        typer.echo("\n".join(derive_amlsim_pack(folder, out)))
 
 
 study_new_app.command("new")(study_new)

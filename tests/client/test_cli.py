@@ -64,5 +64,9 @@ def test_records_derive_amlsim(tmp_path: Path) -> None:
     result = CliRunner().invoke(records_app, ["derive", "amlsim", str(tmp_path), "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert pq.read_table(out).num_rows == 4
+    said = ["derive", "amlsim-pack", str(tmp_path), "--out", str(out)]
+    result = CliRunner().invoke(records_app, said)
+    assert "R02: missing, without transactions.tz_offset_min" in result.output
+    assert pq.read_table(out).num_rows == 4
     unknown = CliRunner().invoke(records_app, ["derive", "other", str(tmp_path), "--out", str(out)])
     assert unknown.exit_code == 2

@@ -282,6 +282,21 @@ FIRES: dict[str, tuple[Ledger, float | None]] = {
         ),
         9_000 * 365 / 90 / 37_500,
     ),
+    # nine of ten payments of 100, and one of 2,000
+    "R35": (
+        Ledger(
+            [
+                *paid_by("P2P", range(5, 230, 25), ["p"], 10_000),
+                *paid_by("WIRE", [1], ["q"], 200_000),
+            ]
+        ),
+        0.9 * 0.95,
+    ),
+    # six people, over half a year
+    "R36": (
+        Ledger([*p2p_in(range(0, 180, 30), people(6)), *paid_by("P2P", [3], people(8), 3_000)]),
+        6,
+    ),
 }
 
 BENIGN: dict[str, tuple[Ledger, float | None]] = {
@@ -465,6 +480,21 @@ BENIGN: dict[str, tuple[Ledger, float | None]] = {
     ),
     # a ring out of wages
     "R34": (Ledger([*wages(), *card([3], "5944", 400_000)], MIDDLE), 0),
+    # a rent that rose by a tenth, half of the time each
+    "R35": (
+        Ledger(
+            [
+                *paid_by("P2P", range(125, 250, 25), ["p"], 90_000),
+                *paid_by("P2P", range(0, 125, 25), ["p"], 100_000),
+            ]
+        ),
+        0.5 * 0.1,
+    ),
+    # three friends share costs
+    "R36": (
+        Ledger([*p2p_in(range(0, 180, 30), people(3)), *paid_by("P2P", [3], people(4), 3_000)]),
+        3,
+    ),
 }
 
 
