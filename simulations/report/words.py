@@ -65,7 +65,7 @@ MODELS: Final[Mapping[str, ModelWords]] = {
     ),
     "local_dp": ModelWords(
         "Together, full noise at each",
-        "No masks: each institution adds all the noise to its own sums.",
+        "No masks: each institution adds all the noise to its own sums, at every step.",
     ),
     "central": ModelWords(
         "One pool, no privacy",

@@ -211,3 +211,13 @@ def test_the_printed_check_computes_delta(
     assert found is not None
     exec(html.unescape(found[1]), {})  # noqa: S102
     assert float(capsys.readouterr().out) == pytest.approx(0.12694, abs=1e-5)
+
+
+def test_in_local_mode_the_page_says_what_leaves(make_run: Any, tmp_path: Path) -> None:
+    run = make_run()
+    assert "steps inside the institution" not in written(run, tmp_path).text
+    run.results["study"] |= {"mode": "local", "steps": 5, "local_steps": 10}
+    text = written(run, tmp_path).text
+    assert "One vector for each of 5 exchanges" in text
+    assert "how far 10 steps inside the institution moved the model" in text
+    assert "noise on each institution's own sum (sigma)" in text
