@@ -16,6 +16,7 @@ from fieldfare.client.admission import ApprovedRun
 from fieldfare.client.ledger import Ledger
 from fieldfare.client.site import Site
 from fieldfare.shared.adam import TrainingState
+from fieldfare.shared.alert_cut import thresholds_near, with_threshold
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.last_sum import LastSum, carries_last_sum
@@ -27,13 +28,7 @@ from fieldfare.shared.messages import (
     parameters_to_bytes,
 )
 from fieldfare.shared.plan import Plan, ReleaseKind, ReleaseTerms
-from fieldfare.shared.replay import (
-    add_words,
-    bound_initial_state,
-    decoded_sum,
-    initial_state,
-    stepped,
-)
+from fieldfare.shared.replay import bound_initial_state, initial_state, stepped, summed_again
 from fieldfare.shared.study import Study
 
 PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
@@ -73,13 +68,15 @@ class Recomputation:
             if run.plan.study.asks_for_knots:  # whoever makes up knots makes up parameters
                 raise _refused("knots that can be recomputed expected: fewer participants or bins")
             return {}
+        table: Values | None = None
         try:
-            state = self._state_at(run, request, last)
+            if request.kind is ReleaseKind.FAIRNESS:
+                state, table = self._evaluated(run, request, last)
+            else:
+                state = self._state_at(run, request, last)
         except ProtocolError as error:
             raise PolicyRefusal(RefusalCode.NOT_RECOMPUTED, str(error)) from None
-        is_model = request.kind is ReleaseKind.EVALUATION
-        expected = state.model if is_model else state.parameters
-        if parameters_hash(parameters_to_bytes(expected)) != request.parameters:
+        if request.parameters not in _expected_hashes(run, request, state, table):
             raise _refused("the parameters that follow from the last sum expected, others found")
         return {PROGRESS_STATE + request.run: state.to_bytes()}
 
@@ -105,6 +102,15 @@ class Recomputation:
             raise ProtocolError(f"step {position} or the one after it expected")
         total = self._total(request, last, _Expected.step(run.plan, kept))
         return stepped(run.plan.study, kept, total, len(last.vectors))
+
+    def _evaluated(
+        self, run: ApprovedRun, request: Request, last: LastSum
+    ) -> tuple[TrainingState, Values]:
+        """Return where training ended, and the table that the threshold of alerts follows from."""
+        kept = self._kept(request.study, request.run)
+        if kept is None or kept.step != run.plan.study.training.steps:
+            raise ProtocolError("a model that was evaluated here expected")
+        return kept, self._total(request, last, _Expected.evaluation(run.plan, kept))
 
     def _begun(self, run: ApprovedRun, request: Request, last: LastSum) -> TrainingState:
         """Return where training starts: on the knots that follow from the questions' sum, if any.
@@ -149,8 +155,7 @@ class Recomputation:
             raise ProtocolError("a reply and a vector of each participant expected")
         self._check_replies(asked, last)
         terms = release.terms
-        words = add_words(last.vectors, terms.word_bits, terms.vectors.entries)
-        return decoded_sum(words, terms, len(last.vectors))
+        return summed_again(terms, last.vectors)
 
     def _check_replies(self, asked: Request, last: LastSum) -> None:
         """Check that each participant signed its vector as the answer to this R."""
@@ -186,11 +191,29 @@ class _Expected:
         return cls(plan.training, plan.training.first_step + kept.step, content)
 
     @classmethod
+    def evaluation(cls, plan: Plan, kept: TrainingState) -> "_Expected":
+        """Expect the evaluation of this model."""
+        content = parameters_hash(parameters_to_bytes(kept.model))
+        return cls(plan.evaluation, plan.evaluation.first_step, content)
+
+    @classmethod
     def questions(cls, plan: Plan) -> "_Expected":
         """Expect the declared questions."""
         group = plan.study.questions
         content = b"" if group is None else group.to_bytes()
         return cls(plan.query, plan.query.first_step, parameters_hash(content))
+
+
+def _expected_hashes(
+    run: ApprovedRun, request: Request, state: TrainingState, table: Values | None
+) -> tuple[str, ...]:
+    """Return the hashes of what a request may bind; several where a threshold may differ."""
+    if table is not None:
+        thresholds = thresholds_near(run.plan.study, table)
+        bound = [with_threshold(state.model, one) for one in thresholds]
+    else:
+        bound = [state.model if request.kind is ReleaseKind.EVALUATION else state.parameters]
+    return tuple(parameters_hash(parameters_to_bytes(one)) for one in bound)
 
 
 def _start(run: ApprovedRun, request: Request, answer: Values | None) -> TrainingState:

@@ -76,12 +76,8 @@ class _Read:
 
 
 def noise_on_sum(terms: ReleaseTerms, *, institutions: int, collusion_tolerance: int) -> float:
-    """Return the standard deviation of the noise where all institutions added their shares.
-
-    Each adds sigma / sqrt(n - t), so that n - t of them make sigma (design section 2); where
-    nobody colludes all n shares are in the sum, and error bars must say so.
-    """
-    return terms.sigma * math.sqrt(institutions / (institutions - collusion_tolerance))
+    """Return the standard deviation of the noise where all institutions added their shares."""
+    return terms.noise_on_sum(institutions, collusion_tolerance)
 
 
 def read_answers(

@@ -15,7 +15,7 @@ from fieldfare.server.answer import (
     non_negative,
 )
 from fieldfare.server.answer_moments import mean_cell
-from fieldfare.server.evaluation import project
+from fieldfare.shared.alert_cut import project
 from fieldfare.shared.columns import MISSING, OTHER
 from fieldfare.shared.query_blocks import Axis, Block
 

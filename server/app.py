@@ -19,15 +19,18 @@ from fieldfare.server.channel import Channel
 from fieldfare.server.evaluation import evaluate
 from fieldfare.server.hello import RunTerms
 from fieldfare.server.opening import open_federation
-from fieldfare.server.record import AnswerSum, NoRecord, Record, Standing, Sum
+from fieldfare.server.record import AnswerSum, GroupsSum, NoRecord, Record, Standing, Sum
 from fieldfare.server.rounds import Federation, SecureSums
 from fieldfare.server.training import Trained, Training
 from fieldfare.shared.adam import TrainingState
+from fieldfare.shared.alert_cut import alert_threshold, with_threshold
 from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.fairness import read_fairness
+from fieldfare.shared.last_sum import LastSum
 from fieldfare.shared.messages import parameters_to_bytes
-from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.plan import Plan, ReleaseKind
 from fieldfare.shared.questions import QuestionGroup
-from fieldfare.shared.replay import initial_state
+from fieldfare.shared.replay import initial_state, summed_again
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,7 @@ class Outcome:
         spent: 1e-12 mu^2 debited by the institution that answered most.
         attempts: attempts that failed.
         answers: the sums of the questions that were asked; of the declared ones, one.
+        released_groups: how alerts fall on groups; None where the study has none.
     """
 
     parameters: NDArray[np.float64]
@@ -49,6 +53,7 @@ class Outcome:
     spent: int
     attempts: int
     answers: tuple[AnswerSum, ...] = ()
+    released_groups: dict[str, Any] | None = None
 
 
 @dataclass(eq=False)
@@ -90,18 +95,21 @@ class Job:
             self.on_open(federation)
         sums = SecureSums(channel, federation, self.record, standing)
         study = self.terms.plan.study
-        training, metrics = Training(study, sums, self.record, self._stepped), None
+        training = Training(study, sums, self.record, self._stepped)
+        metrics: dict[str, Any] | None = None
+        groups: GroupsSum | None = None
         if self.later:
             model = training.rehearsed(standing).model
             answers = self._answered_later(sums, standing)
         elif study.asks_for_knots:  # training follows from the answers
             answers, trained = self._trained_on_answers(sums, training, standing)
             model = trained.state.model
-            metrics = self._evaluated(sums, trained, standing)
+            metrics, groups = self._evaluated(sums, trained, standing)
         else:
             trained = training.run(standing)
             model = trained.state.model
-            metrics = self._evaluated(sums, trained, standing) if study.trains else None
+            if study.trains:
+                metrics, groups = self._evaluated(sums, trained, standing)
             answers = standing.answers or self._answered(sums)
         self.outcome = Outcome(
             model,
@@ -110,6 +118,7 @@ class Job:
             max(self._debits.values(), default=0),
             sums.failed,
             answers,
+            read_groups(self.terms.plan, groups),
         )
         return self.outcome
 
@@ -157,16 +166,30 @@ class Job:
 
     def _evaluated(
         self, sums: SecureSums, trained: Trained, standing: Standing
-    ) -> dict[str, Any] | None:
-        """Evaluate, unless that was done before the run was interrupted."""
+    ) -> tuple[dict[str, Any] | None, GroupsSum | None]:
+        """Evaluate and count by group, as far as that was not done before an interruption."""
+        model, last = trained.state.model, standing.last
         if standing.metrics is not None:
-            return json.loads(standing.metrics) if standing.metrics else None
-        step, model = self.terms.plan.evaluation.first_step, trained.state.model
-        total = sums.collect(ReleaseKind.EVALUATION, step, model, trained.last)
-        self._account(total, ReleaseKind.EVALUATION)
-        found = self._metrics(total, model)
-        self.record.evaluated(total, "" if found is None else rfc8785.dumps(found).decode())
-        return found
+            found = json.loads(standing.metrics) if standing.metrics else None
+        else:
+            step = self.terms.plan.evaluation.first_step
+            total = sums.collect(ReleaseKind.EVALUATION, step, model, trained.last)
+            self._account(total, ReleaseKind.EVALUATION)
+            found, last = self._metrics(total, model), total.as_last
+            self.record.evaluated(total, "" if found is None else rfc8785.dumps(found).decode())
+        if not self.terms.plan.study.groups:
+            return found, None
+        return found, standing.groups or self._grouped(sums, model, last)
+
+    def _grouped(self, sums: SecureSums, model: NDArray[np.float64], table: LastSum) -> GroupsSum:
+        """Count alerts by group, from the score that the evaluation's table gives."""
+        plan = self.terms.plan
+        threshold = alert_threshold(plan.study, summed_again(plan.evaluation, table.vectors))
+        bound, step = with_threshold(model, threshold), plan.fairness.first_step
+        total = sums.collect(ReleaseKind.FAIRNESS, step, bound, table)
+        self._account(total, ReleaseKind.FAIRNESS)
+        self.record.grouped(total, threshold)
+        return GroupsSum(threshold, total.values, len(total.participants))
 
     def _stepped(self, state: TrainingState, total: Sum) -> None:
         self._account(total, ReleaseKind.TRAINING)
@@ -186,6 +209,15 @@ class Job:
         sigma = self.terms.plan.evaluation.sigma
         study = self.terms.plan.study
         return evaluate(study, total.values, sigma, np.random.default_rng(seed))
+
+
+def read_groups(plan: Plan, groups: GroupsSum | None) -> dict[str, Any] | None:
+    """Read how alerts fall on groups: the documented `released_groups`; None without counts."""
+    if groups is None:
+        return None
+    tolerance = plan.study.privacy.collusion_tolerance
+    noise = plan.fairness.noise_on_sum(groups.participants, tolerance)
+    return read_fairness(plan.study, groups.values, noise, groups.threshold)
 
 
 def _answer_in(total: Sum, questions: QuestionGroup, step: int) -> AnswerSum:

@@ -14,7 +14,7 @@ from typing import Final
 
 from flwr.serverapp import Grid
 
-from fieldfare.server.app import Job
+from fieldfare.server.app import Job, read_groups
 from fieldfare.server.channel import Channel
 from fieldfare.server.closing import Closing, Nodes, keep_delivery
 from fieldfare.server.control import control_target
@@ -212,6 +212,7 @@ class _Conduct:
             spent=max(standing.debits.values(), default=0),
             failed_attempts=standing.failed,
             metrics=json.loads(standing.metrics) if standing.metrics else None,
+            groups=read_groups(self.facts.plan, standing.groups),
             transcript_size=head.size,
             transcript_root=head.root,
         )

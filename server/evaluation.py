@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
+from fieldfare.shared.alert_cut import Counts, project
 from fieldfare.shared.score_bins import inner_edges
 from fieldfare.shared.study import Study
 
@@ -19,8 +19,6 @@ REPLICATES: Final = 600
 LOW, HIGH = 2.5, 97.5  # percentiles of a 95 % interval
 CALIBRATION_SIGMAS: Final = 3.0  # a calibration point rests on at least this many sigma
 MIN_CELL: Final = 10.0
-
-Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -34,38 +32,6 @@ class Interval:
     def as_dict(self) -> dict[str, float]:
         """Return the documented form of results.json."""
         return {"value": self.value, "low": self.low, "high": self.high}
-
-
-def project(counts: Counts) -> Counts:
-    """Return non-negative counts of the same total whose cumulative sums are nearest, row by row.
-
-    Bounded isotonic regression of the cumulative sums, from the highest scores down. Curves are
-    made of cumulative sums; setting each negative bin right by itself instead (clipping, or the
-    nearest counts bin by bin) would leave the positive half of the noise of every empty bin,
-    and where a ranking is good there are many empty bins above the first mistake.
-
-    Args:
-        counts: float64 (rows, bins), lowest scores first.
-
-    Returns:
-        float64 (rows, bins).
-
-    Edge cases:
-        | row | result |
-        |---|---|
-        | total at or below zero | zeros |
-        | all non-negative | unchanged, up to rounding |
-
-    Source: Barlow, Bartholomew, Bremner, Brunk 1972, section 1.2; clipping an isotonic
-    regression gives the bounded one.
-    """
-    above = np.cumsum(counts[:, ::-1], axis=1)
-    totals = np.maximum(above[:, -1:], 0.0)
-    rising = [isotonic_regression(row).x for row in above]
-    bounded = np.clip(np.reshape(rising, counts.shape), 0.0, totals)
-    bounded[:, -1:] = totals
-    result: Counts = np.diff(bounded, axis=1, prepend=0.0)[:, ::-1]
-    return result
 
 
 def curve_metrics(negatives: Counts, positives: Counts, budget: float) -> NDArray[np.float64]:

@@ -67,6 +67,21 @@ class AnswerSum:
     step: int
 
 
+@dataclass(frozen=True, eq=False)
+class GroupsSum:
+    """What institutions counted by group, before anybody reads it.
+
+    Attributes:
+        threshold: log-odds from which a unit was an alert.
+        values: float64 (entries,), in the vector's own unit.
+        participants: how many institutions are in the sum.
+    """
+
+    threshold: float
+    values: NDArray[np.float64]
+    participants: int
+
+
 @dataclass(frozen=True)
 class Opening:
     """A run's opening, as it was sent: it is sent again unchanged.
@@ -89,13 +104,15 @@ class Standing:
     Attributes:
         opening: as it was sent, or None before.
         state: after the last step that was summed; None before the rehearsal.
-        last: the training sum that led to it.
+        last: the training sum that led to it; after an evaluation that counts by group follow,
+            the evaluation's.
         request: the last sealed request, or nothing.
         answered: whether that request is done with: summed, or its attempt failed.
         stayed: who answered it, where its attempt failed; the others have left.
         debits: 1e-12 mu^2 by institution so far.
         failed: attempts that failed so far.
         metrics: what the evaluation said, nothing if noise hid it; None before it.
+        groups: counts by group, where the study asks for them and they were collected.
         answers: to the questions of the run, as far as they were asked.
         asked: later questions that were written down, and not answered yet.
         done: the model is made; what is left is to hand it over.
@@ -110,6 +127,7 @@ class Standing:
     debits: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
     metrics: str | None = None
+    groups: GroupsSum | None = None
     answers: tuple[AnswerSum, ...] = ()
     asked: QuestionGroup | None = None
     done: bool = False
@@ -144,6 +162,10 @@ class Record(Protocol):
 
     def evaluated(self, total: Sum, metrics: str) -> None:
         """Keep the evaluation's sum, and what it says as canonical JSON (nothing if hidden)."""
+        ...
+
+    def grouped(self, total: Sum, threshold: float) -> None:
+        """Keep the counts by group, and the log-odds from which a unit was an alert."""
         ...
 
     def asking(self, questions: QuestionGroup) -> None:
@@ -195,6 +217,9 @@ class NoRecord:
         """Keep nothing."""
 
     def evaluated(self, total: Sum, metrics: str) -> None:
+        """Keep nothing."""
+
+    def grouped(self, total: Sum, threshold: float) -> None:
         """Keep nothing."""
 
     def asking(self, questions: QuestionGroup) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeVar
 
-from fieldfare.server.record import AnswerSum, Opening, Standing, Sum
+from fieldfare.server.record import AnswerSum, GroupsSum, Opening, Standing, Sum
 from fieldfare.server.store import Progress, RunStore
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.canonical import bytes_hash
@@ -27,6 +27,7 @@ from fieldfare.shared.roster import Roster
 from fieldfare.shared.transcript import (
     AnswersRecord,
     EndRecord,
+    FairnessRecord,
     Leaf,
     LeafKind,
     MetricsRecord,
@@ -150,12 +151,23 @@ class RunRecord:
     def evaluated(self, total: Sum, metrics: str) -> None:
         """Keep the evaluation's sum, and what it says as canonical JSON (nothing if hidden)."""
         leaves = [*self._sum_leaves(total), MetricsRecord(metrics=metrics).leaf()]
+        phase = "evaluation" if self.facts.plan.study.groups else "delivery"
         self._debit(total.replies)
         self._time()
         with self.store.together():
-            self._append(leaves, blobs=_blobs(total), phase="delivery")
+            self._append(leaves, blobs=_blobs(total), phase=phase)
             self._put_last(total.replies)
             self.store.put_metrics(self.facts.run, metrics)
+
+    def grouped(self, total: Sum, threshold: float) -> None:
+        """Keep the counts by group, and the log-odds from which a unit was an alert."""
+        record = FairnessRecord.of(threshold, total.words)
+        self._debit(total.replies)
+        self._time()
+        with self.store.together():
+            leaves = [*self._sum_leaves(total), record.leaf()]
+            self._append(leaves, blobs=_blobs(total), phase="delivery")
+            self._put_last(total.replies)
 
     def asking(self, questions: QuestionGroup) -> None:
         """Keep later questions before anybody is asked."""
@@ -308,6 +320,7 @@ class _Reading:
     counted: set[bytes] = field(default_factory=set)  # replies that are in the debits
     _failed: int = 0
     _metrics: str | None = None
+    _groups: GroupsSum | None = None
     _answers: list[AnswerSum] = field(default_factory=list)
     _asked: QuestionGroup | None = None
     _done: bool = False
@@ -341,6 +354,7 @@ class _Reading:
             debits=self._debits,
             failed=self._failed + int(self._pending and bool(self._replies)),
             metrics=self._metrics,
+            groups=self._groups,
             answers=tuple(self._answers),
             asked=self._asked,
             done=self._done,
@@ -371,8 +385,16 @@ class _Reading:
     def _note(self, kind: LeafKind, content: bytes) -> None:
         if kind is LeafKind.QUESTIONS:
             self._asked = QuestionsRecord.from_bytes(content).group
+        elif kind is LeafKind.FAIRNESS:
+            self._grouped(FairnessRecord.from_bytes(content))
         elif kind is LeafKind.END:
             self._done = EndRecord.from_bytes(content).state == "finished"
+
+    def _grouped(self, record: FairnessRecord) -> None:
+        request, terms = _parsed(self._request, Request, self.facts), self.facts.plan.fairness
+        words = decode(record.content, terms.word_bits, terms.vectors.entries)
+        values = decoded_sum(words, terms, request.n)
+        self._groups = GroupsSum(record.threshold, values, request.n)
 
     def _answered(self, record: AnswersRecord) -> None:
         request = _parsed(self._request, Request, self.facts)
@@ -396,8 +418,10 @@ class _Reading:
     def _summed(self) -> None:
         self._pending = False
         request = _parsed(self._request, Request, self.facts)
-        knots = request.kind is ReleaseKind.QUERY and self.facts.plan.study.asks_for_knots
-        if knots or request.kind is ReleaseKind.TRAINING:
+        study, kind = self.facts.plan.study, request.kind
+        knots = kind is ReleaseKind.QUERY and study.asks_for_knots
+        table = kind is ReleaseKind.EVALUATION and bool(study.groups)
+        if knots or table or kind is ReleaseKind.TRAINING:
             self._last = (self._request, tuple(self._replies))
 
     def _last_sum(self) -> LastSum:

@@ -21,7 +21,8 @@ from fieldfare.server.store import Progress
 BAR: Final = 24  # characters
 MOST_INSTITUTIONS: Final = 20  # rows on the screen; --json has all
 MOST_TEXT: Final = 200
-PHASES: Final = ("hello", "rehearsal", "training", "evaluation", "delivery")
+_TIMED: Final = frozenset({"training", "evaluation", "fairness"})
+PHASES: Final = ("hello", "rehearsal", "training", "evaluation", "fairness", "delivery")
 METRICS: Final = {
     "auroc": "AUROC",
     "average_precision": "average precision",
@@ -248,7 +249,7 @@ class Pace:
 
     def seconds_left(self, progress: Progress | None) -> float | None:
         """Return how long the rest of training and the evaluation will take, if that is known."""
-        if progress is None or progress.phase not in {"training", "evaluation"}:
+        if progress is None or progress.phase not in _TIMED:
             self._marks = ()
             return None
         mark = (progress.step, progress.at)
@@ -257,7 +258,7 @@ class Pace:
         first, last = self._marks[0], self._marks[-1]
         steps = last[0] - first[0]
         each = (last[1] - first[1]).total_seconds() / steps if steps else progress.seconds
-        if progress.phase == "evaluation":
+        if progress.phase != "training":
             return each or None
         return each * (progress.steps - progress.step + 1) or None
 

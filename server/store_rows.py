@@ -40,7 +40,7 @@ class Progress:
         attempt_failures: attempts that failed so far.
         seconds: how long the last step took.
         spent: 1e-12 mu^2, the largest of any institution's in this study.
-        phase: "hello", "rehearsal", "training", "evaluation" or "delivery".
+        phase: "hello", "rehearsal", "training", "evaluation", "fairness" or "delivery".
         at: when this was written.
     """
 

@@ -6,7 +6,7 @@ is verified in the file's order, and the first thing that does not fit is named.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from fieldfare.shared.audit_heads import check_cosignatures, check_head, check_header
 from fieldfare.shared.audit_ledgers import Spent
@@ -14,8 +14,11 @@ from fieldfare.shared.audit_opening import OpeningAudit, Trust
 from fieldfare.shared.audit_releases import ReleasesAudit
 from fieldfare.shared.audit_vectors import KeptVectors
 from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.fairness import read_fairness
+from fieldfare.shared.grid import decode
 from fieldfare.shared.misfit import Misfit, MisfitError
 from fieldfare.shared.plan import PICOMU2, Plan
+from fieldfare.shared.replay import decoded_sum
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.transcript import AnswersRecord, EndRecord, Leaf, LeafKind
 from fieldfare.shared.transcript_file import Header, TranscriptFile, read_transcript
@@ -59,6 +62,7 @@ class AuditReport:
         sums: that were verified, and how many of them were added up again.
         model: the model's hash, hex; empty where none was reached.
         metrics: what the federation measured of itself, canonical JSON; not recomputed.
+        groups: how alerts fall on groups, read off the sum in the transcript; None without one.
         answers: what was asked, and the sums that answer it.
         institutions: what each spent.
         cosigned: size of the log that each institution co-signed.
@@ -78,6 +82,7 @@ class AuditReport:
     recomputed: int = 0
     model: str = ""
     metrics: str | None = None
+    groups: Mapping[str, Any] | None = None
     answers: tuple[AnswersRecord, ...] = ()
     institutions: Mapping[str, InstitutionReport] = field(default_factory=dict)
     cosigned: Mapping[str, int] = field(default_factory=dict)
@@ -234,9 +239,21 @@ class _RunAudit:
             recomputed=releases.recomputed,
             model=releases.model,
             metrics=releases.metrics,
+            groups=_groups(plan, releases),
             answers=tuple(releases.answers),
             institutions=_institutions(plan, names, releases.trail.spent),
         )
+
+
+def _groups(plan: Plan, releases: ReleasesAudit) -> dict[str, Any] | None:
+    """Read the counts by group again; the sum's words are in the transcript for everybody."""
+    record, terms = releases.fairness, plan.fairness
+    if record is None:
+        return None
+    noise = terms.noise_on_sum(releases.grouped, plan.study.privacy.collusion_tolerance)
+    words = decode(record.content, terms.word_bits, terms.vectors.entries)
+    values = decoded_sum(words, terms, releases.grouped)
+    return read_fairness(plan.study, values, noise, record.threshold)
 
 
 def _institutions(

@@ -1,9 +1,9 @@
 """The releases of a run, checked and done again from its transcript.
 
 Takes requests, replies, sums and what was made of them in order, and can only go forward:
-rehearsal, each training step, evaluation, questions, model; or after the rehearsal nothing but
-later questions. Every sum is added up again from the masked vectors, and every step of Adam is
-taken again, bit for bit.
+rehearsal, each training step, evaluation, counts by group, questions, model; or after the
+rehearsal nothing but later questions. Every sum is added up again from the masked vectors, and
+every step of Adam is taken again, bit for bit.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,13 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.adam import TrainingState
+from fieldfare.shared.alert_cut import thresholds_near, with_threshold
 from fieldfare.shared.audit_ledgers import LedgerTrail
 from fieldfare.shared.audit_opening import OpenedRun
 from fieldfare.shared.audit_requests import check_request
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, StudyError
 from fieldfare.shared.grid import Word, WordBits, decode
-from fieldfare.shared.messages import Assurance, Reply, Request, unseal
+from fieldfare.shared.messages import (
+    Assurance,
+    Reply,
+    Request,
+    parameters_hash,
+    parameters_to_bytes,
+    unseal,
+)
 from fieldfare.shared.misfit import expect
 from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
 from fieldfare.shared.replay import (
@@ -35,6 +43,7 @@ from fieldfare.shared.replay import (
 from fieldfare.shared.roster import COORDINATOR
 from fieldfare.shared.transcript import (
     AnswersRecord,
+    FairnessRecord,
     LeafKind,
     MetricsRecord,
     ModelRecord,
@@ -97,6 +106,8 @@ class ReleasesAudit:
         self.requests = 0  # distinct ones
         self.model = ""
         self.metrics: str | None = None
+        self.fairness: FairnessRecord | None = None
+        self.grouped = 0  # institutions in the counts by group
         self.answers: list[AnswersRecord] = []
         self._release: tuple[ReleaseKind, int] = REHEARSAL
         self._attempts = 0  # of this release
@@ -106,7 +117,9 @@ class ReleasesAudit:
         self._parameters = UNKNOWN  # hash that the next request has to bind
         self._model = UNKNOWN  # hash of the model that was evaluated
         self._answer: NDArray[np.float64] | None = None  # that the first step's knots follow from
-        self._asked_for: tuple[Request, SumRecord]  # what answers are to
+        self._asked_for: tuple[Request, SumRecord]  # what answers or counts are to
+        self._table: NDArray[np.float64] | None = None  # the evaluation's, for the threshold
+        self._threshold: float | None = None  # as it follows from the table
         self._begun = False  # what comes after the rehearsal is settled
         self._later: list[ReleaseTerms] = []  # of each group of later questions
         self._complete = False  # everything that was asked is answered, and nothing is trained
@@ -116,6 +129,7 @@ class ReleasesAudit:
             LeafKind.SUM: self._take_sum,
             LeafKind.PARAMETERS: self._take_parameters,
             LeafKind.METRICS: self._take_metrics,
+            LeafKind.FAIRNESS: self._take_fairness,
             LeafKind.QUESTIONS: self._take_questions,
             LeafKind.ANSWERS: self._take_answers,
             LeafKind.MODEL: self._take_model,
@@ -168,6 +182,8 @@ class ReleasesAudit:
         self._begin(request)
 
     def _check_parameters(self, request: Request) -> None:
+        if self._release[0] is ReleaseKind.FAIRNESS and self._parameters == UNKNOWN:
+            self._check_threshold(request)
         rehearses, answer = self._release[0] is ReleaseKind.REHEARSAL, self._answer
         if self._parameters == UNKNOWN and (rehearses or answer is not None):
             self._state = bound_initial_state(self._run.study, request.parameters, answer)
@@ -178,6 +194,18 @@ class ReleasesAudit:
         if self._parameters != UNKNOWN:
             expect("the parameters that follow", self._parameters, request.parameters)
         self._parameters = request.parameters
+
+    def _check_threshold(self, request: Request) -> None:
+        """Find the threshold that is bound after the model; it follows from the table."""
+        if self._state is None or self._table is None:
+            return
+        model = self._state.model
+        for threshold in thresholds_near(self._run.study, self._table):
+            bound = parameters_to_bytes(with_threshold(model, threshold))
+            if parameters_hash(bound) == request.parameters:
+                self._threshold = threshold
+                return
+        raise ProtocolError("the model and the threshold that follows from its table expected")
 
     def _begin(self, request: Request) -> None:
         """Start a new attempt, or the last one again; attempts only go up (design section 2)."""
@@ -241,8 +269,10 @@ class ReleasesAudit:
             self._release = (ReleaseKind.TRAINING, 0)
         elif kind is ReleaseKind.TRAINING:
             self._due, self.steps = LeafKind.PARAMETERS, self.steps + 1
-        elif kind is ReleaseKind.QUERY:
-            self._due, self._asked_for = LeafKind.ANSWERS, (attempt.request, record)
+        elif kind in {ReleaseKind.QUERY, ReleaseKind.FAIRNESS}:
+            asks = kind is ReleaseKind.QUERY
+            self._due = LeafKind.ANSWERS if asks else LeafKind.FAIRNESS
+            self._asked_for = (attempt.request, record)
         else:
             self._due = LeafKind.METRICS
 
@@ -259,6 +289,8 @@ class ReleasesAudit:
         if kind is ReleaseKind.REHEARSAL and values.any():
             raise ProtocolError("masks that cancel in the rehearsal expected, a remainder found")
         self.recomputed += 1
+        if kind is ReleaseKind.EVALUATION:
+            self._table = values
         if kind is ReleaseKind.TRAINING and self._state is not None:
             self._state = stepped(self._run.study, self._state, values, len(attempt.replies))
             self._parameters = state_hash(self._state)
@@ -288,9 +320,27 @@ class ReleasesAudit:
 
     def _take_metrics(self, content: bytes) -> None:
         self.metrics = MetricsRecord.from_bytes(content).metrics
+        self._model = self._parameters
+        if not self._run.study.groups:
+            self._evaluated()
+            return
+        self._due, self._parameters = None, UNKNOWN
+        self._release = (ReleaseKind.FAIRNESS, self._run.plan.fairness.first_step)
+
+    def _take_fairness(self, content: bytes) -> None:
+        record = FairnessRecord.from_bytes(content)
+        request, total = self._asked_for
+        expect("the words of the sum", total.words, bytes_hash(record.content))
+        if self._threshold is not None:
+            expect("the threshold of the request", self._threshold, record.threshold)
+        self.fairness, self.grouped = record, request.n
+        self._parameters = self._model
+        self._evaluated()
+
+    def _evaluated(self) -> None:
+        """Expect the questions that are left, or the model that was evaluated."""
         self._due = LeafKind.MODEL
         if self._run.study.questions is not None and not self.answers:
-            self._model = self._parameters
             self._ask()
 
     def _ask(self) -> None:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fieldfare.shared.audit import AuditReport, InstitutionReport
 from fieldfare.shared.audit_opening import Trust
+from fieldfare.shared.fairness import group_lines
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.pages.words import plain, short
 from fieldfare.shared.plan import PICOMU2, Plan
@@ -48,6 +49,7 @@ def report_json(report: AuditReport, trust: Trust) -> dict[str, Any]:
         "recomputed_sums": report.recomputed,
         "model": report.model or None,
         "metrics": json.loads(report.metrics) if report.metrics else None,
+        "groups": report.groups,
         "questions": sum(len(record.group.questions) for record in report.answers),
         "delta": None if plan is None else plan.study.privacy.delta,
         "planned_epsilon": None if plan is None else plan.epsilon(),
@@ -108,6 +110,9 @@ def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
         yield "model", f"{report.model} {again}"
     if report.metrics is not None:
         yield "metrics", "as the coordinator states them: not computed again"
+    if report.groups is not None:
+        for line in group_lines(report.groups):
+            yield "fairness", line
     if report.answers:
         count = sum(len(record.group.questions) for record in report.answers)
         yield "questions", f"{count} answered; their sums are in the transcript"

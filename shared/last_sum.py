@@ -40,4 +40,6 @@ def carries_last_sum(plan: Plan, participants: int) -> bool:
     entries = plan.training.vectors.entries
     if plan.study.asks_for_knots:  # the sum that the first step's knots follow from
         entries = max(entries, plan.query.vectors.entries)
+    if plan.study.groups:  # the table that the threshold of alerts follows from
+        entries = max(entries, plan.evaluation.vectors.entries)
     return entries * participants <= MOST_WORDS

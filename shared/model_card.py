@@ -5,15 +5,23 @@ every member may know and nothing more: how many took part, never whose units th
 """
 
 import json
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.delivery import LARGEST_CARD
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.features import Scale
 from fieldfare.shared.messages import Count, RunId
+from fieldfare.shared.rates import Verdict
 from fieldfare.shared.roster import Hex32
 
 CARD_TYPE: Final = "fieldfare.model-card.v1"
@@ -160,6 +168,47 @@ class ReleasedMetrics(_Part):
     calibration: tuple[CalibrationPoint, ...] = Field(strict=False)
 
 
+class GroupRow(_Part):
+    """How alerts fall on one group; rates are None where noise or few units hide them.
+
+    Attributes:
+        units: of the hold-outs.
+        alert_rate: share of them that would be reviewed.
+        false_positive_rate: share of the unlabelled that would be.
+        times: of that to everybody's.
+        verdict: whether it is more than twice everybody's, as far as can be said.
+    """
+
+    name: str
+    units: Interval
+    alert_rate: Interval | None
+    false_positive_rate: Interval | None
+    times: float | None
+    verdict: Verdict = Field(strict=False)
+
+
+class GroupingCard(_Part):
+    """One grouping of the study: its public levels, then the rest."""
+
+    column: str
+    rows: tuple[GroupRow, ...] = Field(strict=False)
+
+
+class ReleasedGroups(_Part):
+    """How alerts fall on groups of the hold-outs, as counted through the door.
+
+    Attributes:
+        threshold: log-odds from which a unit was an alert; it follows from the table of scores.
+        sigma: noise on each count, in units.
+    """
+
+    alert_budget: Share
+    threshold: float
+    sigma: float
+    everybody: GroupRow
+    columns: tuple[GroupingCard, ...] = Field(strict=False)
+
+
 class Verification(_Part):
     """What a copy of the transcript is compared with.
 
@@ -194,9 +243,18 @@ class ModelCard(_Part):
     features_from: Sentence
     privacy: PrivacyCard
     metrics: ReleasedMetrics | None  # None: hidden by noise
+    groups: ReleasedGroups | None = None  # None: the study has no groups
     limits: tuple[Sentence, ...] = Field(strict=False)
     fairness: tuple[Sentence, ...] = Field(strict=False)
     verification: Verification
+
+    @model_serializer(mode="wrap")
+    def _as_before_groups(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what the card of a study without groups did not have: its bytes stay."""
+        data: dict[str, Any] = handler(self)
+        if self.groups is None:
+            data.pop("groups", None)
+        return data
 
     def to_bytes(self) -> bytes:
         """Return the RFC 8785 bytes."""

@@ -27,6 +27,7 @@ from fieldfare.shared.model_card import (
     ModelFacts,
     Participation,
     PrivacyCard,
+    ReleasedGroups,
     ReleasedMetrics,
     Verification,
 )
@@ -84,6 +85,11 @@ the model on your own hold-out before anyone relies on it.",
 institutions: measure both on your own records before use.",
     HARM_RULES[6],
 )
+GROUPS_MEASURED: Final = (
+    "False positives by group were counted with noise, over the hold-outs, at one score for all \
+institutions: measure them, and those of look-alikes, on your own records and at your own budget \
+before use."
+)
 HOW: Final = (
     "fieldfare institution transcript verify FILE: recomputes the model from the coordinator's \
 transcript and finds your own replies in it.",
@@ -106,6 +112,7 @@ class RunFacts:
         spent: 1e-12 mu^2 debited by the institution that answered most in this run.
         failed_attempts: sums that were asked for again.
         metrics: what evaluation released (`evaluate`); None where noise hid it.
+        groups: how alerts fall on groups (`read_fairness`); None where the study has none.
         transcript_size: leaves of the transcript so far, the model's record included.
         transcript_root: its RFC 6962 root at that size, hex.
     """
@@ -119,6 +126,7 @@ class RunFacts:
     metrics: Mapping[str, Any] | None
     transcript_size: int
     transcript_root: str
+    groups: Mapping[str, Any] | None = None
 
 
 def write_card(
@@ -159,7 +167,8 @@ def write_card(
         features_from=_features_from(study),
         privacy=_privacy(plan, facts),
         metrics=None if facts.metrics is None else ReleasedMetrics.model_validate(facts.metrics),
-        limits=LIMITS,
+        groups=None if facts.groups is None else ReleasedGroups.model_validate(facts.groups),
+        limits=LIMITS if facts.groups is None else (*LIMITS[:4], GROUPS_MEASURED, LIMITS[5]),
         fairness=HARM_RULES[3:5],
         verification=Verification(
             size=facts.transcript_size,
@@ -186,6 +195,8 @@ def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> 
         )
     if card.privacy.spent > plan.study_limit:  # all runs of a study share its budget
         raise ProtocolError("a model card that spent no more than the study may expected")
+    if _groups_of(card) != tuple((one.column, one.names) for one in plan.study.groups):
+        raise ProtocolError("a model card that says how the study's groups fare expected")
     try:
         expected = write_card(plan, parameters, _facts_of(card), finished_at(card))
     except (ValidationError, AccountingError):
@@ -197,6 +208,11 @@ def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> 
                 f"a model card whose {name} follows from the study and the model expected, "
                 "another found: ask the coordinator why"
             )
+
+
+def _groups_of(card: ModelCard) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    columns = card.groups.columns if card.groups else ()
+    return tuple((one.column, tuple(row.name for row in one.rows)) for one in columns)
 
 
 def finished_at(card: ModelCard) -> datetime:
@@ -220,6 +236,7 @@ def _facts_of(card: ModelCard) -> RunFacts:
         spent=card.privacy.spent,
         failed_attempts=card.verification.failed_attempts,
         metrics=None if card.metrics is None else card.metrics.model_dump(),
+        groups=None if card.groups is None else card.groups.model_dump(),
         transcript_size=card.verification.size,
         transcript_root=card.verification.root,
     )

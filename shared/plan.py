@@ -3,7 +3,8 @@
 A pure function of the study. Coordinator and custodian compute it each from its own
 copy; a request whose terms differ from the custodian's plan is refused (design
 section 2). Planned mu^2 is split into training (with spare releases for attempts
-that fail) and evaluation.
+that fail) and evaluation, whose part is shared evenly by the table of scores, by the
+counts of groups where the study has any, and by what is spare.
 """
 
 import math
@@ -16,6 +17,7 @@ from typing import Final
 
 from fieldfare.shared.columns import LEAST_GROUP, InstitutionColumn
 from fieldfare.shared.errors import AccountingError, ProtocolError, StudyError
+from fieldfare.shared.fairness import group_entries
 from fieldfare.shared.grid import WordBits, word_bits_for
 from fieldfare.shared.models import model_for
 from fieldfare.shared.models.interface import GridVectors
@@ -52,6 +54,7 @@ class ReleaseKind(Enum):
     REHEARSAL = "rehearsal"  # masks over zeros: no records, no debit
     TRAINING = "training"
     EVALUATION = "evaluation"
+    FAIRNESS = "fairness"  # alerts by group of the hold-out's units
     QUERY = "query"  # the answers to a group of questions
 
 
@@ -132,6 +135,14 @@ class ReleaseTerms:
         )
         return release_xi(entries=entries, tau=gap)
 
+    def noise_on_sum(self, participants: int, collusion_tolerance: int) -> float:
+        """Return the standard deviation of the noise where all participants added their shares.
+
+        Each adds sigma / sqrt(n - t), so that n - t of them make sigma (design section 2); where
+        nobody colludes all n shares are in the sum, and error bars must say so.
+        """
+        return self.sigma * math.sqrt(participants / (participants - collusion_tolerance))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -141,6 +152,7 @@ class Plan:
     rehearsal: ReleaseTerms
     training: ReleaseTerms
     evaluation: ReleaseTerms
+    fairness: ReleaseTerms
     query: ReleaseTerms
     allowance: ReleaseTerms
     relation: NeighbouringRelation = RELATION
@@ -156,13 +168,14 @@ class Plan:
             ReleaseKind.REHEARSAL: self.rehearsal,
             ReleaseKind.TRAINING: self.training,
             ReleaseKind.EVALUATION: self.evaluation,
+            ReleaseKind.FAIRNESS: self.fairness,
             ReleaseKind.QUERY: self.query if self.query.steps else self.allowance,
         }[kind]
 
     @property
     def releases(self) -> tuple[ReleaseTerms, ...]:
         """Everything that costs, in the order of a run."""
-        planned = (self.training, self.evaluation, self.query, self.allowance)
+        planned = (self.training, self.evaluation, self.fairness, self.query, self.allowance)
         return tuple(terms for terms in planned if terms.cost)
 
     def question_terms(self, step: int, questions: QuestionGroup) -> ReleaseTerms:
@@ -257,12 +270,14 @@ def plan_for(study: Study) -> Plan:
     asked = total * Fraction(study.query_share)
     training = _training(study, total - asked)
     evaluation = _evaluation(study, total - asked)
+    fairness = _fairness(study, total - asked)
     query, allowance = _questions(study, asked)
     return Plan(
         study=study,
         rehearsal=_rehearsal(training),
         training=training,
         evaluation=evaluation,
+        fairness=fairness,
         query=query,
         allowance=allowance,
     )
@@ -333,17 +348,46 @@ def _evaluation(study: Study, mu2: Fraction) -> ReleaseTerms:
     vectors = evaluation_vectors(study)
     if not study.trains:
         return _nothing(ReleaseKind.EVALUATION, vectors)
-    releases = 1 + study.evaluation.spare_releases
     return _terms(
         study,
         ReleaseKind.EVALUATION,
-        mu2=mu2 * (1 - Fraction(study.privacy.training_share)) / releases,
+        mu2=_each_evaluation(study, mu2),
         first_step=_before_training(study) + study.training.steps,
         steps=1,
         spare=study.evaluation.spare_releases,
         vectors=vectors,
         units=study.holdout_units,
     )
+
+
+def _fairness(study: Study, mu2: Fraction) -> ReleaseTerms:
+    """Return the terms of the counts by group: what is spare is the evaluation's, for either."""
+    vectors = GridVectors(
+        entries=max(1, group_entries(study.groups)),
+        clipping_norm=1.0,
+        gamma_bits=COUNT_GAMMA_BITS,
+        rounded_entries=0,
+    )
+    if not study.groups:
+        return _nothing(ReleaseKind.FAIRNESS, vectors)
+    terms = _terms(
+        study,
+        ReleaseKind.FAIRNESS,
+        mu2=_each_evaluation(study, mu2),
+        first_step=_before_training(study) + study.training.steps + 1,
+        steps=1,
+        spare=0,
+        vectors=vectors,
+        units=study.holdout_units,
+    )
+    # The model, and after it the score from which a unit is an alert.
+    return replace(terms, parameter_entries=terms.parameter_entries + 1)
+
+
+def _each_evaluation(study: Study, mu2: Fraction) -> Fraction:
+    """Return what each release of the evaluation may cost."""
+    releases = 1 + bool(study.groups) + study.evaluation.spare_releases
+    return mu2 * (1 - Fraction(study.privacy.training_share)) / releases
 
 
 def _before_training(study: Study) -> int:
@@ -353,7 +397,7 @@ def _before_training(study: Study) -> int:
 
 def _questions(study: Study, mu2: Fraction) -> tuple[ReleaseTerms, ReleaseTerms]:
     """Return the terms of the declared questions, then those of the allowance's groups."""
-    after = study.training.steps + 1 if study.trains else 0
+    after = study.training.steps + 1 + bool(study.groups) if study.trains else 0
     first = 0 if study.asks_for_knots else after
     later = Fraction(study.allowance.share) if study.allowance else Fraction(0)
     declared = _nothing(ReleaseKind.QUERY, question_vectors(1), first_step=first)

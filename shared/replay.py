@@ -84,6 +84,16 @@ def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[
     return values
 
 
+def summed_again(terms: ReleaseTerms, vectors: Sequence[bytes]) -> NDArray[np.float64]:
+    """Return float64 (entries,): the decoded sum of everybody's masked vectors.
+
+    Raises:
+        ProtocolError: a vector of another length, or a sum out of range.
+    """
+    words = add_words(vectors, terms.word_bits, terms.vectors.entries)
+    return decoded_sum(words, terms, len(vectors))
+
+
 def initial_state(study: Study, answer: NDArray[np.float64] | None = None) -> TrainingState:
     """Return where training starts: the public prevalence, and the knots that were asked for.
 
@@ -132,8 +142,7 @@ def replay_step(
     Raises:
         ProtocolError: a vector of another length, or a sum out of range.
     """
-    total = add_words(vectors, terms.word_bits, terms.vectors.entries)
-    return stepped(study, state, decoded_sum(total, terms, len(vectors)), len(vectors))
+    return stepped(study, state, summed_again(terms, vectors), len(vectors))
 
 
 def stepped(

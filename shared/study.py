@@ -25,6 +25,7 @@ from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash
 from fieldfare.shared.columns import Column, Columns, InstitutionColumn, columns_by_name
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features import Feature, Name
+from fieldfare.shared.group_columns import MAX_GROUP_COLUMNS, GroupColumn
 from fieldfare.shared.knot_places import asked_features
 from fieldfare.shared.media_gate import media_in
 from fieldfare.shared.model_sections import (
@@ -141,12 +142,25 @@ class TrainingSection(_Section):
 
 
 class EvaluationSection(_Section):
-    """What the federation measures of itself through the door, on the hold-out."""
+    """What the federation measures of itself through the door, on the hold-out.
+
+    With `groups`, also how alerts fall on groups of people: one more release of counts, priced
+    like the table of scores.
+    """
 
     holdout: float = Field(default=0.2, gt=0, lt=1)
     score_bins: int = Field(default=20, ge=4, le=512)
     alert_budget: float = Field(default=0.01, gt=0, lt=1)  # share of units reviewed
     spare_releases: int = Field(default=1, ge=0, le=10)
+    groups: tuple[GroupColumn, ...] = Field(default=(), max_length=MAX_GROUP_COLUMNS, strict=False)
+
+    @model_serializer(mode="wrap")
+    def _as_before_groups(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a study without groups did not have: its id stays as it was."""
+        data: dict[str, Any] = handler(self)
+        if not self.groups:
+            data.pop("groups", None)
+        return data
 
 
 class PrivacySection(_Section):
@@ -335,6 +349,25 @@ class Study(_Section):
             raise ValueError("training.steps: greater than or equal to 1 expected, 0 found")
         return training
 
+    @field_validator("evaluation")
+    @classmethod
+    def _groups_apart(cls, section: EvaluationSection, info: ValidationInfo) -> EvaluationSection:
+        """Keep what groups are made by out of everything else that a study reads (harm rule 4)."""
+        training, names = info.data.get("training"), [one.column for one in section.groups]
+        problems = []
+        if names and training is not None and training.steps == 0:
+            problems.append("evaluation.groups: none expected where no model is trained")
+        taken = _taken_names(info)
+        for index, name in enumerate(names):
+            if name in taken or name in names[:index]:
+                problems.append(
+                    f"evaluation.groups.{index}.column: a column that is read for nothing else "
+                    f"expected, {name!r} found: a group is for fairness alone, never an input"
+                )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return section
+
     @model_validator(mode="after")
     def _shared_out(self) -> Self:
         problems, share = [], self.privacy.query_share
@@ -435,6 +468,11 @@ class Study(_Section):
         return self.model_copy(update={"training": training, "privacy": privacy})
 
     @property
+    def groups(self) -> tuple[GroupColumn, ...]:
+        """By what columns the study says how alerts fall on groups; none: it does not."""
+        return self.evaluation.groups
+
+    @property
     def asks_for_knots(self) -> bool:
         """Tell whether knots follow from the answers: questions then come before training."""
         return bool(asked_features(self.features))
@@ -496,6 +534,16 @@ def _named_in(info: ValidationInfo) -> Columns | None:
     if records is None or features is None or columns is None:
         return None
     return columns_by_name(features, columns, records.label)
+
+
+def _taken_names(info: ValidationInfo) -> set[str | None]:
+    """Return every column that a study reads for something else than groups."""
+    records, model = info.data.get("records"), info.data.get("model")
+    rows = None if model is None else row_section(model)
+    taken: set[str | None] = {one.name for one in info.data.get("features") or ()}
+    taken |= {column.name for column in info.data.get("columns") or ()}
+    taken |= {records.label, records.unit} if records else set()
+    return taken | ({rows.column} if rows else set())
 
 
 def _lines(error: dict[str, Any]) -> list[str]:

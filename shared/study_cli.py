@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from fieldfare.shared.fairness import group_scale
 from fieldfare.shared.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.query_blocks import layout_for
 from fieldfare.shared.study import Study, load_study
@@ -37,6 +38,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"promise       epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit}",
         f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
         *(_kind_line(plan, terms) for terms in plan.releases),
+        *_group_lines(plan),
         *_question_lines(plan),
         f"together      {least} institutions or more; {privacy.collusion_tolerance} may collude",
         f"same person   known to at most {privacy.multiplicity} institutions",
@@ -65,6 +67,16 @@ def _model_line(plan: Plan) -> str:
 
 def _releases(plan: Plan) -> int:
     return sum(terms.steps + terms.spare for terms in plan.releases)
+
+
+def _group_lines(plan: Plan) -> list[str]:
+    """Say by what alerts are counted, and how blurred one count is."""
+    sigma = plan.fairness.sigma / group_scale(plan.study.groups)
+    return [
+        f"group         {_one_line(one.column)}: {len(one.names)} levels, alerts or not, labelled "
+        f"or not; noise {sigma:.4g} on each count"
+        for one in plan.study.groups
+    ]
 
 
 def _question_lines(plan: Plan) -> list[str]:

@@ -8,12 +8,13 @@ signs and institutions co-sign (design section 4). Order of a run's leaves:
     rehearsal:  (REQUEST REPLY...)... SUM
     each step:  (REQUEST REPLY...)... SUM PARAMETERS     one REQUEST for each attempt
     evaluation: (REQUEST REPLY...)... SUM METRICS
+    groups:     (REQUEST REPLY...)... SUM FAIRNESS
     questions:  (REQUEST REPLY...)... SUM ANSWERS
     MODEL END
 
-A study without training has neither steps, evaluation nor MODEL; one without questions has no
-ANSWERS. A run of later questions, which the study's allowance covers, has after the rehearsal
-nothing but these:
+A study without training has neither steps, evaluation nor MODEL; one without groups has no
+FAIRNESS, one without questions no ANSWERS. A run of later questions, which the study's
+allowance covers, has after the rehearsal nothing but these:
 
     each group: QUESTIONS (REQUEST REPLY...)... SUM ANSWERS
     END
@@ -73,6 +74,7 @@ class LeafKind(Enum):
     SUM = "sum"
     PARAMETERS = "parameters"
     METRICS = "metrics"
+    FAIRNESS = "fairness"
     QUESTIONS = "questions"
     ANSWERS = "answers"
     MODEL = "model"
@@ -240,24 +242,14 @@ class QuestionsRecord(Record):
         return QuestionGroup.from_bytes(self.questions.encode())
 
 
-class AnswersRecord(Record):
-    """What was asked, and the sum that answers it; reading it off is post-processing.
+class _WordsRecord(Record):
+    """A record that holds a sum's words.
 
     Attributes:
-        questions: the canonical JSON of the group whose hash the request binds.
         words: base64 of the sum's ring words, little-endian; the SUM before holds their hash.
     """
 
-    KIND: ClassVar = LeafKind.ANSWERS
-
-    questions: str = Field(max_length=MAX_GROUP_BYTES)
     words: str = Field(max_length=MAX_WORDS, pattern=r"^[A-Za-z0-9+/]*={0,2}$")
-
-    @field_validator("questions")
-    @classmethod
-    def _a_group(cls, questions: str) -> str:
-        QuestionGroup.from_bytes(questions.encode())
-        return questions
 
     @field_validator("words")
     @classmethod
@@ -265,6 +257,47 @@ class AnswersRecord(Record):
         if base64.b64encode(base64.b64decode(words, validate=True)).decode() != words:
             raise ValueError("words: canonical base64 expected")
         return words
+
+    @property
+    def content(self) -> bytes:
+        """The sum's words."""
+        return base64.b64decode(self.words, validate=True)
+
+
+class FairnessRecord(_WordsRecord):
+    """The counts by group of one model; reading rates off them is post-processing.
+
+    Attributes:
+        threshold: log-odds from which a unit was an alert; it follows from the evaluation's sum,
+            and the request binds it after the model.
+    """
+
+    KIND: ClassVar = LeafKind.FAIRNESS
+
+    threshold: float
+
+    @classmethod
+    def of(cls, threshold: float, words: bytes) -> "FairnessRecord":
+        """Return the record of a threshold and the words of the sum."""
+        return cls(threshold=threshold, words=base64.b64encode(words).decode())
+
+
+class AnswersRecord(_WordsRecord):
+    """What was asked, and the sum that answers it; reading it off is post-processing.
+
+    Attributes:
+        questions: the canonical JSON of the group whose hash the request binds.
+    """
+
+    KIND: ClassVar = LeafKind.ANSWERS
+
+    questions: str = Field(max_length=MAX_GROUP_BYTES)
+
+    @field_validator("questions")
+    @classmethod
+    def _a_group(cls, questions: str) -> str:
+        QuestionGroup.from_bytes(questions.encode())
+        return questions
 
     @classmethod
     def of(cls, questions: QuestionGroup, words: bytes) -> "AnswersRecord":
@@ -276,11 +309,6 @@ class AnswersRecord(Record):
     def group(self) -> QuestionGroup:
         """What was asked."""
         return QuestionGroup.from_bytes(self.questions.encode())
-
-    @property
-    def content(self) -> bytes:
-        """The sum's words."""
-        return base64.b64decode(self.words, validate=True)
 
 
 class ModelRecord(Record):

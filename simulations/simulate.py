@@ -249,6 +249,8 @@ def _results(
         },
         "released_metrics": outcome.released_metrics,
     }
+    if outcome.released_groups is not None:
+        results["released_groups"] = outcome.released_groups
     if task.world is not None:
         results["world"] = dict(task.world)
     if test.audit is not None and task.study.trains:

@@ -17,7 +17,7 @@ from fieldfare.client.institution.home import Home
 from fieldfare.client.ledger_terms import PICOMU2_PER_MU2, Limits, from_picomu2
 from fieldfare.client.records.asked import asked_columns
 from fieldfare.shared.errors import KeysError, PolicyRefusal, RefusalCode, StudyError
-from fieldfare.shared.features import Name
+from fieldfare.shared.features import Name, is_protected
 from fieldfare.shared.plan import Plan, ReleaseKind
 from fieldfare.shared.privacy import XI_LIMIT, epsilon_for, mu2_for
 from fieldfare.shared.private_files import read_public
@@ -265,6 +265,13 @@ def study_columns(study: Study) -> tuple[str, ...]:
     return tuple(name for name in names if name is not None)
 
 
+def allows(policy: Policy, study: Study, column: str) -> bool:
+    """Tell whether a study may read a column; protected groups have to be listed by name."""
+    allowed, groups = policy.records.columns, {group.column for group in study.groups}
+    by_star = EVERY_COLUMN in allowed and not (column in groups and is_protected(column))
+    return by_star or column in allowed
+
+
 def _budget_objections(policy: Policy, plan: Plan) -> Iterator[Objection]:
     budget, limit = policy.budget, study_limit(policy)
     if plan.study_limit > limit:
@@ -302,8 +309,8 @@ def _release_objections(policy: Policy, plan: Plan) -> Iterator[Objection]:
 
 def _column_objections(policy: Policy, study: Study) -> Iterator[Objection]:
     allowed = policy.records.columns
-    refused = [name for name in study_columns(study) if name not in allowed]
-    if refused and EVERY_COLUMN not in allowed:
+    refused = [name for name in study_columns(study) if not allows(policy, study, name)]
+    if refused:
         shown = ", ".join(map(ascii, refused[:MOST_NAMED]))  # the study's text moves no cursor
         more = len(refused) - MOST_NAMED
         yield Objection(

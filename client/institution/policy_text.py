@@ -47,7 +47,8 @@ minimum_tolerance = 1 # t: how many members a study must assume to collude
 
 # Kinds of sums that may leave. A new kind never leaves before it is listed here.
 [releases]
-kinds = ["training", "evaluation"] # add "query" to answer questions that you approve
+# "query": answers to questions that you approve; "fairness": alerts counted by group.
+kinds = ["training", "evaluation"]
 
 [records]
 minimum_units = 100 # with fewer people or cases of your own, a study is not approved
@@ -124,8 +125,8 @@ def warnings(policy: Policy) -> Iterator[str]:
     protected = [name for name in policy.records.columns if is_protected(name)]
     if protected:
         yield (
-            f"records.columns lists {_names(protected)}: no model may use it (harm rule 4); "
-            "remove it"
+            f"records.columns lists {_names(protected)}: no model may use it (harm rule 4); it "
+            "can only be a group whose alerts a study counts; remove it where you allow none"
         )
 
 

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from fieldfare.client.institution.policy import (
-    EVERY_COLUMN,
     Objection,
     Policy,
+    allows,
     limits,
     objections,
 )
@@ -283,16 +283,16 @@ def _still(plan: Plan, spent: Spent) -> int:
 
 
 def _columns(policy: Policy, study: Study) -> Iterator[Column]:
-    allowed = policy.records.columns
     roles = [("unit", study.records.unit), ("label", study.records.label)]
     roles += [("feature", feature.name) for feature in study.features]
     roles += [(study.rows.kind, study.rows.column)] if study.rows is not None else []
     # A fact about institutions is public: no record is read for it, and no policy lists it.
     asked = (c.name for c in study.columns if not isinstance(c, InstitutionColumn))
     roles += [("question", name) for name in asked]
+    roles += [("fairness", group.column) for group in study.groups]
     for role, name in roles:
         if name is not None:
-            yield Column(name, role, EVERY_COLUMN in allowed or name in allowed)
+            yield Column(name, role, allows(policy, study, name))
 
 
 def _leaving(policy: Policy, plan: Plan) -> Iterator[Leaving]:

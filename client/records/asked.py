@@ -1,8 +1,8 @@
-"""What questions read of each unit, beside the model's basis: raw numbers, codes, lists, texts.
+"""What questions and groups read of each unit, beside the model's basis: numbers, codes, texts.
 
-Only columns that the study's questions or its allowance name are kept. Every value is read by
-itself; which cells a unit with too many of them counts in is decided by a keyed hash of its id,
-alone and for good.
+Only columns that the study's questions, its allowance or its groups name are kept. Every value
+is read by itself; which cells a unit with too many of them counts in is decided by a keyed hash
+of its id, alone and for good.
 """
 
 import hashlib
@@ -25,6 +25,7 @@ from fieldfare.shared.columns import (
     holds_several,
 )
 from fieldfare.shared.features import CategoricalFeature, NumericFeature
+from fieldfare.shared.group_columns import GroupColumn
 from fieldfare.shared.open_texts import MISSING_TEXT, packed
 from fieldfare.shared.questions import columns_of
 from fieldfare.shared.study import Study
@@ -121,12 +122,23 @@ def unit_order(units: Iterable[str], *, key: bytes) -> NDArray[np.uint64]:
 
 
 def asked_columns(study: Study) -> tuple[Asked, ...]:
-    """Return the columns that questions read from records, in the order of their names."""
+    """Return the columns that questions and groups read from records, each in order of names.
+
+    A group's is read as a category. Questions cannot name it: it is no column of the study.
+    """
     named = {name for question in study.queries for name in columns_of(question)}
     if study.allowance is not None:
         named |= set(study.allowance.columns)
     found = (study.asked_columns[name] for name in sorted(named))
-    return tuple(c for c in found if not isinstance(c, InstitutionColumn | LabelColumn))
+    asked = (c for c in found if not isinstance(c, InstitutionColumn | LabelColumn))
+    return (*asked, *map(_as_category, sorted(study.groups, key=lambda group: group.column)))
+
+
+def _as_category(group: GroupColumn) -> CategoricalFeature:
+    # Not validated: as the one thing that harm rule 4 is for, it may be a protected attribute.
+    return CategoricalFeature.model_construct(
+        kind="categorical", name=group.column, levels=group.levels
+    )
 
 
 class AskedReader:

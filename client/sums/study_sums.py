@@ -4,7 +4,8 @@ Everything here stays inside: a raw sum is handed to the door and to nothing els
 A unit is in training or in the hold-out, never both, by a keyed hash of its own id.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from fieldfare.client.records.asked import AskedUnits
 from fieldfare.client.sums.question_sums import question_sum
 from fieldfare.shared.basis import EncodedUnits
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, StudyError
+from fieldfare.shared.fairness import count_groups
 from fieldfare.shared.local_steps import local_change, local_step
 from fieldfare.shared.models import RiskModel, UnitSums, model_for
 from fieldfare.shared.plan import COUNT_GAMMA_BITS, ReleaseKind
@@ -63,6 +65,7 @@ class StudySums:
     training_count: int
     holdout: EncodedUnits
     asked: AskedUnits | None = None
+    groups: Mapping[str, NDArray[np.int32]] = field(default_factory=dict)  # of the held-out
 
     @classmethod
     def prepare(
@@ -78,16 +81,24 @@ class StudySums:
             study: the public plan.
             data: all units.
             holdout: bool (units,).
-            asked: all units as questions see them; needed where the study asks any.
+            asked: all units as questions and groups see them; needed where the study has any.
 
         Raises:
             StudyError: the study asks questions, and there is nothing to answer them from.
         """
-        if study.asks and asked is None:
-            raise StudyError("asked: the columns of the study's questions expected, none given")
+        if (study.asks or study.groups) and asked is None:
+            raise StudyError(
+                "asked: the columns of the study's questions and groups expected, none given"
+            )
         model = model_for(study)
         units = data.select(~holdout)
-        return cls(study, model, model.prepare(units), len(units), data.select(holdout), asked)
+        groups = {
+            group.column: asked.values.codes[group.column][holdout]
+            for group in study.groups
+            if asked is not None
+        }
+        prepared = model.prepare(units)
+        return cls(study, model, prepared, len(units), data.select(holdout), asked, groups)
 
     def vector(self, kind: ReleaseKind, parameters: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return int64 (entries,): the raw sum of one release, in units of gamma.
@@ -100,6 +111,9 @@ class StudySums:
         if kind is ReleaseKind.EVALUATION:
             scores = self.model.scores(parameters, self.holdout)
             return count_cells(scores, self.holdout.labels, inner_edges(self.study))
+        if kind is ReleaseKind.FAIRNESS:
+            alerts = self.model.scores(parameters[:-1], self.holdout) >= parameters[-1]
+            return count_groups(self.study.groups, self.groups, self.holdout.labels, alerts)
         raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, f"{kind.value} sums no records")
 
     def local_change(

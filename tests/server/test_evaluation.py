@@ -1,15 +1,10 @@
 """Metrics from noisy counts: against exact ones, and intervals that hold what they say."""
 
-import itertools
-from typing import Any
-
 import numpy as np
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from scipy.optimize import LinearConstraint, minimize
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.server.conftest import make_study
@@ -19,7 +14,6 @@ from fieldfare.server.evaluation import (
     calibration,
     curve_metrics,
     evaluate,
-    project,
 )
 from fieldfare.shared.score_bins import inner_edges, prevalence_log_odds
 from fieldfare.shared.study import Study
@@ -97,88 +91,6 @@ def test_a_missing_class_is_not_a_number_and_rows_do_not_meet() -> None:
     assert np.isnan(found).all(axis=1).tolist() == [True, True, False, True]
     alone = curve_metrics(negatives[2:3], positives[2:3], 0.3)
     np.testing.assert_array_equal(found[2], alone[0])
-
-
-# -- projection -----------------------------------------------------------------------------
-
-
-def nearest_cumulative(counts: Counts) -> Counts:
-    """Slow and general: least squares over non-decreasing cumulative sums in [0, total]."""
-    above = np.cumsum(counts[0, ::-1])
-    total = max(above[-1], 0.0)
-    size = len(above)
-    start = np.linspace(0.0, total, size + 1)[1:]
-    if size == 1:
-        return np.array([total])
-    steps = LinearConstraint(np.diff(np.eye(size), axis=0), 0.0, np.inf)
-    bounds = [(0.0, total)] * (size - 1) + [(total, total)]
-    fit = minimize(
-        lambda x: ((x - above) ** 2).sum(),
-        start,
-        jac=lambda x: 2 * (x - above),
-        bounds=bounds,
-        constraints=[steps],
-        method="SLSQP",
-        options={"ftol": 1e-14, "maxiter": 500},
-    )
-    slow: Counts = np.diff(fit.x, prepend=0.0)[::-1]
-    return slow
-
-
-@pytest.mark.parametrize("seed", range(40))
-def test_the_projection_is_the_least_squares_solution(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    counts = random.poisson(random.choice([0.5, 8.0], 9)) + random.normal(0, 4.0, (1, 9))
-    slow = nearest_cumulative(counts)
-    np.testing.assert_allclose(project(counts)[0], slow, atol=1e-4 * (1 + np.abs(counts).sum()))
-
-
-@pytest.mark.parametrize("row", list(itertools.product((-2, 0, 1, 3), repeat=3)))
-def test_no_whole_numbers_are_nearer(row: tuple[int, ...]) -> None:
-    """Brute force over small tables: every non-negative table of the same total is farther."""
-    counts = np.array([row], dtype=np.float64)
-    total = max(0, sum(row))
-
-    def distance(candidate: Any) -> float:
-        above = np.cumsum(np.array(candidate, dtype=np.float64)[::-1])
-        wanted = np.cumsum(counts[0, ::-1])
-        return float(((above - wanted) ** 2)[:-1].sum())
-
-    ours = distance(project(counts)[0])
-    halves = [x / 2 for x in range(2 * total + 1)]
-    tables = (t for t in itertools.product(halves, repeat=3) if sum(t) == total)
-    assert all(ours <= distance(table) + 1e-9 for table in tables)
-
-
-@given(noisy_rows)
-def test_the_projection_keeps_the_total_and_goes_below_zero_nowhere(counts: Counts) -> None:
-    found = project(counts)
-    assert (found >= 0).all()
-    assert found.sum() == pytest.approx(max(counts.sum(), 0.0), abs=1e-9)
-    np.testing.assert_allclose(project(found), found, atol=1e-9)  # nothing left to do
-
-
-@given(noisy_rows.map(np.abs))
-def test_counts_that_need_no_projection_are_kept(counts: Counts) -> None:
-    np.testing.assert_allclose(project(counts), counts, atol=1e-9)
-
-
-@given(noisy_rows, noisy_rows)
-def test_rows_are_projected_one_by_one(first: Counts, second: Counts) -> None:
-    width = min(first.shape[1], second.shape[1])
-    both = np.concatenate([first[:, :width], second[:, :width]])
-    np.testing.assert_array_equal(project(both)[1:], project(both[1:]))
-
-
-def test_noise_in_empty_bins_above_does_not_pass_for_mistakes() -> None:
-    """What the projection is for: clipping bin by bin would find dozens of units up there."""
-    random = np.random.default_rng(0)
-    truth = np.concatenate([np.full(8, 500.0), np.zeros(16)])
-    noisy = truth + random.normal(0.0, 12.0, (500, 24))
-    above = project(noisy)[:, 8:].sum(axis=1)
-    clipped = np.maximum(noisy, 0.0)[:, 8:].sum(axis=1)
-    assert above.mean() < 25
-    assert clipped.mean() > 70
 
 
 # -- intervals ------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from tests.finished import FINISHED, METRICS, facts_of, parameters_of
 from tests.homes import home_study
 
 from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.fairness import read_fairness
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.model_card import ModelCard
@@ -174,3 +175,41 @@ def test_a_network_is_described_by_how_far_a_number_can_move_a_score() -> None:
     parameters[5 + 7], parameters[5 + 64 + 7] = 3.0, 1.0  # both read the eighth number
     (read,) = write_card(plan_for(study), parameters, facts_of(study), FINISHED).features
     assert (read.shapes, read.lowest, read.highest) == (64, -3.5, 3.5)
+
+
+# -- groups ---------------------------------------------------------------------------------
+
+GROUPED = home_study(evaluation={"groups": [{"column": "segment", "levels": ["retail"]}]})
+GROUPED_PLAN = plan_for(GROUPED)
+COUNTS = np.array([900.0, 10.0, 5.0, 5.0, 50.0, 5.0, 1.0, 1.0])
+FARED = read_fairness(GROUPED, COUNTS, 4.0, -2.0)
+
+
+def grouped_card() -> ModelCard:
+    facts = facts_of(GROUPED, groups=FARED)
+    return write_card(GROUPED_PLAN, parameters_of(GROUPED), facts, FINISHED)
+
+
+def test_a_card_says_how_groups_fare_as_it_was_released() -> None:
+    card = grouped_card()
+    assert card.groups is not None
+    assert card.groups.model_dump(mode="json") == FARED
+    again = ModelCard.from_bytes(card.to_bytes())
+    assert again == card
+    check_card(again, GROUPED_PLAN, parameters_of(GROUPED))
+    assert not any("were measured across" in limit for limit in card.limits)
+    assert len(card.limits) == len(CARD.limits)
+
+
+def test_a_card_without_groups_has_the_bytes_that_it_had() -> None:
+    assert b'"groups"' not in CARD.to_bytes()
+    assert ModelCard.from_bytes(CARD.to_bytes()).groups is None
+
+
+def test_a_card_keeps_to_the_groups_of_its_study() -> None:
+    card = grouped_card()
+    silent = card.model_copy(update={"groups": None})
+    with pytest.raises(ProtocolError, match="how the study's groups fare"):
+        check_card(silent, GROUPED_PLAN, parameters_of(GROUPED))
+    with pytest.raises(ProtocolError, match="how the study's groups fare"):
+        check_card(CARD.model_copy(update={"groups": card.groups}), PLAN, PARAMETERS)

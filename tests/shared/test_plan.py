@@ -44,7 +44,7 @@ def debits(plan: Plan) -> Fraction:
     """Every debit that the plan allows, added up one by one."""
     return sum(
         (Fraction(terms.cost, PICOMU2) * (terms.steps + terms.spare)
-         for terms in (plan.rehearsal, plan.training, plan.evaluation)),
+         for terms in (plan.rehearsal, plan.training, plan.evaluation, plan.fairness)),
         Fraction(0),
     )  # fmt: skip
 
@@ -352,3 +352,45 @@ def test_the_sum_of_local_changes_is_bounded_by_who_is_in_it() -> None:
     assert terms.largest_sum(10_000) / terms.gamma < 2.0 ** (terms.word_bits.value - 1)
     together = plan_for(study()).training
     assert together.largest_sum(3) == together.largest_sum(9) == together.largest_entry
+
+
+# -- counts by group ------------------------------------------------------------------------
+
+GROUPS: list[dict[str, Any]] = [
+    {"column": "segment", "levels": ["retail", "private"]},
+    {"column": "age_band", "levels": ["18-24", "25+"]},
+]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("spare", [0, 1, 3])
+def test_counts_by_group_are_a_release_like_the_table(count: int, spare: int) -> None:
+    bare = plan_for(study(evaluation={"spare_releases": spare}))
+    plan = plan_for(study(evaluation={"spare_releases": spare, "groups": GROUPS[:count]}))
+    fairness = plan.fairness
+    assert fairness.cost == plan.evaluation.cost
+    assert (fairness.steps, fairness.spare, plan.evaluation.spare) == (1, 0, spare)
+    assert fairness.first_step == plan.evaluation.first_step + 1
+    assert fairness.vectors.entries == 12 * count
+    assert fairness.parameter_entries == plan.evaluation.parameter_entries + 1
+    assert fairness.sensitivity is not None
+    assert fairness.sensitivity.l2(plan.relation) == 1.0
+    assert plan.training == bare.training  # what is measured takes nothing from what is learned
+    # Both come out of the evaluation's part: a share each, and one for each that is spare.
+    assert plan.evaluation.cost == pytest.approx(bare.evaluation.cost * (1 + spare) / (2 + spare))
+    assert debits(plan) <= Fraction(mu2_for(epsilon=1.0, delta=1e-5, xi=XI_LIMIT))
+    assert plan.study_limit == debits(plan) * PICOMU2
+
+
+def test_without_groups_nothing_is_planned_for_them() -> None:
+    plan = plan_for(study())
+    assert (plan.fairness.steps, plan.fairness.cost) == (0, 0)
+    assert plan.fairness not in plan.releases
+
+
+def test_promised_epsilon_holds_with_counts_by_group() -> None:
+    plan = plan_for(study(evaluation={"groups": GROUPS}))
+    assert plan.epsilon() <= 1.0
+    sensitivity = plan.fairness.sensitivity
+    assert sensitivity is not None
+    assert mu_squared(sensitivity, sigma=plan.fairness.sigma) <= plan.fairness.mu2

@@ -155,3 +155,23 @@ def test_a_study_of_texts_says_which_column_it_reads(
     status, out, _ = check(written(tmp_path, text), capsys)
     assert status == 0
     assert "model         text, column message, 2049 parameters" in out
+
+
+def test_groups_are_priced_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    groups = """
+[[evaluation.groups]]
+column = "segment"
+levels = ["retail", "private"]
+"""
+    status, out, err = check(written(tmp_path, GOOD + groups), capsys)
+    assert (status, err) == (0, [])
+    plan = plan_for(parse_study(GOOD + groups))
+    (priced,) = (line for line in out if line.startswith("fairness "))
+    assert priced.startswith("fairness      1 + 0 spare, each mu^2")
+    assert "sensitivity 1, " in priced
+    assert "12 entries" in priced
+    (named,) = (line for line in out if line.startswith("group "))
+    assert "segment: 3 levels" in named
+    assert f"noise {plan.fairness.sigma:.4g} on each count" in named
+    bare = plan_lines(plan_for(parse_study(GOOD)))
+    assert not any(line.startswith(("fairness", "group")) for line in bare)

@@ -12,6 +12,7 @@ from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.transcript import (
     MAX_LEAF_BYTES,
     EndRecord,
+    FairnessRecord,
     Leaf,
     LeafKind,
     MetricsRecord,
@@ -29,6 +30,7 @@ RECORDS: list[Record] = [
     ParametersRecord(step=3, parameters=H1),
     MetricsRecord(metrics='{"auroc":0.5}'),
     MetricsRecord(metrics=""),
+    FairnessRecord.of(-1.5, b"words"),
     ModelRecord(model=H1, steps=3),
     EndRecord(state="failed", reason="too few institutions"),
 ]
@@ -141,7 +143,7 @@ def test_a_head_covers_size_and_root() -> None:
     leaves = [record.leaf() for record in RECORDS]
     head = tree_head(H1, "run-1", [leaf.hash for leaf in leaves])
     assert head == TreeHead(
-        study=H1, run="run-1", size=6, root=merkle.root([leaf.hash for leaf in leaves]).hex()
+        study=H1, run="run-1", size=len(RECORDS), root=merkle.root([leaf.hash for leaf in leaves]).hex()
     )
     assert tree_head(H1, "run-1", []).root == merkle.root([]).hex()
 
@@ -149,3 +151,15 @@ def test_a_head_covers_size_and_root() -> None:
 def test_a_leaf_carries_any_message() -> None:
     content = json.loads(Leaf(LeafKind.REQUEST, b"\x00\xff").to_bytes())
     assert base64.b64decode(content["content"]) == b"\x00\xff"
+
+
+def test_counts_by_group_are_a_threshold_and_words() -> None:
+    record = FairnessRecord.of(-1.5, b"words")
+    assert record.to_bytes() == (
+        b'{"format":1,"threshold":-1.5,"words":"' + base64.b64encode(b"words") + b'"}'
+    )
+    assert record.content == b"words"
+    for wrong in (b"d29yZH==", b"d29yZA", b"not base64!"):
+        content = record.to_bytes().replace(base64.b64encode(b"words"), wrong)
+        with pytest.raises(ProtocolError):
+            FairnessRecord.from_bytes(content)

@@ -305,3 +305,26 @@ def test_the_plan_is_the_studys_own() -> None:
     cheap = make_study(privacy__epsilon=0.1)
     with pytest.raises(StudyError, match="plan"):
         check_study(make_policy(), make_study(privacy__epsilon=50.0), plan_for(cheap), units=100)
+
+
+GROUPED = {"evaluation": {"groups": [{"column": "age_band", "levels": ["18-24", "25+"]}]}}
+
+
+def test_counts_by_group_leave_only_where_they_are_listed() -> None:
+    study, listed = make_study(**GROUPED), [*COLUMNS, "age_band"]
+    kinds = ["training", "evaluation", "fairness"]
+    assert study_columns(study)[-1] == "age_band"
+    assert broken(make_policy(records__columns=listed), study) == ["releases.kinds"]
+    assert broken(make_policy(records__columns=listed, releases__kinds=kinds), study) == []
+    assert broken(make_policy(releases__kinds=kinds), study) == ["records.columns"]
+
+
+def test_harm_rule_4_a_star_opens_no_protected_attribute() -> None:
+    kinds = ["training", "evaluation", "fairness"]
+    policy = make_policy(records__columns=["*"], releases__kinds=kinds)
+    (found,) = objections(
+        policy, make_study(**GROUPED), plan_for(make_study(**GROUPED)), units=1000
+    )
+    assert (found.rule, found.asked) == ("records.columns", "'age_band'")
+    plain = {"evaluation": {"groups": [{"column": "segment", "levels": ["retail"]}]}}
+    assert broken(policy, make_study(**plain)) == []

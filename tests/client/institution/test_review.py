@@ -94,6 +94,18 @@ def test_the_column_of_a_model_of_texts_is_shown_as_such(hub: Hub, policy: Polic
     assert shown[-1] == ("message", "text", False)
 
 
+def test_a_group_is_shown_as_what_it_is_for(hub: Hub, policy: Policy) -> None:
+    groups = {"groups": [{"column": "age_band", "levels": ["18-24"]}]}
+    star = policy.model_copy(
+        update={"records": policy.records.model_copy(update={"columns": ("*",)})}
+    )
+    review = reviewed(hub, star, home_study(evaluation=groups))
+    last = review.columns[-1]
+    assert (last.name, last.role, last.allowed) == ("age_band", "fairness", False)  # harm rule 4
+    (leaving,) = (one for one in review.leaving if one.kind == "fairness")
+    assert (leaving.releases, leaving.entries, leaving.most, leaving.allowed) == (1, 8, 1.0, False)
+
+
 def test_the_budget_is_what_is_left_now(hub: Hub, policy: Policy) -> None:
     study = home_study()
     plan, granted = plan_for(study), limits(policy)

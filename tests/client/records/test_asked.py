@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.asking import KEY, asking
+from tests.grouped import grouped_study
 
 from fieldfare.client.records import Records, read_records
 from fieldfare.client.records.asked import asked_columns, unit_order
@@ -90,3 +91,42 @@ def test_the_order_of_units_is_their_own_and_the_keys() -> None:
     assert len(set(order.tolist())) == 200
     np.testing.assert_array_equal(unit_order(names[50:60], key=KEY), order[50:60])
     assert not np.array_equal(unit_order(names, key=b"another"), order)
+
+
+GROUPED: Final[dict[str, list[Any]]] = {
+    "id": ["a", "b", "c", "d", "e"],
+    "reported": [0, 1, 0, 1, 0],
+    "amount": [1.0, 2.0, 3.0, 4.0, 5.0],
+    "channel": ["online"] * 5,
+    "age_band": ["25-64", " 18-24 ", "65+", None, "NA"],
+    "segment": ["student", "", "retail", "other", "private"],
+}
+
+
+def test_groups_are_read_after_what_questions_ask_and_clamped_to_public_levels(
+    tmp_path: Path,
+) -> None:
+    study = grouped_study()
+    assert [c.name for c in asked_columns(study)] == ["age_band", "segment"]
+    pq.write_table(pa.table(GROUPED), tmp_path / "units.parquet")
+    codes = read_records([tmp_path / "units.parquet"], study).asked.codes
+    # From the number of levels on, it is the rest: another level, then missing.
+    assert codes["age_band"].tolist() == [1, 0, 2, 3, 3]
+    assert codes["segment"].tolist() == [2, 4, 0, 3, 1]
+
+
+def test_an_institution_without_units_loads_its_groups_like_any_other(tmp_path: Path) -> None:
+    empty = pa.table(GROUPED).slice(0, 0)
+    pq.write_table(empty, tmp_path / "units.parquet")
+    codes = read_records([tmp_path / "units.parquet"], grouped_study()).asked.codes
+    assert [len(codes[name]) for name in ("age_band", "segment")] == [0, 0]
+
+
+def test_a_group_column_that_is_not_there_is_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table(GROUPED).drop(["segment"]), tmp_path / "units.parquet")
+    with pytest.raises(RecordsError, match="column segment expected"):
+        read_records([tmp_path / "units.parquet"], grouped_study())
+
+
+def test_harm_rule_4_questions_cannot_name_a_group() -> None:
+    assert "age_band" not in grouped_study().asked_columns

@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import kstest
 from tests.bench import make_study, make_sums
+from tests.grouped import grouped_study, grouped_sums
 
+from fieldfare.client.records.asked import AskedUnits, AskedValues, unit_order
 from fieldfare.client.sums import StudySums
 from fieldfare.client.sums.study_sums import count_cells
+from fieldfare.shared.alert_cut import with_threshold
 from fieldfare.shared.basis import EncodedUnits
-from fieldfare.shared.errors import PolicyRefusal, RefusalCode
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode, StudyError
+from fieldfare.shared.fairness import group_parts, group_weight
 from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import COUNT_GAMMA_BITS, ReleaseKind, plan_for
 from fieldfare.shared.score_bins import inner_edges
@@ -187,3 +191,73 @@ def test_the_noise_of_a_change_is_the_plans(steps: int) -> None:
     for factor, right in ((1.0, True), (2 / 3, False), (3 / 2, False)):
         pvalue = kstest(found, "norm", args=(0.0, factor * sigma)).pvalue
         assert (pvalue > 1e-6) == right
+
+
+# -- counts by group ------------------------------------------------------------------------
+
+GROUPED: Final = grouped_study()
+GROUPED_PLAN: Final = plan_for(GROUPED)
+
+
+def with_threshold_at(threshold: float) -> NDArray[np.float64]:
+    return with_threshold(model_for(GROUPED).initial(-1.0), threshold)
+
+
+@pytest.mark.parametrize("units", [0, 1, 2, 300])
+@pytest.mark.parametrize("threshold", [-1e4, 0.0, 1e4])
+def test_counts_by_group_have_the_plans_length_and_every_held_out_unit(
+    units: int, threshold: float
+) -> None:
+    sums = grouped_sums(GROUPED, units, seed=1)
+    found = sums.vector(ReleaseKind.FAIRNESS, with_threshold_at(threshold))
+    assert found.shape == (GROUPED_PLAN.fairness.vectors.entries,)
+    for part in group_parts(GROUPED.groups):
+        assert found[part].sum() == len(sums.holdout) * group_weight(GROUPED.groups)
+        alerts = found[part].reshape(-1, 2, 2)[:, :, 1].sum() // group_weight(GROUPED.groups)
+        assert alerts == {-1e4: len(sums.holdout), 1e4: 0}.get(threshold, alerts)
+
+
+def test_a_score_at_the_threshold_is_an_alert() -> None:
+    sums = grouped_sums(GROUPED, 50, seed=1)
+    scores = sums.model.scores(model_for(GROUPED).initial(-1.0), sums.holdout)
+    assert np.unique(scores).tolist() == [-1.0]
+    found = sums.vector(ReleaseKind.FAIRNESS, with_threshold_at(-1.0))
+    assert found.reshape(-1, 2, 2)[:, :, 0].sum() == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(2, 40), st.integers(0, 1000), st.data())
+def test_a_unit_less_moves_the_counts_by_no_more_than_the_plans_norm(
+    units: int, seed: int, data: st.DataObject
+) -> None:
+    random = np.random.default_rng(seed)
+    positions = random.integers(0, [[3 * 256 + 2], [4]], (2, units)).astype(np.uint16)
+    labels = random.integers(0, 2, units).astype(np.uint8)
+    codes = {
+        group.column: random.integers(0, 9, units).astype(np.int32) for group in GROUPED.groups
+    }
+    held = random.uniform(size=units) < 0.5
+    order = unit_order([str(row) for row in range(units)], key=b"key")
+    parameters = np.append(random.normal(size=len(model_for(GROUPED).initial(0.0))), 0.1)
+
+    def vector(kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+        asked = AskedUnits("bank", labels, AskedValues(codes=codes), order).values.select(kept)
+        units_kept = AskedUnits("bank", labels[kept], asked, order[kept])
+        encoded = EncodedUnits(positions[:, kept], labels[kept])
+        sums = StudySums.prepare(GROUPED, encoded, held[kept], units_kept)
+        return sums.vector(ReleaseKind.FAIRNESS, parameters)
+
+    gone = data.draw(st.integers(0, units - 1))
+    everybody = np.ones(units, np.bool_)
+    moved = vector(everybody) - vector(np.arange(units) != gone)
+    most = GROUPED_PLAN.fairness.vectors.clipping_norm * (1 << COUNT_GAMMA_BITS)
+    assert sum(int(one) ** 2 for one in moved) <= most**2
+    assert bool(moved.any()) == bool(held[gone])  # who trains is in no count
+
+
+def test_groups_that_were_not_read_are_refused_at_once() -> None:
+    with pytest.raises(StudyError, match="questions and groups"):
+        StudySums.prepare(
+            GROUPED, EncodedUnits(np.empty((2, 0), np.uint16), np.empty(0, np.uint8)),
+            np.empty(0, np.bool_),
+        )  # fmt: skip

@@ -1,0 +1,100 @@
+"""From which score a unit is an alert: read off the released table of scores, and off nothing else.
+
+Post-processing: whoever has the table finds the same place, so that no coordinator can choose
+another one (design section 4). Everything is elementwise but a logarithm and an isotonic
+regression, whose last bits may differ between machines: the place is a multiple of 2^-10, and
+its neighbours are as good.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
+from fieldfare.shared.score_bins import inner_edges
+from fieldfare.shared.study import Study
+
+STEPS: Final = 1024  # of a log-odd: the place of an alert is told to a thousandth
+NEIGHBOURS: Final = (0, 1, -1)  # steps by which two machines may differ
+
+Counts = NDArray[np.float64]
+
+
+def project(counts: Counts) -> Counts:
+    """Return non-negative counts of the same total whose cumulative sums are nearest, row by row.
+
+    Bounded isotonic regression of the cumulative sums, from the highest scores down. Curves are
+    made of cumulative sums; setting each negative bin right by itself instead (clipping, or the
+    nearest counts bin by bin) would leave the positive half of the noise of every empty bin,
+    and where a ranking is good there are many empty bins above the first mistake.
+
+    Args:
+        counts: float64 (rows, bins), lowest scores first.
+
+    Returns:
+        float64 (rows, bins).
+
+    Edge cases:
+        | row | result |
+        |---|---|
+        | total at or below zero | zeros |
+        | all non-negative | unchanged, up to rounding |
+
+    Source: Barlow, Bartholomew, Bremner, Brunk 1972, section 1.2; clipping an isotonic
+    regression gives the bounded one.
+    """
+    above = np.cumsum(counts[:, ::-1], axis=1)
+    totals = np.maximum(above[:, -1:], 0.0)
+    rising = [isotonic_regression(row).x for row in above]
+    bounded = np.clip(np.reshape(rising, counts.shape), 0.0, totals)
+    bounded[:, -1:] = totals
+    result: Counts = np.diff(bounded, axis=1, prepend=0.0)[:, ::-1]
+    return result
+
+
+def alert_threshold(study: Study, noisy: Counts) -> float:
+    """Return the log-odds above which the alert budget's share of the units lies.
+
+    Args:
+        study: bins and budget.
+        noisy: float64 (2 * bins,), the released table: negatives by bin, then positives.
+
+    Returns:
+        A multiple of 2^-10; units are taken to lie evenly within their bin.
+
+    Edge cases:
+        | table | result |
+        |---|---|
+        | nobody left under the noise | the highest edge: few are above it |
+        | the budget ends in an outer bin, which has no end | within one further bin's width |
+    """
+    edges = inner_edges(study)
+    width = edges[1] - edges[0]
+    ends = np.concatenate([[edges[0] - width], edges, [edges[-1] + width]])
+    counts = project(noisy.reshape(2, -1)).sum(axis=0)[::-1]  # highest scores first
+    budget = study.evaluation.alert_budget * counts.sum()
+    if budget <= 0:
+        return _on_grid(float(edges[-1]))
+    above = np.cumsum(counts)
+    place = int(np.searchsorted(above, budget, side="left"))
+    before = above[place - 1] if place else 0.0
+    high, low = ends[len(counts) - place], ends[len(counts) - place - 1]
+    return _on_grid(float(high - (high - low) * (budget - before) / counts[place]))
+
+
+def thresholds_near(study: Study, noisy: Counts) -> Iterator[float]:
+    """Yield the threshold of a table, and its neighbours that another machine may have found."""
+    found = alert_threshold(study, noisy)
+    for steps in NEIGHBOURS:
+        yield found + steps / STEPS
+
+
+def with_threshold(model: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    """Return float64 (entries + 1,): what a request for counts by group binds."""
+    return np.append(model, threshold)
+
+
+def _on_grid(log_odds: float) -> float:
+    return round(log_odds * STEPS) / STEPS

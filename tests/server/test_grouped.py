@@ -1,0 +1,283 @@
+"""Alerts counted by group over real custodians: a threshold that follows, one debit, an audit."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Message
+from scipy.stats import chi2
+from tests.grouped import AGES, grouped_study, grouped_sums
+from tests.server.conftest import Clock, Setting, to_bank
+from tests.server.test_coordination import RUN, Hub
+from tests.server.test_coordination_audit import Killed, audited, exported, resume
+
+from fieldfare.client.recomputation import Recomputation
+from fieldfare.client.sums import StudySums
+from fieldfare.server.rounds import SecureSums
+from fieldfare.server.store import RunState
+from fieldfare.shared.alert_cut import STEPS, alert_threshold
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.fairness import count_groups, group_scale
+from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.messages import Assurance
+from fieldfare.shared.model_card import ModelCard
+from fieldfare.shared.plan import ReleaseKind, plan_for
+from fieldfare.shared.replay import summed_again
+from fieldfare.shared.study import Study
+from fieldfare.simulations.federation import LocalFederation
+
+BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
+UNITS = 500
+MakeHub = Callable[..., Hub]
+FAIRNESS = ReleaseKind.FAIRNESS
+
+
+@pytest.fixture
+def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
+    opened: list[LocalFederation] = []
+
+    def make(study: Study, units: int = UNITS) -> Hub:
+        sums = {name: grouped_sums(study, units, seed=seed) for seed, name in enumerate(BANKS)}
+        folder = tmp_path / "ledgers"
+        folder.mkdir()
+        federation = LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder)
+        opened.append(federation)
+        return Hub(tmp_path, Setting(federation, sums, Clock()))
+
+    yield make
+    for federation in opened:
+        federation.__exit__()
+
+
+def true_counts(sums: Mapping[str, StudySums], model: np.ndarray, threshold: float) -> np.ndarray:
+    """What the sum would hold without noise, in the sum's own unit."""
+    parts = [
+        count_groups(
+            one.study.groups,
+            one.groups,
+            one.holdout.labels,
+            one.model.scores(model, one.holdout) >= threshold,
+        )
+        for one in sums.values()
+    ]
+    found: np.ndarray = np.ldexp(np.sum(parts, axis=0).astype(np.float64), -20)
+    return found
+
+
+def card_of(hub: Hub) -> ModelCard:
+    return ModelCard.from_bytes((hub.home.model(RUN) / "card.json").read_bytes())
+
+
+def test_alerts_are_counted_by_group_in_one_more_release(make_hub: MakeHub, tmp_path: Path) -> None:
+    study = grouped_study()
+    hub, plan = make_hub(study), plan_for(study)
+    hub.carry_out()
+    assert hub.row().state is RunState.FINISHED
+    assert hub.kinds()[-5:] == ["reply", "sum", "fairness", "model", "end"]
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)  # 2 steps, the table, the groups
+    report = audited(hub, tmp_path)
+    assert (report.state, report.sums, report.recomputed) == ("finished", 5, 5)
+    cost = 2 * plan.training.cost + plan.evaluation.cost + plan.fairness.cost
+    assert {found.spent.debits for found in report.institutions.values()} == {cost}
+    found = report.groups
+    assert found is not None
+    assert [one["column"] for one in found["columns"]] == ["age_band", "segment"]
+    assert found["everybody"]["units"]["value"] == pytest.approx(
+        sum(len(one.holdout) for one in hub.setting.sums.values()), abs=6 * 4 * found["sigma"]
+    )
+    card = card_of(hub)
+    assert card.groups is not None
+    assert card.groups.model_dump(mode="json") == found
+    assert card.limits[4].startswith("False positives by group were counted")
+
+
+def test_a_study_without_groups_is_what_it_was(make_hub: MakeHub, tmp_path: Path) -> None:
+    hub = make_hub(grouped_study(evaluation={"groups": []}))
+    hub.carry_out()
+    assert hub.kinds()[-4:] == ["sum", "metrics", "model", "end"]
+    assert audited(hub, tmp_path).groups is None
+    assert b'"groups"' not in (hub.home.model(RUN) / "card.json").read_bytes()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 3)
+
+
+def test_groups_questions_and_knots_go_together(make_hub: MakeHub, tmp_path: Path) -> None:
+    study = grouped_study(
+        evaluation={"groups": [AGES]},
+        allowance={"kinds": ["count"], "columns": ["reported"], "groups": 1},
+    )
+    plan = plan_for(study)
+    assert plan.fairness.first_step == plan.evaluation.first_step + 1
+    assert plan.allowance.first_step == plan.fairness.first_step + 1
+    hub = make_hub(study)
+    hub.carry_out()
+    assert audited(hub, tmp_path).state == "finished"
+
+
+def test_institutions_without_units_take_part_like_any_other(
+    make_hub: MakeHub, tmp_path: Path
+) -> None:
+    hub = make_hub(grouped_study(), units=0)
+    hub.carry_out()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)
+    found = audited(hub, tmp_path).groups
+    assert found is not None
+    rows = [row for one in found["columns"] for row in one["rows"]]
+    assert {row["verdict"] for row in rows} == {"too few to say"}
+
+
+@pytest.mark.parametrize("release", range(1, 6))
+def test_a_run_goes_on_from_wherever_it_was_killed(
+    make_hub: MakeHub, tmp_path: Path, release: int
+) -> None:
+    hub, asked = make_hub(grouped_study()), 0
+
+    def die(message: Message) -> bool:
+        nonlocal asked
+        if message.metadata.message_type == "query.release":
+            asked += 1
+            if asked == release * len(BANKS):
+                raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        hub.carry_out(drop=die)
+    resume(hub)
+    assert hub.row().state is RunState.FINISHED
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)
+    assert audited(hub, tmp_path).groups is not None
+
+
+def test_an_attempt_that_fails_is_tried_with_those_who_are_left(
+    make_hub: MakeHub, tmp_path: Path
+) -> None:
+    hub = make_hub(grouped_study())
+    hub.carry_out(drop=to_bank("bank-b", after=4))  # the rehearsal, two steps, the table
+    report = audited(hub, tmp_path)
+    assert (report.state, report.failed_attempts) == ("finished", 1)
+    assert {name: n for name, n in hub.setting.debits().items() if name != "bank-b"} == {
+        "bank-a": 5, "bank-c": 5, "bank-d": 5,
+    }  # fmt: skip
+
+
+def test_purged_vectors_leave_what_was_stated(make_hub: MakeHub, tmp_path: Path) -> None:
+    hub = make_hub(grouped_study())
+    hub.carry_out()
+    before = audited(hub, tmp_path).groups
+    with hub.store() as store:
+        store.purge(datetime.now(UTC) + timedelta(days=1))
+    report = audited(hub, tmp_path)
+    assert report.purged
+    assert report.groups == before
+
+
+# -- thresholds that do not follow -------------------------------------------------------------
+
+
+def crafted(study: Study, table: np.ndarray) -> float:
+    """Two steps beside the threshold that everybody finds."""
+    return alert_threshold(study, table) + 2 / STEPS
+
+
+def test_institutions_refuse_a_threshold_that_does_not_follow(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = make_hub(grouped_study())
+    monkeypatch.setattr("fieldfare.server.app.alert_threshold", crafted)
+    with pytest.raises(RunError, match="not_recomputed"):
+        hub.carry_out()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 3)  # the table, and nothing after
+
+
+def test_an_audit_finds_a_threshold_that_does_not_follow_though_everybody_colludes(
+    make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = make_hub(grouped_study())
+    monkeypatch.setattr("fieldfare.server.app.alert_threshold", crafted)
+    monkeypatch.setattr(Recomputation, "check", lambda *_: {})
+    hub.carry_out()
+    misfit = exported(hub, tmp_path).misfit
+    assert misfit is not None
+    assert misfit.kind == "request"
+    assert "the threshold that follows from its table" in misfit.reason
+
+
+LIES: dict[str, Callable[[LastSum], LastSum]] = {
+    "no sum": lambda _: NO_LAST_SUM,
+    "one vector changed": lambda last: replace(
+        last, vectors=(bytes(len(last.vectors[0])), *last.vectors[1:])
+    ),
+    "one institution left out": lambda last: replace(
+        last, replies=last.replies[1:], vectors=last.vectors[1:]
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_institutions_refuse_a_table_that_was_not_signed(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    hub, collect = make_hub(grouped_study()), SecureSums.collect
+
+    def lying(sums: SecureSums, kind: ReleaseKind, step: int, values: Any, last: Any = None) -> Any:
+        last = NO_LAST_SUM if last is None else last
+        return collect(sums, kind, step, values, LIES[lie](last) if kind is FAIRNESS else last)
+
+    monkeypatch.setattr(SecureSums, "collect", lying)
+    with pytest.raises(RunError, match="not_recomputed"):
+        hub.carry_out()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 3)
+
+
+def test_another_model_is_refused_too(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, collect = make_hub(grouped_study()), SecureSums.collect
+
+    def lying(sums: SecureSums, kind: ReleaseKind, step: int, values: Any, last: Any = None) -> Any:
+        moved = values + (1e-9 if kind is FAIRNESS else 0)
+        return collect(sums, kind, step, moved, NO_LAST_SUM if last is None else last)
+
+    monkeypatch.setattr(SecureSums, "collect", lying)
+    with pytest.raises(RunError, match="not_recomputed"):
+        hub.carry_out()
+
+
+# -- noise -------------------------------------------------------------------------------------
+
+
+def test_noise_on_the_counts_is_what_the_plan_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the real door: beyond the records, the sum holds noise of the plan's size."""
+    groups = [{"column": "branch", "levels": [f"branch {i}" for i in range(63)]}]
+    groups += [{"column": "segment", "levels": [f"segment {i}" for i in range(63)]}]
+    study = grouped_study(training={"steps": 1}, evaluation={"groups": groups})
+    plan = plan_for(study)
+    sums = {name: grouped_sums(study, 200, seed=seed) for seed, name in enumerate(BANKS)}
+    collected: dict[ReleaseKind, Any] = {}
+    collect = SecureSums.collect
+
+    def kept(sums: SecureSums, kind: ReleaseKind, *given: Any) -> Any:
+        collected[kind] = collect(sums, kind, *given)
+        return collected[kind]
+
+    monkeypatch.setattr(SecureSums, "collect", kept)
+    folder = tmp_path / "ledgers"
+    folder.mkdir()
+    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+        outcome = federation.run(federation.job())
+    table = summed_again(plan.evaluation, tuple(collected[ReleaseKind.EVALUATION].vectors.values()))
+    threshold = alert_threshold(study, table)
+    assert outcome.released_groups is not None
+    assert outcome.released_groups["threshold"] == threshold
+    truth = true_counts(sums, outcome.parameters, threshold)
+    noise = collected[FAIRNESS].values - truth
+    sigma = plan.fairness.noise_on_sum(len(BANKS), 1)
+    low, high = chi2.ppf([1e-6, 1 - 1e-6], len(noise)) / len(noise)
+    assert len(noise) == 512
+    assert low <= np.mean(noise**2) / sigma**2 <= high
+    for wrong in (2 / 3, 3 / 2):
+        assert not low <= np.mean(noise**2) / (sigma * wrong) ** 2 <= high
+    assert outcome.released_groups["sigma"] == pytest.approx(sigma / group_scale(study.groups))
