@@ -28,6 +28,7 @@ from fieldfare.shared.features import Feature, Name
 from fieldfare.shared.group_columns import MAX_GROUP_COLUMNS, GroupColumn
 from fieldfare.shared.knot_places import asked_features
 from fieldfare.shared.media_gate import media_in
+from fieldfare.shared.mistakes import mistake_lines
 from fieldfare.shared.model_sections import (
     AdditiveSection,
     MlpSection,
@@ -37,7 +38,6 @@ from fieldfare.shared.model_sections import (
 )
 from fieldfare.shared.query_blocks import layout_for
 from fieldfare.shared.questions import (
-    KINDS,
     MAX_QUESTIONS,
     Kind,
     Quantiles,
@@ -51,11 +51,6 @@ MAX_FEATURES: Final = 1000
 MAX_SPARE_RELEASES: Final = 10_000
 MAX_INSTITUTIONS: Final = 10_000  # each step costs a mask for every pair
 MAX_STUDY_BYTES: Final = 4 * 1024 * 1024
-LONGEST_FOUND: Final = 60  # characters of what was found: one line says it
-_KINDS: Final = frozenset(
-    ["numeric", "categorical", "month", "several", "open", "institution", *KINDS]
-)
-_TAGGED: Final = frozenset(["features", "columns", "queries"])
 MAX_COLUMNS: Final = 200  # for questions alone
 QUERY_SHARE: Final = 0.2  # of mu^2, where a study that trains asks questions too
 DEFAULT_MISSING: Final = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
@@ -357,6 +352,9 @@ class Study(_Section):
         problems = []
         if names and training is not None and training.steps == 0:
             problems.append("evaluation.groups: none expected where no model is trained")
+        model = info.data.get("model")
+        if names and isinstance(model, MlpSection) and model.rows > 1:
+            problems.append("evaluation.groups: none expected where model.rows > 1: they read one")
         taken = _taken_names(info)
         for index, name in enumerate(names):
             if name in taken or name in names[:index]:
@@ -546,56 +544,9 @@ def _taken_names(info: ValidationInfo) -> set[str | None]:
     return taken | ({rows.column} if rows else set())
 
 
-def _lines(error: dict[str, Any]) -> list[str]:
-    """Turn one pydantic error into `path: expected, found` lines."""
-    path, kind, message = _path(error["loc"]), error["type"], str(error["msg"])
-    if kind == "value_error":
-        lines = message.removeprefix("Value error, ").split("\n")
-        # A model's rule about features says so itself.
-        return [
-            ln if ln.startswith((path, "features:", "records.")) else f"{path}: {ln}"
-            for ln in lines
-        ]
-    if kind in {"missing", "union_tag_not_found"}:
-        key = f"{path}.kind" if kind == "union_tag_not_found" else path
-        return [f"{key}: a value expected, none found"]
-    if kind == "extra_forbidden":
-        return [f"{path}: no such key expected; remove it or correct its spelling"]
-    if kind == "union_tag_invalid":
-        return [f"{path}.kind: {error['ctx']['expected_tags']} expected, {_found(error)} found"]
-    expected = message.replace("Input should be ", "").replace("Input should have ", "")
-    return [f"{path}: {expected} expected, {_found(error)} found"]
-
-
-def _found(error: dict[str, Any]) -> str:
-    tag = error.get("ctx", {}).get("tag")
-    value = tag if tag is not None else error.get("input")
-    try:
-        found = repr(value)
-    except ValueError:  # Python writes no integer of more than some thousand digits
-        return "a very large number"
-    return found if len(found) <= LONGEST_FOUND else found[: LONGEST_FOUND - 3] + "..."
-
-
-def _path(location: tuple[Any, ...]) -> str:
-    """Write a key path; keys that TOML had to quote stay quoted, so a line stays one line."""
-    parts = list(location)
-    if len(parts) > 2 and parts[0] in _TAGGED and parts[2] in _KINDS:  # noqa: PLR2004
-        del parts[2]  # pydantic's union tag is no key of the file
-    if len(parts) > 1 and parts[0] == "model":
-        del parts[1]
-    return ".".join(_key(str(part)) for part in parts)
-
-
-def _key(part: str) -> str:
-    if part.isprintable() and part and len(part) <= LONGEST_FOUND:
-        return part
-    return repr(part[:LONGEST_FOUND])
-
-
 def problem_lines(error: ValidationError) -> list[str]:
     """Return one line per mistake: key path, what was expected, what was found."""
-    return [line for item in error.errors() for line in _lines(dict(item))]
+    return [line for item in error.errors() for line in mistake_lines(dict(item))]
 
 
 def parse_study(text: str) -> Study:

@@ -70,6 +70,12 @@ def test_what_is_not_trained_has_no_alerts_to_count() -> None:
         grouped_study(training={"steps": 0}, queries=[{"name": "units", "kind": "count"}])
 
 
+def test_groups_read_one_row_of_a_unit() -> None:
+    assert grouped_study(model={"kind": "mlp"}).groups
+    with pytest.raises(ValidationError, match=r"model\.rows > 1"):
+        grouped_study(model={"kind": "mlp", "rows": 4})
+
+
 def test_units_of_other_levels_are_the_rest() -> None:
     ages, segments = grouped_study().groups
     assert ages.names == ("18-24", "25-64", "other or unknown")

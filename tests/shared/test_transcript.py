@@ -143,7 +143,10 @@ def test_a_head_covers_size_and_root() -> None:
     leaves = [record.leaf() for record in RECORDS]
     head = tree_head(H1, "run-1", [leaf.hash for leaf in leaves])
     assert head == TreeHead(
-        study=H1, run="run-1", size=len(RECORDS), root=merkle.root([leaf.hash for leaf in leaves]).hex()
+        study=H1,
+        run="run-1",
+        size=len(RECORDS),
+        root=merkle.root([leaf.hash for leaf in leaves]).hex(),
     )
     assert tree_head(H1, "run-1", []).root == merkle.root([]).hex()
 
