@@ -208,13 +208,13 @@ def watched(
         shutil.copytree(self._directory, watch.ledgers)  # before the log is closed into the file
         real_exit(self, *arguments)
 
-    def run(assurance: Assurance, baselines: tuple[Baseline, ...] = ()) -> Watch:
+    def run(assurance: Assurance, baselines: tuple[Baseline, ...] = (), **training: Any) -> Watch:
         monkeypatch.setattr(LocalFederation, "grid", tapped)
         monkeypatch.setattr(LocalFederation, "__exit__", kept)
         records = tmp_path / "records"
         records.mkdir()
         task = Simulation(
-            study=Study.model_validate(STUDY),
+            study=Study.model_validate(STUDY | {"training": {"steps": 3} | training}),
             choice=RecordsChoice(write_records(records)),
             out=watch.out,
             baselines=baselines,
@@ -234,8 +234,11 @@ def watched(
     return run
 
 
-def test_nothing_marked_comes_out_of_an_exact_federation(watched: Simulate) -> None:
-    watch = watched(Assurance.EXACT)
+@pytest.mark.parametrize("training", [{}, {"mode": "local", "local_steps": 2}])
+def test_nothing_marked_comes_out_of_an_exact_federation(
+    training: dict[str, Any], watched: Simulate
+) -> None:
+    watch = watched(Assurance.EXACT, **training)
     assert watch.finds(needles()) == set()
     # It did look: all four channels that are never empty hold what they should.
     assert watch.messages >= 2 * len(BANKS) * (3 + 3 + 1 + 1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
@@ -25,6 +25,9 @@ DATABASES: Final[Mapping[str, Callable[[Study], StudySums]]] = {
     "bank-c": lambda study: make_sums(study, 50, label=1),
     "bank-d": lambda study: make_sums(study, 1),
 }
+
+
+MODES: Final = ({"steps": STEPS}, {"mode": "local", "steps": STEPS, "local_steps": 3})
 
 
 def databases(study: Study) -> dict[str, StudySums]:
@@ -56,8 +59,11 @@ def test_different_databases_refuse_with_the_same_bytes(
     assert all(isinstance(answer, Refusal) for answer in answers)
 
 
-def test_good_requests_are_answered_with_equal_lengths(make_bench: MakeBench) -> None:
-    study = make_study()
+@pytest.mark.parametrize("training", MODES)
+def test_good_requests_are_answered_with_equal_lengths(
+    training: dict[str, Any], make_bench: MakeBench
+) -> None:
+    study = make_study(training=training)
     bench = make_bench(study, databases(study))
     run = bench.open_run()
     places = [
@@ -73,15 +79,19 @@ def test_good_requests_are_answered_with_equal_lengths(make_bench: MakeBench) ->
 
 
 @pytest.mark.parametrize("value", [1e4, -1e4, 0.0, 5e-324])
+@pytest.mark.parametrize("training", MODES)
 def test_the_largest_parameters_are_answered_whatever_the_records(
-    value: float, make_bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+    value: float,
+    training: dict[str, Any],
+    make_bench: MakeBench,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Scores that overflow, all at once, are still nobody's reason to refuse.
 
     Where sums are too large to be sent again, parameters are of the coordinator's choice.
     """
     monkeypatch.setattr("fieldfare.shared.last_sum.MOST_WORDS", 0)
-    study = make_study()
+    study = make_study(training=training)
     bench = make_bench(study, databases(study))
     run = bench.open_run()
     content = parameters_to_bytes(np.full(bench.plan.training.parameter_entries, value))
@@ -100,10 +110,11 @@ def test_hello_openings_and_offers_have_equal_lengths(make_bench: MakeBench) -> 
 
 
 @pytest.mark.parametrize("assurance", Assurance)
+@pytest.mark.parametrize("training", MODES)
 def test_institutions_without_units_classes_or_company_take_part_in_a_whole_run(
-    assurance: Assurance, tmp_path: Path
+    assurance: Assurance, training: dict[str, Any], tmp_path: Path
 ) -> None:
-    study = make_study()
+    study = make_study(training=training)
     sums = databases(study)
     with LocalFederation(study, sums, assurance, seed=3, directory=tmp_path) as federation:
         outcome = federation.run(federation.job())
