@@ -36,7 +36,7 @@ help:  ## show this list
 # --- what most people want -------------------------------------------------------------
 
 .PHONY: demo
-demo: $(RUNTIME)  ## set up, train a shared model over five made-up banks, print the result
+demo: $(RUNTIME)  ## set up, invent a world, let its banks, NGOs and hotline learn together, report
 	$(VENV)/bin/fieldfare demo --out out/demo
 
 .PHONY: federation
