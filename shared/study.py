@@ -54,6 +54,7 @@ MAX_STUDY_BYTES: Final = 4 * 1024 * 1024
 MAX_COLUMNS: Final = 200  # for questions alone
 QUERY_SHARE: Final = 0.2  # of mu^2, where a study that trains asks questions too
 DEFAULT_MISSING: Final = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+LOCAL_EXCHANGES: Final = 5
 _OF_ADAM: Final = ("learning_rate", "beta1", "beta2")
 _OF_LOCAL_MODE: Final = ("local_steps", "local_rate")
 PROHIBITED_BY_DEFAULT: Final = (
@@ -88,7 +89,8 @@ class TrainingSection(_Section):
 
     Attributes:
         mode: "together": each step is one sum over all; "local": see above.
-        steps: sums that are collected; 0: nothing is trained, questions are asked.
+        steps: sums that are collected, 5 where a study in local mode does not say; 0: nothing is
+            trained, questions are asked.
         learning_rate, beta1, beta2: of Adam; not in local mode.
         local_steps: steps inside for each sum; in local mode only.
         local_rate: of these steps, in units of one over the log loss's curvature at the public
@@ -117,6 +119,8 @@ class TrainingSection(_Section):
             problems.append("training.steps: 1 or more expected in local mode, 0 found")
         if problems:
             raise ValueError("\n".join(problems))
+        if self.local and "steps" not in self.model_fields_set:
+            object.__setattr__(self, "steps", LOCAL_EXCHANGES)
         return self
 
     @model_serializer(mode="wrap")

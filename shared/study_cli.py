@@ -40,6 +40,7 @@ def plan_lines(plan: Plan) -> list[str]:
         *(_kind_line(plan, terms) for terms in plan.releases),
         *_group_lines(plan),
         *_question_lines(plan),
+        *_local_lines(study),
         f"together      {least} institutions or more; {privacy.collusion_tolerance} may collude",
         f"same person   known to at most {privacy.multiplicity} institutions",
         f"if every mask failed, epsilon would be {failed} institutions",
@@ -77,6 +78,12 @@ def _group_lines(plan: Plan) -> list[str]:
         f"or not; noise {sigma:.4g} on each count"
         for one in plan.study.groups
     ]
+
+
+def _local_lines(study: Study) -> list[str]:
+    if not study.training.local:
+        return []
+    return ["local mode    training's noise is each institution's own, whoever else colludes"]
 
 
 def _question_lines(plan: Plan) -> list[str]:

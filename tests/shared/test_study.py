@@ -262,6 +262,15 @@ def test_local_mode_has_terms_of_its_own_and_none_of_adam() -> None:
         assert parsed(data(training={"mode": "local", key: value})).id != study.id
 
 
+def test_local_mode_exchanges_little_where_nothing_else_is_said() -> None:
+    content = data(training={"mode": "local"})
+    study = parsed(content)
+    assert (study.training.steps, study.training.local_steps, study.spare_releases) == (5, 10, 1)
+    assert Study.model_validate_json(study.canonical()).id == study.id
+    content["training"]["steps"] = 5
+    assert parsed(content).id == study.id
+
+
 @pytest.mark.parametrize(
     ("training", "key"),
     [

@@ -77,6 +77,7 @@ def test_local_mode_is_priced_and_shown(tmp_path: Path, capsys: pytest.CaptureFi
     (line,) = [line for line in out if line.startswith("training")]
     assert f"5 + 1 spare, each mu^2 {terms.mu2:.4g} for 10 steps inside in full noise" in line
     assert f"noise {terms.sigma:.4g} " in line
+    assert "local mode    training's noise is each institution's own, whoever else colludes" in out
 
 
 def test_every_mistake_is_one_line_on_stderr(

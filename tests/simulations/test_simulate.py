@@ -387,10 +387,15 @@ def test_timing_adds_up(desk: Desk) -> None:
     assert timing["training_seconds"] <= timing["federation_seconds"]
 
 
+@pytest.mark.parametrize("mode", ["", 'mode = "local"\n'])
 @pytest.mark.parametrize("assurance", Assurance)
-def test_a_study_may_ask_for_its_knots(desk: Desk, real_report: None, assurance: Assurance) -> None:
+def test_a_study_may_ask_for_its_knots(
+    desk: Desk, real_report: None, assurance: Assurance, mode: str
+) -> None:
     """All baselines train on the knots of the federation's answer, and the files show them."""
-    text = study_text().replace("knots = [0, 2, 5, 10]", 'knots_from = "spread"')
+    text = study_text().replace("[training]\n", f"[training]\n{mode}")
+    assert mode in text
+    text = text.replace("knots = [0, 2, 5, 10]", 'knots_from = "spread"')
     text += '\n[[queries]]\nname = "spread"\nkind = "quantiles"\ncolumn = "amount"\nbins = 8\n'
     study = parse_study(text)
     task = desk.task(baselines=(Baseline.CENTRAL,), study=study, assurance=assurance)
