@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
+from fieldfare.client.records.importers.bank_codes import own_codes
 from fieldfare.client.records.importers.choosing import ImportFormat, import_records
 from fieldfare.client.records.importers.keying import KEY_FILE, keyed_hash
 from fieldfare.client.records.importers.options import FIRST_DAY, ImportOptions
@@ -29,6 +30,10 @@ def records_import(
         ),
     ] = None,
     bank: Annotated[str, typer.Option(help="Of several banks in FILES, whose records.")] = "",
+    bic: Annotated[str, typer.Option(help="Of payments between banks: your own BIC.")] = "",
+    codes: Annotated[
+        Path | None, typer.Option(help="TOML: bank transaction codes of your own, and channels.")
+    ] = None,
     start: Annotated[
         str, typer.Option(help="The day of a simulation's step 0.", show_default=str(FIRST_DAY))
     ] = "",
@@ -41,11 +46,13 @@ def records_import(
     Names, addresses, birth dates and the text of payments are not carried over. What cannot be
     read is refused by file and line, and then nothing is written. Nothing leaves this machine.
     """
-    given = {"--bank": bank, "--start": start}
+    given = {"--bank": bank, "--bic": bic, "--codes": codes, "--start": start}
     options = ImportOptions(
         keyed=keyed_hash(key_file or home / KEY_FILE),
         bank=bank,
+        bic=bic,
         start=_day(start) if start else FIRST_DAY,
+        codes={} if codes is None else own_codes(codes),
         lacking=frozenset(name.strip() for name in lacking.split(",") if name.strip()),
     )
     heard = frozenset(name for name, value in given.items() if value)

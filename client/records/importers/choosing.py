@@ -8,8 +8,10 @@ from types import MappingProxyType
 from typing import Final
 
 from fieldfare.client.records.importers.amlsim import import_amlsim
+from fieldfare.client.records.importers.camt053 import import_camt053
 from fieldfare.client.records.importers.folder import MODELS
 from fieldfare.client.records.importers.options import ImportOptions
+from fieldfare.client.records.importers.pacs008 import import_pacs008
 from fieldfare.client.records.importers.paysim import import_paysim
 from fieldfare.shared.errors import UsageError
 
@@ -17,6 +19,8 @@ from fieldfare.shared.errors import UsageError
 class ImportFormat(StrEnum):
     """What FILES are."""
 
+    CAMT053 = "camt053"
+    PACS008 = "pacs008"
     AMLSIM = "amlsim"
     PAYSIM = "paysim"
 
@@ -36,6 +40,8 @@ class Importer:
 
 IMPORTERS: Final[Mapping[ImportFormat, Importer]] = MappingProxyType(
     {
+        ImportFormat.CAMT053: Importer(import_camt053, frozenset({"--codes"})),
+        ImportFormat.PACS008: Importer(import_pacs008, frozenset({"--bic"})),
         ImportFormat.AMLSIM: Importer(import_amlsim, frozenset({"--bank", "--start"})),
         ImportFormat.PAYSIM: Importer(import_paysim, frozenset({"--start"})),
     }

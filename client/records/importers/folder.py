@@ -57,9 +57,11 @@ class CanonicalFolder:
         }
 
     def add_records(self, name: str, records: Sequence[BaseModel]) -> None:
-        """Append validated records."""
+        """Append validated records; what was not said of one is null, whatever its default."""
         schema = self._schemas[name]
-        rows = [record.model_dump(include=set(schema.names)) for record in records]
+        rows = [
+            record.model_dump(include=set(schema.names), exclude_unset=True) for record in records
+        ]
         self.add(name, pa.Table.from_pylist(rows, schema=schema))
 
     def finish(self) -> None:

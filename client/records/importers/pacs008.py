@@ -1,0 +1,147 @@
+"""pacs.008 (ISO 20022, FIToFICustomerCreditTransfer): payments between banks' customers.
+
+The institution's BIC says whose entry a payment is: out of the debtor's account, into the
+creditor's, or both; what only passes through is left out. Remittance texts, names and addresses
+are not carried over.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from fieldfare.client.records.canonical import Channel, Direction
+from fieldfare.client.records.importers.bank_codes import standard_codes
+from fieldfare.client.records.importers.books import Books
+from fieldfare.client.records.importers.folder import open_folder
+from fieldfare.client.records.importers.iso20022 import (
+    Message,
+    Node,
+    account_number,
+    agent_of,
+    amount_of,
+    country_of,
+    day_of,
+    kind_of_party,
+    moment_of,
+    other_side,
+    parts_of,
+)
+from fieldfare.client.records.importers.options import ImportOptions
+from fieldfare.shared.errors import UsageError
+
+MESSAGE: Final = Message("pacs.008.001", (2, 13), "FIToFICstmrCdtTrf", 3)
+COLUMNS: Final = {
+    "transactions": (
+        "txn_id", "account_id", "ts_utc", "tz_offset_min", "booking_date", "direction",
+        "amount_minor", "currency", "channel", "counterparty_key", "counterparty_type",
+        "counterparty_org", "counterparty_country", "memo_category",
+    ),
+    "accounts": ("account_id", "customer_id", "country"),
+    "customers": ("customer_id", "kind"),
+}  # fmt: skip
+_SIDES: Final = (("Dbtr", "Cdtr", Direction.OUT), ("Cdtr", "Dbtr", Direction.IN))
+_BANK: Final = 8  # characters of a BIC that name the bank; three more name a branch
+_SALARY: Final = frozenset({"SALA", "BONU", "PAYR"})
+_INSTANT: Final = frozenset({"INST", "RTP"})
+
+
+def import_pacs008(files: Sequence[Path], out: Path, options: ImportOptions) -> list[str]:
+    """Write payments as canonical records; returns what was read, in lines.
+
+    Raises:
+        RecordsError: what cannot be read, by file and line.
+        UsageError: no BIC is given, or `out` cannot be written.
+    """
+    if not options.bic:
+        raise UsageError("--bic: the institution's own BIC expected: it says whose a payment is")
+    with open_folder(out, options.having(COLUMNS)) as folder:
+        payments = _Payments(Books(folder), options)
+        for path in files:
+            for _, name, node in parts_of(path, MESSAGE):
+                payments.take(name, node)
+        payments.books.finish()
+    return [
+        f"read {payments.read:,} payments; left out: {payments.passing:,} that only pass through",
+        *folder.lines(),
+    ]
+
+
+class _Payments:
+    """Collects accounts, and writes transactions as they come."""
+
+    def __init__(self, books: Books, options: ImportOptions) -> None:
+        self.books, self._keyed = books, options.keyed
+        self._bank = options.bic[:_BANK].upper()
+        self._header: dict[str, Any] = {}
+        self.read, self.passing = 0, 0
+
+    def take(self, name: str, node: Node) -> None:
+        """Take the next element of a message."""
+        if name == "GrpHdr":
+            self._header = {
+                **moment_of(node, "CreDtTm"),
+                "day": day_of(node, "IntrBkSttlmDt"),
+                "clearing": node.text("SttlmInf/SttlmMtd") == "CLRG",
+            }
+        elif name == "CdtTrfTxInf":
+            self._pay(node)
+
+    def _pay(self, payment: Node) -> None:
+        self.read += 1
+        shared = self._shared(payment)
+        mine = list(self._own_sides(payment))
+        self.passing += not mine
+        for own, other, direction in mine:
+            number = account_number(payment.at(f"{own}Acct"))
+            if number is None:
+                payment.refuse(f"{own}Acct/Id")
+            # its holder's number is in no payment: the account stands for its holder
+            self.books.open(
+                payment,
+                {"account_id": number, "customer_id": number, "country": country_of(None, number)},
+                {"customer_id": number, "kind": kind_of_party(payment.at(own))},
+            )
+            account, bank = payment.at(f"{other}Acct"), payment.at(f"{other}Agt")
+            beside = other_side(payment.at(other), account, bank, self._keyed)
+            fields = {**shared, "account_id": number, "direction": direction, **beside}
+            self.books.enter(payment, fields)
+
+    def _own_sides(self, payment: Node) -> Iterator[tuple[str, str, Direction]]:
+        for own, other, direction in _SIDES:
+            bank = agent_of(payment.at(f"{own}Agt"))
+            if bank is not None and bank.startswith(self._bank):
+                yield own, other, direction
+
+    def _shared(self, payment: Node) -> dict[str, Any]:
+        amount, currency = amount_of(payment, "IntrBkSttlmAmt")
+        when = {name: self._header.get(name) for name in ("ts_utc", "tz_offset_min")}
+        if payment.text("AccptncDtTm") is not None:
+            when = moment_of(payment, "AccptncDtTm")
+        return {
+            "txn_id": self._reference(payment, f"{amount} {currency}"),
+            **when,
+            "booking_date": day_of(payment, "IntrBkSttlmDt") or self._header.get("day"),
+            "amount_minor": amount,
+            "currency": currency,
+            "channel": self._channel(payment),
+            "memo_category": standard_codes().memo(payment.text("Purp/Cd", "PmtTpInf/CtgyPurp/Cd")),
+        }
+
+    def _reference(self, payment: Node, amount: str) -> str:
+        uetr = payment.text("PmtId/UETR")
+        if uetr is not None:
+            return uetr
+        written = payment.need("PmtId/TxId", "PmtId/EndToEndId")
+        return self._keyed.of("reference", f"{written} {amount}")
+
+    def _channel(self, payment: Node) -> Channel:
+        kind = payment.at("PmtTpInf")
+        purposes = {payment.text("Purp/Cd"), payment.text("PmtTpInf/CtgyPurp/Cd")}
+        banks = [agent_of(payment.at(f"{side}Agt")) for side in ("Dbtr", "Cdtr")]
+        if purposes & _SALARY:
+            return Channel.PAYROLL
+        if country_of(banks[0], None) != country_of(banks[1], None):
+            return Channel.WIRE
+        if kind is not None and kind.text("LclInstrm/Cd") in _INSTANT:
+            return Channel.P2P
+        return Channel.ACH if self._header.get("clearing") else Channel.WIRE

@@ -1,0 +1,75 @@
+"""Payments between banks become entries of the institution's own accounts."""
+
+from datetime import date, datetime
+from pathlib import Path
+
+import pytest
+from tests.imports import KEYED, SAMPLES, holds_no_marker, imported, opens_as_canonical, rows_of
+
+from fieldfare.shared.errors import RecordsError, UsageError
+
+FILE = SAMPLES / "pacs008.xml"
+DOMESTIC = "OTHRUS33</BICFI></FinInstnId></CdtrAgt>\n      <Cdtr>"
+
+
+def test_the_sample(tmp_path: Path) -> None:
+    lines = imported("pacs008", [FILE], tmp_path, bic="OURBUS33")
+    assert lines[0] == "read 3 payments; left out: 1 that only pass through"
+    rent, out, into = rows_of(tmp_path, "transactions")
+    assert rent["txn_id"] == "8a562c67-ca16-48ba-b074-65581be6f011"
+    assert rent["ts_utc"] == datetime(2025, 3, 2, 3, 15)  # noqa: DTZ001
+    assert rent["tz_offset_min"] == -300
+    assert rent["booking_date"] == date(2025, 3, 2)
+    assert (rent["amount_minor"], rent["currency"], rent["channel"]) == (85_000, "USD", "WIRE")
+    assert (rent["direction"], rent["memo_category"]) == ("out", "rent")
+    assert rent["counterparty_key"] == KEYED.of("account", "GB33BUKB20201555555555")
+    assert (rent["counterparty_type"], rent["counterparty_country"]) == ("business", "GB")
+    assert (out["account_id"], into["account_id"]) == ("11112222", "33334444")
+    assert (out["direction"], into["direction"], into["channel"]) == ("out", "in", "P2P")
+    assert out["txn_id"] == into["txn_id"] == KEYED.of("reference", "Marker shared cost 1250 USD")
+    assert out["booking_date"] == date(2025, 3, 3)
+    assert opens_as_canonical(tmp_path) == 2
+    assert holds_no_marker(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "channel"),
+    [
+        ("<Cd>RENT</Cd>", "<Cd>SALA</Cd>", "PAYROLL"),
+        ("OTHRGB2L</BICFI></FinInstnId></CdtrAgt>\n      <Cdtr>", DOMESTIC, "ACH"),
+        ("<SttlmMtd>CLRG</SttlmMtd>", "<SttlmMtd>INDA</SttlmMtd>", "WIRE"),
+    ],
+)  # fmt: skip
+def test_channels(tmp_path: Path, old: str, new: str, channel: str) -> None:
+    path = tmp_path / "other.xml"
+    assert old in FILE.read_text()
+    path.write_text(FILE.read_text().replace(old, new))
+    imported("pacs008", [path], tmp_path / "out", bic="OURBUS33")
+    assert rows_of(tmp_path / "out", "transactions")[0]["channel"] == channel
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("<PmtId><EndToEndId>Marker</EndToEndId></PmtId>", "<PmtId/>"),
+        ('"USD">12.5<', '"USD">12.555<'),
+        ("<Id>33334444</Id>", "<Id/>"),
+        ("2025-03-03T18:00:00Z", "this evening"),
+        ("<CreDtTm>2025-03-01T22:15:00-05:00</CreDtTm>", ""),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_line(tmp_path: Path, old: str, new: str) -> None:
+    path = tmp_path / "bad.xml"
+    assert old in FILE.read_text()
+    path.write_text(FILE.read_text().replace(old, new))
+    with pytest.raises(RecordsError, match=r"bad\.xml, line \d+: ") as caught:
+        imported("pacs008", [path], tmp_path / "out", bic="OURBUS33")
+    assert "Marker" not in str(caught.value)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_whose_payments_they_are_has_to_be_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--bic"):
+        imported("pacs008", [FILE], tmp_path / "out")
+    with pytest.raises(RecordsError, match=r"a Document of pacs\.008\.001\.02"):
+        imported("pacs008", [SAMPLES / "camt053.xml"], tmp_path / "out", bic="OURBUS33")
