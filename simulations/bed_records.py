@@ -21,7 +21,7 @@ from fieldfare.simulations.five_banks import (
     banks_study_text,
 )
 from fieldfare.simulations.world.making import Plan
-from fieldfare.simulations.world.units import PERSONA, bank_units, pack_for
+from fieldfare.simulations.world.units import AGE_BAND, PERSONA, bank_units, pack_for
 from fieldfare.simulations.world.writing import write_world
 
 STUDY_FILE: Final = "study.toml"
@@ -49,13 +49,14 @@ def invented_records(folder: Path, *, seed: int, people: int = PEOPLE) -> BedRec
     study["name"] = "three-banks"
     _section(study, "records")["units"] = round(INVENTED_UNITS * people / PEOPLE)
     _section(study, "training")["steps"] = STEPS
+    _section(study, "evaluation").pop("groups")  # the bed's policies open no protected column
     text = tomlkit.dumps(study)
     pack = pack_for([feature.name for feature in parse_study(text).features], own_pack())
     plan = Plan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
     with TemporaryDirectory(prefix="fieldfare-world-") as world:
         write_world(plan, Path(world))
         parts = {name: bank_units(Path(world), name, pack) for name in INVENTED}
-    parts = {name: table.drop_columns([PERSONA]) for name, table in parts.items()}
+    parts = {name: table.drop_columns([PERSONA, AGE_BAND]) for name, table in parts.items()}
     return _written(folder, parts, text)
 
 

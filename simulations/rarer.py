@@ -45,6 +45,8 @@ def rarer(study: Study, choice: RecordsChoice, *, share: float, seed: int) -> di
     The hold-out keeps all that it has, so that recall rests on as many cases as in the run
     that this stands beside.
     """
+    ungrouped = study.evaluation.model_copy(update={"groups": ()})
+    study = study.model_copy(update={"evaluation": ungrouped})  # nothing is released here
     population = load_population(study, choice, seed=seed)
     generator = np.random.default_rng([seed, _STREAM])
     sums, counts, positives, test = {}, {}, 0, []

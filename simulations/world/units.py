@@ -2,7 +2,7 @@
 
 Indicators come from each bank's own canonical files, as they would in its own house. The label
 and the persona come from the world's truth: observed labels lag and miss, and are for studies
-of that. The persona serves the false-positive audit and is no model input (harm rules 4 and 5).
+of that. Persona and age band serve fairness audits and are no model input (harm rules 4 and 5).
 """
 
 import json
@@ -26,6 +26,7 @@ INSTITUTION: Final = "institution"
 LABEL: Final = "label"
 PERSONA: Final = "persona"
 AUDIT: Final = (INSTITUTION, LABEL, PERSONA)
+AGE_BAND: Final = "age_band"
 
 OnBank = Callable[[str, int, int], None]
 
@@ -52,16 +53,19 @@ def last_day(world: Path) -> Any:
 
 
 def bank_units(world: Path, bank: str, pack: Pack) -> Any:
-    """Return one bank's customers: institution, label, persona, customer, the pack's features.
+    """Return one bank's customers, in their order, as Arrow.
 
-    Arrow; strings, label int8, features float64, null where missing. In the order of customers.
+    Columns: institution, label (int8), persona, age_band, customer; the pack's features (float64,
+    null where missing). All else strings; a business has no age.
     """
     with open_extract(world / bank, last_day(world)) as extract:
         table = feature_table(extract, pack).table
     truth = pq.read_table(world / TRUTH / "customers.parquet").filter(pc.field(INSTITUTION) == bank)
     place = pc.index_in(table[UNIT], truth["customer_id"].combine_chunks())
     known = truth.select(list(AUDIT)).take(place)
+    own = pq.read_table(world / bank / "customers.parquet", columns=["customer_id", AGE_BAND])
     columns = {name: known[name] for name in AUDIT}
+    columns[AGE_BAND] = own[AGE_BAND].take(pc.index_in(table[UNIT], own["customer_id"]))
     columns[CUSTOMER] = table[UNIT]
     columns |= {name: table[name] for name in table.column_names if name != UNIT}
     return pa.table(columns)
