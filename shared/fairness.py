@@ -161,7 +161,7 @@ def _group_line(grouping: Mapping[str, Any], everybody: Mapping[str, Any]) -> st
         parts.append(f"no more than twice as often: {_listed(fine)}")
     if unsaid := by_verdict[Verdict.TOO_FEW]:
         parts.append(f"too few to say: {_listed(unsaid)}")
-    overall = percents(_rate(everybody["false_positive_rate"]))
+    overall = percents(rate_in(everybody["false_positive_rate"]))
     return f"{grouping['column']}, of all unlabelled {overall}: {'; '.join(parts)}"
 
 
@@ -176,7 +176,8 @@ def _listed(names: Sequence[str]) -> str:
     return shown + (f" and {more} more" if more > 0 else "")
 
 
-def _rate(found: Mapping[str, float] | None) -> Rate | None:
+def rate_in(found: Mapping[str, float] | None) -> Rate | None:
+    """Return a rate of `released_groups`, None where it could not be told."""
     return None if found is None else Rate(found["value"], found["low"], found["high"])
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fieldfare.shared.model_card import CalibrationPoint, Interval, ModelCard, ReleasedMetrics
 from fieldfare.shared.model_card_writing import finished_at
 from fieldfare.shared.pages import panels
+from fieldfare.shared.pages.group_tables import group_tables
 from fieldfare.shared.pages.shapes import plain_shape, shapes_of
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import best_guess, odds_factor, one_in, plain
@@ -61,6 +62,7 @@ def card_page(card: ModelCard, study: Study, parameters: NDArray[np.float64]) ->
         "finished": f"{finished_at(card):%Y-%m-%d %H:%M} UTC",
         "rates": _rates(card.metrics),
         "calibration": _calibration(card.metrics),
+        "groups": group_tables(_released_groups(card)),
         "panels": panels.panels(shapes),
         "geometry": panels,
         "bar": {"width": BAR + 2 * EDGE, "left": EDGE, "right": EDGE + BAR},
@@ -71,6 +73,10 @@ def card_page(card: ModelCard, study: Study, parameters: NDArray[np.float64]) ->
         "spent": privacy.spent / PICOMU2,
     }
     return page_template(TEMPLATE).render(context)
+
+
+def _released_groups(card: ModelCard) -> Any:
+    return None if card.groups is None else plain(card.groups.model_dump(mode="json"))
 
 
 def _rates(metrics: ReleasedMetrics | None) -> list[dict[str, Any]]:

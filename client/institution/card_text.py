@@ -6,6 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from fieldfare.shared.fairness import group_lines
 from fieldfare.shared.model_card import Interval, ModelCard, ReleasedMetrics
 from fieldfare.shared.pages.words import decimals, odds_factor, percent, plain, short, signed
 
@@ -31,6 +32,7 @@ def _rows(card: ModelCard) -> list[tuple[str, Sequence[str]]]:
         ("purpose", [card.purpose]),
         ("prohibited", card.prohibited_uses or ["nothing is named"]),
         ("quality", _quality(card.metrics)),
+        *_groups(card),
         (
             "trained on",
             [
@@ -61,6 +63,12 @@ def _quality(metrics: ReleasedMetrics | None) -> list[str]:
             f"recall {_interval(metrics.recall)}"
         ),
     ]
+
+
+def _groups(card: ModelCard) -> list[tuple[str, Sequence[str]]]:
+    if card.groups is None:
+        return []
+    return [("groups", group_lines(card.groups.model_dump(mode="json")))]
 
 
 def _interval(rate: Interval) -> str:

@@ -8,7 +8,12 @@ import jinja2
 
 from fieldfare.shared.pages import words
 
-PARTS: Final = ("page.css", "panels.html", "answer_tables.html")  # what every page may include
+PARTS: Final = (
+    "page.css",
+    "panels.html",
+    "answer_tables.html",
+    "groups.html",
+)  # what every page may include
 
 
 def page_template(template: Traversable) -> jinja2.Template:

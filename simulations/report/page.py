@@ -10,6 +10,7 @@ import numpy as np
 
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.pages import panels as feature_panels
+from fieldfare.shared.pages.group_tables import group_tables
 from fieldfare.shared.pages.shapes import Shape, plain_shape
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import odds_factor, plain, signed
@@ -72,6 +73,7 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "released": _released(results),
         "drowned": words.drowned(results),
         "groups": results.get("groups"),
+        "released_groups": group_tables(results.get("released_groups")),
         "answers": answer_tables(results),
         "bins": (results.get("released_metrics") or {}).get("calibration") or [],
         "panels": feature_panels.panels(shapes),

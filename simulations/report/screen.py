@@ -134,6 +134,7 @@ def _sentences(results: words.Results) -> Table:
         "World": Text(" ".join(words.world(results))),
         "Answer": answer,
         "Reviews": Text(reviews),
+        "Groups": Text(words.fared(results)),
         "Asked": Text(words.asked(results)),
         "Privacy": Text(" ".join([*words.privacy(results), words.spent(results)])),
         "Files": Text(_files(results)),

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from fieldfare.shared.fairness import group_lines
 from fieldfare.shared.gaussian_profile import epsilon_for
 from fieldfare.shared.pages.words import (
     best_guess,
@@ -298,6 +299,14 @@ def lookalikes(results: Results) -> str:
     more = len(known) - MOST_GROUPS
     rest = f", {more} more in the report" if more > 0 else ""
     return f"Reviewed although unlabelled, by group: {worst}{rest}."
+
+
+def fared(results: Results) -> str:
+    """Say on whom alerts fall, as the federation counted it; empty where it did not."""
+    found = results.get("released_groups")
+    if not found:
+        return ""
+    return "As released: " + "; ".join(group_lines(found)) + "."
 
 
 def spared(results: Results) -> str:

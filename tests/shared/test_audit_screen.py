@@ -2,17 +2,15 @@ import io
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from rich.console import Console
-from tests.grouped import AGES, grouped_study
+from tests.grouped import released_groups
 from tests.transcripts import Recorder
 
 from fieldfare.shared.audit import AuditReport, InstitutionReport
 from fieldfare.shared.audit_ledgers import Spent
 from fieldfare.shared.audit_opening import Trust
 from fieldfare.shared.audit_screen import MOST_SHOWN, report_json, report_screen
-from fieldfare.shared.fairness import read_fairness
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.misfit import Misfit
 
@@ -143,9 +141,7 @@ def test_programs_get_the_misfit(recorded: Recorder, report: AuditReport) -> Non
 def test_how_groups_fare_is_said_and_given_to_programs(
     recorded: Recorder, report: AuditReport
 ) -> None:
-    study = grouped_study(evaluation={"groups": [AGES]})
-    counts = np.array([9000.0, 1000, 40, 60, 90_000, 1000, 10, 40, 40, 1, 2, 1])
-    found = read_fairness(study, counts, 3.0, 0.0)
+    found = released_groups()
     told = replace(report, groups=found)
     text = " ".join(screen(told, recorded.trust).split())
     assert "fairness age_band, of all unlabelled" in text

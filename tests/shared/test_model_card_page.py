@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.finished import FINISHED, METRICS, facts_of, parameters_of
+from tests.grouped import AGES, released_groups
 from tests.homes import home_study
 
 from fieldfare.shared.model_card_page import card_page
@@ -150,3 +151,13 @@ def test_a_model_of_texts_has_a_page_without_curves() -> None:
     read(page)
     assert "64 numbers" in page
     assert "sum of these curves" not in page
+
+
+def test_groups_are_a_table_on_the_page() -> None:
+    assert "On whom alerts fall" not in page_of()
+    page = page_of(home_study(evaluation={"groups": [AGES]}), groups=released_groups())
+    parsed = read(page)
+    assert parsed.targets <= parsed.ids
+    assert "groups" in parsed.ids
+    assert "18-24" in page
+    assert "more than twice: 5.0 times" in page

@@ -444,3 +444,38 @@ def test_local_mode_is_simulated_beside_its_counterpart(
     if kind == "additive":
         assert results["models"]["federated"]["auroc"] > 0.6
         assert results["models"]["central_dp"]["auroc"] > 0.6
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_alerts_are_counted_by_group_as_a_federation_would(
+    desk: Desk, real_report: None, assurance: Assurance
+) -> None:
+    table = desk.read_records()
+    life = ["night" if row % 3 else "day" for row in range(table.num_rows)]
+    desk.write_records(table.append_column("life", pa.array(life)))
+    data = desk.write_study().model_dump(mode="json")
+    data["evaluation"]["groups"] = [{"column": "life", "levels": ["day", "night", "dusk"]}]
+    results = simulate(desk.task(study=Study.model_validate(data), assurance=assurance))
+    found = results["released_groups"]
+    assert results_in(desk.folder / "out")["released_groups"] == found
+    assert keys(found) == documented("released_groups")
+    (grouping,) = found["columns"]
+    rows = grouping["rows"]
+    assert keys(*rows) == documented("rows of released_groups")
+    assert [row["name"] for row in rows] == ["day", "night", "dusk", "other or unknown"]
+    held = table.num_rows * data["evaluation"]["holdout"]
+    for row, share in zip(rows, (1 / 3, 2 / 3, 0, 0), strict=True):
+        slack = 5 * np.sqrt(4) * found["sigma"] + 5 * np.sqrt(held)
+        assert row["units"]["value"] == pytest.approx(share * held, abs=slack)
+    page = (desk.folder / "out" / "report.html").read_text("utf-8")
+    assert "On whom alerts fall, as released" in page
+
+
+def test_a_seed_draws_the_same_counts_by_group_again(desk: Desk) -> None:
+    table = desk.read_records()
+    desk.write_records(table.append_column("life", pa.array(["day"] * table.num_rows)))
+    data = desk.write_study().model_dump(mode="json")
+    data["evaluation"]["groups"] = [{"column": "life", "levels": ["day"]}]
+    study = Study.model_validate(data)
+    first, again, other = (simulate(desk.task(study=study, seed=seed)) for seed in (1, 1, 2))
+    assert first["released_groups"] == again["released_groups"] != other["released_groups"]

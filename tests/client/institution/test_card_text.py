@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from tests.finished import FINISHED, facts_of, parameters_of
+from tests.grouped import AGES, released_groups
 from tests.homes import home_study
 
 from fieldfare.client.institution.card_text import MOST_FEATURES, card_text
@@ -56,3 +57,11 @@ def test_strangers_words_move_no_cursor() -> None:
 
 def test_it_fits_a_narrow_terminal() -> None:
     assert max(map(len, shown(home_study(), width=80).splitlines())) <= 80
+
+
+def test_groups_are_said_where_there_are_some() -> None:
+    assert "of all unlabelled" not in shown(home_study())
+    study = home_study(evaluation={"groups": [AGES]})
+    text = " ".join(shown(study, groups=released_groups()).split())
+    assert "groups age_band, of all unlabelled" in text
+    assert "more than twice as often as everybody: 18-24" in text

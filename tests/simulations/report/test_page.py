@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.grouped import released_groups
 
 from fieldfare.simulations.report import write_report
 
@@ -221,3 +222,26 @@ def test_in_local_mode_the_page_says_what_leaves(make_run: Any, tmp_path: Path) 
     assert "One vector for each of 5 exchanges" in text
     assert "how far 10 steps inside the institution moved the model" in text
     assert "noise on each institution's own sum (sigma)" in text
+
+
+def test_released_groups_are_a_table_with_intervals_and_verdicts(
+    make_run: Any, tmp_path: Path
+) -> None:
+    run = make_run()
+    assert "On whom alerts fall" not in written(run, tmp_path).text
+    run.results["released_groups"] = released_groups()
+    page = written(run, tmp_path)
+    assert "On whom alerts fall, as released" in page.text
+    assert "By age_band." in page.text
+    assert "more than twice: 5.0 times" in page.text
+    assert "too few to say" in page.text
+    assert ("section", {"aria-labelledby": "released-groups"}) in page.tags
+
+
+def test_names_of_groups_are_words(make_run: Any, tmp_path: Path) -> None:
+    run = make_run()
+    run.results["released_groups"] = copy.deepcopy(released_groups())
+    run.results["released_groups"]["columns"][0]["rows"][0]["name"] = "<script>alert(1)</script>"
+    page = written(run, tmp_path)
+    assert "<script>alert" not in page.source
+    assert "<script>alert(1)</script>" in page.text

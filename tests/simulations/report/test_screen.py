@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from tests.grouped import released_groups
 
 from fieldfare.simulations.report import screen
 
@@ -89,3 +90,12 @@ def test_files_in_several_folders_keep_their_paths(make_run: Any) -> None:
     results = make_run().results
     results["files"] = {"a": "x/one.json", "b": "y/two.html"}
     assert "x/one.json, y/two.html" in " ".join(shown(results))
+
+
+def test_released_groups_are_one_sentence(make_run: Any) -> None:
+    results = make_run().results
+    assert "As released" not in " ".join(shown(results))
+    results["released_groups"] = released_groups()
+    text = " ".join(" ".join(shown(results)).split())
+    assert "As released: age_band, of all unlabelled" in text
+    assert "more than twice as often as everybody: 18-24" in text

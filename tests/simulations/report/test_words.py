@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from tests.grouped import released_groups
 
 from fieldfare.simulations.report import words
 
@@ -235,3 +236,10 @@ def test_a_measurement_that_drowned_in_noise_is_called_so(
     found = words.drowned({"released_metrics": told, "study": {"unit": "customer"}})
     assert ("drowned in noise" in found) is said
     assert words.drowned({}) == words.drowned({"released_metrics": {"auroc": None}}) == ""
+
+
+def test_groups_are_said_as_released(make_run: Any) -> None:
+    results = make_run().results
+    assert words.fared(results) == ""
+    results["released_groups"] = released_groups()
+    assert words.fared(results).startswith("As released: age_band, of all unlabelled 1.98 %")
