@@ -11,6 +11,7 @@ from fieldfare.client.records.importers.bank_codes import own_codes
 from fieldfare.client.records.importers.choosing import ImportFormat, import_records
 from fieldfare.client.records.importers.keying import KEY_FILE, keyed_hash
 from fieldfare.client.records.importers.options import FIRST_DAY, ImportOptions
+from fieldfare.client.records.mapping import ColumnMapping, load_mapping
 from fieldfare.shared.errors import UsageError
 
 records_import_app = typer.Typer(add_completion=False)
@@ -34,6 +35,9 @@ def records_import(
     codes: Annotated[
         Path | None, typer.Option(help="TOML: bank transaction codes of your own, and channels.")
     ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="Of cases: a mapping file, if columns have other names.")
+    ] = None,
     start: Annotated[
         str, typer.Option(help="The day of a simulation's step 0.", show_default=str(FIRST_DAY))
     ] = "",
@@ -46,13 +50,15 @@ def records_import(
     Names, addresses, birth dates and the text of payments are not carried over. What cannot be
     read is refused by file and line, and then nothing is written. Nothing leaves this machine.
     """
-    given = {"--bank": bank, "--bic": bic, "--codes": codes, "--start": start}
+    given = {"--bank": bank, "--bic": bic, "--codes": codes, "--mapping": mapping,
+             "--start": start}  # fmt: skip
     options = ImportOptions(
         keyed=keyed_hash(key_file or home / KEY_FILE),
         bank=bank,
         bic=bic,
         start=_day(start) if start else FIRST_DAY,
         codes={} if codes is None else own_codes(codes),
+        mapping=ColumnMapping() if mapping is None else load_mapping(mapping),
         lacking=frozenset(name.strip() for name in lacking.split(",") if name.strip()),
     )
     heard = frozenset(name for name, value in given.items() if value)

@@ -8,8 +8,10 @@ from types import MappingProxyType
 from typing import Final
 
 from fieldfare.client.records.importers.amlsim import import_amlsim
+from fieldfare.client.records.importers.amlworld import import_amlworld
 from fieldfare.client.records.importers.camt053 import import_camt053
 from fieldfare.client.records.importers.folder import MODELS
+from fieldfare.client.records.importers.htcds import import_htcds
 from fieldfare.client.records.importers.options import ImportOptions
 from fieldfare.client.records.importers.pacs008 import import_pacs008
 from fieldfare.client.records.importers.paysim import import_paysim
@@ -22,7 +24,9 @@ class ImportFormat(StrEnum):
     CAMT053 = "camt053"
     PACS008 = "pacs008"
     AMLSIM = "amlsim"
+    AMLWORLD = "amlworld"
     PAYSIM = "paysim"
+    HTCDS = "htcds"
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,9 @@ IMPORTERS: Final[Mapping[ImportFormat, Importer]] = MappingProxyType(
         ImportFormat.CAMT053: Importer(import_camt053, frozenset({"--codes"})),
         ImportFormat.PACS008: Importer(import_pacs008, frozenset({"--bic"})),
         ImportFormat.AMLSIM: Importer(import_amlsim, frozenset({"--bank", "--start"})),
+        ImportFormat.AMLWORLD: Importer(import_amlworld, frozenset({"--bank"})),
         ImportFormat.PAYSIM: Importer(import_paysim, frozenset({"--start"})),
+        ImportFormat.HTCDS: Importer(import_htcds, frozenset({"--mapping"})),
     }
 )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import pyarrow as pa
 from pydantic.fields import FieldInfo
@@ -47,36 +47,37 @@ class Value:
 
 def text_value(column: str, canonical: str, *, needed: bool = True) -> Value:
     """Return a text of a row, as it is written."""
-    return Value(_bare(column), column, FIELDS[canonical], needed)
+    return Value(bare(column), column, FIELDS[canonical], needed)
 
 
 def minor_value(column: str, minor: int = CENTS) -> Value:
     """Return an amount in minor units, rounded to whole ones; negative ones are refused."""
-    units = f"round(TRY_CAST({_bare(column)} AS DOUBLE) * {minor})"  # exact: far below 2^53
+    units = f"round(TRY_CAST({bare(column)} AS DOUBLE) * {minor})"  # exact: far below 2^53
     return Value(f"TRY_CAST({units} AS BIGINT)", column, FIELDS["amount_minor"])
 
 
 def flag_value(column: str) -> Value:
     """Return whether 1 or true stands there; 0 and false are the other answer."""
-    return Value(f"TRY_CAST(lower({_bare(column)}) AS BOOLEAN)", column)
+    return Value(f"TRY_CAST(lower({bare(column)}) AS BOOLEAN)", column)
 
 
 def level_value(column: str, levels: Mapping[str, str], canonical: str) -> Value:
     """Return a canonical word for each of the source's; others are refused."""
     known = " ".join(f"WHEN {literal(one)} THEN {literal(word)}" for one, word in levels.items())
-    return Value(f"CASE {_bare(column)} {known} END", column, FIELDS[canonical])
+    return Value(f"CASE {bare(column)} {known} END", column, FIELDS[canonical])
 
 
 def time_value(column: str, start: str | None = None, unit: str = "day") -> Value:
     """Return a time in UTC: as it is written, or whole units after `start` (SQL)."""
-    sql = f"TRY_CAST({_bare(column)} AS TIMESTAMP)"
+    sql = f"TRY_CAST({bare(column)} AS TIMESTAMP)"
     if start is not None:
-        step = f"TRY_CAST({_bare(column)} AS INTEGER)"
+        step = f"TRY_CAST({bare(column)} AS INTEGER)"
         sql = f"CASE WHEN {step} >= 0 THEN {start} + to_{unit}s({step}) END"
     return Value(sql, column, FIELDS["ts_utc"])
 
 
-def _bare(column: str) -> str:
+def bare(column: str) -> str:
+    """Return SQL for a column's text without what stands around it; null for nothing."""
     return f"nullif(trim({quoted(column)}), '')"
 
 
@@ -106,20 +107,25 @@ class CsvFile:
             for (_, value), flags in zip(listed, batch.columns[len(listed) :], strict=True):
                 if flags.true_count:
                     row = done + flags.index(pa.scalar(value=True)).as_py()
-                    self._refuse(row, value)
+                    self.refuse(row, value.column)
             done += batch.num_rows
             yield pa.table(batch.columns[: len(listed)], names=list(values))
 
-    def _refuse(self, row: int, value: Value) -> None:
+    def refuse(self, row: int, column: str) -> NoReturn:
+        """Say that a row's value in a column cannot be read; `row` counts from 0.
+
+        Raises:
+            RecordsError: always.
+        """
         raise RecordsError(
-            f"{self.path}, line {line_of(self.path, row)}: a {value.column} that this importer "
-            "can read expected, nothing or another form found; see docs/records.md"
+            f"{self.path}, line {line_of(self.path, row)}: a {column} that this importer can read "
+            "expected, nothing or another form found; see docs/records.md"
         )
 
 
 def _wrong(name: str, value: Value) -> str:
     """Return SQL that is true where a value cannot be taken."""
-    broken = [f"({_bare(value.column)} IS NOT NULL AND {value.sql} IS NULL)"]
+    broken = [f"({bare(value.column)} IS NOT NULL AND {value.sql} IS NULL)"]
     if value.needed:
         broken.append(f"{value.sql} IS NULL")
     if value.field is not None:
@@ -143,9 +149,12 @@ def line_of(path: Path, row: int) -> int:
 class CsvFiles:
     """Opens a command's files one after the other."""
 
-    def __init__(self, paths: Sequence[Path], *, repeats: bool = False) -> None:
-        """Take the files; `repeats`: a header may name a column twice."""
+    def __init__(
+        self, paths: Sequence[Path], mapping: ColumnMapping | None = None, *, repeats: bool = False
+    ) -> None:
+        """Take the files, how they are written, and whether a header may name a column twice."""
         self._paths, self._repeats = paths, repeats
+        self._mapping = mapping or ColumnMapping()
 
     def __iter__(self) -> Iterator[CsvFile]:
         """Give every file, open.
@@ -156,7 +165,7 @@ class CsvFiles:
         for path in self._paths:
             if not path.is_file():
                 raise RecordsError(f"{path}: a CSV file expected, none found; check the path")
-            with open_csv(path, ColumnMapping(), repeats=self._repeats) as source:
+            with open_csv(path, self._mapping, repeats=self._repeats) as source:
                 yield CsvFile(path, source)
 
 

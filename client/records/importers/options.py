@@ -6,6 +6,7 @@ from datetime import date
 
 from fieldfare.client.records.importers.folder import Columns
 from fieldfare.client.records.importers.keying import KeyedHash
+from fieldfare.client.records.mapping import ColumnMapping
 
 FIRST_DAY = date(2017, 1, 1)  # AMLSim's own `base_date`; a published choice, read off no records
 
@@ -22,6 +23,7 @@ class ImportOptions:
         lacking: columns such as `transactions.mcc` that the institution does not have.
         codes: bank transaction codes of its own, each with the channel that it means; an empty
             one leaves the entry out.
+        mapping: what columns are called, and how CSV is written.
     """
 
     keyed: KeyedHash
@@ -30,6 +32,7 @@ class ImportOptions:
     start: date = FIRST_DAY
     lacking: frozenset[str] = frozenset()
     codes: Mapping[str, str] = field(default_factory=dict)
+    mapping: ColumnMapping = field(default_factory=ColumnMapping)
 
     def having(self, columns: Columns) -> Columns:
         """Return the columns of each table without those that the institution lacks."""
