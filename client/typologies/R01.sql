@@ -1,15 +1,5 @@
 -- own: `sender` and `flow` are made of this customer's entries alone
-WITH monthly AS (
-    SELECT unit, month, count(DISTINCT party) AS senders
-    FROM sender
-    GROUP BY ALL
-),
-busiest AS (
-    SELECT unit, max(senders) AS senders
-    FROM monthly
-    GROUP BY unit
-),
-person AS (
+WITH person AS (
     SELECT unit, party, sum(entries) AS entries
     FROM sender
     GROUP BY ALL

@@ -20,16 +20,6 @@ total AS (
     WHERE age < 90
     GROUP BY unit
 ),
-monthly AS (
-    SELECT unit, month, count(DISTINCT party) AS senders
-    FROM sender
-    GROUP BY ALL
-),
-busiest AS (
-    SELECT unit, max(senders) AS senders
-    FROM monthly
-    GROUP BY unit
-),
 passed AS (
     SELECT
         t.unit,

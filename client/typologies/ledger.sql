@@ -1,7 +1,7 @@
 -- What every indicator reads, made once from canonical records.
 --
 -- Input:  transactions, accounts, customers (canonical); $as_of: a public date.
--- Output: entry, account, customer, and what several indicators share: sender, flow.
+-- Output: entry, account, customer, and what several indicators share: sender, busiest, flow.
 --
 -- Everything is `own` (design section 2, "Unit"): each row comes from one customer's records,
 -- every aggregate below groups by the customer, and no join goes from one to another. `unit`
@@ -140,6 +140,17 @@ FROM entry AS e
 ANTI JOIN paid AS p ON p.unit = e.unit AND p.party = e.party
 WHERE e.p2p_in AND e.party IS NOT NULL AND e.age < 90
 GROUP BY ALL;
+
+-- How many of them in the busiest thirty days.
+CREATE VIEW busiest AS
+WITH monthly AS (
+    SELECT unit, month, count(DISTINCT party) AS senders
+    FROM sender
+    GROUP BY ALL
+)
+SELECT unit, max(senders) AS senders
+FROM monthly
+GROUP BY unit;
 
 -- Money that came from people, in cash or by wire in the last ninety days, and how much of
 -- it left on the same or the next day.
