@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from fieldfare.shared.basis import EncodedUnits
-from fieldfare.shared.models.linear import rows_of
-from fieldfare.shared.models.network import Layers, NetworkModel
-from fieldfare.shared.rows import ROW_STEPS
+from fieldfare.shared.models.interface import HeadedModel
 
 Values = NDArray[np.float64]
 
@@ -24,7 +22,7 @@ VALIDATION: Final = 4  # every fourth unit of a class chooses the spread
 MOST_STEPS: Final = 200  # of L-BFGS
 
 
-def own_head(model: NetworkModel, prior: Values, data: EncodedUnits) -> Values:
+def own_head(model: HeadedModel, prior: Values, data: EncodedUnits) -> Values:
     """Fit offset and heads; the hidden layer stays as it is shared.
 
     Args:
@@ -36,8 +34,9 @@ def own_head(model: NetworkModel, prior: Values, data: EncodedUnits) -> Values:
         float64 (entries,): `prior` with another offset and other heads; `prior` itself where no
         spread is better on the validation units.
     """
-    places = head_places(model)
-    inputs, start = _hidden(model, prior, data), prior[places]
+    places = model.head_places
+    values, start = model.last_values(prior, data), prior[places]
+    inputs = np.concatenate([np.ones((len(data), 1)), values], axis=1)
     labels = data.labels.astype(np.float64)
     chosen = _validation(data.labels)
     best, spread = _loss(start, inputs[chosen], labels[chosen]), 0.0
@@ -50,21 +49,6 @@ def own_head(model: NetworkModel, prior: Values, data: EncodedUnits) -> Values:
     if spread:
         made[places] = _fitted(inputs, labels, start, spread)
     return made
-
-
-def head_places(model: NetworkModel) -> NDArray[np.int64]:
-    """Return int64 (1 + hidden,): where offset and heads stand among the parameters."""
-    return np.concatenate([[0], np.arange(1 + model.hidden, 1 + 2 * model.hidden)])
-
-
-def _hidden(model: NetworkModel, parameters: Values, data: EncodedUnits) -> Values:
-    """Return float64 (units, 1 + hidden): 1, and the hidden values."""
-    layers = Layers.of(parameters, model.hidden, model.columns)
-    rows = rows_of(data, model.columns)
-    found = np.ones((len(rows), 1 + model.hidden))
-    for part, chunk in rows.chunks():
-        found[part, 1:] = layers.forward(chunk)[1] / ROW_STEPS
-    return found
 
 
 def _validation(labels: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,12 @@ from fieldfare.client.scoring.choosing import Budget, choose
 from fieldfare.client.scoring.exact import ExactRows, ExactScores, ranks
 from fieldfare.client.scoring.units import ScorableUnits
 from fieldfare.shared.basis import Basis
+from fieldfare.shared.model_sections import MlpSection
 from fieldfare.shared.models import model_for
 from fieldfare.shared.study import Study
+
+if TYPE_CHECKING:
+    from fieldfare.client.scoring.network_reasons import ExactNetwork
 
 _TIES: Final = b"fieldfare-ties"  # BLAKE2b's personalisation: not the hold-out's use of the key
 
@@ -40,7 +44,7 @@ class Ranking:
 
     study: Study
     units: ScorableUnits
-    exact: ExactScores | ExactRows
+    exact: "ExactScores | ExactRows | ExactNetwork"
     scores: NDArray[np.float64]
     ranks: NDArray[np.int64]
     chosen: NDArray[np.int8]
@@ -55,9 +59,9 @@ class Ranking:
         Args:
             places: int64, of units; of texts and vectors the one feature is the row.
         """
-        if isinstance(self.exact, ExactRows):
-            return self.exact.contributions(places)
-        return self.exact.contributions(self.units.positions[:, places])
+        if isinstance(self.exact, ExactScores):
+            return self.exact.contributions(self.units.positions[:, places])
+        return self.exact.contributions(places)
 
 
 def rank_units(
@@ -105,7 +109,16 @@ def _exact(
     units: ScorableUnits,
     shown: ScorableUnits,
     among: NDArray[np.bool_],
-) -> tuple[ExactScores | ExactRows, NDArray[np.float64]]:
+) -> tuple["ExactScores | ExactRows | ExactNetwork", NDArray[np.float64]]:
+    if isinstance(study.model, MlpSection):
+        from fieldfare.client.scoring.network_reasons import (  # noqa: PLC0415 -- torch, captum
+            ExactNetwork,
+        )
+        from fieldfare.shared.models.mlp import MlpModel  # noqa: PLC0415 -- torch
+
+        model = MlpModel.of(study, study.model)
+        network = ExactNetwork.of(model, parameters, units.encoded(), among)
+        return network, network.scores()
     if units.rows is not None:
         rows = ExactRows.of(model_for(study).scores(parameters, units.encoded()), among)
         return rows, rows.scores()

@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
-from fieldfare.client.scoring.own_head import head_places, own_head
+from fieldfare.client.scoring.own_head import own_head
 from fieldfare.shared.adam import TrainingState, next_state
 from fieldfare.shared.basis import Basis, EncodedUnits
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.models import AdditiveModel, LinearModel, NetworkModel, RiskModel, model_for
+from fieldfare.shared.models import AdditiveModel, LinearModel, RiskModel, model_for
+from fieldfare.shared.models.interface import HeadedModel
 from fieldfare.shared.plan import PARAMETER_LIMIT
 from fieldfare.shared.study import Study
 
@@ -112,7 +113,7 @@ def tune(study: Study, shared: Vector, data: EncodedUnits, kind: Kind) -> Tuned:
 
 def further(study: Study) -> Kind:
     """Return what is fitted beyond bias and scale: a network's last layer, else a correction."""
-    return Kind.HEAD if isinstance(model_for(study), NetworkModel) else Kind.CORRECTED
+    return Kind.HEAD if isinstance(model_for(study), HeadedModel) else Kind.CORRECTED
 
 
 def _outer(study: Study, model: RiskModel) -> NDArray[np.int64]:
@@ -125,8 +126,8 @@ def _outer(study: Study, model: RiskModel) -> NDArray[np.int64]:
         return np.arange(Basis(study.features).entries)
     if isinstance(model, LinearModel):
         return np.arange(model.vectors.entries)
-    if isinstance(model, NetworkModel):
-        return head_places(model)
+    if isinstance(model, HeadedModel):
+        return model.head_places
     raise UsageError(
         f"{study.name}: a model of features, texts or vectors expected, one of kind "
         f"{study.model.kind} found, which is not tuned here: use it as it is"
@@ -134,7 +135,7 @@ def _outer(study: Study, model: RiskModel) -> NDArray[np.int64]:
 
 
 def _further(model: RiskModel, prior: Vector, data: EncodedUnits) -> Vector:
-    if isinstance(model, NetworkModel):
+    if isinstance(model, HeadedModel):
         return own_head(model, prior, data)
     return _corrected(model, prior, data)
 

@@ -4,7 +4,7 @@ Unlike records for training, these may lack labels: a customer of today has none
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,9 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from fieldfare.client.records.asked import unit_order
 from fieldfare.client.records.columns import Columns
 from fieldfare.client.records.encoding import Encoder
 from fieldfare.client.records.engine import Source
+from fieldfare.client.records.grouping import Grouping
+from fieldfare.client.records.load import BUCKETS_KEY
 from fieldfare.client.records.problems import Place, Problems
 from fieldfare.client.records.rows import row_reader
 from fieldfare.client.records.source import Table
@@ -23,8 +26,10 @@ from fieldfare.client.records.text import LabelRule
 from fieldfare.shared.basis import EncodedUnits, Positions
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.features import NumericFeature
+from fieldfare.shared.model_sections import MlpSection
 from fieldfare.shared.rows import UnitRows
 from fieldfare.shared.study import Study
+from fieldfare.shared.unit_tables import UnitTables
 
 UNLABELLED: Final = -1
 
@@ -43,6 +48,9 @@ class ScorableUnits:
         groups: Arrow strings (units,) of each audit column; for comparison only, never a
             model's input (harm rule 4).
         rows: of texts or vectors; None where the model reads features.
+        order: uint64 (units,), a hash of each id, where a model sums in buckets.
+        tables: where units have several rows; `positions` then has the first row of each, and
+            `values` the highest number of any of its rows.
     """
 
     units: Any
@@ -51,6 +59,8 @@ class ScorableUnits:
     labels: NDArray[np.int8]
     groups: Mapping[str, Any] = field(default_factory=dict)
     rows: UnitRows | None = None
+    order: NDArray[np.uint64] | None = None
+    tables: UnitTables | None = None
 
     def __len__(self) -> int:
         """Count the units."""
@@ -74,12 +84,16 @@ class ScorableUnits:
             self.labels[mask],
             {name: column.filter(chosen) for name, column in self.groups.items()},
             None if self.rows is None else self.rows.select(mask),
+            None if self.order is None else self.order[mask],
+            None if self.tables is None else self.tables.select(mask),
         )
 
     def encoded(self) -> EncodedUnits:
         """Return the units as a model reads them; no label counts as 0."""
-        positions = self.positions if self.rows is None else self.positions[:0]
-        return EncodedUnits(positions, (self.labels == 1).astype(np.uint8), self.rows)
+        one_row = self.rows is None and self.tables is None
+        positions = self.positions if one_row else self.positions[:0]
+        labels = (self.labels == 1).astype(np.uint8)
+        return EncodedUnits(positions, labels, self.rows, self.order, self.tables)
 
 
 def values_before(units: ScorableUnits, before: ScorableUnits) -> NDArray[np.float32]:
@@ -231,7 +245,9 @@ class _Reader:
         texts = [pa.chunked_array(parts, pa.string()).combine_chunks() for parts in self._texts]
         units = texts[0]
         empty = pc.sum(pc.equal(units, "")).as_py() or 0
-        twice = len(units) - len(units.unique())
+        network = self._study.model if isinstance(self._study.model, MlpSection) else None
+        several = network is not None and network.rows > 1
+        twice = 0 if several else len(units) - len(units.unique())
         if empty or (twice and not empty):
             raise RecordsError(
                 f"one row for a unit, with its id, expected; {empty} rows without an id and "
@@ -248,4 +264,30 @@ class _Reader:
         self._positions.clear()
         values = np.concatenate(self._values, axis=1)
         self._values.clear()
-        return ScorableUnits(units, positions, values, labels, groups)
+        found = ScorableUnits(units, positions, values, labels, groups)
+        return found if network is None else units_of_network(found, network.rows)
+
+
+def units_of_network(rows: ScorableUnits, most: int) -> ScorableUnits:
+    """Bring rows of a unit together where it may have several, and hash its id.
+
+    A unit is positive where any of its rows is, and unlabelled where none has a label.
+    """
+    if most == 1:
+        return replace(rows, order=unit_order(rows.units.to_pylist(), key=BUCKETS_KEY))
+    ids = np.array(rows.units.to_pylist(), dtype=np.object_)
+    grouping = Grouping.of(ids, None, most)
+    first, begins = grouping.first, grouping.starts[:-1]
+    labels = np.full(len(first), UNLABELLED, np.int8)
+    np.maximum.at(labels, grouping.owners, rows.labels)
+    values = rows.values[:, grouping.kept]
+    chosen = pa.array(first)
+    return ScorableUnits(
+        rows.units.take(chosen),
+        np.ascontiguousarray(rows.positions[:, first]),
+        np.fmax.reduceat(values, begins, axis=1) if len(begins) else values,
+        labels,
+        {name: column.take(chosen) for name, column in rows.groups.items()},
+        order=unit_order(ids[first], key=BUCKETS_KEY),
+        tables=grouping.tables(rows.positions),
+    )

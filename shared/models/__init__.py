@@ -30,8 +30,7 @@ def model_for(study: Study) -> RiskModel:
     if isinstance(study.model, MlpSection):
         from fieldfare.shared.models.mlp import MlpModel  # noqa: PLC0415 -- torch takes seconds
 
-        section, norm = study.model, study.privacy.clipping_norm
-        return MlpModel(study.features, section.hidden, section.rows, norm)
+        return MlpModel.of(study, study.model)
     if isinstance(study.rows, VectorSection) and study.rows.hidden:
         wide = study.rows
         return NetworkModel(wide.columns, wide.hidden, study.privacy.clipping_norm)
@@ -49,6 +48,4 @@ def slot_values(study: Study, parameters: NDArray[np.float64]) -> NDArray[np.flo
         return parameters
     from fieldfare.shared.models.mlp import MlpModel  # noqa: PLC0415 -- torch takes seconds
 
-    section, norm = study.model, study.privacy.clipping_norm
-    model = MlpModel(study.features, section.hidden, section.rows, norm)
-    return np.concatenate([parameters[:1], model.slot_values(parameters)])
+    return np.concatenate([parameters[:1], MlpModel.of(study, study.model).slot_values(parameters)])

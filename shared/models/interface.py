@@ -1,7 +1,7 @@
 """What every risk model offers: parameters in, one bounded sum out."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,4 +57,24 @@ class RiskModel(Protocol):
 
     def scores(self, parameters: NDArray[np.float64], data: EncodedUnits) -> NDArray[np.float64]:
         """Return float64 (units,): log-odds."""
+        ...
+
+
+@runtime_checkable
+class HeadedModel(RiskModel, Protocol):
+    """A network whose score is linear in the values of its last layer: an institution may refit it.
+
+    Attributes:
+        head_places: int64 (1 + width,): where the offset and then the heads stand among parameters.
+    """
+
+    @property
+    def head_places(self) -> NDArray[np.int64]:
+        """Where the offset and then the heads stand among the parameters."""
+        ...
+
+    def last_values(
+        self, parameters: NDArray[np.float64], data: EncodedUnits
+    ) -> NDArray[np.float64]:
+        """Return float64 (units, width): what the heads weigh."""
         ...

@@ -18,15 +18,21 @@ PROBE: Final = b"fieldfare.machine-probe.v1"
 
 
 @contextmanager
-def arithmetic() -> Iterator[None]:
-    """Compute without gradients of torch's own and in one thread, which parts no batch."""
+def one_thread() -> Iterator[None]:
+    """Compute in one thread: it parts no batch, and waits for no other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def arithmetic() -> Iterator[None]:
+    """Compute in one thread and without gradients of torch's own."""
+    with one_thread(), torch.no_grad():
+        yield
 
 
 @arithmetic()

@@ -21,14 +21,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fieldfare.shared.basis import Basis, EncodedUnits
+from fieldfare.shared.basis import WEIGHT_STEPS, Basis, EncodedUnits
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features import Feature
+from fieldfare.shared.model_sections import MlpSection
 from fieldfare.shared.models.buckets import TOUCHED
 from fieldfare.shared.models.dense_network import DenseNetwork, Layers
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.models.machine import arithmetic, check_machine
-from fieldfare.shared.models.unit_inputs import Inputs, UnitInputs
+from fieldfare.shared.models.unit_inputs import Inputs, UnitInputs, runs, tables_of
+from fieldfare.shared.splitmix import splitmix
+from fieldfare.shared.study import Study
 
 GAMMA_BITS: Final = 34
 ARITHMETIC: Final = 2.0**-8  # of C: what floating-point sums may add to a unit's reach
@@ -54,6 +57,12 @@ class MlpModel:
     hidden: tuple[int, ...]
     rows: int
     clipping_norm: float
+
+    @classmethod
+    def of(cls, study: Study, section: MlpSection) -> "MlpModel":
+        """Return the network that a study declares in its section."""
+        norm = study.privacy.clipping_norm
+        return cls(study.features, section.hidden, section.rows, norm)
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -110,9 +119,57 @@ class MlpModel:
         """Return float64 (units,): log-odds, the mean over a unit's rows."""
         found, whole = np.empty(len(data)), torch.from_numpy(parameters)
         with arithmetic():
-            for chunk in UnitInputs(self.inputs, data).chunks():
+            for chunk in UnitInputs(self.inputs, ordered(data)).chunks():
                 scores = self.network.scores(whole, chunk).to(torch.float64).numpy()
                 found[chunk.places] = scores[: len(chunk.places)]
+        return found
+
+    def row_scores(self, parameters: Values, rows: Tensor) -> Tensor:
+        """Return (rows,), log-odds of single rows in float64; torch may differentiate them.
+
+        Args:
+            parameters: float64 (entries,).
+            rows: float64 (rows, width), as `rows_at` has them, in units of 1.
+        """
+        network = replace(self.network, dtype=torch.float64)
+        layers = network.layers(torch.from_numpy(parameters))
+        return network.forward(layers, rows)[1] + layers.offset
+
+    def rows_at(
+        self, data: EncodedUnits, places: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+        """Return int16 (rows, width) in units of 2^-8, unit by unit, and how many each has."""
+        starts, positions = tables_of(self.inputs, data)
+        counts = np.diff(starts)[places]
+        return self.inputs.filled(positions[:, runs(starts[places], counts)]), counts
+
+    def average_row(self, data: EncodedUnits) -> Values:
+        """Return float64 (width,): the mean of units' mean rows; of nobody only the constant."""
+        starts, positions = tables_of(self.inputs, data)
+        counts = np.diff(starts)
+        weights = np.repeat(1.0 / np.maximum(counts, 1), counts)
+        average, units = np.zeros(self.inputs.width), max(int((counts > 0).sum()), 1)
+        parts = zip(self.inputs.basis.slices(), self.inputs.basis.folds, positions, strict=True)
+        for part, fold, column in parts:
+            share = np.bincount(column, weights=weights, minlength=len(fold)) / units
+            average[part.start - 1 : part.stop - 1] = share @ fold / WEIGHT_STEPS
+        average[self.inputs.count] = 1.0
+        return average
+
+    @property
+    def head_places(self) -> NDArray[np.int64]:
+        """int64 (1 + last width,): where offset and heads stand among the parameters."""
+        return np.arange(1 + self.hidden[-1])
+
+    def last_values(self, parameters: Values, data: EncodedUnits) -> Values:
+        """Return float64 (units, last width): what the score is linear in, the mean over rows."""
+        found, whole = np.zeros((len(data), self.hidden[-1])), torch.from_numpy(parameters)
+        with arithmetic():
+            for chunk in UnitInputs(self.inputs, ordered(data)).chunks():
+                rows = chunk.inputs.flatten(0, 1)
+                steps, _ = self.network.forward(self.network.layers(whole), rows)
+                values = steps[-1].reshape(*chunk.weights.shape, -1) * chunk.weights[..., None]
+                found[chunk.places] = values.sum(1).to(torch.float64).numpy()[: len(chunk.places)]
         return found
 
     def slot_values(self, parameters: Values) -> Values:
@@ -130,6 +187,13 @@ class MlpModel:
         values = (scores[:-1] - scores[-1]).numpy()
         found: Values = np.ldexp(np.rint(np.ldexp(values, WEIGHT_BITS)), -WEIGHT_BITS)
         return found
+
+
+def ordered(data: EncodedUnits) -> EncodedUnits:
+    """Return units with some order where sums need none: what is computed of each is its own."""
+    if data.order is not None:
+        return data
+    return replace(data, order=splitmix(np.arange(len(data), dtype=np.uint64)))
 
 
 class _Stream:

@@ -145,6 +145,19 @@ class NetworkModel:
             found[part] = layers.scores(layers.forward(chunk)[1])
         return found
 
+    @property
+    def head_places(self) -> NDArray[np.int64]:
+        """int64 (1 + hidden,): where offset and heads stand among the parameters."""
+        return np.concatenate([[0], np.arange(1 + self.hidden, 1 + 2 * self.hidden)])
+
+    def last_values(self, parameters: Values, data: EncodedUnits) -> Values:
+        """Return float64 (units, hidden): the hidden values."""
+        layers, rows = Layers.of(parameters, self.hidden, self.columns), rows_of(data, self.columns)
+        found = np.empty((len(rows), self.hidden))
+        for part, chunk in rows.chunks():
+            found[part] = layers.forward(chunk)[1] / ROW_STEPS
+        return found
+
 
 @dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
 class NetworkSums:

@@ -108,11 +108,11 @@ class UnitInputs:
         self._chunks = list(_packed([len(bucket) for bucket in buckets], layout.units))
         # In the order of buckets, so that a chunk is one run of rows.
         self._order = np.concatenate([np.empty(0, np.int64), *buckets])
-        starts, positions = _tables(layout, data)
+        starts, positions = tables_of(layout, data)
         self._counts = np.diff(starts)[self._order]
         self._ends = np.concatenate([[0], np.cumsum(self._counts)])
         self._labels = data.labels[self._order].astype(np.float64)
-        ordered = positions[:, _rows(starts[self._order], self._counts)]
+        ordered = positions[:, runs(starts[self._order], self._counts)]
         self._filled, self._lengths = layout.filled(ordered), layout.lengths(ordered)
 
     def chunks(self) -> Iterator[Chunk]:
@@ -126,7 +126,7 @@ class UnitInputs:
     def _chunk(self, start: int, buckets: list[int], inputs: Tensor) -> Chunk:
         layout, stop = self._layout, start + sum(buckets)
         counts, read = self._counts[start:stop], slice(self._ends[start], self._ends[stop])
-        places = _rows(np.arange(len(counts)) * layout.rows, counts)
+        places = runs(np.arange(len(counts)) * layout.rows, counts)
         shape = (layout.units, layout.rows)
         rows = torch.from_numpy(self._filled[read])
         if layout.rows == 1 and len(places) == len(counts):
@@ -151,14 +151,19 @@ class UnitInputs:
         )
 
 
-def _rows(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return int64 (rows,): the runs of `counts` places that begin at `starts`, one by one."""
+def runs(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return int64 (rows,): runs of `counts` places that begin at `starts`, one by one."""
     before = np.cumsum(counts) - counts
     found: NDArray[np.int64] = np.arange(counts.sum()) + np.repeat(starts - before, counts)
     return found
 
 
-def _tables(layout: Inputs, data: EncodedUnits) -> tuple[NDArray[np.int64], Positions]:
+def tables_of(layout: Inputs, data: EncodedUnits) -> tuple[NDArray[np.int64], Positions]:
+    """Return int64 (units + 1,), where each unit's rows begin, and uint16 (features, rows).
+
+    Raises:
+        RecordsError: a unit with more rows than the layout has places for.
+    """
     if data.tables is None:
         return np.arange(len(data) + 1), data.positions
     most = int(data.tables.counts.max(initial=0))

@@ -3,7 +3,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tests.scored_rows import network, network_units
 
-from fieldfare.client.scoring.own_head import head_places, own_head
+from fieldfare.client.scoring.own_head import own_head
 from fieldfare.shared.basis import EncodedUnits
 from fieldfare.shared.vectors import unit_rows
 
@@ -25,7 +25,7 @@ def test_a_head_learns_what_matters_here_and_the_body_stays_shared() -> None:
     held = data(1500, seed=2, own=2.0)
     before, after = (roc_auc_score(held.labels, model.scores(p, held)) for p in (shared, made))
     assert after > before + 0.03
-    body = np.setdiff1d(np.arange(len(shared)), head_places(model))
+    body = np.setdiff1d(np.arange(len(shared)), model.head_places)
     assert np.array_equal(made[body], shared[body])
 
 
@@ -34,7 +34,7 @@ def test_few_labels_move_it_less_than_they_would_alone() -> None:
     few = own_head(model, shared, data(80, seed=5))
     held = data(3000, seed=6)
     zero = shared.copy()
-    zero[head_places(model)] = 0.0
+    zero[model.head_places] = 0.0
     alone = own_head(model, zero, data(80, seed=5))
     assert loss(few, held) < loss(alone, held)
 

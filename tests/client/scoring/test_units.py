@@ -126,3 +126,29 @@ def test_texts_and_vectors_are_read_as_training_reads_them(tmp_path: Path) -> No
     with pytest.raises(RecordsError, match="column note"):
         read(write(tmp_path / "n.parquet", rows, without=["note"]),
              scored_study(features=[], model={"kind": "text", "column": "note"}))  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_units_of_a_network_are_read_as_training_reads_them(tmp_path: Path, rows: int) -> None:
+    study = scored_study(model={"kind": "mlp", "hidden": [8], "rows": rows})
+    table = customers(40)
+    if rows > 1:
+        table = {name: [*column, *column[:10], *column[:5]] for name, column in table.items()}
+        table["R01"][40:] = [70.0] * 15
+        table["reported"][40] = 1
+    path = write(tmp_path / "c.parquet", table)
+    found, trained = read(path, study), read_records([path], study)
+    assert found.units.to_pylist() == trained.units.tolist()
+    for one, other in ((found.encoded(), trained.data), (found.select(np.arange(40) > 3).encoded(),
+                        trained.data.select(np.arange(40) > 3))):  # fmt: skip
+        assert np.array_equal(one.labels, other.labels)
+        assert one.order is not None
+        assert other.order is not None
+        assert np.array_equal(one.order, other.order)
+        assert np.array_equal(one.positions, other.positions)
+        if one.tables is not None and other.tables is not None:
+            assert np.array_equal(one.tables.starts, other.tables.starts)
+            assert np.array_equal(one.tables.positions, other.tables.positions)
+    if rows > 1:
+        assert found.values[0, :10].tolist() == [70.0] * 10
+        assert found.labels[0] == 1
