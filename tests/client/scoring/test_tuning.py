@@ -66,6 +66,15 @@ def test_own_only_is_better_than_nothing(tmp_path: Path) -> None:
     assert precision(own_only(STUDY, train), held) > 3 * held.labels.mean()
 
 
+def test_own_only_takes_as_many_steps_as_an_institution_takes_in_local_mode(tmp_path: Path) -> None:
+    """Alone there is nobody to average with: it is trained as its counterpart with sums is."""
+    local = scored_study(training={"mode": "local", "steps": 3, "local_steps": 20})
+    train, held = data(tmp_path, 2000, 1), data(tmp_path, 1000, 2)
+    alone = own_only(local, train)
+    assert alone.tolist() == own_only(scored_study(training={"steps": 60}), train).tolist()
+    assert precision(alone, held) > 3 * held.labels.mean()
+
+
 def test_too_few_labels_or_a_model_that_is_upside_down_are_refused(tmp_path: Path) -> None:
     rows = data(tmp_path, 2000, 1)
     few = rows.select((rows.labels == 0) | (np.cumsum(rows.labels) <= 19))
