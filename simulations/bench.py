@@ -28,7 +28,7 @@ from rich.table import Table
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study import load_study
-from fieldfare.simulations import bench_deployed, bench_network, bench_world
+from fieldfare.simulations import bench_deployed, bench_network, bench_scoring, bench_world
 from fieldfare.simulations.bench_inputs import (
     ASKED_FEATURES,
     questions_toml,
@@ -167,6 +167,7 @@ def measure(
     large: int,
     networks: Sequence[int],
     people: int,
+    scored: int,
     counts: Sequence[int],
     data: str | None,
 ) -> dict[str, Any]:
@@ -190,6 +191,7 @@ def measure(
             run_process([sys.executable, "-m", NETWORK_MODULE, *map(str, networks)])[1]
         ),
         "world": asdict(bench_world.speed_apart(people)),
+        "scoring": asdict(bench_scoring.speed_apart(scored)),
         "federations": bench_deployed.measure(folder, counts) if counts else None,
     }
 
@@ -232,6 +234,7 @@ def promises(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
             growth <= expected * LINEAR_SLACK,
         ),
         *bench_world.promises(bench_world.Speed(**found["world"])),
+        *bench_scoring.promises(bench_scoring.Measure(**found["scoring"])),
     ]
 
 
@@ -287,6 +290,9 @@ def main(
     people: Annotated[
         int, typer.Option(min=500, help="Of the invented world.")
     ] = bench_world.MILLION_PEOPLE,
+    scored: Annotated[
+        int, typer.Option(min=500, help="Customers to score with reasons.")
+    ] = bench_scoring.UNITS,
     counts: Annotated[
         str, typer.Option(help="Institutions of each federation of processes.")
     ] = bench_deployed.COUNTS,
@@ -301,6 +307,7 @@ def main(
             large=large,
             networks=bench_deployed.numbers(networks),
             people=people,
+            scored=scored,
             counts=bench_deployed.numbers(counts),
             data=data,
         )

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,6 +71,15 @@ def write_alerts(table: AlertTable, path: Path, said: Mapping[str, str]) -> None
 
 
 def _write(table: AlertTable, file: Any, schema: Any) -> None:
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    """Write batch after batch; while one is compressed, the next one is made."""
+    with (
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+        ThreadPoolExecutor(1) as beside,
+    ):
+        under_way: list[Future[None]] = []
         for batch in table.batches():
-            writer.write_batch(batch.cast(schema))
+            for earlier in under_way:  # one at a time: they wait in no queue, and keep their order
+                earlier.result()
+            under_way = [beside.submit(writer.write_batch, batch.cast(schema))]
+        for last in under_way:
+            last.result()

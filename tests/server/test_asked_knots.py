@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flwr.app import Message
 from tests.asking import asking
 from tests.server.test_asking import BANKS, QUESTIONS, MakeHub, make_hub, released
 from tests.server.test_coordination import RUN
-from tests.server.test_coordination_audit import Killed, audited, exported, resume
+from tests.server.test_coordination_audit import audited, exported, kill_at_release, resume
 
 from fieldfare.client.recomputation import PROGRESS_STATE, Recomputation
 from fieldfare.server.rounds import SecureSums
@@ -61,18 +60,8 @@ def test_a_study_may_ask_for_its_knots_first(make_hub: MakeHub, tmp_path: Path) 
 def test_a_run_that_asks_first_goes_on_from_wherever_it_was_killed(
     make_hub: MakeHub, tmp_path: Path, release: int
 ) -> None:
-    hub, asked = make_hub(knots_first()), 0
-
-    def die(message: Message) -> bool:
-        nonlocal asked
-        if message.metadata.message_type == "query.release":
-            asked += 1
-            if asked == release * len(BANKS):
-                raise Killed
-        return False
-
-    with pytest.raises(Killed):
-        hub.carry_out(drop=die)
+    hub = make_hub(knots_first())
+    kill_at_release(hub, release)
     resume(hub)
     assert hub.row().state is RunState.FINISHED
     assert hub.setting.debits() == dict.fromkeys(BANKS, 4)

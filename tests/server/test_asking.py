@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from scipy.stats import chi2
 from tests.asking import asking, made_up, sums_of
 from tests.server.conftest import Clock, Setting
 from tests.server.test_coordination import RUN, Hub
-from tests.server.test_coordination_audit import Killed, audited, resume
+from tests.server.test_coordination_audit import Killed, audited, kill_at_release, resume
 
+from fieldfare.client.sums import StudySums
 from fieldfare.server.analytics import noise_on_sum, read_answers
 from fieldfare.server.later_questions import check_later, keep_questions
 from fieldfare.server.opening import open_federation
@@ -49,24 +51,38 @@ QUESTIONS = (
 MakeHub = Callable[..., Hub]
 
 
-@pytest.fixture
-def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
+@contextmanager
+def hub_maker(folder: Path, sums_at: Callable[[Study, str, int], StudySums]) -> Iterator[MakeHub]:
+    """What founds hubs over BANKS; their ledgers are closed in the end.
+
+    Args:
+        folder: for hub and ledgers.
+        sums_at: sums of a study at a bank, from its name and number.
+    """
     opened: list[LocalFederation] = []
 
     def make(study: Study) -> Hub:
-        sums = {
-            name: sums_of(study, made_up(UNITS, institution=name, seed=seed))
-            for seed, name in enumerate(BANKS)
-        }
-        folder = tmp_path / "ledgers"
-        folder.mkdir()
-        federation = LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder)
+        sums = {name: sums_at(study, name, seed) for seed, name in enumerate(BANKS)}
+        ledgers = folder / "ledgers"
+        ledgers.mkdir()
+        federation = LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=ledgers)
         opened.append(federation)
-        return Hub(tmp_path, Setting(federation, sums, Clock()))
+        return Hub(folder, Setting(federation, sums, Clock()))
 
-    yield make
-    for federation in opened:
-        federation.__exit__()
+    try:
+        yield make
+    finally:
+        for federation in opened:
+            federation.__exit__()
+
+
+@pytest.fixture
+def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
+    def sums(study: Study, name: str, seed: int) -> StudySums:
+        return sums_of(study, made_up(UNITS, institution=name, seed=seed))
+
+    with hub_maker(tmp_path, sums) as make:
+        yield make
 
 
 def questions_only(**changes: Any) -> Study:
@@ -121,18 +137,7 @@ def test_a_coordinator_that_dies_before_the_answers_asks_again_for_nothing(
 ) -> None:
     study = asking(*QUESTIONS[:1], steps=steps, names=BANKS)
     hub, releases = make_hub(study), steps + 1 + int(steps > 0)
-    asked = 0
-
-    def die(message: Message) -> bool:
-        nonlocal asked
-        if message.metadata.message_type == "query.release":
-            asked += 1
-            if asked == (releases + 1) * len(BANKS):  # the last institution's answer
-                raise Killed
-        return False
-
-    with pytest.raises(Killed):
-        hub.carry_out(drop=die)
+    kill_at_release(hub, releases + 1)  # at the last institution's answer
     resume(hub)
     assert hub.row().state is RunState.FINISHED
     assert hub.setting.debits() == dict.fromkeys(BANKS, releases)  # nothing was paid twice

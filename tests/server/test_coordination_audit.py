@@ -38,6 +38,21 @@ def exported(hub: Hub, folder: Path) -> AuditReport:
     return audit(io.BytesIO(file.read_bytes()), trust)
 
 
+def kill_at_release(hub: Hub, release: int) -> None:
+    """Let the process die when the last institution is asked for this release, from 1 on."""
+    asked, institutions = 0, len(hub.setting.federation.custodians)
+
+    def die(message: Message) -> bool:
+        nonlocal asked
+        asked += message.metadata.message_type == "query.release"
+        if asked == release * institutions:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        hub.carry_out(drop=die)
+
+
 def resume(hub: Hub) -> None:
     with hub.store() as store:
         row = store.row(RUN)

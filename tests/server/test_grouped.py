@@ -1,19 +1,19 @@
 """Alerts counted by group over real custodians: a threshold that follows, one debit, an audit."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Message
 from scipy.stats import chi2
 from tests.grouped import AGES, grouped_study, grouped_sums
-from tests.server.conftest import Clock, Setting, to_bank
+from tests.server.conftest import to_bank
+from tests.server.test_asked_knots import LIES
+from tests.server.test_asking import BANKS, MakeHub, hub_maker
 from tests.server.test_coordination import RUN, Hub
-from tests.server.test_coordination_audit import Killed, audited, exported, resume
+from tests.server.test_coordination_audit import audited, exported, kill_at_release, resume
 
 from fieldfare.client.recomputation import Recomputation
 from fieldfare.client.sums import StudySums
@@ -22,7 +22,7 @@ from fieldfare.server.store import RunState
 from fieldfare.shared.alert_cut import STEPS, alert_threshold
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.fairness import count_groups, group_scale
-from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.last_sum import NO_LAST_SUM
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.model_card import ModelCard
 from fieldfare.shared.plan import ReleaseKind, plan_for
@@ -30,27 +30,20 @@ from fieldfare.shared.replay import summed_again
 from fieldfare.shared.study import Study
 from fieldfare.simulations.federation import LocalFederation
 
-BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
 UNITS = 500
-MakeHub = Callable[..., Hub]
 FAIRNESS = ReleaseKind.FAIRNESS
 
 
 @pytest.fixture
 def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
-    opened: list[LocalFederation] = []
+    with hub_maker(tmp_path, lambda study, _, seed: grouped_sums(study, UNITS, seed=seed)) as make:
+        yield make
 
-    def make(study: Study, units: int = UNITS) -> Hub:
-        sums = {name: grouped_sums(study, units, seed=seed) for seed, name in enumerate(BANKS)}
-        folder = tmp_path / "ledgers"
-        folder.mkdir()
-        federation = LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder)
-        opened.append(federation)
-        return Hub(tmp_path, Setting(federation, sums, Clock()))
 
-    yield make
-    for federation in opened:
-        federation.__exit__()
+@pytest.fixture
+def make_empty_hub(tmp_path: Path) -> Iterator[MakeHub]:
+    with hub_maker(tmp_path, lambda study, _, seed: grouped_sums(study, 0, seed=seed)) as make:
+        yield make
 
 
 def true_counts(sums: Mapping[str, StudySums], model: np.ndarray, threshold: float) -> np.ndarray:
@@ -118,9 +111,9 @@ def test_groups_questions_and_knots_go_together(make_hub: MakeHub, tmp_path: Pat
 
 
 def test_institutions_without_units_take_part_like_any_other(
-    make_hub: MakeHub, tmp_path: Path
+    make_empty_hub: MakeHub, tmp_path: Path
 ) -> None:
-    hub = make_hub(grouped_study(), units=0)
+    hub = make_empty_hub(grouped_study())
     hub.carry_out()
     assert hub.setting.debits() == dict.fromkeys(BANKS, 4)
     found = audited(hub, tmp_path).groups
@@ -133,18 +126,8 @@ def test_institutions_without_units_take_part_like_any_other(
 def test_a_run_goes_on_from_wherever_it_was_killed(
     make_hub: MakeHub, tmp_path: Path, release: int
 ) -> None:
-    hub, asked = make_hub(grouped_study()), 0
-
-    def die(message: Message) -> bool:
-        nonlocal asked
-        if message.metadata.message_type == "query.release":
-            asked += 1
-            if asked == release * len(BANKS):
-                raise Killed
-        return False
-
-    with pytest.raises(Killed):
-        hub.carry_out(drop=die)
+    hub = make_hub(grouped_study())
+    kill_at_release(hub, release)
     resume(hub)
     assert hub.row().state is RunState.FINISHED
     assert hub.setting.debits() == dict.fromkeys(BANKS, 4)
@@ -203,17 +186,6 @@ def test_an_audit_finds_a_threshold_that_does_not_follow_though_everybody_collud
     assert misfit is not None
     assert misfit.kind == "request"
     assert "the threshold that follows from its table" in misfit.reason
-
-
-LIES: dict[str, Callable[[LastSum], LastSum]] = {
-    "no sum": lambda _: NO_LAST_SUM,
-    "one vector changed": lambda last: replace(
-        last, vectors=(bytes(len(last.vectors[0])), *last.vectors[1:])
-    ),
-    "one institution left out": lambda last: replace(
-        last, replies=last.replies[1:], vectors=last.vectors[1:]
-    ),
-}
 
 
 @pytest.mark.parametrize("lie", LIES)

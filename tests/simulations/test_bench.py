@@ -18,7 +18,8 @@ def found(**changes: float) -> dict[str, Any]:
     """Figures that hold every promise with room to spare, then changed."""
     figures = {"exact": 5.0, "simulated": 3.0, "peak": 700.0, "messages": 0.5, "ratio": 1.1}
     figures = {**figures, "growth": 4.0, "step": 0.5, "asked": 1.0}
-    figures |= {"making": 3.0, "making_peak": 400.0, **changes}
+    figures |= {"making": 3.0, "making_peak": 400.0}
+    figures |= {"scoring": 40.0, "scoring_peak": 1300.0, **changes}
     row = {"records": "generated", "banks": 6, "units": 40_000, "steps": 60}
     whole = figures["growth"] * 0.1
     plain = whole / figures["ratio"]
@@ -60,6 +61,16 @@ def found(**changes: float) -> dict[str, Any]:
             "seconds": 2 * figures["making"],
             "peak_bytes": int(figures["making_peak"] * 1e6),
         },
+        "scoring": {
+            "units": 1_000_000,
+            "features": 48,
+            "reading": figures["scoring"] - 30,
+            "ranking": 20.0,
+            "writing": 10.0,
+            "processor": 30.0,
+            "peak_bytes": int(figures["scoring_peak"] * 1e6),
+            "file_bytes": 10**8,
+        },
         "institution": {
             "units": 4000,
             "features": 40,
@@ -77,7 +88,7 @@ def found(**changes: float) -> dict[str, Any]:
 
 def test_figures_within_every_promise_hold() -> None:
     rows = promises(found())
-    assert len(rows) == 10
+    assert len(rows) == 12
     assert all(holds for *_, holds in rows)
 
 
@@ -92,6 +103,8 @@ def test_figures_within_every_promise_hold() -> None:
         ("peak", 2000.1, "memory, loading"),
         ("making", 6.1, "a million transactions"),
         ("making_peak", 1000.1, "memory, making"),
+        ("scoring", 60.1, "1,000,000 customers scored"),
+        ("scoring_peak", 2000.1, "memory, scoring"),
         ("growth", 5.1, "4 x the units"),
         ("step", 0.71, "step of 3 deployed"),
     ],
@@ -114,10 +127,18 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     monkeypatch.setattr(bench, "STEPS", 5)
     monkeypatch.setattr(bench, "FEATURES", 4)
     monkeypatch.setattr(bench, "ASKED_UNITS", 1000)
-    small = {"units": 1000, "large": 1000, "people": 600, "networks": "64", "counts": ""}
+    small = {
+        "units": 1000,
+        "large": 1000,
+        "people": 600,
+        "scored": 500,
+        "networks": "64",
+        "counts": "",
+    }
     bench.main(as_json=True, runs=1, **small)  # type: ignore[arg-type]
     figures = json.loads(capsys.readouterr().out)
-    parts = {"simulations", "questions", "institution", "networks", "world", "federations"}
+    parts = {"simulations", "questions", "institution", "networks", "world", "scoring"}
+    parts |= {"federations"}
     assert set(figures) == {"format", "machine", *parts}
     assert (figures["questions"]["questions"], figures["questions"]["units"]) == (12, 1000)
     assert [row["units"] for row in figures["networks"]] == [64]
@@ -129,7 +150,8 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
         assert row["seconds"] > row["training_seconds"] > 0  # start-up is included
     assert figures["institution"]["units"] == 1000
     assert figures["world"]["transactions"] > 1000
-    assert len(promises(figures)) == 9
+    assert figures["scoring"]["units"] == 500
+    assert len(promises(figures)) == 11
 
 
 def test_amlsim_is_used_where_it_is(tmp_path: Path) -> None:
