@@ -5,6 +5,8 @@ exit codes.
 """
 
 import hashlib
+from dataclasses import replace
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -17,10 +19,12 @@ from fieldfare.client.institution.cli_alerts import AlertArgument
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.scoring import suppressed_units
+from fieldfare.client.scoring.alert import Alert
 from fieldfare.client.scoring.labels import REVIEWERS_TO_FILE
-from fieldfare.client.scoring.reports.facts import OPEN, report_facts
+from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, report_facts
 from fieldfare.client.scoring.reports.fintrac import fintrac_draft, fintrac_problems
 from fieldfare.client.scoring.reports.goaml import goaml_draft, goaml_problems
+from fieldfare.client.scoring.reports.movements import MOST, movements, window_days
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.private_files import create_private
@@ -51,6 +55,14 @@ def export(
     out: Annotated[Path, typer.Option(help="The file to write, new, for you alone.")],
     form: FormatOption,
     home: HomeOption = DEFAULT_HOME,
+    transactions: Annotated[
+        Path | None,
+        typer.Option(help="Canonical records: the customer's own entries go into the draft."),
+    ] = None,
+    until: Annotated[
+        str,
+        typer.Option(help="Entries up to this day, 2026-03-31.", show_default="when it was scored"),
+    ] = "",
 ) -> None:
     """Draft a report of an alert for a person to finish and to file. Nothing is ever sent.
 
@@ -61,7 +73,11 @@ def export(
     hidden = suppressed_units(institution.home, institution.settings)
     with open_store(institution.home) as store:
         kept = store.find(which, hidden)
-    facts = report_facts(kept.alert, kept.standing, institution.settings.alerts.indicator_codes)
+    codes = institution.settings.alerts.indicator_codes
+    facts = report_facts(kept.alert, kept.standing, codes)
+    if transactions is not None:
+        last = _day(until) if until else datetime.fromisoformat(kept.alert.scored).date()
+        facts = _with_movements(facts, kept.alert, transactions, last)
     draft = _DRAFTS[form](facts)
     journal = open_journal(institution.home, utc_now)
     fingerprint = hashlib.sha256(draft).hexdigest()
@@ -79,6 +95,24 @@ def export(
             "A possible victim: protected, and no subject. Name the suspected parties apart."
         )
     typer.echo(f"Next: fieldfare institution report check --format {form.value} {out}")
+
+
+def _with_movements(facts: ReportFacts, alert: Alert, folder: Path, last: date) -> ReportFacts:
+    """Read the customer's own entries again, for this draft alone."""
+    days = window_days(alert)
+    found = movements(folder, alert.unit, last, days)
+    typer.echo(
+        f"entries: {min(len(found), MOST)} of {len(found)} in {days} days up to {last}, the latest "
+        "first; a person takes out what does not belong"
+    )
+    return replace(facts, movements=found[:MOST])
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--until: a date such as 2026-03-31 expected, {text} found") from None
 
 
 @report_check_app.command("check")

@@ -12,6 +12,7 @@ from typing import Final
 from fieldfare.client.scoring.alert import Alert, Disposition, PartyRole, Reason
 from fieldfare.client.scoring.indicators import ROW_FAMILIES, titles
 from fieldfare.client.scoring.labels import Standing
+from fieldfare.client.scoring.reports.movements import Movement
 from fieldfare.shared.errors import UsageError
 
 OPEN: Final = "TO BE COMPLETED"
@@ -39,6 +40,7 @@ class ReportFacts:
         entity: a business, not a person.
         narrative: plain text, with what a person must still say.
         codes: of the FIU's indicators; empty where no raised indicator has one.
+        movements: of the customer's own accounts, to choose from; empty where none were read.
     """
 
     reference: str
@@ -48,6 +50,7 @@ class ReportFacts:
     entity: bool
     narrative: str
     codes: tuple[str, ...]
+    movements: tuple[Movement, ...] = ()
 
 
 def report_facts(alert: Alert, standing: Standing, codes: Mapping[str, str]) -> ReportFacts:

@@ -5,11 +5,13 @@ guidance); the names are ours. Whoever files copies them into FINTRAC's own form
 """
 
 import json
+from datetime import timedelta, timezone
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, party_words
+from fieldfare.client.scoring.reports.movements import Movement
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study import problem_lines
 
@@ -109,12 +111,7 @@ def _open(part: type[_Part], **known: Any) -> dict[str, Any]:
 
 def fintrac_draft(facts: ReportFacts) -> bytes:
     """Return a draft as UTF-8 JSON."""
-    transaction = _open(
-        Transaction,
-        attempted=False,
-        starting_actions=[_open(StartingAction)],
-        completing_actions=[_open(CompletingAction)],
-    )
+    transactions = [_moved(movement) for movement in facts.movements] or [_unknown()]
     party = _open(
         Party, role=facts.role.value, suspected=facts.suspected, protected=facts.protected,
         words=party_words(facts.role),
@@ -126,13 +123,41 @@ def fintrac_draft(facts: ReportFacts) -> bytes:
     draft = StrDraft.model_validate(
         {
             "general_information": _open(General, reporting_entity_reference=facts.reference),
-            "transactions": [transaction],
+            "transactions": transactions,
             "parties": [party],
             "details_of_suspicion": suspicion,
             "action_taken": OPEN,
         }
     )
     return (json.dumps(draft.model_dump(), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _unknown() -> dict[str, Any]:
+    return _open(
+        Transaction,
+        attempted=False,
+        starting_actions=[_open(StartingAction)],
+        completing_actions=[_open(CompletingAction)],
+    )
+
+
+def _moved(movement: Movement) -> dict[str, Any]:
+    """Write what the records say of one entry; a person says how, what for and to whom."""
+    out, local = movement.out, movement.local
+    known = {"amount": movement.amount, "currency": movement.currency}
+    own, other = {**known, "account": movement.account}, known
+    time: dict[str, str] = {}
+    if movement.offset is not None:
+        zoned = local.replace(tzinfo=timezone(timedelta(minutes=movement.offset)))
+        time = {"time": zoned.timetz().isoformat(timespec="seconds")}
+    return _open(
+        Transaction, attempted=movement.attempted, date=local.date().isoformat(), **time,
+        **({"location": movement.place} if movement.place else {}),
+        starting_actions=[
+            _open(StartingAction, direction="out" if out else "in", **(own if out else other))
+        ],
+        completing_actions=[_open(CompletingAction, **(other if out else own))],
+    )  # fmt: skip
 
 
 def fintrac_problems(content: bytes) -> list[str]:

@@ -11,10 +11,12 @@ from typing import Any, Final
 from lxml import etree
 
 from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, party_words
+from fieldfare.client.scoring.reports.movements import Movement
 from fieldfare.shared.errors import UsageError
 
 PACKAGE: Final = "fieldfare.client.scoring.reports"
-ACTIVITY_REPORT: Final = "SAR"  # a report on an activity; one with transactions is an STR
+ACTIVITY_REPORT: Final = "SAR"  # on an activity
+TRANSACTION_REPORT: Final = "STR"  # with transactions
 ELECTRONIC: Final = "E"
 NOTE: Final = " A draft. Nothing sends it. A person completes it, checks it and files it. "
 
@@ -29,12 +31,14 @@ def goaml_draft(facts: ReportFacts) -> bytes:
     report.append(etree.Comment(NOTE))
     _add(report, "rentity_id", OPEN)
     _add(report, "submission_code", ELECTRONIC)
-    _add(report, "report_code", ACTIVITY_REPORT)
+    _add(report, "report_code", TRANSACTION_REPORT if facts.movements else ACTIVITY_REPORT)
     _add(report, "entity_reference", facts.reference)
     _add(report, "submission_date", OPEN)
     _add(report, "currency_code_local", OPEN)
     _add(report, "reason", facts.narrative)
     _add(report, "action", OPEN)
+    for movement in facts.movements:
+        _transaction(_add(report, "transaction"), movement, facts)
     _party(_add(_add(report, "activity"), "report_parties"), facts)
     indicators = _add(report, "report_indicators")
     for code in facts.codes or (OPEN,):
@@ -44,6 +48,40 @@ def goaml_draft(facts: ReportFacts) -> bytes:
         raise UsageError("\n".join(problems))
     found: bytes = etree.tostring(report, encoding="UTF-8", xml_declaration=True, pretty_print=True)
     return found
+
+
+def _transaction(transaction: Any, movement: Movement, facts: ReportFacts) -> None:
+    """Write what the records say; codes are the FIU's, and what it was for a person says."""
+    _add(transaction, "transactionnumber", movement.reference)
+    _add(transaction, "transaction_location", movement.place or OPEN)
+    tried = "attempted, " if movement.attempted else ""
+    recorded = f"{tried}{movement.channel}, amount in {movement.currency}"
+    _add(transaction, "transaction_description", f"{OPEN}: what for. Recorded as {recorded}.")
+    _add(transaction, "date_transaction", movement.local.isoformat(timespec="seconds"))
+    _add(transaction, "transmode_code", OPEN)
+    _add(transaction, "transmode_comment", OPEN)
+    _add(transaction, "amount_local", movement.amount)
+    for side, own in (("from", movement.out), ("to", not movement.out)):
+        _side(transaction, side, movement, facts, own=own)
+
+
+def _side(
+    transaction: Any, side: str, movement: Movement, facts: ReportFacts, *, own: bool
+) -> None:
+    part = _add(transaction, f"t_{side}_my_client" if own else f"t_{side}")
+    _add(part, f"{side}_funds_code", OPEN)
+    if own:
+        _add(part, f"{side}_is_suspected", "true" if facts.suspected else "false")
+    account = _add(part, f"{side}_account")
+    if own or not movement.other_bank:
+        _add(account, "institution_code", OPEN)
+    else:
+        _add(account, "swift", movement.other_bank)
+    _add(account, "account", movement.account if own else OPEN)
+    if own:
+        _add(account, "currency_code", movement.currency)
+    _add(account, "account_name", OPEN)
+    _add(part, f"{side}_country", (movement.country if own else movement.other_country) or OPEN)
 
 
 def _party(parties: Any, facts: ReportFacts) -> None:

@@ -2,7 +2,12 @@
 
 import json
 import stat
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from tests.homes import Hub, OpenCustody, custody_of, hub
 from tests.scored import Desk, desk_of
@@ -36,6 +41,44 @@ def test_a_draft_is_for_a_person_to_finish(desk: Desk, form: str, suffix: str) -
     status, said, err = desk.check(form, out)
     assert (status, "to complete or correct" in err) == (2, True)
     assert "TO BE COMPLETED" in said
+
+
+def canonical(folder: Path, customer: str, moment: datetime) -> Path:
+    """Records in which a customer sent money once."""
+    tables: dict[str, list[dict[str, Any]]] = {
+        "transactions": [
+            {"txn_id": "t1", "account_id": "a1", "ts_utc": moment, "direction": "out",
+             "amount_minor": 1234, "currency": "EUR", "channel": "WIRE"}
+        ],
+        "accounts": [{"account_id": "a1", "customer_id": customer}],
+        "customers": [{"customer_id": customer}],
+    }  # fmt: skip
+    folder.mkdir()
+    for name, rows in tables.items():
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{name}.parquet")
+    return folder
+
+
+def test_a_draft_holds_the_customers_own_entries_where_records_are_named(desk: Desk) -> None:
+    alert, out = first(desk, "file"), desk.folder / "r.xml"
+    shown = json.loads(desk("alert", "show", alert, "--json")[1])
+    scored = datetime.fromisoformat(shown["scored"]).replace(tzinfo=None)
+    records = canonical(desk.folder / "canonical", shown["unit"], scored - timedelta(days=1))
+    last = (scored + timedelta(days=1)).date().isoformat()
+    said = ("--transactions", records, "--until", last)
+    status, text, _ = desk("export", alert, "--format", "goaml", "--out", out, *said)
+    assert status == 0
+    assert "entries: 1 of 1 in 90 days" in text
+    assert "<transactionnumber>t1</transactionnumber>" in out.read_text()
+    log = (desk.home.log_folder / "log.jsonl").read_text()
+    assert '"a1"' not in log
+    other = canonical(desk.folder / "other", "nobody", scored)
+    rows = [(("--transactions", other), "not found"), (("--transactions", records, "--until", "x"),
+            "--until")]  # fmt: skip
+    for arguments, problem in rows:
+        new = ("export", alert, "--format", "goaml", "--out", desk.folder / "n.xml")
+        status, _, err = desk(*new, *arguments)
+        assert (status, problem in err) == (2, True), err
 
 
 def test_the_log_keeps_a_drafts_hash_and_nothing_of_it(desk: Desk) -> None:
