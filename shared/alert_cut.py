@@ -1,9 +1,9 @@
 """From which score a unit is an alert: read off the released table of scores, and off nothing else.
 
 Post-processing: whoever has the table finds the same place, so that no coordinator can choose
-another one (design section 4). Everything is elementwise but a logarithm and an isotonic
-regression, whose last bits may differ between machines: the place is a multiple of 2^-10, and
-its neighbours are as good.
+another one (design section 4). A logarithm, an isotonic regression and normal quantiles may
+differ in their last bits between machines: the place is a multiple of 2^-10, and its neighbours
+are as good.
 """
 
 from collections.abc import Iterator
@@ -12,11 +12,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
+from scipy.special import ndtri
 
 from fieldfare.shared.score_bins import inner_edges
 from fieldfare.shared.study import Study
 
 STEPS: Final = 1024  # of a log-odd: the place of an alert is told to a thousandth
+HALF_A_UNIT: Final = 0.5  # fewer above an edge are none: of none no quantile is known
 NEIGHBOURS: Final = (0, 1, -1)  # steps by which two machines may differ
 
 Counts = NDArray[np.float64]
@@ -62,7 +64,9 @@ def alert_threshold(study: Study, noisy: Counts) -> float:
         noisy: float64 (2 * bins,), the released table: negatives by bin, then positives.
 
     Returns:
-        A multiple of 2^-10; units are taken to lie evenly within their bin.
+        A multiple of 2^-10. Within a bin, shares are taken to run as between two points of a
+        normal distribution: evenly spread units would put the threshold far too high, because
+        bins are wide and scores thin out towards the top.
 
     Edge cases:
         | table | result |
@@ -74,14 +78,17 @@ def alert_threshold(study: Study, noisy: Counts) -> float:
     width = edges[1] - edges[0]
     ends = np.concatenate([[edges[0] - width], edges, [edges[-1] + width]])
     counts = project(noisy.reshape(2, -1)).sum(axis=0)[::-1]  # highest scores first
-    budget = study.evaluation.alert_budget * counts.sum()
-    if budget <= 0:
-        return _on_grid(float(edges[-1]))
     above = np.cumsum(counts)
-    place = int(np.searchsorted(above, budget, side="left"))
-    before = above[place - 1] if place else 0.0
+    if above[-1] <= 0:
+        return _on_grid(float(edges[-1]))
+    shares, wanted = above / above[-1], study.evaluation.alert_budget
+    place = int(np.searchsorted(shares, wanted, side="left"))
+    before = shares[place - 1] if place else 0.0
     high, low = ends[len(counts) - place], ends[len(counts) - place - 1]
-    return _on_grid(float(high - (high - low) * (budget - before) / counts[place]))
+    least = min(0.5, HALF_A_UNIT / above[-1])
+    top, aim, bottom = -ndtri(np.clip([before, wanted, shares[place]], least, 1.0 - least))
+    reach = (aim - bottom) / (top - bottom) if top > bottom else 0.5
+    return _on_grid(float(low + (high - low) * min(max(reach, 0.0), 1.0)))
 
 
 def thresholds_near(study: Study, noisy: Counts) -> Iterator[float]:
