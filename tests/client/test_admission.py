@@ -173,3 +173,70 @@ def bad_parameters(body: Request, terms: ReleaseTerms, content: bytes) -> Refusa
     with pytest.raises(PolicyRefusal) as found:
         check_parameters(body, terms, content)
     return found.value.code
+
+
+# -- counts by group ------------------------------------------------------------------------
+
+
+def grouped_run() -> ApprovedRun:
+    groups = {"groups": [{"column": "segment", "levels": ["retail"]}]}
+    plan = plan_for(
+        make_study(
+            privacy={"collusion_tolerance": 2},
+            aggregation={"minimum_institutions": 4},
+            evaluation=groups,
+        )
+    )
+    opening = RunOpening(study=plan.study.id, roster=ROSTER, run="r", participants=MEMBERS)
+    return replace(RUN, plan=plan, opening=opening)
+
+
+def grouped_request(run: ApprovedRun, **changes: object) -> Request:
+    terms = run.plan.fairness
+    return request(ReleaseKind.EVALUATION).model_copy(
+        update={
+            "study": run.plan.study_id,
+            "kind": ReleaseKind.FAIRNESS,
+            "step": terms.first_step,
+            "sigma": terms.sigma,
+            "entries": terms.vectors.entries,
+            "word_bits": terms.word_bits.value,
+            "dtype": terms.word_bits.dtype.str,
+            **changes,
+        }
+    )
+
+
+def test_counts_by_group_are_admitted_once_after_the_evaluation() -> None:
+    run = grouped_run()
+    step = run.plan.evaluation.first_step
+    assert check_request(run, grouped_request(run)) == run.plan.fairness
+    for other in (0, step, step + 2):
+        assert refusal(grouped_request(run, step=other), run) is RefusalCode.NOT_IN_PLAN
+    for wrong in ({"entries": 4}, {"sigma": 2 / 3 * run.plan.fairness.sigma}):
+        assert refusal(grouped_request(run, **wrong), run) is RefusalCode.WRONG_TERMS
+
+
+@pytest.mark.parametrize("step", [0, STEPS, STEPS + 1])
+def test_a_study_without_groups_counts_none(step: int) -> None:
+    asked = request(ReleaseKind.EVALUATION, step)
+    asked = asked.model_copy(update={"kind": ReleaseKind.FAIRNESS})
+    assert refusal(asked) is RefusalCode.NOT_IN_PLAN
+
+
+@pytest.mark.parametrize("threshold", [np.nan, np.inf, -np.inf, 2 * PARAMETER_LIMIT])
+def test_a_threshold_is_finite_and_bounded(threshold: float) -> None:
+    run = grouped_run()
+    terms = run.plan.fairness
+    content = parameters_to_bytes(np.append(np.zeros(terms.parameter_entries - 1), threshold))
+    with pytest.raises(PolicyRefusal) as found:
+        check_parameters(grouped_request(run, parameters=parameters_hash(content)), terms, content)
+    assert found.value.code is RefusalCode.BAD_PARAMETERS
+
+
+def test_a_model_without_a_threshold_is_not_enough() -> None:
+    run = grouped_run()
+    content = parameters_to_bytes(np.zeros(run.plan.fairness.parameter_entries - 1))
+    asked = grouped_request(run, parameters=parameters_hash(content))
+    with pytest.raises(PolicyRefusal):
+        check_parameters(asked, run.plan.fairness, content)
