@@ -35,6 +35,7 @@ BANKS: Final = ("Ashby", "Bream", "Crake", "Dunlin")
 TEXTS: Final = {
     "unit id": "kx7quoll-bettong",
     "undeclared level": "wobbegong-exchange",
+    "undeclared group": "thylacine-seaside",
     "missing token": "unknwn-pangolin",
     "negative label": "cleared-numbat",
     "column that no study names": "Fizzlebottom",
@@ -58,6 +59,7 @@ STUDY: Final = {
         {"name": "venue", "kind": "categorical", "levels": ["branch", "online"]},
     ],
     "training": {"steps": 3},
+    "evaluation": {"groups": [{"column": "age_band", "levels": ["young", "old"]}]},
     "privacy": {"epsilon": 20.0, "delta": 1e-5},
 }
 
@@ -67,7 +69,7 @@ def write_records(folder: Path) -> list[str]:
     choices = []
     for index, bank in enumerate(BANKS):
         random = np.random.default_rng(index)
-        lines = ["case,amount,account,venue,outcome,name"]
+        lines = ["case,amount,account,venue,outcome,name,age_band"]
         for row in range(50):
             amount = f"{random.uniform(0, 1e5):.2f}"
             amount = [f"{NUMBERS['in bounds']!r}", f"{NUMBERS['out of bounds']!r}", amount][
@@ -78,7 +80,8 @@ def write_records(folder: Path) -> list[str]:
             outcome = "filed" if row % 5 == 0 else TEXTS["negative label"]
             unit = f"{TEXTS['unit id']}-{bank}-{row:03d}"
             name = f"Aloysius {TEXTS['column that no study names']}"
-            lines.append(f"{unit},{amount},{account},{venue},{outcome},{name}")
+            age = [TEXTS["undeclared group"], "young", "old", ""][row % 4]
+            lines.append(f"{unit},{amount},{account},{venue},{outcome},{name},{age}")
         path = folder / f"{bank}.csv"
         path.write_text("\n".join(lines) + "\n")
         choices.append(f"{bank}={path}")
@@ -241,7 +244,7 @@ def test_nothing_marked_comes_out_of_an_exact_federation(
     watch = watched(Assurance.EXACT, **training)
     assert watch.finds(needles()) == set()
     # It did look: all four channels that are never empty hold what they should.
-    assert watch.messages >= 2 * len(BANKS) * (3 + 3 + 1 + 1)
+    assert watch.messages >= 2 * len(BANKS) * (3 + 3 + 1 + 1 + 1)
     assert watch.finds({b"fieldfare.reply.v1": "reply"}) == {
         ("wire", "reply"),
         ("ledgers", "reply"),
