@@ -23,6 +23,7 @@ from fieldfare.client.records.importers.csv_rows import (
     flag_value,
     level_value,
     minor_value,
+    numbered_rows,
     text_value,
     time_value,
 )
@@ -187,14 +188,9 @@ def _write_accounts(folder: CanonicalFolder, accounts: _Accounts) -> None:
 
 
 def _payments(paths: Sequence[Path], options: ImportOptions, *, sample: bool) -> Iterator[Any]:
-    values = _edge_values(options) if sample else _transaction_values(options)
-    done = 0
-    for rows in _tables(paths, values):
-        if sample:  # no ids of their own: the place in the file is one
-            places = pa.array(range(done, done + rows.num_rows)).cast(pa.string())
-            rows = rows.append_column("txn_id", places)  # noqa: PLW2901 -- completed, not replaced
-        done += rows.num_rows
-        yield rows
+    if sample:
+        return numbered_rows(paths, _edge_values(options))
+    return _tables(paths, _transaction_values(options))
 
 
 def _edge_values(options: ImportOptions) -> dict[str, Value]:

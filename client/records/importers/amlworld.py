@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from fieldfare.client.records.canonical import Channel, Direction
 from fieldfare.client.records.importers.csv_rows import (
     FIELDS,
-    CsvFiles,
     Value,
     bare,
     file_forms,
     flag_value,
     level_value,
+    numbered_rows,
     text_value,
     time_value,
 )
@@ -76,9 +76,7 @@ def import_amlworld(files: Sequence[Path], out: Path, options: ImportOptions) ->
                 rows = _side(payments, direction, options)
                 seen.add(rows, pc.cast(rows.column("marked"), pa.int8()))
                 folder.add("transactions", rows)
-        for table in seen.tables():
-            for name in ("accounts", "customers", LABELS):
-                folder.add(name, table)
+        seen.write(folder)
     whose = f"bank {options.bank} alone" if options.bank else "all banks together; --bank takes one"
     return [f"read {read:,} payments; each is an entry out and an entry in, of {whose}",
             *folder.lines()]  # fmt: skip
@@ -111,12 +109,7 @@ def _payments(paths: Sequence[Path]) -> Iterator[Any]:
             f"{direction.value}_currency": level_value(currency, _CURRENCIES, "currency"),
             f"{direction.value}_channel": level_value("Payment Format", channels, "channel"),
         }
-    done = 0
-    for file in CsvFiles(paths, repeats=True):
-        for rows in file.rows(values):
-            places = pa.array(range(done, done + rows.num_rows)).cast(pa.string())
-            done += rows.num_rows
-            yield rows.append_column("txn_id", places)
+    return numbered_rows(paths, values, repeats=True)
 
 
 def _account(bank: str, account: str) -> Value:

@@ -187,3 +187,19 @@ def file_forms(
             )
         found[form].append(one.path)
     return found
+
+
+def numbered_rows(
+    paths: Sequence[Path], values: Mapping[str, Value], *, repeats: bool = False
+) -> Iterator[Any]:
+    """Stream rows whose source gives them no id: `txn_id` is the place among all rows, from 0.
+
+    Raises:
+        RecordsError: a value is missing or cannot be read; names the file, line and column.
+    """
+    done = 0
+    for file in CsvFiles(paths, repeats=repeats):
+        for rows in file.rows(values):
+            places = pa.array(range(done, done + rows.num_rows)).cast(pa.string())
+            done += rows.num_rows
+            yield rows.append_column("txn_id", places)

@@ -63,25 +63,26 @@ class Message:
 
 @dataclass(frozen=True)
 class Node:
-    """An element of a file."""
+    """An element of a file, and the namespace that it and those below it are in."""
 
     path: Path
     element: Any
+    namespace: str = ""
 
     def at(self, where: str) -> "Node | None":
         """Return the first element at a path such as `Refs/UETR`; None where there is none."""
-        found = self.element.find(_qualified(where, self._namespace))
-        return None if found is None else Node(self.path, found)
+        found = self.element.find(_qualified(where, self.namespace))
+        return None if found is None else Node(self.path, found, self.namespace)
 
     def all(self, where: str) -> "list[Node]":
         """Return every element at a path."""
-        found = self.element.findall(_qualified(where, self._namespace))
-        return [Node(self.path, one) for one in found]
+        found = self.element.findall(_qualified(where, self.namespace))
+        return [Node(self.path, one, self.namespace) for one in found]
 
     def text(self, *wheres: str) -> str | None:
         """Return the first text that stands at one of the paths."""
         for where in wheres:
-            found = self.element.findtext(_qualified(where, self._namespace))
+            found = self.element.findtext(_qualified(where, self.namespace))
             if found is not None and found.strip():
                 return str(found).strip()
         return None
@@ -111,10 +112,6 @@ class Node:
             f"{etree.QName(self.element).localname}, nothing or another form found; see "
             "docs/records.md"
         )
-
-    @property
-    def _namespace(self) -> str:
-        return str(etree.QName(self.element).namespace or "")
 
 
 @cache
@@ -157,25 +154,27 @@ def _parts(path: Path, message: Message, stream: Any) -> Iterator[tuple[int, str
             depth += 1
             inside = inside + 1 if depth > message.depth else 0
             block += depth == message.depth - 1
-            _check(path, message, element, depth, inside)
+            if depth <= message.depth:
+                _check(path, message, element, depth)
+            elif inside > MAX_ELEMENTS:
+                Node(path, element).refuse(f"at most {MAX_ELEMENTS:,} elements in one part")
             continue
         if depth == message.depth:
-            yield block, etree.QName(element).localname, Node(path, element)
+            name = etree.QName(element)
+            yield block, name.localname, Node(path, element, name.namespace)
         if depth <= message.depth:
             _let_go(element)
         depth -= 1
 
 
-def _check(path: Path, message: Message, element: Any, depth: int, inside: int) -> None:
+def _check(path: Path, message: Message, element: Any, depth: int) -> None:
     node, name = Node(path, element), etree.QName(element)
     if depth == 1:
         _check_document(path, message, element)
-    elif depth <= message.depth and not message.known(name.namespace or ""):
+    elif not message.known(name.namespace or ""):
         node.refuse("an element of the message's own namespace")
     elif depth == _BODY and name.localname != message.body:
         node.refuse(message.body)
-    if inside > MAX_ELEMENTS:
-        node.refuse(f"at most {MAX_ELEMENTS:,} elements in one part")
 
 
 def _check_document(path: Path, message: Message, element: Any) -> None:

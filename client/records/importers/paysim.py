@@ -15,16 +15,16 @@ import pyarrow.compute as pc
 from fieldfare.client.records.canonical import Channel, CounterpartyType, Direction
 from fieldfare.client.records.importers.amlsim import NO_CURRENCY
 from fieldfare.client.records.importers.csv_rows import (
-    CsvFiles,
     Value,
     file_forms,
     flag_value,
     level_value,
     minor_value,
+    numbered_rows,
     text_value,
     time_value,
 )
-from fieldfare.client.records.importers.folder import LABELS, CanonicalFolder, open_folder
+from fieldfare.client.records.importers.folder import LABELS, open_folder
 from fieldfare.client.records.importers.options import ImportOptions
 from fieldfare.client.records.importers.sides import PAYEE, PAYER, SeenAccounts, entries
 from fieldfare.client.records.sql import literal
@@ -63,15 +63,9 @@ def import_paysim(files: Sequence[Path], out: Path, options: ImportOptions) -> l
             for rows in _statements(payments, options):
                 seen.add(rows, pc.cast(rows.column("fraud"), pa.int8()))
                 folder.add("transactions", rows)
-        _write_accounts(folder, seen)
+        seen.write(folder)
     return [f"read {read:,} transactions; a transfer is two entries, all others one",
             *folder.lines()]  # fmt: skip
-
-
-def _write_accounts(folder: CanonicalFolder, seen: SeenAccounts) -> None:
-    for table in seen.tables():
-        for name in ("accounts", "customers", LABELS):
-            folder.add(name, table)
 
 
 def _payments(paths: Sequence[Path], options: ImportOptions) -> Iterator[Any]:
@@ -85,12 +79,7 @@ def _payments(paths: Sequence[Path], options: ImportOptions) -> Iterator[Any]:
         "currency": Value(literal(NO_CURRENCY), "amount"),
         "fraud": flag_value("isFraud"),
     }
-    done = 0
-    for file in CsvFiles(paths):
-        for rows in file.rows(values):
-            places = pa.array(range(done, done + rows.num_rows)).cast(pa.string())
-            done += rows.num_rows
-            yield rows.append_column("txn_id", places)
+    return numbered_rows(paths, values)
 
 
 def _statements(payments: Any, options: ImportOptions) -> Iterator[Any]:

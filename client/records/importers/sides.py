@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from fieldfare.client.records.canonical import Direction
 from fieldfare.client.records.engine import BATCH_ROWS
+from fieldfare.client.records.importers.folder import LABELS, CanonicalFolder
 from fieldfare.client.records.importers.keying import KeyedHash
 
 ACCOUNT: Final = "account"  # what kind of name is hashed
@@ -77,3 +78,9 @@ class SeenAccounts:
         )
         reader = self._connection.execute(query).to_arrow_reader(BATCH_ROWS)
         yield from (pa.Table.from_batches([batch]) for batch in reader)
+
+    def write(self, folder: CanonicalFolder) -> None:
+        """Write every account, as its own holder, and its label."""
+        for table in self.tables():
+            for name in ("accounts", "customers", LABELS):
+                folder.add(name, table)
