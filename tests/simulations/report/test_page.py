@@ -232,7 +232,7 @@ def test_released_groups_are_a_table_with_intervals_and_verdicts(
     run.results["released_groups"] = released_groups()
     page = written(run, tmp_path)
     assert "On whom alerts fall, as released" in page.text
-    assert "By age_band." in page.text
+    assert "By age band." in page.text
     assert "more than twice: 5.0 times" in page.text
     assert "too few to say" in page.text
     assert ("section", {"aria-labelledby": "released-groups"}) in page.tags
