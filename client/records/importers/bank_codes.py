@@ -67,8 +67,8 @@ def own_codes(path: Path) -> dict[str, str]:
     channels = data.get("channels", {})
     if set(data) != {"channels"} or not isinstance(channels, dict):
         raise UsageError(f"{path}: one table [channels] expected, something else found")
-    allowed = {LEFT_OUT, *Channel}
-    wrong = [code for code, channel in channels.items() if channel not in allowed]
+    allowed = [LEFT_OUT, *Channel]  # a list: what is found may be anything
+    wrong = [code for code, word in channels.items() if word not in allowed]
     if wrong:
         raise UsageError(
             f'{path}: {wrong[0]}: one of {", ".join(Channel)} or "" expected, another found'

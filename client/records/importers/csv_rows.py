@@ -22,6 +22,8 @@ from fieldfare.client.records.sql import literal, quoted
 from fieldfare.shared.errors import RecordsError
 
 CENTS: Final = 100
+MOST_STEPS: Final = 10**6  # of a simulation; days of 2,700 years
+LAST_YEAR: Final = 9999  # that every calendar here can write
 FIELDS: Final[Mapping[str, FieldInfo]] = {
     **Customer.model_fields, **Account.model_fields, **Transaction.model_fields,
 }  # fmt: skip
@@ -72,7 +74,8 @@ def time_value(column: str, start: str | None = None, unit: str = "day") -> Valu
     sql = f"TRY_CAST({bare(column)} AS TIMESTAMP)"
     if start is not None:
         step = f"TRY_CAST({bare(column)} AS INTEGER)"
-        sql = f"CASE WHEN {step} >= 0 THEN {start} + to_{unit}s({step}) END"
+        sql = f"CASE WHEN {step} BETWEEN 0 AND {MOST_STEPS} THEN {start} + to_{unit}s({step}) END"
+    sql = f"CASE WHEN year({sql}) BETWEEN 1 AND {LAST_YEAR} THEN {sql} END"
     return Value(sql, column, FIELDS["ts_utc"])
 
 

@@ -1,7 +1,7 @@
 """A folder of canonical records that an importer writes: whole, or not at all."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -73,8 +73,10 @@ class CanonicalFolder:
 
     def discard(self) -> None:
         """Take back what was written: half of an import would look like a whole one."""
-        for name, writer in self._writers.items():
-            writer.close()
+        for name in self._schemas:
+            with suppress(OSError):  # the disk that was full for the rows is so for the end
+                if name in self._writers:
+                    self._writers[name].close()
             self._file(name).unlink(missing_ok=True)
 
     def lines(self) -> list[str]:
@@ -119,6 +121,7 @@ def open_folder(path: Path, columns: Columns) -> Iterator[CanonicalFolder]:
         raise UsageError(f"--out: a new or empty folder expected, {path} holds something")
     try:
         path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        path.chmod(PRIVATE_FOLDER)  # one that was there may be open to others
     except OSError as error:
         raise UsageError(f"--out: a folder that can be made expected, {error.strerror}") from None
     folder = CanonicalFolder(path, columns)

@@ -38,6 +38,7 @@ SOURCES: Final[Mapping[str, str]] = {
 SEVERAL: Final = ";"  # between the choices of one answer
 _LISTS: Final = frozenset({"exploitation", "control", "support_needs"})
 _CONSENT: Final = "consent_research"  # yes, no, true, false, 1, 0
+_YEAR_DIGITS: Final = 3  # of an age; more are none
 _YEARS: Final = (9, 18, 21, 24, 27, 30, 39, 48)  # where the bands of CaseAgeBand begin
 
 
@@ -113,6 +114,6 @@ def _case(
 def _read(field: str, text: str) -> Any:
     if field in _LISTS:
         return tuple(part.strip() for part in text.split(SEVERAL) if part.strip())
-    if field == "age_band" and text.isdecimal():
+    if field == "age_band" and text.isdecimal() and len(text) <= _YEAR_DIGITS:
         return list(CaseAgeBand)[sum(int(text) >= years for years in _YEARS)]
     return text

@@ -228,13 +228,13 @@ def moment_of(node: Node, *wheres: str) -> dict[str, Any]:
         if "T" not in text:
             return {"ts_utc": datetime.combine(date.fromisoformat(text[:10]), NOON)}
         found = datetime.fromisoformat(text)
-    except ValueError:
+        offset = found.utcoffset()
+        if offset is None:
+            return {"ts_utc": found}
+        there = found.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):  # also a time whose UTC no calendar has
         node.refuse(f"a date or time of ISO 8601 as {' or '.join(wheres)}")
-    offset = found.utcoffset()
-    if offset is None:
-        return {"ts_utc": found}
-    minutes = int(offset.total_seconds()) // _MINUTE
-    return {"ts_utc": found.astimezone(UTC).replace(tzinfo=None), "tz_offset_min": minutes}
+    return {"ts_utc": there, "tz_offset_min": int(offset.total_seconds()) // _MINUTE}
 
 
 def day_of(node: Node, *wheres: str) -> date | None:

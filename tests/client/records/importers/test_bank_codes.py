@@ -42,6 +42,7 @@ def test_an_institutions_own_codes_come_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [("[channels", "TOML"), ("a = 1", "one table"), ('[channels]\n"A" = "GIFT"', "expected"),
+     ('[channels]\n"A" = ["WIRE"]', "expected"), ("[channels]\n[channels.A]", "expected"),
      ("channels = 1", "one table")],
 )  # fmt: skip
 def test_other_files_of_codes_are_refused(tmp_path: Path, text: str, said: str) -> None:

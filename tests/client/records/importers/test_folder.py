@@ -1,5 +1,6 @@
 """A canonical folder is whole or not there, and says what it does not have."""
 
+import resource
 from datetime import datetime
 from pathlib import Path
 
@@ -55,6 +56,24 @@ def test_nothing_stays_of_an_import_that_fails(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match="line 7"):
         failing_import(tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_nothing_stays_of_an_import_that_a_full_disk_stops(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2, before[1]))  # room for half of a first mark
+    try:
+        with pytest.raises(UsageError, match="a disk with room"), open_folder(tmp_path, COLUMNS):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_else_may_read_an_import_into_a_folder_that_was_there(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with open_folder(tmp_path, COLUMNS):
+        pass
+    assert tmp_path.stat().st_mode & 0o077 == 0
 
 
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:

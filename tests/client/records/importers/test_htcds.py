@@ -72,6 +72,7 @@ def test_other_names_and_signs_are_declared(tmp_path: Path) -> None:
         (",no\n", ",perhaps\n", 4, "con_NonIdentifyingResearchUse"),
         (",A,Housing", ",Farms,Housing", 2, "vic_ForcedLabourIndustry"),
         ("Trafficking,17,", "Trafficking,young,", 2, "vic_AgeWhenTrafficked"),
+        ("Trafficking,17,", f"Trafficking,{'9' * 5000},", 2, "vic_AgeWhenTrafficked"),
     ],
 )
 def test_what_cannot_be_read_is_named_by_line(

@@ -157,7 +157,11 @@ def test_moments(tmp_path: Path, text: str, utc: datetime, offset: int | None) -
     assert moment_of(node, "None", "Dt") == expected
 
 
-@pytest.mark.parametrize("text", ["", "soon", "2025-13-01", "2025-02-30T10:00:00", "01.03.2025"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "soon", "2025-13-01", "2025-02-30T10:00:00", "01.03.2025", "0001-01-01T00:00:00+14:00",
+     "9999-12-31T23:59:59-14:00"],
+)  # fmt: skip
 def test_other_moments_are_refused(tmp_path: Path, text: str) -> None:
     node = node_of(tmp_path, f"<Ntry><Dt>{text}</Dt></Ntry>")
     with pytest.raises(RecordsError, match="line 5"):

@@ -38,8 +38,9 @@ def test_every_type_of_payment(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("old", "new", "line"),
-    [("5337.77", "much", 6), ("CASH_IN", "GIFT", 5), ("2,CASH", "-2,CASH", 4), (",C3,0", ",,0", 3)],
-)
+    [("5337.77", "much", 6), ("CASH_IN", "GIFT", 5), ("2,CASH", "-2,CASH", 4), (",C3,0", ",,0", 3),
+     ("2,CASH", "2147483647,CASH", 4)],
+)  # fmt: skip
 def test_what_cannot_be_read_is_named_by_line(
     tmp_path: Path, old: str, new: str, line: int
 ) -> None:
