@@ -28,7 +28,13 @@ from rich.table import Table
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study import load_study
-from fieldfare.simulations import bench_deployed, bench_network, bench_scoring, bench_world
+from fieldfare.simulations import (
+    bench_deployed,
+    bench_mlp,
+    bench_network,
+    bench_scoring,
+    bench_world,
+)
 from fieldfare.simulations.bench_inputs import (
     ASKED_FEATURES,
     questions_toml,
@@ -39,6 +45,7 @@ from fieldfare.simulations.bench_inputs import (
 COMMAND: Final = (sys.executable, "-c", "from fieldfare.shared.cli import main; main()")
 STEPS_MODULE: Final = "fieldfare.simulations.bench_steps"
 NETWORK_MODULE: Final = "fieldfare.simulations.bench_network"
+MLP_MODULE: Final = "fieldfare.simulations.bench_mlp"
 FORMAT: Final = 1
 BANKS, UNITS, FEATURES, STEPS = 6, 40_000, 25, 60
 LARGE_UNITS, LARGE_FEATURES = 1_000_000, 40
@@ -190,6 +197,7 @@ def measure(
         "networks": json.loads(
             run_process([sys.executable, "-m", NETWORK_MODULE, *map(str, networks)])[1]
         ),
+        "mlp": json.loads(run_process([sys.executable, "-m", MLP_MODULE, *map(str, networks)])[1]),
         "world": asdict(bench_world.speed_apart(people)),
         "scoring": asdict(bench_scoring.speed_apart(scored)),
         "federations": bench_deployed.measure(folder, counts) if counts else None,
@@ -233,6 +241,7 @@ def promises(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
             f"{expected * LINEAR_SLACK:.1f} x",
             growth <= expected * LINEAR_SLACK,
         ),
+        *bench_mlp.promises(found["mlp"]),
         *bench_world.promises(bench_world.Speed(**found["world"])),
         *bench_scoring.promises(bench_scoring.Measure(**found["scoring"])),
     ]
@@ -276,6 +285,7 @@ def show(found: dict[str, Any], console: Console) -> None:
         "torch: float32, the whole basis in memory, scaled from a part of the units."
     )
     console.print("\n".join(bench_network.table(found["networks"])), highlight=False)
+    console.print("\n".join(bench_mlp.table(found["mlp"])), highlight=False)
     if found["federations"]:
         console.print("\n".join(bench_deployed.table(found["federations"])), highlight=False)
 

@@ -8,7 +8,7 @@ peak memory is the process's and only grows, so what needs least goes first.
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +31,7 @@ REPEATS: Final = 5
 HOOKED: Final = 512  # units at a time: hooks hold units x parameters, 34 MB of float32 here
 
 Step = Callable[[], object]
+Build = Callable[[], torch.nn.Module]
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -74,9 +75,9 @@ def losses(module: Callable[..., Any], part: tuple[torch.Tensor, torch.Tensor]) 
     return binary_cross_entropy_with_logits(module(part[0])[:, 0], part[1], reduction="none")
 
 
-def plain_step(parts: Batches) -> Step:
+def plain_step(parts: Batches, build: Build | None = None) -> Step:
     """Return a step without clipping."""
-    module = network()
+    module = (build or network)()
 
     def step() -> None:
         module.zero_grad()
@@ -86,10 +87,13 @@ def plain_step(parts: Batches) -> Step:
     return step
 
 
-def ghost_step(parts: Batches) -> Step:
+def ghost_step(parts: Batches, build: Build | None = None) -> Step:
     """Return Opacus's ghost clipping: norms in one backward pass, the clipped sum in another."""
     module = GradSampleModuleFastGradientClipping(
-        network(), loss_reduction="sum", max_grad_norm=CLIPPING_NORM, use_ghost_clipping=True
+        (build or network)(),
+        loss_reduction="sum",
+        max_grad_norm=CLIPPING_NORM,
+        use_ghost_clipping=True,
     )
 
     def step() -> None:
@@ -110,9 +114,9 @@ def ghost_step(parts: Batches) -> Step:
     return step
 
 
-def hooks_step(parts: Batches) -> Step:
+def hooks_step(parts: Batches, build: Build | None = None) -> Step:
     """Return Opacus's hooks: every unit's gradient in memory."""
-    module = GradSampleModule(network(), loss_reduction="sum")
+    module = GradSampleModule((build or network)(), loss_reduction="sum")
 
     def step() -> list[torch.Tensor]:
         total = [torch.zeros_like(parameter) for parameter in module.parameters()]
@@ -133,22 +137,38 @@ def measure(units: int) -> dict[str, Any]:
     """Return seconds of a step (medians) and by how many megabytes each raised the peak."""
     values, labels = made_up(units)
     whole, small = batches(values, labels, CHUNK_ROWS), batches(values, labels, HOOKED)
-    steps = {
-        "exact": exact_step(values, labels),
-        "plain": plain_step(whole),
-        "ghost": ghost_step(whole),
-        "hooks": hooks_step(small),
-    }
+    return timed(
+        units,
+        {
+            "exact": exact_step(values, labels),
+            "plain": plain_step(whole),
+            "ghost": ghost_step(whole),
+            "hooks": hooks_step(small),
+        },
+        REPEATS,
+    )
+
+
+def timed(units: int, steps: Mapping[str, Step], repeats: int) -> dict[str, Any]:
+    """Return what `measure` does of these steps, in this order."""
     peaks, before = {}, peak_megabytes()
     for name, step in steps.items():
         step()
         peaks[name], before = peak_megabytes() - before, peak_megabytes()
-    return {"units": units, "seconds": medians(steps, REPEATS), "megabytes": peaks}
+    return {"units": units, "seconds": medians(dict(steps), repeats), "megabytes": peaks}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """Return the figures for people."""
-    lines = [f"A step of a network, {ENTRIES} to {HIDDEN} to 1, one thread, times plain torch:"]
+    return [
+        f"A step of a network, {ENTRIES} to {HIDDEN} to 1, one thread, times plain torch:",
+        *lines_of(rows),
+    ]
+
+
+def lines_of(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a line for each number of units."""
+    lines = []
     for row in rows:
         plain = row["seconds"]["plain"]
         ratios = "  ".join(

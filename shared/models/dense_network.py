@@ -8,7 +8,7 @@ factor on what flows back (book-keeping: Bu et al. 2023): no gradient of a unit 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -173,21 +173,40 @@ class DenseNetwork:
             squares += (_products(flow.reshape(units, rows, -1)) * inner).sum((1, 2))
         return squares.clamp_(min=0.0), total.sqrt().reshape(units, rows).sum(1)
 
-    def bucket_sums(
-        self, chunk: Chunk, steps: Sequence[Tensor], flows: Sequence[Tensor]
-    ) -> Iterator[Layers]:
-        """Yield each bucket's sum of products, in one arithmetic and one order."""
+    def add_buckets(
+        self, total: Layers, chunk: Chunk, steps: Sequence[Tensor], flows: Sequence[Tensor]
+    ) -> None:
+        """Add each bucket's sum of products to float64 totals, rounded to whole numbers.
+
+        Args:
+            total: what is added to; whole numbers.
+            chunk: which buckets.
+            steps: what goes into each layer.
+            flows: what flows back, in steps of the grid.
+        """
+        head, *single = self._single_sums(chunk, steps, flows)
+        total.offset.add_(head[-1])
+        total.head.add_(head[:-1])
+        for whole, part in zip(total.biases, single, strict=True):
+            whole.add_(part)
         rows = chunk.weights.shape[1]
         for bucket in chunk.buckets:
-            part = slice(bucket.start * rows, bucket.stop * rows)
-            head = flows[-1][part]
-            pairs = zip(flows[:-1], steps[:-1], strict=True)
-            yield Layers(
-                head.sum(),
-                head[:, 0] @ steps[-1][part],
-                tuple(flow[part].T @ step[part] for flow, step in pairs),
-                tuple(flow[part].sum(0) for flow in flows[1:-1]),
-            )
+            some = slice(bucket.start * rows, bucket.stop * rows)
+            for whole, flow, step in zip(total.weights, flows[:-1], steps[:-1], strict=True):
+                whole.add_((flow[some].T @ step[some]).round_())
+
+    def _single_sums(
+        self, chunk: Chunk, steps: Sequence[Tensor], flows: Sequence[Tensor]
+    ) -> tuple[Tensor, ...]:
+        """Return the sums that are no products of matrices, each bucket rounded: heads, biases."""
+        rows = chunk.weights.shape[1]
+        counts = [(bucket.stop - bucket.start) * rows for bucket in chunk.buckets]
+        parts = [flows[-1] * steps[-1], flows[-1], *flows[1:-1]]
+        sums = torch.segment_reduce(
+            torch.cat(parts, dim=1)[: sum(counts)], "sum", lengths=torch.tensor(counts), axis=0
+        )
+        whole = sums.round_().to(torch.float64).sum(0)
+        return torch.split(whole, [self.hidden[-1] + 1, *self.hidden[1:]])
 
 
 def _products(rows: Tensor) -> Tensor:

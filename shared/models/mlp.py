@@ -254,9 +254,7 @@ class MlpSums:
         total = _zeros(layers)
         for chunk in self.units.chunks():
             steps, flows = network.clipped(layers, chunk, limit, 2.0**GAMMA_BITS)
-            for sums in network.bucket_sums(chunk, steps, flows):
-                for whole, part in zip(total.parts, sums.parts, strict=True):
-                    whole.add_(part.round_())
+            network.add_buckets(total, chunk, steps, flows)
         return np.asarray(network.joined(total).numpy(), dtype=np.float64)
 
 

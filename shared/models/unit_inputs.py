@@ -6,6 +6,7 @@ the same instructions compute every unit, and a unit's numbers depend on nobody 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
@@ -115,10 +116,15 @@ class UnitInputs:
         ordered = positions[:, runs(starts[self._order], self._counts)]
         self._filled, self._lengths = layout.filled(ordered), layout.lengths(ordered)
 
+    @cached_property
+    def _held(self) -> Tensor:
+        """Room for one chunk, made once: memory that is asked for anew costs as much as a sum."""
+        layout = self._layout
+        return torch.zeros((layout.units * layout.rows, layout.width), dtype=layout.dtype)
+
     def chunks(self) -> Iterator[Chunk]:
         """Yield all units, bucket by bucket; a chunk's inputs are overwritten by the next one's."""
-        start, layout = 0, self._layout
-        held = torch.zeros((layout.units * layout.rows, layout.width), dtype=layout.dtype)
+        start, held = 0, self._held
         for buckets in self._chunks:
             yield self._chunk(start, buckets, held)
             start += sum(buckets)

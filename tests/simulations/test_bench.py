@@ -17,7 +17,7 @@ from fieldfare.simulations.bench import amlsim, machine, promises, run_process, 
 def found(**changes: float) -> dict[str, Any]:
     """Figures that hold every promise with room to spare, then changed."""
     figures = {"exact": 5.0, "simulated": 3.0, "peak": 700.0, "messages": 0.5, "ratio": 1.1}
-    figures = {**figures, "growth": 4.0, "step": 0.5, "asked": 1.0}
+    figures = {**figures, "growth": 4.0, "network": 1.5, "step": 0.5, "asked": 1.0}
     figures |= {"making": 3.0, "making_peak": 400.0}
     figures |= {"scoring": 40.0, "scoring_peak": 1300.0, **changes}
     row = {"records": "generated", "banks": 6, "units": 40_000, "steps": 60}
@@ -56,6 +56,18 @@ def found(**changes: float) -> dict[str, Any]:
                 "megabytes": {"exact": 9.0, "plain": 1.0, "ghost": 2.0, "hooks": 80.0},
             }
         ],
+        "mlp": [
+            {
+                "units": 4096,
+                "seconds": {
+                    "private": figures["network"] * 0.01,
+                    "plain": 0.01,
+                    "ghost": 0.03,
+                    "hooks": 0.5,
+                },
+                "megabytes": {"private": 9.0, "plain": 1.0, "ghost": 2.0, "hooks": 80.0},
+            }
+        ],
         "world": {
             "transactions": 2_000_000,
             "seconds": 2 * figures["making"],
@@ -88,7 +100,7 @@ def found(**changes: float) -> dict[str, Any]:
 
 def test_figures_within_every_promise_hold() -> None:
     rows = promises(found())
-    assert len(rows) == 12
+    assert len(rows) == 13
     assert all(holds for *_, holds in rows)
 
 
@@ -100,6 +112,7 @@ def test_figures_within_every_promise_hold() -> None:
         ("messages", 10.1, "messages"),
         ("asked", 3.1, "12 questions"),
         ("ratio", 1.31, "private step /"),
+        ("network", 2.01, "private step of a network, 4,096 units"),
         ("peak", 2000.1, "memory, loading"),
         ("making", 6.1, "a million transactions"),
         ("making_peak", 1000.1, "memory, making"),
@@ -138,10 +151,11 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     bench.main(as_json=True, runs=1, **small)  # type: ignore[arg-type]
     figures = json.loads(capsys.readouterr().out)
     parts = {"simulations", "questions", "institution", "networks", "world", "scoring"}
-    parts |= {"federations"}
+    parts |= {"mlp", "federations"}
     assert set(figures) == {"format", "machine", *parts}
     assert (figures["questions"]["questions"], figures["questions"]["units"]) == (12, 1000)
     assert [row["units"] for row in figures["networks"]] == [64]
+    assert [row["units"] for row in figures["mlp"]] == [64]
     assert figures["federations"] is None  # minutes: tests/deployment has such federations
     assert set(figures["machine"]) == set(machine())
     runs = [(r["noise"], r["banks"], r["units"], r["steps"]) for r in figures["simulations"]]
@@ -151,7 +165,7 @@ def test_a_bench_runs_without_outside_data_and_prints_json(
     assert figures["institution"]["units"] == 1000
     assert figures["world"]["transactions"] > 1000
     assert figures["scoring"]["units"] == 500
-    assert len(promises(figures)) == 11
+    assert len(promises(figures)) == 12
 
 
 def test_amlsim_is_used_where_it_is(tmp_path: Path) -> None:
