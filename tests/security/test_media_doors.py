@@ -4,8 +4,10 @@ Harm rule 6. Thirty payloads, each tried at every door that takes what it is wri
 """
 
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+from xml.sax.saxutils import escape
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import tomlkit
 from tests.homes import NAMES, Hub, hub
+from tests.imports import SAMPLES, imported
 
 from fieldfare.client.institution.building import records_loader
 from fieldfare.client.records import read_records
@@ -159,3 +162,33 @@ def test_a_study_may_not_read_a_column_that_is_named_like_media(
     }
     assert check(tmp_path / "study.toml", study) == 2
     assert "model.column: a column of vectors expected" in capsys.readouterr().err
+
+
+def in_csv(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+# Where a file of each form has room for words that an institution or a bank writes.
+IMPORTED: Final[dict[str, tuple[str, str, Callable[[str], str]]]] = {
+    "paysim": ("paysim.csv", "C3", in_csv),
+    "amlworld": ("amlworld.csv", "8000EBD30", in_csv),
+    "htcds": ("htcds.csv", "C-1", in_csv),
+    "camt053": ("camt053.xml", "Port Alder", escape),
+    "pacs008": ("pacs008.xml", "11112222", escape),
+}
+
+
+@pytest.mark.parametrize("form", IMPORTED)
+@pytest.mark.parametrize("name", TEXTS)
+def test_importers_of_other_programs_files_refuse_them(
+    form: str, name: str, tmp_path: Path
+) -> None:
+    sample, old, written = IMPORTED[form]
+    text = (SAMPLES / sample).read_text()
+    assert old in text
+    path = tmp_path / sample
+    path.write_text(text.replace(old, written(TEXTS[name])))
+    with pytest.raises(RecordsError) as caught:
+        imported(form, [path], tmp_path / "out", bic="OURBUS33")
+    assert TEXTS[name][:16] not in str(caught.value)
+    assert list((tmp_path / "out").glob("*")) == []
