@@ -359,9 +359,10 @@ class Study(_Section):
         model = info.data.get("model")
         if names and isinstance(model, MlpSection) and model.rows > 1:
             problems.append("evaluation.groups: none expected where model.rows > 1: they read one")
-        taken = _taken_names(info)
+        # Without regard to case: some sources tell columns apart by it, others do not.
+        taken = {name.casefold() for name in _taken_names(info) if name is not None}
         for index, name in enumerate(names):
-            if name in taken or name in names[:index]:
+            if name.casefold() in taken | {one.casefold() for one in names[:index]}:
                 problems.append(
                     f"evaluation.groups.{index}.column: a column that is read for nothing else "
                     f"expected, {name!r} found: a group is for fairness alone, never an input"

@@ -18,6 +18,9 @@ from torch import Tensor
 from fieldfare.shared.models.unit_inputs import Chunk
 
 MOST_CANCELLED: Final = 2.0**14  # rows of a unit may cancel so far, and no further
+# Of a layer's values, squared and added up. Beyond it what flows back may be within a norm of C and
+# so small that its square is none: parameters that are chosen so would pass whole units unclipped.
+MOST_SQUARED: Final = 2.0**60
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,7 @@ class DenseNetwork:
             |---|---|
             | norm within the limit | 1 |
             | norm not finite in this arithmetic | 0: it counts as zero |
+            | a layer's values beyond a norm of 2^30 | 0: its norm could not be told |
             | rows that cancel by more than 2^14 | so small that no row exceeds 2^14 limits |
         """
         squares, lengths = self._squares(chunk, steps, flows)
@@ -161,7 +165,9 @@ class DenseNetwork:
         """Return (units,) squared norms, and the sum of norms of single rows where that differs."""
         total = (flows[0] * flows[0]).sum(1).mul_(chunk.lengths)
         for step, flow in zip(steps[1:], flows[1:], strict=True):
-            total += (flow * flow).sum(1) * (step * step).sum(1).add_(1.0)
+            sizes = (step * step).sum(1)
+            total += (flow * flow).sum(1) * (sizes + 1.0)
+            total.masked_fill_(sizes > MOST_SQUARED, math.inf)
         units, rows = chunk.weights.shape
         if rows == 1:
             return total, None

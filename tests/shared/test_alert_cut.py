@@ -129,6 +129,15 @@ def test_the_budgets_share_of_units_lies_above(budget: float, bins: int) -> None
     assert (scores >= threshold).mean() == pytest.approx(budget, rel=0.06)
 
 
+def test_a_budget_of_all_but_a_rounding_error_ends_in_the_table() -> None:
+    """Sums in two orders differ in their last bits: the budget must be of the one that is cut."""
+    study = grouped_study(evaluation={"score_bins": 512, "alert_budget": 1 - 2.0**-53})
+    random, lowest = np.random.default_rng(0), inner_edges(study)[0]
+    for _ in range(50):
+        table = random.uniform(-33, 100, 1024)
+        assert alert_threshold(study, table) <= lowest + 1 / STEPS
+
+
 @pytest.mark.parametrize("shape", ["logistic", "skewed"])
 def test_scores_need_not_be_normal(shape: str) -> None:
     random = np.random.default_rng(1)

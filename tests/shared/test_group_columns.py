@@ -30,7 +30,7 @@ def test_a_grouping_that_cannot_be_counted_is_refused(case: str) -> None:
         GroupColumn.model_validate(content)
 
 
-@pytest.mark.parametrize("column", ["amount", "channel", "reported", "id", "month"])
+@pytest.mark.parametrize("column", ["amount", "Channel", "reported", "id", "month"])
 def test_harm_rule_4_a_group_is_read_for_nothing_else(column: str) -> None:
     groups = [{"column": column, "levels": ["a"]}]
     month = {"name": "month", "kind": "month", "first": "2025-01", "last": "2025-12"}
@@ -63,6 +63,8 @@ def test_harm_rule_4_a_protected_attribute_may_be_a_group_and_nothing_else() -> 
 def test_a_column_is_grouped_by_once() -> None:
     with pytest.raises(ValidationError, match=r"groups\.1\.column"):
         grouped_study(evaluation={"groups": [AGES, AGES]})
+    with pytest.raises(ValidationError, match=r"groups\.1\.column"):
+        grouped_study(evaluation={"groups": [AGES, AGES | {"column": "Age_Band"}]})
 
 
 def test_what_is_not_trained_has_no_alerts_to_count() -> None:

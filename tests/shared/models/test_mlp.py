@@ -1,7 +1,10 @@
 """Clipped sums of a network over features: an explicit loop's, and bounded whoever is removed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.networks import (
@@ -161,6 +164,23 @@ def test_what_no_arithmetic_holds_counts_as_zero() -> None:
     parameters[0] = -1e4
     assert np.isfinite(released(model, parameters, data)).all()
     assert np.isfinite(model.scores(parameters, data)).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_tiny_flows_beside_huge_values_do_not_pass_unclipped(rows: int) -> None:
+    """What flows back squares to nothing where small numbers are flushed; values bring it back."""
+    model, data = MlpModel(FEATURES, (64, 64, 64), rows, 2.0**-10), made_up_units([1], rows, 0)
+    data = replace(data, labels=np.zeros(1, np.uint8))
+    layers = model.network.layers(tensor(np.full(model.network.entries, 1e4)))
+    layers.head.zero_()
+    parameters = model.network.joined(layers).numpy().astype(np.float64)
+    parameters[0] = -44.0  # what flows back is e^-44, and the last values are beyond 10^16
+    flushes = torch.set_flush_denormal(True)
+    try:
+        norm = np.linalg.norm(released(model, parameters, data))
+    finally:
+        torch.set_flush_denormal(False)
+    assert norm <= reach(model) or not flushes
 
 
 def test_units_without_hashes_or_with_too_many_rows_are_refused() -> None:
