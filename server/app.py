@@ -16,7 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from fieldfare.server.channel import Channel
-from fieldfare.server.evaluation import evaluate
+from fieldfare.server.evaluation import evaluate, read_groups
 from fieldfare.server.hello import RunTerms
 from fieldfare.server.opening import open_federation
 from fieldfare.server.record import AnswerSum, GroupsSum, NoRecord, Record, Standing, Sum
@@ -25,10 +25,9 @@ from fieldfare.server.training import Trained, Training
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.alert_cut import alert_threshold, with_threshold
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.fairness import read_fairness
 from fieldfare.shared.last_sum import LastSum
 from fieldfare.shared.messages import parameters_to_bytes
-from fieldfare.shared.plan import Plan, ReleaseKind
+from fieldfare.shared.plan import ReleaseKind
 from fieldfare.shared.questions import QuestionGroup
 from fieldfare.shared.replay import initial_state, summed_again
 
@@ -209,15 +208,6 @@ class Job:
         sigma = self.terms.plan.evaluation.sigma
         study = self.terms.plan.study
         return evaluate(study, total.values, sigma, np.random.default_rng(seed))
-
-
-def read_groups(plan: Plan, groups: GroupsSum | None) -> dict[str, Any] | None:
-    """Read how alerts fall on groups: the documented `released_groups`; None without counts."""
-    if groups is None:
-        return None
-    tolerance = plan.study.privacy.collusion_tolerance
-    noise = plan.fairness.noise_on_sum(groups.participants, tolerance)
-    return read_fairness(plan.study, groups.values, noise, groups.threshold)
 
 
 def _answer_in(total: Sum, questions: QuestionGroup, step: int) -> AnswerSum:

@@ -14,11 +14,12 @@ from typing import Final
 
 from flwr.serverapp import Grid
 
-from fieldfare.server.app import Job, read_groups
+from fieldfare.server.app import Job
 from fieldfare.server.channel import Channel
 from fieldfare.server.closing import Closing, Nodes, keep_delivery
 from fieldfare.server.control import control_target
 from fieldfare.server.delivery import ComposedDelivery, compose
+from fieldfare.server.evaluation import read_groups
 from fieldfare.server.founding import signing_public
 from fieldfare.server.hello import Heard, RunTerms, hello
 from fieldfare.server.hello_record import HelloRecord

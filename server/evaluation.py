@@ -11,7 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.server.record import GroupsSum
 from fieldfare.shared.alert_cut import Counts, project
+from fieldfare.shared.fairness import read_fairness
+from fieldfare.shared.plan import Plan
 from fieldfare.shared.score_bins import inner_edges
 from fieldfare.shared.study import Study
 
@@ -167,3 +170,12 @@ def _bin_probabilities(study: Study) -> NDArray[np.float64]:
     middles: Counts = np.concatenate([edges[:1], inner, edges[-1:]])
     odds: Counts = np.exp(middles)
     return odds / (1.0 + odds)
+
+
+def read_groups(plan: Plan, groups: GroupsSum | None) -> dict[str, Any] | None:
+    """Read how alerts fall on groups: the documented `released_groups`; None without counts."""
+    if groups is None:
+        return None
+    tolerance = plan.study.privacy.collusion_tolerance
+    noise = plan.fairness.noise_on_sum(groups.participants, tolerance)
+    return read_fairness(plan.study, groups.values, noise, groups.threshold)

@@ -1,10 +1,14 @@
 """A run's record in the run store: transcript, checkpoint and progress in one transaction each."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal, TypeVar
 
+import rfc8785
+
+from fieldfare.server.evaluation import read_groups
 from fieldfare.server.record import AnswerSum, GroupsSum, Opening, Standing, Sum
 from fieldfare.server.store import Progress, RunStore
 from fieldfare.shared.adam import TrainingState
@@ -168,6 +172,13 @@ class RunRecord:
             leaves = [*self._sum_leaves(total), record.leaf()]
             self._append(leaves, blobs=_blobs(total), phase="delivery")
             self._put_last(total.replies)
+            self._tell_groups(GroupsSum(threshold, total.values, len(total.participants)))
+
+    def _tell_groups(self, groups: GroupsSum) -> None:
+        """Let those who watch read how groups fare, beside what the evaluation said."""
+        told = json.loads(self.store.metrics(self.facts.run) or "{}")
+        told["released_groups"] = read_groups(self.facts.plan, groups)
+        self.store.put_metrics(self.facts.run, rfc8785.dumps(told).decode())
 
     def asking(self, questions: QuestionGroup) -> None:
         """Keep later questions before anybody is asked."""

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from fieldfare.server.steering import Life, Seen
 from fieldfare.server.store import Progress
+from fieldfare.shared.fairness import group_lines
 
 BAR: Final = 24  # characters
 MOST_INSTITUTIONS: Final = 20  # rows on the screen; --json has all
@@ -167,9 +168,14 @@ def last_lines(picture: Picture) -> list[str]:
 
 
 def metric_texts(metrics: Mapping[str, Any] | None) -> list[str]:
-    """Say each released metric with its 95 % interval."""
+    """Say each released metric with its 95 % interval, and on which groups alerts fall."""
     if metrics is None:
         return []
+    groups = metrics.get("released_groups")
+    return _rates(metrics) + (group_lines(groups) if groups else [])
+
+
+def _rates(metrics: Mapping[str, Any]) -> list[str]:
     known = [(METRICS[key], metrics[key]) for key in METRICS if isinstance(metrics.get(key), dict)]
     if not known:
         return ["nothing: noise hid every metric"]
@@ -294,7 +300,7 @@ def _rows(picture: Picture) -> Iterator[tuple[str, Text]]:
             ),
         )
     for number, text in enumerate(metric_texts(picture.metrics)):
-        yield ("released" if number == 0 else ""), Text(text)
+        yield ("released" if number == 0 else ""), Text(plain(text, 4 * MOST_TEXT))
 
 
 def _phase(progress: Progress) -> str:

@@ -18,10 +18,11 @@ from tests.server.test_coordination_audit import audited, exported, kill_at_rele
 from fieldfare.client.recomputation import Recomputation
 from fieldfare.client.sums import StudySums
 from fieldfare.server.rounds import SecureSums
+from fieldfare.server.run_view import metric_texts, parse_metrics
 from fieldfare.server.store import RunState
 from fieldfare.shared.alert_cut import STEPS, alert_threshold
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.fairness import count_groups, group_scale
+from fieldfare.shared.fairness import count_groups, group_lines, group_scale
 from fieldfare.shared.last_sum import NO_LAST_SUM
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.model_card import ModelCard
@@ -82,6 +83,11 @@ def test_alerts_are_counted_by_group_in_one_more_release(make_hub: MakeHub, tmp_
     assert found["everybody"]["units"]["value"] == pytest.approx(
         sum(len(one.holdout) for one in hub.setting.sums.values()), abs=6 * 4 * found["sigma"]
     )
+    with hub.store() as store:
+        told = parse_metrics(store.metrics(RUN))
+    assert told is not None
+    assert told["released_groups"] == found
+    assert metric_texts(told)[-2:] == group_lines(found)
     card = card_of(hub)
     assert card.groups is not None
     assert card.groups.model_dump(mode="json") == found
