@@ -179,8 +179,9 @@ class Door:
         """
         share = terms.share(request.n, request.t)
         if terms.local_steps and not isinstance(asked, QuestionGroup):
-            shape = (terms.local_steps, terms.vectors.entries)
-            own = self._noise.sample(shape[0] * shape[1], share).reshape(shape)
+            # One step's noise at a time: memory does not grow with the steps that a study asks for.
+            entries = terms.vectors.entries
+            own = (self._noise.sample(entries, share) for _ in range(terms.local_steps))
             return to_ring(run.sums.local_change(asked, own, request.n), terms.word_bits)
         with ThreadPoolExecutor(1) as beside:
             drawn = beside.submit(self._noise.sample, terms.vectors.entries, share)

@@ -4,7 +4,7 @@ Everything here stays inside: a raw sum is handed to the door and to nothing els
 A unit is in training or in the hold-out, never both, by a keyed hash of its own id.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -117,13 +117,13 @@ class StudySums:
         raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, f"{kind.value} sums no records")
 
     def local_change(
-        self, parameters: NDArray[np.float64], noise: NDArray[np.int64], participants: int
+        self, parameters: NDArray[np.float64], noise: Iterable[NDArray[np.int64]], participants: int
     ) -> NDArray[np.int64]:
         """Return int64 (entries,): how far noised steps move the parameters, in units of gamma.
 
         Args:
             parameters: float64, where everybody starts.
-            noise: int64 (steps, entries), the institution's full noise for each step's sum, in
+            noise: for each step int64 (entries,), the institution's full noise for its sum, in
                 units of gamma; independent of everything else.
             participants: n, of the request.
 
@@ -148,7 +148,7 @@ class StudySums:
             noised = self.training.gradient_sum(after) + drawn
             total = np.ldexp(noised.astype(np.float64), -bits)
             after = local_step(self.study, after, total, participants)
-        entries = noise.shape[1]
+        entries = self.model.vectors.entries
         return local_change(parameters[:entries], after[:entries], bits)
 
     def answers(self, questions: QuestionGroup) -> NDArray[np.int64]:

@@ -157,12 +157,12 @@ def test_in_local_mode_vectors_sum_to_everybodys_changes(make_bench: MakeBench) 
     vectors = [run.answer(name, run.request()).vector for name in NAMES]
     parameters = np.frombuffer(run.parameters(TRAINING, 0))
     changes = [
-        bench.sums[name].local_change(parameters, source.drawn[0].reshape(4, -1), len(NAMES))
+        bench.sums[name].local_change(parameters, source.drawn, len(NAMES))
         for name, source in watched.items()
     ]
     assert (decoded(vectors, terms) == sum(changes)).all()
     for source, vector, change in zip(watched.values(), vectors, changes, strict=True):
-        assert source.used == ["noise", *["sum"] * 4]
+        assert source.used == ["noise", "sum"] * 4
         assert decode(vector, terms.word_bits, len(change)).tolist() != change.tolist()  # masked
 
 
@@ -174,18 +174,18 @@ def test_in_local_mode_noise_is_full_and_the_debit_is_for_every_step(
     watched, run, terms = watch(bench), bench.open_run(), bench.plan.training
     request = run.request(names=names)
     answer = run.answer(NAME, request)
-    assert watched.scales == [terms.sigma / terms.gamma]
-    assert watched.drawn[0].shape == (4 * terms.vectors.entries,)
+    assert watched.scales == [terms.sigma / terms.gamma] * 4
+    assert [len(drawn) for drawn in watched.drawn] == [terms.vectors.entries] * 4
     assert terms.sensitivity is not None
     one = mu_squared(terms.sensitivity, sigma=terms.sigma)
     assert opened(run, answer).debit == terms.cost >= 4 * one * PICOMU2
     assert bench.ledger(NAME).position().cumulative == terms.cost
     assert run.answer(NAME, request) == answer  # the same request again is free
     assert bench.ledger(NAME).position().cumulative == terms.cost
-    assert len(watched.drawn) == 1
+    assert len(watched.drawn) == 4
     run.answer(NAME, run.request(attempt=1, names=names))
     assert bench.ledger(NAME).position().cumulative == 2 * terms.cost
-    assert (watched.drawn[0] != watched.drawn[1]).any()
+    assert len({drawn.tobytes() for drawn in watched.drawn}) == 8  # none is used again
 
 
 def test_in_simulations_vectors_are_sum_and_noise_without_masks(tmp_path: Path) -> None:
