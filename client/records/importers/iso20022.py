@@ -253,7 +253,12 @@ def account_number(node: Node | None) -> str | None:
 def agent_of(node: Node | None) -> str | None:
     """Return an agent's BIC (ISO 9362); None where none is given."""
     bic = None if node is None else node.text("FinInstnId/BICFI", "FinInstnId/BIC")
-    return bic if bic and _BIC.fullmatch(bic) else None
+    return bic if bic and is_bic(bic) else None
+
+
+def is_bic(text: str) -> bool:
+    """Whether a text has the form of a BIC."""
+    return _BIC.fullmatch(text) is not None
 
 
 def country_of(bic: str | None, account: str | None) -> str | None:

@@ -21,6 +21,7 @@ from fieldfare.client.records.importers.iso20022 import (
     amount_of,
     country_of,
     day_of,
+    is_bic,
     kind_of_party,
     moment_of,
     other_side,
@@ -52,13 +53,16 @@ def import_pacs008(files: Sequence[Path], out: Path, options: ImportOptions) -> 
         RecordsError: what cannot be read, by file and line.
         UsageError: no BIC is given, or `out` cannot be written.
     """
-    if not options.bic:
-        raise UsageError("--bic: the institution's own BIC expected: it says whose a payment is")
+    if not is_bic(options.bic.upper()):  # a part of one would take other banks' customers too
+        raise UsageError(
+            "--bic: the institution's own BIC of 8 or 11 characters expected: it says whose a "
+            "payment is"
+        )
     with open_folder(out, options.having(COLUMNS)) as folder:
         payments = _Payments(Books(folder), options)
         for path in files:
-            for _, name, node in parts_of(path, MESSAGE):
-                payments.take(name, node)
+            for block, name, node in parts_of(path, MESSAGE):
+                payments.take((path, block), name, node)
         payments.books.finish()
     return [
         f"read {payments.read:,} payments; left out: {payments.passing:,} that only pass through",
@@ -72,11 +76,14 @@ class _Payments:
     def __init__(self, books: Books, options: ImportOptions) -> None:
         self.books, self._keyed = books, options.keyed
         self._bank = options.bic[:_BANK].upper()
+        self._block: tuple[Path, int] | None = None
         self._header: dict[str, Any] = {}
         self.read, self.passing = 0, 0
 
-    def take(self, name: str, node: Node) -> None:
+    def take(self, block: tuple[Path, int], name: str, node: Node) -> None:
         """Take the next element of a message."""
+        if block != self._block:  # no message has another one's day
+            self._block, self._header = block, {}
         if name == "GrpHdr":
             self._header = {
                 **moment_of(node, "CreDtTm"),

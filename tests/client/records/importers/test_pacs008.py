@@ -68,8 +68,18 @@ def test_what_cannot_be_read_is_refused_by_line(tmp_path: Path, old: str, new: s
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_whose_payments_they_are_has_to_be_said(tmp_path: Path) -> None:
+def test_no_message_has_the_day_of_the_one_before(tmp_path: Path) -> None:
+    text = FILE.read_text()
+    second = tmp_path / "second.xml"
+    second.write_text(text[: text.index("<GrpHdr>")] + text[text.index("</GrpHdr>") + 9 :])
+    with pytest.raises(RecordsError, match=r"second\.xml, line \d+: a canonical ts_utc"):
+        imported("pacs008", [FILE, second], tmp_path / "out", bic="OURBUS33")
+
+
+@pytest.mark.parametrize("bic", ["", "O", "OURB", "OURBUS3", "OURBUS33X"])
+def test_whose_payments_they_are_has_to_be_said(tmp_path: Path, bic: str) -> None:
     with pytest.raises(UsageError, match="--bic"):
-        imported("pacs008", [FILE], tmp_path / "out")
+        imported("pacs008", [FILE], tmp_path / "out", bic=bic)
+    assert not (tmp_path / "out").exists()
     with pytest.raises(RecordsError, match=r"a Document of pacs\.008\.001\.02"):
         imported("pacs008", [SAMPLES / "camt053.xml"], tmp_path / "out", bic="OURBUS33")
