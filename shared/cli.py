@@ -15,6 +15,7 @@ import typer
 from typer.main import get_command
 
 from fieldfare.shared.errors import FieldfareError
+from fieldfare.shared.named_modules import VARIABLE, permit
 
 GROUP: Final = "fieldfare.commands"
 EXIT_FAILED: Final = 1
@@ -94,8 +95,24 @@ def _named(command: click.Command, name: str) -> click.Command:
     return command
 
 
+def _allow(package: tuple[str, ...]) -> None:
+    permit(package)
+    if package:  # a coordinator's runs are processes of their own
+        os.environ[VARIABLE] = " ".join(package)
+
+
 root = LazyGroup(
     name="fieldfare",
+    params=[
+        click.Option(
+            ["--package"],
+            multiple=True,
+            envvar=VARIABLE,
+            metavar="NAME==VERSION",
+            help="A package whose torch modules studies may name; institutions: policy.toml.",
+        )
+    ],
+    callback=_allow,
     help="Institutions learn together; only bounded, noised, masked sums leave them.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -1,11 +1,22 @@
 """`[model]` of a study: which model family it trains, and the public constants of each."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from fieldfare.shared.features import Name, is_protected
 from fieldfare.shared.media_gate import name_problem
+from fieldfare.shared.named_modules import MODULE_PATTERN, PACKAGE_PATTERN
 from fieldfare.shared.rows import MAX_COLUMNS
 from fieldfare.shared.text_grams import DEFAULT_BUCKETS
 
@@ -39,6 +50,9 @@ class MlpSection(_Section):
     Attributes:
         hidden: widths of the hidden layers, from the features on.
         rows: R, the most rows of a unit that count.
+        module: a torch module instead, as `import.path:Class`; it is built for rows of so many
+            numbers.
+        package: which distribution holds it, and the version, as `name==version`.
     """
 
     kind: Literal["mlp"]
@@ -46,6 +60,23 @@ class MlpSection(_Section):
         default=DEFAULT_HIDDEN, min_length=1, max_length=MOST_LAYERS, strict=False
     )
     rows: int = Field(default=1, ge=1, le=MOST_ROWS)
+    module: str | None = Field(default=None, max_length=200, pattern=MODULE_PATTERN)
+    package: str | None = Field(default=None, max_length=200, pattern=PACKAGE_PATTERN)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.module is None) != (self.package is None):
+            raise ValueError("module and package together expected, one of them found")
+        if self.module is not None and "hidden" in self.model_fields_set:
+            raise ValueError("no hidden expected beside a module, which has its own layers")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_it_is_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what does not apply: widths of a named module, and no module."""
+        data: dict[str, Any] = handler(self)
+        unsaid = ("module", "package") if self.module is None else ("hidden",)
+        return {name: value for name, value in data.items() if name not in unsaid}
 
 
 class TextSection(_Section):

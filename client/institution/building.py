@@ -26,6 +26,7 @@ from fieldfare.client.records import holdout_mask, read_sources
 from fieldfare.client.site import Site
 from fieldfare.client.sums import StudySums
 from fieldfare.shared.messages import Assurance, IdentitySigner
+from fieldfare.shared.named_modules import permit
 from fieldfare.shared.noise import ExactNoise
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.study import Study
@@ -101,6 +102,7 @@ def open_institution(path: Path) -> Institution:
     """
     home = Home.open(path)
     settings, policy = load_settings(home), load_policy(home)
+    permit(policy.models.packages)  # whatever the command line says
     coordinator = pinned_coordinator(home, policy)
     roster = pinned_roster(home, coordinator)
     # The identity may have been replaced since the roster was pinned.

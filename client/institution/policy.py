@@ -18,6 +18,8 @@ from fieldfare.client.ledger_terms import PICOMU2_PER_MU2, Limits, from_picomu2
 from fieldfare.client.records.asked import asked_columns
 from fieldfare.shared.errors import KeysError, PolicyRefusal, RefusalCode, StudyError
 from fieldfare.shared.features import Name, is_protected
+from fieldfare.shared.model_sections import MlpSection
+from fieldfare.shared.named_modules import PACKAGE_PATTERN
 from fieldfare.shared.plan import Plan, ReleaseKind
 from fieldfare.shared.privacy import XI_LIMIT, epsilon_for, mu2_for
 from fieldfare.shared.private_files import read_public
@@ -28,6 +30,7 @@ from fieldfare.shared.toml_files import Section, load_toml
 POLICY_FORMAT: Final = 1
 EVERY_COLUMN: Final = "*"  # stands alone and is never a default
 MAX_COLUMNS: Final = 10_000
+MAX_PACKAGES: Final = 100
 MOST_NAMED: Final = 10  # columns in one line of a refusal
 
 # Far above 2 xi, what discrete noise adds to epsilon, and far below any use.
@@ -98,6 +101,18 @@ class RecordsSection(Section):
         return columns
 
 
+class ModelsSection(Section):
+    """Whose torch modules a study may name; code is never shipped.
+
+    Attributes:
+        packages: as `name==version`, installed here by the institution itself.
+    """
+
+    packages: tuple[Annotated[str, Field(pattern=PACKAGE_PATTERN)], ...] = Field(
+        default=(), max_length=MAX_PACKAGES, strict=False
+    )
+
+
 class Policy(Section):
     """The whole file.
 
@@ -113,6 +128,7 @@ class Policy(Section):
     participants: ParticipantsSection = ParticipantsSection()
     releases: ReleasesSection
     records: RecordsSection
+    models: ModelsSection = ModelsSection()
 
 
 @dataclass(frozen=True)
@@ -252,6 +268,7 @@ def objections(
             _release_objections(policy, plan),
             _column_objections(policy, study),
             _unit_objections(policy, units),
+            _package_objections(policy, study),
         )
         for objection in rule
     )
@@ -324,3 +341,13 @@ def _unit_objections(policy: Policy, units: int | None) -> Iterator[Objection]:
     least = policy.records.minimum_units
     if units is not None and units < least:
         yield Objection("records.minimum_units", f"at least {least} units", f"{units}")
+
+
+def _package_objections(policy: Policy, study: Study) -> Iterator[Objection]:
+    package = study.model.package if isinstance(study.model, MlpSection) else None
+    if package is not None and package not in policy.models.packages:
+        yield Objection(
+            "models.packages",
+            f"only {', '.join(policy.models.packages) or 'no package'}",
+            ascii(package),
+        )

@@ -56,6 +56,11 @@ minimum_units = 100 # with fewer people or cases of your own, a study is not app
 # Columns that a study may name, by the study's names, its unit and label too. Empty: no
 # study can be approved. List what you have looked at: columns = ["unit", "label", "amount_in"]
 columns = []
+
+# Torch modules that studies may name: of packages that you looked at and installed yourself,
+# packages = ["name==version"]. No study ships code.
+[models]
+packages = []
 """
 
 
@@ -99,6 +104,7 @@ def explain(policy: Policy) -> list[str]:
         *_said("may leave", _kinds(policy)),
         *_said("units", f"at least {policy.records.minimum_units} of your own, or no approval"),
         *_said("columns", _columns(policy)),
+        *(_said("modules of", ", ".join(policy.models.packages)) if policy.models.packages else ()),
     ]
     found = list(warnings(policy))
     if not found:

@@ -21,6 +21,8 @@ from fieldfare.shared.basis import WEIGHT_STEPS, EncodedUnits
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.models.machine import one_thread
 from fieldfare.shared.models.mlp import MlpModel
+from fieldfare.shared.models.module_model import ModuleModel
+from fieldfare.shared.models.unit_inputs import average_row, rows_at
 
 STEPS: Final = (64, 512, 4096)  # of the way; the next number where the one before leaves a gap
 METHOD: Final = "riemann_middle"  # slopes jump: no finer rule gains, and its points cost nothing
@@ -45,7 +47,7 @@ class ExactNetwork:
         found: float64 (units,), their scores, on the grid.
     """
 
-    model: MlpModel
+    model: MlpModel | ModuleModel
     parameters: Values
     average: Values
     base: float
@@ -54,7 +56,11 @@ class ExactNetwork:
 
     @classmethod
     def of(
-        cls, model: MlpModel, parameters: Values, units: EncodedUnits, shown: NDArray[np.bool_]
+        cls,
+        model: MlpModel | ModuleModel,
+        parameters: Values,
+        units: EncodedUnits,
+        shown: NDArray[np.bool_],
     ) -> Self:
         """Prepare.
 
@@ -64,8 +70,8 @@ class ExactNetwork:
             units: everybody, whose mean is the reference; of nobody it is a row of zeros.
             shown: bool (units,), which of them are ranked.
         """
-        average = model.average_row(units)
-        base = model.row_scores(parameters, torch.from_numpy(average)[None, :]).numpy()
+        average = average_row(model.inputs, units)
+        base = model.row_scores(parameters, torch.from_numpy(average)[None, :]).detach().numpy()
         scores = on_grid(model.scores(parameters, units))[shown]
         base_on_grid = float(on_grid(base)[0])
         return cls(model, parameters, average, base_on_grid, units.select(shown), scores)
@@ -107,16 +113,20 @@ class ExactNetwork:
 
     @one_thread()
     def _integrated(self, places: Places, steps: int) -> Values:
-        rows, counts = self.model.rows_at(self.shown, places)
+        rows, counts = rows_at(self.model.inputs, self.shown, places)
         inputs = torch.from_numpy(rows.astype(np.float64) / WEIGHT_STEPS)
         baseline = torch.from_numpy(self.average)[None, :].expand_as(inputs)
-        parts = self._gradients.attribute(
-            inputs,
-            baselines=baseline,
-            n_steps=steps,
-            method=METHOD,
-            internal_batch_size=max(BATCH, len(inputs)),
-        ).numpy()
+        parts = (
+            self._gradients.attribute(
+                inputs,
+                baselines=baseline,
+                n_steps=steps,
+                method=METHOD,
+                internal_batch_size=max(BATCH, len(inputs)),
+            )
+            .detach()
+            .numpy()
+        )
         slices = self.model.inputs.basis.slices()
         features = np.stack(
             [parts[:, part.start - 1 : part.stop - 1].sum(axis=1) for part in slices], axis=1

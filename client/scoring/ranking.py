@@ -17,7 +17,7 @@ from fieldfare.client.scoring.exact import ExactRows, ExactScores, ranks
 from fieldfare.client.scoring.units import ScorableUnits
 from fieldfare.shared.basis import Basis
 from fieldfare.shared.model_sections import MlpSection
-from fieldfare.shared.models import model_for
+from fieldfare.shared.models import model_for, network_for
 from fieldfare.shared.study import Study
 
 if TYPE_CHECKING:
@@ -114,9 +114,8 @@ def _exact(
         from fieldfare.client.scoring.network_reasons import (  # noqa: PLC0415 -- torch, captum
             ExactNetwork,
         )
-        from fieldfare.shared.models.mlp import MlpModel  # noqa: PLC0415 -- torch
 
-        model = MlpModel.of(study, study.model)
+        model = network_for(study, study.model)
         network = ExactNetwork.of(model, parameters, units.encoded(), among)
         return network, network.scores()
     if units.rows is not None:

@@ -1,5 +1,7 @@
 """Risk models behind one interface: parameters in, one bounded integer sum out."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,10 @@ from fieldfare.shared.models.linear import LinearModel
 from fieldfare.shared.models.network import NetworkModel
 from fieldfare.shared.study import Study
 
+if TYPE_CHECKING:
+    from fieldfare.shared.models.mlp import MlpModel
+    from fieldfare.shared.models.module_model import ModuleModel
+
 __all__ = [
     "AdditiveModel",
     "GridVectors",
@@ -18,6 +24,7 @@ __all__ = [
     "RiskModel",
     "UnitSums",
     "model_for",
+    "network_for",
     "slot_values",
 ]
 
@@ -25,12 +32,10 @@ __all__ = [
 def model_for(study: Study) -> RiskModel:
     """Return the model that a study declares.
 
-    The choice is a closed one: code is never named by a study from outside.
+    The choice is a closed one: a module that a study names is one that is allowed here.
     """
     if isinstance(study.model, MlpSection):
-        from fieldfare.shared.models.mlp import MlpModel  # noqa: PLC0415 -- torch takes seconds
-
-        return MlpModel.of(study, study.model)
+        return network_for(study, study.model)
     if isinstance(study.rows, VectorSection) and study.rows.hidden:
         wide = study.rows
         return NetworkModel(wide.columns, wide.hidden, study.privacy.clipping_norm)
@@ -46,6 +51,21 @@ def slot_values(study: Study, parameters: NDArray[np.float64]) -> NDArray[np.flo
     """
     if not isinstance(study.model, MlpSection):
         return parameters
-    from fieldfare.shared.models.mlp import MlpModel  # noqa: PLC0415 -- torch takes seconds
+    model = network_for(study, study.model)
+    return np.concatenate([parameters[:1], model.slot_values(parameters)])
 
-    return np.concatenate([parameters[:1], MlpModel.of(study, study.model).slot_values(parameters)])
+
+def network_for(study: Study, section: MlpSection) -> "MlpModel | ModuleModel":
+    """Return the network that a study declares: its own layers, or a module that is allowed here.
+
+    Raises:
+        StudyError: a named module that is not allowed, not installed or cannot be clipped.
+    """
+    norm = study.privacy.clipping_norm
+    if section.module is None or section.package is None:
+        from fieldfare.shared.models.mlp import MlpModel  # noqa: PLC0415 -- torch takes seconds
+
+        return MlpModel.of(study, section)
+    from fieldfare.shared.models.module_model import ModuleModel  # noqa: PLC0415 -- torch, Opacus
+
+    return ModuleModel(study.features, section.module, section.package, section.rows, norm)

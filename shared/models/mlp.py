@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fieldfare.shared.basis import WEIGHT_STEPS, Basis, EncodedUnits
+from fieldfare.shared.basis import Basis, EncodedUnits
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features import Feature
 from fieldfare.shared.model_sections import MlpSection
@@ -29,7 +29,7 @@ from fieldfare.shared.models.buckets import TOUCHED
 from fieldfare.shared.models.dense_network import DenseNetwork, Layers
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.models.machine import arithmetic, check_machine
-from fieldfare.shared.models.unit_inputs import Inputs, UnitInputs, runs, tables_of
+from fieldfare.shared.models.unit_inputs import Inputs, UnitInputs, effects, slot_rows
 from fieldfare.shared.splitmix import splitmix
 from fieldfare.shared.study import Study
 
@@ -95,7 +95,7 @@ class MlpModel:
         network = self.network
         befores = (network.count, *network.hidden[:-1])
         lengths = (len(self.features), *network.hidden[:-1])
-        stream, parts = _Stream(), [np.array([log_odds]), np.zeros(network.hidden[-1])]
+        stream, parts = Stream(), [np.array([log_odds]), np.zeros(network.hidden[-1])]
         for width, before, length in zip(network.hidden, befores, lengths, strict=True):
             parts += [stream.uniform(width * before, length), np.zeros(width)]
         return np.concatenate(parts)
@@ -129,32 +129,11 @@ class MlpModel:
 
         Args:
             parameters: float64 (entries,).
-            rows: float64 (rows, width), as `rows_at` has them, in units of 1.
+            rows: float64 (rows, width), as `unit_inputs.rows_at` has them, in units of 1.
         """
         network = replace(self.network, dtype=torch.float64)
         layers = network.layers(torch.from_numpy(parameters))
         return network.forward(layers, rows)[1] + layers.offset
-
-    def rows_at(
-        self, data: EncodedUnits, places: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
-        """Return int16 (rows, width) in units of 2^-8, unit by unit, and how many each has."""
-        starts, positions = tables_of(self.inputs, data)
-        counts = np.diff(starts)[places]
-        return self.inputs.filled(positions[:, runs(starts[places], counts)]), counts
-
-    def average_row(self, data: EncodedUnits) -> Values:
-        """Return float64 (width,): the mean of units' mean rows; of nobody only the constant."""
-        starts, positions = tables_of(self.inputs, data)
-        counts = np.diff(starts)
-        weights = np.repeat(1.0 / np.maximum(counts, 1), counts)
-        average, units = np.zeros(self.inputs.width), max(int((counts > 0).sum()), 1)
-        parts = zip(self.inputs.basis.slices(), self.inputs.basis.folds, positions, strict=True)
-        for part, fold, column in parts:
-            share = np.bincount(column, weights=weights, minlength=len(fold)) / units
-            average[part.start - 1 : part.stop - 1] = share @ fold / WEIGHT_STEPS
-        average[self.inputs.count] = 1.0
-        return average
 
     @property
     def head_places(self) -> NDArray[np.int64]:
@@ -178,15 +157,9 @@ class MlpModel:
         In log-odds, on multiples of 2^-20. A network's features act together: these are for
         pictures and cards, and do not add up to a score.
         """
-        network = replace(self.network, dtype=torch.float64)
-        rows = torch.zeros((network.count + 1, network.width), dtype=torch.float64)
-        rows[:, network.count] = 1.0
-        rows.fill_diagonal_(1.0)
         with arithmetic():
-            _, scores = network.forward(network.layers(torch.from_numpy(parameters)), rows)
-        values = (scores[:-1] - scores[-1]).numpy()
-        found: Values = np.ldexp(np.rint(np.ldexp(values, WEIGHT_BITS)), -WEIGHT_BITS)
-        return found
+            scores = self.row_scores(parameters, slot_rows(self.inputs))
+        return effects(scores)
 
 
 def ordered(data: EncodedUnits) -> EncodedUnits:
@@ -196,10 +169,11 @@ def ordered(data: EncodedUnits) -> EncodedUnits:
     return replace(data, order=splitmix(np.arange(len(data), dtype=np.uint64)))
 
 
-class _Stream:
+class Stream:
     """Numbers from a public stream, one after the other."""
 
     def __init__(self) -> None:
+        """Begin at its beginning."""
         self._read = 0
 
     def uniform(self, size: int, length: int) -> Values:

@@ -20,6 +20,7 @@ from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.models.buckets import CAPACITY, buckets_of
 
 CHUNK_ROWS: Final = 1 << 12
+EFFECT_BITS: Final = 20  # of what a slot adds, on cards and in pictures
 ALIGNED: Final = 16  # numbers: a whole vector register of any processor
 
 
@@ -30,10 +31,12 @@ class Inputs:
     Attributes:
         basis: of the study's features.
         rows: R, places for rows of a unit.
+        double: compute in float64 also where a unit has one row.
     """
 
     basis: Basis
     rows: int
+    double: bool = False
 
     @property
     def count(self) -> int:
@@ -53,7 +56,7 @@ class Inputs:
     @property
     def dtype(self) -> torch.dtype:
         """Of all sums: several rows of a unit may cancel, which float32 does not bear."""
-        return torch.float32 if self.rows == 1 else torch.float64
+        return torch.float32 if self.rows == 1 and not self.double else torch.float64
 
     def filled(self, positions: Positions) -> NDArray[np.int16]:
         """Return int16 (rows, width), in units of 2^-8."""
@@ -188,3 +191,41 @@ def _packed(buckets: list[int], places: int) -> Iterator[list[int]]:
         held.append(bucket)
     if held:
         yield held
+
+
+def rows_at(
+    layout: Inputs, data: EncodedUnits, places: NDArray[np.int64]
+) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+    """Return int16 (rows, width) in units of 2^-8, unit by unit, and how many each has."""
+    starts, positions = tables_of(layout, data)
+    counts = np.diff(starts)[places]
+    return layout.filled(positions[:, runs(starts[places], counts)]), counts
+
+
+def average_row(layout: Inputs, data: EncodedUnits) -> NDArray[np.float64]:
+    """Return float64 (width,): the mean of units' mean rows; of nobody only the constant."""
+    starts, positions = tables_of(layout, data)
+    counts = np.diff(starts)
+    weights = np.repeat(1.0 / np.maximum(counts, 1), counts)
+    average, units = np.zeros(layout.width), max(int((counts > 0).sum()), 1)
+    parts = zip(layout.basis.slices(), layout.basis.folds, positions, strict=True)
+    for part, fold, column in parts:
+        share = np.bincount(column, weights=weights, minlength=len(fold)) / units
+        average[part.start - 1 : part.stop - 1] = share @ fold / WEIGHT_STEPS
+    average[layout.count] = 1.0
+    return average
+
+
+def slot_rows(layout: Inputs) -> Tensor:
+    """Return float64 (slots + 1, width): a row for each slot alone, and one of nothing."""
+    rows = torch.zeros((layout.count + 1, layout.width), dtype=torch.float64)
+    rows.fill_diagonal_(1.0)
+    rows[:, layout.count] = 1.0
+    return rows
+
+
+def effects(scores: Tensor) -> NDArray[np.float64]:
+    """Return float64 (slots,) on multiples of 2^-20: scores of `slot_rows` beside nothing's."""
+    values = (scores[:-1] - scores[-1]).numpy()
+    found: NDArray[np.float64] = np.ldexp(np.rint(np.ldexp(values, EFFECT_BITS)), -EFFECT_BITS)
+    return found

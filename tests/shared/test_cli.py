@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.shared import cli
+from fieldfare.shared import cli, named_modules
 from fieldfare.shared.cli import GROUP, SUMMARIES, main, run
 
 COMMANDS = '''
@@ -198,3 +198,16 @@ def test_the_installed_command_answers() -> None:
     answer = subprocess.run([command, "nonsense"], capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout) == (2, "")
     assert answer.stderr.startswith("fieldfare: No such command 'nonsense'")
+
+
+def test_packages_that_are_allowed_reach_processes_that_are_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(named_modules, "_permitted", set())
+    monkeypatch.setenv(named_modules.VARIABLE, "")
+    assert run(["--package", "a==1", "--package", "b==2", "study"]) in {0, 2}
+    assert os.environ[named_modules.VARIABLE] == "a==1 b==2"
+    assert named_modules._permitted == {"a==1", "b==2"}
+    named_modules.permit([])
+    assert run(["study"]) in {0, 2}  # such a process reads them there
+    assert named_modules._permitted == {"a==1", "b==2"}

@@ -57,3 +57,28 @@ def test_only_models_of_rows_have_a_row_section() -> None:
 def test_anything_else_is_refused(section: object) -> None:
     with pytest.raises(ValidationError):
         SECTION.validate_python(section)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"module": "acme_nets:Small"},
+        {"package": "acme-nets==1"},
+        {"module": "acme_nets", "package": "acme-nets==1"},
+        {"module": "acme_nets:Small", "package": "acme-nets>=1"},
+        {"module": "../acme:Small", "package": "acme-nets==1"},
+        {"module": "acme_nets:Small", "package": "acme-nets==1", "hidden": [8]},
+    ],
+)
+def test_half_a_module_is_refused(more: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        SECTION.validate_python({"kind": "mlp", **more})
+
+
+def test_a_section_says_widths_or_a_module_and_never_both() -> None:
+    plain = SECTION.validate_python({"kind": "mlp"})
+    assert plain.model_dump(mode="json") == {"kind": "mlp", "hidden": [32], "rows": 1}
+    said = {"kind": "mlp", "module": "acme_nets.of:Small", "package": "acme-nets==1.0"}
+    named = SECTION.validate_python(said)
+    assert named.model_dump(mode="json") == said | {"rows": 1}
+    assert SECTION.validate_python(named.model_dump(mode="json")) == named

@@ -1,11 +1,13 @@
 import math
 import tomllib
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.packages import PACKAGE, install
 
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.policy import (
@@ -20,6 +22,7 @@ from fieldfare.client.institution.policy import (
 )
 from fieldfare.client.institution.policy_text import policy_text
 from fieldfare.shared.errors import KeysError, PolicyRefusal, RefusalCode, StudyError
+from fieldfare.shared.named_modules import permit
 from fieldfare.shared.plan import ReleaseKind, plan_for
 from fieldfare.shared.privacy import XI_LIMIT, delta_for, mu2_for
 from fieldfare.shared.study import Study
@@ -299,6 +302,18 @@ def test_many_columns_are_one_line() -> None:
     (found,) = objections(make_policy(), study, plan_for(study), units=100)
     assert found.asked.count("feature_") == 10
     assert found.asked.endswith("and 20 more")
+
+
+def test_a_named_module_needs_its_package_and_version_in_the_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    permit([PACKAGE])  # the plan can be computed; the policy has its own say
+    model = {"kind": "mlp", "module": "acme_nets:Small", "package": PACKAGE}
+    study = make_study(model=model)
+    assert broken(make_policy(), study) == ["models.packages"]
+    assert broken(make_policy(models__packages=["acme-nets==1.2.1"]), study) == ["models.packages"]
+    assert broken(make_policy(models__packages=[PACKAGE]), study) == []
 
 
 def test_the_plan_is_the_studys_own() -> None:

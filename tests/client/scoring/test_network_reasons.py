@@ -1,16 +1,21 @@
 """Reasons of a network: integrated gradients that are the score, to the last bit."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.networks import FEATURES, dense_rows, made_up_units
+from tests.packages import PACKAGE, install
 
 from fieldfare.client.scoring import network_reasons
 from fieldfare.client.scoring.exact import on_grid
 from fieldfare.client.scoring.network_reasons import ExactNetwork
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.models.mlp import MlpModel
+from fieldfare.shared.models.module_model import ModuleModel
+from fieldfare.shared.named_modules import permit
 
 
 def network(rows: int, seed: int, size: float = 1.0) -> ExactNetwork:
@@ -73,3 +78,16 @@ def test_nobody_shown_is_nothing_said() -> None:
     found = ExactNetwork.of(model, model.initial(-1.0), nobody, np.ones(0, dtype=np.bool_))
     assert found.base == -1.0
     assert found.contributions(np.empty(0, np.int64)).shape == (0, 3)
+
+
+def test_a_named_module_is_explained_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch)
+    permit([PACKAGE])
+    model = ModuleModel(FEATURES, "acme_nets:Small", PACKAGE, 4, 1.0)
+    data = made_up_units([1, 4, 2] * 10, 4, 1)
+    parameters = np.random.default_rng(1).normal(size=model.entries)
+    found = ExactNetwork.of(model, parameters, data, np.ones(30, dtype=np.bool_))
+    parts = found.contributions(np.arange(30))
+    assert np.array_equal(found.base + parts.sum(axis=1), found.scores())
+    assert np.abs(found.scores() - model.scores(parameters, data)).max() <= 2.0**-28
+    assert np.abs(parts).max() > 0.1

@@ -1,0 +1,55 @@
+"""A package of torch modules that somebody installed."""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from fieldfare.shared import named_modules
+
+PACKAGE: Final = "acme-nets==1.2.0"
+CODE: Final = """
+import torch
+
+class Small(torch.nn.Module):
+    def __init__(self, inputs):
+        super().__init__()
+        self.first = torch.nn.Linear(inputs, 8)
+        self.last = torch.nn.Linear(8, 1)
+
+    def forward(self, rows):
+        return self.last(torch.tanh(self.first(rows)))
+
+class Mixing(Small):
+    def forward(self, rows):
+        return super().forward(rows - rows.mean(0))
+
+class Dropping(Small):
+    def __init__(self, inputs):
+        super().__init__(inputs)
+        self.drop = torch.nn.Dropout(0.5)
+
+class Normed(Small):
+    def __init__(self, inputs):
+        super().__init__(inputs)
+        self.norm = torch.nn.BatchNorm1d(inputs)
+
+class Convolved(Small):
+    def __init__(self, inputs):
+        super().__init__(inputs)
+        self.more = torch.nn.Conv1d(1, 1, 3)
+
+no_module = 7
+"""
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Install `acme-nets` 1.2.0 for this test, and allow nothing yet."""
+    (folder / "acme_nets").mkdir()
+    (folder / "acme_nets" / "__init__.py").write_text(CODE)
+    info = folder / "acme_nets-1.2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-nets\nVersion: 1.2.0\n")
+    (info / "top_level.txt").write_text("acme_nets\n")
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setattr(named_modules, "_permitted", set())

@@ -1,0 +1,89 @@
+"""A named module: clipped by Opacus as an explicit loop clips, and refused with its reason."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.networks import FEATURES, clipped_sum, made_up_units
+from tests.packages import PACKAGE, install
+
+from fieldfare.shared.errors import RunError, StudyError
+from fieldfare.shared.models.mlp import GAMMA_BITS
+from fieldfare.shared.models.module_model import ModuleModel, Values
+from fieldfare.shared.models.unit_inputs import rows_at
+from fieldfare.shared.named_modules import permit
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch)
+    permit([PACKAGE])
+
+
+def model_of(name: str = "Small", *, rows: int = 1, limit: float = 0.3) -> ModuleModel:
+    return ModuleModel(FEATURES, f"acme_nets:{name}", PACKAGE, rows, limit)
+
+
+def loop(model: ModuleModel, parameters: Values, counts: list[int], seed: int) -> list[Values]:
+    """Each unit's gradient by torch, one by one."""
+    data, found = made_up_units(counts, model.rows, seed), []
+    for unit, count in enumerate(counts):
+        if not count:
+            found.append(np.zeros(len(parameters)))
+            continue
+        rows, _ = rows_at(model.inputs, data, np.array([unit]))
+        offset = torch.tensor(parameters[0], requires_grad=True)
+        model.row_scores(parameters, torch.zeros((1, model.inputs.width), dtype=torch.float64))
+        scores = model.built(torch.from_numpy(rows / 256.0)[None])[0, :, 0] + offset
+        target = torch.full_like(scores, float(data.labels[unit]))
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(scores, target)
+        parts = torch.autograd.grad(loss, [offset, *model.built.parameters()])
+        found.append(torch.cat([part.reshape(-1) for part in parts]).numpy())
+    return found
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+@pytest.mark.parametrize("limit", [0.05, 8.0])
+def test_clipped_sums_are_those_of_an_explicit_loop_over_units(rows: int, limit: float) -> None:
+    counts = [1] * 200 if rows == 1 else [0, 1, 2, 4] * 50
+    model, data = model_of(rows=rows, limit=limit), made_up_units(counts, rows, 1)
+    parameters = np.random.default_rng(2).normal(size=model.vectors.entries)
+    gradients = loop(model, parameters, counts, 1)
+    expected = clipped_sum(gradients, limit, len(parameters))
+    sums = model.prepare(data)
+    found = np.ldexp(sums.gradient_sum(parameters).astype(np.float64), -GAMMA_BITS)
+    assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected)
+    plain = np.sum(gradients, axis=0)
+    assert np.allclose(sums.plain_gradient(parameters), plain, rtol=1e-6, atol=1e-7)
+
+
+def test_scores_and_the_start_are_the_modules_own_and_public() -> None:
+    model, data = model_of(), made_up_units([1] * 150, 1, 3)
+    start = model.initial(-2.0)
+    assert np.array_equal(start, model_of().initial(-2.0))
+    rows, _ = rows_at(model.inputs, data, np.arange(150))
+    expected = model.row_scores(start, torch.from_numpy(rows / 256.0)).detach().numpy()
+    assert np.allclose(model.scores(start, data), expected, atol=1e-12)
+    assert model.slot_values(start).shape == (model.inputs.count,)
+    assert not list(model.prepare(made_up_units([], 1, 0)).gradient_sum(start).nonzero()[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("Dropping", "no dropout expected"),
+        ("Normed", "no batch normalisation expected"),
+        ("Normed", "no buffers expected"),
+        ("Convolved", r"\(Linear, Embedding\) expected, Conv1d found"),
+        ("no_module", "a torch module expected"),
+    ],
+)
+def test_what_cannot_be_clipped_is_refused_in_plain_words(name: str, problem: str) -> None:
+    with pytest.raises(StudyError, match=problem):
+        model_of(name).initial(0.0)
+
+
+def test_a_module_that_mixes_units_is_found_out() -> None:
+    with pytest.raises(RunError, match="it mixes units of a batch"):
+        model_of("Mixing").prepare(made_up_units([1] * 10, 1, 0))

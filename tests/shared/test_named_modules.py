@@ -1,0 +1,50 @@
+"""A study may name code that is allowed and installed here, and no other is imported."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from tests.packages import PACKAGE, install
+
+from fieldfare.shared.errors import StudyError
+from fieldfare.shared.named_modules import class_named, permit
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, monkeypatch)
+    monkeypatch.delitem(sys.modules, "acme_nets", raising=False)
+
+
+def test_what_is_not_allowed_is_not_even_imported() -> None:
+    with pytest.raises(StudyError, match="a package that is allowed here expected"):
+        class_named("acme_nets:Small", PACKAGE)
+    assert "acme_nets" not in sys.modules
+
+
+def test_what_is_allowed_is_found() -> None:
+    permit([PACKAGE])
+    assert class_named("acme_nets:Small", PACKAGE).__name__ == "Small"
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "problem"),
+    [
+        ("os:system", PACKAGE, "a module of acme-nets expected, 'os' is none of it"),
+        ("acme_nets:Absent", PACKAGE, "a class of acme-nets expected"),
+        ("acme_nets.absent:Small", PACKAGE, "a class of acme-nets expected"),
+        ("acme_nets:Small", "acme-nets==1.3.0", "installed expected, version 1.2.0 found"),
+        ("acme_nets:Small", "other==1", "a module of other expected"),
+    ],
+)
+def test_anything_else_is_refused(module: str, package: str, problem: str) -> None:
+    permit([PACKAGE, "acme-nets==1.3.0", "other==1"])
+    with pytest.raises(StudyError, match=problem):
+        class_named(module, package)
+
+
+def test_permission_is_for_these_packages_and_no_longer() -> None:
+    permit([PACKAGE])
+    permit([])
+    with pytest.raises(StudyError, match="allowed here expected"):
+        class_named("acme_nets:Small", PACKAGE)
