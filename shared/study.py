@@ -418,6 +418,9 @@ class Study(_Section):
             share = QUERY_SHARE if self.trains else 1.0
             given = self.privacy.model_copy(update={"query_share": share})
             object.__setattr__(self, "privacy", given)
+        if self.privacy.query_share == 0:  # nothing is asked: the same as not saying so
+            given = self.privacy.model_copy(update={"query_share": None})
+            object.__setattr__(self, "privacy", given)
         if self.privacy.spare_releases is None:
             spare = math.ceil(self.training.steps / 10)  # design section 2: a tenth of the steps
             filled = self.privacy.model_copy(update={"spare_releases": spare})

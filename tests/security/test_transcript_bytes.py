@@ -166,8 +166,8 @@ def test_a_dropped_reply_is_named(recorded: Recorder, lines: list[bytes]) -> Non
         k
         for k in LeafKind
         if k not in {LeafKind.ROSTER, LeafKind.STUDY, LeafKind.APPROVAL, LeafKind.METRICS}
-        # This study asks nothing; lies about questions are in tests/server/test_asking.py.
-        and k not in {LeafKind.END, LeafKind.QUESTIONS, LeafKind.ANSWERS}
+        # This study asks nothing and has no groups: tests/server/test_asking.py, test_grouped.py.
+        and k not in {LeafKind.END, LeafKind.QUESTIONS, LeafKind.ANSWERS, LeafKind.FAIRNESS}
     ],
 )
 def test_a_leaf_of_another_run_is_named(

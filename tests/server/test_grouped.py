@@ -11,7 +11,7 @@ from scipy.stats import chi2
 from tests.grouped import AGES, grouped_study, grouped_sums
 from tests.server.conftest import to_bank
 from tests.server.test_asked_knots import LIES
-from tests.server.test_asking import BANKS, MakeHub, hub_maker
+from tests.server.test_asking import BANKS, MakeHub, audited_with, hub_maker
 from tests.server.test_coordination import RUN, Hub
 from tests.server.test_coordination_audit import audited, exported, kill_at_release, resume
 
@@ -29,6 +29,7 @@ from fieldfare.shared.model_card import ModelCard
 from fieldfare.shared.plan import ReleaseKind, plan_for
 from fieldfare.shared.replay import summed_again
 from fieldfare.shared.study import Study
+from fieldfare.shared.transcript import FairnessRecord, Leaf, LeafKind
 from fieldfare.simulations.federation import LocalFederation
 
 UNITS = 500
@@ -220,6 +221,32 @@ def test_another_model_is_refused_too(make_hub: MakeHub, monkeypatch: pytest.Mon
     monkeypatch.setattr(SecureSums, "collect", lying)
     with pytest.raises(RunError, match="not_recomputed"):
         hub.carry_out()
+
+
+def test_an_audit_finds_lies_about_the_counts(make_hub: MakeHub) -> None:
+    hub = make_hub(grouped_study())
+    hub.carry_out()
+    with hub.store() as store:
+        leaves = list(store.leaves(RUN))
+    at = [leaf.kind for leaf in leaves].index(LeafKind.FAIRNESS)
+    record = FairnessRecord.from_bytes(leaves[at].content)
+
+    def told(*instead: Leaf) -> list[Leaf]:
+        return [*leaves[:at], *instead, *leaves[at + 1 :]]
+
+    moved = FairnessRecord(threshold=record.threshold + 1 / STEPS, words=record.words)
+    other = FairnessRecord.of(record.threshold, bytes(len(record.content)))
+    lies = {
+        "the threshold of the request": told(moved.leaf()),
+        "the words of the sum": told(other.leaf()),
+        "fairness expected": told(),
+        "model expected": told(leaves[at], leaves[at]),
+    }
+    assert audited_with(hub, leaves).misfit is None
+    for reason, lie in lies.items():
+        misfit = audited_with(hub, lie).misfit
+        assert misfit is not None, reason
+        assert reason in misfit.reason
 
 
 # -- noise -------------------------------------------------------------------------------------

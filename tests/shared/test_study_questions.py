@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from tests.asking import asking
 
 from fieldfare.shared.plan import plan_for
+from fieldfare.shared.study import Study
 
 COUNT = {"name": "n", "kind": "count"}
 ALLOWANCE = {"kinds": ["count"], "columns": ["hours"]}
@@ -82,3 +83,13 @@ def test_what_cannot_be_asked_is_said_when_the_study_is_read(
     changes: dict[str, Any], reason: str
 ) -> None:
     assert reason in refusal(COUNT, **changes)
+
+
+def test_no_share_for_no_questions_is_as_if_unsaid() -> None:
+    data = asking(steps=2).model_dump(mode="json")
+    data |= {"queries": [], "columns": []}
+    data["privacy"]["query_share"] = 0
+    said = Study.model_validate(data)
+    del data["privacy"]["query_share"]
+    assert said == Study.model_validate(data)
+    assert said == Study.model_validate_json(said.canonical())
