@@ -679,7 +679,7 @@ def test_a_network_reads_features_and_says_its_widths() -> None:
             ),
         ),
         ("rows = 65", "model.rows: less than or equal to 64 expected, 65 found"),
-        ("module = 7", "model.module: no such key expected; remove it or correct its spelling"),
+        ("width = 7", "model.width: no such key expected; remove it or correct its spelling"),
     ],
 )
 def test_a_wrong_network_section_is_explained(model: str, problem: str) -> None:
