@@ -45,6 +45,13 @@ class Layers:
         """All of them."""
         return (self.offset, self.head, *self.weights, *self.biases)
 
+    def totals(self) -> "Layers":
+        """Return float64 zeros of the same shapes, for sums."""
+        offset, head, *rest = (torch.zeros(part.shape, dtype=torch.float64) for part in self.parts)
+        return Layers(
+            offset, head, tuple(rest[: len(self.weights)]), tuple(rest[len(self.weights) :])
+        )
+
 
 @dataclass(frozen=True)
 class DenseNetwork:

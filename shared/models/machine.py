@@ -11,10 +11,12 @@ import torch
 
 from fieldfare.shared.basis import WEIGHT_STEPS
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.models.dense_network import DenseNetwork
+from fieldfare.shared.models.buckets import CAPACITY
+from fieldfare.shared.models.dense_network import DenseNetwork, Layers
 from fieldfare.shared.models.unit_inputs import Chunk, Inputs
 
 PROBE: Final = b"fieldfare.machine-probe.v1"
+GRID_STEPS: Final = 2.0**34  # of 1, as in sums
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def arithmetic() -> Iterator[None]:
 
 @arithmetic()
 def check_machine(inputs: Inputs, network: DenseNetwork) -> None:
-    """Check that this machine computes a unit alike wherever it stands and whoever is beside it.
+    """Check that this machine computes a unit alike whoever is beside it, and adds up as told.
 
     On made-up units and parameters: the answer depends on the study and the machine alone.
 
@@ -70,6 +72,27 @@ def check_machine(inputs: Inputs, network: DenseNetwork) -> None:
                 "arithmetic that computes a unit alike whoever is beside it expected, another "
                 "found: this build of torch, or its number of threads, cannot train networks here"
             )
+    _check_sums(network, layers, chunk)
+
+
+def _check_sums(network: DenseNetwork, layers: Layers, chunk: Chunk) -> None:
+    """Check that a full bucket's sum is as near to the exact one as sensitivity counts on.
+
+    Torch may be told to multiply float32 in fewer digits, by a call or by a variable of its
+    environment; a unit would then move a sum by more than C (1 + 2^-8).
+    """
+    bucket = replace(chunk, buckets=(slice(0, CAPACITY),))
+    steps, flows = network.clipped(layers, bucket, 1.0, GRID_STEPS)
+    found, exact = layers.totals(), layers.totals()
+    network.add_buckets(found, bucket, steps, flows)
+    network.add_buckets(exact, bucket, [s.double() for s in steps], [f.double() for f in flows])
+    off = (network.joined(found) - network.joined(exact)).norm()
+    if not off <= CAPACITY**2 * 2.0**-24 * GRID_STEPS + network.entries**0.5:
+        raise RunError(
+            "sums of products in the arithmetic that was asked for expected, coarser ones found: "
+            "leave torch's float32_matmul_precision at highest, and unset "
+            "ONEDNN_DEFAULT_FPMATH_MODE and DNNL_DEFAULT_FPMATH_MODE"
+        )
 
 
 def _probe(inputs: Inputs) -> Chunk:

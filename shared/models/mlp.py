@@ -26,7 +26,7 @@ from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features import Feature
 from fieldfare.shared.model_sections import MlpSection
 from fieldfare.shared.models.buckets import TOUCHED
-from fieldfare.shared.models.dense_network import DenseNetwork, Layers
+from fieldfare.shared.models.dense_network import DenseNetwork
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.models.machine import arithmetic, check_machine
 from fieldfare.shared.models.unit_inputs import Inputs, UnitInputs, effects, slot_rows
@@ -225,20 +225,8 @@ class MlpSums:
     def _sum(self, parameters: Values, limit: float) -> Values:
         network = self.model.network
         layers = network.layers(torch.from_numpy(parameters))
-        total = _zeros(layers)
+        total = layers.totals()
         for chunk in self.units.chunks():
             steps, flows = network.clipped(layers, chunk, limit, 2.0**GAMMA_BITS)
             network.add_buckets(total, chunk, steps, flows)
         return np.asarray(network.joined(total).numpy(), dtype=np.float64)
-
-
-def _zeros(layers: Layers) -> Layers:
-    def zeros(part: Tensor) -> Tensor:
-        return torch.zeros(part.shape, dtype=torch.float64)
-
-    return Layers(
-        zeros(layers.offset),
-        zeros(layers.head),
-        tuple(map(zeros, layers.weights)),
-        tuple(map(zeros, layers.biases)),
-    )

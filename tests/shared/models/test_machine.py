@@ -1,5 +1,7 @@
 """A machine whose arithmetic lets units of a batch change each other is found out."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from tests.networks import FEATURES
@@ -8,6 +10,9 @@ from fieldfare.shared.errors import RunError
 from fieldfare.shared.models.dense_network import DenseNetwork, Layers
 from fieldfare.shared.models.machine import arithmetic, check_machine
 from fieldfare.shared.models.mlp import MlpModel
+from fieldfare.shared.models.unit_inputs import Chunk
+
+Sums = Sequence[torch.Tensor]
 
 
 @pytest.mark.parametrize("rows", [1, 4])
@@ -28,6 +33,25 @@ def test_one_that_does_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(DenseNetwork, "forward", mixing)
     with pytest.raises(RunError, match="computes a unit alike whoever is beside it expected"):
+        check_machine(model.inputs, model.network)
+
+
+@pytest.mark.parametrize("kept", [torch.bfloat16, torch.float16])
+def test_one_that_multiplies_in_fewer_digits_is_refused(
+    kept: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch does on some processors where float32_matmul_precision is medium."""
+    model, added = MlpModel(FEATURES, (32, 16), 1, 1.0), DenseNetwork.add_buckets
+
+    def coarse(
+        network: DenseNetwork, total: Layers, chunk: Chunk, steps: Sums, flows: Sums
+    ) -> None:
+        if steps[0].dtype is torch.float32:
+            steps = [step.to(kept).float() for step in steps]
+        added(network, total, chunk, steps, flows)
+
+    monkeypatch.setattr(DenseNetwork, "add_buckets", coarse)
+    with pytest.raises(RunError, match="coarser ones found"):
         check_machine(model.inputs, model.network)
 
 
