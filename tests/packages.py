@@ -39,6 +39,24 @@ class Convolved(Small):
         super().__init__(inputs)
         self.more = torch.nn.Conv1d(1, 1, 3)
 
+class Twice(Small):
+    def __init__(self, inputs):
+        super().__init__(inputs)
+        self.middle = torch.nn.Linear(8, 8)
+
+    def forward(self, rows):
+        once = torch.tanh(self.middle(torch.tanh(self.first(rows))))
+        return self.last(torch.tanh(self.middle(once)))
+
+class Reading(Small):
+    def forward(self, rows):
+        return super().forward(rows) + (rows @ self.first.weight.T).sum(-1, keepdim=True)
+
+class Idle(Small):
+    def __init__(self, inputs):
+        super().__init__(inputs)
+        self.more = torch.nn.Linear(inputs, 8)
+
 no_module = 7
 """
 

@@ -8,7 +8,7 @@ second the sum of clipped gradients, which is rounded to the grid.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ from fieldfare.shared.named_modules import class_named
 
 MOST_PARAMETERS: Final = 1 << 20
 PROBE_SEED: Final = 7
+PROBED: Final = 4  # units whose norms are compared with their whole gradients
+NORMS_AGREE: Final = 1e-9  # relative; both are float64
 RANDOM: Final = ("Dropout", "AlphaDropout", "FeatureAlphaDropout", "RReLU")
 
 Values = NDArray[np.float64]
@@ -174,6 +176,13 @@ class ModuleModel:
         return found
 
 
+def _unseen() -> RunError:
+    return RunError(
+        "a module whose gradients Opacus measures expected, another found: it uses a layer twice "
+        "or not at all, or reads a layer's numbers by itself"
+    )
+
+
 def _load(module: torch.nn.Module, parameters: Values) -> None:
     left = torch.from_numpy(parameters[1:])
     with torch.no_grad():
@@ -265,7 +274,7 @@ class ModuleSums:
         """Check on made-up units that none changes what is computed of another.
 
         Raises:
-            RunError: they do.
+            RunError: they do, or their norms are not those of their gradients.
         """
         inputs, draws = self.model.inputs, np.random.default_rng(PROBE_SEED)
         shape = (CAPACITY, inputs.rows)
@@ -276,6 +285,8 @@ class ModuleSums:
         lone = rows[turn]
         lone[: CAPACITY // 2] = 0.0
         _load(self.model.built, self.model.initial(0.0))
+        with one_thread():
+            self._check_norms(Chunk(rows, weights, labels, np.arange(CAPACITY), rows, ()))
         found = []
         with one_thread():
             for some, order in ((rows, None), (rows[turn], turn), (lone, turn)):
@@ -290,3 +301,20 @@ class ModuleSums:
                 "a module that computes a unit alike whoever is beside it expected, another "
                 "found: it mixes units of a batch, or its widths are no multiples of 8"
             )
+
+    def _check_norms(self, chunk: Chunk) -> None:
+        """Check that the norms which clip are those of the gradients that are added up.
+
+        Opacus sees what layers do. What a module does with a layer's numbers by itself has no part
+        in the norm and all of it in the gradient, so that units would pass unclipped.
+        """
+        try:
+            _, _, norms = self._norms(chunk, 0.0)
+            for place in range(PROBED):
+                alone = torch.zeros_like(chunk.weights)
+                alone[place] = chunk.weights[place]
+                gradient = self._bucket(replace(chunk, weights=alone), 0.0, math.inf)
+                if not math.isclose(np.linalg.norm(gradient), norms[place], rel_tol=NORMS_AGREE):
+                    raise _unseen()
+        except (NotImplementedError, AttributeError, RuntimeError):  # a layer twice, or never
+            raise _unseen() from None

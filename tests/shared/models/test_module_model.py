@@ -87,3 +87,11 @@ def test_what_cannot_be_clipped_is_refused_in_plain_words(name: str, problem: st
 def test_a_module_that_mixes_units_is_found_out() -> None:
     with pytest.raises(RunError, match="it mixes units of a batch"):
         model_of("Mixing").prepare(made_up_units([1] * 10, 1, 0))
+
+
+@pytest.mark.parametrize("name", ["Twice", "Reading", "Idle"])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_module_whose_norms_opacus_does_not_see_is_found_out(name: str, rows: int) -> None:
+    """Ghost clipping takes a layer's last use for its only one: units would pass unclipped."""
+    with pytest.raises(RunError, match="whose gradients Opacus measures"):
+        model_of(name, rows=rows).prepare(made_up_units([1] * 10, rows, 0))
