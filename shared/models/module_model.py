@@ -248,8 +248,14 @@ class ModuleSums:
     def _bucket(self, part: Chunk, offset: float, limit: float) -> Values:
         """Return float64 (entries,): one bucket's sum of clipped gradients."""
         each, backs, norms = self._norms(part, offset)
+        held = norms.isfinite()
+        if not held.any():
+            return np.zeros(self.model.entries)
+        if not held.all():  # they count as zero; zero times their infinity would be no number
+            inputs, weights = part.inputs.clone(), part.weights.clone()
+            inputs[~held], weights[~held] = part.inputs[held][0], 0.0
+            each, backs, norms = self._norms(replace(part, inputs=inputs, weights=weights), offset)
         factors = (limit / norms).clamp(max=1.0) if math.isfinite(limit) else torch.ones_like(norms)
-        factors = torch.where(norms.isfinite(), factors, 0.0)
         parameters = list(self.model.built.parameters())
         self._ghost.disable_hooks()
         summed = torch.autograd.grad((factors * each).sum(), parameters)

@@ -58,6 +58,23 @@ def test_clipped_sums_are_those_of_an_explicit_loop_over_units(rows: int, limit:
     assert np.allclose(sums.plain_gradient(parameters), plain, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("size", [200.0, 1e4])
+def test_units_whose_gradients_no_arithmetic_holds_count_as_zero(rows: int, size: float) -> None:
+    """Zero times infinity is no number, and one unit would be told from the whole sum."""
+    counts = [rows] * 40
+    model, data = model_of("Growing", rows=rows), made_up_units(counts, rows, 1)
+    parameters = np.random.default_rng(2).normal(0, size, model.vectors.entries)
+    gradients = loop(model, parameters, counts, 1)
+    held = [gradient for gradient in gradients if np.isfinite(np.linalg.norm(gradient))]
+    assert len(held) < len(gradients)
+    sums = model.prepare(data).gradient_sum(parameters).astype(np.float64)
+    found, expected = np.ldexp(sums, -GAMMA_BITS), clipped_sum(held, 0.3, len(parameters))
+    assert np.linalg.norm(found) <= 0.3 * len(held) + 1e-6
+    if rows == 1:  # with more, squares of what is finite may be infinite: zero too
+        assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected) + 1e-6
+
+
 def test_scores_and_the_start_are_the_modules_own_and_public() -> None:
     model, data = model_of(), made_up_units([1] * 150, 1, 3)
     start = model.initial(-2.0)
