@@ -359,8 +359,7 @@ class Study(_Section):
         model = info.data.get("model")
         if names and isinstance(model, MlpSection) and model.rows > 1:
             problems.append("evaluation.groups: none expected where model.rows > 1: they read one")
-        # Without regard to case: some sources tell columns apart by it, others do not.
-        taken = {name.casefold() for name in _taken_names(info) if name is not None}
+        taken = _taken_names(info)
         for index, name in enumerate(names):
             if name.casefold() in taken | {one.casefold() for one in names[:index]}:
                 problems.append(
@@ -542,14 +541,14 @@ def _named_in(info: ValidationInfo) -> Columns | None:
     return columns_by_name(features, columns, records.label)
 
 
-def _taken_names(info: ValidationInfo) -> set[str | None]:
-    """Return every column that a study reads for something else than groups."""
+def _taken_names(info: ValidationInfo) -> set[str]:
+    """Return every column that a study reads for something else than groups, in one case."""
     records, model = info.data.get("records"), info.data.get("model")
     rows = None if model is None else row_section(model)
     taken: set[str | None] = {one.name for one in info.data.get("features") or ()}
     taken |= {column.name for column in info.data.get("columns") or ()}
-    taken |= {records.label, records.unit} if records else set()
-    return taken | ({rows.column} if rows else set())
+    taken |= {records.label, records.unit, rows.column if rows else None} if records else set()
+    return {name.casefold() for name in taken if name}
 
 
 def problem_lines(error: ValidationError) -> list[str]:
