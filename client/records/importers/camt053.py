@@ -71,6 +71,30 @@ class _Statement:
     pages: list[str] = field(default_factory=list)
 
 
+class _Repeats:
+    """Tells apart payments that one reference names: rent under the same words every month."""
+
+    def __init__(self) -> None:
+        self._booked: dict[tuple[str, str], int] = {}
+        self._standing: dict[tuple[str, str], list[int]] = {}
+
+    def booked(self, account: str, reference: str) -> str:
+        """Return the id of one more payment."""
+        place = self._booked.get((account, reference), 0)
+        self._booked[account, reference] = place + 1
+        self._standing.setdefault((account, reference), []).append(place)
+        return _numbered(reference, place)
+
+    def taken_back(self, account: str, reference: str) -> str:
+        """Return the id of what a reversal takes back: the last that still stands."""
+        standing = self._standing.get((account, reference))
+        return _numbered(reference, standing.pop() if standing else 0)
+
+
+def _numbered(reference: str, place: int) -> str:
+    return reference if place == 0 else f"{place + 1}-{reference}"[:MAX_KEY]
+
+
 class _Statements:
     """Collects accounts and customers, and writes transactions as they come."""
 
@@ -79,6 +103,7 @@ class _Statements:
         self._block: tuple[Path, int] | None = None
         self._now = _Statement()
         self._seen: set[tuple[str, ...]] = set()
+        self._repeats = _Repeats()
         self.entries, self.pending, self.other = 0, 0, 0
 
     def take(self, block: tuple[Path, int], name: str, node: Node) -> None:
@@ -147,6 +172,8 @@ class _Statements:
         direction = whose.choice("CdtDbtInd", _DIRECTIONS)
         reference = self._reference(entry, detail, place, f"{amount} {currency}", alone=alone)
         back = entry.choice("RvslInd", _TRUTH, "false")
+        named = self._repeats.taken_back if back else self._repeats.booked
+        reference = named(self._now.account, reference)
         other = f"RltdPties/{'Dbtr' if direction is Direction.IN else 'Cdtr'}"
         return {
             "txn_id": f"R-{reference}"[:MAX_KEY] if back else reference,

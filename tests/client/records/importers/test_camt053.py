@@ -66,6 +66,24 @@ def test_what_was_taken_back_is_no_entry(tmp_path: Path) -> None:
         assert one_value(extract.connection, "SELECT count(*) FROM entry") == 4
 
 
+def test_payments_under_one_reference_are_told_apart(tmp_path: Path) -> None:
+    """Three wages alike in reference and amount, then two taken back: the last that stand go."""
+    text, end = FILE.read_text(), "      </Ntry>\n"
+    start = text.index("      <Ntry>")
+    wage = text[start : text.index(end, start) + len(end)]
+    back = wage.replace(
+        "</Amt>\n        <Cdt", "</Amt>\n        <RvslInd>true</RvslInd>\n        <Cdt"
+    )
+    assert back != wage
+    path = tmp_path / "alike.xml"
+    path.write_text(text.replace(wage, wage * 3 + back * 2, 1))
+    imported("camt053", [path], tmp_path / "out")
+    rows = [row for row in rows_of(tmp_path / "out", "transactions") if row["memo_category"]]
+    first, second, third, *taken = (row["txn_id"] for row in rows[:5])
+    assert len({first, second, third, *taken}) == 5
+    assert [row["reversal_of"] for row in rows[:5]] == [None, None, None, third, second]
+
+
 def test_an_old_version_is_read_too(tmp_path: Path) -> None:
     path = tmp_path / "old.xml"
     text = FILE.read_text().replace("001.08", "001.02").replace("BICFI", "BIC")
