@@ -15,7 +15,7 @@ from fieldfare.server.run_view import Pace, Picture, Promise, parse_metrics
 from fieldfare.server.steering import Life, RunControl, Seen, look
 from fieldfare.server.store import RunRow, RunStore, run_store
 from fieldfare.server.superlink import control
-from fieldfare.shared.errors import UsageError
+from fieldfare.shared.errors import PackageError, UsageError
 from fieldfare.shared.plan import PICOMU2, Plan
 
 
@@ -96,12 +96,12 @@ class Desk:
 
 
 def _named_plan(home: CoordinatorHome, study: str) -> tuple[str, Plan] | None:
-    """Return a study's name and plan; None where its file is gone: its runs are shown anyway."""
+    """Return a study's name and plan; None without its file or module: its runs are shown anyway."""
     try:
         found = proposal(home, study)
-    except UsageError:
+        return found.study.name, found.plan
+    except (UsageError, PackageError):
         return None
-    return found.study.name, found.plan
 
 
 def utc_now() -> datetime:

@@ -201,8 +201,8 @@ def end(status: int) -> NoReturn:
 if __name__ == "__main__":
     # Not above: the runner imports this module too, and needs none of what a run needs.
     from fieldfare.server.coordination import carry_out
-    from fieldfare.shared.named_modules import VARIABLE, permit
+    from fieldfare.shared.named_modules import permit_as_told
 
-    permit(os.environ.get(VARIABLE, "").split())
+    permit_as_told(os.environ)
     sys.excepthook = end_on_defect
     end(main(sys.argv[1:], carry_out))

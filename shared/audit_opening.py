@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
 
-from fieldfare.shared.errors import AccountingError, ProtocolError, StudyError
+from fieldfare.shared.errors import AccountingError, PackageError, ProtocolError, StudyError
 from fieldfare.shared.messages import (
     Approval,
     Assurance,
@@ -170,6 +170,8 @@ class OpeningAudit:
             )
         try:
             self.plan = plan_for(study)
+        except PackageError:  # the auditor's own machine: no fault of the transcript
+            raise
         except (StudyError, AccountingError) as error:
             raise ProtocolError(f"a study with a plan expected: {error}") from None
         self.study = study

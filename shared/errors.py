@@ -2,6 +2,7 @@
 
     FieldfareError
     |- StudyError         the study (or another plan file) is wrong      exit 2
+    |  `- PackageError    this machine has not what the study names      exit 2
     |- RecordsError       the institution's records do not fit           exit 2
     |- UsageError         the command was called with bad input          exit 2
     |- KeysError          a key file, or its passphrase, cannot be used  exit 2
@@ -35,6 +36,10 @@ class StudyError(FieldfareError):
         """Keep `problems` (one line each) and show them all."""
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+class PackageError(StudyError):
+    """A package that a study names is not allowed or not installed here; the study may be right."""
 
 
 class RecordsError(FieldfareError):

@@ -6,11 +6,11 @@ Until then nothing of the package is imported.
 """
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from typing import Any, Final
 
-from fieldfare.shared.errors import StudyError
+from fieldfare.shared.errors import PackageError, StudyError
 
 PACKAGE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*$"
 MODULE_PATTERN: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
@@ -26,6 +26,11 @@ def permit(packages: Iterable[str]) -> None:
     _permitted.update(packages)
 
 
+def permit_as_told(environment: Mapping[str, str]) -> None:
+    """Permit what the command line that started this process allowed; nothing if it did not."""
+    permit(environment.get(VARIABLE, "").split())
+
+
 def class_named(module: str, package: str) -> Any:
     """Return the class that a study names.
 
@@ -34,25 +39,29 @@ def class_named(module: str, package: str) -> Any:
         package: `distribution==version` that holds it.
 
     Raises:
-        StudyError: not permitted here, not installed in that version, not of that package, or
-            no such class.
+        PackageError: not permitted here, or not installed in that version.
+        StudyError: not of that package, or no such class.
     """
     if package not in _permitted:
-        raise StudyError(
-            f"model.package: a package that is allowed here expected, {package!r} found: list it "
-            "under [models] packages of policy.toml, or say fieldfare --package NAME==VERSION"
+        raise PackageError(
+            f"model.package: a package that is allowed here expected, {package!r} found: an "
+            "institution lists it under [models] packages of policy.toml, anybody else says "
+            f"fieldfare --package {package} (a coordinator with `coordinator start` too)"
         )
     name, _, wanted = package.partition("==")
     path, _, wanted_class = module.partition(":")
     top = path.partition(".")[0]
-    if name not in packages_distributions().get(top, []):
-        raise StudyError(f"model.module: a module of {name} expected, {path!r} is none of it")
     try:
         found = version(name)
     except PackageNotFoundError:
         found = "none"
     if found != wanted:
-        raise StudyError(f"model.package: {package} installed expected, version {found} found")
+        raise PackageError(
+            f"model.package: {package} installed expected, version {found} found: install it "
+            "where fieldfare is installed"
+        )
+    if name not in packages_distributions().get(top, []):
+        raise StudyError(f"model.module: a module of {name} expected, {path!r} is none of it")
     try:
         return getattr(importlib.import_module(path), wanted_class)
     except (ImportError, AttributeError):

@@ -29,6 +29,7 @@ from fieldfare.server.store import RunRow, run_store
 from fieldfare.server.superlink import control
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.identity import fingerprint
+from fieldfare.shared.model_sections import MlpSection
 from fieldfare.shared.study import Study, load_study
 
 COMMAND: Final = Path(sys.executable).parent / "fieldfare"
@@ -66,6 +67,7 @@ class Bed:
         study: the study's TOML file.
         say: told what happens, a line each.
         command: runs a command; those that go on are always processes.
+        program: the `fieldfare` that those processes are.
     """
 
     folder: Path
@@ -73,6 +75,7 @@ class Bed:
     study: Path
     say: Say = _nothing
     command: Command = in_a_process
+    program: Path = COMMAND
     _processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
@@ -152,6 +155,7 @@ class Bed:
         if further:
             edit(policy, '"evaluation"]', f'"evaluation", {", ".join(further)}]')
         edit(policy, "delta = 1e-6\n", f"delta = {study.privacy.delta}\n")
+        edit(policy, "packages = []\n", f"packages = {json.dumps(packages_of(study))}\n")
         with (self.home(name) / "institution.toml").open("a") as file:
             file.write(f"\n[[records]]\npath = {json.dumps(str(self.records[name].absolute()))}\n")
 
@@ -171,7 +175,7 @@ class Bed:
 
     def start_hub(self) -> None:
         """Start the SuperLink and what carries out runs."""
-        self._spawn(HUB, "coordinator", "start", "--home", str(self.hub))
+        self._spawn(HUB, *self._allowing, "coordinator", "start", "--home", str(self.hub))
         self.until(self._hub_answers, "the hub")
 
     def start_institution(self, name: str) -> None:
@@ -220,7 +224,7 @@ class Bed:
     def _spawn(self, name: str, *command: str) -> None:
         with self.log(name).open("ab") as log:
             self._processes[name] = subprocess.Popen(  # noqa: S603 -- our own
-                [COMMAND, *command],
+                [self.program, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -283,6 +287,7 @@ class Bed:
     def audit(self, transcript: Path) -> dict[str, Any]:
         """Audit a transcript with nothing but the roster."""
         said = self.fieldfare(
+            *self._allowing,
             "audit",
             "transcript",
             str(transcript),
@@ -301,7 +306,8 @@ class Bed:
         Raises:
             RunError: it failed.
         """
-        return _checked(self._run("coordinator", command, self.hub), command)
+        whole = [*self._allowing, "coordinator", *command, "--home", str(self.hub)]
+        return _checked(self.command(whole), command)
 
     def institution(self, name: str, *command: str) -> str:
         """Run a command of an institution; returns what it printed.
@@ -309,7 +315,8 @@ class Bed:
         Raises:
             RunError: it failed.
         """
-        return _checked(self._run("institution", command, self.home(name)), command)
+        whole = ["institution", *command, "--home", str(self.home(name))]
+        return _checked(self.command(whole), command)
 
     def fieldfare(self, *command: str) -> str:
         """Run a command that needs no home.
@@ -319,10 +326,10 @@ class Bed:
         """
         return _checked(self.command([*command]), command)
 
-    def _run(
-        self, group: str, command: Sequence[str], home: Path
-    ) -> "subprocess.CompletedProcess[str]":
-        return self.command([group, *command, "--home", str(home)])
+    @property
+    def _allowing(self) -> list[str]:
+        """What everybody but institutions says of the package that the study names, if any."""
+        return [word for one in packages_of(self.loaded_study) for word in ("--package", one)]
 
 
 def _checked(done: "subprocess.CompletedProcess[str]", command: Sequence[str]) -> str:
@@ -332,6 +339,12 @@ def _checked(done: "subprocess.CompletedProcess[str]", command: Sequence[str]) -
             f"{(done.stderr or done.stdout)[-SHOWN:]}"
         )
     return done.stdout
+
+
+def packages_of(study: Study) -> list[str]:
+    """Return the package of the module that a study names, if it does."""
+    named = study.model.package if isinstance(study.model, MlpSection) else None
+    return [] if named is None else [named]
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -5,7 +5,8 @@ a crash in between leaves less permitted than the log says, never more. A study 
 where its decision says `approved` under the pinned roster and the ledger's epoch.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import Enum
 from typing import Final, NamedTuple
@@ -15,7 +16,7 @@ from fieldfare.client.institution.building import Custody, Institution, LoadedSu
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event, Journal
 from fieldfare.client.institution.journal_decisions import JournalDecisions
-from fieldfare.client.institution.policy import Policy
+from fieldfare.client.institution.policy import Objection, Policy, package_objections
 from fieldfare.client.institution.review import Spent, all_objections, roster_problems
 from fieldfare.client.institution.studies import (
     Decision,
@@ -36,6 +37,7 @@ from fieldfare.client.ledger_rules import WINDOW
 from fieldfare.shared.errors import (
     FieldfareError,
     LedgerError,
+    PackageError,
     PolicyRefusal,
     ProtocolError,
     RefusalCode,
@@ -86,7 +88,7 @@ def spent_now(
     """
     epoch = ledger.position().epoch
     promised = [
-        max(plan_for(kept.study).study_limit - ledger.spent(kept.study.id), 0)
+        _still(ledger, kept.study)
         for kept in others
         if kept.study.id != study.id
         and standing_of(kept.decision, roster, epoch) is Standing.APPROVED
@@ -97,6 +99,13 @@ def spent_now(
         study=ledger.spent(study.id),
         promised=sum(promised),
     )
+
+
+def _still(ledger: Ledger, study: Study) -> int:
+    try:
+        return max(plan_for(study).study_limit - ledger.spent(study.id), 0)
+    except PackageError:  # taken off the list: it may not run
+        return 0
 
 
 # -- receive --------------------------------------------------------------------------------
@@ -113,7 +122,8 @@ def receive(
         LedgerError: the log cannot be written; nothing is kept.
     """
     study = offered_study(content, name, institution.roster)
-    plan_for(study)
+    with suppress(PackageError):  # it waits here for people to read and list the package
+        plan_for(study)
     home = institution.home
     with deciding(home):
         if not home.study(study.id).exists():
@@ -138,12 +148,17 @@ def check_before_records(
     problems = roster_problems(study, institution.roster)
     if problems:
         raise StudyError(problems)
+    _refuse(package_objections(institution.policy, study))  # without the module, no plan
     plan = plan_for(study)
     plan.check_noise(study.aggregation.minimum_institutions)
-    found = all_objections(institution.policy, plan, spent, units=units)
-    if found:
-        raise PolicyRefusal(RefusalCode.POLICY, "\n".join(map(str, found)))
+    _refuse(all_objections(institution.policy, plan, spent, units=units))
     return plan
+
+
+def _refuse(objections: Iterable[Objection]) -> None:
+    found = "\n".join(map(str, objections))
+    if found:
+        raise PolicyRefusal(RefusalCode.POLICY, found)
 
 
 def approve(

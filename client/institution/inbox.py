@@ -35,6 +35,7 @@ from fieldfare.client.institution.studies import (
 from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.errors import (
     LedgerError,
+    PackageError,
     PolicyRefusal,
     ProtocolError,
     RefusalCode,
@@ -77,6 +78,8 @@ class HomeInbox:
             self._check_room(offer)
             try:
                 plan_for(study)
+            except PackageError:
+                pass  # its people may yet read and list the package
             except StudyError as error:
                 raise ProtocolError(f"a study with a plan expected: {error}") from None
             self._journal.append(Event.STUDY_RECEIVED, COORDINATOR, study=study.id)
@@ -194,3 +197,5 @@ def _faults(home: Home) -> Iterator[None]:
         ) from error
     except UsageError as error:
         raise LedgerError(str(error)) from error
+    except PackageError as error:  # taken off the policy's list after the approval
+        raise PolicyRefusal(RefusalCode.UNKNOWN_STUDY, str(error)) from error

@@ -268,7 +268,7 @@ def objections(
             _release_objections(policy, plan),
             _column_objections(policy, study),
             _unit_objections(policy, units),
-            _package_objections(policy, study),
+            package_objections(policy, study),
         )
         for objection in rule
     )
@@ -343,11 +343,12 @@ def _unit_objections(policy: Policy, units: int | None) -> Iterator[Objection]:
         yield Objection("records.minimum_units", f"at least {least} units", f"{units}")
 
 
-def _package_objections(policy: Policy, study: Study) -> Iterator[Objection]:
+def package_objections(policy: Policy, study: Study) -> Iterator[Objection]:
+    """Yield an objection where a study names a module of a package that is not listed."""
     package = study.model.package if isinstance(study.model, MlpSection) else None
     if package is not None and package not in policy.models.packages:
         yield Objection(
             "models.packages",
-            f"only {', '.join(policy.models.packages) or 'no package'}",
+            ", ".join(policy.models.packages) or "no package",
             ascii(package),
         )

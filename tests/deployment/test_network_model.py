@@ -1,102 +1,22 @@
 """A network over features, many rows a unit, over real processes: trained, audited, scored."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from tests.beds import NAMES, check_whole, delivered, running
+from tests.beds import running
+from tests.network_beds import check_learned, network_bed
 
-from fieldfare.server.home import CoordinatorHome
 from fieldfare.simulations.bed import Bed
-from fieldfare.simulations.bed_quick import in_this_process
-
-UNITS: Final = 150
-STUDY: Final = """\
-format = 1
-name = "network"
-purpose = "tests"
-
-[records]
-unit = "case"
-label = "reported"
-units = 450
-prevalence = 0.3
-
-[[features]]
-kind = "numeric"
-name = "amount"
-lower = 0
-upper = 1
-
-[[features]]
-kind = "categorical"
-name = "channel"
-levels = ["branch", "online"]
-
-[model]
-kind = "mlp"
-hidden = [8, 8]
-rows = 4
-
-[training]
-steps = 3
-
-[privacy]
-epsilon = 0.5
-delta = 1e-5
-collusion_tolerance = 1
-
-[aggregation]
-minimum_institutions = 3
-deadline_seconds = 60
-"""
 
 pytestmark = pytest.mark.faults  # slow: a whole federation of processes starts
 
 
-def write_rows(path: Path, *, seed: int) -> Path:
-    """Cases of one to six rows, of which four count."""
-    random = np.random.default_rng(seed)
-    owners = np.repeat(np.arange(UNITS), random.integers(1, 7, UNITS))
-    reported = (random.uniform(size=UNITS) < 0.3)[owners]
-    table = {
-        "case": [f"{path.stem}-{owner}" for owner in owners],
-        "reported": reported.astype(np.int8),
-        "amount": np.clip(random.normal(0.3 + 0.3 * reported, 0.2), 0, 1),
-        "channel": random.choice(["branch", "online"], len(owners)).tolist(),
-    }
-    pq.write_table(pa.table(table), path)
-    return path
-
-
 @pytest.fixture
 def bed(tmp_path: Path) -> Iterator[Bed]:
-    study = tmp_path / "network.toml"
-    study.write_text(STUDY)
-    records = {n: write_rows(tmp_path / f"{n}.parquet", seed=s) for s, n in enumerate(NAMES)}
-    made = Bed(tmp_path / "bed", records, study, command=in_this_process)
-    with running(made):
+    with running(network_bed(tmp_path, "hidden = [8, 8]")) as made:
         yield made
 
 
 def test_a_network_is_learned_audited_and_scored(bed: Bed) -> None:
-    run = bed.run(bed.agree())
-    report = check_whole(bed, bed.until_ended(run))
-    assert report["steps"] == report["planned_steps"] == 3
-    model = CoordinatorHome(bed.hub).model(run) / "model.safetensors"
-    copy = bed.home(NAMES[0]).rglob("model.safetensors")
-    assert model.read_bytes() in {one.read_bytes() for one in copy}
-    assert run in delivered(bed, NAMES[1])
-    name, out = NAMES[0], bed.folder / "scores.parquet"
-    bed.institution(name, "score", "--model", run, "--out", str(out), "--budget", "10")
-    alerts: list[dict[str, Any]] = json.loads(bed.institution(name, "alerts", "--json"))
-    for alert in alerts:
-        reasons = [*alert["reasons"], *alert["counter_evidence"]]
-        said = sum(reason["contribution"] for reason in reasons)
-        assert alert["base"] + said + alert["others"] == alert["score"]
-    assert len(pq.read_table(out)) == UNITS
+    check_learned(bed, bed.run(bed.agree()))

@@ -5,13 +5,13 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Final
 
 import pytest
 from tests.bench import Bench
 from tests.deployment.conftest import Nodes, ask
+from tests.environments import environment
 from tests.processes import children, runs
 
 from fieldfare.client.institution.founding import found_institution
@@ -33,23 +33,11 @@ def python_of_nobody(nodes: Nodes) -> Path:
         pytest.skip("root and setpriv are needed to become another user")
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     for found in (sys.executable, f"/usr/bin/{version}"):
-        python = _environment(nodes.folder / f"python-{Path(found).name}", found, version)
+        python = environment(nodes.folder / f"python-{Path(found).name}", found)
         again = "import fieldfare.client, subprocess as s, sys; s.run([sys.executable, '-c', '1'])"
         if runs(as_nobody(python, "-I", "-c", again)):
             return python
     pytest.skip("another user can run no Python of this version here")
-
-
-def _environment(folder: Path, python: str, version: str) -> Path:
-    """An environment of an interpreter that finds the packages of this one."""
-    packages = folder / "lib" / version / "site-packages"
-    packages.mkdir(parents=True)
-    ours = sysconfig.get_path("purelib")
-    (packages / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n")
-    (folder / "bin").mkdir()
-    (folder / "bin" / "python").symlink_to(Path(python).resolve())
-    (folder / "pyvenv.cfg").write_text(f"home = {Path(python).resolve().parent}\n")
-    return folder / "bin" / "python"
 
 
 def start_as_nobody(nodes: Nodes, python: Path) -> "subprocess.Popen[bytes]":
