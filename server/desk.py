@@ -96,12 +96,13 @@ class Desk:
 
 
 def _named_plan(home: CoordinatorHome, study: str) -> tuple[str, Plan] | None:
-    """Return a study's name and plan; None without its file or module: its runs are shown anyway."""
+    """Return a study's name and plan; None without file or module: its runs are shown anyway."""
     try:
         found = proposal(home, study)
-        return found.study.name, found.plan
+        plan = found.plan
     except (UsageError, PackageError):
         return None
+    return found.study.name, plan
 
 
 def utc_now() -> datetime:

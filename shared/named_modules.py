@@ -7,7 +7,7 @@ Until then nothing of the package is imported.
 
 import importlib
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import Distribution, PackageNotFoundError
 from typing import Any, Final
 
 from fieldfare.shared.errors import PackageError, StudyError
@@ -52,17 +52,24 @@ def class_named(module: str, package: str) -> Any:
     path, _, wanted_class = module.partition(":")
     top = path.partition(".")[0]
     try:
-        found = version(name)
+        found = Distribution.from_name(name)
     except PackageNotFoundError:
-        found = "none"
-    if found != wanted:
+        found = None
+    if found is None or found.version != wanted:
         raise PackageError(
-            f"model.package: {package} installed expected, version {found} found: install it "
-            "where fieldfare is installed"
+            f"model.package: {package} installed expected, version "
+            f"{found.version if found else 'none'} found: install it where fieldfare is installed"
         )
-    if name not in packages_distributions().get(top, []):
+    if top not in _tops(found):
         raise StudyError(f"model.module: a module of {name} expected, {path!r} is none of it")
     try:
         return getattr(importlib.import_module(path), wanted_class)
     except (ImportError, AttributeError):
         raise StudyError(f"model.module: a class of {name} expected, {module!r} found") from None
+
+
+def _tops(found: Distribution) -> set[str]:
+    """Return what a distribution can be imported as: what it declares, or else its files say."""
+    declared = (found.read_text("top_level.txt") or "").split()
+    files = (path for path in found.files or () if path.suffix == ".py")
+    return set(declared) or {path.parts[0].removesuffix(".py") for path in files}

@@ -8,6 +8,7 @@ import pytest
 from fieldfare.shared import named_modules
 
 PACKAGE: Final = "acme-nets==1.2.0"
+MODEL: Final = {"kind": "mlp", "module": "acme_nets:Small", "package": PACKAGE}
 CODE: Final = """
 import torch
 

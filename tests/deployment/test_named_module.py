@@ -24,7 +24,7 @@ pytestmark = pytest.mark.faults  # slow: a whole federation of processes starts
 
 @pytest.fixture
 def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
-    """All have the package; the hub forgot to allow it, and the last institution did not list it."""
+    """All have the package; the hub did not allow it, the last institution did not list it."""
     installed = tmp_path / "installed"
     installed.mkdir()
     install(installed, monkeypatch)
@@ -51,7 +51,7 @@ def check_refused(bed: Bed) -> None:
         bed.agree()
     (kept,) = json.loads(bed.institution(name, "studies", "--json"))
     assert kept["standing"] == "waits for a decision"
-    with pytest.raises(RunError, match="lists it under .models. packages of policy.toml"):
+    with pytest.raises(RunError, match=r"lists it under \[models\] packages of policy\.toml"):
         bed.institution(name, "review", kept["id"])
     with open_ledger(Home(bed.home(name))) as ledger:
         assert not list(ledger.entries())

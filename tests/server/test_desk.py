@@ -1,10 +1,13 @@
 """What is shown of a run comes from its study, the roster and everything that was spent."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import pytest
 from tests.desks import BANKS, TestDesk, desk, progress
+from tests.packages import MODEL, PACKAGE, install
 
 from fieldfare.server.bundle import build_bundle
 from fieldfare.server.desk import open_desk, utc_now
@@ -12,7 +15,9 @@ from fieldfare.server.proposals import propose
 from fieldfare.server.steering import Life
 from fieldfare.server.store import RunState
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.named_modules import permit
 from fieldfare.shared.plan import PICOMU2, plan_for
+from fieldfare.shared.study import Study
 
 __all__ = ["desk"]
 
@@ -47,6 +52,21 @@ def test_a_picture_holds_study_privacy_and_institutions(desk: TestDesk) -> None:
     assert first.institutions["bank-a"] is None
     assert first.metrics == {"auroc": {"value": 0.5}}
     assert (other.name, other.promise, other.metrics) == ("b" * 12, None, None)
+
+
+def test_runs_are_shown_where_their_module_is_not_allowed(
+    desk: TestDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    permit([PACKAGE])
+    data = json.loads(desk.study.canonical())
+    study = Study.model_validate({**data, "model": MODEL})
+    propose(desk.home, study, desk.signer)
+    permit([])
+    with open_desk(desk.home.path) as opened:
+        opened.store.create("run-1", study.id, NOW)
+        (picture,) = opened.pictures(NOW)
+    assert picture.promise is None
 
 
 def test_without_a_roster_those_are_shown_that_were_heard(desk: TestDesk) -> None:

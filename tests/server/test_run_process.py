@@ -20,9 +20,19 @@ from fieldfare.server.run_process import (
     line_of,
 )
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.named_modules import VARIABLE
 
 PROCESS: Final = "fieldfare.server.run_process"
 WAIT_SECONDS: Final = 30.0
+STARTED: Final = f"""
+import os, runpy, sys
+from fieldfare.shared import named_modules
+os._exit = sys.exit
+try:
+    runpy.run_module({PROCESS!r}, run_name="__main__")
+finally:
+    print(*sorted(named_modules._permitted))
+"""
 
 
 @pytest.fixture
@@ -92,6 +102,20 @@ def test_it_ends_where_it_is_handed_something_else(
     said = child.stderr.read()
     assert b"Traceback" not in said
     assert b"token" not in said
+
+
+@pytest.mark.parametrize("told", ["", "acme-nets==1.2.0 b==2"])
+def test_it_allows_the_packages_that_the_coordinator_was_started_with(
+    told: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", STARTED, tmp_path],
+        input=b"",  # it is handed nothing, and ends
+        env={**os.environ, VARIABLE: told},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.decode().strip()) == (EXIT_DEFECT, told)
 
 
 def test_what_is_handed_over_is_read_as_it_was_and_no_further(

@@ -13,6 +13,7 @@ from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.node_registration import Settled
 from fieldfare.server.runner_process import SETTLE_SECONDS, Settling, run_command
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.named_modules import VARIABLE
 
 NOTHING: Final = Settled((), 0, ())
 
@@ -116,6 +117,7 @@ def test_a_run_is_started_without_a_secret_in_its_arguments(
     home: CoordinatorHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FLWR_LOG_LEVEL", "DEBUG")
+    monkeypatch.setenv(VARIABLE, "acme-nets==1.2.0")
     command = run_command(home, b"open sesame")
     assert command.command == [
         sys.executable,
@@ -126,4 +128,5 @@ def test_a_run_is_started_without_a_secret_in_its_arguments(
     ]
     assert command.address == control_target(home).address
     assert "FLWR_LOG_LEVEL" not in command.environment
+    assert command.environment[VARIABLE] == "acme-nets==1.2.0"
     assert "sesame" not in repr(command)

@@ -5,8 +5,9 @@ import pytest
 from tests.bench import MakeBench, make_study
 from tests.transcripts import Recorder
 
+from fieldfare.shared import audit_opening
 from fieldfare.shared.audit_opening import Trust
-from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.errors import PackageError, ProtocolError, StudyError
 from fieldfare.shared.identity import public_hex
 from fieldfare.shared.messages import (
     Approval,
@@ -232,3 +233,22 @@ def _key(recorded: Recorder, name: str) -> Any:
     signer = recorded.bench.federation.identities.signers[name]
     assert isinstance(signer, IdentitySigner)
     return signer.key
+
+
+def test_what_the_auditors_own_machine_lacks_is_nobodys_fault(
+    recorded: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(error: Exception) -> None:
+        def plan_for(study: object) -> None:
+            del study
+            raise error
+
+        monkeypatch.setattr(audit_opening, "plan_for", plan_for)
+
+    lacking(StudyError("no plan"))
+    found = recorded.audit().misfit
+    assert found is not None
+    assert found.kind == "study"
+    lacking(PackageError("not allowed here"))
+    with pytest.raises(PackageError):
+        recorded.audit()

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from tests.packages import PACKAGE, install
 
-from fieldfare.shared.errors import StudyError
-from fieldfare.shared.named_modules import class_named, permit
+from fieldfare.shared import named_modules
+from fieldfare.shared.errors import PackageError, StudyError
+from fieldfare.shared.named_modules import VARIABLE, class_named, permit, permit_as_told
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +18,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_not_allowed_is_not_even_imported() -> None:
-    with pytest.raises(StudyError, match="a package that is allowed here expected"):
+    with pytest.raises(PackageError, match="a package that is allowed here expected"):
         class_named("acme_nets:Small", PACKAGE)
     assert "acme_nets" not in sys.modules
 
@@ -34,7 +35,7 @@ def test_what_is_allowed_is_found() -> None:
         ("acme_nets:Absent", PACKAGE, "a class of acme-nets expected"),
         ("acme_nets.absent:Small", PACKAGE, "a class of acme-nets expected"),
         ("acme_nets:Small", "acme-nets==1.3.0", "installed expected, version 1.2.0 found"),
-        ("acme_nets:Small", "other==1", "a module of other expected"),
+        ("acme_nets:Small", "other==1", "installed expected, version none found"),
     ],
 )
 def test_anything_else_is_refused(module: str, package: str, problem: str) -> None:
@@ -47,4 +48,22 @@ def test_permission_is_for_these_packages_and_no_longer() -> None:
     permit([PACKAGE])
     permit([])
     with pytest.raises(StudyError, match="allowed here expected"):
+        class_named("acme_nets:Small", PACKAGE)
+
+
+def test_a_process_that_is_started_allows_what_its_command_line_did() -> None:
+    permit_as_told({VARIABLE: "acme-nets==1.2.0 b==2"})
+    assert named_modules._permitted == {PACKAGE, "b==2"}
+    permit_as_told({})
+    assert named_modules._permitted == set()
+
+
+def test_a_package_that_declares_nothing_is_what_its_files_are(tmp_path: Path) -> None:
+    info = tmp_path / "acme_nets-1.2.0.dist-info"
+    (info / "top_level.txt").unlink()
+    (info / "RECORD").write_text("acme_nets/__init__.py,,\nREADME.txt,,\n")
+    permit([PACKAGE])
+    assert class_named("acme_nets:Small", PACKAGE).__name__ == "Small"
+    (info / "RECORD").write_text("acme.py,,\nREADME.txt,,\n")
+    with pytest.raises(StudyError, match="a module of acme-nets expected"):
         class_named("acme_nets:Small", PACKAGE)

@@ -1,11 +1,13 @@
 """Commands in this process: what a process of their own would print, and its status."""
 
+import os
 from pathlib import Path
 
 import pytest
 from tests.beds import small_bed
 
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.named_modules import VARIABLE
 from fieldfare.simulations.bed import in_a_process
 from fieldfare.simulations.bed_quick import in_this_process
 
@@ -16,6 +18,16 @@ def test_it_is_the_same_command(command: list[str]) -> None:
     assert here.returncode == there.returncode
     assert here.stderr == there.stderr
     assert here.stdout.split() == there.stdout.split()  # the terminal's width may differ
+
+
+def test_what_one_command_allows_is_not_left_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    for before in ("", "b==2"):
+        monkeypatch.setenv(VARIABLE, before)
+        in_this_process(["--package", "a==1", "study"])
+        assert os.environ[VARIABLE] == before
+    monkeypatch.delenv(VARIABLE)
+    in_this_process(["--package", "a==1", "study"])
+    assert VARIABLE not in os.environ
 
 
 def test_a_bed_is_founded_here(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests.homes import (
     hub,
     loaded,
 )
+from tests.packages import MODEL, PACKAGE, install
 
 from fieldfare.client.custodian import APPROVAL_STATE
 from fieldfare.client.institution.building import (
@@ -187,6 +189,31 @@ def test_what_policy_or_roster_forbid_is_not_approved(
         approve(custody, kept, sums, "tester", NOW)
     assert custody.ledger.run_state(study.id, APPROVAL_STATE) is None
     assert [entry["event"] for entry in logged(custody)] == ["study received"]
+
+
+def test_a_module_waits_until_its_package_is_listed_and_runs_only_while_it_is(
+    hub: Hub, custody_of: OpenCustody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    study, policy = home_study(name="named", model=MODEL), hub.homes["bank-a"].policy
+    kept = hub.receive(study)  # people may look at it before they list anything
+    custody = custody_of()
+    with pytest.raises(PolicyRefusal, match=r"models\.packages: no package expected") as refused:
+        check_before_records(custody.institution, study, NOTHING)
+    assert refused.value.code is RefusalCode.POLICY
+    custody.ledger.close()
+    hub.edit(policy, "packages = []", f'packages = ["{PACKAGE}"]')
+    custody = custody_of()
+    decide(custody, kept)
+    others = kept_studies(custody.institution.home, custody.institution.roster)
+    assert spent_now(custody.ledger, STUDY, others, hub.roster(), NOW).promised > 0
+    custody.ledger.close()
+    hub.edit(policy, f'packages = ["{PACKAGE}"]', "packages = []")
+    custody = custody_of()
+    (left_out,) = resume(custody, records_loader(custody.institution, {}))
+    assert "model.package: a package that is allowed here expected" in left_out.reason
+    assert custody.custodian.describe(study.id) == UNKNOWN_STUDY
+    assert spent_now(custody.ledger, STUDY, others, hub.roster(), NOW).promised == 0
 
 
 def test_with_too_few_units_a_study_is_not_approved(hub: Hub, custody_of: OpenCustody) -> None:

@@ -19,6 +19,7 @@ from tests.homes import (
     home_study,
     hub,
 )
+from tests.packages import MODEL, PACKAGE, install
 
 from fieldfare.client.institution import inbox as inbox_module
 from fieldfare.client.institution.building import open_ledger
@@ -33,6 +34,7 @@ from fieldfare.server.delivery import ComposedDelivery
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.model_file import model_to_bytes
+from fieldfare.shared.named_modules import permit
 from fieldfare.shared.study import MAX_STUDY_BYTES
 
 __all__ = ["custody_of", "hub"]
@@ -78,6 +80,24 @@ def test_the_same_study_again_changes_nothing(hub: Hub, home: Home, inbox: HomeI
     inbox.study_offered(hub.sealed(STUDY), STUDY)
     assert read_decision(home, STUDY.id).state is State.REJECTED
     assert events(home) == before
+
+
+def test_a_study_of_a_package_that_is_not_listed_waits_too_and_its_model_does_not_come(
+    hub: Hub, inbox: HomeInbox, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    study = home_study(model=MODEL)
+    inbox.study_offered(hub.sealed(study), study)
+    assert read_decision(home, study.id).state is State.RECEIVED
+    permit([PACKAGE])
+    made = delivered(study, hub.signer)
+    monkeypatch.setattr(inbox_module, "EVER_APPROVED", {State.RECEIVED})
+    permit([])
+    with pytest.raises(PolicyRefusal, match="a package that is allowed here expected"):
+        give(inbox, made)
+    assert not home.models.exists()
+    permit([PACKAGE])
+    give(inbox, made)
 
 
 def test_a_flood_of_offers_is_bounded_and_decisions_make_room(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.packages import PACKAGE, install
+from tests.packages import MODEL, PACKAGE, install
 
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.policy import (
@@ -309,8 +309,7 @@ def test_a_named_module_needs_its_package_and_version_in_the_policy(
 ) -> None:
     install(tmp_path, monkeypatch)
     permit([PACKAGE])  # the plan can be computed; the policy has its own say
-    model = {"kind": "mlp", "module": "acme_nets:Small", "package": PACKAGE}
-    study = make_study(model=model)
+    study = make_study(model=MODEL)
     assert broken(make_policy(), study) == ["models.packages"]
     assert broken(make_policy(models__packages=["acme-nets==1.2.1"]), study) == ["models.packages"]
     assert broken(make_policy(models__packages=[PACKAGE]), study) == []
