@@ -7,6 +7,7 @@ second the sum of clipped gradients, which is rounded to the grid.
 """
 
 import math
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -37,6 +38,9 @@ NORMS_AGREE: Final = 1e-9  # relative; both are float64
 RANDOM: Final = ("Dropout", "AlphaDropout", "FeatureAlphaDropout", "RReLU")
 
 Values = NDArray[np.float64]
+
+# Inputs are records: nothing is differentiated by them, and that is no news to whoever trains.
+warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
 
 
 def built(module: str, package: str, width: int) -> torch.nn.Module:

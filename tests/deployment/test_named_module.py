@@ -86,3 +86,5 @@ def test_a_named_module_is_learned_audited_and_scored(bed: Bed) -> None:
     run = bed.run(study)
     check_learned(bed, run)
     check_auditor_without(bed, run)
+    for name in (HUB, *bed.names):
+        assert "Warning" not in bed.log(name).read_text()
