@@ -6,6 +6,7 @@ from fieldfare.shared.errors import (
     FieldfareError,
     KeysError,
     LedgerError,
+    PackageError,
     PolicyRefusal,
     ProtocolError,
     RecordsError,
@@ -18,6 +19,7 @@ from fieldfare.shared.errors import (
 EXIT_CODES: list[tuple[type[FieldfareError], int]] = [
     (FieldfareError, 1),
     (StudyError, 2),
+    (PackageError, 2),
     (RecordsError, 2),
     (UsageError, 2),
     (KeysError, 2),

@@ -65,8 +65,13 @@ def test_it_serves_with_the_passphrase_and_ends_with_its_pipe(
 
 
 def test_without_it_it_says_what_is_missing(process: "subprocess.Popen[bytes]") -> None:
-    _, said = process.communicate(given_line(None), timeout=PATIENCE)
-    assert process.returncode == 2
+    """Its pipe stays open meanwhile: at its end the child ends, whatever it was about to say."""
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(given_line(None))
+    process.stdin.flush()
+    assert process.wait(PATIENCE) == 2
+    said = process.stderr.read()
     assert b"fieldfare: custodian: " in said
     assert b"a passphrase expected, none given" in said
     assert b"Traceback" not in said
