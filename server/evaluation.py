@@ -5,7 +5,6 @@ with noise of known sigma. Everything here is post-processing. Each metric comes
 95 % interval that includes both the noise and the chance of which units were held out.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +14,7 @@ from fieldfare.server.record import GroupsSum
 from fieldfare.shared.alert_cut import Counts, project
 from fieldfare.shared.fairness import read_fairness
 from fieldfare.shared.plan import Plan
+from fieldfare.shared.rates import Interval
 from fieldfare.shared.score_bins import inner_edges
 from fieldfare.shared.study import Study
 
@@ -22,19 +22,6 @@ REPLICATES: Final = 600
 LOW, HIGH = 2.5, 97.5  # percentiles of a 95 % interval
 CALIBRATION_SIGMAS: Final = 3.0  # a calibration point rests on at least this many sigma
 MIN_CELL: Final = 10.0
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the documented form of results.json."""
-        return {"value": self.value, "low": self.low, "high": self.high}
 
 
 def curve_metrics(negatives: Counts, positives: Counts, budget: float) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.group_columns import GroupColumn
-from fieldfare.shared.rates import CountNoise, Rate, Verdict, Z, percents, rate_of, verdict
+from fieldfare.shared.rates import CountNoise, Interval, Verdict, Z, percents, rate_of, verdict
 from fieldfare.shared.study import Study
 
 WEIGHT_BITS: Final = 20  # grid of the vector: gamma = 2^-20 of C = 1
@@ -176,9 +176,9 @@ def _listed(names: Sequence[str]) -> str:
     return shown + (f" and {more} more" if more > 0 else "")
 
 
-def rate_in(found: Mapping[str, float] | None) -> Rate | None:
+def rate_in(found: Mapping[str, float] | None) -> Interval | None:
     """Return a rate of `released_groups`, None where it could not be told."""
-    return None if found is None else Rate(found["value"], found["low"], found["high"])
+    return None if found is None else Interval(found["value"], found["low"], found["high"])
 
 
 def _everybody(tables: Sequence[_Table]) -> _Table:
@@ -191,7 +191,7 @@ def _everybody(tables: Sequence[_Table]) -> _Table:
     return _Table((whole / sum(sharpness))[None], tables[0].sigma / math.sqrt(sum(sharpness)))
 
 
-def _row(name: str, table: _Table, level: int, overall: Rate | None) -> dict[str, Any]:
+def _row(name: str, table: _Table, level: int, overall: Interval | None) -> dict[str, Any]:
     counts, half = table.counts[level], Z * table.sigma * math.sqrt(CELLS)
     units = float(counts.sum())
     rate = rate_of(
@@ -209,7 +209,7 @@ def _row(name: str, table: _Table, level: int, overall: Rate | None) -> dict[str
     }
 
 
-def _false_positives(table: _Table, level: int) -> Rate | None:
+def _false_positives(table: _Table, level: int) -> Interval | None:
     """Return the share of a level's unlabelled units that are alerts."""
     negatives = table.counts[level, 0]
     return rate_of(float(negatives[1]), float(negatives.sum()), CountNoise(table.sigma))

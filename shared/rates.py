@@ -16,8 +16,8 @@ LEAST_SIGMAS: Final = 4.0  # a count below so many sigma of its noise is no deno
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A share and its 95 % interval."""
+class Interval:
+    """A value, such as a share or a count, and its 95 % interval."""
 
     value: float
     low: float
@@ -54,7 +54,7 @@ class Verdict(StrEnum):
     TOO_FEW = "too few to say"
 
 
-def rate_of(part: float, whole: float, noise: CountNoise = EXACT) -> Rate | None:
+def rate_of(part: float, whole: float, noise: CountNoise = EXACT) -> Interval | None:
     """Return the share of `whole` that is `part`; None where it cannot be told at all.
 
     Args:
@@ -89,10 +89,10 @@ def rate_of(part: float, whole: float, noise: CountNoise = EXACT) -> Rate | None
         return None
     reach, value = math.sqrt(inside), found / whole
     low, high = ((-half - reach) / leading, (-half + reach) / leading)
-    return Rate(value, min(max(low, 0.0), value), max(min(high, 1.0), value))
+    return Interval(value, min(max(low, 0.0), value), max(min(high, 1.0), value))
 
 
-def verdict(rate: Rate | None, overall: Rate | None) -> Verdict:
+def verdict(rate: Interval | None, overall: Interval | None) -> Verdict:
     """Say whether a group's rate is more than twice everybody's, as far as both are known."""
     if rate is None or overall is None:
         return Verdict.TOO_FEW
@@ -101,7 +101,7 @@ def verdict(rate: Rate | None, overall: Rate | None) -> Verdict:
     return Verdict.NO_MORE if rate.high <= MANY_TIMES * overall.low else Verdict.TOO_FEW
 
 
-def percents(rate: Rate | None) -> str:
+def percents(rate: Interval | None) -> str:
     """Write a rate and its interval for people, such as `2.1 % (0.4 to 3.9)`."""
     if rate is None:
         return "too few to say"

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fieldfare.client.scoring.calibration import Method, calibrate, calibration_error
 from fieldfare.client.scoring.choosing import Budget
-from fieldfare.shared.rates import Rate, Verdict, rate_of, verdict
+from fieldfare.shared.rates import Interval, Verdict, rate_of, verdict
 
 RESAMPLES: Final = 100
 INTERVAL: Final = (5.0, 95.0)  # percent
@@ -63,8 +63,8 @@ class Group:
     name: str
     units: int
     alerts: int
-    alert_rate: Rate | None
-    false_positives: Rate | None
+    alert_rate: Interval | None
+    false_positives: Interval | None
     times: float | None
     verdict: Verdict
 

@@ -10,11 +10,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.server.conftest import make_study
 
 from fieldfare.server.evaluation import (
-    Interval,
     calibration,
     curve_metrics,
     evaluate,
 )
+from fieldfare.shared.rates import Interval
 from fieldfare.shared.score_bins import inner_edges, prevalence_log_odds
 from fieldfare.shared.study import Study
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fieldfare.shared.rates import (
     EXACT,
     CountNoise,
-    Rate,
+    Interval,
     Verdict,
     percents,
     rate_of,
@@ -101,19 +101,19 @@ def test_a_part_that_noise_moved_out_is_read_as_none_or_all() -> None:
 @pytest.mark.parametrize(
     ("rate", "said"),
     [
-        (Rate(0.05, 0.041, 0.06), Verdict.MORE),
-        (Rate(0.03, 0.020, 0.05), Verdict.TOO_FEW),
-        (Rate(0.015, 0.01, 0.019), Verdict.NO_MORE),
-        (Rate(0.05, 0.001, 0.2), Verdict.TOO_FEW),
+        (Interval(0.05, 0.041, 0.06), Verdict.MORE),
+        (Interval(0.03, 0.020, 0.05), Verdict.TOO_FEW),
+        (Interval(0.015, 0.01, 0.019), Verdict.NO_MORE),
+        (Interval(0.05, 0.001, 0.2), Verdict.TOO_FEW),
         (None, Verdict.TOO_FEW),
     ],
 )
-def test_a_verdict_needs_the_whole_interval(rate: Rate | None, said: Verdict) -> None:
-    overall = Rate(0.01, 0.0098, 0.0102)
-    assert verdict(rate, Rate(overall.value, overall.low, 0.0202)) is said
+def test_a_verdict_needs_the_whole_interval(rate: Interval | None, said: Verdict) -> None:
+    overall = Interval(0.01, 0.0098, 0.0102)
+    assert verdict(rate, Interval(overall.value, overall.low, 0.0202)) is said
     assert verdict(rate, None) is Verdict.TOO_FEW
 
 
 def test_rates_are_written_with_their_interval() -> None:
-    assert percents(Rate(0.0213, 0.004, 0.0391)) == "2.13 % (0.4 to 3.91)"
-    assert Rate(0.1, 0.0, 0.3).as_dict() == {"value": 0.1, "low": 0.0, "high": 0.3}
+    assert percents(Interval(0.0213, 0.004, 0.0391)) == "2.13 % (0.4 to 3.91)"
+    assert Interval(0.1, 0.0, 0.3).as_dict() == {"value": 0.1, "low": 0.0, "high": 0.3}
