@@ -50,8 +50,11 @@ def scored_study(**changes: Any) -> Study:
     return Study.model_validate(data | changes)
 
 
-def customers(units: int = 300, *, seed: int = 0, name: str = "c") -> dict[str, list[Any]]:
-    """Made-up customers; a tenth are cases, whose numbers are higher; some values are missing."""
+def customers(units: int = 300, *, seed: int = 0, name: str = "n") -> dict[str, list[Any]]:
+    """Made-up customers; a tenth are cases, whose numbers are higher; some values are missing.
+
+    No unit's name can stand in a hash by chance: "n" is no digit of one.
+    """
     random = np.random.default_rng(seed)
     case = random.uniform(size=units) < 0.1
     up = np.where(case, 2.0, 0.0)

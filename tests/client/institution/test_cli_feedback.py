@@ -66,7 +66,7 @@ def test_the_log_keeps_that_it_happened_and_nothing_of_it(desk: Desk) -> None:
     decide(desk, one, "file", "potential_victim")
     log = (desk.home.log_folder / "log.jsonl").read_text()
     assert '"feedback"' in log
-    for said in ("secret", "potential_victim", one, "c00"):
+    for said in ("secret", "potential_victim", one, "n00"):
         assert said not in log
 
 

@@ -24,7 +24,7 @@ def test_everyone_is_ranked_and_the_screen_says_what_it_rests_on(desk: Desk) -> 
         "positives among", "institution alerts",
     ):  # fmt: skip
         assert text in said
-    assert "c0" not in said.replace(str(out), "")  # no unit's id
+    assert "n0" not in said.replace(str(out), "")  # no unit's id
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
