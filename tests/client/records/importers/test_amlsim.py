@@ -82,7 +82,10 @@ def test_what_cannot_be_read_is_named_by_file_and_line(
         copy.write_text(text.replace(old, new) if path.name == name else text)
     with pytest.raises(RecordsError, match=rf"{name}, line {line}: ") as caught:
         imported("amlsim", changed, tmp_path / "out")
-    assert new.split(",", maxsplit=1)[0] not in str(caught.value).replace(name, "") or len(new) < 12
+    said = str(caught.value).replace(str(tmp_path), "")
+    assert not [
+        value for value in ("five", "BARTER", "soon", "perhaps", "Euro", "7x") if value in said
+    ]
     assert list((tmp_path / "out").iterdir()) == []
 
 
