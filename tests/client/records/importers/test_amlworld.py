@@ -58,7 +58,7 @@ def test_what_cannot_be_read_is_named_by_line(
     path.write_text(text.replace(old, new))
     with pytest.raises(RecordsError, match=rf"bad\.csv.* line {line}\b") as caught:
         imported("amlworld", [path], tmp_path / "out")
-    assert new not in str(caught.value)
+    assert new not in str(caught.value).replace(str(tmp_path), "")
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -63,7 +63,8 @@ def test_what_cannot_be_read_is_refused_by_line(
     path = one(f'id,v\n1,"{text}"\n')
     with pytest.raises(RecordsError, match=r"one\.csv, line 2: a v that this importer") as caught:
         read(path, value)
-    assert len(text) < 3 or text not in str(caught.value)
+    told = str(caught.value).replace(str(path.parent), "")  # whose numbers are pytest's
+    assert len(text) < 3 or text not in told
 
 
 def test_times_are_written_or_counted_from_a_day(one: Callable[[str], Path]) -> None:
