@@ -60,6 +60,10 @@ STUDY: Final = Study.model_validate(
     }
 )
 SCALE: Final = 28  # the additive model's grid
+# Exact noise cannot be seeded: a sound system fails one of these tests once in ten million runs.
+UNLIKELY: Final = 1e-8
+# Of an audited epsilon, whose standard error is below 3 %; wrong noise is off by 38 % and more.
+SLACK: Final = 0.2
 
 
 def make_sums(seed: int, study: Study = STUDY) -> StudySums:
@@ -212,15 +216,14 @@ Audits = Mapping[tuple[Assurance, float], Audit]
 
 @pytest.mark.parametrize("assurance", Assurance)
 def test_the_audit_recovers_the_claimed_epsilon(assurance: Assurance, audits: Audits) -> None:
-    """Its standard error is below 3 %: 15 % either way are five of them."""
-    assert audits[assurance, 1.0].epsilon == pytest.approx(STUDY.privacy.epsilon, rel=0.15)
+    assert audits[assurance, 1.0].epsilon == pytest.approx(STUDY.privacy.epsilon, rel=SLACK)
 
 
 @pytest.mark.parametrize("assurance", Assurance)
 def test_the_audit_flags_half_the_noise(assurance: Assurance, audits: Audits) -> None:
     found = audits[assurance, 0.5]
     assert found.epsilon > 1.5 * STUDY.privacy.epsilon
-    assert found.mu == pytest.approx(2 * audits[assurance, 1.0].mu, rel=0.15)
+    assert found.mu == pytest.approx(2 * audits[assurance, 1.0].mu, rel=SLACK)
 
 
 @pytest.mark.parametrize("assurance", Assurance)
@@ -228,12 +231,12 @@ def test_the_sums_noise_has_the_plans_sigma_and_that_of_the_colluders(
     assurance: Assurance, audits: Audits
 ) -> None:
     found = audits[assurance, 1.0]
-    assert ks_pvalue(found.noise, full_sigma(found)) > 1e-6
+    assert ks_pvalue(found.noise, full_sigma(found)) > UNLIKELY
     for wrong in (2 / 3, 3 / 2):
         assert ks_pvalue(found.noise, wrong * full_sigma(found)) < 1e-12
     halved = audits[assurance, 0.5]
     assert ks_pvalue(halved.noise, full_sigma(halved)) < 1e-12
-    assert ks_pvalue(halved.noise, full_sigma(halved) / 2) > 1e-6
+    assert ks_pvalue(halved.noise, full_sigma(halved) / 2) > UNLIKELY
 
 
 @pytest.mark.parametrize("assurance", Assurance)
@@ -244,7 +247,7 @@ def test_against_the_colluder_the_noise_is_exactly_the_claim(
     canaries = np.ldexp(canary_sum(found.coins, found.seen.shape[1]).astype(np.float64), -SCALE)
     left = found.seen - canaries
     sigma = found.federation.plan.training.sigma
-    assert ks_pvalue(left, sigma) > 1e-6
+    assert ks_pvalue(left, sigma) > UNLIKELY
     assert ks_pvalue(left, sigma * 2 / 3) < 1e-12
 
 
@@ -277,17 +280,17 @@ def test_the_evaluations_noise_has_the_plans_sigma(make_bench: MakeBench) -> Non
             total = add(total, decode(vector, terms.word_bits, len(total)), terms.word_bits)
         noise.append(np.ldexp((centre(total, terms.word_bits) - exact) * 1.0, -COUNT_GAMMA_BITS))
     sigma = terms.sigma * np.sqrt(len(NAMES) / (len(NAMES) - 1))
-    assert ks_pvalue(np.stack(noise), sigma) > 1e-6
+    assert ks_pvalue(np.stack(noise), sigma) > UNLIKELY
     for wrong in (2 / 3, 3 / 2):
         assert ks_pvalue(np.stack(noise), wrong * sigma) < 1e-12
 
 
 @pytest.mark.parametrize("assurance", Assurance)
 def test_no_two_steps_and_no_two_entries_share_noise(assurance: Assurance, audits: Audits) -> None:
-    """Correlations of 4113 pairs have a standard error of .016."""
+    """Correlations of 4113 pairs have a standard error of .016; of shared noise it would be 1."""
     noise = audits[assurance, 1.0].noise
     for other in (noise[1], np.roll(noise[0], 1), noise[2]):
-        assert abs(np.corrcoef(noise[0], other)[0, 1]) < 0.08
+        assert abs(np.corrcoef(noise[0], other)[0, 1]) < 0.1
 
 
 def local_mu(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> float:
@@ -329,14 +332,14 @@ def test_in_local_mode_the_claim_holds_where_all_others_collude(
     assurance: Assurance, tmp_path: Path
 ) -> None:
     epsilon = plan_for(STUDY).epsilon(local_mu(assurance, tmp_path) ** 2)
-    assert epsilon == pytest.approx(STUDY.privacy.epsilon, rel=0.15)
+    assert epsilon == pytest.approx(STUDY.privacy.epsilon, rel=SLACK)
 
 
 @pytest.mark.parametrize(("factor", "least"), [(2 / 3, 1.4), (3 / 2, 0.0)])
 def test_the_local_audit_sees_wrong_noise(factor: float, least: float, tmp_path: Path) -> None:
     mu = local_mu(Assurance.SIMULATED, tmp_path, factor=factor)
     epsilon = plan_for(STUDY).epsilon(mu**2)
-    assert epsilon != pytest.approx(STUDY.privacy.epsilon, rel=0.15)
+    assert epsilon != pytest.approx(STUDY.privacy.epsilon, rel=SLACK)
     assert epsilon > least * STUDY.privacy.epsilon
 
 

@@ -130,7 +130,7 @@ def decoded(vectors: list[bytes], terms: ReleaseTerms) -> NDArray[np.float64]:
 def looks_uniform(vectors: list[bytes]) -> bool:
     """Chi-square over bytes; no cut-off that a fair coin would reach in a lifetime."""
     counts = np.bincount(np.frombuffer(b"".join(vectors), dtype=np.uint8), minlength=256)
-    return bool(chisquare(counts).pvalue > 1e-6)
+    return bool(chisquare(counts).pvalue > 1e-10)
 
 
 def test_only_the_sum_of_everybody_means_anything(make_bench: MakeBench) -> None:

@@ -379,7 +379,7 @@ def test_noise_on_every_kind_of_question_is_what_the_plan_says(make_hub: MakeHub
         drawn.setdefault(question.kind, []).extend(noise[layout.blocks[i].part] for i in reads)
     for kind, parts in drawn.items():
         squares = np.concatenate(parts) ** 2 / sigma**2
-        low, high = chi2.ppf([1e-6, 1 - 1e-6], len(squares)) / len(squares)
+        low, high = chi2.ppf([1e-9, 1 - 1e-9], len(squares)) / len(squares)
         assert low <= squares.mean() <= high, kind
     spread = float(noise.std())
     assert spread == pytest.approx(sigma, rel=0.05)

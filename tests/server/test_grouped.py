@@ -280,7 +280,7 @@ def test_noise_on_the_counts_is_what_the_plan_says(
     truth = true_counts(sums, outcome.parameters, threshold)
     noise = collected[FAIRNESS].values - truth
     sigma = plan.fairness.noise_on_sum(len(BANKS), 1)
-    low, high = chi2.ppf([1e-6, 1 - 1e-6], len(noise)) / len(noise)
+    low, high = chi2.ppf([1e-9, 1 - 1e-9], len(noise)) / len(noise)
     assert len(noise) == 512
     assert low <= np.mean(noise**2) / sigma**2 <= high
     for wrong in (2 / 3, 3 / 2):
