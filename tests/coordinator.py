@@ -1,6 +1,5 @@
 """A coordinator's home and its SuperLink as a process, for tests of what stands on them."""
 
-import socket
 import ssl
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Final
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.ports import free_ports
 
 from fieldfare.server.flower_environment import flower_environment
 from fieldfare.server.founding import Hub, found_coordinator
@@ -22,16 +22,8 @@ from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.settings import load_settings
 
 START_SECONDS: Final = 120.0
+STOP_SECONDS: Final = 60.0
 SUPERLINK: Final = "fieldfare.server.superlink_process"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens at, all different."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def new_home(path: Path) -> CoordinatorHome:
@@ -105,7 +97,7 @@ class RunningSuperlink:
     def stop(self) -> int:
         self.process.terminate()
         try:
-            return self.process.wait(15)
+            return self.process.wait(STOP_SECONDS)
         finally:
             self.process.kill()
             if self.process.stdin:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi
 import pytest
+from tests.ports import free_port
 
 PASSWORD = "SECRET-pw-4471"  # noqa: S105 -- of a server that lives for one test run
 
@@ -56,12 +56,6 @@ def _as_postgres(*command: str) -> None:
         pytest.fail(f"{command[-1]}: {done.stdout}{done.stderr}")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Start a server of Debian's packages; skip where they are not installed."""
@@ -75,7 +69,7 @@ def running_postgres() -> Iterator[PostgresServer]:
             shutil.chown(folder, "postgres", "postgres")
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
-        data, log, port = folder / "data", folder / "log", _free_port()
+        data, log, port = folder / "data", folder / "log", free_port()
         _as_postgres(
             str(binaries / "initdb"), "-D", str(data), "-U", "fieldfare", "-A", "scram-sha-256",
             f"--pwfile={folder / 'password'}", "-N", "--locale=C.UTF-8", "-E", "UTF8",

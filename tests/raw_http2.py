@@ -15,7 +15,7 @@ INITIAL_WINDOW_SIZE: Final = 4  # a setting, section 6.5.2
 class RawConnection:
     """One connection to a unix socket; nothing is sent that is not asked for."""
 
-    def __init__(self, path: Path, timeout: float = 10.0) -> None:
+    def __init__(self, path: Path, timeout: float = 60.0) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(timeout)
         self.socket.connect(str(path))

@@ -6,7 +6,6 @@ place of the process that Flower would start, so that a test sees what it sees.
 
 import hashlib
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -42,9 +41,10 @@ from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 from flwr.superlink.grid.http_grid import HttpGrid
 from tests.certificates import Authority
+from tests.ports import free_port
 
 BIN: Final = Path(sys.executable).parent
-START_SECONDS: Final = 30.0
+START_SECONDS: Final = 120.0
 BUNDLE: Final = """\
 [project]
 name = "fieldfare-bundle"
@@ -71,13 +71,6 @@ def quiet_environment(home: Path) -> dict[str, str]:
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def new_node_key(path: Path) -> bytes:

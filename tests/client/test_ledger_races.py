@@ -40,7 +40,7 @@ def meet(place):
 
 meet("start")
 outcomes = []
-with Ledger.open(folder / "units.ledger", population="units", busy_timeout=10.0,
+with Ledger.open(folder / "units.ledger", population="units", busy_timeout=60.0,
                  limits=Limits(yearly_picomu2=1000, lifetime_picomu2=1000),
                  clock=lambda: datetime.now(UTC)) as ledger:
     for debit in debits():
@@ -70,7 +70,7 @@ def race(folder: Path, scenario: str) -> list[list[tuple[str, str, str | None]]]
         for number in range(PROCESSES)
     ]
     try:
-        outputs = [worker.communicate(timeout=20)[0] for worker in workers]
+        outputs = [worker.communicate(timeout=120)[0] for worker in workers]
     finally:  # a worker that failed leaves the others waiting for it
         for worker in workers:
             worker.kill()
@@ -143,7 +143,7 @@ folder, name = Path(sys.argv[1]), sys.argv[2]
 while len([*folder.glob("ready *")]) < 4:
     time.sleep(0.0002)
 try:
-    with RestoredLedger.open(folder / "units.ledger", population="units", busy_timeout=10.0,
+    with RestoredLedger.open(folder / "units.ledger", population="units", busy_timeout=60.0,
                              clock=lambda: datetime.now(UTC)) as restored:
         restored.accept(Acceptance(user=name, reason="the disk failed"))
 except LedgerError as error:
@@ -165,7 +165,7 @@ def test_a_restored_copy_is_accepted_once(tmp_path: Path) -> None:
         for number in range(PROCESSES)
     ]
     try:
-        outputs = [worker.communicate(timeout=20)[0].strip() for worker in workers]
+        outputs = [worker.communicate(timeout=120)[0].strip() for worker in workers]
     finally:
         for worker in workers:
             worker.kill()

@@ -26,10 +26,10 @@ from fieldfare.shared.messages import Assurance
 from fieldfare.simulations.federation import LocalFederation
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
-STOP_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 60.0
 BANKS: Final = NAMES[:3]
 HELLO: Final = Call.HELLO.message_type
-ANSWER_SECONDS: Final = 20.0
+ANSWER_SECONDS: Final = 60.0
 
 
 @pytest.fixture(scope="module")

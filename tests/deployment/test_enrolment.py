@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.ports import free_port
 from tests.processes import until
-from tests.superlink import free_port
 
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.keys import identity_fingerprint

@@ -20,7 +20,7 @@ from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.exchange import RECORD, refusal_in
 from fieldfare.shared.messages import Refusal
 
-STOP_SECONDS: Final = 20.0
+STOP_SECONDS: Final = 60.0
 LEASE_SECONDS: Final = 120.0  # Flower's 60, a pause of 30, and this machine's own time
 
 
@@ -104,7 +104,7 @@ class Slow:
 
     def describe(self, *_: object) -> Refusal:
         self.begun.set()
-        assert self.gate.wait(60)
+        assert self.gate.wait(120)
         return Refusal(RefusalCode.UNKNOWN_STUDY)
 
 

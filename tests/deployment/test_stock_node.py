@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.bench import Bench
 from tests.deployment.conftest import Nodes, ask
-from tests.superlink import BIN, free_port, quiet_environment
+from tests.ports import free_port
+from tests.superlink import BIN, quiet_environment
 
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.exchange import RECORD, refusal_in

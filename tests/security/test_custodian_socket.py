@@ -96,7 +96,7 @@ def serves(besieged: Besieged) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -188,8 +188,8 @@ def test_a_thousand_calls_at_once(besieged: Besieged) -> None:
         answers = {call.result() for call in calls if status_of(call) is Code.OK}
     assert sum(ended.values()) == 1000
     assert ended[Code.OK] > 0
-    # A call that waited for its turn until its time was up is ended too, on a busy machine.
-    busy = {Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED}
+    # On a busy machine calls are ended too whose message or whose turn did not come in time.
+    busy = {Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.CANCELLED}
     assert set(ended) <= {Code.OK, *busy}
     assert len(answers) == 1
     workers = [t for t in threading.enumerate() if t.name.startswith("custodian")]
@@ -205,7 +205,7 @@ def test_hundreds_of_connections_that_say_nothing(besieged: Besieged) -> None:
         count = 400  # this process holds both ends, and 1,024 files
         connections = [stack.enter_context(RawConnection(besieged.path)) for _ in range(count)]
         time.sleep(0.2)
-        assert open_files() - before - count < 100
+        assert until(lambda: open_files() - before - count < 100)
         assert serves(besieged)  # over the connection that it had
         besieged.check()
         assert all(c.closed_by_the_other_side() for c in connections)
@@ -225,7 +225,7 @@ def test_half_open_calls_lose_their_places(besieged: Besieged) -> None:
             return not serves(besieged)
 
         assert until(full)
-        assert until(lambda: serves(besieged), seconds=5)
+        assert until(lambda: serves(besieged))
 
 
 def test_answers_that_nobody_reads_lose_their_places(make_bench: MakeBench, room: Path) -> None:
@@ -242,7 +242,7 @@ def test_answers_that_nobody_reads_lose_their_places(make_bench: MakeBench, room
                 return not serves(besieged)
 
             assert until(full)
-            assert until(lambda: serves(besieged), seconds=5)
+            assert until(lambda: serves(besieged))
             frames = connection.frames(enough=lambda found: len(resets(found)) >= QUICK.calls)
         assert len(resets(frames)) >= QUICK.calls  # the others were refused, and are over
         besieged.check()
@@ -260,13 +260,13 @@ def test_a_caller_that_leaves_in_the_middle_gets_the_same_bytes_later(
     gate = Gated(sums[NAME].model.vectors.entries)
     sums[NAME] = replace(sums[NAME], training=gate)
     bench = make_bench(study, sums)
-    with served(bench, NAME, room, replace(QUICK, turn_seconds=5)) as remote:
+    with served(bench, NAME, room) as remote:
         besieged = Besieged(bench, room, remote)
         run = bench.open_run()
         request = run.request()
         with hostile_channel(room) as channel:
             gone = raw(channel, path_of("Release")).future(besieged.question(run))
-            assert gate.begun.wait(5)
+            assert gate.begun.wait(60)
         assert status_of(gone) is Code.CANCELLED
         assert besieged.ledger.stored(request.hash) is None
         gate.gate.set()
@@ -338,7 +338,7 @@ def test_any_message_of_any_call(call: str, frame: bytes, besieged: Besieged) ->
 
 
 def test_a_greeting_is_answered_so_that_noise_is_known_to_arrive(besieged: Besieged) -> None:
-    with RawConnection(besieged.path, timeout=1.0) as connection:
+    with RawConnection(besieged.path) as connection:
         connection.greet()
         stream = connection.begin(path_of("Describe"))
         connection.send(stream, b"")

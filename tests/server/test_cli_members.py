@@ -2,11 +2,11 @@
 
 import io
 import re
-import socket
 from pathlib import Path
 
 import pytest
 from tests.papers import Applicant, key_called, node_called
+from tests.ports import free_port
 from tests.server_homes import coordinator
 
 from fieldfare.server.enrolment import enrolled, members
@@ -20,18 +20,10 @@ __all__ = ["coordinator"]
 
 
 @pytest.fixture(autouse=True)
-def _nobody_listens(coordinator: CoordinatorHome, free_port: int) -> None:
+def _nobody_listens(coordinator: CoordinatorHome) -> None:
     text = coordinator.settings.read_text()
-    text = text.replace("local_port = 8001", f"local_port = {free_port}")
+    text = text.replace("local_port = 8001", f"local_port = {free_port()}")
     coordinator.settings.write_text(text)
-
-
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

@@ -157,7 +157,7 @@ def test_a_refresh_waits_for_the_answers(
     assert process.poll() is None
     with control(control_target(served.home)) as link:
         link.stop_run((runs_of(served) - before).pop())  # as if its process had failed
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert (out, "the hello ended as stopped" in err) == ("", True)
 

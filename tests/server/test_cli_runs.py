@@ -7,7 +7,6 @@ import re
 import signal
 import struct
 import termios
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -146,7 +145,7 @@ def test_a_process_that_answers_is_stopped_after_its_step(served: TestDesk, caps
     with served.store() as store:
         until(lambda: store.stop_requested(run))
     put(served, run, RunState.STOPPED, "asked to, after step 2")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert out.splitlines() == [
         f"{run}: stopped: asked to, after step 2",
@@ -214,11 +213,11 @@ def test_no_run_is_said(desk: TestDesk, capsys: Read) -> None:
         assert "see `fieldfare coordinator runs`" in capsys.readouterr().err
 
 
-def act(desk: TestDesk, run: str) -> None:
-    """What a short run's process writes, with time to be seen."""
+def act(desk: TestDesk, run: str, see: Callable[[], object]) -> None:
+    """What a short run's process writes; each of its steps is waited for to be seen."""
     for number in (1, 4):
         step(desk, run, number)
-        time.sleep(1.2)
+        see()
     with desk.store() as store:
         store.put_metrics(run, '{"auroc":{"high":0.9,"low":0.7,"value":0.8}}')
     put(desk, run, RunState.FINISHED)
@@ -228,11 +227,11 @@ def test_a_pipe_gets_lines_until_the_end(served: TestDesk, capsys: Read) -> None
     run = begin(served, capsys)
     process = served.process("run", "watch", run)
     assert process.stdout is not None
-    first = process.stdout.readline()
-    act(served, run)
-    out, err = process.communicate(timeout=30)
+    said = [process.stdout.readline()]
+    act(served, run, lambda: said.append(process.stdout.readline()))  # type: ignore[union-attr]
+    out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
-    lines = [first.rstrip("\n"), *out.splitlines()]
+    lines = [*(line.rstrip("\n") for line in said), *out.splitlines()]
     assert lines[0].startswith(f"{run}: running, epsilon 0")
     assert lines[1].startswith(f"{run}: running, step 1 of 4, 0.25 s, epsilon 0.")
     assert lines[2].startswith(f"{run}: running, step 4 of 4, 0.25 s, epsilon 0.")
@@ -244,11 +243,11 @@ def test_programs_get_json_lines(served: TestDesk, capsys: Read) -> None:
     run = begin(served, capsys)
     process = served.process("run", "watch", run, "--json")
     assert process.stdout is not None
-    first = json.loads(process.stdout.readline())
-    act(served, run)
-    out, _ = process.communicate(timeout=30)
-    rest = [json.loads(text) for text in out.splitlines()]
-    assert first["progress"] is None
+    first, *seen = [process.stdout.readline()]
+    act(served, run, lambda: seen.append(process.stdout.readline()))  # type: ignore[union-attr]
+    out, _ = process.communicate(timeout=120)
+    rest = [json.loads(text) for text in (*seen, *out.splitlines())]
+    assert json.loads(first)["progress"] is None
     assert [one["progress"]["step"] for one in rest][-1] == 4
     assert rest[-1]["state"] == "finished"
     assert rest[-1]["metrics"]["auroc"]["value"] == 0.8
@@ -261,7 +260,7 @@ def test_ctrl_c_leaves_the_run_alone(served: TestDesk, capsys: Read) -> None:
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err == f"the run goes on; watch it again: fieldfare coordinator run watch {run}\n"
     with served.store() as store:
@@ -294,9 +293,9 @@ def test_a_terminal_gets_a_live_screen(served: TestDesk, capsys: Read) -> None:
         return look
 
     until(shows("running"))
-    act(served, run)
+    act(served, run, lambda: until(shows("step")))
     until(shows("finished"))
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
     with suppress(OSError):
         while more := os.read(leader, 65536):
             seen.extend(more)
@@ -323,5 +322,5 @@ def test_a_superlink_that_is_away_is_said_and_waited_for(desk: TestDesk, capsys:
     assert process.stdout is not None
     assert process.stdout.readline().startswith("first: stopping")
     put(desk, "first", RunState.STOPPED)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=120)
     assert (process.returncode, "first: stopped" in out) == (1, True)

@@ -21,7 +21,7 @@ from fieldfare.server.flower_environment import flower_environment
 from fieldfare.server.runner import RunCommand, Runner
 from fieldfare.server.superlink import Control, control, tasks
 
-WAIT_SECONDS: Final = 40.0
+WAIT_SECONDS: Final = 120.0
 # Does what the study's name says, and leaves what it saw.
 SCRIPT: Final = """\
 import os, sys, time

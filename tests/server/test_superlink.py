@@ -33,7 +33,7 @@ from fieldfare.server.superlink import (
 )
 from fieldfare.shared.errors import RunError, UsageError
 
-NODE_SECONDS: Final = 20.0
+NODE_SECONDS: Final = 60.0
 CONFIGURATION: Final = {"study": "ab" * 32, "run": "r-1"}
 
 

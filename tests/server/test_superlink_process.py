@@ -31,7 +31,7 @@ from fieldfare.server.settings import load_settings
 from fieldfare.server.superlink import control
 from fieldfare.server.superlink_process import terms_of
 
-WAIT_SECONDS: Final = 30.0
+WAIT_SECONDS: Final = 120.0
 
 
 @pytest.fixture

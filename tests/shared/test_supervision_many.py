@@ -1,6 +1,7 @@
 """A supervisor of several real children: what they say comes out, and none is left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any, Final
 import pytest
 from tests.processes import alive, until
 
-WAIT_SECONDS: Final = 20.0
+WAIT_SECONDS: Final = 60.0
 CHILD: Final = """
 import os, signal, sys, time
 from fieldfare.shared.supervision import end_with_parent
@@ -115,8 +116,8 @@ def test_one_that_fails_is_started_again_and_the_other_stays(start: Start, tmp_p
     until(lambda: len(pids(tmp_path, "two")) >= 3)
     process.terminate()
     out, _ = process.communicate(timeout=WAIT_SECONDS)
-    assert "two: ended with status 75 after 0 s; it starts again in 0.05 s\n" in out
-    assert "two: ended with status 75 after 0 s; it starts again in 0.1 s\n" in out
+    for pause in ("0.05", "0.1"):
+        assert re.search(rf"two: ended with status 75 after \d+ s; .* again in {pause} s\n", out)
     assert len(pids(tmp_path, "one")) == 1
 
 

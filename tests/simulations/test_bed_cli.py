@@ -26,7 +26,7 @@ def test_what_runs_is_not_started_twice(tmp_path: Path) -> None:
         assert (tmp_path / "hub").is_dir()
         said = CliRunner().invoke(down_app, ["--out", str(tmp_path)])
         assert said.output == "stopped hub\n"
-        assert ours.wait(10) != 0
+        assert ours.wait(60) != 0
     finally:
         ours.kill()
 

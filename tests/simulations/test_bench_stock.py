@@ -47,7 +47,7 @@ def test_what_stays_behind_is_ended(fabric: Fabric) -> None:
     ):
         assert working_in(fabric.folder) == [inside.pid]
         bench_stock._clear(fabric.folder)
-        assert inside.wait(10) == -signal.SIGKILL
+        assert inside.wait(60) == -signal.SIGKILL
         assert outside.poll() is None
         outside.kill()
 

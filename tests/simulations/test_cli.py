@@ -303,7 +303,7 @@ def test_an_interrupted_run_ends_at_once_and_cleans_up(desk: Desk, noise: str) -
         wait_for(out, begun, process)  # the federation is there; its steps follow
         time.sleep(1)
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate(timeout=30)
+        output, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.strip() == "fieldfare: interrupted; nothing more was released"

@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 from tests.certificates import Authority
 from tests.homes import NAMES, Hub, hub
+from tests.ports import free_port
 from tests.processes import alive, children, until
-from tests.superlink import free_port
 
 from fieldfare.client.institution.admin_client import custodian_status
 from fieldfare.client.institution.cli_start import without_secrets

@@ -262,14 +262,14 @@ def test_a_call_in_work_is_finished_by_whoever_began_it(
 
     def slow(custodian: Any, call: str, frame: bytes) -> bytes:
         begun.set()
-        assert gate.wait(20)
+        assert gate.wait(60)
         return custodian.describe(STUDY.id)  # type: ignore[no-any-return]
 
     answers: list[Any] = []
     monkeypatch.setattr(module, "answer", slow)
     caller = Thread(target=lambda: answers.append(guard.answer("Describe", b"")))
     caller.start()
-    assert begun.wait(20)
+    assert begun.wait(60)
     hub.pin(hub.roster(version=2))
     follower = Thread(target=guard.follow)
     follower.start()
@@ -277,8 +277,8 @@ def test_a_call_in_work_is_finished_by_whoever_began_it(
     assert follower.is_alive()  # it waits for the call
     assert guard.status().busy
     gate.set()
-    caller.join(20)
-    follower.join(20)
+    caller.join(60)
+    follower.join(60)
     assert isinstance(answers[0], bytes)
     monkeypatch.undo()
     assert not serves(guard)

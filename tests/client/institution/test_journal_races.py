@@ -32,7 +32,7 @@ folder, name, each, max_bytes, keep = Path(sys.argv[1]), sys.argv[2], *map(int, 
 while len([*folder.glob("ready *")]) < 4:
     time.sleep(0.0002)
 journal = Journal.open(folder / "log", clock=lambda: datetime.now(UTC), max_bytes=max_bytes,
-                       keep=keep or None, busy_timeout=20.0)
+                       keep=keep or None, busy_timeout=60.0)
 for step in range(each):
     entry = journal.append(Event.REQUEST, name, step=step, rule="r" * (step * 7 % 400 + 1))
     print(entry.sequence, entry.hash)
@@ -52,7 +52,7 @@ def race(folder: Path, *, max_bytes: int, keep: int) -> list[tuple[int, str]]:
         for number in range(PROCESSES)
     ]
     try:
-        outputs = [worker.communicate(timeout=30)[0] for worker in workers]
+        outputs = [worker.communicate(timeout=120)[0] for worker in workers]
     finally:  # a worker that failed leaves the others waiting for it
         for worker in workers:
             worker.kill()

@@ -10,12 +10,13 @@ from typing import Final
 
 import pytest
 from tests.certificates import Authority
-from tests.superlink import free_port, new_node_key, quiet_environment
+from tests.ports import free_port
+from tests.superlink import new_node_key, quiet_environment
 
 from fieldfare.client.institution.node_process import EXIT_AGAIN, EXIT_DEFECT, EXIT_STOPPED
 
 PROCESS: Final = "fieldfare.client.institution.node_process"
-WAIT_SECONDS: Final = 30.0
+WAIT_SECONDS: Final = 120.0
 
 Start = Callable[..., "subprocess.Popen[str]"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.certificates import Authority
-from tests.superlink import free_port
+from tests.ports import free_port
 
 from fieldfare.client.institution.node_settings import NodeTerms
 from fieldfare.client.institution.preflight import Finding, Outcome, Part, Seen, findings

@@ -210,18 +210,18 @@ def test_a_compressed_file_is_read_whole_or_not_at_all(
 def test_a_pipe_that_nobody_empties_is_given_up(tmp_path: Path) -> None:
     """A load that stops early leaves no thread, no descriptor and no file behind."""
     (tmp_path / "r.csv").write_bytes(("a\n" + "1\n" * 5_000_000).encode("utf-16"))
-    threads, descriptors = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+    threads, descriptors = {*threading.enumerate()}, len(list(Path("/proc/self/fd").iterdir()))
     with open_csv(tmp_path / "r.csv", ColumnMapping(encoding="utf-16")) as source:
         batches = source.batches(["a"])
         next(batches)
         batches.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == threads
-    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert {*threading.enumerate()} <= threads
+    assert len(list(Path("/proc/self/fd").iterdir())) <= descriptors
 
     pipe = Utf8Pipe(tmp_path / "r.csv", "utf-16")
     assert pipe.finish() is None
     assert pipe.finish() is None
-    assert threading.active_count() == threads
+    assert {*threading.enumerate()} <= threads
 
 
 def test_a_declared_separator_wins(tmp_path: Path, read_texts: Reader) -> None:
