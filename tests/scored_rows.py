@@ -17,7 +17,7 @@ from fieldfare.shared.text_grams import TextEncoder
 
 TEXTS: Final = {
     "c1": "see you at home",
-    "c2": "FREE cash; call 0900 123",
+    "c2": "FREE cash; call 0900123456",
     "c3": "Бесплатно\u202e! \x1b[2J😀",
     "c4": "free lunch",
 }

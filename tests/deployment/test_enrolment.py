@@ -27,8 +27,8 @@ from fieldfare.shared.errors import RunError
 from fieldfare.shared.identity import fingerprint
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
-START_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 30.0
+START_SECONDS: Final = 120.0
+STOP_SECONDS: Final = 60.0
 
 
 @dataclass
@@ -111,8 +111,8 @@ def test_five_commands_make_a_member_whose_node_is_let_in(
     assert pinned_roster(site.bank, key).ids == ("bank-a",)
     until(lambda: site.let_in() == {"bank-a"}, START_SECONDS)
     node = site.keep_running("institution", "node", "--home", str(site.bank.path))
-    until(lambda: site.statuses()["bank-a"] == "online", START_SECONDS)
-    assert "admitted as node" in node.read_text()
+    until(lambda: site.statuses().get("bank-a") == "online", START_SECONDS)
+    until(lambda: "admitted as node" in node.read_text())
 
     capsys.readouterr()
     assert site.coordinator("enrol", enrolment) == 0  # the same file again
@@ -127,7 +127,7 @@ def test_five_commands_make_a_member_whose_node_is_let_in(
     assert site.institution("keys", "renew-node") == 0
     assert site.institution("join", invitation) == 0
     assert site.coordinator("enrol", str(site.bank.path / "enrolment.json"), "--yes") == 0
-    until(lambda: site.statuses()["bank-a"] == "online", START_SECONDS)
+    until(lambda: site.statuses().get("bank-a") == "online", START_SECONDS)
 
 
 def test_who_enrolled_while_the_superlink_was_down_is_let_in_when_it_starts(site: Site) -> None:

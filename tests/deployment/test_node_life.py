@@ -138,6 +138,7 @@ def test_nothing_is_left_of_a_node_whose_parent_was_killed(nodes: Nodes) -> None
 @pytest.mark.faults
 def test_a_superlink_that_was_killed_is_found_again(banks: Nodes) -> None:
     logs = [banks.log(banks.folder / f"node-{name}" / "node.toml") for name in BANKS]
+    until(lambda: all("admitted as node" in log.read_text() for log in logs))
     admitted = [log.read_text().count("admitted as node") for log in logs]
     banks.superlink.kill()
     until(lambda: all("retrying in" in log.read_text() for log in logs))
