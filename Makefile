@@ -21,6 +21,8 @@ PARTS := shared client server simulations
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Checks start hundreds of processes: they compile the sources once, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -76,7 +78,7 @@ coverage: $(DEV)  ## tests (without fault injection) with the coverage floor
 	$(PY) -m pytest -n $(JOBS) -m "not faults" --cov --cov-report=term
 
 .PHONY: faults
-faults: $(DEV)  ## kill processes, cut lines, fill disks, and look at what is left
+faults: $(DEV)  ## whole deployments; kill processes, cut lines, fill disks, see what is left
 	@$(PY) -m pytest -n 2 --dist loadgroup -m faults || { code=$$?; \
 	  if [ $$code -eq 5 ]; then echo "no fault-injection tests in this tree"; else exit $$code; fi; }
 

@@ -25,6 +25,8 @@ from fieldfare.client.ledger_restore import Acceptance, RestoredLedger
 from fieldfare.client.ledger_split import Part
 from fieldfare.shared.errors import LedgerError
 
+pytestmark = pytest.mark.faults
+
 COST: Final = 10
 DIED: Final = 77
 LIMIT: Final = 1000

@@ -26,6 +26,8 @@ from fieldfare.shared.cli import run
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.identity import fingerprint
 
+pytestmark = pytest.mark.faults  # slow: processes of several parts
+
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 START_SECONDS: Final = 120.0
 STOP_SECONDS: Final = 60.0

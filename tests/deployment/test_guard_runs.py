@@ -30,6 +30,8 @@ from fieldfare.shared.messages import Assurance
 from fieldfare.shared.plan import plan_for
 from fieldfare.simulations.grid import InProcessGrid
 
+pytestmark = pytest.mark.faults  # slow: processes of several parts
+
 __all__ = ["hub", "room"]
 
 NAME: Final = NAMES[0]

@@ -20,6 +20,8 @@ from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.exchange import RECORD, refusal_in
 from fieldfare.shared.messages import Refusal
 
+pytestmark = pytest.mark.faults  # slow: processes of several parts
+
 STOP_SECONDS: Final = 60.0
 LEASE_SECONDS: Final = 120.0  # Flower's 60, a pause of 30, and this machine's own time
 
@@ -124,7 +126,6 @@ def test_it_stops_in_the_middle_of_a_custodians_answer(nodes: Nodes) -> None:
     assert nodes.superlink.online() == 0  # it had the time to sign off
 
 
-@pytest.mark.faults
 def test_nothing_is_left_of_a_node_whose_parent_was_killed(nodes: Nodes) -> None:
     process = nodes.start(nodes.settings("bank-a"))
     nodes.superlink.wait_online(1)
@@ -135,7 +136,6 @@ def test_nothing_is_left_of_a_node_whose_parent_was_killed(nodes: Nodes) -> None
     nodes.superlink.wait_online(0)  # it signed off
 
 
-@pytest.mark.faults
 def test_a_superlink_that_was_killed_is_found_again(banks: Nodes) -> None:
     logs = [banks.log(banks.folder / f"node-{name}" / "node.toml") for name in BANKS]
     until(lambda: all("admitted as node" in log.read_text() for log in logs))

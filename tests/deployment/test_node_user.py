@@ -17,6 +17,8 @@ from tests.processes import children, runs
 from fieldfare.client.institution.founding import found_institution
 from fieldfare.shared.exchange import RECORD, refusal_in
 
+pytestmark = pytest.mark.faults  # slow: processes of several parts
+
 NOBODY: Final = 65534  # uid and gid of a user who owns nothing
 
 

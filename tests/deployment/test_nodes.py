@@ -21,6 +21,8 @@ from fieldfare.server.channel import UNLISTED, Channel
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.exchange import RECORD, refusal_in
 
+pytestmark = pytest.mark.faults  # slow: processes of several parts
+
 
 def said(rule: str, code: int = APP_FAILED) -> tuple[int, str]:
     return code, OBJECTIONS[rule].reason

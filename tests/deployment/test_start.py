@@ -27,6 +27,8 @@ from fieldfare.client.institution.preflight_link import link_looks
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.exchange import RECORD, refusal_in
 
+pytestmark = pytest.mark.faults  # slow: processes of several parts
+
 __all__ = ["hub"]
 
 NAME: Final = NAMES[0]
@@ -105,7 +107,6 @@ def test_the_way_to_a_real_superlink_is_open(home: Home) -> None:
     }
 
 
-@pytest.mark.faults
 def test_a_killed_custodian_serves_again_and_the_node_stays(
     home: Home, superlink: Superlink, started: "subprocess.Popen[bytes]"
 ) -> None:

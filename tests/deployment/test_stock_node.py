@@ -4,6 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
 from tests.bench import Bench
 from tests.deployment.conftest import Nodes, ask
 from tests.ports import free_port
@@ -11,6 +12,8 @@ from tests.superlink import BIN, quiet_environment
 
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.exchange import RECORD, refusal_in
+
+pytestmark = pytest.mark.faults  # slow: processes of several parts
 
 
 def test_a_stock_node_answers(nodes: Nodes, bench: Bench) -> None:

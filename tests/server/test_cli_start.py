@@ -86,6 +86,7 @@ def test_a_second_start_is_refused_and_hurts_nothing(started: Started) -> None:
     assert RunningSuperlink(started.home).healthy()
 
 
+@pytest.mark.faults
 def test_what_dies_is_started_again(started: Started) -> None:
     superlink, _ = pids = started.up()
     os.kill(superlink, signal.SIGKILL)
@@ -95,6 +96,7 @@ def test_what_dies_is_started_again(started: Started) -> None:
     assert not [pid for pid in pids if alive(pid)]
 
 
+@pytest.mark.faults
 def test_nothing_outlives_it_when_it_is_killed_and_it_starts_again(started: Started) -> None:
     pids = started.up()
     started.process.kill()
@@ -128,6 +130,7 @@ def test_a_folder_that_is_no_home_starts_nothing(tmp_path: Path) -> None:
     assert "make one with `fieldfare coordinator init`" in started.said()
 
 
+@pytest.mark.faults
 def test_a_port_that_is_taken_ends_all_of_it(home: CoordinatorHome) -> None:
     place = RunningSuperlink(home).local
     with socket.create_server(("127.0.0.1", int(place.rpartition(":")[2]))):

@@ -147,6 +147,7 @@ def test_a_run_that_cannot_be_finished_says_why(served: Served) -> None:
     assert served.ends_as(run, "failed") == "two institutions expected, one found"
 
 
+@pytest.mark.faults
 def test_a_process_that_breaks_or_is_killed_ends_its_run_alone(served: Served) -> None:
     other, run = served.start("goes-on", "spared"), served.start("goes-on", "killed")
     os.kill(served.pid("killed"), signal.SIGKILL)
@@ -176,6 +177,7 @@ def test_stopping_ends_every_run_and_says_how_to_go_on(served: Served) -> None:
         assert "`fieldfare coordinator run resume`" in served.ends_as(run, "failed")
 
 
+@pytest.mark.faults
 def test_a_run_that_does_not_listen_is_killed(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,6 +201,7 @@ def test_no_more_runs_than_allowed_go_on_at_once(
     assert served.ends_as(second, "completed") == ""
 
 
+@pytest.mark.faults
 def test_a_run_outlives_a_superlink_that_is_killed(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_what_it_keeps_is_private(home: CoordinatorHome) -> None:
     assert set(modes.values()) == {0o600}, modes
 
 
+@pytest.mark.faults
 def test_nodes_and_runs_are_there_after_it_was_killed(home: CoordinatorHome) -> None:
     key, line = new_node()
     authority = home.authority.read_bytes()

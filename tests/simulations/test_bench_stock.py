@@ -29,6 +29,7 @@ def fabric(tmp_path: Path) -> Fabric:
     return Fabric(tmp_path / "stock", *tls, nodes)
 
 
+@pytest.mark.faults
 def test_a_round_is_timed_and_nothing_is_left(fabric: Fabric) -> None:
     (seconds,) = stock_rounds(fabric, entries=10, rounds=1)
     assert 0 < seconds < bench_stock.ROUND_SECONDS

@@ -140,6 +140,7 @@ def test_it_ends_cleanly_when_it_is_told_to(hub: Hub, approved: str, stop: signa
     assert '"event":"stop"' in log
 
 
+@pytest.mark.faults
 def test_killed_it_starts_again_over_what_it_left(hub: Hub, approved: str) -> None:
     home = hub.homes[NAME]
     with started(home) as child:

@@ -106,6 +106,7 @@ def test_nothing_is_left_of_a_killed_one(home: Home, start: Start) -> None:
     assert '"event":"stop"' in home.log.read_text()
 
 
+@pytest.mark.faults
 def test_a_custodian_that_was_killed_serves_again(home: Home, start: Start) -> None:
     process = start(home, "--custodian-only")
     until(lambda: custodian_status(home.admin_socket), PATIENCE)

@@ -18,6 +18,8 @@ import pytest
 from fieldfare.client.institution.journal import Event, Journal, verify
 from fieldfare.shared.errors import LedgerError
 
+pytestmark = pytest.mark.faults
+
 DIED: Final = 77
 OPTIONS: Final[dict[str, Any]] = {
     "clock": lambda: datetime(2025, 1, 1, tzinfo=UTC),

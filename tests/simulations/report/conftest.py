@@ -33,7 +33,7 @@ class Run(NamedTuple):
 MakeRun = Callable[..., Run]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_run() -> MakeRun:
     return _make_run
 

@@ -59,8 +59,13 @@ def written(run: Any, folder: Path) -> Page:
     return Page(path)
 
 
-def test_every_part_is_there_and_well_formed(make_run: Any, tmp_path: Path) -> None:
-    page = written(make_run(), tmp_path)
+@pytest.fixture(scope="module")
+def page(make_run: Any, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """The page of a run that nothing was changed in; drawing it takes seconds."""
+    return written(make_run(), tmp_path_factory.mktemp("page"))
+
+
+def test_every_part_is_there_and_well_formed(page: Page) -> None:
     for phrase in (
         "Not a protected run. This run used fast seeded noise and nothing was masked.",
         "ranks clearly better than an institution's own model without privacy",
@@ -84,8 +89,7 @@ def test_every_part_is_there_and_well_formed(make_run: Any, tmp_path: Path) -> N
     assert Counter(tag for tag, _ in page.tags)["h1"] == 1
 
 
-def test_nothing_is_loaded_and_nothing_runs(make_run: Any, tmp_path: Path) -> None:
-    page = written(make_run(), tmp_path)
+def test_nothing_is_loaded_and_nothing_runs(page: Page) -> None:
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "form"}
     for _, attributes in page.tags:
         assert not [name for name in attributes if name.startswith("on")]
@@ -96,8 +100,7 @@ def test_nothing_is_loaded_and_nothing_runs(make_run: Any, tmp_path: Path) -> No
     assert ("meta", {"http-equiv": "Content-Security-Policy", "content": policy}) in page.tags
 
 
-def test_references_lead_somewhere_and_ids_are_unique(make_run: Any, tmp_path: Path) -> None:
-    page = written(make_run(), tmp_path)
+def test_references_lead_somewhere_and_ids_are_unique(page: Page) -> None:
     ids = Counter(attributes["id"] for _, attributes in page.tags if "id" in attributes)
     assert ids.most_common(1)[0][1] == 1
     targets: set[str | None] = {
@@ -143,10 +146,11 @@ def test_names_of_strangers_stay_text(make_run: Any, tmp_path: Path) -> None:
     assert page.text.count("<script>alert(1)</script>") >= 10
 
 
-def test_the_same_input_gives_the_same_bytes_in_any_process(make_run: Any, tmp_path: Path) -> None:
-    run = make_run()
-    first = written(run, tmp_path).source
-    assert written(copy.deepcopy(run), tmp_path).source == first
+def test_the_same_input_gives_the_same_bytes_in_any_process(
+    make_run: Any, page: Page, tmp_path: Path
+) -> None:
+    run, first = make_run(), page.source
+    assert written(run, tmp_path).source == first
     code = (
         "import pickle, sys; from pathlib import Path\n"
         "from fieldfare.simulations.report import write_report\n"
@@ -214,9 +218,9 @@ def test_the_printed_check_computes_delta(
     assert float(capsys.readouterr().out) == pytest.approx(0.12694, abs=1e-5)
 
 
-def test_in_local_mode_the_page_says_what_leaves(make_run: Any, tmp_path: Path) -> None:
+def test_in_local_mode_the_page_says_what_leaves(make_run: Any, page: Page, tmp_path: Path) -> None:
     run = make_run()
-    assert "steps inside the institution" not in written(run, tmp_path).text
+    assert "steps inside the institution" not in page.text
     run.results["study"] |= {"mode": "local", "steps": 5, "local_steps": 10}
     text = written(run, tmp_path).text
     assert "One vector for each of 5 exchanges" in text
@@ -225,17 +229,17 @@ def test_in_local_mode_the_page_says_what_leaves(make_run: Any, tmp_path: Path) 
 
 
 def test_released_groups_are_a_table_with_intervals_and_verdicts(
-    make_run: Any, tmp_path: Path
+    make_run: Any, page: Page, tmp_path: Path
 ) -> None:
     run = make_run()
-    assert "On whom alerts fall" not in written(run, tmp_path).text
+    assert "On whom alerts fall" not in page.text
     run.results["released_groups"] = released_groups()
-    page = written(run, tmp_path)
-    assert "On whom alerts fall, as released" in page.text
-    assert "By age band." in page.text
-    assert "more than twice: 5.0 times" in page.text
-    assert "too few to say" in page.text
-    assert ("section", {"aria-labelledby": "released-groups"}) in page.tags
+    grouped = written(run, tmp_path)
+    assert "On whom alerts fall, as released" in grouped.text
+    assert "By age band." in grouped.text
+    assert "more than twice: 5.0 times" in grouped.text
+    assert "too few to say" in grouped.text
+    assert ("section", {"aria-labelledby": "released-groups"}) in grouped.tags
 
 
 def test_names_of_groups_are_words(make_run: Any, tmp_path: Path) -> None:
