@@ -42,6 +42,9 @@ TEXTS: Final = {
 }
 NUMBERS: Final = {"in bounds": 48151.623421337, "out of bounds": 7418529630741.25}
 WHOLE: Final = 907135482613
+# Four bytes stand somewhere in masks and signatures once in ten thousand runs; twice, in none. All
+# banks hold the same numbers many times over, so a number that leaks does so more often than that.
+TWICE: Final = 2
 STUDY: Final = {
     "name": "marked",
     "purpose": "tests",
@@ -170,7 +173,7 @@ class Watch:
             (channel, name)
             for channel, content in self.channels().items()
             for needle, name in wanted.items()
-            if needle in content
+            if content.count(needle) >= (1 if len(needle) >= 8 else TWICE)
         }
 
 
@@ -264,7 +267,7 @@ PLANTED: Final = {
     ("wire", "id in base64"): base64.b64encode(b"of " + TEXTS["unit id"].encode() + b"-Ashby"),
     ("wire", "label in UTF-16"): TEXTS["negative label"].encode("utf-16"),
     ("wire", "float64"): np.array([1.0, NUMBERS["in bounds"]]).tobytes(),
-    ("wire", "float32"): np.array([NUMBERS["in bounds"]], dtype="<f4").tobytes(),
+    ("wire", "float32"): np.array([NUMBERS["in bounds"]] * 2, dtype="<f4").tobytes(),
     ("wire", "int64"): np.array([WHOLE]).tobytes(),
     ("wire", "hash"): hashlib.sha256(TEXTS["unit id"].encode()).hexdigest().encode(),
     ("wire", "digits"): b"48151.62",

@@ -21,7 +21,7 @@ from tests.homes import (
 )
 
 from fieldfare.client.institution.building import open_custody
-from fieldfare.client.institution.cli_custodian import socket_of
+from fieldfare.client.institution.cli_custodian import LOOK_SECONDS, socket_of
 from fieldfare.client.institution.decisions import withdraw
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Journal, verify
@@ -213,9 +213,12 @@ def test_a_file_in_the_middle_of_being_written_closes_no_door(hub: Hub, approved
     with started(home) as child:
         told(child, "serving on")
         for _ in range(8):  # as an editor does it: empty for a moment, then whole
+            begun = time.monotonic()
             home.policy.write_text("")
             time.sleep(0.05)
             home.policy.write_text(policy)
+            if time.monotonic() - begun > LOOK_SECONDS / 2:
+                pytest.skip("a machine that stood still left half a file for longer than a moment")
             time.sleep(0.25)
             assert isinstance(describe(home, approved), bytes)
         home.policy.write_text("nonsense")
