@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("fieldfare", deadline=None)
+settings.register_profile("fieldfare", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fieldfare")
 
 

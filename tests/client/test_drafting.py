@@ -209,7 +209,9 @@ names = texts.filter(lambda name: "\0" not in name)
     levels=st.lists(texts, min_size=2, max_size=4, unique=True),
 )
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_names_and_levels_give_valid_toml(
     tmp_path: Path, names: list[str], levels: list[str]

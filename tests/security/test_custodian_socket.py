@@ -307,7 +307,9 @@ def test_parallel_attempts_at_one_step_are_one_debit_each(besieged: Besieged) ->
 # -- noise on the wire -------------------------------------------------------------------------
 
 FUZZ: Final = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 

@@ -318,7 +318,7 @@ def test_a_reply_that_is_announced_but_never_comes_holds_up_no_other(
     (message,) = pull(task, ids)
     assert message.metadata.src_node_id == quick.node_id
     assert task.grid.pull_messages(ids[:1]) == []
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60  # Flower itself would wait for two hours
 
 
 def test_a_reply_whose_content_comes_late_is_taken_then(task: Any, nodes: Nodes) -> None:

@@ -442,7 +442,9 @@ actions = st.lists(
 
 @given(actions=actions, max_bytes=st.integers(1, 3000), keep=st.none() | st.integers(1, 3))
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=120,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_whatever_happens_every_returned_entry_is_verified(
     tmp_path_factory: pytest.TempPathFactory,

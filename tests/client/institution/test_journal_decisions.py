@@ -120,7 +120,9 @@ def test_every_code_and_kind_can_be_written_down(journal: Journal) -> None:
 
 @given(rule=st.text(), asked=st.none() | st.text() | st.booleans() | st.integers(-9, 9))
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_no_text_escapes_the_log(
     journal: Journal, rule: str, asked: str | int | bool | None

@@ -93,7 +93,9 @@ def test_a_flip_of_any_byte_of_the_head_is_named(folder: Path) -> None:
     added=st.binary(max_size=40),
 )
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_other_bytes_are_found(
     folder: Path, name: str, place: int, removed: int, added: bytes

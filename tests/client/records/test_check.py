@@ -156,7 +156,9 @@ tables = st.lists(st.tuples(st.sampled_from(["a", "b", "c", ""]), cells, cells, 
 
 @given(tables)
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_a_check_and_a_load_agree(tmp_path: Path, rows: list[tuple[str, ...]]) -> None:
     path = csv_file(tmp_path / "r.csv", *(",".join((*row, "")) for row in rows))

@@ -140,7 +140,9 @@ def test_declared_encodings(
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters='"\0'), max_size=40))
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_text_survives_any_wide_encoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_texts: Reader, text: str

@@ -292,7 +292,9 @@ def _encoded(path: Path, table: list[tuple[Any, ...]], group: int) -> dict[str, 
 
 @given(rows, st.data())
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_a_unit_is_encoded_by_its_own_row_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: list[Any], data: st.DataObject
