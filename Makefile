@@ -15,6 +15,9 @@ HERE := $(firstword $(shell printf '%s' '$(CURDIR)' | cksum))
 RUNTIME := $(VENV)/.installed-$(HERE)
 DEV := $(VENV)/.installed-dev-$(HERE)
 
+# Several workers share the cores: numeric threads of each, too, would cost a quarter more.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+
 PARTS := shared client server simulations
 
 # Nothing here reports home (Flower would by default).
@@ -51,7 +54,7 @@ federation-stop:  ## end what make federation left running
 
 .PHONY: test
 test: $(DEV)  ## set up and run every test
-	$(PY) -m pytest -n $(JOBS)
+	$(PYTEST) -n $(JOBS)
 
 .PHONY: check
 check: lint types imports coverage  ## the one gate: lint, types, imports, tests with coverage
@@ -75,11 +78,11 @@ imports: $(DEV)  ## import-linter: simulations -> server | client -> shared
 
 .PHONY: coverage
 coverage: $(DEV)  ## tests (without fault injection) with the coverage floor
-	$(PY) -m pytest -n $(JOBS) -m "not faults" --cov --cov-report=term
+	$(PYTEST) -n $(JOBS) -m "not faults" --cov --cov-report=term
 
 .PHONY: faults
 faults: $(DEV)  ## whole deployments; kill processes, cut lines, fill disks, see what is left
-	@$(PY) -m pytest -n 2 --dist loadgroup -m faults || { code=$$?; \
+	@$(PYTEST) -n 2 --dist loadgroup -m faults || { code=$$?; \
 	  if [ $$code -eq 5 ]; then echo "no fault-injection tests in this tree"; else exit $$code; fi; }
 
 .PHONY: bench
