@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
@@ -145,13 +146,14 @@ class Hub:
 
 
 @pytest.fixture
-def hub(tmp_path: Path) -> Hub:
-    """Three homes that pinned a roster of all three."""
-    made = Hub(tmp_path)
-    for name in NAMES:
-        made.found(name)
-    made.pin()
-    return made
+def hub() -> Iterator[Hub]:
+    """Three homes that pinned a roster of all three, where no path is too long for a socket."""
+    with TemporaryDirectory(prefix="ff-") as folder:
+        made = Hub(Path(folder))
+        for name in NAMES:
+            made.found(name)
+        made.pin()
+        yield made
 
 
 OpenCustody = Callable[..., Custody]

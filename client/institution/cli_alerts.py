@@ -13,11 +13,13 @@ import typer
 from fieldfare.client.institution.alert_store import Kept, open_store
 from fieldfare.client.institution.alert_text import card, queue_table
 from fieldfare.client.institution.alert_words import words_of
-from fieldfare.client.institution.building import open_institution
+from fieldfare.client.institution.building import open_institution, open_journal, utc_now
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.cli_score import MappingOption, RecordsOption
+from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.review_screen import console
 from fieldfare.client.institution.scoring import Sources, suppressed_units
+from fieldfare.shared.os_user import os_user
 
 alerts_app = typer.Typer(add_completion=False)
 alert_show_app = typer.Typer(add_completion=False)
@@ -72,7 +74,7 @@ def show(
 ) -> None:
     """Show one alert: the evidence, what speaks against it, who looks alike, what was decided.
 
-    With --words the text is read from the records again, and kept nowhere.
+    With --words the text is read from the records again, and kept nowhere; the log says who did.
     """
     institution = open_institution(home)
     hidden = suppressed_units(institution.home, institution.settings)
@@ -80,6 +82,10 @@ def show(
         found = store.find(which, hidden)
     if words:
         sources = Sources(tuple(records or ()), mapping)
+        # First the log: a person's own words are read by nobody unseen.
+        journal = open_journal(institution.home, utc_now)
+        alert = found.alert
+        journal.append(Event.WORDS_READ, os_user(), study=alert.study, run=alert.run)
         typer.echo("\n".join(words_of(institution, found.alert, sources, os.environ)))
         return
     if as_json:

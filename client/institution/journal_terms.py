@@ -57,6 +57,7 @@ class Event(Enum):
     SCORED = "scored"
     TUNED = "model tuned"
     FEEDBACK = "feedback"
+    WORDS_READ = "words read"  # a text was opened again to see what moved its score
     LABELS = "labels exported"
     REPORT_DRAFTED = "report drafted"
     REPAIR = "repair"  # the log itself moved an incomplete line aside
