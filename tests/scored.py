@@ -45,6 +45,7 @@ def scored_study(**changes: Any) -> Study:
         "records": {"unit": "customer", "label": "reported", "units": 6000, "prevalence": 0.1},
         "features": list(FEATURES),
         "training": {"steps": 20},
+        "evaluation": {"holdout": 0.3},  # whichever are held out, calibration finds its 20 cases
         "privacy": {"epsilon": 1, "delta": 1e-6},
     }
     return Study.model_validate(data | changes)

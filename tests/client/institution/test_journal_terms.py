@@ -25,7 +25,7 @@ def test_the_events_are_the_agreed_ones() -> None:
         *("request", "refusal", "release", "approval", "rejection", "withdrawal", "roster"),
         *("key", "ledger", "start", "stop", "in force"),
         *("study received", "model received", "repair"),
-        *("scored", "model tuned", "feedback", "labels exported", "report drafted"),
+        *("scored", "model tuned", "feedback", "words read", "labels exported", "report drafted"),
     }
 
 
