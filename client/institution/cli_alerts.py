@@ -83,10 +83,9 @@ def show(
     if words:
         sources = Sources(tuple(records or ()), mapping)
         # First the log: a person's own words are read by nobody unseen.
-        journal = open_journal(institution.home, utc_now)
-        alert = found.alert
+        journal, alert = open_journal(institution.home, utc_now), found.alert
         journal.append(Event.WORDS_READ, os_user(), study=alert.study, run=alert.run)
-        typer.echo("\n".join(words_of(institution, found.alert, sources, os.environ)))
+        typer.echo("\n".join(words_of(institution, alert, sources, os.environ)))
         return
     if as_json:
         typer.echo(json.dumps(_row(found), indent=2))

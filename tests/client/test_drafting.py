@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import train_test_split
+from tests.properties import SHARING
 
 from fieldfare.client.drafting import draft_study
 from fieldfare.client.records import Records, read_records
@@ -208,11 +209,7 @@ names = texts.filter(lambda name: "\0" not in name)
     names=st.lists(names, min_size=2, max_size=4, unique_by=str.casefold),
     levels=st.lists(texts, min_size=2, max_size=4, unique=True),
 )
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(SHARING, max_examples=25)
 def test_any_names_and_levels_give_valid_toml(
     tmp_path: Path, names: list[str], levels: list[str]
 ) -> None:

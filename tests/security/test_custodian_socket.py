@@ -17,9 +17,10 @@ from typing import Any, Final
 
 import grpc
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study, make_sums
+from tests.properties import SHARING
 from tests.raw_http2 import HEADERS, PREFACE, RST_STREAM, RawConnection
 from tests.security.hostile_closing import HOSTILE
 from tests.served import QUICK, Gated, hostile_channel, raw, served, status_of
@@ -306,11 +307,7 @@ def test_parallel_attempts_at_one_step_are_one_debit_each(besieged: Besieged) ->
 
 # -- noise on the wire -------------------------------------------------------------------------
 
-FUZZ: Final = settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+FUZZ: Final = settings(SHARING, max_examples=60)
 
 
 @FUZZ

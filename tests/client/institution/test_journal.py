@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.properties import SHARING
 
 from fieldfare.client.institution.journal import Event, Journal, Verified, verify
 from fieldfare.client.institution.journal_chain import Head, head_line, parse_head
@@ -441,11 +442,7 @@ actions = st.lists(
 
 
 @given(actions=actions, max_bytes=st.integers(1, 3000), keep=st.none() | st.integers(1, 3))
-@settings(
-    max_examples=120,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(SHARING, max_examples=120)
 def test_whatever_happens_every_returned_entry_is_verified(
     tmp_path_factory: pytest.TempPathFactory,
     actions: list[tuple[Event | str, int]],

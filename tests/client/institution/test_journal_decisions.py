@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.properties import SHARING
 
 from fieldfare.client.decision_log import DecisionLog
 from fieldfare.client.institution.flood import WINDOW_SECONDS
@@ -119,11 +120,7 @@ def test_every_code_and_kind_can_be_written_down(journal: Journal) -> None:
 
 
 @given(rule=st.text(), asked=st.none() | st.text() | st.booleans() | st.integers(-9, 9))
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(SHARING, max_examples=60)
 def test_no_text_escapes_the_log(
     journal: Journal, rule: str, asked: str | int | bool | None
 ) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from tests.properties import SHARING
 
 from fieldfare.client.institution import journal_verify
 from fieldfare.client.institution.journal import Event, Journal, Verified, verify
@@ -92,11 +93,7 @@ def test_a_flip_of_any_byte_of_the_head_is_named(folder: Path) -> None:
     removed=st.integers(0, 40),
     added=st.binary(max_size=40),
 )
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(SHARING, max_examples=150)
 def test_any_other_bytes_are_found(
     folder: Path, name: str, place: int, removed: int, added: bytes
 ) -> None:

@@ -46,9 +46,8 @@ def test_harm_rule_6_no_word_of_any_text_is_kept_or_leaves_in_a_report(texts: De
     draft = report.read_text()
     assert "no indicator" in draft
     assert "independent families" not in draft
-    table = pq.read_table(
-        texts.folder / "alerts.parquet"
-    )  # which is compressed: read as it is meant
+    # The file is compressed: what it says is read, not its bytes.
+    table = pq.read_table(texts.folder / "alerts.parquet")
     kept = kept_bytes(texts) + report.read_bytes()
     kept += f"{table.to_pylist()} {table.schema.metadata}".encode()
     # Words that no hash, key or probability holds by chance.

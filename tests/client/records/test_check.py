@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.properties import SHARING
 
 from fieldfare.client.records import ColumnMapping, read_records
 from fieldfare.client.records.check import Report, check_records, report_lines
@@ -155,11 +156,7 @@ tables = st.lists(st.tuples(st.sampled_from(["a", "b", "c", ""]), cells, cells, 
 
 
 @given(tables)
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(SHARING, max_examples=60)
 def test_a_check_and_a_load_agree(tmp_path: Path, rows: list[tuple[str, ...]]) -> None:
     path = csv_file(tmp_path / "r.csv", *(",".join((*row, "")) for row in rows))
     report = checked(path)

@@ -8,8 +8,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.properties import SHARING
 
 from fieldfare.client.records import csv_text
 from fieldfare.client.records.csv_text import (
@@ -139,11 +140,7 @@ def test_declared_encodings(
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters='"\0'), max_size=40))
-@settings(
-    max_examples=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(SHARING, max_examples=30)
 def test_any_text_survives_any_wide_encoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_texts: Reader, text: str
 ) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.properties import SHARING
 
 from fieldfare.client.records import ColumnMapping, Records, engine, read_records, read_sources
 from fieldfare.client.records.settings import load_sources
@@ -291,11 +292,7 @@ def _encoded(path: Path, table: list[tuple[Any, ...]], group: int) -> dict[str, 
 
 
 @given(rows, st.data())
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(SHARING, max_examples=40)
 def test_a_unit_is_encoded_by_its_own_row_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: list[Any], data: st.DataObject
 ) -> None:
