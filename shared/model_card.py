@@ -20,7 +20,9 @@ from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.delivery import LARGEST_CARD
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.features import Scale
+from fieldfare.shared.gaussian_profile import epsilon_for
 from fieldfare.shared.messages import Count, RunId
+from fieldfare.shared.plan import PICOMU2
 from fieldfare.shared.rates import Verdict
 from fieldfare.shared.roster import Hex32
 
@@ -134,6 +136,15 @@ class PrivacyCard(_Part):
     epsilon_if_masks_fail: float | None
     noise: Sentence
     masks: Sentence
+
+    def epsilon_beyond(self) -> float:
+        """Return epsilon of the plan to a unit that one more institution knows than it counts on.
+
+        Its vectors move every sum (M + 1) / M times as far, so mu grows by that factor.
+        """
+        times = (self.multiplicity + 1) / max(self.multiplicity, 1)
+        mu2 = self.planned / PICOMU2 * times**2
+        return epsilon_for(delta=self.delta, mu2=mu2) if mu2 else 0.0
 
 
 class Interval(_Part):

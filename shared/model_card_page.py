@@ -16,7 +16,13 @@ from fieldfare.shared.pages import panels
 from fieldfare.shared.pages.group_tables import group_tables
 from fieldfare.shared.pages.shapes import plain_shape, shapes_of
 from fieldfare.shared.pages.templates import page_template
-from fieldfare.shared.pages.words import best_guess, odds_factor, one_in, plain
+from fieldfare.shared.pages.words import (
+    COVERS,
+    best_guess,
+    odds_factor,
+    one_in,
+    plain,
+)
 from fieldfare.shared.plan import PICOMU2
 from fieldfare.shared.study import Study
 
@@ -69,6 +75,8 @@ def card_page(card: ModelCard, study: Study, parameters: NDArray[np.float64]) ->
         "factor": odds_factor(privacy.epsilon),
         "one_in": one_in(privacy.delta),
         "best_guess": best_guess(privacy.planned / PICOMU2),
+        "beyond": privacy.epsilon_beyond(),
+        "covers": COVERS,
         "planned": privacy.planned / PICOMU2,
         "spent": privacy.spent / PICOMU2,
     }

@@ -36,6 +36,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"purpose       {_one_line(study.purpose)}",
         _model_line(plan),
         f"promise       epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit}",
+        f"covers        what the own records about one {unit} hold, not what those of others say",
         f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
         *(_kind_line(plan, terms) for terms in plan.releases),
         *_group_lines(plan),

@@ -8,7 +8,15 @@ from rich.text import Text
 
 from fieldfare.shared.fairness import group_lines
 from fieldfare.shared.model_card import Interval, ModelCard, ReleasedMetrics
-from fieldfare.shared.pages.words import decimals, odds_factor, percent, plain, short, signed
+from fieldfare.shared.pages.words import (
+    COVERS,
+    decimals,
+    odds_factor,
+    percent,
+    plain,
+    short,
+    signed,
+)
 
 MOST_FEATURES = 12  # the page has all
 
@@ -92,7 +100,14 @@ def _privacy(card: ModelCard) -> list[str]:
     return [
         (
             f"epsilon {short(privacy.epsilon)}, delta {short(privacy.delta)} for one "
-            f"{privacy.unit} more or less: odds change at most {odds_factor(privacy.epsilon)} times"
+            f"{privacy.unit}'s own records, there or not: odds change at most "
+            f"{odds_factor(privacy.epsilon)} times"
+        ),
+        COVERS,
+        (
+            f"one {privacy.unit} may be known to {privacy.multiplicity} of the institutions, which "
+            f"nobody counts; to one known to {privacy.multiplicity + 1} the promise is epsilon "
+            f"{short(privacy.epsilon_beyond())}"
         ),
         f"spent by this run: epsilon {short(privacy.epsilon_spent)}",
         (

@@ -79,9 +79,10 @@ def _privacy_loss(found: Report) -> dict[str, Any]:
     spent = found.lifetime
     return {
         "privacy_unit": "Person-level",
-        "privacy_unit_details": "One customer or one case with all records about it. Adjacent "
-        "data sets differ by adding or removing one unit at every institution that knows it, up "
-        "to the roster's limit.",
+        "privacy_unit_details": "What an institution's own records hold about one customer or one "
+        "case: a customer's own statement. Adjacent data sets differ by adding or removing one "
+        "unit at every institution that knows it, up to the roster's limit. What the statements "
+        "of others say of the same person is not covered.",
         "privacy_parameters": {"epsilon": spent.spent_epsilon, "delta": spent.delta},
         "privacy_parameters_details": (
             f"Spent so far, over all studies and years. mu^2 {from_picomu2(spent.spent)!r} in "

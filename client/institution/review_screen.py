@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fieldfare.client.institution.review import Budget, Change, Column, Leaving, Party, Review
+from fieldfare.shared.pages.words import COVERS_NOT
 
 WIDTH: Final = 100  # where the terminal's is not known
 MOST_SHOWN: Final = 12  # columns, members and changes; --json has all
@@ -57,9 +58,9 @@ def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
     yield (
         "promise",
         Text(
-            f"epsilon {review.epsilon:g} at delta {review.delta:g}, all runs together, for each "
-            "person or case; one may be known to at most "
-            f"{review.multiplicity} of the institutions"
+            f"epsilon {review.epsilon:g} at delta {review.delta:g}, all runs together, for what "
+            "your own records hold about each customer or case (a customer's own statement); one "
+            f"may be known to at most {review.multiplicity} of the institutions. {COVERS_NOT}"
         ),
     )
     yield "budget", _budget(review.budget)

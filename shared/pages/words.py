@@ -5,7 +5,16 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Final
+
+COVERS: Final = (
+    "It covers what an institution's own records hold about a unit: a customer's own statement, a "
+    "case's own file."
+)
+COVERS_NOT: Final = (
+    "What the statements of others say of the same person, as payer or payee, is not covered."
+)
+"""What the promise for a unit hides, and what not: said wherever the promise is."""
 
 
 def plain(value: Any) -> Any:

@@ -435,9 +435,9 @@ def privacy(results: Results) -> list[str]:
     who = "This run" if protected(results) else "A protected run of this study"
     promise = (
         f"{who} promises epsilon {short(terms['epsilon'])}, delta {short(terms['delta'])}, for "
-        f"all that leaves: it changes the odds that one given {one} is in the records at most "
-        f"{factor} times (e^epsilon). Exactly: nothing seen is more than {factor} times as "
-        f"probable with that {one} as without, plus {one_in(terms['delta'])}."
+        f"all that leaves: the odds that one given {one}'s own records (not those of others) are "
+        f"there change at most {factor} times (e^epsilon). Exactly: nothing seen is over "
+        f"{factor} times as probable with them as without, plus {one_in(terms['delta'])}."
     )
     found = [promise]
     if (mu2 := terms.get("mu2_planned")) is not None:

@@ -36,6 +36,15 @@ def test_it_says_what_the_study_promised_and_what_was_spent() -> None:
     )
 
 
+def test_it_says_what_the_promise_covers_and_what_more_institutions_would_cost() -> None:
+    assert any("statements of others" in limit for limit in CARD.limits)
+    twice = CARD.privacy.epsilon_beyond()
+    assert twice == pytest.approx(PLAN.epsilon(4 * PLAN.study_limit / PICOMU2), rel=1e-6)
+    at_two = CARD.privacy.model_copy(update={"multiplicity": 2})  # of 2, a third is half more
+    assert CARD.privacy.epsilon < at_two.epsilon_beyond() < twice
+    assert CARD.privacy.model_copy(update={"planned": 0}).epsilon_beyond() == 0.0
+
+
 def test_in_local_mode_the_noise_is_said_to_be_everybodys_own() -> None:
     study = home_study(training={"mode": "local", "steps": 5, "local_steps": 7})
     plan = plan_for(study)

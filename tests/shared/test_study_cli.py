@@ -58,6 +58,7 @@ def test_a_good_study_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture
         "Rank accounts.",
         "additive, 1 features, 10 parameters",
         "epsilon 1 at delta 1e-05 per customer",
+        "what the own records about one customer hold, not what those of others say",
         f"mu^2 {plan.mu2:.6g} in 57 releases",
         "50 + 5 spare",
         "1 + 1 spare",

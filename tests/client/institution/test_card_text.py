@@ -28,7 +28,10 @@ def test_it_says_what_the_page_says() -> None:
         "treating a possible victim as a subject",
         "of 1.0% reviewed: precision 0.610",
         "records of 3 institutions; planned for 600 units, 10.0% of them labelled",
-        "one customer more or less",
+        "one customer's own records, there or not",
+        "a customer's own statement",
+        "as payer or payee, is not covered",
+        "known to 1 of the institutions, which nobody counts",
         "fieldfare institution transcript verify FILE",
     ):
         assert part in text

@@ -102,6 +102,9 @@ def test_it_says_what_was_spent_and_what_people_must_add() -> None:
     assert deployment["basic"]["publication_date"] == "2026-03-04"
     assert deployment["basic"]["data_product_type"] == "Machine learning model"
     assert deployment["basic"]["intended_use"] == TO_FILL_IN
+    unit = deployment["privacy_loss"]["privacy_unit_details"]
+    assert "a customer's own statement" in unit
+    assert "not covered" in unit
     parameters = deployment["privacy_loss"]["privacy_parameters"]
     assert parameters == {"epsilon": REPORT.lifetime.spent_epsilon, "delta": 1e-6}
     assert parameters["epsilon"] > 0

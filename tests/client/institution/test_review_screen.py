@@ -8,6 +8,7 @@ from tests.homes import Hub, home_study, hub
 from fieldfare.client.institution.policy import Policy, load_policy
 from fieldfare.client.institution.review import Spent, review_study
 from fieldfare.client.institution.review_screen import WIDTH, console, plain, show_review
+from fieldfare.shared.pages.words import COVERS_NOT
 from fieldfare.shared.roster import Member
 from fieldfare.shared.study import Study
 
@@ -70,6 +71,9 @@ def test_a_study_that_fits_is_one_screen_of_plain_words(hub: Hub, policy: Policy
         "it is for you to decide",
     ):
         assert said in text
+    words = " ".join(text.split())
+    assert "records hold about each customer or case (a customer's own statement)" in words
+    assert COVERS_NOT in words
     for member in hub.roster().members:
         assert any(line.split()[0] == member.id for line in text.splitlines() if line.strip())
 

@@ -115,6 +115,7 @@ def test_privacy_is_promised_only_for_protected_runs() -> None:
     assert words.privacy(exact)[0].startswith("This run promises epsilon 1, delta 1e-05")
     assert words.privacy(simulated)[0].startswith("A protected run of this study promises")
     assert "1 in 100,000" in words.privacy(exact)[0]
+    assert "own records (not those of others)" in words.privacy(exact)[0]
     assert words.warning(exact) is None
     assert "fast seeded noise and nothing was masked" in (words.warning(simulated) or "")
     assert words.warning(privacy_of(noise="exact", masked=False)) is not None
