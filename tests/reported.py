@@ -24,8 +24,10 @@ def reason(
         "contribution": contribution,
         "direction": "raises" if contribution > 0 else "lowers",
         "fires": True if feature.startswith("R") else None,
+        "evidence": feature.startswith("R") and value is not None,
     }
-    return data | changes
+    data |= changes
+    return data | {"evidence": bool(data["evidence"] and data["fires"])}
 
 
 def reported_alert(**changes: Any) -> Alert:
@@ -34,7 +36,8 @@ def reported_alert(**changes: Any) -> Alert:
         "study_name": "s", "run": "r", "opened": NOW.isoformat(), "scored": NOW.isoformat(),
         "rank": 777, "of": 1000, "selected": "alert", "score": 3.25, "base": -2.0, "others": 0.0,
         "probability": 0.4242, "calibration": "platt", "families": 2,
-        "family_names": ("FLOW", "ALT_PAY"), "against": (), "look_alikes": ("student",),
+        "family_names": ("FLOW", "ALT_PAY"), "evidence": ("R01", "R22"),
+        "fired": ("R01", "R04", "R22"), "against": (), "look_alikes": ("student",),
         "reasons": (
             reason("R01", 31.0, 3.0, own_baseline=2.0), reason("R22", 4.0, 1.5),
             reason("R04", None, 1.0, level="missing"),

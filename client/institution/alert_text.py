@@ -83,7 +83,12 @@ def _evidence(alert: Alert) -> Text:
     word = "family" if alert.families == 1 else "families"
     text = Text(f"{alert.families} independent {word}: {names}")
     if alert.families <= 1:
-        text.append("; one is not enough", BAD)
+        text.append("; one is not enough" if alert.families else "; not enough", BAD)
+    if alert.evidence:
+        text.append(f"\npublished indicators that fire and raise it: {', '.join(alert.evidence)}")
+    usual = [one for one in alert.fired if one not in alert.evidence]
+    if usual:
+        text.append(f"\nfire too, and are no evidence here: {', '.join(usual)}")
     if alert.against:
         text.append(f"\nspeak against it: {', '.join(alert.against)}")
     return text
@@ -106,11 +111,29 @@ def _reasons(reasons: Sequence[Reason]) -> RenderableType:
         title = plain(named[reason.feature])
         what = reason.feature if title == reason.feature else f"{reason.feature}  {title}"
         words = Text(f"{what}: {_value(reason)}")
-        if reason.fires is False and reason.contribution > 0:
-            words.append("; below where the flag fires, no evidence by itself", BAD)
+        if reason.contribution > 0 and not reason.evidence:
+            words.append(f"; no evidence: {_why_none(reason)}", BAD)
         words.append(f"  {reason.family}{plain(source)}", "dim")
         table.add_row(f"{reason.contribution:+.2f}", words)
     return table
+
+
+def _why_none(reason: Reason) -> str:
+    """Say why what raises a score is no evidence."""
+    if reason.indicator is None:
+        return "no published rule"
+    if reason.fires is None:
+        return "whether the flag fires, this study cannot say"
+    if not reason.fires:
+        return "below where the flag fires"
+    if not _unusual(reason):
+        return "usual here"
+    return "too little in its family"
+
+
+def _unusual(reason: Reason) -> bool:
+    value, usual = reason.value, reason.usual
+    return value is not None and usual is not None and value > usual
 
 
 def _value(reason: Reason) -> str:
@@ -142,7 +165,8 @@ def _innocent(alert: Alert) -> Iterator[tuple[str, RenderableType]]:
     explained: dict[str, tuple[str, ...]] = {}
     for reason in alert.reasons:
         indicator = indicator_of(reason.feature)
-        if indicator is not None and reason.fires is not False and len(explained) < MOST_BENIGN:
+        likely = reason.fires is not False and _unusual(reason)
+        if indicator is not None and likely and len(explained) < MOST_BENIGN:
             explained.setdefault(indicator.id, indicator.benign)
     if explained:
         lines = (f"{name}: {' '.join(benign)}" for name, benign in explained.items())

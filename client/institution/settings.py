@@ -46,7 +46,7 @@ class AlertsSection(Section):
         below_line: further units at random, as a share of the alerts: what the model misses.
         quiet_days: how long after a decision a unit is not alerted again.
         suppression: a private file of units that are never alerted; empty: suppression.csv here.
-        families: family of evidence of features that are not called after an indicator.
+        families: family of features that are not called after an indicator; none is evidence.
         indicator_codes: your FIU's codes in reports, by indicator.
     """
 

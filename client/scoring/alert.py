@@ -5,12 +5,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from fieldfare.client.scoring.choosing import Selected
 
 _ID: Final = b"fieldfare-alert"  # BLAKE2b's personalisation: not the hold-out's use of the key
 ID_BYTES: Final = 8
+LEAST_EVIDENCE: Final = 0.2  # log-odds of a family: odds a fifth higher; less is no evidence
+FORMAT: Final = 2
 
 
 class PartyRole(StrEnum):
@@ -65,7 +67,8 @@ class Reason(BaseModel):
         usual: the median here; `percentile` is where the value stands among units here.
         contribution: log-odds.
         fires: whether the indicator fires as published; False: the model reads its absence.
-            None where nothing published says it.
+            None where nothing published says it, or the number that says it is not in the study.
+        evidence: whether it counts as evidence (scoring/evidence.py).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,6 +85,7 @@ class Reason(BaseModel):
     contribution: float
     direction: Literal["raises", "lowers"]
     fires: bool | None = None
+    evidence: bool = False
 
 
 class Alert(BaseModel):
@@ -95,13 +99,16 @@ class Alert(BaseModel):
         tuned: whether the model was tuned here.
         reasons, counter_evidence: the strongest; with `base` and `others`, what all further
             features add, they are the score, to the last bit.
-        families: how many independent families of evidence raise it (harm rule 2).
+        families: how many independent families of evidence raise it (harm rule 2); counted in
+            scoring/evidence.py, and everything that speaks of evidence says this.
+        evidence: the published indicators that they rest on, by id.
+        fired: all of the study's that fire as published, whether or not they are evidence here.
         party_role: as scoring leaves it: unknown (harm rule 1); people's word is in the store.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     alert: str
     unit: str
     study: str
@@ -120,11 +127,20 @@ class Alert(BaseModel):
     tuned: bool = False
     families: int
     family_names: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
+    fired: tuple[str, ...] = ()
     against: tuple[str, ...]
     look_alikes: tuple[str, ...]
     reasons: tuple[Reason, ...]
     counter_evidence: tuple[Reason, ...]
     party_role: Literal["unknown"] = "unknown"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_before(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("format") == FORMAT - 1:
+            return _recounted(data)
+        return data
 
 
 def alert_id(key: bytes, unit: str, opened: datetime) -> str:
@@ -137,3 +153,35 @@ def alert_id(key: bytes, unit: str, opened: datetime) -> str:
 def alert_of(row: dict[str, Any], **beside: Any) -> Alert:
     """Return an alert from a row of the alert table and what stands `beside` it."""
     return Alert.model_validate({**row, **beside})
+
+
+def _recounted(data: dict[str, Any]) -> dict[str, Any]:
+    """Count an alert's evidence again that format 1 kept, which counted what fires not as well.
+
+    By the reasons that were kept with it, so at most too few.
+    """
+    reasons = [{**one, "evidence": _was_evidence(one)} for one in data["reasons"]]
+    sums: dict[str, float] = {}
+    for one in reasons:
+        if one["evidence"]:
+            sums[one["family"]] = sums.get(one["family"], 0.0) + one["contribution"]
+    names = [name for name in data["family_names"] if sums.get(name, 0.0) >= LEAST_EVIDENCE]
+    for one in reasons:
+        one["evidence"] = one["evidence"] and one["family"] in names
+    kept = (*reasons, *data["counter_evidence"])
+    return {
+        **data,
+        "format": FORMAT,
+        "reasons": reasons,
+        "families": len(names),
+        "family_names": names,
+        "evidence": sorted({one["indicator"] for one in reasons if one["evidence"]}),
+        "fired": sorted({one["indicator"] for one in kept if one["fires"] and one["indicator"]}),
+    }
+
+
+def _was_evidence(reason: dict[str, Any]) -> bool:
+    value, usual = reason["value"], reason["usual"]
+    fired = bool(reason["fires"] and reason["indicator"])
+    higher = value is not None and usual is not None and value > usual
+    return fired and higher and reason["contribution"] > 0

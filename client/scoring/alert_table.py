@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fieldfare.client.scoring.choosing import Selected
-from fieldfare.client.scoring.evidence import NOT_SAID, Evidence, strongest
+from fieldfare.client.scoring.evidence import NOT_SAID, Counted, Evidence, Published, strongest
 from fieldfare.client.scoring.indicators import (
     PERSONAS,
     ROW_FAMILIES,
@@ -30,7 +30,7 @@ MOST_REASONS: Final = 5
 MOST_COUNTER: Final = 3
 MOST_ON_CARD: Final = (12, 8)  # the same of an alert's card
 ROWS: Final = 1 << 16  # made at once
-FORMAT: Final = 1
+FORMAT: Final = 2  # 2: what is evidence is marked and counted by published rules
 UNKNOWN_ROLE: Final = "unknown"  # harm rule 1: a person sets a role, never the software
 
 REASON: Final = pa.struct(
@@ -47,6 +47,7 @@ REASON: Final = pa.struct(
         pa.field("contribution", pa.float64(), nullable=False),
         pa.field("direction", pa.string(), nullable=False),
         pa.field("fires", pa.bool_()),
+        pa.field("evidence", pa.bool_(), nullable=False),
     ]
 )
 SCHEMA: Final = pa.schema(
@@ -59,6 +60,8 @@ SCHEMA: Final = pa.schema(
         pa.field("party_role", pa.string(), nullable=False),
         pa.field("families", pa.int8(), nullable=False),
         pa.field("family_names", pa.list_(pa.string()), nullable=False),
+        pa.field("evidence", pa.list_(pa.string()), nullable=False),
+        pa.field("fired", pa.list_(pa.string()), nullable=False),
         pa.field("against", pa.list_(pa.string()), nullable=False),
         pa.field("look_alikes", pa.list_(pa.string()), nullable=False),
         pa.field("base", pa.float64(), nullable=False),
@@ -164,13 +167,11 @@ class AlertTable:
         """
         ranking = self.ranking
         contributions = ranking.contributions(rows)
-        fires = self.evidence.fires(ranking.units.values[:, rows])
-        raising = self.evidence.raising(contributions, fires)
-        reasons, shown = self._reasons(rows, contributions, fires, most, 1.0)
-        counter, against = self._reasons(rows, contributions, fires, most_counter, -1.0)
+        said = self.evidence.published(ranking.units.values[:, rows], self.usual.medians)
+        counted = self.evidence.counted(contributions, said)
+        reasons, shown = self._reasons(rows, contributions, (said, counted), most, 1.0)
+        counter, against = self._reasons(rows, contributions, (said, counted), most_counter, -1.0)
         scores = ranking.scores[rows]
-        families = np.array(self.evidence.families, dtype=object)
-        lowering = self.evidence.lowering(contributions)
         probability = ranking.probabilities[rows]
         columns = {
             "unit": ranking.units.units.take(pa.array(rows)),
@@ -179,10 +180,8 @@ class AlertTable:
             "probability": pa.array(probability, mask=np.isnan(probability)),
             "selected": pa.array(_SELECTED[ranking.chosen[rows]], pa.string()),
             "party_role": pa.array(np.full(len(rows), UNKNOWN_ROLE, dtype=object), pa.string()),
-            "families": raising.sum(axis=1).astype(np.int8),
-            "family_names": _listed(raising, families),
-            "against": _listed(lowering, families),
-            "look_alikes": self._look_alikes(contributions, fires),
+            **self._families(contributions, said, counted),
+            "look_alikes": self._look_alikes(contributions, said),
             "base": np.full(len(rows), ranking.exact.base),
             "reasons": reasons,
             "counter_evidence": counter,
@@ -192,8 +191,23 @@ class AlertTable:
         arrays = [pa.array(columns[field.name]) for field in SCHEMA]
         return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
-    def _look_alikes(self, contributions: NDArray[np.float64], fires: NDArray[np.int8]) -> Any:
-        found = self.evidence.look_alikes(contributions, fires)
+    def _families(
+        self, contributions: NDArray[np.float64], said: Published, counted: Counted
+    ) -> dict[str, Any]:
+        """Return what every screen, file and draft says of how much evidence there is."""
+        evidence = self.evidence
+        families = np.array(evidence.families, dtype=object)
+        ids = np.array(self.wording.indicators.to_pylist(), dtype=object)[evidence.indicators]
+        return {
+            "families": counted.families.sum(axis=1).astype(np.int8),
+            "family_names": _listed(counted.families, families),
+            "evidence": _listed(evidence.of_indicators(counted.features), ids),
+            "fired": _listed(said.fires[:, evidence.indicators] == 1, ids),
+            "against": _listed(evidence.lowering(contributions), families),
+        }
+
+    def _look_alikes(self, contributions: NDArray[np.float64], said: Published) -> Any:
+        found = self.evidence.look_alikes(contributions, said)
         names = pa.array([persona.name for persona in PERSONAS], pa.string())
         return _lists(found >= 0, names.take(pa.array(found[found >= 0])))
 
@@ -201,7 +215,7 @@ class AlertTable:
         self,
         rows: NDArray[np.int64],
         contributions: NDArray[np.float64],
-        fires: NDArray[np.int8],
+        evidence: tuple[Published, Counted],
         most: int,
         sign: float,
     ) -> tuple[Any, NDArray[np.float64]]:
@@ -212,7 +226,9 @@ class AlertTable:
         places = np.broadcast_to(rows[:, None], features.shape)[there]
         index = pa.array(chosen)
         numbers = self._numbers(chosen, places)
-        fired = np.take_along_axis(fires, features, axis=1)[there]
+        said, counted = evidence
+        fired = np.take_along_axis(said.fires, features, axis=1)[there]
+        counts = np.take_along_axis(counted.features, features, axis=1)[there]
         struct = pa.StructArray.from_arrays(
             [
                 self.wording.names.take(index),
@@ -223,6 +239,7 @@ class AlertTable:
                 pa.array(sign * values[there]),
                 pa.repeat("raises" if sign > 0 else "lowers", len(chosen)),
                 pa.array(fired == 1, mask=fired == NOT_SAID),
+                pa.array(counts),
             ],
             fields=list(REASON),
         )

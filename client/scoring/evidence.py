@@ -1,8 +1,10 @@
 """What speaks for a unit's score and what against it, for many units at once.
 
 No single indicator suffices (harm rule 2): evidence is counted by independent families, and what
-speaks against stands beside it always. A model may also read the absence of an indicator (no
-telephone bill at all): that raises a score, and is no evidence of what was published.
+speaks against stands beside it always. Only a published indicator that fires is evidence, and only
+by numbers above what is usual here. A model may also read an absence (no telephone bill at all), a
+part of an indicator whose own number is not in the study, or what nobody published: these raise a
+score, and are no evidence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +14,10 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.client.scoring.alert import LEAST_EVIDENCE
 from fieldfare.client.scoring.indicators import FAMILIES, PERSONAS, family_of, indicator_of
 from fieldfare.client.typologies.typology import Family
 
-LEAST_EVIDENCE: Final = 0.2  # log-odds of a family: odds a fifth higher; less is no evidence
 LEAST_LIKENESS: Final = 0.5  # share of what raises a score that a persona's life explains
 MOST_PERSONAS: Final = 2
 NOBODY: Final = -1
@@ -23,8 +25,35 @@ NOT_SAID: Final = -1  # whether an indicator fires, where nothing published says
 
 
 @dataclass(frozen=True, eq=False)
+class Published:
+    """What the published rules say of units' values.
+
+    Attributes:
+        fires: int8 (units, features): 1 where a feature's indicator fires, 0 where not, -1 where
+            nothing says it: no indicator, or the number that fires it is not in the study.
+        above: bool (units, features): values above the median here; never where missing.
+    """
+
+    fires: NDArray[np.int8]
+    above: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """What counts as evidence of units.
+
+    Attributes:
+        features: bool (units, features), whose numbers are evidence.
+        families: bool (units, families), which raise the score by such numbers.
+    """
+
+    features: NDArray[np.bool_]
+    families: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
-    """A study's features by family and persona.
+    """A study's features by family, indicator and persona.
 
     Attributes:
         families: those that occur, in order.
@@ -66,48 +95,65 @@ class Evidence:
             np.full(1, NOT_SAID, np.int64), np.full(1, np.nan),
         )  # fmt: skip
 
-    def fires(self, values: NDArray[np.float32]) -> NDArray[np.int8]:
-        """Return int8 (units, features): 1 where a feature's indicator fires, 0 where not.
+    @property
+    def indicators(self) -> NDArray[np.int64]:
+        """Int64: places of the features by which an indicator of the study fires or does not."""
+        return np.flatnonzero(self.firsts == np.arange(len(self.firsts)))
 
-        -1 where nothing says it: no indicator, or its first feature is not in the study.
+    def published(self, values: NDArray[np.float32], medians: NDArray[np.float32]) -> Published:
+        """Return what the published rules say; what is missing fires not.
 
         Args:
-            values: float32 (features, units), as in the records; what is missing fires not.
+            values: float32 (features, units), as in the records.
+            medians: float32 (features,), what is usual here; NaN where nobody has a value.
         """
-        found = np.full(values.shape[::-1], NOT_SAID, np.int8)
+        fires = np.full(values.shape[::-1], NOT_SAID, np.int8)
         for row in np.flatnonzero(self.firsts >= 0):
-            found[:, row] = values[self.firsts[row]] >= np.float32(self.at_least[row])
-        return found
+            fires[:, row] = values[self.firsts[row]] >= np.float32(self.at_least[row])
+        return Published(fires, (values > medians[:, None]).T)
 
-    def raising(
-        self, contributions: NDArray[np.float64], fires: NDArray[np.int8]
-    ) -> NDArray[np.bool_]:
-        """Return bool (units, families): whose features together raise the score enough.
+    def counted(self, contributions: NDArray[np.float64], said: Published) -> Counted:
+        """Return what is evidence (harm rule 2).
 
-        One of those that raise must fire as published, or have nothing published about it.
+        A feature's number is where it raises the score, its indicator fires as published, and
+        both it and the number that fires are above the median here. A family is where such
+        numbers outweigh what lowers the score within it by `LEAST_EVIDENCE`: what else raises the
+        score adds nothing.
 
         Args:
             contributions: float64 (units, features), on the grid, so that sums are exact.
-            fires: int8 (units, features), as `fires` gives it.
+            said: of the same units.
         """
-        there = ((contributions > 0) & (fires != 0)).astype(np.float64) @ self.members > 0
-        found: NDArray[np.bool_] = there & (contributions @ self.members >= LEAST_EVIDENCE)
+        rare = said.above & said.above[:, np.maximum(self.firsts, 0)]
+        features = (contributions > 0) & (said.fires == 1) & rare
+        kept = np.where(features, contributions, np.minimum(contributions, 0.0)) @ self.members
+        there = features.astype(np.float64) @ self.members > 0
+        families = there & (kept >= LEAST_EVIDENCE)
+        return Counted(features & (families @ self.members.T > 0), families)
+
+    def of_indicators(self, features: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return bool (units, indicators): whether any feature of an indicator is in `features`.
+
+        Args:
+            features: bool (units, features).
+        """
+        owned = self.firsts[:, None] == self.indicators
+        found: NDArray[np.bool_] = features.astype(np.float64) @ owned.astype(np.float64) > 0
         return found
 
     def lowering(self, contributions: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return bool (units, families): whose features together lower it as much."""
         return contributions @ self.members <= -LEAST_EVIDENCE
 
-    def look_alikes(
-        self, contributions: NDArray[np.float64], fires: NDArray[np.int8]
-    ) -> NDArray[np.int64]:
+    def look_alikes(self, contributions: NDArray[np.float64], said: Published) -> NDArray[np.int64]:
         """Return int64 (units, 2): personas whose life explains most of what raises; -1: none.
 
-        A hint to look for what tells them apart, never a finding.
+        A hint to look for what tells them apart, never a finding. An absence is nobody's life:
+        values at or below the median, or of an indicator that fires not, are like no persona.
         """
         up = np.maximum(contributions, 0.0)
         total = up.sum(axis=1, keepdims=True)
-        alike = np.where(fires != 0, up, 0.0) @ self.overlaps
+        alike = np.where((said.fires != 0) & said.above, up, 0.0) @ self.overlaps
         share = np.divide(alike, total, out=np.zeros((len(up), len(PERSONAS))),
                           where=total > 0)  # fmt: skip
         best = np.argsort(-share, axis=1, kind="stable")[:, :MOST_PERSONAS]

@@ -1,17 +1,37 @@
 """Five banks of a world that nobody lives in, their study, and the exact path to one screen."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
+from tests.reported import decided
 
+from fieldfare.client.institution.alert_store import Kept
+from fieldfare.client.institution.alert_text import card
 from fieldfare.client.records import read_records
+from fieldfare.client.records.source import table_at
+from fieldfare.client.scoring.alert import Alert, PartyRole, alert_of
+from fieldfare.client.scoring.alert_table import AlertTable
+from fieldfare.client.scoring.choosing import Budget
+from fieldfare.client.scoring.ranking import rank_units
+from fieldfare.client.scoring.reports.facts import report_facts
+from fieldfare.client.scoring.reports.goaml import goaml_draft
+from fieldfare.client.scoring.units import read_units
+from fieldfare.client.typologies.extract import open_extract
+from fieldfare.client.typologies.features import UNIT, feature_table, hit_table
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.cli import run
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features import Dependence
 from fieldfare.shared.messages import Assurance
+from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import plan_for
 from fieldfare.simulations.five_banks import (
     HELPLINES,
@@ -25,6 +45,7 @@ from fieldfare.simulations.five_banks import (
 )
 from fieldfare.simulations.simulate import Simulation
 from fieldfare.simulations.world.making import Plan, make_society
+from fieldfare.simulations.world.units import last_day
 
 ROOT = Path(__file__).parents[2]
 FEW = 1_500
@@ -86,6 +107,75 @@ def test_the_task_is_exact_over_five_banks_and_audits_personas(small: Simulation
     asked = json.loads((small.out / HELPLINES / "results.json").read_text("utf-8"))
     assert asked["privacy"]["masked"] is True
     assert len(asked["institutions"]) == 3
+
+
+ALERTS = 60
+
+
+def alerts_of(small: Simulation, bank: str, file: Path, seed: int) -> list[Alert]:
+    """Score one bank's customers under the shipped study, with a model that is mostly noise.
+
+    So absences raise scores as often as not, which is what evidence must not follow.
+    """
+    everybody = pq.read_table(small.out / UNITS_FILE)
+    pq.write_table(everybody.filter(pc.equal(everybody["institution"], bank)), file)
+    random = np.random.default_rng(seed)
+    parameters = random.normal(0, 0.7, model_for(small.study).vectors.entries)
+    ranking = rank_units(
+        small.study, parameters, read_units([table_at(file)], small.study),
+        budget=Budget(units=ALERTS, below_line=0.0), key=b"k" * 32, random=random,
+    )  # fmt: skip
+    beside = {"study": "s", "study_name": "s", "run": "r", "opened": "", "scored": "",
+              "of": len(ranking.units), "calibration": ""}  # fmt: skip
+    rows = AlertTable.of(ranking, {}).cards(np.flatnonzero(ranking.chosen)).to_pylist()
+    return [alert_of(row, alert=row["unit"], **beside) for row in rows]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_alerts_say_how_many_published_indicators_fire_and_no_more(
+    small: Simulation, tmp_path: Path, seed: int
+) -> None:
+    """Holds for every alert, against the typologies' own rule over the bank's own statements."""
+    world, bank = small.out / WORLD, "bank-a"
+    with open_extract(world / bank, last_day(world)) as extract:
+        numbers = feature_table(extract, own_pack()).table
+    hits = hit_table(numbers, own_pack()).to_pylist()
+    values = {row[UNIT]: row for row in numbers.to_pylist()}
+    fire = {row[UNIT]: set(row["hits"]) for row in hits}
+    known = {feature.name for feature in small.study.features}
+    families = {one.id: one.typology.family.value for one in own_pack().indicators}
+    usual = {name: pc.quantile(numbers[name], 0.5)[0].as_py() for name in known}
+    alerts = alerts_of(small, bank, tmp_path / "own.parquet", seed)
+    assert len(alerts) == ALERTS
+    for alert in alerts:
+        assert set(alert.fired) == fire[alert.unit] & known
+        assert set(alert.evidence) <= set(alert.fired)
+        assert all(values[alert.unit][one] > usual[one] for one in alert.evidence)
+        counted = {families[one] for one in alert.evidence}
+        assert (alert.families, set(alert.family_names)) == (len(counted), counted)
+        for reason in alert.reasons:
+            value = values[alert.unit][reason.feature]
+            assert not reason.evidence or value > usual[reason.feature]
+            assert not reason.evidence or reason.indicator in alert.evidence
+        assert_all_say(alert)
+    assert sum(alert.families for alert in alerts) > 0
+
+
+def assert_all_say(alert: Alert) -> None:
+    """Check that the card and the draft of a report say one count."""
+    console = Console(width=200, force_terminal=False)
+    with console.capture() as shown:
+        console.print(card(Kept(alert, ())))
+    found = re.search(r"evidence +(\d+) independent famil(?:y|ies): ([A-Z_, ]+|none)", shown.get())
+    assert found is not None
+    assert (int(found[1]), found[2].strip()) == (
+        alert.families, ", ".join(alert.family_names) or "none",
+    )  # fmt: skip
+    draft = goaml_draft(report_facts(alert, decided(PartyRole.CONTROLLER), {})).decode()
+    said = re.search(r"(\d+) published indicators?, of (\d+) independent", draft)
+    counts: Any = (int(said[1]), int(said[2])) if said else (0, 0)
+    assert counts == (len(alert.evidence), alert.families)
+    assert ("is evidence here" in draft) == (not alert.evidence)
 
 
 def test_an_earlier_world_is_replaced_and_anything_else_is_kept(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fieldfare.client.scoring.alert import Alert, Disposition, PartyRole, Reason
-from fieldfare.client.scoring.indicators import ROW_FAMILIES, titles
+from fieldfare.client.scoring.indicators import ROW_FAMILIES, indicators, titles
 from fieldfare.client.scoring.labels import Standing
 from fieldfare.client.scoring.reports.movements import Movement
 from fieldfare.shared.errors import UsageError
@@ -87,8 +87,7 @@ def report_facts(alert: Alert, standing: Standing, codes: Mapping[str, str]) -> 
 
 
 def _codes(alert: Alert, codes: Mapping[str, str]) -> tuple[str, ...]:
-    raised = (reason.indicator or "" for reason in alert.reasons if reason.fires)
-    return tuple(dict.fromkeys(codes[one] for one in raised if one in codes))
+    return tuple(dict.fromkeys(codes[one] for one in alert.evidence if one in codes))
 
 
 def party_words(role: PartyRole) -> str:
@@ -104,18 +103,11 @@ def party_words(role: PartyRole) -> str:
 
 def _narrative(alert: Alert, role: PartyRole) -> str:
     named = titles([reason.feature for reason in (*alert.reasons, *alert.counter_evidence)])
-    fired = [f"- {_line(reason, named)}" for reason in alert.reasons if reason.fires]
-    families = f"They belong to {alert.families} independent families of evidence."
-    if set(alert.family_names) & set(ROW_FAMILIES.values()):
-        families = (
-            "A model of texts or vectors pointed here; it names no indicator, and is no reason."
-        )
     parts = [
         f"{OPEN}: who, what, when, where, why and how, in plain words, from the records.",
         party_words(role),
         "Indicators of possible human trafficking that were looked at by people:",
-        *(fired or ["- none of those that were published reaches its threshold here."]),
-        families,
+        *_evidence(alert, named),
     ]
     # Of a text or a vector nothing is said: no words, no numbers, no column (harm rule 6).
     against = [
@@ -126,6 +118,29 @@ def _narrative(alert: Alert, role: PartyRole) -> str:
     if against:
         parts += ["What speaks against it:", *against]
     return "\n".join(parts)[:MOST_NARRATIVE]
+
+
+def _evidence(alert: Alert, named: Mapping[str, str]) -> list[str]:
+    """Return a line for each published indicator that is evidence, and how many families."""
+    if not alert.evidence:
+        none = ["- none of those that were published is evidence here."]
+        if any(reason.family in ROW_FAMILIES.values() for reason in alert.reasons):
+            none.append(
+                "A model of texts or vectors pointed here; it names no indicator, and is no reason."
+            )
+        return none
+    strongest: dict[str | None, Reason] = {}
+    for reason in alert.reasons:
+        if reason.evidence:
+            strongest.setdefault(reason.indicator, reason)
+    lines = [
+        f"- {_line(strongest[one], named) if one in strongest else indicators()[one].title + '.'}"
+        for one in alert.evidence
+    ]
+    count, families = len(alert.evidence), alert.families
+    found = f"{count} published indicator{'s' * (count != 1)}"
+    words = "independent family" if families == 1 else "independent families"
+    return [*lines, f"{found}, of {families} {words} of evidence."]
 
 
 def _line(reason: Reason, named: Mapping[str, str]) -> str:

@@ -68,9 +68,10 @@ class Movement:
 
 
 def window_days(alert: Alert) -> int:
-    """Return the longest window of the indicators that fire for an alert."""
-    fired = {reason.indicator for reason in alert.reasons if reason.fires}
-    windows = [one.typology.window_days for one in own_pack().indicators if one.id in fired]
+    """Return the longest window of the indicators that are evidence of an alert."""
+    windows = [
+        one.typology.window_days for one in own_pack().indicators if one.id in alert.evidence
+    ]
     return max(windows, default=USUAL_DAYS)
 
 

@@ -1,5 +1,6 @@
 from typing import Any
 
+import pytest
 from rich.console import Console
 from tests.homes import NOW
 
@@ -11,7 +12,7 @@ from fieldfare.client.scoring.labels import Feedback
 REASON: dict[str, Any] = {
     "feature": "R04", "indicator": "R04", "family": "FLOW", "source": "FIN-2020-A008",
     "value": 0.9, "level": None, "own_baseline": 0.2, "usual": 0.1, "percentile": 97.0,
-    "contribution": 1.25, "direction": "raises",
+    "contribution": 1.25, "direction": "raises", "fires": True, "evidence": True,
 }  # fmt: skip
 
 
@@ -21,6 +22,7 @@ def kept(**changes: Any) -> Kept:
         "run": "r", "opened": NOW.isoformat(), "scored": NOW.isoformat(), "rank": 3, "of": 1000,
         "selected": "alert", "score": -1.0, "base": -2.5, "others": 0.5, "probability": 0.123,
         "calibration": "platt, on 40 positives", "families": 1, "family_names": ("FLOW",),
+        "evidence": ("R04",), "fired": ("R04", "R11"),
         "against": ("LIVING",), "look_alikes": ("student",), "reasons": (REASON,),
         "counter_evidence": (
             REASON | {"feature": "wages", "indicator": None, "source": None, "value": None,
@@ -44,7 +46,9 @@ def shown(renderable: Any) -> str:
 def test_a_card_shows_evidence_counter_evidence_and_who_looks_alike() -> None:
     text = shown(card(kept()))
     for said in (
-        "3 of 1,000", "12.3%", "FLOW; one is not enough", "speak against it: LIVING",
+        "3 of 1,000", "12.3%", "FLOW; one is not enough",
+        "published indicators that fire and raise it: R04", "no evidence here: R11",
+        "speak against it: LIVING",
         "+1.25", "What arrives leaves again by the next day", "0.9, before 0.2, usual here 0.1",
         "above 97 % here", "FIN-2020-A008", "-0.25", "missing",
         "-2.50 (average here) +1.25 -0.25 +0.50 (all others) = -1.00",
@@ -73,8 +77,18 @@ def test_the_queue_has_a_line_for_each() -> None:
     assert "potential_victim" in text
 
 
-def test_an_absence_that_raises_is_called_no_evidence() -> None:
-    text = " ".join(shown(card(kept(reasons=(REASON | {"fires": False},)))).split())
-    assert "below where the flag fires, no evidence by itself" in text
-    assert "or it is" not in text
-    assert "where the flag fires" not in shown(card(kept(reasons=(REASON | {"fires": True},))))
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"fires": False, "value": 0.0}, "below where the flag fires"),
+        ({"fires": None, "value": 0.0}, "whether the flag fires, this study cannot say"),
+        ({"fires": True, "usual": 0.9}, "usual here"),
+        ({"fires": True}, "too little in its family"),
+        ({"fires": None, "indicator": None, "feature": "wages"}, "no published rule"),
+    ],
+)
+def test_what_raises_without_being_evidence_says_why(changes: dict[str, Any], why: str) -> None:
+    text = " ".join(shown(card(kept(reasons=(REASON | changes | {"evidence": False},)))).split())
+    assert f"; no evidence: {why} " in text
+    assert ("or it is" in text) == (why == "too little in its family")
+    assert "no evidence:" not in shown(card(kept()))

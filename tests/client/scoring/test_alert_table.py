@@ -110,6 +110,14 @@ def test_families_are_counted_and_named(table: AlertTable) -> None:
     found = rows(table)
     assert all(row["families"] == len(row["family_names"]) for row in found)
     assert max(row["families"] for row in found) >= 2
+    family = {name: one.family for name, one in indicators().items()}
+    for row in found:
+        assert {family[name] for name in row["evidence"]} == set(row["family_names"])
+        assert set(row["evidence"]) <= set(row["fired"])
+        marked = {one["indicator"] for one in row["reasons"] if one["evidence"]}
+        assert marked <= set(row["evidence"])
+        assert not any(one["evidence"] for one in row["counter_evidence"])
+    assert any(set(row["fired"]) - set(row["evidence"]) for row in found)
     assert any(row["against"] for row in found)
     assert any(row["look_alikes"] for row in found)
 

@@ -52,7 +52,7 @@ def test_a_narrative_is_plain_and_balanced_and_leaves_the_telling_to_people() ->
         "Many unrelated people send money (senders, people, in the busiest thirty days): 31, 2"
         in text
     )
-    assert "2 independent families" in text
+    assert "2 published indicators, of 2 independent families of evidence." in text
     assert "What speaks against it:\n- wages: 2." in text
 
 
@@ -62,8 +62,8 @@ def test_a_narrative_holds_no_number_of_the_customer_and_no_score(secret: str) -
 
 
 def test_a_long_narrative_fits_the_form() -> None:
-    reasons = reported_alert().reasons * 60
-    alert = reported_alert().model_copy(update={"reasons": reasons})
+    counter = reported_alert().counter_evidence * 600
+    alert = reported_alert().model_copy(update={"counter_evidence": counter})
     assert len(report_facts(alert, decided(PartyRole.CONTROLLER), {}).narrative) == MOST_NARRATIVE
 
 
@@ -72,14 +72,26 @@ def test_codes_are_those_of_raised_indicators_as_the_institution_names_them() ->
     named = report_facts(
         reported_alert(), decided(PartyRole.CONTROLLER), {"R22": "X1", "R04": "X2"}
     )
-    assert named.codes == ("MURCW", "X1", "X2")
+    assert named.codes == ("MURCW", "X1")
 
 
-def test_an_indicator_that_does_not_fire_is_in_no_report() -> None:
+def test_an_indicator_that_is_no_evidence_is_in_no_report() -> None:
     silent = (reason("R01", 0.0, 2.0, fires=False), reason("R22", 4.0, 1.0))
-    found = report_facts(reported_alert(reasons=silent), decided(PartyRole.CONTROLLER), {})
+    alert = reported_alert(reasons=silent, evidence=("R22",), families=1, family_names=("FLOW",))
+    found = report_facts(alert, decided(PartyRole.CONTROLLER), {})
     assert found.codes == ("STRUC",)
     assert "unrelated people" not in found.narrative
-    none = report_facts(reported_alert(reasons=silent[:1]), decided(PartyRole.CONTROLLER), {})
+    assert "1 published indicator, of 1 independent family of evidence." in found.narrative
+    nothing = {"evidence": (), "families": 0, "family_names": ()}
+    alert = reported_alert(reasons=silent[:1], **nothing)
+    none = report_facts(alert, decided(PartyRole.CONTROLLER), {})
     assert none.codes == ()
     assert "none of those that were published" in none.narrative
+    assert "independent" not in none.narrative  # it does not speak against itself
+
+
+def test_evidence_that_is_not_among_the_strongest_reasons_is_named_all_the_same() -> None:
+    alert = reported_alert(evidence=("R01", "R13", "R22"))
+    text = report_facts(alert, decided(PartyRole.CONTROLLER), {}).narrative
+    assert "- Classified advertising, small and often." in text
+    assert "3 published indicators" in text

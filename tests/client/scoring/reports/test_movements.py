@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lxml import etree
-from tests.reported import decided, reason, reported_alert
+from tests.reported import decided, reported_alert
 
 from fieldfare.client.scoring.alert import PartyRole
 from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, report_facts
@@ -79,12 +79,10 @@ def test_records_of_others_are_refused(folder: Path) -> None:
     assert "MARKER" not in str(caught.value).replace(str(folder), "")
 
 
-def test_the_window_is_that_of_the_indicators_that_fire() -> None:
-    assert window_days(reported_alert(reasons=(reason("R01", 31.0, 3.0),))) == 90
-    both = (reason("R01", 31.0, 3.0), reason("R35", 0.9, 1.0))
-    assert window_days(reported_alert(reasons=both)) == 270
-    silent = (reason("R35", 0.9, 1.0, fires=False),)
-    assert window_days(reported_alert(reasons=silent)) == 90
+def test_the_window_is_that_of_the_indicators_that_are_evidence() -> None:
+    assert window_days(reported_alert(evidence=("R01",))) == 90
+    assert window_days(reported_alert(evidence=("R01", "R35"))) == 270
+    assert window_days(reported_alert(evidence=(), fired=("R35",))) == 90
 
 
 def test_goaml_says_what_the_records_say_in_its_order(folder: Path) -> None:
