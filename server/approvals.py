@@ -9,6 +9,8 @@ from fieldfare.server.run_view import UNHEARD
 from fieldfare.server.store import ApprovalRow
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.messages import Approval, Assurance, unseal
+from fieldfare.shared.plan import Plan
+from fieldfare.shared.prospects import budget_obstacle, obstacles
 from fieldfare.shared.roster import Roster
 
 APPROVED: Final = "approved"
@@ -46,6 +48,31 @@ def heard_of(
     members = roster.ids if roster else ()
     names = sorted({*members, *rows})
     return {name: _heard(roster, study, name, rows.get(name)) for name in names}
+
+
+def given(heard: Mapping[str, Heard]) -> int:
+    """Return how many approvals count."""
+    return sum(bool(said.approval) for said in heard.values())
+
+
+def start_obstacles(plan: Plan, heard: Mapping[str, Heard], spent: int) -> tuple[str, ...]:
+    """Return why a run that is started now could not finish, or not give anything; one line each.
+
+    Args:
+        plan: of the study.
+        heard: what the institutions say to it.
+        spent: by earlier runs of the study, in 1e-12 mu^2.
+    """
+    least, approved = plan.study.aggregation.minimum_institutions, given(heard)
+    found = list(obstacles(plan, max(approved, least)))
+    if left := budget_obstacle(plan, spent):
+        found.append(left)
+    if approved < least:
+        others = "; ".join(f"{name}: {one.text}" for name, one in heard.items() if not one.approval)
+        found.append(
+            f"approvals: expected {least} or more that count, found {approved} ({others or '-'})"
+        )
+    return tuple(found)
 
 
 def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None) -> Heard:

@@ -17,7 +17,7 @@ from fieldfare.server.publication import published_roster
 from fieldfare.server.steering import start
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
-from fieldfare.shared.plan import PICOMU2, check_groups
+from fieldfare.shared.plan import PICOMU2, Plan, check_groups
 from fieldfare.shared.questions import Question, QuestionGroup
 
 
@@ -92,16 +92,17 @@ def check_asked(desk: Desk, proposal: Proposal, asked: QuestionGroup, *, later: 
     terms = plan.allowance if later else plan.query
     if later:
         portion = terms.cost * (terms.steps + terms.spare)
-        _check_left("the allowance", terms.cost, portion - spent_later(desk, proposal.id))
-    _check_left("the study", terms.cost, plan.study_limit - desk.spent(proposal.id))
+        _check_left(plan, "the allowance", terms.cost, portion - spent_later(desk, proposal.id))
+    _check_left(plan, "the study", terms.cost, plan.study_limit - desk.spent(proposal.id))
 
 
-def _check_left(what: str, cost: int, left: int) -> None:
+def _check_left(plan: Plan, what: str, cost: int, left: int) -> None:
     if cost > left:
+        rest = plan.epsilon(left / PICOMU2) if left > 0 else 0.0
         raise PolicyRefusal(
             RefusalCode.BUDGET_EXHAUSTED,
-            f"mu^2 of {cost / PICOMU2:.4g} expected to be left of {what}, {left / PICOMU2:.4g} "
-            "found, and institutions would refuse: propose another study",
+            f"this costs epsilon {plan.epsilon(cost / PICOMU2):.3g}, {rest:.3g} is left of "
+            f"{what}, and institutions would refuse: propose another study",
         )
 
 

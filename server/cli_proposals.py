@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.server.approvals import Heard, heard_of
+from fieldfare.server.approvals import Heard, given, heard_of
 from fieldfare.server.cli_home import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from fieldfare.server.cli_screen import console
 from fieldfare.server.desk import Desk, open_desk, utc_now
@@ -26,6 +26,7 @@ from fieldfare.server.steering import await_end, say_hello
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.messages import IdentitySigner
+from fieldfare.shared.prospects import cautions, obstacles
 from fieldfare.shared.study import load_study
 from fieldfare.shared.study_cli import plan_lines
 
@@ -58,7 +59,8 @@ def propose_study(
         path = desk.home.study(made.id)
     if as_json:
         found = {"study": made.id, "name": made.study.name, "file": str(path)}
-        typer.echo(json.dumps({**found, "hello": hello, "note": note}, indent=2))
+        weak = {"obstacles": obstacles(made.plan), "cautions": cautions(made.plan)}
+        typer.echo(json.dumps({**found, **weak, "hello": hello, "note": note}, indent=2))
         return
     for text in plan_lines(made.plan):
         typer.echo(text)
@@ -123,8 +125,8 @@ def approvals(
     with open_desk(home) as desk:
         found = find_study(desk.home, study)
         if refresh:
-            _refresh(desk, found)
-        heard = heard_of(published_roster(desk.home), found.id, desk.store.approvals(found.id))
+            ask_institutions(desk, found)
+        heard = heard_now(desk, found)
     if as_json:
         typer.echo(json.dumps(_study_json(found, heard), indent=2))
         return
@@ -142,14 +144,23 @@ def approvals(
         )
     console().print(table)
     least = found.study.aggregation.minimum_institutions
-    given = sum(bool(said.approval) for said in heard.values())
-    if given < least:
-        typer.echo(f"{given} of at least {least} approvals")
+    if given(heard) < least:
+        typer.echo(f"{given(heard)} of at least {least} approvals")
     else:
         typer.echo(f"Next: fieldfare coordinator run start {found.short}")
 
 
-def _refresh(desk: Desk, found: Proposal) -> None:
+def heard_now(desk: Desk, found: Proposal) -> dict[str, Heard]:
+    """Return what is known of what the institutions say to a study."""
+    return heard_of(published_roster(desk.home), found.id, desk.store.approvals(found.id))
+
+
+def ask_institutions(desk: Desk, found: Proposal) -> None:
+    """Ask the institutions that are online what they say to a study, and wait for it.
+
+    Raises:
+        RunError: the SuperLink cannot be reached, or the hello did not end well.
+    """
     wait = load_settings(desk.home).wait_seconds + found.study.aggregation.deadline_seconds
     hello = say_hello(desk.control, desk.bundle, found.id)
     status = await_end(

@@ -14,8 +14,9 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from fieldfare.server.approvals import given, start_obstacles
 from fieldfare.server.cli_home import DEFAULT_HOME, HomeOption, JsonOption
-from fieldfare.server.cli_proposals import StudyArgument
+from fieldfare.server.cli_proposals import StudyArgument, ask_institutions, heard_now
 from fieldfare.server.cli_screen import console
 from fieldfare.server.desk import Desk, open_desk, utc_now
 from fieldfare.server.proposals import Proposal, find_study, proposal
@@ -25,11 +26,13 @@ from fieldfare.server.run_view import (
     last_lines,
     line,
     picture_json,
+    plain,
     runs_table,
     screen,
 )
 from fieldfare.server.steering import (
     SUFFIX_BYTES,
+    check_startable,
     find_run,
     look,
     new_run_id,
@@ -39,11 +42,11 @@ from fieldfare.server.steering import (
 )
 from fieldfare.server.store import RunState
 from fieldfare.server.watching import follow, news
-from fieldfare.shared.errors import UsageError
-from fieldfare.shared.plan import PICOMU2
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
 
 EXIT_NOT_FINISHED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
+MOST_REASON: Final = 2000  # characters: names of many institutions
 STOP_SECONDS: Final = 10.0  # that a process may take to end, beside the step it is at
 
 runs_app = typer.Typer(add_completion=False)
@@ -57,7 +60,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the 
 
 @runs_app.command("runs")
 def runs(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List all runs, oldest first: where they stand and what their studies spent."""
+    """List all runs, oldest first: where they stand and what each of them spent."""
     with open_desk(home) as desk:
         pictures = desk.pictures(utc_now())
     if as_json:
@@ -75,9 +78,16 @@ def run_start(
     run: Annotated[
         str, typer.Option("--run", help="The run's id.", show_default="day, study, random digits")
     ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Start it even where it cannot finish.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start a run of a study, with every institution that approved it and is online."""
+    """Start a run of a study, with every institution that approved it and is online.
+
+    Refused, with exit status 3, where the study's budget, its approvals, a missing unit or
+    noise that hides every metric would waste what it spends.
+    """
     with open_desk(home) as desk:
         found = find_study(desk.home, study)
         if published_roster(desk.home) is None:
@@ -86,24 +96,30 @@ def run_start(
             )
         now = utc_now()
         chosen = run or new_run_id(found, now, secrets.token_bytes(SUFFIX_BYTES))
-        if warning := _too_little_left(desk, found):
-            typer.echo(warning, err=True)
+        check_startable(desk.store, chosen, found.id)
+        _check_prospects(desk, found, force=force)
         start(desk.store, desk.control, desk.bundle, chosen, found.id, now)
         _say_begun(desk, chosen, "started", as_json=as_json)
 
 
-def _too_little_left(desk: Desk, found: Proposal) -> str:
-    """Say so where institutions will refuse before a whole run is done."""
-    plan = found.plan
-    whole = sum(terms.steps * terms.cost for terms in plan.releases if terms is not plan.allowance)
-    spent = desk.spent(found.id)
-    if spent + whole <= plan.study_limit:
-        return ""
-    return (
-        f"warning: earlier runs spent epsilon {plan.epsilon(spent / PICOMU2):.3g} of "
-        f"{found.study.privacy.epsilon:g}, too little is left for a whole run, and institutions "
-        "will refuse: resume an earlier run, or propose another study"
-    )
+def _check_prospects(desk: Desk, found: Proposal, *, force: bool) -> None:
+    """Refuse a run that would spend budget for nothing; with `force`, say so and go on.
+
+    Raises:
+        PolicyRefusal: it cannot finish, one line for each reason.
+        RunError: the institutions cannot be asked.
+    """
+    heard = heard_now(desk, found)
+    if not force and given(heard) < found.study.aggregation.minimum_institutions:
+        typer.echo("too few approvals are known: asking the institutions", err=True)
+        ask_institutions(desk, found)
+        heard = heard_now(desk, found)
+    reasons = start_obstacles(found.plan, heard, desk.spent(found.id))
+    if reasons and not force:
+        remedy = "nothing was started and nothing spent; --force starts it all the same"
+        raise PolicyRefusal(RefusalCode.POLICY, "\n".join([*reasons, remedy]))
+    for reason in reasons:
+        typer.echo(f"warning: {plain(reason, MOST_REASON)}", err=True)
 
 
 @run_resume_app.command("resume")

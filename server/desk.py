@@ -85,9 +85,12 @@ class Desk:
         )
 
     def _promise(self, row: RunRow, plan: Plan) -> Promise:
-        privacy = plan.study.privacy
-        spent = plan.epsilon(self.spent(row.study) / PICOMU2)
-        return Promise(privacy.epsilon, privacy.delta, spent)
+        privacy, own = plan.study.privacy, row.progress.spent if row.progress else 0
+        of_study, of_run = (
+            plan.epsilon(spent / PICOMU2) if spent else 0.0
+            for spent in (self.spent(row.study), own)
+        )
+        return Promise(privacy.epsilon, privacy.delta, of_study, of_run)
 
     def _study(self, study: str) -> tuple[str, Plan] | None:
         if study not in self._known:

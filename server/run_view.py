@@ -52,11 +52,13 @@ class Promise:
     Attributes:
         epsilon, delta: what the study promises.
         spent: epsilon spent so far over all runs of the study, at that delta.
+        of_run: epsilon that this run alone spent.
     """
 
     epsilon: float
     delta: float
     spent: float
+    of_run: float
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ def runs_table(pictures: Sequence[Picture]) -> RenderableType:
             Text(plain(one.name)),
             Text(one.seen.word, style=_STYLES.get(one.seen.word, "")),
             f"{progress.step}/{progress.steps}" if progress else "-",
-            _short(one.promise.spent) if one.promise else "-",
+            _short(one.promise.of_run) if one.promise else "-",
             ago(one.now - (row.ended or row.created)),
         )
     unclear = [one for one in pictures if one.seen.life in {Life.INTERRUPTED, Life.UNKNOWN}]
@@ -355,7 +357,12 @@ def _is_good(said: tuple[str, datetime] | None) -> bool:
 def _promise_json(promise: Promise | None) -> dict[str, float] | None:
     if promise is None:
         return None
-    return {"epsilon": promise.epsilon, "delta": promise.delta, "epsilon_spent": promise.spent}
+    return {
+        "epsilon": promise.epsilon,
+        "delta": promise.delta,
+        "epsilon_spent": promise.spent,
+        "epsilon_of_run": promise.of_run,
+    }
 
 
 def _short(value: float) -> str:

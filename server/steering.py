@@ -108,6 +108,20 @@ def look(store: RunStore, control: RunControl, run: str) -> Seen:
     return _interrupted(row, status.reason or "its process is gone")
 
 
+def check_startable(store: RunStore, run: str, study: str) -> None:
+    """Refuse an id, or a moment, at which no run of a study can begin.
+
+    Raises:
+        UsageError: the id is taken or is none, or another run of the study has not ended.
+    """
+    if not _RUN.fullmatch(run):
+        raise UsageError(
+            f"--run: expected 1 to 64 letters, digits, dots, dashes or underscores, found "
+            f"{shown(run)}"
+        )
+    store.check_new(run, study)
+
+
 def start(
     store: RunStore, control: RunControl, bundle: bytes, run: str, study: str, now: datetime
 ) -> None:
@@ -117,11 +131,7 @@ def start(
         UsageError: the id is taken or is none, or another run of the study has not ended.
         RunError: it could not be started; the run is kept as failed and can be resumed.
     """
-    if not _RUN.fullmatch(run):
-        raise UsageError(
-            f"--run: 1 to 64 letters, digits, dots, dashes or underscores expected, {shown(run)} "
-            "found"
-        )
+    check_startable(store, run, study)
     store.create(run, study, now)
     _launch(store, control, bundle, run, study, now)
 

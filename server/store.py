@@ -43,13 +43,21 @@ class RunStore(TranscriptTables, NewsTables):
             UsageError: the id is taken, or another run of the study has not ended.
         """
         with self.together():
-            if self._database.rows("SELECT 1 FROM runs WHERE run = ?", run):
-                raise UsageError(f"a new run id expected, {run!r} found again: name another")
-            self._check_alone(run, study)
+            self.check_new(run, study)
             self._database.rows(
                 "INSERT INTO runs (run, study, state, reason, created) VALUES (?, ?, ?, '', ?)",
                 *(run, study, RunState.WAITING.value, to_micros(at)),
             )
+
+    def check_new(self, run: str, study: str) -> None:
+        """Refuse a run that cannot be added now.
+
+        Raises:
+            UsageError: the id is taken, or another run of the study has not ended.
+        """
+        if self._database.rows("SELECT 1 FROM runs WHERE run = ?", run):
+            raise UsageError(f"a new run id expected, {run!r} found again: name another")
+        self._check_alone(run, study)
 
     def rows(self) -> tuple[RunRow, ...]:
         """Return all runs, oldest first."""

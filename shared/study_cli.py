@@ -7,6 +7,7 @@ import typer
 
 from fieldfare.shared.fairness import group_scale
 from fieldfare.shared.plan import Plan, ReleaseTerms, plan_for
+from fieldfare.shared.prospects import cautions, obstacles
 from fieldfare.shared.query_blocks import layout_for
 from fieldfare.shared.study import Study, load_study
 
@@ -22,7 +23,7 @@ def study_check(
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """Explain a plan in plain lines: promise, releases, noise, and what if masks failed."""
+    """Explain a plan in plain lines: promise, releases, noise, if masks failed, what is wrong."""
     study, privacy = plan.study, plan.study.privacy
     least = study.aggregation.minimum_institutions
     plan.check_noise(least)
@@ -45,6 +46,8 @@ def plan_lines(plan: Plan) -> list[str]:
         f"together      {least} institutions or more; {privacy.collusion_tolerance} may collude",
         f"same person   known to at most {privacy.multiplicity} institutions",
         f"if every mask failed, epsilon would be {failed} institutions",
+        *(f"no run        {line}" for line in obstacles(plan)),
+        *(f"careful       {line}" for line in cautions(plan)),
     ]
 
 

@@ -63,7 +63,7 @@ def up(
         say("all nodes are connected")
         study = bed.agree()
         say("all institutions have approved the study")
-        row = _followed(bed, bed.run(study), say)
+        row = _followed(bed, bed.run(study, force=False), say)
         if row.state is not RunState.FINISHED:
             raise RunError(f"run {row.run}: {row.state.value}: {row.reason}")
         report = bed.audit(bed.transcript(row.run))

@@ -58,6 +58,7 @@ from fieldfare.client.ledger import Ledger
 from fieldfare.shared.errors import PolicyRefusal, RecordsError, StudyError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.os_user import os_user
+from fieldfare.shared.prospects import cautions, obstacles
 from fieldfare.shared.sealed_files import read_sealed
 from fieldfare.shared.study import Study
 
@@ -209,9 +210,13 @@ def _approve(
     *,
     ask: bool = False,
 ) -> None:
+    members = max(len(institution.roster.members), kept.study.aggregation.minimum_institutions)
     with open_custody(institution, passphrase, utc_now) as custody:
         spent = spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
-        check_before_records(institution, kept.study, spent)
+        plan = check_before_records(institution, kept.study, spent)
+        if not ask:  # nobody saw the review
+            for line in (*obstacles(plan, members), *cautions(plan)):
+                typer.echo(f"warning: {plain(line)}", err=True)
         loaded = records_loader(institution, os.environ)(kept.study)
         check_before_records(institution, kept.study, spent, units=loaded.units)
         typer.echo(f"records fit: {loaded.units:,} units of yours")

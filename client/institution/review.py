@@ -22,6 +22,7 @@ from fieldfare.shared.errors import AccountingError
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.plan import Plan, ReleaseKind, plan_for
 from fieldfare.shared.privacy import XI_LIMIT, epsilon_for
+from fieldfare.shared.prospects import cautions, obstacles
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.study import Study
 
@@ -147,6 +148,8 @@ class Review:
         failed_masks: (participants, epsilon that would remain at the study's delta).
         questions: what is asked, and what may be asked later, one line each.
         problems: why it cannot be approved as things stand; empty: it can.
+        obstacles: why its runs could give nothing, though they cost.
+        cautions: what is weak in it.
     """
 
     id: str
@@ -166,6 +169,8 @@ class Review:
     failed_masks: tuple[tuple[int, float], ...]
     comparison: Comparison | None
     problems: tuple[str, ...]
+    obstacles: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     harm_rules: tuple[str, ...] = HARM_RULES
 
@@ -221,6 +226,8 @@ def review_study(
         failed_masks=tuple(_failed_masks(plan, roster)),
         comparison=None if earlier is None else compare(earlier, study),
         problems=problems,
+        obstacles=obstacles(plan, max(len(roster.members), study.aggregation.minimum_institutions)),
+        cautions=cautions(plan),
         questions=asked_lines(study),
     )
 

@@ -69,6 +69,8 @@ def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
     yield "masks fail", Text(_failed(review))
     yield "changed", _changed(review)
     yield "remember", Text("; ".join(review.harm_rules))
+    yield from _warned("no use", review.obstacles)
+    yield from _warned("careful", review.cautions)
     yield from _verdict(review.problems)
 
 
@@ -193,6 +195,11 @@ def _change(change: Change) -> str:
     if change.after is None:
         return f"- {key}: {plain(change.before, MOST_VALUE)}"
     return f"~ {key}: {plain(change.before, MOST_VALUE)} -> {plain(change.after, MOST_VALUE)}"
+
+
+def _warned(topic: str, lines: Sequence[str]) -> Iterator[tuple[str, RenderableType]]:
+    for index, line in enumerate(lines):
+        yield "" if index else topic, Text(plain(line), BAD)
 
 
 def _verdict(problems: Sequence[str]) -> Iterator[tuple[str, RenderableType]]:

@@ -105,4 +105,4 @@ def test_questions_are_asked_of_processes_and_the_same_again_costs_nothing(tmp_p
         assert other["answers"][0]["value"] != reported["value"]
         over = query(bed, "ask", study, files["reported"], "--yes", "--again")
         assert over.returncode == 3
-        assert "expected to be left of the allowance" in over.stderr
+        assert "is left of the allowance" in over.stderr

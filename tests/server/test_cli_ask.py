@@ -107,7 +107,7 @@ def test_a_later_question_is_priced_asked_once_and_read_for_nothing(
     assert anew["value"] != hours["value"]
     assert debits(ask) == {2}
     assert ask(HOURS.format("hours", 1), "--yes", "--again") == 3
-    assert "expected to be left of the allowance" in capsys.readouterr().err
+    assert "is left of the allowance" in capsys.readouterr().err
     assert debits(ask) == {2}
     assert len(ask.control.runs) == 2
 

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import pytest
 from tests.coordinator import RunningSuperlink, running_superlink
-from tests.desks import TestDesk, desk, progress, said
+from tests.desks import STUDY, TestDesk, desk, progress, said
 from tests.processes import until
 
+from fieldfare.server import cli_runs
 from fieldfare.server.control import control_target
 from fieldfare.server.proposals import propose
 from fieldfare.server.store import RunState
@@ -34,6 +35,7 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestDesk, R
     """A coordinator whose SuperLink runs; nobody but the tests carries out runs."""
     made = TestDesk.found(tmp_path_factory.mktemp("served"))
     propose(made.home, made.study, made.signer)
+    made.approve()
     with running_superlink(made.home) as superlink:
         yield made, superlink
 
@@ -50,7 +52,8 @@ def served(link: tuple[TestDesk, RunningSuperlink], capsys: Read) -> Iterator[Te
 
 def begin(desk: TestDesk, capsys: Read) -> str:
     """Start a run, and do what its process does first."""
-    assert desk.command("run", "start", "payments", "--json") == 0
+    # Other tests have spent the study's budget.
+    assert desk.command("run", "start", "payments", "--json", "--force") == 0
     run = str(said(capsys)["run"])
     put(desk, run, RunState.RUNNING)
     return run
@@ -80,7 +83,7 @@ def end_flower_run(desk: TestDesk, run: str) -> None:
 
 
 def test_a_run_is_started_under_an_id_of_its_own(served: TestDesk, capsys: Read) -> None:
-    assert served.command("run", "start", served.study.id[:6], "--json") == 0
+    assert served.command("run", "start", served.study.id[:6], "--json", "--force") == 0
     found = said(capsys)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d-payments-[0-9a-f]{6}", found["run"])
     assert found["study"] == served.study.id
@@ -91,13 +94,13 @@ def test_a_run_is_started_under_an_id_of_its_own(served: TestDesk, capsys: Read)
 
 
 def test_a_chosen_id_is_kept_and_the_next_step_said(served: TestDesk, capsys: Read) -> None:
-    assert served.command("run", "start", "payments", "--run", "first") == 0
+    assert served.command("run", "start", "payments", "--run", "first", "--force") == 0
     assert capsys.readouterr().out.splitlines() == [
         "started: first",
         "Next: fieldfare coordinator run watch first",
     ]
     assert served.command("run", "start", "payments", "--run", "no spaces") == 2
-    assert "--run: 1 to 64 letters" in capsys.readouterr().err
+    assert "--run: expected 1 to 64 letters" in capsys.readouterr().err
 
 
 def test_a_second_run_of_a_study_is_refused(served: TestDesk, capsys: Read) -> None:
@@ -108,17 +111,59 @@ def test_a_second_run_of_a_study_is_refused(served: TestDesk, capsys: Read) -> N
     )
 
 
-def test_a_run_that_nothing_is_left_for_is_warned_of(desk: TestDesk, capsys: Read) -> None:
+def test_a_run_that_nothing_is_left_for_is_refused(desk: TestDesk, capsys: Read) -> None:
     made = propose(desk.home, desk.study, desk.signer)
+    desk.approve()
     with desk.store() as store:
         store.create("first", desk.study.id, datetime.now(UTC))
         store.set_state("first", RunState.FAILED, "", datetime.now(UTC))
-        for spent, warned in ((0, False), (made.plan.study_limit // 2, True)):
+        for spent, status in ((0, 1), (made.plan.study_limit // 2, 3)):
             store.append("first", (), progress=progress(2, spent=spent))
-            desk.command("run", "start", "payments", "--run", f"after-{spent}")  # no SuperLink
+            named = ("--run", f"after-{spent}")
+            assert desk.command("run", "start", "payments", *named) == status
             err = capsys.readouterr().err
-            assert ("too little is left for a whole run" in err) == warned
-            assert "fieldfare coordinator start" in err
+            assert ("institutions will refuse; resume an earlier run" in err) == (status == 3)
+            assert ("fieldfare coordinator start" in err) == (status == 1)  # no SuperLink
+        assert [row.run for row in store.rows()] == ["first", "after-0"]
+        assert desk.command("run", "start", "payments", "--force") == 1
+    assert "warning: budget: a run costs epsilon" in capsys.readouterr().err
+
+
+def test_a_run_whose_metrics_noise_hides_is_refused(desk: TestDesk, capsys: Read) -> None:
+    desk.study_file.write_text(STUDY.replace("units = 60000", "units = 600"))
+    propose(desk.home, desk.study, desk.signer)
+    desk.approve()
+    assert desk.command("run", "start", "payments") == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert "positives in the hold-out, so that noise does not hide every metric" in lines[0]
+    assert lines[-1] == (
+        "fieldfare: nothing was started and nothing spent; --force starts it all the same"
+    )
+
+
+def test_a_run_of_a_study_without_a_unit_is_refused(desk: TestDesk, capsys: Read) -> None:
+    desk.study_file.write_text(STUDY.replace('unit = "customer"\n', ""))
+    propose(desk.home, desk.study, desk.signer)
+    desk.approve()
+    assert desk.command("run", "start", "payments") == 3
+    assert "records.unit: expected the column that names each unit" in capsys.readouterr().err
+
+
+def test_too_few_approvals_are_asked_for_and_then_refused(
+    desk: TestDesk, capsys: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    propose(desk.home, desk.study, desk.signer)
+    desk.approve("bank-a")
+    assert desk.command("run", "start", "payments") == 1  # nobody can be asked: no SuperLink
+    asked = "too few approvals are known: asking the institutions"
+    assert capsys.readouterr().err.startswith(asked)
+    monkeypatch.setattr(cli_runs, "ask_institutions", lambda _desk, _found: desk.approve("bank-b"))
+    assert desk.command("run", "start", "payments") == 3
+    lines = capsys.readouterr().err.splitlines()
+    assert "approvals: expected 3 or more that count, found 2 (bank-c: not heard yet)" in lines[1]
+    monkeypatch.setattr(cli_runs, "ask_institutions", lambda _desk, _found: desk.approve())
+    assert desk.command("run", "start", "payments") == 1
+    assert "--force" not in capsys.readouterr().err
 
 
 def test_a_run_needs_a_study_and_a_roster(desk: TestDesk, capsys: Read) -> None:
@@ -132,6 +177,7 @@ def test_a_run_needs_a_study_and_a_roster(desk: TestDesk, capsys: Read) -> None:
 
 def test_a_run_that_cannot_be_started_is_kept_as_failed(desk: TestDesk, capsys: Read) -> None:
     propose(desk.home, desk.study, desk.signer)
+    desk.approve()
     assert desk.command("run", "start", "payments", "--run", "first") == 1
     assert "start it with `fieldfare coordinator start`" in capsys.readouterr().err
     assert desk.command("runs") == 0

@@ -46,7 +46,12 @@ def test_a_picture_holds_study_privacy_and_institutions(desk: TestDesk) -> None:
     assert (first.promise.epsilon, first.promise.delta) == (0.5, 1e-6)
     # Both runs of the study count, those of another do not.
     assert first.promise.spent == plan_for(study).epsilon(4_000_000_000 / PICOMU2)
-    assert pictures["run-2"].promise == first.promise
+    second = pictures["run-2"].promise
+    assert second is not None
+    assert second.spent == first.promise.spent
+    # And each run says what it spent itself.
+    assert first.promise.of_run == plan_for(study).epsilon(3_000_000_000 / PICOMU2)
+    assert second.of_run == plan_for(study).epsilon(1_000_000_000 / PICOMU2)
     assert list(first.institutions) == [*BANKS, "left the roster"]
     assert first.institutions["bank-b"] == ("answered", NOW)
     assert first.institutions["bank-a"] is None

@@ -71,7 +71,7 @@ def picture(
             row, life, "interrupted" if life is Life.INTERRUPTED else state.value, note, command
         ),
         name="payments",
-        promise=Promise(1.0, 1e-6, 0.4123),
+        promise=Promise(1.0, 1e-6, 0.4123, 0.2071),
         metrics=metrics,
         institutions={
             "bank-a": ("answered", before(1)),
@@ -227,9 +227,9 @@ def test_metrics_that_noise_hid_are_said() -> None:
 
 RUNS: Final = """
 run                         study     state         step  epsilon  since
-2025-06-01-payments-0a1b2c  payments  running      12/40    0.412  30 s ago
+2025-06-01-payments-0a1b2c  payments  running      12/40    0.207  30 s ago
 2025-06-01-payments-0a1b2c  payments  interrupted      -        -  30 s ago
-2025-06-01-payments-0a1b2c  payments  finished     40/40    0.412  2 s ago
+2025-06-01-payments-0a1b2c  payments  finished     40/40    0.207  2 s ago
 its process is gone
 fieldfare coordinator run resume 2025-06-01-payments-0a1b2c
 """
@@ -273,7 +273,12 @@ def test_everything_is_there_for_programs() -> None:
             "at": "2025-06-01T12:00:29+00:00",
         },
         "seconds_left": 13.6,
-        "privacy": {"epsilon": 1.0, "delta": 1e-6, "epsilon_spent": 0.4123},
+        "privacy": {
+            "epsilon": 1.0,
+            "delta": 1e-6,
+            "epsilon_spent": 0.4123,
+            "epsilon_of_run": 0.2071,
+        },
         "metrics": METRICS,
         "institutions": {
             "bank-a": {"status": "answered", "at": "2025-06-01T12:00:29+00:00"},

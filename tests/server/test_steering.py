@@ -100,7 +100,7 @@ def test_a_start_says_which_study_and_run(store: RunStore, control: Scripted) ->
 def test_an_id_is_checked_before_anything_is_kept(
     store: RunStore, control: Scripted, run: str
 ) -> None:
-    with pytest.raises(UsageError, match="--run: 1 to 64 letters"):
+    with pytest.raises(UsageError, match="--run: expected 1 to 64 letters"):
         start(store, control, BUNDLE, run, STUDY, NOW)
     assert (store.rows(), control.started) == ((), [])
 
