@@ -18,7 +18,7 @@ DEV := $(VENV)/.installed-dev-$(HERE)
 # Several workers share the cores: numeric threads of each, too, would cost a quarter more.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 
-PARTS := shared client server simulations
+PARTS := api shared client server simulations
 
 # Nothing here reports home (Flower would by default).
 export FLWR_TELEMETRY_ENABLED := 0
@@ -69,12 +69,12 @@ lint: $(DEV)  ## ruff: rules and format
 
 .PHONY: types
 types: $(DEV)  ## mypy, strict, over the source and the tests
-	$(PY) -m mypy $(addprefix -p fieldfare.,$(PARTS))
+	$(PY) -m mypy -p fieldfare
 	$(PY) -m mypy tests
 
 .PHONY: imports
 imports: $(DEV)  ## import-linter: simulations -> server | client -> shared
-	$(PY) $(VENV)/bin/lint-imports
+	cd .typing && ../$(PY) ../$(VENV)/bin/lint-imports --no-cache --config ../pyproject.toml
 
 .PHONY: coverage
 coverage: $(DEV)  ## tests (without fault injection) with the coverage floor
@@ -86,7 +86,7 @@ faults: $(DEV)  ## whole deployments; kill processes, cut lines, fill disks, see
 	  if [ $$code -eq 5 ]; then echo "no fault-injection tests in this tree"; else exit $$code; fi; }
 
 .PHONY: bench
-bench: $(RUNTIME)  ## measure the speeds that the project promises
+bench: $(DEV)  ## measure the speeds that the project promises
 	$(PY) -m fieldfare.simulations.bench
 
 # --- the environment -------------------------------------------------------------------
@@ -104,7 +104,7 @@ $(PY):
 
 $(RUNTIME): pyproject.toml setup.py $(PY)
 	@rm -rf *.egg-info  # a stale one would hide commands that were added since
-	$(PY) -m pip install -e .
+	$(PY) -m pip install -e '.[demo]'
 	@touch $@
 
 $(DEV): pyproject.toml setup.py $(PY)

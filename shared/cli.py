@@ -15,6 +15,7 @@ import typer
 from typer.main import get_command
 
 from fieldfare.shared.errors import FieldfareError
+from fieldfare.shared.extras import told
 from fieldfare.shared.named_modules import VARIABLE, permit
 
 GROUP: Final = "fieldfare.commands"
@@ -117,6 +118,10 @@ root = LazyGroup(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+click.version_option(
+    None, "-V", "--version", package_name="fieldfare", message="%(package)s %(version)s"
+)(root)
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command and return its exit status.
@@ -128,9 +133,8 @@ def run(arguments: Sequence[str]) -> int:
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     try:
         result = root.main(list(arguments), prog_name="fieldfare", standalone_mode=False)
-    except FieldfareError as error:
-        _complain(str(error))
-        return error.exit_code
+    except (FieldfareError, ModuleNotFoundError) as error:
+        return _failed(error)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:
@@ -143,6 +147,14 @@ def run(arguments: Sequence[str]) -> int:
         _complain(f"{error.filename or 'file'}: {error.strerror or error}")
         return EXIT_FAILED
     return result if isinstance(result, int) else 0
+
+
+def _failed(error: FieldfareError | ModuleNotFoundError) -> int:
+    problem = told(error) if isinstance(error, ModuleNotFoundError) else error
+    if not isinstance(problem, FieldfareError):
+        raise problem
+    _complain(str(problem))
+    return problem.exit_code
 
 
 def _complain(message: str) -> None:

@@ -2,14 +2,16 @@
 
 import tomllib
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.study import problem_lines
 
 MAX_TOML_BYTES: Final = 1024 * 1024
+
+PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 
 
 class Section(BaseModel):

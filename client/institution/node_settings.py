@@ -29,12 +29,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import Field
 
 from fieldfare.client.institution.keys import read_node_key
-from fieldfare.client.institution.settings import PathText
 from fieldfare.client.tls import TlsFiles, TlsTarget
 from fieldfare.shared.addresses import HostPort, Port
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.private_files import read_public
-from fieldfare.shared.toml_files import Section, load_toml
+from fieldfare.shared.toml_files import PathText, Section, load_toml
 
 NODE_SETTINGS_FORMAT: Final = 1
 MAX_BUNDLES: Final = 100

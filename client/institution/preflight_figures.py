@@ -23,6 +23,7 @@ FEW_FREE: Final = 2**30
 SECONDS: Final = 5.0
 
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXTRA: Final = re.compile(r"""extra == ["']institution["']""")
 
 
 def software_seen() -> str | Seen:
@@ -109,11 +110,11 @@ def check_answers(path: Path) -> None:
 
 
 def _required() -> list[str]:
-    """Return the names of the libraries that are needed to run, extras left out."""
+    """Return the names of the libraries that an institution needs: everybody's and its extra's."""
     found = []
     for line in requires("fieldfare") or []:
         name = _REQUIREMENT.match(line)
-        if name and "extra ==" not in line:
+        if name and ("extra ==" not in line or _EXTRA.search(line)):
             found.append(name[0])
     return found
 

@@ -18,9 +18,6 @@ from fieldfare.shared.toml_files import Section, load_toml, parse_toml
 SETTINGS_FORMAT: Final = 1
 MAX_SOURCES: Final = 1000
 
-PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
-
-
 CodeText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,50}$")]
 
 

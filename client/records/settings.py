@@ -40,11 +40,11 @@ from fieldfare.client.records.source import FileKind, Part, Table, table_at
 from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.features import Name
 from fieldfare.shared.study import Study, problem_lines
+from fieldfare.shared.toml_files import PathText
 
 MAX_URI_BYTES: Final = 4096
 _OTHERS: Final = 0o077
 
-PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
 QueryText = Annotated[str, Field(min_length=1, max_length=100_000)]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.shared.extras import told
 from fieldfare.shared.model_sections import MlpSection, VectorSection
 from fieldfare.shared.models.additive import AdditiveModel
 from fieldfare.shared.models.interface import GridVectors, RiskModel, UnitSums
@@ -59,13 +60,16 @@ def network_for(study: Study, section: MlpSection) -> "MlpModel | ModuleModel":
     """Return the network that a study declares: its own layers, or a module that is allowed here.
 
     Raises:
-        StudyError: a named module that is not allowed, not installed or cannot be clipped.
+        PackageError: torch or Opacus, or a named module, is not installed or not allowed here.
+        StudyError: a named module that cannot be clipped.
     """
     norm = study.privacy.clipping_norm
-    if section.module is None or section.package is None:
-        from fieldfare.shared.models.mlp import MlpModel  # noqa: PLC0415 -- torch takes seconds
+    try:
+        if section.module is None or section.package is None:
+            from fieldfare.shared.models.mlp import MlpModel  # noqa: PLC0415 -- torch: seconds
 
-        return MlpModel.of(study, section)
-    from fieldfare.shared.models.module_model import ModuleModel  # noqa: PLC0415 -- torch, Opacus
-
+            return MlpModel.of(study, section)
+        from fieldfare.shared.models.module_model import ModuleModel  # noqa: PLC0415 -- Opacus too
+    except ModuleNotFoundError as error:
+        raise told(error) from None
     return ModuleModel(study.features, section.module, section.package, section.rows, norm)

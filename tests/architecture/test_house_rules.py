@@ -9,7 +9,7 @@ from typing import TypeGuard
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("shared", "client", "server", "simulations")
+PARTS = ("api", "shared", "client", "server", "simulations")
 FILES = sorted(
     path.relative_to(ROOT).as_posix()
     for part in PARTS

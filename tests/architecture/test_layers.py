@@ -1,6 +1,7 @@
 """Who may import whom, and through which doors (design: layout, processes and trust)."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -54,17 +55,29 @@ def lint_imports(tree: Path) -> subprocess.CompletedProcess[str]:
 def test_dependencies_go_one_way() -> None:
     done = lint_imports(ROOT / ".typing")
     assert done.returncode == 0, done.stdout
+    analysed = re.search(r"Analyzed (\d+) files", done.stdout)
+    sources = sum(len(modules(part)) for part in ("api", *PARTS))
+    assert analysed is not None
+    assert int(analysed[1]) == sources, done.stdout  # none lies elsewhere
 
 
 @pytest.mark.parametrize(
     ("importer", "imports"),
-    [("client", "server"), ("server", "client"), ("shared", "client"), ("server", "simulations")],
+    [
+        ("client", "server"),
+        ("server", "client"),
+        ("shared", "client"),
+        ("server", "simulations"),
+        ("shared", "__main__"),
+    ],
 )
 def test_a_wrong_import_is_seen(importer: str, imports: str, tmp_path: Path) -> None:
     for part in PARTS:
         folder = tmp_path / "fieldfare" / part
         folder.mkdir(parents=True)
         shutil.copy(ROOT / part / "__init__.py", folder)
+    for name in ("__init__.py", "__main__.py"):
+        shutil.copy(ROOT / "api" / name, tmp_path / "fieldfare")
     (tmp_path / "fieldfare" / importer / "wrong.py").write_text(f"import fieldfare.{imports}\n")
     done = lint_imports(tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("shared", "client", "server", "simulations")
+PARTS = ("api", "shared", "client", "server", "simulations")
 MODULES = sorted(
     path.relative_to(ROOT)
     for part in PARTS

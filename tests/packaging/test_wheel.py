@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("shared", "client", "server", "simulations")
+# Folder -> what it is under the import root.
+FOLDERS = {
+    "api": "fieldfare",
+    **{part: f"fieldfare/{part}" for part in ("shared", "client", "server", "simulations")},
+}
 # Sources that are not shipped, and why.
 NOT_SHIPPED: dict[str, str] = {}
 
@@ -45,11 +49,11 @@ COMMANDS = ("demo", "records", "simulate", "study.check", "study.new")
 
 
 def sources() -> list[str]:
-    """Every file of the four parts as the path that it has under the import root."""
+    """Every file of the root and the four parts as the path that it is imported by."""
     return sorted(
-        f"fieldfare/{path.relative_to(ROOT).as_posix()}"
-        for part in PARTS
-        for path in (ROOT / part).rglob("*")
+        f"{name}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, name in FOLDERS.items()
+        for path in (ROOT / folder).rglob("*")
         if path.is_file()
         and "__pycache__" not in path.parts
         and path.relative_to(ROOT).as_posix() not in NOT_SHIPPED
@@ -62,8 +66,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("tree")
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
-    for part in PARTS:
-        shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in FOLDERS:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, tree / folder, ignore=ignored)
     out = tmp_path_factory.mktemp("wheel")
     _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, tree)
     (built,) = out.glob("*.whl")

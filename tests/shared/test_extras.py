@@ -1,0 +1,133 @@
+"""What each role installs is what its code imports; what networks need is loaded by them alone."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import grimp
+import pytest
+
+from fieldfare.shared.errors import PackageError
+from fieldfare.shared.extras import EXTRA_OF, told
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+COMMANDS: dict[str, str] = PROJECT["entry-points"]["fieldfare.commands"]
+TORCH = ("torch", "opacus", "captum")
+# Processes that commands start as `python -m`, by role.
+PROCESSES = {
+    "node": ("client.institution.node_process", "client.institution.cli_node", "client.stock_node"),
+    "institution": ("client.institution.custodian_process",),
+    "coordinator": ("server.runner_process", "server.superlink_process", "server.stock_server"),
+    "demo": (),
+}
+# Commands by role: what stands before the first dot of their names.
+HEADS = {
+    "node": (),
+    "institution": ("institution", "records", "study", "typologies", "roster", "audit"),
+    "coordinator": ("coordinator", "query", "roster", "audit"),
+    "demo": ("demo", "simulate", "federation", "world"),
+}
+LIGHT = (
+    "simulations.cli", "simulations.simulate", "simulations.bed_cli", "simulations.world.making",
+    "client.institution.cli_score", "client.institution.scoring", "client.scoring.ranking",
+    "client.institution.custodian_process", "client.institution.node_process",
+    "client.institution.cli_start", "client.stock_node", "server.cli_runs", "server.run_process",
+    "server.runner_process", "server.superlink_process", "server.analytics", "shared.audit_cli",
+)  # fmt: skip
+
+
+def names(requirements: list[str]) -> Iterator[str]:
+    for line in requirements:
+        name = line.partition(";")[0].strip()
+        if name.startswith("fieldfare["):
+            for extra in name.removeprefix("fieldfare[").removesuffix("]").split(","):
+                yield from names(PROJECT["optional-dependencies"][extra])
+        else:
+            yield "".join(c if c.isalnum() or c in "-_." else " " for c in name).split()[0].lower()
+
+
+def installed(role: str) -> set[str]:
+    """Distributions that a role's installation names, without those that they bring."""
+    return set(names(PROJECT["dependencies"])) | set(names(PROJECT["optional-dependencies"][role]))
+
+
+def modules_of(role: str) -> set[str]:
+    loaded = {f"fieldfare.{name}" for name in PROCESSES[role]}
+    for name, target in COMMANDS.items():
+        if name.partition(".")[0] in HEADS[role]:
+            loaded.add(target.partition(":")[0])
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def graph() -> Iterator[grimp.ImportGraph]:
+    with pytest.MonkeyPatch.context() as patch:  # the parts lie below the root in there
+        patch.syspath_prepend(str(ROOT / ".typing"))
+        patch.delitem(sys.modules, "fieldfare", raising=False)
+        yield grimp.build_graph("fieldfare", include_external_packages=True, cache_dir=None)
+
+
+@pytest.mark.parametrize("role", PROCESSES)
+def test_a_role_imports_what_it_installs_and_nothing_else(
+    role: str, graph: grimp.ImportGraph
+) -> None:
+    reached: set[str] = set()
+    for module in modules_of(role):
+        reached |= graph.find_upstream_modules(module)
+    outside = {name.partition(".")[0] for name in reached} - {"fieldfare", *TORCH}
+    outside -= set(sys.stdlib_module_names)
+    if role == "node":
+        outside.discard("opendp")  # of the door, whose types it reads; imported where it is drawn
+    brought = packages_distributions()
+    needed = {name: {d.lower() for d in brought[name]} for name in outside}
+    lacking = {name for name, bringers in needed.items() if not bringers & installed(role)}
+    # Of libraries that are named for others' sake (typer brings click, flwr brings these).
+    assert lacking - {"click", "markupsafe"} == set()
+
+
+def test_no_role_but_torch_installs_torch() -> None:
+    assert set(PROCESSES) < set(PROJECT["optional-dependencies"])
+    for role in PROCESSES:
+        assert not installed(role) & set(TORCH)
+    assert set(TORCH) == set(names(PROJECT["optional-dependencies"]["torch"]))
+
+
+def test_every_library_of_an_extra_says_which_one() -> None:
+    brought = packages_distributions()
+    for library, extra in EXTRA_OF.items():
+        found = {name.lower() for name in brought[library]}
+        assert found & set(names(PROJECT["optional-dependencies"][extra])), library
+    told_of = {name.lower() for library in EXTRA_OF for name in brought[library]}
+    for extra in ("institution", "coordinator", "torch"):
+        assert set(names(PROJECT["optional-dependencies"][extra])) <= told_of
+
+
+def test_light_paths_load_no_torch() -> None:
+    code = f"""
+import importlib, json, sys
+loaded = {{}}
+for name in {LIGHT!r}:
+    importlib.import_module("fieldfare." + name)
+    loaded[name] = [heavy for heavy in {TORCH!r} if heavy in sys.modules]
+print(json.dumps(loaded))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {name: [] for name in LIGHT}
+
+
+def test_a_library_of_an_extra_is_told_with_the_command_that_installs_it() -> None:
+    found = told(ModuleNotFoundError("no", name="torch.nn"))
+    assert isinstance(found, PackageError)
+    assert "pip install 'fieldfare[torch]'" in str(found)
+    assert "pip install 'fieldfare[institution]'" in str(told(ModuleNotFoundError(name="duckdb")))
+
+
+def test_a_library_of_every_installation_is_a_defect() -> None:
+    error = ModuleNotFoundError("no", name="numpy")
+    assert told(error) is error
+    assert told(nameless := ModuleNotFoundError("no")) is nameless
