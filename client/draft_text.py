@@ -87,7 +87,11 @@ def _numeric_table(feature: NumericFeature, table: Table) -> Table:
 def _records_table(draft: Draft) -> Table:
     table = tomlkit.table()
     if draft.unit is None:
-        _comment(table, "No unit column: every row is one unit.")
+        _comment(
+            table,
+            "No unit column: every row is one unit. This can be simulated and not deployed:\n"
+            'institutions run a study only where it says unit = "COLUMN", of ids.',
+        )
     else:
         table["unit"] = draft.unit
     table["label"] = draft.label.column

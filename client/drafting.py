@@ -169,8 +169,8 @@ def _unit(
             "bring the records to one row per unit first"
         )
     return None, (
-        "unit: no column with different ids under a usual name; every row is a unit by its row "
-        "number (--unit COL names one)"
+        "unit: no column with different ids under a usual name: this draft can be simulated and "
+        "not deployed; --unit COL names one, or add a column of ids to the records"
     )
 
 

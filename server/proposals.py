@@ -15,7 +15,7 @@ from fieldfare.shared.plan import Plan, plan_for
 from fieldfare.shared.private_files import create_private
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.sealed_files import read_sealed
-from fieldfare.shared.study import Study
+from fieldfare.shared.study import Study, check_deployable
 
 SHORT: Final = 12  # digits of an id as it is shown
 LEAST_PREFIX: Final = 4
@@ -55,8 +55,10 @@ def check_proposal(study: Study, roster: Roster | None) -> None:
     """Check what a study plans, and that it keeps the roster's own constant.
 
     Raises:
-        StudyError: a plan that cannot be carried out, or another multiplicity than the roster's.
+        StudyError: no unit, a plan that cannot be carried out, or another multiplicity than the
+            roster's.
     """
+    check_deployable(study)
     plan_for(study).check_noise(study.aggregation.minimum_institutions)
     found = study.privacy.multiplicity
     if roster is not None and found != roster.multiplicity:

@@ -551,6 +551,23 @@ def _taken_names(info: ValidationInfo) -> set[str]:
     return {name.casefold() for name in taken if name}
 
 
+def check_deployable(study: Study) -> None:
+    """Check that institutions may run a study, and not a simulation alone.
+
+    Its unit decides the side of the hold-out: by an id it stays there for good, whatever other
+    rows come or go (design section 2, "Unit").
+
+    Raises:
+        StudyError: it names no unit.
+    """
+    if study.records.unit is None:
+        raise StudyError(
+            "records.unit: a column of ids expected, none named: a study that institutions run "
+            "names its unit, so that each one stays on its side of the hold-out; add an id to the "
+            "records and name its column (`fieldfare simulate` alone does without)"
+        )
+
+
 def problem_lines(error: ValidationError) -> list[str]:
     """Return one line per mistake: key path, what was expected, what was found."""
     return [line for item in error.errors() for line in mistake_lines(dict(item))]

@@ -1,6 +1,7 @@
 """Who holds which records in a simulation: files, a column, or a seeded partition."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.records import Records, holdout_mask, read_records
+from fieldfare.client.records.asked import unit_order
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.roster import is_institution_id
 from fieldfare.shared.study import Study
@@ -47,15 +49,23 @@ class Partition:
             raise UsageError(f"--partition: iid or dirichlet:A with A > 0 expected, {text} found")
         return cls(institutions, alpha)
 
-    def assign(self, labels: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.str_]:
-        """Return str (units,): each unit's institution."""
+    def assign(
+        self, units: Iterable[str], labels: NDArray[np.uint8], *, seed: int
+    ) -> NDArray[np.str_]:
+        """Return str (units,): each unit's institution, by its id, its label and the seed alone.
+
+        A unit stays where it is whoever else comes or goes, so shares hold on average only.
+        """
+        places = unit_order(units, key=hashlib.sha256(f"partition {seed}".encode()).digest())
+        generator = np.random.default_rng([seed, 2**17])
         owners = np.empty(len(labels), dtype=np.int64)
         for label in (0, 1):
-            rows = np.flatnonzero(labels == label)
             shares = np.full(self.institutions, 1 / self.institutions)
             if self.alpha is not None:
                 shares = generator.dirichlet(np.full(self.institutions, self.alpha))
-            owners[rows] = generator.permutation(self._dealt(len(rows), shares))
+            bounds, rows = np.cumsum(shares) * 2.0**64, labels == label
+            found = np.searchsorted(bounds, places[rows].astype(np.float64), side="right")
+            owners[rows] = found.clip(0, self.institutions - 1)
         return np.array(self.names)[owners]
 
     @property
@@ -63,11 +73,6 @@ class Partition:
         """Every institution, also one that was dealt nothing: it takes part like any other."""
         width = len(str(self.institutions))
         return [f"institution-{i + 1:0{width}d}" for i in range(self.institutions)]
-
-    def _dealt(self, rows: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return one owner a row, in the given shares as nearly as whole rows allow."""
-        bounds = np.rint(np.cumsum(shares) * rows).astype(np.int64)
-        return np.searchsorted(bounds, np.arange(rows), side="right").clip(0, len(shares) - 1)
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, 
     owners: NDArray[Any] | None = everything.institutions
     if owners is None:
         partition = Partition.parse(choice.institutions or 0, choice.partition or "iid")
-        owners = partition.assign(everything.data.labels, np.random.default_rng([seed, 2**17]))
+        owners = partition.assign(everything.units, everything.data.labels, seed=seed)
         return {name: everything.select(owners == name) for name in partition.names}
     names = sorted(set(owners.tolist()))
     _check_names(names)

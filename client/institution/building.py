@@ -29,7 +29,7 @@ from fieldfare.shared.messages import Assurance, IdentitySigner
 from fieldfare.shared.named_modules import permit
 from fieldfare.shared.noise import ExactNoise
 from fieldfare.shared.roster import Roster
-from fieldfare.shared.study import Study
+from fieldfare.shared.study import Study, check_deployable
 
 Clock = Callable[[], datetime]
 
@@ -177,6 +177,7 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
     """
 
     def load(study: Study) -> LoadedSums:
+        check_deployable(study)  # also one that an earlier version approved
         records = read_sources(
             institution.settings.records,
             study,

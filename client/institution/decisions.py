@@ -47,7 +47,7 @@ from fieldfare.shared.errors import (
 from fieldfare.shared.messages import Approval
 from fieldfare.shared.plan import Plan, plan_for
 from fieldfare.shared.roster import COORDINATOR, Roster
-from fieldfare.shared.study import Study
+from fieldfare.shared.study import Study, check_deployable
 
 BY_POLICY: Final = "policy"  # the actor of an approval that auto_approve gave
 ENDED: Final = frozenset({State.REJECTED, State.WITHDRAWN})
@@ -118,10 +118,11 @@ def receive(
 
     Raises:
         UsageError: not signed by the pinned coordinator, or no valid study.
-        StudyError: the study has no plan.
+        StudyError: the study names no unit, or has no plan.
         LedgerError: the log cannot be written; nothing is kept.
     """
     study = offered_study(content, name, institution.roster)
+    check_deployable(study)
     with suppress(PackageError):  # it waits here for people to read and list the package
         plan_for(study)
     home = institution.home

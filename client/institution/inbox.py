@@ -45,7 +45,7 @@ from fieldfare.shared.errors import (
 from fieldfare.shared.model_card_page import card_page
 from fieldfare.shared.plan import plan_for
 from fieldfare.shared.roster import COORDINATOR, Roster
-from fieldfare.shared.study import MAX_STUDY_BYTES, Study
+from fieldfare.shared.study import MAX_STUDY_BYTES, Study, check_deployable
 
 MOST_UNDECIDED: Final = 64  # studies
 MOST_MODELS: Final = 256  # of one study
@@ -69,7 +69,7 @@ class HomeInbox:
 
         Raises:
             PolicyRefusal: it is too large to come by itself, or too many wait already.
-            ProtocolError: a study that has no plan.
+            ProtocolError: a study that names no unit, or has no plan.
             LedgerError: it cannot be kept or logged.
         """
         with _faults(self._home), deciding(self._home):
@@ -77,11 +77,12 @@ class HomeInbox:
                 return
             self._check_room(offer)
             try:
+                check_deployable(study)
                 plan_for(study)
             except PackageError:
                 pass  # its people may yet read and list the package
             except StudyError as error:
-                raise ProtocolError(f"a study with a plan expected: {error}") from None
+                raise ProtocolError(f"a study that can run expected: {error}") from None
             self._journal.append(Event.STUDY_RECEIVED, COORDINATOR, study=study.id)
             keep_study(self._home, study, offer, self._clock())
 

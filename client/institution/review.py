@@ -18,13 +18,13 @@ from fieldfare.client.institution.policy import (
 from fieldfare.client.institution.review_questions import asked_lines
 from fieldfare.client.ledger_terms import PICOMU2_PER_MU2, from_picomu2
 from fieldfare.shared.columns import InstitutionColumn
-from fieldfare.shared.errors import AccountingError
+from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.plan import Plan, ReleaseKind, plan_for
 from fieldfare.shared.privacy import XI_LIMIT, epsilon_for
 from fieldfare.shared.prospects import cautions, obstacles
 from fieldfare.shared.roster import Roster
-from fieldfare.shared.study import Study
+from fieldfare.shared.study import Study, check_deployable
 
 # Design section 8, said to the person who decides.
 HARM_RULES: Final = (
@@ -238,6 +238,10 @@ def review_study(
 def roster_problems(study: Study, roster: Roster) -> tuple[str, ...]:
     """Return what keeps a study from running under a roster, one line each."""
     found = []
+    try:
+        check_deployable(study)
+    except StudyError as error:
+        found.append(str(error))
     if study.privacy.multiplicity != roster.multiplicity:  # design section 2: one constant M
         found.append(
             f"privacy.multiplicity: the roster's {roster.multiplicity} expected, "

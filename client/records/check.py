@@ -7,11 +7,18 @@ institution's records: they are for its own eyes and never leave (harm rule 7).
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Final
 
 from fieldfare.client.records.load import Load
 from fieldfare.client.records.problems import Effect, Finding
 from fieldfare.client.records.source import Table
+from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.study import Study
+
+_NO_UNIT: Final = (
+    "the study names no unit: it can be simulated, and an institution runs it only with a column "
+    "of ids in its records.unit"
+)
 
 
 @dataclass(frozen=True)
@@ -51,14 +58,14 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Repo
     for table in tables:
         load.read(table)
     load.settle()
+    if study.records.unit is None:
+        load.problems.add_error(RecordsError(_NO_UNIT))
     noted = [Finding(Effect.NONE, text, 0) for text in _whole(load, study)]
     return Report(study.name, tuple(load.tables), load.rows, (*load.problems.findings(), *noted))
 
 
 def _whole(load: Load, study: Study) -> Iterator[str]:
     """Say what is odd about all rows together; none of it refuses them (design section 2)."""
-    if study.records.unit is None:
-        yield "the study names no unit: every row is one, and none can be found twice"
     if load.rows == 0:
         yield "no row was read: the institution would take part with nothing"
     elif load.positives in {0, load.rows}:

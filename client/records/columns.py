@@ -7,7 +7,14 @@ from fieldfare.client.records.asked import asked_columns
 from fieldfare.client.records.engine import Source
 from fieldfare.client.records.mapping import ColumnMapping
 from fieldfare.client.records.problems import Effect, Place, Problems
-from fieldfare.client.records.sql import ColumnType, date_code_of, number_of, text_of, value_of
+from fieldfare.client.records.sql import (
+    ColumnType,
+    content_of,
+    date_code_of,
+    number_of,
+    text_of,
+    value_of,
+)
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features import CategoricalFeature, NumericFeature
 from fieldfare.shared.study import Study
@@ -77,6 +84,11 @@ class Columns:
         )
 
     @property
+    def before_asked(self) -> int:
+        """How many expressions come before those of the asked columns."""
+        return len(self.features) + len(self.texts) + (self.unit is None)
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """What is read as text after the features: the label, then the optional columns."""
         optional = (self.unit, self.institution, self.audit, self.rows)
@@ -88,6 +100,8 @@ class Columns:
 
     def needed(self, source: Source) -> tuple[str, ...]:
         """Every column of `source` that the expressions name."""
+        if self.unit is None:
+            return tuple(source.columns)
         dates = (name for name, _ in self.dates_in(source))
         return (*self.features, *self.texts, *self.asked, *dates)
 
@@ -140,7 +154,10 @@ class Columns:
         return readable
 
     def expressions(self, source: Source) -> list[str]:
-        """Return the SQL to stream: features in order, then `texts`, `asked`, and dates."""
+        """Return the SQL to stream: features in order, then `texts`, `asked`, and dates.
+
+        Where the study names no unit, the row's content stands in its place, after the label.
+        """
         missing, numerals = self.study.records.missing, source.numerals
         queries = []
         for feature, column in zip(self.study.features, self.features, strict=True):
@@ -150,6 +167,8 @@ class Columns:
             else:
                 queries.append(value_of(column, kind, numerals))
         queries.append(value_of(self.label, source.columns[self.label], numerals))
+        if self.unit is None:
+            queries.append(self._content(source))
         queries.extend(text_of(column, source.columns[column]) for column in self.texts[1:])
         for asked, column in zip(asked_columns(self.study), self.asked, strict=True):
             kind = source.columns[column]
@@ -164,6 +183,15 @@ class Columns:
             for column, form in self.dates_in(source)
         )
         return [f"{query} AS c{index}" for index, query in enumerate(queries)]
+
+    def _content(self, source: Source) -> str:
+        """Return SQL for a digest of all of a row: the side that it is drawn to follows from it.
+
+        All columns, whatever the study reads: studies of one file then share a hold-out. Not the
+        institution's, so that equal rows of two are on one side, as a unit's rows would be.
+        """
+        kinds = {name: kind for name, kind in source.columns.items() if name != self.institution}
+        return content_of(kinds, source.numerals)
 
 
 def asked_by(study: Study) -> set[str]:

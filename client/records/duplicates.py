@@ -1,5 +1,6 @@
 """Which rows repeat a unit, among millions, without a set of all of them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -46,6 +47,26 @@ def further_rows(
         seen.add(key)
     further[units == ""] = False
     return further
+
+
+def named_rows(contents: Texts, institutions: Texts | None = None) -> Texts:
+    """Return names for rows without an id: their content, and a number among equal ones.
+
+    One row less takes one name away, the last of its content, and leaves all others as they are.
+
+    Args:
+        contents: str (rows,), equal for equal rows.
+        institutions: str (rows,), or None for one institution; each counts for itself.
+
+    Returns:
+        str (rows,).
+    """
+    seen: Counter[Any] = Counter()
+    names = np.empty(len(contents), dtype=np.object_)
+    for row, key in enumerate(_keys(contents, institutions)):
+        seen[key] += 1
+        names[row] = f"row-{contents[row]}-{seen[key]}"
+    return names
 
 
 def _keys(units: Texts, institutions: Texts | None) -> Iterable[Any]:

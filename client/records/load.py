@@ -21,7 +21,7 @@ from fieldfare.client.records.asked import (
     unit_order,
 )
 from fieldfare.client.records.columns import Columns
-from fieldfare.client.records.duplicates import Texts, further_rows
+from fieldfare.client.records.duplicates import Texts, further_rows, named_rows
 from fieldfare.client.records.encoding import (
     CLAMPED,
     MISSING,
@@ -70,7 +70,8 @@ class Records:
     """The units of one or more sources, ready for sums.
 
     Attributes:
-        units: str (units,), unit ids; `row-000001` and so on where the study names no unit.
+        units: str (units,), unit ids; where the study names no unit, names that follow from each
+            row's content (`named_rows`), for simulations alone.
         data: positions and labels.
         institutions: str (units,), or None where no institution column was asked for.
         audit: str (units,), empty where missing; None where no audit column was asked for.
@@ -140,9 +141,10 @@ class Load:
         # An empty start, so that an institution without units loads like any other.
         self._positions: list[Positions] = [np.empty((len(study.features), 0), np.uint16)]
         self._labels: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)]
-        optional = (study.records.unit, institution_column, audit_column)
+        self._units = [np.empty(0, np.object_)]  # ids, or rows' contents where there are none
         self._texts: list[list[Texts] | None] = [
-            None if name is None else [np.empty(0, np.object_)] for name in optional
+            None if name is None else [np.empty(0, np.object_)]
+            for name in (institution_column, audit_column)
         ]
         self._rows = row_reader(study, self.problems)
         self._read: list[tuple[Place, Columns, int]] = []
@@ -181,8 +183,8 @@ class Load:
         for batch in source.batches(columns.expressions(source), columns.needed(source)):
             self._add(batch, encoder, place, self.rows - start)
             if self._rows is not None and columns.rows is not None:
-                at = len(columns.features) + len(columns.texts) - 1
-                self._rows.read(columns.rows, batch.column(at), place, self.rows - start)
+                last = batch.column(columns.before_asked - 1)
+                self._rows.read(columns.rows, last, place, self.rows - start)
             self._ask(batch, columns, place, self.rows - start)
             for name, column in zip(
                 dates, batch.columns[len(batch.columns) - len(dates) :], strict=True
@@ -196,30 +198,29 @@ class Load:
         labels = encoder.labels(batch.column(label), place, start)
         self._labels.append(labels)
         self.positives += int(np.count_nonzero(labels))
-        column = label
-        for index, parts in enumerate(self._texts):
-            if parts is not None:
-                column += 1
-                read = texts_of if index == 0 else few_texts_of
-                parts.append(read(batch.column(column)))
+        self._units.append(texts_of(batch.column(label + 1)))
+        for index, parts in enumerate(filter(None, self._texts), start=label + 2):
+            parts.append(few_texts_of(batch.column(index)))
 
     def _ask(self, batch: Any, columns: Columns, place: Place, start: int) -> None:
-        before = len(columns.features) + len(columns.texts)
+        before = columns.before_asked
         values = batch.columns[before : before + len(columns.asked)]
         self._asked.read(values, columns.asked, place, start, self.problems, self.rows)
 
-    def settle(self) -> tuple[Texts | None, ...]:
+    def settle(self) -> tuple[Texts, Texts | None, Texts | None]:
         """Note what only the whole can show; return units, institutions and audit values."""
-        unit, institution, audit = (
+        unit = np.concatenate(self._units)
+        institution, audit = (
             None if parts is None else np.concatenate(parts) for parts in self._texts
         )
-        self._texts = []
+        self._units, self._texts = [], []
         if institution is not None:
             self._complain("institution", _NO_INSTITUTION, institution == "")
-        if unit is not None:
-            self._complain("unit", _NO_UNIT, unit == "")
-            if self._most == 1:
-                self._complain("unit", _TWICE, further_rows(unit, institution))
+        if self._study.records.unit is None:
+            return named_rows(unit, institution), institution, audit
+        self._complain("unit", _NO_UNIT, unit == "")
+        if self._most == 1:
+            self._complain("unit", _TWICE, further_rows(unit, institution))
         return unit, institution, audit
 
     def finish(self) -> Records:
@@ -237,12 +238,11 @@ class Load:
             part = self._positions.pop()
             positions[:, end - part.shape[1] : end] = part
             end -= part.shape[1]
-        units = _row_names(len(labels)) if unit is None else unit
         rows = None if self._rows is None else self._rows.finish()
         data = EncodedUnits(positions, labels, rows)
         if self._network is None:
-            return Records(units, data, institution, audit, self._counts(), self._asked.values())
-        return self._units_of(data, units, institution, audit)
+            return Records(unit, data, institution, audit, self._counts(), self._asked.values())
+        return self._units_of(data, unit, institution, audit)
 
     def _units_of(
         self, data: EncodedUnits, units: Texts, institution: Texts | None, audit: Texts | None
@@ -278,12 +278,6 @@ class Load:
             missing=dict(zip(names, tally[MISSING], strict=True)) | absent,
             other=dict(zip(names, tally[OTHER], strict=True)),
         )
-
-
-def _row_names(rows: int) -> Texts:
-    names = np.empty(rows, dtype=np.object_)
-    names[:] = [f"row-{row:06d}" for row in range(1, rows + 1)]
-    return names
 
 
 def read_records(

@@ -1,7 +1,7 @@
 """SQL for one column: its number, its text, the date in it. Each value is read by itself."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -137,6 +137,28 @@ def value_of(column: str, kind: ColumnType, numerals: Numerals = PLAIN) -> str:
         f"CASE WHEN {is_number} AND TRY_CAST({pointed} AS DOUBLE) IS NOT NULL THEN {pointed} "
         f"ELSE {text} END"
     )
+
+
+def content_of(columns: Mapping[str, ColumnType], numerals: Numerals = PLAIN) -> str:
+    """Return SQL for the hex SHA-256 of a row's values, by name: equal for equal rows alone.
+
+    Numbers count by value, whatever their form or the column's type; NULL, NaN and empty texts
+    are one.
+    """
+    values = (
+        f"{literal(name)}, md5(coalesce({_canonical(name, columns[name], numerals)}, ''))"
+        for name in sorted(columns)
+    )
+    return f"sha256(concat('', {', '.join(values)}))"
+
+
+def _canonical(column: str, kind: ColumnType, numerals: Numerals) -> str:
+    text = f"CAST({quoted(column)} AS VARCHAR)" if not kind.is_plain else text_of(column, kind)
+    if not kind.is_plain or kind is ColumnType.DATE:
+        return text
+    number = number_of(column, kind, (), numerals)
+    # Longer whole numbers are ids: a double would take two of them for one.
+    return f"CASE WHEN abs({number}) < {2**53} THEN CAST({number} + 0.0 AS VARCHAR) ELSE {text} END"
 
 
 def number_of(

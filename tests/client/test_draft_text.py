@@ -56,7 +56,9 @@ def test_what_was_left_out_stands_in_comments_of_one_line() -> None:
 def test_the_file_says_that_the_sample_is_public_and_ends_in_a_newline() -> None:
     text = toml_text(dataclasses.replace(DRAFT, unit=None))
     assert text.startswith("# Drafted from sample.csv (1234 rows), which the draft declared public")
-    assert "# No unit column" in text
+    assert (
+        "# No unit column: every row is one unit. This can be simulated and not deployed:" in text
+    )
     assert text.endswith("]\n")
     assert "knots = [0.5, 10, 1234.5, 1000000]" in text
 

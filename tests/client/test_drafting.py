@@ -164,7 +164,7 @@ def test_units(tmp_path: Path) -> None:
     path = unknown_file(tmp_path / "r.csv", account_id=repeated)
     study, _, notices = draft(path)
     assert study.records.unit is None
-    assert any("row number" in notice for notice in notices)
+    assert any("can be simulated and not deployed" in notice for notice in notices)
     with pytest.raises(RecordsError, match="one row per unit"):
         draft(path, unit="account_id")
     # Known to two banks is no repetition: the roster's multiplicity speaks of that.

@@ -69,6 +69,12 @@ def test_a_plan_that_cannot_be_carried_out_is_not_signed(home: CoordinatorHome) 
     assert proposals(home) == ()
 
 
+def test_a_study_without_a_unit_is_for_simulations_alone(home: CoordinatorHome) -> None:
+    with pytest.raises(StudyError, match="fieldfare simulate` alone does without"):
+        propose(home, home_study(records__unit=None), signer(home))
+    assert proposals(home) == ()
+
+
 def test_the_rosters_constant_is_kept(home: CoordinatorHome) -> None:
     put_roster(home, multiplicity=2)
     with pytest.raises(StudyError, match="multiplicity: the roster's 2 expected, 1 found"):

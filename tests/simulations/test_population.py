@@ -1,16 +1,23 @@
 """Who holds which records: files, a column, a seeded partition, and every wrong way to say it."""
 
+import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.simulations.conftest import BANKS, ROWS, Desk, make_table
 
+from fieldfare.client.records.amlsim import derive_amlsim
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.study import Study, load_study
 from fieldfare.simulations.population import Partition, RecordsChoice, load_population
+
+ROOT = Path(__file__).parents[2]
 
 
 def choice(desk: Desk, **given: object) -> RecordsChoice:
@@ -92,23 +99,31 @@ def test_a_partition_names_an_owner_for_every_unit(
     institutions: int, alpha: float | None, counts: tuple[int, int], seed: int
 ) -> None:
     labels = np.repeat(np.array([0, 1], dtype=np.uint8), counts)
-    partition = Partition(institutions, alpha)
-    owners = partition.assign(labels, np.random.default_rng(seed))
+    partition, units = Partition(institutions, alpha), [f"u{i}" for i in range(len(labels))]
+    owners = partition.assign(units, labels, seed=seed)
     assert len(owners) == len(labels)
     assert set(owners.tolist()) <= set(partition.names)
     assert len(set(partition.names)) == institutions
     assert partition.names == sorted(partition.names)
-    if alpha is None:  # each class in equal shares, as nearly as whole units allow
-        for label in (0, 1):
-            sizes = [int((owners[labels == label] == name).sum()) for name in partition.names]
-            assert max(sizes) - min(sizes) <= 1
+    # Whoever else is there, a unit stays where it is.
+    assert partition.assign(units[1:], labels[1:], seed=seed).tolist() == owners[1:].tolist()
+
+
+def test_a_partition_deals_in_equal_shares_on_average() -> None:
+    labels = np.repeat(np.array([0, 1], dtype=np.uint8), (20_000, 5_000))
+    units = [f"u{i}" for i in range(len(labels))]
+    owners = Partition(5, None).assign(units, labels, seed=1)
+    for label, size in ((0, 20_000), (1, 5_000)):
+        found = [int((owners[labels == label] == name).sum()) for name in Partition(5, None).names]
+        # Five standard deviations of a share of one in five.
+        assert max(abs(count - size / 5) for count in found) < 5 * (size * 0.16) ** 0.5
 
 
 def test_a_small_dirichlet_is_uneven_and_a_large_one_is_not() -> None:
-    labels = np.zeros(4000, dtype=np.uint8)
+    labels, units = np.zeros(4000, dtype=np.uint8), [f"u{i}" for i in range(4000)]
     spreads = []
     for alpha in (0.1, 1000.0):
-        owners = Partition(4, alpha).assign(labels, np.random.default_rng(0))
+        owners = Partition(4, alpha).assign(units, labels, seed=0)
         spreads.append(np.std([(owners == name).sum() for name in Partition(4, alpha).names]))
     assert spreads[0] > 10 * spreads[1]
 
@@ -203,3 +218,58 @@ def test_an_empty_file_is_an_institution_without_units(desk: Desk, tmp_path: Pat
     population = load_population(desk.write_study(), RecordsChoice(named), seed=0)
     assert [len(records) for records in population.records.values()] == [ROWS, ROWS, 0]
     assert isinstance(table, pa.Table)
+
+
+def at_hand(name: str) -> Path:
+    data = Path(os.environ.get("FIELDFARE_DATA") or ROOT / ".." / "shared" / "data")
+    if not (data / name).is_dir():
+        pytest.skip(f"{name} is not at hand: name its folder in FIELDFARE_DATA")
+    return data / name
+
+
+def sides(study: Study, choice: RecordsChoice, name: str) -> Counter[tuple[object, ...]]:
+    """What every unit holds, the side that it is on and which of its cells count first."""
+    population = load_population(study, choice, seed=0)
+    records, held = population.records[name], population.holdout[name]
+    order = records.asked_units(name, key=b"key").order
+    rows = zip(records.data.positions.T, records.data.labels, held, order, strict=True)
+    return Counter((row.tobytes(), int(label), bool(h), int(o)) for row, label, h, o in rows)
+
+
+@pytest.mark.parametrize("taken", [0, 100, 250, -1])
+def test_one_patient_less_moves_no_other_to_another_side(tmp_path: Path, taken: int) -> None:
+    """By row number 102 others changed sides where the first of Cleveland's 303 was gone."""
+    folder, study = at_hand("heart"), load_study(ROOT / "studies" / "heart.toml")
+    others = [f"{name}={folder}/processed.{name}.data" for name in ("hungarian", "va")]
+    header, *rows = (folder / "processed.cleveland.data").read_text().splitlines()
+    path = tmp_path / "cleveland.csv"
+
+    def found(kept: list[str]) -> Counter[tuple[object, ...]]:
+        path.write_text("\n".join([header, *kept, ""]))
+        return sides(study, RecordsChoice([f"cleveland={path}", *others]), "cleveland")
+
+    before = found(rows)
+    fewer = list(rows)
+    del fewer[taken]
+    after = found(fewer)
+    assert sum((before - after).values()) == 1
+    assert not after - before
+
+
+@pytest.mark.parametrize("taken", [0, 3000])
+def test_one_account_without_an_id_less_moves_no_other(tmp_path: Path, taken: int) -> None:
+    """By row number 2,090 others of 6,667 changed sides where the first account was gone."""
+    derive_amlsim(at_hand("amlsim"), tmp_path / "all.parquet")
+    table = pq.read_table(tmp_path / "all.parquet").drop_columns(["unit"])
+    data = load_study(ROOT / "studies" / "amlsim.toml").model_dump(mode="json")
+    data["records"]["unit"] = None
+    study, path = Study.model_validate(data), tmp_path / "r.parquet"
+    choice = RecordsChoice([str(path)], institution_column="institution")
+    name = table.column("institution")[0].as_py()
+    place = np.flatnonzero(table.column("institution").to_numpy() == name)[taken]
+    pq.write_table(table, path)
+    before = sides(study, choice, name)
+    pq.write_table(table.filter(pa.array(np.arange(len(table)) != place)), path)
+    after = sides(study, choice, name)
+    assert sum((before - after).values()) == 1
+    assert not after - before

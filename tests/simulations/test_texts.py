@@ -86,7 +86,7 @@ def test_short_messages_are_ranked_as_well_as_promised(
     study = with_epsilon(load_study(ROOT / "studies" / "sms.toml"), epsilon)
     deal, found = Partition(5, None), []
     for seed in SEEDS:
-        owners = deal.assign(messages.data.labels, np.random.default_rng([seed, 2**17]))
+        owners = deal.assign(messages.units, messages.data.labels, seed=seed)
         parts = {name: messages.select(owners == name) for name in deal.names}
         found.append(together(study, parts, seed))
     mean = np.mean(found, axis=0)

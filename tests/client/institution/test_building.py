@@ -1,9 +1,24 @@
 """From a home on disk to a custodian with exact noise, and everything that stops it."""
 
+from typing import Final
+
+import numpy as np
 import pytest
-from tests.homes import NOW, UNITS, Hub, OpenCustody, clock, custody_of, home_study, hub, loaded
+from tests.homes import (
+    COLUMNS,
+    NOW,
+    UNITS,
+    Hub,
+    OpenCustody,
+    clock,
+    custody_of,
+    home_study,
+    hub,
+    loaded,
+)
 
 from fieldfare.client.institution.building import (
+    Custody,
     open_custody,
     open_institution,
     open_ledger,
@@ -13,11 +28,16 @@ from fieldfare.client.institution.building import (
 from fieldfare.client.institution.journal_decisions import JournalDecisions
 from fieldfare.client.institution.keys import rotate_identity
 from fieldfare.client.institution.policy import limits
+from fieldfare.shared.basis import encode_numeric
 from fieldfare.shared.errors import KeysError, LedgerError, RecordsError, StudyError, UsageError
+from fieldfare.shared.features import NumericFeature
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.noise import ExactNoise
+from fieldfare.shared.study import Study
 
 __all__ = ["custody_of", "hub"]
+
+AMOUNT: Final = NumericFeature(kind="numeric", name="amount", lower=0, upper=10)
 
 
 def test_a_custody_is_deployed_and_bound_to_the_homes_policy(
@@ -48,6 +68,37 @@ def test_records_are_split_by_the_homes_own_key(hub: Hub, custody_of: OpenCustod
     assert count + len(first.sums.holdout) == UNITS
     assert 0 < count < UNITS
     assert second.sums.training_count == count
+
+
+def held_out(custody: Custody, study: Study) -> set[int]:
+    """Amounts of the units that are held out: no two units have one place."""
+    return {int(place) for place in loaded(custody, study).sums.holdout.positions[0]}
+
+
+def test_a_unit_keeps_its_side_over_studies_and_extracts(hub: Hub, custody_of: OpenCustody) -> None:
+    """Another key for each study would train on units that another one was evaluated on."""
+    path = hub.homes["bank-a"].path / "records.csv"
+    rows = [f"c{row},{row % 9 == 0:d},{row / 25},online" for row in range(200)]
+    path.write_text("\n".join([",".join(COLUMNS), *rows, ""]))
+    custody = custody_of()
+    first = held_out(custody, home_study())
+    assert 10 < len(first) < 80  # a fifth of 200
+    for changes in (
+        {"name": "another"}, {"privacy__epsilon": 0.25}, {"training": {"steps": 7}},
+        {"records__positive": "0"}, {"evaluation": {"score_bins": 8}},
+    ):  # fmt: skip
+        assert held_out(custody, home_study(**changes)) == first, changes
+    # A larger share takes further units and lets go of none.
+    assert held_out(custody, home_study(evaluation={"holdout": 0.5})) > first
+    # A later extract: turned round, without some, with others, among them the same amounts.
+    added = [f"d{row},0,{8 + row / 100},branch" for row in range(150)]
+    path.write_text("\n".join([",".join(COLUMNS), *added, *reversed(rows[40:]), ""]))
+    gone = {int(p) for p in encode_numeric(AMOUNT, np.arange(40) / 25)}
+    new = {int(p) for p in encode_numeric(AMOUNT, 8 + np.arange(150) / 100)}
+    assert held_out(custody, home_study()) - new == first - gone
+    custody.ledger.close()
+    with open_custody(hub.institution(), None, clock) as again:  # and over restarts
+        assert held_out(again, home_study()) - new == first - gone
 
 
 def test_without_sources_the_remedy_is_said(hub: Hub) -> None:

@@ -54,7 +54,9 @@ from fieldfare.client.institution.studies import (
     KeptStudy,
     State,
     deciding,
+    keep_study,
     kept_studies,
+    kept_study,
     read_decision,
     write_decision,
 )
@@ -122,6 +124,29 @@ def test_receiving_is_logged_once_and_decides_nothing(hub: Hub, custody_of: Open
     assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
     assert resume(custody, records_loader(custody.institution, {})) == ()
     assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+
+
+def test_a_study_without_a_unit_is_not_received(hub: Hub) -> None:
+    """Without ids one removed row would move others to another side of the hold-out."""
+    study = home_study(records__unit=None)
+    with pytest.raises(StudyError, match=r"^records\.unit: a column of ids expected, none named"):
+        hub.receive(study)
+    assert not hub.homes["bank-a"].study(study.id).exists()
+
+
+def test_a_study_without_a_unit_is_neither_approved_nor_loaded(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    """As one that an earlier version of this program let in."""
+    custody, study = custody_of(), home_study(records__unit=None)
+    keep_study(custody.institution.home, study, hub.sealed(study), NOW)
+    kept = kept_study(custody.institution.home, study.id, custody.institution.roster)
+    with pytest.raises(StudyError, match="names its unit"):
+        loaded(custody, study)
+    sums = loaded(custody, STUDY)  # never looked at
+    with pytest.raises(StudyError, match="names its unit"):
+        approve(custody, kept, sums, "tester", NOW)
+    assert custody.ledger.run_state(study.id, APPROVAL_STATE) is None
 
 
 def test_a_study_whose_receipt_cannot_be_logged_is_not_kept(

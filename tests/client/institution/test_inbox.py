@@ -129,7 +129,14 @@ def test_what_is_too_large_comes_as_a_file(home: Home, inbox: HomeInbox) -> None
 
 def test_a_study_without_a_plan_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
     study = home_study(records__units=2**40, privacy__epsilon=1e-11)
-    with pytest.raises(ProtocolError, match="with a plan"):
+    with pytest.raises(ProtocolError, match="that can run"):
+        inbox.study_offered(hub.sealed(study), study)
+    assert kept_ids(home) == ()
+
+
+def test_a_study_without_a_unit_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+    study = home_study(records__unit=None)
+    with pytest.raises(ProtocolError, match=r"records\.unit: a column of ids expected"):
         inbox.study_offered(hub.sealed(study), study)
     assert kept_ids(home) == ()
 

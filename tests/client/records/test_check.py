@@ -129,8 +129,18 @@ def test_what_is_odd_about_the_whole(tmp_path: Path) -> None:
     assert "no row was read" in noted()
     assert "no label is positive" in noted("a,5,branch,0,")
     assert "all labels are positive" in noted("a,5,branch,1,")
-    assert "the study names no unit" in noted("a,5,branch,1,", "a,5,branch,0,", unit=None)
     assert "2 rows here, 1 units of all" in noted("a,5,branch,1,", "b,5,branch,0,", units=1)
+
+
+def test_a_study_without_a_unit_is_for_simulations_alone(tmp_path: Path) -> None:
+    path = csv_file(tmp_path / "r.csv", "a,5,branch,1,", "b,5,branch,0,")
+    report = checked(path, study(unit=None))
+    (refused,) = (f.text for f in report.findings if f.effect is Effect.REFUSED)
+    assert refused == (
+        "the study names no unit: it can be simulated, and an institution runs it only with a "
+        "column of ids in its records.unit"
+    )
+    assert not report.loads
 
 
 def test_several_tables_are_named_on_each_line(tmp_path: Path) -> None:

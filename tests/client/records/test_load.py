@@ -157,12 +157,65 @@ def test_a_unit_may_stand_at_two_institutions_but_not_twice_at_one(tmp_path: Pat
     assert "1 row (4)" in lines[0]
 
 
-def test_without_a_unit_column_the_row_number_is_the_unit(tmp_path: Path) -> None:
+def test_without_a_unit_column_a_row_is_named_by_its_content(tmp_path: Path) -> None:
+    rows = ["a,1,0,x,1,p", "b,1,0,x,1,p", "a,1,0,x,1,p", "c,,0.5,online,0,q"]
     plan = study(unit=None)
-    first = csv_file(tmp_path / "one.csv", "a,1,0,x,1,p", "a,1,0,x,1,p")
-    second = csv_file(tmp_path / "two.csv", "a,1,0,x,1,p")
-    records = read_records([first, second], plan)
-    assert records.units.tolist() == ["row-000001", "row-000002", "row-000003"]
+
+    def names(*paths: Path, **options: Any) -> list[str]:
+        return [str(unit) for unit in read_records(list(paths), plan, **options).units]
+
+    first, other, again, last = names(csv_file(tmp_path / "r.csv", *rows))
+    assert len({first, other, again, last}) == 4
+    assert (first[:-1], first[-1], again[-1]) == (again[:-1], "1", "2")
+    # In two files, in another order, with other forms of numbers and texts: the same names.
+    parts = (csv_file(tmp_path / "1.csv", *rows[3:]), csv_file(tmp_path / "2.csv", *rows[:3]))
+    assert names(*parts) == [last, first, other, again]
+    header = "bank,label,unit,channel,share,amount"
+    turned = [",".join(row.split(",")[i] for i in (5, 4, 0, 3, 2, 1)) for row in rows]
+    path = csv_file(tmp_path / "t.csv", *turned, header=header)
+    assert names(path) == [first, other, again, last]
+    path = csv_file(tmp_path / "r.csv", "a,1.0, 0,x ,1e0,p")
+    assert names(path) == [first]
+    # Every column counts, also one that the study does not read; the institution's does not.
+    assert names(csv_file(tmp_path / "r.csv", "a,1,0,x,1,q")) != [first]
+    one, two = (
+        csv_file(tmp_path / "1.csv", rows[0]),
+        csv_file(tmp_path / "2.csv", rows[0][:-1] + "q"),
+    )
+    found = names(one, two, institution_column="bank")
+    assert found[0] == found[1]
+    audited = names(csv_file(tmp_path / "r.csv", *rows), audit_column="channel")
+    assert audited == [first, other, again, last]
+
+
+@pytest.mark.parametrize("taken", [0, 1, 700, -1])
+def test_one_row_less_moves_no_other_row_without_an_id(tmp_path: Path, taken: int) -> None:
+    """The same names in Parquet, of typed columns, and without one row: its name goes, no other."""
+    random = np.random.default_rng(0)
+    table = pa.table(
+        {
+            "amount": random.integers(0, 30, 1500), "share": random.choice([0.5, -0.25], 1500),
+            "channel": random.choice(["branch", "online"], 1500),
+            "label": random.integers(0, 2, 1500),
+        }
+    )  # fmt: skip
+    pq.write_table(table, tmp_path / "r.parquet")
+    before = read_records([tmp_path / "r.parquet"], study(unit=None))
+    assert len(set(before.units.tolist())) == 1500  # also of rows that are equal
+    keep = np.ones(1500, dtype=bool)
+    keep[taken] = False
+    pq.write_table(table.filter(pa.array(keep)), tmp_path / "r.parquet")
+    after = read_records([tmp_path / "r.parquet"], study(unit=None))
+    gone = set(before.units.tolist()) - set(after.units.tolist())
+    assert {name.rpartition("-")[0] for name in gone} == {before.units[taken].rpartition("-")[0]}
+    assert set(after.units.tolist()) < set(before.units.tolist())
+    assert len(gone) == 1
+
+
+def test_long_ids_are_no_numbers_in_a_rows_content(tmp_path: Path) -> None:
+    rows = [f"12345678901234567{last},1,0,x,1,p" for last in (1, 2)]
+    records = read_records([csv_file(tmp_path / "r.csv", *rows)], study(unit=None))
+    assert [name[-1] for name in records.units] == ["1", "1"]
 
 
 def test_an_institution_without_units_loads_like_any_other(tmp_path: Path) -> None:
