@@ -15,11 +15,7 @@ from fieldfare.client.institution.building import (
     open_journal,
     utc_now,
 )
-from fieldfare.client.institution.cli_home import (
-    DEFAULT_HOME,
-    HomeOption,
-    PassphraseFileOption,
-)
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.cli_studies import receive_study
 from fieldfare.client.institution.inbox import HomeInbox
 from fieldfare.client.institution.journal import Journal
@@ -48,13 +44,12 @@ import_app = typer.Typer(add_completion=False)
 def import_file(
     file: Annotated[Path, typer.Argument(help="The file that the coordinator sent.")],
     home: HomeOption = DEFAULT_HOME,
-    passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Take a file from the coordinator: a signed study, or a finished model."""
     content = _read(file)
     kind = type_of(content)
     if kind == StudyOffer.TYPE:
-        receive_study(file, home, passphrase_file)
+        receive_study(file, home)
     elif kind == DELIVERY_FILE_TYPE:
         _take_delivery(open_institution(home), content)
     elif kind in ELSEWHERE:

@@ -29,11 +29,9 @@ from fieldfare.client.institution.cli_home import (
     PassphraseFileOption,
 )
 from fieldfare.client.institution.decisions import (
-    BY_POLICY,
     Standing,
     approve,
     check_before_records,
-    may_approve_itself,
     receive,
     reject,
     spent_now,
@@ -55,7 +53,6 @@ from fieldfare.client.institution.studies import (
 )
 from fieldfare.client.institution.telling import LOAD_SECONDS, told_custodian
 from fieldfare.client.ledger import Ledger
-from fieldfare.shared.errors import PolicyRefusal, RecordsError, StudyError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.prospects import cautions, obstacles
@@ -79,20 +76,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")
 def receive_study(
     file: Annotated[Path, typer.Argument(help="The signed study that the coordinator sent.")],
     home: HomeOption = DEFAULT_HOME,
-    passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Check a signed study and keep it for review."""
     institution = open_institution(home)
     journal = open_journal(institution.home, utc_now)
     kept = receive(institution, journal, read_sealed(file), str(file), os_user(), utc_now())
     typer.echo(f"{kept.short}  {kept.study.name}: {kept.decision.state.value}")
-    if not may_approve_itself(institution.policy, kept.decision):
-        typer.echo(f"Next: fieldfare institution review {kept.short}")
-        return
-    try:
-        _approve(institution, kept, BY_POLICY, read_passphrase(passphrase_file))
-    except (PolicyRefusal, StudyError, RecordsError) as error:
-        typer.echo(f"not approved by itself, for your decision: {error}")
+    typer.echo(f"Next: fieldfare institution review {kept.short}")
 
 
 @studies_app.command("studies")

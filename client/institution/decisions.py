@@ -16,7 +16,7 @@ from fieldfare.client.institution.building import Custody, Institution, LoadedSu
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event, Journal
 from fieldfare.client.institution.journal_decisions import JournalDecisions
-from fieldfare.client.institution.policy import Objection, Policy, package_objections
+from fieldfare.client.institution.policy import Objection, package_objections
 from fieldfare.client.institution.review import Spent, all_objections, roster_problems
 from fieldfare.client.institution.studies import (
     Decision,
@@ -49,7 +49,6 @@ from fieldfare.shared.plan import Plan, plan_for
 from fieldfare.shared.roster import COORDINATOR, Roster
 from fieldfare.shared.study import Study, check_deployable
 
-BY_POLICY: Final = "policy"  # the actor of an approval that auto_approve gave
 ENDED: Final = frozenset({State.REJECTED, State.WITHDRAWN})
 
 
@@ -171,7 +170,7 @@ def approve(
         custody: the custodian that will answer for it.
         kept: the study and the coordinator's signature on it.
         loaded: this institution's sums under the study.
-        user: the OS user who decides, or `BY_POLICY`.
+        user: the OS user who decides.
         now: the present, with a time zone.
 
     Raises:
@@ -349,31 +348,6 @@ def _resume_one(custody: Custody, load: Loader, study: str) -> bool:
     return False
 
 
-def approve_by_policy(custody: Custody, load: Loader, now: datetime) -> tuple[LeftOut, ...]:
-    """Approve what nobody has decided on and the policy lets through, if it says auto_approve.
-
-    Args:
-        custody: the custodian that will answer.
-        load: reads the institution's records for a study.
-        now: the present, with a time zone.
-
-    Returns:
-        Those that a person has to look at, each with why.
-    """
-    institution, left_out = custody.institution, []
-    for study in kept_ids(institution.home):
-        if not may_approve_itself(institution.policy, read_decision(institution.home, study)):
-            continue
-        try:
-            kept = kept_study(institution.home, study, institution.roster)
-            spent = spent_now(custody.ledger, kept.study, [], institution.roster, now)
-            check_before_records(institution, kept.study, spent)
-            approve(custody, kept, load(kept.study), BY_POLICY, now)
-        except FieldfareError as error:
-            left_out.append(LeftOut(study, f"not approved by itself, for your decision: {error}"))
-    return tuple(left_out)
-
-
 def _runs(custody: Custody, decision: Decision) -> bool:
     """Tell whether a study may run: approved, under this roster and epoch, with its keys."""
     epoch = custody.ledger.position().epoch
@@ -390,8 +364,3 @@ def _has_keys(custody: Custody, decision: Decision) -> bool:
         return ApprovedStudy.from_bytes(state, custody.site).approval.hash == decision.approval
     except ProtocolError:
         return False
-
-
-def may_approve_itself(policy: Policy, decision: Decision) -> bool:
-    """Tell whether policy alone approves: it says so, and no person has decided."""
-    return policy.auto_approve and decision.state is State.RECEIVED

@@ -34,7 +34,7 @@ from fieldfare.client.institution.building import (
     open_journal,
     records_loader,
 )
-from fieldfare.client.institution.decisions import LeftOut, approve_by_policy, resume
+from fieldfare.client.institution.decisions import LeftOut, resume
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.home_state import (
     decisions_state,
@@ -205,7 +205,6 @@ class Guard:
             self._put_on_duty(custody, stack.pop_all())
             self._settle(records, left_out)
         # What has to be read first comes after: it takes long, and what serves must not wait.
-        left_out += approve_by_policy(custody, load, ground.clock())
         self._settle(records, left_out + resume(custody, load, arrived - ready))
         self._sums.keep_only(self._in_force.served)
 

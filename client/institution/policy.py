@@ -118,7 +118,7 @@ class Policy(Section):
 
     Attributes:
         coordinator: Ed25519 public key, hex, compared out of band; empty: none pinned yet.
-        auto_approve: approve a study that fits the policy without a person.
+        auto_approve: what earlier files say; no program approves (docs/adr/0009).
     """
 
     format: Literal[1] = POLICY_FORMAT
@@ -129,6 +129,17 @@ class Policy(Section):
     releases: ReleasesSection
     records: RecordsSection
     models: ModelsSection = ModelsSection()
+
+    @field_validator("auto_approve")
+    @classmethod
+    def _people_decide(cls, value: bool) -> bool:
+        if value:
+            raise ValueError(
+                "false, or no such line, expected, true found: approvals that a program gave told "
+                "the coordinator, without noise, what your records hold; review studies and "
+                "approve them yourself"
+            )
+        return value
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,6 @@ format = 1
 # coordinator in person or by telephone before you write it here. Empty: nothing is accepted.
 coordinator = "{coordinator}"
 
-# true would approve every study that fits the rules below without asking anybody.
-auto_approve = false
-
 # What everything that leaves may tell about any one person or case. Lower is more private.
 [budget]
 delta = 1e-6
@@ -76,7 +73,7 @@ def explain(policy: Policy) -> list[str]:
     study, yearly = study_limit(policy), granted.yearly_picomu2
     lines = [
         *_said("coordinator", _coordinator(policy)),
-        *_said("who decides", _who_decides(policy)),
+        *_said("who decides", "a person approves every study; nothing runs before"),
         *_said("one study", _budget_line(budget.study_epsilon, study)),
         *_said("any 365 days", _budget_line(budget.yearly_epsilon, yearly) + _room(yearly, study)),
         *_said(
@@ -116,11 +113,6 @@ def warnings(policy: Policy) -> Iterator[str]:
     """Yield what is unfinished or weak, with what to do, one line each."""
     yield from _unfinished(policy)
     yield from _weak_budget(policy)
-    if policy.auto_approve:
-        yield (
-            "auto_approve = true: nobody looks at a study before it runs, and the coordinator "
-            "learns from its approval that minimum_units was met; set it to false"
-        )
     if policy.records.columns == (EVERY_COLUMN,):
         yield 'records.columns = ["*"]: a study may read every column; list those that it needs'
     if policy.records.minimum_units < WEAK_UNITS:
@@ -173,12 +165,6 @@ def _coordinator(policy: Policy) -> str:
     if not policy.coordinator:
         return "none pinned"
     return "fingerprint " + fingerprint(bytes.fromhex(policy.coordinator))
-
-
-def _who_decides(policy: Policy) -> str:
-    if policy.auto_approve:
-        return "nobody: a study that fits the policy is approved by itself"
-    return "a person approves every study; nothing runs before"
 
 
 def _budget_line(epsilon: float, picomu2: int) -> str:

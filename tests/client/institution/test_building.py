@@ -127,7 +127,7 @@ def test_after_a_rotation_the_old_roster_does_not_do(hub: Hub) -> None:
 
 def test_a_broken_policy_stops_everything(hub: Hub) -> None:
     home = hub.homes["bank-a"]
-    hub.edit(home.policy, "auto_approve = false", 'auto_approve = "no"')
+    hub.edit(home.policy, "format = 1", 'format = 1\nauto_approve = "no"')
     with pytest.raises(StudyError, match="auto_approve"):
         open_institution(home.path)
 

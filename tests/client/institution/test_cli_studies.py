@@ -165,19 +165,18 @@ def test_wrong_input_is_one_line_and_status_2(typed: Typed, tmp_path: Path) -> N
     assert list(typed.home.studies.iterdir()) == []
 
 
-def test_only_where_policy_says_so_a_study_approves_itself(typed: Typed) -> None:
-    typed.hub.edit(typed.home.policy, "auto_approve = false", "auto_approve = true")
+def test_no_policy_approves_a_study_and_one_that_says_so_is_refused(typed: Typed) -> None:
+    """D1: an approval that a program gave answered, without noise, what the records hold."""
+    begin = "[budget]"
+    typed.hub.edit(typed.home.policy, begin, f"auto_approve = false\n{begin}")  # earlier files
     status, out, _ = typed.receive()
-    assert (status, typed.state()) == (0, State.APPROVED)
-    assert read_decision(typed.home, STUDY.id).user == "policy"
-    beyond = home_study(privacy__epsilon=1.5)
-    status, out, _ = typed.receive(beyond)
-    assert (status, typed.state(beyond)) == (0, State.RECEIVED)
-    assert "not approved by itself" in out
-    assert "budget.study_epsilon" in out
-    typed("withdraw", STUDY.id, "--yes")
-    typed.receive()
-    assert typed.state() is State.WITHDRAWN  # a person's no stands
+    assert (status, typed.state()) == (0, State.RECEIVED)
+    assert "Next: fieldfare institution review" in out
+    typed.hub.edit(typed.home.policy, "auto_approve = false", "auto_approve = true")
+    status, out, err = typed.receive()
+    assert (status, out, typed.state()) == (2, "", State.RECEIVED)
+    assert "auto_approve" in err
+    assert "approve them yourself" in err
 
 
 def test_a_study_can_be_withdrawn_whatever_became_of_roster_and_identity(typed: Typed) -> None:

@@ -37,7 +37,6 @@ from fieldfare.client.institution.decisions import (
     Standing,
     approve,
     check_before_records,
-    may_approve_itself,
     receive,
     reject,
     resume,
@@ -47,7 +46,6 @@ from fieldfare.client.institution.decisions import (
 )
 from fieldfare.client.institution.journal import Journal
 from fieldfare.client.institution.keys import rotate_identity
-from fieldfare.client.institution.policy import load_policy
 from fieldfare.client.institution.review import Spent
 from fieldfare.client.institution.studies import (
     Decision,
@@ -442,16 +440,6 @@ def test_an_approval_counts_under_its_own_roster_and_epoch_alone(hub: Hub) -> No
     for state in set(State) - {State.APPROVED}:
         other = approved.model_copy(update={"state": state})
         assert standing_of(other, roster, 1) is Standing[state.name]
-
-
-def test_only_policy_lets_a_study_approve_itself_and_never_against_a_person(hub: Hub) -> None:
-    policy = load_policy(hub.homes["bank-a"])
-    received = Decision(study=STUDY.id)
-    assert not may_approve_itself(policy, received)
-    allows = policy.model_copy(update={"auto_approve": True})
-    assert may_approve_itself(allows, received)
-    for state in (State.REJECTED, State.WITHDRAWN, State.APPROVED):
-        assert not may_approve_itself(allows, received.model_copy(update={"state": state}))
 
 
 # -- reject and withdraw --------------------------------------------------------------------

@@ -21,7 +21,7 @@ from tests.homes import (
 
 from fieldfare.client.institution import guard as guard_module
 from fieldfare.client.institution.building import open_custody
-from fieldfare.client.institution.decisions import BY_POLICY, withdraw
+from fieldfare.client.institution.decisions import withdraw
 from fieldfare.client.institution.guard import Ground, Guard, guarding
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Journal, verify
@@ -292,18 +292,9 @@ def test_what_looks_brought_is_told_once(guard: Guard, hub: Hub) -> None:
     assert list(guard.told()) == []
 
 
-def test_a_study_that_arrives_is_approved_where_the_policy_says_so(guard: Guard, hub: Hub) -> None:
-    other, greedy = home_study(name="other"), home_study(name="greedy", privacy__epsilon=50.0)
-    home = hub.homes[NAME]
-    for study in (other, greedy):
-        hub.receive(study, NAME)
-    assert not serves(guard, other.id)  # off by default: a person decides
-    guard.follow()
+def test_a_study_that_arrives_waits_for_a_person(guard: Guard, hub: Hub) -> None:
+    other = home_study(name="other")
+    hub.receive(other, NAME)
+    assert guard.follow().left_out == []
     assert not serves(guard, other.id)
-    hub.edit(home.policy, "auto_approve = false", "auto_approve = true")
-    followed = guard.follow()
-    assert serves(guard, other.id)
-    assert read_decision(home, other.id).user == BY_POLICY
-    assert not serves(guard, greedy.id)
-    assert "not approved by itself" in str(followed.left_out)
-    assert read_decision(home, greedy.id).state is State.RECEIVED
+    assert read_decision(hub.homes[NAME], other.id).state is State.RECEIVED

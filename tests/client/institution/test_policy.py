@@ -69,7 +69,8 @@ def broken(policy: Policy, study: Study, units: int = 1000) -> list[str]:
 
 def test_init_writes_a_policy_that_allows_nothing_yet(home: Home) -> None:
     policy = load_policy(home)
-    assert (policy.coordinator, policy.auto_approve, policy.records.columns) == ("", False, ())
+    assert (policy.coordinator, policy.records.columns) == ("", ())
+    assert "auto_approve" not in home.policy.read_text()
     assert set(broken(policy, make_study())) == {"records.columns"}
     with pytest.raises(KeysError, match=r"coordinator = "):
         pinned_coordinator(home, policy)
@@ -81,6 +82,7 @@ MISTAKES: list[tuple[str, object]] = [
     ("coordinator", "a1"),
     ("auto_approve", "no"),
     ("auto_approve", 0),
+    ("auto_approve", True),
     ("budget.delta", 0.1),
     ("budget.delta", 0.0),
     ("budget.study_epsilon", 0),

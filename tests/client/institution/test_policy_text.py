@@ -31,7 +31,6 @@ def test_what_init_writes_is_weak_in_nothing_and_says_what_is_unfinished() -> No
 
 
 WEAK: list[tuple[tuple[str, str], str]] = [
-    (("auto_approve = false", "auto_approve = true"), "auto_approve"),
     (('["id", "label", "amount"]', '["*"]'), "every column"),
     (("minimum_units = 100", "minimum_units = 49"), "minimum_units"),
     (('"amount"]', '"amount", "date_of_birth"]'), "harm rule 4"),
@@ -73,7 +72,6 @@ def test_a_budget_for_nothing_is_warned_of() -> None:
 def test_it_is_one_screen() -> None:
     names = ", ".join(f'"column_{i}"' for i in range(40))
     worst = policy_with(
-        ("auto_approve = false", "auto_approve = true"),
         ('"id", "label", "amount"', names),
         ("minimum_units = 100", "minimum_units = 9"),
         ("study_epsilon = 1.0", "study_epsilon = 9"),
@@ -103,8 +101,6 @@ def test_the_whole_policy_is_told() -> None:
         assert said in text
     every = " ".join(explain(policy_with(('["id", "label", "amount"]', '["*"]'))))
     assert "every column of your records" in every
-    auto = " ".join(explain(policy_with(("auto_approve = false", "auto_approve = true"))))
-    assert "nobody: a study that fits" in auto
 
 
 def told_guesses(policy: Policy) -> list[float]:

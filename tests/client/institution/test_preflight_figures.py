@@ -53,11 +53,11 @@ def test_another_flower_fails(
 def test_a_policy_that_allows_nothing_warns(hub: Hub) -> None:
     home = hub.homes[NAMES[0]]
     assert outcome(policy_seen(load_policy(home))) is Outcome.PASS
-    hub.edit(home.policy, "auto_approve = false", "auto_approve = true")
+    hub.edit(home.policy, "minimum_units = 100", "minimum_units = 9")
     seen = policy_seen(load_policy(home))
     assert isinstance(seen, Seen)
     assert seen.outcome is Outcome.WARN
-    assert "nobody looks at a study" in seen.text
+    assert "minimum_units is below" in seen.text
 
 
 def budget(spent: float) -> Budget:
