@@ -17,6 +17,7 @@ from typer.main import get_command
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.extras import told
 from fieldfare.shared.named_modules import VARIABLE, permit
+from fieldfare.shared.nearest import meant
 
 GROUP: Final = "fieldfare.commands"
 EXIT_FAILED: Final = 1
@@ -80,6 +81,17 @@ class LazyGroup(click.Group):
         if cmd_name in self.list_commands(ctx):
             return LazyGroup(f"{name}.", name=cmd_name, help=SUMMARIES.get(name))
         return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of a name that is none, say which one was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(
+                error.message.rstrip(".") + meant(args[0], self.list_commands(ctx)), ctx
+            ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List commands; at the root by their fixed summaries, so that help stays quick."""

@@ -17,6 +17,7 @@ from fieldfare.client.records.sql import (
 )
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features import CategoricalFeature, NumericFeature
+from fieldfare.shared.nearest import meant
 from fieldfare.shared.study import Study
 
 
@@ -65,7 +66,11 @@ class Columns:
         unknown = sorted(set(mapping.columns) - asked)
         if unknown:
             raise StudyError(
-                [f"columns.{name}: a column of the study expected, no such one" for name in unknown]
+                [
+                    f"columns.{name}: a column of the study expected, no such one"
+                    f"{meant(name, asked)}"
+                    for name in unknown
+                ]
             )
         own, institution, audit = (
             None if name is None else mapping.source_of(name) for name in optional
@@ -114,15 +119,17 @@ class Columns:
         wanted = dict.fromkeys((*self.features, *self.texts, *self.asked))
         absent = [name for name in wanted if name not in source.columns]
         for name in absent:
-            # Columns that are there stay unnamed: without a header they are a record's values.
+            # Only a name much like it is said: without a header, names are a record's values.
+            near = meant(name, source.columns)
             problems.add(
                 place,
-                f"column {name} expected, not found among {len(source.columns)} columns; map it "
-                "in the mapping file, or check the header",
+                f"column {name} expected, not found among {len(source.columns)} columns{near}; map "
+                "it in the mapping file or under columns of the source, or check the header",
             )
         for name, _ in self.dates:
             if name not in source.columns:
-                text = f"column {name} of dates expected, not found; correct it under dates"
+                near = meant(name, source.columns)
+                text = f"column {name} of dates expected, not found{near}; correct it under dates"
                 problems.add(place, text, Effect.NONE)
         return self._readable(source, place, problems) and not absent
 

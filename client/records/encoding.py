@@ -25,8 +25,9 @@ _BAD_LABEL_CODE: Final = -2
 _ODD_LABEL_CODE: Final = -3
 
 _NO_NUMBER: Final = (
-    "a number expected, other text found in {rows}; correct the rows, declare in the mapping how "
-    "numbers are written, or list the text under records.missing of the study"
+    "a number expected, other text found in {rows}; correct the rows, declare how numbers are "
+    'written (decimal = "," for 1,5; thousands = "." for 1.234,5) at the source or in its mapping, '
+    "or list the text under records.missing of the study"
 )
 _INFINITE: Final = "a finite number expected, infinity found in {rows}; correct the rows"
 _NO_LABEL: Final = "a label expected, none found in {rows}; label the rows or leave them out"

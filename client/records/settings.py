@@ -295,5 +295,7 @@ def load_sources(path: Path) -> tuple[RecordsSource, ...]:
         raise StudyError(f"{path}: a readable file expected, found: {error.strerror}") from None
     except ValidationError as error:
         raise StudyError([f"{path}: {line}" for line in problem_lines(error)]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{path}: TOML expected: {error}") from None
     except (ValueError, RecursionError):
         raise StudyError(f"{path}: UTF-8 text in TOML expected") from None

@@ -7,11 +7,14 @@ is named in the report and in the file; a share of nothing is null for that cust
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from fieldfare.client.records.sql import quoted
 from fieldfare.client.typologies.extract import Extract
@@ -72,6 +75,15 @@ def feature_table(extract: Extract, pack: Pack, *, linked: bool = False) -> Feat
     }
     schema = pa.schema(fields, metadata={METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     return FeatureTable(pa.Table.from_arrays(columns, schema=schema), missing, doubtful)
+
+
+def day_of(path: Path) -> date | None:
+    """Return the day that a written table of features says it is of; None where it says none."""
+    try:
+        said = json.loads((pq.read_schema(path).metadata or {}).get(METADATA_KEY, b"{}"))
+        return date.fromisoformat(said["as_of"])
+    except (pa.ArrowException, OSError, ValueError, KeyError):
+        return None
 
 
 @dataclass(frozen=True)

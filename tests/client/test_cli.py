@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fieldfare.client.cli import records_app, study_new_app
+from fieldfare.shared.cli import run
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study import parse_study
 
@@ -70,3 +71,87 @@ def test_records_derive_amlsim(tmp_path: Path) -> None:
     assert pq.read_table(out).num_rows == 4
     unknown = CliRunner().invoke(records_app, ["derive", "other", str(tmp_path), "--out", str(out)])
     assert unknown.exit_code == 2
+
+
+PAYMENTS = "txn_id,account_id,ts_utc,direction,amount_minor,currency,channel,counterparty_key\n"
+STUDY = """
+name = "red-flags"
+purpose = "tests"
+[records]
+unit = "customer"
+label = "case"
+units = 1000
+prevalence = 0.1
+[[features]]
+name = "R01"
+kind = "numeric"
+lower = 0
+upper = 10
+[privacy]
+epsilon = 1
+delta = 1e-5
+"""
+
+
+@pytest.fixture
+def canonical(tmp_path: Path) -> Path:
+    folder = tmp_path / "canonical"
+    folder.mkdir()
+    rows = [f"t{i},a1,2026-03-{i + 2:02d}T10:00:00,in,5000,XAC,P2P,p{i}\n" for i in range(14)]
+    (folder / "transactions.csv").write_text(PAYMENTS + "".join(rows))
+    (folder / "accounts.csv").write_text("account_id,customer_id\na1,c1\na2,c2\n")
+    (folder / "customers.csv").write_text("customer_id\nc1\nc2\n")
+    (tmp_path / "study.toml").write_text(STUDY)
+    (tmp_path / "labels.csv").write_text(
+        "customer_id,label,known\nc1,1,2026-02-01\nc9,1,2026-01-01\n"
+    )
+    return folder
+
+
+def typed(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = run(["records", "assemble", *map(str, arguments)])
+    said = capsys.readouterr()
+    return status, said.out, said.err
+
+
+def test_assemble_gives_the_file_that_a_study_reads(
+    canonical: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = canonical.parent
+    features, out = folder / "features.parquet", folder / "customers.parquet"
+    day = ["--as-of", "2026-03-31"]
+    assert run(["typologies", "run", str(canonical), *day, "--out", str(features)]) == 0
+    capsys.readouterr()
+    given = ["--labels", folder / "labels.csv", "--study", folder / "study.toml", "--others", "0"]
+    status, said, err = typed(capsys, "--features", features, *given, "--out", out)
+    assert err == ""
+    assert (status, "2 labels: 1 used, 1 of no unit here" in said) == (0, True)
+    assert pq.read_table(out).to_pydict() == {
+        "customer": ["c1", "c2"], "case": ["1", "0"], "R01": [14.0, 0.0]
+    }  # fmt: skip
+    study = str(folder / "study.toml")
+    assert run(["institution", "records", "check", study, "--records", str(out)]) == 0
+    assert "would load: 2 rows" in capsys.readouterr().out
+    same = folder / "same.parquet"  # from the raw records themselves
+    assert typed(capsys, "--features", canonical, *given, *day, "--out", same)[0] == 0
+    assert pq.read_table(same).equals(pq.read_table(out))
+
+
+def test_assemble_takes_no_labels_of_another_day(
+    canonical: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = canonical.parent
+    features, out = folder / "features.parquet", folder / "customers.parquet"
+    run(["typologies", "run", str(canonical), "--as-of", "2025-12-31", "--out", str(features)])
+    given = ["--labels", folder / "labels.csv", "--others", "none"]
+    rows = [
+        ([features, *given, "--as-of", "2026-03-31", "--out", out], "2025-12-31, the day of the"),
+        ([canonical, *given, "--out", out], "--as-of: the last day"),
+        ([folder / "labels.csv", *given, "--out", out], "does not say it"),
+        ([features, *given, "--as-of", "soon", "--out", out], "soon found"),
+        ([features, *given, "--out", folder / "customers.csv"], "ends in .parquet"),
+    ]
+    for arguments, said in rows:
+        status, _, err = typed(capsys, "--features", *arguments)
+        assert (status, said in err) == (2, True), err
+    assert not out.exists()

@@ -107,6 +107,8 @@ def test_a_command_that_ends_well_is_0(commands: None, capsys: pytest.CaptureFix
     [
         (["nonsense"], "No such command 'nonsense'", "fieldfare"),
         (["deep", "nonsense"], "No such command 'nonsense'", "fieldfare deep"),
+        (["atc", "well"], "No such command 'atc'; did you mean act?", "fieldfare"),
+        (["deep", "silnet"], "No such command 'silnet'; did you mean silent?", "fieldfare deep"),
         (["--nonsense"], "No such option '--nonsense'", "fieldfare"),
         (["act"], "Missing argument", "fieldfare act"),
         (["act", "well", "--number", "x"], "not a valid integer", "fieldfare act"),

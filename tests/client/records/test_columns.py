@@ -65,6 +65,20 @@ def test_absent_columns_become_problems(tmp_path: Path) -> None:
     assert len(problems.lines()) == 2
 
 
+def test_the_nearest_name_is_said_and_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("unit,x,lable,MARKED-7781\nu,0.5,1,b\n")
+    problems = Problems()
+    with open_source(path) as source:
+        Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
+    said = "\n".join(problems.lines())
+    assert "column label expected, not found among 4 columns; did you mean lable?" in said
+    assert "column c expected, not found among 4 columns; map it" in said
+    assert "MARKED" not in said
+    with pytest.raises(StudyError, match=r"columns.lable: .*; did you mean label\?"):
+        Columns.of(STUDY, ColumnMapping(columns={"lable": "y"}), None, None)
+
+
 def test_columns_of_dates_or_bytes_are_no_numbers(tmp_path: Path) -> None:
     path = tmp_path / "r.parquet"
     table = {"unit": ["u"], "x": [date(2025, 1, 1)], "c": [b"\x89PNG"], "label": [1]}

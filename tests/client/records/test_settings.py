@@ -121,9 +121,11 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
 def test_files_that_are_no_settings(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="a readable file expected"):
         load_sources(tmp_path / "none.toml")
-    for content in (b"[[records]", b"\xff"):
+    wrong = ((b'id = "a"\nkind csv\n', r"TOML expected: .*line 2, column 6"),
+             (b"\xff", "in TOML expected"))  # fmt: skip
+    for content, said in wrong:
         (tmp_path / "institution.toml").write_bytes(content)
-        with pytest.raises(StudyError, match="in TOML expected"):
+        with pytest.raises(StudyError, match=said):
             load_sources(tmp_path / "institution.toml")
     assert load_sources(settings(tmp_path, 'id = "x"')) == ()
 
