@@ -16,7 +16,7 @@ from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from fieldfare.server.channel import Channel
-from fieldfare.server.evaluation import evaluate, read_groups
+from fieldfare.server.evaluation import read_groups, read_metrics
 from fieldfare.server.hello import RunTerms
 from fieldfare.server.opening import open_federation
 from fieldfare.server.record import AnswerSum, GroupsSum, NoRecord, Record, Standing, Sum
@@ -24,9 +24,7 @@ from fieldfare.server.rounds import Federation, SecureSums
 from fieldfare.server.training import Trained, Training
 from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.alert_cut import alert_threshold, with_threshold
-from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.last_sum import LastSum
-from fieldfare.shared.messages import parameters_to_bytes
 from fieldfare.shared.plan import ReleaseKind
 from fieldfare.shared.questions import QuestionGroup
 from fieldfare.shared.replay import initial_state, summed_again
@@ -203,11 +201,7 @@ class Job:
             self._debits[institution] = self._debits.get(institution, 0) + releases * cost
 
     def _metrics(self, total: Sum, model: NDArray[np.float64]) -> dict[str, Any] | None:
-        """Evaluate; replicates are seeded by what was released, so anybody gets the same."""
-        seed = int(bytes_hash(parameters_to_bytes(model) + total.values.tobytes())[:16], 16)
-        sigma = self.terms.plan.evaluation.sigma
-        study = self.terms.plan.study
-        return evaluate(study, total.values, sigma, np.random.default_rng(seed))
+        return read_metrics(self.terms.plan, total.values, len(total.participants), model)
 
 
 def _answer_in(total: Sum, questions: QuestionGroup, step: int) -> AnswerSum:

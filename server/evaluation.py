@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from fieldfare.server.record import GroupsSum
 from fieldfare.shared.alert_cut import Counts, project
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.fairness import read_fairness
+from fieldfare.shared.messages import parameters_to_bytes
 from fieldfare.shared.plan import Plan
 from fieldfare.shared.rates import Interval
 from fieldfare.shared.score_bins import inner_edges
@@ -63,7 +65,8 @@ def evaluate(
     Args:
         study: bins, budget, prevalence.
         noisy: float64 (2 * bins,), negatives by bin, then positives.
-        sigma: standard deviation of the noise in each cell (at least; the honest sum's).
+        sigma: standard deviation of the noise in each cell: of all shares in the sum, which is
+            more than the plan's sigma (`ReleaseTerms.noise_on_sum`).
         generator: draws the replicates of the parametric bootstrap; post-processing only.
 
     Returns:
@@ -157,6 +160,25 @@ def _bin_probabilities(study: Study) -> NDArray[np.float64]:
     middles: Counts = np.concatenate([edges[:1], inner, edges[-1:]])
     odds: Counts = np.exp(middles)
     return odds / (1.0 + odds)
+
+
+def read_metrics(
+    plan: Plan, table: Counts, participants: int, model: NDArray[np.float64]
+) -> dict[str, Any] | None:
+    """Read one released table of counts: `evaluate` with the noise that is on this sum.
+
+    Replicates are seeded by what was released, so that anybody gets the same figures.
+
+    Args:
+        plan: of the study.
+        table: float64 (2 * bins,), the decoded sum.
+        participants: institutions whose shares of the noise are in it.
+        model: float64 (entries,), the parameters that were evaluated.
+    """
+    seed = int(bytes_hash(parameters_to_bytes(model) + table.tobytes())[:16], 16)
+    tolerance = plan.study.privacy.collusion_tolerance
+    noise = plan.evaluation.noise_on_sum(participants, tolerance)
+    return evaluate(plan.study, table, noise, np.random.default_rng(seed))
 
 
 def read_groups(plan: Plan, groups: GroupsSum | None) -> dict[str, Any] | None:

@@ -93,8 +93,7 @@ def question_plans(
     """
     study = plan.study
     layout = layout_for(questions, study.asked_columns)
-    shares = terms.share(institutions, study.privacy.collusion_tolerance)
-    noise = shares * terms.gamma * math.sqrt(institutions)
+    noise = terms.noise_on_sum(institutions, study.privacy.collusion_tolerance)
     found = []
     for index, question in enumerate(questions.questions):
         placed = [layout.blocks[i] for i in layout.reads[index]]

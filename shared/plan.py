@@ -104,11 +104,23 @@ class ReleaseTerms:
     def share(self, participants: int, collusion_tolerance: int) -> float:
         """Return each participant's noise, in units of gamma.
 
-        It is sigma/sqrt(n-t); with local steps all of sigma, whoever else takes part.
+        It is sigma/sqrt(n-t), rounded up; with local steps all of sigma, whoever else takes part.
+
+        Formal Guarantees:
+            The shares of n - t participants make a variance of at least sigma^2, exactly: no
+            rounding takes any of it (`local_scale`; with local steps gamma is a power of two).
+
+        Raises:
+            AccountingError: n - t < 2, or noise too fine for the grid.
         """
         if self.local_steps:
             return self.sigma / self.gamma
-        return self.sigma / (self.gamma * math.sqrt(participants - collusion_tolerance))
+        return local_scale(
+            sigma=self.sigma,
+            gamma=self.gamma,
+            participants=participants,
+            collusion_tolerance=collusion_tolerance,
+        )
 
     def largest_sum(self, participants: int) -> float:
         """Return the largest entry that a sum of so many institutions may have."""
@@ -124,14 +136,10 @@ class ReleaseTerms:
         if self.local_steps:
             check_own_noise(sigma=self.sigma, gamma=self.gamma)
             return self.local_steps * release_xi(entries=entries, tau=0.0)
-        scale = local_scale(
-            sigma=self.sigma,
-            gamma=self.gamma,
+        gap = smoothing_gap(
             participants=participants,
             collusion_tolerance=collusion_tolerance,
-        )
-        gap = smoothing_gap(
-            participants=participants, collusion_tolerance=collusion_tolerance, local_scale=scale
+            local_scale=self.share(participants, collusion_tolerance),
         )
         return release_xi(entries=entries, tau=gap)
 

@@ -72,6 +72,16 @@ class Trainer:
             return {name: self._alone(baseline, name) for name in sorted(self.sums)}
         return {"": self._descend(self._together(baseline))}
 
+    def federated(self) -> Vector:
+        """Return parameters learned as the federation learns, without its masks and ledgers.
+
+        All n shares of the noise are in its sums, of which n - t make sigma: more noise than one
+        curator adds (`Baseline.CENTRAL_DP`), by sqrt(n / (n - t)).
+        """
+        tolerance = self.plan.study.privacy.collusion_tolerance
+        noise = self.plan.training.noise_on_sum(len(self.sums), tolerance)
+        return self._descend(self._shared_noise(noise / self.plan.training.sigma))
+
     def _alone(self, baseline: Baseline, name: str) -> Vector:
         """Train on one institution; its own count, like the public one, divides the sum."""
         sums = self.sums[name]
@@ -85,9 +95,14 @@ class Trainer:
     def _together(self, baseline: Baseline) -> GradientOf:
         if baseline is Baseline.CENTRAL:
             return lambda p: _added([sums.plain_gradient(p) for sums in self.sums.values()])
-        parts = [self._decoded(sums) for sums in self.sums.values()]
         # Everybody's full noise adds up to sqrt(n) times what one curator needs.
-        factor = math.sqrt(len(parts)) if baseline is Baseline.LOCAL_DP else 1.0
+        return self._shared_noise(
+            math.sqrt(len(self.sums)) if baseline is Baseline.LOCAL_DP else 1.0
+        )
+
+    def _shared_noise(self, factor: float) -> GradientOf:
+        """Return the sum over all institutions with `factor` sigma from everybody's streams."""
+        parts = [self._decoded(sums) for sums in self.sums.values()]
         streams = [noise_stream(self.seed, index) for index in range(len(parts))]
         return self._noisy(lambda p: _added([part(p) for part in parts]), factor, streams)
 

@@ -16,7 +16,6 @@ from fieldfare.simulations.measure import measure, probabilities
 from fieldfare.simulations.population import RecordsChoice, load_population
 
 _STREAM: Final = 2**18  # far from those that deal rows and draw noise
-_COMPARED: Final = {"together": Baseline.CENTRAL_DP, "alone": Baseline.ALONE}
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Rarer:
         prevalence: labelled share of what was learned from.
         positives: labelled units that were learned from.
         together: recall at the alert budget, learned by all at the study's epsilon; as much
-            noise as Fieldfare adds, from the fast seeded source.
+            noise as Fieldfare adds (all n shares of it), from the fast seeded source.
         alone: the same, of institutions alone without privacy, on average.
     """
 
@@ -59,15 +58,19 @@ def rarer(study: Study, choice: RecordsChoice, *, share: float, seed: int) -> di
         positives += int(kept.data.labels.sum())
     trainer = Trainer(plan_for(study), sums, counts, seed)
     held_out, model = concatenate(test), model_for(study)
+    models = {
+        "together": [trainer.federated()],
+        "alone": list(trainer.train(Baseline.ALONE).values()),
+    }
     found: dict[str, float | None] = {}
-    for key, baseline in _COMPARED.items():
+    for key, learned in models.items():
         rows = [
             measure(
                 held_out.labels,
                 probabilities(model, parameters, held_out),
                 study.evaluation.alert_budget,
             )["recall_at_budget"]
-            for parameters in trainer.train(baseline).values()
+            for parameters in learned
         ]
         known = [value for value in rows if value is not None]
         found[key] = float(np.mean(known)) if known else None

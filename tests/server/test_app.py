@@ -1,6 +1,7 @@
 """A job in, an outcome out: through Flower's ServerApp, and accounted for."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,9 @@ def test_released_metrics_are_those_of_the_released_table(setting: Setting) -> N
     first = setting.run(setting.federation.job("one"))
     assert first.released_metrics is not None
     assert json.loads(json.dumps(first.released_metrics)) == first.released_metrics
-    assert first.released_metrics["sigma"] == setting.federation.plan.evaluation.sigma
+    # Four shares are in the sum, of which three make the plan's sigma.
+    terms = setting.federation.plan.evaluation
+    assert first.released_metrics["sigma"] == pytest.approx(terms.sigma * math.sqrt(4 / 3))
 
 
 def test_the_same_table_gives_the_same_replicates(
@@ -105,7 +108,7 @@ def test_the_same_table_gives_the_same_replicates(
         states.append((values.tobytes(), generator.bit_generator.state["state"]))
         return evaluate(study, values, sigma, generator)
 
-    monkeypatch.setattr("fieldfare.server.app.evaluate", watched)
+    monkeypatch.setattr("fieldfare.server.evaluation.evaluate", watched)
     for seed in (0, 0, 1):
         setting = make_setting(seed=seed)
         setting.run(setting.federation.job("run"))
@@ -183,6 +186,6 @@ def test_metrics_that_noise_hid_stay_hidden_when_a_run_goes_on(
     setting = make_setting()
     book = Book.begin(setting, tmp_path / "runs")
     with monkeypatch.context() as patch:
-        patch.setattr("fieldfare.server.app.evaluate", lambda *_: None)
+        patch.setattr("fieldfare.server.evaluation.evaluate", lambda *_: None)
         assert book.carry_on().released_metrics is None
     assert book.carry_on().released_metrics is None

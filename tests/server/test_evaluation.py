@@ -13,7 +13,10 @@ from fieldfare.server.evaluation import (
     calibration,
     curve_metrics,
     evaluate,
+    read_metrics,
 )
+from fieldfare.shared.noise import SimulatedNoise
+from fieldfare.shared.plan import plan_for
 from fieldfare.shared.rates import Interval
 from fieldfare.shared.score_bins import inner_edges, prevalence_log_odds
 from fieldfare.shared.study import Study
@@ -196,6 +199,44 @@ def test_intervals_hold_the_truth_as_often_as_they_say(name: str) -> None:
     mean_widths = dict(zip(METRICS, widths / releases, strict=True))
     assert mean_widths["auroc"] < 0.3, mean_widths
     assert all(width < 0.5 for width in mean_widths.values()), mean_widths
+
+
+@pytest.mark.parametrize(("participants", "tolerance"), [(4, 2), (6, 4)])
+def test_intervals_know_that_all_participants_added_a_share(
+    participants: int, tolerance: int
+) -> None:
+    """The plan's sigma is what n - t shares make; where nobody colludes n are in the sum.
+
+    300 releases each, with the noise that each participant draws: 93 to 97 % of the intervals
+    hold the truth (of counts: what was counted); of one figure's 300, 90 to 99 %. With the plan's
+    sigma 85 and 79 % would.
+    """
+    world, random = WORLDS["six banks, epsilon 1"], np.random.default_rng(1)
+    privacy = {"epsilon": 1.0, "delta": 1e-5, "collusion_tolerance": tolerance}
+    study = make_study(
+        records={"units": 40_000, "prevalence": 0.047},
+        evaluation={"holdout": 0.2, "score_bins": 24, "alert_budget": 0.05},
+        privacy=privacy,
+        aggregation={"minimum_institutions": participants},
+    )
+    plan, noise = plan_for(study), SimulatedNoise(random)
+    share = plan.evaluation.share(participants, tolerance)
+    names, held, releases = (*METRICS, "units", "positives"), np.zeros(6), 300
+    for _ in range(releases):
+        counts = random.poisson(world.rates).astype(np.float64)
+        drawn = sum(noise.sample(counts.size, share) for _ in range(participants))
+        found = read_metrics(
+            plan, counts.ravel() + drawn * plan.evaluation.gamma, participants, np.zeros(1)
+        )
+        assert found is not None
+        truths = (*world.truth, counts.sum(), counts[1].sum())
+        held += [
+            found[m]["low"] <= truth <= found[m]["high"]
+            for m, truth in zip(names, truths, strict=True)
+        ]
+    coverage = dict(zip(names, held / releases, strict=True))
+    assert 0.93 <= np.mean(list(coverage.values())) <= 0.97, coverage
+    assert all(0.90 <= share <= 0.99 for share in coverage.values()), coverage
 
 
 def test_less_noise_gives_narrower_intervals() -> None:

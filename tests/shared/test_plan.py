@@ -216,6 +216,19 @@ def test_shares_add_up_to_sigma_over_the_honest() -> None:
             assert total == pytest.approx(terms.sigma, rel=1e-12)
 
 
+@pytest.mark.parametrize("epsilon", [0.3, 1.0, 2.15, 4.0])
+def test_no_rounding_makes_shares_add_up_to_less_than_sigma(epsilon: float) -> None:
+    """In whole fractions: each share is the least double whose n - t make sigma^2 or more."""
+    local = plan_for(study(training={"mode": "local", "steps": 3, "local_steps": 2}))
+    plan = plan_for(study(privacy={"epsilon": epsilon, "collusion_tolerance": 2},
+                          aggregation={"minimum_institutions": 4}))  # fmt: skip
+    for terms in (plan.training, plan.evaluation, local.training):
+        for n in range(4, 60):
+            share = Fraction(terms.share(n, 2)) * Fraction(terms.gamma)
+            needed = Fraction(terms.sigma) ** 2 / (1 if terms.local_steps else n - 2)
+            assert needed <= share**2 <= needed * (1 + Fraction(1, 2**50))
+
+
 def test_epsilon_of_what_was_spent() -> None:
     plan = plan_for(study())
     assert plan.epsilon(0.0) == 0.0

@@ -1,6 +1,7 @@
 """Baselines: the same features, steps and budget, and exactly the noise that each stands for."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -173,6 +174,35 @@ def test_one_curator_is_compared_under_the_federations_own_draws(desk: Desk) -> 
     curator = trainer._together(Baseline.CENTRAL_DP)(np.zeros(entries))
     federated = np.ldexp(np.asarray(noise, dtype=np.float64), -plan.training.vectors.gamma_bits)
     np.testing.assert_allclose(federated, curator * math.sqrt(3 / 2), atol=1e-6)
+
+
+@pytest.mark.parametrize(("participants", "tolerance"), [(3, 1), (5, 1), (5, 3)])
+def test_learning_as_the_federation_does_meets_all_shares_of_the_noise(
+    participants: int, tolerance: int, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every share that a deployment draws, to the last draw, and not what one curator adds."""
+    names = [f"bank-{index}" for index in range(participants)]
+    privacy = {"collusion_tolerance": str(tolerance)}
+    plan = plan_for(
+        desk.write_study(privacy=privacy, aggregation={"minimum_institutions": str(participants)})
+    )
+    drawn = sum(
+        noise_source(Assurance.SIMULATED, seed=4, stream=index).sample(
+            6000, plan.training.share(participants, tolerance)
+        )
+        for index in range(participants)
+    )
+    seen: list[Vector] = []
+
+    def first_gradient(self: Trainer, gradient: Callable[[Vector], Vector]) -> Vector:
+        seen.append(gradient(np.zeros(6000)))
+        return np.zeros(6000)
+
+    monkeypatch.setattr(Trainer, "_descend", first_gradient)
+    sums: dict[str, UnitSums] = {name: Nothing(6000) for name in names}
+    Trainer(plan, sums, dict.fromkeys(names, 80), 4).federated()
+    expected = np.ldexp(np.asarray(drawn, dtype=np.float64), -plan.training.vectors.gamma_bits)
+    np.testing.assert_allclose(seen[0], expected, atol=1e-6)
 
 
 def test_an_institution_without_units_learns_nothing_and_stays_finite(desk: Desk) -> None:
