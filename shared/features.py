@@ -108,6 +108,14 @@ class Dependence(Enum):
     LINKED = "linked"  # other units: refused in what leaves
 
 
+_LINKED_NAME: Final = "_linked"
+
+
+def names_linked(name: str) -> bool:
+    """Tell whether a column's name says that it looks at other units, as linked forms do."""
+    return name.strip().casefold().endswith(_LINKED_NAME)
+
+
 class Scale(Enum):
     """The scale on which a numeric feature is interpolated."""
 
@@ -140,6 +148,11 @@ class _Declared(BaseModel):
             raise ValueError(
                 f"a feature that harm rule 4 allows expected, {name!r} found, a protected "
                 "attribute: keep it in the institution for fairness audit and remove it here"
+            )
+        if names_linked(name):  # whatever the tag says
+            raise ValueError(
+                f"a feature of the unit's own records expected, {name!r} found, a linked one: it "
+                "looks at other units and may not leave; restate it on the unit's own records"
             )
         return name
 

@@ -16,7 +16,7 @@ from fieldfare.client.records.sql import (
     value_of,
 )
 from fieldfare.shared.errors import StudyError
-from fieldfare.shared.features import CategoricalFeature, NumericFeature
+from fieldfare.shared.features import CategoricalFeature, NumericFeature, names_linked
 from fieldfare.shared.nearest import meant
 from fieldfare.shared.study import Study
 
@@ -131,7 +131,38 @@ class Columns:
                 near = meant(name, source.columns)
                 text = f"column {name} of dates expected, not found{near}; correct it under dates"
                 problems.add(place, text, Effect.NONE)
-        return self._readable(source, place, problems) and not absent
+        own = self._own(source, place, problems)
+        return self._readable(source, place, problems) and own and not absent
+
+    def _own(self, source: Source, place: Place, problems: Problems) -> bool:
+        """Tell whether no column looks at other units: a fact of the file, whatever the study says.
+
+        By the tag in the file (Parquet, Arrow) or by the name, here or in the study; of the
+        columns alone, never of what is in them.
+        """
+        study = self.study
+        names = {
+            one.name: column for one, column in zip(study.features, self.features, strict=True)
+        }
+        asked = asked_columns(study)
+        names |= {one.name: column for one, column in zip(asked, self.asked, strict=True)}
+        names |= {study.records.label: self.label}
+        if study.rows is not None and self.rows is not None:
+            names[study.rows.column] = self.rows
+        linked = sorted(
+            {
+                column
+                for name, column in names.items()
+                if column in source.linked or names_linked(column) or names_linked(name)
+            }
+        )
+        for column in linked:
+            problems.add(
+                place,
+                f"column {column} of the unit's own records expected, a linked one found: it looks "
+                "at other units and may not leave; take it out of the study, or restate it",
+            )
+        return not linked
 
     def _readable(self, source: Source, place: Place, problems: Problems) -> bool:
         """Tell whether no column has a type that cannot be what the study needs."""

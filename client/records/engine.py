@@ -49,12 +49,14 @@ class Source:
         name: what messages call it.
         columns: each column's name and type, in order.
         numerals: how its texts write numbers.
+        linked: columns of which the file itself says that they look at other units.
     """
 
     name: str
     columns: dict[str, ColumnType]
     feed: Callable[[Sequence[str]], Feed]
     numerals: Numerals = PLAIN
+    linked: frozenset[str] = frozenset()
 
     def batches(
         self, expressions: Sequence[str], columns: Sequence[str] | None = None

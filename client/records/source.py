@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from fieldfare.client.records.csv_text import open_csv
 from fieldfare.client.records.database import WHOLE, Rows, open_duckdb, open_sqlite
@@ -27,6 +28,7 @@ from fieldfare.client.records.engine import (
 from fieldfare.client.records.mapping import ColumnMapping
 from fieldfare.client.records.sql import literal
 from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.features import Dependence
 
 PASSED_OVER: Final = (".", "_")  # what other programs leave in folders of data: .crc, _SUCCESS
 
@@ -187,7 +189,14 @@ def _parquet(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]
     with connect(files=[str(path)]) as connection:
         feed = Feed(connection, f"read_parquet({literal(str(path))})")
         columns = described(connection, feed.relation)
-        yield Source(str(path), columns, lambda _: feed, mapping.numerals)
+        linked = _linked(pq.read_schema(path))
+        yield Source(str(path), columns, lambda _: feed, mapping.numerals, linked)
+
+
+def _linked(schema: Any) -> frozenset[str]:
+    """Return the columns that `typologies run`, or whoever wrote the file, tagged as linked."""
+    tag = Dependence.LINKED.value.encode()
+    return frozenset(one.name for one in schema if (one.metadata or {}).get(b"tag") == tag)
 
 
 @contextmanager
@@ -203,9 +212,10 @@ def _arrow(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
             connection.register("arrow_records", checked.reader())
             return Feed(connection, "arrow_records", lambda: checked.problem)
 
-        different(str(path), _arrow_reader(path).schema.names)
+        schema = _arrow_reader(path).schema
+        different(str(path), schema.names)
         columns = described(connection, feed(()).relation)
-        yield Source(str(path), columns, feed, mapping.numerals)
+        yield Source(str(path), columns, feed, mapping.numerals, _linked(schema))
 
 
 def _arrow_reader(path: Path) -> Any:

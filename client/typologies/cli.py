@@ -14,7 +14,12 @@ from rich.table import Table
 
 from fieldfare.client.typologies.checking import check_pack
 from fieldfare.client.typologies.extract import open_extract
-from fieldfare.client.typologies.features import FeatureTable, feature_table, hit_table
+from fieldfare.client.typologies.features import (
+    FeatureTable,
+    feature_table,
+    hit_table,
+    linked_table,
+)
 from fieldfare.client.typologies.pack import Indicator, Pack, load_pack, own_pack
 from fieldfare.client.typologies.showing import shown_lines, study_features
 from fieldfare.shared.errors import UsageError
@@ -111,23 +116,34 @@ def typologies_run(
         Path | None, typer.Option(help="Also write who hits what, and how many families.")
     ] = None,
     linked: Annotated[
-        bool, typer.Option("--linked", help="With forms that look at others; must not leave.")
-    ] = False,
+        Path | None,
+        typer.Option(help="Also write forms that look at other customers; no study reads them."),
+    ] = None,
 ) -> None:
     """Compute every indicator for every customer. Nothing leaves this machine."""
     chosen = _pack(pack, only)
-    for path in (out, *([hits] if hits else [])):
+    files = [path for path in (out, hits, linked) if path is not None]
+    for path in files:
         if path.suffix != ".parquet":
             raise UsageError(f"a name that ends in .parquet expected, {path.name} found")
+    if len({path.absolute() for path in files}) < len(files):
+        raise UsageError("a file for each of --out, --hits and --linked expected, one found twice")
     columns = [name.strip() for name in lacking.split(",") if name.strip()]
     with open_extract(folder, _day(as_of), columns) as extract:
-        computed = feature_table(extract, chosen, linked=linked)
+        computed = feature_table(extract, chosen)
+        others = linked_table(extract, chosen) if linked is not None else None
         units = extract.units
     found = hit_table(computed.table, chosen)
     pq.write_table(computed.table, out, compression="zstd")
     if hits is not None:
         pq.write_table(found, hits, compression="zstd")
     typer.echo("\n".join(_report(computed, chosen, found, units)))
+    if linked is not None and others is not None:
+        pq.write_table(others.table, linked, compression="zstd")
+        typer.echo(
+            f"{linked}: {len(others.table.column_names) - 1} columns that look at other customers, "
+            "for your own eyes: a study that names one is refused"
+        )
 
 
 def _day(text: str) -> date:

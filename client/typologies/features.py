@@ -43,22 +43,32 @@ class FeatureTable:
     doubtful: Mapping[str, tuple[str, ...]]
 
 
-def feature_table(extract: Extract, pack: Pack, *, linked: bool = False) -> FeatureTable:
+def feature_table(extract: Extract, pack: Pack) -> FeatureTable:
     """Compute every indicator of a pack; the same records give the same bytes.
-
-    Args:
-        extract: prepared records.
-        pack: which indicators.
-        linked: also the linked forms, for local scoring only: they must not leave.
 
     Raises:
         UsageError: a query is no single SELECT, fails, or gives other columns than declared.
     """
+    return _table(extract, pack, [own_query(one) for one in pack.indicators])
+
+
+def linked_table(extract: Extract, pack: Pack) -> FeatureTable:
+    """Compute the linked forms of a pack, for this institution's own eyes: no study reads them.
+
+    A table of their own, so that they do not stand beside what may leave.
+
+    Raises:
+        UsageError: as `feature_table`.
+    """
+    return _table(extract, pack, _linked_queries(pack))
+
+
+def _table(extract: Extract, pack: Pack, queries: Sequence["Query"]) -> FeatureTable:
     units = extract.connection.execute("SELECT customer_id FROM customer ORDER BY unit")
     columns = [units.to_arrow_table().column(0).combine_chunks()]
     fields = [pa.field(UNIT, pa.string(), nullable=False)]
     missing, doubtful = {}, {}
-    for query in _queries(pack, linked=linked):
+    for query in queries:
         lacking = tuple(name for name in query.required if name not in extract.columns)
         empty = tuple(name for name in query.required if name in extract.empty)
         if lacking:
@@ -105,15 +115,13 @@ def own_query(indicator: Indicator) -> Query:
                  typology.features)  # fmt: skip
 
 
-def _queries(pack: Pack, *, linked: bool) -> list[Query]:
-    found = []
-    for indicator in pack.indicators:
-        found.append(own_query(indicator))
-        form = indicator.typology.linked
-        if linked and form is not None:
-            found.append(Query(f"{indicator.id}_linked", indicator, indicator.linked_sql,
-                               Dependence.LINKED, form.required, form.features))  # fmt: skip
-    return found
+def _linked_queries(pack: Pack) -> list[Query]:
+    return [
+        Query(f"{indicator.id}_linked", indicator, indicator.linked_sql, Dependence.LINKED,
+              form.required, form.features)
+        for indicator in pack.indicators
+        if (form := indicator.typology.linked) is not None
+    ]  # fmt: skip
 
 
 def _field(query: Query, spec: FeatureSpec) -> Any:

@@ -82,13 +82,20 @@ class FeatureSpec(_Declared):
     def _can_be_learned_from(self) -> Self:
         if not _FEATURE.fullmatch(self.name):
             raise ValueError("a name such as R01 or R01_once_share expected")
-        self.numeric(Dependence.OWN)
+        self._on_knots(self.name.removesuffix("_linked"), Dependence.OWN)
         return self
 
     def numeric(self, tag: Dependence) -> NumericFeature:
-        """Return what a study says about this feature."""
+        """Return what a study says about this feature; of a linked form it says nothing.
+
+        Raises:
+            ValidationError: a linked form.
+        """
+        return self._on_knots(self.name, tag)
+
+    def _on_knots(self, name: str, tag: Dependence) -> NumericFeature:
         return NumericFeature(
-            kind="numeric", name=self.name, tag=tag, lower=self.lower, upper=self.upper,
+            kind="numeric", name=name, tag=tag, lower=self.lower, upper=self.upper,
             scale=self.scale, knots=self.knots,
         )  # fmt: skip
 

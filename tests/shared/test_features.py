@@ -17,6 +17,7 @@ from fieldfare.shared.features import (
     NumericFeature,
     Scale,
     is_protected,
+    names_linked,
 )
 
 ANY: TypeAdapter[Feature] = TypeAdapter(Feature)
@@ -69,6 +70,14 @@ def test_harm_rule_4_refuses(name: str) -> None:
 def test_harm_rule_4_allows(name: str) -> None:
     assert not is_protected(name)
     assert numeric(name=name).name == name
+
+
+@pytest.mark.parametrize("name", ["R20_linked", "R20_LINKED", "shared_device_Linked "])
+def test_a_linked_form_is_refused_by_its_name_whatever_its_tag(name: str) -> None:
+    for tag in ("own", "peer"):
+        assert "a linked one" in complaints(numeric, name=name, tag=tag)
+        assert "a linked one" in complaints(categorical, name=name, tag=tag)
+    assert not names_linked("linked_accounts")
 
 
 def test_linked_features_are_refused_and_own_is_the_default() -> None:

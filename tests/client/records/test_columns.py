@@ -1,12 +1,16 @@
 """What a load reads: the study's columns under the file's names, and no others."""
 
+import sqlite3
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fieldfare.client.records import read_records
 from fieldfare.client.records.columns import Columns, asked_by
 from fieldfare.client.records.mapping import ColumnMapping
 from fieldfare.client.records.problems import Place, Problems
@@ -15,6 +19,7 @@ from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.study import Study
 
 PLACE = Place("r.csv")
+ONE_ROW = "CREATE TABLE t AS SELECT 'u' AS unit, 1 AS label, 'a' AS c, 0.5 AS \"{name}\""
 STUDY = Study.model_validate(
     {
         "name": "t",
@@ -112,3 +117,55 @@ def test_dates_are_read_only_by_a_check(tmp_path: Path) -> None:
 
 def test_what_a_study_asks_for() -> None:
     assert asked_by(STUDY) == {"x", "c", "label", "unit"}
+
+
+def written(folder: Path, kind: str, name: str, tag: str = "") -> Path:
+    """One row with a column `name`, in a file of a kind; Parquet and Arrow can say its tag."""
+    path = folder / f"r.{kind}"
+    path.unlink(missing_ok=True)
+    metadata = {"tag": tag} if tag else None
+    fields = [
+        *(pa.field("unit", pa.string()), pa.field("label", pa.int64()), pa.field("c", pa.string())),
+        pa.field(name, pa.float64(), metadata=metadata),
+    ]
+    table = pa.table([["u"], [1], ["a"], [0.5]], schema=pa.schema(fields))
+    if kind == "parquet":
+        pq.write_table(table, path)
+    elif kind == "arrow":
+        with pa.ipc.new_file(path, table.schema) as file:
+            file.write_table(table)
+    elif kind == "csv":
+        path.write_text(f'unit,label,c,"{name}"\nu,1,a,0.5\n')
+    elif kind == "duckdb":
+        with duckdb.connect(str(path)) as database:
+            database.execute(ONE_ROW.format(name=name))
+    else:
+        with closing(sqlite3.connect(path)) as lite, lite:
+            lite.execute(ONE_ROW.format(name=name))
+    return path
+
+
+LINKED = [
+    ("parquet", "x", "linked"),
+    ("arrow", "x", "linked"),
+    *((kind, "R20_linked", "") for kind in ("parquet", "arrow", "csv", "duckdb", "sqlite")),
+    ("csv", "R20_Linked", ""),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "tag"), LINKED)
+def test_a_linked_column_is_refused_whatever_the_study_says(
+    tmp_path: Path, kind: str, name: str, tag: str
+) -> None:
+    """The study calls it own, or gives it another name: it is a fact of the file."""
+    path, mapping = written(tmp_path, kind, name, tag), ColumnMapping(columns={"x": name})
+    with pytest.raises(RecordsError, match=f"column {name} of the unit's own records expected"):
+        read_records([path], STUDY, mapping=mapping)
+    fine = written(tmp_path, kind, "x", "own" if tag else "")
+    assert len(read_records([fine], STUDY)) == 1
+
+
+def test_linked_columns_that_a_study_does_not_name_are_no_problem(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("unit,x,c,label,R20_linked\nu,0.5,a,1,7\n")
+    assert len(read_records([path], STUDY)) == 1

@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fieldfare.client.records import read_records
 from fieldfare.shared.cli import run
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.study import Study
 
 PAYMENTS = "txn_id,account_id,ts_utc,direction,amount_minor,currency,channel,counterparty_key\n"
 
@@ -67,6 +71,34 @@ def test_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*call, "--only", "R01"]) == 0
     assert run(call) == 0
     assert out.read_bytes() == before
+
+
+def test_linked_forms_stand_in_a_file_of_their_own_that_no_study_reads(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, linked = folder / "features.parquet", folder / "linked.parquet"
+    call = ["typologies", "run", str(folder), "--as-of", "2026-03-31", "--out", str(out)]
+    assert run([*call, "--linked", str(out)]) == 2
+    assert "one found twice" in capsys.readouterr().err
+    assert run([*call, "--linked", str(linked)]) == 0
+    assert "a study that names one is refused" in capsys.readouterr().out.replace("\n", " ")
+    assert not [name for name in pq.read_table(out).column_names if "linked" in name]
+    table = pq.read_table(linked)
+    assert table.column_names == ["unit", "R20_linked", "R21_linked", "R26_linked"]
+    # Under another name and beside labels: the file's own tag still says what it is.
+    renamed = table.rename_columns(["unit", "R20", "R21", "R26"])
+    labels = pa.array([1, 0])
+    pq.write_table(renamed.append_column("label", labels), folder / "records.parquet")
+    study = Study.model_validate(
+        {
+            "name": "t", "purpose": "p",
+            "records": {"unit": "unit", "label": "label", "units": 10, "prevalence": 0.5},
+            "features": [{"kind": "numeric", "name": "R21", "lower": 0, "upper": 9, "tag": "own"}],
+            "privacy": {"epsilon": 1, "delta": 1e-5},
+        }
+    )  # fmt: skip
+    with pytest.raises(RecordsError, match="column R21 of the unit's own records expected"):
+        read_records([folder / "records.parquet"], study)
 
 
 def test_run_with_wrong_input(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,12 @@ from tests.client.typologies.ledgers import (
 
 from fieldfare.client.records.canonical_tables import TABLES
 from fieldfare.client.typologies.extract import Extract
-from fieldfare.client.typologies.features import METADATA_KEY, feature_table, hit_table
+from fieldfare.client.typologies.features import (
+    METADATA_KEY,
+    feature_table,
+    hit_table,
+    linked_table,
+)
 from fieldfare.client.typologies.pack import own_pack
 
 PACK = own_pack()
@@ -63,8 +68,8 @@ def test_a_linked_form_changes_with_other_customers() -> None:
     """So the trial above can fail; and why linked forms must not leave."""
     rows = card([3, 4], "5411", device_key="shared")
     pair = {"a": Ledger(rows), "b": Ledger(rows)}
-    both = feature_table(extract_of(pair), PACK, linked=True).table
-    alone = feature_table(extract_of({"a": pair["a"]}), PACK, linked=True).table
+    both = linked_table(extract_of(pair), PACK).table
+    alone = linked_table(extract_of({"a": pair["a"]}), PACK).table
     assert both.column("R20_linked").to_pylist() == [1, 1]
     assert alone.column("R20_linked").to_pylist() == [0]
     assert both.schema.field("R20_linked").metadata[b"tag"] == b"linked"
@@ -82,7 +87,7 @@ def test_linked_forms_by_hand() -> None:
                       + [{"age": 9, "hour": 8, **wage}, {"age": 8, "hour": 9, **cash}])  # fmt: skip
 
     ledgers = {name: drained(name) for name in "abc"} | {"d": Ledger(HOUSE)}
-    table = feature_table(extract_of(ledgers), PACK, linked=True).table
+    table = linked_table(extract_of(ledgers), PACK).table
     assert table.column("R21_linked").to_pylist() == [2, 2, 2, 0]
     assert table.column("R26_linked").to_pylist() == [3, 3, 3, 0]
 
