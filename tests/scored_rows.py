@@ -125,7 +125,7 @@ def scored(desk: Desk, *arguments: str, budget: str = "20") -> list[dict[str, An
     """Score, and return the alerts by rank."""
     out = desk.folder / "alerts.parquet"
     status, said, errors = desk(
-        "score", "--model", RUN, "--out", out, "--budget", budget, *arguments
+        "score", "--model", RUN, "--out", out, "--budget", budget, "--known", *arguments
     )
     assert status == 0, errors
     assert "rest on one family" in said

@@ -60,6 +60,8 @@ def _rows(kept: Kept) -> Iterator[tuple[str, RenderableType]]:
     tuned = ", tuned here" if alert.tuned else ""
     yield "model", Text(f"{plain(alert.study_name)}  {alert.study[:SHORT]}, run {alert.run}{tuned}")
     yield "time", Text(f"opened {alert.opened}, last scored {alert.scored}")
+    if alert.label == 1:
+        yield "known", Text("the records already label this unit positive: no news", BAD)
     why = "from the top" if alert.selected.value == "alert" else "at random, from below the line"
     yield "rank", Text(f"{alert.rank:,} of {alert.of:,}, {why}")
     yield "probability", Text(f"{_probability(alert)}  ({plain(alert.calibration)})")

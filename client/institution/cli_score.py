@@ -45,6 +45,10 @@ def score_units(
         int | None,
         typer.Option(min=1, help="Alerts; else as institution.toml or the study says."),
     ] = None,
+    known: Annotated[
+        bool,
+        typer.Option("--known", help="Also alert customers whom the records already label."),
+    ] = False,
     tuned: Annotated[
         bool, typer.Option("--tuned", help="As it was tuned here, not as it was delivered.")
     ] = False,
@@ -52,7 +56,8 @@ def score_units(
     """Rank everybody with a finished model, with reasons that add up. Nothing leaves.
 
     The top of the ranking and a random sample below the line become alerts for people to decide
-    on. The software ranks; it closes, freezes and reports nothing.
+    on; customers whom the records already label positive are ranked and marked, and are no alerts
+    without --known. The software ranks; it closes, freezes and reports nothing.
     """
     check_out(out)
     institution = open_institution(home)
@@ -62,7 +67,7 @@ def score_units(
     sources = Sources(tuple(records or ()), mapping, tuple(before or ()))
     scored = score(
         institution, open_journal(institution.home, utc_now), used, sources, out,
-        budget=budget, user=os_user(), now=utc_now(),
+        budget=budget, known_too=known, user=os_user(), now=utc_now(),
         random=np.random.default_rng(), environment=os.environ,
     )  # fmt: skip
     typer.echo("\n".join(_lines(used, scored, out)))
@@ -80,6 +85,8 @@ def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
         f"alerts: {top} from the top, {below} at random from below the line; {scored.new} new",
         f"probability: {ranking.calibration.words}",
     ]
+    if ranking.known:
+        lines.append(_known(scored))
     if ranking.resting:
         lines.append(f"{ranking.resting} decided on lately: ranked, not asked about again yet")
     if alone:
@@ -89,3 +96,11 @@ def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
         f"everyone, with reasons: {out} (0600; protect it like the records)",
         "Next: fieldfare institution alerts",
     ]
+
+
+def _known(scored: Scored) -> str:
+    """Say what became of those whom the records already label positive."""
+    known = f"{scored.ranking.known:,} whom the records already label positive: ranked and marked"
+    if not scored.ranking.known_too:
+        return f"{known}, no alerts (--known)"
+    return f"{known}, {sum(alert.label == 1 for alert in scored.alerts)} of the alerts"

@@ -133,6 +133,7 @@ def score(
     out: Path,
     *,
     budget: int | None,
+    known_too: bool = False,
     user: str,
     now: datetime,
     random: np.random.Generator,
@@ -147,6 +148,7 @@ def score(
         sources: which records.
         out: the file to write, new.
         budget: alerts, if asked for here.
+        known_too: whether customers whom the records already label positive may be alerts.
         user: who does it.
         now: the present in UTC.
         random: draws the sample below the line.
@@ -169,6 +171,7 @@ def score(
             study, model.parameters, units,
             budget=budget_of(settings, study, budget), key=load_holdout_key(home), random=random,
             suppressed=suppressed, resting=store.resting(now, settings.alerts.quiet_days),
+            known_too=known_too,
         )  # fmt: skip
         before = (
             read_units(_files(sources.before, sources.mapping), study) if sources.before else None

@@ -103,6 +103,7 @@ class Alert(BaseModel):
             scoring/evidence.py, and everything that speaks of evidence says this.
         evidence: the published indicators that they rest on, by id.
         fired: all of the study's that fire as published, whether or not they are evidence here.
+        label: what the records said already when it was scored: 1, 0, or None.
         party_role: as scoring leaves it: unknown (harm rule 1); people's word is in the store.
     """
 
@@ -133,6 +134,7 @@ class Alert(BaseModel):
     look_alikes: tuple[str, ...]
     reasons: tuple[Reason, ...]
     counter_evidence: tuple[Reason, ...]
+    label: int | None = None
     party_role: Literal["unknown"] = "unknown"
 
     @model_validator(mode="before")

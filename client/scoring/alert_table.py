@@ -20,6 +20,7 @@ from fieldfare.client.scoring.indicators import (
     indicator_of,
 )
 from fieldfare.client.scoring.ranking import Ranking
+from fieldfare.client.scoring.units import UNLABELLED
 from fieldfare.client.scoring.usual import Usual
 from fieldfare.client.typologies.typology import Family
 from fieldfare.shared.basis import table_size
@@ -57,6 +58,7 @@ SCHEMA: Final = pa.schema(
         pa.field("score", pa.float64(), nullable=False),
         pa.field("probability", pa.float64()),
         pa.field("selected", pa.string(), nullable=False),
+        pa.field("label", pa.int8()),
         pa.field("party_role", pa.string(), nullable=False),
         pa.field("families", pa.int8(), nullable=False),
         pa.field("family_names", pa.list_(pa.string()), nullable=False),
@@ -172,13 +174,14 @@ class AlertTable:
         reasons, shown = self._reasons(rows, contributions, (said, counted), most, 1.0)
         counter, against = self._reasons(rows, contributions, (said, counted), most_counter, -1.0)
         scores = ranking.scores[rows]
-        probability = ranking.probabilities[rows]
+        probability, labels = ranking.probabilities[rows], ranking.units.labels[rows]
         columns = {
             "unit": ranking.units.units.take(pa.array(rows)),
             "rank": ranking.ranks[rows],
             "score": scores,
             "probability": pa.array(probability, mask=np.isnan(probability)),
             "selected": pa.array(_SELECTED[ranking.chosen[rows]], pa.string()),
+            "label": pa.array(labels, mask=labels == UNLABELLED),
             "party_role": pa.array(np.full(len(rows), UNKNOWN_ROLE, dtype=object), pa.string()),
             **self._families(contributions, said, counted),
             "look_alikes": self._look_alikes(contributions, said),

@@ -72,7 +72,7 @@ def choose(
     if not len(candidates):
         return chosen
     candidates = candidates[np.argsort(ranks[candidates], kind="stable")]
-    alerts = budget.alerts(len(candidates))
+    alerts = min(len(candidates), budget.alerts(len(ranks)))  # a share is one of everybody
     chosen[candidates[:alerts]] = 1
     below = candidates[alerts:]
     drawn = min(len(below), budget.drawn_below(alerts))

@@ -40,6 +40,8 @@ class Ranking:
         calibration: what they rest on.
         suppressed: how many are left out.
         resting: how many were decided on lately and are not alerted again yet.
+        known: how many the records already label positive; `known_too` says whether they may be
+            alerts all the same.
     """
 
     study: Study
@@ -52,6 +54,8 @@ class Ranking:
     calibration: Calibration
     suppressed: int
     resting: int
+    known: int
+    known_too: bool
 
     def contributions(self, places: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return float64 (places, features): what each adds to the score, in log-odds.
@@ -75,6 +79,7 @@ def rank_units(
     suppressed: Collection[str] = (),
     resting: Collection[str] = (),
     calibration: Calibration | None = None,
+    known_too: bool = False,
 ) -> Ranking:
     """Score and rank; the software ranks, people decide (harm rule 3).
 
@@ -88,6 +93,8 @@ def rank_units(
         suppressed: units that are never ranked, alerted or shown.
         resting: units that are ranked and not alerted again yet.
         calibration: kept from earlier; None: from the labels of held-out units.
+        known_too: whether those whom the records already label positive may be alerts: people
+            know of them, and would look at old news. They are ranked like everybody.
     """
     among = ~_among(units.units, suppressed)
     shown = units.select(among)
@@ -95,11 +102,13 @@ def rank_units(
     used = calibration or _calibrated(study, shown, scores, key)
     ids = shown.units.to_pylist()
     places = ranks(scores, tie_breaks(ids, key))
-    rests = _among(shown.units, resting)
+    rests, known = _among(shown.units, resting), shown.labels == 1
+    eligible = ~rests if known_too else ~(rests | known)
     return Ranking(
         study=study, units=shown, exact=exact, scores=scores, ranks=places,
-        chosen=choose(places, ~rests, budget, random), probabilities=used.apply(scores),
+        chosen=choose(places, eligible, budget, random), probabilities=used.apply(scores),
         calibration=used, suppressed=len(units) - len(shown), resting=int(rests.sum()),
+        known=int(known.sum()), known_too=known_too,
     )  # fmt: skip
 
 

@@ -116,7 +116,7 @@ def test_texts_and_vectors_are_learned_audited_and_scored(bed: Bed, tmp_path: Pa
         assert model.read_bytes() in {one.read_bytes() for one in copy}
         assert run in delivered(bed, NAMES[1])
         alert = scored(bed, run)
-        assert alert["family_names"] in ([name[:-1].upper()], [])
+        assert alert["family_names"] == []  # nothing published says when a text is a sign
         reasons: list[dict[str, Any]] = [*alert["reasons"], *alert["counter_evidence"]]
         assert len(reasons) == 1
         assert alert["base"] + reasons[0]["contribution"] + alert["others"] == alert["score"]

@@ -1,7 +1,9 @@
 """`institution score` as it is typed."""
 
+import json
 import stat
 
+import pyarrow.parquet as pq
 import pytest
 from tests.finished import RUN
 from tests.homes import Hub, OpenCustody, custody_of, hub
@@ -26,6 +28,25 @@ def test_everyone_is_ranked_and_the_screen_says_what_it_rests_on(desk: Desk) -> 
         assert text in said
     assert "n0" not in said.replace(str(out), "")  # no unit's id
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_whom_the_records_already_label_is_no_alert_unless_asked_for(desk: Desk) -> None:
+    known = sum(customers(2000)["reported"])
+    out = desk.folder / "a.parquet"
+    _, said, _ = desk("score", "--model", RUN, "--budget", "30", "--out", out)
+    assert f"{known} whom the records already label positive: ranked and marked, no alerts" in said
+    rows = pq.read_table(out).to_pylist()
+    assert sum(row["label"] == 1 for row in rows) == known
+    assert {row["label"] for row in rows if row["selected"] != "no"} == {0}
+    assert {row["label"] for row in json.loads(desk("alerts", "--json")[1])} == {0}
+    more = ("--known", "--budget", "30", "--out", desk.folder / "b.parquet")
+    _, said, _ = desk("score", "--model", RUN, *more)
+    alerts = json.loads(desk("alerts", "--json")[1])
+    again = [row for row in alerts if row["label"] == 1]
+    assert again
+    assert f"ranked and marked, {len(again)} of the alerts" in said
+    _, card, _ = desk("alert", "show", again[0]["alert"])
+    assert "the records already label this unit positive" in " ".join(card.split())
 
 
 def test_todays_customers_need_no_labels(desk: Desk) -> None:

@@ -53,7 +53,7 @@ def test_a_network_ranks_and_says_reasons_that_add_up(
 ) -> None:
     desk = desk_of(hub, custody_of, capsys, rows)
     out = desk.folder / "alerts.parquet"
-    status, _, errors = desk("score", "--model", RUN, "--out", out, "--budget", "30")
+    status, _, errors = desk("score", "--model", RUN, "--out", out, "--budget", "30", "--known")
     assert status == 0, errors
     everyone = pq.read_table(out).to_pylist()
     assert len(everyone) == UNITS

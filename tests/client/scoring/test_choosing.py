@@ -29,6 +29,8 @@ def test_the_sample_is_random_and_from_everywhere_below() -> None:
 def test_who_rests_is_not_chosen_and_uses_up_nothing() -> None:
     chosen = draw(100, Budget(units=5), resting=3)
     assert chosen[:8] == [0, 0, 0, 1, 1, 1, 1, 1]
+    shared = draw(100, Budget(share=0.05), resting=50)  # a share of everybody
+    assert (shared.count(1), shared[50:55]) == (5, [1] * 5)
 
 
 @given(st.integers(0, 50), st.integers(0, 60), st.floats(0, 1))

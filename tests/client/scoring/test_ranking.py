@@ -5,6 +5,7 @@ from tests.scored import KEY, customers, ranking_of, scored_study, units_of
 
 from fieldfare.client.records import holdout_mask
 from fieldfare.client.scoring.calibration import Method, calibrate
+from fieldfare.client.scoring.choosing import Budget
 from fieldfare.client.scoring.ranking import Ranking
 
 STUDY = scored_study()
@@ -16,7 +17,7 @@ def ids(ranking: Ranking, what: int) -> set[str]:
 
 
 def test_everyone_is_ranked_by_score(tmp_path: Path) -> None:
-    ranking = ranking_of(units_of(tmp_path, customers(300), STUDY), STUDY)
+    ranking = ranking_of(units_of(tmp_path, customers(300), STUDY), STUDY, known_too=True)
     order = np.argsort(ranking.ranks)
     assert sorted(ranking.ranks.tolist()) == list(range(1, 301))
     assert (np.diff(ranking.scores[order]) <= 0).all()
@@ -51,6 +52,21 @@ def test_who_rests_is_ranked_and_not_asked_about(tmp_path: Path) -> None:
     found = ranking_of(units, STUDY, resting=sorted(first)[:5])
     assert (found.resting, len(found.units)) == (5, 300)
     assert not set(sorted(first)[:5]) & (ids(found, 1) | ids(found, 2))
+
+
+def test_whom_the_records_already_label_is_ranked_and_no_alert(tmp_path: Path) -> None:
+    units = units_of(tmp_path, customers(300), STUDY)
+    labels = dict(zip(units.units.to_pylist(), units.labels.tolist(), strict=True))
+    every = Budget(units=300, below_line=1.0)
+    found = ranking_of(units, STUDY, budget=every)
+    said = ids(found, 1) | ids(found, 2)
+    assert found.known == sum(labels.values()) > 5
+    assert said == {unit for unit, label in labels.items() if label == 0}
+    # The ranking and its probabilities are those of everybody.
+    again = ranking_of(units, STUDY, budget=every, known_too=True)
+    assert ids(again, 1) == set(labels)
+    assert (again.ranks == found.ranks).all()
+    assert (again.scores == found.scores).all()
 
 
 def test_probabilities_rest_on_held_out_labels_alone(tmp_path: Path) -> None:
