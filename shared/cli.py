@@ -1,17 +1,22 @@
 """The root command. Parts register their commands by entry points; this is the only exit.
 
 An entry point in the group `fieldfare.commands` names a command, with a dot for a
-subcommand (`study.new`); it is loaded only when it is asked for.
+subcommand (`study.new`); it is loaded only when it is asked for. Lists and completion load
+none: what they say stands in `commands.toml`, in order of work.
 """
 
 import os
 import sys
+import tomllib
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Final
 
 import click
 import typer
+from click.shell_completion import CompletionItem
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from fieldfare.shared.errors import FieldfareError
@@ -22,38 +27,39 @@ from fieldfare.shared.nearest import meant
 GROUP: Final = "fieldfare.commands"
 EXIT_FAILED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
-SUMMARIES: Final = {
-    "audit": "Check a run without trusting its coordinator.",
-    "coordinator": "Run a hub: its SuperLink, institutions, studies and runs.",
-    "coordinator.model": "What a finished run delivers.",
-    "coordinator.run": "Start, stop, resume and watch runs of a study.",
-    "coordinator.transcript": "What auditors get of a run.",
-    "demo": "Five banks, two NGOs and a hotline of an invented world learn together; a report.",
-    "federation": "A hub and three banks as processes on this machine, to look at.",
-    "institution": "Run an institution: keys, policy, records, studies, budget.",
-    "institution.alert": "One alert: the evidence, and what speaks against it.",
-    "institution.keys": "Show, replace or take back this institution's keys.",
-    "institution.ledger": "What was spent of the privacy budget, and what is left.",
-    "institution.log": "The institution's own log of requests and decisions.",
-    "institution.model": "One finished model that arrived.",
-    "institution.policy": "What this institution allows, whatever it is asked.",
-    "institution.records": "Whether the records fit a study.",
-    "institution.report": "A drafted report that a person completes.",
-    "institution.roster": "Who takes part, under which keys.",
-    "institution.study": "Studies that the coordinator sends.",
-    "institution.transcript": "What a run leaves behind, seen with your own ledger.",
-    "query": "Questions about all records together: plan, ask, read the answers.",
-    "records": "Turn raw records into what a study reads.",
-    "roster": "Sign who may take part, as the coordinator.",
-    "simulate": "Run a study over records on this machine, against its baselines.",
-    "study": "Draft, check and sign studies.",
-    "typologies": "Published red flags: list, explain, check, compute them.",
-    "world": "Make an invented world to learn and test in.",
+SECTIONS: Final = tomllib.loads(
+    Path(__file__).with_name("commands.toml").read_text(encoding="utf-8")
+)  # heading -> command -> what it does, in order of work
+SUMMARIES: Final = {name: said for section in SECTIONS.values() for name, said in section.items()}
+OTHERS: Final = "Others"
+# The extra whose libraries a command needs, by what stands first in its call.
+ROLES: Final = {
+    "coordinator": "coordinator",
+    "demo": "demo",
+    "federation": "demo",
+    "institution": "institution",
+    "query": "coordinator",
+    "simulate": "demo",
+    "world": "demo",
 }
 
 
 def _points() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
+
+
+class _Formatter(click.HelpFormatter):
+    """Of commands that explain themselves without rich: typer escapes brackets for it anyway."""
+
+    def write_dl(
+        self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        unescaped = [(term, said.replace("\\[", "[")) for term, said in rows]
+        super().write_dl(unescaped, col_max, col_spacing)
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
 
 
 class LazyGroup(click.Group):
@@ -65,10 +71,21 @@ class LazyGroup(click.Group):
         self._prefix = prefix
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names at this level, sorted."""
+        """Return the names at this level, in order of work."""
+        return [name for names in self._sections(ctx).values() for name in names]
+
+    def _sections(self, ctx: click.Context) -> dict[str, list[str]]:
         del ctx
         heads = [n.removeprefix(self._prefix) for n in _points() if n.startswith(self._prefix)]
-        return sorted({head.partition(".")[0] for head in heads})
+        found = {head.partition(".")[0] for head in heads}
+        sections = {
+            heading: [name for one in told if (name := one.removeprefix(self._prefix)) in found
+                      and one.startswith(self._prefix)]
+            for heading, told in SECTIONS.items()
+        }  # fmt: skip
+        said = {name for names in sections.values() for name in names}
+        sections[OTHERS] = sorted(found - said)
+        return {heading: names for heading, names in sections.items() if names}
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Load a command, or open the next level."""
@@ -77,7 +94,7 @@ class LazyGroup(click.Group):
         name = self._prefix + cmd_name
         point = _points().get(name)
         if point is not None:
-            return _named(get_command(point.load()), cmd_name)
+            return _plain(get_command(point.load()), cmd_name)
         if cmd_name in self.list_commands(ctx):
             return LazyGroup(f"{name}.", name=cmd_name, help=SUMMARIES.get(name))
         return None
@@ -94,17 +111,34 @@ class LazyGroup(click.Group):
             ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List commands; at the root by their fixed summaries, so that help stays quick."""
-        if self._prefix:
-            super().format_commands(ctx, formatter)
-            return
-        rows = [(name, SUMMARIES.get(name, "")) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        """List commands under headings, by what is said of them; loads what is unknown."""
+        sections = self._sections(ctx)
+        width = max((len(name) for names in sections.values() for name in names), default=0)
+        for heading, names in sections.items():
+            with formatter.section(heading if len(sections) > 1 else "Commands"):
+                formatter.write_dl([(f"{name:<{width}}", self._said(ctx, name)) for name in names])
+
+    def _said(self, ctx: click.Context, name: str) -> str:
+        said = SUMMARIES.get(self._prefix + name)
+        if said is None and self._prefix and (command := self.get_command(ctx, name)):
+            return command.get_short_help_str(1000)
+        return said or ""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete commands without loading any, so that a key press does not wait; options."""
+        names = (name for name in self.list_commands(ctx) if name.startswith(incomplete))
+        found = [CompletionItem(n, help=SUMMARIES.get(self._prefix + n)) for n in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
-def _named(command: click.Command, name: str) -> click.Command:
-    command.name = name
+def _plain(command: click.Command, name: str) -> click.Command:
+    """Name a command, and let it and what is below explain itself as lists do: without boxes."""
+    command.name, command.context_class = name, _Context
+    if isinstance(command, TyperCommand | TyperGroup):
+        command.rich_markup_mode = None
+    if isinstance(command, click.Group):
+        for below, one in command.commands.items():
+            _plain(one, below)
     return command
 
 
@@ -146,7 +180,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = root.main(list(arguments), prog_name="fieldfare", standalone_mode=False)
     except (FieldfareError, ModuleNotFoundError) as error:
-        return _failed(error)
+        return _failed(error, next((ROLES[word] for word in arguments if word in ROLES), None))
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:
@@ -161,8 +195,8 @@ def run(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _failed(error: FieldfareError | ModuleNotFoundError) -> int:
-    problem = told(error) if isinstance(error, ModuleNotFoundError) else error
+def _failed(error: FieldfareError | ModuleNotFoundError, role: str | None) -> int:
+    problem = told(error, role) if isinstance(error, ModuleNotFoundError) else error
     if not isinstance(problem, FieldfareError):
         raise problem
     _complain(str(problem))

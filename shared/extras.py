@@ -21,19 +21,29 @@ EXTRA_OF: Final = {
     "uvicorn": "coordinator",
     "yaml": "institution",
 }
-FOR: Final = {"torch": "networks (mlp, modules)", "institution": "records", "coordinator": "a hub"}
+FOR: Final = {
+    "coordinator": "a hub needs",
+    "demo": "simulations need",
+    "institution": "records need",
+    "torch": "networks (mlp, modules) need",
+}
 
 
-def told(error: ModuleNotFoundError) -> Exception:
+def told(error: ModuleNotFoundError, role: str | None = None) -> Exception:
     """Return what to raise for a failed import: how to install the library, or the error itself.
 
     A library that no extra brings is part of every installation: its absence is a defect.
+
+    Args:
+        error: of the import; it names what it did not find.
+        role: the extra whose work this is, where that is known; it brings all but torch's.
     """
     library = (error.name or "").partition(".")[0]
     extra = EXTRA_OF.get(library)
     if extra is None:
         return error
+    extra = extra if role is None or extra == "torch" else role
     return PackageError(
-        f"{library} expected, which {FOR[extra]} need, not installed found: where fieldfare is "
+        f"{library} expected, which {FOR[extra]}, not installed here: where fieldfare is "
         f"installed, run: pip install 'fieldfare[{extra}]'"
     )

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
+import click
 import pytest
+from typer.main import get_command
 
 from fieldfare.shared import cli, named_modules
 from fieldfare.shared.cli import GROUP, SUMMARIES, main, run
@@ -187,12 +189,118 @@ def test_main_leaves_with_the_status(commands: None, monkeypatch: pytest.MonkeyP
         assert leaving.value.code == status
 
 
-def test_every_real_command_loads_and_every_part_has_a_summary() -> None:
+def test_every_real_command_loads_and_says_what_lists_say_of_it() -> None:
+    """`commands.toml` repeats the first sentence of a command, so that lists load nothing."""
     points = cli._points()
-    assert {"study.check", "study.new", "simulate", "records", "demo"} <= set(points)
+    for name, point in points.items():
+        command = get_command(point.load())
+        assert name in SUMMARIES, f"shared/commands.toml: a line for {name}, in order of work"
+        if not isinstance(command, click.Group):
+            said = " ".join((command.help or "").split("\n\n")[0].split())
+            assert said.startswith(SUMMARIES[name]), f"shared/commands.toml: {name}"
+    levels = {name.rsplit(".", depth)[0] for name in points for depth in range(3)}
+    assert set(SUMMARIES) <= levels | set(points), "shared/commands.toml: no such command"
     assert {name.partition(".")[0] for name in points} <= set(SUMMARIES)
-    for point in points.values():
-        assert callable(point.load())
+
+
+def words(*arguments: str) -> list[str]:
+    """What Python loaded for a call, in a process of its own; the screen first."""
+    code = f"""
+import sys
+from fieldfare.shared.cli import run
+status = run({list(arguments)!r})
+print(status, *sorted(name for name in sys.modules if name.startswith("fieldfare.")))
+"""
+    environment = {**os.environ, "COLUMNS": "80"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("part", [(), ("institution",), ("coordinator",), ("institution", "keys")])
+def test_a_list_of_commands_loads_none_of_them(part: tuple[str, ...]) -> None:
+    *_, loaded = words(*part, "--help")
+    status, *modules = loaded.split()
+    assert status == "0"
+    assert all(name.startswith("fieldfare.shared") for name in modules)
+    assert len(modules) < 8, modules
+
+
+def test_commands_are_listed_in_order_of_work() -> None:
+    screen = words("institution", "--help")
+    order = [line.split()[0] for line in screen if line[:2] == "  " and line[2:3].isalpha()]
+    work = ["init", "join", "records", "start", "review", "approve", "score", "alerts", "ledger"]
+    assert [name for name in order if name in work] == work
+    assert "Join a federation:" in screen
+    assert max(map(len, screen[:-1])) <= 80
+
+
+def test_a_command_explains_itself_as_lists_do_at_80_columns() -> None:
+    screen = words("study", "new", "--help")
+    assert screen[0].startswith("Usage: fieldfare study new [OPTIONS]")
+    text = "\n".join(screen[:-1])
+    assert "[required]" in text
+    assert not set("╭│\\") & set(text)
+    assert max(map(len, screen[:-1])) <= 80
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered", "loads"),
+    [
+        ("fieldfare ins", ["institution"], False),
+        ("fieldfare institution st", ["start", "status", "studies", "study"], False),
+        ("fieldfare institution keys ro", ["rotate"], False),
+        ("fieldfare --ver", ["--version"], False),
+        ("fieldfare study check --h", ["--help"], True),
+    ],
+)
+def test_completion_answers_and_loads_no_command_for_a_name(
+    typed: str, offered: list[str], loads: bool
+) -> None:
+    environment = {
+        **os.environ,
+        "_FIELDFARE_COMPLETE": "bash_complete",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(typed.count(" ")),
+        "PYTHONPROFILEIMPORTTIME": "1",
+    }
+    command = Path(sys.executable).with_name("fieldfare")
+    done = subprocess.run([command], capture_output=True, text=True, check=False, env=environment)
+    assert [line.partition(",")[2] for line in done.stdout.splitlines()] == offered
+    assert ("fieldfare.shared.study" in done.stderr) is loads
+    assert loads or "fieldfare.client" not in done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_can_be_written_for_a_shell(shell: str) -> None:
+    command = Path(sys.executable).with_name("fieldfare")
+    environment = {**os.environ, "_FIELDFARE_COMPLETE": f"{shell}_source"}
+    done = subprocess.run([command], capture_output=True, text=True, check=True, env=environment)
+    assert "_FIELDFARE_COMPLETE=" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "library", "extra"),
+    [
+        ("query", "matplotlib", "coordinator"),
+        ("institution", "duckdb", "institution"),
+        ("demo", "duckdb", "demo"),
+        ("demo", "torch", "torch"),
+        ("study", "duckdb", "institution"),
+    ],
+)
+def test_a_library_that_is_missing_is_told_with_the_extra_of_the_role(
+    command: str, library: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "wants_it.py").write_text(f"import {library}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, library, None)
+    point = EntryPoint(command, "wants_it:app", GROUP)
+    monkeypatch.setattr(cli, "_points", lambda: {command: point})
+    assert run([command]) == 2
+    assert f"run: pip install 'fieldfare[{extra}]'" in capsys.readouterr().err
 
 
 def test_the_installed_command_answers() -> None:
