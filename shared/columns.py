@@ -11,14 +11,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from fieldfare.shared.features import (
-    MAX_LEVELS,
-    CategoricalFeature,
-    Feature,
-    Name,
-    NumericFeature,
-    is_protected,
-)
+from fieldfare.shared.features import MAX_LEVELS, CategoricalFeature, Feature, Name, NumericFeature
+from fieldfare.shared.harm_rules import is_protected
 
 MAX_MONTHS: Final = 240
 MAX_TEXT: Final = 10  # characters of an open text: six bits each, one word of 64 bits

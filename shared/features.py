@@ -5,7 +5,6 @@ released through the door (design section 3), never read off private records.
 """
 
 import math
-import re
 from enum import Enum
 from itertools import pairwise, starmap
 from typing import Annotated, Any, Final, Literal, Self
@@ -20,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from fieldfare.shared.harm_rules import AGE_REMEDY, is_protected, names_age
+
 DEFAULT_KNOTS: Final = 8
 ASKED_KNOTS: Final = 4  # at quantiles, and as many evenly: either alone loses the rest
 MAX_KNOTS: Final = 12  # more cost accuracy at epsilon 1 (design section 3)
@@ -29,75 +30,6 @@ LEAST_GAP: Final = 1e-300  # between knots: 256 / gap stays finite
 LEAST_STEP: Final = 2.0**-40  # of a knot's size: 256 steps to the next are different doubles
 
 Name = Annotated[str, Field(min_length=1, max_length=128)]
-
-# Harm rule 4: these stay in the institution, for fairness audit only. Race, ethnicity
-# and religion join the four that the rule names: they are no better as model inputs.
-_PROTECTED_WORDS: Final = frozenset(
-    [
-        "nationality",
-        "citizenship",
-        "gender",
-        "sex",
-        "race",
-        "ethnicity",
-        "ethnic",
-        "religion",
-        "postcode",
-        "zipcode",
-        "zip",
-        "postal",
-        "postalcode",
-        "dob",
-        "yob",
-        "birthdate",
-        "birthday",
-        "birthplace",
-        "male",
-        "female",
-    ]
-)
-_PROTECTED_NAMES: Final = frozenset(
-    [
-        "age",
-        "age_years",
-        "age_band",
-        "age_group",
-        "age_range",
-        "age_bracket",
-        "age_in_years",
-        "age_at_onboarding",
-        "customer_age",
-        "holder_age",
-        "client_age",
-        "person_age",
-        "applicant_age",
-        "native_country",
-        "country_of_birth",
-        "birth_country",
-        "date_of_birth",
-        "birth_date",
-        "year_of_birth",
-        "birth_year",
-        "post_code",
-        "home_country",
-    ]
-)
-
-
-_PROTECTED_JOINED: Final = frozenset(name.replace("_", "") for name in _PROTECTED_NAMES)
-# Where a capital starts a word: date|Of|Birth, ZIP|Code.
-_CAPITAL_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-
-def is_protected(name: str) -> bool:
-    """Tell whether harm rule 4 keeps a column of this name out of every model.
-
-    Reads `date_of_birth`, `Date of birth`, `dateOfBirth` and `DATEOFBIRTH` alike.
-    """
-    spaced = _CAPITAL_WORDS.sub("_", name)
-    words = [w for w in re.split(r"[^a-z0-9]+", spaced.lower()) if w]
-    joined = "".join(words)
-    return bool(_PROTECTED_WORDS.intersection([*words, joined])) or joined in _PROTECTED_JOINED
 
 
 class Dependence(Enum):
@@ -148,6 +80,7 @@ class _Declared(BaseModel):
             raise ValueError(
                 f"a feature that harm rule 4 allows expected, {name!r} found, a protected "
                 "attribute: keep it in the institution for fairness audit and remove it here"
+                + (AGE_REMEDY if names_age(name) else "")
             )
         if names_linked(name):  # whatever the tag says
             raise ValueError(

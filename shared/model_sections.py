@@ -14,7 +14,8 @@ from pydantic import (
     model_validator,
 )
 
-from fieldfare.shared.features import Name, is_protected
+from fieldfare.shared.features import Name
+from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.media_gate import name_problem
 from fieldfare.shared.named_modules import MODULE_PATTERN, PACKAGE_PATTERN
 from fieldfare.shared.rows import MAX_COLUMNS

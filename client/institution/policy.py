@@ -17,7 +17,8 @@ from fieldfare.client.institution.home import Home
 from fieldfare.client.ledger_terms import PICOMU2_PER_MU2, Limits, from_picomu2
 from fieldfare.client.records.asked import asked_columns
 from fieldfare.shared.errors import KeysError, PolicyRefusal, RefusalCode, StudyError
-from fieldfare.shared.features import Name, is_protected
+from fieldfare.shared.features import Name
+from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.model_sections import MlpSection
 from fieldfare.shared.named_modules import PACKAGE_PATTERN
 from fieldfare.shared.plan import Plan, ReleaseKind

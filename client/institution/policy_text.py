@@ -6,7 +6,7 @@ from typing import Final
 
 from fieldfare.client.institution.policy import EVERY_COLUMN, Policy, limits, study_limit
 from fieldfare.client.ledger_terms import from_picomu2
-from fieldfare.shared.features import is_protected
+from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.plan import ReleaseKind
 from fieldfare.shared.privacy import XI_LIMIT, delta_for

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records.knots import draft_numeric
 from fieldfare.client.records.profile import Profile
-from fieldfare.shared.features import CategoricalFeature, Feature, is_protected
+from fieldfare.shared.features import CategoricalFeature, Feature
+from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.media_gate import media_in
 
 MOST_LEVELS: Final = 64

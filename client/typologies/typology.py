@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from fieldfare.client.records.canonical_tables import TABLES
-from fieldfare.shared.features import Dependence, NumericFeature, Scale, is_protected
+from fieldfare.shared.features import Dependence, NumericFeature, Scale
+from fieldfare.shared.harm_rules import is_protected
 
 Id = Annotated[str, Field(pattern=r"^[A-Z]{1,4}\d{2,3}$")]
 Line = Annotated[str, Field(min_length=8, max_length=600)]

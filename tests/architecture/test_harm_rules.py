@@ -32,8 +32,7 @@ from fieldfare.client.scoring.reports.goaml import goaml_draft
 from fieldfare.client.scoring.units import read_units
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import RecordsError, UsageError
-from fieldfare.shared.features import is_protected
-from fieldfare.shared.harm_rules import HARM_RULES
+from fieldfare.shared.harm_rules import HARM_RULES, is_protected
 from fieldfare.shared.media_gate import refuse_values
 from fieldfare.simulations.measure import group_rows
 from fieldfare.simulations.world.personas import LOOK_ALIKES, PROTECTED_LOOK_ALIKES

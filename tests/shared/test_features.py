@@ -16,9 +16,9 @@ from fieldfare.shared.features import (
     Feature,
     NumericFeature,
     Scale,
-    is_protected,
     names_linked,
 )
+from fieldfare.shared.harm_rules import is_protected
 
 ANY: TypeAdapter[Feature] = TypeAdapter(Feature)
 
@@ -51,6 +51,12 @@ def complaints(build: Any, **changes: Any) -> str:
         "birth_year", "yob", "birthday",
         "zip_code", "ZIPCode", "zip", "postcode", "post code", "PostalCode", "postalcode",
         "race", "ethnic_group", "religion",
+        "DEBITOR_BIRTH_YEAR", "debitorBirthYear", "debitor.birth.year", "cust birth-year 2",
+        "DEBITORBIRTHYEAR", "CUST_DOB1", "client_age2", "avg_age", "age_days", "case_age",
+        "account_holder_age", "age_of_account_holder", "age_of_credit_card_holder", "holder_zip5",
+        "customer_home_country", "native_country_2", "KUNDE_GEBURTSDATUM", "GebDatum", "Geschlecht",
+        "Kunde.Alter", "PLZ_Kunde", "Staatsangehörigkeit", "fecha_nacimiento", "edad_cliente",
+        "código postal", "Âge", "date_naissance", "nationalité_client", "genre", "d.o.b.",
     ],
 )  # fmt: skip
 def test_harm_rule_4_refuses(name: str) -> None:
@@ -65,11 +71,20 @@ def test_harm_rule_4_refuses(name: str) -> None:
         "account_age_days", "accountAge", "age_of_account", "average", "page", "wage", "message",
         "stage", "sextant", "unisexual", "racetrack_spend", "zipper_sales", "postage",
         "counterparty_country", "international", "days_since_opening", "embrace", "amount",
+        "average_age_of_account", "age_of_oldest_account", "customer_account_age", "card_age",
+        "KONTO_ALTER", "kontoAlter", "age_of_the_oldest_cards", "relationship_age_years",
+        "passage", "percentage", "mileage", "usage_share", "damages", "falter", "agency_fee",
+        "merchant_genre", "essex_branch", "terrace", "cupboards_plzx", "month_birt", "R16_payments",
     ],
 )  # fmt: skip
 def test_harm_rule_4_allows(name: str) -> None:
     assert not is_protected(name)
     assert numeric(name=name).name == name
+
+
+def test_who_means_the_age_of_a_thing_is_told_how_to_say_so() -> None:
+    assert "such as account_age_days" in complaints(numeric, name="age_days")
+    assert "account_age_days" not in complaints(numeric, name="postcode")
 
 
 @pytest.mark.parametrize("name", ["R20_linked", "R20_LINKED", "shared_device_Linked "])

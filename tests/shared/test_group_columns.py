@@ -5,8 +5,8 @@ from pydantic import ValidationError
 from tests.grouped import AGES, FEATURES, SEGMENTS, grouped_study
 
 from fieldfare.shared.errors import StudyError
-from fieldfare.shared.features import is_protected
 from fieldfare.shared.group_columns import GroupColumn
+from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.study import Study, parse_study
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {

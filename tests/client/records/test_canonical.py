@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from fieldfare.client.records.canonical import Account, Customer, Transaction
-from fieldfare.shared.features import is_protected
+from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.media_gate import name_problem
 
 PAYMENT = {

@@ -8,7 +8,8 @@ import yaml
 from pydantic import ValidationError
 
 from fieldfare.client.typologies.typology import Typology
-from fieldfare.shared.features import Dependence, is_protected
+from fieldfare.shared.features import Dependence
+from fieldfare.shared.harm_rules import is_protected
 
 
 def data(name: str = "R21") -> dict[str, Any]:
