@@ -16,6 +16,7 @@ from fieldfare.shared.study import load_study
 from fieldfare.simulations.baselines import Baseline
 from fieldfare.simulations.five_banks import banks_task
 from fieldfare.simulations.population import RecordsChoice
+from fieldfare.simulations.report import details as every_figure
 from fieldfare.simulations.report import screen
 from fieldfare.simulations.simulate import Progress as OnProgress
 from fieldfare.simulations.simulate import Simulation, make_folder, simulate
@@ -32,6 +33,7 @@ Seed = Annotated[
     typer.Option("--seed", min=0, max=MAX_SEED, help="Of split, partition and simulated noise."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Details = Annotated[bool, typer.Option("--details", help="Print every figure at the end.")]
 Json = Annotated[bool, typer.Option("--json", help="Print results.json instead of the screen.")]
 
 
@@ -69,7 +71,11 @@ def simulate_command(
         str | None, typer.Option(metavar="iid|dirichlet:A", help="How rows are dealt.")
     ] = None,
     holdout_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Measure models on these rows instead.")
+        list[str] | None,
+        typer.Option(
+            metavar="FILE | NAME=FILE",
+            help="Measure models on these rows instead; may be repeated.",
+        ),
     ] = None,
     audit_column: Annotated[
         str | None,
@@ -82,6 +88,10 @@ def simulate_command(
     noise: Annotated[
         Assurance, typer.Option(help="simulated: fast, protects nobody; exact: as deployed.")
     ] = Assurance.SIMULATED,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Write no report.html, which takes seconds.")
+    ] = False,
+    details: Details = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -92,24 +102,40 @@ def simulate_command(
             tuple(records or ()), institution_column, institutions, partition, audit_column
         ),
         out=out,
-        holdout_file=holdout_file,
+        holdout_files=tuple(holdout_file or ()),
         baselines=parse_baselines(baselines),
         seed=seed,
         assurance=noise,
+        report=not no_report,
     )
-    show(lambda _: task, quiet=quiet, as_json=as_json)
+    show(lambda _: task, details=details, quiet=quiet, as_json=as_json)
 
 
 @demo_app.command()
-def demo_command(out: Out, seed: Seed = 0, quiet: Quiet = False, as_json: Json = False) -> None:
+def demo_command(
+    out: Out,
+    seed: Seed = 0,
+    details: Details = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
     """Make a world of banks, NGOs and a hotline, train its banks with exact noise, and compare."""
     make_folder(out)
     show(
-        lambda progress: banks_task(out, seed=seed, progress=progress), quiet=quiet, as_json=as_json
+        lambda progress: banks_task(out, seed=seed, progress=progress),
+        details=details,
+        quiet=quiet,
+        as_json=as_json,
     )
 
 
-def show(prepare: Callable[[OnProgress], Simulation], *, quiet: bool, as_json: bool) -> None:
+def show(
+    prepare: Callable[[OnProgress], Simulation],
+    *,
+    quiet: bool,
+    as_json: bool,
+    details: bool = False,
+) -> None:
     """Simulate, with progress on a terminal's stderr, and print what was asked for."""
     # A refusal inside a simulation is reported where it ends the run, not as it happens.
     logging.getLogger("fieldfare").setLevel(logging.ERROR)
@@ -124,7 +150,8 @@ def show(prepare: Callable[[OnProgress], Simulation], *, quiet: bool, as_json: b
         typer.echo(json.dumps(results, indent=2, allow_nan=False))
     elif not quiet:
         files = {name: str(task.out / name) for name in results["files"]}
-        Console().print(screen({**results, "files": files}))
+        render = every_figure if details else screen
+        Console().print(render({**results, "files": files}))
 
 
 def _progress_on(bars: Progress) -> OnProgress:
