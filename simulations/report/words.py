@@ -328,13 +328,11 @@ def own_verdict(results: Results) -> str:
     if not changes:
         return answer(results)
     more, fewer = sum(c > 0 for c in changes), sum(c < 0 for c in changes)
-    count, word = (fewer, "fewer") if fewer > more else (more, "more")
     mean = sum(changes) / len(changes)
-    side = "more" if mean > 0 else "fewer"
     own = (
-        f"Among their own {units(results)} {count or 'none'} of {len(changes)} find {word} cases "
-        f"with the shared model than with a model of their own (on average {abs(mean):.0f} of 100 "
-        f"{side})"
+        f"Among their own {units(results)}, of {len(changes)} institutions {fewer or 'none'} "
+        f"{'finds' if fewer == 1 else 'find'} fewer and {more or 'none'} more cases with the "
+        f"shared model than with their own (mean change {mean:+.0f} of 100)"
     )
     pooled = [_per_hundred(results, model) for model in ("federated", "alone")]
     if pooled[0] is None or pooled[1] is None:

@@ -67,8 +67,8 @@ def test_bad_news_for_ones_own_customers_comes_first(make_run: Any) -> None:
     found = {"north": (0.58, 0.46), "south": (0.5, 0.4), "west": (0.3, 0.35)}
     lines = brief(measured_at_home(make_run(names=names).results, found))
     text = " ".join(" ".join(lines).split())
-    assert "Among their own accounts 2 of 3 find fewer cases with the shared model" in text
-    assert "(on average 6 of 100 fewer)" in text
+    assert "Among their own accounts, of 3 institutions 2 find fewer and 1 more cases" in text
+    assert "(mean change -6 of 100)" in text
     row = next(line for line in lines if line.startswith("north "))
     assert row.split()[2] == "17"
     assert row.split()[-2:] == ["58,", "46"]
@@ -79,8 +79,8 @@ def test_good_news_is_said_too(make_run: Any) -> None:
     text = " ".join(
         " ".join(brief(measured_at_home(make_run(names=tuple(found)).results, found))).split()
     )
-    assert "Among their own accounts 2 of 3 find more cases" in text
-    assert "(on average 13 of 100 more)" in text
+    assert "Among their own accounts, of 3 institutions none find fewer and 2 more cases" in text
+    assert "(mean change +13 of 100)" in text
 
 
 def test_who_is_reviewed_in_vain_is_named(make_run: Any) -> None:
