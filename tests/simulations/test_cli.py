@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.packages import without_torch
 from tests.simulations.conftest import BANKS, Desk, make_table
 
 from fieldfare.shared.cli import run
@@ -18,6 +19,7 @@ from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
 from fieldfare.simulations.baselines import Baseline
 from fieldfare.simulations.cli import parse_baselines
 
+ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "from fieldfare.shared.cli import main; main()"]
 Capture = pytest.CaptureFixture[str]
 
@@ -325,3 +327,35 @@ def test_help_names_every_option(capsys: Capture) -> None:
     ):
         assert option in shown
     assert len(BANKS) == 3
+
+
+# -- what is not installed ------------------------------------------------------------------
+
+
+def test_a_study_that_needs_torch_is_refused_with_the_command_that_installs_it(
+    desk: Desk, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with desk.study_file.open("a") as file:
+        file.write('\n[model]\nkind = "mlp"\nhidden = [8]\n')
+    without_torch(monkeypatch)
+    for call in (given(desk), ["study", "check", str(desk.study_file)]):
+        assert run(call) == 2
+        assert "pip install 'fieldfare[torch]'" in capsys.readouterr().err
+    assert list((desk.folder / "out").glob("*")) == []
+
+
+def test_everything_that_a_deployment_runs_works_without_torch(desk: Desk) -> None:
+    """All baselines, exact noise, masks, ledgers and the page, where torch cannot be found."""
+    all_of_them = "alone,alone-dp,local-dp,central,central-dp"
+    call = given(desk, "--noise", "exact", "--quiet", baselines=all_of_them)
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from tests.packages import Absent
+sys.meta_path.insert(0, Absent("torch", "opacus", "captum"))
+from fieldfare.shared.cli import run
+sys.exit(run({call!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (desk.folder / "out" / "report.html").stat().st_size > 10_000
