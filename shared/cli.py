@@ -38,6 +38,7 @@ ROLES: Final = {
     "demo": "demo",
     "federation": "demo",
     "institution": "institution",
+    "model": "demo",
     "query": "coordinator",
     "simulate": "demo",
     "world": "demo",

@@ -12,9 +12,16 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.messages import Assurance
+from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.study import load_study
 from fieldfare.simulations.baselines import Baseline
 from fieldfare.simulations.five_banks import banks_task
+from fieldfare.simulations.model_scores import (
+    measured,
+    read_model,
+    scored_table,
+    write_scores,
+)
 from fieldfare.simulations.population import RecordsChoice
 from fieldfare.simulations.report import details as every_figure
 from fieldfare.simulations.report import screen
@@ -22,6 +29,7 @@ from fieldfare.simulations.simulate import Progress as OnProgress
 from fieldfare.simulations.simulate import Simulation, make_folder, simulate
 
 simulate_app = typer.Typer(add_completion=False)
+model_score_app = typer.Typer(add_completion=False)
 demo_app = typer.Typer(add_completion=False)
 
 MAX_SEED: Final = 2**63 - 1
@@ -109,6 +117,31 @@ def simulate_command(
         report=not no_report,
     )
     show(lambda _: task, details=details, quiet=quiet, as_json=as_json)
+
+
+@model_score_app.command()
+def model_score_command(
+    model: Annotated[Path, typer.Argument(metavar="model.safetensors", help="A finished model.")],
+    study: Study,
+    records: Annotated[Path, typer.Option(metavar="FILE", help="Whom to score.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A .parquet or .csv file to write.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print metrics as JSON.")] = False,
+) -> None:
+    """Score a file of records with a model, and measure it where everybody is labelled.
+
+    For studies on one machine: no reasons, no alerts. An institution uses
+    `fieldfare institution score`.
+    """
+    agreed = load_study(study)
+    table = scored_table(agreed, read_model(model, agreed), records)
+    write_scores(table, out)
+    metrics = measured(agreed, table)
+    if as_json:
+        typer.echo(json.dumps({"units": len(table), "metrics": metrics}, allow_nan=False))
+        return
+    typer.echo(f"{len(table):,} scored, highest first: {out}")
+    for name, value in (metrics or {}).items():
+        typer.echo(f"{name.replace('_', ' '):20} {decimals(value)}")
 
 
 @demo_app.command()
