@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 ROW_BITS: Final = 10  # entries are multiples of 2^-10
 ROW_STEPS: Final = 1 << ROW_BITS
@@ -88,6 +87,8 @@ class SparseRows:
 
     def chunks(self) -> Iterator[tuple[slice, Any]]:
         """Yield slices of units, each with a float64 CSR matrix of whole numbers."""
+        from scipy.sparse import csr_array  # noqa: PLC0415 -- most that imports this reads none
+
         for start in range(0, len(self), CHUNK_ROWS):
             stop = min(start + CHUNK_ROWS, len(self))
             first, last = self.starts[start], self.starts[stop]
@@ -96,7 +97,7 @@ class SparseRows:
                 self.places[first:last].astype(np.int32),
                 self.starts[start : stop + 1] - first,
             )
-            yield slice(start, stop), sparse.csr_array(parts, shape=(stop - start, self.columns))
+            yield slice(start, stop), csr_array(parts, shape=(stop - start, self.columns))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -8,8 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fieldfare.client.institution.alert_store import Kept
-from fieldfare.client.institution.review_screen import BAD, plain
-from fieldfare.client.institution.studies import SHORT
+from fieldfare.client.institution.screen import BAD, SHORT, plain
 from fieldfare.client.scoring.alert import Alert, Reason
 from fieldfare.client.scoring.indicators import PERSONAS, ROW_FAMILIES, indicator_of, titles
 from fieldfare.client.scoring.labels import Feedback

@@ -12,13 +12,12 @@ import typer
 
 from fieldfare.client.institution.alert_store import Kept, open_store
 from fieldfare.client.institution.alert_text import card, queue_table
-from fieldfare.client.institution.alert_words import words_of
 from fieldfare.client.institution.building import open_institution, open_journal, utc_now
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.cli_score import MappingOption, RecordsOption
 from fieldfare.client.institution.journal import Event
-from fieldfare.client.institution.review_screen import console
 from fieldfare.client.institution.scoring import Sources, suppressed_units
+from fieldfare.client.institution.screen import console
 from fieldfare.shared.os_user import os_user
 
 alerts_app = typer.Typer(add_completion=False)
@@ -81,6 +80,10 @@ def show(
     with open_store(institution.home) as store:
         found = store.find(which, hidden)
     if words:
+        from fieldfare.client.institution.alert_words import (  # noqa: PLC0415 -- reads records
+            words_of,
+        )
+
         sources = Sources(tuple(records or ()), mapping)
         # First the log: a person's own words are read by nobody unseen.
         journal, alert = open_journal(institution.home, utc_now), found.alert

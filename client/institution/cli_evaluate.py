@@ -16,8 +16,8 @@ from fieldfare.client.institution.building import open_institution, open_journal
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.cli_score import MappingOption, ModelOption, RecordsOption
 from fieldfare.client.institution.evaluating import Evaluation, evaluate, local_labels, tune_here
-from fieldfare.client.institution.review_screen import console, plain
 from fieldfare.client.institution.scoring import Sources
+from fieldfare.client.institution.screen import console, plain
 from fieldfare.client.institution.usable_model import usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
 from fieldfare.client.scoring.tuning import Kind, further

@@ -21,7 +21,7 @@ from fieldfare.client.institution.inbox import HomeInbox
 from fieldfare.client.institution.journal import Journal
 from fieldfare.client.institution.journal_decisions import JournalDecisions
 from fieldfare.client.institution.kept_models import kept_model
-from fieldfare.client.institution.studies import SHORT
+from fieldfare.client.institution.screen import SHORT
 from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.delivery_file import (
     DELIVERY_FILE_TYPE,

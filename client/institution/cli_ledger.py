@@ -13,7 +13,6 @@ from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.ledger_export import registry_record
 from fieldfare.client.institution.ledger_report import (
-    SHORT,
     Report,
     report,
     report_json,
@@ -27,6 +26,7 @@ from fieldfare.client.institution.restoring import (
     split_off,
     utc_now,
 )
+from fieldfare.client.institution.screen import SHORT
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.telling import told_custodian
 from fieldfare.client.ledger import Entry, Ledger, from_picomu2, to_picomu2

@@ -19,8 +19,7 @@ from fieldfare.client.institution.model_standing import (
     Standing,
     standing_of_model,
 )
-from fieldfare.client.institution.review_screen import BAD, console, plain
-from fieldfare.client.institution.studies import SHORT
+from fieldfare.client.institution.screen import BAD, SHORT, console, plain
 from fieldfare.shared.errors import ProtocolError
 
 models_app = typer.Typer(add_completion=False)

@@ -17,7 +17,6 @@ from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.keys import public_identity
 from fieldfare.client.institution.policy import load_policy, pinned_coordinator
-from fieldfare.client.institution.review_screen import BAD, console, plain
 from fieldfare.client.institution.roster import (
     MemberChange,
     check_member,
@@ -27,6 +26,7 @@ from fieldfare.client.institution.roster import (
     pin_roster,
     pinned_roster,
 )
+from fieldfare.client.institution.screen import BAD, console, plain
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.telling import told_custodian
 from fieldfare.shared.identity import fingerprint

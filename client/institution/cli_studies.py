@@ -41,7 +41,8 @@ from fieldfare.client.institution.decisions import (
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.policy import load_policy
 from fieldfare.client.institution.review import Review, review_study
-from fieldfare.client.institution.review_screen import console, plain, show_review
+from fieldfare.client.institution.review_screen import show_review
+from fieldfare.client.institution.screen import console, plain
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.studies import (
     KeptStudy,

@@ -11,8 +11,7 @@ import typer
 
 from fieldfare.client.institution.building import open_institution, open_ledger, utc_now
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
-from fieldfare.client.institution.review_screen import plain
-from fieldfare.client.institution.studies import SHORT
+from fieldfare.client.institution.screen import SHORT, plain
 from fieldfare.client.institution.transcript_check import TranscriptCheck, check_transcript
 from fieldfare.shared.errors import UsageError
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fieldfare.client.institution.studies import SHORT
+from fieldfare.client.institution.screen import SHORT
 
 
 @dataclass(frozen=True, kw_only=True)

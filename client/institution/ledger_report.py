@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from fieldfare.client.institution.policy import Policy, limits
+from fieldfare.client.institution.screen import SHORT
 from fieldfare.client.ledger import Entry, Ledger, Position, from_picomu2
 from fieldfare.client.ledger_rules import WINDOW
 from fieldfare.client.ledger_statements import Statement, StatementKind
 from fieldfare.shared.privacy import XI_LIMIT, epsilon_for
 
 LAST: Final = 8  # entries shown
-SHORT: Final = 12  # digits of a study's id
 BAR: Final = 30  # characters
 INDENT: Final = 14
 

@@ -10,8 +10,7 @@ from fieldfare.client.institution.decisions import Standing
 from fieldfare.client.institution.ledger_report import Budget, Report, bar
 from fieldfare.client.institution.node_state import Link
 from fieldfare.client.institution.overview import NodeLine, Overview, StudyLine, Unread
-from fieldfare.client.institution.review_screen import plain
-from fieldfare.client.institution.studies import SHORT
+from fieldfare.client.institution.screen import SHORT, plain
 from fieldfare.shared.roster import Roster
 
 WIDTH: Final = 80

@@ -38,12 +38,13 @@ from fieldfare.client.institution.preflight_figures import (
 )
 from fieldfare.client.institution.restoring import check_not_behind, open_ledger
 from fieldfare.client.institution.roster import check_member, pinned_roster
+from fieldfare.client.institution.screen import SHORT
 from fieldfare.client.institution.settings import (
     admin_socket_path,
     custodian_socket_path,
     load_settings,
 )
-from fieldfare.client.institution.studies import SHORT, KeptStudy, kept_studies
+from fieldfare.client.institution.studies import KeptStudy, kept_studies
 from fieldfare.client.records.check import check_records
 from fieldfare.client.records.settings import tables_of
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError

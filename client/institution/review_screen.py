@@ -11,27 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fieldfare.client.institution.review import Budget, Change, Column, Leaving, Party, Review
+from fieldfare.client.institution.screen import BAD, GOOD, plain
 from fieldfare.shared.pages.words import COVERS_NOT
 
-WIDTH: Final = 100  # where the terminal's is not known
 MOST_SHOWN: Final = 12  # columns, members and changes; --json has all
-MOST_CHARACTERS: Final = 2000  # a purpose is shown whole: what is cut off is not approved
 MOST_VALUE: Final = 40
 MOST_QUESTION: Final = 300
-GOOD: Final = "green"
-BAD: Final = "bold red"
-
-
-def console() -> Console:
-    """Return a console on the standard output, 100 columns wide where it is no terminal."""
-    found = Console(highlight=False, soft_wrap=False)
-    return found if found.is_terminal else Console(highlight=False, width=WIDTH)
-
-
-def plain(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Return somebody else's text on one line, cut, without what moves a cursor."""
-    line = "".join(c if c.isprintable() else " " for c in text[: most + 1])
-    return line if len(text) <= most else line[: most - 3] + "..."
 
 
 def show_review(review: Review, to: Console) -> None:

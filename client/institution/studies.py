@@ -20,6 +20,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.screen import SHORT
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.messages import Assurance
@@ -29,7 +30,6 @@ from fieldfare.shared.roster import Hex32, Roster
 from fieldfare.shared.sealed_files import read_sealed
 from fieldfare.shared.study import Study
 
-SHORT: Final = 12  # digits of an id that are shown
 LEAST_PREFIX: Final = 4
 MAX_DECISION_BYTES: Final = 64 * 1024
 WAIT: Final = 5.0  # seconds

@@ -1,9 +1,18 @@
-"""An institution's own records: read, mapped, checked and encoded on its own machines."""
+"""An institution's own records: read, mapped, checked and encoded on its own machines.
 
-from fieldfare.client.records.holdout import holdout_mask
-from fieldfare.client.records.load import LoadCounts, Records, read_records, read_sources
-from fieldfare.client.records.mapping import ColumnMapping, load_mapping
-from fieldfare.client.records.settings import RecordsSource
+What reads records is loaded when it is first asked for: settings that only say where they are
+need no database engine, and a list of alerts is printed at once.
+"""
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from fieldfare.client.records.holdout import holdout_mask
+    from fieldfare.client.records.load import LoadCounts, Records, read_records, read_sources
+    from fieldfare.client.records.mapping import ColumnMapping, load_mapping
+    from fieldfare.client.records.settings import RecordsSource
 
 __all__ = [
     "ColumnMapping",
@@ -15,3 +24,22 @@ __all__ = [
     "read_records",
     "read_sources",
 ]
+
+_WHERE: Final = MappingProxyType(
+    {
+        "ColumnMapping": "mapping",
+        "LoadCounts": "load",
+        "Records": "load",
+        "RecordsSource": "settings",
+        "holdout_mask": "holdout",
+        "load_mapping": "mapping",
+        "read_records": "load",
+        "read_sources": "load",
+    }
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(name)
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

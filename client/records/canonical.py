@@ -6,8 +6,10 @@ leave. There is no name, address, birth date, nationality or gender here, and no
 institution derives `memo_category` and keeps the text (design section 8, rules 4 and 6).
 """
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -217,3 +219,9 @@ class Customer(Canonical):
     region: Place | None = None
     kyc_risk: Code | None = None
     contact_key: Key | None = None
+
+
+TABLES: Final[Mapping[str, type[BaseModel]]] = MappingProxyType(
+    {"transactions": Transaction, "accounts": Account, "customers": Customer}
+)
+"""A folder of canonical records: a table of each."""

@@ -19,16 +19,13 @@ import pyarrow as pa
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from fieldfare.client.records.canonical import Account, Customer, Transaction
+from fieldfare.client.records.canonical import TABLES
 from fieldfare.client.records.engine import Source
 from fieldfare.client.records.source import Table, table_at
 from fieldfare.client.records.sql import ColumnType, literal, quoted
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.media_gate import refuse_names
 
-TABLES: Final[Mapping[str, type[BaseModel]]] = MappingProxyType(
-    {"transactions": Transaction, "accounts": Account, "customers": Customer}
-)
 SUFFIXES: Final = (".parquet", ".arrow", ".csv", ".csv.gz", "")
 
 _ARROW: Final[Mapping[type, Any]] = MappingProxyType(

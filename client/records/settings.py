@@ -20,7 +20,7 @@ import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -32,15 +32,15 @@ from pydantic import (
     model_validator,
 )
 
-from fieldfare.client.records.columns import asked_by
-from fieldfare.client.records.database import Rows
 from fieldfare.client.records.mapping import ColumnMapping, Declared, load_mapping
-from fieldfare.client.records.postgresql import open_postgresql
-from fieldfare.client.records.source import FileKind, Part, Table, table_at
 from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.features import Name
 from fieldfare.shared.study import Study, problem_lines
 from fieldfare.shared.toml_files import PathText
+
+if TYPE_CHECKING:
+    from fieldfare.client.records.database import Rows
+    from fieldfare.client.records.source import Table
 
 MAX_URI_BYTES: Final = 4096
 _OTHERS: Final = 0o077
@@ -82,7 +82,7 @@ class _Source(Declared):
 
     def as_table(
         self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
-    ) -> Table:
+    ) -> "Table":
         """Return the source's table under `mapping`; paths begin in `folder`."""
         raise NotImplementedError
 
@@ -95,10 +95,10 @@ class FileSource(_Source, ColumnMapping):
 
     def as_table(
         self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
-    ) -> Table:
+    ) -> "Table":
         """Return its table."""
         del environment
-        return table_at(folder / self.path, mapping)
+        return _file(folder / self.path, mapping)
 
 
 class CsvSource(_Source, ColumnMapping):
@@ -109,10 +109,10 @@ class CsvSource(_Source, ColumnMapping):
 
     def as_table(
         self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
-    ) -> Table:
+    ) -> "Table":
         """Return its table."""
         del environment
-        return table_at(folder / self.path, mapping, kind=FileKind.CSV)
+        return _file(folder / self.path, mapping, self.kind)
 
 
 class ColumnarSource(_Source):
@@ -123,10 +123,10 @@ class ColumnarSource(_Source):
 
     def as_table(
         self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
-    ) -> Table:
+    ) -> "Table":
         """Return its table."""
         del environment
-        return table_at(folder / self.path, mapping, kind=FileKind(self.kind))
+        return _file(folder / self.path, mapping, self.kind)
 
 
 class _Database(_Source):
@@ -145,8 +145,10 @@ class _Database(_Source):
         return self
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> "Rows":
         """Which rows."""
+        from fieldfare.client.records.database import Rows  # noqa: PLC0415 -- as below
+
         return Rows(self.table, self.schema_name, self.query)
 
 
@@ -158,13 +160,13 @@ class DatabaseFileSource(_Database):
 
     def as_table(
         self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
-    ) -> Table:
+    ) -> "Table":
         """Return its table."""
         del environment
         path = folder / self.path
         if path.is_dir():
             raise RecordsError(f"{path}: a database file expected, a folder found")
-        return table_at(path, mapping, kind=FileKind(self.kind), rows=self.rows)
+        return _file(path, mapping, self.kind, self.rows)
 
 
 class PostgresqlSource(_Database):
@@ -189,8 +191,10 @@ class PostgresqlSource(_Database):
 
     def as_table(
         self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
-    ) -> Table:
+    ) -> "Table":
         """Return its table; the address is looked up when it is opened."""
+        from fieldfare.client.records.postgresql import open_postgresql  # noqa: PLC0415 -- as below
+        from fieldfare.client.records.source import Part, Table  # noqa: PLC0415 -- as below
 
         def opened() -> Any:
             return open_postgresql(self._uri(folder, environment), mapping, self.rows)
@@ -207,6 +211,17 @@ class PostgresqlSource(_Database):
                 "none found; set it"
             )
         return uri
+
+
+def _file(
+    path: Path, mapping: ColumnMapping, kind: str = "", rows: "Rows | None" = None
+) -> "Table":
+    """Return a file's table; its name says the kind where none is given."""
+    # Whoever only reads settings, to show an alert, does not wait for a database engine.
+    from fieldfare.client.records.database import WHOLE  # noqa: PLC0415 -- see above
+    from fieldfare.client.records.source import FileKind, table_at  # noqa: PLC0415 -- see above
+
+    return table_at(path, mapping, kind=FileKind(kind) if kind else None, rows=rows or WHOLE)
 
 
 def private_line(path: Path) -> str:
@@ -256,13 +271,15 @@ def tables_of(
     *,
     folder: Path,
     environment: Mapping[str, str],
-) -> list[Table]:
+) -> "list[Table]":
     """Return the tables of those `sources` that serve a study, each under its own mapping.
 
     Raises:
         RecordsError: no source serves it, or a path leads nowhere.
         StudyError: a mapping file is wrong.
     """
+    from fieldfare.client.records.columns import asked_by  # noqa: PLC0415 -- as above
+
     serving = [source for source in sources if study.name in (source.studies or (study.name,))]
     if not serving:
         raise RecordsError(

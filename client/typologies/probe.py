@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic.fields import FieldInfo
 
+from fieldfare.client.records.canonical import TABLES
 from fieldfare.client.records.canonical_tables import (
-    TABLES,
     LoadedTable,
     arrow_schema,
     base_type,

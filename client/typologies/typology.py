@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fieldfare.client.records.canonical_tables import TABLES
+from fieldfare.client.records.canonical import TABLES
 from fieldfare.shared.features import Dependence, NumericFeature, Scale
 from fieldfare.shared.harm_rules import is_protected
 

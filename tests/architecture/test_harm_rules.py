@@ -20,7 +20,7 @@ from tests.scored import Desk, customers, desk_of, scored_study, write
 
 from fieldfare.client.institution.alert_store import AlertStore, Kept
 from fieldfare.client.institution.alert_text import card
-from fieldfare.client.institution.review_screen import console
+from fieldfare.client.institution.screen import console
 from fieldfare.client.records.source import table_at
 from fieldfare.client.scoring.alert import Disposition, PartyRole
 from fieldfare.client.scoring.alert_table import SCHEMA

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
+from fieldfare.client.records.canonical import TABLES
 from fieldfare.client.records.canonical_cases import CaseSummary
-from fieldfare.client.records.canonical_tables import TABLES, arrow_schema
+from fieldfare.client.records.canonical_tables import arrow_schema
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.private_files import PRIVATE_FOLDER
 

@@ -7,7 +7,8 @@ from tests.homes import Hub, home_study, hub
 
 from fieldfare.client.institution.policy import Policy, load_policy
 from fieldfare.client.institution.review import Spent, review_study
-from fieldfare.client.institution.review_screen import WIDTH, console, plain, show_review
+from fieldfare.client.institution.review_screen import show_review
+from fieldfare.client.institution.screen import WIDTH
 from fieldfare.shared.pages.words import COVERS_NOT
 from fieldfare.shared.roster import Member
 from fieldfare.shared.study import Study
@@ -121,16 +122,6 @@ def test_a_purpose_is_shown_whole(hub: Hub, policy: Policy) -> None:
     purpose = " ".join(f"word{n}" for n in range(250))
     text = screen(hub, policy, home_study(purpose=purpose))
     assert "word249" in text
-
-
-def test_plain_text_is_cut_where_it_is_too_long() -> None:
-    assert plain("abc", 3) == "abc"
-    assert plain("a\nb\tc", 10) == "a b c"
-    assert plain("abcdefgh", 6) == "abc..."
-
-
-def test_without_a_terminal_the_width_is_fixed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert console().width == WIDTH
 
 
 def test_what_a_study_asks_is_said_in_words(hub: Hub, policy: Policy) -> None:
