@@ -28,7 +28,7 @@ def _describe(custodian: Custodian, frame: bytes) -> pb.DescribeAnswer:
     asked = pb.DescribeRequest.FromString(frame)
     answer = custodian.describe(checked_name(asked.study), asked.last_reply, asked.offer)
     if isinstance(answer, Refusal):
-        return pb.DescribeAnswer(refusal=answer.to_bytes())
+        return pb.DescribeAnswer(refusal=answer.to_bytes(), rejection=answer.rejection)
     return pb.DescribeAnswer(approval=answer)
 
 

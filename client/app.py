@@ -16,6 +16,7 @@ from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError
 from fieldfare.shared.exchange import (
     RECORD,
     REFUSAL,
+    REJECTION,
     Call,
     Content,
     bytes_of,
@@ -140,5 +141,6 @@ def _release(custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
 
 def _content(answer: bytes | Refusal, name: str = REFUSAL) -> Content:
     if isinstance(answer, Refusal):
-        return {REFUSAL: answer.to_bytes()}
+        beside = {REJECTION: answer.rejection} if answer.rejection else {}
+        return {REFUSAL: answer.to_bytes(), **beside}
     return {name: answer}

@@ -9,14 +9,14 @@ call at a time: what a call reads of a run's keys is not changed under it.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import RLock
 from typing import Final, TypeVar
 
 from fieldfare.client.admission import ApprovedRun
 from fieldfare.client.decision_log import DecisionLog, NoLog
-from fieldfare.client.inbox import Inbox, NoInbox
+from fieldfare.client.inbox import Inbox, NoInbox, SaidNo
 from fieldfare.client.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
 from fieldfare.client.ledger import Ledger, Position
 from fieldfare.client.recomputation import Recomputation
@@ -38,6 +38,7 @@ from fieldfare.shared.merkle import verify_consistency
 from fieldfare.shared.messages import (
     Assurance,
     Refusal,
+    Rejection,
     Reply,
     Request,
     RunOpening,
@@ -190,7 +191,8 @@ class Custodian:
             last_reply: the last signed reply that the coordinator holds, if any. A ledger
                 that does not contain it was restored from an older copy: nothing runs.
             offer: the signed study, if any. Where it is not approved it is kept for a person
-                to decide on, and the answer is UNKNOWN_STUDY.
+                to decide on, and the answer is UNKNOWN_STUDY; where a person said no to it, a
+                signed Rejection goes beside that. It depends on nothing but their decision.
         """
         return self._answer(partial(self._describe, study, last_reply, offer))
 
@@ -243,6 +245,22 @@ class Custodian:
         except LedgerError as error:
             return self._refused(RefusalCode.LEDGER_UNAVAILABLE, error, read)
 
+    def _rejected(self, study: str, said: SaidNo) -> Refusal:
+        """Refuse a study that a person said no to, with what they let the coordinator know."""
+        body = Rejection(
+            study=study,
+            roster=self._site.roster.hash,
+            institution=self._site.institution,
+            decision=said.decision,
+            reason=said.reason,
+        )
+        told = "with the reason" if said.reason else "without a reason"
+        why = PolicyRefusal(
+            RefusalCode.UNKNOWN_STUDY,
+            f"a study that was approved here expected, {said.decision} found: told, {told}",
+        )
+        return replace(self._refused(why.code, why, ()), rejection=self._site.seal(body))
+
     def _refused(self, code: RefusalCode, reason: Exception, read: Sequence[Request]) -> Refusal:
         log.warning("%s refused: %s (%s)", self._site.institution, code.value, reason)
         try:
@@ -252,9 +270,12 @@ class Custodian:
             log.error("%s: the refusal is not in the log: %s", self._site.institution, error)  # noqa: TRY400
         return Refusal(code)
 
-    def _describe(self, study: str, last_reply: bytes, offer: bytes) -> bytes:
+    def _describe(self, study: str, last_reply: bytes, offer: bytes) -> bytes | Refusal:
         if offer and study not in self._prepared:
             self._keep_offer(study, offer)
+            said = self._inbox.said_no(study)
+            if said is not None:
+                return self._rejected(study, said)
         own = self._own(study)
         if last_reply and self._site.assurance is Assurance.EXACT:
             if not self._ledger.accounts_for(self._position_in(last_reply)):

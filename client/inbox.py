@@ -5,14 +5,30 @@ runs nothing by itself. A person decides.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.study import Study
 
 
+@dataclass(frozen=True)
+class SaidNo:
+    """What a person decided against a study, as far as it is for the coordinator."""
+
+    decision: Literal["rejected", "withdrawn"]
+    reason: str
+
+
 class Inbox(Protocol):
     """Where an institution keeps what was sent to it."""
+
+    def said_no(self, study: str) -> SaidNo | None:
+        """Return the no that a person gave to a study that arrived, if it is to be told.
+
+        Raises:
+            LedgerError: what was decided cannot be read.
+        """
+        ...
 
     def study_offered(self, offer: bytes, study: Study) -> None:
         """Keep a study that the coordinator signed, for a person to decide on.
@@ -52,6 +68,10 @@ class Inbox(Protocol):
 @dataclass(frozen=True)
 class NoInbox:
     """Simulations: what arrives is looked at and kept nowhere."""
+
+    def said_no(self, study: str) -> SaidNo | None:  # noqa: ARG002 -- the interface's argument
+        """Nobody decides."""
+        return None
 
     def study_offered(self, offer: bytes, study: Study) -> None:
         """Keep nothing."""

@@ -6,7 +6,7 @@ sends the same R, and the custodian then answers with the same bytes.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -60,7 +60,10 @@ class RemoteCustodian:
         """Return the sealed approval of a study, or a refusal."""
         asked = pb.DescribeRequest(study=study, last_reply=last_reply, offer=offer)
         answer = self._ask("Describe", asked, pb.DescribeAnswer, self._deadlines.setup_seconds)
-        return _refusal_in(answer) or answer.approval
+        refusal = _refusal_in(answer)
+        if refusal is None:
+            return answer.approval
+        return replace(refusal, rejection=answer.rejection)
 
     def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:
         """Return the sealed key offer for a run, or a refusal."""

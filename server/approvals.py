@@ -8,7 +8,7 @@ from typing import Final
 from fieldfare.server.run_view import UNHEARD
 from fieldfare.server.store import ApprovalRow
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.messages import Approval, Assurance, unseal
+from fieldfare.shared.messages import Approval, Assurance, Rejection, unseal
 from fieldfare.shared.plan import Plan
 from fieldfare.shared.prospects import budget_obstacle, obstacles
 from fieldfare.shared.roster import Roster
@@ -28,11 +28,13 @@ class Heard:
         text: in words.
         approval: hash of an approval that counts under the present roster, hex; or nothing.
         at: when it was last heard; None if never.
+        no: whether a person there said no.
     """
 
     text: str
     approval: str
     at: datetime | None
+    no: bool = False
 
 
 def heard_of(
@@ -75,6 +77,17 @@ def start_obstacles(plan: Plan, heard: Mapping[str, Heard], spent: int) -> tuple
     return tuple(found)
 
 
+def _said_no(roster: Roster, study: str, name: str, row: ApprovalRow) -> Heard | None:
+    """Return what an institution's own signed rejection says; None where it is none of its own."""
+    try:
+        opened = unseal(row.envelope, Rejection, roster, Assurance.EXACT)
+    except ProtocolError:
+        return None
+    if (opened.signer, opened.body.institution, opened.body.study) != (name, name, study):
+        return None
+    return Heard(opened.body.text, "", row.at, no=True)
+
+
 def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None) -> Heard:
     if row is None:
         return Heard(UNHEARD, "", None)
@@ -85,8 +98,8 @@ def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None
         return Heard(text, "", row.at)
     try:
         opened = unseal(row.envelope, Approval, roster, Assurance.EXACT)
-    except ProtocolError:  # its key is another one now
-        return Heard(OUTDATED, "", row.at)
+    except ProtocolError:  # its key is another one now, or it is no approval
+        return _said_no(roster, study, name, row) or Heard(OUTDATED, "", row.at)
     approval = opened.body
     if (opened.signer, approval.institution, approval.study) != (name, name, study):
         text, counted = ELSEWHERE, ""

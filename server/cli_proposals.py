@@ -99,15 +99,18 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
         typer.echo("no study was proposed: fieldfare coordinator propose STUDY.toml")
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for title in ("study", "name", "epsilon", "proposed", "approved by"):
+    noes = ["no from"] if any(said.no for _, heard in found for said in heard.values()) else []
+    for title in ("study", "name", "epsilon", "proposed", "approved by", *noes):
         table.add_column(title, overflow="fold")
     for one, heard in found:
         privacy = one.study.privacy
         approved = [name for name, said in heard.items() if said.approval]
+        refused = [name for name, said in heard.items() if said.no]
         table.add_row(
             *(one.short, one.study.name, f"{privacy.epsilon:g} at {privacy.delta:g}"),
             ago(utc_now() - one.at),
             Text(plain(", ".join(approved) or "nobody yet")),
+            *(Text(plain(", ".join(refused))) for _ in noes),
         )
     console().print(table)
 
@@ -190,6 +193,7 @@ def _study_json(one: Proposal, heard: Mapping[str, Heard]) -> dict[str, Any]:
             name: {
                 "says": said.text,
                 "approval": said.approval or None,
+                "no": said.no,
                 "heard": said.at.isoformat() if said.at else None,
             }
             for name, said in heard.items()

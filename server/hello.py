@@ -8,8 +8,8 @@ from typing import Any, Final
 from fieldfare.server.channel import Channel
 from fieldfare.server.record import Record
 from fieldfare.shared.errors import ProtocolError, RunError
-from fieldfare.shared.exchange import Call, Content, bytes_of, refusal_in
-from fieldfare.shared.messages import Approval, Assurance, Signer, unseal
+from fieldfare.shared.exchange import REJECTION, Call, Content, bytes_of, refusal_in
+from fieldfare.shared.messages import Approval, Assurance, Opened, Rejection, Signer, unseal
 from fieldfare.shared.plan import Plan
 from fieldfare.shared.roster import Roster
 
@@ -113,6 +113,11 @@ def _ask(
     for node in sorted(set(nodes) - set(answers)):
         _absent(terms, record, heard, node, channel.refused.get(node, LATE))
     for node, answer in sorted(answers.items()):
+        if said := _rejection_in(answer, terms, node):
+            # The reason is for the coordinator's people: a run's transcript says no more than no.
+            heard.absent[node] = said.body.answer
+            record.answered_hello(said.signer, said.body.text, said.content)
+            continue
         try:
             envelope, approval = _approval_in(answer, terms)
         except ProtocolError as error:
@@ -176,6 +181,26 @@ def _without_restored(channel: Channel, terms: RunTerms, heard: Heard) -> Heard:
         if approved.node not in shown or approved.node in agreed
     }
     return Heard(kept, heard.absent)
+
+
+def _rejection_in(
+    content: Mapping[str, Any], terms: RunTerms, node: int
+) -> Opened[Rejection] | None:
+    """Return the rejection beside a refusal; None where there is none that can be believed.
+
+    It counts for the institution whose node brought it alone: nobody answers for another.
+    """
+    if REJECTION not in content:
+        return None
+    try:
+        envelope = bytes_of(content, REJECTION)
+        opened = unseal(envelope, Rejection, terms.roster, terms.assurance)
+    except ProtocolError as error:
+        log.warning("%s: a rejection that cannot be read: %s", terms.node_names.get(node), error)
+        return None
+    name, body = opened.signer, opened.body
+    found = (body.study, body.roster, body.institution, terms.node_names.get(node, name))
+    return opened if found == (terms.plan.study_id, terms.roster.hash, name, name) else None
 
 
 def _approval_in(content: Mapping[str, Any], terms: RunTerms) -> tuple[bytes, Approval]:

@@ -18,6 +18,7 @@ from rich.text import Text
 from fieldfare.server.steering import Life, Seen
 from fieldfare.server.store import Progress
 from fieldfare.shared.fairness import group_lines
+from fieldfare.shared.messages import REJECTED, WITHDRAWN
 
 BAR: Final = 24  # characters
 MOST_INSTITUTIONS: Final = 20  # rows on the screen; --json has all
@@ -208,8 +209,20 @@ def runs_table(pictures: Sequence[Picture]) -> RenderableType:
         )
     unclear = [one for one in pictures if one.seen.life in {Life.INTERRUPTED, Life.UNKNOWN}]
     notes = dict.fromkeys(text for one in unclear for text in (one.seen.note, one.seen.command))
-    lines = [Text(plain(text, 2 * MOST_TEXT), style="dim") for text in notes if text]
+    lines = [
+        Text(plain(text, 2 * MOST_TEXT), style="dim") for text in (*notes, *_noes(pictures)) if text
+    ]
     return Group(table, *lines)
+
+
+def _noes(pictures: Sequence[Picture]) -> dict[str, None]:
+    """Say once which institution said no to which study, and why."""
+    return dict.fromkeys(
+        f"{one.name}: {name} {said[0]}"
+        for one in pictures
+        for name, said in one.institutions.items()
+        if said is not None and said[0].startswith((REJECTED, WITHDRAWN))
+    )
 
 
 def ago(span: timedelta) -> str:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n fieldfare/shared/custodian.proto\x12\x16\x66ieldfare.custodian.v1\"C\n\x0f\x44\x65scribeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x12\n\nlast_reply\x18\x02 \x01(\x0c\x12\r\n\x05offer\x18\x03 \x01(\x0c\"A\n\x0e\x44\x65scribeAnswer\x12\x12\n\x08\x61pproval\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"4\n\x0eOpenRunRequest\x12\x0f\n\x07opening\x18\x01 \x01(\x0c\x12\x11\n\tapprovals\x18\x02 \x03(\x0c\"=\n\rOpenRunAnswer\x12\x0f\n\x05offer\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\":\n\x0c\x41greeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0e\n\x06offers\x18\x03 \x03(\x0c\"<\n\x0b\x41greeAnswer\x12\x10\n\x06\x61greed\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"w\n\x0eReleaseRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x12\n\nparameters\x18\x02 \x01(\x0c\x12\x14\n\x0clast_request\x18\x03 \x01(\x0c\x12\x14\n\x0clast_replies\x18\x04 \x03(\x0c\x12\x14\n\x0clast_vectors\x18\x05 \x03(\x0c\"/\n\x0eReplyAndVector\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x0e\n\x06vector\x18\x02 \x01(\x0c\"h\n\rReleaseAnswer\x12:\n\x08released\x18\x01 \x01(\x0b\x32&.fieldfare.custodian.v1.ReplyAndVectorH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"G\n\rCosignRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0c\n\x04head\x18\x03 \x01(\x0c\x12\x0c\n\x04path\x18\x04 \x03(\x0c\"?\n\x0c\x43osignAnswer\x12\x12\n\x08\x63osigned\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"?\n\x0e\x44\x65liverRequest\x12\x10\n\x08\x64\x65livery\x18\x01 \x01(\x0c\x12\r\n\x05model\x18\x02 \x01(\x0c\x12\x0c\n\x04\x63\x61rd\x18\x03 \x01(\x0c\"@\n\rDeliverAnswer\x12\x12\n\x08received\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer2\xa1\x04\n\tCustodian\x12[\n\x08\x44\x65scribe\x12\'.fieldfare.custodian.v1.DescribeRequest\x1a&.fieldfare.custodian.v1.DescribeAnswer\x12X\n\x07OpenRun\x12&.fieldfare.custodian.v1.OpenRunRequest\x1a%.fieldfare.custodian.v1.OpenRunAnswer\x12R\n\x05\x41gree\x12$.fieldfare.custodian.v1.AgreeRequest\x1a#.fieldfare.custodian.v1.AgreeAnswer\x12X\n\x07Release\x12&.fieldfare.custodian.v1.ReleaseRequest\x1a%.fieldfare.custodian.v1.ReleaseAnswer\x12U\n\x06\x43osign\x12%.fieldfare.custodian.v1.CosignRequest\x1a$.fieldfare.custodian.v1.CosignAnswer\x12X\n\x07\x44\x65liver\x12&.fieldfare.custodian.v1.DeliverRequest\x1a%.fieldfare.custodian.v1.DeliverAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n fieldfare/shared/custodian.proto\x12\x16\x66ieldfare.custodian.v1\"C\n\x0f\x44\x65scribeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x12\n\nlast_reply\x18\x02 \x01(\x0c\x12\r\n\x05offer\x18\x03 \x01(\x0c\"T\n\x0e\x44\x65scribeAnswer\x12\x12\n\x08\x61pproval\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x12\x11\n\trejection\x18\x02 \x01(\x0c\x42\x08\n\x06\x61nswer\"4\n\x0eOpenRunRequest\x12\x0f\n\x07opening\x18\x01 \x01(\x0c\x12\x11\n\tapprovals\x18\x02 \x03(\x0c\"=\n\rOpenRunAnswer\x12\x0f\n\x05offer\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\":\n\x0c\x41greeRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0e\n\x06offers\x18\x03 \x03(\x0c\"<\n\x0b\x41greeAnswer\x12\x10\n\x06\x61greed\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"w\n\x0eReleaseRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x12\n\nparameters\x18\x02 \x01(\x0c\x12\x14\n\x0clast_request\x18\x03 \x01(\x0c\x12\x14\n\x0clast_replies\x18\x04 \x03(\x0c\x12\x14\n\x0clast_vectors\x18\x05 \x03(\x0c\"/\n\x0eReplyAndVector\x12\r\n\x05reply\x18\x01 \x01(\x0c\x12\x0e\n\x06vector\x18\x02 \x01(\x0c\"h\n\rReleaseAnswer\x12:\n\x08released\x18\x01 \x01(\x0b\x32&.fieldfare.custodian.v1.ReplyAndVectorH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"G\n\rCosignRequest\x12\r\n\x05study\x18\x01 \x01(\t\x12\x0b\n\x03run\x18\x02 \x01(\t\x12\x0c\n\x04head\x18\x03 \x01(\x0c\x12\x0c\n\x04path\x18\x04 \x03(\x0c\"?\n\x0c\x43osignAnswer\x12\x12\n\x08\x63osigned\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer\"?\n\x0e\x44\x65liverRequest\x12\x10\n\x08\x64\x65livery\x18\x01 \x01(\x0c\x12\r\n\x05model\x18\x02 \x01(\x0c\x12\x0c\n\x04\x63\x61rd\x18\x03 \x01(\x0c\"@\n\rDeliverAnswer\x12\x12\n\x08received\x18\x01 \x01(\x0cH\x00\x12\x11\n\x07refusal\x18\x0f \x01(\x0cH\x00\x42\x08\n\x06\x61nswer2\xa1\x04\n\tCustodian\x12[\n\x08\x44\x65scribe\x12\'.fieldfare.custodian.v1.DescribeRequest\x1a&.fieldfare.custodian.v1.DescribeAnswer\x12X\n\x07OpenRun\x12&.fieldfare.custodian.v1.OpenRunRequest\x1a%.fieldfare.custodian.v1.OpenRunAnswer\x12R\n\x05\x41gree\x12$.fieldfare.custodian.v1.AgreeRequest\x1a#.fieldfare.custodian.v1.AgreeAnswer\x12X\n\x07Release\x12&.fieldfare.custodian.v1.ReleaseRequest\x1a%.fieldfare.custodian.v1.ReleaseAnswer\x12U\n\x06\x43osign\x12%.fieldfare.custodian.v1.CosignRequest\x1a$.fieldfare.custodian.v1.CosignAnswer\x12X\n\x07\x44\x65liver\x12&.fieldfare.custodian.v1.DeliverRequest\x1a%.fieldfare.custodian.v1.DeliverAnswerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,29 +34,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEREQUEST']._serialized_start=60
   _globals['_DESCRIBEREQUEST']._serialized_end=127
   _globals['_DESCRIBEANSWER']._serialized_start=129
-  _globals['_DESCRIBEANSWER']._serialized_end=194
-  _globals['_OPENRUNREQUEST']._serialized_start=196
-  _globals['_OPENRUNREQUEST']._serialized_end=248
-  _globals['_OPENRUNANSWER']._serialized_start=250
-  _globals['_OPENRUNANSWER']._serialized_end=311
-  _globals['_AGREEREQUEST']._serialized_start=313
-  _globals['_AGREEREQUEST']._serialized_end=371
-  _globals['_AGREEANSWER']._serialized_start=373
-  _globals['_AGREEANSWER']._serialized_end=433
-  _globals['_RELEASEREQUEST']._serialized_start=435
-  _globals['_RELEASEREQUEST']._serialized_end=554
-  _globals['_REPLYANDVECTOR']._serialized_start=556
-  _globals['_REPLYANDVECTOR']._serialized_end=603
-  _globals['_RELEASEANSWER']._serialized_start=605
-  _globals['_RELEASEANSWER']._serialized_end=709
-  _globals['_COSIGNREQUEST']._serialized_start=711
-  _globals['_COSIGNREQUEST']._serialized_end=782
-  _globals['_COSIGNANSWER']._serialized_start=784
-  _globals['_COSIGNANSWER']._serialized_end=847
-  _globals['_DELIVERREQUEST']._serialized_start=849
-  _globals['_DELIVERREQUEST']._serialized_end=912
-  _globals['_DELIVERANSWER']._serialized_start=914
-  _globals['_DELIVERANSWER']._serialized_end=978
-  _globals['_CUSTODIAN']._serialized_start=981
-  _globals['_CUSTODIAN']._serialized_end=1526
+  _globals['_DESCRIBEANSWER']._serialized_end=213
+  _globals['_OPENRUNREQUEST']._serialized_start=215
+  _globals['_OPENRUNREQUEST']._serialized_end=267
+  _globals['_OPENRUNANSWER']._serialized_start=269
+  _globals['_OPENRUNANSWER']._serialized_end=330
+  _globals['_AGREEREQUEST']._serialized_start=332
+  _globals['_AGREEREQUEST']._serialized_end=390
+  _globals['_AGREEANSWER']._serialized_start=392
+  _globals['_AGREEANSWER']._serialized_end=452
+  _globals['_RELEASEREQUEST']._serialized_start=454
+  _globals['_RELEASEREQUEST']._serialized_end=573
+  _globals['_REPLYANDVECTOR']._serialized_start=575
+  _globals['_REPLYANDVECTOR']._serialized_end=622
+  _globals['_RELEASEANSWER']._serialized_start=624
+  _globals['_RELEASEANSWER']._serialized_end=728
+  _globals['_COSIGNREQUEST']._serialized_start=730
+  _globals['_COSIGNREQUEST']._serialized_end=801
+  _globals['_COSIGNANSWER']._serialized_start=803
+  _globals['_COSIGNANSWER']._serialized_end=866
+  _globals['_DELIVERREQUEST']._serialized_start=868
+  _globals['_DELIVERREQUEST']._serialized_end=931
+  _globals['_DELIVERANSWER']._serialized_start=933
+  _globals['_DELIVERANSWER']._serialized_end=997
+  _globals['_CUSTODIAN']._serialized_start=1000
+  _globals['_CUSTODIAN']._serialized_end=1545
 # @@protoc_insertion_point(module_scope)

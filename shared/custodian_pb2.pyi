@@ -17,12 +17,14 @@ class DescribeRequest(_message.Message):
     def __init__(self, study: _Optional[str] = ..., last_reply: _Optional[bytes] = ..., offer: _Optional[bytes] = ...) -> None: ...
 
 class DescribeAnswer(_message.Message):
-    __slots__ = ("approval", "refusal")
+    __slots__ = ("approval", "refusal", "rejection")
     APPROVAL_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    REJECTION_FIELD_NUMBER: _ClassVar[int]
     approval: bytes
     refusal: bytes
-    def __init__(self, approval: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+    rejection: bytes
+    def __init__(self, approval: _Optional[bytes] = ..., refusal: _Optional[bytes] = ..., rejection: _Optional[bytes] = ...) -> None: ...
 
 class OpenRunRequest(_message.Message):
     __slots__ = ("opening", "approvals")

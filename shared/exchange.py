@@ -13,6 +13,7 @@ from fieldfare.shared.messages import Refusal
 
 RECORD: Final = "fieldfare"
 REFUSAL: Final = "refusal"
+REJECTION: Final = "rejection"  # beside a refusal, where a person said no to the study
 
 Content = dict[str, bytes | list[bytes]]
 

@@ -15,7 +15,14 @@ from typing import Annotated, ClassVar, Final, Generic, Literal, Protocol, Self,
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash, typed_bytes
 from fieldfare.shared.errors import ProtocolError, RefusalCode
@@ -25,6 +32,9 @@ from fieldfare.shared.roster import Hex32, InstitutionId, Roster
 
 PROTOCOL_VERSION: Final = 1
 MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+MAX_REASON: Final = 500  # characters of a rejection's reason
+REJECTED: Final = "rejected it"
+WITHDRAWN: Final = "withdrew its approval"
 
 RunId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 Base64 = Annotated[str, Field(max_length=4096, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
@@ -57,6 +67,38 @@ class Approval(MessageBody):
     epoch: Count
     x25519: Base64  # RFC 7748, 32 bytes; empty in simulations
     mlkem768: Base64  # FIPS 203, 1184 bytes; empty in simulations
+
+
+class Rejection(MessageBody):
+    """An institution's no to a study: what a person decided there, in that person's words.
+
+    Nothing in it comes from records: a person typed the reason to be read by the coordinator.
+    """
+
+    TYPE = "fieldfare.rejection.v1"
+
+    study: Hex32
+    roster: Hex32
+    institution: InstitutionId
+    decision: Literal["rejected", "withdrawn"]
+    reason: str = Field(max_length=MAX_REASON)
+
+    @field_validator("reason")
+    @classmethod
+    def _on_one_line(cls, reason: str) -> str:
+        if not reason.isprintable():
+            raise ValueError("printable characters on one line expected")
+        return reason
+
+    @property
+    def answer(self) -> str:
+        """What was decided, in words."""
+        return REJECTED if self.decision == "rejected" else WITHDRAWN
+
+    @property
+    def text(self) -> str:
+        """What was decided, and what a person typed."""
+        return f"{self.answer}: {self.reason}" if self.reason else self.answer
 
 
 class Participant(MessageBody):
@@ -257,9 +299,13 @@ class Refusal:
     """An answer in place of a sum: a fixed code and nothing else, unsigned.
 
     Unsigned because two institutions must give identical bytes (design section 2).
+
+    Attributes:
+        rejection: what goes beside it where a person said no to the study: a sealed Rejection.
     """
 
     code: RefusalCode
+    rejection: bytes = b""
 
     def to_bytes(self) -> bytes:
         """Return the wire form."""

@@ -151,10 +151,8 @@ class Bed:
         listed = json.dumps(study_columns(study))
         policy = self.home(name) / "policy.toml"
         edit(policy, "columns = []\n", f"columns = {listed}\n")
-        further = ['"fairness"'] * bool(study.groups) + ['"query"'] * study.asks
-        if further:
-            edit(policy, '"evaluation"]', f'"evaluation", {", ".join(further)}]')
-        edit(policy, "delta = 1e-6\n", f"delta = {study.privacy.delta}\n")
+        if study.asks:
+            edit(policy, '"fairness"]', '"fairness", "query"]')
         edit(policy, "packages = []\n", f"packages = {json.dumps(packages_of(study))}\n")
         with (self.home(name) / "institution.toml").open("a") as file:
             file.write(f"\n[[records]]\npath = {json.dumps(str(self.records[name].absolute()))}\n")

@@ -51,7 +51,7 @@ steps = 4
 
 [privacy]
 epsilon = 0.5
-delta = 1e-6
+delta = 1e-5
 
 [aggregation]
 minimum_institutions = 3

@@ -56,7 +56,7 @@ def home_study(**changes: Any) -> Study:
             {"name": "channel", "kind": "categorical", "levels": ["branch", "online"]},
         ],
         "training": {"steps": 3},
-        "privacy": {"epsilon": 0.5, "delta": 1e-6, "collusion_tolerance": 1},
+        "privacy": {"epsilon": 0.5, "delta": 1e-5, "collusion_tolerance": 1},
         "aggregation": {"minimum_institutions": 3},
     }
     for path, value in changes.items():

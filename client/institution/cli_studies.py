@@ -46,6 +46,7 @@ from fieldfare.client.institution.screen import console, plain
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.studies import (
     KeptStudy,
+    Told,
     find_id,
     kept_studies,
     kept_study,
@@ -69,6 +70,10 @@ withdraw_app = typer.Typer(add_completion=False)
 
 StudyArgument = Annotated[
     str, typer.Argument(metavar="STUDY", help="First digits of the id of a study that arrived.")
+]
+KeepReasonOption = Annotated[
+    bool,
+    typer.Option("--keep-reason", help="Tell the coordinator that you said no, but not why."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
 
@@ -222,23 +227,32 @@ def _approve(
 @reject_app.command("reject")
 def reject_study(
     study: StudyArgument,
-    reason: Annotated[str, typer.Option(help="Why, in one line; it stays in your log.")],
+    reason: Annotated[
+        str, typer.Option(help="Why, in one line, for your log and for the coordinator.")
+    ],
     home: HomeOption = DEFAULT_HOME,
+    keep_reason: KeepReasonOption = False,
 ) -> None:
-    """Say no to a study, and why."""
+    """Say no to a study, and why; the coordinator reads it when it asks for the study again."""
     opened = Home.open(home)
     chosen = find_id(opened, study)
     journal, settings = open_journal(opened, utc_now), load_settings(opened)
     with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
-        reject(opened, ledger, journal, chosen, reason, os_user(), utc_now())
-    typer.echo(f"rejected {chosen[:12]}\n{told_custodian(opened, settings)}")
+        told = Told.DECISION if keep_reason else Told.REASON
+        reject(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
+    typer.echo(f"rejected {chosen[:12]}")
+    typer.echo(_what_is_told(reason, keep_reason=keep_reason))
+    typer.echo(told_custodian(opened, settings))
 
 
 @withdraw_app.command("withdraw")
 def withdraw_study(
     study: StudyArgument,
     home: HomeOption = DEFAULT_HOME,
-    reason: Annotated[str, typer.Option(help="Why, in one line; it stays in your log.")] = "",
+    reason: Annotated[
+        str, typer.Option(help="Why, in one line, for your log and for the coordinator.")
+    ] = "",
+    keep_reason: KeepReasonOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
 ) -> None:
     """Take an approval back and destroy the study's keys; what was spent stays spent."""
@@ -248,9 +262,21 @@ def withdraw_study(
         _confirm("Destroy this study's keys? Its runs end for good.", "nothing was withdrawn")
     journal, settings = open_journal(opened, utc_now), load_settings(opened)
     with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
-        withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now())
+        told = Told.DECISION if keep_reason else Told.REASON
+        withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
     typer.echo(f"withdrew {chosen[:12]}: its keys are destroyed, what it spent stays spent")
+    typer.echo(_what_is_told(reason, keep_reason=keep_reason))
     typer.echo(told_custodian(opened, settings))
+
+
+def _what_is_told(reason: str, *, keep_reason: bool) -> str:
+    """Say what of a no leaves the institution."""
+    if keep_reason or not reason:
+        return "the coordinator learns that you said no, and no reason"
+    return (
+        "the coordinator learns that you said no, and this reason, when it asks next; repeat the "
+        "command with --keep-reason to keep the reason inside"
+    )
 
 
 def _confirm(question: str, otherwise: str) -> None:

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from fieldfare.client.custodian import APPROVAL_STATE
 from fieldfare.client.institution.building import Custody, Institution, LoadedSums, Loader
+from fieldfare.client.institution.freeing import freed_later
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event, Journal
 from fieldfare.client.institution.journal_decisions import JournalDecisions
@@ -22,6 +23,7 @@ from fieldfare.client.institution.studies import (
     Decision,
     KeptStudy,
     State,
+    Told,
     deciding,
     keep_study,
     kept_ids,
@@ -44,7 +46,7 @@ from fieldfare.shared.errors import (
     StudyError,
     UsageError,
 )
-from fieldfare.shared.messages import Approval
+from fieldfare.shared.messages import MAX_REASON, Approval
 from fieldfare.shared.plan import Plan, plan_for
 from fieldfare.shared.roster import COORDINATOR, Roster
 from fieldfare.shared.study import Study, check_deployable
@@ -97,6 +99,7 @@ def spent_now(
         lifetime=ledger.spent(),
         study=ledger.spent(study.id),
         promised=sum(promised),
+        freed=freed_later(ledger.history(), now),
     )
 
 
@@ -199,6 +202,7 @@ def approve(
                 "user": user,
                 "time": stamp(now),
                 "reason": "",
+                "told": Told.NOTHING,
                 "approval": approval.hash,
                 "roster": approval.roster,
                 "epoch": approval.epoch,
@@ -222,7 +226,14 @@ def _forget_foreign_keys(custody: Custody, decided: Decision) -> None:
 
 
 def reject(
-    home: Home, ledger: Ledger, journal: Journal, study: str, reason: str, user: str, now: datetime
+    home: Home,
+    ledger: Ledger,
+    journal: Journal,
+    study: str,
+    reason: str,
+    user: str,
+    now: datetime,
+    told: Told = Told.NOTHING,
 ) -> Decision:
     """Say no to a study that arrived; keys that an interrupted approval left are destroyed.
 
@@ -236,11 +247,18 @@ def reject(
                 "a study that is not approved expected: `fieldfare institution withdraw` ends an "
                 "approved one and destroys its keys"
             )
-        return _end(home, ledger, journal, study, State.REJECTED, reason, user, now)
+        return _end(home, ledger, journal, study, State.REJECTED, reason, user, now, told)
 
 
 def withdraw(
-    home: Home, ledger: Ledger, journal: Journal, study: str, reason: str, user: str, now: datetime
+    home: Home,
+    ledger: Ledger,
+    journal: Journal,
+    study: str,
+    reason: str,
+    user: str,
+    now: datetime,
+    told: Told = Told.NOTHING,
 ) -> Decision:
     """Take an approval back: the study's keys and its runs' are destroyed.
 
@@ -258,7 +276,7 @@ def withdraw(
                 "an approved study expected: `fieldfare institution reject` says no to one that "
                 "is not approved"
             )
-        return _end(home, ledger, journal, study, State.WITHDRAWN, reason, user, now)
+        return _end(home, ledger, journal, study, State.WITHDRAWN, reason, user, now, told)
 
 
 def _end(
@@ -270,10 +288,11 @@ def _end(
     reason: str,
     user: str,
     now: datetime,
+    told: Told,
 ) -> Decision:
     _check_reason(reason)
     decision = read_decision(home, study).model_copy(
-        update={"state": state, "user": user, "time": stamp(now), "reason": reason}
+        update={"state": state, "user": user, "time": stamp(now), "reason": reason, "told": told}
     )
     write_decision(home, decision)  # first: nothing loads it again, whatever comes after
     ledger.forget_runs(study)
@@ -285,7 +304,7 @@ def _end(
 
 def _check_reason(reason: str) -> None:
     """Refuse what the log would refuse, before anything is changed."""
-    if len(reason) > 500 or not reason.isprintable():  # noqa: PLR2004 -- as in the log
+    if len(reason) > MAX_REASON or not reason.isprintable():  # as in the log
         raise UsageError("--reason: at most 500 printable characters on one line expected")
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
+from fieldfare.client.inbox import SaidNo
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event, Journal
 from fieldfare.client.institution.kept_models import (
@@ -26,6 +27,7 @@ from fieldfare.client.institution.kept_models import (
 from fieldfare.client.institution.model_standing import RECOMPUTED_FILE, in_the_run
 from fieldfare.client.institution.studies import (
     State,
+    Told,
     deciding,
     keep_study,
     kept_ids,
@@ -85,6 +87,21 @@ class HomeInbox:
                 raise ProtocolError(f"a study that can run expected: {error}") from None
             self._journal.append(Event.STUDY_RECEIVED, COORDINATOR, study=study.id)
             keep_study(self._home, study, offer, self._clock())
+
+    def said_no(self, study: str) -> SaidNo | None:
+        """Return the no that a person gave to a study, as far as they let it be told.
+
+        Raises:
+            LedgerError: what was decided cannot be read.
+        """
+        with _faults(self._home):
+            decision = read_decision(self._home, study)
+        if decision.told is Told.NOTHING:
+            return None
+        reason = decision.reason if decision.told is Told.REASON else ""
+        if decision.state is State.REJECTED:
+            return SaidNo("rejected", reason)
+        return SaidNo("withdrawn", reason) if decision.state is State.WITHDRAWN else None
 
     def _check_room(self, offer: bytes) -> None:
         """Refuse what could fill the disk; the refusal is the one that any unknown study gets."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from fieldfare.client.institution.freeing import Freed, freed_later, next_freed, worth
 from fieldfare.client.institution.policy import Policy, limits
 from fieldfare.client.institution.screen import SHORT
 from fieldfare.client.ledger import Entry, Ledger, Position, from_picomu2
 from fieldfare.client.ledger_rules import WINDOW
 from fieldfare.client.ledger_statements import Statement, StatementKind
-from fieldfare.shared.privacy import XI_LIMIT, epsilon_for
 
 LAST: Final = 8  # entries shown
 BAR: Final = 30  # characters
@@ -42,12 +42,12 @@ class Budget:
     @property
     def spent_epsilon(self) -> float:
         """What was spent as epsilon; it does not add up, mu^2 does."""
-        return _epsilon(self.spent, self.delta)
+        return worth(self.spent, self.delta)
 
     @property
     def left_epsilon(self) -> float:
         """What the rest is worth by itself, as epsilon."""
-        return _epsilon(self.left, self.delta)
+        return worth(self.left, self.delta)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,7 @@ class Report:
         kinds: what each kind of release cost.
         carried: what entries cost that a restored copy lacked.
         last: the newest entries, oldest first.
+        freed: what comes free of the yearly limit, and when.
     """
 
     population: str
@@ -71,6 +72,7 @@ class Report:
     kinds: dict[str, int]
     carried: int
     last: tuple[Entry | Statement, ...]
+    freed: tuple[Freed, ...] = ()
 
 
 def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Report:
@@ -108,6 +110,7 @@ def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Re
         kinds=dict(kinds.most_common()),
         carried=carried,
         last=tuple(last),
+        freed=freed_later(ledger.history(), now),
     )
 
 
@@ -122,6 +125,7 @@ def report_json(found: Report) -> dict[str, Any]:
         "delta": found.lifetime.delta,
         "any_365_days": _budget_json(found.yearly),
         "lifetime": _budget_json(found.lifetime),
+        "comes_free": {one.day.isoformat(): _sum_json(one.picomu2) for one in found.freed},
         "studies": {study: _sum_json(cost) for study, cost in found.studies.items()},
         "kinds": {kind: _sum_json(cost) for kind, cost in found.kinds.items()},
         "carried_over": _sum_json(found.carried),
@@ -135,32 +139,35 @@ def report_lines(found: Report) -> Iterator[str]:
     yield f"{'population':<{INDENT}}{found.population}"
     yield f"{'history':<{INDENT}}{position.sequence} entries, epoch {position.epoch}"
     yield from _budget_lines("any 365 days", found.yearly)
+    if found.freed:
+        yield f"{'':<{INDENT}}{next_freed(found.freed, found.yearly.delta)}"
     yield from _budget_lines("ever", found.lifetime)
     yield ""
     parts = {f"study {study[:SHORT]}": cost for study, cost in found.studies.items()}
     if found.carried:
         parts["lost, carried over"] = found.carried
-    yield from _share_lines("spent by study, of all that was ever spent", parts)
-    yield from _share_lines("spent by kind of release", found.kinds)
+    delta = found.lifetime.delta
+    yield from _share_lines("spent by study, of all that was ever spent", parts, delta)
+    yield from _share_lines("spent by kind of release", found.kinds, delta)
     if found.last:
         yield f"last {len(found.last)} entries" if len(found.last) > 1 else "last entry"
-        yield from (f"  {entry_line(entry)}" for entry in found.last)
+        yield from (f"  {entry_line(entry, delta)}" for entry in found.last)
     else:
         yield "nothing was ever released"
 
 
-def entry_line(entry: Entry | Statement) -> str:
-    """Say an entry on one line."""
+def entry_line(entry: Entry | Statement, delta: float) -> str:
+    """Say an entry on one line; what it cost, by itself, as epsilon at `delta`."""
     head = f"{entry.position.sequence:>6}  {entry.time:%Y-%m-%d %H:%M}  "
     if isinstance(entry, Entry):
         debit = entry.debit
         return head + (
             f"{debit.kind} step {debit.step} attempt {debit.attempt}, study {debit.study[:SHORT]}, "
-            f"run {debit.run}: mu^2 {from_picomu2(debit.cost):.4g}"
+            f"run {debit.run}: epsilon {worth(debit.cost, delta):.3g}"
         )
     stated = entry.stated
     what = {
-        StatementKind.EPOCH: f"restored copy accepted, mu^2 {from_picomu2(stated.carried):.4g} "
+        StatementKind.EPOCH: f"restored copy accepted, epsilon {worth(stated.carried, delta):.3g} "
         "carried over",
         StatementKind.SPLIT: f"{stated.population} split off",
         StatementKind.PART: f"from here on the ledger of {stated.population}",
@@ -187,34 +194,23 @@ def bar(spent: int, limit: int) -> str:
 
 def _budget_lines(name: str, budget: Budget) -> Iterator[str]:
     yield f"{name:<{INDENT}}{bar(budget.spent, budget.limit)}"
-    left = (
-        f"left mu^2 {from_picomu2(budget.left):.5g}, by itself worth epsilon "
-        f"{budget.left_epsilon:.4g}"
-        if budget.left
-        else "nothing is left"
-    )
+    left = f"left epsilon {budget.left_epsilon:.4g}" if budget.left else "nothing is left"
     yield (
         f"{'':<{INDENT}}spent epsilon {budget.spent_epsilon:.4g} of {budget.limit_epsilon:g} at "
-        f"delta {budget.delta:g} (mu^2 {from_picomu2(budget.spent):.5g} of "
-        f"{from_picomu2(budget.limit):.5g})"
+        f"delta {budget.delta:g}"
     )
     yield f"{'':<{INDENT}}{left}"
 
 
-def _share_lines(title: str, parts: dict[str, int]) -> Iterator[str]:
+def _share_lines(title: str, parts: dict[str, int], delta: float) -> Iterator[str]:
     if not parts:
         return
     whole = sum(parts.values())
     width = max(map(len, parts))
     yield title
     for name, cost in parts.items():
-        yield f"  {name:<{width}}  {bar(cost, whole)}  mu^2 {from_picomu2(cost):.5g}"
+        yield f"  {name:<{width}}  {bar(cost, whole)}  epsilon {worth(cost, delta):.3g}"
     yield ""
-
-
-def _epsilon(picomu2: int, delta: float) -> float:
-    # The same xi as in the policy's limits, so that a limit that is spent shows as its epsilon.
-    return epsilon_for(delta=delta, mu2=from_picomu2(picomu2), xi=XI_LIMIT)
 
 
 def _sum_json(cost: int) -> dict[str, float | int]:

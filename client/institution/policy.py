@@ -151,15 +151,17 @@ class Objection:
         rule: the key in policy.toml.
         limit: what the rule allows.
         asked: what the study asks for.
+        said: the same in plain words, where limit and asked are figures for programs.
     """
 
     rule: str
     limit: str
     asked: str
+    said: str = ""
 
     def __str__(self) -> str:
-        """Return one line for the log and the screen."""
-        return f"{self.rule}: {self.limit} expected, {self.asked} found"
+        """Return one line for the screen."""
+        return f"{self.rule}: {self.said or f'expected {self.limit}, found {self.asked}'}"
 
 
 def load_policy(home: Home) -> Policy:
@@ -307,9 +309,10 @@ def _budget_objections(policy: Policy, plan: Plan) -> Iterator[Objection]:
         epsilon = epsilon_for(delta=budget.delta, mu2=plan.mu2, xi=XI_LIMIT)
         yield Objection(
             "budget.study_epsilon",
-            f"at most epsilon {budget.study_epsilon:g} at delta {budget.delta:g} "
-            f"(mu^2 {from_picomu2(limit)!r})",
-            f"epsilon {epsilon:.4g} at that delta (mu^2 {plan.mu2!r})",
+            f"at most mu^2 {from_picomu2(limit)!r}",
+            f"mu^2 {plan.mu2!r}",
+            f"the study costs epsilon {epsilon:.3g} at your delta {budget.delta:g}, and one study "
+            f"may cost {budget.study_epsilon:g}",
         )
 
 

@@ -12,7 +12,6 @@ from fieldfare.client.institution.ledger_report import Budget
 from fieldfare.client.institution.policy import Policy
 from fieldfare.client.institution.policy_text import warnings
 from fieldfare.client.institution.preflight import Outcome, Seen
-from fieldfare.client.ledger import from_picomu2
 from fieldfare.client.sockets import LONGEST_PATH
 from fieldfare.shared.errors import RunError, UsageError
 
@@ -58,8 +57,8 @@ def budget_seen(yearly: Budget, lifetime: Budget) -> str | Seen:
         which = "of any 365 days" if lifetime.left else "of all time"
         return Seen(Outcome.FAIL, f"some budget left expected, that {which} is spent")
     return (
-        f"left in any 365 days mu^2 {from_picomu2(yearly.left):.4g}, epsilon "
-        f"{yearly.left_epsilon:.3g} by itself; ever mu^2 {from_picomu2(lifetime.left):.4g}"
+        f"left in any 365 days epsilon {yearly.left_epsilon:.3g} of {yearly.limit_epsilon:g}, "
+        f"ever {lifetime.left_epsilon:.3g} of {lifetime.limit_epsilon:g}"
     )
 
 

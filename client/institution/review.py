@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from fieldfare.client.institution.freeing import Freed, enough_from, next_freed, worth
 from fieldfare.client.institution.policy import (
     Objection,
     Policy,
@@ -16,15 +17,17 @@ from fieldfare.client.institution.policy import (
     objections,
 )
 from fieldfare.client.institution.review_questions import asked_lines
-from fieldfare.client.ledger_terms import PICOMU2_PER_MU2, from_picomu2
+from fieldfare.client.ledger_terms import from_picomu2
 from fieldfare.shared.columns import InstitutionColumn
 from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.plan import Plan, ReleaseKind, plan_for
-from fieldfare.shared.privacy import XI_LIMIT, epsilon_for
 from fieldfare.shared.prospects import cautions, obstacles
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.study import Study, check_deployable
+
+_YEARLY: Final = "budget.yearly_epsilon"
+_LIFETIME: Final = "budget.lifetime_epsilon"
 
 # Design section 8, said to the person who decides.
 HARM_RULES: Final = (
@@ -45,12 +48,14 @@ class Spent:
         lifetime: by all studies, ever.
         study: by the study in question.
         promised: what other approved studies may still spend.
+        freed: what of `yearly` comes free again, and when; soonest first.
     """
 
     yearly: int
     lifetime: int
     study: int
     promised: int
+    freed: tuple[Freed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,12 +103,20 @@ class Budget:
         spent_mu2: what it has cost already.
         yearly_left, lifetime_left: as epsilon of the mu^2 that is left.
         share_of_year, share_of_lifetime: what the study may still cost, of what is left.
+        spent, promised: of that, what it has cost already and what other approved studies may
+            still cost, as epsilon.
         promised_mu2: what other approved studies may still spend of it.
+        next_freed: what of the year comes free next and when, in words; may be empty.
+        freed_mu2: what of the year comes free, by day (ISO 8601).
     """
 
     delta: float
     epsilon: float
     mu2: float
+    spent: float
+    promised: float
+    next_freed: str
+    freed_mu2: dict[str, float]
     spent_mu2: float
     yearly_left: float
     yearly_left_mu2: float
@@ -148,6 +161,7 @@ class Review:
         failed_masks: (participants, epsilon that would remain at the study's delta).
         questions: what is asked, and what may be asked later, one line each.
         problems: why it cannot be approved as things stand; empty: it can.
+        objections: those that are rules of the policy or limits of the budget, in figures.
         obstacles: why its runs could give nothing, though they cost.
         cautions: what is weak in it.
     """
@@ -169,6 +183,7 @@ class Review:
     failed_masks: tuple[tuple[int, float], ...]
     comparison: Comparison | None
     problems: tuple[str, ...]
+    objections: tuple[Objection, ...] = ()
     obstacles: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
@@ -204,7 +219,8 @@ def review_study(
         StudyError, AccountingError: the study has no plan.
     """
     plan = plan_for(study)
-    problems = (*roster_problems(study, roster), *map(str, all_objections(policy, plan, spent)))
+    objected = all_objections(policy, plan, spent)
+    problems = (*roster_problems(study, roster), *map(str, objected))
     return Review(
         id=study.id,
         name=study.name,
@@ -226,6 +242,7 @@ def review_study(
         failed_masks=tuple(_failed_masks(plan, roster)),
         comparison=None if earlier is None else compare(earlier, study),
         problems=problems,
+        objections=objected,
         obstacles=obstacles(plan, max(len(roster.members), study.aggregation.minimum_institutions)),
         cautions=cautions(plan),
         questions=asked_lines(study),
@@ -271,19 +288,26 @@ def _left_objections(policy: Policy, plan: Plan, spent: Spent) -> Iterator[Objec
 
     The ledger would refuse the last releases anyway; a study that cannot finish is not begun.
     """
-    granted, needed = limits(policy), _still(plan, spent)
+    granted, needed, delta = limits(policy), _still(plan, spent), policy.budget.delta
     for rule, limit, used in (
-        ("budget.yearly_epsilon", granted.yearly_picomu2, spent.yearly),
-        ("budget.lifetime_epsilon", granted.lifetime_picomu2, spent.lifetime),
+        (_YEARLY, granted.yearly_picomu2, spent.yearly),
+        (_LIFETIME, granted.lifetime_picomu2, spent.lifetime),
     ):
         left = max(limit - used, 0)
-        if needed > left:
-            yield Objection(
-                rule,
-                f"at most the mu^2 {from_picomu2(left):.5g} that is left of "
-                f"{from_picomu2(limit):.5g}",
-                f"{from_picomu2(needed):.5g}",
-            )
+        if needed <= left:
+            continue
+        said = f"costs {worth(needed, delta):.3g}, {worth(left, delta):.3g} is left"
+        if rule == _YEARLY:
+            freed = [next_freed(spent.freed, delta), enough_from(needed, left, spent.freed)]
+            parts = [f"{said} of {policy.budget.yearly_epsilon:g} in any 365 days", *freed]
+        else:
+            parts = [f"{said} of {policy.budget.lifetime_epsilon:g} ever, which never comes free"]
+        yield Objection(
+            rule,
+            f"at most mu^2 {from_picomu2(left)!r} of {from_picomu2(limit)!r}",
+            f"mu^2 {from_picomu2(needed)!r}",
+            ", ".join(part for part in parts if part) + f" (epsilon at delta {delta:g})",
+        )
 
 
 def _still(plan: Plan, spent: Spent) -> int:
@@ -331,24 +355,21 @@ def _budget(policy: Policy, plan: Plan, spent: Spent) -> Budget:
     lifetime = max(granted.lifetime_picomu2 - spent.lifetime, 0)
     return Budget(
         delta=delta,
-        epsilon=_epsilon(plan.study_limit, delta),
+        epsilon=worth(plan.study_limit, delta),
         mu2=plan.mu2,
+        spent=worth(spent.study, delta),
+        promised=worth(spent.promised, delta),
+        next_freed=next_freed(spent.freed, delta),
+        freed_mu2={one.day.isoformat(): from_picomu2(one.picomu2) for one in spent.freed},
         spent_mu2=from_picomu2(spent.study),
-        yearly_left=_epsilon(yearly, delta),
+        yearly_left=worth(yearly, delta),
         yearly_left_mu2=from_picomu2(yearly),
-        lifetime_left=_epsilon(lifetime, delta),
+        lifetime_left=worth(lifetime, delta),
         lifetime_left_mu2=from_picomu2(lifetime),
         share_of_year=_share(needed, yearly),
         share_of_lifetime=_share(needed, lifetime),
         promised_mu2=from_picomu2(spent.promised),
     )
-
-
-def _epsilon(picomu2: int, delta: float) -> float:
-    """Return what so much mu^2 is worth; nothing left is worth nothing."""
-    if picomu2 == 0:
-        return 0.0
-    return epsilon_for(delta=delta, mu2=picomu2 / PICOMU2_PER_MU2, xi=XI_LIMIT)
 
 
 def _share(needed: int, left: int) -> float:

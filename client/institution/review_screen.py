@@ -113,28 +113,26 @@ def _style(kind: Leaving) -> str:
 
 
 def _budget(budget: Budget) -> Text:
-    text = Text(
-        f"costs epsilon {budget.epsilon:.3g} at your delta {budget.delta:g} (mu^2 {budget.mu2:.4g})"
-    )
+    text = Text(f"costs epsilon {budget.epsilon:.3g} at your delta {budget.delta:g}")
     if budget.spent_mu2:
-        text.append(f", of which mu^2 {budget.spent_mu2:.4g} is spent")
+        text.append(f", of which {budget.spent:.3g} is spent")
     for name, left, share in (
         ("this year", budget.yearly_left, budget.share_of_year),
         ("ever", budget.lifetime_left, budget.share_of_lifetime),
     ):
-        text.append(f"\nleft {name}: epsilon {left:.3g}; ")
+        text.append(f"\nleft {name}: {left:.3g}; ")
         text.append(_taken(share), style=BAD if share > 1 else GOOD)
     if budget.promised_mu2:
-        text.append(
-            f"\nother approved studies may still spend mu^2 {budget.promised_mu2:.4g} of it"
-        )
+        text.append(f"\nother approved studies may still spend {budget.promised:.3g} of it")
+    if budget.next_freed:
+        text.append(f"\n{budget.next_freed}")
     return text
 
 
 def _taken(share: float) -> str:
     if share > 1:
         return "not enough for this study"
-    return f"this study takes {100 * share:.0f} % of it (in mu^2)"
+    return f"this study takes {100 * share:.0f} % of it"
 
 
 def _company(review: Review) -> Text:

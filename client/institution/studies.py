@@ -49,6 +49,14 @@ class State(Enum):
     WITHDRAWN = "withdrawn"
 
 
+class Told(Enum):
+    """What the coordinator is told of a no."""
+
+    NOTHING = "nothing"  # also of decisions from before this could be chosen
+    DECISION = "decision"
+    REASON = "reason"
+
+
 class Decision(BaseModel):
     """What was decided about one study.
 
@@ -57,6 +65,7 @@ class Decision(BaseModel):
         user: the OS user who decided last; empty while nobody has.
         time: when.
         reason: of a rejection.
+        told: what of it the coordinator may know.
         approval: hash of the signed approval.
         roster, epoch: under which the approval was given; under others it counts no more.
     """
@@ -70,6 +79,7 @@ class Decision(BaseModel):
     user: Line = ""
     time: Line = ""
     reason: Line = ""
+    told: Told = Field(default=Told.NOTHING, strict=False)
     approval: Hex32 | Literal[""] = ""
     roster: Hex32 | Literal[""] = ""
     epoch: int = Field(default=0, ge=0, lt=2**53)

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.served import Gated, served
 
 from fieldfare.client.app import CustodianPort, client_app
 from fieldfare.client.frames import LARGEST_FRAME, SERVICE, unix_address
+from fieldfare.client.inbox import NoInbox, SaidNo
 from fieldfare.client.release import Released
 from fieldfare.client.remote import Deadlines, connected
 from fieldfare.client.service import serving
@@ -27,7 +28,7 @@ from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
 from fieldfare.shared.last_sum import NO_LAST_SUM
 from fieldfare.shared.merkle import consistency_path
-from fieldfare.shared.messages import Refusal, seal
+from fieldfare.shared.messages import Refusal, Rejection, seal
 from fieldfare.shared.offers import offer_study
 from fieldfare.shared.plan import ReleaseKind
 from fieldfare.shared.roster import COORDINATOR
@@ -98,6 +99,32 @@ def test_heads_models_and_offers_go_over_the_socket(bench: Bench, room: Path) ->
         unknown = Refusal(RefusalCode.UNKNOWN_STUDY)
         assert remote.describe(other.id, b"", offer) == unknown
         assert remote.describe(study, b"", offer) == bench.custodian("bank-b").describe(study)
+
+
+@dataclass(frozen=True)
+class Refusing(NoInbox):
+    """Whose people said no."""
+
+    def said_no(self, study: str) -> SaidNo | None:
+        del study
+        return SaidNo("rejected", "too wide")
+
+
+def test_a_rejection_goes_over_the_socket_beside_the_fixed_refusal(
+    bench: Bench, room: Path
+) -> None:
+    study, coordinator = make_study(name="another"), bench.federation.identities.coordinator
+    offer = offer_study(study, coordinator)
+    bench.custodian("bank-b")._inbox = Refusing()
+    with served(bench, "bank-b", room) as remote:
+        answer = remote.describe(study.id, b"", offer)
+        silent = remote.describe(study.id)
+    assert isinstance(answer, Refusal)
+    assert (answer.code, silent) == (RefusalCode.UNKNOWN_STUDY, Refusal(answer.code))
+    assert answer.to_bytes() == Refusal(answer.code).to_bytes()
+    body = bench.site("bank-a").from_member(answer.rejection, Rejection, "bank-b").body
+    assert (body.study, body.institution) == (study.id, "bank-b")
+    assert (body.decision, body.reason) == ("rejected", "too wide")
 
 
 def test_a_port_is_a_port(bench: Bench, room: Path) -> None:

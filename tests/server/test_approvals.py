@@ -10,6 +10,7 @@ from tests.desks import TestDesk, desk
 from fieldfare.server.approvals import APPROVED, ELSEWHERE, OFF_ROSTER, OUTDATED, PENDING, heard_of
 from fieldfare.server.run_view import UNHEARD
 from fieldfare.server.store import ApprovalRow
+from fieldfare.shared.messages import IdentitySigner, Rejection, seal
 
 __all__ = ["desk"]
 
@@ -51,6 +52,37 @@ def test_an_approval_of_something_else_does_not_count(
     desk: TestDesk, changes: dict[str, Any], text: str
 ) -> None:
     assert text_of(desk, row(desk, **changes)) == text
+
+
+def rejection(desk: TestDesk, name: str = "bank-a", **changes: Any) -> ApprovalRow:
+    fields: dict[str, Any] = {
+        "study": desk.study.id,
+        "roster": desk.roster().hash,
+        "institution": name,
+        "decision": "rejected",
+        "reason": "the purpose is too wide",
+    }
+    body = Rejection(**(fields | changes))
+    envelope = seal(body, "bank-a", IdentitySigner(desk.keys["bank-a"]))
+    return ApprovalRow("anything", envelope, NOW)
+
+
+def test_a_rejection_is_shown_with_the_reason_that_was_signed(desk: TestDesk) -> None:
+    rows = {"bank-a": rejection(desk)}
+    (heard,) = (heard_of(desk.roster(), desk.study.id, rows)[name] for name in rows)
+    assert heard.text == "rejected it: the purpose is too wide"
+    assert (heard.no, heard.approval, heard.at) == (True, "", NOW)
+    withdrawn = rejection(desk, decision="withdrawn", reason="")
+    assert text_of(desk, withdrawn) == "withdrew its approval"
+
+
+@pytest.mark.parametrize("changes", [{"study": "0" * 64}, {"institution": "bank-b"}])
+def test_a_rejection_of_something_else_says_nothing(
+    desk: TestDesk, changes: dict[str, Any]
+) -> None:
+    assert text_of(desk, rejection(desk, **changes)) == OUTDATED
+    heard = heard_of(desk.roster(), desk.study.id, {"bank-b": rejection(desk)})["bank-b"]
+    assert (heard.text, heard.no) == (OUTDATED, False)
 
 
 def test_a_study_that_was_not_approved_yet_is_no_refusal(desk: TestDesk) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tests.coordinator import running_superlink
 from tests.desks import BANKS, TestDesk, desk, said
-from tests.packages import without_torch
 from tests.processes import until
 
 from fieldfare.server.control import control_target
+from fieldfare.server.proposals import propose
 from fieldfare.server.superlink import control
-from fieldfare.shared.messages import Assurance
+from fieldfare.shared.messages import Assurance, IdentitySigner, Rejection, seal
 from fieldfare.shared.offers import open_study
 
 __all__ = ["desk"]
@@ -38,7 +38,7 @@ def test_a_study_is_proposed_and_institutions_are_told(
 ) -> None:
     assert served.command("propose", str(served.study_file)) == 0
     out = capsys.readouterr().out
-    assert "promise       epsilon 0.5 at delta 1e-06 per customer" in out
+    assert "promise       epsilon 0.5 at delta 1e-05 per customer" in out
     assert f"proposed as {served.study.id[:12]}" in out
     assert "institutions that are online get it now" in out
     assert f"Next: fieldfare coordinator approvals {served.study.id[:12]} --refresh" in out
@@ -90,7 +90,7 @@ def test_studies_are_listed(desk: TestDesk, capsys: pytest.CaptureFixture[str]) 
     assert desk.command("studies") == 0
     header, row = capsys.readouterr().out.splitlines()
     assert header.split() == ["study", "name", "epsilon", "proposed", "approved", "by"]
-    assert row.split()[:5] == [desk.study.id[:12], "payments", "0.5", "at", "1e-06"]
+    assert row.split()[:5] == [desk.study.id[:12], "payments", "0.5", "at", "1e-05"]
     assert row.rstrip().endswith("nobody yet")
     hear(desk, "bank-b")
     assert desk.command("studies") == 0
@@ -177,13 +177,24 @@ def test_a_refresh_without_a_superlink_is_an_error(
     assert "fieldfare coordinator start" in capsys.readouterr().err
 
 
-def test_a_study_that_needs_torch_is_not_proposed_without(
-    desk: TestDesk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with desk.study_file.open("a") as file:
-        file.write('\n[model]\nkind = "mlp"\nhidden = [8]\n')
-    without_torch(monkeypatch)
-    assert desk.command("propose", str(desk.study_file), "--no-hello") == 2
-    assert "pip install 'fieldfare[torch]'" in capsys.readouterr().err
-    assert desk.command("studies", "--json") == 0
-    assert said(capsys) == []
+def test_a_no_is_shown_with_its_reason(desk: TestDesk, capsys: pytest.CaptureFixture[str]) -> None:
+    made = propose(desk.home, desk.study, desk.signer)
+    body = Rejection(
+        study=made.id,
+        roster=desk.roster().hash,
+        institution="bank-b",
+        decision="rejected",
+        reason="the purpose is too wide",
+    )
+    with desk.store() as store:
+        envelope = seal(body, "bank-b", IdentitySigner(desk.keys["bank-b"]))
+        store.put_approval(made.id, "bank-b", body.text, envelope, datetime.now(UTC))
+    assert desk.command("approvals", "payments") == 0
+    assert "rejected it: the purpose is too wide" in capsys.readouterr().out
+    assert desk.command("studies") == 0
+    heading, row = capsys.readouterr().out.splitlines()
+    assert heading.rstrip().endswith("no from")
+    assert row.rstrip().endswith("bank-b")
+    assert desk.command("approvals", "payments", "--json") == 0
+    found = said(capsys)["institutions"]["bank-b"]
+    assert (found["no"], found["approval"]) == (True, None)

@@ -11,12 +11,12 @@ from tests.server.conftest import BANKS, MakeSetting, Setting, make_study
 from fieldfare.client.app import client_app
 from fieldfare.client.custodian import Custodian
 from fieldfare.client.fleet import BUNDLE_REFUSED
-from fieldfare.client.inbox import NoInbox
+from fieldfare.client.inbox import NoInbox, SaidNo
 from fieldfare.server.channel import UNLISTED
 from fieldfare.server.hello import LATE, LOOK_SECONDS, UNSEEN, Heard, RunTerms, hello, reasons
 from fieldfare.server.record import NoRecord
 from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.messages import Assurance, Refusal
+from fieldfare.shared.messages import REJECTED, WITHDRAWN, Assurance, Refusal, Rejection, seal
 from fieldfare.shared.offers import offer_study, open_study
 from fieldfare.shared.study import Study
 from fieldfare.simulations.federation import FIRST_NODE
@@ -271,3 +271,83 @@ def test_who_does_not_know_its_own_last_reply_is_left_out(make_setting: MakeSett
     assert sorted(heard.approvals) == ["bank-a", "bank-c", "bank-d"]
     assert heard.absent == {NODES["bank-b"]: "does not know its own last reply"}
     assert asked == [b"", b"reply"]
+
+
+# -- rejections -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Refusing(NoInbox):
+    """Whose people said no."""
+
+    said: SaidNo
+
+    def said_no(self, study: str) -> SaidNo | None:
+        del study
+        return self.said
+
+
+def refuse(setting: Setting, name: str, decision: Any, reason: str) -> None:
+    """Let an institution's people say no; its custodian answers for the study no more."""
+    custodian = setting.federation.custodians[name]
+    custodian.finish(setting.federation.job("run").terms.plan.study_id)
+    custodian._inbox = Refusing(SaidNo(decision, reason))
+
+
+def offered(setting: Setting) -> bytes:
+    terms = setting.federation.job("run").terms
+    return offer_study(terms.plan.study, terms.signer)
+
+
+@pytest.mark.parametrize(
+    ("decision", "reason", "answer", "text"),
+    [
+        ("rejected", "the purpose is too wide", REJECTED, f"{REJECTED}: the purpose is too wide"),
+        ("withdrawn", "", WITHDRAWN, WITHDRAWN),
+    ],
+)
+def test_a_rejection_is_heard_with_its_reason(
+    make_setting: MakeSetting, decision: str, reason: str, answer: str, text: str
+) -> None:
+    setting, record = make_setting(assurance=EXACT), Notes()
+    refuse(setting, "bank-b", decision, reason)
+    grid = ComingGrid(setting)
+    heard = heard_by(setting, grid, record, offer=offered(setting), wait_seconds=30.0)
+    assert sorted(heard.approvals) == ["bank-a", "bank-c", "bank-d"]
+    # What a person wrote goes to the coordinator's people, and into no run's transcript.
+    assert heard.absent == {NODES["bank-b"]: answer}
+    assert ("bank-b", text, True) in record.told
+    assert setting.clock.now == 0.0  # a no is an answer: nobody is waited for
+
+
+def test_without_the_signed_study_nobody_hears_a_reason(make_setting: MakeSetting) -> None:
+    setting, record = make_setting(assurance=EXACT), Notes()
+    refuse(setting, "bank-b", "rejected", "the purpose is too wide")
+    heard = heard_by(setting, ComingGrid(setting), record)
+    assert "unknown_study" in heard.absent[NODES["bank-b"]]
+    assert all("purpose" not in text for _, text, _ in record.told)
+
+
+@pytest.mark.parametrize("wrong", ["signer", "study", "roster", "bytes"])
+def test_a_rejection_that_is_not_its_own_is_a_plain_refusal(
+    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    setting, record = make_setting(assurance=EXACT), Notes()
+    refuse(setting, "bank-b", "rejected", "no")
+    terms, name = terms_of(setting), "bank-a" if wrong == "signer" else "bank-b"
+    body = Rejection(
+        study="0" * 64 if wrong == "study" else terms.plan.study_id,
+        roster="0" * 64 if wrong == "roster" else terms.roster.hash,
+        institution=name,
+        decision="rejected",
+        reason="no",
+    )
+    site = setting.federation.custodians[name]._site
+    envelope = b"{}" if wrong == "bytes" else seal(body, name, site.signer)
+    refusal = Refusal(RefusalCode.UNKNOWN_STUDY, rejection=envelope)
+    forging = setting.federation.custodians["bank-b"]
+    monkeypatch.setattr(forging, "describe", lambda *_: refusal)
+    heard = heard_by(setting, ComingGrid(setting), record, offer=offered(setting))
+    assert sorted(heard.approvals) == ["bank-a", "bank-c", "bank-d"]
+    assert "refused with unknown_study" in heard.absent[NODES["bank-b"]]
+    assert [text for _, text, _ in record.told if REJECTED in text] == []

@@ -322,3 +322,11 @@ def test_how_long(seconds: float, said: str) -> None:
 def test_long_texts_are_cut() -> None:
     assert plain("x" * 300) == "x" * 197 + "..."
     assert plain("a\x00b\nc") == "a b c"
+
+
+def test_who_said_no_is_said_once_under_the_runs() -> None:
+    no = {"bank-b": ("rejected it: the purpose is too wide", NOW), "bank-a": ("answered", NOW)}
+    runs = [replace(picture(how=progress()), institutions=no) for _ in range(2)]
+    lines = text(runs_table(runs), 80)
+    assert lines[-1].strip() == "payments: bank-b rejected it: the purpose is too wide"
+    assert sum("bank-b" in one for one in lines) == 1

@@ -57,7 +57,7 @@ def test_a_fresh_home_has_its_whole_budget(home: Home, capsys: Capture) -> None:
     assert ledger(home, "show") == 0
     said = capsys.readouterr().out
     assert "nothing was ever released" in said
-    assert "worth epsilon 6" in said
+    assert "left epsilon 6" in said
     assert ledger(home, "verify") == 0
     assert "0 entries" in capsys.readouterr().out
     assert ledger(home, "export") == 2
@@ -68,8 +68,8 @@ def test_show_says_what_is_left_and_on_what_it_was_spent(home: Home, capsys: Cap
     fill(home, range(3))
     assert ledger(home, "show") == 0
     said = capsys.readouterr().out
-    assert "any 365 days  [#####" in said
-    assert f"study {'5' * 12}  [{'#' * 30}] 100.0 %  mu^2 0.03" in said
+    assert "any 365 days  [###" in said
+    assert f"study {'5' * 12}  [{'#' * 30}] 100.0 %  epsilon 0.6" in said
     assert "training step 2 attempt 0" in said
     assert all(len(line) <= 110 for line in said.splitlines())
     assert ledger(home, "show", "--json") == 0
@@ -130,5 +130,5 @@ def test_export_is_a_record_for_the_registry(home: Home, capsys: Capture) -> Non
     assert ledger(home, "export") == 0
     record = json.loads(capsys.readouterr().out)
     assert record["status"] == "Draft"
-    assert record["deployment"]["privacy_loss"]["privacy_parameters"]["delta"] == 1e-6
+    assert record["deployment"]["privacy_loss"]["privacy_parameters"]["delta"] == 1e-5
     assert record["deployment"]["basic"]["data_curators"] == ["bank-a"]

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from tests.homes import UNITS, Hub, home_study, hub
-from tests.packages import without_torch
 
-from fieldfare.client.institution.studies import State, read_decision
+from fieldfare.client.institution.studies import State, Told, read_decision
 from fieldfare.shared.cli import run
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.study import Study
@@ -88,8 +87,16 @@ def test_a_rejection_needs_a_reason(typed: Typed) -> None:
     status, _, err = typed("reject", STUDY.id)
     assert status == 2
     assert "--reason" in err
-    assert typed("reject", STUDY.id, "--reason", "too wide")[0] == 0
+    status, out, _ = typed("reject", STUDY.id, "--reason", "too wide")
+    assert status == 0
     assert typed.state() is State.REJECTED
+    # Who types a reason is told that it leaves, and how it does not.
+    assert "the coordinator learns that you said no, and this reason" in out
+    assert "--keep-reason to keep the reason inside" in out
+    assert read_decision(typed.home, STUDY.id).told is Told.REASON
+    status, out, _ = typed("reject", STUDY.id, "--reason", "too wide", "--keep-reason")
+    assert "that you said no, and no reason" in out
+    assert read_decision(typed.home, STUDY.id).told is Told.DECISION
     status, out, _ = typed("studies")
     assert "rejected" in out
     assert "too wide" in out
@@ -196,18 +203,3 @@ def test_without_a_roster_the_next_command_is_said(typed: Typed) -> None:
         status, _, err = typed(*command)
         assert status == 2
         assert "institution roster accept" in err
-
-
-def test_a_study_that_needs_torch_is_refused_with_the_command_that_installs_it(
-    typed: Typed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    without_torch(monkeypatch)
-    study = home_study(name="network", model={"kind": "mlp", "hidden": [8]})
-    assert typed.receive(study)[0] == 0  # it waits: people may yet install it
-    for command in (("review",), ("approve", "--yes")):
-        status, _, err = typed(*command, study.id[:6])
-        assert (status, typed.state(study)) == (2, State.RECEIVED)
-        assert "torch expected, which networks (mlp, modules) need" in err
-        assert "pip install 'fieldfare[torch]'" in err
-    assert "waits for a decision" in typed("studies")[1]
-    assert typed("reject", study.id[:6], "--reason", "no torch here")[0] == 0

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from fieldfare.client.institution.decisions import (
     standing_of,
     withdraw,
 )
+from fieldfare.client.institution.freeing import Freed
 from fieldfare.client.institution.journal import Journal
 from fieldfare.client.institution.keys import rotate_identity
 from fieldfare.client.institution.review import Spent
@@ -221,7 +223,7 @@ def test_a_module_waits_until_its_package_is_listed_and_runs_only_while_it_is(
     study, policy = home_study(name="named", model=MODEL), hub.homes["bank-a"].policy
     kept = hub.receive(study)  # people may look at it before they list anything
     custody = custody_of()
-    with pytest.raises(PolicyRefusal, match=r"models\.packages: no package expected") as refused:
+    with pytest.raises(PolicyRefusal, match=r"models\.packages: expected no package") as refused:
         check_before_records(custody.institution, study, NOTHING)
     assert refused.value.code is RefusalCode.POLICY
     custody.ledger.close()
@@ -242,7 +244,7 @@ def test_a_module_waits_until_its_package_is_listed_and_runs_only_while_it_is(
 def test_with_too_few_units_a_study_is_not_approved(hub: Hub, custody_of: OpenCustody) -> None:
     hub.edit(hub.homes["bank-a"].policy, "minimum_units = 100", f"minimum_units = {UNITS + 1}")
     custody = custody_of()
-    with pytest.raises(PolicyRefusal, match=f"at least {UNITS + 1} units expected, {UNITS} found"):
+    with pytest.raises(PolicyRefusal, match=f"at least {UNITS + 1} units, found {UNITS}"):
         decide(custody, hub.receive(STUDY))
     assert custody.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
 
@@ -281,7 +283,8 @@ def test_what_others_may_still_spend_is_told(hub: Hub, custody_of: OpenCustody) 
     cost = plan_for(STUDY).study_limit
     spend(custody, 7, study=STUDY.id)
     found = spent_now(custody.ledger, other, kept, roster, NOW)
-    assert found == Spent(yearly=7, lifetime=7, study=0, promised=cost - 7)
+    freed = (Freed((NOW + timedelta(days=366)).date(), 7),)
+    assert found == Spent(yearly=7, lifetime=7, study=0, promised=cost - 7, freed=freed)
     own = spent_now(custody.ledger, STUDY, kept, roster, NOW)
     assert (own.study, own.promised) == (7, 0)
     later = spent_now(custody.ledger, other, kept, roster, NOW.replace(year=2027))

@@ -21,15 +21,16 @@ from tests.homes import (
 )
 from tests.packages import MODEL, PACKAGE, install
 
+from fieldfare.client.inbox import SaidNo
 from fieldfare.client.institution import inbox as inbox_module
-from fieldfare.client.institution.building import open_ledger
+from fieldfare.client.institution.building import open_institution, open_ledger
 from fieldfare.client.institution.decisions import reject, withdraw
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.inbox import HomeInbox
 from fieldfare.client.institution.journal import Journal
 from fieldfare.client.institution.kept_models import kept_model
 from fieldfare.client.institution.model_standing import Standing, standing_of_model
-from fieldfare.client.institution.studies import State, keep_study, kept_ids, read_decision
+from fieldfare.client.institution.studies import State, Told, keep_study, kept_ids, read_decision
 from fieldfare.server.delivery import ComposedDelivery
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
@@ -55,6 +56,36 @@ def inbox(hub: Hub, home: Home) -> HomeInbox:
 
 def events(home: Home) -> list[dict[str, Any]]:
     return [json.loads(line) for line in home.log.read_text().splitlines()]
+
+
+# -- what was said no to --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "heard"),
+    [
+        (Told.NOTHING, None),
+        (Told.DECISION, SaidNo("rejected", "")),
+        (Told.REASON, SaidNo("rejected", "too wide")),
+    ],
+)
+def test_a_no_is_told_as_far_as_a_person_let_it(
+    hub: Hub, home: Home, inbox: HomeInbox, told: Told, heard: SaidNo | None
+) -> None:
+    inbox.study_offered(hub.sealed(STUDY), STUDY)
+    assert inbox.said_no(STUDY.id) is None
+    journal = Journal.open(home.log_folder, clock=clock)
+    with open_ledger(open_institution(home.path), clock) as ledger:
+        reject(home, ledger, journal, STUDY.id, "too wide", "tester", NOW, told)
+    assert inbox.said_no(STUDY.id) == heard
+
+
+def test_a_no_from_before_it_could_be_told_is_not(home: Home, inbox: HomeInbox) -> None:
+    """Who typed a reason then was told that it stays in the log."""
+    old = {"format": 1, "study": STUDY.id, "state": "rejected", "reason": "too wide"}
+    home.study(STUDY.id).with_suffix(".json").write_text(json.dumps(old))
+    assert read_decision(home, STUDY.id).reason == "too wide"
+    assert inbox.said_no(STUDY.id) is None
 
 
 # -- studies ----------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from tests.homes import Hub, home_study, hub
 
+from fieldfare.client.institution.freeing import Freed
 from fieldfare.client.institution.policy import Policy, limits, load_policy
 from fieldfare.client.institution.review import (
     Review,
@@ -103,7 +105,7 @@ def test_a_group_is_shown_as_what_it_is_for(hub: Hub, policy: Policy) -> None:
     last = review.columns[-1]
     assert (last.name, last.role, last.allowed) == ("age_band", "fairness", False)  # harm rule 4
     (leaving,) = (one for one in review.leaving if one.kind == "fairness")
-    assert (leaving.releases, leaving.entries, leaving.most, leaving.allowed) == (1, 8, 1.0, False)
+    assert (leaving.releases, leaving.entries, leaving.most, leaving.allowed) == (1, 8, 1.0, True)
 
 
 def test_the_budget_is_what_is_left_now(hub: Hub, policy: Policy) -> None:
@@ -134,14 +136,47 @@ def test_the_budget_is_what_is_left_now(hub: Hub, policy: Policy) -> None:
 def test_a_budget_too_small_by_one_unit_is_an_objection(policy: Policy, which: str) -> None:
     plan, granted = plan_for(home_study()), limits(policy)
     limit = granted.yearly_picomu2 if which == "yearly" else granted.lifetime_picomu2
-    fits = replace(NOTHING, **{which: limit - plan.study_limit})
-    assert all_objections(policy, plan, fits) == ()
-    (objection,) = all_objections(
-        policy, plan, replace(fits, **{which: limit - plan.study_limit + 1})
-    )
+
+    def spent(picomu2: int, study: int = 0) -> Spent:
+        totals = {"yearly": 0, "lifetime": 0, which: picomu2}
+        return Spent(yearly=totals["yearly"], lifetime=totals["lifetime"], study=study, promised=0)
+
+    assert all_objections(policy, plan, spent(limit - plan.study_limit)) == ()
+    (objection,) = all_objections(policy, plan, spent(limit - plan.study_limit + 1))
     assert objection.rule == f"budget.{which}_epsilon"
-    begun = replace(NOTHING, study=plan.study_limit, **{which: limit})
+    begun = spent(limit, study=plan.study_limit)
     assert all_objections(policy, plan, begun) == ()  # it needs no more
+
+
+def test_what_is_left_and_when_more_comes_free_is_said_in_words(policy: Policy) -> None:
+    plan, granted = plan_for(home_study(privacy={"epsilon": 0.9, "delta": 1e-5})), limits(policy)
+    used = granted.yearly_picomu2 - plan.study_limit // 4
+    freed = (
+        Freed(date(2027, 3, 3), plan.study_limit // 9),
+        Freed(date(2027, 5, 9), plan.study_limit),
+    )
+    (found,) = all_objections(policy, plan, replace(NOTHING, yearly=used, freed=freed))
+    assert str(found) == (
+        "budget.yearly_epsilon: costs 0.9, 0.422 is left of 2 in any 365 days, the next 0.27 comes "
+        "free on 3 March 2027, enough on 9 May 2027 (epsilon at delta 1e-05)"
+    )
+    assert (found.limit, found.asked) == (  # figures are for programs
+        f"at most mu^2 {plan.study_limit // 4 / 10**12!r} of {granted.yearly_picomu2 / 10**12!r}",
+        f"mu^2 {plan.study_limit / 10**12!r}",
+    )
+    spent = replace(NOTHING, lifetime=granted.lifetime_picomu2)
+    (ever,) = all_objections(policy, plan, spent)
+    assert "costs 0.9, 0 is left of 6 ever, which never comes free" in str(ever)
+
+
+def test_a_study_that_gives_nothing_is_said_to(hub: Hub, policy: Policy) -> None:
+    study = home_study()
+    records = study.records.model_copy(update={"unit": None, "units": 300})
+    review = reviewed(hub, policy, study.model_copy(update={"records": records}))
+    assert [line.partition(":")[0] for line in review.obstacles] == ["records.unit", "evaluation"]
+    privacy = study.privacy.model_copy(update={"delta": 1e-3})
+    weak = reviewed(hub, policy, study.model_copy(update={"privacy": privacy}))
+    assert weak.cautions[0].startswith("privacy.delta = 0.001 is above 1 / (2 x")
 
 
 def test_an_exhausted_budget_is_worth_nothing(hub: Hub, policy: Policy) -> None:
