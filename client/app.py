@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fieldfare.client.release import Released
+from fieldfare.client.frames import Released
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError
 from fieldfare.shared.exchange import (
     RECORD,

@@ -1,6 +1,7 @@
-"""What both ends of the custodian's socket agree on: names of calls and limits of bytes."""
+"""What both ends of the custodian's socket agree on: names of calls, limits of bytes, an answer."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -31,6 +32,14 @@ LONGEST_LIST: Final = 1024  # of approvals or offers: nothing that is empty fill
 LONGEST_NAME: Final = 128  # of a study or run, as in shared/exchange.py
 
 SERVICE: Final = custodian_pb2.DESCRIPTOR.services_by_name["Custodian"].full_name
+
+
+@dataclass(frozen=True)
+class Released:
+    """What leaves: the signed reply and the masked vector whose hash it signs."""
+
+    reply: bytes
+    vector: bytes
 
 
 def unix_address(path: Path) -> str:

@@ -28,6 +28,7 @@ from fieldfare.client.admission import (
     questions_in,
 )
 from fieldfare.client.decision_log import DecisionLog, NoLog
+from fieldfare.client.frames import Released
 from fieldfare.client.ledger import Debit, Ledger, Position, StoredReply
 from fieldfare.client.ledger_terms import Portion
 from fieldfare.client.recomputation import Recomputation
@@ -43,15 +44,9 @@ from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
 from fieldfare.shared.questions import QuestionGroup
 from fieldfare.shared.secure_sum import RunKeys
 
+__all__ = ["Door", "Released", "RunAtDoor"]
+
 Values = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Released:
-    """What leaves: the signed reply and the masked vector whose hash it signs."""
-
-    reply: bytes
-    vector: bytes
 
 
 class _Limits(TypedDict):

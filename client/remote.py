@@ -13,8 +13,7 @@ from typing import Any, Final, TypeVar
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from fieldfare.client.frames import LARGEST_FRAME, path_of, unix_address
-from fieldfare.client.release import Released
+from fieldfare.client.frames import LARGEST_FRAME, Released, path_of, unix_address
 from fieldfare.client.tls import TlsTarget
 from fieldfare.shared import custodian_pb2 as pb
 from fieldfare.shared.errors import ProtocolError, RunError

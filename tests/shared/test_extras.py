@@ -72,22 +72,38 @@ def graph() -> Iterator[grimp.ImportGraph]:
         yield grimp.build_graph("fieldfare", include_external_packages=True, cache_dir=None)
 
 
+def reached(graph: grimp.ImportGraph, modules: set[str]) -> set[str]:
+    """Everything that is imported on the way: by these, in functions too, and by their packages."""
+    found: set[str] = set()
+    waiting = set(modules)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        if name.startswith("fieldfare"):
+            above = {name.rsplit(".", depth)[0] for depth in range(1, name.count(".") + 1)}
+            waiting |= (above | graph.find_modules_directly_imported_by(name)) - found
+    return found
+
+
 @pytest.mark.parametrize("role", PROCESSES)
 def test_a_role_imports_what_it_installs_and_nothing_else(
     role: str, graph: grimp.ImportGraph
 ) -> None:
-    reached: set[str] = set()
-    for module in modules_of(role):
-        reached |= graph.find_upstream_modules(module)
-    outside = {name.partition(".")[0] for name in reached} - {"fieldfare", *TORCH}
-    outside -= set(sys.stdlib_module_names)
-    if role == "node":
-        outside.discard("opendp")  # of the door, whose types it reads; imported where it is drawn
+    outside = {name.partition(".")[0] for name in reached(graph, modules_of(role))}
+    outside -= {"fieldfare", *TORCH, *sys.stdlib_module_names}
     brought = packages_distributions()
     needed = {name: {d.lower() for d in brought[name]} for name in outside}
     lacking = {name for name, bringers in needed.items() if not bringers & installed(role)}
     # Of libraries that are named for others' sake (typer brings click, flwr brings these).
     assert lacking - {"click", "markupsafe"} == set()
+
+
+def test_the_node_reaches_no_records_no_sums_and_no_ledger(graph: grimp.ImportGraph) -> None:
+    """The outer zone: not in its own lines, nor in anything that it imports on the way."""
+    rooms = ("records", "sums", "scoring", "typologies", "ledger", "release", "custodian")
+    inside = tuple(f"fieldfare.client.{room}" for room in rooms)
+    found = reached(graph, modules_of("node"))
+    assert {name for name in found if name.startswith(inside)} == set()
 
 
 def test_no_role_but_torch_installs_torch() -> None:
