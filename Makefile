@@ -85,6 +85,10 @@ faults: $(DEV)  ## whole deployments; kill processes, cut lines, fill disks, see
 	@$(PYTEST) -n 2 --dist loadgroup -m faults || { code=$$?; \
 	  if [ $$code -eq 5 ]; then echo "no fault-injection tests in this tree"; else exit $$code; fi; }
 
+.PHONY: mutants
+mutants: $(DEV)  ## put in bugs that would break a promise, see the tests catch each
+	$(PY) -m tests.mutants
+
 .PHONY: bench
 bench: $(DEV)  ## measure the speeds that the project promises
 	$(PY) -m fieldfare.simulations.bench

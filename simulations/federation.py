@@ -83,6 +83,7 @@ class LocalFederation:
         *,
         seed: int,
         directory: Path | None = None,
+        sources: Mapping[str, NoiseSource] | None = None,
     ) -> None:
         """Build one custodian for each institution.
 
@@ -92,6 +93,7 @@ class LocalFederation:
             assurance: exact or simulated.
             seed: of simulated noise; exact noise has none.
             directory: where exact ledgers live.
+            sources: noise by institution, of the same kind, for audits that put in a defect.
 
         Raises:
             StudyError, AccountingError: the study cannot be approved.
@@ -110,7 +112,11 @@ class LocalFederation:
         for index, name in enumerate(names):
             site = Site(name, self.identities.roster, self.identities.signers[name], assurance)
             self.ledgers[name] = self._open_ledger(index, name)
-            noise = noise_source(assurance, seed=seed, stream=index)
+            noise = (
+                noise_source(assurance, seed=seed, stream=index)
+                if sources is None
+                else sources[name]
+            )
             self.custodians[name] = Custodian(site, self.ledgers[name], noise)
             self.custodians[name].accept(offer, partial(_given, sums[name]))
 

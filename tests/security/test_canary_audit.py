@@ -7,7 +7,7 @@ and Su 2019; the audit: Andrew et al. 2024, arXiv 2302.03098; Steinke, Nasr and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +18,6 @@ from scipy.linalg import hadamard
 from scipy.stats import kstest
 from tests.bench import MakeBench
 
-from fieldfare.client.custodian import Custodian
 from fieldfare.client.sums import StudySums
 from fieldfare.server.record import Sum
 from fieldfare.shared.adam import TrainingState
@@ -30,6 +29,7 @@ from fieldfare.shared.noise import NoiseSource
 from fieldfare.shared.plan import COUNT_GAMMA_BITS, plan_for
 from fieldfare.shared.score_bins import prevalence_log_odds
 from fieldfare.shared.study import Study, TrainingSection
+from fieldfare.simulations.canaries import Overheard, Scaled
 from fieldfare.simulations.federation import LocalFederation, noise_source
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
@@ -103,37 +103,6 @@ def canary_sum(coins: NDArray[np.bool_], entries: int) -> NDArray[np.int64]:
     return total
 
 
-@dataclass
-class Scaled:
-    """A source whose noise is wrong by a factor, as a defect would make it."""
-
-    source: NoiseSource
-    factor: float
-
-    @property
-    def assurance(self) -> Assurance:
-        return self.source.assurance
-
-    def sample(self, entries: int, scale: float) -> NDArray[np.int64]:
-        return self.source.sample(entries, scale * self.factor)
-
-
-@dataclass
-class Overheard:
-    """The noise of a member that colludes: it knows what it added."""
-
-    source: NoiseSource
-    drawn: list[NDArray[np.int64]] = field(default_factory=list)
-
-    @property
-    def assurance(self) -> Assurance:
-        return self.source.assurance
-
-    def sample(self, entries: int, scale: float) -> NDArray[np.int64]:
-        self.drawn.append(self.source.sample(entries, scale))
-        return self.drawn[-1]
-
-
 @dataclass(frozen=True, eq=False)
 class Audit:
     """What the adversary has in the end.
@@ -170,7 +139,12 @@ def audit(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> Audit:
     canaries = canary_sum(coins, entries)
     honest = {name: make_sums(seed) for seed, name in enumerate(NAMES)}
     host = replace(honest[HOST], training=CanarySums(honest[HOST].training, canaries))
-    colluder = Overheard(Scaled(noise_source(assurance, seed=5, stream=3), factor))
+    sources: dict[str, NoiseSource] = {
+        name: Scaled(noise_source(assurance, seed=5, stream=stream), factor)
+        for stream, name in enumerate(NAMES)
+    }
+    colluder = Overheard(sources[COLLUDER])
+    sources[COLLUDER] = colluder
     residuals: list[NDArray[np.float64]] = []
     parameters = [model_for(STUDY).initial(prevalence_log_odds(STUDY))]
 
@@ -180,11 +154,8 @@ def audit(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> Audit:
         parameters.append(state.parameters)
 
     with LocalFederation(
-        STUDY, {**honest, HOST: host}, assurance, seed=5, directory=folder
+        STUDY, {**honest, HOST: host}, assurance, seed=5, directory=folder, sources=sources
     ) as federation:
-        for stream, name in enumerate(NAMES):
-            source: NoiseSource = Scaled(noise_source(assurance, seed=5, stream=stream), factor)
-            give_noise(federation, name, colluder if name == COLLUDER else source)
         job = federation.job()
         job.on_step = on_step
         federation.run(job)
@@ -192,14 +163,6 @@ def audit(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> Audit:
     seen = np.stack(residuals)
     noise = seen - np.ldexp(canaries.astype(np.float64), -SCALE)
     return Audit(federation, noise, seen - known, coins)
-
-
-def give_noise(federation: LocalFederation, name: str, source: NoiseSource) -> None:
-    """Put a custodian with another source in place of one, over the same ledger and keys."""
-    old, study = federation.custodians[name], federation.study
-    sums = old._prepared[study.id].sums
-    federation.custodians[name] = Custodian(old._site, federation.ledgers[name], source)
-    federation.custodians[name].approve(study, lambda: sums)
 
 
 @pytest.fixture(scope="module")
@@ -317,10 +280,8 @@ def local_mu(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> floa
         parameters.append(state.parameters)
 
     with LocalFederation(
-        study, {**honest, HOST: host}, assurance, seed=5, directory=folder
+        study, {**honest, HOST: host}, assurance, seed=5, directory=folder, sources=sources
     ) as federation:
-        for name, source in sources.items():
-            give_noise(federation, name, source)
         job = federation.job()
         job.on_step = on_step
         federation.run(job)

@@ -1,0 +1,88 @@
+"""What `make mutants` says of a mutant: only a test that fails has caught it."""
+
+from pathlib import Path
+
+import pytest
+from tests.mutants import (
+    ROOT,
+    Mutant,
+    NoMutantError,
+    Tree,
+    judged,
+    main,
+    mutants,
+)
+
+CODE = "def double(x):\n    return 2 * x\n"
+TEST = "from fieldfare.shared.double import double\n\n\ndef test_it():\n    assert double(3) == 6\n"
+BLIND = "def test_nothing():\n    pass\n"
+
+
+def mutant(old: str = "2 * x", instead: str = "3 * x", test: str = "tests/test_it.py") -> Mutant:
+    return Mutant("three times", "shared/double.py", old, instead, (test,))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    root = tmp_path / "root"
+    for part in ("api", "shared", "client", "server", "simulations", "tests"):
+        (root / part).mkdir(parents=True)
+    for name, text in {
+        "api/__init__.py": "",
+        "shared/__init__.py": "",
+        "shared/double.py": CODE,
+        "tests/test_it.py": TEST,
+        "tests/test_blind.py": BLIND,
+        "tests/test_other.py": "import nowhere\n",
+    }.items():
+        (root / name).write_text(text)
+    return Tree.linked(root, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("one", "caught", "why"),
+    [
+        (mutant(), True, "tests/test_it.py::test_it"),
+        (mutant(test="tests/test_blind.py"), False, "all of its tests pass"),
+        (mutant(test="tests/test_other.py"), False, "code 2 found"),
+        (mutant(test="tests/test_gone.py"), False, "code 4 found"),
+        (mutant(old="4 * x"), False, "0 times found"),
+        (mutant(old="x"), False, "2 times found"),
+        (mutant(instead="2 * x"), False, "a change expected"),
+        (mutant(instead="2 * ("), False, "Python expected"),
+    ],
+    ids=["caught", "blind", "collecting fails", "no test", "gone", "twice", "same", "no Python"],
+)
+def test_only_a_test_that_fails_has_caught_a_mutant(
+    one: Mutant, caught: bool, why: str, tree: Tree
+) -> None:
+    verdict = tree.judge(one)
+    assert (verdict.caught, why in verdict.why) == (caught, True), verdict.why
+    assert (tree.folder / "shared" / "double.py").read_text() == CODE  # put back
+
+
+def test_a_code_without_a_failed_test_is_no_verdict() -> None:
+    assert judged(1, "1 error in 0.1s") == (
+        False,
+        "a test that fails expected, pytest's code 1 found: 1 error in 0.1s",
+    )
+
+
+def test_every_mutant_names_files_and_tests_that_exist() -> None:
+    for one in mutants():
+        assert (ROOT / one.file).is_file(), one.bug
+        assert one.tests, one.bug
+        for test in one.tests:
+            assert (ROOT / test.partition("::")[0]).is_file(), one.bug
+
+
+def test_a_bug_stands_in_the_table_once(tmp_path: Path) -> None:
+    row = '[[mutant]]\nbug = "b"\nfile = "f"\nold = "o"\ninstead = "i"\ntests = ["t"]\n'
+    (tmp_path / "twice.toml").write_text(row + row)
+    with pytest.raises(NoMutantError, match="twice found: b"):
+        mutants(tmp_path / "twice.toml")
+
+
+def test_a_text_of_no_mutant_is_refused() -> None:
+    with pytest.raises(SystemExit):
+        main(["--only", "no bug says this"])
