@@ -6,7 +6,7 @@ exit codes.
 
 import hashlib
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -21,16 +21,16 @@ from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.scoring import suppressed_units
 from fieldfare.client.scoring.alert import Alert
 from fieldfare.client.scoring.labels import REVIEWERS_TO_FILE
-from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, report_facts
+from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, report_facts, window_days
 from fieldfare.client.scoring.reports.fintrac import fintrac_draft, fintrac_problems
 from fieldfare.client.scoring.reports.goaml import goaml_draft, goaml_problems
-from fieldfare.client.scoring.reports.movements import MOST, movements, window_days
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.private_files import create_private
 
 EXIT_UNFINISHED: Final = 2
 MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_ENTRIES: Final = 1_000  # of one draft; a person files what matters
 
 export_app = typer.Typer(add_completion=False)
 report_check_app = typer.Typer(add_completion=False)
@@ -61,7 +61,9 @@ def export(
     ] = None,
     until: Annotated[
         str,
-        typer.Option(help="Entries up to this day, 2026-03-31.", show_default="when it was scored"),
+        typer.Option(
+            help="Entries up to this day, 2026-03-31.", show_default="the records' last day"
+        ),
     ] = "",
 ) -> None:
     """Draft a report of an alert for a person to finish and to file. Nothing is ever sent.
@@ -76,7 +78,7 @@ def export(
     codes = institution.settings.alerts.indicator_codes
     facts = report_facts(kept.alert, kept.standing, codes)
     if transactions is not None:
-        last = _day(until) if until else datetime.fromisoformat(kept.alert.scored).date()
+        last = _day(until) if until else None
         facts = _with_movements(facts, kept.alert, transactions, last)
     draft = _DRAFTS[form](facts)
     journal = open_journal(institution.home, utc_now)
@@ -97,15 +99,27 @@ def export(
     typer.echo(f"Next: fieldfare institution report check --format {form.value} {out}")
 
 
-def _with_movements(facts: ReportFacts, alert: Alert, folder: Path, last: date) -> ReportFacts:
+def _with_movements(
+    facts: ReportFacts, alert: Alert, folder: Path, last: date | None
+) -> ReportFacts:
     """Read the customer's own entries again, for this draft alone."""
+    # No draft without entries waits for a database engine.
+    from fieldfare.client.scoring.reports.movements import entries  # noqa: PLC0415 -- see above
+
     days = window_days(alert)
-    found = movements(folder, alert.unit, last, days)
-    typer.echo(
-        f"entries: {min(len(found), MOST)} of {len(found)} in {days} days up to {last}, the latest "
-        "first; a person takes out what does not belong"
-    )
-    return replace(facts, movements=found[:MOST])
+    read = entries(folder, alert.unit, days, last=last, today=utc_now().date())
+    until = f"{read.last}" if last else f"{read.last}, the last day of the records"
+    if read.found:
+        typer.echo(
+            f"entries: {min(len(read.found), MOST_ENTRIES)} of {len(read.found)} in {days} days up "
+            f"to {until}; the latest first; a person takes out what does not belong"
+        )
+    else:
+        typer.echo(f"entries: none of this customer in the {days} days up to {until}")
+        if read.before:
+            typer.echo(f"The last one before them is of that day: --until {read.before}")
+        typer.echo("The draft is one of an activity, without transactions.")
+    return replace(facts, movements=read.found[:MOST_ENTRIES])
 
 
 def _day(text: str) -> date:

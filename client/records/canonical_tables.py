@@ -89,6 +89,19 @@ class LoadedTable:
     empty: frozenset[str]
 
 
+@dataclass(frozen=True, repr=False)  # a repr would show records
+class Only:
+    """Rows to read of a table: those whose `column` holds one of `values`."""
+
+    column: str
+    values: tuple[str, ...]
+
+    def where(self, source: Source) -> str:
+        """Return the same as SQL."""
+        listed = ", ".join(literal(value) for value in self.values)
+        return f"{_text(self.column, source)} IN ({listed})" if listed else "false"
+
+
 def load_folder(connection: duckdb.DuckDBPyConnection, folder: Path) -> dict[str, LoadedTable]:
     """Read a folder's canonical tables into tables of the same names in `connection`.
 
@@ -96,7 +109,41 @@ def load_folder(connection: duckdb.DuckDBPyConnection, folder: Path) -> dict[str
         RecordsError: a table is absent, has a column that no canonical record has, or a value
             that does not fit; says the row.
     """
-    return {name: load_table(connection, name, table_at(_file_of(folder, name))) for name in TABLES}
+    return {name: load_table(connection, name, table_in(folder, name)) for name in TABLES}
+
+
+def table_in(folder: Path, name: str) -> Table:
+    """Return one canonical table of a folder.
+
+    Raises:
+        RecordsError: there is none, or several files are it.
+    """
+    return table_at(_file_of(folder, name))
+
+
+def last_day(table: Table, latest: date) -> date | None:
+    """Return the last day, as clocks stood, of a folder's transactions; None where there is none.
+
+    Args:
+        table: `transactions`.
+        latest: later days are mistakes, and count for nothing.
+
+    Raises:
+        RecordsError: the table has no such columns, or cannot be read.
+    """
+    found: list[date] = []
+    fields = TABLES["transactions"].model_fields
+    for part in table.parts:
+        with part.open() as source:
+            present = _columns(source, TABLES["transactions"])
+            read = [name for name in ("ts_utc", "tz_offset_min") if name in present]
+            moment, *ahead = (_value(name, source, fields[name]) for name in read)
+            minutes = f"coalesce({ahead[0]}, 0)" if ahead else "0"
+            day = f"CAST({moment} + to_minutes({minutes}) AS DATE)"
+            until = f"{day} <= DATE '{latest.isoformat()}'"
+            (batch,) = source.batches([f"max({day}) FILTER (WHERE {until}) AS day"], read)
+            found += [one for one in batch.column(0).to_pylist() if one is not None]
+    return max(found, default=None)
 
 
 def _file_of(folder: Path, name: str) -> Path:
@@ -111,11 +158,19 @@ def _file_of(folder: Path, name: str) -> Path:
     return found[0]
 
 
-def load_table(connection: duckdb.DuckDBPyConnection, name: str, table: Table) -> LoadedTable:
+def load_table(
+    connection: duckdb.DuckDBPyConnection, name: str, table: Table, only: Only | None = None
+) -> LoadedTable:
     """Read one table, checked, into the table `name` of `connection`.
 
+    Args:
+        connection: that gets it.
+        name: of the canonical table.
+        table: where it is.
+        only: the rows to read and check; None: all.
+
     Raises:
-        RecordsError: a column or a value does not fit; says the row.
+        RecordsError: a column or a value does not fit; says the row, where all are read.
     """
     model = TABLES[name]
     columns: frozenset[str] | None = None
@@ -128,7 +183,7 @@ def load_table(connection: duckdb.DuckDBPyConnection, name: str, table: Table) -
             elif present != columns:
                 raise RecordsError(f"{source.name}: the columns of the files before it expected, "
                                    "others found; write all parts alike")  # fmt: skip
-            _insert(connection, name, source, present)
+            _insert(connection, name, source, present, only)
     return _loaded(connection, name, columns or frozenset())
 
 
@@ -165,29 +220,36 @@ def sql_type(field: FieldInfo) -> str:
 
 
 def _insert(
-    connection: duckdb.DuckDBPyConnection, name: str, source: Source, present: frozenset[str]
+    connection: duckdb.DuckDBPyConnection,
+    name: str,
+    source: Source,
+    present: frozenset[str],
+    only: Only | None,
 ) -> None:
     fields = {column: TABLES[name].model_fields[column] for column in sorted(present)}
-    first = 1
+    first = 1 if only is None else None
+    where = "" if only is None else only.where(source)
     expressions = [_read(column, source, field) for column, field in fields.items()]
     expressions += [_wrong(column, source, field) for column, field in fields.items()]
-    for batch in source.batches(expressions):
+    for batch in source.batches(expressions, where=where):
         values = pa.table(batch.columns[: len(fields)], names=list(fields))
         flags = batch.columns[len(fields) :]
         _refuse_wrong(source.name, list(fields), flags, first)
-        first += batch.num_rows
+        first = None if first is None else first + batch.num_rows
         connection.register("arriving", values)
         listed = ", ".join(quoted(column) for column in fields)
         connection.execute(f"INSERT INTO {quoted(name)} ({listed}) SELECT {listed} FROM arriving")
         connection.unregister("arriving")
 
 
-def _refuse_wrong(where: str, columns: list[str], flags: list[Any], first: int) -> None:
+def _refuse_wrong(where: str, columns: list[str], flags: list[Any], first: int | None) -> None:
     for column, flag in zip(columns, flags, strict=True):
         if flag.true_count:
-            row = first + flag.index(pa.scalar(value=True)).as_py()
+            place = "one of the rows asked for"
+            if first is not None:
+                place = f"row {first + flag.index(pa.scalar(value=True)).as_py()}"
             raise RecordsError(
-                f"{where}, row {row}: a canonical {column} expected, another form found; see "
+                f"{where}, {place}: a canonical {column} expected, another form found; see "
                 "docs/typologies.md"
             )
 

@@ -59,13 +59,17 @@ class Source:
     linked: frozenset[str] = frozenset()
 
     def batches(
-        self, expressions: Sequence[str], columns: Sequence[str] | None = None
+        self,
+        expressions: Sequence[str],
+        columns: Sequence[str] | None = None,
+        where: str = "",
     ) -> Iterator[Any]:
         """Stream SQL `expressions` as Arrow record batches, in the source's row order.
 
         Args:
             expressions: over the columns.
             columns: those that the expressions name: a database sends no others. All by default.
+            where: SQL over the columns; rows of which it is not true are left out. None by default.
 
         Raises:
             RecordsError: the source is damaged or its rows do not fit its header.
@@ -73,6 +77,7 @@ class Source:
         needed = tuple(self.columns) if columns is None else tuple(dict.fromkeys(columns))
         feed = self.feed(needed)
         query = f"SELECT {', '.join(expressions)} FROM {feed.relation}"
+        query += f" WHERE {where}" if where else ""
         try:
             yield from feed.connection.execute(query).to_arrow_reader(BATCH_ROWS)
         except (duckdb.Error, pa.ArrowException, OSError) as error:

@@ -7,16 +7,18 @@ are no business of a report.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from fieldfare.client.scoring.alert import Alert, Disposition, PartyRole, Reason
 from fieldfare.client.scoring.indicators import ROW_FAMILIES, indicators, titles
 from fieldfare.client.scoring.labels import Standing
-from fieldfare.client.scoring.reports.movements import Movement
+from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 
 OPEN: Final = "TO BE COMPLETED"
 """What a person has to fill in; no report is finished while it stands anywhere."""
+USUAL_DAYS: Final = 90  # where no indicator that has a window speaks
 MOST_NARRATIVE: Final = 4000  # characters: goAML's comments
 REPORTABLE: Final = frozenset({Disposition.FILE, Disposition.ESCALATE})
 SUSPECTED: Final = frozenset(
@@ -28,6 +30,39 @@ INDICATOR_CODES: Final = {
     "R26": "SDWPS", "R28": "PESRA", "R29": "FOWNB", "R32": "IETHR",
 }  # fmt: skip
 """Codes of one country's table, by indicator; settings name those of the FIU at hand."""
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One entry of an own account.
+
+    Attributes:
+        moment: in UTC; `offset` is how many minutes local time is ahead, None where not known.
+        out: whether money left the account.
+        amount: in units of the currency, as a decimal text.
+        country: of the own account; `other_bank` and `other_country` of the other side.
+        place: the town of a machine or a merchant.
+        attempted: it did not go through.
+    """
+
+    reference: str
+    moment: datetime
+    offset: int | None
+    out: bool
+    account: str
+    amount: str
+    currency: str
+    channel: str
+    country: str | None
+    other_bank: str | None
+    other_country: str | None
+    place: str | None
+    attempted: bool
+
+    @property
+    def local(self) -> datetime:
+        """The moment as clocks stood; UTC where that is not known."""
+        return self.moment + timedelta(minutes=self.offset or 0)
 
 
 @dataclass(frozen=True)
@@ -88,6 +123,14 @@ def report_facts(alert: Alert, standing: Standing, codes: Mapping[str, str]) -> 
 
 def _codes(alert: Alert, codes: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(codes[one] for one in alert.evidence if one in codes))
+
+
+def window_days(alert: Alert) -> int:
+    """Return the longest window of the indicators that are evidence of an alert."""
+    windows = [
+        one.typology.window_days for one in own_pack().indicators if one.id in alert.evidence
+    ]
+    return max(windows, default=USUAL_DAYS)
 
 
 def party_words(role: PartyRole) -> str:

@@ -10,8 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, party_words
-from fieldfare.client.scoring.reports.movements import Movement
+from fieldfare.client.scoring.reports.facts import OPEN, Movement, ReportFacts, party_words
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study import problem_lines
 

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 from lxml import etree
 
-from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, party_words
-from fieldfare.client.scoring.reports.movements import Movement
+from fieldfare.client.scoring.reports.facts import OPEN, Movement, ReportFacts, party_words
 from fieldfare.shared.errors import UsageError
 
 PACKAGE: Final = "fieldfare.client.scoring.reports"

@@ -68,7 +68,7 @@ def test_a_draft_holds_the_customers_own_entries_where_records_are_named(desk: D
     said = ("--transactions", records, "--until", last)
     status, text, _ = desk("export", alert, "--format", "goaml", "--out", out, *said)
     assert status == 0
-    assert "entries: 1 of 1 in 90 days" in text
+    assert f"entries: 1 of 1 in 90 days up to {last};" in text
     assert "<transactionnumber>t1</transactionnumber>" in out.read_text()
     log = (desk.home.log_folder / "log.jsonl").read_text()
     assert '"a1"' not in log
@@ -79,6 +79,23 @@ def test_a_draft_holds_the_customers_own_entries_where_records_are_named(desk: D
         new = ("export", alert, "--format", "goaml", "--out", desk.folder / "n.xml")
         status, _, err = desk(*new, *arguments)
         assert (status, problem in err) == (2, True), err
+
+
+def test_entries_reach_to_the_last_day_of_the_records_and_none_is_said(desk: Desk) -> None:
+    alert, out = first(desk, "file"), desk.folder / "r.xml"
+    unit = json.loads(desk("alert", "show", alert, "--json")[1])["unit"]
+    day = datetime(2025, 3, 31, 12)  # noqa: DTZ001 -- long before it was scored
+    records = canonical(desk.folder / "canonical", unit, day)
+    export = ("export", alert, "--format", "goaml", "--transactions", records, "--out")
+    status, text, _ = desk(*export, out)
+    assert status == 0
+    assert "entries: 1 of 1 in 90 days up to 2025-03-31, the last day of the records;" in text
+    assert "<report_code>STR</report_code>" in out.read_text()
+    status, text, _ = desk(*export, desk.folder / "s.xml", "--until", "2025-09-30")
+    assert status == 0
+    assert "none of this customer in the 90 days up to 2025-09-30" in text
+    assert "--until 2025-03-31" in text
+    assert "without transactions" in text
 
 
 def test_the_log_keeps_a_drafts_hash_and_nothing_of_it(desk: Desk) -> None:

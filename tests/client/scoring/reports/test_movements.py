@@ -10,13 +10,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lxml import etree
+from pyarrow import csv, feather
 from tests.reported import decided, reported_alert
 
 from fieldfare.client.scoring.alert import PartyRole
-from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, report_facts
+from fieldfare.client.scoring.reports.facts import (
+    OPEN,
+    Movement,
+    ReportFacts,
+    report_facts,
+    window_days,
+)
 from fieldfare.client.scoring.reports.fintrac import fintrac_draft, fintrac_problems
 from fieldfare.client.scoring.reports.goaml import goaml_draft, goaml_problems
-from fieldfare.client.scoring.reports.movements import Movement, movements, window_days
+from fieldfare.client.scoring.reports.movements import Entries, entries
 from fieldfare.shared.errors import RecordsError
 
 LAST = date(2026, 3, 31)
@@ -57,7 +64,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def found(folder: Path) -> tuple[Movement, ...]:
-    return movements(folder, "MARKER-CUSTOMER", LAST, 90)
+    return read(folder).found
+
+
+def read(folder: Path, last: date | None = LAST, days: int = 90, today: date = LAST) -> Entries:
+    return entries(folder, "MARKER-CUSTOMER", days, last=last, today=today)
 
 
 def facts(folder: Path, role: PartyRole = PartyRole.CONTROLLER) -> ReportFacts:
@@ -73,9 +84,48 @@ def test_the_customers_own_entries_of_the_window(folder: Path) -> None:
     assert (in_march.amount, in_march.out, in_march.attempted) == ("700", False, True)
 
 
+def test_without_a_day_the_last_one_of_the_records_counts(folder: Path) -> None:
+    """The latest entry is tomorrow's by its clock: the records' last day, once today is as far."""
+    assert read(folder, None, today=date(2026, 6, 30)).last == date(2026, 4, 1)
+    assert [one.reference for one in read(folder, None, today=date(2026, 6, 30)).found] == [
+        "t1", "t2", "t3",
+    ]  # fmt: skip
+    assert read(folder, None, today=LAST).last == LAST  # what is dated later is a mistake
+    nothing = read(folder, date(2026, 2, 20), days=7)
+    assert (nothing.found, nothing.before) == ((), date(2026, 1, 1))
+    assert read(folder, date(2025, 12, 1), days=7).before is None
+
+
+def test_a_row_of_somebody_else_is_neither_kept_nor_checked(folder: Path) -> None:
+    table = pq.read_table(folder / "transactions.parquet").to_pylist()
+    before = found(folder)
+    for row in table:
+        if row["account_id"] == "b1":
+            row["currency"] = "no currency"
+    pq.write_table(pa.Table.from_pylist(table), folder / "transactions.parquet")
+    assert found(folder) == before
+    table[1]["currency"] = "no currency"
+    pq.write_table(pa.Table.from_pylist(table), folder / "transactions.parquet")
+    with pytest.raises(RecordsError, match="one of the rows asked for: a canonical currency"):
+        found(folder)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "arrow"])
+def test_every_kind_of_file_gives_the_same_entries(folder: Path, suffix: str) -> None:
+    before = read(folder, None, today=date(2026, 6, 30))
+    for name in ("transactions", "accounts", "customers"):
+        table = pq.read_table(folder / f"{name}.parquet")
+        (folder / f"{name}.parquet").unlink()
+        if suffix == "csv":
+            csv.write_csv(table, folder / f"{name}.csv")
+        else:
+            feather.write_feather(table, folder / f"{name}.arrow", compression="uncompressed")
+    assert read(folder, None, today=date(2026, 6, 30)) == before
+
+
 def test_records_of_others_are_refused(folder: Path) -> None:
     with pytest.raises(RecordsError, match="the customer of this alert") as caught:
-        movements(folder, "MARKER-NOBODY", LAST, 90)
+        entries(folder, "MARKER-NOBODY", 90, last=LAST, today=LAST)
     assert "MARKER" not in str(caught.value).replace(str(folder), "")
 
 
