@@ -8,7 +8,7 @@ none: what they say stands in `commands.toml`, in order of work.
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
@@ -38,6 +38,7 @@ ROLES: Final = {
     "demo": "demo",
     "federation": "demo",
     "institution": "institution",
+    "model": "demo",
     "query": "coordinator",
     "simulate": "demo",
     "world": "demo",
@@ -52,7 +53,7 @@ class _Formatter(click.HelpFormatter):
     """Of commands that explain themselves without rich: typer escapes brackets for it anyway."""
 
     def write_dl(
-        self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
     ) -> None:
         unescaped = [(term, said.replace("\\[", "[")) for term, said in rows]
         super().write_dl(unescaped, col_max, col_spacing)

@@ -1,7 +1,7 @@
 """Who holds which records in a simulation: files, a column, or a seeded partition."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records import Records, holdout_mask, read_records
 from fieldfare.client.records.asked import unit_order
+from fieldfare.client.records.source import open_source
+from fieldfare.shared.basis import EncodedUnits, concatenate
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.roster import is_institution_id
 from fieldfare.shared.study import Study
@@ -125,26 +127,111 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
     return Population(dict(sorted(records.items())), holdout)
 
 
+@dataclass(frozen=True, eq=False)
+class MeasuredUnits:
+    """The units that models are measured on.
+
+    Attributes:
+        data: encoded units.
+        owners: str (units,): each unit's institution; "" where nobody is named.
+        audit: text (units,) of the audit column; None without one.
+    """
+
+    data: EncodedUnits
+    owners: NDArray[Any]
+    audit: NDArray[Any] | None
+
+
+def held_out(population: Population) -> MeasuredUnits:
+    """Return the hold-outs of all institutions, one after the other."""
+    parts = [
+        (name, records.select(population.holdout[name]))
+        for name, records in population.records.items()
+    ]
+    audits = [records.audit for _, records in parts if records.audit is not None]
+    return MeasuredUnits(
+        concatenate([records.data for _, records in parts]),
+        np.concatenate([np.full(len(records), name) for name, records in parts]),
+        np.concatenate(audits) if audits else None,
+    )
+
+
+def given_holdout(
+    study: Study, choice: RecordsChoice, given: Sequence[str], names: Collection[str]
+) -> MeasuredUnits:
+    """Read `--holdout-file`, in place of the hold-outs.
+
+    Units are an institution's own where the files say whose they are: NAME=FILE, or the
+    institution column, where the one file has it.
+
+    Args:
+        study: the public plan.
+        choice: how the records themselves were given.
+        given: FILE, or NAME=FILE for each institution that has one.
+        names: of the institutions.
+
+    Raises:
+        UsageError: names that are no institution's, or several files without names.
+        RecordsError: a file that does not fit the study.
+    """
+    named = _by_name(given, "--holdout-file")
+    if strangers := sorted(set(named) - set(names)):
+        raise UsageError(
+            f"--holdout-file NAME=FILE: expected names of institutions with records, found "
+            f"{len(strangers)} other; the first is {strangers[0]!r}"
+        )
+    column = choice.institution_column
+    parts = []
+    for name, path in named.items() if named else [("", Path(given[0]))]:
+        whose = column if column and not named and _has_column(path, column) else None
+        records = read_records(
+            [path], study, institution_column=whose, audit_column=choice.audit_column
+        )
+        owners = np.full(len(records), name) if whose is None else records.institutions
+        parts.append((records, owners))
+    audits = [records.audit for records, _ in parts if records.audit is not None]
+    return MeasuredUnits(
+        concatenate([records.data for records, _ in parts]),
+        np.concatenate([np.asarray(owners, dtype=str) for _, owners in parts]),
+        np.concatenate(audits) if audits else None,
+    )
+
+
+def _has_column(path: Path, column: str) -> bool:
+    with open_source(path) as source:
+        return column in source.columns
+
+
+def _by_name(given: Sequence[str], option: str) -> dict[str, Path]:
+    """Return files by name when all are given as NAME=FILE; nothing for one file alone.
+
+    Raises:
+        UsageError: several files, some without a name, or a name twice.
+    """
+    # A file whose own path holds "=" is a file, not a name.
+    pairs = [("", "", text) if Path(text).exists() else text.partition("=") for text in given]
+    if not all(separator for _, separator, _ in pairs):
+        if len(given) > 1:
+            raise UsageError(f"expected one {option} FILE, or NAME=FILE for each institution")
+        return {}
+    files = {name: Path(file) for name, _, file in pairs}
+    if len(files) != len(pairs):
+        raise UsageError(f"{option} NAME=FILE: expected each institution once")
+    return files
+
+
 def _named_files(choice: RecordsChoice) -> dict[str, Path]:
     """Return files by institution when all are given as NAME=FILE, else nothing."""
-    # A file whose own path holds "=" is a file, not a name.
-    pairs = [
-        ("", "", text) if Path(text).exists() else text.partition("=") for text in choice.records
-    ]
     if not choice.records:
-        raise UsageError("--records FILE or --records NAME=FILE expected: say where records are")
-    if not all(separator for _, separator, _ in pairs):
-        if len(choice.records) > 1:
-            raise UsageError("one --records FILE, or NAME=FILE for each institution, expected")
+        raise UsageError("expected --records FILE or --records NAME=FILE: say where records are")
+    files = _by_name(choice.records, "--records")
+    if not files:
         return {}
     if choice.institution_column or choice.institutions or choice.partition:
         raise UsageError(
             "--records NAME=FILE already says who holds what: leave out --institution-column, "
             "--institutions and --partition"
         )
-    files = {name: Path(file) for name, _, file in pairs}
-    if len(files) != len(pairs):
-        raise UsageError("--records NAME=FILE: each institution once expected")
     _check_names(files)
     return files
 

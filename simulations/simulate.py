@@ -4,19 +4,20 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records import Records, read_records
+from fieldfare.client.scoring.indicators import titles
 from fieldfare.client.sums import StudySums
 from fieldfare.server.analytics import read_answers
 from fieldfare.server.app import Outcome
 from fieldfare.server.record import AnswerSum, Sum
 from fieldfare.shared.adam import TrainingState
-from fieldfare.shared.basis import EncodedUnits, concatenate
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import RiskModel, model_for
@@ -28,10 +29,19 @@ from fieldfare.simulations.artefacts import write_json, write_model
 from fieldfare.simulations.baselines import Baseline, Trainer
 from fieldfare.simulations.federation import LocalFederation, holdout_key
 from fieldfare.simulations.measure import alerts, group_rows, mean_of, measure, probabilities
-from fieldfare.simulations.population import Population, RecordsChoice, load_population
+from fieldfare.simulations.population import (
+    MeasuredUnits,
+    Population,
+    RecordsChoice,
+    given_holdout,
+    held_out,
+    load_population,
+)
 from fieldfare.simulations.report import ModelScores, write_answers_report, write_report
 
 RESULTS_FORMAT = 1
+RESULTS: Final = "results.json"
+REPORT: Final = "report.html"
 FEDERATED = "federated"
 
 Parameters = NDArray[np.float64]
@@ -46,28 +56,36 @@ class Simulation:
         study: the study.
         choice: where records are and who holds them.
         out: folder for results.
-        holdout_file: replaces the hold-out for `models` only.
+        holdout_files: FILE or NAME=FILE; they replace the hold-out for `models` only.
         baselines: which to train.
         seed: fixes split, partition and simulated noise; never exact noise.
         assurance: exact or simulated.
         world: what an invented population is, for the reader; no model sees it.
+        report: whether report.html is written; it takes some seconds.
     """
 
     study: Study
     choice: RecordsChoice
     out: Path
-    holdout_file: Path | None = None
+    holdout_files: Sequence[str] = ()
     baselines: tuple[Baseline, ...] = tuple(Baseline)
     seed: int = 0
     assurance: Assurance = Assurance.SIMULATED
     world: Mapping[str, Any] | None = None
+    report: bool = True
 
 
 @dataclass
 class _Clock:
     started: float = field(default_factory=time.perf_counter)
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     marks: dict[str, float] = field(default_factory=dict)
     steps: list[float] = field(default_factory=list)
+
+    @property
+    def so_far(self) -> float:
+        """Seconds since the start."""
+        return round(time.perf_counter() - self.started, 4)
 
     def mark(self, name: str, since: float) -> None:
         self.marks[name] = round(time.perf_counter() - since, 4)
@@ -82,7 +100,11 @@ def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, An
     clock = _Clock()
     make_folder(task.out)
     population = load_population(task.study, task.choice, seed=task.seed)
-    test = _test_units(task, population)
+    test = (
+        given_holdout(task.study, task.choice, task.holdout_files, list(population.records))
+        if task.holdout_files
+        else held_out(population)
+    )
     clock.mark("loading_seconds", clock.started)
     sums = {
         name: StudySums.prepare(
@@ -125,37 +147,6 @@ def make_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out}: a folder expected, found: {error.strerror}") from None
-
-
-@dataclass(frozen=True, eq=False)
-class _TestUnits:
-    """The units that `models` are measured on."""
-
-    data: EncodedUnits
-    owners: NDArray[Any]
-    audit: NDArray[Any] | None
-
-
-def _test_units(task: Simulation, population: Population) -> _TestUnits:
-    """Return the pooled hold-out, or the rows of `--holdout-file`."""
-    if task.holdout_file is not None:
-        records = read_records(
-            [task.holdout_file],
-            task.study,
-            audit_column=task.choice.audit_column,
-        )
-        # A hold-out file names no institutions, so nobody has an `own` part of it.
-        return _TestUnits(records.data, np.full(len(records), ""), records.audit)
-    parts: list[tuple[str, Records]] = [
-        (name, records.select(population.holdout[name]))
-        for name, records in population.records.items()
-    ]
-    audits = [records.audit for _, records in parts]
-    return _TestUnits(
-        concatenate([records.data for _, records in parts]),
-        np.concatenate([np.full(len(records), name) for name, records in parts]),
-        np.concatenate([a for a in audits if a is not None]) if task.choice.audit_column else None,
-    )
 
 
 def _federate(
@@ -221,7 +212,7 @@ def _results(
     participants: int,
     population: Population,
     models: Mapping[str, Mapping[str, Parameters]],
-    test: _TestUnits,
+    test: MeasuredUnits,
 ) -> dict[str, Any]:
     study = task.study
     names = list(population.records)
@@ -239,8 +230,11 @@ def _results(
             "mode": study.training.mode,
             "local_steps": study.training.local_steps if study.training.local else None,
         },
+        "version": version("fieldfare"),
+        "seed": task.seed,
         "institutions": [
-            {"name": name, "units": len(records)} for name, records in population.records.items()
+            {"name": name, "units": len(records), **_measured_on(test, test.owners == name)}
+            for name, records in population.records.items()
         ],
         "privacy": _privacy(task, plan, outcome, participants),
         "models": {
@@ -256,6 +250,14 @@ def _results(
     if test.audit is not None and task.study.trains:
         results["groups"] = _groups(task, model, outcome.parameters, test)
     return results
+
+
+def _measured_on(test: MeasuredUnits, chosen: NDArray[np.bool_]) -> dict[str, int]:
+    """Say how many of an institution's own units models are measured on, and how many labelled."""
+    return {
+        "measured_units": int(chosen.sum()),
+        "measured_positives": int(test.data.labels[chosen].sum()),
+    }
 
 
 def _privacy(task: Simulation, plan: Plan, outcome: Outcome, participants: int) -> dict[str, Any]:
@@ -285,7 +287,7 @@ def _model_metrics(
     model: RiskModel,
     trained: Mapping[str, Parameters],
     names: list[str],
-    test: _TestUnits,
+    test: MeasuredUnits,
     budget: float,
 ) -> dict[str, Any]:
     """Measure one model of all, or one model for each institution."""
@@ -301,7 +303,7 @@ def _model_metrics(
 
 
 def _groups(
-    task: Simulation, model: RiskModel, parameters: Parameters, test: _TestUnits
+    task: Simulation, model: RiskModel, parameters: Parameters, test: MeasuredUnits
 ) -> dict[str, Any]:
     """Alerts and false positives by a column that no model has seen."""
     if test.audit is None:
@@ -319,16 +321,35 @@ def _write(
     task: Simulation,
     results: dict[str, Any],
     models: Mapping[str, Mapping[str, Parameters]],
-    test: _TestUnits,
+    test: MeasuredUnits,
     clock: _Clock,
 ) -> None:
     """Write model, report and results; results last, so that their presence means all is there."""
-    (task.out / "results.json").unlink(missing_ok=True)  # of an earlier run: no longer whole
-    if not task.study.trains:
-        _write_answers(task, results, clock)
-        return
+    for earlier in (RESULTS, REPORT):
+        (task.out / earlier).unlink(missing_ok=True)  # of an earlier run: no longer whole
+    files = [RESULTS, *([REPORT] if task.report else [])]
+    if task.study.trains:
+        write_model(task.out, task.study, models[FEDERATED][""])
+        files += ["model.json", "model.safetensors"]
+    results["files"] = {name: name for name in files}
+    results["timing"] = {"started": clock.date, "total_seconds": clock.so_far, **clock.marks}
+    if task.study.trains:
+        results["timing"] |= _step_times(clock)
+    if task.report and task.study.trains:
+        _write_report(task, results, models, test)
+    elif task.report:
+        write_answers_report(task.out / REPORT, results)
+    results["timing"]["total_seconds"] = clock.so_far
+    write_json(task.out / RESULTS, results)
+
+
+def _write_report(
+    task: Simulation,
+    results: dict[str, Any],
+    models: Mapping[str, Mapping[str, Parameters]],
+    test: MeasuredUnits,
+) -> None:
     parameters = models[FEDERATED][""]
-    write_model(task.out, task.study, parameters)
     since = time.perf_counter()
     model = model_for(task.study)
     scores = {
@@ -342,30 +363,13 @@ def _write(
         ]
         for key, trained in models.items()
     }
-    results["files"] = {
-        name: name for name in ("results.json", "report.html", "model.json", "model.safetensors")
-    }
-    results["timing"] = {"total_seconds": 0.0, **clock.marks, **_step_times(clock)}
     write_report(
-        task.out / "report.html",
+        task.out / REPORT,
         results=results,
         scores=scores,
-        shapes=shapes_of(task.study, parameters),
+        shapes=shapes_of(task.study, parameters, titles([f.name for f in task.study.features])),
     )
     results["timing"]["report_seconds"] = round(time.perf_counter() - since, 4)
-    results["timing"]["total_seconds"] = round(time.perf_counter() - clock.started, 4)
-    write_json(task.out / "results.json", results)
-
-
-def _write_answers(task: Simulation, results: dict[str, Any], clock: _Clock) -> None:
-    """Write the report and results of a study that only asks questions."""
-    results["files"] = {name: name for name in ("results.json", "report.html")}
-    results["timing"] = {
-        **clock.marks,
-        "total_seconds": round(time.perf_counter() - clock.started, 4),
-    }
-    write_answers_report(task.out / "report.html", results)
-    write_json(task.out / "results.json", results)
 
 
 def _step_times(clock: _Clock) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """A package of torch modules that somebody installed."""
 
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -76,3 +77,31 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (info / "top_level.txt").write_text("acme_nets\n")
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setattr(named_modules, "_permitted", set())
+
+
+class Absent:
+    """A finder for the front of `sys.meta_path`: these libraries are not installed."""
+
+    def __init__(self, *libraries: str) -> None:
+        self._libraries = libraries
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        del path, target
+        if name.partition(".")[0] in self._libraries:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def without(monkeypatch: pytest.MonkeyPatch, *libraries: str) -> None:
+    """Let this process find none of some libraries, nor our modules that import networks'."""
+    ours = ("mlp", "module_model", "dense_network", "machine", "unit_inputs")
+    gone = {f"fieldfare.shared.models.{name}" for name in ours}
+    gone.add("fieldfare.client.scoring.network_reasons")
+    for name in list(sys.modules):
+        if name in gone or name.partition(".")[0] in libraries:
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Absent(*libraries), *sys.meta_path])
+
+
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process find neither torch nor Opacus nor Captum, as in an installation without."""
+    without(monkeypatch, "torch", "opacus", "captum")

@@ -54,6 +54,7 @@ class Panel(NamedTuple):
     """Everything that the template needs to draw one feature."""
 
     feature: str
+    title: str
     kind: str
     alt: str
     line: str
@@ -113,6 +114,7 @@ def _panel(shape: Shape, reach: float) -> Panel:
     rows = [Row(n, signed(v, 2)) for n, v in zip(names, shape.contribution, strict=True)]
     return Panel(
         feature=shape.feature,
+        title=shape.title if shape.title != shape.feature else "",
         kind=shape.kind,
         alt=_alt(shape, rows),
         line=" ".join(f"{p.x:.1f},{p.y:.1f}" for p in points) if numeric else "",

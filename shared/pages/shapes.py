@@ -1,5 +1,6 @@
 """Each feature's shape: what every knot, level and special value adds to a score."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -19,7 +20,8 @@ class Shape:
     """One feature's contribution to the score, in log-odds.
 
     `x` holds the knots (numeric) or the level names (categorical), `contribution`
-    one log-odds value for each, `slots` those of special values, missing and other.
+    one log-odds value for each, `slots` those of special values, missing and other; `title` says
+    in words what the feature is, with its unit.
 
     Raises:
         RunError: `x` and `contribution` differ in length.
@@ -31,6 +33,7 @@ class Shape:
     contribution: list[float]
     slots: dict[str, float] = field(default_factory=dict)
     scale: Literal["linear", "log1p"] = "linear"
+    title: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a curve with points missing."""
@@ -41,12 +44,18 @@ class Shape:
             )
 
 
-def shapes_of(study: Study, parameters: NDArray[np.float64]) -> list[Shape]:
-    """Return each feature's curve in log-odds."""
+def shapes_of(
+    study: Study, parameters: NDArray[np.float64], titles: Mapping[str, str] | None = None
+) -> list[Shape]:
+    """Return each feature's curve in log-odds; `titles` say in words what features are."""
     basis = Basis(study.features)
     parts = zip(basis.shown_features(parameters), basis.slices(), strict=True)
     values = slot_values(study, parameters)
-    return [_shape(feature, values[part].tolist()) for feature, part in parts]
+    said = titles or {}
+    return [
+        replace(_shape(feature, values[part].tolist()), title=said.get(feature.name, ""))
+        for feature, part in parts
+    ]
 
 
 def _shape(feature: Feature, weights: list[float]) -> Shape:
@@ -73,4 +82,10 @@ def _shape(feature: Feature, weights: list[float]) -> Shape:
 
 def plain_shape(shape: Shape) -> Shape:
     """Copy a shape with harmless names."""
-    return replace(shape, feature=plain(shape.feature), x=plain(shape.x), slots=plain(shape.slots))
+    return replace(
+        shape,
+        feature=plain(shape.feature),
+        title=plain(shape.title),
+        x=plain(shape.x),
+        slots=plain(shape.slots),
+    )

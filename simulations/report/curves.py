@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves, calibration, and how sure an AUROC difference is."""
+"""ROC and precision-recall curves, calibration, and how sure their figures are."""
 
 import heapq
 from collections.abc import Sequence
@@ -8,9 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from fieldfare.simulations.measure import alerts
 from fieldfare.simulations.report.inputs import ModelScores
 
 Floats = npt.NDArray[np.float64]
+
+Z95: Final = 1.959964
+"""Quantile of the normal distribution that leaves 2.5 % above it."""
 
 MOST_POINTS: Final = 400
 """Vertices of a drawn curve, at most."""
@@ -101,17 +105,58 @@ def auroc_gain(together: ModelScores, alone: Sequence[ModelScores]) -> Interval 
     fewer than two units of a class. Source: DeLong, DeLong and Clarke-Pearson 1988,
     by the midranks of Sun and Xu 2014.
     """
-    same = all(np.array_equal(other.labels, together.labels) for other in alone)
-    positives = int(np.count_nonzero(together.labels))
-    if not alone or not same or positives < 2 or together.labels.size - positives < 2:  # noqa: PLR2004
+    if not alone or not _comparable([together, *alone]):
         return None
-    own = _placements(together)
-    others = [_placements(other) for other in alone]
-    of_positives = own[0] - np.mean([pair[0] for pair in others], axis=0)
-    of_negatives = own[1] - np.mean([pair[1] for pair in others], axis=0)
+    own, others = _mean_placements([together]), _mean_placements(alone)
+    return _delong(own[0] - others[0], own[1] - others[1])
+
+
+def auroc_interval(scores: Sequence[ModelScores]) -> Interval | None:
+    """Mean AUROC of models on one hold-out, with its 95 % interval; None as `auroc_gain`.
+
+    Source: as `auroc_gain`; the ends are kept within 0 and 1.
+    """
+    if not scores or not _comparable(scores):
+        return None
+    found = _delong(*_mean_placements(scores))
+    return Interval(found.value, max(0.0, found.low), min(1.0, found.high))
+
+
+def recall_interval(scores: Sequence[ModelScores], budget: float) -> Interval | None:
+    """Share of labelled units among the alerts, mean over models, with its 95 % interval.
+
+    The interval covers the choice of labelled hold-out units. Source: Wilson 1927; where models
+    differ, the mean share is taken for one model's, which makes the interval wider than it is.
+    """
+    if not scores or not _comparable(scores):
+        return None
+    labels = scores[0].labels.astype(bool)
+    count = int(labels.sum())
+    share = float(np.mean([alerts(s.probabilities, budget)[labels].mean() for s in scores]))
+    spread = Z95**2 / count
+    middle = (share + spread / 2) / (1 + spread)
+    reach = Z95 / (1 + spread) * np.sqrt(share * (1 - share) / count + spread / (4 * count))
+    return Interval(share, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
+
+
+def _comparable(scores: Sequence[ModelScores]) -> bool:
+    """Tell whether models share a hold-out with two units of each class."""
+    first = scores[0].labels
+    positives = int(np.count_nonzero(first))
+    enough = min(positives, first.size - positives) >= 2  # noqa: PLR2004
+    return enough and all(np.array_equal(other.labels, first) for other in scores)
+
+
+def _mean_placements(scores: Sequence[ModelScores]) -> tuple[Floats, Floats]:
+    """Placements of positives and negatives, mean over models."""
+    pairs = [_placements(one) for one in scores]
+    return np.mean([p for p, _ in pairs], axis=0), np.mean([n for _, n in pairs], axis=0)
+
+
+def _delong(of_positives: Floats, of_negatives: Floats) -> Interval:
     variance = of_positives.var(ddof=1) / of_positives.size
     variance += of_negatives.var(ddof=1) / of_negatives.size
-    value, reach = float(of_positives.mean()), 1.959964 * float(np.sqrt(variance))
+    value, reach = float(of_positives.mean()), Z95 * float(np.sqrt(variance))
     return Interval(value, value - reach, value + reach)
 
 

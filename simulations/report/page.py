@@ -13,10 +13,15 @@ from fieldfare.shared.pages import panels as feature_panels
 from fieldfare.shared.pages.group_tables import group_tables
 from fieldfare.shared.pages.shapes import Shape, plain_shape
 from fieldfare.shared.pages.templates import page_template
-from fieldfare.shared.pages.words import odds_factor, plain, signed
+from fieldfare.shared.pages.words import decimals, odds_factor, percent, plain, signed
 from fieldfare.simulations.report import pictures, words
 from fieldfare.simulations.report.answers import answer_tables
-from fieldfare.simulations.report.curves import auroc_gain, both_classes
+from fieldfare.simulations.report.curves import (
+    auroc_gain,
+    auroc_interval,
+    both_classes,
+    recall_interval,
+)
 from fieldfare.simulations.report.inputs import ModelScores
 
 Scores = Mapping[str, Sequence[ModelScores]]
@@ -69,6 +74,9 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "spared": words.spared(results),
         "definition": DEFINITION,
         "comparison": _comparison(results),
+        "tiles": _tiles(results, scores),
+        "version": results.get("version"),
+        "seed": results.get("seed"),
         "own": _institutions(results),
         "released": _released(results),
         "drowned": words.drowned(results),
@@ -154,6 +162,24 @@ def _comparison(results: words.Results) -> list[dict[str, Any]]:
     ]
 
 
+def _tiles(results: words.Results, scores: Scores) -> list[dict[str, Any]]:
+    """What stands above everything: AUROC and cases found, together and alone, with intervals."""
+    share, tiles = words.alert_budget(results), []
+    for model, who in (("federated", "Together"), ("alone", "Alone, no privacy")):
+        given = scores.get(model, ())
+        auroc = auroc_interval(given)
+        if auroc is None:
+            continue
+        shown = [decimals(value) for value in auroc]
+        tiles.append({"title": f"{who}: AUROC", "main": model == "federated", "shown": shown})
+        found = recall_interval(given, share) if share else None
+        if share and found is not None:
+            title = f"{who}: cases found of 100, {percent(share)} reviewed"
+            shown = [f"{100 * value:.0f}" for value in found]
+            tiles.append({"title": title, "main": model == "federated", "shown": shown})
+    return tiles
+
+
 def _institutions(results: words.Results) -> list[dict[str, Any]]:
     """Rows of the table of institutions: its own model and the shared one, on both hold-outs."""
     rows = []
@@ -163,6 +189,7 @@ def _institutions(results: words.Results) -> list[dict[str, Any]]:
             measured = (results["models"].get(model) or {}).get("per_institution") or {}
             own = measured.get(entry["name"]) or {}
             row[model] = {"pooled": own.get("pooled") or {}, "own": own.get("own") or {}}
+        row["cases"] = entry.get("measured_positives")
         rows.append(row)
     return rows
 

@@ -1,4 +1,4 @@
-"""The terminal screen at the end of a simulation: one screen, plain words, no colour needed."""
+"""The terminal screens at the end of a simulation: plain words, no colour needed."""
 
 from collections.abc import Iterable
 from pathlib import PurePath
@@ -10,11 +10,15 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.shared.pages.words import decimals, plain, short
+from fieldfare.shared.pages.words import decimals, percent, plain, short
 from fieldfare.simulations.report import words
 from fieldfare.simulations.report.answers import answers_table
 
 WIDTH: Final = 100
+NARROW: Final = 80
+MOST_NAME: Final = 16
+MOST_OWN: Final = 5
+"""Rows of the short screen; the report has all."""
 MOST_INSTITUTIONS: Final = 6
 """Rows for single institutions; the report has all."""
 
@@ -27,7 +31,69 @@ TOGETHER: Final = (
 
 
 def screen(results: words.Results) -> RenderableType:
-    """Render the end of a simulation for one terminal screen (100 x 40, readable at 80 columns).
+    """Render the end of a simulation in at most 20 lines of 80 columns.
+
+    It leads with what the shared model means for each institution's own units, and ends with
+    the file to open. `results` is the content of results.json, as for `details`.
+    """
+    results = plain(results)
+    if not results["models"]:
+        return Constrain(Group(*_asked_only(results)), WIDTH)
+    parts: list[RenderableType] = [_title(results)]
+    parts += [Text(words.how(results), style="dim"), _own(results)]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("Answer", Text(words.own_verdict(results), style="bold"))
+    for head, text in (
+        ("Reviews", words.in_vain(results)),
+        ("Privacy", words.promise(results)),
+        ("World", words.rarer_cases(results)),
+        ("Open", _page(results)),
+    ):
+        if text:
+            table.add_row(head, Text(text))
+    return Constrain(Group(*parts, table), NARROW)
+
+
+def _own(results: words.Results) -> Table:
+    """Each institution's own units: its own model without privacy, and the shared one."""
+    share = words.alert_budget(results)
+    reviewed = f"found of 100{f', {percent(share)} reviewed' if share else ''}\nown, shared"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(
+        f"on its own\n{words.units(results)} only", no_wrap=True, overflow="ellipsis", max_width=24
+    )
+    table.add_column("\nin all", justify="right", no_wrap=True)
+    table.add_column("cases\nheld out", justify="right", no_wrap=True)
+    table.add_column("AUROC\nown, shared", justify="right", no_wrap=True)
+    table.add_column(reviewed, justify="right", no_wrap=True)
+    rows = words.own_rows(results)
+    shown = rows if len(rows) <= MOST_OWN else rows[: MOST_OWN - 1]
+    for row in shown:
+        auroc = ", ".join(decimals(value) for value in row.auroc)
+        found = ", ".join("-" if v is None else f"{100 * v:.0f}" for v in row.found)
+        cases = "-" if row.cases is None else f"{row.cases:,}"
+        table.add_row(Text(_fitted(row.name)), f"{row.units:,}", cases, auroc, found)
+    if len(rows) > len(shown):
+        table.add_row(f"{len(rows) - len(shown)} in the report")
+    return table
+
+
+def _fitted(name: str) -> str:
+    """Shorten a name to what 80 columns leave for it, in plain ASCII."""
+    return name if len(name) <= MOST_NAME else name[: MOST_NAME - 3] + "..."
+
+
+def _page(results: words.Results) -> str:
+    """Say what to open, and how to see more of it here."""
+    page = (results.get("files") or {}).get("report.html")
+    more = "(--details prints every figure)"
+    return f"xdg-open {page} {more}" if page else more
+
+
+def details(results: words.Results) -> RenderableType:
+    """Render every figure of a simulation (100 x 60, readable at 80 columns).
 
     `results` is the content of results.json. Names in it are untrusted: control
     characters are replaced, and nothing in them is read as markup.

@@ -131,6 +131,13 @@ def warning(results: Results) -> str | None:
     )
 
 
+def how(results: Results) -> str:
+    """Say in one line of 80 columns what kind of run it was."""
+    if protected(results):
+        return "Noise and masks as in a deployment; all records were on this one machine."
+    return "A study of utility, not a protected run: nothing of it may be released."
+
+
 def setting(results: Results) -> str:
     """Say what even a protected simulation is not; empty for an unprotected one (`warning`)."""
     if not protected(results):
@@ -186,7 +193,10 @@ def gains(results: Results) -> dict[str, float]:
 def conclusion(results: Results) -> list[str]:
     """What the numbers say, sentence by sentence; the first one is the answer."""
     pair = compare(results, "federated", "alone")
-    sentences = [answer(results), _figures(results), spread(results), same_privacy(results)]
+    sentences = [own_verdict(results)]
+    if answer(results) not in sentences:
+        sentences.append(answer(results))
+    sentences += [_figures(results), spread(results), same_privacy(results)]
     if (pooled := metric(results, "central", "auroc")) is not None:
         sentences.append(
             "All records in one unprotected pool, which nobody may build, would give AUROC "
@@ -212,8 +222,8 @@ def answer(results: Results) -> str:
             "together helps."
         )
     return (
-        f"The model learned together, under privacy, ranks {pair.words} an institution's own "
-        "model without privacy."
+        f"Measured on everybody's {units(results)}, the model learned together under privacy ranks "
+        f"{pair.words} an institution's own model without privacy."
     )
 
 
@@ -268,6 +278,140 @@ def own_gains(results: Results) -> dict[str, float]:
     return changes
 
 
+class OwnRow(NamedTuple):
+    """An institution's own model and the shared one, on the institution's own hold-out.
+
+    Attributes:
+        units: its customers or cases.
+        cases: labelled ones that the models are measured on; None where not known.
+        auroc: alone without privacy, and together; None where not measured.
+        found: the same of labelled cases found within the alert budget, of 1.
+    """
+
+    name: str
+    units: int
+    cases: int | None
+    auroc: tuple[float | None, float | None]
+    found: tuple[float | None, float | None]
+
+
+def own_rows(results: Results) -> list[OwnRow]:
+    """Return what each institution's own daily work looks like, alone and together."""
+    models = [
+        (results["models"].get(model) or {}).get("per_institution") or {}
+        for model in ("alone", "federated")
+    ]
+
+    def pair(name: str, key: str) -> tuple[float | None, float | None]:
+        alone, together = (((rows.get(name) or {}).get("own") or {}).get(key) for rows in models)
+        return alone, together
+
+    return [
+        OwnRow(
+            entry["name"],
+            entry["units"],
+            entry.get("measured_positives"),
+            pair(entry["name"], "auroc"),
+            pair(entry["name"], "recall_at_budget"),
+        )
+        for entry in results.get("institutions") or ()
+    ]
+
+
+def own_verdict(results: Results) -> str:
+    """Say whether the shared model finds more cases where each institution works: among its own."""
+    changes = [
+        100 * (row.found[1] - row.found[0])
+        for row in own_rows(results)
+        if row.found[0] is not None and row.found[1] is not None
+    ]
+    if not changes:
+        return answer(results)
+    more, fewer = sum(c > 0 for c in changes), sum(c < 0 for c in changes)
+    mean = sum(changes) / len(changes)
+    own = (
+        f"Among their own {units(results)}, of {len(changes)} institutions {fewer or 'none'} "
+        f"{'finds' if fewer == 1 else 'find'} fewer and {more or 'none'} more cases with the "
+        f"shared model than with their own (mean change {mean:+.0f} of 100)"
+    )
+    pooled = [_per_hundred(results, model) for model in ("federated", "alone")]
+    if pooled[0] is None or pooled[1] is None:
+        return f"{own}."
+    return f"{own}; among everybody's it finds {pooled[0][1]} of 100, own models {pooled[1][1]}."
+
+
+def in_vain(results: Results) -> str:
+    """Say who is reviewed although unlabelled: how many, who most of all, who too often."""
+    share = alert_budget(results)
+    values = [metric(results, model, "precision_at_budget") for model in ("federated", "alone")]
+    if share is None or values[0] is None:
+        return ""
+    together, alone = (None if v is None else f"{1000 * share * (1 - v):.1f}" for v in values)
+    text = f"Of 1,000 {units(results)} {together} are reviewed "
+    text += f"in vain (own models {alone})" if alone is not None else "in vain"
+    rows = _false_rates(results)
+    if rows:
+        worst = rows[0]
+        text += (
+            f", most often {clipped(spoken(str(worst['name'])))} "
+            f"({percent(worst['false_positive_rate'])})"
+        )
+    often = [
+        f"{spoken(name)} {times:.1f}"
+        for name, times in _spared_times(results).items()
+        if times > TOO_OFTEN
+    ]
+    text += f"; {', '.join(often)} times as often as all" if often else ""
+    return f"{text}. People decide."
+
+
+def _false_rates(results: Results) -> list[Mapping[str, Any]]:
+    """Groups with a known false-positive rate, the highest first."""
+    rows = (results.get("groups") or {}).get("rows") or []
+    known = [row for row in rows if row.get("false_positive_rate") is not None]
+    return sorted(known, key=lambda row: -float(row["false_positive_rate"]))
+
+
+def _spared_times(results: Results) -> dict[str, float]:
+    """Return how many times as often as all unlabelled units each spared group is reviewed."""
+    rows = (results.get("groups") or {}).get("rows") or []
+    if any("false_positives" not in row for row in rows):
+        return {}
+    wrong = sum(int(row["false_positives"]) for row in rows)
+    negatives = sum(int(row["units"]) - int(row["positives"]) for row in rows)
+    return {
+        str(row["name"]): float(row["false_positive_rate"]) * negatives / wrong
+        for row in rows
+        if row["name"] in SPARED and row.get("false_positive_rate") is not None and wrong
+    }
+
+
+def promise(results: Results) -> str:
+    """Say in one sentence what was promised, and to whom it is less."""
+    terms, one = results["privacy"], unit(results)
+    text = (
+        f"Epsilon {short(terms['epsilon'])}: what own records hold about one {one} "
+        f"changes the odds of anything seen at most {odds_factor(terms['epsilon'])} times"
+    )
+    twice = _twice(results)
+    if twice:
+        share = percent(results["world"]["at_two_banks"])
+        text += f" ({twice:.2f} for the {share} at two banks)"
+    return text + "."
+
+
+def rarer_cases(results: Results) -> str:
+    """Say in one sentence what an invented world flatters; empty without one."""
+    less = (results.get("world") or {}).get("rarer") or {}
+    if less.get("together") is None or less.get("alone") is None:
+        return ""
+    return (
+        f"Invented: nobody exists. Real cases are rarer: at {percent(less['prevalence'])} "
+        f"prevalence it finds {100 * less['together']:.0f} of 100, own models "
+        f"{100 * less['alone']:.0f}."
+    )
+
+
 def same_privacy(results: Results) -> str:
     """Together against alone under the same privacy."""
     pair = compare(results, "federated", "alone_dp")
@@ -287,9 +431,7 @@ def _both(results: Results, model: str) -> str:
 
 def lookalikes(results: Results) -> str:
     """Groups with the most false positives, worst first; empty where no groups were given."""
-    rows = (results.get("groups") or {}).get("rows") or []
-    known = [row for row in rows if row.get("false_positive_rate") is not None]
-    known.sort(key=lambda row: -float(row["false_positive_rate"]))
+    known = _false_rates(results)
     if not known:
         return ""
     worst = ", ".join(
@@ -311,21 +453,17 @@ def fared(results: Results) -> str:
 
 def spared(results: Results) -> str:
     """Say whether those whom an alert may harm most are reviewed too often; empty if unknown."""
-    rows = (results.get("groups") or {}).get("rows") or []
-    if any("false_positives" not in row for row in rows):
+    found = _spared_times(results)
+    if not found:
         return ""
+    rows = results["groups"]["rows"]
+    rates = {row["name"]: row.get("false_positive_rate") for row in rows}
+    said = []
+    for name, times in found.items():
+        verdict = "too often" if times > TOO_OFTEN else "no more than twice"
+        said.append(f"{spoken(name)} {percent(rates[name])} ({times:.1f} times: {verdict})")
     wrong = sum(int(row["false_positives"]) for row in rows)
     negatives = sum(int(row["units"]) - int(row["positives"]) for row in rows)
-    said = []
-    for row in rows:
-        rate = row.get("false_positive_rate")
-        if row["name"] not in SPARED or rate is None or not wrong:
-            continue
-        times = float(rate) * negatives / wrong
-        verdict = "too often" if times > TOO_OFTEN else "no more than twice"
-        said.append(f"{spoken(row['name'])} {percent(rate)} ({times:.1f} times: {verdict})")
-    if not said:
-        return ""
     overall = percent(wrong / negatives)
     return f"Against {overall} of all that are unlabelled: {', '.join(said)}."
 
@@ -360,16 +498,25 @@ def world(results: Results) -> list[str]:
 
 def _at_two(results: Results) -> str:
     """Say what the promise is to somebody who is a unit twice; empty where nobody is."""
-    share, terms = results["world"].get("at_two_banks"), results.get("privacy") or {}
-    if not share or terms.get("mu2_planned") is None:
+    twice, terms = _twice(results), results.get("privacy") or {}
+    if not twice:
         return ""
-    # Twice a unit: the sum moves twice as far, so mu doubles.
-    twice = epsilon_for(delta=terms["delta"], mu2=4 * terms["mu2_planned"])
+    share = percent(results["world"]["at_two_banks"])
     return (
-        f"{percent(share)} of these customers bank at two of the banks and are counted twice: to "
+        f"{share} of these customers bank at two of the banks and are counted twice: to "
         f"them the promise is epsilon {twice:.2f}. A roster that says so (multiplicity 2) makes it "
         f"{short(terms['epsilon'])} for everybody, with twice the noise."
     )
+
+
+def _twice(results: Results) -> float | None:
+    """Return the epsilon of somebody who is a unit twice; None where nobody is."""
+    terms = results.get("privacy") or {}
+    share = (results.get("world") or {}).get("at_two_banks")
+    if not share or terms.get("mu2_planned") is None:
+        return None
+    # Twice a unit: the sum moves twice as far, so mu doubles.
+    return float(epsilon_for(delta=terms["delta"], mu2=4 * terms["mu2_planned"]))
 
 
 def asked(results: Results) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from tests.coordinator import running_superlink
 from tests.desks import BANKS, TestDesk, desk, said
+from tests.packages import without_torch
 from tests.processes import until
 
 from fieldfare.server.control import control_target
@@ -175,6 +176,18 @@ def test_a_refresh_without_a_superlink_is_an_error(
     desk.command("propose", str(desk.study_file), "--no-hello")
     assert desk.command("approvals", "payments", "--refresh") == 1
     assert "fieldfare coordinator start" in capsys.readouterr().err
+
+
+def test_a_study_that_needs_torch_is_not_proposed_without(
+    desk: TestDesk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with desk.study_file.open("a") as file:
+        file.write('\n[model]\nkind = "mlp"\nhidden = [8]\n')
+    without_torch(monkeypatch)
+    assert desk.command("propose", str(desk.study_file), "--no-hello") == 2
+    assert "pip install 'fieldfare[torch]'" in capsys.readouterr().err
+    assert desk.command("studies", "--json") == 0
+    assert said(capsys) == []
 
 
 def test_a_no_is_shown_with_its_reason(desk: TestDesk, capsys: pytest.CaptureFixture[str]) -> None:

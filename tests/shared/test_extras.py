@@ -10,9 +10,13 @@ from pathlib import Path
 
 import grimp
 import pytest
+from tests.homes import home_study
+from tests.packages import MODEL, PACKAGE, install, without, without_torch
 
 from fieldfare.shared.errors import PackageError
 from fieldfare.shared.extras import EXTRA_OF, told
+from fieldfare.shared.named_modules import permit
+from fieldfare.shared.plan import plan_for
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -134,6 +138,25 @@ print(json.dumps(loaded))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {name: [] for name in LIGHT}
+
+
+def test_a_network_has_no_plan_without_torch_and_a_module_none_without_opacus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install(tmp_path, monkeypatch)
+    permit([PACKAGE])
+    network, module = home_study(model={"kind": "mlp", "hidden": [8]}), home_study(model=MODEL)
+    with monkeypatch.context() as patch:
+        without_torch(patch)
+        for study in (network, module):
+            with pytest.raises(PackageError, match=r"'fieldfare\[torch\]'"):
+                plan_for(study)
+        assert plan_for(home_study()).releases
+    with monkeypatch.context() as patch:
+        without(patch, "opacus")
+        assert plan_for(network).releases
+        with pytest.raises(PackageError, match=r"^opacus expected"):
+            plan_for(module)
 
 
 def test_a_library_of_an_extra_is_told_with_the_command_that_installs_it() -> None:

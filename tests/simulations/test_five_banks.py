@@ -208,17 +208,18 @@ def test_it_ends_in_one_screen(
 ) -> None:
     monkeypatch.setattr("fieldfare.simulations.cli.banks_task", partial(banks_task, people=FEW))
     monkeypatch.setenv("COLUMNS", "80")
-    out = tmp_path / "not" / "yet" / "there"
+    monkeypatch.chdir(tmp_path)
+    out = Path("not") / "yet" / "there"
     study = banks_study()
     training = study.training.model_copy(update={"steps": 6})
     brief = study.model_copy(update={"training": training})
     monkeypatch.setattr("fieldfare.simulations.five_banks.banks_study", lambda: brief)
     assert run([*command, "--out", str(out)]) == 0
     captured = capsys.readouterr()
-    assert "together, through Fieldfare" in captured.out
-    assert "Real prevalence is far lower" in " ".join(captured.out.split())
+    assert "Among their own customers" in captured.out
+    assert "Real cases are rarer" in captured.out
     assert captured.err == ""
-    assert len(captured.out.splitlines()) <= 68  # 58 to 62: exact noise chooses some words
+    assert len(captured.out.splitlines()) <= 20
     names = {path.name for path in out.iterdir()}
     files = {"results.json", "report.html", "model.json", "model.safetensors"}
     assert names == {*files, UNITS_FILE, WORLD, HELPLINES}

@@ -161,7 +161,7 @@ WRONG = {
         RecordsChoice(("a",), institution_column="bank", partition="iid"),
         "--partition goes with --institutions N",
     ),
-    "one name twice": (RecordsChoice(("x=a", "x=b", "z=c")), "each institution once expected"),
+    "one name twice": (RecordsChoice(("x=a", "x=b", "z=c")), "expected each institution once"),
     "no name": (RecordsChoice(("=a", "y=b", "z=c")), "institution names of 1 to 64"),
     "the coordinator's name": (
         RecordsChoice(("coordinator=a", "y=b", "z=c")),

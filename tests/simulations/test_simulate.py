@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def test_the_model_is_the_one_that_was_measured(desk: Desk) -> None:
     holdout = desk.write_records(make_table(), "again.parquet")
     records = read_records([holdout], study)
     scores = probabilities(model, parameters, records.data)
-    measured = simulate(desk.task("again", holdout_file=holdout))
+    measured = simulate(desk.task("again", holdout_files=(str(holdout),)))
     expected = measure(records.data.labels, scores, study.evaluation.alert_budget)
     found = measured["models"]["federated"]
     assert {name: found[name] for name in METRICS} == expected
@@ -217,7 +218,7 @@ def test_models_of_their_own_are_averaged_and_told_apart(desk: Desk) -> None:
 def test_a_hold_out_file_is_for_the_models_and_for_nothing_else(desk: Desk) -> None:
     other = desk.write_records(make_table(200, seed=9), "other.parquet")
     plain = simulate(desk.task("plain", baselines=(Baseline.ALONE,)))
-    given = simulate(desk.task("given", baselines=(Baseline.ALONE,), holdout_file=other))
+    given = simulate(desk.task("given", baselines=(Baseline.ALONE,), holdout_files=(str(other),)))
     assert given["released_metrics"] == plain["released_metrics"]
     for name in ("model.safetensors", "model.json"):
         assert (desk.folder / "plain" / name).read_bytes() == (
@@ -226,14 +227,47 @@ def test_a_hold_out_file_is_for_the_models_and_for_nothing_else(desk: Desk) -> N
     for model in ("federated", "alone"):
         assert given["models"][model]["auroc"] != plain["models"][model]["auroc"]
         for row in given["models"][model]["per_institution"].values():
-            assert row["own"] == nulls()
-            assert row["pooled"]["auroc"] is not None
+            assert row["own"]["auroc"] not in (None, row["pooled"]["auroc"])
+    assert sum(row["measured_units"] for row in given["institutions"]) == 200
+
+
+def test_a_hold_out_file_without_the_institutions_column_is_nobodys(desk: Desk) -> None:
+    other = desk.write_records(make_table(200, seed=9).drop_columns(["bank"]), "other.parquet")
+    given = simulate(desk.task(holdout_files=(str(other),)))
+    for row in given["models"]["federated"]["per_institution"].values():
+        assert row["own"] == nulls()
+        assert row["pooled"]["auroc"] is not None
+
+
+def test_hold_out_files_by_name_give_figures_per_institution(desk: Desk) -> None:
+    table = make_table(200, seed=9)
+    named = []
+    for bank in BANKS[:2]:
+        part = table.filter(pc.equal(table["bank"], bank))
+        named.append(f"{bank}={desk.write_records(part, f'{bank}.parquet')}")
+    rows = simulate(desk.task("named", holdout_files=tuple(named)))
+    whole = desk.write_records(table, "whole.parquet")
+    column = simulate(desk.task("column", holdout_files=(str(whole),)))
+    for bank in BANKS[:2]:
+        own = [r["models"]["federated"]["per_institution"][bank]["own"] for r in (rows, column)]
+        assert own[0] == own[1] != nulls()
+    assert rows["models"]["federated"]["per_institution"][BANKS[2]]["own"] == nulls()
+    with pytest.raises(UsageError, match="names of institutions"):
+        simulate(desk.task(holdout_files=(f"stranger={whole}",)))
+
+
+def test_the_report_can_be_left_out(desk: Desk) -> None:
+    simulate(desk.task())
+    results = simulate(desk.task(report=False))
+    kept = sorted(path.name for path in (desk.folder / "out").iterdir())
+    assert kept == sorted(results["files"]) == sorted(set(FILES) - {"report.html"})
+    assert "report_seconds" not in results["timing"]
 
 
 def test_a_hold_out_file_that_does_not_fit_is_bad_input(desk: Desk) -> None:
     other = desk.write_records(make_table().drop_columns(["amount"]), "other.parquet")
     with pytest.raises(RecordsError, match="amount"):
-        simulate(desk.task(holdout_file=other))
+        simulate(desk.task(holdout_files=(str(other),)))
 
 
 def test_groups_are_measured_on_the_hold_out_file_too(desk: Desk) -> None:
@@ -241,7 +275,7 @@ def test_groups_are_measured_on_the_hold_out_file_too(desk: Desk) -> None:
         (str(desk.records_file),), institution_column="bank", audit_column="persona"
     )
     other = desk.write_records(make_table(200, seed=9), "other.parquet")
-    groups = simulate(desk.task(choice=choice, holdout_file=other))["groups"]
+    groups = simulate(desk.task(choice=choice, holdout_files=(str(other),)))["groups"]
     assert groups["column"] == "persona"
     assert sum(row["units"] for row in groups["rows"]) == 200
     alerts = sum(row["alerts"] for row in groups["rows"])
@@ -386,6 +420,7 @@ def test_progress_is_told_from_step_to_step(desk: Desk) -> None:
 
 def test_timing_adds_up(desk: Desk) -> None:
     timing = simulate(desk.task(baselines=tuple(Baseline)))["timing"]
+    assert datetime.fromisoformat(timing.pop("started")).tzinfo is not None
     assert all(seconds >= 0 for seconds in timing.values())
     parts = ("loading_seconds", "federation_seconds", "baselines_seconds", "report_seconds")
     assert sum(timing[part] for part in parts) <= timing["total_seconds"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.homes import UNITS, Hub, home_study, hub
+from tests.packages import without_torch
 
 from fieldfare.client.institution.studies import State, Told, read_decision
 from fieldfare.shared.cli import run
@@ -203,3 +204,18 @@ def test_without_a_roster_the_next_command_is_said(typed: Typed) -> None:
         status, _, err = typed(*command)
         assert status == 2
         assert "institution roster accept" in err
+
+
+def test_a_study_that_needs_torch_is_refused_with_the_command_that_installs_it(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_torch(monkeypatch)
+    study = home_study(name="network", model={"kind": "mlp", "hidden": [8]})
+    assert typed.receive(study)[0] == 0  # it waits: people may yet install it
+    for command in (("review",), ("approve", "--yes")):
+        status, _, err = typed(*command, study.id[:6])
+        assert (status, typed.state(study)) == (2, State.RECEIVED)
+        assert "torch expected, which networks (mlp, modules) need" in err
+        assert "pip install 'fieldfare[torch]'" in err
+    assert "waits for a decision" in typed("studies")[1]
+    assert typed("reject", study.id[:6], "--reason", "no torch here")[0] == 0

@@ -98,7 +98,14 @@ def _make_run(
                 {"name": "travelling nurses", "units": 0, "alerts": 0, "false_positive_rate": None},
             ],
         },
-        "timing": {"total_seconds": 14.2, "training_seconds": 5.1, "step_seconds_median": 0.09},
+        "version": "0.1.0",
+        "seed": 3,
+        "timing": {
+            "started": "2026-01-02T03:04:05+00:00",
+            "total_seconds": 14.2,
+            "training_seconds": 5.1,
+            "step_seconds_median": 0.09,
+        },
         "files": {"results": "out/demo/results.json", "report": "out/demo/report.html"},
     }
     return Run(results, scores, [_shape(random, number) for number in range(features)])
