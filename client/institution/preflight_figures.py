@@ -29,7 +29,11 @@ def software_seen() -> str | Seen:
     """Judge what is installed."""
     missing = [name for name in _required() if _version(name) is None]
     if missing:
-        return Seen(Outcome.FAIL, f"every library expected, not installed: {', '.join(missing)}")
+        return Seen(
+            Outcome.FAIL,
+            f"every library expected, not installed: {', '.join(missing)}: run "
+            "pip install 'fieldfare[institution]'",
+        )
     flower = str(_version("flwr"))
     if not flower.startswith(FLOWER):
         return Seen(Outcome.FAIL, f"flwr {FLOWER}* expected, {flower} found")

@@ -50,6 +50,29 @@ def test_another_flower_fails(
     assert (seen.outcome, said in seen.text) == (Outcome.FAIL, True)
 
 
+@pytest.mark.parametrize(
+    ("absent", "expected"),
+    [
+        ("duckdb", Outcome.FAIL),  # of an institution
+        ("numpy", Outcome.FAIL),  # of everybody
+        ("torch", Outcome.PASS),  # of those who want networks
+        ("matplotlib", Outcome.PASS),  # of a hub
+        ("ruff", Outcome.PASS),  # of developers
+    ],
+)
+def test_what_an_institution_needs_is_missed_and_nothing_else(
+    absent: str, expected: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Any = preflight_figures._version
+    monkeypatch.setattr(
+        preflight_figures, "_version", lambda name: None if name == absent else real(name)
+    )
+    seen = software_seen()
+    assert outcome(seen) is expected
+    if isinstance(seen, Seen):
+        assert f"not installed: {absent}: run pip install 'fieldfare[institution]'" in seen.text
+
+
 def test_a_policy_that_allows_nothing_warns(hub: Hub) -> None:
     home = hub.homes[NAMES[0]]
     assert outcome(policy_seen(load_policy(home))) is Outcome.PASS
