@@ -10,7 +10,7 @@ from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.records.importers.bank_codes import own_codes
 from fieldfare.client.records.importers.choosing import ImportFormat, import_records
 from fieldfare.client.records.importers.keying import KEY_FILE, keyed_hash
-from fieldfare.client.records.importers.options import FIRST_DAY, ImportOptions
+from fieldfare.client.records.importers.options import FIRST_DAY, ImportOptions, InHouse
 from fieldfare.client.records.mapping import ColumnMapping, load_mapping
 from fieldfare.shared.errors import UsageError
 
@@ -32,6 +32,13 @@ def records_import(
     ] = None,
     bank: Annotated[str, typer.Option(help="Of several banks in FILES, whose records.")] = "",
     bic: Annotated[str, typer.Option(help="Of payments between banks: your own BIC.")] = "",
+    in_house: Annotated[
+        InHouse | None,
+        typer.Option(
+            help="Whose statement a payment between two of your own customers stands on.",
+            show_default="debtor",
+        ),
+    ] = None,
     codes: Annotated[
         Path | None, typer.Option(help="TOML: bank transaction codes of your own, and channels.")
     ] = None,
@@ -50,12 +57,13 @@ def records_import(
     Names, addresses, birth dates and the text of payments are not carried over. What cannot be
     read is refused by file and line, and then nothing is written. Nothing leaves this machine.
     """
-    given = {"--bank": bank, "--bic": bic, "--codes": codes, "--mapping": mapping,
-             "--start": start}  # fmt: skip
+    given = {"--bank": bank, "--bic": bic, "--in-house": in_house, "--codes": codes,
+             "--mapping": mapping, "--start": start}  # fmt: skip
     options = ImportOptions(
         keyed=keyed_hash(key_file or home / KEY_FILE),
         bank=bank,
         bic=bic,
+        in_house=in_house or InHouse.DEBTOR,
         start=_day(start) if start else FIRST_DAY,
         codes={} if codes is None else own_codes(codes),
         mapping=ColumnMapping() if mapping is None else load_mapping(mapping),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from fieldfare.client.records.columns import told_by
+from fieldfare.client.records.covering import covers_line
 from fieldfare.client.records.load import Load
 from fieldfare.client.records.problems import Effect, Finding
 from fieldfare.client.records.source import Table
@@ -30,12 +32,14 @@ class Report:
         tables: what was read, in order.
         rows: how many rows that was.
         findings: what does not fit, that which refuses first.
+        covers: what the promise covers, in words.
     """
 
     study: str
     tables: tuple[str, ...]
     rows: int
     findings: tuple[Finding, ...]
+    covers: str
 
     @property
     def loads(self) -> bool:
@@ -61,7 +65,9 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Repo
     if study.records.unit is None:
         load.problems.add_error(RecordsError(_NO_UNIT))
     noted = [Finding(Effect.NONE, text, 0) for text in _whole(load, study)]
-    return Report(study.name, tuple(load.tables), load.rows, (*load.problems.findings(), *noted))
+    findings = (*load.problems.findings(), *noted)
+    covers = covers_line(told_by(study), load.covered or {})
+    return Report(study.name, tuple(load.tables), load.rows, findings, covers)
 
 
 def _whole(load: Load, study: Study) -> Iterator[str]:
@@ -94,6 +100,7 @@ def report_lines(report: Report) -> list[str]:
         *(f"  {found.effect.value:<{width}}  {_short(found, report)}" for found in report.findings),
         *([] if report.findings else ["  everything fits"]),
         verdict,
+        f"the promise {report.covers}",
         "this was read on this machine and stays here; counts and row numbers are not for others",
     ]
 

@@ -239,3 +239,8 @@ def asked_by(study: Study) -> set[str]:
     asked = {column.name for column in asked_columns(study)}
     features = {feature.name for feature in study.features}
     return features | {study.records.label} | unit | rows | asked
+
+
+def told_by(study: Study) -> list[str]:
+    """Return the columns that tell of a unit in what leaves: neither its id nor its label."""
+    return sorted(asked_by(study) - {study.records.unit, study.records.label})

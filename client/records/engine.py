@@ -5,8 +5,8 @@ batches and in the source's order.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, Final
 
@@ -50,6 +50,8 @@ class Source:
         columns: each column's name and type, in order.
         numerals: how its texts write numbers.
         linked: columns of which the file itself says that they look at other units.
+        covered: columns whose promise covers the person, as the file says, each with the banks
+            whose customers' payments are left out of it.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Source:
     feed: Callable[[Sequence[str]], Feed]
     numerals: Numerals = PLAIN
     linked: frozenset[str] = frozenset()
+    covered: Mapping[str, str] = field(default_factory=dict)
 
     def batches(
         self,

@@ -20,7 +20,7 @@ from fieldfare.client.records.asked import (
     AskedValues,
     unit_order,
 )
-from fieldfare.client.records.columns import Columns
+from fieldfare.client.records.columns import Columns, told_by
 from fieldfare.client.records.duplicates import Texts, further_rows, named_rows
 from fieldfare.client.records.encoding import (
     CLAMPED,
@@ -120,6 +120,8 @@ class Load:
         rows: rows read.
         positives: rows with a positive label.
         tables: their names, in order.
+        covered: columns that are read and whose promise covers the person in every part, each
+            with the banks whose customers' payments are left out of it; None: nothing was read.
     """
 
     def __init__(
@@ -135,6 +137,7 @@ class Load:
         self.rows = 0
         self.positives = 0
         self.tables: list[str] = []
+        self.covered: dict[str, str] | None = None
         self._study, self._today = study, today
         self._institution_column, self._audit_column = institution_column, audit_column
         self._tally = np.zeros((3, len(study.features)), dtype=np.int64)
@@ -171,12 +174,24 @@ class Load:
             place, before = Place(table.name, part.name), self.rows
             try:
                 with part.open() as source:
+                    self._cover(table, source)
                     if columns.all_in(source, place, self.problems):
                         self._read_part(source, columns, encoder, place)
             except RecordsError as error:
                 self.problems.add_error(error)
             self._read.append((place, columns, self.rows - before))
         self._tally += encoder.tally
+
+    def _cover(self, table: Table, source: Source) -> None:
+        """Keep the columns that are covered as they were in the parts before."""
+        here = {name: table.mapping.source_of(name) for name in told_by(self._study)}
+        found = {
+            name: source.covered[column]
+            for name, column in here.items()
+            if column in source.covered
+        }
+        before = found if self.covered is None else self.covered
+        self.covered = dict(before.items() & found.items())
 
     def _read_part(self, source: Source, columns: Columns, encoder: Encoder, place: Place) -> None:
         start, dates = self.rows, [name for name, _ in columns.dates_in(source)]

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fieldfare.client.records.covering import covered_columns
 from fieldfare.client.records.csv_text import open_csv
 from fieldfare.client.records.database import WHOLE, Rows, open_duckdb, open_sqlite
 from fieldfare.client.records.engine import (
@@ -189,8 +190,9 @@ def _parquet(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]
     with connect(files=[str(path)]) as connection:
         feed = Feed(connection, f"read_parquet({literal(str(path))})")
         columns = described(connection, feed.relation)
-        linked = _linked(pq.read_schema(path))
-        yield Source(str(path), columns, lambda _: feed, mapping.numerals, linked)
+        schema = pq.read_schema(path)
+        linked, covered = _linked(schema), covered_columns(schema)
+        yield Source(str(path), columns, lambda _: feed, mapping.numerals, linked, covered)
 
 
 def _linked(schema: Any) -> frozenset[str]:
@@ -215,7 +217,8 @@ def _arrow(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
         schema = _arrow_reader(path).schema
         different(str(path), schema.names)
         columns = described(connection, feed(()).relation)
-        yield Source(str(path), columns, feed, mapping.numerals, _linked(schema))
+        linked, covered = _linked(schema), covered_columns(schema)
+        yield Source(str(path), columns, feed, mapping.numerals, linked, covered)
 
 
 def _arrow_reader(path: Path) -> Any:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fieldfare.client.records.covering import OPTION, LeftOut, bank_codes
 from fieldfare.client.typologies.checking import check_pack
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import (
@@ -23,6 +24,7 @@ from fieldfare.client.typologies.features import (
 from fieldfare.client.typologies.pack import Indicator, Pack, load_pack, own_pack
 from fieldfare.client.typologies.showing import shown_lines, study_features
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.pages.words import percent
 
 EXIT_REFUSED: Final = 2
 
@@ -119,6 +121,15 @@ def typologies_run(
         Path | None,
         typer.Option(help="Also write forms that look at other customers; no study reads them."),
     ] = None,
+    participants: Annotated[
+        str,
+        typer.Option(
+            OPTION,
+            metavar="CODES",
+            help="Bank codes of all participants, yours too: payments with their customers are "
+            "left out, and the promise covers the person.",
+        ),
+    ] = "",
 ) -> None:
     """Compute every indicator for every customer. Nothing leaves this machine."""
     chosen = _pack(pack, only)
@@ -129,15 +140,16 @@ def typologies_run(
     if len({path.absolute() for path in files}) < len(files):
         raise UsageError("a file for each of --out, --hits and --linked expected, one found twice")
     columns = [name.strip() for name in lacking.split(",") if name.strip()]
-    with open_extract(folder, _day(as_of), columns) as extract:
+    banks = bank_codes(participants) if participants else ()
+    with open_extract(folder, _day(as_of), columns, banks=banks) as extract:
         computed = feature_table(extract, chosen)
         others = linked_table(extract, chosen) if linked is not None else None
-        units = extract.units
+        units, left_out = extract.units, extract.left_out
     found = hit_table(computed.table, chosen)
     pq.write_table(computed.table, out, compression="zstd")
     if hits is not None:
         pq.write_table(found, hits, compression="zstd")
-    typer.echo("\n".join(_report(computed, chosen, found, units)))
+    typer.echo("\n".join([*_report(computed, chosen, found, units), *_covered(left_out)]))
     if linked is not None and others is not None:
         pq.write_table(others.table, linked, compression="zstd")
         typer.echo(
@@ -165,6 +177,22 @@ def _report(computed: FeatureTable, pack: Pack, hits: Any, units: int) -> list[s
     several = pc.sum(pc.greater_equal(hits.column("families"), pa.scalar(2, pa.int8()))).as_py()
     lines.append(f"{several or 0} customers with hits in two families of evidence or more")
     return lines
+
+
+def _covered(left_out: LeftOut | None) -> list[str]:
+    """Say what was left out so that the promise covers the person, and what that costs."""
+    if left_out is None:
+        return []
+    share = left_out.entries / left_out.of if left_out.of else 0.0
+    said = (
+        f"left out {left_out.entries:,} of {left_out.of:,} entries ({percent(share)}), "
+        f"{left_out.unknown:,} of them because the other side's bank is not recorded: the promise "
+        f"covers the person where every participant leaves out customers of "
+        f"{', '.join(left_out.banks)}"
+    )
+    unnamed = "the transactions do not say whose they are (org_id): is your own code among these?"
+    read = "what was left out did happen: do not read an absence (no wages, no rent) off this file"
+    return [said, *([unnamed] if left_out.unnamed else []), read]
 
 
 def _line(computed: FeatureTable, indicator: Indicator) -> list[str]:

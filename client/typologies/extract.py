@@ -13,6 +13,7 @@ import duckdb
 
 from fieldfare.client.records.canonical import TABLES
 from fieldfare.client.records.canonical_tables import LoadedTable, load_folder
+from fieldfare.client.records.covering import LeftOut, leave_out
 from fieldfare.shared.errors import RecordsError, UsageError
 
 LEAST_MEMORY: Final = 1500 * 2**20  # bytes; of the engine's own buffers
@@ -30,6 +31,7 @@ class Extract:
             decide what is missing for another; an institution that lacks them says so.
         units: how many customers.
         as_of: the last day that is looked at.
+        left_out: entries with customers of participants that are not in it; None: all are.
     """
 
     connection: duckdb.DuckDBPyConnection
@@ -37,10 +39,18 @@ class Extract:
     empty: frozenset[str]
     units: int
     as_of: date
+    left_out: LeftOut | None = None
+
+    @property
+    def banks(self) -> tuple[str, ...]:
+        """Return whose customers' payments are left out; empty where nobody's are."""
+        return () if self.left_out is None else self.left_out.banks
 
 
 @contextmanager
-def open_extract(folder: Path, as_of: date, lacking: Collection[str] = ()) -> Iterator[Extract]:
+def open_extract(
+    folder: Path, as_of: date, lacking: Collection[str] = (), *, banks: tuple[str, ...] = ()
+) -> Iterator[Extract]:
     """Read a folder of canonical files.
 
     Args:
@@ -48,10 +58,12 @@ def open_extract(folder: Path, as_of: date, lacking: Collection[str] = ()) -> It
         as_of: a public date. Read off the records it would make every customer's features
             depend on who paid last.
         lacking: columns that are in the files but hold nothing, as `transactions.mcc`.
+        banks: of all participants (`bank_codes`): payments with their customers are left out, so
+            that the promise covers the person. Empty: none is.
 
     Raises:
         RecordsError: the records do not fit; says the row.
-        UsageError: `lacking` names what no canonical record has.
+        UsageError: `lacking` names what no canonical record has, or `banks` not the own bank.
     """
     known = {f"{name}.{column}" for name, model in TABLES.items() for column in model.model_fields}
     unknown = sorted(set(lacking) - known)
@@ -62,7 +74,7 @@ def open_extract(folder: Path, as_of: date, lacking: Collection[str] = ()) -> It
     with sealed_connection() as connection:
         try:
             tables = load_folder(connection, folder)
-            yield prepared(connection, tables, as_of, lacking)
+            yield prepared(connection, tables, as_of, lacking, banks=banks)
         except duckdb.OutOfMemoryException:
             raise RecordsError(
                 f"{folder}: transactions that fit into {memory_limit(_machine_memory()) >> 20} MB "
@@ -103,13 +115,17 @@ def prepared(
     tables: dict[str, LoadedTable],
     as_of: date,
     lacking: Collection[str] = (),
+    *,
+    banks: tuple[str, ...] = (),
 ) -> Extract:
     """Turn canonical tables in `connection` into what indicators read; the raw ones go.
 
     Raises:
         RecordsError: a customer or an account stands twice, or is referred to and absent.
+        UsageError: the transactions are of a bank that is none of `banks`.
     """
     _refuse_loose_ends(connection)
+    left_out = leave_out(connection, banks) if banks else None
     query = resources.files("fieldfare.client.typologies").joinpath("ledger.sql").read_text("utf-8")
     for statement in connection.extract_statements(query):
         named = {"as_of": as_of} if "as_of" in statement.named_parameters else None
@@ -124,6 +140,7 @@ def prepared(
         frozenset(empty - set(lacking)),
         int(one_value(connection, "SELECT count(*) FROM customer")),
         as_of,
+        left_out,
     )
 
 

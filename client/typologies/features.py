@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from fieldfare.client.records.covering import said_of
 from fieldfare.client.records.sql import quoted
 from fieldfare.client.typologies.extract import Extract
 from fieldfare.client.typologies.pack import Indicator, Pack
@@ -76,7 +77,7 @@ def _table(extract: Extract, pack: Pack, queries: Sequence["Query"]) -> FeatureT
         elif empty:
             doubtful[query.name] = empty
         columns += _nulls(extract, query) if lacking else query_columns(extract, query)
-        fields += [_field(query, spec) for spec in query.features]
+        fields += [_field(query, spec, extract.banks) for spec in query.features]
     metadata = {
         "format": FORMAT,
         "as_of": extract.as_of.isoformat(),
@@ -124,8 +125,11 @@ def _linked_queries(pack: Pack) -> list[Query]:
     ]  # fmt: skip
 
 
-def _field(query: Query, spec: FeatureSpec) -> Any:
-    said = {"tag": query.tag.value, "version": str(query.indicator.typology.version)}
+def _field(query: Query, spec: FeatureSpec, banks: tuple[str, ...]) -> Any:
+    version = str(query.indicator.typology.version)
+    said = {"tag": query.tag.value, "version": version}
+    if query.tag is not Dependence.LINKED:
+        said |= said_of(banks)
     return pa.field(spec.name, pa.float64(), metadata=said)
 
 

@@ -52,13 +52,16 @@ def last_day(world: Path) -> Any:
     return as_date(found["asked"]["days"]) - timedelta(days=1)
 
 
-def bank_units(world: Path, bank: str, pack: Pack) -> Any:
+def bank_units(world: Path, bank: str, pack: Pack, *, banks: tuple[str, ...] = ()) -> Any:
     """Return one bank's customers, in their order, as Arrow.
+
+    Payments with customers of `banks` are left out (`bank_codes`), so that the promise covers the
+    person.
 
     Columns: institution, label (int8), persona, age_band, customer; the pack's features (float64,
     null where missing). All else strings; a business has no age.
     """
-    with open_extract(world / bank, last_day(world)) as extract:
+    with open_extract(world / bank, last_day(world), banks=banks) as extract:
         table = feature_table(extract, pack).table
     truth = pq.read_table(world / TRUTH / "customers.parquet").filter(pc.field(INSTITUTION) == bank)
     place = pc.index_in(table[UNIT], truth["customer_id"].combine_chunks())
@@ -71,12 +74,22 @@ def bank_units(world: Path, bank: str, pack: Pack) -> Any:
     return pa.table(columns)
 
 
-def write_units(world: Path, pack: Pack, out: Path, on_bank: OnBank | None = None) -> None:
-    """Write every bank's customers to one file; `on_bank` hears of each before it is begun."""
+def write_units(
+    world: Path,
+    pack: Pack,
+    out: Path,
+    on_bank: OnBank | None = None,
+    *,
+    left_out: tuple[str, ...] = (),
+) -> None:
+    """Write every bank's customers to one file; `on_bank` hears of each before it is begun.
+
+    Payments with customers of the banks `left_out` are, so that the promise covers the person.
+    """
     banks = banks_of(world)
     parts = []
     for index, bank in enumerate(banks):
         if on_bank:
             on_bank(f"indicators of {bank}", index, len(banks))
-        parts.append(bank_units(world, bank, pack))
+        parts.append(bank_units(world, bank, pack, banks=left_out))
     pq.write_table(pa.concat_tables(parts), out, compression="zstd")

@@ -45,7 +45,7 @@ class Importer:
 IMPORTERS: Final[Mapping[ImportFormat, Importer]] = MappingProxyType(
     {
         ImportFormat.CAMT053: Importer(import_camt053, frozenset({"--codes"})),
-        ImportFormat.PACS008: Importer(import_pacs008, frozenset({"--bic"})),
+        ImportFormat.PACS008: Importer(import_pacs008, frozenset({"--bic", "--in-house"})),
         ImportFormat.AMLSIM: Importer(import_amlsim, frozenset({"--bank", "--start"})),
         ImportFormat.AMLWORLD: Importer(import_amlworld, frozenset({"--bank"})),
         ImportFormat.PAYSIM: Importer(import_paysim, frozenset({"--start"})),

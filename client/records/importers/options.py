@@ -3,10 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from enum import StrEnum
 
 from fieldfare.client.records.importers.folder import Columns
 from fieldfare.client.records.importers.keying import KeyedHash
 from fieldfare.client.records.mapping import ColumnMapping
+
+
+class InHouse(StrEnum):
+    """Whose a payment between two own customers is."""
+
+    DEBTOR = "debtor"
+    CREDITOR = "creditor"
+    BOTH = "both"
+
 
 FIRST_DAY = date(2017, 1, 1)  # AMLSim's own `base_date`; a published choice, read off no records
 
@@ -19,6 +29,7 @@ class ImportOptions:
         keyed: makes `*_key` columns.
         bank: of a source with several banks, whose records these are; empty for all together.
         bic: of the institution, for payments between banks.
+        in_house: whose a payment between two own customers is.
         start: the day that a simulation's step 0 stands for.
         lacking: columns such as `transactions.mcc` that the institution does not have.
         codes: bank transaction codes of its own, each with the channel that it means; an empty
@@ -29,6 +40,7 @@ class ImportOptions:
     keyed: KeyedHash
     bank: str = ""
     bic: str = ""
+    in_house: InHouse = InHouse.DEBTOR
     start: date = FIRST_DAY
     lacking: frozenset[str] = frozenset()
     codes: Mapping[str, str] = field(default_factory=dict)

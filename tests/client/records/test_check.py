@@ -4,6 +4,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from tests.properties import SHARING
 
 from fieldfare.client.records import ColumnMapping, read_records
 from fieldfare.client.records.check import Report, check_records, report_lines
+from fieldfare.client.records.covering import said_of
 from fieldfare.client.records.problems import Effect
 from fieldfare.client.records.source import table_at
 from fieldfare.shared.errors import RecordsError
@@ -105,6 +108,7 @@ def test_records_that_fit(tmp_path: Path) -> None:
         f"t over {path}: 2 rows",
         "  everything fits",
         "would load: 2 rows",
+        "the promise covers own records, not what the statements of others say of the same person",
         "this was read on this machine and stays here; counts and row numbers are not for others",
     ]
 
@@ -183,3 +187,40 @@ def test_a_check_and_a_load_agree(tmp_path: Path, rows: list[tuple[str, ...]]) -
     assert counts[Effect.CLAMPED] == sum(records.counts.clamped.values())
     assert counts[Effect.MISSING] == sum(records.counts.missing.values())
     assert counts[Effect.OTHER] == sum(records.counts.other.values())
+
+
+def features_file(path: Path, amount: tuple[str, ...], channel: tuple[str, ...]) -> Path:
+    """Write records as `typologies run` and `records assemble` do, with what fields say."""
+    fields = [
+        pa.field("id", pa.string()),
+        pa.field("amount", pa.float64(), metadata=said_of(amount)),
+        pa.field("channel", pa.string(), metadata=said_of(channel)),
+        pa.field("label", pa.int8()),
+    ]
+    rows = {"id": [path.stem], "amount": [1.0], "channel": ["branch"], "label": [1]}
+    pq.write_table(pa.table(rows, schema=pa.schema(fields)), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([(("A", "B"), ("A", "B"))], "covers the person: payments with customers of A, B are"),
+        ([(("A", "B"), ())], "same person, which is in channel"),
+        ([(("A",), ("A",)), (("A",), ("A",))], "covers the person"),
+        ([(("A",), ("A",)), (("A",), ())], "same person, which is in channel"),
+        ([(("A",), ("A",)), ((), ())], "not what the statements of others say of the same person"),
+        ([(("A",), ("A",)), (("B",), ("B",))], "not what the statements of others say"),
+    ],
+)
+def test_it_says_what_the_promise_covers_in_all_files_together(
+    tmp_path: Path, parts: list[tuple[tuple[str, ...], tuple[str, ...]]], words: str
+) -> None:
+    named = ColumnMapping(columns={"unit": "id"})
+    tables = [
+        table_at(features_file(tmp_path / f"u{place}.parquet", *said), named)
+        for place, said in enumerate(parts)
+    ]
+    report = check_records(tables, study(), today=TODAY)
+    assert report.loads
+    assert words in report.covers

@@ -2,14 +2,22 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from tests.simulations.world.conftest import Written
 
+from fieldfare.client.records.canonical_tables import TABLES
+from fieldfare.client.records.covering import bank_codes
+from fieldfare.client.typologies.extract import open_extract
+from fieldfare.client.typologies.features import feature_table
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
+from fieldfare.simulations.world.keys import keys
+from fieldfare.simulations.world.tables import customer_ids
 from fieldfare.simulations.world.units import (
     bank_units,
     banks_of,
@@ -17,8 +25,10 @@ from fieldfare.simulations.world.units import (
     pack_for,
     write_units,
 )
+from fieldfare.simulations.world.writing import books_of
 
 FEATURES = ("R01", "R04_retention", "R06")
+PARTY = 0x70  # of the salt of counterparty keys (`tables.transactions`)
 BANKS = ["bank-a", "bank-b", "bank-c", "bank-d", "bank-e"]
 
 
@@ -56,3 +66,62 @@ def test_a_bank_that_lacks_a_column_has_the_indicator_missing_not_zero(written: 
     has = bank_units(written.folder, "bank-b", pack)
     assert lacks["R06"].null_count == lacks.num_rows
     assert has["R06"].null_count == 0
+
+
+def without(written: Written, customer: int, out: Path) -> dict[str, int]:
+    """Write the banks as if a customer had never been: both legs of every payment are gone.
+
+    Returns how many entries went from each bank's statements.
+    """
+    plan, gone = written.society.plan, {}
+    holder = int(written.society.customers.holder[customer])
+    for place, bank in enumerate(BANKS):
+        books = books_of(plan, place)
+        named = keys(np.array([customer]), books.salt ^ PARTY)[0].as_py()
+        mine = customer_ids(books, np.array([customer]))[0].as_py() if place == holder else ""
+        read = {name: written.read(f"{bank}/{name}") for name in TABLES}
+        accounts = read["accounts"].filter(pc.field("customer_id") == mine)["account_id"]
+        own = pc.is_in(read["transactions"]["account_id"], accounts.combine_chunks())
+        other = pc.fill_null(pc.equal(read["transactions"]["counterparty_key"], named), False)
+        gone[bank] = pc.sum(pc.and_(other, pc.invert(own))).as_py()
+        left = {
+            "transactions": read["transactions"].filter(pc.invert(pc.or_(own, other))),
+            "accounts": read["accounts"].filter(pc.field("customer_id") != mine),
+            "customers": read["customers"].filter(pc.field("customer_id") != mine),
+        }
+        (out / bank).mkdir(parents=True)
+        for name, table in left.items():
+            pq.write_table(table, out / bank / f"{name}.parquet")
+    return gone
+
+
+def vectors(folder: Path, day: date, banks: tuple[str, ...]) -> dict[str, list[Any]]:
+    with open_extract(folder, day, banks=banks) as extract:
+        table = feature_table(extract, own_pack()).table
+    rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+    return {row[0]: [None if v is None else v.hex() for v in row[1:]] for row in rows}
+
+
+def changed(written: Written, gone: dict[str, int], folder: Path, banks: tuple[str, ...]) -> int:
+    """Count the other units whose vector is not bit for bit what it was with the customer.
+
+    Looks at the two banks that lost most; at banks that lost nothing, nothing can change.
+    """
+    day, found = last_day(written.folder), 0
+    for bank in sorted(gone, key=lambda one: -gone[one])[:2]:
+        before = vectors(written.folder / bank, day, banks)
+        after = vectors(folder / bank, day, banks)
+        found += sum(before[unit] != row for unit, row in after.items())
+    return found
+
+
+def test_who_never_was_changes_nobody_where_participants_customers_are_left_out(
+    written: Written, tmp_path: Path
+) -> None:
+    lines, count = written.society.ring_lines, len(written.society.customers)
+    ours = lines.take((lines.party >= 0) & (lines.party < count))
+    most = int(np.bincount(ours.party, minlength=count).argmax())
+    gone = without(written, most, tmp_path)
+    assert sum(gone.values()) > 0  # the other leg stands somewhere
+    assert changed(written, gone, tmp_path, ()) > 0
+    assert changed(written, gone, tmp_path, bank_codes(",".join(BANKS))) == 0
