@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.simulations.world.conftest import Written
 
-from fieldfare.client.records.canonical_tables import TABLES
+from fieldfare.client.records.canonical import TABLES
 from fieldfare.client.records.covering import bank_codes
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import feature_table
