@@ -15,7 +15,7 @@ from fieldfare.client.scoring.labels import Feedback
 from fieldfare.shared.harm_rules import HARM_RULES
 
 MOST_BENIGN: Final = 3  # indicators whose innocent explanations are shown
-MOST_UNIT: Final = 40
+MOST_UNIT: Final = 18  # in the list; a card has it whole
 _CAUTIONS: Final = {
     ROW_FAMILIES["text"]: "a text: read it; --words shows which of its own words moved it",
     ROW_FAMILIES["vector"]: (
@@ -28,17 +28,28 @@ _REMINDERS: Final = HARM_RULES[:3]
 
 def queue_table(queue: Sequence[Kept]) -> Table:
     """Return alerts, a line each."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("alert", "state", "unit", "rank", "probability", "families", "role", "why"):
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for title in ("alert", "unit", "rank", "chance"):  # an id is never over two lines
+        table.add_column(title, no_wrap=True)
+    for title in ("fam.", "state", "role", "why"):
         table.add_column(title, overflow="fold")
     for kept in queue:
         alert, standing = kept.alert, kept.standing
         table.add_row(
-            alert.alert, standing.state, Text(plain(alert.unit, MOST_UNIT)), f"{alert.rank:,}",
-            _probability(alert), f"{alert.families}", standing.party_role.value,
-            alert.selected.value,
+            alert.alert, Text(plain(alert.unit, MOST_UNIT)), f"{alert.rank:,}",
+            _probability(alert), f"{alert.families}", _spaced(standing.state),
+            _spaced(standing.party_role.value), _spaced(_why(alert)),
         )  # fmt: skip
     return table
+
+
+def _spaced(word: str) -> str:
+    """Let a word such as second_review break where it is two."""
+    return word.replace("_", " ")
+
+
+def _why(alert: Alert) -> str:
+    return f"{alert.selected.value}, known" if alert.label == 1 else alert.selected.value
 
 
 def card(kept: Kept) -> RenderableType:
@@ -63,7 +74,8 @@ def _rows(kept: Kept) -> Iterator[tuple[str, RenderableType]]:
         yield "known", Text("the records already label this unit positive: no news", BAD)
     why = "from the top" if alert.selected.value == "alert" else "at random, from below the line"
     yield "rank", Text(f"{alert.rank:,} of {alert.of:,}, {why}")
-    yield "probability", Text(f"{_probability(alert)}  ({plain(alert.calibration)})")
+    words = plain(alert.calibration) if alert.likely or alert.probability is None else "score again"
+    yield "probability", Text(f"{_probability(alert)}  ({words})")
     yield "evidence", _evidence(alert)
     for caution in _cautions(alert):
         yield "caution", Text(caution, BAD)
@@ -76,7 +88,13 @@ def _rows(kept: Kept) -> Iterator[tuple[str, RenderableType]]:
 
 
 def _probability(alert: Alert) -> str:
-    return "-" if alert.probability is None else f"{alert.probability:.1%}"
+    """Say it no finer than the labels that it rests on."""
+    if alert.likely is None:
+        return "-"
+    low, high = alert.likely
+    if not low:
+        return "?" if high >= 1 else f"< {high:.0%}"
+    return f"> {low:.0%}" if high >= 1 else f"{100 * low:.0f}-{high:.0%}"
 
 
 def _evidence(alert: Alert) -> Text:

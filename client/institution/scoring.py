@@ -196,8 +196,14 @@ def _alerts(table: AlertTable, model: UsableModel, key: bytes, now: datetime) ->
         "opened": time, "scored": time, "of": len(ranking.units), "tuned": model.tuned,
         "calibration": ranking.calibration.words,
     }  # fmt: skip
+    between = ranking.calibration.between
     return tuple(
-        alert_of(row, alert=alert_id(key, row["unit"], now), **beside)
+        alert_of(
+            row,
+            alert=alert_id(key, row["unit"], now),
+            likely=None if row["probability"] is None else between(row["probability"]),
+            **beside,
+        )
         for start in range(0, len(rows), CARDS)
         for row in table.cards(rows[start : start + CARDS]).to_pylist()
     )

@@ -96,6 +96,8 @@ class Alert(BaseModel):
         opened, scored: when it first and last came out (ISO 8601, UTC).
         of: how many units were ranked.
         calibration: what the probability rests on.
+        likely: the interval that the probability stands for, which is what people are shown;
+            None where it is not calibrated, or was scored before there were intervals.
         tuned: whether the model was tuned here.
         reasons, counter_evidence: the strongest; with `base` and `others`, what all further
             features add, they are the score, to the last bit.
@@ -125,6 +127,7 @@ class Alert(BaseModel):
     others: float
     probability: float | None
     calibration: str
+    likely: tuple[float, float] | None = None
     tuned: bool = False
     families: int
     family_names: tuple[str, ...]

@@ -6,6 +6,7 @@ regularisation); isotonic regression needs many (Niculescu-Mizil and Caruana 200
 thousand units). With too few labels nothing is said.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -18,6 +19,10 @@ from sklearn.linear_model import LogisticRegression
 
 LEAST_OF_A_CLASS: Final = 20  # held-out labels of each class before anything is said
 LEAST_FOR_ISOTONIC: Final = 200  # positives
+Z95: Final = 1.959963984540054
+FINEST: Final = 20  # parts of 1 that are told apart; 100 from `MANY` positives on
+MANY: Final = 1000
+ROUNDING: Final = 1e-9  # what is at an edge stays there
 STEEPEST: Final = 500.0  # exp of more overflows
 
 
@@ -58,6 +63,20 @@ class Calibration(BaseModel):
             return np.interp(scores, self.scores, self.probabilities)
         places = np.clip(self.slope * scores + self.intercept, -STEEPEST, STEEPEST)
         return 1.0 / (1.0 + np.exp(-places))
+
+    def between(self, probability: float) -> tuple[float, float]:
+        """Return the interval that a probability stands for: no finer than the labels it rests on.
+
+        The score interval of 95 % (Wilson 1927) of as many units as there were positives, out to
+        the next five of a hundred: 77 positives tell 99.9 % from 95 % no more than from 100 %.
+        """
+        parts = 100 if self.positives >= MANY else FINEST
+        shrunk = Z95**2 / max(self.positives, 1)
+        middle = (probability + shrunk / 2) / (1 + shrunk)
+        spread = probability * (1 - probability) / max(self.positives, 1)
+        half = Z95 / (1 + shrunk) * math.sqrt(spread + shrunk / (4 * max(self.positives, 1)))
+        low = math.floor(max(0.0, middle - half) * parts + ROUNDING) / parts
+        return low, math.ceil(min(1.0, middle + half) * parts - ROUNDING) / parts
 
     @property
     def words(self) -> str:

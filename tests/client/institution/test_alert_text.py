@@ -21,7 +21,8 @@ def kept(**changes: Any) -> Kept:
         "alert": "aaaa1111", "unit": "cust\x1b[31m1", "study": "s" * 64, "study_name": "s",
         "run": "r", "opened": NOW.isoformat(), "scored": NOW.isoformat(), "rank": 3, "of": 1000,
         "selected": "alert", "score": -1.0, "base": -2.5, "others": 0.5, "probability": 0.123,
-        "calibration": "platt, on 40 positives", "families": 1, "family_names": ("FLOW",),
+        "calibration": "platt, on 40 positives", "likely": (0.05, 0.3), "families": 1,
+        "family_names": ("FLOW",),
         "evidence": ("R04",), "fired": ("R04", "R11"),
         "against": ("LIVING",), "look_alikes": ("student",), "reasons": (REASON,),
         "counter_evidence": (
@@ -46,7 +47,7 @@ def shown(renderable: Any) -> str:
 def test_a_card_shows_evidence_counter_evidence_and_who_looks_alike() -> None:
     text = shown(card(kept()))
     for said in (
-        "3 of 1,000", "12.3%", "FLOW; one is not enough",
+        "3 of 1,000", "5-30%", "FLOW; one is not enough",
         "published indicators that fire and raise it: R04", "no evidence here: R11",
         "speak against it: LIVING",
         "+1.25", "What arrives leaves again by the next day", "0.9, before 0.2, usual here 0.1",
@@ -64,8 +65,9 @@ def test_a_units_name_moves_no_cursor() -> None:
 
 
 def test_a_card_without_probability_or_reasons_says_so() -> None:
-    text = shown(card(kept(probability=None, reasons=(), counter_evidence=(), families=0,
-                           family_names=(), against=(), look_alikes=())))  # fmt: skip
+    nothing: dict[str, Any] = {"reasons": (), "counter_evidence": (), "family_names": ()}
+    text = shown(card(kept(probability=None, likely=None, families=0, against=(),
+                           look_alikes=(), **nothing)))  # fmt: skip
     assert "nothing" in text
     assert "0 independent families: none" in text
 
@@ -73,8 +75,31 @@ def test_a_card_without_probability_or_reasons_says_so() -> None:
 def test_the_queue_has_a_line_for_each() -> None:
     text = shown(queue_table([kept(), kept(alert="bbbb2222", selected="below_line")]))
     assert "aaaa1111" in text
-    assert "below_line" in text
-    assert "potential_victim" in text
+    assert "below line" in text
+    assert "potential victim" in text
+
+
+def test_no_id_of_the_queue_stands_over_two_lines_at_80_columns() -> None:
+    console = Console(width=80, force_terminal=False)
+    one = kept(alert="0feeb94ece9ca975", unit="CUST0000000001", rank=123_456, label=1)
+    with console.capture() as capture:
+        console.print(queue_table([one, kept(alert="f" * 16, unit="u" * 40)]))
+    lines = capture.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("0feeb94ece9ca975 CUST0000000001     123,456 5-30%" in line for line in lines) == 1
+    assert sum("f" * 16 + " " + "u" * 15 + "..." in line for line in lines) == 1
+    assert "known" in capture.get()
+
+
+@pytest.mark.parametrize(
+    ("likely", "said"),
+    [((0.95, 1.0), "> 95%"), ((0.0, 0.05), "< 5%"), ((0.35, 0.65), "35-65%"), ((0.0, 1.0), "?"),
+     (None, "score again")],
+)  # fmt: skip
+def test_a_probability_is_said_no_finer_than_its_labels(likely: Any, said: str) -> None:
+    text = shown(card(kept(probability=0.9991, likely=likely)))
+    assert said in text
+    assert "99.9" not in text
 
 
 @pytest.mark.parametrize(

@@ -66,3 +66,23 @@ def test_errors_are_measured_against_what_happened() -> None:
     right = calibration_error(labels.astype(np.float64), labels)
     wrong = calibration_error((1 - labels).astype(np.float64), labels)
     assert (right.brier, right.expected, wrong.brier, wrong.expected) == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("positives", "probability", "expected"),
+    [
+        (77, 0.999, (0.95, 1.0)),  # Wilson: 0.951 to 1.000
+        (77, 0.5, (0.35, 0.65)),  # 0.391 to 0.609
+        (77, 0.002, (0.0, 0.1)),  # 0 to 0.051
+        (20, 0.5, (0.25, 0.75)),  # 0.299 to 0.701
+        (20, 1.0, (0.8, 1.0)),  # 0.839 to 1
+        (2000, 0.999, (0.99, 1.0)),  # 0.9964 to 0.9997
+        (2000, 0.1, (0.08, 0.12)),  # 0.0876 to 0.1139
+    ],
+)
+def test_a_probability_stands_for_an_interval_of_its_labels(
+    positives: int, probability: float, expected: tuple[float, float]
+) -> None:
+    found = Calibration(method=Method.PLATT, positives=positives).between(probability)
+    assert found == pytest.approx(expected)
+    assert found[0] <= probability <= found[1]
