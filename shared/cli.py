@@ -139,6 +139,7 @@ def _plain(command: click.Command, name: str) -> click.Command:
         command.rich_markup_mode = None
     if isinstance(command, click.Group):
         for below, one in command.commands.items():
+            one.short_help = one.get_short_help_str(1000)  # lists wrap it and cut nothing off
             _plain(one, below)
     return command
 
