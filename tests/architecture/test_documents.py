@@ -15,7 +15,7 @@ LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)")
 MAKE = re.compile(r"(?:`|^ {4}|^\$ )make (?:[A-Z]+=\S+ )*([a-z]+)", re.MULTILINE)
 COMMAND = re.compile(r"^ {4}fieldfare ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
 NAMED_FILE = re.compile(
-    r"`((?:shared|client|server|simulations|tests|docs|studies)/[\w./-]+\.\w+)`"
+    r"`((?:api|shared|client|server|simulations|tests|docs|studies)/[\w./-]+\.\w+)`"
 )
 # Hosts that a file of ours has no business to name: a package comes from wherever the
 # reader's own installer is pointed at.
