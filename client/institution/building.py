@@ -23,6 +23,8 @@ from fieldfare.client.institution.roster import check_member, pinned_roster
 from fieldfare.client.institution.settings import Settings, load_settings
 from fieldfare.client.ledger import Ledger
 from fieldfare.client.records import holdout_mask, read_sources
+from fieldfare.client.records.check import zero_words
+from fieldfare.client.records.problems import Finding
 from fieldfare.client.site import Site
 from fieldfare.client.sums import StudySums
 from fieldfare.shared.messages import Assurance, IdentitySigner
@@ -56,11 +58,22 @@ class LoadedSums:
 
     Attributes:
         sums: what the custodian sums.
-        units: how many the institution has under the study; never leaves.
+        units: how many of the institution's are in them; never leaves.
+        rows: that were read.
+        zero: of those, how many count as zero.
+        findings: everything that did not fit; for people here, never for an answer.
     """
 
     sums: StudySums
     units: int
+    rows: int = 0
+    zero: int = 0
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """How many rows count as zero; empty where none does."""
+        return zero_words(self.rows, self.zero)
 
 
 Loader = Callable[[Study], LoadedSums]
@@ -187,6 +200,7 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
         key = load_holdout_key(institution.home)
         mask = holdout_mask(records.units, key=key, share=study.evaluation.holdout)
         asked = records.asked_units(institution.settings.id, key=key)
-        return LoadedSums(StudySums.prepare(study, records.data, mask, asked), len(records))
+        sums, counts = StudySums.prepare(study, records.data, mask, asked), records.counts
+        return LoadedSums(sums, len(records), counts.rows, counts.zero, records.findings)
 
     return load

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from fieldfare.client.institution.building import (
     Institution,
+    LoadedSums,
     ledger_of,
     open_custody,
     open_institution,
@@ -55,6 +56,7 @@ from fieldfare.client.institution.studies import (
 )
 from fieldfare.client.institution.telling import LOAD_SECONDS, told_custodian
 from fieldfare.client.ledger import Ledger
+from fieldfare.client.records.check import zero_lines
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.prospects import cautions, obstacles
@@ -215,13 +217,21 @@ def _approve(
                 typer.echo(f"warning: {plain(line)}", err=True)
         loaded = records_loader(institution, os.environ)(kept.study)
         check_before_records(institution, kept.study, spent, units=loaded.units)
-        typer.echo(f"records fit: {loaded.units:,} units of yours")
+        typer.echo("\n".join(_fit(loaded)))
         if ask:
             _confirm("Approve this study?", "nothing was approved")
         decision = approve(custody, kept, loaded, user, utc_now())
     typer.echo(f"approved {kept.short} by {decision.user} at {decision.time}")
     typer.echo(f"approval {decision.approval}")
     typer.echo(told_custodian(institution.home, institution.settings, LOAD_SECONDS))
+
+
+def _fit(loaded: LoadedSums) -> list[str]:
+    """Say how many units take part, and which rows do not, before anybody answers."""
+    units = f"{loaded.units:,} units of yours"
+    if not loaded.zero:
+        return [f"records fit: {units}"]
+    return [f"records: {loaded.words}; {units} are left", *zero_lines(loaded.findings)]
 
 
 @reject_app.command("reject")

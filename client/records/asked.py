@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.problems import INFINITE, NO_NUMBER, Place, Problems
 from fieldfare.client.records.text import LevelCodes
 from fieldfare.shared.columns import (
     Asked,
@@ -32,8 +32,6 @@ from fieldfare.shared.study import Study
 
 MONTH_CHARACTERS: Final = 7  # 2025-01
 SEPARATOR: Final = ";"
-_NO_NUMBER: Final = "a number expected, other text found in {rows}; correct the rows"
-_INFINITE: Final = "a finite number expected, infinity found in {rows}; correct the rows"
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
@@ -262,8 +260,8 @@ def _numbers(
 ) -> NDArray[np.float64]:
     no_number = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
     values = np.ascontiguousarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
-    problems.add_where(place, name, _NO_NUMBER, no_number, start)
-    problems.add_where(place, name, _INFINITE, np.isinf(values), start)
+    problems.add_where(place, name, NO_NUMBER, no_number, start)
+    problems.add_where(place, name, INFINITE, np.isinf(values), start)
     return values
 
 

@@ -1,5 +1,7 @@
 """Whether records would load under a study, and everything in them that does not fit.
 
+No record decides whether they load; what does not fit counts as zero, and is told here.
+
 It runs the load itself, so it cannot disagree with it. Counts and row numbers are about an
 institution's records: they are for its own eyes and never leave (harm rule 7).
 """
@@ -8,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
+
+import numpy as np
 
 from fieldfare.client.records.columns import told_by
 from fieldfare.client.records.covering import covers_line
@@ -31,6 +35,7 @@ class Report:
         study: the study's name.
         tables: what was read, in order.
         rows: how many rows that was.
+        zero: of those, how many count as zero.
         findings: what does not fit, that which refuses first.
         covers: what the promise covers, in words.
     """
@@ -40,6 +45,7 @@ class Report:
     rows: int
     findings: tuple[Finding, ...]
     covers: str
+    zero: int = 0
 
     @property
     def loads(self) -> bool:
@@ -67,7 +73,8 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Repo
     noted = [Finding(Effect.NONE, text, 0) for text in _whole(load, study)]
     findings = (*load.problems.findings(), *noted)
     covers = covers_line(told_by(study), load.covered or {})
-    return Report(study.name, tuple(load.tables), load.rows, findings, covers)
+    zero = int(np.count_nonzero(~load.problems.fits(load.rows)))
+    return Report(study.name, tuple(load.tables), load.rows, findings, covers, zero)
 
 
 def _whole(load: Load, study: Study) -> Iterator[str]:
@@ -91,8 +98,9 @@ def report_lines(report: Report) -> list[str]:
     """Return a report for a terminal: a line for each finding, then whether it would load."""
     width = max(len(effect.value) for effect in Effect)
     refused = sum(found.effect is Effect.REFUSED for found in report.findings)
-    rows = f"{report.rows:,} {'row' if report.rows == 1 else 'rows'}"
-    verdict = f"would load: {rows}" if report.loads else (
+    rows = _count(report.rows)
+    fits = zero_words(report.rows, report.zero) or rows
+    verdict = f"would load: {fits}" if report.loads else (
         f"would not load: {refused} {'problem refuses' if refused == 1 else 'problems refuse'} it"
     )  # fmt: skip
     return [
@@ -103,6 +111,23 @@ def report_lines(report: Report) -> list[str]:
         f"the promise {report.covers}",
         "this was read on this machine and stays here; counts and row numbers are not for others",
     ]
+
+
+def zero_words(rows: int, zero: int) -> str:
+    """Return how many rows count as zero; empty where none does."""
+    if not zero:
+        return ""
+    of = _count(rows)
+    return f"{zero:,} of {of} count{'s' * (zero == 1)} as zero ({100 * zero / rows:.3g} %)"
+
+
+def zero_lines(findings: Sequence[Finding]) -> list[str]:
+    """Return why rows count as zero, a line for each kind."""
+    return [f"  {one.effect.value}: {one.text}" for one in findings if one.effect is Effect.ZERO]
+
+
+def _count(rows: int) -> str:
+    return f"{rows:,} {'row' if rows == 1 else 'rows'}"
 
 
 def _short(found: Finding, report: Report) -> str:

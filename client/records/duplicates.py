@@ -1,4 +1,4 @@
-"""Which rows repeat a unit, among millions, without a set of all of them."""
+"""Which rows share a unit, among millions, without a set of all of them."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 Texts = NDArray[np.object_]  # str per unit
 
 
-def further_rows(
+def shared_rows(
     units: Texts, institutions: Texts | None = None, *, hashed: Callable[[Any], int] = hash
 ) -> NDArray[np.bool_]:
-    """Mark rows whose unit stood before in the same institution.
+    """Mark every row whose unit stands in another row of the same institution too.
+
+    All of them, also the first: whether one is marked depends on rows of its own unit alone,
+    and never on their order.
 
     Sorted hashes bring equal units together; only rows that share a hash are compared as
     texts, so a collision costs time and decides nothing. 24 bytes a row, whatever the ids.
@@ -36,17 +39,19 @@ def further_rows(
     shared = np.zeros(len(units), dtype=np.bool_)
     shared[1:] |= same
     shared[:-1] |= same
-    further = np.zeros(len(units), dtype=np.bool_)
     rows = order[shared]
     others = None if institutions is None else institutions[rows]
-    keys, last, seen = _keys(units[rows], others), None, set[Any]()
+    found = np.zeros(len(units), dtype=np.bool_)
+    last, begun = None, dict[Any, int]()
+    keys = _keys(units[rows], others)
     for row, value, key in zip(rows.tolist(), hashes[shared].tolist(), keys, strict=True):
         if value != last:
-            last, seen = value, set()
-        further[row] = key in seen
-        seen.add(key)
-    further[units == ""] = False
-    return further
+            last, begun = value, {}
+        if key in begun:
+            found[row] = found[begun[key]] = True
+        begun.setdefault(key, row)
+    found[units == ""] = False
+    return found
 
 
 def named_rows(contents: Texts, institutions: Texts | None = None) -> Texts:

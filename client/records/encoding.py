@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records.columns import Columns
 from fieldfare.client.records.duplicates import Texts
-from fieldfare.client.records.problems import Effect, Place, Problems
+from fieldfare.client.records.problems import INFINITE, NO_NUMBER, Effect, Place, Problems
 from fieldfare.client.records.sql import DATE_FUTURE, DATE_NONE
 from fieldfare.client.records.text import LabelRule, LevelCodes
 from fieldfare.shared.basis import Positions, encode_categorical, encode_numeric
@@ -24,20 +24,14 @@ _NO_LABEL_CODE: Final = -1
 _BAD_LABEL_CODE: Final = -2
 _ODD_LABEL_CODE: Final = -3
 
-_NO_NUMBER: Final = (
-    "a number expected, other text found in {rows}; correct the rows, declare how numbers are "
-    'written (decimal = "," for 1,5; thousands = "." for 1.234,5) at the source or in its mapping, '
-    "or list the text under records.missing of the study"
-)
-_INFINITE: Final = "a finite number expected, infinity found in {rows}; correct the rows"
 _NO_LABEL: Final = "a label expected, none found in {rows}; label the rows or leave them out"
 _BAD_LABEL: Final = (
     "a finite number expected (records.positive compares), something else found in {rows}; "
     "correct the rows"
 )
 _ODD_LABEL: Final = (
-    "0 or 1 expected, something else found in {rows}; it counts as 0: say in records.positive of "
-    "the study which labels are positive, or correct the rows"
+    "0 or 1 expected, something else found in {rows}; none of them is positive: say in "
+    "records.positive of the study which labels are, or correct the rows"
 )
 _OUTSIDE: Final = (
     "values from {lower:.9g} to {upper:.9g} expected, others found in {{rows}}; they count as the "
@@ -100,8 +94,8 @@ class Encoder:
         """Return uint8 (rows,), 1 where positive."""
         codes = _by_value(column, self._label_code)
         for code, complaint, effect in (
-            (_NO_LABEL_CODE, _NO_LABEL, Effect.REFUSED),
-            (_BAD_LABEL_CODE, _BAD_LABEL, Effect.REFUSED),
+            (_NO_LABEL_CODE, _NO_LABEL, Effect.ZERO),
+            (_BAD_LABEL_CODE, _BAD_LABEL, Effect.ZERO),
             (_ODD_LABEL_CODE, _ODD_LABEL, Effect.NEGATIVE),
         ):
             name = self.columns.label
@@ -123,8 +117,8 @@ class Encoder:
         no_number = np.asarray(column.is_null().to_numpy(zero_copy_only=False))
         # Contiguous, always: the same elementwise kernel then runs for every unit.
         values = np.ascontiguousarray(column.to_numpy(zero_copy_only=False), dtype=np.float64)
-        self._problems.add_where(place, name, _NO_NUMBER, no_number, start)
-        self._problems.add_where(place, name, _INFINITE, np.isinf(values), start)
+        self._problems.add_where(place, name, NO_NUMBER, no_number, start)
+        self._problems.add_where(place, name, INFINITE, np.isinf(values), start)
         self._count(MISSING, index, np.isnan(values) & ~no_number, place, start)
         return values
 

@@ -12,6 +12,25 @@ from fieldfare.shared.basis import Positions
 from fieldfare.shared.unit_tables import UnitTables
 
 
+def rows_beside(
+    units: Texts, institutions: Texts | None, fits: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return bool (rows,): rows that fit, of units that have a row which does not.
+
+    Args:
+        units: str (rows,).
+        institutions: str (rows,), or None for one institution.
+        fits: bool (rows,).
+    """
+    if fits.all():
+        return ~fits
+    owners = Grouping.of(units, institutions, 1).owners
+    touched = np.zeros(len(units), dtype=np.bool_)
+    touched[owners[~fits]] = True
+    found: NDArray[np.bool_] = touched[owners] & fits
+    return found
+
+
 @dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
 class Grouping:
     """Which rows belong together.

@@ -1,7 +1,9 @@
 """Records into encoded units: read once, checked whole, encoded batch by batch.
 
-Everything that can be wrong with records is settled here, at load, so that no release
-ever depends on it (design section 2, "Refusals depend on the request").
+Everything that can be wrong with records is settled here, at load, and none of it refuses a load:
+a row that does not fit counts as zero, its unit is in no sum. What refuses is a source that is
+not there, and columns: facts that no record decides (design section 2, "Refusals depend on the
+request").
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,7 @@ from fieldfare.client.records.asked import (
     unit_order,
 )
 from fieldfare.client.records.columns import Columns, told_by
-from fieldfare.client.records.duplicates import Texts, further_rows, named_rows
+from fieldfare.client.records.duplicates import Texts, named_rows, shared_rows
 from fieldfare.client.records.encoding import (
     CLAMPED,
     MISSING,
@@ -31,9 +33,9 @@ from fieldfare.client.records.encoding import (
     texts_of,
 )
 from fieldfare.client.records.engine import Source
-from fieldfare.client.records.grouping import Grouping
+from fieldfare.client.records.grouping import Grouping, rows_beside
 from fieldfare.client.records.mapping import ColumnMapping
-from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.problems import Finding, Place, Problems
 from fieldfare.client.records.rows import row_reader
 from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.source import Table, table_at
@@ -45,7 +47,11 @@ from fieldfare.shared.study import Study
 BUCKETS_KEY: Final = b"fieldfare.buckets.v1"  # public: which units are summed together
 _NO_UNIT: Final = "a unit id expected, none found in {rows}; name the units or leave the rows out"
 _NO_INSTITUTION: Final = "an institution's name expected, none found in {rows}; fill it in"
-_TWICE: Final = "one row per unit expected, a further row found in {rows}; keep one row per unit"
+_TWICE: Final = "one row per unit expected, rows of one unit found in {rows}; keep one row per unit"
+_BESIDE: Final = (
+    "rows that fit expected, other rows of the same unit do not, which leaves out {rows}; correct "
+    "those"
+)
 
 
 @dataclass(frozen=True)
@@ -57,17 +63,21 @@ class LoadCounts:
         missing: NULL, NaN or a `missing` token.
         other: a level that the study does not declare.
         beyond: rows that a unit has more than the study's cap, in all.
+        rows: that were read.
+        zero: of those, how many count as zero.
     """
 
     clamped: dict[str, int]
     missing: dict[str, int]
     other: dict[str, int]
     beyond: int = 0
+    rows: int = 0
+    zero: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """The units of one or more sources, ready for sums.
+    """The units of one or more sources that are in sums.
 
     Attributes:
         units: str (units,), unit ids; where the study names no unit, names that follow from each
@@ -77,6 +87,7 @@ class Records:
         audit: str (units,), empty where missing; None where no audit column was asked for.
         counts: what did not fit, of the whole load (also after `select`).
         asked: the columns that questions read.
+        findings: everything that did not fit. Local only: never leaves.
     """
 
     units: Texts
@@ -85,6 +96,7 @@ class Records:
     audit: Texts | None
     counts: LoadCounts
     asked: AskedValues = NOTHING_ASKED
+    findings: tuple[Finding, ...] = ()
 
     def __len__(self) -> int:
         """Count the units."""
@@ -99,6 +111,7 @@ class Records:
             None if self.audit is None else self.audit[mask],
             self.counts,
             self.asked.select(mask),
+            self.findings,
         )
 
     def asked_units(self, institution: str, *, key: bytes) -> AskedUnits:
@@ -171,7 +184,7 @@ class Load:
         self.tables.append(table.name)
         encoder = Encoder(columns, self.problems)
         for part in table.parts:
-            place, before = Place(table.name, part.name), self.rows
+            place, before = Place(table.name, part.name, self.rows), self.rows
             try:
                 with part.open() as source:
                     self._cover(table, source)
@@ -235,46 +248,77 @@ class Load:
             return named_rows(unit, institution), institution, audit
         self._complain("unit", _NO_UNIT, unit == "")
         if self._most == 1:
-            self._complain("unit", _TWICE, further_rows(unit, institution))
+            self._complain("unit", _TWICE, shared_rows(unit, institution))
+        else:
+            fits = self.problems.fits(self.rows)
+            self._complain("unit", _BESIDE, rows_beside(unit, institution, fits))
         return unit, institution, audit
 
     def finish(self) -> Records:
-        """Check the whole, and hand over.
+        """Hand over what counts.
+
+        *Formal Guarantees.* Whether a unit counts, and its vector, depend on its own rows and the
+        study alone; which rows there are never decides whether this raises.
+
+        *Edge cases.*
+            | rows | what counts |
+            |---|---|
+            | no label, or one that cannot be compared | zero |
+            | text or infinity where the model or a question reads a number | zero |
+            | a text or vector that looks like a medium | zero |
+            | no unit id | zero |
+            | two or more rows of a unit that may have one | zero, all of them |
+            | a row that does not fit, of a unit with several | zero, the whole unit |
+            | all of them, or none at all | nobody: a load like any other |
 
         Raises:
-            RecordsError: every problem, one line each.
+            RecordsError: sources or columns, every problem in one line each.
         """
         unit, institution, audit = self.settle()
         self.problems.check()
-        labels = np.concatenate(self._labels)
-        positions = np.empty((len(self._study.features), len(labels)), np.uint16)
-        end = len(labels)
+        fits = self.problems.fits(self.rows)
+        labels, positions = np.concatenate(self._labels)[fits], self._positions_where(fits)
+        rows, asked = None if self._rows is None else self._rows.finish(), self._asked.values()
+        if not fits.all():
+            unit, asked = unit[fits], asked.select(fits)
+            rows = None if rows is None else rows.select(fits)
+            institution = None if institution is None else institution[fits]
+            audit = None if audit is None else audit[fits]
+        data = EncodedUnits(positions, labels, rows)
+        counts, found = self._counts(fits), tuple(self.problems.findings())
+        records = Records(unit, data, institution, audit, counts, asked, found)
+        return records if self._network is None else self._units_of(records)
+
+    def _positions_where(self, fits: NDArray[np.bool_]) -> Positions:
+        count = int(np.count_nonzero(fits))
+        positions = np.empty((len(self._study.features), count), np.uint16)
+        end, row = count, len(fits)
         while self._positions:  # each part is let go once copied: two copies would be the peak
             part = self._positions.pop()
+            row -= part.shape[1]
+            kept = fits[row : row + part.shape[1]]
+            part = part if kept.all() else part[:, kept]
             positions[:, end - part.shape[1] : end] = part
             end -= part.shape[1]
-        rows = None if self._rows is None else self._rows.finish()
-        data = EncodedUnits(positions, labels, rows)
-        if self._network is None:
-            return Records(unit, data, institution, audit, self._counts(), self._asked.values())
-        return self._units_of(data, unit, institution, audit)
+        return positions
 
-    def _units_of(
-        self, data: EncodedUnits, units: Texts, institution: Texts | None, audit: Texts | None
-    ) -> Records:
+    def _units_of(self, records: Records) -> Records:
         """Bring rows of a unit together, and hash its id: what a network's sums need."""
-        counts = self._counts()
         if self._most > 1:
-            grouping = Grouping.of(units, institution, self._most)
-            first, labels = grouping.first, grouping.labels(data.labels)
+            grouping = Grouping.of(records.units, records.institutions, self._most)
+            first, labels = grouping.first, grouping.labels(records.data.labels)
             empty = np.empty((0, len(first)), np.uint16)
-            data = EncodedUnits(empty, labels, tables=grouping.tables(data.positions))
-            counts = replace(counts, beyond=grouping.beyond)
-            units = units[first]
-            institution = None if institution is None else institution[first]
-            audit = None if audit is None else audit[first]
-        data = replace(data, order=unit_order(units, key=BUCKETS_KEY))
-        return Records(units, data, institution, audit, counts, self._asked.values())
+            institution, audit = records.institutions, records.audit
+            records = replace(
+                records,
+                units=records.units[first],
+                data=EncodedUnits(empty, labels, tables=grouping.tables(records.data.positions)),
+                institutions=None if institution is None else institution[first],
+                audit=None if audit is None else audit[first],
+                counts=replace(records.counts, beyond=grouping.beyond),
+            )
+        order = unit_order(records.units, key=BUCKETS_KEY)
+        return replace(records, data=replace(records.data, order=order))
 
     def _complain(self, what: str, complaint: str, bad: NDArray[np.bool_]) -> None:
         start = 0
@@ -283,7 +327,7 @@ class Load:
             self.problems.add_where(place, column or what, complaint, bad[start : start + size], 0)
             start += size
 
-    def _counts(self) -> LoadCounts:
+    def _counts(self, fits: NDArray[np.bool_]) -> LoadCounts:
         names = [feature.name for feature in self._study.features]
         tally = self._tally.tolist()
         section = self._study.rows
@@ -292,6 +336,8 @@ class Load:
             clamped=dict(zip(names, tally[CLAMPED], strict=True)),
             missing=dict(zip(names, tally[MISSING], strict=True)) | absent,
             other=dict(zip(names, tally[OTHER], strict=True)),
+            rows=self.rows,
+            zero=int(np.count_nonzero(~fits)),
         )
 
 

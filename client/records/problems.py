@@ -3,34 +3,48 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.errors import RecordsError, UsageError
 
 _SHOWN: Final = 5  # row numbers per line
 _PARTS_SHOWN: Final = 3  # names of files per line
+
+# What is said of a number, whoever reads it.
+NO_NUMBER: Final = (
+    "a number expected, other text found in {rows}; correct the rows, declare how numbers are "
+    'written (decimal = "," for 1,5; thousands = "." for 1.234,5) at the source or in its mapping, '
+    "or list the text under records.missing of the study"
+)
+INFINITE: Final = "a finite number expected, infinity found in {rows}; correct the rows"
 
 
 class Effect(Enum):
     """What it does to the result."""
 
-    REFUSED = "refused"  # nothing is loaded
+    REFUSED = "refused"  # nothing is loaded: of what is no record, such as columns
+    ZERO = "counts as zero"  # a row: its unit is in no sum
     CLAMPED = "clamped"  # counts as the nearer bound
     MISSING = "missing slot"
     OTHER = "other slot"
-    NEGATIVE = "counts as 0"  # a label
+    NEGATIVE = "label 0"
     NONE = "no effect"  # worth a look all the same
 
 
 @dataclass(frozen=True)
 class Place:
-    """A table, and which of its files where it has several."""
+    """A table, and which of its files where it has several.
+
+    Attributes:
+        first: how many rows of all tables come before its own.
+    """
 
     table: str
     part: str = ""
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,10 +76,16 @@ class _Rows:
 
 @dataclass
 class Problems:
-    """Problems by table, column and kind: counts and row numbers, never a record's value."""
+    """Problems by table, column and kind: counts and row numbers, never a record's value.
+
+    *Formal Guarantees.* A row counts as zero exactly where it was noted with that effect, and
+    what is noted of a row never refuses records: only `add` and `add_error` do.
+    """
 
     _plain: dict[tuple[str, str, Effect], list[str]] = field(default_factory=dict)
     _rows: dict[tuple[str, str, str, Effect], _Rows] = field(default_factory=dict)
+    _zero: dict[tuple[int, int], NDArray[np.bool_]] = field(default_factory=dict)
+    _noted: set[tuple[Place, str, str, int]] = field(default_factory=set)
 
     def add(self, place: Place, text: str, effect: Effect = Effect.REFUSED) -> None:
         """Note a problem of a whole file."""
@@ -76,32 +96,35 @@ class Problems:
         for line in str(error).split("\n"):
             self._plain.setdefault(("", line, Effect.REFUSED), []).append("")
 
-    def add_rows(
-        self,
-        place: Place,
-        column: str,
-        what: str,
-        rows: NDArray[Any],
-        effect: Effect = Effect.REFUSED,
-    ) -> None:
-        """Note `rows` (int (n,), 1 is the first row after the header, increasing) of a column.
+    def add_where(
+        self, place: Place, column: str, what: str, bad: NDArray[np.bool_], start: int,
+        effect: Effect = Effect.ZERO,
+    ) -> None:  # fmt: skip
+        """Note rows where `bad` (bool (n,)) holds, of a batch whose first is `start` (from 0).
 
-        `what` reads `EXPECTED expected, FOUND found; REMEDY` and holds one `{rows}`.
+        `what` reads `EXPECTED expected, FOUND found; REMEDY` and holds one `{rows}`; numbers are
+        those of the file, 1 for the first row after the header.
         """
-        if not len(rows):
+        if effect is Effect.REFUSED:
+            raise UsageError("an effect of rows expected, one of whole sources found")
+        rows, noted = np.flatnonzero(bad), (place, column, what, start)
+        if not len(rows) or noted in self._noted:  # a feature that a question reads too
             return
+        self._noted.add(noted)
+        if effect is Effect.ZERO:
+            where = (place.first + start, len(bad))
+            self._zero[where] = self._zero.get(where, False) | bad
         found = self._rows.setdefault((place.table, column, what, effect), _Rows())
         found.count += len(rows)
         free = max(0, _SHOWN - len(found.first))
-        found.first.extend((place.part, int(row)) for row in rows[:free])
+        found.first.extend((place.part, int(row) + start + 1) for row in rows[:free])
 
-    def add_where(
-        self, place: Place, column: str, what: str, bad: NDArray[np.bool_], start: int,
-        effect: Effect = Effect.REFUSED,
-    ) -> None:  # fmt: skip
-        """Note rows where `bad` (bool (n,)) holds, of a batch whose first is `start` (from 0)."""
-        if bad.any():
-            self.add_rows(place, column, what, np.flatnonzero(bad) + start + 1, effect)
+    def fits(self, rows: int) -> NDArray[np.bool_]:
+        """Return bool (rows,) over all tables: those that do not count as zero."""
+        found = np.ones(rows, dtype=np.bool_)
+        for (first, size), bad in self._zero.items():
+            found[first : first + size] &= ~bad
+        return found
 
     def findings(self) -> list[Finding]:
         """Return one finding per problem, those that refuse first."""
@@ -116,17 +139,20 @@ class Problems:
         order = list(Effect)
         return sorted(found, key=lambda finding: order.index(finding.effect))
 
-    def lines(self) -> Sequence[str]:
-        """Return one line per problem that refuses the records."""
-        return [found.text for found in self.findings() if found.effect is Effect.REFUSED]
+    def lines(self, *effects: Effect) -> Sequence[str]:
+        """Return one line per problem that has one of `effects`."""
+        return [found.text for found in self.findings() if found.effect in effects]
 
-    def check(self) -> None:
+    def check(self, *also: Effect) -> None:
         """Stop if anything refuses the records.
+
+        Args:
+            also: further effects that do, where nobody outside can tell that it stopped.
 
         Raises:
             RecordsError: every such problem, one line each.
         """
-        lines = self.lines()
+        lines = self.lines(Effect.REFUSED, *also)
         if lines:
             raise RecordsError("\n".join(lines))
 

@@ -97,7 +97,7 @@ class TextReader:
         self._parts: list[UnitRows] = [SparseRows.empty(section.buckets)]
 
     def read(self, name: str, column: Any, place: Place, start: int) -> None:
-        """Hash a batch; media in a text refuse the records."""
+        """Hash a batch; a row with media in its text counts as zero."""
         texts = ["" if text in self._missing else text for text in column.to_pylist()]
         self.absent += _note_absent(self._problems, [not t for t in texts], place, name, start)
         complaints = _Complaints(len(texts))
@@ -123,7 +123,7 @@ class VectorReader:
         self._parts: list[UnitRows] = [DenseRows.empty(section.entries)]
 
     def read(self, name: str, column: Any, place: Place, start: int) -> None:
-        """Scale a batch; whatever is no vector, or looks like a medium, refuses the records."""
+        """Scale a batch; what is no vector, or looks like a medium, counts as zero."""
         texts = column.to_pylist()
         absent = [text in self._missing for text in texts]
         self.absent += _note_absent(self._problems, absent, place, name, start)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fieldfare.client.records.columns import Columns, asked_by
 from fieldfare.client.records.engine import Source
-from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.problems import Effect, Place, Problems
 from fieldfare.client.records.rows import row_reader
 from fieldfare.client.records.source import Table
 from fieldfare.client.records.sql import ColumnType, text_of
@@ -161,7 +161,7 @@ class _Reader:
             self._rows.read(name, batch.column(1), place, start)
 
     def finish(self) -> ScorableRows:
-        self._problems.check()
+        self._problems.check(Effect.ZERO)  # everyone is ranked, or nobody
         empty = self._units.count("")
         twice = len(self._units) - len(set(self._units))
         if empty or twice:

@@ -18,7 +18,7 @@ from fieldfare.client.records.encoding import Encoder
 from fieldfare.client.records.engine import Source
 from fieldfare.client.records.grouping import Grouping
 from fieldfare.client.records.load import BUCKETS_KEY
-from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.problems import Effect, Place, Problems
 from fieldfare.client.records.rows import row_reader
 from fieldfare.client.records.source import Table
 from fieldfare.client.records.sql import ColumnType, number_of, text_of, value_of
@@ -241,7 +241,7 @@ class _Reader:
         return UNLABELLED if label is None else label
 
     def finish(self) -> ScorableUnits:
-        self._problems.check()
+        self._problems.check(Effect.ZERO)  # everyone is ranked, or nobody
         texts = [pa.chunked_array(parts, pa.string()).combine_chunks() for parts in self._texts]
         units = texts[0]
         empty = pc.sum(pc.equal(units, "")).as_py() or 0

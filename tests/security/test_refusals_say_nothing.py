@@ -1,20 +1,28 @@
 """A refusal is no answer: the same to whoever asks, whatever records are behind it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.bench import STEPS, Bench, MakeBench, make_study, make_sums
+from tests.homes import NAMES, Hub, approve_all, clock, home_study
 from tests.security.hostile_closing import HOSTILE
 
+from fieldfare.client.answering import answer
+from fieldfare.client.institution.building import Custody, open_custody, records_loader
+from fieldfare.client.institution.decisions import resume
 from fieldfare.client.sums import StudySums
+from fieldfare.shared import custodian_pb2 as pb
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.messages import Assurance, Refusal, parameters_to_bytes
-from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.plan import ReleaseKind, plan_for
 from fieldfare.shared.study import Study
 from fieldfare.simulations.federation import LocalFederation
 
@@ -150,3 +158,177 @@ def test_a_refusal_that_depends_on_records_would_be_seen(make_bench: MakeBench) 
     run = bench.open_run()
     answers = [run.ask(name, run.request()) for name in bench.names]
     assert [isinstance(answer, Refusal) for answer in answers] == [False, True, False, False]
+
+
+# -- loads: what stands in records decides nothing at approval, at a restart, at hello ---------
+
+MISSING_LABEL: Final = "2"
+SPARE: Final = 500  # every restart opens runs of its own
+# One of a kind each: signatures, participants, parameters, order of steps.
+BAD_REQUESTS: Final = (
+    "a request signed by a member",
+    "two participants",
+    "too few parameters",
+    "another R for an answered attempt",
+    "a rehearsal after step 0",
+)
+
+
+class Homes(LocalFederation):
+    """Custodians of real homes, where a bench expects those of a federation in one process."""
+
+    def __init__(self, hub: Hub, study: Study, custodies: Mapping[str, Custody]) -> None:
+        self.study, self.assurance, self.plan = study, Assurance.EXACT, plan_for(study)
+        self.custodians = {name: custody.custodian for name, custody in custodies.items()}
+        self.ledgers = {name: custody.ledger for name, custody in custodies.items()}
+        signers = {name: custody.site.signer for name, custody in custodies.items()}
+        made: Any = SimpleNamespace(roster=hub.roster(), signers=signers, coordinator=hub.signer)
+        self.identities = made
+
+
+@dataclass
+class Deployed:
+    """Three homes that approved a study over their first records."""
+
+    hub: Hub
+    study: Study
+    approvals: Mapping[str, bytes]
+    rows: list[str]  # of the first home
+
+    @contextmanager
+    def restarted(self, rows: list[str]) -> Iterator[Bench]:
+        """Start every custodian anew, the first over other rows; whatever they are, it serves."""
+        home = self.hub.homes[NAMES[0]]
+        content = [self.rows[0], *rows, ""]
+        (home.path / "records.csv").write_bytes(
+            b"\n".join(row.encode("utf-8", "surrogateescape") for row in content)
+        )
+        with ExitStack() as stack:
+            custodies = {}
+            for name in NAMES:
+                custody = stack.enter_context(open_custody(self.hub.institution(name), None, clock))
+                left_out = resume(custody, records_loader(custody.institution, {}))
+                assert left_out == (), left_out
+                custodies[name] = custody
+            yield Bench(Homes(self.hub, self.study, custodies), {})
+
+
+def described(custody_or_bench: Any, study: Study, offer: bytes = b"") -> bytes:
+    """The frame that `hello` is answered with."""
+    frame = pb.DescribeRequest(study=study.id, offer=offer).SerializeToString()
+    return answer(custody_or_bench, "Describe", frame)
+
+
+@contextmanager
+def three_homes() -> Iterator[Hub]:
+    with TemporaryDirectory(prefix="ff-") as folder:
+        hub = Hub(Path(folder))
+        for name in NAMES:
+            hub.found(name)
+        hub.pin()
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def deployed() -> Iterator[Deployed]:
+    study = home_study(
+        records__missing=["", MISSING_LABEL],
+        records__unit="customer",
+        privacy__spare_releases=SPARE,
+    )
+    with three_homes() as hub, ExitStack() as stack:
+        rows = (hub.homes[NAMES[0]].path / "records.csv").read_text().splitlines()
+        custodies = [
+            stack.enter_context(open_custody(hub.institution(name), None, clock)) for name in NAMES
+        ]
+        approve_all(hub, custodies, study)
+        approvals = {one.site.institution: described(one.custodian, study) for one in custodies}
+        stack.close()
+        yield Deployed(hub, study, approvals, rows)
+
+
+Rows = list[str]
+
+
+def first(change: Callable[[str], str]) -> Callable[[Rows], Rows]:
+    """Change the first customer's row."""
+    return lambda rows: [change(rows[0]), *rows[1:]]
+
+
+def cell(place: int, value: str) -> Callable[[Rows], Rows]:
+    def changed(row: str) -> str:
+        cells = row.split(",")
+        return ",".join([*cells[:place], value, *cells[place + 1 :]])
+
+    return first(changed)
+
+
+LOADS: Final[Mapping[str, Callable[[Rows], Rows]]] = {
+    "as they were approved": lambda rows: rows,
+    "one customer less": lambda rows: rows[1:],
+    "a label that became a token": cell(1, MISSING_LABEL),  # D2
+    "no label": cell(1, ""),
+    "an infinite amount": cell(2, "inf"),
+    "text in a number's column": cell(2, "much"),
+    "a customer twice": lambda rows: [rows[0], *rows],
+    "no id": cell(0, ""),
+    "a picture as a level": cell(3, "<img src=x>"),
+    "nobody": lambda _: [],
+    "fewer than the policy's least": lambda rows: rows[:1],
+    "one class": lambda rows: [row.replace(",1,", ",0,") for row in rows],
+    "nothing that fits": lambda rows: [row.split(",")[0] + ",,inf,x" for row in rows],
+}
+
+
+@pytest.mark.parametrize("load", LOADS)
+def test_what_was_approved_is_served_after_a_restart_whatever_its_rows_hold(
+    load: str, deployed: Deployed
+) -> None:
+    """D2: one label that became a token ended the study with `unknown_study`, free and exact."""
+    with deployed.restarted(LOADS[load](deployed.rows[1:])) as bench:
+        name, study = NAMES[0], deployed.study
+        assert described(bench.custodian(name), study) == deployed.approvals[name]
+        unknown = home_study(name="another")
+        assert (
+            described(bench.custodian(name), unknown)
+            == pb.DescribeAnswer(
+                refusal=Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes()
+            ).SerializeToString()
+        )
+        run = bench.open_run(load.replace(" ", "-").replace("'", ""))
+        for kind, step in ((ReleaseKind.REHEARSAL, 0), (ReleaseKind.TRAINING, 0)):
+            found = run.answer(name, run.request(kind, step))
+            other = run.answer(NAMES[1], run.request(kind, step))
+            assert len(found.vector) == len(other.vector)
+        for bad in BAD_REQUESTS:
+            hostile = HOSTILE[bad]
+            again = bench.open_run(f"{run.federation.run}-{BAD_REQUESTS.index(bad)}")
+            assert hostile.build(again, name)() == Refusal(hostile.code), bad
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_offered_study_that_looks_for_an_id_is_answered_alike(there: bool) -> None:
+    """D1: the label is the id, the token an id: an approval that came by itself said which."""
+    wanted = f"{NAMES[0]}-17"
+    study = home_study(
+        records__label="customer", records__positive="nobody", records__missing=["", wanted]
+    )
+    with three_homes() as hub, ExitStack() as stack:
+        records = hub.homes[NAMES[0]].path / "records.csv"
+        rows = records.read_text().splitlines()
+        assert len([row for row in rows if row.startswith(f"{wanted},")]) == 1
+        if not there:
+            records.write_text("\n".join(r for r in rows if not r.startswith(f"{wanted},")) + "\n")
+        custody = stack.enter_context(open_custody(hub.institution(), None, clock))
+        waits = pb.DescribeAnswer(refusal=Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes())
+        for _ in range(2):  # it is kept, and no look at it changes the answer
+            found = described(custody.custodian, study, hub.sealed(study))
+            assert found == waits.SerializeToString()
+            assert resume(custody, records_loader(custody.institution, {})) == ()
+        approve_all(hub, [custody], study)  # a person would have to want it
+        approval = pb.DescribeAnswer.FromString(described(custody.custodian, study)).approval
+        assert approval
+        custody = stack.enter_context(open_custody(hub.institution(), None, clock))
+        assert resume(custody, records_loader(custody.institution, {})) == ()
+        again = pb.DescribeAnswer.FromString(described(custody.custodian, study)).approval
+        assert again == approval

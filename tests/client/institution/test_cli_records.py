@@ -67,8 +67,8 @@ def test_the_institutions_own_sources(
     assert "4 rows" in capsys.readouterr().out
     monkeypatch.setenv("FIELDFARE_HOME", str(home))
     (home / "in" / "c.csv").write_text("unit,amount,label\na,5,1\n")
-    assert check(study) == 2
-    assert "a further row found in 1 row (c.csv 1)" in capsys.readouterr().out
+    assert check(study) == 0
+    assert "rows of one unit found in 2 rows (a.csv 1, c.csv 1)" in capsys.readouterr().out
 
 
 def test_a_table_of_a_database(
@@ -99,10 +99,11 @@ def test_a_postgresql_server(
     (home / "uri").chmod(0o600)
     settings = '[[records]]\nkind = "postgresql"\nuri_file = "uri"\n'
     (home / "institution.toml").write_text(f'{settings}table = "accounts"\n')
-    assert check(study, "--home", home) == 2
+    assert check(study, "--home", home) == 0
     printed = capsys.readouterr()
     assert "a label expected, none found in 1 row (3)" in printed.out
-    assert "a further row found in 1 row (3)" in printed.out
+    assert "rows of one unit found in 2 rows (2, 3)" in printed.out
+    assert "would load: 2 of 3 rows count as zero (66.7 %)" in printed.out
     assert "others found in 1 row (2)" in printed.out
     assert postgres.password not in printed.out + printed.err
     query = "SELECT * FROM accounts WHERE label IS NOT NULL"

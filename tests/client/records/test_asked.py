@@ -10,6 +10,7 @@ from tests.grouped import grouped_study
 
 from fieldfare.client.records import Records, read_records
 from fieldfare.client.records.asked import asked_columns, unit_order
+from fieldfare.client.records.problems import Effect
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.open_texts import MISSING_TEXT, packed
 from fieldfare.shared.study import AllowanceSection
@@ -72,11 +73,24 @@ def test_the_models_own_view_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_numbers_that_are_none_are_settled_at_load(tmp_path: Path) -> None:
-    with pytest.raises(RecordsError, match="amount: a number expected") as caught:
-        read(tmp_path, {**ROWS, "amount": ["12.5", "", "much", "7"]})
-    assert "much" not in str(caught.value)
-    with pytest.raises(RecordsError, match="infinity"):
-        read(tmp_path, {**ROWS, "hours": [1.0, 2.0, float("inf"), 4.0]})
+    """A row that does not fit a question is in no sum at all, and is told without its value."""
+    for changed, said in (
+        ({"amount": ["12.5", "", "much", "7"]}, "amount: a number expected"),
+        ({"hours": [1.0, 2.0, float("inf"), 4.0]}, "infinity"),
+    ):
+        whole, found = read(tmp_path, ROWS), read(tmp_path, {**ROWS, **changed})
+        zero = [line.text for line in found.findings if line.effect is Effect.ZERO]
+        assert zero, found.findings
+        assert [said in line and "1 row (1)" in line for line in zero] == [True] * len(zero), zero
+        assert "much" not in zero[0]
+        kept = whole.select(np.array([True, True, False, True]))
+        assert found.units.tolist() == kept.units.tolist()
+        assert found.data.positions.tolist() == kept.data.positions.tolist()
+        for name, codes in kept.asked.codes.items():
+            assert found.asked.codes[name].tolist() == codes.tolist()
+        for name, listed in kept.asked.lists.items():
+            assert found.asked.lists[name].owners.tolist() == listed.owners.tolist()
+            assert found.asked.lists[name].codes.tolist() == listed.codes.tolist()
 
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:

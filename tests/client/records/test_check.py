@@ -16,7 +16,6 @@ from fieldfare.client.records.check import Report, check_records, report_lines
 from fieldfare.client.records.covering import said_of
 from fieldfare.client.records.problems import Effect
 from fieldfare.client.records.source import table_at
-from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.study import Study
 
 TODAY = date(2025, 6, 30)
@@ -70,11 +69,11 @@ def test_every_kind_of_problem_is_named_with_what_it_does(tmp_path: Path) -> Non
     )
     report = checked(path)
     assert told(report) == [
-        (Effect.REFUSED, "amount", 1),  # no number
-        (Effect.REFUSED, "amount", 1),  # infinite
-        (Effect.REFUSED, "label", 1),
-        (Effect.REFUSED, "unit", 1),  # none
-        (Effect.REFUSED, "unit", 1),  # twice
+        (Effect.ZERO, "amount", 1),  # no number
+        (Effect.ZERO, "amount", 1),  # infinite
+        (Effect.ZERO, "label", 1),
+        (Effect.ZERO, "unit", 1),  # none
+        (Effect.ZERO, "unit", 2),  # twice
         (Effect.CLAMPED, "amount", 2),
         (Effect.MISSING, "amount", 1),
         (Effect.MISSING, "channel", 2),
@@ -83,20 +82,19 @@ def test_every_kind_of_problem_is_named_with_what_it_does(tmp_path: Path) -> Non
         (Effect.NONE, "opened", 1),  # of the future
         (Effect.NONE, "opened", 1),  # no date
     ]
-    assert not report.loads
+    assert report.loads
     text = "\n".join(report_lines(report))
     assert "SECRET" not in text
     assert (
-        "clamped       column amount: values from 0 to 1000 expected, others found in 2 rows "
+        "clamped         column amount: values from 0 to 1000 expected, others found in 2 rows "
         in (text)
     )
     assert "dates up to 2025-06-30 expected, later ones found in 1 row (3)" in text
-    assert "would not load: 5 problems refuse it" in text
+    assert "would load: 4 of 6 rows count as zero (66.7 %)" in text
     assert "stays here" in text
-    with pytest.raises(RecordsError) as caught:
-        read_records([path], study())
-    refused = [f.text for f in report.findings if f.effect is Effect.REFUSED]
-    assert str(caught.value).split("\n") == refused
+    records = read_records([path], study())
+    assert records.units.tolist() == ["SECRETc", "SECRETd"]
+    assert records.findings == tuple(f for f in report.findings if f.effect is not Effect.NONE)
 
 
 def test_records_that_fit(tmp_path: Path) -> None:
@@ -153,14 +151,16 @@ def test_several_tables_are_named_on_each_line(tmp_path: Path) -> None:
     report = check_records([table_at(one), table_at(two)], study(), today=TODAY)
     lines = report_lines(report)
     assert lines[0] == f"t over {one}, {two}: 2 rows"
-    assert f"refused       {two}: column unit: one row per unit expected" in lines[1]
-    assert f"clamped       {two}: column amount" in lines[2]
+    assert f"counts as zero  {one}: column unit: one row per unit expected" in lines[1]
+    assert f"counts as zero  {two}: column unit: one row per unit expected" in lines[2]
+    assert f"clamped         {two}: column amount" in lines[3]
+    assert "would load: 2 of 2 rows count as zero (100 %)" in lines
 
 
 def test_a_source_that_cannot_be_opened_is_a_finding(tmp_path: Path) -> None:
     report = check_records([table_at(tmp_path / "none.csv")], study(), today=TODAY)
     assert not report.loads
-    assert "  refused       a file with records expected, none found" in "\n".join(
+    assert "  refused         a file with records expected, none found" in "\n".join(
         report_lines(report)
     )
 
@@ -173,14 +173,10 @@ tables = st.lists(st.tuples(st.sampled_from(["a", "b", "c", ""]), cells, cells, 
 @settings(SHARING, max_examples=60)
 def test_a_check_and_a_load_agree(tmp_path: Path, rows: list[tuple[str, ...]]) -> None:
     path = csv_file(tmp_path / "r.csv", *(",".join((*row, "")) for row in rows))
-    report = checked(path)
-    try:
-        records = read_records([path], study())
-    except RecordsError:
-        assert not report.loads
-        return
+    report, records = checked(path), read_records([path], study())
     assert report.loads
-    assert report.rows == len(records)
+    assert report.rows == len(records) + report.zero
+    assert (report.rows, report.zero) == (records.counts.rows, records.counts.zero)
     counts = dict.fromkeys(Effect, 0)
     for effect, _, count in told(report):
         counts[effect] += count

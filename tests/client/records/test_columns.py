@@ -13,7 +13,7 @@ import pytest
 from fieldfare.client.records import read_records
 from fieldfare.client.records.columns import Columns, asked_by
 from fieldfare.client.records.mapping import ColumnMapping
-from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.problems import Effect, Place, Problems
 from fieldfare.client.records.source import open_source
 from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.study import Study
@@ -67,7 +67,7 @@ def test_absent_columns_become_problems(tmp_path: Path) -> None:
         assert not Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
     with pytest.raises(RecordsError, match="column c expected, not found among 2 columns"):
         problems.check()
-    assert len(problems.lines()) == 2
+    assert len(problems.lines(Effect.REFUSED)) == 2
 
 
 def test_the_nearest_name_is_said_and_no_other(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_the_nearest_name_is_said_and_no_other(tmp_path: Path) -> None:
     problems = Problems()
     with open_source(path) as source:
         Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
-    said = "\n".join(problems.lines())
+    said = "\n".join(problems.lines(Effect.REFUSED))
     assert "column label expected, not found among 4 columns; did you mean lable?" in said
     assert "column c expected, not found among 4 columns; map it" in said
     assert "MARKED" not in said
@@ -91,7 +91,7 @@ def test_columns_of_dates_or_bytes_are_no_numbers(tmp_path: Path) -> None:
     problems = Problems()
     with open_source(path) as source:
         assert not Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
-    assert [line.split(";")[0] for line in problems.lines()] == [
+    assert [line.split(";")[0] for line in problems.lines(Effect.REFUSED)] == [
         "r.csv: column x of numbers expected, dates found",
         "r.csv: column c of text or numbers expected, binary or nested values found",
     ]

@@ -56,7 +56,7 @@ def test_positions_and_counts() -> None:
     assert encode.tally[CLAMPED].tolist() == [2, 0]
     assert encode.tally[MISSING].tolist() == [1, 2]
     assert encode.tally[OTHER].tolist() == [0, 1]
-    assert not problems.lines()
+    assert not problems.lines(Effect.REFUSED, Effect.ZERO)
     told = [
         (found.effect, found.text.split(": ", 1)[1].split(";")[0]) for found in problems.findings()
     ]
@@ -85,7 +85,7 @@ def test_the_tally_adds_up_over_batches() -> None:
 def test_rows_are_counted_from_the_start_of_the_file() -> None:
     encode, problems = encoder()
     encode.positions(batch([None, 1.0, float("inf")], ["a"] * 3), PLACE, 200)
-    assert [line.split("found in ")[1].split(";")[0] for line in problems.lines()] == [
+    assert [line.split("found in ")[1].split(";")[0] for line in problems.lines(Effect.ZERO)] == [
         "1 row (201)",
         "1 row (203)",
     ]
@@ -95,7 +95,7 @@ def test_labels() -> None:
     encode, problems = encoder("> 1")
     column = pa.array(["2", "1", "7.5", "yes", None, "NA"])
     assert encode.labels(column, PLACE, 10).tolist() == [1, 0, 1, 0, 0, 0]
-    absent, incomparable = problems.lines()
+    absent, incomparable = problems.lines(Effect.ZERO)
     assert "none found in 2 rows (15, 16)" in absent
     assert "something else found in 1 row (14)" in incomparable
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fieldfare.client.records import Records, engine, read_records
-from fieldfare.client.records.problems import Place, Problems
+from fieldfare.client.records.problems import Effect, Place, Problems
 from fieldfare.client.records.rows import row_reader, vector_in
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.rows import DenseRows, SparseRows
@@ -127,11 +127,16 @@ def test_binary_columns_are_never_read(tmp_path: Path) -> None:
         read_records([path], study())
 
 
-def test_media_in_a_text_refuses_the_load_and_is_not_shown(tmp_path: Path) -> None:
+def zero_lines(records: Records) -> str:
+    return "\n".join(found.text for found in records.findings if found.effect is Effect.ZERO)
+
+
+def test_media_in_a_text_counts_as_zero_and_is_not_shown(tmp_path: Path) -> None:
     picture = base64.b64encode(b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(range(200))).decode()
-    with pytest.raises(RecordsError) as refused:
-        load(tmp_path, ["hello", picture, "see <img src=x>", picture])
-    said = str(refused.value)
+    records = load(tmp_path, ["hello", picture, "see <img src=x>", picture])
+    assert records.units.tolist() == ["c0"]
+    assert same(rows_in(records), ["hello"])
+    said = zero_lines(records)
     assert "bytes that begin like JPEG found in 2 rows (2, 4)" in said
     assert "markup of a picture or page found in 1 row (3)" in said
     assert picture[:8] not in said
@@ -214,13 +219,12 @@ def test_single_precision_and_missing_vectors_load(tmp_path: Path) -> None:
         ([*VECTORS[0, :63].tolist(), None], "no finite numbers"),
     ],
 )
-def test_what_is_no_vector_refuses_the_load(
-    tmp_path: Path, value: list[float], problem: str
-) -> None:
+def test_what_is_no_vector_counts_as_zero(tmp_path: Path, value: list[float], problem: str) -> None:
     column = pa.array([VECTORS[1].tolist(), value], pa.list_(pa.float64()))
-    with pytest.raises(RecordsError, match=r"1 row \(2\)") as refused:
-        load_vectors(tmp_path, column)
-    assert problem in str(refused.value)
+    records = load_vectors(tmp_path, column)
+    assert dense(records) == unit_rows(VECTORS[1:2]).values.tolist()
+    assert "1 row (2)" in zero_lines(records)
+    assert problem in zero_lines(records)
 
 
 @pytest.mark.parametrize(

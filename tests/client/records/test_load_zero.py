@@ -1,0 +1,153 @@
+"""A row that does not fit counts as zero: nobody else's vector changes, and nothing refuses."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.properties import SHARING
+
+from fieldfare.client.records import Records, read_records
+from fieldfare.client.records.problems import Effect
+from fieldfare.shared.study import Study
+
+MISSING: Final = ["", "NA", "token"]
+COLUMNS: Final = ("unit", "amount", "hours", "channel", "label")
+# What a coordinator's study or one person's row may bring, on top of what fits.
+CELLS: Final = {
+    "unit": ["a", "b", "c", "", "token", "1", "01"],
+    "amount": ["1", "2.5", "", "inf", "-inf", "nan", "text", "token", "1e999", "9" * 400],
+    "hours": ["0", "7", "", "inf", "text"],
+    "channel": ["branch", "x", "", "token"],
+    "label": ["0", "1", "2", "", "token", "yes", "inf", "nan"],
+}
+
+
+def study(rows: int = 0, positive: str = "> 0", **records: Any) -> Study:
+    """A study with a question; with `rows`, of a network that reads so many of a unit."""
+    data: dict[str, Any] = {
+        "name": "t", "purpose": "p",
+        "records": {"unit": "unit", "label": "label", "positive": positive, "units": 100,
+                    "prevalence": 0.1, "missing": MISSING, **records},
+        "features": [
+            {"kind": "numeric", "name": "amount", "lower": 0, "upper": 10},
+            {"kind": "categorical", "name": "channel", "levels": ["branch", "online"]},
+        ],
+        "privacy": {"epsilon": 1, "delta": 1e-5},
+    }  # fmt: skip
+    if rows:
+        return Study.model_validate({**data, "model": {"kind": "mlp", "hidden": [8], "rows": rows}})
+    data["columns"] = [{"kind": "numeric", "name": "hours", "lower": 0, "upper": 24}]
+    data["queries"] = [{"kind": "mean", "name": "q", "column": "hours"}]
+    return Study.model_validate(data)
+
+
+def read(folder: Path, rows: Sequence[tuple[str, ...]], plan: Study) -> Records:
+    path = folder / "r.csv"
+    path.write_text("\n".join(",".join(row) for row in [COLUMNS, *rows]) + "\n")
+    return read_records([path], plan)
+
+
+def vectors(records: Records) -> dict[str, Any]:
+    """Everything that sums read of each unit, by its id; every unit stands once."""
+    found = {}
+    data = records.data
+    for place, unit in enumerate(records.units.tolist()):
+        if data.tables is None:
+            own: Any = data.positions[:, place].tolist()
+        else:
+            start, stop = data.tables.starts[place : place + 2]
+            own = data.tables.positions[:, start:stop].tolist()
+        asked = [values[place] for values in records.asked.numbers.values()]
+        order = None if data.order is None else int(data.order[place])
+        found[unit] = (own, int(data.labels[place]), np.nan_to_num(asked, nan=-1).tolist(), order)
+    assert len(found) == len(records)
+    return found
+
+
+cell = st.fixed_dictionaries({name: st.sampled_from(values) for name, values in CELLS.items()})
+table = st.lists(cell.map(lambda row: tuple(row[name] for name in COLUMNS)), max_size=7)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 3])
+@given(rows_read=table, gone=st.sampled_from(CELLS["unit"]))
+@settings(SHARING, max_examples=60)
+def test_whatever_stands_in_rows_they_load_and_each_units_vector_is_its_own(
+    tmp_path: Path, rows: int, rows_read: list[tuple[str, ...]], gone: str
+) -> None:
+    """Take all rows of one unit out: every other unit's vector is the same, bit for bit."""
+    plan = study(rows)
+    whole = vectors(read(tmp_path, rows_read, plan))
+    left = vectors(read(tmp_path, [row for row in rows_read if row[0] != gone], plan))
+    assert left == {unit: vector for unit, vector in whole.items() if unit != gone}
+    assert "" not in whole
+
+
+FITS: Final = ("a", "1", "7", "branch", "1")
+
+
+@pytest.mark.parametrize(
+    ("rows", "zero", "said"),
+    [
+        pytest.param([("a", "1", "7", "x", "")], 1, "a label expected, none", id="no label"),
+        pytest.param([("a", "1", "7", "x", "token")], 1, "a label expected", id="a token"),
+        pytest.param([("a", "1", "7", "x", "yes")], 1, "positive compares", id="no number"),
+        pytest.param([("a", "inf", "7", "x", "1")], 1, "infinity found", id="infinite"),
+        pytest.param([("a", "text", "7", "x", "1")], 1, "other text found", id="text"),
+        pytest.param([("a", "1", "text", "x", "1")], 1, "other text found", id="a question's"),
+        pytest.param([("a", "1", "inf", "x", "1")], 1, "infinity found", id="infinite question's"),
+        pytest.param([("", "1", "7", "x", "1")], 1, "a unit id expected", id="no id"),
+        pytest.param([FITS, FITS], 2, "one row per unit expected", id="equal rows"),
+        pytest.param([FITS, ("a", "2", "0", "x", "0")], 2, "one row per unit", id="twice"),
+        pytest.param([FITS, ("a", "2", "0", "x", "")], 2, "one row per unit", id="twice, one bad"),
+    ],
+)  # fmt: skip
+def test_what_counts_as_zero_and_what_is_said_of_it(
+    tmp_path: Path, rows: list[tuple[str, ...]], zero: int, said: str
+) -> None:
+    other = ("z", "3", "1", "branch", "0")
+    records = read(tmp_path, [*rows, other], study())
+    assert records.units.tolist() == ["z"]
+    assert (records.counts.rows, records.counts.zero) == (len(rows) + 1, zero)
+    lines = [found.text for found in records.findings if found.effect is Effect.ZERO]
+    assert any(said in line for line in lines)
+    assert all("token" not in line.replace("missing token", "") for line in lines)
+    assert vectors(records) == vectors(read(tmp_path, [other], study()))
+
+
+def test_a_row_takes_its_unit_with_it_where_a_unit_has_several(tmp_path: Path) -> None:
+    rows = [FITS, ("b", "2", "7", "x", "0"), ("a", "inf", "7", "x", "0"), ("a", "3", "7", "x", "0")]
+    records = read(tmp_path, rows, study(3))
+    assert records.units.tolist() == ["b"]
+    assert (records.counts.rows, records.counts.zero, records.counts.beyond) == (4, 3, 0)
+    lines = [found.text for found in records.findings if found.effect is Effect.ZERO]
+    assert "infinity found in 1 row (3)" in lines[0]
+    assert "other rows of the same unit do not, which leaves out 2 rows (1, 4)" in lines[1]
+
+
+@pytest.mark.parametrize("tokens", [MISSING, ["", "a"], ["", "z", "a", "1"]])
+def test_missing_tokens_that_are_ids_or_labels_refuse_nothing(
+    tmp_path: Path, tokens: list[str]
+) -> None:
+    """D1: the label is the id, and one id is among the study's own tokens."""
+    plan = study(positive="nobody", label="unit", missing=tokens)
+    records = read(tmp_path, [FITS, ("b", "2", "7", "x", "0")], plan)
+    assert records.units.tolist() == [unit for unit in "ab" if unit not in tokens]
+
+
+def test_typed_columns_hold_the_same_surprises(tmp_path: Path) -> None:
+    """Parquet with NULL, infinities, and whole numbers as labels."""
+    columns: dict[str, Any] = {
+        "unit": ["a", None, "c", "d"], "amount": [1.0, 2.0, float("inf"), None],
+        "hours": [1, 2, 3, None], "channel": ["branch", None, "x", "online"],
+        "label": [1, 0, 1, 0],
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), tmp_path / "r.parquet")
+    records = read_records([tmp_path / "r.parquet"], study())
+    assert records.units.tolist() == ["a", "d"]  # NULL in a number's column is missing
+    assert records.data.labels.tolist() == [1, 0]
