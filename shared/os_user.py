@@ -9,7 +9,11 @@ def os_user() -> str:
 
     From the user id, not from the environment, where anybody may write any name.
     """
-    uid = os.getuid()
+    return user_name(os.getuid())
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user id; `uid N` where it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:  # a user id without an entry, as containers have

@@ -1,12 +1,13 @@
-"""Alerts and decisions in one private file of the home; nothing of it ever leaves.
+"""Alerts and decisions in one private file; nothing of it ever leaves.
 
-That an alert was reported is itself secret (harm rule 7): the file is 0600, overwrites what it
-deletes, and no message repeats what is in it. Decisions are only ever added.
+That an alert was reported is itself secret (harm rule 7): the file is 0600, or 0640 where a group
+works on the alerts (casework.py), overwrites what it deletes, and no message repeats what is in
+it. Decisions are only ever added.
 """
 
 import os
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,6 +45,12 @@ CREATE TRIGGER IF NOT EXISTS feedback_stays BEFORE UPDATE ON feedback
     BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END;
 CREATE TRIGGER IF NOT EXISTS feedback_is_kept BEFORE DELETE ON feedback
     BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END;
+CREATE TABLE IF NOT EXISTS collected (
+    line TEXT PRIMARY KEY, number INTEGER NOT NULL REFERENCES feedback, reviewer INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS noted (line TEXT PRIMARY KEY) STRICT;
+CREATE TABLE IF NOT EXISTS hidden (alert TEXT PRIMARY KEY REFERENCES alert) STRICT;
+CREATE TABLE IF NOT EXISTS code (indicator TEXT PRIMARY KEY, code TEXT NOT NULL) STRICT;
 PRAGMA user_version = 1;
 """
 
@@ -79,9 +86,9 @@ class _Head:
 class AlertStore:
     """An open store. Every method is one transaction that is on disk when it returns."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        """Use `open_store`."""
-        self._connection = connection
+    def __init__(self, connection: sqlite3.Connection, beside: Sequence[Feedback] = ()) -> None:
+        """Use `open_store`; `beside` are decisions that were not collected yet."""
+        self._connection, self._beside = connection, beside
 
     def put(self, alerts: Sequence[Alert]) -> int:
         """Keep the alerts of one scoring; return how many are new.
@@ -147,13 +154,64 @@ class AlertStore:
     def add(self, feedback: Feedback) -> None:
         """Add a decision."""
         with self._connection:
+            self._insert(feedback)
+
+    def _insert(self, feedback: Feedback) -> int | None:
+        return self._connection.execute(
+            "INSERT INTO feedback (alert, time, user, disposition, party_role, confidence, "
+            "note) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (feedback.alert, feedback.time.isoformat(), feedback.user,
+             feedback.disposition.value, feedback.party_role.value,
+             feedback.confidence.value, feedback.note),
+        ).lastrowid  # fmt: skip
+
+    def collect(self, line: str, feedback: Feedback | None) -> None:
+        """Take over what a person signed in a file of their own, known by its line's hash.
+
+        Args:
+            line: SHA-256, hex; taken over once.
+            feedback: the decision; None: another act, of which only the log says more.
+        """
+        with self._connection:
+            if feedback is None:
+                self._connection.execute("INSERT INTO noted VALUES (?)", (line,))
+                return
+            number = self._insert(feedback)
             self._connection.execute(
-                "INSERT INTO feedback (alert, time, user, disposition, party_role, confidence, "
-                "note) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (feedback.alert, feedback.time.isoformat(), feedback.user,
-                 feedback.disposition.value, feedback.party_role.value,
-                 feedback.confidence.value, feedback.note),
-            )  # fmt: skip
+                "INSERT INTO collected VALUES (?, ?, ?)", (line, number, feedback.reviewer)
+            )
+
+    def collected(self) -> set[str]:
+        """Return the hashes of the lines that were taken over."""
+        return {
+            line for (line,) in self._rows("SELECT line FROM collected UNION SELECT * FROM noted")
+        }
+
+    def alert(self, alert: str) -> Alert | None:
+        """Return the alert of that id; None where there is none."""
+        rows = self._rows("SELECT card FROM alert WHERE alert = ?", alert)
+        return Alert.model_validate_json(rows[0][0]) if rows else None
+
+    def tell(self, suppressed: Collection[str], codes: Mapping[str, str]) -> None:
+        """Write down for those who cannot read the home: which alerts are hidden, and codes."""
+        hidden = [
+            (alert,) for alert, unit in self._rows("SELECT alert, unit FROM alert")
+            if unit in suppressed
+        ]  # fmt: skip
+        with self._connection:
+            self._connection.execute("DELETE FROM hidden")
+            self._connection.executemany("INSERT INTO hidden VALUES (?)", hidden)
+            self._connection.execute("DELETE FROM code")
+            self._connection.executemany("INSERT INTO code VALUES (?, ?)", codes.items())
+
+    def hidden(self) -> set[str]:
+        """Return the units of alerts that are hidden from those who cannot read the home."""
+        query = "SELECT unit FROM alert JOIN hidden USING (alert)"
+        return {unit for (unit,) in self._rows(query)}
+
+    def codes(self) -> dict[str, str]:
+        """Return the indicators' codes in reports."""
+        return dict(self._rows("SELECT indicator, code FROM code"))
 
     def resting(self, now: datetime, days: int) -> set[str]:
         """Return units whose alert was closed in the last `days` days."""
@@ -185,17 +243,24 @@ class AlertStore:
         found: dict[str, list[Feedback]] = {}
         for one in self._feedback():
             found.setdefault(one.alert, []).append(one)
+        for one in self._beside:
+            found.setdefault(one.alert, []).append(one)
+        if self._beside or self._rows("SELECT 1 FROM collected LIMIT 1"):
+            # Collected later than another's, and signed before.
+            for decisions in found.values():
+                decisions.sort(key=lambda one: one.time)
         return {alert: tuple(decisions) for alert, decisions in found.items()}
 
     def _feedback(self) -> Iterator[Feedback]:
         query = (
-            "SELECT alert, time, user, disposition, party_role, confidence, note FROM feedback "
+            "SELECT alert, time, user, disposition, party_role, confidence, note, "
+            "coalesce(reviewer, 1) FROM feedback LEFT JOIN collected USING (number) "
             "ORDER BY number"
         )
-        for alert, time, user, disposition, role, confidence, note in self._rows(query):
+        for alert, time, user, disposition, role, confidence, note, reviewer in self._rows(query):
             yield Feedback(
                 alert, datetime.fromisoformat(time), user, Disposition(disposition),
-                PartyRole(role), Confidence(confidence), note,
+                PartyRole(role), Confidence(confidence), note, bool(reviewer),
             )  # fmt: skip
 
     def _rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
@@ -204,22 +269,64 @@ class AlertStore:
 
 @contextmanager
 def open_store(home: Home) -> Iterator[AlertStore]:
-    """Open the home's store (0600 in a folder 0700), made where there is none.
+    """Open the home's own store (0600 in a folder 0700), made where there is none.
 
     Raises:
         UsageError: it is no store, locked, or cannot be written.
+        OSError: the disk says no.
     """
-    path = home.scoring / STORE
+    with store_at(scoring_folder(home) / STORE, PRIVATE_FILE) as store:
+        yield store
+
+
+@contextmanager
+def store_at(path: Path, mode: int) -> Iterator[AlertStore]:
+    """Open a store to write, made where there is none.
+
+    Args:
+        path: the file, in a folder that is there.
+        mode: of the file.
+
+    Raises:
+        UsageError: it is no store, locked, or cannot be written.
+        OSError: the disk says no.
+    """
+    _make(path, mode)
+    with _opened(path, f"{path.absolute().as_uri()}?mode=rw") as connection:
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.executescript(_SCHEMA)
+        yield AlertStore(connection)
+
+
+@contextmanager
+def read_store(
+    path: Path, beside: Callable[[set[str]], Sequence[Feedback]]
+) -> Iterator[AlertStore]:
+    """Open another user's store to read.
+
+    Args:
+        path: the file.
+        beside: returns the decisions that were not collected yet, given the collected lines.
+
+    Raises:
+        UsageError: there is none, it is locked, or no store.
+    """
+    if not path.exists():
+        raise UsageError(
+            f"{path}: a store of alerts expected, none found: the operator scores first"
+        )
+    with _opened(path, f"{path.absolute().as_uri()}?mode=ro") as connection:
+        yield AlertStore(connection, beside(AlertStore(connection).collected()))
+
+
+@contextmanager
+def _opened(path: Path, uri: str) -> Iterator[sqlite3.Connection]:
     try:
-        scoring_folder(home)
-        _make(path)
-        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
-            connection.execute("PRAGMA secure_delete = ON")
-            connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.executescript(_SCHEMA)
-            yield AlertStore(connection)
+        with closing(sqlite3.connect(uri, timeout=BUSY_SECONDS, uri=True)) as connection:
+            yield connection
     except sqlite3.Error as error:
         raise UsageError(
             f"{path}: a store of alerts that can be read and written expected, found: "
@@ -241,9 +348,9 @@ def scoring_folder(home: Home) -> Path:
     return home.scoring
 
 
-def _make(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, PRIVATE_FILE)
+def _make(path: Path, mode: int) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     try:
-        os.fchmod(descriptor, PRIVATE_FILE)
+        os.fchmod(descriptor, mode)
     finally:
         os.close(descriptor)

@@ -8,11 +8,12 @@ Nothing here can choose weaker noise: a deployed custodian has exact noise alone
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from fieldfare.client.custodian import Custodian
 from fieldfare.client.decision_log import DecisionLog
+from fieldfare.client.institution.desk import utc_now as utc_now  # noqa: PLC0414 -- passed on
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.inbox import HomeInbox
 from fieldfare.client.institution.journal import Journal
@@ -98,11 +99,6 @@ class Custody:
     journal: Journal
     inbox: HomeInbox
     custodian: Custodian
-
-
-def utc_now() -> datetime:
-    """Return the present in UTC: the clock of everything that is deployed."""
-    return datetime.now(UTC)
 
 
 def open_institution(path: Path) -> Institution:

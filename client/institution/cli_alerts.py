@@ -10,14 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from fieldfare.client.institution.alert_store import Kept, open_store
+from fieldfare.client.institution.alert_store import Kept
 from fieldfare.client.institution.alert_text import card, queue_table
 from fieldfare.client.institution.building import open_institution, open_journal, utc_now
-from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, DeskOption
 from fieldfare.client.institution.cli_score import MappingOption, RecordsOption
+from fieldfare.client.institution.desk import CaseworkDesk, open_desk
 from fieldfare.client.institution.journal import Event
-from fieldfare.client.institution.scoring import Sources, suppressed_units
+from fieldfare.client.institution.scoring import Sources
 from fieldfare.client.institution.screen import console
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.os_user import os_user
 
 alerts_app = typer.Typer(add_completion=False)
@@ -37,14 +39,14 @@ class Shown(StrEnum):
 
 @alerts_app.command("alerts")
 def alerts(
-    home: HomeOption = DEFAULT_HOME,
+    home: DeskOption = DEFAULT_HOME,
     state: Annotated[Shown, typer.Option(help="Which alerts.")] = Shown.OPEN,
     as_json: JsonOption = False,
 ) -> None:
     """List the alerts that people look at, the newest scoring first."""
-    institution = open_institution(home)
-    hidden = suppressed_units(institution.home, institution.settings)
-    with open_store(institution.home) as store:
+    desk = open_desk(home)
+    with desk.store() as store:
+        hidden = desk.hidden(store)
         found = [one for one in store.all() if _is(one, state) and one.alert.unit not in hidden]
     if as_json:
         typer.echo(json.dumps([_row(one) for one in found], indent=2))
@@ -63,7 +65,7 @@ def _is(kept: Kept, state: Shown) -> bool:
 @alert_show_app.command("show")
 def show(
     which: AlertArgument,
-    home: HomeOption = DEFAULT_HOME,
+    home: DeskOption = DEFAULT_HOME,
     as_json: JsonOption = False,
     words: Annotated[
         bool, typer.Option("--words", help="Of a text: read it, show which of its words moved it.")
@@ -75,16 +77,20 @@ def show(
 
     With --words the text is read from the records again, and kept nowhere; the log says who did.
     """
-    institution = open_institution(home)
-    hidden = suppressed_units(institution.home, institution.settings)
-    with open_store(institution.home) as store:
-        found = store.find(which, hidden)
+    desk = open_desk(home)
+    with desk.store() as store:
+        found = store.find(which, desk.hidden(store))
     if words:
+        if isinstance(desk, CaseworkDesk) and desk.home is None:
+            raise UsageError(
+                f"--words: the institution's home expected, the casework folder {home} found: a "
+                "text is read from the records, by who may read them"
+            )
         from fieldfare.client.institution.alert_words import (  # noqa: PLC0415 -- reads records
             words_of,
         )
 
-        sources = Sources(tuple(records or ()), mapping)
+        institution, sources = open_institution(home), Sources(tuple(records or ()), mapping)
         # First the log: a person's own words are read by nobody unseen.
         journal, alert = open_journal(institution.home, utc_now), found.alert
         journal.append(Event.WORDS_READ, os_user(), study=alert.study, run=alert.run)

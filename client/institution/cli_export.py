@@ -13,19 +13,16 @@ from typing import Annotated, Final
 
 import typer
 
-from fieldfare.client.institution.alert_store import open_store
-from fieldfare.client.institution.building import open_institution, open_journal, utc_now
+from fieldfare.client.institution.casework import Deed
 from fieldfare.client.institution.cli_alerts import AlertArgument
-from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
-from fieldfare.client.institution.journal import Event
-from fieldfare.client.institution.scoring import suppressed_units
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, DeskOption
+from fieldfare.client.institution.desk import open_desk, utc_now
 from fieldfare.client.scoring.alert import Alert
 from fieldfare.client.scoring.labels import REVIEWERS_TO_FILE
 from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, report_facts, window_days
 from fieldfare.client.scoring.reports.fintrac import fintrac_draft, fintrac_problems
 from fieldfare.client.scoring.reports.goaml import goaml_draft, goaml_problems
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.os_user import os_user
 from fieldfare.shared.private_files import create_private
 
 EXIT_UNFINISHED: Final = 2
@@ -54,7 +51,7 @@ def export(
     which: AlertArgument,
     out: Annotated[Path, typer.Option(help="The file to write, new, for you alone.")],
     form: FormatOption,
-    home: HomeOption = DEFAULT_HOME,
+    home: DeskOption = DEFAULT_HOME,
     transactions: Annotated[
         Path | None,
         typer.Option(help="Canonical records: the customer's own entries go into the draft."),
@@ -71,19 +68,16 @@ def export(
     Only of an alert that a person decided to file or escalate, whose party role a person set. A
     possible victim is marked as protected and is no subject.
     """
-    institution = open_institution(home)
-    hidden = suppressed_units(institution.home, institution.settings)
-    with open_store(institution.home) as store:
-        kept = store.find(which, hidden)
-    codes = institution.settings.alerts.indicator_codes
+    desk = open_desk(home)
+    with desk.store() as store:
+        kept = store.find(which, desk.hidden(store))
+        codes = desk.codes(store)
     facts = report_facts(kept.alert, kept.standing, codes)
     if transactions is not None:
         last = _day(until) if until else None
         facts = _with_movements(facts, kept.alert, transactions, last)
     draft = _DRAFTS[form](facts)
-    journal = open_journal(institution.home, utc_now)
-    fingerprint = hashlib.sha256(draft).hexdigest()
-    journal.append(Event.REPORT_DRAFTED, os_user(), kind=form.value, fingerprint=fingerprint)
+    desk.note(Deed.DRAFTED, kind=form.value, fingerprint=hashlib.sha256(draft).hexdigest())
     try:
         create_private(out, draft)
     except OSError as error:

@@ -11,12 +11,10 @@ from typing import Annotated, Final
 
 import typer
 
-from fieldfare.client.institution.alert_store import open_store
-from fieldfare.client.institution.building import open_institution, open_journal, utc_now
+from fieldfare.client.institution.casework import Deed
 from fieldfare.client.institution.cli_alerts import AlertArgument
-from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
-from fieldfare.client.institution.journal import Event
-from fieldfare.client.institution.scoring import suppressed_units
+from fieldfare.client.institution.cli_home import DEFAULT_HOME, DeskOption
+from fieldfare.client.institution.desk import open_desk, utc_now
 from fieldfare.client.scoring.alert import Confidence, Disposition, PartyRole
 from fieldfare.client.scoring.labels import REVIEWERS_TO_FILE, Feedback, Label
 from fieldfare.shared.errors import UsageError
@@ -39,8 +37,8 @@ def feedback(
     disposition: Annotated[Disposition, typer.Option(help="What you decided.")],
     role: Annotated[PartyRole, typer.Option(help="Who this is in what may have happened.")],
     confidence: Annotated[Confidence, typer.Option(help="How sure.")] = Confidence.MEDIUM,
-    note: Annotated[str, typer.Option(help="Why; stays in this home.")] = "",
-    home: HomeOption = DEFAULT_HOME,
+    note: Annotated[str, typer.Option(help="Why; stays inside.")] = "",
+    home: DeskOption = DEFAULT_HOME,
 ) -> None:
     """Write down what a person decided about an alert. Nothing is sent, frozen or closed elsewhere.
 
@@ -51,18 +49,16 @@ def feedback(
     problem = prose_problem(note)
     if problem:  # harm rule 6
         raise UsageError(f"--note: words expected, {problem}; keep it where it came from")
-    institution = open_institution(home)
-    hidden = suppressed_units(institution.home, institution.settings)
-    journal = open_journal(institution.home, utc_now)
-    with open_store(institution.home) as store:
-        alert = store.find(which, hidden).alert
-        # First the log: what cannot be written down must not happen.
-        journal.append(Event.FEEDBACK, os_user(), study=alert.study, run=alert.run)
-        store.add(Feedback(alert.alert, utc_now(), os_user(), disposition, role, confidence, note))
+    desk, user = open_desk(home), os_user()
+    with desk.store() as store:
+        alert = store.find(which, desk.hidden(store)).alert
+        decided = Feedback(alert.alert, utc_now(), user, disposition, role, confidence, note)
+        desk.decide(store, alert, decided)
+    with desk.store() as store:
         standing = store.find(alert.alert).standing
     typer.echo(f"noted; alert {alert.alert} is now: {standing.state}")
     if standing.state == "second_review":
-        typer.echo(f"{REVIEWERS_TO_FILE} persons are needed to file: another one has to decide it")
+        typer.echo(f"{REVIEWERS_TO_FILE} persons are needed to file: {desk.second}")
     if standing.disposition is Disposition.FILE:
         typer.echo(f"Next: fieldfare institution export {alert.alert} --format goaml --out FILE")
 
@@ -73,18 +69,17 @@ def labels(
     as_of: Annotated[
         str, typer.Option(help="Only what was known then, 2026-03-31; else now.")
     ] = "",
-    home: HomeOption = DEFAULT_HOME,
+    home: DeskOption = DEFAULT_HOME,
 ) -> None:
     """Write what was settled as labels for the next study, each with the time it was known from.
 
     A model may learn from a label only with features from before `effective_from`.
     """
     moment = _moment(as_of) if as_of else utc_now()
-    institution = open_institution(home)
-    journal = open_journal(institution.home, utc_now)
-    with open_store(institution.home) as store:
+    desk = open_desk(home)
+    with desk.store() as store:
         found = store.labels(moment)
-    journal.append(Event.LABELS, os_user())
+    desk.note(Deed.LABELS)
     try:
         create_private(out, _csv(found).encode())
     except OSError as error:

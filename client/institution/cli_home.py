@@ -18,6 +18,16 @@ HomeOption = Annotated[
     ),
 ]
 
+DeskOption = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar="FIELDFARE_HOME",
+        help="The institution's folder, or the casework folder of its analysts.",
+        show_default="./institution",
+    ),
+]
+
 # A file, never the passphrase itself: arguments and environments can be read by others.
 PassphraseFileOption = Annotated[
     Path | None,

@@ -16,9 +16,10 @@ from fieldfare.client.institution.building import (
 )
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.cli_score import MappingOption, ModelOption, RecordsOption
+from fieldfare.client.institution.desk import suppressed_units
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.keys import load_holdout_key
-from fieldfare.client.institution.scoring import Sources, suppressed_units, tables
+from fieldfare.client.institution.scoring import Sources, tables
 from fieldfare.client.institution.usable_model import UsableModel, usable_model
 from fieldfare.client.scoring.rows import RankedRows, rank_rows, read_rows
 from fieldfare.client.scoring.text_reasons import TextReasons

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fieldfare.client.institution.admin_client import custodian_status
 from fieldfare.client.institution.decisions import Standing, standing_of
+from fieldfare.client.institution.desk import casework_of
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal_verify import verify
 from fieldfare.client.institution.keys import (
@@ -120,6 +121,7 @@ class HomeLooks:
             "budget", self._budget, "wait for the window to move on, or raise it in policy.toml"
         )
         yield Look("log", self._log)
+        yield Look("casework", self._casework, "look at it: fieldfare institution casework show")
         yield Look("disk", lambda: disk_seen(shutil.disk_usage(self.home.need().path).free))
 
     def record_looks(self) -> Iterator[Look]:
@@ -235,6 +237,17 @@ class HomeLooks:
             return Seen(Outcome.SKIP, "nothing was ever logged")
         verified = verify(folder)
         return f"recomputed: entries {verified.first} to {verified.last}"
+
+    def _casework(self) -> str | Seen:
+        casework = casework_of(self.home.need(), self.settings.need())
+        if casework is None:
+            return Seen(Outcome.SKIP, "alerts are in the home, for this user alone")
+        terms = casework.terms
+        _, complaints = casework.acts(self._given.now)
+        said = f"{len(terms.analysts)} analysts, {len(terms.reviewers)} reviewers"
+        if complaints:
+            return Seen(Outcome.WARN, "\n".join([said, *complaints]))
+        return said
 
     def _approved(self) -> tuple[KeptStudy, ...]:
         """Return the studies that may run."""

@@ -12,9 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from fieldfare.client.institution.alert_store import open_store
 from fieldfare.client.institution.building import Institution
-from fieldfare.client.institution.home import Home
+from fieldfare.client.institution.desk import casework_of, scoring_store, suppressed_units
 from fieldfare.client.institution.journal import Event, Journal
 from fieldfare.client.institution.keys import load_holdout_key
 from fieldfare.client.institution.settings import Settings
@@ -25,14 +24,12 @@ from fieldfare.client.records.source import Table, table_at
 from fieldfare.client.scoring.alert import Alert, alert_id, alert_of
 from fieldfare.client.scoring.alert_file import write_alerts
 from fieldfare.client.scoring.alert_table import AlertTable
-from fieldfare.client.scoring.choosing import Budget, parse_suppression
+from fieldfare.client.scoring.choosing import Budget
 from fieldfare.client.scoring.ranking import Ranking, rank_units
 from fieldfare.client.scoring.units import read_units, values_before
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.private_files import OTHERS, PRIVATE_FILE, path_problems
 from fieldfare.shared.study import Study
 
-MOST_SUPPRESSION_BYTES: Final = 64 * 1024 * 1024
 CARDS: Final = 1 << 12  # made at once
 
 
@@ -100,31 +97,6 @@ def budget_of(settings: Settings, study: Study, asked: int | None) -> Budget:
     return Budget(units=units, share=share, below_line=alerts.below_line)
 
 
-def suppressed_units(home: Home, settings: Settings) -> dict[str, str]:
-    """Return who is never alerted, with the reasons; nobody where no file was ever named.
-
-    Raises:
-        UsageError: the file is named and absent, others can reach it, or it cannot be read.
-    """
-    named = settings.alerts.suppression
-    path = home.resolve(named) if named else home.suppression
-    if not named and not path.exists():
-        return {}
-    problems = list(path_problems(path, OTHERS, PRIVATE_FILE))
-    if problems:
-        raise UsageError("\n".join(problems))
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_SUPPRESSION_BYTES + 1)
-        if len(content) > MOST_SUPPRESSION_BYTES:
-            raise UsageError(f"{path}: at most {MOST_SUPPRESSION_BYTES} bytes expected, more found")
-        return parse_suppression(content.decode("utf-8-sig"), str(path))
-    except OSError as error:
-        raise UsageError(f"{path}: a readable file expected, found: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: UTF-8 text expected, other bytes found") from None
-
-
 def score(
     institution: Institution,
     journal: Journal,
@@ -166,7 +138,7 @@ def score(
         )
     suppressed = suppressed_units(home, settings)
     units = read_units(tables(institution, study, sources, environment), study)
-    with open_store(home) as store:
+    with scoring_store(home, settings) as store:
         ranking = rank_units(
             study, model.parameters, units,
             budget=budget_of(settings, study, budget), key=load_holdout_key(home), random=random,
@@ -183,7 +155,17 @@ def score(
         said = {"study": study.id, "run": model.kept.run, "scored": _stamp(now)}
         write_alerts(table, out, said)
         new = store.put(alerts)
+    _show_card(institution, model)
     return Scored(ranking, alerts, new)
+
+
+def _show_card(institution: Institution, model: UsableModel) -> None:
+    """Keep the model's page where a group works on its alerts: the home is not theirs to read."""
+    casework = casework_of(institution.home, institution.settings)
+    if casework is not None:
+        casework.keep_card(
+            f"{model.study.name}-{model.kept.run}.html", model.kept.page.read_bytes()
+        )
 
 
 def _alerts(table: AlertTable, model: UsableModel, key: bytes, now: datetime) -> tuple[Alert, ...]:

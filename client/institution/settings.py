@@ -55,6 +55,16 @@ class AlertsSection(Section):
     indicator_codes: dict[Name, CodeText] = Field(default={})
 
 
+class CaseworkSection(Section):
+    """Where a group decides on alerts (docs/institution.md, "Several persons").
+
+    Attributes:
+        folder: made by `fieldfare institution casework make`; empty: in the home, for one user.
+    """
+
+    folder: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
+
+
 class Settings(Section):
     """The whole file.
 
@@ -71,6 +81,7 @@ class Settings(Section):
     records: tuple[RecordsSource, ...] = Field(default=(), max_length=MAX_SOURCES, strict=False)
     custodian: CustodianSection = CustodianSection()
     alerts: AlertsSection = AlertsSection()
+    casework: CaseworkSection = CaseworkSection()
 
     @field_validator("id")
     @classmethod

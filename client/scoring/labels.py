@@ -20,6 +20,8 @@ class Feedback:
     Attributes:
         time: when, with a time zone.
         note: free text; stays in the store.
+        reviewer: whether this person's may be the second signature; in a home of one's own,
+            everybody's who can open it.
     """
 
     alert: str
@@ -29,6 +31,7 @@ class Feedback:
     party_role: PartyRole
     confidence: Confidence
     note: str = ""
+    reviewer: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,8 @@ NEW = Standing("new", None, PartyRole.UNKNOWN, None, None)
 def standing_of(decisions: Sequence[Feedback]) -> Standing:
     """Return where an alert stands after its decisions, in the order of time.
 
-    Filing needs two different people who decided on it last (domain notes section 4): until
-    then it is no label, and no report may be finished.
+    Filing needs two different people who decided on it last, one of them with a reviewer's
+    right (domain notes section 4): until then it is no label, and no report may be finished.
     """
     if not decisions:
         return NEW
@@ -87,11 +90,13 @@ def standing_of(decisions: Sequence[Feedback]) -> Standing:
     disposition, role = last.disposition, last.party_role
     if disposition is Disposition.FILE:
         filing: set[str] = set()
+        reviewed = False
         for one in reversed(decisions):
             if one.disposition is not Disposition.FILE:
                 break
             filing.add(one.user)
-        if len(filing) < REVIEWERS_TO_FILE:
+            reviewed |= one.reviewer
+        if len(filing) < REVIEWERS_TO_FILE or not reviewed:
             return Standing("second_review", disposition, role, None, None, last.confidence)
     state = "closed" if disposition.closes else "in_review"
     since = last.time if disposition.closes else None

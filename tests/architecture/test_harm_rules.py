@@ -135,7 +135,10 @@ def test_harm_rule_3_what_ranks_can_send_run_and_freeze_nothing() -> None:
     for name in using:
         acting = {one for one in imports(CLIENT[name]) if one.partition(".")[0] in ACTING}
         assert not acting, f"{name}: a ranking acts on nobody"
-    deciding = {name for name, source in CLIENT.items() if re.search(r"\bstore\.add\(", source)}
+    adding = r"\bstore\.add\(|\bstore\.collect\(|\bdeed=Deed\.FEEDBACK"
+    desk = {name for name, source in CLIENT.items() if re.search(adding, source)}
+    assert desk == {"client/institution/desk.py"}
+    deciding = {name for name, source in CLIENT.items() if re.search(r"\bdesk\.decide\(", source)}
     assert deciding == {"client/institution/cli_feedback.py"}  # a person's own command
     assert "disposition" not in inspect.signature(AlertStore.put).parameters
 

@@ -9,13 +9,13 @@ from tests.homes import NOW, Hub, OpenCustody, all_bytes, clock, custody_of, hub
 from tests.scored import Desk, customers, desk_of, write
 
 from fieldfare.client.institution.alert_store import open_store
+from fieldfare.client.institution.desk import suppressed_units
 from fieldfare.client.institution.journal import Journal
 from fieldfare.client.institution.scoring import (
     Scored,
     Sources,
     budget_of,
     score,
-    suppressed_units,
     tables,
 )
 from fieldfare.client.institution.settings import AlertsSection

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -41,6 +42,16 @@ def test_what_was_decided_last_stands_and_filing_needs_two(
 ) -> None:
     found = standing_of(decided(*decisions))
     assert (found.state, found.label) == (state, label)
+
+
+def test_filing_needs_a_reviewer_among_the_two() -> None:
+    first, second = decided("ana:file", "ben:file")
+    assert standing_of([first, second]).state == "closed"
+    analysts = [replace(one, reviewer=False) for one in (first, second)]
+    assert standing_of(analysts).state == "second_review"
+    assert standing_of([analysts[0], second]).state == "closed"
+    assert standing_of([second, analysts[0]]).state == "closed"
+    assert standing_of([second, second]).state == "second_review"
 
 
 def test_a_label_is_known_from_the_time_it_was_settled() -> None:
