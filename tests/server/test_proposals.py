@@ -63,7 +63,7 @@ def test_proposing_again_changes_nothing(home: CoordinatorHome) -> None:
 
 
 def test_a_plan_that_cannot_be_carried_out_is_not_signed(home: CoordinatorHome) -> None:
-    broken = home_study(privacy__epsilon=1e-12)
+    broken = home_study(privacy__epsilon=1e-12, privacy__delta=1e-9)
     with pytest.raises(StudyError, match="epsilon"):
         propose(home, broken, signer(home))
     assert proposals(home) == ()
