@@ -13,6 +13,7 @@ import pytest
 from tests.homes import home_study
 from tests.packages import MODEL, PACKAGE, install, without, without_torch
 
+from fieldfare.shared.cli import ROLES
 from fieldfare.shared.errors import PackageError
 from fieldfare.shared.extras import EXTRA_OF, told
 from fieldfare.shared.named_modules import permit
@@ -26,16 +27,19 @@ TORCH = ("torch", "opacus", "captum")
 PROCESSES = {
     "node": ("client.institution.node_process", "client.institution.cli_node", "client.stock_node"),
     "institution": ("client.institution.custodian_process",),
-    "coordinator": ("server.runner_process", "server.superlink_process", "server.stock_server"),
+    "coordinator": (
+        "server.run_process", "server.runner_process", "server.superlink_process",
+        "server.stock_server",
+    ),
     "demo": (),
-}
+}  # fmt: skip
 # Commands by role: what stands before the first dot of their names.
 HEADS = {
     "node": (),
     "institution": ("institution", "records", "study", "typologies", "roster", "audit"),
     "coordinator": ("coordinator", "query", "roster", "audit"),
-    "demo": ("demo", "simulate", "federation", "world"),
-}
+    "demo": ("demo", "simulate", "federation", "model", "world"),
+}  # fmt: skip
 LIGHT = (
     "simulations.cli", "simulations.simulate", "simulations.bed_cli", "simulations.world.making",
     "client.institution.cli_score", "client.institution.scoring", "client.scoring.ranking",
@@ -100,6 +104,16 @@ def test_a_role_imports_what_it_installs_and_nothing_else(
     lacking = {name for name, bringers in needed.items() if not bringers & installed(role)}
     # Of libraries that are named for others' sake (typer brings click, flwr brings these).
     assert lacking - {"click", "markupsafe"} == set()
+
+
+def test_every_command_and_every_process_is_of_a_role() -> None:
+    heads = {head for role in HEADS.values() for head in role}
+    assert {name.partition(".")[0] for name in COMMANDS} == heads
+    assert set(ROLES) <= heads
+    assert set(ROLES.values()) <= set(PROCESSES)
+    parts = [path for part in ("client", "server") for path in (ROOT / part).rglob("*_process.py")]
+    found = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in parts}
+    assert found <= {name for role in PROCESSES.values() for name in role}
 
 
 def test_the_node_reaches_no_records_no_sums_and_no_ledger(graph: grimp.ImportGraph) -> None:
