@@ -15,6 +15,7 @@ from fieldfare.server.founding import (
     Hub,
     certificate_trouble,
     found_coordinator,
+    free_port,
     load_signing_key,
     renew_server,
     signing_public,
@@ -25,6 +26,7 @@ from fieldfare.server.settings import DEFAULT_LOCAL_PORT
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.next_command import at_home
 
 coordinator_init_app = typer.Typer(add_completion=False)
 renew_app = typer.Typer(add_completion=False)
@@ -52,26 +54,32 @@ def init(
         typer.Option(metavar="NAME", help="A further name or address of it; repeat it."),
     ] = None,
     local_port: Annotated[
-        int, typer.Option(help="Port on 127.0.0.1 for the commands of this host.")
-    ] = DEFAULT_LOCAL_PORT,
+        int | None,
+        typer.Option(
+            help="Port on 127.0.0.1 for the commands of this host.",
+            show_default=f"{DEFAULT_LOCAL_PORT}, or the next one that is free",
+        ),
+    ] = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Make a coordinator's folder, its keys, certificates and invitation."""
     passphrase = read_passphrase(passphrase_file)
-    hub = Hub(name, address, contact, tuple(dns or ()), bind, local_port)
+    chosen = free_port(DEFAULT_LOCAL_PORT) if local_port is None else local_port
+    hub = Hub(name, address, contact, tuple(dns or ()), bind, chosen)
     made = found_coordinator(home, hub, _now(), passphrase=passphrase)
     invite(made, load_signing_key(made, passphrase))
     protected = "under your passphrase" if passphrase else "readable by this user, no passphrase"
     lines = [
         f"made {made.path} for {name}",
         f"signing key is {protected}",
+        *_other_port(chosen, given=local_port is not None),
         "",
         _told(made),
         "",
         "Read this aloud to every institution, in person or by telephone: it is how they know you.",
         f"Keep a backup of {made.path} as safe as the folder itself.",
         f"Next: send {made.invitation} to the institutions; they answer with a file each:",
-        "      fieldfare coordinator enrol FILE",
+        at_home("      fieldfare coordinator enrol FILE..."),
     ]
     typer.echo("\n".join(lines))
 
@@ -114,6 +122,13 @@ def invitation(
         )
     elif before is not None and before != made:
         typer.echo("It changed: institutions take the new one with `fieldfare institution join`.")
+
+
+def _other_port(chosen: int, *, given: bool) -> list[str]:
+    if given or chosen == DEFAULT_LOCAL_PORT:
+        return []
+    said = f"its local_port is {chosen}: something else, another hub perhaps, has"
+    return [f"{said} {DEFAULT_LOCAL_PORT}"]
 
 
 def _told(home: CoordinatorHome) -> str:

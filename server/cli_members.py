@@ -36,6 +36,7 @@ from fieldfare.shared.enrolment import node_key_fingerprint
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.identity import fingerprint, matches_fingerprint
 from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.next_command import at_home
 from fieldfare.shared.sealed_files import read_sealed
 
 enrol_app = typer.Typer(add_completion=False)
@@ -44,8 +45,11 @@ remove_app = typer.Typer(add_completion=False)
 
 @enrol_app.command("enrol")
 def enrol(
-    file: Annotated[
-        Path, typer.Argument(help="An enrolment, or a statement on a key, as it was sent.")
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Enrolments, or statements on keys, as they were sent."
+        ),
     ],
     home: HomeOption = DEFAULT_HOME,
     yes: Annotated[
@@ -58,15 +62,29 @@ def enrol(
         ),
     ] = "",
 ) -> None:
-    """Look at what an institution sent, and make it a member under that key."""
+    """Look at what institutions sent, and make each a member under its key."""
+    if expected and len(files) > 1:
+        raise UsageError(
+            f"--fingerprint: expected one file beside it, found {len(files)}: it is that of one "
+            "institution"
+        )
     opened = CoordinatorHome.open(home)
-    paper = examine(opened, read_sealed(file), str(file))
+    taken = 0
+    try:
+        for file in files:
+            _take(opened, examine(opened, read_sealed(file), str(file)), yes=yes, said=expected)
+            taken += 1
+    finally:
+        if taken:  # also those that came before one that is refused
+            _settle(opened)
+
+
+def _take(home: CoordinatorHome, paper: Paper, *, yes: bool, said: str) -> None:
     typer.echo("\n".join(_shown(paper)))
     if paper.change is not Change.NONE:
-        _agree(paper, yes=yes, expected=expected)
-        keep(opened, paper)
+        _agree(paper, yes=yes, expected=said)
+        keep(home, paper)
         typer.echo(_done(paper))
-    _settle(opened)
 
 
 @remove_app.command("remove")
@@ -141,10 +159,10 @@ def _shown(paper: Paper) -> Iterator[str]:
 
 def _done(paper: Paper) -> str:
     if paper.change is Change.REVOCATION:
-        return f"{paper.institution} counts no more. Next: fieldfare coordinator roster"
+        return at_home(f"{paper.institution} counts no more. Next: fieldfare coordinator roster")
     if paper.change is Change.DETAILS:
         return f"{paper.institution}: kept"
-    return f"{paper.institution}: kept. Next: fieldfare coordinator roster"
+    return at_home(f"{paper.institution}: kept. Next: fieldfare coordinator roster")
 
 
 def _spoken(key: str) -> str:

@@ -26,6 +26,7 @@ from fieldfare.server.steering import await_end, say_hello
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.messages import IdentitySigner
+from fieldfare.shared.next_command import at_home
 from fieldfare.shared.prospects import cautions, obstacles
 from fieldfare.shared.study import load_study
 from fieldfare.shared.study_cli import plan_lines
@@ -66,7 +67,7 @@ def propose_study(
         typer.echo(text)
     typer.echo(f"proposed as {made.short}, signed in {path}")
     typer.echo(note)
-    typer.echo(f"Next: fieldfare coordinator approvals {made.short} --refresh")
+    typer.echo(at_home(f"Next: fieldfare coordinator approvals {made.short} --refresh"))
 
 
 def _greet(desk: Desk, made: Proposal) -> tuple[int | None, str]:
@@ -150,7 +151,7 @@ def approvals(
     if given(heard) < least:
         typer.echo(f"{given(heard)} of at least {least} approvals")
     else:
-        typer.echo(f"Next: fieldfare coordinator run start {found.short}")
+        typer.echo(at_home(f"Next: fieldfare coordinator run start {found.short}"))
 
 
 def heard_now(desk: Desk, found: Proposal) -> dict[str, Heard]:

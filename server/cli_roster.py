@@ -4,10 +4,12 @@ Errors pass through: the root command turns them into exit codes.
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
+import click
 import typer
 
 from fieldfare.server.cli_home import (
@@ -27,6 +29,14 @@ from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.offers import open_roster
 from fieldfare.shared.roster import Roster
 from fieldfare.shared.sealed_files import read_sealed
+
+MULTIPLICITY: Final = """\
+How many of the institutions may know the same person, at most?
+  1  nobody is a customer or a case of two of them: least noise
+  2  somebody may be known to two: twice the noise, and the promise holds for them too
+It is one constant for all studies. Who is known to more than it says gets less than is
+promised: at 1, somebody known to two has epsilon 2.15 where 1 is promised (delta 1e-5).\
+"""
 
 members_app = typer.Typer(add_completion=False)
 coordinator_roster_app = typer.Typer(add_completion=False)
@@ -63,7 +73,7 @@ def roster(
             min=1,
             max=64,
             help="Institutions that may know the same person.",
-            show_default="as before, at first 1",
+            show_default="as before; asked for at first",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A copy to send.", show_default=False)] = None,
@@ -82,12 +92,30 @@ def roster(
     key = load_signing_key(opened, read_passphrase(passphrase_file))
     if out is not None:
         _check_free(opened, out)
+    if multiplicity is None and published_roster(opened) is None and members(opened):
+        multiplicity = _asked_multiplicity()
     made = publish(opened, key, multiplicity=multiplicity, above=above)
     if out is not None:
         out.write_bytes(made.content)
     typer.echo("\n".join(told(made)))
     typer.echo(f"Send {out or opened.roster} to every member; each looks at it and pins it with")
     typer.echo("      fieldfare institution roster accept FILE")
+
+
+def _asked_multiplicity() -> int:
+    """Ask for the constant that every study rests on; it is never chosen in silence.
+
+    Raises:
+        UsageError: nobody can be asked.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "--multiplicity: expected the number of institutions that may know the same person, "
+            "found neither it nor a terminal to ask at: 1 where nobody is a customer or case of "
+            "two of them, 2 where somebody may be"
+        )
+    typer.echo(MULTIPLICITY)
+    return typer.prompt("Institutions that may know the same person", type=click.IntRange(1, 64))
 
 
 def told(made: Published) -> Iterator[str]:

@@ -43,6 +43,7 @@ from fieldfare.server.steering import (
 from fieldfare.server.store import RunState
 from fieldfare.server.watching import follow, news
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
+from fieldfare.shared.next_command import at_home
 
 EXIT_NOT_FINISHED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
@@ -62,13 +63,13 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the 
 def runs(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List all runs, oldest first: where they stand and what each of them spent."""
     with open_desk(home) as desk:
-        pictures = desk.pictures(utc_now())
+        pictures = [_copied(one) for one in desk.pictures(utc_now())]
     if as_json:
         typer.echo(json.dumps([picture_json(one) for one in pictures], indent=2))
     elif pictures:
         console().print(runs_table(pictures))
     else:
-        typer.echo("no run yet: fieldfare coordinator run start STUDY")
+        typer.echo(at_home("no run yet: fieldfare coordinator run start STUDY"))
 
 
 @run_start_app.command("start")
@@ -141,7 +142,7 @@ def _say_begun(desk: Desk, run: str, what: str, *, as_json: bool) -> None:
         typer.echo(json.dumps(found, indent=2))
         return
     typer.echo(f"{what}: {run}")
-    typer.echo(f"Next: fieldfare coordinator run watch {run}")
+    typer.echo(at_home(f"Next: fieldfare coordinator run watch {run}"))
 
 
 @run_stop_app.command("stop")
@@ -171,7 +172,7 @@ def run_stop(
             monotonic=time.monotonic,
             sleep=time.sleep,
         )
-        picture = desk.picture(look(desk.store, desk.control, ended.run), utc_now())
+        picture = _copied(desk.picture(look(desk.store, desk.control, ended.run), utc_now()))
     _say(picture, as_json=as_json)
 
 
@@ -193,17 +194,16 @@ def run_watch(
         try:
             last = _watch(desk, chosen, as_json=as_json)
         except KeyboardInterrupt:
-            typer.echo(
-                f"the run goes on; watch it again: fieldfare coordinator run watch {chosen}",
-                err=True,
-            )
+            again = at_home(f"fieldfare coordinator run watch {chosen}")
+            typer.echo(f"the run goes on; watch it again: {again}", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if last.seen.row.state is not RunState.FINISHED:
         raise typer.Exit(EXIT_NOT_FINISHED)
 
 
 def _watch(desk: Desk, run: str, *, as_json: bool) -> Picture:
-    pictures = follow(desk, run, now=utc_now, monotonic=time.monotonic, sleep=time.sleep)
+    followed = follow(desk, run, now=utc_now, monotonic=time.monotonic, sleep=time.sleep)
+    pictures = map(_copied, followed)
     if as_json:
         return _print_each(news(pictures, _json_without_time_left), _json_line)
     to = console()
@@ -212,6 +212,14 @@ def _watch(desk: Desk, run: str, *, as_json: bool) -> Picture:
     last = _print_each(news(pictures, line), line)
     _say(last, as_json=False)
     return last
+
+
+def _copied(picture: Picture) -> Picture:
+    """Return a picture whose command can be copied: with the home that was named."""
+    if not picture.seen.command:
+        return picture
+    seen = replace(picture.seen, command=at_home(picture.seen.command))
+    return replace(picture, seen=seen)
 
 
 def _print_each(pictures: Iterator[Picture], said: Callable[[Picture], str]) -> Picture:

@@ -5,6 +5,7 @@ made is never taken for a whole one.
 """
 
 import secrets
+import socket
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -93,6 +94,22 @@ def found_coordinator(
     write_down(home, Decision.FOUNDING, {"hub": settings.name, "coordinator": public_hex(key)})
     create_private(home.settings, text.encode())
     return home
+
+
+def free_port(first: int, most: int = 100) -> int:
+    """Return the first port of the loopback address, from `first` on, at which nobody listens.
+
+    A hub that is founded but does not run listens nowhere: two such hubs may get the same one,
+    and the second to start is told to change it. Where none of `most` is free, `first`.
+    """
+    for port in range(first, first + most):
+        with socket.socket() as place:
+            try:
+                place.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    return first
 
 
 def renew_server(home: CoordinatorHome, now: datetime) -> datetime:

@@ -26,6 +26,7 @@ from fieldfare.shared.nearest import meant
 
 GROUP: Final = "fieldfare.commands"
 EXIT_FAILED: Final = 1
+EXIT_BAD_INPUT: Final = 2
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 SECTIONS: Final = tomllib.loads(
     Path(__file__).with_name("commands.toml").read_text(encoding="utf-8")
@@ -188,9 +189,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         _complain_of_call(error)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted; nothing more was released")
-        return EXIT_INTERRUPTED
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _stopped(error)
     except OSError as error:
         _complain(f"{error.filename or 'file'}: {error.strerror or error}")
         return EXIT_FAILED
@@ -203,6 +203,18 @@ def _failed(error: FieldfareError | ModuleNotFoundError, role: str | None) -> in
         raise problem
     _complain(str(problem))
     return problem.exit_code
+
+
+def _stopped(error: BaseException) -> int:
+    """Say why a command ended before its end: somebody stopped it, or nobody answered it."""
+    if isinstance(error.__context__, EOFError):  # of click's own prompt
+        _complain(
+            "expected an answer to the question above, found the end of the input: answer it in a "
+            "terminal, or give the option that does (such as --yes, see --help)"
+        )
+        return EXIT_BAD_INPUT
+    _complain("interrupted; nothing more was released")
+    return EXIT_INTERRUPTED
 
 
 def _complain(message: str) -> None:

@@ -120,7 +120,7 @@ class Bed:
 
     def publish(self) -> None:
         """Publish the roster and let every institution accept it."""
-        self.coordinator("roster")
+        self.coordinator("roster", "--multiplicity", str(self.loaded_study.privacy.multiplicity))
         roster = str(self.hub / "roster.sealed")
         for name in self.names:
             self.institution(name, "roster", "accept", roster, "--yes")

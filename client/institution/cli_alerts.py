@@ -20,6 +20,7 @@ from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.scoring import Sources
 from fieldfare.client.institution.screen import console
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.next_command import at_home
 from fieldfare.shared.os_user import os_user
 
 alerts_app = typer.Typer(add_completion=False)
@@ -55,7 +56,9 @@ def alerts(
         typer.echo("no such alert: fieldfare institution score makes them")
         return
     console().print(queue_table(found))
-    typer.echo("Next: fieldfare institution alert show ALERT; then feedback ALERT")
+    shown = at_home("fieldfare institution alert show ALERT")
+    decided = at_home("fieldfare institution feedback ALERT")
+    typer.echo(f"Next: {shown}\nthen: {decided}")
 
 
 def _is(kept: Kept, state: Shown) -> bool:

@@ -21,6 +21,7 @@ from fieldfare.client.institution.screen import console, plain
 from fieldfare.client.institution.usable_model import usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
 from fieldfare.client.scoring.tuning import Kind, further
+from fieldfare.shared.next_command import at_home
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.rates import Verdict, percents
 
@@ -57,7 +58,7 @@ def tune(
     typer.echo(
         f"tuned here ({made.kind.value}): {made.positives:,} positives among {made.units:,} "
         f"training units; bias {made.bias:+.2f}, scale {made.scale:.2f}\n"
-        f"Next: fieldfare institution evaluate --model {made.run}"
+        + at_home(f"Next: fieldfare institution evaluate --model {made.run}")
     )
 
 

@@ -19,6 +19,7 @@ from fieldfare.client.scoring.alert import Confidence, Disposition, PartyRole
 from fieldfare.client.scoring.labels import REVIEWERS_TO_FILE, Feedback, Label
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.media_gate import prose_problem
+from fieldfare.shared.next_command import at_home
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.private_files import create_private
 
@@ -60,7 +61,8 @@ def feedback(
     if standing.state == "second_review":
         typer.echo(f"{REVIEWERS_TO_FILE} persons are needed to file: {desk.second}")
     if standing.disposition is Disposition.FILE:
-        typer.echo(f"Next: fieldfare institution export {alert.alert} --format goaml --out FILE")
+        draft = f"fieldfare institution export {alert.alert} --format goaml --out FILE"
+        typer.echo(at_home(f"Next: {draft}"))
 
 
 @labels_app.command("labels")

@@ -29,6 +29,7 @@ from fieldfare.shared.delivery_file import (
     DeliveryFile,
 )
 from fieldfare.shared.errors import PolicyRefusal, ProtocolError, UsageError
+from fieldfare.shared.next_command import at_home
 from fieldfare.shared.offers import RosterOffer, StudyOffer
 
 ELSEWHERE: Final = {
@@ -84,7 +85,7 @@ def _take_delivery(institution: Institution, content: bytes) -> None:
         raise
     done = "kept the model" if new else "the model is here already:"
     typer.echo(f"{done} of study {delivery.study[:SHORT]}, run {delivery.run}")
-    typer.echo(f"Next: fieldfare institution model show {delivery.run}")
+    typer.echo(at_home(f"Next: fieldfare institution model show {delivery.run}"))
 
 
 def _deliver(institution: Institution, journal: Journal, content: bytes) -> tuple[Delivery, bool]:

@@ -18,7 +18,7 @@ from fieldfare.client.institution.cli_home import (
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.joining import (
     AUTHORITY_FILE,
-    ENROLMENT_FILE,
+    ENROLMENT_SUFFIX,
     NODE_FILE,
     check_pinned,
     enrolment_for,
@@ -33,6 +33,7 @@ from fieldfare.shared.enrolment import Invitation
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.identity import fingerprint, matches_fingerprint, public_hex
 from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.next_command import at_home
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.private_files import replace_private
 from fieldfare.shared.sealed_files import read_sealed
@@ -51,7 +52,7 @@ def join(
     ] = "",
     out: Annotated[
         Path | None,
-        typer.Option(help="The enrolment.", show_default="enrolment.json in the home"),
+        typer.Option(help="The enrolment.", show_default="ID.enrolment in the home"),
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing: the fingerprint was compared before.")
@@ -72,7 +73,7 @@ def join(
     pinned = check_pinned(opened, invitation, str(file))
     identity = load_identity(opened, read_passphrase(passphrase_file))
     sealed = enrolment_for(opened, institution, invitation, identity, contact)
-    to = _free(out, sealed) if out else opened.path / ENROLMENT_FILE
+    to = _free(out, sealed) if out else opened.path / f"{institution}{ENROLMENT_SUFFIX}"
     typer.echo(f"{invitation.hub} at {invitation.address}")
     typer.echo(f"coordinator  {fingerprint(bytes.fromhex(invitation.coordinator))}")
     _agree(invitation, pinned=pinned, yes=yes, expected=expected)
@@ -92,7 +93,7 @@ def join(
         "",
         f"Send {to} to the coordinator and read your identity's fingerprint aloud.",
         "Then, with the roster that the coordinator sends:",
-        "      fieldfare institution roster accept FILE",
+        at_home("      fieldfare institution roster accept FILE"),
     ]
     typer.echo("\n".join(lines))
 

@@ -22,6 +22,7 @@ from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.telling import told_custodian
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.next_command import at_home
 from fieldfare.shared.private_files import create_private
 
 HALF: Final = 39  # characters of eight groups: a fingerprint is two lines
@@ -57,10 +58,10 @@ def init(
     lines += [
         "",
         "Read these aloud with the coordinator, in person or by telephone, before anything else.",
-        f"Keep a backup of {made.keys}.",
+        f"Keep a backup of {made.path}, the whole folder, as safe as the folder itself.",
         f"Next: fill in {made.settings.name} and {made.policy.name}, then",
-        "      fieldfare institution policy check",
-        "      fieldfare institution join INVITATION",
+        at_home("      fieldfare institution policy check"),
+        at_home("      fieldfare institution join INVITATION"),
     ]
     typer.echo("\n".join(lines))
 
@@ -99,7 +100,7 @@ def renew_node(home: HomeOption = DEFAULT_HOME) -> None:
         *_told("node", node_fingerprint(opened)),
         "",
         "The coordinator does not know this node yet. Make a new enrolment with",
-        "      fieldfare institution join INVITATION",
+        at_home("      fieldfare institution join INVITATION"),
         "send it, and restart the node; where it runs as another user, copy the key to its folder.",
     ]
     typer.echo("\n".join(lines))

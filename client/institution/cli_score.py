@@ -16,6 +16,7 @@ from fieldfare.client.institution.scoring import Scored, Sources, score
 from fieldfare.client.institution.usable_model import UsableModel, as_tuned, usable_model
 from fieldfare.client.scoring.alert_file import check_out
 from fieldfare.client.scoring.choosing import Selected
+from fieldfare.shared.next_command import at_home
 from fieldfare.shared.os_user import os_user
 
 score_app = typer.Typer(add_completion=False)
@@ -94,7 +95,7 @@ def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
     return [
         *lines,
         f"everyone, with reasons: {out} (0600; protect it like the records)",
-        "Next: fieldfare institution alerts",
+        at_home("Next: fieldfare institution alerts"),
     ]
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Final
 
 import typer
 
+from fieldfare.client.institution.admin_client import custodian_status
 from fieldfare.client.institution.cli_home import (
     DEFAULT_HOME,
     HomeOption,
@@ -29,11 +30,14 @@ from fieldfare.client.institution.cli_node import (
 )
 from fieldfare.client.institution.custodian_process import STOP_SECONDS, given_line
 from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.settings import Settings, load_settings
-from fieldfare.shared.errors import UsageError
+from fieldfare.client.institution.node_settings import NodeSettings
+from fieldfare.client.institution.node_state import read_node_state
+from fieldfare.client.institution.settings import Settings, admin_socket_path, load_settings
+from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.supervision import Rules
 from fieldfare.shared.supervision_many import Child, supervise_many
+from fieldfare.shared.toml_files import load_toml
 
 CUSTODIAN_PROCESS: Final = "fieldfare.client.institution.custodian_process"
 CUSTODIAN_RULES: Final = Rules(final=frozenset({0, BAD_INPUT}), grace_seconds=STOP_SECONDS)
@@ -62,6 +66,7 @@ def start(
             "coordinator and join with `fieldfare institution join FILE`, or start with "
             "--custodian-only"
         )
+    _check_alone(opened, settings, None if custodian_only else node)
     with tempfile.TemporaryDirectory(prefix="fieldfare-node-") as folder:
         children = [_custodian(opened, passphrase)]
         if not custodian_only:
@@ -69,6 +74,31 @@ def start(
             children.append(_node(node, environment))
         status = supervise_many(children, _Screen().say)
     raise typer.Exit(status)
+
+
+def _check_alone(home: Home, settings: Settings, node: Path | None) -> None:
+    """Refuse to begin beside a custodian or a node of this home, before anything is started.
+
+    Raises:
+        UsageError: one runs.
+    """
+    running = []
+    with suppress(FieldfareError):  # whatever is wrong there, the custodian itself will say
+        status = custodian_status(admin_socket_path(home, settings))
+        running += [f"a custodian (process {status.process})"] if status else []
+    with suppress(FieldfareError):
+        running += ["a node"] if node is not None and _node_lives(node) else []
+    if running:
+        raise UsageError(
+            f"{home.path}: expected that nothing runs for it yet, found {' and '.join(running)}: "
+            "see `fieldfare institution status`, and end that first"
+        )
+
+
+def _node_lives(settings: Path) -> bool:
+    place = settings.absolute().parent / load_toml(settings, NodeSettings).state
+    found = read_node_state(place)
+    return found is not None and found[1]
 
 
 def _custodian(home: Home, passphrase: bytes | None) -> Child:

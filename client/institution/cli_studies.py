@@ -41,6 +41,7 @@ from fieldfare.client.institution.decisions import (
 )
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.policy import load_policy
+from fieldfare.client.institution.restoring import check_not_behind
 from fieldfare.client.institution.review import Review, review_study
 from fieldfare.client.institution.review_screen import show_review
 from fieldfare.client.institution.screen import console, plain
@@ -58,6 +59,7 @@ from fieldfare.client.institution.telling import LOAD_SECONDS, told_custodian
 from fieldfare.client.ledger import Ledger
 from fieldfare.client.records.check import zero_lines
 from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.next_command import at_home
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.prospects import cautions, obstacles
 from fieldfare.shared.sealed_files import read_sealed
@@ -90,7 +92,7 @@ def receive_study(
     journal = open_journal(institution.home, utc_now)
     kept = receive(institution, journal, read_sealed(file), str(file), os_user(), utc_now())
     typer.echo(f"{kept.short}  {kept.study.name}: {kept.decision.state.value}")
-    typer.echo(f"Next: fieldfare institution review {kept.short}")
+    typer.echo(at_home(f"Next: fieldfare institution review {kept.short}"))
 
 
 @studies_app.command("studies")
@@ -210,6 +212,7 @@ def _approve(
 ) -> None:
     members = max(len(institution.roster.members), kept.study.aggregation.minimum_institutions)
     with open_custody(institution, passphrase, utc_now) as custody:
+        check_not_behind(custody.ledger)  # nothing would leave under this approval
         spent = spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
         plan = check_before_records(institution, kept.study, spent)
         if not ask:  # nobody saw the review

@@ -28,7 +28,7 @@ from fieldfare.shared.toml_files import parse_toml
 
 NODE_FILE: Final = "node.toml"
 AUTHORITY_FILE: Final = "authority.pem"
-ENROLMENT_FILE: Final = "enrolment.json"
+ENROLMENT_SUFFIX: Final = ".enrolment"  # after the id: files of several do not collide
 
 NODE_TEXT: Final = """\
 # What the node of the outer zone needs to know. Paths are absolute, or below this file's folder:

@@ -39,7 +39,8 @@ def link_looks(terms: Part[NodeTerms]) -> Iterator[Look]:
     yield Look(
         "certificate",
         lambda: _lifetimes(terms.need(), greeted.get()),
-        "get the authority's certificate from the coordinator again, or ask for a new one",
+        "expired or for another name: the coordinator must run `fieldfare coordinator renew`; by "
+        "another authority: get the coordinator's present invitation and join with it",
     )
     yield Look(
         "clock",
@@ -102,13 +103,18 @@ def _greeted(terms: NodeTerms, address: str) -> x509.Certificate:
         said = getattr(error, "verify_message", "") or error.reason or str(error)
         raise RunError(
             f"{terms.superlink}: a certificate for {host} by the authority in node.toml expected, "
-            f"found: {said}"
+            f"found: {said}{_renewal(said)}"
         ) from None
     except OSError as error:
         raise RunError(f"{terms.superlink}: TLS expected, found: {error}") from None
     if shown is None:
         raise RunError(f"{terms.superlink}: a certificate expected, none found")
     return x509.load_der_x509_certificate(shown)
+
+
+def _renewal(said: str) -> str:
+    """Say who mends a certificate that has ended: nobody here can."""
+    return ": the coordinator must run `fieldfare coordinator renew`" if "expired" in said else ""
 
 
 def _lifetimes(terms: NodeTerms, shown: x509.Certificate) -> str | Seen:

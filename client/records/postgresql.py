@@ -41,6 +41,39 @@ _REASONS: Final = {
 }
 
 
+# What libpq and an English server say when there is no connection, and what to do about it.
+_CONNECTION: Final = (
+    (
+        ("could not translate host name",),
+        "no host of that name was found: check the host in the address",
+    ),
+    (
+        ("connection refused", "no such file or directory"),
+        "no server answers at that host and port: start it, or check the address",
+    ),
+    (
+        ("timeout expired", "timed out", "no route to host", "network is unreachable"),
+        "the server gave no answer in time: check the way to it, firewalls too",
+    ),
+    (
+        ("password authentication failed", "no password supplied"),
+        "the server is there and refused user or password: check them",
+    ),
+    (
+        ("no pg_hba.conf entry",),
+        "the server is there and lets nobody in from here: its pg_hba.conf has no line for it",
+    ),
+    (
+        ("does not exist",),
+        "the server is there and has no such user or database: check the address",
+    ),
+)
+_UNKNOWN: Final = (
+    "check address, user and password (the server's own log says more), and that the server can be "
+    "reached from here"
+)
+
+
 @contextmanager
 def open_postgresql(uri: str, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
     """Open a table or a query of a PostgreSQL database.
@@ -73,11 +106,8 @@ def open_postgresql(uri: str, mapping: ColumnMapping, rows: Rows) -> Iterator[So
 def _connected(uri: str, name: str) -> Any:
     try:
         database = adbc_driver_postgresql.dbapi.connect(_timely(uri))
-    except AdbcError:
-        raise RecordsError(
-            f"{name}: a connection expected, none made; check address, user and password (the "
-            "server's own log says more), and that the server can be reached from here"
-        ) from None
+    except AdbcError as error:
+        raise RecordsError(f"{name}: a connection expected, none made: {_why(error)}") from None
     try:
         with database.cursor() as cursor:
             for statement in _BEGINNING:
@@ -86,6 +116,13 @@ def _connected(uri: str, name: str) -> Any:
         database.close()
         raise _problem(name, error) from None
     return database
+
+
+def _why(error: AdbcError) -> str:
+    """Say why there is no connection in words of our own: what the driver says quotes addresses."""
+    said = str(error).lower()
+    found = (reason for signs, reason in _CONNECTION if any(sign in said for sign in signs))
+    return next(found, _UNKNOWN)
 
 
 def _timely(uri: str) -> str:

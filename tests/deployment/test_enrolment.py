@@ -106,7 +106,7 @@ def test_five_commands_make_a_member_whose_node_is_let_in(
     assert site.institution("join", invitation, *hub_said, "--out", enrolment) == 0
     bank_said = ["--fingerprint", identity_fingerprint(site.bank)]
     assert site.coordinator("enrol", enrolment, *bank_said) == 0
-    assert site.coordinator("roster") == 0
+    assert site.coordinator("roster", "--multiplicity", "1") == 0
     assert site.institution("roster", "accept", str(site.hub.roster), "--yes") == 0
 
     key = pinned_coordinator(site.bank, load_policy(site.bank))
@@ -128,7 +128,7 @@ def test_five_commands_make_a_member_whose_node_is_let_in(
 
     assert site.institution("keys", "renew-node") == 0
     assert site.institution("join", invitation) == 0
-    assert site.coordinator("enrol", str(site.bank.path / "enrolment.json"), "--yes") == 0
+    assert site.coordinator("enrol", str(site.bank.path / "bank-a.enrolment"), "--yes") == 0
     until(lambda: site.statuses().get("bank-a") == "online", START_SECONDS)
 
 
@@ -136,7 +136,7 @@ def test_who_enrolled_while_the_superlink_was_down_is_let_in_when_it_starts(site
     found(site)
     assert site.institution("init", "--id", "bank-a") == 0
     assert site.institution("join", str(site.hub.invitation), "--yes") == 0
-    sent = str(site.bank.path / "enrolment.json")
+    sent = str(site.bank.path / "bank-a.enrolment")
     assert site.coordinator("enrol", sent, "--yes") == 0
     site.keep_running("coordinator", "start", "--home", str(site.hub.path))
     until(lambda: site.let_in() == {"bank-a"}, START_SECONDS)

@@ -1,11 +1,13 @@
 """`coordinator init`, `renew` and `invitation` as a user calls them: through the root command."""
 
 import re
+import socket
 from pathlib import Path
 
 import pytest
 from tests.server_homes import coordinator
 
+from fieldfare.server import cli_founding
 from fieldfare.server.authority import valid_until
 from fieldfare.server.founding import load_signing_key, signing_public
 from fieldfare.server.home import CoordinatorHome
@@ -38,10 +40,27 @@ def test_init_makes_a_home_prints_the_fingerprint_and_the_next_step(
     out = capsys.readouterr().out
     assert f"coordinator  {fingerprint(bytes.fromhex(signing_public(home)))}\n" in out
     assert str(home.invitation) in out
-    assert "coordinator enrol FILE" in out
+    assert f"coordinator enrol FILE... --home {tmp_path / 'hub'}" in out
     invitation = present_invitation(home)
     assert invitation is not None
     assert invitation.coordinator == signing_public(home)
+
+
+def test_a_second_hub_gets_another_port_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        taken = place.getsockname()[1]
+        monkeypatch.setattr(cli_founding, "DEFAULT_LOCAL_PORT", taken)
+        assert init(tmp_path / "hub") == 0
+        chosen = load_settings(CoordinatorHome.open(tmp_path / "hub")).local_port
+        assert taken < chosen <= taken + 100
+        said = capsys.readouterr().out
+        assert (
+            f"its local_port is {chosen}: something else, another hub perhaps, has {taken}" in said
+        )
+        assert init(tmp_path / "given", "--local-port", str(taken)) == 0  # who names one, means it
+    assert load_settings(CoordinatorHome.open(tmp_path / "given")).local_port == taken
 
 
 def test_init_takes_every_option(tmp_path: Path) -> None:

@@ -67,6 +67,32 @@ def test_a_person_compares_the_fingerprint_before_anything_is_kept(
     assert [member.institution for member in enrolled(coordinator)] == ["bank-a"]
 
 
+def test_several_files_are_taken_one_after_the_other(
+    coordinator: CoordinatorHome,
+    bank: Applicant,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = Applicant("bank-b", coordinator)
+    files = [tmp_path / "bank-a.enrolment", tmp_path / "bank-b.enrolment"]
+    for file, one in zip(files, (bank, other), strict=True):
+        file.write_bytes(one.enrolment())
+    (tmp_path / "broken").write_text("nonsense")
+    names = [str(file) for file in files]
+    spoken = fingerprint(bytes.fromhex(bank.public))
+    assert call(coordinator, "enrol", *names, "--fingerprint", spoken) == 2
+    assert "expected one file beside it, found 2" in capsys.readouterr().err
+    assert members(coordinator) == ()
+    broken = str(tmp_path / "broken")
+    assert call(coordinator, "enrol", names[0], broken, names[1], "--yes") != 0
+    captured = capsys.readouterr()
+    assert "broken" in captured.err
+    assert "coordinator start" in captured.out  # bank-a is in, whoever comes after it
+    assert [one.institution for one in enrolled(coordinator)] == ["bank-a"]
+    assert call(coordinator, "enrol", *names, "--yes") == 0
+    assert [one.institution for one in enrolled(coordinator)] == ["bank-a", "bank-b"]
+
+
 def test_a_fingerprint_that_was_said_aloud_is_compared_for_the_person(
     coordinator: CoordinatorHome, bank: Applicant, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,7 +151,7 @@ def test_statements_on_keys_are_taken(
     coordinator: CoordinatorHome, bank: Applicant, capsys: pytest.CaptureFixture[str]
 ) -> None:
     send(coordinator, bank.enrolment(), "--yes")
-    call(coordinator, "roster")
+    call(coordinator, "roster", "--multiplicity", "1")
     statement = bank.rotate()
     capsys.readouterr()
     assert send(coordinator, statement, "--fingerprint", fingerprint(b"x")) == 2
@@ -133,7 +159,7 @@ def test_statements_on_keys_are_taken(
     out = capsys.readouterr().out
     assert "bank-a: a new identity" in out
     assert fingerprint(bytes.fromhex(bank.public)) in out
-    call(coordinator, "roster")
+    call(coordinator, "roster", "--multiplicity", "1")
     roster = published_roster(coordinator)
     assert roster is not None
     assert (roster.version, roster.members[0].key) == (2, bank.public)
@@ -153,7 +179,7 @@ def test_removing_publishes_a_roster_that_others_must_accept(
 ) -> None:
     send(coordinator, bank.enrolment(), "--yes")
     send(coordinator, Applicant("bank-b", coordinator).enrolment(), "--yes")
-    call(coordinator, "roster")
+    call(coordinator, "roster", "--multiplicity", "1")
     answered(monkeypatch, "n\n")
     capsys.readouterr()
     assert call(coordinator, "remove", "bank-a") == 1

@@ -137,7 +137,7 @@ def test_with_enough_approvals_the_next_step_is_a_run(
     assert list(found["institutions"]) == list(BANKS)
     assert found["institutions"]["bank-a"]["approval"] == desk.approval("bank-a").hash
     assert desk.command("approvals", desk.study.id) == 0
-    expected = f"Next: fieldfare coordinator run start {desk.study.id[:12]}"
+    expected = f"Next: fieldfare coordinator run start {desk.study.id[:12]} --home {desk.home.path}"
     assert capsys.readouterr().out.splitlines()[-1] == expected
 
 

@@ -1,5 +1,6 @@
 """`coordinator members` and `coordinator roster` as a user calls them."""
 
+import io
 import json
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def test_members_are_shown_with_their_keys_and_place(
     assert fingerprint(bytes.fromhex(bank.public)) in out
     assert node_key_fingerprint(bank.node) in out
     assert "The roster is behind" in out
-    assert call(coordinator, "roster") == 0
+    assert call(coordinator, "roster", "--multiplicity", "1") == 0
     capsys.readouterr()
     assert call(coordinator, "members") == 0
     out = capsys.readouterr().out
@@ -62,7 +63,7 @@ def test_members_for_programs(
     assert call(coordinator, "members", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"members": [], "roster": None}
     bank = enrol(coordinator, "bank-a")
-    call(coordinator, "roster")
+    call(coordinator, "roster", "--multiplicity", "1")
     capsys.readouterr()
     assert call(coordinator, "members", "--json") == 0
     found = json.loads(capsys.readouterr().out)
@@ -112,7 +113,7 @@ def test_nothing_is_published_where_the_copy_would_overwrite_something(
 
 def test_a_version_above_those_of_an_old_backup(coordinator: CoordinatorHome) -> None:
     enrol(coordinator, "bank-a")
-    assert call(coordinator, "roster", "--above", "4") == 0
+    assert call(coordinator, "roster", "--above", "4", "--multiplicity", "1") == 0
     found = published_roster(coordinator)
     assert found is not None
     assert found.version == 5
@@ -127,3 +128,26 @@ def test_nobody_and_wrong_numbers_are_refused(
     for option in (["--multiplicity", "0"], ["--multiplicity", "65"], ["--above", "-1"]):
         assert call(coordinator, "roster", *option) == 2
     assert not coordinator.roster.exists()
+
+
+def test_the_multiplicity_is_asked_for_and_never_taken_in_silence(
+    coordinator: CoordinatorHome,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    enrol(coordinator, "bank-a")
+    monkeypatch.setattr("sys.stdin", io.StringIO("2\n"))
+    assert call(coordinator, "roster") == 2  # no terminal: nobody was asked
+    assert "--multiplicity: expected the number of institutions" in capsys.readouterr().err
+    assert not coordinator.roster.exists()
+    terminal = io.StringIO("none\n2\n")
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdin", terminal)
+    assert call(coordinator, "roster") == 0
+    said = capsys.readouterr().out
+    assert "somebody known to two has epsilon 2.15 where 1 is promised" in said
+    assert "published version 1, members: 1, M = 2" in said
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    enrol(coordinator, "bank-b")
+    assert call(coordinator, "roster") == 0  # as before: one constant
+    assert "members: 2, M = 2" in capsys.readouterr().out

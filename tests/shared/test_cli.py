@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -39,6 +40,8 @@ def act(kind: str, number: int = 0) -> int:
     """Act out what a command can do."""
     if kind in RAISED:
         raise RAISED[kind]
+    if kind == "ask":
+        typer.confirm("Do it?", abort=True)
     typer.echo(f"did {kind}")
     return number
 
@@ -93,6 +96,19 @@ def test_an_interrupt_is_130_as_shells_say_it(
 ) -> None:
     assert run(["act", "interrupt"]) == 130
     assert "fieldfare: interrupted; nothing more was released" in capsys.readouterr().err
+
+
+def test_a_question_that_nobody_can_answer_is_bad_input(
+    commands: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert run(["act", "ask"]) == 2
+    err = capsys.readouterr().err
+    assert "expected an answer to the question above, found the end of the input" in err
+    assert "--yes" in err
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))  # a no of a person is none
+    assert run(["act", "ask"]) == 130
+    assert "interrupted" in capsys.readouterr().err
 
 
 def test_a_command_that_ends_well_is_0(commands: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,13 +3,14 @@
 import io
 import json
 from pathlib import Path
+from typing import Final
 
 import pytest
 from tests.papers import key_called
 from tests.server_homes import found
 
 from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.joining import AUTHORITY_FILE, ENROLMENT_FILE, NODE_FILE
+from fieldfare.client.institution.joining import AUTHORITY_FILE, NODE_FILE
 from fieldfare.client.institution.keys import identity_fingerprint, public_identity
 from fieldfare.server.founding import load_signing_key, signing_public
 from fieldfare.server.home import CoordinatorHome
@@ -27,6 +28,9 @@ def hub(tmp_path: Path) -> CoordinatorHome:
     return made
 
 
+ENROLMENT: Final = "bank-a.enrolment"  # by its id: files of several do not collide
+
+
 def spoken(hub: CoordinatorHome) -> str:
     return fingerprint(bytes.fromhex(signing_public(hub)))
 
@@ -40,7 +44,7 @@ def answered(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 
 def untouched(home: Home) -> bool:
-    written = (home.path / name for name in (NODE_FILE, AUTHORITY_FILE, ENROLMENT_FILE))
+    written = (home.path / name for name in (NODE_FILE, AUTHORITY_FILE, ENROLMENT))
     return not home.coordinator_key.exists() and not any(path.exists() for path in written)
 
 
@@ -61,9 +65,9 @@ def test_a_person_compares_the_fingerprint_before_it_is_pinned(
     assert join(home, hub.invitation, "--contact", "Bo") == 0
     out = capsys.readouterr().out
     assert f"identity     {identity_fingerprint(home)}" in out
-    assert "roster accept" in out
+    assert f"institution roster accept FILE --home {home.path}" in out
     assert home.coordinator_key.read_text().strip() == signing_public(hub)
-    body = open_enrolment(read_sealed(home.path / ENROLMENT_FILE))
+    body = open_enrolment(read_sealed(home.path / ENROLMENT))
     assert (body.identity, body.contact) == (public_identity(home), "Bo")
     (entry,) = [json.loads(line) for line in home.log.read_text().splitlines()]
     assert entry["details"] == {"kind": "coordinator", "fingerprint": signing_public(hub)}

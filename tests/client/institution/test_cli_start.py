@@ -19,6 +19,7 @@ from fieldfare.client.institution.cli_start import without_secrets
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.node_state import Link, read_node_state
 from fieldfare.client.institution.settings import Settings
+from fieldfare.shared.cli import run
 
 __all__ = ["hub"]
 
@@ -45,7 +46,7 @@ def home(hub: Hub) -> Home:
 def start(hub: Hub) -> Iterator[Start]:
     running: list[subprocess.Popen[bytes]] = []
 
-    def run(home: Home, *options: str) -> "subprocess.Popen[bytes]":
+    def begin(home: Home, *options: str) -> "subprocess.Popen[bytes]":
         with written(home).open("ab") as log:
             running.append(
                 subprocess.Popen(
@@ -57,7 +58,7 @@ def start(hub: Hub) -> Iterator[Start]:
             )
         return running[-1]
 
-    yield run
+    yield begin
     for process in running:
         process.kill()
         process.wait()
@@ -93,6 +94,18 @@ def test_it_runs_both_and_one_signal_stops_them(
     found = read_node_state(home.run / "node.json")
     assert found is not None
     assert (found[0].link, found[0].reason, found[1]) == (Link.ENDED, "stopped", False)
+
+
+def test_a_second_one_says_at_once_that_one_runs(
+    home: Home, start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = start(home)
+    until(lambda: up(home), PATIENCE)
+    assert run(["institution", "start", "--home", str(home.path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected that nothing runs for it yet, found a custodian (process " in line
+    assert "and a node: see `fieldfare institution status`" in line
+    assert process.poll() is None  # it goes on
 
 
 def test_nothing_is_left_of_a_killed_one(home: Home, start: Start) -> None:

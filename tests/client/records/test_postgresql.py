@@ -206,6 +206,28 @@ def test_an_address_is_never_told(
     assert server.password not in told
 
 
+@pytest.mark.parametrize(
+    ("uri", "why"),
+    [
+        (
+            "postgresql://fieldfare:{password}x@127.0.0.1:{port}/postgres",
+            "refused user or password",
+        ),
+        ("postgresql://fieldfare:{password}@127.0.0.1:{port}/none", "has no such user or database"),
+        ("postgresql://u:p@127.0.0.1:1/x", "no server answers at that host and port"),
+        ("postgresql://u:p@nowhere.invalid/x", "no host of that name was found"),
+        ("host=/nowhere password=p", "no server answers at that host and port"),
+    ],
+)
+def test_what_is_wrong_with_a_connection_is_told_apart(server: Server, uri: str, why: str) -> None:
+    address = uri.format(password=server.password, port=server.port)
+    with (
+        pytest.raises(RecordsError, match=why),
+        open_postgresql(address, PLAIN, Rows("t")),
+    ):
+        pass
+
+
 def test_a_socket_and_keyword_form_of_an_address(server: Server) -> None:
     uri = f"host={server.folder} port={server.port} user=fieldfare dbname=postgres"
     uri += f" password={server.password}"
