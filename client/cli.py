@@ -60,6 +60,9 @@ def study_new(
     ] = None,
     unit: Annotated[str | None, typer.Option(help="The column with the unit's id.")] = None,
     exclude: Annotated[str, typer.Option(help="Columns to leave out: COL,COL,...")] = "",
+    keep: Annotated[
+        str, typer.Option(help="Columns to keep that look like ids or names of people.")
+    ] = "",
     institution_column: Annotated[
         str | None, typer.Option(help="The column that names institutions; no feature.")
     ] = None,
@@ -80,6 +83,7 @@ def study_new(
         positive=positive,
         unit=unit,
         exclude=[column.strip() for column in exclude.split(",") if column.strip()],
+        keep=[column.strip() for column in keep.split(",") if column.strip()],
         institution_column=institution_column,
         epsilon=epsilon,
         delta=delta,

@@ -36,6 +36,7 @@ class Draft:
     label: Label
     features: tuple[Feature, ...]
     left_out: tuple[tuple[str, str], ...]
+    leaks: tuple[tuple[str, float], ...]
     missing: tuple[str, ...]
     epsilon: float
     delta: float
@@ -44,6 +45,14 @@ class Draft:
 def two_digits(value: float) -> float:
     """Round a public number to two significant digits."""
     return float(f"{value:.2g}")
+
+
+def leak_words(auroc: float) -> str:
+    """Say of a feature how well it ranks the label by itself, and what to ask."""
+    return (
+        f"predicts the label almost alone (AUROC {auroc:.3f} in the sample): is it made from the "
+        "label, or known only after it? Then leave it out (--exclude)"
+    )
 
 
 def _number(value: float) -> int | float:
@@ -63,8 +72,10 @@ def _comment(container: Any, text: str) -> None:
         container.add(tomlkit.comment("".join(c if c.isprintable() else " " for c in line)))
 
 
-def _feature_table(feature: Feature) -> Table:
+def _feature_table(feature: Feature, said: str = "") -> Table:
     table = tomlkit.table()
+    if said:
+        _comment(table, said)
     table["name"] = feature.name
     table["kind"] = feature.kind
     table["tag"] = feature.tag.value
@@ -113,6 +124,8 @@ def _head(draft: Draft, document: tomlkit.TOMLDocument) -> None:
         'Every feature is tagged "own": check that each reads its unit\'s own records alone.\n'
         "`fieldfare study check` prints what the plan costs.",
     )
+    for name, _ in draft.leaks:
+        _comment(document, f"LOOK at {name} below: it predicts the label almost alone.")
     document.add(tomlkit.nl())
     document["format"] = 1
     document["name"] = draft.name
@@ -144,8 +157,11 @@ def toml_text(draft: Draft) -> str:
         for column, reason in draft.left_out:
             _comment(evaluation, f"  {column}: {reason}")
     features = tomlkit.aot()
+    leaks = dict(draft.leaks)
     for feature in draft.features:
-        features.append(_feature_table(feature))
+        auroc = leaks.get(feature.name)
+        said = "" if auroc is None else "LOOK: this " + leak_words(auroc)
+        features.append(_feature_table(feature, said))
     document["features"] = features
     return tomlkit.dumps(document).rstrip("\n") + "\n"
 

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from fieldfare.client.draft_text import Draft, Label, toml_text, two_digits
+import numpy as np
+
+from fieldfare.client.draft_text import Draft, Label, leak_words, toml_text, two_digits
 from fieldfare.client.records.choice import Choice, choose
-from fieldfare.client.records.profile import Sample, count_different, profile_sample
+from fieldfare.client.records.profile import Sample, count_different, predicts, profile_sample
 from fieldfare.client.records.source import open_source
 from fieldfare.client.records.text import LabelRule, comparable
 from fieldfare.shared.errors import RecordsError, UsageError
@@ -24,6 +26,7 @@ UNIT_NAMES: Final = ("unit", "id", "unit_id", "customer_id", "account_id", "case
 INSTITUTION_NAME: Final = "institution"
 DEFAULT_EPSILON: Final = 1.0
 DEFAULT_DELTA: Final = 1e-5
+LEAK_AUROC: Final = 0.95  # honest features rank far worse: .89 the best of AMLSim
 
 Notify = Callable[[str], None]
 
@@ -35,6 +38,7 @@ def draft_study(
     positive: str | None = None,
     unit: str | None = None,
     exclude: Sequence[str] = (),
+    keep: Sequence[str] = (),
     institution_column: str | None = None,
     epsilon: float = DEFAULT_EPSILON,
     delta: float = DEFAULT_DELTA,
@@ -52,6 +56,7 @@ def draft_study(
             or `> 0` where labels are whole numbers from 0.
         unit: the unit's column; by default a usual name whose values all differ, else none.
         exclude: columns to leave out.
+        keep: columns to keep, though they look like identifiers or names of people.
         institution_column: the column that names institutions, no feature either.
         epsilon: the study's epsilon.
         delta: the study's delta.
@@ -66,7 +71,7 @@ def draft_study(
         StudyError: epsilon, delta, units, prevalence or name out of range.
     """
     paths = [path] if isinstance(path, Path) else list(path)
-    _named_columns(paths, label, [unit, institution_column, *exclude])
+    _named_columns(paths, label, [unit, institution_column, *exclude, *keep])
     sample = profile_sample(paths, label)
     chosen_label = _label(sample, label, positive, prevalence)
     institution = institution_column or (
@@ -77,7 +82,9 @@ def draft_study(
     if institution is not None:
         apart[institution] = "names the institution"
     choices = {
-        column: Choice(None, apart[column]) if column in apart else choose(profile)
+        column: Choice(None, apart[column])
+        if column in apart
+        else choose(profile, keep=column in keep)
         for column, profile in sample.columns.items()
         if column not in {label, chosen_unit}
     }
@@ -90,6 +97,7 @@ def draft_study(
         label=chosen_label,
         features=_features(choices),
         left_out=tuple((c, choice.reason) for c, choice in choices.items() if choice.reason),
+        leaks=_leaks(sample, chosen_label, choices),
         missing=_missing(choices),
         epsilon=epsilon,
         delta=delta,
@@ -189,6 +197,24 @@ def _features(choices: dict[str, Choice]) -> tuple[Feature, ...]:
     return features
 
 
+def _leaks(
+    sample: Sample, label: Label, choices: dict[str, Choice]
+) -> tuple[tuple[str, float], ...]:
+    """Return the features that predict the label almost alone, each with its AUROC."""
+    rule, absent = LabelRule.parse(label.positive), {None, *DEFAULT_MISSING}
+    codes = {
+        text: -1 if text is None or text in absent else int(bool(rule.label_of(text)))
+        for text in sample.labels
+    }
+    labels = np.array([codes[text] for text in sample.row_labels], dtype=np.int8)
+    found = (
+        (column, predicts(sample.columns[column], labels))
+        for column, choice in choices.items()
+        if choice.feature is not None
+    )
+    return tuple((column, auroc) for column, auroc in found if auroc and auroc >= LEAK_AUROC)
+
+
 def _missing(choices: dict[str, Choice]) -> tuple[str, ...]:
     tokens = dict.fromkeys(DEFAULT_MISSING)
     for choice in choices.values():
@@ -209,7 +235,9 @@ def _tell(draft: Draft, unit_notice: str, sample: Sample, notify: Notify) -> Non
     notify('features: all tagged "own"; check that each reads its unit\'s own records alone')
     unlabelled = sum(sample.labels[token] for token in (None, *DEFAULT_MISSING))
     if unlabelled:
-        notify(f"label: {unlabelled} rows without one; a run refuses them, so leave them out")
+        notify(
+            f"label: {unlabelled} rows without one: each counts as zero, so label or remove them"
+        )
     for notice in (draft.label.said, unit_notice):
         if notice:
             notify(notice)
@@ -217,3 +245,5 @@ def _tell(draft: Draft, unit_notice: str, sample: Sample, notify: Notify) -> Non
         notify(f'missing: "{token}" counts as missing, for it stands among numbers')
     for column, reason in draft.left_out:
         notify(f"left out: {column}: {reason}")
+    for column, auroc in draft.leaks:
+        notify(f"LOOK: {column}: {leak_words(auroc)}")

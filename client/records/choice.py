@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from fieldfare.client.records.knots import draft_numeric
 from fieldfare.client.records.profile import Profile
 from fieldfare.shared.features import CategoricalFeature, Feature
-from fieldfare.shared.harm_rules import is_protected
+from fieldfare.shared.harm_rules import is_protected, name_parts
 from fieldfare.shared.media_gate import media_in
 
 MOST_LEVELS: Final = 64
@@ -25,6 +26,44 @@ LONG_TEXT: Final = 60  # characters on average: sentences, no category
 CONSTANT_MISSING_SHARE: Final = 0.001
 SEVERAL_SHARE: Final = 0.2
 MOST_NAME: Final = 128
+NEARLY_UNIQUE: Final = 0.95
+ID_DIGITS: Final = 6  # whole numbers of one length from here on, and nearly unique: no amounts
+SAME_SIZE: Final = 0.9
+LEAST_NAMES: Final = 5  # different ones
+NAMES_SHARE: Final = 0.05  # of the values: the lists below hold the most common names alone
+_KEPT: Final = "; --keep keeps it"
+_NUMBERS_OF: Final = frozenset(
+    ["number", "nr", "no", "num", "nummer", "phone", "telephone", "telefon", "passport", "ssn"]
+)
+_NAME_WORDS: Final = frozenset((
+    "surname", "lastname", "firstname", "forename", "givenname", "familyname", "fullname",
+    "middlename", "maidenname", "vorname", "nachname", "familienname", "prenom", "nom", "apellido",
+    "apellidos", "nombre", "nombres",
+))  # fmt: skip
+_NAME_PAIRS: Final = frozenset(
+    (who, "name")
+    for who in (
+        *("customer", "client", "holder", "owner", "person", "contact", "beneficiary", "payee"),
+        *("payer", "cardholder", "debtor", "creditor", "debitor", "applicant", "member", "worker"),
+    )
+)
+# The most common given and family names of many countries that are no words, months or places.
+COMMON_NAMES: Final = frozenset((
+    "maria", "anna", "jose", "john", "mary", "james", "robert", "michael", "mohammed", "muhammad",
+    "mohamed", "ahmed", "fatima", "wei", "jennifer", "linda", "patricia", "elizabeth", "thomas",
+    "sarah", "jessica", "daniel", "matthew", "anthony", "stephen", "andrew", "joshua", "kevin",
+    "brian", "juan", "carlos", "luis", "pedro", "miguel", "carmen", "isabel", "laura", "marie",
+    "pierre", "jean", "nicolas", "camille", "hans", "peter", "klaus", "stefan", "andreas", "julia",
+    "katharina", "sabine", "ivan", "olga", "natalia", "svetlana", "sergey", "dmitri", "tatiana",
+    "nguyen", "tran", "priya", "rahul", "amit", "sunita", "yusuf", "ibrahim", "aisha", "omar",
+    "khadija", "chukwu", "ngozi", "smith", "johnson", "williams", "jones", "garcia", "martinez",
+    "rodriguez", "hernandez", "lopez", "gonzalez", "perez", "sanchez", "silva", "santos", "mueller",
+    "muller", "schmidt", "schneider", "fischer", "weber", "meyer", "martin", "dubois", "moreau",
+    "rossi", "ferrari", "bianchi", "ivanov", "petrov", "kumar", "singh", "patel", "khan", "wang",
+    "zhang", "chen", "liu", "yang", "kim", "tanaka", "suzuki", "sato", "popescu", "kowalski",
+    "nowak", "novak", "nagy", "andersen", "hansen", "johansson", "david", "emma", "olivia", "noah",
+    "liam", "sophie", "lukas", "elena", "marta", "pablo", "diego", "amina", "hassan", "ali",
+))  # fmt: skip
 
 _DATE: Final = re.compile(
     r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?"  # 2025-01-31, 31/01/2025 08:15
@@ -45,9 +84,13 @@ class Choice:
     odd_tokens: tuple[str, ...] = ()
 
 
-def choose(column: Profile) -> Choice:
-    """Decide about one column; every reason is one line that a person can act on."""
-    for reason in (_forbidden(column), _empty(column), _listed(column)):
+def choose(column: Profile, *, keep: bool = False) -> Choice:
+    """Decide about one column; every reason is one line that a person can act on.
+
+    With `keep`, columns that look like identifiers or names of people stay.
+    """
+    personal = "" if keep else _personal(column)
+    for reason in (_forbidden(column), _empty(column), _listed(column), personal):
         if reason:
             return Choice(None, reason)
     numbers = column.numbers
@@ -70,6 +113,45 @@ def names_an_id(name: str) -> bool:
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     words = re.split(r"[^a-z0-9]+", spaced.lower())
     return words[-1] in {"id", "ids", "uuid", "guid", "iban"}
+
+
+def _personal(column: Profile) -> str:
+    """Say why a column looks as if it told people apart; a study would publish its values."""
+    numbers, texts = column.numbers, column.texts
+    if texts and _named_for_people(column.name):
+        return "names of people, by its name" + _KEPT
+    if _holds_people(texts):
+        return "names of people, by what it holds" + _KEPT
+    different = len(np.unique(numbers))
+    if column.present <= FEW_TEXTS or different < NEARLY_UNIQUE * column.present:
+        return ""
+    if (numbers % 1 != 0).any():
+        return ""
+    sizes = Counter(len(f"{abs(value):.0f}") for value in numbers.tolist())
+    size, count = sizes.most_common(1)[0]
+    numbered = bool(_NUMBERS_OF.intersection(name_parts(column.name)))
+    if numbered or (size >= ID_DIGITS and count >= SAME_SIZE * len(numbers)):
+        return "nearly unique whole numbers: an identifier" + _KEPT
+    return ""
+
+
+def _named_for_people(name: str) -> bool:
+    parts = name_parts(name)
+    return bool(
+        _NAME_WORDS.intersection(parts)
+        or parts == ["name"]
+        or any("".join(pair) in _NAME_WORDS or pair in _NAME_PAIRS for pair in pairwise(parts))
+    )
+
+
+def _holds_people(texts: Counter[str]) -> bool:
+    """Tell whether texts hold several of the world's most common given and family names."""
+    rows, seen = 0, set[str]()
+    for text, count in texts.items():
+        found = COMMON_NAMES.intersection(name_parts(text))
+        rows += count if found else 0
+        seen |= found
+    return len(seen) >= LEAST_NAMES and rows >= NAMES_SHARE * texts.total()
 
 
 def _forbidden(column: Profile) -> str:

@@ -9,7 +9,7 @@ from fieldfare.client.records.mapping import ColumnMapping
 from fieldfare.client.records.problems import Effect, Place, Problems
 from fieldfare.client.records.sql import (
     ColumnType,
-    content_of,
+    contents_of,
     date_code_of,
     number_of,
     text_of,
@@ -91,7 +91,7 @@ class Columns:
     @property
     def before_asked(self) -> int:
         """How many expressions come before those of the asked columns."""
-        return len(self.features) + len(self.texts) + (self.unit is None)
+        return len(self.features) + len(self.texts)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -192,10 +192,7 @@ class Columns:
         return readable
 
     def expressions(self, source: Source) -> list[str]:
-        """Return the SQL to stream: features in order, then `texts`, `asked`, and dates.
-
-        Where the study names no unit, the row's content stands in its place, after the label.
-        """
+        """Return the SQL to stream: features in order, `texts`, `asked`, dates, and contents."""
         missing, numerals = self.study.records.missing, source.numerals
         queries = []
         for feature, column in zip(self.study.features, self.features, strict=True):
@@ -205,8 +202,6 @@ class Columns:
             else:
                 queries.append(value_of(column, kind, numerals))
         queries.append(value_of(self.label, source.columns[self.label], numerals))
-        if self.unit is None:
-            queries.append(self._content(source))
         queries.extend(text_of(column, source.columns[column]) for column in self.texts[1:])
         for asked, column in zip(asked_columns(self.study), self.asked, strict=True):
             kind = source.columns[column]
@@ -220,16 +215,19 @@ class Columns:
             date_code_of(column, source.columns[column], form, missing, self.today)
             for column, form in self.dates_in(source)
         )
+        queries.extend(self.contents(source))
         return [f"{query} AS c{index}" for index, query in enumerate(queries)]
 
-    def _content(self, source: Source) -> str:
-        """Return SQL for a digest of all of a row: the side that it is drawn to follows from it.
+    def contents(self, source: Source) -> list[str]:
+        """Return SQL for digests of all of a row, where the study names no unit.
 
         All columns, whatever the study reads: studies of one file then share a hold-out. Not the
         institution's, so that equal rows of two are on one side, as a unit's rows would be.
         """
+        if self.unit is not None:
+            return []
         kinds = {name: kind for name, kind in source.columns.items() if name != self.institution}
-        return content_of(kinds, source.numerals)
+        return contents_of(kinds, source.numerals)
 
 
 def asked_by(study: Study) -> set[str]:

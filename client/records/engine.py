@@ -13,11 +13,15 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from fieldfare.client.records.sql import PLAIN, ColumnType, Numerals, literal
+from fieldfare.client.records.sql import PLAIN, ColumnType, Numerals, literal, quoted
 from fieldfare.shared.errors import RecordsError
 
 BATCH_ROWS: Final = 100_000
+BATCH_VALUES: Final = 4_000_000  # of a batch of many columns
+LEAST_ROWS: Final = 2_048  # DuckDB's own vectors
+GROUP_CHARACTERS: Final = 24_000  # of SQL that is computed at once: some 16 numbers in texts
 MEMORY_LIMIT: Final = "512MB"  # of DuckDB's own buffers
+_PLAIN_BATCH: Final = "fieldfare_batch"
 ATTACHED: Final = "fieldfare_source"  # the catalog of a database file
 
 
@@ -79,12 +83,9 @@ class Source:
         """
         needed = tuple(self.columns) if columns is None else tuple(dict.fromkeys(columns))
         feed = self.feed(needed)
-        query = f"SELECT {', '.join(expressions)} FROM {feed.relation}"
-        query += f" WHERE {where}" if where else ""
         try:
-            yield from feed.connection.execute(query).to_arrow_reader(BATCH_ROWS)
+            yield from _streamed(feed, expressions, needed, where)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            # Late errors come through Arrow's stream as OSError, with the engine's own words.
             raise feed.finish() or unreadable(self.name, error) from None
         finally:
             problem = feed.finish()
@@ -92,24 +93,123 @@ class Source:
             raise problem
 
 
+def _streamed(
+    feed: Feed, expressions: Sequence[str], columns: Sequence[str], where: str
+) -> Iterator[Any]:
+    """Stream expressions; many of them group by group, over batches that are read plainly.
+
+    The engine holds a vector for every part of every expression at once: sixty columns of numbers
+    in texts filled its memory.
+    """
+    groups, chosen = _groups(expressions), f" WHERE {where}" if where else ""
+    if len(groups) == 1:
+        rows = min(BATCH_ROWS, max(LEAST_ROWS, BATCH_VALUES // len(expressions)))
+        query = f"SELECT {', '.join(expressions)} FROM {feed.relation}{chosen}"
+        yield from feed.connection.execute(query).to_arrow_reader(rows)
+        return
+    rows = min(BATCH_ROWS, max(LEAST_ROWS, BATCH_VALUES // len(columns)))
+    query = f"SELECT {', '.join(map(quoted, columns))} FROM {feed.relation}{chosen}"
+    with feed.connection.cursor() as second:
+        for batch in feed.connection.execute(query).to_arrow_reader(rows):
+            yield _computed(second, batch, groups)
+
+
+def _computed(connection: Any, batch: Any, groups: Sequence[Sequence[str]]) -> Any:
+    """Return one batch of all expressions over a batch of columns."""
+    connection.register(_PLAIN_BATCH, pa.Table.from_batches([batch]))
+    tables = [
+        connection.execute(f"SELECT {', '.join(group)} FROM {_PLAIN_BATCH}").to_arrow_table()
+        for group in groups
+    ]
+    connection.unregister(_PLAIN_BATCH)
+    arrays = [column.combine_chunks() for table in tables for column in table.columns]
+    return pa.RecordBatch.from_arrays(arrays, names=[n for t in tables for n in t.column_names])
+
+
+def _groups(expressions: Sequence[str]) -> list[list[str]]:
+    """Split expressions into groups of about equal text, each as much as is computed at once."""
+    groups: list[list[str]] = [[]]
+    size = 0
+    for expression in expressions:
+        if groups[-1] and size + len(expression) > GROUP_CHARACTERS:
+            groups.append([])
+            size = 0
+        groups[-1].append(expression)
+        size += len(expression)
+    return groups
+
+
+_LINES: Final = {
+    "Expected Number of Columns": (
+        "as many fields as the header expected in every row, another number found at line {line}; "
+        "check separators and quotes there"
+    ),
+    "Value with unterminated quote": (
+        "fields whose quotes end expected, another form found at line {line}; write a quote inside "
+        "a field twice"
+    ),
+    "Invalid unicode": (
+        "UTF-8 text expected, other bytes found at line {line}; declare the encoding that the file "
+        "has, or write it again"
+    ),
+    "Maximum line size": (
+        "rows of at most 2,000,000 bytes expected, a longer one found at line {line}; a quote that "
+        "does not end makes one, else shorten the texts there"
+    ),
+}
+_OTHER_LINE: Final = (
+    "rows as the header announces them expected, another form found at line {line}; check "
+    "separators and quotes there"
+)
+_NO_MEMORY: Final = (
+    f"rows that can be read in {MEMORY_LIMIT} expected, more needed: shorten texts, leave columns "
+    "out of the file, or write it as Parquet in row groups of 10,000 rows"
+)
+_REASONS: Final[dict[type[Exception], str]] = {
+    duckdb.NotImplementedException: (
+        "columns of numbers, truth values, dates or text expected, a column of another type found; "
+        "convert or leave it out"
+    ),
+    duckdb.BinderException: (
+        "the columns that were asked for expected, one of them not found; the source changed while "
+        "it was read, or a view in it names what is gone"
+    ),
+    duckdb.CatalogException: (
+        "tables, views and functions that this engine has expected, one not found; a view in the "
+        "source may need an extension: make a table of it"
+    ),
+    duckdb.ConversionException: (
+        "values of their column's type expected, others found; correct what the query or view "
+        "converts"
+    ),
+    duckdb.InternalException: (  # bytes that are no UTF-8, in a column after those that are read
+        "content that the engine can follow expected, something else found: damaged, or text in "
+        "another encoding than declared; declare it, or write the source again"
+    ),
+    PermissionError: (
+        "a source that may be read expected, permission denied; give this user access"
+    ),
+}
+_DAMAGED: Final = (
+    "a readable source expected, damaged content or mixed line endings found; write it again"
+)
+
+
 def unreadable(name: str, error: Exception) -> RecordsError:
-    """Say where reading stopped; the engine's own message would quote the row."""
-    line = re.search(r"CSV Error on Line: (\d+)", str(error))
+    """Say where reading stopped, why and what to do; the engine's own message would quote the row.
+
+    Late errors come through Arrow's stream as OSError, with the engine's own words.
+    """
+    said = str(error)
+    if isinstance(error, duckdb.OutOfMemoryException) or said.startswith("Out of Memory Error"):
+        return RecordsError(f"{name}: {_NO_MEMORY}")
+    line = re.search(r"CSV Error on Line: (\d+)", said)
     if line is not None:
-        return RecordsError(
-            f"{name}: as many fields as the header expected in every row, another form found at "
-            f"line {line[1]}; check separators and quotes there (the text must be UTF-8, or its "
-            "encoding declared)"
-        )
-    if isinstance(error, duckdb.NotImplementedException):
-        return RecordsError(
-            f"{name}: columns of numbers, truth values, dates or text expected, a column of "
-            "another type found; convert or leave it out"
-        )
-    return RecordsError(
-        f"{name}: a readable source expected, damaged content or mixed line endings found; "
-        "write it again"
-    )
+        # At the start of a line: a record is quoted further on in one.
+        found = (why for mark, why in _LINES.items() if re.search(f"^{mark}", said, re.MULTILINE))
+        return RecordsError(f"{name}: {next(found, _OTHER_LINE).format(line=line[1])}")
+    reason = next((why for kind, why in _REASONS.items() if isinstance(error, kind)), _DAMAGED)
+    return RecordsError(f"{name}: {reason}")
 
 
 def connect(

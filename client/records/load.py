@@ -6,6 +6,7 @@ not there, and columns: facts that no record decides (design section 2, "Refusal
 request").
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -208,16 +209,17 @@ class Load:
 
     def _read_part(self, source: Source, columns: Columns, encoder: Encoder, place: Place) -> None:
         start, dates = self.rows, [name for name, _ in columns.dates_in(source)]
+        after = columns.before_asked + len(columns.asked)
         for batch in source.batches(columns.expressions(source), columns.needed(source)):
             self._add(batch, encoder, place, self.rows - start)
             if self._rows is not None and columns.rows is not None:
                 last = batch.column(columns.before_asked - 1)
                 self._rows.read(columns.rows, last, place, self.rows - start)
             self._ask(batch, columns, place, self.rows - start)
-            for name, column in zip(
-                dates, batch.columns[len(batch.columns) - len(dates) :], strict=True
-            ):
+            for name, column in zip(dates, batch.columns[after : after + len(dates)], strict=True):
                 encoder.dates(name, column, place, self.rows - start)
+            if columns.unit is None:
+                self._units.append(_contents(batch.columns[after + len(dates) :]))
             self.rows += batch.num_rows
 
     def _add(self, batch: Any, encoder: Encoder, place: Place, start: int) -> None:
@@ -226,8 +228,11 @@ class Load:
         labels = encoder.labels(batch.column(label), place, start)
         self._labels.append(labels)
         self.positives += int(np.count_nonzero(labels))
-        self._units.append(texts_of(batch.column(label + 1)))
-        for index, parts in enumerate(filter(None, self._texts), start=label + 2):
+        first = label + 1
+        if self._study.records.unit is not None:
+            self._units.append(texts_of(batch.column(first)))
+            first += 1
+        for index, parts in enumerate(filter(None, self._texts), start=first):
             parts.append(few_texts_of(batch.column(index)))
 
     def _ask(self, batch: Any, columns: Columns, place: Place, start: int) -> None:
@@ -339,6 +344,15 @@ class Load:
             rows=self.rows,
             zero=int(np.count_nonzero(~fits)),
         )
+
+
+def _contents(digests: Sequence[Any]) -> Texts:
+    """Join Arrow columns of digests to one for each row."""
+    joined = map("".join, zip(*(column.to_pylist() for column in digests), strict=True))
+    found = [hashlib.sha256(text.encode()).hexdigest() for text in joined]
+    contents = np.empty(len(found), dtype=np.object_)
+    contents[:] = found
+    return contents
 
 
 def read_records(

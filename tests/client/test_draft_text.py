@@ -24,6 +24,7 @@ DRAFT = Draft(
     unit="id",
     label=Label("fraud", "> 0", 0.05, ""),
     features=(NUMBER,),
+    leaks=(),
     left_out=(("opened", "a date"), ("line\none\rtwo", "the same value everywhere")),
     missing=("", "n/k"),
     epsilon=1.0,

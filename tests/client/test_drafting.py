@@ -278,3 +278,86 @@ def test_a_census() -> None:
     area, precision = central(study, read_records([path], study))
     assert area > 0.895
     assert precision > 0.76
+
+
+def wide_file(path: Path, columns: int, rows: int) -> Path:
+    random = np.random.default_rng(0)
+    labels = random.uniform(size=rows) < 0.3
+    lines = [",".join(["id", "fraud", *(f"c{i}" for i in range(columns))])]
+    for row in range(rows):
+        values = random.normal(100, 30, columns)
+        lines.append(f"u{row},{labels[row]:d}," + ",".join(f"{value:.3f}" for value in values))
+    path.write_text("\n".join([*lines, ""]))
+    return path
+
+
+def test_a_sample_of_a_thousand_columns_is_drafted(tmp_path: Path) -> None:
+    """Sixty were "damaged content": the engine ran out of memory and said so in no word."""
+    text = draft_study(wide_file(tmp_path / "w.csv", 1000, 200), label="fraud")
+    assert len(parse_study(text).features) == 1000
+
+
+def people_file(path: Path, **columns: list[object]) -> Path:
+    random = np.random.default_rng(0)
+    fraud = random.uniform(size=ROWS) < 0.2
+    given = ["Maria", "John", "Fatima", "Wei", "Priya", "Hans", "Olga", "Zoltan", "Ayo", "Kiri"]
+    table: dict[str, list[object]] = {
+        "fraud": [int(one) for one in fraud],
+        "amount": random.uniform(1, 900, ROWS).round(2).tolist(),
+        "first_name": random.choice(given, ROWS).tolist(),
+        "whose": random.choice([f"{name.upper()} B." for name in given], ROWS).tolist(),
+        "CustomerName": random.choice(["a", "b", "c"], ROWS).tolist(),
+        "reference": (random.permutation(ROWS) * 3 + 4_000_000).tolist(),
+        "balance": np.exp(random.normal(8, 2, ROWS)).astype(int).tolist(),
+        "city": random.choice(["Berlin", "Madrid", "Lagos", "Pune", "Lima", "Oslo"], ROWS).tolist(),
+        "outcome": ["closed" if one else "" for one in fraud],
+        "checked_days": [float(5 + 90 * one) for one in fraud],
+        **columns,
+    }
+    names = list(table)
+    rows = (",".join(map(str, row)) for row in zip(*table.values(), strict=True))
+    path.write_text("\n".join([",".join(names), *rows, ""]))
+    return path
+
+
+def test_names_of_people_and_identifiers_are_left_out_unless_kept(tmp_path: Path) -> None:
+    """First and last names were drafted as published levels."""
+    path = people_file(tmp_path / "r.csv")
+    study, text, notices = draft(path)
+    kept = {feature.name for feature in study.features}
+    assert kept == {"amount", "balance", "city", "outcome", "checked_days"}
+    for column, why in (
+        ("first_name", "names of people, by its name"), ("whose", "names of people, by what it"),
+        ("CustomerName", "names of people, by its name"), ("reference", "nearly unique whole"),
+    ):  # fmt: skip
+        assert f"#   {column}: {why}" in text
+        assert any(line.startswith(f"left out: {column}: {why}") for line in notices)
+    assert "Maria" not in text
+    study, _, _ = draft(path, keep=["whose", "reference"])
+    assert {feature.name for feature in study.features} == kept | {"whose", "reference"}
+    with pytest.raises(UsageError, match="column who expected, not found"):
+        draft(path, keep=["who"])
+
+
+def test_what_predicts_the_label_almost_alone_is_marked_loudly(tmp_path: Path) -> None:
+    """A word that is there for cases alone, and a number that jumps for them."""
+    path = people_file(tmp_path / "r.csv")
+    _, text, notices = draft(path)
+    loud = [line for line in notices if line.startswith("LOOK: ")]
+    assert [line.split(": ")[1] for line in loud] == ["outcome", "checked_days"]
+    assert notices[-2:] == loud  # said last: it is what stays on the screen
+    assert "predicts the label almost alone (AUROC 1.000 in the sample)" in loud[0]
+    head, tables = text.split("format = 1")
+    assert "# LOOK at outcome below" in head
+    assert text.count("# LOOK: this predicts the label almost alone") == 2
+    assert "LOOK" in tables.split('name = "outcome"')[0].split("[[features]]")[-1]
+    _, text, _ = draft(path, exclude=["outcome", "checked_days"])
+    assert "LOOK" not in text
+
+
+def test_many_rare_values_do_not_look_like_knowledge_of_the_label(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    codes = [f"k{code}" for code in random.integers(0, ROWS // 3, ROWS)]
+    path = people_file(tmp_path / "r.csv", code=list(codes))
+    _, _, notices = draft(path, keep=["code"], exclude=["outcome", "checked_days"])
+    assert not [line for line in notices if line.startswith("LOOK")]

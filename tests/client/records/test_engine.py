@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +22,7 @@ from fieldfare.client.records.engine import (
     unreadable,
 )
 from fieldfare.client.records.source import open_source
-from fieldfare.client.records.sql import ColumnType
+from fieldfare.client.records.sql import ColumnType, number_of
 from fieldfare.shared.errors import RecordsError
 
 MARKER = "MARKED-7781"
@@ -68,7 +69,7 @@ def test_a_feed_is_finished_whatever_happens() -> None:
 
     with connect() as connection:
         list(source(Feed(connection, "range(3) t(x)", finish)).batches(["x"]))
-        with pytest.raises(RecordsError, match="readable source expected"):
+        with pytest.raises(RecordsError, match="that this engine has expected"):
             list(source(Feed(connection, "no_such_table", finish)).batches(["x"]))
         assert len(finished) >= 2
         finished.clear()
@@ -112,6 +113,88 @@ def test_equal_names_are_refused_without_naming_them() -> None:
     with pytest.raises(RecordsError, match="one found twice") as caught:
         different("r", [MARKER, MARKER.lower()])
     assert MARKER not in str(caught.value)
+
+
+def wide_csv(path: Path, columns: int, rows: int) -> Path:
+    """Numbers in texts, a column of words every tenth, one value missing a row."""
+    lines = [",".join(f"c{i}" for i in range(columns))]
+    for row in range(rows):
+        values = [
+            f"w{(row + i) % 7}" if i % 10 == 3 else f"{row + i / 8:.3f}" for i in range(columns)
+        ]
+        values[row % columns] = ""
+        lines.append(",".join(values))
+    path.write_text("\n".join([*lines, ""]))
+    return path
+
+
+def test_a_thousand_columns_are_read_as_few_are(tmp_path: Path) -> None:
+    """Sixty columns of numbers in texts filled the engine's memory: "damaged content"."""
+    path = wide_csv(tmp_path / "r.csv", 1000, 300)
+    with open_source(path) as source:
+        queries = [number_of(name, kind, ("",)) for name, kind in source.columns.items()]
+        few = pa.Table.from_batches(source.batches([f"{query} AS c" for query in queries[7:8]]))
+        batches = list(source.batches(queries))
+    assert sum(batch.num_rows for batch in batches) == 300
+    assert {len(batch.columns) for batch in batches} == {1000}
+    found = np.concatenate([batch.column(7).to_numpy() for batch in batches])
+    assert np.array_equal(found, few.column(0).to_numpy(), equal_nan=True)
+    assert batches[0].column(3).null_count == 299  # words are no numbers, nothing is missing
+
+
+def test_wide_rows_come_in_order(tmp_path: Path) -> None:
+    path = wide_csv(tmp_path / "r.csv", 70, 70_000)
+    with open_source(path) as source:
+        queries = [number_of(name, kind, ("",)) for name, kind in source.columns.items()]
+        found = np.concatenate([b.column(69).to_numpy() for b in source.batches(queries)])
+    expected = np.round(np.arange(70_000) + 69 / 8, 3)
+    expected[69::70] = np.nan
+    assert np.array_equal(found, expected, equal_nan=True)
+
+
+ENGINE = {
+    "memory": (duckdb.OutOfMemoryException(MARKER), "512MB expected, more needed"),
+    "late memory": (OSError(f"Out of Memory Error: {MARKER}"), "write it as Parquet"),
+    "fields": (
+        duckdb.InvalidInputException(
+            f"Invalid Input Error: CSV Error on Line: 7\nOriginal Line: {MARKER}\n"
+            "Expected Number of Columns: 3 Found: 2"
+        ),
+        "number found at line 7; check separators",
+    ),
+    "quote": (
+        OSError("CSV Error on Line: 3\nOriginal Line: x\n\nValue with unterminated quote found."),
+        "line 3; write a quote inside a field twice",
+    ),
+    "another line": (OSError("CSV Error on Line: 4\nWhatever"), "another form found at line 4"),
+    "type": (duckdb.NotImplementedException(MARKER), "another type found; convert"),
+    "missing column": (duckdb.BinderException(MARKER), "one of them not found"),
+    "extension": (duckdb.CatalogException(MARKER), "make a table of it"),
+    "conversion": (duckdb.ConversionException(MARKER), "others found; correct"),
+    "the engine's own": (duckdb.InternalException(MARKER), "another encoding than declared"),
+    "rights": (PermissionError(13, MARKER), "permission denied"),
+    "damaged": (duckdb.InvalidInputException(f"No magic bytes {MARKER}"), "damaged content"),
+}
+
+
+@pytest.mark.parametrize(("error", "said"), ENGINE.values(), ids=ENGINE)
+def test_errors_are_told_apart_each_with_its_remedy(error: Exception, said: str) -> None:
+    text = str(unreadable("r", error))
+    assert said in text
+    assert MARKER not in text
+
+
+def test_what_a_file_is_wrong_about_is_said(tmp_path: Path) -> None:
+    for content, said in (
+        (b"a,b\n1,2\n3\n", "another number found at line 3"),
+        (b'a,b\n1,"2\n3,4\n', "quote inside a field twice"),
+        (b"a,b\n" + b"1,2\n" * 5000 + b"1,\xff\n", "other bytes found at line 5002"),
+        (b"a,b\n1," + b"x" * 3_000_000 + b"\n", "2,000,000 bytes expected"),
+    ):
+        path = tmp_path / "r.csv"
+        path.write_bytes(content)
+        with open_source(path) as source, pytest.raises(RecordsError, match=said):
+            list(source.batches(['"a"', '"b"']))
 
 
 def test_an_engines_message_is_never_passed_on() -> None:

@@ -227,6 +227,17 @@ def test_one_row_less_moves_no_other_row_without_an_id(tmp_path: Path, taken: in
     assert len(gone) == 1
 
 
+def test_a_row_of_a_thousand_columns_has_a_content(tmp_path: Path) -> None:
+    """More than the engine's memory holds at once: digests of a few columns each are joined."""
+    names = ["amount", "share", "channel", "label", *(f"x{i}" for i in range(996))]
+    values = ["1", "0", "x", "1", *(str(i % 7) for i in range(996))]
+    rows = [",".join(values), ",".join([*values[:-1], "another"]), ",".join(values)]
+    path = csv_file(tmp_path / "r.csv", *rows, header=",".join(names))
+    first, other, again = read_records([path], study(unit=None)).units
+    assert (first[:-1], first[-1], again[-1]) == (again[:-1], "1", "2")
+    assert other[:-1] != first[:-1]
+
+
 def test_long_ids_are_no_numbers_in_a_rows_content(tmp_path: Path) -> None:
     rows = [f"12345678901234567{last},1,0,x,1,p" for last in (1, 2)]
     records = read_records([csv_file(tmp_path / "r.csv", *rows)], study(unit=None))
