@@ -17,8 +17,8 @@ from fieldfare.shared.pages.group_tables import group_tables
 from fieldfare.shared.pages.shapes import plain_shape, shapes_of
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import (
-    COVERS,
     best_guess,
+    covers,
     odds_factor,
     one_in,
     plain,
@@ -76,7 +76,7 @@ def card_page(card: ModelCard, study: Study, parameters: NDArray[np.float64]) ->
         "one_in": one_in(privacy.delta),
         "best_guess": best_guess(privacy.planned / PICOMU2),
         "beyond": privacy.epsilon_beyond(),
-        "covers": COVERS,
+        "covers": covers(study.records.left_out_banks),
         "planned": privacy.planned / PICOMU2,
         "spent": privacy.spent / PICOMU2,
     }

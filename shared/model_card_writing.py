@@ -35,7 +35,7 @@ from fieldfare.shared.model_file import layout_hash
 from fieldfare.shared.model_sections import MlpSection, RowSection, VectorSection
 from fieldfare.shared.models import slot_values
 from fieldfare.shared.models.network import Layers
-from fieldfare.shared.pages.words import COVERS_NOT
+from fieldfare.shared.pages.words import covers
 from fieldfare.shared.plan import PICOMU2, Plan
 from fieldfare.shared.study import MAX_INSTITUTIONS, Study
 
@@ -76,7 +76,6 @@ ROWS_FROM: Final = {
     ),
 }
 LIMITS: Final = (
-    f"The promise: {COVERS_NOT[0].lower()}{COVERS_NOT[1:]}",
     "Labels are reports and findings, not the truth: cases that nobody found count as none, and \
 some that were reported are none.",
     "Small bends of a curve may be noise, most of all at levels and values that few units have.",
@@ -170,7 +169,12 @@ def write_card(
         privacy=_privacy(plan, facts),
         metrics=None if facts.metrics is None else ReleasedMetrics.model_validate(facts.metrics),
         groups=None if facts.groups is None else ReleasedGroups.model_validate(facts.groups),
-        limits=LIMITS if facts.groups is None else (*LIMITS[:-2], GROUPS_MEASURED, LIMITS[-1]),
+        limits=(
+            f"The promise of privacy has limits. {covers(study.records.left_out_banks)}",
+            *LIMITS[:-2],
+            LIMITS[-2] if facts.groups is None else GROUPS_MEASURED,
+            LIMITS[-1],
+        ),
         fairness=HARM_RULES[3:5],
         verification=Verification(
             size=facts.transcript_size,

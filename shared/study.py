@@ -7,7 +7,7 @@ Every mistake is reported at once: key path, what was expected, what was found.
 import math
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -70,8 +70,20 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
+# A canonical key in capitals; of a BIC (ISO 9362) the eight characters that name the bank.
+BankCode = Annotated[
+    str, Field(max_length=64, pattern=r"^([A-Z0-9_.:@=+/*-]{1,10}|[A-Z0-9_.:@=+/*-]{12,64})$")
+]
+
+
 class RecordsSection(_Section):
-    """The records that a study needs, and the two public numbers about them."""
+    """The records that a study needs, and the two public numbers about them.
+
+    Attributes:
+        left_out_banks: bank codes of all participants. Where some are named, every column that is
+            read must say that payments with their customers are left out, and the promise covers
+            the person; a BIC by its first eight characters, sorted.
+    """
 
     unit: Name | None = None
     label: Name
@@ -79,6 +91,22 @@ class RecordsSection(_Section):
     missing: tuple[str, ...] = Field(default=DEFAULT_MISSING, strict=False)
     units: int = Field(ge=1, le=2**40)  # public: all institutions, hold-out included
     prevalence: float = Field(gt=0, lt=1)  # public: share of positives
+    left_out_banks: tuple[BankCode, ...] = Field(default=(), max_length=1000, strict=False)
+
+    @field_validator("left_out_banks")
+    @classmethod
+    def _in_order(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        if list(codes) != sorted(set(codes)):
+            raise ValueError("different codes in alphabetical order expected, others found")
+        return codes
+
+    @model_serializer(mode="wrap")
+    def _as_before_codes(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a study without such codes did not have: its id stays as it was."""
+        data: dict[str, Any] = handler(self)
+        if not self.left_out_banks:
+            data.pop("left_out_banks", None)
+        return data
 
 
 class TrainingSection(_Section):

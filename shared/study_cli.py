@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from fieldfare.shared.fairness import group_scale
+from fieldfare.shared.pages.words import banks_shown
 from fieldfare.shared.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.prospects import cautions, obstacles
 from fieldfare.shared.query_blocks import layout_for
@@ -37,7 +38,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"purpose       {_one_line(study.purpose)}",
         _model_line(plan),
         f"promise       epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit}",
-        f"covers        what the own records about one {unit} hold, not what those of others say",
+        f"covers        {_covered(study, unit)}",
         f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
         *(_kind_line(plan, terms) for terms in plan.releases),
         *_group_lines(plan),
@@ -49,6 +50,13 @@ def plan_lines(plan: Plan) -> list[str]:
         *(f"no run        {line}" for line in obstacles(plan)),
         *(f"careful       {line}" for line in cautions(plan)),
     ]
+
+
+def _covered(study: Study, unit: str) -> str:
+    banks = study.records.left_out_banks
+    if not banks:
+        return f"what the own records about one {unit} hold, not what those of others say"
+    return f"the person: payments with customers of {banks_shown(banks)} are left out everywhere"
 
 
 def _reads(study: Study) -> str:

@@ -9,7 +9,6 @@ from rich.text import Text
 from fieldfare.shared.fairness import group_lines
 from fieldfare.shared.model_card import Interval, ModelCard, ReleasedMetrics
 from fieldfare.shared.pages.words import (
-    COVERS,
     decimals,
     odds_factor,
     percent,
@@ -103,7 +102,6 @@ def _privacy(card: ModelCard) -> list[str]:
             f"{privacy.unit}'s own records, there or not: odds change at most "
             f"{odds_factor(privacy.epsilon)} times"
         ),
-        COVERS,
         (
             f"one {privacy.unit} may be known to {privacy.multiplicity} of the institutions, which "
             f"nobody counts; to one known to {privacy.multiplicity + 1} the promise is epsilon "

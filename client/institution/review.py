@@ -160,6 +160,8 @@ class Review:
     Attributes:
         failed_masks: (participants, epsilon that would remain at the study's delta).
         questions: what is asked, and what may be asked later, one line each.
+        left_out_banks: whose customers' payments are in no column, so that the promise covers the
+            person; empty: it covers own records.
         problems: why it cannot be approved as things stand; empty: it can.
         objections: those that are rules of the policy or limits of the budget, in figures.
         obstacles: why its runs could give nothing, though they cost.
@@ -187,6 +189,7 @@ class Review:
     obstacles: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
+    left_out_banks: tuple[str, ...] = ()
     harm_rules: tuple[str, ...] = HARM_RULES
 
     def to_json(self) -> str:
@@ -246,6 +249,7 @@ def review_study(
         obstacles=obstacles(plan, max(len(roster.members), study.aggregation.minimum_institutions)),
         cautions=cautions(plan),
         questions=asked_lines(study),
+        left_out_banks=study.records.left_out_banks,
     )
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from fieldfare.client.institution.review import Budget, Change, Column, Leaving, Party, Review
 from fieldfare.client.institution.screen import BAD, GOOD, plain
-from fieldfare.shared.pages.words import COVERS_NOT
+from fieldfare.shared.pages.words import covers
 
 MOST_SHOWN: Final = 12  # columns, members and changes; --json has all
 MOST_VALUE: Final = 40
@@ -43,9 +43,9 @@ def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
     yield (
         "promise",
         Text(
-            f"epsilon {review.epsilon:g} at delta {review.delta:g}, all runs together, for what "
-            "your own records hold about each customer or case (a customer's own statement); one "
-            f"may be known to at most {review.multiplicity} of the institutions. {COVERS_NOT}"
+            f"epsilon {review.epsilon:g} at delta {review.delta:g}, all runs together, for each "
+            "customer or case; one may be known to at most "
+            f"{review.multiplicity} of the institutions. {covers(review.left_out_banks)}"
         ),
     )
     yield "budget", _budget(review.budget)

@@ -131,8 +131,29 @@ class Columns:
                 near = meant(name, source.columns)
                 text = f"column {name} of dates expected, not found{near}; correct it under dates"
                 problems.add(place, text, Effect.NONE)
-        own = self._own(source, place, problems)
+        own = self._own(source, place, problems) and self._covered(source, place, problems)
         return self._readable(source, place, problems) and own and not absent
+
+    def _covered(self, source: Source, place: Place, problems: Problems) -> bool:
+        """Tell whether every column leaves out what the study says; of the file, not of its rows.
+
+        Where the study leaves nothing out, any column will do.
+        """
+        banks = self.study.records.left_out_banks
+        told = dict.fromkeys((*self.features, *filter(None, (self.rows,)), *self.asked))
+        others = [
+            column
+            for column in told
+            if banks and column != self.label and source.covered.get(column) != ",".join(banks)
+        ]
+        for column in others:
+            problems.add(
+                place,
+                f"column {column} without payments with customers of {', '.join(banks)} expected, "
+                "another found; compute it with `typologies run --leave-out-customers-of "
+                f"{','.join(banks)}` and keep it in Parquet",
+            )
+        return not others
 
     def _own(self, source: Source, place: Place, problems: Problems) -> bool:
         """Tell whether no column looks at other units: a fact of the file, whatever the study says.

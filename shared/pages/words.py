@@ -3,10 +3,11 @@
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, Final
 
+MOST_CODES: Final = 12  # a study may name more banks than fit on a screen
 COVERS: Final = (
     "It covers what an institution's own records hold about a unit: a customer's own statement, a "
     "case's own file."
@@ -15,6 +16,22 @@ COVERS_NOT: Final = (
     "What the statements of others say of the same person, as payer or payee, is not covered."
 )
 """What the promise for a unit hides, and what not: said wherever the promise is."""
+
+
+def covers(left_out_banks: Sequence[str]) -> str:
+    """Say what a study's promise covers, by the banks whose customers' payments are left out."""
+    if not left_out_banks:
+        return f"{COVERS} {COVERS_NOT}"
+    return (
+        "It covers the person: every institution leaves out payments with customers of "
+        f"{banks_shown(left_out_banks)} (docs/typologies.md says what that does not reach)."
+    )
+
+
+def banks_shown(codes: Sequence[str]) -> str:
+    """Write bank codes; of many the first."""
+    more = len(codes) - MOST_CODES
+    return ", ".join(codes[:MOST_CODES]) + (f" and {more} more" if more > 0 else "")
 
 
 def plain(value: Any) -> Any:

@@ -70,8 +70,11 @@ def bank_units(world: Path, bank: str, pack: Pack, *, banks: tuple[str, ...] = (
     columns = {name: known[name] for name in AUDIT}
     columns[AGE_BAND] = own[AGE_BAND].take(pc.index_in(table[UNIT], own["customer_id"]))
     columns[CUSTOMER] = table[UNIT]
-    columns |= {name: table[name] for name in table.column_names if name != UNIT}
-    return pa.table(columns)
+    said = {field.name: field.metadata for field in table.schema if field.name != UNIT}
+    columns |= {name: table[name] for name in said}
+    made = pa.table(columns)
+    fields = [field.with_metadata(said.get(field.name)) for field in made.schema]
+    return made.cast(pa.schema(fields))  # what fields say of features stays with them
 
 
 def write_units(

@@ -38,6 +38,10 @@ def test_it_says_what_the_study_promised_and_what_was_spent() -> None:
 
 def test_it_says_what_the_promise_covers_and_what_more_institutions_would_cost() -> None:
     assert any("statements of others" in limit for limit in CARD.limits)
+    person = home_study(records__left_out_banks=["A", "B"])
+    limits = write_card(plan_for(person), PARAMETERS, facts_of(person), FINISHED).limits
+    assert any("covers the person" in one and "customers of A, B" in one for one in limits)
+    assert not any("statements of others" in one for one in limits)
     twice = CARD.privacy.epsilon_beyond()
     assert twice == pytest.approx(PLAN.epsilon(4 * PLAN.study_limit / PICOMU2), rel=1e-6)
     at_two = CARD.privacy.model_copy(update={"multiplicity": 2})  # of 2, a third is half more

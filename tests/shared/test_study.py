@@ -175,6 +175,7 @@ def _without_none(content: dict[str, Any]) -> dict[str, Any]:
 
 
 CHANGES: list[tuple[str, str, Any]] = [
+    ("records", "left_out_banks", ["OURBUS33"]),
     ("records", "unit", "customer"),
     ("records", "label", "alert"),
     ("records", "positive", "> 0"),

@@ -177,3 +177,18 @@ levels = ["retail", "private"]
     assert f"noise {plan.fairness.sigma:.4g} on each count" in named
     bare = plan_lines(plan_for(parse_study(GOOD)))
     assert not any(line.startswith(("fairness", "group")) for line in bare)
+
+
+def test_a_study_that_covers_the_person_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = GOOD.replace("[records]", '[records]\nleft_out_banks = ["AGRIFRPP", "OURBUS33"]')
+    status, out, _ = check(written(tmp_path, text), capsys)
+    assert status == 0
+    covered = "covers        the person: payments with customers of AGRIFRPP, OURBUS33 are left out"
+    assert any(line.startswith(covered) for line in out)
+    assert parse_study(text).id != parse_study(GOOD).id
+    assert b"left_out_banks" not in parse_study(GOOD).canonical()
+    for wrong in ('["B", "A"]', '["A", "A"]', '["AGRIFRPPXXX"]', '["a"]', '["A,B"]'):
+        bad = GOOD.replace("[records]", f"[records]\nleft_out_banks = {wrong}")
+        assert check(written(tmp_path, bad), capsys)[0] == 2

@@ -73,8 +73,11 @@ def test_a_study_that_fits_is_one_screen_of_plain_words(hub: Hub, policy: Policy
     ):
         assert said in text
     words = " ".join(text.split())
-    assert "records hold about each customer or case (a customer's own statement)" in words
+    assert "own records hold about a unit: a customer's own statement" in words
     assert COVERS_NOT in words
+    person = screen(hub, policy, home_study(records__left_out_banks=["A", "B"]))
+    assert "It covers the person: every institution leaves out" in " ".join(person.split())
+    assert "own statement" not in person
     for member in hub.roster().members:
         assert any(line.split()[0] == member.id for line in text.splitlines() if line.strip())
 

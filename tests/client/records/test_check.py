@@ -220,3 +220,21 @@ def test_it_says_what_the_promise_covers_in_all_files_together(
     report = check_records(tables, study(), today=TODAY)
     assert report.loads
     assert words in report.covers
+
+
+def test_a_study_that_covers_the_person_reads_columns_that_do(tmp_path: Path) -> None:
+    plan = study(left_out_banks=["A", "B"])
+    named = ColumnMapping(columns={"unit": "id"})
+    loads = {}
+    for name, banks in {"same": ("A", "B"), "less": ("A",), "none": ()}.items():
+        file = features_file(tmp_path / f"{name}.parquet", ("A", "B"), banks)
+        loads[name] = check_records([table_at(file, named)], plan, today=TODAY)
+    assert loads["same"].loads
+    assert not loads["less"].loads
+    assert not loads["none"].loads
+    (problem,) = (one for one in loads["less"].findings if one.effect is Effect.REFUSED)
+    assert "column channel without payments with customers of A, B expected" in problem.text
+    assert "--leave-out-customers-of A,B" in problem.text
+    csv = csv_file(tmp_path / "r.csv", "u1,1,branch,1,01.01.2025")  # no field says anything
+    assert not checked(csv, plan).loads
+    assert checked(csv).loads
