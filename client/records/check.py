@@ -73,8 +73,9 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Repo
     noted = [Finding(Effect.NONE, text, 0) for text in _whole(load, study)]
     findings = (*load.problems.findings(), *noted)
     covers = covers_line(told_by(study), load.covered or {})
-    zero = int(np.count_nonzero(~load.problems.fits(load.rows)))
-    return Report(study.name, tuple(load.tables), load.rows, findings, covers, zero)
+    unread = load.problems.unread
+    zero = int(np.count_nonzero(~load.problems.fits(load.rows))) + unread
+    return Report(study.name, tuple(load.tables), load.rows + unread, findings, covers, zero)
 
 
 def _whole(load: Load, study: Study) -> Iterator[str]:

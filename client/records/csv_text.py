@@ -15,14 +15,18 @@ import select
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Final
 
-from fieldfare.client.records.engine import Feed, Source, connect, different
+import duckdb
+
+from fieldfare.client.records.engine import Feed, Source, Unread, connect, different
 from fieldfare.client.records.mapping import UTF8, ColumnMapping
+from fieldfare.client.records.problems import SHOWN
 from fieldfare.client.records.sql import ColumnType, literal
 from fieldfare.shared.errors import RecordsError
 
@@ -30,6 +34,11 @@ MAX_HEADER_CHARACTERS: Final = 1_000_000
 SEPARATORS: Final = (",", "\t", ";", "|")
 BLOCK: Final = 1 << 20  # bytes read at once, and asked for as the pipe's size
 _WAIT_MS: Final = 50  # how soon an abandoned pipe is noticed
+MOST_UNREAD: Final = 10_000  # notes of lines that are no rows, some for each: they take memory
+_MARK: Final = "\udcff"  # becomes a byte that is no UTF-8: the engine passes over its line
+_MARKING: Final = "fieldfare.unreadable"  # a way to handle bytes that are no text
+
+codecs.register_error(_MARKING, lambda error: (_MARK, getattr(error, "end", 0)))
 
 
 @dataclass(frozen=True)
@@ -80,13 +89,16 @@ def _header(path: Path, encoding: str) -> tuple[int, str]:
         "file, or declare its encoding in the mapping"
     )
     try:
-        with TextIOWrapper(opened(path), encoding=encoding, newline="") as stream:
+        # What is read ahead of its end are rows: no byte of theirs decides about the header.
+        with TextIOWrapper(opened(path), encoding=encoding, errors=_MARKING, newline="") as stream:
             skipped, line = 0, stream.readline(MAX_HEADER_CHARACTERS).removeprefix("\ufeff")
             while line and not line.strip():
                 skipped, line = skipped + 1, stream.readline(MAX_HEADER_CHARACTERS)
     except (OSError, EOFError, UnicodeError, zlib.error):
         raise wrong from None
-    if "\0" in line:  # UTF-16 without its mark reads as UTF-8, every second character a zero
+    if (
+        _MARK in line or "\0" in line
+    ):  # UTF-16 without its mark reads as UTF-8, every second character a zero
         raise wrong
     return skipped, line
 
@@ -98,21 +110,61 @@ def opened(path: Path) -> gzip.GzipFile | BufferedReader:
     return path.open("rb")
 
 
-def _scan(path: str, form: CsvForm) -> str:
+def _scan(path: str, form: CsvForm, *, lenient: bool) -> str:
+    passes = f", ignore_errors=true, store_rejects=true, rejects_limit={MOST_UNREAD}"
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in form.names)
     return (
         f"read_csv({literal(path)}, auto_detect=false, header=true, strict_mode=true, "
         f"skip={form.skipped}, delim={literal(form.separator)}, quote='\"', escape='\"', "
-        f"null_padding=false, compression='none', columns={{{columns}}})"
+        f"null_padding=false, compression='none', columns={{{columns}}}{passes * lenient})"
     )
+
+
+def _passed_over(connection: duckdb.DuckDBPyConnection) -> Unread:
+    """Return the lines that a lenient scan could not split into fields, or read as UTF-8."""
+    notes = connection.execute("SELECT line FROM reject_errors").fetchall()
+    found = sorted({int(line) for (line,) in notes})
+    return Unread(len(found), tuple(found[:SHOWN]), len(notes) >= MOST_UNREAD)
+
+
+def one_ending(path: Path) -> bool:
+    """Tell whether all lines of a file end alike, as the engine wants them to."""
+    returns, breaks, both, last = 0, 0, 0, b""
+    with path.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            returns += block.count(b"\r")
+            breaks += block.count(b"\n")
+            both += block.count(b"\r\n") + (last == b"\r" and block[:1] == b"\n")
+            last = block[-1:]
+    return returns == 0 or breaks == 0 or returns == breaks == both
+
+
+class _Endings:
+    """Lines that all end with a line feed, outside of quotes; what is quoted stays as it is.
+
+    A lone carriage return outside of quotes is no row's: its line is marked, and passed over.
+    """
+
+    def __init__(self) -> None:
+        self._quoted, self._held = False, ""
+
+    def plain(self, text: str, *, final: bool) -> str:
+        text, self._held = self._held + text, ""
+        if text.endswith("\r") and not final:  # a line feed may follow
+            text, self._held = text[:-1], "\r"
+        parts = text.split('"')
+        for index in range(int(self._quoted), len(parts), 2):
+            parts[index] = parts[index].replace("\r\n", "\n").replace("\r", _MARK)
+        self._quoted ^= len(parts) % 2 == 0
+        return '"'.join(parts)
 
 
 class Utf8Pipe:
     """A file's text as UTF-8 at the end of a pipe, filled by a thread of its own."""
 
-    def __init__(self, path: Path, encoding: str) -> None:
-        """Start to read."""
-        self._path, self._encoding = path, encoding
+    def __init__(self, path: Path, encoding: str, *, lenient: bool = False) -> None:
+        """Start to read; with `lenient`, lines with bytes that are no text are passed over."""
+        self._path, self._encoding, self._lenient = path, encoding, lenient
         self._ended = threading.Event()
         self._problem: RecordsError | None = None
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -140,7 +192,7 @@ class Utf8Pipe:
         lines = 0
         try:
             for text in self._texts():
-                self._send(text.encode())
+                self._send(text.encode("utf-8", "surrogateescape"))
                 lines += text.count("\n")
         except UnicodeError:
             self._problem = RecordsError(
@@ -156,13 +208,18 @@ class Utf8Pipe:
             os.close(self._write)
 
     def _texts(self) -> Iterator[str]:
-        decoder = codecs.getincrementaldecoder(self._encoding)("strict")
+        decoder = codecs.getincrementaldecoder(self._encoding)(
+            _MARKING if self._lenient else "strict"
+        )
+        endings = _Endings()
         with opened(self._path) as stream:
             while block := stream.read(BLOCK):
                 if self._ended.is_set():
                     return
-                yield decoder.decode(block)
-        yield decoder.decode(b"", final=True)
+                text = decoder.decode(block)
+                yield endings.plain(text, final=False) if self._lenient else text
+        text = decoder.decode(b"", final=True)
+        yield endings.plain(text, final=True) if self._lenient else text
 
     def _send(self, content: bytes) -> None:
         """Write to the pipe until all is in it, or nobody wants it any more."""
@@ -190,20 +247,23 @@ def open_csv(path: Path, declared: ColumnMapping, *, repeats: bool = False) -> I
     """
     form = csv_form(path, declared, repeats=repeats)
     columns = dict.fromkeys(form.names, ColumnType.TEXT)
-    if declared.encoding != UTF8 or path.suffix.lower() == ".gz":
-        # Compressed files too: the engine takes half of one for the whole (measured).
-        def decoded(_: Sequence[str]) -> Feed:
-            return _decoded(path, form, declared.encoding)
+    # Compressed files too: the engine takes half of one for the whole (measured).
+    piped = declared.encoding != UTF8 or path.suffix.lower() == ".gz"
+    with ExitStack() as stack:
 
-        yield Source(str(path), columns, decoded, declared.numerals)
-        return
-    with connect(files=[str(path)]) as connection:
-        feed = Feed(connection, _scan(str(path), form))
-        yield Source(str(path), columns, lambda _: feed, declared.numerals)
+        def feed(_: Sequence[str], *, lenient: bool = False) -> Feed:
+            if piped or (lenient and not one_ending(path)):
+                return _decoded(path, form, declared.encoding, lenient=lenient)
+            connection = stack.enter_context(connect(files=[str(path)]))
+            unread = partial(_passed_over, connection) if lenient else Unread
+            return Feed(connection, _scan(str(path), form, lenient=lenient), unread=unread)
+
+        passing = partial(feed, lenient=True)
+        yield Source(str(path), columns, feed, declared.numerals, lenient=passing)
 
 
-def _decoded(path: Path, form: CsvForm, encoding: str) -> Feed:
-    pipe = Utf8Pipe(path, encoding)
+def _decoded(path: Path, form: CsvForm, encoding: str, *, lenient: bool) -> Feed:
+    pipe = Utf8Pipe(path, encoding, lenient=lenient)
     # The engine looks behind a path when it is allowed: the pipe has to be there first.
     connection = connect(files=[pipe.path])
 
@@ -212,4 +272,5 @@ def _decoded(path: Path, form: CsvForm, encoding: str) -> Feed:
         connection.close()
         return problem
 
-    return Feed(connection, _scan(pipe.path, form), finish)
+    unread = partial(_passed_over, connection) if lenient else Unread
+    return Feed(connection, _scan(pipe.path, form, lenient=lenient), finish, unread)

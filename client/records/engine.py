@@ -30,6 +30,21 @@ def _no_problem() -> RecordsError | None:
 
 
 @dataclass(frozen=True)
+class Unread:
+    """Lines that are no rows, where a source may have such.
+
+    Attributes:
+        count: how many.
+        first: numbers of the first ones, 1 for the file's first line.
+        more: there may be further ones, which were not counted.
+    """
+
+    count: int = 0
+    first: tuple[int, ...] = ()
+    more: bool = False
+
+
+@dataclass(frozen=True)
 class Feed:
     """What one query reads.
 
@@ -38,11 +53,13 @@ class Feed:
         relation: SQL for the rows.
         finish: lets go of whatever brings them, and says what went wrong with that; may be
             called twice.
+        unread: once all is read, which lines were passed over.
     """
 
     connection: duckdb.DuckDBPyConnection
     relation: str
     finish: Callable[[], RecordsError | None] = _no_problem
+    unread: Callable[[], Unread] = Unread
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +73,7 @@ class Source:
         linked: columns of which the file itself says that they look at other units.
         covered: columns whose promise covers the person, as the file says, each with the banks
             whose customers' payments are left out of it.
+        lenient: a feed that passes over lines which are no rows; none where there are no such.
     """
 
     name: str
@@ -64,12 +82,14 @@ class Source:
     numerals: Numerals = PLAIN
     linked: frozenset[str] = frozenset()
     covered: Mapping[str, str] = field(default_factory=dict)
+    lenient: Callable[[Sequence[str]], Feed] | None = None
 
     def batches(
         self,
         expressions: Sequence[str],
         columns: Sequence[str] | None = None,
         where: str = "",
+        unread: list[Unread] | None = None,
     ) -> Iterator[Any]:
         """Stream SQL `expressions` as Arrow record batches, in the source's row order.
 
@@ -77,16 +97,20 @@ class Source:
             expressions: over the columns.
             columns: those that the expressions name: a database sends no others. All by default.
             where: SQL over the columns; rows of which it is not true are left out. None by default.
+            unread: takes which lines are no rows; without it such a line is an error.
 
         Raises:
             RecordsError: the source is damaged or its rows do not fit its header.
         """
         needed = tuple(self.columns) if columns is None else tuple(dict.fromkeys(columns))
-        feed = self.feed(needed)
+        feed = (self.feed if unread is None else self.lenient or self.feed)(needed)
         try:
             yield from _streamed(feed, expressions, needed, where)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise feed.finish() or unreadable(self.name, error) from None
+        else:
+            if unread is not None:
+                unread.append(feed.unread())
         finally:
             problem = feed.finish()
         if problem is not None:

@@ -33,7 +33,7 @@ from fieldfare.client.records.encoding import (
     few_texts_of,
     texts_of,
 )
-from fieldfare.client.records.engine import Source
+from fieldfare.client.records.engine import Source, Unread
 from fieldfare.client.records.grouping import Grouping, rows_beside
 from fieldfare.client.records.mapping import ColumnMapping
 from fieldfare.client.records.problems import Finding, Place, Problems
@@ -210,7 +210,9 @@ class Load:
     def _read_part(self, source: Source, columns: Columns, encoder: Encoder, place: Place) -> None:
         start, dates = self.rows, [name for name, _ in columns.dates_in(source)]
         after = columns.before_asked + len(columns.asked)
-        for batch in source.batches(columns.expressions(source), columns.needed(source)):
+        unread: list[Unread] = []
+        expressions, needed = columns.expressions(source), columns.needed(source)
+        for batch in source.batches(expressions, needed, unread=unread):
             self._add(batch, encoder, place, self.rows - start)
             if self._rows is not None and columns.rows is not None:
                 last = batch.column(columns.before_asked - 1)
@@ -221,6 +223,8 @@ class Load:
             if columns.unit is None:
                 self._units.append(_contents(batch.columns[after + len(dates) :]))
             self.rows += batch.num_rows
+        for found in unread:
+            self.problems.add_unread(place, found.count, found.first, more=found.more)
 
     def _add(self, batch: Any, encoder: Encoder, place: Place, start: int) -> None:
         self._positions.append(encoder.positions(batch, place, start))
@@ -272,6 +276,7 @@ class Load:
             | text or infinity where the model or a question reads a number | zero |
             | a text or vector that looks like a medium | zero |
             | no unit id | zero |
+            | a line of a file that is no row, or no text | zero |
             | two or more rows of a unit that may have one | zero, all of them |
             | a row that does not fit, of a unit with several | zero, the whole unit |
             | all of them, or none at all | nobody: a load like any other |
@@ -341,8 +346,8 @@ class Load:
             clamped=dict(zip(names, tally[CLAMPED], strict=True)),
             missing=dict(zip(names, tally[MISSING], strict=True)) | absent,
             other=dict(zip(names, tally[OTHER], strict=True)),
-            rows=self.rows,
-            zero=int(np.count_nonzero(~fits)),
+            rows=self.rows + self.problems.unread,
+            zero=int(np.count_nonzero(~fits)) + self.problems.unread,
         )
 
 

@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.errors import RecordsError, UsageError
 
-_SHOWN: Final = 5  # row numbers per line
-_PARTS_SHOWN: Final = 3  # names of files per line
+SHOWN: Final = 5  # row numbers per line
+_PARTSSHOWN: Final = 3  # names of files per line
 
 # What is said of a number, whoever reads it.
 NO_NUMBER: Final = (
     "a number expected, other text found in {rows}; correct the rows, declare how numbers are "
     'written (decimal = "," for 1,5; thousands = "." for 1.234,5) at the source or in its mapping, '
     "or list the text under records.missing of the study"
+)
+_UNREAD: Final = (
+    "as many fields as the header, in the file's encoding, expected; {lines} found that cannot be "
+    "read so ({named}); check separators, encoding and quotes: one that does not end takes "
+    "the lines up to the next one with it"
 )
 INFINITE: Final = "a finite number expected, infinity found in {rows}; correct the rows"
 
@@ -85,6 +90,7 @@ class Problems:
     _plain: dict[tuple[str, str, Effect], list[str]] = field(default_factory=dict)
     _rows: dict[tuple[str, str, str, Effect], _Rows] = field(default_factory=dict)
     _zero: dict[tuple[int, int], NDArray[np.bool_]] = field(default_factory=dict)
+    unread: int = 0  # lines that are no rows
     _noted: set[tuple[Place, str, str, int]] = field(default_factory=set)
 
     def add(self, place: Place, text: str, effect: Effect = Effect.REFUSED) -> None:
@@ -116,8 +122,24 @@ class Problems:
             self._zero[where] = self._zero.get(where, False) | bad
         found = self._rows.setdefault((place.table, column, what, effect), _Rows())
         found.count += len(rows)
-        free = max(0, _SHOWN - len(found.first))
+        free = max(0, SHOWN - len(found.first))
         found.first.extend((place.part, int(row) + start + 1) for row in rows[:free])
+
+    def add_unread(self, place: Place, count: int, first: Sequence[int], *, more: bool) -> None:
+        """Note lines that are no rows, by their numbers in the file: nobody's, so they are zero.
+
+        Args:
+            place: whose they are.
+            count: how many.
+            first: numbers of some, 1 for the file's first line.
+            more: there may be further ones.
+        """
+        if count:
+            lines = f"{count}{' or more' * more} line{'s' * (count > 1)}"
+            named = ", ".join(map(str, first)) + ", ..." * (count > len(first))
+            self.unread += count
+            text = _UNREAD.format(lines=lines, named=named)
+            self._plain.setdefault((place.table, text, Effect.ZERO), []).append(place.part)
 
     def fits(self, rows: int) -> NDArray[np.bool_]:
         """Return bool (rows,) over all tables: those that do not count as zero."""
@@ -161,5 +183,5 @@ def _named(parts: Sequence[str]) -> str:
     names = [part for part in parts if part]
     if not names:
         return ""
-    more = f" and {len(names) - _PARTS_SHOWN} more" if len(names) > _PARTS_SHOWN else ""
-    return f" (in {', '.join(names[:_PARTS_SHOWN])}{more})"
+    more = f" and {len(names) - _PARTSSHOWN} more" if len(names) > _PARTSSHOWN else ""
+    return f" (in {', '.join(names[:_PARTSSHOWN])}{more})"

@@ -1,5 +1,6 @@
 """A row that does not fit counts as zero: nobody else's vector changes, and nothing refuses."""
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.properties import SHARING
 
-from fieldfare.client.records import Records, read_records
+from fieldfare.client.records import ColumnMapping, Records, read_records
 from fieldfare.client.records.problems import Effect
+from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.study import Study
 
 MISSING: Final = ["", "NA", "token"]
@@ -151,3 +153,90 @@ def test_typed_columns_hold_the_same_surprises(tmp_path: Path) -> None:
     records = read_records([tmp_path / "r.parquet"], study())
     assert records.units.tolist() == ["a", "d"]  # NULL in a number's column is missing
     assert records.data.labels.tolist() == [1, 0]
+
+
+# -- lines of a file that are no rows ----------------------------------------------------------
+
+BEFORE: Final = ["a,1,7,branch,1", "b,2,7,x,0"]
+AFTER: Final = ['c,3,"7",branch,1', "d,4,0,x,0"]
+HEADER: Final = ",".join(COLUMNS)
+LINES: Final = {
+    "too few fields": b"e,1,7",
+    "too many fields": b"e,1,7,branch,1,9",
+    "bytes that are no text": b"e,1,7,b\xe4r,1",
+    "text behind a quote": b'e,1,7,"b"r,1',
+    "longer than any row": b"e,1,7," + b"x" * 2_100_000 + b",1",
+    "a lone carriage return": b"e,1,7,b\rr,1",
+    "lines that end otherwise": b"\r",
+}
+
+
+def file_with(path: Path, line: bytes) -> Path:
+    lines = [HEADER.encode(), *(one.encode() for one in BEFORE), line]
+    content = b"\n".join([*lines, *(one.encode() for one in AFTER), b""])
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.csv.gz"])
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_that_is_no_row_counts_as_zero_alone(tmp_path: Path, line: str, name: str) -> None:
+    path = file_with(tmp_path / name, LINES[line])
+    records = read_records([path], study())
+    assert records.units.tolist() == ["a", "b", "c", "d"]
+    assert records.data.labels.tolist() == [1, 0, 1, 0]
+    zero = [found.text for found in records.findings if found.effect is Effect.ZERO]
+    ended = line == "lines that end otherwise"  # an empty line
+    assert (records.counts.rows, records.counts.zero) == ((4, 0) if ended else (5, 1)), zero
+    assert ended or "1 line found that cannot be read so (4)" in zero[0]
+
+
+def test_a_quote_that_does_not_end_takes_lines_with_it_and_the_count_says_so(
+    tmp_path: Path,
+) -> None:
+    records = read_records([file_with(tmp_path / "r.csv", b'e,1,7,"bar,1')], study())
+    assert records.units.tolist() == ["a", "b", "d"]
+    assert records.counts.zero == 1
+    records = read_records([file_with(tmp_path / "s.csv", b"")], study())
+    assert records.units.tolist() == ["a", "b", "c", "d"]
+    (tmp_path / "t.csv").write_text("\n".join([HEADER, *BEFORE, 'e,1,7,"bar,1']))
+    records = read_records([tmp_path / "t.csv"], study())
+    assert (records.units.tolist(), records.counts.zero) == (["a", "b"], 1)
+
+
+def test_a_file_of_nothing_but_such_lines_loads_like_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("\n".join([HEADER, *["x"] * 3000, ""]))
+    records = read_records([tmp_path / "r.csv"], study())
+    assert len(records) == 0
+    (line,) = (found.text for found in records.findings if found.effect is Effect.ZERO)
+    assert "2500 or more lines found that cannot be read so (2, 3, 4, 5, 6, ...)" in line
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "shift_jis"])
+def test_other_encodings_pass_over_such_bytes_too(tmp_path: Path, encoding: str) -> None:
+    bad = {"utf-16": "\ud800".encode("utf-16-le", "surrogatepass"), "cp1252": b"\x81"}
+    text = f"{HEADER}\na,1,7,\u00a7,1\nb,1,7,@,0\nc,1,7,x,1\n"
+    content = text.encode(encoding)
+    mark = "@".encode(encoding)[-2 if encoding == "utf-16" else -1 :]
+    (tmp_path / "r.csv").write_bytes(content.replace(mark, bad.get(encoding, b"\xfd"), 1))
+    mapping = ColumnMapping(encoding=encoding)
+    records = read_records([tmp_path / "r.csv"], study(), mapping=mapping)
+    assert records.units.tolist() == ["a", "c"]
+    assert records.counts.zero == 1
+
+
+def test_lines_of_two_endings_are_rows_alike_and_quoted_ones_stay(tmp_path: Path) -> None:
+    levels = [{"kind": "categorical", "name": "channel", "levels": ["x"]}]
+    plan = Study.model_validate(study().model_dump(mode="json") | {"features": levels})
+    unix = [HEADER, "a,1,7,x,1", '"b\r\nb",1,7,x,0', '"c\rc",1,7,x,1', "d,1,7,x,0", ""]
+    (tmp_path / "r.csv").write_bytes("\n".join(unix).encode())
+    (tmp_path / "s.csv").write_bytes(("\n".join(unix[:4]) + "\n" + "\r\n".join(unix[4:])).encode())
+    found = [read_records([tmp_path / name], plan).units.tolist() for name in ("r.csv", "s.csv")]
+    assert found[0] == found[1] == ["a", "b\r\nb", "c\rc", "d"]
+
+
+def test_half_of_a_compressed_file_is_no_file(tmp_path: Path) -> None:
+    path = file_with(tmp_path / "r.csv.gz", b"")
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(RecordsError, match="a whole file expected"):
+        read_records([path], study())
