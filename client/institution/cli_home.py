@@ -1,12 +1,39 @@
 """Options that every institution command shares."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from fieldfare.shared.errors import UsageError
+
 DEFAULT_HOME: Final = Path("institution")
 EXIT_DECLINED: Final = 1  # a person was asked and said no
+
+
+def ask(question: str, option: str, default: str = "") -> str:
+    """Ask a person for one line, or read it where answers are piped in.
+
+    Raises:
+        UsageError: nobody answers; says which option to give instead.
+    """
+    typer.echo(f"{question}{f' [{default}]' if default else ''}: ", nl=False)
+    line = sys.stdin.readline()
+    if not line:
+        typer.echo("")
+        raise UsageError(f"{option}: an answer expected, nobody to ask found: give {option}")
+    return line.strip() or default
+
+
+def agreed(question: str) -> bool:
+    """Ask a person for yes or no; anything but yes is no.
+
+    Raises:
+        UsageError: nobody answers; says to give --yes.
+    """
+    return ask(f"{question} [y/N]", "--yes").lower() in {"y", "yes"}
+
 
 HomeOption = Annotated[
     Path,

@@ -146,14 +146,19 @@ def review(
     """Show what a study asks for, what leaves, what it costs and what changed: one screen."""
     institution = open_institution(home)
     with open_ledger(institution, utc_now) as ledger:
-        found = _reviewed(institution, ledger, _meant(institution, study))
+        found = _reviewed(institution, ledger, meant_study(institution, study))
     if as_json:
         typer.echo(found.to_json())
     else:
         show_review(found, console())
 
 
-def _meant(institution: Institution, text: str) -> Study:
+def meant_study(institution: Institution, text: str) -> Study:
+    """Return the study that a person means: a file that was sent, or first digits of a kept one.
+
+    Raises:
+        UsageError: none or several fit.
+    """
     path = Path(text)
     if path.is_file():
         return offered_study(read_sealed(path), text, institution.roster)
