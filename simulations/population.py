@@ -1,6 +1,7 @@
 """Who holds which records in a simulation: files, a column, or a seeded partition."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,39 @@ class Population:
 
     records: Mapping[str, Records]
     holdout: Mapping[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """At how many institutions units stand.
+
+    Attributes:
+        by_id: told by ids; else by rows that are equal in everything, which may be chance.
+        units: different ones.
+        several: at two institutions or more.
+        beyond: at more than the study's multiplicity.
+        most: the most institutions at which one stands; 0 without units.
+    """
+
+    by_id: bool
+    units: int
+    several: int
+    beyond: int
+    most: int
+
+    @classmethod
+    def of(cls, study: Study, population: Population) -> "Standing":
+        """Count a population's units."""
+        seen = Counter(u for records in population.records.values() for u in set(records.units))
+        sizes = np.array(list(seen.values()), dtype=np.int64)
+        multiplicity = study.privacy.multiplicity
+        return cls(
+            by_id=study.records.unit is not None,
+            units=len(sizes),
+            several=int(np.count_nonzero(sizes > 1)),
+            beyond=int(np.count_nonzero(sizes > multiplicity)),
+            most=int(sizes.max(initial=0)),
+        )
 
 
 def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Population:

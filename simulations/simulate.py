@@ -33,6 +33,7 @@ from fieldfare.simulations.population import (
     MeasuredUnits,
     Population,
     RecordsChoice,
+    Standing,
     given_holdout,
     held_out,
     load_population,
@@ -236,7 +237,10 @@ def _results(
             {"name": name, "units": len(records), **_measured_on(test, test.owners == name)}
             for name, records in population.records.items()
         ],
-        "privacy": _privacy(task, plan, outcome, participants),
+        "privacy": {
+            **_privacy(task, plan, outcome, participants),
+            "multiplicity": _multiplicity(plan, Standing.of(study, population)),
+        },
         "models": {
             key: _model_metrics(model, trained, names, test, study.evaluation.alert_budget)
             for key, trained in models.items()
@@ -280,6 +284,25 @@ def _privacy(task: Simulation, plan: Plan, outcome: Outcome, participants: int) 
         "masked": task.assurance is Assurance.EXACT,
         "epsilon_if_masks_fail": plan.epsilon_if_masks_fail(participants),
         "failed_attempts": outcome.attempts,
+    }
+
+
+def _multiplicity(plan: Plan, found: Standing) -> dict[str, Any]:
+    """Say what multiplicity these records need, and what holds for who stands at most places.
+
+    A unit at k institutions moves a sum by k vectors where M are counted in, so its mu is k / M
+    times the plan's (design section 2, "The same person at several institutions").
+    """
+    counted = plan.study.privacy.multiplicity
+    times = max(1.0, found.most / counted)
+    return {
+        "study": counted,
+        "needed": max(1, found.most),
+        "by": "id" if found.by_id else "content",
+        "units": found.units,
+        "several": found.several,
+        "beyond": found.beyond,
+        "epsilon_of_worst": plan.epsilon(plan.mu2 * times**2),
     }
 
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import plain
+from fieldfare.simulations.report import words
 
 TEMPLATE: Final = resources.files("fieldfare.simulations.report") / "questions.html"
 MOST_WIDTH: Final = 19  # of a name, so that 80 columns hold a row
@@ -27,6 +28,8 @@ def write_answers_report(path: Path, results: Results) -> None:
     """
     shown = plain(results)
     context = {
+        "several": words.several(results),
+        "needs_more": words.needs_more(results),
         "study": shown["study"],
         "institutions": shown["institutions"],
         "privacy": shown["privacy"],

@@ -88,6 +88,8 @@ def _context(results: words.Results, scores: Scores, shapes: Sequence[Shape]) ->
         "geometry": feature_panels,
         "privacy": results["privacy"],
         "promise": words.privacy(results),
+        "several": words.several(results),
+        "needs_more": words.needs_more(results),
         "spent": words.spent(results),
         "participants": words.participants(results),
         "factor": odds_factor(results["privacy"]["epsilon"]),

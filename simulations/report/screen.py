@@ -15,6 +15,7 @@ from fieldfare.simulations.report import words
 from fieldfare.simulations.report.answers import answers_table
 
 WIDTH: Final = 100
+LOUD: Final = "bold yellow"
 NARROW: Final = 80
 MOST_NAME: Final = 16
 MOST_OWN: Final = 5
@@ -48,11 +49,12 @@ def screen(results: words.Results) -> RenderableType:
     for head, text in (
         ("Reviews", words.in_vain(results)),
         ("Privacy", words.promise(results)),
+        ("Warning", words.several(results) if words.needs_more(results) else ""),
         ("World", words.rarer_cases(results)),
         ("Open", _page(results)),
     ):
         if text:
-            table.add_row(head, Text(text))
+            table.add_row(head, Text(text, style=LOUD if head == "Warning" else ""))
     return Constrain(Group(*parts, table), NARROW)
 
 
@@ -103,9 +105,11 @@ def details(results: words.Results) -> RenderableType:
         return Constrain(Group(*_asked_only(results)), WIDTH)
     parts: list[RenderableType] = [_title(results)]
     if warning := words.warning(results):
-        parts.append(Text(warning, style="bold yellow"))
+        parts.append(Text(warning, style=LOUD))
     elif setting := words.setting(results):
         parts.append(Text(setting, style="dim"))
+    if words.needs_more(results):
+        parts.append(Text(words.several(results), style=LOUD))
     legend = Text(_legend(), style="dim")
     parts += [Text(), _models(results), legend, Text(), _sentences(results)]
     if results.get("answers"):
@@ -117,9 +121,12 @@ def _asked_only(results: words.Results) -> Iterable[RenderableType]:
     """What a study that only asks questions shows."""
     yield _title(results)
     if warning := words.warning(results):
-        yield Text(warning, style="bold yellow")
+        yield Text(warning, style=LOUD)
     yield Text()
     yield answers_table(results)
+    if said := words.several(results):
+        yield Text()
+        yield Text(said, style=LOUD if words.needs_more(results) else "")
     yield Text()
     yield Text(_files(results))
 
@@ -151,6 +158,13 @@ def _models(results: words.Results) -> Table:
             style = "bold" if private == "federated" else ""
             table.add_row(name, f"{total:,}", *cells, style=style)
     return table
+
+
+def _promised(results: words.Results) -> Iterable[str]:
+    yield from words.privacy(results)
+    yield words.spent(results)
+    if not words.needs_more(results):  # else it is said above, loudly
+        yield words.several(results)
 
 
 def _alone(results: words.Results) -> Iterable[list[str | Text]]:
@@ -202,7 +216,7 @@ def _sentences(results: words.Results) -> Table:
         "Reviews": Text(reviews),
         "Groups": Text(words.fared(results)),
         "Asked": Text(words.asked(results)),
-        "Privacy": Text(" ".join([*words.privacy(results), words.spent(results)])),
+        "Privacy": Text(" ".join(filter(None, _promised(results)))),
         "Files": Text(_files(results)),
         "Check": Text(_check(results)),
         "People": Text("The software ranks; people decide. No ranking is evidence by itself."),

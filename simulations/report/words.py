@@ -386,6 +386,54 @@ def _spared_times(results: Results) -> dict[str, float]:
     }
 
 
+def several(results: Results) -> str:
+    """Say at how many institutions units stand, and what multiplicity that needs; empty: unknown.
+
+    Where that is more than the study's multiplicity it is a warning (`needs_more`).
+    """
+    found = (results.get("privacy") or {}).get("multiplicity")
+    if not found:
+        return ""
+    who, counted = units(results), found["study"]
+    whole = f"of {found['units']:,} {who}" if found["by"] == "id" else "rows"
+    if needs_more(results):
+        same = (
+            "If one id is different people, write their ids apart (INSTITUTION-ID)."
+            if found["by"] == "id"
+            else "They are equal in everything; ids would tell for certain."
+        )
+        return (
+            f"{found['beyond']:,} {whole} stand at up to {found['needed']} institutions, where the "
+            f"study's multiplicity is {counted}: for the worst of them the promise is epsilon "
+            f"{found['epsilon_of_worst']:.3g}, not {short(results['privacy']['epsilon'])}. Say "
+            f"privacy.multiplicity = {found['needed']} in study and roster, or leave each with one "
+            f"institution. {same}"
+        )
+    if found["several"] == 0:
+        said = "No id stands at two institutions; people under several ids are not seen here."
+        return said if found["by"] == "id" else ""
+    if found["by"] != "id":
+        return (
+            f"{found['several']:,} rows equal a row of another institution in everything; only ids "
+            "would tell whether they are the same."
+        )
+    return (
+        f"{found['several']:,} {whole} stand at up to {found['needed']} institutions; the study's "
+        f"multiplicity of {counted} counts them in."
+    )
+
+
+def needs_more(results: Results) -> bool:
+    """Tell whether units stand at more institutions than the study's multiplicity counts in.
+
+    Equal rows without ids may be chance: only where they are half of all are they one.
+    """
+    found = (results.get("privacy") or {}).get("multiplicity")
+    if not found or found["needed"] <= found["study"]:
+        return False
+    return bool(found["by"] == "id" or 2 * found["beyond"] >= found["units"])
+
+
 def promise(results: Results) -> str:
     """Say in one sentence what was promised, and to whom it is less."""
     terms, one = results["privacy"], unit(results)

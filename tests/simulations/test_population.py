@@ -15,7 +15,7 @@ from tests.simulations.conftest import BANKS, ROWS, Desk, make_table
 from fieldfare.client.records.amlsim import derive_amlsim
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.study import Study, load_study
-from fieldfare.simulations.population import Partition, RecordsChoice, load_population
+from fieldfare.simulations.population import Partition, RecordsChoice, Standing, load_population
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +45,23 @@ def test_files_say_who_holds_what(desk: Desk) -> None:
     # The same unit is on the same side everywhere: it is the unit's id that decides.
     masks = [mask.tolist() for mask in population.holdout.values()]
     assert masks[0] == masks[1] == masks[2]
+
+
+@pytest.mark.parametrize("unit", ['"id"', None])
+def test_units_at_several_institutions_are_counted(desk: Desk, unit: str | None) -> None:
+    """By id, or by rows that are equal in everything where there is none."""
+    table = make_table()
+    study = desk.write_study(privacy={"multiplicity": "2"})
+    if unit is None:
+        data = study.model_dump(mode="json")
+        data["records"]["unit"] = None
+        study = Study.model_validate(data)
+    parts = {"ape": table, "cow": table.slice(100), "zebra": table.slice(250)}
+    for name, part in parts.items():
+        desk.write_records(part, f"{name}.parquet")
+    choice = RecordsChoice([f"{name}={desk.folder / name}.parquet" for name in parts])
+    found = Standing.of(study, load_population(study, choice, seed=0))
+    assert found == Standing(unit is not None, ROWS, ROWS - 100, ROWS - 250, 3)
 
 
 def test_a_file_with_an_equals_sign_in_its_path_is_a_file(desk: Desk) -> None:

@@ -1,5 +1,6 @@
 """A simulation and its files: documented, reproducible, whole, and silent about what is missing."""
 
+import io
 import json
 import re
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from rich.console import Console
 from safetensors.numpy import load_file
 from tests.simulations.conftest import BANKS, ROWS, Desk, make_table, study_text
 
@@ -20,11 +22,13 @@ from fieldfare.shared.knot_places import PLACES, even_places
 from fieldfare.shared.messages import Assurance
 from fieldfare.shared.models import model_for
 from fieldfare.shared.plan import PICOMU2, plan_for
+from fieldfare.shared.privacy import epsilon_for
 from fieldfare.shared.study import Study, parse_study
 from fieldfare.simulations.baselines import Baseline
 from fieldfare.simulations.federation import LocalFederation
 from fieldfare.simulations.measure import METRICS, measure, probabilities
 from fieldfare.simulations.population import RecordsChoice
+from fieldfare.simulations.report.screen import details, screen
 from fieldfare.simulations.simulate import simulate
 
 ROOT = Path(__file__).parents[2]
@@ -519,3 +523,29 @@ def test_a_seed_draws_the_same_counts_by_group_again(desk: Desk) -> None:
     study = Study.model_validate(data)
     first, again, other = (simulate(desk.task(study=study, seed=seed)) for seed in (1, 1, 2))
     assert first["released_groups"] == again["released_groups"] != other["released_groups"]
+
+
+def test_the_same_units_at_all_institutions_are_said_with_what_they_are_promised(
+    desk: Desk,
+) -> None:
+    """Under a multiplicity of one: three times the vector, three times mu."""
+    desk.write_records(make_table(), "same.parquet")
+    files = [f"{name}={desk.folder}/same.parquet" for name in ("ape", "cow", "zebra")]
+    results = simulate(desk.task(choice=RecordsChoice(files)))
+    privacy, found = results["privacy"], results["privacy"]["multiplicity"]
+    assert (found["study"], found["needed"], found["by"]) == (1, 3, "id")
+    assert found["units"] == found["several"] == found["beyond"] == len(make_table())
+    worst = epsilon_for(delta=privacy["delta"], mu2=9 * privacy["mu2_planned"])
+    assert found["epsilon_of_worst"] == pytest.approx(worst, rel=1e-9)
+    for shown in (screen(results), details(results)):
+        out = io.StringIO()
+        Console(width=80, file=out).print(shown)
+        printed = " ".join(out.getvalue().split())
+        assert f"the promise is epsilon {found['epsilon_of_worst']:.3g}" in printed
+    desk.write_study(privacy={"multiplicity": "3"})
+    counted = simulate(desk.task(choice=RecordsChoice(files)))["privacy"]
+    assert counted["multiplicity"]["beyond"] == 0
+    assert counted["multiplicity"]["epsilon_of_worst"] == pytest.approx(
+        counted["epsilon"], rel=1e-6
+    )
+    assert counted["sensitivity"] == 3 * privacy["sensitivity"]

@@ -249,3 +249,16 @@ def test_names_of_groups_are_words(make_run: Any, tmp_path: Path) -> None:
     page = written(run, tmp_path)
     assert "<script>alert" not in page.source
     assert "<script>alert(1)</script>" in page.text
+
+
+def test_units_at_too_many_institutions_are_warned_of(make_run: Any, tmp_path: Path) -> None:
+    run = make_run()
+    assert "stand at up to" not in written(run, tmp_path).text
+    results = copy.deepcopy(run.results)
+    results["privacy"]["multiplicity"] = {
+        "study": 1, "needed": 5, "by": "id", "units": 2000, "several": 1500, "beyond": 1500,
+        "epsilon_of_worst": 6.4231,
+    }  # fmt: skip
+    page = written(replace(run, results=results), tmp_path)
+    assert "1,500 of 2,000 accounts stand at up to 5 institutions" in page.text
+    assert re.search(r'<p class="warning" role="note">1,500 of 2,000', page.source)

@@ -121,6 +121,48 @@ def test_privacy_is_promised_only_for_protected_runs() -> None:
     assert words.warning(privacy_of(noise="exact", masked=False)) is not None
 
 
+def standing(**changes: Any) -> dict[str, Any]:
+    found = {
+        "study": 1, "needed": 5, "by": "id", "units": 2000, "several": 1500, "beyond": 1500,
+        "epsilon_of_worst": 6.4231,
+    }  # fmt: skip
+    return privacy_of(multiplicity={**found, **changes})
+
+
+def test_units_at_more_institutions_than_are_counted_in_are_warned_of() -> None:
+    """Five sites held the same payments under a multiplicity of one, and nothing said so."""
+    results = standing()
+    assert words.needs_more(results)
+    said = words.several(results)
+    assert said.startswith(
+        "1,500 of 2,000 cases stand at up to 5 institutions, where the study's multiplicity is 1: "
+        "for the worst of them the promise is epsilon 6.42, not 1."
+    )
+    assert "privacy.multiplicity = 5 in study and roster" in said
+    assert "write their ids apart" in said
+
+
+def test_what_the_multiplicity_counts_in_is_said_and_no_warning() -> None:
+    counted = standing(study=5, beyond=0)
+    assert not words.needs_more(counted)
+    assert "the study's multiplicity of 5 counts them in" in words.several(counted)
+    alone = standing(needed=1, several=0, beyond=0)
+    assert not words.needs_more(alone)
+    assert words.several(alone).startswith("No id stands at two institutions")
+    assert words.several({"study": {"unit": None}, "privacy": {"epsilon": 1.0}}) == ""
+
+
+def test_rows_without_ids_that_are_equal_by_chance_are_no_warning() -> None:
+    few = standing(by="content", needed=2, several=3, beyond=3)
+    assert not words.needs_more(few)
+    assert words.several(few).startswith("3 rows equal a row of another institution")
+    assert words.several(standing(by="content", needed=1, several=0, beyond=0)) == ""
+    most = standing(by="content")
+    assert words.needs_more(most)
+    assert "1,500 rows stand at up to 5 institutions" in words.several(most)
+    assert "ids would tell for certain" in words.several(most)
+
+
 def test_failed_masks_are_spoken_of() -> None:
     text = " ".join(words.privacy(privacy_of(epsilon_if_masks_fail=2.52, mu2_planned=1.0)))
     assert "If every mask failed" in text
