@@ -9,8 +9,11 @@ import pytest
 from tests.homes import UNITS, Hub, home_study, hub
 from tests.packages import without_torch
 
+from fieldfare.client.custodian import LEDGER_STATE, SHOWN_REPLY
+from fieldfare.client.institution.building import open_institution, open_ledger, utc_now
 from fieldfare.client.institution.studies import State, Told, read_decision
 from fieldfare.shared.cli import run
+from fieldfare.shared.messages import NoSigner, Reply, seal
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.study import Study
 
@@ -219,3 +222,26 @@ def test_a_study_that_needs_torch_is_refused_with_the_command_that_installs_it(
         assert "pip install 'fieldfare[torch]'" in err
     assert "waits for a decision" in typed("studies")[1]
     assert typed("reject", study.id[:6], "--reason", "no torch here")[0] == 0
+
+
+def test_under_a_ledger_that_is_behind_nothing_is_approved(typed: Typed) -> None:
+    """Nothing would leave under the approval: a newer reply was shown than the ledger holds."""
+    typed.receive()
+    reply = Reply(
+        request="0" * 64,
+        institution="bank-a",
+        approval="0" * 64,
+        vector="0" * 64,
+        debit=1,
+        ledger_sequence=7,
+        ledger_head="0" * 64,
+        cumulative=7,
+        epoch=1,
+    )
+    with open_ledger(open_institution(typed.home.path), utc_now) as ledger:
+        shown = seal(reply, "bank-a", NoSigner())
+        ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, shown)
+    status, out, err = typed("approve", STUDY.id, "--yes")
+    assert (status, typed.state()) == (1, State.RECEIVED)
+    assert "ledger accept-restore" in err
+    assert "in force now" not in out
