@@ -21,6 +21,7 @@ from fieldfare.shared.features import Name
 from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.model_sections import MlpSection
 from fieldfare.shared.named_modules import PACKAGE_PATTERN
+from fieldfare.shared.nearest import nearest
 from fieldfare.shared.plan import Plan, ReleaseKind
 from fieldfare.shared.privacy import XI_LIMIT, epsilon_for, mu2_for
 from fieldfare.shared.private_files import read_public
@@ -345,9 +346,10 @@ def _column_objections(policy: Policy, study: Study) -> Iterator[Objection]:
     if refused:
         shown = ", ".join(map(ascii, refused[:MOST_NAMED]))  # the study's text moves no cursor
         more = len(refused) - MOST_NAMED
+        near = nearest(refused[0], allowed)  # a slip of the pen in policy.toml
         yield Objection(
             "records.columns",
-            f"only the {len(allowed)} columns listed",
+            f"only the {len(allowed)} columns listed{f' (such as {near})' if near else ''}",
             shown + (f" and {more} more" if more > 0 else ""),
         )
 

@@ -377,3 +377,10 @@ def test_the_default_policy_takes_the_default_draft(
     assert run(["study", "new", "--records", str(source), "--label", "reported"]) == 0
     study = parse_study(capsys.readouterr().out)
     assert broken(make_policy(records__columns=study_columns(study)), study) == []
+
+
+def test_a_slip_of_the_pen_in_a_column_is_answered_with_the_name_that_is_listed() -> None:
+    study = make_study(records__label="reportd")
+    (found,) = objections(make_policy(), study, plan_for(study), units=None)
+    assert "(such as reported)" in found.limit
+    assert found.asked == "'reportd'"
