@@ -259,6 +259,6 @@ def test_units_at_too_many_institutions_are_warned_of(make_run: Any, tmp_path: P
         "study": 1, "needed": 5, "by": "id", "units": 2000, "several": 1500, "beyond": 1500,
         "epsilon_of_worst": 6.4231,
     }  # fmt: skip
-    page = written(replace(run, results=results), tmp_path)
+    page = written(run._replace(results=results), tmp_path)
     assert "1,500 of 2,000 accounts stand at up to 5 institutions" in page.text
     assert re.search(r'<p class="warning" role="note">1,500 of 2,000', page.source)
