@@ -28,12 +28,14 @@ class StudyNow(_Told):
 
     Attributes:
         runs: those of which the custodian holds keys.
+        records: how many rows count as zero; empty where none does.
     """
 
     id: str
     serving: bool
     reason: str = ""
     runs: list[str] = []
+    records: str = ""
 
 
 class ReleaseNow(_Told):

@@ -24,8 +24,7 @@ from fieldfare.client.institution.roster import check_member, pinned_roster
 from fieldfare.client.institution.settings import Settings, load_settings
 from fieldfare.client.ledger import Ledger
 from fieldfare.client.records import holdout_mask, read_sources
-from fieldfare.client.records.check import zero_words
-from fieldfare.client.records.problems import Finding
+from fieldfare.client.records.problems import Finding, zero_words
 from fieldfare.client.site import Site
 from fieldfare.client.sums import StudySums
 from fieldfare.shared.messages import Assurance, IdentitySigner

@@ -119,6 +119,8 @@ def _tell_left_out(guard: Guard, say: Say) -> None:
     for one in guard.status().studies:
         if not one.serving:
             say(f"left out: {one.id}: {one.reason}")
+        elif one.records:
+            say(f"study {one.id}: {one.records}; why: fieldfare institution review {one.id[:12]}")
     say("approved studies loaded")
 
 

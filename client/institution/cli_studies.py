@@ -5,6 +5,7 @@ Errors pass through: the root command turns them into exit codes.
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -57,7 +58,9 @@ from fieldfare.client.institution.studies import (
 )
 from fieldfare.client.institution.telling import LOAD_SECONDS, told_custodian
 from fieldfare.client.ledger import Ledger
-from fieldfare.client.records.check import zero_lines
+from fieldfare.client.records.problems import zero_lines
+from fieldfare.client.records.settings import tables_of
+from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.next_command import at_home
 from fieldfare.shared.os_user import os_user
@@ -145,12 +148,32 @@ def review(
 ) -> None:
     """Show what a study asks for, what leaves, what it costs and what changed: one screen."""
     institution = open_institution(home)
+    meant = meant_study(institution, study)
     with open_ledger(institution, utc_now) as ledger:
-        found = _reviewed(institution, ledger, meant_study(institution, study))
+        found = _reviewed(institution, ledger, meant)
+    found = replace(found, records=_seen_in_records(institution, meant))
     if as_json:
         typer.echo(found.to_json())
     else:
         show_review(found, console())
+
+
+def _seen_in_records(institution: Institution, study: Study) -> tuple[str, ...]:
+    """Read the records as a load would, and say what counts; that they cannot be read, too."""
+    # Here: the database engine takes half a second to load, and other commands need none.
+    from fieldfare.client.records.check import (  # noqa: PLC0415 -- see above
+        check_records,
+        records_words,
+    )
+
+    try:
+        tables = tables_of(
+            institution.settings.records, study, folder=institution.home.path,
+            environment=os.environ,
+        )  # fmt: skip
+        return tuple(records_words(check_records(tables, study, today=utc_now().date())))
+    except FieldfareError as error:
+        return (f"cannot be read: {error}",)
 
 
 def meant_study(institution: Institution, text: str) -> Study:

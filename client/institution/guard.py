@@ -48,6 +48,7 @@ from fieldfare.client.institution.journal_terms import MAX_SENTENCE, printable
 from fieldfare.client.institution.kept_sums import KeptSums
 from fieldfare.client.institution.keys import public_identity
 from fieldfare.client.institution.policy import limits
+from fieldfare.client.institution.screen import SHORT
 from fieldfare.client.institution.studies import State, kept_ids, read_decision, stamp
 from fieldfare.client.institution.tally import Tally
 from fieldfare.shared.errors import FieldfareError, LedgerError
@@ -155,7 +156,8 @@ class Guard:
                 self._take()
             except (FieldfareError, OSError) as error:
                 self._stand_down(str(error))
-            followed = self._followed(tuple(changes(before, self._in_force)))
+            new = self._in_force.served - before.served
+            followed = self._followed((*changes(before, self._in_force), *self._zero_lines(new)))
         if followed.changed or followed.left_out:
             self._told.put(followed)
         return followed
@@ -262,7 +264,14 @@ class Guard:
 
     def _served_now(self, in_force: InForce) -> Iterator[StudyNow]:
         for study in sorted(in_force.served):
-            yield StudyNow(id=study, serving=True, runs=self._runs_of(study))
+            words = self._sums.words(study)
+            yield StudyNow(id=study, serving=True, runs=self._runs_of(study), records=words)
+
+    def _zero_lines(self, studies: Collection[str]) -> Iterator[str]:
+        for study in sorted(studies):
+            words = self._sums.words(study)
+            if words:
+                yield f"study {study[:SHORT]}: {words}"
 
     def _left_out_now(self) -> Iterator[StudyNow]:
         for study, reason in self._left_out:

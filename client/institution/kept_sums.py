@@ -27,6 +27,10 @@ class KeptSums:
 
         return loaded
 
+    def words(self, study: str) -> str:
+        """Return how many rows of a study's records count as zero; empty where none does."""
+        return self._kept[study][1].words if study in self._kept else ""
+
     def ready(self, state: object) -> frozenset[str]:
         """Return the ids of studies that need no loading in this `state`."""
         return frozenset(study for study, (then, _) in self._kept.items() if then == state)

@@ -134,6 +134,8 @@ def _activity(status: CustodianStatus, now: datetime) -> Rows:
     for study in status.studies:
         if not study.serving:
             yield "left out", f"{study.id[:SHORT]}: {_short(study.reason)}"
+        elif study.records:
+            yield "records", f"{study.id[:SHORT]}: {study.records}"
 
 
 def _budget(found: Report | Unread) -> Rows:

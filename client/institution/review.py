@@ -160,6 +160,7 @@ class Review:
     Attributes:
         failed_masks: (participants, epsilon that would remain at the study's delta).
         questions: what is asked, and what may be asked later, one line each.
+        records: how many rows count as zero and why; empty where records were not read.
         left_out_banks: whose customers' payments are in no column, so that the promise covers the
             person; empty: it covers own records.
         problems: why it cannot be approved as things stand; empty: it can.
@@ -189,6 +190,7 @@ class Review:
     obstacles: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
     left_out_banks: tuple[str, ...] = ()
     harm_rules: tuple[str, ...] = HARM_RULES
 

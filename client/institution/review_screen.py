@@ -38,6 +38,10 @@ def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
     yield "reads", _columns(review.columns)
     if review.questions:
         yield "asks", _asks(review.questions)
+    if review.records:
+        lines = [plain(line) for line in review.records]
+        odd = len(lines) > 1 or lines[0].startswith("cannot")
+        yield "records", Text("\n".join(lines), BAD if odd else "")
     yield "leaves", _leaving(review.leaving)
     yield "", Text("before that: your approval and keys; with every sum: your ledger's total")
     yield (

@@ -16,7 +16,13 @@ import numpy as np
 from fieldfare.client.records.columns import told_by
 from fieldfare.client.records.covering import covers_line
 from fieldfare.client.records.load import Load
-from fieldfare.client.records.problems import Effect, Finding
+from fieldfare.client.records.problems import (
+    Effect,
+    Finding,
+    count_rows,
+    zero_lines,
+    zero_words,
+)
 from fieldfare.client.records.source import Table
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.study import Study
@@ -99,7 +105,7 @@ def report_lines(report: Report) -> list[str]:
     """Return a report for a terminal: a line for each finding, then whether it would load."""
     width = max(len(effect.value) for effect in Effect)
     refused = sum(found.effect is Effect.REFUSED for found in report.findings)
-    rows = _count(report.rows)
+    rows = count_rows(report.rows)
     fits = zero_words(report.rows, report.zero) or rows
     verdict = f"would load: {fits}" if report.loads else (
         f"would not load: {refused} {'problem refuses' if refused == 1 else 'problems refuse'} it"
@@ -114,21 +120,14 @@ def report_lines(report: Report) -> list[str]:
     ]
 
 
-def zero_words(rows: int, zero: int) -> str:
-    """Return how many rows count as zero; empty where none does."""
-    if not zero:
-        return ""
-    of = _count(rows)
-    return f"{zero:,} of {of} count{'s' * (zero == 1)} as zero ({100 * zero / rows:.3g} %)"
-
-
-def zero_lines(findings: Sequence[Finding]) -> list[str]:
-    """Return why rows count as zero, a line for each kind."""
-    return [f"  {one.effect.value}: {one.text}" for one in findings if one.effect is Effect.ZERO]
-
-
-def _count(rows: int) -> str:
-    return f"{rows:,} {'row' if rows == 1 else 'rows'}"
+def records_words(report: Report) -> list[str]:
+    """Return, for a person who decides on a study, what in the records counts and what does not."""
+    if not report.loads:
+        refused = (one.text for one in report.findings if one.effect is Effect.REFUSED)
+        return ["would not load:", *(f"  {text}" for text in refused)]
+    if not report.zero:
+        return [f"{count_rows(report.rows)}, none of which counts as zero"]
+    return [f"{zero_words(report.rows, report.zero)}:", *zero_lines(report.findings)]
 
 
 def _short(found: Finding, report: Report) -> str:

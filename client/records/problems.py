@@ -179,6 +179,24 @@ class Problems:
             raise RecordsError("\n".join(lines))
 
 
+def count_rows(rows: int) -> str:
+    """Return how many rows, in words."""
+    return f"{rows:,} {'row' if rows == 1 else 'rows'}"
+
+
+def zero_words(rows: int, zero: int) -> str:
+    """Return how many rows count as zero; empty where none does."""
+    if not zero:
+        return ""
+    of = count_rows(rows)
+    return f"{zero:,} of {of} count{'s' * (zero == 1)} as zero ({100 * zero / rows:.3g} %)"
+
+
+def zero_lines(findings: Sequence[Finding]) -> list[str]:
+    """Return why rows count as zero, a line for each kind."""
+    return [f"  {one.effect.value}: {one.text}" for one in findings if one.effect is Effect.ZERO]
+
+
 def _named(parts: Sequence[str]) -> str:
     names = [part for part in parts if part]
     if not names:

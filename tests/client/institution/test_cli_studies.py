@@ -245,3 +245,25 @@ def test_under_a_ledger_that_is_behind_nothing_is_approved(typed: Typed) -> None
     assert (status, typed.state()) == (1, State.RECEIVED)
     assert "ledger accept-restore" in err
     assert "in force now" not in out
+
+
+def test_how_many_rows_count_as_zero_is_said_before_anybody_approves(typed: Typed) -> None:
+    records = typed.home.path / "records.csv"
+    header, *rows = records.read_text().splitlines()
+    rows[0] = rows[0].replace(",1,", ",,").replace(",0,", ",,")  # no label
+    records.write_text("\n".join([header, *rows, f"{rows[1]},too many", ""]))
+    typed.receive()
+    status, out, _ = typed("review", STUDY.id)
+    assert status == 0
+    assert "2 of 201 rows count as zero (0.995 %)" in out
+    assert "a label expected, none found in 1 row (1)" in " ".join(out.split())
+    assert "1 line found that cannot be read so (202)" in " ".join(out.split())
+    assert rows[1].split(",")[0] not in out
+    status, out, _ = typed("approve", STUDY.id, "--yes")
+    assert (status, typed.state()) == (0, State.APPROVED)
+    assert "records: 2 of 201 rows count as zero (0.995 %); 199 units of yours are left" in out
+    assert "counts as zero: " in out
+    records.write_text("customer,amount\n")
+    assert "would not load:" in typed("review", STUDY.id)[1]
+    records.unlink()
+    assert "a file with records expected" in " ".join(typed("review", STUDY.id)[1].split())

@@ -298,3 +298,19 @@ def test_a_study_that_arrives_waits_for_a_person(guard: Guard, hub: Hub) -> None
     assert guard.follow().left_out == []
     assert not serves(guard, other.id)
     assert read_decision(hub.homes[NAME], other.id).state is State.RECEIVED
+
+
+def test_rows_that_count_as_zero_are_told_and_served(hub: Hub, custody_of: OpenCustody) -> None:
+    records = hub.homes[NAME].path / "records.csv"
+    header, *rows = records.read_text().splitlines()
+    rows[0] = rows[0].replace(",1,", ",,").replace(",0,", ",,")  # no label
+    records.write_text("\n".join([header, *rows, ""]))
+    approve(hub, custody_of)
+    with guarding(ground(hub.homes[NAME])) as made:
+        assert serves(made)
+        (now,) = made.status().studies
+        assert (now.serving, now.records) == (True, "1 of 200 rows counts as zero (0.5 %)")
+        other = home_study(name="other")
+        approve(hub, custody_of, other)
+        changed = made.follow().changed
+    assert changed[-1] == f"study {other.id[:12]}: 1 of 200 rows counts as zero (0.5 %)"
