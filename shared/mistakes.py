@@ -2,13 +2,16 @@
 
 from typing import Any, Final
 
-from fieldfare.shared.questions import KINDS
+from pydantic import ValidationError
 
 LONGEST_FOUND: Final = 60  # characters of what was found: one line says it
-_KINDS: Final = frozenset(
-    ["numeric", "categorical", "month", "several", "open", "institution", *KINDS]
-)
+_KINDS: Final = frozenset(["numeric", "categorical", "month", "several", "open", "institution"])
 _TAGGED: Final = frozenset(["features", "columns", "queries"])
+
+
+def problem_lines(error: ValidationError) -> list[str]:
+    """Return one line per mistake: key path, what was expected, what was found."""
+    return [line for item in error.errors() for line in mistake_lines(dict(item))]
 
 
 def mistake_lines(error: dict[str, Any]) -> list[str]:
@@ -44,8 +47,11 @@ def _found(error: dict[str, Any]) -> str:
 
 def _path(location: tuple[Any, ...]) -> str:
     """Write a key path; keys that TOML had to quote stay quoted, so a line stays one line."""
+    # Whoever made no mistake does not wait for every kind of question.
+    from fieldfare.shared.questions import KINDS  # noqa: PLC0415 -- see above
+
     parts = list(location)
-    if len(parts) > 2 and parts[0] in _TAGGED and parts[2] in _KINDS:  # noqa: PLR2004
+    if len(parts) > 2 and parts[0] in _TAGGED and parts[2] in {*_KINDS, *KINDS}:  # noqa: PLR2004
         del parts[2]  # pydantic's union tag is no key of the file
     if len(parts) > 1 and parts[0] == "model":
         del parts[1]

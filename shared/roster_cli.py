@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.identity import fingerprint, public_hex
 from fieldfare.shared.messages import IdentitySigner
+from fieldfare.shared.mistakes import problem_lines
 from fieldfare.shared.offers import offer_roster
 from fieldfare.shared.roster import Member, Roster
 from fieldfare.shared.sign_cli import coordinator_key
-from fieldfare.shared.study import problem_lines
 
 roster_sign_app = typer.Typer(add_completion=False)
 

@@ -28,7 +28,7 @@ from fieldfare.shared.features import Feature, Name
 from fieldfare.shared.group_columns import MAX_GROUP_COLUMNS, GroupColumn
 from fieldfare.shared.knot_places import asked_features
 from fieldfare.shared.media_gate import media_in
-from fieldfare.shared.mistakes import mistake_lines
+from fieldfare.shared.mistakes import problem_lines
 from fieldfare.shared.model_sections import (
     AdditiveSection,
     MlpSection,
@@ -594,11 +594,6 @@ def check_deployable(study: Study) -> None:
             "names its unit, so that each one stays on its side of the hold-out; add an id to the "
             "records and name its column (`fieldfare simulate` alone does without)"
         )
-
-
-def problem_lines(error: ValidationError) -> list[str]:
-    """Return one line per mistake: key path, what was expected, what was found."""
-    return [line for item in error.errors() for line in mistake_lines(dict(item))]
 
 
 def parse_study(text: str) -> Study:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.shared.errors import StudyError
-from fieldfare.shared.study import problem_lines
+from fieldfare.shared.mistakes import problem_lines
 
 MAX_TOML_BYTES: Final = 1024 * 1024
 

@@ -30,6 +30,7 @@ from fieldfare.shared.errors import RunError
 from fieldfare.shared.study import load_study
 from fieldfare.simulations import (
     bench_deployed,
+    bench_desk,
     bench_mlp,
     bench_network,
     bench_scoring,
@@ -175,6 +176,7 @@ def measure(
     networks: Sequence[int],
     people: int,
     scored: int,
+    desk: int,
     counts: Sequence[int],
     data: str | None,
 ) -> dict[str, Any]:
@@ -200,6 +202,7 @@ def measure(
         "mlp": json.loads(run_process([sys.executable, "-m", MLP_MODULE, *map(str, networks)])[1]),
         "world": asdict(bench_world.speed_apart(people)),
         "scoring": asdict(bench_scoring.speed_apart(scored)),
+        "desk": [asdict(one) for one in bench_desk.measure(desk, runs)],
         "federations": bench_deployed.measure(folder, counts) if counts else None,
     }
 
@@ -244,6 +247,7 @@ def promises(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
         *bench_mlp.promises(found["mlp"]),
         *bench_world.promises(bench_world.Speed(**found["world"])),
         *bench_scoring.promises(bench_scoring.Measure(**found["scoring"])),
+        *bench_desk.promises([bench_desk.Typed(**one) for one in found["desk"]]),
     ]
 
 
@@ -303,6 +307,9 @@ def main(
     scored: Annotated[
         int, typer.Option(min=500, help="Customers to score with reasons.")
     ] = bench_scoring.UNITS,
+    desk: Annotated[
+        int, typer.Option(min=100, help="Customers whose alerts an analyst works on.")
+    ] = bench_desk.CUSTOMERS,
     counts: Annotated[
         str, typer.Option(help="Institutions of each federation of processes.")
     ] = bench_deployed.COUNTS,
@@ -318,6 +325,7 @@ def main(
             networks=bench_deployed.numbers(networks),
             people=people,
             scored=scored,
+            desk=desk,
             counts=bench_deployed.numbers(counts),
             data=data,
         )

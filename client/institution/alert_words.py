@@ -1,9 +1,12 @@
 """The words of one alert's text, read from the records when a person asks; kept nowhere."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
-from fieldfare.client.institution.building import Institution
+from fieldfare.client.institution.building import Institution, open_institution, open_journal
+from fieldfare.client.institution.desk import utc_now
+from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.scoring import Sources, tables
 from fieldfare.client.institution.usable_model import as_tuned, usable_model
 from fieldfare.client.scoring.alert import Alert
@@ -13,6 +16,36 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import plain
 
 KIND: Final = "text"
+
+
+def read_words(
+    home: Path,
+    alert: Alert,
+    records: tuple[Path, ...],
+    mapping: Path | None,
+    *,
+    user: str,
+    environment: Mapping[str, str],
+) -> list[str]:
+    """Log who reads a person's own words, then read and explain them.
+
+    Args:
+        home: of the institution.
+        alert: of a model of texts.
+        records: files instead of what institution.toml names; none: those.
+        mapping: a mapping file for them.
+        user: who reads.
+        environment: variables that may hold a database's address.
+
+    Raises:
+        UsageError, RecordsError: as `words_of`.
+        LedgerError: the log cannot be written: nothing is read then.
+    """
+    institution = open_institution(home)
+    # First the log: a person's own words are read by nobody unseen.
+    journal = open_journal(institution.home, utc_now)
+    journal.append(Event.WORDS_READ, user, study=alert.study, run=alert.run)
+    return words_of(institution, alert, Sources(records, mapping), environment)
 
 
 def words_of(

@@ -12,12 +12,13 @@ import typer
 
 from fieldfare.client.institution.alert_store import Kept
 from fieldfare.client.institution.alert_text import card, queue_table
-from fieldfare.client.institution.building import open_institution, open_journal, utc_now
-from fieldfare.client.institution.cli_home import DEFAULT_HOME, DeskOption
-from fieldfare.client.institution.cli_score import MappingOption, RecordsOption
+from fieldfare.client.institution.cli_home import (
+    DEFAULT_HOME,
+    DeskOption,
+    MappingOption,
+    RecordsOption,
+)
 from fieldfare.client.institution.desk import CaseworkDesk, open_desk
-from fieldfare.client.institution.journal import Event
-from fieldfare.client.institution.scoring import Sources
 from fieldfare.client.institution.screen import console
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.next_command import at_home
@@ -89,15 +90,13 @@ def show(
                 f"--words: the institution's home expected, the casework folder {home} found: a "
                 "text is read from the records, by who may read them"
             )
-        from fieldfare.client.institution.alert_words import (  # noqa: PLC0415 -- reads records
-            words_of,
-        )
+        # Who only looks at a card does not wait for what reads records.
+        from fieldfare.client.institution import alert_words  # noqa: PLC0415 -- see above
 
-        institution, sources = open_institution(home), Sources(tuple(records or ()), mapping)
-        # First the log: a person's own words are read by nobody unseen.
-        journal, alert = open_journal(institution.home, utc_now), found.alert
-        journal.append(Event.WORDS_READ, os_user(), study=alert.study, run=alert.run)
-        typer.echo("\n".join(words_of(institution, alert, sources, os.environ)))
+        lines = alert_words.read_words(
+            home, found.alert, tuple(records or ()), mapping, user=os_user(), environment=os.environ
+        )
+        typer.echo("\n".join(lines))
         return
     if as_json:
         typer.echo(json.dumps(_row(found), indent=2))

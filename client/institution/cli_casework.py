@@ -35,9 +35,9 @@ from fieldfare.client.institution.desk import (
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.mistakes import problem_lines
 from fieldfare.shared.os_user import user_name
 from fieldfare.shared.private_files import replace_private
-from fieldfare.shared.study import problem_lines
 
 EXIT_DOUBTFUL: Final = 1
 

@@ -13,8 +13,13 @@ import typer
 from rich.table import Table
 
 from fieldfare.client.institution.building import open_institution, open_journal, utc_now
-from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
-from fieldfare.client.institution.cli_score import MappingOption, ModelOption, RecordsOption
+from fieldfare.client.institution.cli_home import (
+    DEFAULT_HOME,
+    HomeOption,
+    MappingOption,
+    ModelOption,
+    RecordsOption,
+)
 from fieldfare.client.institution.evaluating import Evaluation, evaluate, local_labels, tune_here
 from fieldfare.client.institution.scoring import Sources
 from fieldfare.client.institution.screen import console, plain

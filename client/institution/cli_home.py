@@ -65,3 +65,12 @@ PassphraseFileOption = Annotated[
         show_default=False,
     ),
 ]
+
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="STUDY|RUN", help="A run, or first digits of its study.")
+]
+RecordsOption = Annotated[
+    list[Path] | None,
+    typer.Option(help="A file or folder instead of what institution.toml names."),
+]
+MappingOption = Annotated[Path | None, typer.Option(help="With --records: a mapping file for it.")]

@@ -11,7 +11,13 @@ import numpy as np
 import typer
 
 from fieldfare.client.institution.building import open_institution, open_journal, utc_now
-from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
+from fieldfare.client.institution.cli_home import (
+    DEFAULT_HOME,
+    HomeOption,
+    MappingOption,
+    ModelOption,
+    RecordsOption,
+)
 from fieldfare.client.institution.scoring import Scored, Sources, score
 from fieldfare.client.institution.usable_model import UsableModel, as_tuned, usable_model
 from fieldfare.client.scoring.alert_file import check_out
@@ -20,15 +26,6 @@ from fieldfare.shared.next_command import at_home
 from fieldfare.shared.os_user import os_user
 
 score_app = typer.Typer(add_completion=False)
-
-ModelOption = Annotated[
-    str, typer.Option("--model", metavar="STUDY|RUN", help="A run, or first digits of its study.")
-]
-RecordsOption = Annotated[
-    list[Path] | None,
-    typer.Option(help="A file or folder instead of what institution.toml names."),
-]
-MappingOption = Annotated[Path | None, typer.Option(help="With --records: a mapping file for it.")]
 
 
 @score_app.command("score")

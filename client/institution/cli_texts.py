@@ -14,8 +14,13 @@ from fieldfare.client.institution.building import (
     open_journal,
     utc_now,
 )
-from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
-from fieldfare.client.institution.cli_score import MappingOption, ModelOption, RecordsOption
+from fieldfare.client.institution.cli_home import (
+    DEFAULT_HOME,
+    HomeOption,
+    MappingOption,
+    ModelOption,
+    RecordsOption,
+)
 from fieldfare.client.institution.desk import suppressed_units
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.keys import load_holdout_key

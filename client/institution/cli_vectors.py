@@ -8,8 +8,13 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.client.institution.building import open_institution
-from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
-from fieldfare.client.institution.cli_score import MappingOption, ModelOption, RecordsOption
+from fieldfare.client.institution.cli_home import (
+    DEFAULT_HOME,
+    HomeOption,
+    MappingOption,
+    ModelOption,
+    RecordsOption,
+)
 from fieldfare.client.institution.cli_texts import ranked_by, top_lines
 from fieldfare.client.institution.scoring import Sources
 from fieldfare.client.institution.usable_model import usable_model

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-import adbc_driver_sqlite.dbapi
 import duckdb
 import pyarrow as pa
 from adbc_driver_manager import Error as AdbcError
@@ -119,9 +118,11 @@ def open_sqlite(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Sour
     Raises:
         RecordsError: it cannot be opened, or does not have the rows.
     """
+    from adbc_driver_sqlite import dbapi  # noqa: PLC0415 -- loads much; few records are SQLite's
+
     uri = f"file:{quote(str(path.absolute()))}?mode=ro"
     try:
-        database = adbc_driver_sqlite.dbapi.connect(uri)
+        database = dbapi.connect(uri)
     except AdbcError:
         raise RecordsError(f"{path}: a SQLite file that can be read expected") from None
     with closing(database), connect(threads=1) as connection:

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 from fieldfare.client.records.sql import ISO_DATES, Numerals
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features import Name
-from fieldfare.shared.study import problem_lines
+from fieldfare.shared.mistakes import problem_lines
 
 UTF8: Final = "utf-8"
 _DATE_FORM: Final = re.compile(r"([^%]|%[-]?[aAbBdmyYHIpMSfzjF%T])+")

@@ -35,12 +35,13 @@ from pydantic import (
 from fieldfare.client.records.mapping import ColumnMapping, Declared, load_mapping
 from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.features import Name
-from fieldfare.shared.study import Study, problem_lines
+from fieldfare.shared.mistakes import problem_lines
 from fieldfare.shared.toml_files import PathText
 
 if TYPE_CHECKING:
     from fieldfare.client.records.database import Rows
     from fieldfare.client.records.source import Table
+    from fieldfare.shared.study import Study
 
 MAX_URI_BYTES: Final = 4096
 _OTHERS: Final = 0o077
@@ -267,7 +268,7 @@ RecordsSource = Annotated[
 
 def tables_of(
     sources: Sequence[RecordsSource],
-    study: Study,
+    study: "Study",
     *,
     folder: Path,
     environment: Mapping[str, str],

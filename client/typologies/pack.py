@@ -7,6 +7,7 @@ one, with its own constants and versions.
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from fieldfare.client.typologies.typology import FeatureSpec, Typology
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.study import problem_lines
+from fieldfare.shared.mistakes import problem_lines
 
 MAX_FILE: Final = 65_536  # bytes: an indicator is small, or it is several
 OWN_PACK: Final = "fieldfare.client.typologies"
@@ -73,6 +74,7 @@ class Pack:
         return tuple(spec for one in self.indicators for spec in one.typology.features)
 
 
+@cache
 def own_pack() -> Pack:
     """Return the pack that comes with Fieldfare."""
     return load_pack(resources.files(OWN_PACK))
@@ -128,19 +130,22 @@ def _text(file: Traversable) -> str:
         raise UsageError(f"{file.name}: UTF-8 text expected, other bytes found") from None
 
 
-class _StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
-    """Plain YAML whose keys may not stand twice, nor point at each other."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("an alias")
-        return super().compose_node(parent, index)
+class _StrictLoader(yaml.CSafeLoader):  # type: ignore[misc]
+    """Plain YAML whose keys may not stand twice; libyaml reads ten times faster than Python."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if len(set(keys)) != len(keys):
             raise yaml.YAMLError("a key twice")
         return dict(super().construct_mapping(node, deep))
+
+
+def _plain(text: str) -> object:
+    """Return the data of a YAML text; what points at itself is never composed."""
+    if any(isinstance(one, yaml.AliasEvent) for one in yaml.parse(text, Loader=yaml.CSafeLoader)):
+        raise yaml.YAMLError("an alias")
+    found: object = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 -- safe, made stricter
+    return found
 
 
 def parse_typology(text: str, name: str) -> Typology:
@@ -150,7 +155,7 @@ def parse_typology(text: str, name: str) -> Typology:
         UsageError: lists every mistake, one line each.
     """
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 -- a SafeLoader, made stricter
+        data = _plain(text)
     except (yaml.YAMLError, TypeError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

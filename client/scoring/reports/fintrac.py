@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.scoring.reports.facts import OPEN, Movement, ReportFacts, party_words
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.study import problem_lines
+from fieldfare.shared.mistakes import problem_lines
 
 TYPE: Final = "fieldfare.fintrac-str-draft.v1"
 PARTNERSHIP: Final = "Project Protect"
