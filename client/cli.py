@@ -112,11 +112,15 @@ LabelOption = Annotated[str, typer.Option(help="Without --study: what it calls t
 UnitColumnOption = Annotated[
     str,
     typer.Option(
-        help="What the files call the unit.", show_default="as the study, unit or customer_id"
+        help="What the files call the unit.",
+        show_default="as the study, unit, customer_id or subject_id",
     ),
 ]
 LabelColumnOption = Annotated[
-    str, typer.Option(help="What the labels' file calls it.", show_default="as the study, or label")
+    str,
+    typer.Option(
+        help="What the labels' file calls it.", show_default="as the study, label or value"
+    ),
 ]
 KnownColumnOption = Annotated[
     str, typer.Option(help="The labels' column of days.", show_default="known or observed_at")

@@ -22,9 +22,10 @@ from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.nearest import meant
 from fieldfare.shared.private_files import PRIVATE_FILE, sync_folder
 
-UNIT_NAMES: Final = ("unit", "customer_id")  # as `typologies run` and the importers write it
+# As `typologies run`, the importers and canonical labels write it.
+UNIT_NAMES: Final = ("unit", "customer_id", "subject_id")
 DAY_NAMES: Final = ("known", "observed_at")  # the latter as `institution labels` writes it
-LABEL_NAMES: Final = ("label",)
+LABEL_NAMES: Final = ("label", "value")  # the latter as canonical labels have it
 AS_OF: Final = b"fieldfare.as_of"
 MOST_NAMED: Final = 5
 

@@ -57,6 +57,12 @@ def test_a_label_counts_from_the_day_on_which_it_became_known(tmp_path: Path) ->
     assert "2 units without a label: counted as 0" in said
 
 
+def test_canonical_labels_fit_as_they_are(tmp_path: Path) -> None:
+    form = "subject_id,source,value,confidence,observed_at,effective_from"
+    found = joined(tmp_path, form, "b,str_filed,1,0.7,2026-03-01,2026-01-01")
+    assert found.table["case"].to_pylist() == ["0", "1", "0"]
+
+
 def test_the_newest_label_of_a_unit_by_that_day_counts(tmp_path: Path) -> None:
     rows = ("b,0,2026-01-01T10:00:00+00:00", "b,1,2026-02-01T10:00:00+00:00", "b,0,2026-05-01")
     found = joined(tmp_path, "customer_id,case,observed_at", *rows)
