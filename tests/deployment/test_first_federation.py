@@ -1,0 +1,163 @@
+"""docs/first-federation.md, typed as it stands: every command of the page, in its order."""
+
+import grp
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Final
+
+import pytest
+from tests.postgres import PostgresServer, running_postgres
+
+ROOT: Final = Path(__file__).parents[2]
+PAGE: Final = ROOT / "docs" / "first-federation.md"
+SECONDS: Final = 1200
+USERS: Final = ("ff-analyst", "ff-reviewer")
+GROUP: Final = "ff-cases"
+SHARED: Final = Path("/var/tmp")  # noqa: S108 -- as the page says: a place that all users reach
+LEFT: Final = ("ff-cases", "ff-report.xml", "ff-too-early.xml")
+# `sudo -u USER COMMAND` of a machine where the interpreter may lie below /root: a process that
+# gives up every right but that user's, once everything is imported.
+SUDO: Final = """\
+sudo() {
+  local user=$2; shift 2
+  if [ "$1" = fieldfare ]; then shift; "$PYTHON" -c "$BECOME" "$user" "$@"
+  else setpriv --reuid="$user" --regid="$user" --init-groups "$@"; fi
+}
+"""
+BECOME: Final = """\
+import io, os, pwd, sys
+from contextlib import redirect_stderr, redirect_stdout
+from fieldfare.shared.cli import run
+user, call = pwd.getpwnam(sys.argv[1]), sys.argv[2:]
+with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+    run([*call[:-1], "/nowhere"])  # for its imports: there is no such home or file
+os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+os.setresgid(*[user.pw_gid] * 3)
+os.setresuid(*[user.pw_uid] * 3)
+sys.exit(run(call))
+"""
+
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("first-federation")]
+
+
+def commands(page: str) -> list[str]:
+    """Every command of the page's indented blocks; a here-document belongs to its command."""
+    found: list[str] = []
+    inside = ""
+    for line in page.splitlines():
+        if not line.startswith("    "):
+            continue
+        text = line.removeprefix("    ")
+        if inside:
+            found[-1] += f"\n{text}"
+            inside = "" if text == inside else inside
+            continue
+        found.append(text)
+        inside = text.partition("<<'")[2].partition("'")[0]
+    return found
+
+
+def script(typed: list[str]) -> str:
+    """Everything in one shell, which ends at the first command that fails."""
+    lines = ["set -euo pipefail", SUDO]
+    for number, command in enumerate(typed):
+        lines += [f"echo {number} >> \"$TYPED\"; echo '--- {number}'", command]
+    return "\n".join(lines) + "\n"
+
+
+def test_commands_are_read_with_their_here_documents() -> None:
+    page = "a\n\n    one <<'END'\n    text\n    END\n    two\n\nb\n\n    three\n"
+    assert commands(page) == ["one <<'END'\ntext\nEND", "two", "three"]
+
+
+def test_every_fieldfare_line_of_the_page_is_among_the_commands() -> None:
+    text = PAGE.read_text("utf-8")
+    lines = [line.strip() for line in text.splitlines() if line.startswith(("    ", "\t"))]
+    typed = "\n".join(commands(text)).splitlines()
+    assert [line.strip() for line in typed] == lines
+    assert sum("fieldfare " in line for line in typed) > 40
+    assert "```" not in text  # a block of another form would not be typed
+
+
+@pytest.fixture
+def users() -> Iterator[None]:
+    if os.geteuid() != 0 and not os.environ.get("CI"):
+        pytest.skip("two users have to be made: run this as root")
+    _forget()
+    yield
+    _forget()
+
+
+def _forget() -> None:
+    for name in USERS:
+        with suppress(KeyError):
+            pwd.getpwnam(name)
+            subprocess.run(["userdel", name], check=True)
+    with suppress(KeyError):
+        grp.getgrnam(GROUP)
+        subprocess.run(["groupdel", GROUP], check=True)
+    for name in LEFT:
+        path = SHARED / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def bank_c() -> Iterator[PostgresServer]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A new folder with a short name: a socket's path has at most 107 bytes."""
+    made = Path(mkdtemp(prefix="ff-", dir="/tmp"))
+    (made / "studies").symlink_to(ROOT / "studies")
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.mark.usefixtures("users")
+def test_the_page_works_as_it_is_typed(folder: Path, bank_c: PostgresServer) -> None:
+    typed = commands(PAGE.read_text("utf-8"))
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHON": sys.executable,
+        "BECOME": BECOME,
+        "BANK_C": bank_c.uri,
+        "TYPED": str(folder / "typed"),
+        "COLUMNS": "80",
+    }
+    log = folder / "said"
+    with log.open("wb") as said:
+        shell = subprocess.Popen(
+            ["bash", "-c", script(typed)], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
+            stdout=said, stderr=said, start_new_session=True,
+        )  # fmt: skip
+        try:
+            status = shell.wait(SECONDS)
+        except subprocess.TimeoutExpired:
+            status = -1
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+    text = log.read_text("utf-8", "replace")
+    done = (folder / "typed").read_text().split()
+    where = typed[int(done[-1])]
+    assert status == 0, f"`{where}` ended with {status}:\n{text[-6000:]}"
+    assert done == [str(number) for number in range(len(typed))]
+    first = folder / "out" / "first"
+    assert "FITS" in text
+    report = (SHARED / "ff-report.xml").read_text("utf-8")
+    assert "TO BE COMPLETED" in report
+    assert not (SHARED / "ff-too-early.xml").exists()
+    assert "str_filed" in (first / "decided.csv").read_text("utf-8")
