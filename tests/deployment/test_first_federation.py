@@ -22,7 +22,7 @@ SECONDS: Final = 1200
 USERS: Final = ("ff-analyst", "ff-reviewer")
 GROUP: Final = "ff-cases"
 SHARED: Final = Path("/var/tmp")  # noqa: S108 -- as the page says: a place that all users reach
-LEFT: Final = ("ff-cases", "ff-report.xml")
+LEFT: Final = ("ff-cases", "ff-report.xml", "ff-decided.csv")
 # `sudo -u USER COMMAND` of a machine where the interpreter may lie below /root: a process that
 # gives up every right but that user's, once everything is imported.
 SUDO: Final = """\
@@ -155,10 +155,9 @@ def test_the_page_works_as_it_is_typed(folder: Path, bank_c: PostgresServer) -> 
     where = typed[int(done[-1])]
     assert status == 0, f"`{where}` ended with {status}:\n{text[-6000:]}"
     assert done == [str(number) for number in range(len(typed))]
-    first = folder / "out" / "first"
     assert "FITS" in text
     report = (SHARED / "ff-report.xml").read_text("utf-8")
     assert "TO BE COMPLETED" in report
     assert "second_review" in text
     assert "cat: bank-a/keys/identity: Permission denied" in text
-    assert "str_filed" in (first / "decided.csv").read_text("utf-8")
+    assert "str_filed" in (SHARED / "ff-decided.csv").read_text("utf-8")
