@@ -80,7 +80,7 @@ def scored_table(study: Study, parameters: NDArray[np.float64], records: Path) -
 
 def _read(study: Study, records: Path) -> tuple[Any, EncodedUnits, NDArray[np.int8]]:
     if study.records.unit is None:
-        found = read_records([records], study)
+        found = read_records([records], study, whole=True)
         return pa.array(found.units), found.data, found.data.labels.astype(np.int8)
     scorable = read_units([table_at(records)], study)
     return scorable.units, scorable.encoded(), scorable.labels

@@ -145,7 +145,7 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
     named = _named_files(choice)
     if named:
         records = {
-            name: read_records([path], study, audit_column=choice.audit_column)
+            name: read_records([path], study, audit_column=choice.audit_column, whole=True)
             for name, path in named.items()
         }
     else:
@@ -219,7 +219,11 @@ def given_holdout(
     for name, path in named.items() if named else [("", Path(given[0]))]:
         whose = column if column and not named and _has_column(path, column) else None
         records = read_records(
-            [path], study, institution_column=whose, audit_column=choice.audit_column
+            [path],
+            study,
+            institution_column=whose,
+            audit_column=choice.audit_column,
+            whole=True,
         )
         owners = np.full(len(records), name) if whose is None else records.institutions
         parts.append((records, owners))
@@ -283,6 +287,7 @@ def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, 
         study,
         institution_column=choice.institution_column,
         audit_column=choice.audit_column,
+        whole=True,
     )
     owners: NDArray[Any] | None = everything.institutions
     if owners is None:

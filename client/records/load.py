@@ -36,7 +36,7 @@ from fieldfare.client.records.encoding import (
 from fieldfare.client.records.engine import Source, Unread
 from fieldfare.client.records.grouping import Grouping, rows_beside
 from fieldfare.client.records.mapping import ColumnMapping
-from fieldfare.client.records.problems import Finding, Place, Problems
+from fieldfare.client.records.problems import Effect, Finding, Place, Problems
 from fieldfare.client.records.rows import row_reader
 from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.source import Table, table_at
@@ -367,6 +367,7 @@ def read_records(
     mapping: ColumnMapping | None = None,
     institution_column: str | None = None,
     audit_column: str | None = None,
+    whole: bool = False,
 ) -> Records:
     """Read record files (CSV, Parquet, Arrow, DuckDB, SQLite) and encode them under a study.
 
@@ -380,6 +381,8 @@ def read_records(
         mapping: what is declared about all of them: study column to source column, encoding, ...
         institution_column: column that names each unit's institution (also through `mapping`).
         audit_column: column kept beside the units for a fairness audit; never a feature.
+        whole: refuse rows that would count as zero; for simulations, whose answers nobody outside
+            waits for, and where a thinner file would pass for the whole.
 
     Raises:
         RecordsError: every problem at once, one line each, by column, count and row number;
@@ -391,7 +394,10 @@ def read_records(
     load = Load(study, institution_column=institution_column, audit_column=audit_column)
     for path in paths:
         load.read(table_at(path, mapping))
-    return load.finish()
+    records = load.finish()
+    if whole:
+        load.problems.check(Effect.ZERO)
+    return records
 
 
 def read_sources(

@@ -1,5 +1,6 @@
 """Who holds which records: files, a column, a seeded partition, and every wrong way to say it."""
 
+import math
 import os
 from collections import Counter
 from pathlib import Path
@@ -214,6 +215,17 @@ def test_a_name_in_the_records_that_nobody_may_bear_is_said(desk: Desk) -> None:
 def test_a_column_that_is_not_there_is_said(desk: Desk, column: str) -> None:
     with pytest.raises(RecordsError, match=column):
         load_population(desk.write_study(), choice(desk, institution_column=column), seed=0)
+
+
+def test_a_simulation_refuses_rows_that_an_institution_would_count_as_zero(desk: Desk) -> None:
+    """Nobody outside waits for its answer, and a thinner file would pass for the whole."""
+    table = make_table()
+    amounts = [math.inf, *table["amount"].to_pylist()[1:]]
+    place = table.column_names.index("amount")
+    changed = table.set_column(place, "amount", pa.array(amounts))
+    pq.write_table(changed, desk.records_file)
+    with pytest.raises(RecordsError, match="column amount: a finite number expected, infinity"):
+        load_population(desk.write_study(), choice(desk, institution_column="bank"), seed=0)
 
 
 def test_an_audit_column_stays_beside_the_records(desk: Desk) -> None:
