@@ -166,8 +166,8 @@ def _sqlite_feed(
     values = ", ".join(map(_sqlite_text, wanted))
     cursor = database.cursor()
     message = (
-        f"{path}: rows that SQLite can read as UTF-8 text expected, damaged content found; check "
-        "the database with PRAGMA integrity_check"
+        f"{path}: rows that SQLite can read expected, damaged content found; check the database "
+        "with PRAGMA integrity_check"
     )
     try:
         cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_SQLITE_ROWS)})
@@ -195,11 +195,26 @@ def _sqlite_text(column: str) -> str:
     )
 
 
+def _utf8(column: Any) -> Any:
+    """Return texts that SQLite never looked at; bytes that are no UTF-8 stand as escapes.
+
+    Each value by itself, and different ones stay different: one row's must end no load.
+    """
+    plain = column.view(pa.binary())
+    try:
+        return plain.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts = (None if one is None else one.decode("utf-8", "backslashreplace")
+                 for one in plain.to_pylist())  # fmt: skip
+        return pa.array(texts, pa.string())
+
+
 def _after_first(reader: Any) -> Any:
     def batches() -> Iterator[Any]:
         skip = 1
         for batch in reader:
-            yield batch.slice(skip)
+            columns = [_utf8(column) for column in batch.slice(skip).columns]
+            yield pa.RecordBatch.from_arrays(columns, schema=reader.schema)
             skip = 0
 
     return pa.RecordBatchReader.from_batches(reader.schema, batches())
