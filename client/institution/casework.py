@@ -25,6 +25,7 @@ from typing import Annotated, Final, Literal, Self
 import tomlkit
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from fieldfare.client.institution.journal_terms import printable
 from fieldfare.client.scoring.alert import Confidence, Disposition, PartyRole
 from fieldfare.client.scoring.labels import Feedback
 from fieldfare.shared.errors import UsageError
@@ -110,7 +111,11 @@ class Act(BaseModel):
 
 @dataclass(frozen=True)
 class Signed:
-    """An act, who did it as the kernel says, and the hash of its line."""
+    """An act, who did it as the kernel says, and the hash of both.
+
+    Of both: files can be read by the group, and a copy of somebody's line in another's own file
+    must not stand for it.
+    """
 
     user: str
     act: Act
@@ -224,7 +229,8 @@ class Casework:
             try:
                 user, content = _owned(path)
             except UsageError as error:
-                complaints.append(f"{error}: it counts as nothing")
+                # Its name is anybody's in the group.
+                complaints.append(printable(f"{error}: it counts as nothing", MOST_LINE))
                 continue
             found = list(_parsed(user, content, now))
             signed += [one for one in found if one is not None]
@@ -352,4 +358,5 @@ def _parsed(user: str, content: bytes, now: datetime) -> Iterator[Signed | None]
         except ValidationError:
             act = None
         known = act is not None and act.time <= now
-        yield Signed(user, act, hashlib.sha256(line).hexdigest()) if act and known else None
+        signed = hashlib.sha256(user.encode() + b"\0" + line).hexdigest()
+        yield Signed(user, act, signed) if act and known else None

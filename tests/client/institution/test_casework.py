@@ -1,6 +1,7 @@
 """Whose decisions count: files of one owner each, and modes that let nobody change another's."""
 
 import os
+import shutil
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -78,6 +79,26 @@ def test_the_future_counts_for_nothing_yet(casework: Casework) -> None:
     casework.sign(act(1))
     assert casework.acts(NOW)[0] == []
     assert len(casework.acts(NOW + timedelta(hours=1))[0]) == 1
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="files of two users")
+def test_a_copy_of_somebody_elses_line_does_not_stand_for_it(casework: Casework) -> None:
+    """A member without any right copied a reviewer's line, and the reviewer's counted no more."""
+    (casework.decisions / "bin.jsonl").write_text(act().model_dump_json() + "\n")
+    (casework.decisions / "games.jsonl").write_bytes(
+        (casework.decisions / "bin.jsonl").read_bytes()
+    )
+    for user in ("bin", "games"):
+        shutil.chown(casework.decisions / f"{user}.jsonl", user)
+    signed, complaints = casework.acts(NOW)
+    assert complaints == []
+    assert sorted({one.line: one.user for one in signed}.values()) == ["bin", "games"]
+
+
+def test_a_files_name_moves_no_cursor_of_who_collects(casework: Casework) -> None:
+    (casework.decisions / "\x1b[2Jbela.jsonl").write_text("")
+    _, (complaint,) = casework.acts(NOW)
+    assert complaint.isprintable()
 
 
 @pytest.mark.parametrize("how", ["second name", "link", "writable", "another's name"])
