@@ -82,12 +82,22 @@ coverage: $(DEV)  ## tests (without fault injection) with the coverage floor
 
 .PHONY: faults
 faults: $(DEV)  ## whole deployments; kill processes, cut lines, fill disks, see what is left
-	@$(PYTEST) -n 2 --dist loadgroup -m faults || { code=$$?; \
-	  if [ $$code -eq 5 ]; then echo "no fault-injection tests in this tree"; else exit $$code; fi; }
+	timeout --foreground 40m $(PYTEST) -n 2 --dist loadgroup -m faults
 
 .PHONY: mutants
 mutants: $(DEV)  ## put in bugs that would break a promise, see the tests catch each
 	$(PY) -m tests.mutants
+
+.PHONY: nightly
+nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or PART=audit)
+	@case "$(PART)" in \
+	  mutants) $(MAKE) mutants ;; \
+	  audit) for epsilon in 1 4; do \
+	      $(PY) -m fieldfare.simulations.canaries --epsilon $$epsilon || exit 1; \
+	      $(PY) -m fieldfare.simulations.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
+	    done ;; \
+	  *) echo "make nightly: expected PART=mutants or PART=audit, found PART=$(PART)"; exit 2 ;; \
+	esac
 
 .PHONY: bench
 bench: $(DEV)  ## measure the speeds that the project promises

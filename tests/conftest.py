@@ -1,8 +1,10 @@
-"""For every test: what takes long on a busy machine is no failure; benchmarks time things."""
+"""For every test: what takes long on a busy machine is no failure; in CI a skip is one."""
 
+import os
 from collections.abc import Sequence
 
 import pytest
+from _pytest.terminal import TerminalReporter
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("fieldfare", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,3 +19,15 @@ def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
     for item in items:
         if getattr(getattr(item, "function", None), "is_hypothesis_test", False):
             item.add_marker(pytest.mark.no_cover)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in CI that skipped a test: what it needs is to be installed there."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") != "true" or not isinstance(reporter, TerminalReporter):
+        return
+    skipped = reporter.stats.get("skipped", [])
+    if skipped and session.exitstatus == pytest.ExitCode.OK:
+        reporter.write_line(f"CI=true: expected no test to skip, found {len(skipped)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
