@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import tomlkit
 
+from fieldfare.client.institution.journal_terms import printable
 from fieldfare.client.institution.policy import (
     EVERY_COLUMN,
     Objection,
@@ -47,7 +48,8 @@ class Allowing:
     def diff(self, before: str) -> list[str]:
         """Return the lines that change, as `-` and `+`."""
         lines = difflib.unified_diff(before.splitlines(), self.text.splitlines(), lineterm="", n=0)
-        return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+        changed = (line for line in lines if not line.startswith(("---", "+++", "@@")))
+        return [printable(line, len(line)) for line in changed]  # a study's names are anybody's
 
 
 def allowing(text: str, name: str, plan: Plan) -> Allowing:

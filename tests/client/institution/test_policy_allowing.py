@@ -59,3 +59,13 @@ def test_company_is_left_to_a_person(rule: str, value: int) -> None:
 def test_every_column_stays_every_column() -> None:
     text = policy_text().replace("columns = []", 'columns = ["*"]')
     assert allowing(text, NAME, plan()).text == text
+
+
+def test_a_studys_names_turn_no_text_on_the_screen() -> None:
+    needed = plan()
+    first, *others = needed.study.features
+    odd = first.model_copy(update={"name": "am\u202eount"})
+    study = needed.study.model_copy(update={"features": (odd, *others)})
+    found = allowing(policy_text(), NAME, plan_for(study))
+    assert "am\u202eount" in parse_toml(found.text, Policy, NAME).records.columns
+    assert all(line.isprintable() for line in found.diff(policy_text()))
