@@ -23,8 +23,8 @@ USERS: Final = ("ff-analyst", "ff-reviewer")
 GROUP: Final = "ff-cases"
 SHARED: Final = Path("/var/tmp")  # noqa: S108 -- as the page says: a place that all users reach
 LEFT: Final = ("ff-cases", "ff-report.xml", "ff-decided.csv")
-# `sudo -u USER COMMAND` of a machine where the interpreter may lie below /root: a process that
-# gives up every right but that user's, once everything is imported.
+# `sudo -u USER COMMAND` of a machine where interpreter and sources may lie where others cannot
+# read, as below /root: a process that gives up every right but that user's, once all is imported.
 SUDO: Final = """\
 sudo() {
   local user=$2; shift 2
@@ -33,16 +33,18 @@ sudo() {
 }
 """
 BECOME: Final = """\
-import io, os, pwd, sys
-from contextlib import redirect_stderr, redirect_stdout
+import importlib, importlib.readers, os, pkgutil, pwd, sys
+import fieldfare.client
+from fieldfare.client.scoring.indicators import indicators
 from fieldfare.shared.cli import run
-user, call = pwd.getpwnam(sys.argv[1]), sys.argv[2:]
-with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-    run([*call[:-1], "/nowhere"])  # for its imports: there is no such home or file
+for found in pkgutil.walk_packages(fieldfare.client.__path__, "fieldfare.client."):
+    importlib.import_module(found.name)
+indicators()
+user = pwd.getpwnam(sys.argv[1])
 os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
 os.setresgid(*[user.pw_gid] * 3)
 os.setresuid(*[user.pw_uid] * 3)
-sys.exit(run(call))
+sys.exit(run(sys.argv[2:]))
 """
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("first-federation")]

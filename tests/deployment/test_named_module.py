@@ -46,7 +46,7 @@ def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
 
 def check_refused(bed: Bed) -> None:
     """The last institution's policy refuses, the study waits there, and nothing was spent."""
-    name, refused = NAMES[2], "models.packages: no package expected"
+    name, refused = NAMES[2], "models.packages: expected no package"
     with pytest.raises(RunError, match=refused):
         bed.agree()
     (kept,) = json.loads(bed.institution(name, "studies", "--json"))
