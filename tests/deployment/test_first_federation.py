@@ -36,10 +36,12 @@ BECOME: Final = """\
 import importlib, importlib.readers, os, pkgutil, pwd, sys
 import fieldfare.client
 from fieldfare.client.scoring.indicators import indicators
-from fieldfare.shared.cli import run
+from fieldfare.client.scoring.reports.goaml import _schema
+from fieldfare.shared.cli import _points, run
 for found in pkgutil.walk_packages(fieldfare.client.__path__, "fieldfare.client."):
     importlib.import_module(found.name)
-indicators()
+for kept in (_points, _schema, indicators):
+    kept()
 user = pwd.getpwnam(sys.argv[1])
 os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
 os.setresgid(*[user.pw_gid] * 3)
