@@ -34,12 +34,15 @@ sudo() {
 """
 BECOME: Final = """\
 import importlib, importlib.readers, os, pkgutil, pwd, sys
-import fieldfare.client
+from contextlib import suppress
+import fieldfare.client, fieldfare.shared, lxml, rich
 from fieldfare.client.scoring.indicators import indicators
 from fieldfare.client.scoring.reports.goaml import _schema
 from fieldfare.shared.cli import _points, run
-for found in pkgutil.walk_packages(fieldfare.client.__path__, "fieldfare.client."):
-    importlib.import_module(found.name)
+for package in (fieldfare.client, fieldfare.shared, lxml, rich):
+    for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        with suppress(ImportError):  # of what is not installed, such as a notebook's
+            importlib.import_module(found.name)
 for kept in (_points, _schema, indicators):
     kept()
 user = pwd.getpwnam(sys.argv[1])
