@@ -35,11 +35,11 @@ sudo() {
 BECOME: Final = """\
 import importlib, importlib.readers, os, pkgutil, pwd, sys
 from contextlib import suppress
-import fieldfare.client, fieldfare.shared, lxml, rich
+import fieldfare.client, fieldfare.shared, lxml.etree, rich
 from fieldfare.client.scoring.indicators import indicators
 from fieldfare.client.scoring.reports.goaml import _schema
 from fieldfare.shared.cli import _points, run
-for package in (fieldfare.client, fieldfare.shared, lxml, rich):
+for package in (fieldfare.client, fieldfare.shared, rich):
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         with suppress(ImportError):  # of what is not installed, such as a notebook's
             importlib.import_module(found.name)
