@@ -103,7 +103,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Overlap:
     """At how many institutions units stand.
 
     Attributes:
@@ -121,7 +121,7 @@ class Standing:
     most: int
 
     @classmethod
-    def of(cls, study: Study, population: Population) -> "Standing":
+    def of(cls, study: Study, population: Population) -> "Overlap":
         """Count a population's units."""
         seen = Counter(u for records in population.records.values() for u in set(records.units))
         sizes = np.array(list(seen.values()), dtype=np.int64)
@@ -178,14 +178,19 @@ class MeasuredUnits:
 
 def held_out(population: Population) -> MeasuredUnits:
     """Return the hold-outs of all institutions, one after the other."""
-    parts = [
-        (name, records.select(population.holdout[name]))
+    chosen = {
+        name: records.select(population.holdout[name])
         for name, records in population.records.items()
-    ]
-    audits = [records.audit for _, records in parts if records.audit is not None]
+    }
+    return _pooled([(part, np.full(len(part), name)) for name, part in chosen.items()])
+
+
+def _pooled(parts: Sequence[tuple[Records, NDArray[Any]]]) -> MeasuredUnits:
+    """Put units and their owners one after the other."""
+    audits = [records.audit for records, _ in parts if records.audit is not None]
     return MeasuredUnits(
-        concatenate([records.data for _, records in parts]),
-        np.concatenate([np.full(len(records), name) for name, records in parts]),
+        concatenate([records.data for records, _ in parts]),
+        np.concatenate([owners for _, owners in parts]),
         np.concatenate(audits) if audits else None,
     )
 
@@ -226,13 +231,8 @@ def given_holdout(
             whole=True,
         )
         owners = np.full(len(records), name) if whose is None else records.institutions
-        parts.append((records, owners))
-    audits = [records.audit for records, _ in parts if records.audit is not None]
-    return MeasuredUnits(
-        concatenate([records.data for records, _ in parts]),
-        np.concatenate([np.asarray(owners, dtype=str) for _, owners in parts]),
-        np.concatenate(audits) if audits else None,
-    )
+        parts.append((records, np.asarray(owners, dtype=str)))
+    return _pooled(parts)
 
 
 def _has_column(path: Path, column: str) -> bool:

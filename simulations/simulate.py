@@ -31,9 +31,9 @@ from fieldfare.simulations.federation import LocalFederation, holdout_key
 from fieldfare.simulations.measure import alerts, group_rows, mean_of, measure, probabilities
 from fieldfare.simulations.population import (
     MeasuredUnits,
+    Overlap,
     Population,
     RecordsChoice,
-    Standing,
     given_holdout,
     held_out,
     load_population,
@@ -239,7 +239,7 @@ def _results(
         ],
         "privacy": {
             **_privacy(task, plan, outcome, participants),
-            "multiplicity": _multiplicity(plan, Standing.of(study, population)),
+            "multiplicity": _multiplicity(plan, Overlap.of(study, population)),
         },
         "models": {
             key: _model_metrics(model, trained, names, test, study.evaluation.alert_budget)
@@ -287,7 +287,7 @@ def _privacy(task: Simulation, plan: Plan, outcome: Outcome, participants: int) 
     }
 
 
-def _multiplicity(plan: Plan, found: Standing) -> dict[str, Any]:
+def _multiplicity(plan: Plan, found: Overlap) -> dict[str, Any]:
     """Say what multiplicity these records need, and what holds for who stands at most places.
 
     A unit at k institutions moves a sum by k vectors where M are counted in, so its mu is k / M

@@ -5,7 +5,7 @@ Words are plain ASCII (names excepted): a terminal may have nothing else.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from fieldfare.shared.fairness import group_lines
@@ -265,14 +265,9 @@ def _on_their_own(results: Results) -> str:
 
 def own_gains(results: Results) -> dict[str, float]:
     """AUROC together minus alone without privacy, each on the institution's own hold-out."""
-    rows = {
-        model: (results["models"].get(model) or {}).get("per_institution") or {}
-        for model in ("federated", "alone")
-    }
     changes = {}
-    for name, entry in rows["alone"].items():
-        alone = (entry.get("own") or {}).get("auroc")
-        together = ((rows["federated"].get(name) or {}).get("own") or {}).get("auroc")
+    for name in (results["models"].get("alone") or {}).get("per_institution") or {}:
+        alone, together = _own_pair(results, name, "auroc")
         if alone is not None and together is not None:
             changes[name] = together - alone
     return changes
@@ -297,25 +292,28 @@ class OwnRow(NamedTuple):
 
 def own_rows(results: Results) -> list[OwnRow]:
     """Return what each institution's own daily work looks like, alone and together."""
-    models = [
-        (results["models"].get(model) or {}).get("per_institution") or {}
-        for model in ("alone", "federated")
-    ]
-
-    def pair(name: str, key: str) -> tuple[float | None, float | None]:
-        alone, together = (((rows.get(name) or {}).get("own") or {}).get(key) for rows in models)
-        return alone, together
-
     return [
         OwnRow(
             entry["name"],
             entry["units"],
             entry.get("measured_positives"),
-            pair(entry["name"], "auroc"),
-            pair(entry["name"], "recall_at_budget"),
+            _own_pair(results, entry["name"], "auroc"),
+            _own_pair(results, entry["name"], "recall_at_budget"),
         )
         for entry in results.get("institutions") or ()
     ]
+
+
+def _own_pair(results: Results, name: str, key: str) -> tuple[float | None, float | None]:
+    """Return a metric on an institution's own hold-out: alone without privacy, and together."""
+    alone, together = (
+        (((results["models"].get(model) or {}).get("per_institution") or {}).get(name) or {}).get(
+            "own"
+        )
+        or {}
+        for model in ("alone", "federated")
+    )
+    return alone.get(key), together.get(key)
 
 
 def own_verdict(results: Results) -> str:
@@ -342,11 +340,9 @@ def own_verdict(results: Results) -> str:
 
 def in_vain(results: Results) -> str:
     """Say who is reviewed although unlabelled: how many, who most of all, who too often."""
-    share = alert_budget(results)
-    values = [metric(results, model, "precision_at_budget") for model in ("federated", "alone")]
-    if share is None or values[0] is None:
+    together, alone = _vain_of_thousand(results)
+    if together is None:
         return ""
-    together, alone = (None if v is None else f"{1000 * share * (1 - v):.1f}" for v in values)
     text = f"Of 1,000 {units(results)} {together} are reviewed "
     text += f"in vain (own models {alone})" if alone is not None else "in vain"
     rows = _false_rates(results)
@@ -372,13 +368,18 @@ def _false_rates(results: Results) -> list[Mapping[str, Any]]:
     return sorted(known, key=lambda row: -float(row["false_positive_rate"]))
 
 
+def _unlabelled(rows: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """Count who is reviewed although unlabelled, and all who are unlabelled."""
+    wrong = sum(int(row["false_positives"]) for row in rows)
+    return wrong, sum(int(row["units"]) - int(row["positives"]) for row in rows)
+
+
 def _spared_times(results: Results) -> dict[str, float]:
     """Return how many times as often as all unlabelled units each spared group is reviewed."""
     rows = (results.get("groups") or {}).get("rows") or []
     if any("false_positives" not in row for row in rows):
         return {}
-    wrong = sum(int(row["false_positives"]) for row in rows)
-    negatives = sum(int(row["units"]) - int(row["positives"]) for row in rows)
+    wrong, negatives = _unlabelled(rows)
     return {
         str(row["name"]): float(row["false_positive_rate"]) * negatives / wrong
         for row in rows
@@ -510,8 +511,7 @@ def spared(results: Results) -> str:
     for name, times in found.items():
         verdict = "too often" if times > TOO_OFTEN else "no more than twice"
         said.append(f"{spoken(name)} {percent(rates[name])} ({times:.1f} times: {verdict})")
-    wrong = sum(int(row["false_positives"]) for row in rows)
-    negatives = sum(int(row["units"]) - int(row["positives"]) for row in rows)
+    wrong, negatives = _unlabelled(rows)
     overall = percent(wrong / negatives)
     return f"Against {overall} of all that are unlabelled: {', '.join(said)}."
 
@@ -598,13 +598,21 @@ def budget(results: Results) -> str:
 
 def _false_per_thousand(results: Results) -> str:
     """Say how many are reviewed in vain among 1,000 units; empty where not measured."""
-    share = alert_budget(results)
-    values = [metric(results, model, "precision_at_budget") for model in ("federated", "alone")]
-    if share is None or values[0] is None:
+    together, alone = _vain_of_thousand(results)
+    if together is None:
         return ""
-    together, alone = (None if v is None else f"{1000 * share * (1 - v):.1f}" for v in values)
     text = f" False positives per 1,000 {units(results)}: {together}"
     return text + (f" (alone {alone})." if alone is not None else ".")
+
+
+def _vain_of_thousand(results: Results) -> tuple[str | None, str | None]:
+    """False positives among 1,000 units at the alert budget, together and alone."""
+    share = alert_budget(results)
+    values = [metric(results, model, "precision_at_budget") for model in ("federated", "alone")]
+    if share is None:
+        return None, None
+    together, alone = (None if v is None else f"{1000 * share * (1 - v):.1f}" for v in values)
+    return together, alone
 
 
 def _per_hundred(results: Results, model: str) -> tuple[str, str] | None:

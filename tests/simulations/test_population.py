@@ -16,7 +16,7 @@ from tests.simulations.conftest import BANKS, ROWS, Desk, make_table
 from fieldfare.client.records.amlsim import derive_amlsim
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.study import Study, load_study
-from fieldfare.simulations.population import Partition, RecordsChoice, Standing, load_population
+from fieldfare.simulations.population import Overlap, Partition, RecordsChoice, load_population
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,8 +61,8 @@ def test_units_at_several_institutions_are_counted(desk: Desk, unit: str | None)
     for name, part in parts.items():
         desk.write_records(part, f"{name}.parquet")
     choice = RecordsChoice([f"{name}={desk.folder / name}.parquet" for name in parts])
-    found = Standing.of(study, load_population(study, choice, seed=0))
-    assert found == Standing(unit is not None, ROWS, ROWS - 100, ROWS - 250, 3)
+    found = Overlap.of(study, load_population(study, choice, seed=0))
+    assert found == Overlap(unit is not None, ROWS, ROWS - 100, ROWS - 250, 3)
 
 
 def test_a_file_with_an_equals_sign_in_its_path_is_a_file(desk: Desk) -> None:
