@@ -1,6 +1,6 @@
 """Whether a request may be answered: request, study, roster and approvals only.
 
-Nothing here sees a record, so a refusal says nothing about records (design section 2).
+Nothing here sees a record, so a refusal says nothing about records (docs/design.md, "Refusals").
 Checks run in a fixed order and answer with fixed codes; the order is part of the
 protocol, because two institutions must refuse the same request with the same bytes.
 """
@@ -145,7 +145,7 @@ def _check_participants(run: ApprovedRun, request: Request) -> None:
         raise PolicyRefusal(
             RefusalCode.BAD_PARTICIPANTS, "participants and approvals of the opened run expected"
         )
-    # design section 2: n - t >= 2, and dropouts are not counted in t
+    # docs/design.md, "Noise": n - t >= 2, and dropouts are not counted in t
     least = max(study.aggregation.minimum_institutions, study.privacy.collusion_tolerance + 2)
     if len(named) < least:
         raise PolicyRefusal(

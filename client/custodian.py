@@ -123,14 +123,15 @@ class Custodian:
     def approve(self, study: Study, sums: Callable[[], StudySums]) -> bytes:
         """Approve a study: load its records and make its keys, or load both again.
 
-        An approval that was given under another roster or ledger epoch is given anew, with
-        fresh keys and a higher number (design section 2); keys of the old one are destroyed.
+        An approval that was given under another roster or ledger epoch is given anew, with fresh
+        keys and a higher number (docs/design.md, "The ledger"); keys of the old one are destroyed.
 
         Returns:
             The sealed approval.
 
         Raises:
-            StudyError: the study's M is not the roster's (design section 2: one constant),
+            StudyError: the study's M is not the roster's (docs/design.md, "One person,
+                several units": one constant),
                 or the sums are another study's.
             RecordsError: the records do not fit; settled here, never at a release.
             AccountingError: no privacy claim can be made for the smallest admitted sum.
@@ -293,8 +294,8 @@ class Custodian:
     def _check_not_behind(self) -> None:
         """Refuse all work once a signed reply was shown that the ledger does not hold.
 
-        design section 2: a restored backup. Its keys and totals are old: the same request
-        would be answered again, with fresh noise under the same mask.
+        docs/design.md, "The ledger": a restored backup. Its keys and totals are old: the same
+        request would be answered again, with fresh noise under the same mask.
         """
         shown = shown_position(self._ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
         if shown is not None and not self._ledger.accounts_for(shown):

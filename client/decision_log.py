@@ -2,7 +2,7 @@
 
 A log that cannot be written raises, and then nothing leaves: `released` is called after the
 debit and the reply's bytes are committed and before they are sent, so that a repeat of the
-request gets the same bytes once the log can be written again (design section 2).
+request gets the same bytes once the log can be written again (docs/design.md, "The door").
 """
 
 from typing import Protocol

@@ -1,7 +1,7 @@
 """From approvals to pair keys: what an institution keeps about a study and its runs.
 
 Approving a study is the key exchange; a run adds one ML-KEM ciphertext per pair
-(design section 2). Everything private is kept as one opaque state in the ledger's
+(docs/design.md, "The secure sum"). Everything private is kept as one opaque state in the ledger's
 database, so that a restarted custodian goes on where it was, and forgotten with it.
 """
 

@@ -1,7 +1,7 @@
 """The privacy ledger of one population of units: nothing leaves that was not debited here.
 
-A debit, the reply's bytes and the run's next keys are committed in one transaction, flushed to
-disk and witnessed before the reply may be sent (design section 2: a crash before the commit
+A debit, the reply's bytes and the run's next keys are committed in one transaction, flushed to disk
+and witnessed before the reply may be sent (docs/design.md, "The door": a crash before the commit
 released nothing; after it, a repeat gets the same bytes). The ledger is hash-chained and
 append-only; its head and total stand in every signed reply.
 
@@ -390,7 +390,7 @@ class Ledger:
         check_chain(self._store.start, self.history())
 
     def _check_witness(self) -> None:
-        """Refuse a ledger that is behind its witness (design section 2: a restored backup)."""
+        """Refuse a ledger behind its witness, a restored backup (docs/design.md, "The ledger")."""
         if self._witness is None:
             return
         # The write lock: no commit falls between reading one and the other.

@@ -1,9 +1,9 @@
 """Accepting a restored copy of a ledger: a new epoch that has spent what the lost entries had.
 
-`Ledger.open` refuses a copy that is behind its witness, and a custodian works no more once a
-signed reply was shown that its ledger does not hold (design section 2). Whoever cannot bring
-the newer ledger back opens the copy here, where nothing can be done but accept it: every run's
-keys are destroyed, keys and approvals of earlier epochs count no more, and no budget comes back.
+`Ledger.open` refuses a copy that is behind its witness, and a custodian works no more once a signed
+reply was shown that its ledger does not hold (docs/design.md, "The ledger"). Whoever cannot bring
+the newer ledger back opens the copy here, where nothing can be done but accept it: every run's keys
+are destroyed, keys and approvals of earlier epochs count no more, and no budget comes back.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Whether the ledger admits a debit: replay, order and budget. Pure; nothing here sees a record.
 
 Checks run in a fixed order, so that the same request on the same ledger is always refused
-with the same code (design section 2).
+with the same code (docs/design.md, "Refusals").
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Final
 from fieldfare.client.ledger_terms import Debit, Limits, Portion, from_picomu2
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 
-WINDOW: Final = timedelta(days=365)  # design section 2: limits run over a sliding 365-day window
+WINDOW: Final = timedelta(days=365)  # limits slide (docs/design.md, "The ledger")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def _check_order(debit: Debit, standing: Standing) -> None:
             RefusalCode.STEP_CLOSED,
             f"expected step {step} or later, found step {debit.step}: answered steps are closed",
         )
-    # design section 2: attempts only go up; after answering attempt a + 1, attempt a is closed
+    # docs/design.md, "Attempts": they only go up; after answering attempt a + 1, a is closed
     if debit.step == step and debit.attempt < attempt:
         raise PolicyRefusal(
             RefusalCode.ATTEMPT_CLOSED,

@@ -114,7 +114,7 @@ class Debit:
 
 @dataclass(frozen=True, kw_only=True)
 class Position:
-    """One point of a ledger's history; it stands in every signed reply (design section 2).
+    """One point of a ledger's history, in every signed reply (docs/design.md, "The ledger").
 
     `head` is the chain's sha256 after `sequence` entries, `cumulative` the picomu2 spent by
     them, `epoch` rises from 1 whenever a restored copy is accepted: keys and approvals of an

@@ -2,7 +2,7 @@
 
 It holds no record and no key to one; it runs the locally installed ClientApp and nothing
 that the coordinator sends. What it refuses here never reaches the custodian, which checks
-everything again (design section 4).
+everything again (docs/design.md, "Processes and zones").
 
 Edge cases:
     | a message | gets |

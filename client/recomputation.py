@@ -3,7 +3,7 @@
 The coordinator does nothing to sums that a custodian cannot do again: it adds them up and
 takes a step of Adam. So every custodian takes that step itself, from the replies that the
 participants signed, and answers only for the parameters that come out, bit for bit. A
-crafted parameter vector is refused, not just logged (design section 4).
+crafted parameter vector is refused, not just logged (docs/design.md, "Recomputation").
 """
 
 from dataclasses import dataclass
@@ -217,7 +217,7 @@ def _expected_hashes(
 
 
 def _start(run: ApprovedRun, request: Request, answer: Values | None) -> TrainingState:
-    """Return where the run starts, as its first request rounds it (design section 4).
+    """Return the run's start, as its first request rounds it (docs/design.md, "Recomputation").
 
     It holds a logarithm, the one thing here that another machine may round otherwise.
     """

@@ -1,6 +1,6 @@
 """The door: the only code that may hand an institution's bytes to the network.
 
-Four stops, always in this order (design section 2):
+Four stops, always in this order (docs/design.md, "The door"):
 
     1. admit    request, plan, roster, ledger - never records - decide; the parameters are
                 recomputed from what the participants signed in the step before

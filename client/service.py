@@ -1,8 +1,8 @@
 """The custodian as a process: its calls over gRPC, on a unix socket or mutual TLS.
 
-What holds here holds against whoever has the socket (design section 4). A call takes one of
-few places and has limits of bytes and, in each phase, of time: to arrive, to get its turn,
-to be read. There is no plaintext port, no reflection and no method but those of one service.
+What holds here holds against whoever has the socket (docs/design.md, "Processes and zones"). A call
+takes one of few places and has limits of bytes and, in each phase, of time: to arrive, to get its
+turn, to be read. There is no plaintext port, no reflection and no method but those of one service.
 
 Edge cases:
     | a call | gets |

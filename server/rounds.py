@@ -2,7 +2,7 @@
 
 A failed attempt is first repeated with the same R, which costs nothing because
 institutions resend what they stored. Only then comes a new attempt with those who
-are left: fresh noise, one more debit (design section 2).
+are left: fresh noise, one more debit (docs/design.md, "Attempts").
 """
 
 import logging

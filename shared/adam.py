@@ -1,8 +1,8 @@
 """Adam on noisy sums, with the average of the last iterates.
 
-Integers and elementwise IEEE operations only (+ - x / sqrt), so that anybody can
-recompute the model from a transcript, bit for bit, on another machine (design
-section 4). Powers of beta are running products, never `pow`.
+Integers and elementwise IEEE operations only (+ - x / sqrt), so that anybody can recompute the
+model from a transcript, bit for bit, on another machine (docs/design.md, "Recomputation"). Powers
+of beta are running products, never `pow`.
 """
 
 from dataclasses import dataclass, replace
@@ -96,7 +96,7 @@ def next_state(study: Study, state: TrainingState, gradient_sum: Vector) -> Trai
 
     Args:
         study: learning rate, betas, steps, and the public unit count that divides the sum
-            (never a private count: design section 3).
+            (never a private count: docs/design.md, "The model").
         state: before the step.
         gradient_sum: float64 (entries,), the decoded sum over all units. Parameters after
             these (knots that were asked for) do not move.

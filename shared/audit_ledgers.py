@@ -1,7 +1,7 @@
 """What every institution spent in a run, followed through the positions that it signed.
 
 A ledger only goes forward: from reply to reply its sequence and its total grow by what the
-reply debits, and by what other runs debited in between (design section 2).
+reply debits, and by what other runs debited in between (docs/protocol.md, "The ledger").
 """
 
 from dataclasses import dataclass, field

@@ -87,7 +87,7 @@ class OpenedRun:
 
     @property
     def least(self) -> int:
-        """The fewest participants of a request: n - t >= 2 (design section 2)."""
+        """The fewest participants of a request: n - t >= 2 (docs/design.md, "Noise")."""
         study = self.study
         return max(study.aggregation.minimum_institutions, study.privacy.collusion_tolerance + 2)
 

@@ -208,7 +208,7 @@ class ReleasesAudit:
         raise ProtocolError("the model and the threshold that follows from its table expected")
 
     def _begin(self, request: Request) -> None:
-        """Start a new attempt, or the last one again; attempts only go up (design section 2)."""
+        """Start a new attempt, or the last one again (docs/design.md, "Attempts")."""
         before, found = self._attempt, request.hash
         if before is not None:
             if found == before.hash and (before.interrupted or before.missing):

@@ -42,7 +42,7 @@ def _check_participants(run: OpenedRun, request: Request) -> None:
 
 
 def _check_terms(run: OpenedRun, terms: ReleaseTerms, request: Request) -> None:
-    """Compare every number that noise and cost depend on, exactly (design section 2)."""
+    """Compare all that noise and cost depend on, exactly (docs/protocol.md, "R, the request")."""
     privacy = run.study.privacy
     expected = {
         "t": privacy.collusion_tolerance,

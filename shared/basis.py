@@ -6,8 +6,7 @@ A category's position is its slot. Where knots are asked for, positions are plac
 grid that does not depend on them (`knot_places`), and a model's parameters end with the
 knots. A feature's contribution is then a table look-up, and the sum of all units'
 gradients a histogram over positions; both are folded to slots by a fixed matrix whose
-entries are multiples of 2^-8. That is what keeps every product exact (design section 2,
-"Integers, exactly").
+entries are multiples of 2^-8. That is what keeps every product exact (docs/design.md, "Integers").
 
 The same code serves training and scoring.
 """
@@ -106,7 +105,7 @@ def encode_numeric(feature: NumericFeature, values: NDArray[np.float64]) -> Posi
         values: float64 (units,); NaN is missing. Infinities are settled at load.
 
     Returns:
-        uint16 (units,). Values outside the bounds are clamped to them (design section 2);
+        uint16 (units,). Values outside the bounds are clamped to them (docs/design.md, "Refusals");
         beyond the outermost knots the outermost hat holds.
     """
     asked = feature.knots_from is not None

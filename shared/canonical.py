@@ -2,7 +2,7 @@
 
 Canonical bytes are RFC 8785 JSON with defaults filled in; a hash or a
 signature covers a type string, a zero byte and those bytes, so that nothing
-signed can be read as something else (design sections 2 and 5).
+signed can be read as something else (docs/protocol.md, "Bytes").
 """
 
 import hashlib

@@ -18,9 +18,9 @@ from typing import Final
 from fieldfare.shared.accounting_numbers import non_negative, positive, root_up, round_up, whole
 from fieldfare.shared.errors import AccountingError
 
-XI_LIMIT: Final = 1e-15  # nats, over all releases of a population (design section 2)
-LEAST_LOCAL_SCALE: Final = 16  # grid steps of noise at one institution (design section 2)
-LEAST_GLOBAL_SCALE: Final = 1000  # grid steps of noise on the honest sum (design section 2)
+XI_LIMIT: Final = 1e-15  # nats, over all releases of a population (docs/design.md, "Noise")
+LEAST_LOCAL_SCALE: Final = 16  # grid steps of noise at one institution (docs/design.md, "Noise")
+LEAST_GLOBAL_SCALE: Final = 1000  # grid steps of noise on the honest sum (docs/design.md, "Noise")
 
 _LEAST_SCALE_OF_THEOREM: Final = 0.5  # Kairouz-Liu-Steinke 2021 assume it for tau
 _UP: Final = 1.0 + 1e-9  # exp() of a few thousand is exact to 1e-12 relative
@@ -58,7 +58,7 @@ def local_scale(
     Raises:
         AccountingError: see the table.
 
-    Source: design section 2 (distributed noise; the pointwise rule).
+    Source: docs/design.md, "Noise" (distributed noise; the pointwise rule).
     """
     honest = honest_participants(participants, collusion_tolerance)
     steps = Fraction(positive("sigma", sigma)) / Fraction(positive("gamma", gamma))
@@ -94,7 +94,7 @@ def check_own_noise(*, sigma: float, gamma: float) -> None:
     Raises:
         AccountingError: see the table.
 
-    Source: design section 2 (the pointwise rule).
+    Source: docs/design.md, "Noise" (the pointwise rule).
     """
     steps = Fraction(positive("sigma", sigma)) / Fraction(positive("gamma", gamma))
     if steps < LEAST_GLOBAL_SCALE:
@@ -172,7 +172,7 @@ def release_xi(*, entries: int, tau: float) -> float:
     Raises:
         AccountingError: see the table.
 
-    Source: design section 2; Micciancio-Regev 2007, smoothing by Poisson summation.
+    Source: docs/design.md, "Noise"; Micciancio-Regev 2007, smoothing by Poisson summation.
     """
     whole("entries", entries, at_least=1)
     rounding = 4.0 * math.exp(-8.0 * math.pi**2) * _UP
@@ -199,7 +199,7 @@ def check_xi(total: float) -> None:
     Raises:
         AccountingError: see the table.
 
-    Source: design section 2 (require xi < 1e-15).
+    Source: docs/design.md, "Noise" (require xi < 1e-15).
     """
     if non_negative("xi", total) >= XI_LIMIT:
         raise AccountingError(

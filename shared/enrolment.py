@@ -2,7 +2,7 @@
 
 Each is signed by the key that it names, so it shows that whoever wrote it has that key, and
 nothing about who that is. People compare the key's fingerprint out of band; only then is
-anything pinned (design section 2, "One-shot secure sum": identities are in a roster).
+anything pinned (docs/design.md, "The secure sum": identities are in a roster).
 """
 
 import base64

@@ -63,7 +63,7 @@ class KeysError(FieldfareError):
 class RefusalCode(Enum):
     """Every answer a custodian gives instead of a sum.
 
-    Fixed codes (design section 2): they depend on the request, the study, the
+    Fixed codes (docs/design.md, "Refusals"): they depend on the request, the study, the
     ledger and the approvals only, so a refusal says nothing about records.
     """
 

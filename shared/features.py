@@ -1,7 +1,7 @@
 """Feature declarations: the public constants that turn a record into a basis.
 
 Everything here is public: bounds, knots and levels are domain knowledge or were
-released through the door (design section 3), never read off private records.
+released through the door (docs/design.md, "Where knots go"), never read off private records.
 """
 
 import math
@@ -23,7 +23,7 @@ from fieldfare.shared.harm_rules import AGE_REMEDY, is_protected, names_age
 
 DEFAULT_KNOTS: Final = 8
 ASKED_KNOTS: Final = 4  # at quantiles, and as many evenly: either alone loses the rest
-MAX_KNOTS: Final = 12  # more cost accuracy at epsilon 1 (design section 3)
+MAX_KNOTS: Final = 12  # more cost accuracy at epsilon 1 (docs/design.md, "Where knots go")
 MAX_SPECIAL: Final = 8
 MAX_LEVELS: Final = 512
 LEAST_GAP: Final = 1e-300  # between knots: 256 / gap stays finite
@@ -33,7 +33,7 @@ Name = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 class Dependence(Enum):
-    """Whose records a feature's value may depend on (design section 2, "Unit")."""
+    """Whose records a feature's value may depend on (docs/design.md, "The unit")."""
 
     OWN = "own"  # only the unit's own partition
     PEER = "peer"  # own values against a constant that is public or was itself released

@@ -6,7 +6,7 @@ added or removed has the privacy profile (Balle-Wang 2018, Theorem 8)
     delta_BW(eps; mu) = Phi(mu/2 - eps/mu) - e^eps Phi(-mu/2 - eps/mu),
 
 and mu^2 adds up under adaptive composition (Dong-Roth-Su 2019). `xi` carries
-what discrete noise adds to that (design section 2): if each release's density
+what discrete noise adds to that (docs/design.md, "Noise"): if each release's density
 is within a factor e^(+-xi) of a Gaussian one, then for every event S
 
     P(S) - e^eps Q(S) <= e^xi [P'(S) - e^(eps - 2 xi) Q'(S)],

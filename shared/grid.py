@@ -2,7 +2,7 @@
 
 A released vector is a vector of integers in units of gamma = 2^-gamma_bits. It
 travels in Z_2^k, k = 32 or 64, so that masks are uniform and cancel exactly; only
-the sum of all participants is decoded, as centred integers (design section 2).
+the sum of all participants is decoded, as centred integers (docs/design.md, "Integers").
 """
 
 from enum import Enum
@@ -44,7 +44,7 @@ def word_bits_for(largest_sum: float) -> WordBits:
 
 
 def to_ring(vector: NDArray[np.int64], bits: WordBits) -> Word:
-    """Reduce int64 (d,) modulo 2^k; overflow wraps silently (design section 2)."""
+    """Reduce int64 (d,) modulo 2^k; overflow wraps silently (docs/design.md, "Integers")."""
     return _reduce(vector.astype(np.uint64), bits)
 
 
@@ -102,7 +102,7 @@ def round_units(vectors: NDArray[np.float64], gamma_bits: int) -> NDArray[np.int
         | a row with a non-finite entry | zeros: the unit counts as absent |
         | no units | shape (0, d) |
 
-    Source: design section 2, "Integers, exactly".
+    Source: docs/design.md, "Integers".
     """
     finite = np.isfinite(vectors).all(axis=1, keepdims=True)
     safe = np.where(finite, vectors, 0.0)

@@ -1,8 +1,8 @@
 """Columns by which a study says how its alerts fall on groups of people: public levels, no input.
 
-Design section 8, rule 4: what people are stays in the institution, for fairness audit only. This
-is that audit, and the one place in a study where a protected attribute may be named. What leaves
-are counts of units by level, in one bounded, noised sum; no unit's level does.
+docs/design.md, "The harm rules", rule 4: what people are stays in the institution, for fairness
+audit only. This is that audit, and the one place in a study where a protected attribute may be
+named. What leaves are counts of units by level, in one bounded, noised sum; no unit's level does.
 """
 
 from typing import Final

@@ -1,4 +1,6 @@
-"""The harm rules (design section 8): as sentences for people who act on a ranking; rule 4 by name.
+"""The harm rules as sentences for people who act on a ranking, and rule 4 by name.
+
+Source: docs/design.md, "The harm rules".
 
 A name is read part by part: `DEBITOR_BIRTH_YEAR`, `debitorBirthYear` and `Debitor birth year` are
 one. It is a fence against mistakes, no proof: a column may be called anything.
@@ -20,7 +22,7 @@ consenting adult sex workers) are not cases: read their false positives with the
 only vectors are, and numbers that texts were hashed to where they are.",
     "That a report was filed is itself secret: protect labels and metrics like records.",
 )
-"""In the order of the design: rule 1 comes first."""
+"""In the order of docs/design.md, "The harm rules": rule 1 comes first."""
 
 # Rule 4: these stay in the institution, for fairness audit only. Race, ethnicity and religion
 # join the four that the rule names: they are no better as model inputs.

@@ -3,7 +3,7 @@
 A feature whose knots are asked for is encoded on a grid that does not depend on them: PLACES
 even steps from its lower to its upper bound, on its scale. A knot is a place on that grid, so
 choosing knots changes no record's encoding, and everything here is integer arithmetic: custodian,
-coordinator and auditor get the same knots bit for bit (design section 4).
+coordinator and auditor get the same knots bit for bit (docs/design.md, "Recomputation").
 """
 
 import math

@@ -1,7 +1,7 @@
 """The last step's sum as it travels with the next request: what new parameters follow from.
 
 A custodian that recomputes the parameters from signed replies refuses a crafted vector,
-and does not merely log it (design section 4).
+and does not merely log it (docs/design.md, "Recomputation").
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ NO_LAST_SUM: Final = LastSum()
 
 
 def carries_last_sum(plan: Plan, participants: int) -> bool:
-    """Say whether requests of a run carry the last sum: where n * d is small (design section 4).
+    """Say whether requests carry the last sum: if n * d is small (docs/design.md, "Recomputation").
 
     Args:
         plan: the study's plan.

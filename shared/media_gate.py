@@ -1,10 +1,10 @@
 """Nothing that looks like a picture, a recording, a story or a person's name gets in.
 
-Design section 8, rule 6: no images, no ad text, no case narratives, no face templates; only
-vectors that the institution's own tools made. The gate looks at names and at forms, never at
-what something means, and says what it found without showing it. It is a fence against mistakes
-and short cuts, not proof: whoever controls an institution's own tool can encode anything in
-floats. Vectors quantised to a few levels are refused because that is what pixels look like.
+docs/design.md, "The harm rules", rule 6: no images, no ad text, no case narratives, no face
+templates; only vectors that the institution's own tools made. The gate looks at names and at forms,
+never at what something means, and says what it found without showing it. It is a fence against
+mistakes and short cuts, not proof: whoever controls an institution's own tool can encode anything
+in floats. Vectors quantised to a few levels are refused because that is what pixels look like.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """Every message that is signed, and the envelope that carries it.
 
 A signature covers the type string, a zero byte and the canonical bytes of the body
-as *parsed*, so what was read is what was signed (design sections 2 and 5). Vectors
+as *parsed*, so what was read is what was signed (docs/protocol.md, "Bytes"). Vectors
 and parameters travel beside the envelope as raw bytes; bodies hold their hashes.
 """
 
@@ -112,7 +112,7 @@ class Participant(MessageBody):
 
 def _check_participants(participants: tuple[Participant, ...]) -> None:
     ids = [participant.institution for participant in participants]
-    if ids != sorted(set(ids)):  # design section 2: strictly sorted and unique
+    if ids != sorted(set(ids)):  # docs/protocol.md, "R, the request": strictly sorted and unique
         raise ValueError("participants: sorted by id and each once expected")
 
 
@@ -143,7 +143,7 @@ class KeyOffer(MessageBody):
 
 
 class Request(MessageBody):
-    """R: everything a release depends on (design section 2)."""
+    """R: everything a release depends on (docs/protocol.md, "R, the request")."""
 
     TYPE = "fieldfare.request.v1"
 
@@ -298,7 +298,7 @@ def unseal(content: bytes, body_type: type[B], roster: Roster, assurance: Assura
 class Refusal:
     """An answer in place of a sum: a fixed code and nothing else, unsigned.
 
-    Unsigned because two institutions must give identical bytes (design section 2).
+    Unsigned because two institutions must give identical bytes (docs/design.md, "Refusals").
 
     Attributes:
         rejection: what goes beside it where a person said no to the study: a sealed Rejection.

@@ -1,7 +1,7 @@
 """Studies and rosters as the coordinator signs them: what an institution is asked to accept.
 
 The envelope carries the canonical text itself, so what is read is what was signed, and
-its hash is the id that every later message names (design section 5).
+its hash is the id that every later message names (docs/design.md, "The study").
 """
 
 import json

@@ -1,10 +1,10 @@
 """The plan: what a study will release, at what noise, at what cost.
 
-A pure function of the study. Coordinator and custodian compute it each from its own
-copy; a request whose terms differ from the custodian's plan is refused (design
-section 2). Planned mu^2 is split into training (with spare releases for attempts
-that fail) and evaluation, whose part is shared evenly by the table of scores, by the
-counts of groups where the study has any, and by what is spare.
+A pure function of the study. Coordinator and custodian compute it each from its own copy; a request
+whose terms differ from the custodian's plan is refused (docs/design.md, "Accounting"). Planned mu^2
+is split into training (with spare releases for attempts that fail) and evaluation, whose part is
+shared evenly by the table of scores, by the counts of groups where the study has any, and by what
+is spare.
 """
 
 import math
@@ -40,7 +40,7 @@ from fieldfare.shared.questions import QuestionGroup, columns_of
 from fieldfare.shared.study import MAX_INSTITUTIONS, Study
 
 PICOMU2: Final = 10**12  # mu^2 is debited in whole units of 1e-12, rounded up
-COUNT_GAMMA_BITS: Final = 20  # counts too use a fine grid (design section 2)
+COUNT_GAMMA_BITS: Final = 20  # counts too use a fine grid (docs/design.md, "Integers")
 RANGE_UNITS: Final = 4  # decoded sums beyond 4 x the public unit count are no sums
 RANGE_SIGMAS: Final = 16
 LOCAL_REACH: Final = 16.0  # log-odds: no local change moves a parameter further in one release
@@ -146,8 +146,8 @@ class ReleaseTerms:
     def noise_on_sum(self, participants: int, collusion_tolerance: int) -> float:
         """Return the standard deviation of the noise where all participants added their shares.
 
-        Each adds sigma / sqrt(n - t), so that n - t of them make sigma (design section 2); where
-        nobody colludes all n shares are in the sum, and error bars must say so.
+        Each adds sigma / sqrt(n - t), so that n - t of them make sigma (docs/design.md, "Noise");
+        where nobody colludes all n shares are in the sum, and error bars must say so.
         """
         return self.sigma * math.sqrt(participants / (participants - collusion_tolerance))
 

@@ -1,7 +1,7 @@
 """The accounting rule: what a release costs, and what a total of costs means.
 
 Every release is a sum over privacy units, of integers on a grid, with discrete
-Gaussian noise (design section 2). One number is accounted for, mu^2: it is
+Gaussian noise (docs/design.md, "Noise"). One number is accounted for, mu^2: it is
 computed per release by `mu_squared`, it adds up over steps, queries, attempts
 and runs, and `epsilon_for` turns the total into an epsilon for a given delta.
 
@@ -81,7 +81,7 @@ def mu_squared(sensitivity: Sensitivity, *, sigma: float) -> float:
     Raises:
         AccountingError: see the table.
 
-    Source: design section 2; Dong-Roth-Su 2019 (arXiv 1905.02383); the lost
+    Source: docs/design.md, "Accounting"; Dong-Roth-Su 2019 (arXiv 1905.02383); the lost
     4 gamma^2 by smoothing (Micciancio-Regev 2007), see `distributed_noise`.
     """
     sigma = positive("sigma", sigma)
@@ -169,7 +169,7 @@ def epsilon_if_masks_fail(
     Raises:
         AccountingError: see the table.
 
-    Source: design section 2 (`study check`).
+    Source: docs/design.md, "Noise" (`study check`).
     """
     honest = honest_participants(participants, collusion_tolerance)
     if math.isinf(mu2):

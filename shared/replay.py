@@ -1,8 +1,8 @@
 """What a coordinator does to replies, step by step, so that anybody can do it again.
 
 Pure: vectors in, words, sums and parameters out, bit for bit the same on another machine
-(design section 4). The coordinator runs this code, custodians run it before they answer the
-next step, and an audit runs it over the whole transcript.
+(docs/design.md, "Recomputation"). The coordinator runs this code, custodians run it before they
+answer the next step, and an audit runs it over the whole transcript.
 """
 
 import math
@@ -118,8 +118,8 @@ def bound_initial_state(
 ) -> TrainingState | None:
     """Return the start whose parameters have this hash, if there is one.
 
-    The start holds a logarithm, which another machine may round otherwise in its last bits:
-    what the first request bound counts, as long as it lies that near (design section 4).
+    The start holds a logarithm, which another machine may round otherwise in its last bits: what
+    the first request bound counts, as long as it lies that near (docs/design.md, "Recomputation").
 
     Args:
         study: prevalence and model.

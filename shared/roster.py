@@ -45,7 +45,7 @@ class Roster(BaseModel):
         if COORDINATOR in ids:
             raise ValueError(f'members: an id other than "{COORDINATOR}" expected')
         keys = [key for key in (*(m.key for m in self.members), self.coordinator) if key]
-        if len(set(keys)) != len(keys):  # design section 2: duplicate keys are refused
+        if len(set(keys)) != len(keys):  # docs/protocol.md, "Keys": duplicate keys are refused
             raise ValueError("members: a key of its own for each expected")
         return self
 

@@ -1,9 +1,8 @@
 """Units as rows of whole numbers: sparse for hashed texts, dense for vectors.
 
-A row x stands for real numbers on multiples of 2^-10 with L2 norm at most 1. Everything that
-is computed from rows is a sum of products of whole numbers that float64 carries exactly, so
-neither order nor chunks, threads or another machine's libraries change a bit (design section 2,
-"Integers, exactly").
+A row x stands for real numbers on multiples of 2^-10 with L2 norm at most 1. Everything that is
+computed from rows is a sum of products of whole numbers that float64 carries exactly, so neither
+order nor chunks, threads or another machine's libraries change a bit (docs/design.md, "Integers").
 """
 
 from collections.abc import Iterator, Sequence

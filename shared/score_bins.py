@@ -21,7 +21,7 @@ def prevalence_log_odds(study: Study) -> float:
     """Return log(p / (1 - p)) of the public prevalence.
 
     A logarithm is not the same to the last bit on every machine: it is computed once,
-    at the start of a run, and travels in the first parameters (design section 4).
+    at the start of a run, and travels in the first parameters (docs/design.md, "Recomputation").
     """
     prevalence = study.records.prevalence
     return math.log(prevalence / (1 - prevalence))

@@ -79,7 +79,7 @@ def check_approval_keys(approvals: Mapping[str, Approval]) -> None:
 
     Raises:
         ProtocolError: wrong length, a second spelling of a key, or a key that appears
-            twice (design section 2).
+            twice (docs/protocol.md, "Keys").
     """
     for approval in approvals.values():
         x25519 = decode_key(approval.x25519, X25519_BYTES)

@@ -56,7 +56,7 @@ class Sensitivity:
         if self.gamma > self.clipping_norm:
             raise AccountingError(
                 f"expected a grid finer than the clipping norm {self.clipping_norm!r}, "
-                f"found gamma = {self.gamma!r}; the design asks for C * 2^-20 or finer"
+                f"found gamma = {self.gamma!r}; use C * 2^-20 or finer"
             )
         whole("rounded_entries", self.rounded_entries, at_least=0)
         whole("multiplicity", self.multiplicity, at_least=1)
@@ -86,7 +86,7 @@ class Sensitivity:
         Raises:
             AccountingError: see the table.
 
-        Source: design section 2 (integer sums do not depend on order).
+        Source: docs/design.md, "Integers" (integer sums do not depend on order).
         """
         if relation is not NeighbouringRelation.ADD_OR_REMOVE_ONE_UNIT:
             raise AccountingError(

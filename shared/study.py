@@ -1,6 +1,6 @@
 """The study: the one plan that everybody agrees to and that never changes after.
 
-Read from TOML, validated as a whole, hashed in canonical form (design section 5).
+Read from TOML, validated as a whole, hashed in canonical form (docs/design.md, "The study").
 Every mistake is reported at once: key path, what was expected, what was found.
 """
 
@@ -110,7 +110,7 @@ class RecordsSection(_Section):
 
 
 class TrainingSection(_Section):
-    """Full-batch training: Adam at the coordinator on the noisy mean (design section 3).
+    """Full-batch training: Adam at the coordinator on the noisy mean (docs/design.md, "The model").
 
     In local mode each institution takes several noised steps of gradient descent inside, and the
     coordinator averages how far everybody moved.
@@ -302,7 +302,8 @@ class Study(_Section):
     @classmethod
     def _two_honest(cls, value: AggregationSection, info: ValidationInfo) -> AggregationSection:
         privacy = info.data.get("privacy")
-        least = privacy.collusion_tolerance + 2 if privacy else 0  # design section 2: n - t >= 2
+        # docs/design.md, "Noise": n - t >= 2
+        least = privacy.collusion_tolerance + 2 if privacy else 0
         if value.minimum_institutions < least:
             raise ValueError(
                 "aggregation.minimum_institutions: at least collusion_tolerance + 2 = "
@@ -449,7 +450,7 @@ class Study(_Section):
             given = self.privacy.model_copy(update={"query_share": None})
             object.__setattr__(self, "privacy", given)
         if self.privacy.spare_releases is None:
-            spare = math.ceil(self.training.steps / 10)  # design section 2: a tenth of the steps
+            spare = math.ceil(self.training.steps / 10)  # docs/design.md, "Attempts": a tenth
             filled = self.privacy.model_copy(update={"spare_releases": spare})
             object.__setattr__(self, "privacy", filled)
         return self
@@ -583,7 +584,7 @@ def check_deployable(study: Study) -> None:
     """Check that institutions may run a study, and not a simulation alone.
 
     Its unit decides the side of the hold-out: by an id it stays there for good, whatever other
-    rows come or go (design section 2, "Unit").
+    rows come or go (docs/design.md, "The unit").
 
     Raises:
         StudyError: it names no unit.

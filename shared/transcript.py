@@ -2,7 +2,7 @@
 
 Leaves are the signed messages themselves, and unsigned records of what the coordinator
 computed from them; all are leaves of an RFC 6962 log (`merkle`) whose head the coordinator
-signs and institutions co-sign (design section 4). Order of a run's leaves:
+signs and institutions co-sign (docs/design.md, "Recomputation"). Order of a run's leaves:
 
     ROSTER STUDY APPROVAL... OPENING OFFER...
     rehearsal:  (REQUEST REPLY...)... SUM

@@ -1,7 +1,7 @@
 """A Flower Grid inside one process: the unmodified apps, no network, no processes.
 
-All private imports of flwr that simulations need live here (design section 4), with a
-contract test that fails loudly when flwr changes.
+All private imports of flwr that simulations need live here (docs/design.md, "Processes and zones"),
+with a contract test that fails loudly when flwr changes.
 """
 
 import copy

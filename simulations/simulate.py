@@ -291,7 +291,7 @@ def _multiplicity(plan: Plan, found: Overlap) -> dict[str, Any]:
     """Say what multiplicity these records need, and what holds for who stands at most places.
 
     A unit at k institutions moves a sum by k vectors where M are counted in, so its mu is k / M
-    times the plan's (design section 2, "The same person at several institutions").
+    times the plan's (docs/design.md, "One person, several units").
     """
     counted = plan.study.privacy.multiplicity
     times = max(1.0, found.most / counted)

@@ -25,7 +25,8 @@ from fieldfare.shared.private_files import (
     path_problems,
 )
 
-RUN_FOLDER: Final = 0o750  # the node's user reaches the socket through its group (design section 4)
+# The node's user reaches the socket through its group (docs/design.md, "Processes and zones").
+RUN_FOLDER: Final = 0o750
 BY_GROUP_AND_OTHERS: Final = 0o027  # of run/: the group may not write, others nothing
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

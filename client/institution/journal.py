@@ -4,9 +4,9 @@ An entry that `append` returned is on disk, and a small head file beside the log
 it, so that a removed end shows. The head is written in place and not flushed each time (a
 release waits for each flush): after a power cut it may be behind the lines, and that is fine.
 
-An entry whose `append` failed is cut off again as far as the disk allows: the log may say
-more than happened, never less. Whoever cannot write the log must refuse (design section 2:
-no release without its traces).
+An entry whose `append` failed is cut off again as far as the disk allows: the log may say more than
+happened, never less. Whoever cannot write the log must refuse (docs/design.md, "The door": no
+release without its traces).
 
 Threads and processes may share a log; each write holds its lock and starts from the files.
 """

@@ -2,7 +2,7 @@
 
 A study is measured against it once, when a person approves it; its budget is also the
 ledger's limit at every release. Nothing here is looked at again per release that depends
-on records (design section 2).
+on records (docs/design.md, "Refusals").
 """
 
 import math
@@ -72,7 +72,7 @@ class ParticipantsSection(Section):
         minimum_tolerance: least t: colluders that a study must withstand.
     """
 
-    minimum_honest: int = Field(default=2, ge=2, le=10_000)  # design section 2: n - t >= 2
+    minimum_honest: int = Field(default=2, ge=2, le=10_000)  # docs/design.md, "Noise": n - t >= 2
     minimum_tolerance: int = Field(default=1, ge=1, le=10_000)
 
 
@@ -253,7 +253,8 @@ def check_study(policy: Policy, study: Study, plan: Plan, *, units: int) -> None
         study: what is to be approved.
         plan: its plan, as computed here.
         units: this institution's units under the study. The answer depends on them, so it
-            goes to the person who approves and never to the coordinator (design section 2).
+            goes to the person who approves and never to the coordinator (docs/design.md,
+            "Refusals").
 
     Raises:
         PolicyRefusal: POLICY; names every rule that is broken, one line each, with what was

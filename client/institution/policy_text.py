@@ -15,7 +15,7 @@ WIDTH: Final = 92
 INDENT: Final = 14
 SHOWN_COLUMNS: Final = 12
 
-# Beyond these a setting is said to be weak. Epsilon 1 is what the design measures utility at.
+# Beyond these a setting is said to be weak. Utility is measured at epsilon 1.
 WEAK_STUDY_EPSILON: Final = 2.0
 WEAK_YEARLY_EPSILON: Final = 4.0
 WEAK_LIFETIME_EPSILON: Final = 10.0

@@ -29,7 +29,7 @@ from fieldfare.shared.study import Study, check_deployable
 _YEARLY: Final = "budget.yearly_epsilon"
 _LIFETIME: Final = "budget.lifetime_epsilon"
 
-# Design section 8, said to the person who decides.
+# docs/design.md, "The harm rules", said to the person who decides.
 HARM_RULES: Final = (
     "the model ranks, people decide: no automated closure, freeze or report",
     "a possible victim is never the subject of an alert",
@@ -265,7 +265,8 @@ def roster_problems(study: Study, roster: Roster) -> tuple[str, ...]:
         check_deployable(study)
     except StudyError as error:
         found.append(str(error))
-    if study.privacy.multiplicity != roster.multiplicity:  # design section 2: one constant M
+    # docs/design.md, "One person, several units": one constant M
+    if study.privacy.multiplicity != roster.multiplicity:
         found.append(
             f"privacy.multiplicity: the roster's {roster.multiplicity} expected, "
             f"{study.privacy.multiplicity} found"

@@ -1,7 +1,7 @@
 """The roster that this institution pinned, and what a newer one would change.
 
 A roster says whose signatures count and how many institutions may know one person, so a
-person looks at every fingerprint before it is pinned (design section 5).
+person looks at every fingerprint before it is pinned (docs/design.md, "The secure sum").
 """
 
 from dataclasses import dataclass

@@ -70,7 +70,7 @@ class Settings(Section):
 
     Attributes:
         id: as on the roster.
-        population: whose budget the ledger keeps (design section 2, "The ledger"): it belongs
+        population: whose budget the ledger keeps (docs/design.md, "The ledger"): it belongs
             to a population of units and outlives every extract of them.
         records: where they are; never copied, never written.
     """

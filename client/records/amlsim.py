@@ -6,7 +6,7 @@ time). Each simulation splits by `nodeid % 3` into three banks.
 
 First every transaction becomes two statement entries, a debit on the source's own
 statement and a credit on the target's; then `amlsim.sql` reads each statement alone, so
-every feature is `own` (design section 2, "Unit").
+every feature is `own` (docs/design.md, "The unit").
 """
 
 from importlib import resources

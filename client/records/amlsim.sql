@@ -4,7 +4,7 @@
 --         statement(unit, credit, counterparty, cents, step): each account's own entries.
 -- Output: one SELECT, ordered by institution and unit.
 --
--- Every feature is `own` (design section 2, "Unit"): every aggregate below groups by the
+-- Every feature is `own` (docs/design.md, "The unit"): every aggregate below groups by the
 -- account, every window is partitioned by it, and no join goes from one account to another.
 -- A counterparty is a name on the account's own statement; that account's entries are not
 -- looked at. Delete one account with its statement and all other rows stay as they are.

@@ -1,9 +1,9 @@
 """Canonical bank records: one form for transactions, accounts and customers, whoever made them.
 
-Amounts are whole minor units (cents) in the account's currency: sums are exact in any order.
-Keys (`*_key`) are keyed hashes that the institution made; they mean nothing elsewhere and never
-leave. There is no name, address, birth date, nationality or gender here, and no memo text: an
-institution derives `memo_category` and keeps the text (design section 8, rules 4 and 6).
+Amounts are whole minor units (cents) in the account's currency: sums are exact in any order. Keys
+(`*_key`) are keyed hashes that the institution made; they mean nothing elsewhere and never leave.
+There is no name, address, birth date, nationality or gender here, and no memo text: an institution
+derives `memo_category` and keeps the text (docs/design.md, "The harm rules", rules 4 and 6).
 """
 
 from collections.abc import Mapping
@@ -201,7 +201,7 @@ class Account(Canonical):
 
 
 class Customer(Canonical):
-    """The unit of privacy of a bank (design section 2): one customer.
+    """The unit of privacy of a bank (docs/design.md, "The unit"): one customer.
 
     `age_band` and `region` serve the fairness audit; no indicator can read them.
     `contact_key` is a keyed hash of a phone, an address or a mailbox, for local scoring only.

@@ -1,7 +1,8 @@
 """Canonical records of NGOs, hotlines and vector tools: summaries, never stories.
 
-Pick lists are those of the Human Trafficking Case Data Standard 2.0 (IOM, CC BY 4.0). There is
-no name, birth date, narrative, ad text or picture in any of them (design section 8, rule 6).
+Pick lists are those of the Human Trafficking Case Data Standard 2.0 (IOM, CC BY 4.0). There is no
+name, birth date, narrative, ad text or picture in any of them (docs/design.md, "The harm rules",
+rule 6).
 """
 
 from collections.abc import Iterable, Iterator

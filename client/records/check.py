@@ -85,7 +85,7 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Repo
 
 
 def _whole(load: Load, study: Study) -> Iterator[str]:
-    """Say what is odd about all rows together; none of it refuses them (design section 2)."""
+    """Say what is odd about all rows together; it refuses none (docs/design.md, "Refusals")."""
     if load.rows == 0:
         yield "no row was read: the institution would take part with nothing"
     elif load.positives in {0, load.rows}:

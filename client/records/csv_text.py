@@ -1,7 +1,7 @@
 """CSV as banks export it: any encoding, any usual separator, quoted newlines.
 
 Every field is text, and the separator comes from the header line alone (or is declared), so
-how one row is read never depends on another row (design section 2, "Unit"). A compressed file, or
+how one row is read never depends on another row (docs/design.md, "The unit"). A compressed file, or
 one in another encoding than UTF-8, passes through a pipe on its way: it is never copied to a disk.
 """
 

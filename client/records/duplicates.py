@@ -22,7 +22,7 @@ def shared_rows(
     texts, so a collision costs time and decides nothing. 24 bytes a row, whatever the ids.
 
     Across institutions a unit may return: that is the roster's M, not a fault of the file
-    (design section 2, "The same person at several institutions").
+    (docs/design.md, "One person, several units").
 
     Args:
         units: str (rows,); an empty one is no unit and never repeats.

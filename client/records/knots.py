@@ -1,9 +1,9 @@
 """Where a numeric feature's knots go: the rule by which a study is drafted.
 
-Half the knots stand at quantiles and half evenly over the range, on a logarithmic scale
-where the feature is strongly skewed; each value that more than a fifth of the units share
-has its own slot (design section 3: at epsilon 1 this matters more than anything else, and
-quantiles alone lose the tail).
+Half the knots stand at quantiles and half evenly over the range, on a logarithmic scale where the
+feature is strongly skewed; each value that more than a fifth of the units share has its own slot
+(docs/design.md, "Where knots go": at epsilon 1 this matters more than anything else, and quantiles
+alone lose the tail).
 
 A knot is public once it is in a study. The values given here must be public too.
 """

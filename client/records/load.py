@@ -2,8 +2,7 @@
 
 Everything that can be wrong with records is settled here, at load, and none of it refuses a load:
 a row that does not fit counts as zero, its unit is in no sum. What refuses is a source that is
-not there, and columns: facts that no record decides (design section 2, "Refusals depend on the
-request").
+not there, and columns: facts that no record decides (docs/design.md, "Refusals").
 """
 
 import hashlib
@@ -372,8 +371,8 @@ def read_records(
     """Read record files (CSV, Parquet, Arrow, DuckDB, SQLite) and encode them under a study.
 
     NULL, NaN and the study's `missing` tokens fill the missing slot, values out of bounds are
-    clamped and counted, an unknown level is `other` (design section 2). A unit's positions
-    depend on its own row and the study alone: never on batches, order or neighbours.
+    clamped and counted, an unknown level is `other` (docs/design.md, "Refusals"). A unit's
+    positions depend on its own row and the study alone: never on batches, order or neighbours.
 
     Args:
         paths: files of one table, read in order; a folder stands for its files, by name.

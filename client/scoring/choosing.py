@@ -1,6 +1,6 @@
 """Whom people look at: the top of the ranking as far as they can, and a sample below the line.
 
-The sample (5 % of the queue, design: domain notes section 4) is drawn at random from those that
+The sample (5 % of the queue) is drawn at random from those that
 were not chosen: without it nobody would learn what the model misses, and the next study would be
 trained on what this one already believed.
 """

@@ -1,7 +1,7 @@
 """Scores that are sums of their reasons, to the last bit.
 
 Each feature's table of contributions is rounded to multiples of 2^-28. Sums of such numbers are
-exact in float64 in any order (design section 2, "Integers, exactly"), so a score equals its base
+exact in float64 in any order (docs/design.md, "Integers"), so a score equals its base
 plus its contributions whoever adds them up. Contributions are measured from the mean of the
 institution's own units: a reason says how far a unit departs from the others here. Of a text or
 a vector there is one, the row as a whole: its entries, hashes or directions, are no evidence each.

@@ -1,7 +1,7 @@
 """What people decided, as labels for the next study: each with the time from which it was known.
 
 A study's records may use a label only for features from before it was observed: otherwise a
-model learns from the future (domain notes, "point-in-time joins only").
+model learns from the future.
 """
 
 from collections.abc import Sequence
@@ -82,7 +82,7 @@ def standing_of(decisions: Sequence[Feedback]) -> Standing:
     """Return where an alert stands after its decisions, in the order of time.
 
     Filing needs two different people who decided on it last, one of them with a reviewer's
-    right (domain notes section 4): until then it is no label, and no report may be finished.
+    right: until then it is no label, and no report may be finished.
     """
     if not decisions:
         return NEW

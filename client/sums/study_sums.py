@@ -138,7 +138,7 @@ class StudySums:
             | input | result |
             |---|---|
             | no units, one class only | steps on noise, or on one side's sums, like any other |
-            | sums and noise beyond int64 | wraps silently (design section 2) |
+            | sums and noise beyond int64 | wraps silently (docs/design.md, "Integers") |
             | parameters that end with knots | they do not move, and no change of them leaves |
 
         Source: as one composition, Abadi et al. 2016; averaging, McMahan et al. 2017.

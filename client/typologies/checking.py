@@ -1,6 +1,6 @@
 """Whether indicators are what they say: own, deterministic, complete.
 
-The proof that a query is `own` is an experiment (design section 2, "Unit"): take a customer out
+The proof that a query is `own` is an experiment (docs/design.md, "The unit"): take a customer out
 of a made-up extract, compute again, and find every other row bit for bit as it was.
 """
 

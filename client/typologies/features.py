@@ -187,8 +187,8 @@ def _named_in_one_select(connection: duckdb.DuckDBPyConnection, query: Query) ->
 def hit_table(table: Any, pack: Pack) -> Any:
     """Return unit, the indicators that fire there, and how many families of evidence they are.
 
-    No single indicator suffices (design section 8, rule 2): the number of families is what a
-    person should look at. Arrow; unit string, hits list of strings, families int8.
+    No single indicator suffices (docs/design.md, "The harm rules", rule 2): the number of families
+    is what a person should look at. Arrow; unit string, hits list of strings, families int8.
     """
     fired = {one.id: _fired(table, one) for one in pack.indicators}
     rows = range(table.num_rows)

@@ -3,7 +3,7 @@
 -- Input:  transactions, accounts, customers (canonical); $as_of: a public date.
 -- Output: entry, account, customer, and what several indicators share: sender, busiest, flow.
 --
--- Everything is `own` (design section 2, "Unit"): each row comes from one customer's records,
+-- Everything is `own` (docs/design.md, "The unit"): each row comes from one customer's records,
 -- every aggregate below groups by the customer, and no join goes from one to another. `unit`
 -- is a customer's place in this extract, a handle for joins and nothing else.
 --

@@ -4,7 +4,7 @@ Glass-box: each feature's curve can be drawn and every score decomposes exactly.
 A unit's gradient is (sigmoid(score) - label) * basis. Its norm is therefore
 |residual| * |basis|, a closed formula, and clipping is a bound on the residual.
 
-Exactness (design section 2): basis values are multiples of 2^-8, clipped residuals
+Exactness (docs/design.md, "Integers"): basis values are multiples of 2^-8, clipped residuals
 are truncated towards zero to multiples of 2^-20, so every product is a multiple of
 2^-28 and sums are integers that do not depend on order, chunks or threads. Float64
 carries the histogram of residuals exactly while its entries stay below 2^53.
@@ -53,7 +53,7 @@ def residual_caps(squared_norms: NDArray[np.int64], clipping_norm: float) -> NDA
         | norm so small that C allows a residual above 1 | capped at 2^20: none is larger |
         | float square root one too high | corrected by the integer comparison |
 
-    Source: design section 2, "Integers, exactly".
+    Source: docs/design.md, "Integers".
     """
     limit = int(clipping_norm * (1 << CLIPPING_BITS)) ** 2 << (2 * (GAMMA_BITS - CLIPPING_BITS))
     quotient = np.int64(limit) // squared_norms
@@ -146,7 +146,7 @@ class AdditiveSums:
             | one unit, one class | as any other: no refusal depends on records |
             | scores beyond the range of exp | residual 0 or 1, finite |
 
-        Source: design sections 2 and 3; clipping as in Abadi et al. 2016, section 3.
+        Source: docs/design.md, "Integers"; clipping as in Abadi et al. 2016, section 3.
         """
         return self._fold(self._histograms(parameters, clip=True))
 

@@ -18,7 +18,7 @@ class GridVectors:
         clipping_norm: L2 norm C that no unit's vector exceeds.
         gamma_bits: the sum lives on multiples of gamma = 2^-gamma_bits.
         rounded_entries: entries that rounding may move by gamma/2; 0 when vectors are
-            exact on the grid (design section 2: no rounding term).
+            exact on the grid (docs/design.md, "Integers": no rounding term).
     """
 
     entries: int

@@ -2,7 +2,7 @@
 
 A unit's gradient is residual * (1, x), with residual = sigmoid(score) - label. Its norm is
 |residual| * sqrt(1 + |x|^2), a closed formula, and clipping is a bound on the residual, exactly
-as in the additive model (design section 2, "Integers, exactly").
+as in the additive model (docs/design.md, "Integers").
 
 Exactness: entries of x are multiples of 2^-10, clipped residuals are truncated towards zero to
 multiples of 2^-20, so every product is a multiple of 2^-30 and sums are integers that depend on
@@ -51,7 +51,7 @@ def row_caps(squared_norms: NDArray[np.int64], clipping_norm: float) -> NDArray[
         | C so large that a residual above 1 were allowed | capped at 2^20: none is larger |
         | float square root one too high | corrected by the integer comparison |
 
-    Source: design section 2, "Integers, exactly".
+    Source: docs/design.md, "Integers".
     """
     steps = int(min(clipping_norm, MOST_NORM) * (1 << CLIPPING_BITS))
     limit = np.int64(steps**2 << (2 * (GAMMA_BITS - CLIPPING_BITS)))
@@ -163,7 +163,7 @@ class LinearSums:
             | a row of zeros | the bias's entry alone |
             | scores beyond the range of exp | residual 0 or 1, finite |
 
-        Source: design sections 2 and 3; clipping as in Abadi et al. 2016, section 3.
+        Source: docs/design.md, "Integers"; clipping as in Abadi et al. 2016, section 3.
         """
         residuals = np.trunc(self._residuals(parameters))
         np.clip(residuals, -self.caps, self.caps, out=residuals)

@@ -213,7 +213,7 @@ class MlpSums:
             | fewer rows than places | padding weighs 0 and changes nothing |
             | a gradient beyond what the arithmetic holds | the unit counts as zero |
 
-        Source: design section 2, "Sums from Opacus"; norms as in Bu et al. 2023.
+        Source: docs/design.md, "Sums of modules"; norms as in Bu et al. 2023.
         """
         return self._sum(parameters, self.model.clipping_norm).astype(np.int64)
 

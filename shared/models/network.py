@@ -6,11 +6,12 @@ A unit's gradient is an outer product in every layer, so its norm follows from a
 squares (book-keeping: Bu et al. 2023) and clipping is one factor on what flows back; no gradient
 of a unit is ever written out, and memory does not grow with units times parameters.
 
-Exactness (design section 2): entries of x and h are multiples of 2^-10, what flows back is scaled
-to the clipping norm and truncated towards zero to multiples of 2^-24, so a unit's gradient lies on
-multiples of 2^-34 and sums are integers that depend on no order. The way forward is exact too:
-weights are read on multiples of 2^-20, and no partial sum reaches 2^53 in units of 2^-30. A
-unit's vector is therefore bit-identical whoever stands beside it, whatever library multiplies.
+Exactness (docs/design.md, "Integers"): entries of x and h are multiples of 2^-10, what flows back
+is scaled to the clipping norm and truncated towards zero to multiples of 2^-24, so a unit's
+gradient lies on multiples of 2^-34 and sums are integers that depend on no order. The way forward
+is exact too: weights are read on multiples of 2^-20, and no partial sum reaches 2^53 in units of
+2^-30. A unit's vector is therefore bit-identical whoever stands beside it, whatever library
+multiplies.
 """
 
 import hashlib
@@ -186,7 +187,7 @@ class NetworkSums:
             | a row of zeros | what the biases and heads alone give |
             | all hidden values at 0 or at the cap | the outer layer's gradient alone |
 
-        Source: design section 2; norms as in Bu et al. 2023, "Differentially private
+        Source: docs/design.md, "Integers"; norms as in Bu et al. 2023, "Differentially private
         optimization on large model at small cost", book-keeping.
         """
         total = np.zeros(self.model.vectors.entries, dtype=np.int64)

@@ -2,7 +2,7 @@
 
 A bank learns of a quarter of the accounts that serve a ring, a month to a year after the
 ring began there; a few others are reported and cleared later. That a report exists is
-itself secret (design section 8, rule 7): these files are records like all others.
+itself secret (docs/design.md, "The harm rules", rule 7): these files are records like all others.
 """
 
 from dataclasses import dataclass

@@ -359,7 +359,7 @@ LOOK_ALIKES: Final[tuple[Persona, ...]] = (
         care=Habit(3, 70, 0.6),
     ),
 )
-"""Lives that share indicators with exploitation: labelled negatives (design section 8, rule 5)."""
+"""Lives that share indicators with exploitation: labelled negatives (harm rule 5)."""
 
 EPISODES: Final[tuple[Pattern, ...]] = (
     overlay(

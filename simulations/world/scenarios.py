@@ -2,7 +2,7 @@
 
 At the level of published red flags. A label says that an account serves a ring; it never
 says that its holder is a culprit. `party` says who the holder is: who may be a victim is
-a possible victim, never a subject (design section 8, rule 1).
+a possible victim, never a subject (docs/design.md, "The harm rules", rule 1).
 """
 
 from collections.abc import Mapping

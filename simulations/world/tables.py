@@ -266,8 +266,8 @@ def customer_table(
 ) -> Any:
     """Return an institution's customers as canonical records.
 
-    Age band and region are for the fairness audit inside the institution (design section 8,
-    rule 4); nationality and gender are nowhere in the world.
+    Age band and region are for the fairness audit inside the institution (docs/design.md, "The harm
+    rules", rule 4); nationality and gender are nowhere in the world.
     """
     lives = [p for p in PATTERNS if isinstance(p, Persona)]
     plain = PERSONAS[0]

@@ -17,6 +17,16 @@ COMMAND = re.compile(r"^ {4}fieldfare ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
 NAMED_FILE = re.compile(
     r"`((?:api|shared|client|server|simulations|tests|docs|studies)/[\w./-]+\.\w+)`"
 )
+# Where source and tests say why: `docs/design.md, "The door"`, on one line or wrapped.
+CITATION = re.compile(r'(docs/[\w./-]+\.md),[\s#]+(?:--\s+)?"([^"]+)"')
+DEAD_CITATION = re.compile(r"design[\s#-]+section", re.IGNORECASE)
+CITING = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder in ("api", "shared", "client", "server", "simulations", "studies", "tests")
+    for path in (ROOT / folder).rglob("*.*")
+    if path.suffix in {".py", ".sql", ".toml", ".yaml", ".html", ".proto"}
+    and path != Path(__file__)  # it holds wrong ones on purpose
+)
 # Hosts that a file of ours has no business to name: a package comes from wherever the
 # reader's own installer is pointed at.
 INDEX_HOSTS = re.compile(r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.org")
@@ -60,6 +70,48 @@ def test_named_files_exist(document: str) -> None:
 def test_nothing_depends_on_this_machine_or_on_one_package_index(name: str) -> None:
     assert str(ROOT) not in text_of(name)
     assert not INDEX_HOSTS.search(text_of(name))
+
+
+def headings(document: str) -> set[str]:
+    return set(re.findall(r"^#+ (.+)$", text_of(document), re.MULTILINE))
+
+
+def misnamed(text: str) -> list[tuple[str, str]]:
+    """Citations of a document that is not there, or of a heading that it does not have."""
+    cited = [(file, " ".join(heading.split())) for file, heading in CITATION.findall(text)]
+    return [
+        (file, heading)
+        for file, heading in cited
+        if not (ROOT / file).is_file() or heading not in headings(file)
+    ]
+
+
+def test_citations_name_headings_that_exist() -> None:
+    texts = {name: text_of(name) for name in (*CITING, *DOCUMENTS)}
+    assert sum(len(CITATION.findall(text)) for text in texts.values()) > 100
+    assert {name: misnamed(text) for name, text in texts.items() if misnamed(text)} == {}
+
+
+def test_no_file_cites_a_section_of_a_document_that_is_not_here() -> None:
+    assert [
+        name
+        for name in (*CITING, *DOCUMENTS, "pyproject.toml")
+        if DEAD_CITATION.search(text_of(name))
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ('see docs/design.md, "The door".', 0),
+        ('see docs/design.md, "The\n    door".', 0),
+        ('see docs/design.md,\n# "The door".', 0),
+        ('see docs/design.md, "The window".', 1),
+        ('see docs/no-such-page.md, "The door".', 1),
+    ],
+)
+def test_a_wrong_citation_is_seen(text: str, wrong: int) -> None:
+    assert len(misnamed(text)) == wrong
 
 
 def test_every_decision_is_in_the_index() -> None:

@@ -1,5 +1,6 @@
-"""The harm rules (design section 8), one by one, where a person would meet them broken.
+"""The harm rules, one by one, where a person would meet them broken.
 
+They stand in docs/design.md, "The harm rules".
 Modules test their own part as well; search the tests for `harm_rule_`.
 """
 

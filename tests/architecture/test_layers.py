@@ -1,4 +1,4 @@
-"""Who may import whom, and through which doors (design: layout, processes and trust)."""
+"""Who may import whom, and through which doors (docs/design.md, "Rooms")."""
 
 import ast
 import re

@@ -158,7 +158,7 @@ def test_a_copied_key_makes_no_mask_cancel(parties: Parties) -> None:
     """d copies b's public keys, and replays b's ciphertext; a's two masks still differ.
 
     The shared secrets of a-b and a-d are then the same: only ids and keys in the derivation
-    keep d from holding the mask that b's is to cancel (design section 2).
+    keep d from holding the mask that b's is to cancel (docs/design.md, "The secure sum").
     """
     studies, opened = parties.studies, parties.opened()
     own, victim = studies["a"], studies["b"].approval

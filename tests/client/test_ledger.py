@@ -363,7 +363,7 @@ def test_threads_share_a_ledger(ledger: Ledger) -> None:
 
 @dataclass
 class Oracle:
-    """The rules of design section 2 over a plain list, in fractions, by scanning everything."""
+    """The rules (docs/design.md, "The ledger") over a plain list of fractions, by scanning it."""
 
     opened: datetime
     yearly: Fraction

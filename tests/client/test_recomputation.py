@@ -101,7 +101,7 @@ def test_who_left_before_the_end_has_no_model_of_its_own(left_after: int, bench:
 def test_a_start_that_another_machine_rounded_is_answered_and_followed(
     bits: int, bench: Bench
 ) -> None:
-    """It holds a logarithm, which is computed once and bound (design section 4)."""
+    """It holds a logarithm, which is computed once and bound (docs/design.md, "Recomputation")."""
     log_odds = prevalence_log_odds(bench.study)
     for _ in range(abs(bits)):
         log_odds = float(np.nextafter(log_odds, np.copysign(np.inf, bits)))

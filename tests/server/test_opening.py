@@ -232,7 +232,7 @@ def test_institutions_are_shown_their_own_last_reply(make_setting: MakeSetting) 
 
 
 def test_a_ledger_behind_its_last_reply_takes_no_part(make_setting: MakeSetting) -> None:
-    """A restored backup would pay twice from one budget (design section 2, the ledger)."""
+    """A restored backup would pay twice from one budget (docs/design.md, "The ledger")."""
     setting = make_setting(assurance=EXACT)
     replies = spend_once(setting)
     asked = [0]

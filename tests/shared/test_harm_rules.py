@@ -1,4 +1,4 @@
-"""The harm rules: all seven, in the design's order."""
+"""The harm rules: all seven, in the order of docs/design.md, "The harm rules"."""
 
 from fieldfare.shared.harm_rules import HARM_RULES
 

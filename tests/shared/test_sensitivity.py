@@ -43,7 +43,7 @@ def test_l2_by_hand() -> None:
 
 
 def test_one_unit_never_moves_a_rounded_sum_further_than_l2() -> None:
-    """Clip, round to nearest, add in integers: as the design says, in the worst corner too."""
+    """Clip, round, add in integers: in the worst corner too (docs/design.md, "Integers")."""
     rng, gamma, entries = np.random.default_rng(5), 0.125, 9
     bound = Sensitivity(clipping_norm=1.0, gamma=gamma, rounded_entries=entries).l2(UNIT)
     vectors = rng.normal(size=(4000, entries))

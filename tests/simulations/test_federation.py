@@ -115,7 +115,7 @@ def test_runs_have_names_of_their_own(parts: dict[str, StudySums]) -> None:
 def test_a_second_run_of_a_study_has_only_the_rest_of_its_budget(
     parts: dict[str, StudySums],
 ) -> None:
-    """Runs of one study share its epsilon (design section 5): the second ends, and says why."""
+    """Runs of a study share its epsilon (docs/design.md, "The study"): the second ends."""
     study = parts["bank-a"].study
     with LocalFederation(study, parts, SIMULATED, seed=0) as federation:
         federation.run(federation.job("one"))

@@ -34,7 +34,7 @@ class CanonicalFolder:
     """Tables that are being written, each with the columns that its source can fill.
 
     Which columns are there follows from the form of the source, never from its rows: else
-    one customer's records would decide what is missing for another (design section 2, "Unit").
+    one customer's records would decide what is missing for another (docs/design.md, "The unit").
     """
 
     def __init__(self, path: Path, columns: Columns) -> None:

@@ -1,4 +1,4 @@
-"""Lives: every look-alike of the design is there, with what tells it apart."""
+"""Lives: every look-alike of harm rule 5 is there, with what tells it apart."""
 
 import pytest
 
