@@ -32,12 +32,13 @@ from fieldfare.server.cli_query import (
     write_answers,
 )
 from fieldfare.server.cli_runs import EXIT_INTERRUPTED
-from fieldfare.server.desk import Desk, open_desk, utc_now
+from fieldfare.server.desk import Desk, open_desk
 from fieldfare.server.proposals import Proposal, find_study
 from fieldfare.server.run_view import line
 from fieldfare.server.steering import SUFFIX_BYTES, new_run_id
 from fieldfare.server.store import RunState
 from fieldfare.server.watching import follow, news
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.query_cli import errors_table, head_lines, priced
 from fieldfare.shared.question_file import load_questions

@@ -16,13 +16,14 @@ from rich.text import Text
 from fieldfare.server.approvals import Heard, given, heard_of
 from fieldfare.server.cli_home import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from fieldfare.server.cli_screen import console
-from fieldfare.server.desk import Desk, open_desk, utc_now
+from fieldfare.server.desk import Desk, open_desk
 from fieldfare.server.founding import load_signing_key
 from fieldfare.server.proposals import Proposal, find_study, proposals, propose
 from fieldfare.server.publication import published_roster
 from fieldfare.server.run_view import ago, plain
 from fieldfare.server.settings import load_settings
 from fieldfare.server.steering import await_end, say_hello
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.messages import IdentitySigner

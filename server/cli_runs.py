@@ -18,7 +18,7 @@ from fieldfare.server.approvals import given, start_obstacles
 from fieldfare.server.cli_home import DEFAULT_HOME, HomeOption, JsonOption
 from fieldfare.server.cli_proposals import StudyArgument, ask_institutions, heard_now
 from fieldfare.server.cli_screen import console
-from fieldfare.server.desk import Desk, open_desk, utc_now
+from fieldfare.server.desk import Desk, open_desk
 from fieldfare.server.proposals import Proposal, find_study, proposal
 from fieldfare.server.publication import published_roster
 from fieldfare.server.run_view import (
@@ -42,6 +42,7 @@ from fieldfare.server.steering import (
 )
 from fieldfare.server.store import RunState
 from fieldfare.server.watching import follow, news
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
 from fieldfare.shared.next_command import at_home
 

@@ -13,7 +13,6 @@ import typer
 
 from fieldfare.server.cli_home import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from fieldfare.server.cli_runs import RunArgument
-from fieldfare.server.desk import utc_now
 from fieldfare.server.founding import load_signing_key
 from fieldfare.server.home import CoordinatorHome
 from fieldfare.server.retention import purge_finished
@@ -21,6 +20,7 @@ from fieldfare.server.settings import load_settings
 from fieldfare.server.steering import find_run
 from fieldfare.server.store import run_store
 from fieldfare.server.transcript_export import export_transcript
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.messages import IdentitySigner

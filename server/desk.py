@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from fieldfare.server.bundle_file import kept_bundle
@@ -106,11 +106,6 @@ def _named_plan(home: CoordinatorHome, study: str) -> tuple[str, Plan] | None:
     except (UsageError, PackageError):
         return None
     return found.study.name, plan
-
-
-def utc_now() -> datetime:
-    """Return the present."""
-    return datetime.now(UTC)
 
 
 @contextmanager

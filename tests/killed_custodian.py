@@ -22,12 +22,12 @@ from typing import Any, Final
 import numpy as np
 from tests.homes import Hub
 
-from fieldfare.client.institution.building import utc_now
 from fieldfare.client.institution.journal import verify
 from fieldfare.client.institution.policy import limits
 from fieldfare.client.ledger import Ledger
 from fieldfare.client.release import Released
 from fieldfare.client.remote import RemoteCustodian, connected
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.messages import Refusal
 

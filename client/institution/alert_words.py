@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.client.institution.building import Institution, open_institution, open_journal
-from fieldfare.client.institution.desk import utc_now
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.scoring import Sources, tables
 from fieldfare.client.institution.usable_model import as_tuned, usable_model
 from fieldfare.client.scoring.alert import Alert
 from fieldfare.client.scoring.rows import read_rows
 from fieldfare.client.scoring.text_reasons import TextReasons
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import plain
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from fieldfare.client.custodian import Custodian
 from fieldfare.client.decision_log import DecisionLog
-from fieldfare.client.institution.desk import utc_now as utc_now  # noqa: PLC0414 -- passed on
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.inbox import HomeInbox
 from fieldfare.client.institution.journal import Journal

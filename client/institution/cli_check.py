@@ -11,7 +11,6 @@ from typing import Annotated, Final
 
 import typer
 
-from fieldfare.client.institution.building import utc_now
 from fieldfare.client.institution.cli_home import (
     DEFAULT_HOME,
     HomeOption,
@@ -28,6 +27,7 @@ from fieldfare.client.institution.preflight import (
 )
 from fieldfare.client.institution.preflight_home import HomeLooks, Preflight
 from fieldfare.client.institution.preflight_link import link_looks
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.key_files import read_passphrase
 
 EXIT_FAILED: Final = 1

@@ -14,7 +14,7 @@ import typer
 
 from fieldfare.client.institution.admin import ADMIN_LIMITS, admin_socket, administration
 from fieldfare.client.institution.admin_status import Followed
-from fieldfare.client.institution.building import Institution, utc_now
+from fieldfare.client.institution.building import Institution
 from fieldfare.client.institution.cli_home import (
     DEFAULT_HOME,
     HomeOption,
@@ -25,6 +25,7 @@ from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.settings import custodian_socket_path
 from fieldfare.client.service import data_plane, serving_calls
 from fieldfare.client.sockets import UnixSocket
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.os_user import os_user

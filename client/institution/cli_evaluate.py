@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 from rich.table import Table
 
-from fieldfare.client.institution.building import open_institution, open_journal, utc_now
+from fieldfare.client.institution.building import open_institution, open_journal
 from fieldfare.client.institution.cli_home import (
     DEFAULT_HOME,
     HomeOption,
@@ -26,6 +26,7 @@ from fieldfare.client.institution.screen import console, plain
 from fieldfare.client.institution.usable_model import usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
 from fieldfare.client.scoring.tuning import Kind, further
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.next_command import at_home
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.rates import Verdict, percents

@@ -16,12 +16,13 @@ import typer
 from fieldfare.client.institution.casework import Deed
 from fieldfare.client.institution.cli_alerts import AlertArgument
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, DeskOption
-from fieldfare.client.institution.desk import open_desk, utc_now
+from fieldfare.client.institution.desk import open_desk
 from fieldfare.client.scoring.alert import Alert
 from fieldfare.client.scoring.labels import REVIEWERS_TO_FILE
 from fieldfare.client.scoring.reports.facts import OPEN, ReportFacts, report_facts, window_days
 from fieldfare.client.scoring.reports.fintrac import fintrac_draft, fintrac_problems
 from fieldfare.client.scoring.reports.goaml import goaml_draft, goaml_problems
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.private_files import create_private
 

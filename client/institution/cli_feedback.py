@@ -14,9 +14,10 @@ import typer
 from fieldfare.client.institution.casework import Deed
 from fieldfare.client.institution.cli_alerts import AlertArgument
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, DeskOption
-from fieldfare.client.institution.desk import open_desk, utc_now
+from fieldfare.client.institution.desk import open_desk
 from fieldfare.client.scoring.alert import Confidence, Disposition, PartyRole
 from fieldfare.client.scoring.labels import REVIEWERS_TO_FILE, Feedback, Label
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.media_gate import prose_problem
 from fieldfare.shared.next_command import at_home

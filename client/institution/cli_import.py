@@ -9,12 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from fieldfare.client.institution.building import (
-    Institution,
-    open_institution,
-    open_journal,
-    utc_now,
-)
+from fieldfare.client.institution.building import Institution, open_institution, open_journal
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.cli_studies import receive_study
 from fieldfare.client.institution.inbox import HomeInbox
@@ -22,6 +17,7 @@ from fieldfare.client.institution.journal import Journal
 from fieldfare.client.institution.journal_decisions import JournalDecisions
 from fieldfare.client.institution.kept_models import kept_model
 from fieldfare.client.institution.screen import SHORT
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.delivery_file import (
     DELIVERY_FILE_TYPE,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fieldfare.client.institution.building import open_journal, utc_now
+from fieldfare.client.institution.building import open_journal
 from fieldfare.client.institution.cli_home import (
     DEFAULT_HOME,
     EXIT_DECLINED,
@@ -29,6 +29,7 @@ from fieldfare.client.institution.joining import (
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.keys import load_identity
 from fieldfare.client.institution.settings import load_settings
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.enrolment import Invitation
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.identity import fingerprint, matches_fingerprint, public_hex

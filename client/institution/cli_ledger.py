@@ -24,13 +24,13 @@ from fieldfare.client.institution.restoring import (
     check_not_behind,
     open_ledger,
     split_off,
-    utc_now,
 )
 from fieldfare.client.institution.screen import SHORT
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.telling import told_custodian
 from fieldfare.client.ledger import Entry, Ledger, from_picomu2, to_picomu2
 from fieldfare.client.ledger_restore import Acceptance
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.os_user import os_user
 
 ledger_show_app = typer.Typer(add_completion=False)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.client.institution.building import open_journal, utc_now
+from fieldfare.client.institution.building import open_journal
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, EXIT_DECLINED, HomeOption
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event
@@ -29,6 +29,7 @@ from fieldfare.client.institution.roster import (
 from fieldfare.client.institution.screen import BAD, console, plain
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.institution.telling import told_custodian
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.identity import fingerprint
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.roster import Roster

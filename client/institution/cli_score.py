@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from fieldfare.client.institution.building import open_institution, open_journal, utc_now
+from fieldfare.client.institution.building import open_institution, open_journal
 from fieldfare.client.institution.cli_home import (
     DEFAULT_HOME,
     HomeOption,
@@ -22,6 +22,7 @@ from fieldfare.client.institution.scoring import Scored, Sources, score
 from fieldfare.client.institution.usable_model import UsableModel, as_tuned, usable_model
 from fieldfare.client.scoring.alert_file import check_out
 from fieldfare.client.scoring.choosing import Selected
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.next_command import at_home
 from fieldfare.shared.os_user import os_user
 

@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from fieldfare.client.institution.building import utc_now
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.cli_node import SETTINGS_NAME
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.overview import overview, overview_json
 from fieldfare.client.institution.overview_screen import overview_lines
+from fieldfare.shared.clock import utc_now
 
 status_app = typer.Typer(add_completion=False)
 

@@ -22,7 +22,6 @@ from fieldfare.client.institution.building import (
     open_journal,
     open_ledger,
     records_loader,
-    utc_now,
 )
 from fieldfare.client.institution.cli_home import (
     DEFAULT_HOME,
@@ -60,6 +59,7 @@ from fieldfare.client.institution.telling import LOAD_SECONDS, told_custodian
 from fieldfare.client.ledger import Ledger
 from fieldfare.client.records.problems import zero_lines
 from fieldfare.client.records.settings import tables_of
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.key_files import read_passphrase
 from fieldfare.shared.next_command import at_home

@@ -8,12 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from fieldfare.client.institution.building import (
-    Institution,
-    open_institution,
-    open_journal,
-    utc_now,
-)
+from fieldfare.client.institution.building import Institution, open_institution, open_journal
 from fieldfare.client.institution.cli_home import (
     DEFAULT_HOME,
     HomeOption,
@@ -25,11 +20,12 @@ from fieldfare.client.institution.desk import suppressed_units
 from fieldfare.client.institution.journal import Event
 from fieldfare.client.institution.keys import load_holdout_key
 from fieldfare.client.institution.scoring import Sources, tables
+from fieldfare.client.institution.screen import plain
 from fieldfare.client.institution.usable_model import UsableModel, usable_model
 from fieldfare.client.scoring.rows import RankedRows, rank_rows, read_rows
 from fieldfare.client.scoring.text_reasons import TextReasons
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.os_user import os_user
-from fieldfare.shared.pages.words import plain
 
 KIND: Final = "text"
 NEXT: Final = "Next: the same with --unit UNIT"

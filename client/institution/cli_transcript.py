@@ -9,10 +9,11 @@ from typing import Annotated
 
 import typer
 
-from fieldfare.client.institution.building import open_institution, open_ledger, utc_now
+from fieldfare.client.institution.building import open_institution, open_ledger
 from fieldfare.client.institution.cli_home import DEFAULT_HOME, HomeOption
 from fieldfare.client.institution.screen import SHORT, plain
 from fieldfare.client.institution.transcript_check import TranscriptCheck, check_transcript
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import UsageError
 
 transcript_verify_app = typer.Typer(add_completion=False)

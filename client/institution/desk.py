@@ -7,7 +7,6 @@ a casework folder goes into the operator's store and log when it is collected.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +19,7 @@ from fieldfare.client.institution.settings import Settings, load_settings
 from fieldfare.client.scoring.alert import Alert
 from fieldfare.client.scoring.choosing import parse_suppression
 from fieldfare.client.scoring.labels import Feedback
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.private_files import OTHERS, PRIVATE_FILE, path_problems
@@ -262,8 +262,3 @@ def suppressed_units(home: Home, settings: Settings) -> dict[str, str]:
         raise UsageError(f"{path}: a readable file expected, found: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: UTF-8 text expected, other bytes found") from None
-
-
-def utc_now() -> datetime:
-    """Return the present in UTC: the clock of everything that is deployed."""
-    return datetime.now(UTC)

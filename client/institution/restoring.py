@@ -1,7 +1,5 @@
 """The owner's two statements in a ledger, each written into the institution's log as well."""
 
-from datetime import UTC, datetime
-
 from fieldfare.client.custodian import LEDGER_STATE, SHOWN_REPLY
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.journal import Event, Journal
@@ -12,12 +10,8 @@ from fieldfare.client.ledger_restore import Acceptance, RestoredLedger
 from fieldfare.client.ledger_split import Part
 from fieldfare.client.ledger_statements import Statement
 from fieldfare.client.shown_reply import shown_position
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import LedgerError, UsageError
-
-
-def utc_now() -> datetime:
-    """Return the present in UTC."""
-    return datetime.now(UTC)
 
 
 def open_ledger(home: Home) -> Ledger:

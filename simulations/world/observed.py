@@ -13,10 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldfare.simulations.world.personas import Persona
-from fieldfare.simulations.world.society import PATTERNS
+from fieldfare.simulations.world.society import PATTERNS, IntArray
 from fieldfare.simulations.world.tables import date_array
-
-IntArray = npt.NDArray[np.int64]
 
 SOURCES: Final = ("analyst", "str_filed", "le_confirmed", "ngo_confirmed", "cleared")
 _FOUND: Final = (0.45, 0.35, 0.12, 0.08)  # of true ones, by source

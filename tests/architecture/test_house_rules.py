@@ -23,6 +23,7 @@ EMPTY_NAMES = {"util", "utils", "helper", "helpers", "manager", "managers", "com
 # Modules of shared/ that may reach the clock, entropy, processes or the environment, and why.
 # Everything else there gets them as arguments.
 IMPURE = {
+    "shared/clock.py": "tells what is deployed the time",
     "shared/cli.py": "the root command: sets the environment of the process",
     "shared/key_files.py": "the I/O shell of signing keys: a salt for each that is written",
     "shared/os_user.py": "asks the operating system who is at the keyboard",

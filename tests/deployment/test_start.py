@@ -15,7 +15,6 @@ from tests.homes import NAMES, Hub, hub
 from tests.processes import alive, children, until
 from tests.superlink import Superlink
 
-from fieldfare.client.institution.building import utc_now
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.keys import load_node_key
 from fieldfare.client.institution.node_settings import load_node_terms
@@ -24,6 +23,7 @@ from fieldfare.client.institution.overview import Overview, overview
 from fieldfare.client.institution.overview_screen import overview_lines
 from fieldfare.client.institution.preflight import Outcome, Part, findings
 from fieldfare.client.institution.preflight_link import link_looks
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.exchange import RECORD, refusal_in
 

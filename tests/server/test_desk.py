@@ -10,10 +10,11 @@ from tests.desks import BANKS, TestDesk, desk, progress
 from tests.packages import MODEL, PACKAGE, install
 
 from fieldfare.server.bundle import build_bundle
-from fieldfare.server.desk import open_desk, utc_now
+from fieldfare.server.desk import open_desk
 from fieldfare.server.proposals import propose
 from fieldfare.server.steering import Life
 from fieldfare.server.store import RunState
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.named_modules import permit
 from fieldfare.shared.plan import PICOMU2, plan_for

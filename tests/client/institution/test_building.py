@@ -23,12 +23,12 @@ from fieldfare.client.institution.building import (
     open_institution,
     open_ledger,
     records_loader,
-    utc_now,
 )
 from fieldfare.client.institution.journal_decisions import JournalDecisions
 from fieldfare.client.institution.keys import rotate_identity
 from fieldfare.client.institution.policy import limits
 from fieldfare.shared.basis import encode_numeric
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import KeysError, LedgerError, RecordsError, StudyError, UsageError
 from fieldfare.shared.features import NumericFeature
 from fieldfare.shared.messages import Assurance

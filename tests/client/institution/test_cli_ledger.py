@@ -10,9 +10,9 @@ import pytest
 from fieldfare.client.institution.founding import found_institution
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.policy import limits, load_policy
-from fieldfare.client.institution.restoring import utc_now
 from fieldfare.client.ledger import Debit, Ledger
 from fieldfare.shared.cli import run
+from fieldfare.shared.clock import utc_now
 
 Capture = pytest.CaptureFixture[str]
 

@@ -10,9 +10,10 @@ from tests.homes import UNITS, Hub, home_study, hub
 from tests.packages import without_torch
 
 from fieldfare.client.custodian import LEDGER_STATE, SHOWN_REPLY
-from fieldfare.client.institution.building import open_institution, open_ledger, utc_now
+from fieldfare.client.institution.building import open_institution, open_ledger
 from fieldfare.client.institution.studies import State, Told, read_decision
 from fieldfare.shared.cli import run
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.messages import NoSigner, Reply, seal
 from fieldfare.shared.os_user import os_user
 from fieldfare.shared.study import Study

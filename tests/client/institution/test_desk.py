@@ -15,12 +15,12 @@ from fieldfare.client.institution.desk import (
     collect,
     open_desk,
     scoring_store,
-    utc_now,
 )
 from fieldfare.client.institution.home import Home
 from fieldfare.client.institution.settings import load_settings
 from fieldfare.client.scoring.alert import Confidence, Disposition, PartyRole
 from fieldfare.client.scoring.labels import Feedback
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.os_user import os_user
 

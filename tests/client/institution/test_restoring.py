@@ -17,10 +17,10 @@ from fieldfare.client.institution.restoring import (
     check_not_behind,
     open_ledger,
     split_off,
-    utc_now,
 )
 from fieldfare.client.ledger import Debit, Ledger, Position
 from fieldfare.client.ledger_restore import Acceptance
+from fieldfare.shared.clock import utc_now
 from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.messages import NoSigner, Reply, seal
 
