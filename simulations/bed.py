@@ -37,6 +37,7 @@ HUB: Final = "hub"
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 40.0
 SHOWN: Final = 2000  # characters of a failed command's own words
+LOGGED: Final = 6000  # characters of each log, where something does not come
 
 Say = Callable[[str], None]
 Command = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
@@ -240,12 +241,23 @@ class Bed:
         while not true():
             for name, process in self._processes.items():
                 if process.poll() is not None:
-                    raise RunError(f"{name}: ended with {process.returncode}: see {self.log(name)}")
+                    raise self._failed(
+                        f"{name}: ended with {process.returncode}: see {self.log(name)}"
+                    )
             if time.monotonic() > end:
-                raise RunError(
+                raise self._failed(
                     f"{what} expected within {seconds:g} s: see the logs in {self.folder}"
                 )
             time.sleep(0.2)
+
+    def _failed(self, text: str) -> RunError:
+        """Return an error with the end of every log in its notes: a test's folder goes away."""
+        error = RunError(text)
+        for name in (HUB, *self.names):
+            if self.log(name).is_file():
+                said = self.log(name).read_text(errors="replace")[-LOGGED:]
+                error.add_note(f"--- the end of {self.log(name)}\n{said}")
+        return error
 
     # -- studies and runs -------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import pytest
 from tests.beds import small_bed
 
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.bed import edit, free_ports
+from fieldfare.simulations.bed import LOGGED, edit, free_ports
 
 
 def test_a_command_that_fails_is_said_with_its_own_words(tmp_path: Path) -> None:
@@ -28,6 +28,19 @@ def test_a_process_that_ends_is_not_waited_for(tmp_path: Path) -> None:
 def test_what_does_not_come_is_not_waited_for_for_ever(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="rain expected within 0 s"):
         small_bed(tmp_path).until(lambda: False, "rain", 0)
+
+
+def test_what_does_not_come_is_said_with_the_end_of_every_log(tmp_path: Path) -> None:
+    bed = small_bed(tmp_path)
+    bed.folder.mkdir()
+    bed.log("hub").write_text(f"old\n{'.' * LOGGED}\nits process ended\n")
+    bed.log("bank-c").write_bytes(b"\xff said\n")
+    with pytest.raises(RunError, match="rain expected within 0 s") as raised:
+        bed.until(lambda: False, "rain", 0)
+    hub, bank = raised.value.__notes__
+    assert hub.startswith(f"--- the end of {bed.log('hub')}\n..")
+    assert hub.endswith("\nits process ended\n")
+    assert bank.endswith("bank-c.log\n\ufffd said\n")
 
 
 def test_an_edit_changes_one_place(tmp_path: Path) -> None:
