@@ -170,13 +170,23 @@ class Fleet:
         Raises:
             LinkError, RunOverError: it did not arrive.
         """
-        run = reply.metadata.run_id
         reply.metadata.__dict__["_message_id"] = reply.object_id
         with _translated(), no_object_id_recompute():
-            objects = get_all_nested_objects(reply)
-            wanted, session = self._send(reply, get_object_tree(reply), seconds)
-            for name in wanted & set(objects):
+            # A piece is taken once: a SuperLink that is killed after it stored one, and before it
+            # said so, refuses the one that flwr repeats. Asked again, it wants what is missing.
+            if self._refused(reply, seconds) and (refused := self._refused(reply, 0.0)):
+                raise LinkError(f"a reply that the SuperLink stores expected: {refused} refused")
+
+    def _refused(self, reply: Message, seconds: float) -> int:
+        """Send a reply, piece by piece; returns how many were refused."""
+        run, objects, refused = reply.metadata.run_id, get_all_nested_objects(reply), 0
+        wanted, session = self._send(reply, get_object_tree(reply), seconds)
+        for name in wanted & set(objects):
+            try:
                 self._push(run, session, name, objects[name].deflate())
+            except ObjectPushError:  # the others are still wanted
+                refused += 1
+        return refused
 
 
 def error_reply(arrival: Arrival, code: int, reason: str) -> Message:

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -56,7 +56,10 @@ from flwr.supercore.error import ApiErrorCode, FlowerError
 from flwr.supercore.fab import Fab
 from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPushError,
+    inflate_object_from_contents,
+)
 from flwr.supercore.interceptors import (
     RuntimeTokenHttpInterceptor,
     RuntimeVersionHttpInterceptor,
@@ -108,6 +111,7 @@ __all__ = [
 ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
 MOST_OBJECTS: Final = 8  # of one reply; ours have 3: message, content, record
 REFRESH_SECONDS: Final = 1.0
+MOST_PUSHES: Final = 3
 UNAVAILABLE: Final = int(ErrorCode.MESSAGE_UNAVAILABLE)
 
 # What a reply that is nonsense makes flwr raise.
@@ -490,9 +494,17 @@ class QuickGrid(HttpGrid):
             return list(super().get_node_ids())
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
-        """Send messages; returns their ids, empty for one that was not taken."""
+        """Send messages; returns their ids, empty for one that was not taken.
+
+        A piece is taken once: a SuperLink that is killed after it stored one, and before it said
+        so, refuses the one that flwr repeats. Pushed anew, only what is missing is asked for.
+        """
+        given = list(messages)
         with _run_faults():
-            return list(super().push_messages(messages))
+            for _ in range(MOST_PUSHES - 1):
+                with suppress(ObjectPushError):
+                    return list(super().push_messages(given))
+            return list(super().push_messages(given))
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Return the replies that have arrived whole, each once."""
@@ -580,6 +592,11 @@ def _run_faults() -> Iterator[None]:
     except RunNotRunningException:
         raise RunOverError(
             "a run that goes on expected, one that the SuperLink ended found"
+        ) from None
+    except ObjectPushError:
+        raise RunError(
+            f"a message that the SuperLink stores expected, one that it refused {MOST_PUSHES} times"
+            " found: is its disk full?"
         ) from None
     except httpx.HTTPError as error:
         raise RunError(f"an answer of the SuperLink expected: {reason_of(error)}") from None

@@ -14,7 +14,11 @@ from flwr.supercore.inflatable.inflatable_object import (
     get_object_tree,
     no_object_id_recompute,
 )
-from flwr.supercore.inflatable.inflatable_utils import ObjectPullError, inflate_object_from_contents
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    inflate_object_from_contents,
+)
 from flwr.supercore.run import Run, RunNotRunningException
 from flwr.supercore.task_identity import TaskIdentity
 
@@ -215,6 +219,24 @@ def test_failures_are_told_apart(raised: BaseException, expected: type[Exception
     for call in calls:
         with pytest.raises(expected):
             call()
+
+
+def test_a_reply_that_is_refused_piece_by_piece_twice_is_a_link_error() -> None:
+    store = Store()
+    store.announce(message())
+    fleet = store.fleet()
+    arrival = fleet.receive()
+    assert arrival is not None
+    pieces = []
+
+    def refuse(run_id: int, session: str, name: str, content: bytes) -> None:
+        pieces.append(name)
+        raise ObjectPushError(name, run_id, session)
+
+    fleet._push = refuse
+    with pytest.raises(LinkError, match="1 refused"):
+        fleet.send(error_reply(arrival, APP_FAILED, "no"), 0.0)
+    assert len(pieces) == 2
 
 
 def test_a_reason_is_short_and_steers_no_terminal() -> None:

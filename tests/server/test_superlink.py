@@ -3,13 +3,14 @@
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.proto.message_pb2 import PushObjectResponse
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
@@ -305,6 +306,59 @@ def test_megabytes_pass_both_ways(task: Any, nodes: Nodes) -> None:
     assert record["asked"] == large
     fleet.send(answer(got, large), 0.1)
     assert [said(message) for message in pull(task, ids)] == [large]
+
+
+def test_a_piece_whose_receipt_was_lost_costs_nothing(
+    task: Any, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A SuperLink that is killed between the two: flwr repeats the call, and is refused."""
+    fleets = [nodes.join(f"bank-{name}") for name in "ab"]
+    pushed, lost = task.grid.client.PushObject, 2 * [True]
+
+    def push(request: Any) -> Any:
+        with suppress(IndexError):  # several threads push
+            lost.pop()
+            assert pushed(request).stored
+        return pushed(request)
+
+    monkeypatch.setattr(task.grid.client, "PushObject", push)
+    ids = task.grid.push_messages([question(fleet.node_id) for fleet in fleets])
+    assert not lost
+    assert len(ids) == len(set(ids)) == 2
+    for fleet in fleets:
+        fleet.send(answer(fleet.pull(receive(fleet))), 0.1)
+        assert fleet.receive() is None  # each question came once
+    assert [said(message) for each in ids for message in pull(task, [each])] == [b"!"] * 2
+
+
+def test_a_superlink_that_stores_nothing_is_an_error(
+    task: Any, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = nodes.join("bank-a")
+    refused = PushObjectResponse(stored=False)
+    monkeypatch.setattr(task.grid.client, "PushObject", lambda _: refused)
+    with pytest.raises(RunError, match="expected, one that it refused 3 times"):
+        task.grid.push_messages([question(fleet.node_id)])
+
+
+def test_a_piece_of_a_reply_whose_receipt_was_lost_costs_nothing(
+    task: Any, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = nodes.join("bank-a")
+    ids = task.grid.push_messages([question(fleet.node_id)])
+    reply = answer(fleet.pull(receive(fleet)))
+    pushed, lost = fleet._push, 2 * [True]
+
+    def push(*given: Any) -> None:
+        if lost:
+            lost.pop()
+            pushed(*given)
+        pushed(*given)
+
+    monkeypatch.setattr(fleet, "_push", push)
+    fleet.send(reply, 0.1)
+    assert not lost
+    assert [said(message) for message in pull(task, ids, 0)] == [b"!"]
 
 
 def test_a_reply_that_is_announced_but_never_comes_holds_up_no_other(
