@@ -68,7 +68,7 @@ def check_request(run: ApprovedRun, request: Request, content: bytes = b"") -> R
     if not terms.first_step <= request.step < terms.first_step + terms.steps:
         raise PolicyRefusal(
             RefusalCode.NOT_IN_PLAN,
-            f"a {request.kind.value} step of the approved plan expected, step {request.step} found",
+            f"expected a {request.kind.value} step of the approved plan, found step {request.step}",
         )
     _check_terms(run, request, terms)
     return terms
@@ -82,7 +82,7 @@ def check_parameters(request: Request, terms: ReleaseTerms, content: bytes) -> N
     """
     if parameters_hash(content) != request.parameters:
         raise PolicyRefusal(
-            RefusalCode.BAD_PARAMETERS, "the parameters that the request binds expected"
+            RefusalCode.BAD_PARAMETERS, "expected the parameters that the request binds"
         )
     entries = terms.parameter_entries
     try:
@@ -99,7 +99,7 @@ def questions_in(request: Request, content: bytes) -> QuestionGroup:
     """
     if parameters_hash(content) != request.parameters:
         raise PolicyRefusal(
-            RefusalCode.BAD_PARAMETERS, "the questions that the request binds expected"
+            RefusalCode.BAD_PARAMETERS, "expected the questions that the request binds"
         )
     try:
         return QuestionGroup.from_bytes(content)
@@ -125,32 +125,32 @@ def _check_frame(run: ApprovedRun, request: Request) -> None:
     if request.protocol != PROTOCOL_VERSION:
         raise PolicyRefusal(
             RefusalCode.UNKNOWN_VERSION,
-            f"protocol {PROTOCOL_VERSION} expected, {request.protocol} found: upgrade together",
+            f"expected protocol {PROTOCOL_VERSION}, found {request.protocol}: upgrade together",
         )
     if request.study != run.plan.study_id:
-        raise PolicyRefusal(RefusalCode.UNKNOWN_STUDY, "a study that was approved here expected")
+        raise PolicyRefusal(RefusalCode.UNKNOWN_STUDY, "expected a study that was approved here")
     if request.roster != run.roster_hash:
-        raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "the pinned roster expected")
+        raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
     if request.run != run.opening.run:
-        raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "a run that was opened here expected")
+        raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "expected a run that was opened here")
 
 
 def _check_participants(run: ApprovedRun, request: Request) -> None:
     study = run.plan.study
     named = set(request.participants)
     if run.institution not in {p.institution for p in named}:
-        raise PolicyRefusal(RefusalCode.BAD_PARTICIPANTS, "this institution itself expected")
+        raise PolicyRefusal(RefusalCode.BAD_PARTICIPANTS, "expected this institution itself")
     if not named <= set(run.opening.participants):
         # An approval's hash is part of a participant, so a changed approval fails here too.
         raise PolicyRefusal(
-            RefusalCode.BAD_PARTICIPANTS, "participants and approvals of the opened run expected"
+            RefusalCode.BAD_PARTICIPANTS, "expected participants and approvals of the opened run"
         )
     # docs/design.md, "Noise": n - t >= 2, and dropouts are not counted in t
     least = max(study.aggregation.minimum_institutions, study.privacy.collusion_tolerance + 2)
     if len(named) < least:
         raise PolicyRefusal(
             RefusalCode.TOO_FEW_PARTICIPANTS,
-            f"at least {least} participants expected, {len(named)} found",
+            f"expected at least {least} participants, found {len(named)}",
         )
 
 
@@ -179,7 +179,7 @@ def _check_terms(run: ApprovedRun, request: Request, terms: ReleaseTerms) -> Non
     )
     if expected != found:
         raise PolicyRefusal(
-            RefusalCode.WRONG_TERMS, "t, M, C, sigma, gamma, k, d and dtype of the plan expected"
+            RefusalCode.WRONG_TERMS, "expected t, M, C, sigma, gamma, k, d and dtype of the plan"
         )
     try:
         run.plan.check_noise(request.n)

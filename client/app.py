@@ -72,7 +72,7 @@ class _TextStaysHere:
     ) -> None:
         """Put a fixed text in place of what was raised; the local traceback keeps the cause."""
         if isinstance(error, FieldfareError):
-            raise RunError("a custodian that answers expected: its own log says why") from error
+            raise RunError("expected a custodian that answers: its own log says why") from error
         if kind is not None and issubclass(kind, Exception):
             raise RuntimeError("a defect of the custodian: its own log says which") from error
 

@@ -171,10 +171,10 @@ def records_assemble(
     Says in counts what became of every label, never a value. Nothing leaves this machine.
     """
     if out.suffix != ".parquet":
-        raise UsageError(f"--out: a name that ends in .parquet expected, {out.name} found")
+        raise UsageError(f"--out: expected a name that ends in .parquet, found {out.name}")
     plan = load_study(study) if study is not None else None
     if plan is not None and plan.records.unit is None:
-        raise UsageError(f"{study}: a study whose records.unit names a column expected, none found")
+        raise UsageError(f"{study}: expected a study whose records.unit names a column, found none")
     own = (plan.records.unit or unit, plan.records.label) if plan is not None else (unit, label)
     names = Names(*own, unit_column, label_column, known_column, known_always)
     day, table = _features(features, as_of, names)
@@ -195,20 +195,20 @@ def _features(path: Path, as_of: str, names: Names) -> tuple[date, UnitFile]:
     day = _day(as_of) if as_of else None
     if path.is_dir() and any(path.glob("transactions*")):
         if day is None:
-            raise UsageError("--as-of: the last day to look at expected, such as 2026-03-31")
+            raise UsageError("--as-of: expected the last day to look at, such as 2026-03-31")
         with open_extract(path, day) as extract:
             computed = feature_table(extract, own_pack())
         return day, UnitFile(str(path), UNIT, computed.table)
     said = day_of(path)
     if day is not None and said is not None and day != said:
         raise UsageError(
-            f"--as-of: {said}, the day of the features in {path}, expected, {day} found: labels of "
+            f"--as-of: expected {said}, the day of the features in {path}, found {day}: labels of "
             "another day would teach what was not known; compute the features of that day"
         )
     found = day or said
     if found is None:
         raise UsageError(
-            f"--as-of: the day of the features expected, such as 2026-03-31: {path} does not say it"
+            f"--as-of: expected the day of the features, such as 2026-03-31: {path} does not say it"
         )
     return found, read_units(path, names)
 
@@ -217,7 +217,7 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--as-of: a date such as 2026-03-31 expected, {text} found") from None
+        raise UsageError(f"--as-of: expected a date such as 2026-03-31, found {text}") from None
 
 
 study_new_app.command("new")(study_new)

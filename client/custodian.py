@@ -97,7 +97,7 @@ class Custodian:
         if noise.assurance is not site.assurance:
             raise PolicyRefusal(
                 RefusalCode.WRONG_TERMS,
-                f"{site.assurance.value} noise expected, {noise.assurance.value} found",
+                f"expected {site.assurance.value} noise, found {noise.assurance.value}",
             )
         self._site = site
         self._ledger = ledger
@@ -138,14 +138,14 @@ class Custodian:
         """
         if study.privacy.multiplicity != self._site.roster.multiplicity:
             raise StudyError(
-                f"privacy.multiplicity: the roster's {self._site.roster.multiplicity} expected, "
-                f"{study.privacy.multiplicity} found"
+                f"privacy.multiplicity: expected the roster's {self._site.roster.multiplicity}, "
+                f"found {study.privacy.multiplicity}"
             )
         plan = plan_for(study)
         plan.check_noise(study.aggregation.minimum_institutions)
         prepared = _Prepared(plan, sums())
         if prepared.sums.study.id != study.id:  # its C would not be the C that noise hides
-            raise StudyError("sums: sums of the study that is approved expected, others found")
+            raise StudyError("sums: expected sums of the study that is approved, found others")
         with self._lock:
             approved = self._approved(study.id)
             self._prepared[study.id] = prepared
@@ -258,7 +258,7 @@ class Custodian:
         told = "with the reason" if said.reason else "without a reason"
         why = PolicyRefusal(
             RefusalCode.UNKNOWN_STUDY,
-            f"a study that was approved here expected, {said.decision} found: told, {told}",
+            f"expected a study that was approved here, found {said.decision}: told, {told}",
         )
         return replace(self._refused(why.code, why, ()), rejection=self._site.seal(body))
 
@@ -288,7 +288,7 @@ class Custodian:
     def _keep_offer(self, study: str, content: bytes) -> None:
         offered = open_study(content, self._site.roster, self._site.assurance)
         if offered.id != study:
-            raise ProtocolError("an offer of the study that is asked for expected")
+            raise ProtocolError("expected an offer of the study that is asked for")
         self._inbox.study_offered(content, offered)
 
     def _check_not_behind(self) -> None:
@@ -300,9 +300,9 @@ class Custodian:
         shown = shown_position(self._ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
         if shown is not None and not self._ledger.accounts_for(shown):
             raise LedgerError(
-                "a ledger that holds this institution's last signed reply expected, an older "
-                "one found: a backup was restored; accept it as a new epoch or bring the "
-                "newer ledger back"
+                "expected a ledger that holds this institution's last signed reply, found an older "
+                "one: a backup was restored; accept it as a new epoch or bring the newer ledger "
+                "back"
             )
 
     def _position_in(self, last_reply: bytes) -> Position:
@@ -313,14 +313,14 @@ class Custodian:
         body = opening.body
         own = self._own(body.study)
         if body.roster != self._site.roster.hash:
-            raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "the pinned roster expected")
+            raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
         key = OPENING_STATE + body.run
         state = self._ledger.run_state(body.study, key)
         if state is not None:
             known = OpenedRun.from_bytes(state, self._site)
             if known.opening.body != body:
                 raise PolicyRefusal(
-                    RefusalCode.REPLAY_CHANGED, "the opening that this run began with expected"
+                    RefusalCode.REPLAY_CHANGED, "expected the opening that this run began with"
                 )
             return known.offer
         opened = open_run(self._site, own, opening, approvals)
@@ -351,7 +351,7 @@ class Custodian:
         self._opened(study, run)
         head = self._site.from_coordinator(content, TreeHead).body
         if (head.study, head.run) != (study, run):
-            raise ProtocolError("a head of this run's transcript expected")
+            raise ProtocolError("expected a head of this run's transcript")
         key = f"{HEAD_STATE}{study}:{run}"
         kept = self._ledger.run_state(LEDGER_STATE, key)
         if kept is not None:
@@ -363,12 +363,12 @@ class Custodian:
         delivery = self._site.from_coordinator(content, Delivery).body
         self._own(delivery.study)
         if (bytes_hash(model), bytes_hash(card)) != (delivery.file, delivery.card):
-            raise ProtocolError("the model and the card that the delivery binds expected")
+            raise ProtocolError("expected the model and the card that the delivery binds")
         study = self._prepared[delivery.study].plan.study
         own = self._recomputation.model(study, delivery.run)
         if own is not None and parameters_hash(parameters_to_bytes(own)) != delivery.model:
             raise PolicyRefusal(
-                RefusalCode.NOT_RECOMPUTED, "the model that was recomputed here expected"
+                RefusalCode.NOT_RECOMPUTED, "expected the model that was recomputed here"
             )
         self._inbox.delivered(delivery, content, model, card, recomputed=own is not None)
         return b""
@@ -392,14 +392,14 @@ class Custodian:
         state = self._ledger.run_state(study, APPROVAL_STATE)
         if state is None or study not in self._prepared:
             raise PolicyRefusal(
-                RefusalCode.UNKNOWN_STUDY, "a study that was approved here expected"
+                RefusalCode.UNKNOWN_STUDY, "expected a study that was approved here"
             )
         return ApprovedStudy.from_bytes(state, self._site)
 
     def _opened(self, study: str, run: str) -> OpenedRun:
         state = self._ledger.run_state(study, OPENING_STATE + run)
         if state is None:
-            raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "a run that was opened here expected")
+            raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "expected a run that was opened here")
         return OpenedRun.from_bytes(state, self._site)
 
 

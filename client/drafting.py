@@ -110,14 +110,14 @@ def draft_study(
 
 def _named_columns(paths: Sequence[Path], label: str, others: Sequence[str | None]) -> None:
     if not paths:
-        raise UsageError("--records: at least one file expected, none given")
+        raise UsageError("--records: expected at least one file, found none")
     with open_source(paths[0]) as source:
         columns = list(source.columns)
     for name in [label, *others]:
         if name is not None and name not in columns:
             near = difflib.get_close_matches(name, columns, n=3)
             hint = f"; near: {', '.join(near)}" if near else "; see the file's header"
-            raise UsageError(f"{paths[0]}: column {name} expected, not found{hint}")
+            raise UsageError(f"{paths[0]}: expected column {name}, found none{hint}")
 
 
 def _default_positive(labels: Counter[str]) -> tuple[str, str]:
@@ -131,8 +131,8 @@ def _default_positive(labels: Counter[str]) -> tuple[str, str]:
     if 0.0 in values and all(isinstance(v, float) and v >= 0 and v % 1 == 0 for v in values):
         return "> 0", 'positive label: "> 0"; --positive says otherwise'
     raise UsageError(
-        f"--positive: expected, because the label has {len(values)} different values; "
-        'say for example --positive "VALUE" or --positive "> 0"'
+        f"expected --positive, because the label has {len(values)} different values; say for "
+        'example --positive "VALUE" or --positive "> 0"'
     )
 
 
@@ -140,21 +140,21 @@ def _label(sample: Sample, column: str, positive: str | None, prevalence: float 
     absent = {None, *DEFAULT_MISSING}
     labels = Counter({str(t): n for t, n in sample.labels.items() if t not in absent})
     if not labels:
-        raise UsageError(f"label {column}: labels expected, none found")
+        raise UsageError(f"label {column}: expected labels, found none")
     rule_text, said = (positive, "") if positive is not None else _default_positive(labels)
     rule = LabelRule.parse(rule_text)
     results = {text: rule.label_of(text) for text in labels}
     if None in results.values():
         raise UsageError(
-            f'--positive "{rule_text}": numbers expected under {column}, other text found; '
-            "name the positive value instead"
+            f'--positive "{rule_text}": expected numbers under {column}, found other text; name '
+            "the positive value instead"
         )
     positives = sum(count for text, count in labels.items() if results[text])
     if not 0 < positives < labels.total():
         found = "no" if not positives else "only"
         raise UsageError(
-            f'--positive "{rule_text}": two classes expected under {column}, {found} positive '
-            "labels found; choose another value or sample"
+            f'--positive "{rule_text}": expected two classes under {column}, found {found} '
+            "positive labels; choose another value or sample"
         )
     share = min(max(two_digits(positives / labels.total()), 1e-6), 0.99)
     return Label(column, rule_text, share if prevalence is None else prevalence, said)
@@ -173,7 +173,7 @@ def _unit(
             return column, "" if unit else f"unit: column {column}, different in every row"
     if unit is not None:
         raise RecordsError(
-            f"--unit {unit}: a different id in every row expected, repeated or missing ids found; "
+            f"--unit {unit}: expected a different id in every row, found repeated or missing ids; "
             "bring the records to one row per unit first"
         )
     return None, (
@@ -187,12 +187,12 @@ def _features(choices: dict[str, Choice]) -> tuple[Feature, ...]:
     if not features:
         reasons = "".join(f"\nleft out: {c}: {choice.reason}" for c, choice in choices.items())
         raise RecordsError(
-            f"at least one column that can be a feature expected, none found{reasons}"
+            f"expected at least one column that can be a feature, found none{reasons}"
         )
     if len(features) > MAX_FEATURES:
         raise RecordsError(
-            f"at most {MAX_FEATURES} features expected, {len(features)} found; "
-            "leave columns out with --exclude"
+            f"expected at most {MAX_FEATURES} features, found {len(features)}; leave columns out "
+            "with --exclude"
         )
     return features
 

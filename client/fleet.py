@@ -161,7 +161,7 @@ class Fleet:
             )
             message.metadata.__dict__["_message_id"] = arrival.tree.object_id
         if _address(message) != _address(arrival.envelope) or not message.has_content():
-            raise LinkError("the content of the message that was announced expected, another found")
+            raise LinkError("expected the content of the message that was announced, found another")
         return message
 
     def send(self, reply: Message, seconds: float) -> None:
@@ -175,7 +175,9 @@ class Fleet:
             # A piece is taken once: a SuperLink that is killed after it stored one, and before it
             # said so, refuses the one that flwr repeats. Asked again, it wants what is missing.
             if self._refused(reply, seconds) and (refused := self._refused(reply, 0.0)):
-                raise LinkError(f"a reply that the SuperLink stores expected: {refused} refused")
+                raise LinkError(
+                    f"expected a reply that the SuperLink stores, found {refused} parts refused"
+                )
 
     def _refused(self, reply: Message, seconds: float) -> int:
         """Send a reply, piece by piece; returns how many were refused."""
@@ -245,12 +247,12 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except RunNotRunningException:
-        raise RunOverError("a run that goes on expected, one that has ended found") from None
+        raise RunOverError("expected a run that goes on, found one that has ended") from None
     except _LINK_FAULTS as error:
-        raise LinkError(f"an answer of the SuperLink expected: {_reason(error)}") from None
+        raise LinkError(f"expected an answer of the SuperLink: {_reason(error)}") from None
     except _NONSENSE as error:
         found = type(error).__name__
-        raise LinkError(f"a message that can be read expected, {found} met") from None
+        raise LinkError(f"expected a message that can be read, found {found}") from None
 
 
 def _address(message: Message) -> tuple[object, ...]:

@@ -59,7 +59,7 @@ def checked_name(name: str) -> str:
         ProtocolError: too long, or not ASCII.
     """
     if len(name) > LONGEST_NAME or not name.isascii():
-        raise ProtocolError(f"an id of at most {LONGEST_NAME} ASCII characters expected")
+        raise ProtocolError(f"expected an id of at most {LONGEST_NAME} ASCII characters")
     return name
 
 
@@ -70,5 +70,5 @@ def checked_list(items: Sequence[bytes]) -> list[bytes]:
         ProtocolError: too many.
     """
     if len(items) > LONGEST_LIST:
-        raise ProtocolError(f"at most {LONGEST_LIST} messages expected, {len(items)} found")
+        raise ProtocolError(f"expected at most {LONGEST_LIST} messages, found {len(items)}")
     return list(items)

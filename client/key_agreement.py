@@ -137,7 +137,7 @@ def _check_approvals(
 ) -> dict[str, Approval]:
     """Match envelopes to the opening's participants, one to one, each signed by its member."""
     if len(envelopes) != len(opening.participants):
-        raise ProtocolError("one approval for each participant expected", RefusalCode.BAD_KEYS)
+        raise ProtocolError("expected one approval for each participant", RefusalCode.BAD_KEYS)
     approvals = {}
     for participant, envelope in zip(opening.participants, envelopes, strict=True):
         approval = site.from_member(envelope, Approval, participant.institution).body
@@ -145,12 +145,12 @@ def _check_approvals(
         same_study = (approval.study, approval.roster) == (opening.study, opening.roster)
         if participant != expected or not same_study:
             raise ProtocolError(
-                "approvals of this study by the participants expected", RefusalCode.BAD_PARTICIPANTS
+                "expected approvals of this study by the participants", RefusalCode.BAD_PARTICIPANTS
             )
         approvals[participant.institution] = approval
     if approvals.get(site.institution) != own.approval:
         raise ProtocolError(
-            "this institution's own approval expected", RefusalCode.BAD_PARTICIPANTS
+            "expected this institution's own approval", RefusalCode.BAD_PARTICIPANTS
         )
     return approvals
 
@@ -171,7 +171,7 @@ def agree(site: Site, own: ApprovedStudy, run: OpenedRun, offers: Sequence[bytes
         low, high = sorted((peer, site.institution))
         ciphertext = received[low].ciphertexts.get(high)
         if ciphertext is None:
-            raise ProtocolError("a ciphertext for each pair expected", RefusalCode.BAD_KEYS)
+            raise ProtocolError("expected a ciphertext for each pair", RefusalCode.BAD_KEYS)
         mine = low == site.institution
         try:
             secret = run.secrets[peer] if mine else decapsulate(own.keys, ciphertext)
@@ -191,11 +191,11 @@ def agree(site: Site, own: ApprovedStudy, run: OpenedRun, offers: Sequence[bytes
 def _offers_by_sender(site: Site, run: OpenedRun, offers: Sequence[bytes]) -> dict[str, KeyOffer]:
     """Parse one offer from each participant; one's own must come back unchanged."""
     if len(offers) != len(run.approvals) or run.offer not in offers:
-        raise ProtocolError("one offer from each participant expected", RefusalCode.BAD_KEYS)
+        raise ProtocolError("expected one offer from each participant", RefusalCode.BAD_KEYS)
     parsed = {}
     for sender, envelope in zip(sorted(run.approvals), offers, strict=True):
         offer = site.from_member(envelope, KeyOffer, sender).body
         if offer.institution != sender or offer.opening != run.opening.body.hash:
-            raise ProtocolError("offers for this opening expected", RefusalCode.BAD_KEYS)
+            raise ProtocolError("expected offers for this opening", RefusalCode.BAD_KEYS)
         parsed[sender] = offer
     return parsed

@@ -186,7 +186,7 @@ def check_position(position: Position) -> None:
 def _parsed(text: object) -> dict[str, Any]:
     found = json.loads(text) if isinstance(text, str) else None
     if not isinstance(found, dict) or set(found) != _KEPT_APART:
-        raise ValueError("the fields of a statement expected")
+        raise ValueError("expected the fields of a statement")
     return found
 
 

@@ -128,7 +128,7 @@ OBJECTIONS: Final[Mapping[str, Objection]] = {
     "bundle": Objection(BUNDLE_REFUSED, "this run's bundle is not on this institution's list"),
     "configuration": Objection(APP_FAILED, "this run has settings that this node does not know"),
     "type": Objection(APP_FAILED, "this node does not know this type of message"),
-    "size": Objection(APP_FAILED, "a message of one record expected"),
+    "size": Objection(APP_FAILED, "expected a message of one record"),
 }
 
 

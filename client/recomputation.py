@@ -66,7 +66,7 @@ class Recomputation:
             return {}
         if not carries_last_sum(run.plan, len(run.opening.participants)):
             if run.plan.study.asks_for_knots:  # whoever makes up knots makes up parameters
-                raise _refused("knots that can be recomputed expected: fewer participants or bins")
+                raise _refused("expected knots that can be recomputed: fewer participants or bins")
             return {}
         table: Values | None = None
         try:
@@ -77,7 +77,7 @@ class Recomputation:
         except ProtocolError as error:
             raise PolicyRefusal(RefusalCode.NOT_RECOMPUTED, str(error)) from None
         if request.parameters not in _expected_hashes(run, request, state, table):
-            raise _refused("the parameters that follow from the last sum expected, others found")
+            raise _refused("expected the parameters that follow from the last sum, found others")
         return {PROGRESS_STATE + request.run: state.to_bytes()}
 
     def model(self, study: Study, run: str) -> Values | None:
@@ -99,7 +99,7 @@ class Recomputation:
         if position == request.step:
             return kept
         if position + 1 != request.step:
-            raise ProtocolError(f"step {position} or the one after it expected")
+            raise ProtocolError(f"expected step {position} or the one after it")
         total = self._total(request, last, _Expected.step(run.plan, kept))
         return stepped(run.plan.study, kept, total, len(last.vectors))
 
@@ -109,7 +109,7 @@ class Recomputation:
         """Return where training ended, and the table that the threshold of alerts follows from."""
         kept = self._kept(request.study, request.run)
         if kept is None or kept.step != run.plan.study.training.steps:
-            raise ProtocolError("a model that was evaluated here expected")
+            raise ProtocolError("expected a model that was evaluated here")
         return kept, self._total(request, last, _Expected.evaluation(run.plan, kept))
 
     def _begun(self, run: ApprovedRun, request: Request, last: LastSum) -> TrainingState:
@@ -122,7 +122,7 @@ class Recomputation:
             return _start(run, request, None)
         if request.step != run.plan.training.first_step:
             raise ProtocolError(
-                "the first step of training, with the sum of the questions, expected"
+                "expected the first step of training, with the sum of the questions"
             )
         answer = self._total(request, last, _Expected.questions(run.plan))
         return _start(run, request, answer)
@@ -134,7 +134,7 @@ class Recomputation:
         try:
             return TrainingState.from_bytes(content)
         except ProtocolError as error:
-            raise LedgerError(f"a run's kept progress expected: {error}") from None
+            raise LedgerError(f"expected a run's kept progress: {error}") from None
 
     def _total(self, request: Request, last: LastSum, release: "_Expected") -> Values:
         """Add the last sum up from what its participants signed.
@@ -145,14 +145,14 @@ class Recomputation:
         asked = self.site.from_coordinator(last.request, Request).body
         frame = (request.study, request.roster, request.run, release.at, release.terms.kind)
         if (asked.study, asked.roster, asked.run, asked.step, asked.kind) != frame:
-            raise ProtocolError(f"the request of step {release.at} of this run expected")
+            raise ProtocolError(f"expected the request of step {release.at} of this run")
         if asked.parameters != release.content:
-            raise ProtocolError("a request for the parameters that were kept expected")
+            raise ProtocolError("expected a request for the parameters that were kept")
         # This institution's own reply is among them, so it has checked every term of R before.
         if self.site.institution not in {p.institution for p in asked.participants}:
-            raise ProtocolError("a sum that this institution is part of expected")
+            raise ProtocolError("expected a sum that this institution is part of")
         if not len(asked.participants) == len(last.replies) == len(last.vectors):
-            raise ProtocolError("a reply and a vector of each participant expected")
+            raise ProtocolError("expected a reply and a vector of each participant")
         self._check_replies(asked, last)
         terms = release.terms
         return summed_again(terms, last.vectors)
@@ -167,7 +167,7 @@ class Recomputation:
             expected = (signed_for, participant.institution, participant.approval)
             found = (reply.request, reply.institution, reply.approval)
             if found != expected or reply.vector != bytes_hash(vector):
-                raise ProtocolError("each participant's own signed vector expected")
+                raise ProtocolError("expected each participant's own signed vector")
 
 
 @dataclass(frozen=True)

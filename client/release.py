@@ -153,7 +153,7 @@ class Door:
         keys = self._run_keys(request)
         if keys.step > 0:
             raise PolicyRefusal(
-                RefusalCode.STEP_CLOSED, "a rehearsal before the run's first step expected"
+                RefusalCode.STEP_CLOSED, "expected a rehearsal before the run's first step"
             )
         self._recomputation.check(run.approved, request, last)
         zeros = np.zeros(terms.vectors.entries, dtype=np.uint64)
@@ -200,7 +200,7 @@ class Door:
         """Load the run's chain keys; a run without them has not been agreed on."""
         state = self._ledger.run_state(request.study, request.run)
         if state is None:
-            raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "a run with agreed keys expected")
+            raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "expected a run with agreed keys")
         return RunKeys.from_bytes(state)
 
     @staticmethod

@@ -110,7 +110,7 @@ class RemoteCustodian:
             raise _no_answer(call, error) from None
         except DecodeError:
             raise ProtocolError(
-                f"{call}: an answer's frame expected, something else found"
+                f"{call}: expected an answer's frame, found something else"
             ) from None
 
 
@@ -118,7 +118,7 @@ def _no_answer(call: str, error: Any) -> RunError:
     code = error.code()  # what a call raises is the call, with its status; the stubs part them
     remedy = _REMEDIES.get(code, _ELSE)
     return RunError(
-        f"{call}: an answer of the custodian expected, {code.name} found: {remedy} "
+        f"{call}: expected an answer of the custodian, found {code.name}: {remedy} "
         f"({error.details() or 'no text came with it'})"
     )
 
@@ -128,7 +128,7 @@ def _refusal_in(answer: Any) -> Refusal | None:
     held = answer.WhichOneof("answer")
     if held is None:
         raise ProtocolError(
-            "an answer that holds content or a refusal expected, an empty one found"
+            "expected an answer that holds content or a refusal, found an empty one"
         )
     return Refusal.from_bytes(getattr(answer, held)) if held == "refusal" else None
 

@@ -127,7 +127,7 @@ class _Boundary:
     def _handle(self, call: str, frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         peer: Any = context.auth_context()  # lists of names, whatever the stubs say
         if not self._admits(peer):
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, "the node's certificate expected")
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, "expected the node's certificate")
         self._enter(context)
         self._time.set(context, self._limits.arrive_seconds, partial(_cancel, context))
         frame = _arrived(self._service.largest[call], frames, context)
@@ -179,11 +179,11 @@ def _cancel(context: grpc.ServicerContext) -> None:
 def _arrived(largest: int, frames: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
     frame = next(frames, None)
     if frame is None:
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "one message expected, none found")
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "expected one message, found none")
     if len(frame) > largest:
         context.abort(
             grpc.StatusCode.RESOURCE_EXHAUSTED,
-            f"at most {largest} bytes expected, {len(frame)} found",
+            f"expected at most {largest} bytes, found {len(frame)}",
         )
     return frame
 
@@ -263,7 +263,8 @@ def _bind(server: grpc.Server, where: Claim | TlsPort) -> int:
         port = server.add_secure_port(address, credentials)
     except RuntimeError:
         raise UsageError(
-            f"{address}: an address that can be bound expected: is it in use, or elsewhere?"
+            f"{address}: expected an address that can be bound: check whether it is in use, or of "
+            "another machine"
         ) from None
     return 0 if isinstance(where, Claim) else port
 

@@ -43,6 +43,6 @@ class Site:
         opened = unseal(content, body_type, self.roster, self.assurance)
         if opened.signer != signer:
             raise ProtocolError(
-                "a message signed by the right party expected", RefusalCode.BAD_SIGNATURE
+                "expected a message signed by the right party", RefusalCode.BAD_SIGNATURE
             )
         return opened

@@ -97,7 +97,7 @@ def _check_length(path: Path) -> None:
     length = len(os.fsencode(path))
     if length > LONGEST_PATH:
         raise UsageError(
-            f"a socket path of at most {LONGEST_PATH} bytes expected, {length} found for {path}: "
+            f"expected a socket path of at most {LONGEST_PATH} bytes, found {length} for {path}: "
             "choose a shorter directory"
         )
 
@@ -108,7 +108,7 @@ def _group_id(name: str | None) -> int:
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise UsageError(f"a group {name!r} expected, none found: create it first") from None
+        raise UsageError(f"expected a group {name!r}, found none: create it first") from None
 
 
 def _prepare_directory(directory: Path, wanted: UnixSocket, gid: int) -> None:
@@ -123,7 +123,7 @@ def _prepare_directory(directory: Path, wanted: UnixSocket, gid: int) -> None:
         directory.chmod(stat.S_IMODE(found.st_mode) | wanted.directory_mode)
     except OSError as error:
         raise UsageError(
-            f"a directory {directory} that this user can give to the socket's group expected, "
+            f"expected a directory {directory} that this user can give to the socket's group, "
             f"found: {error.strerror}; make its parent, and make this user a member of the group"
         ) from error
 
@@ -131,7 +131,7 @@ def _prepare_directory(directory: Path, wanted: UnixSocket, gid: int) -> None:
 def _check_directory(directory: Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & FOR_OTHERS:
         raise UsageError(
-            f"a directory {directory} of this user, with mode 0750 or less, expected: it has mode "
+            f"expected a directory {directory} of this user, with mode 0750 or less, found mode "
             f"{stat.S_IMODE(found.st_mode):04o} and user id {found.st_uid}; use one of its own"
         )
 
@@ -142,7 +142,7 @@ def _lock(path: Path) -> int:
         lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise UsageError(
-            f"a lock file {name} that this user can open expected, found: {error.strerror}"
+            f"expected a lock file {name} that this user can open, found: {error.strerror}"
         ) from error
     try:
         os.fchmod(lock, 0o600)  # whatever the umask made of it, so that it opens again
@@ -155,7 +155,7 @@ def _lock(path: Path) -> int:
 
 def _served(path: Path) -> UsageError:
     return UsageError(
-        f"nobody serving at {path} expected, a living process found: stop it, or use another path"
+        f"expected no process that serves at {path}, found one: stop it, or use another path"
     )
 
 
@@ -166,7 +166,7 @@ def _check_nobody_serves(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(kind):
-        raise UsageError(f"a socket or nothing at {path} expected, another file found: move it")
+        raise UsageError(f"expected a socket or nothing at {path}, found another file: move it")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

@@ -32,7 +32,7 @@ def custodian_of(context: Context) -> CustodianPort:
     path = context.node_config.get(SETTING)
     if not isinstance(path, str) or not Path(path).is_absolute():
         raise UsageError(
-            f"an absolute path of the custodian's socket expected in the node's configuration: "
+            "expected an absolute path of the custodian's socket in the node's configuration: "
             f"start the node with --node-config '{SETTING}=\"/path\"'"
         )
     return _connected(path)

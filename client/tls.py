@@ -53,7 +53,7 @@ class TlsFiles:
     def _private_key(self) -> bytes:
         content = _read(self.key)
         if stat.S_IMODE(self.key.stat().st_mode) & READABLE_BY_OTHERS:
-            raise UsageError(f"{self.key}: mode 0600 expected: chmod 600 it, or make a new key")
+            raise UsageError(f"{self.key}: expected mode 0600: chmod 600 it, or make a new key")
         return content
 
 
@@ -88,4 +88,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: a readable PEM file expected, found: {error.strerror}") from None
+        raise UsageError(f"{path}: expected a readable PEM file, found: {error.strerror}") from None

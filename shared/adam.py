@@ -79,9 +79,9 @@ class TrainingState:
             vectors = [tensors[name] for name in TENSORS[:4]]
             (step, tail_count), (beta1_power, beta2_power) = counts.tolist(), powers.tolist()
         except (SafetensorError, KeyError, ValueError, TypeError):
-            raise ProtocolError("a state of a training run expected, other bytes found") from None
+            raise ProtocolError("expected a state of a training run, found other bytes") from None
         if {vector.dtype.str for vector in vectors} != {"<f8"}:
-            raise ProtocolError("a state of float64 vectors expected, others found")
+            raise ProtocolError("expected a state of float64 vectors, found others")
         parameters, first, second, tail = vectors
         return cls(step, parameters, first, second, beta1_power, beta2_power, tail, tail_count)
 

@@ -21,12 +21,12 @@ def split_address(text: str) -> tuple[str, int]:
     """
     host, _, port = text.rpartition(":")
     if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > LARGEST_PORT:
-        raise ValueError(f"host:port with a port from 1 to {LARGEST_PORT} expected")
+        raise ValueError(f"expected host:port with a port from 1 to {LARGEST_PORT}")
     bracketed = host.startswith("[") and host.endswith("]")
     if bracketed and ip_of(host[1:-1]) is not None:
         return host[1:-1], int(port)
     if not is_host(host) or ":" in host:
-        raise ValueError("a DNS name, an IPv4 address or [an IPv6 address] before :port expected")
+        raise ValueError("expected a DNS name, an IPv4 address or [an IPv6 address] before :port")
     return host, int(port)
 
 
@@ -55,7 +55,7 @@ def _checked_address(text: str) -> str:
 
 def _checked_host(text: str) -> str:
     if not is_host(text):
-        raise ValueError("a DNS name or an address expected")
+        raise ValueError("expected a DNS name or an address")
     return text
 
 

@@ -168,7 +168,7 @@ class _RunAudit:
         allowed = self._allowed()
         if leaf.kind not in allowed:
             kinds = " or ".join(sorted(kind.value for kind in allowed))
-            raise ProtocolError(f"{kinds} expected, {leaf.kind.value} found")
+            raise ProtocolError(f"expected {kinds}, found {leaf.kind.value}")
         if leaf.kind is LeafKind.END:
             self._take_end(leaf.content)
         elif opened is None:
@@ -192,7 +192,7 @@ class _RunAudit:
         end = EndRecord.from_bytes(content)
         reached = self._releases is not None and self._releases.done
         if end.state == "finished" and not reached:
-            raise ProtocolError("a model or answers before a finished end expected, none found")
+            raise ProtocolError("expected a model or answers before a finished end, found none")
         self._end = end
         self._opening.interrupted()
         if self._releases is not None:

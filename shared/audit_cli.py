@@ -46,10 +46,10 @@ def audit_transcript(
     try:
         with file.open("rb") as content:
             if not content.seekable():
-                raise UsageError(f"{file}: a file expected, a stream found: save it first")
+                raise UsageError(f"{file}: expected a file, found a stream: save it first")
             report = audit(content, trust)
     except OSError as error:
-        raise UsageError(f"{file}: a readable file expected, found: {error.strerror}") from None
+        raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
     if as_json:
         typer.echo(json.dumps(report_json(report, trust), indent=2))
     else:
@@ -65,7 +65,7 @@ def trusted(roster: Path | None, coordinator_key: str | None) -> Trust:
         UsageError: neither or both, or something that is no roster or no key.
     """
     if (roster is None) == (coordinator_key is None):
-        raise UsageError("either --roster or --coordinator-key expected: what do you trust?")
+        raise UsageError("expected either --roster or --coordinator-key: say which one you trust")
     if roster is None:
         return Trust(_key(coordinator_key or ""))
     try:
@@ -80,7 +80,7 @@ def _key(text: str) -> str:
     found = text if _is_key(text) or not path.is_file() else _line_of(path)
     if not _is_key(found):
         raise UsageError(
-            "--coordinator-key: 64 hexadecimal digits, or a file that holds them, expected: the "
+            "--coordinator-key: expected 64 hexadecimal digits, or a file that holds them: the "
             "coordinator's signing.pub"
         )
     return found.strip().lower()

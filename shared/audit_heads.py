@@ -34,7 +34,7 @@ def check_header(transcript: TranscriptFile, trust: Trust) -> None:
         return
     for study, run in filter(None, (_claimed(transcript), signed)):
         if (study, run) != found:
-            reason = f"run {run} of study {study} expected; found: run {found[1]} of {found[0]}"
+            reason = f"expected run {run} of study {study}; found: run {found[1]} of {found[0]}"
             raise MisfitError(Misfit(line=1, kind="header", reason=reason))
         return
 
@@ -60,9 +60,9 @@ def check_head(transcript: TranscriptFile, trust: Trust, hashes: Sequence[bytes]
     root = merkle.root(hashes).hex()
     if root != head.root:
         _blame(transcript, hashes, head)
-        _misfit(transcript.head_line, "head", f"root {root} expected, {head.root} found")
+        _misfit(transcript.head_line, "head", f"expected root {root}, found {head.root}")
     if list(transcript.hashes) != list(hashes):
-        _misfit(transcript.hashes_line, "hashes", "the hashes of the leaves expected")
+        _misfit(transcript.hashes_line, "hashes", "expected the hashes of the leaves")
     return head
 
 
@@ -105,15 +105,15 @@ def _check_cosignature(
     content: bytes, roster: Roster | None, head: TreeHead, root_of: Callable[[int], str]
 ) -> tuple[str, int]:
     if roster is None:
-        raise ProtocolError("a roster that names who co-signs expected, none found")
+        raise ProtocolError("expected a roster that names who co-signs, found none")
     opened = unseal(content, TreeHead, roster, Assurance.EXACT)
     body = opened.body
     if opened.signer == COORDINATOR:
-        raise ProtocolError("an institution's signature expected, the coordinator's found")
+        raise ProtocolError("expected an institution's signature, found the coordinator's")
     expect("a head of the study", head.study, body.study)
     expect("a head of the run", head.run, body.run)
     if body.size > head.size:
-        raise ProtocolError(f"a head of at most {head.size} leaves expected, {body.size} found")
+        raise ProtocolError(f"expected a head of at most {head.size} leaves, found {body.size}")
     what = f"{opened.signer}'s head over the first {body.size} leaves"
     expect(what, root_of(body.size), body.root)
     return opened.signer, body.size
@@ -121,7 +121,7 @@ def _check_cosignature(
 
 def _check_after(signer: str, found: Mapping[str, int]) -> None:
     if found and signer <= max(found):
-        raise ProtocolError("institutions in order, one co-signature each, expected")
+        raise ProtocolError("expected institutions in order, one co-signature each")
 
 
 def _opened_head(transcript: TranscriptFile, trust: Trust) -> TreeHead:
@@ -146,7 +146,7 @@ def _blame(transcript: TranscriptFile, hashes: Sequence[bytes], head: TreeHead) 
     for index, (signed, found) in enumerate(zip(listed, hashes, strict=True)):
         if signed != found:
             kind = transcript.leaves[index].kind.value
-            reason = f"the leaf that the head signs, {signed.hex()}, expected; found: {found.hex()}"
+            reason = f"expected the leaf that the head signs, {signed.hex()}; found: {found.hex()}"
             raise MisfitError(Misfit(line=index + 2, leaf=index, kind=kind, reason=reason))
 
 

@@ -71,8 +71,8 @@ class LedgerTrail:
         spent.elsewhere += between
         if spent.debits > self.study_limit:
             raise ProtocolError(
-                f"at most {self.study_limit}e-12 of mu^2 for the study expected, "
-                f"{spent.debits}e-12 found"
+                f"expected at most {self.study_limit}e-12 of mu^2 for the study, found "
+                f"{spent.debits}e-12"
             )
 
     def _check_position(self, reply: Reply) -> int:
@@ -82,13 +82,13 @@ class LedgerTrail:
         sequence, total = (last.ledger_sequence, last.cumulative) if last else (0, 0)
         if reply.ledger_sequence < sequence + entries:
             raise ProtocolError(
-                f"a ledger at entry {sequence + entries} or later expected, entry "
-                f"{reply.ledger_sequence} found: it went back"
+                f"expected a ledger at entry {sequence + entries} or later, found entry "
+                f"{reply.ledger_sequence}: it went back"
             )
         if reply.cumulative < total + reply.debit:
             raise ProtocolError(
-                f"a total of {total + reply.debit}e-12 of mu^2 or more expected, "
-                f"{reply.cumulative}e-12 found: a debit is missing"
+                f"expected a total of {total + reply.debit}e-12 of mu^2 or more, found "
+                f"{reply.cumulative}e-12: a debit is missing"
             )
         if last is None:
             return 0

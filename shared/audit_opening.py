@@ -53,9 +53,9 @@ class Trust:
         try:
             coordinator = json.loads(json.loads(content)["body"]["roster"])["coordinator"]
         except (ValueError, TypeError, KeyError, RecursionError):
-            raise ProtocolError("a signed roster expected") from None
+            raise ProtocolError("expected a signed roster") from None
         if not isinstance(coordinator, str) or re.fullmatch(r"[0-9a-f]{64}", coordinator) is None:
-            raise ProtocolError("a roster with the coordinator's key expected")
+            raise ProtocolError("expected a roster with the coordinator's key")
         return cls(coordinator, open_roster(content, coordinator))
 
     @property
@@ -149,12 +149,12 @@ class OpeningAudit:
         pinned = self._trust.roster
         if pinned is not None and roster != pinned:
             raise ProtocolError(
-                f"the given roster, version {pinned.version}, expected, version {roster.version} "
-                f"({roster.hash}) found: give the roster of that time"
+                f"expected the given roster, version {pinned.version}, found version "
+                f"{roster.version} ({roster.hash}): give the roster of that time"
             )
         keyless = [member.id for member in roster.members if not member.key]
         if keyless:
-            raise ProtocolError(f"a key for every member expected, none found for {keyless[0]}")
+            raise ProtocolError(f"expected a key for every member, found none for {keyless[0]}")
         self.roster = roster
 
     def _take_study(self, content: bytes) -> None:
@@ -162,18 +162,18 @@ class OpeningAudit:
         study = open_study(content, roster, Assurance.EXACT)
         found = study.id
         if found != self._study_id:
-            raise ProtocolError(f"study {self._study_id} expected, study {found} found")
+            raise ProtocolError(f"expected study {self._study_id}, found study {found}")
         if study.privacy.multiplicity != roster.multiplicity:
             raise ProtocolError(
-                f"the roster's multiplicity {roster.multiplicity} expected, "
-                f"{study.privacy.multiplicity} found in the study"
+                f"expected the roster's multiplicity {roster.multiplicity}, found "
+                f"{study.privacy.multiplicity} in the study"
             )
         try:
             self.plan = plan_for(study)
         except PackageError:  # the auditor's own machine: no fault of the transcript
             raise
         except (StudyError, AccountingError) as error:
-            raise ProtocolError(f"a study with a plan expected: {error}") from None
+            raise ProtocolError(f"expected a study with a plan: {error}") from None
         self.study = study
 
     def _take_approval(self, content: bytes) -> None:
@@ -198,7 +198,7 @@ class OpeningAudit:
         minimum = plan.study.aggregation.minimum_institutions
         if len(opening.participants) < minimum:
             raise ProtocolError(
-                f"at least {minimum} participants expected, {len(opening.participants)} found"
+                f"expected at least {minimum} participants, found {len(opening.participants)}"
             )
         check_approval_keys(self._approvals)
         self.opening = opening
@@ -225,7 +225,7 @@ class OpeningAudit:
         expect("an offer for the run's opening", opening.hash, offer.opening)
         higher = [name for name in names if name > offer.institution]
         if sorted(offer.ciphertexts) != higher:
-            raise ProtocolError("a ciphertext for each participant with a higher id expected")
+            raise ProtocolError("expected a ciphertext for each participant with a higher id")
         for ciphertext in offer.ciphertexts.values():
             decode_key(ciphertext, MLKEM_CIPHERTEXT_BYTES)
         self._offers.append(offer.institution)
@@ -242,12 +242,12 @@ class OpeningAudit:
 
 def _known(value: T | None) -> T:
     if value is None:
-        raise ProtocolError("leaves in the transcript's order expected")
+        raise ProtocolError("expected leaves in the transcript's order")
     return value
 
 
 def _expect_after(institution: str, before: list[str]) -> None:
     if before and institution <= before[-1]:
         raise ProtocolError(
-            f"institutions in order expected, {institution} found after {before[-1]}"
+            f"expected institutions in order, found {institution} after {before[-1]}"
         )

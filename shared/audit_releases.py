@@ -189,7 +189,7 @@ class ReleasesAudit:
             self._state = bound_initial_state(self._run.study, request.parameters, answer)
             if self._state is None:
                 start = "the study's prevalence" if rehearses else "the knots that were answered"
-                raise ProtocolError(f"parameters that start at {start} expected")
+                raise ProtocolError(f"expected parameters that start at {start}")
             self._parameters, self._answer = request.parameters, None
         if self._parameters != UNKNOWN:
             expect("the parameters that follow", self._parameters, request.parameters)
@@ -205,7 +205,7 @@ class ReleasesAudit:
             if parameters_hash(bound) == request.parameters:
                 self._threshold = threshold
                 return
-        raise ProtocolError("the model and the threshold that follows from its table expected")
+        raise ProtocolError("expected the model and the threshold that follows from its table")
 
     def _begin(self, request: Request) -> None:
         """Start a new attempt, or the last one again (docs/design.md, "Attempts")."""
@@ -215,13 +215,13 @@ class ReleasesAudit:
                 self._attempt = Attempt(request, found)  # a repeat: the same bytes come back
                 return
             if not before.missing:
-                raise ProtocolError("the sum of an attempt that everybody answered expected")
+                raise ProtocolError("expected the sum of an attempt that everybody answered")
             if not set(request.participants) <= set(before.request.participants):
-                raise ProtocolError("an attempt with the same or fewer participants expected")
+                raise ProtocolError("expected an attempt with the same or fewer participants")
         most = self._run.study.aggregation.attempts
         expect("the next attempt", self._attempts, request.attempt)
         if request.attempt >= most:
-            raise ProtocolError(f"at most {most} attempts expected, another one found")
+            raise ProtocolError(f"expected at most {most} attempts, found another one")
         self._attempts += 1
         self.requests += 1
         self._attempt = Attempt(request, found)
@@ -237,9 +237,9 @@ class ReleasesAudit:
         expect("a signature by the reply's institution", reply.institution, opened.signer)
         named = {p.institution: p for p in attempt.request.participants}
         if reply.institution not in named:
-            raise ProtocolError("a reply by a participant of the request expected")
+            raise ProtocolError("expected a reply by a participant of the request")
         if attempt.replies and reply.institution <= max(attempt.replies):
-            raise ProtocolError("replies in the order of institutions, one of each, expected")
+            raise ProtocolError("expected replies in the order of institutions, one of each")
         expect("a reply to the request before it", attempt.hash, reply.request)
         expect("a reply under the approval", named[reply.institution].approval, reply.approval)
         epoch = self._run.approvals[reply.institution].epoch
@@ -253,7 +253,7 @@ class ReleasesAudit:
         attempt = self._asked()
         if attempt.missing:
             self.institution = attempt.missing[0]
-            raise ProtocolError("a reply of every participant before the sum expected, none found")
+            raise ProtocolError("expected a reply of every participant before the sum, found none")
         record = SumRecord.from_bytes(content)
         expect("the sum of the request before it", attempt.hash, record.request)
         names = ", ".join(attempt.replies)
@@ -287,7 +287,7 @@ class ReleasesAudit:
         expect("the sum of the vectors", words_hash(total, terms.word_bits), record.words)
         values = decoded_sum(total, terms, len(attempt.replies))
         if kind is ReleaseKind.REHEARSAL and values.any():
-            raise ProtocolError("masks that cancel in the rehearsal expected, a remainder found")
+            raise ProtocolError("expected masks that cancel in the rehearsal, found a remainder")
         self.recomputed += 1
         if kind is ReleaseKind.EVALUATION:
             self._table = values
@@ -400,5 +400,5 @@ class ReleasesAudit:
 
     def _asked(self) -> Attempt:
         if self._attempt is None:
-            raise ProtocolError("a request before it expected")
+            raise ProtocolError("expected a request before it")
         return self._attempt

@@ -35,10 +35,10 @@ def _check_participants(run: OpenedRun, request: Request) -> None:
     known = {p.institution: p.approval for p in run.opening.participants}
     for found in request.participants:
         if found.institution not in known:
-            raise ProtocolError(f"participants of the run expected, {found.institution} found")
+            raise ProtocolError(f"expected participants of the run, found {found.institution}")
         expect(f"{found.institution}'s approval", known[found.institution], found.approval)
     if request.n < run.least:
-        raise ProtocolError(f"at least {run.least} participants expected, {request.n} found")
+        raise ProtocolError(f"expected at least {run.least} participants, found {request.n}")
 
 
 def _check_terms(run: OpenedRun, terms: ReleaseTerms, request: Request) -> None:

@@ -35,7 +35,7 @@ class KeptVectors:
         place = self._places.get(name)
         if place is None:
             self._check_signed()
-            raise ProtocolError(f"the vector {name} that the reply signs expected, none found")
+            raise ProtocolError(f"expected the vector {name} that the reply signs, found none")
         self._used.add(name)
         return self._transcript.read_vector(place)
 
@@ -48,9 +48,9 @@ class KeptVectors:
         before = ""
         for place in self._transcript.vectors:
             if place.hash not in self._used:
-                raise _misfit(place.line, "a vector of a verified sum expected, another found")
+                raise _misfit(place.line, "expected a vector of a verified sum, found another")
             if place.hash <= before:
-                raise _misfit(place.line, "vectors in the order of their hashes expected")
+                raise _misfit(place.line, "expected vectors in the order of their hashes")
             before = place.hash
 
     def _check_signed(self) -> None:
@@ -59,7 +59,7 @@ class KeptVectors:
         signed = {claimed(leaf.content, "vector") for leaf in replies}
         for place in self._transcript.vectors:
             if place.hash not in signed:
-                raise _misfit(place.line, "a vector whose hash a reply signs expected")
+                raise _misfit(place.line, "expected a vector whose hash a reply signs")
 
 
 def _misfit(line: int, reason: str) -> MisfitError:

@@ -35,7 +35,7 @@ class _Declared(BaseModel):
     def _may_be_asked_about(cls, name: str) -> str:
         if is_protected(name):
             raise ValueError(
-                f"a column that harm rule 4 allows expected, {name!r} found, a protected "
+                f"expected a column that harm rule 4 allows, found {name!r}, a protected "
                 "attribute: it stays in the institution; remove it here"
             )
         return name
@@ -52,9 +52,9 @@ class MonthColumn(_Declared):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.first > self.last:
-            raise ValueError(f"first <= last expected, {self.first} and {self.last} found")
+            raise ValueError(f"expected first <= last, found {self.first} and {self.last}")
         if len(self.levels) > MAX_MONTHS:
-            raise ValueError(f"at most {MAX_MONTHS} months expected, {len(self.levels)} found")
+            raise ValueError(f"expected at most {MAX_MONTHS} months, found {len(self.levels)}")
         return self
 
     @property
@@ -74,9 +74,9 @@ class SeveralColumn(_Declared):
     @classmethod
     def _distinct(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(levels)) != len(levels):
-            raise ValueError("different levels expected")
+            raise ValueError("expected different levels")
         if any(level != level.strip() or ";" in level for level in levels):
-            raise ValueError("levels without semicolons, and no spaces around them, expected")
+            raise ValueError("expected levels without semicolons, and no spaces around them")
         return levels
 
 
@@ -108,13 +108,13 @@ class InstitutionColumn(_Declared):
     def _apart(cls, groups: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         named = [institution for group in groups.values() for institution in group]
         if not groups or len(groups) > MAX_LEVELS:
-            raise ValueError(f"1 to {MAX_LEVELS} groups expected, {len(groups)} found")
+            raise ValueError(f"expected 1 to {MAX_LEVELS} groups, found {len(groups)}")
         if len(set(named)) != len(named):
-            raise ValueError("each institution in one group expected, one found twice")
+            raise ValueError("expected each institution in one group, found one twice")
         small = [name for name, group in groups.items() if len(group) < LEAST_GROUP]
         if small:
             raise ValueError(
-                f"at least {LEAST_GROUP} institutions in each group expected, fewer found in "
+                f"expected at least {LEAST_GROUP} institutions in each group, found fewer in "
                 f"{small[0]!r}: an answer must not be one institution's; merge groups"
             )
         return groups
@@ -188,5 +188,5 @@ def holds_several(column: Asked) -> bool:
 def _month_number(month: str) -> int:
     found = _MONTH.fullmatch(month)
     if found is None:
-        raise ValueError(f"a month such as 2025-01 expected, {month!r} found")
+        raise ValueError(f"expected a month such as 2025-01, found {month!r}")
     return int(found[1]) * 12 + int(found[2]) - 1

@@ -67,7 +67,7 @@ class DeliveryFile:
         """
         if len(content) > LARGEST_DELIVERY_FILE:
             raise ProtocolError(
-                f"a delivery file of at most {LARGEST_DELIVERY_FILE} bytes expected, more found"
+                f"expected a delivery file of at most {LARGEST_DELIVERY_FILE} bytes, found more"
             )
         try:
             form = _Form.model_validate(json.loads(content))
@@ -75,9 +75,9 @@ class DeliveryFile:
             file = cls(*(base64.b64decode(part, validate=True) for part in parts))
             canonical = file.to_bytes()
         except (ValidationError, ValueError, RecursionError, binascii.Error):
-            raise ProtocolError("a delivery file of format 1 expected, another found") from None
+            raise ProtocolError("expected a delivery file of format 1, found another") from None
         if canonical != content:
-            raise ProtocolError("the canonical form of a delivery file expected: it was changed")
+            raise ProtocolError("expected the canonical form of a delivery file: it was changed")
         return file
 
     def open(self, roster: Roster) -> Delivery:
@@ -88,8 +88,8 @@ class DeliveryFile:
         """
         opened = unseal(self.envelope, Delivery, roster, Assurance.EXACT)
         if opened.signer != COORDINATOR:
-            raise ProtocolError("the coordinator's signature expected", RefusalCode.BAD_SIGNATURE)
+            raise ProtocolError("expected the coordinator's signature", RefusalCode.BAD_SIGNATURE)
         bound = (opened.body.file, opened.body.card)
         if bound != (bytes_hash(self.model), bytes_hash(self.card)):
-            raise ProtocolError("the model and the card that the delivery binds expected")
+            raise ProtocolError("expected the model and the card that the delivery binds")
         return opened.body

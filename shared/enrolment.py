@@ -46,11 +46,11 @@ def parse_node_key(line: str) -> ec.EllipticCurvePublicKey:
     try:
         key = load_ssh_public_key(line.encode())
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("an OpenSSH public key in one line expected") from None
+        raise ValueError("expected an OpenSSH public key in one line") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise ValueError("a NIST P-384 key expected")  # noqa: TRY004 -- what pydantic reads
+        raise ValueError("expected a NIST P-384 key")  # noqa: TRY004 -- what pydantic reads
     if node_key_line(key) != line:
-        raise ValueError("an OpenSSH public key's two words, without a comment, expected")
+        raise ValueError("expected an OpenSSH public key's two words, without a comment")
     return key
 
 
@@ -65,13 +65,13 @@ def node_key_fingerprint(line: str) -> str:
 
 def _one_line(text: str) -> str:
     if not text.isprintable() or text != text.strip():
-        raise ValueError("one line of printable characters without spaces around them expected")
+        raise ValueError("expected one line of printable characters without spaces around them")
     return text
 
 
 def _institution(name: str) -> str:
     if name == COORDINATOR:
-        raise ValueError(f'an id other than "{COORDINATOR}" expected')
+        raise ValueError(f'expected an id other than "{COORDINATOR}"')
     return _one_line(name)
 
 
@@ -83,7 +83,7 @@ def _node_key(line: str) -> str:
 def _one_certificate(text: str) -> str:
     found = x509.load_pem_x509_certificates(text.encode())
     if len(found) != 1 or found[0].public_bytes(Encoding.PEM).decode() != text:
-        raise ValueError("one certificate in PEM and nothing else expected")
+        raise ValueError("expected one certificate in PEM and nothing else")
     return text
 
 
@@ -115,7 +115,7 @@ class Enrolment(MessageBody):
     @model_validator(mode="after")
     def _two_sides(self) -> Self:
         if self.identity == self.coordinator:
-            raise ValueError("identity: another key than the coordinator's expected")
+            raise ValueError("identity: expected another key than the coordinator's")
         return self
 
 
@@ -186,4 +186,4 @@ def open_invitation(content: bytes) -> Invitation:
 
 def _own_key(key: Ed25519PrivateKey, named: str) -> None:
     if public_hex(key) != named:
-        raise ProtocolError("the key that is named inside expected", RefusalCode.BAD_SIGNATURE)
+        raise ProtocolError("expected the key that is named inside", RefusalCode.BAD_SIGNATURE)

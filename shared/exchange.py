@@ -42,7 +42,7 @@ def bytes_of(content: Mapping[str, Any], name: str) -> bytes:
     """
     value = content.get(name)
     if not isinstance(value, bytes):
-        raise ProtocolError(f"bytes named {name!r} expected")
+        raise ProtocolError(f"expected bytes named {name!r}")
     return value
 
 
@@ -54,7 +54,7 @@ def list_of(content: Mapping[str, Any], name: str) -> list[bytes]:
     """
     value = content.get(name)
     if not isinstance(value, list) or not all(isinstance(item, bytes) for item in value):
-        raise ProtocolError(f"a list of bytes named {name!r} expected")
+        raise ProtocolError(f"expected a list of bytes named {name!r}")
     return value
 
 
@@ -75,7 +75,7 @@ def text_of(content: Mapping[str, Any], name: str) -> str:
     """
     value = bytes_of(content, name)
     if len(value) > 128 or not value.isascii():  # noqa: PLR2004 -- ids and hashes are shorter
-        raise ProtocolError(f"a short ASCII text named {name!r} expected")
+        raise ProtocolError(f"expected a short ASCII text named {name!r}")
     return value.decode("ascii")
 
 

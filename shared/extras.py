@@ -44,6 +44,6 @@ def told(error: ModuleNotFoundError, role: str | None = None) -> Exception:
         return error
     extra = extra if role is None or extra == "torch" else role
     return PackageError(
-        f"{library} expected, which {FOR[extra]}, not installed here: where fieldfare is "
-        f"installed, run: pip install 'fieldfare[{extra}]'"
+        f"expected {library}, which {FOR[extra]}, found that it is not installed here: where "
+        f"fieldfare is installed, run: pip install 'fieldfare[{extra}]'"
     )

@@ -68,8 +68,8 @@ class _Declared(BaseModel):
     def _may_leave(cls, tag: Dependence) -> Dependence:
         if tag is Dependence.LINKED:
             raise ValueError(
-                '"own" or "peer" expected, "linked" found: a linked feature may not leave '
-                "without an enforced cap; restate it on the unit's own records"
+                'expected "own" or "peer", found "linked": a linked feature may not leave without '
+                "an enforced cap; restate it on the unit's own records"
             )
         return tag
 
@@ -78,13 +78,13 @@ class _Declared(BaseModel):
     def _may_be_learned_from(cls, name: str) -> str:
         if is_protected(name):
             raise ValueError(
-                f"a feature that harm rule 4 allows expected, {name!r} found, a protected "
+                f"expected a feature that harm rule 4 allows, found {name!r}, a protected "
                 "attribute: keep it in the institution for fairness audit and remove it here"
                 + (AGE_REMEDY if names_age(name) else "")
             )
         if names_linked(name):  # whatever the tag says
             raise ValueError(
-                f"a feature of the unit's own records expected, {name!r} found, a linked one: it "
+                f"expected a feature of the unit's own records, found {name!r}, a linked one: it "
                 "looks at other units and may not leave; restate it on the unit's own records"
             )
         return name
@@ -125,7 +125,7 @@ class NumericFeature(_Declared):
         if not problems:
             problems += self._knot_problems()
         if len(set(self.special)) != len(self.special):
-            problems.append("special: different values expected")
+            problems.append("special: expected different values")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -133,24 +133,24 @@ class NumericFeature(_Declared):
     def _bound_problems(self) -> list[str]:
         problems = []
         if not self.lower < self.upper:
-            problems.append(f"lower < upper expected, {self.lower} and {self.upper} found")
+            problems.append(f"expected lower < upper, found {self.lower} and {self.upper}")
         if self.scale is Scale.LOG1P and self.lower <= -1:
-            problems.append(f'lower > -1 expected for scale "log1p", {self.lower} found')
+            problems.append(f'expected lower > -1 for scale "log1p", found {self.lower}')
         return problems
 
     def _asked_problems(self) -> list[str]:
         """Fill in how many knots are asked for, and say what does not fit."""
         if self.knots_from is None:
             asked = self.quantile_knots or self.even_knots
-            return ["quantile_knots and even_knots: only with knots_from expected"] * bool(asked)
+            return ["quantile_knots and even_knots: expected only with knots_from"] * bool(asked)
         for name in ("quantile_knots", "even_knots"):
             object.__setattr__(self, name, getattr(self, name) or ASKED_KNOTS)
         if self.even_knots < 2 or self._count > MAX_KNOTS:  # noqa: PLR2004 -- both ends
             found = f"{self.even_knots} and {self.quantile_knots} found"
-            least = f"at least 2, and with quantile_knots at most {MAX_KNOTS} expected"
+            least = f"expected at least 2, and with quantile_knots at most {MAX_KNOTS}"
             return [f"even_knots: {least}, {found}"]
         if self.knots not in ((), self._even_knots(self._count)):
-            return ["knots: none expected beside knots_from: they follow from the answer"]
+            return ["knots: expected none beside knots_from: they follow from the answer"]
         return []
 
     @property
@@ -170,11 +170,11 @@ class NumericFeature(_Declared):
     def _knot_problems(self) -> list[str]:
         problems = []
         if not 2 <= len(self.knots) <= MAX_KNOTS:  # noqa: PLR2004 -- a hat needs two ends
-            problems.append(f"knots: 2 to {MAX_KNOTS} expected, {len(self.knots)} found")
+            problems.append(f"knots: expected 2 to {MAX_KNOTS}, found {len(self.knots)}")
         if any(a >= b for a, b in pairwise(self.knots)):
-            problems.append("knots: strictly increasing values expected")
+            problems.append("knots: expected strictly increasing values")
         elif self.knots[0] < self.lower or self.knots[-1] > self.upper:
-            problems.append(f"knots: between lower and upper expected, {self.knots} found")
+            problems.append(f"knots: expected between lower and upper, found {self.knots}")
         elif not all(starmap(_apart, pairwise(map(self._scaled, self.knots)))):
             problems.append("knots: too close together or too far apart to interpolate between")
         return problems
@@ -220,9 +220,9 @@ class CategoricalFeature(_Declared):
     @classmethod
     def _distinct(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(levels)) != len(levels):
-            raise ValueError("different levels expected")
+            raise ValueError("expected different levels")
         if any(level != level.strip() for level in levels):
-            raise ValueError("levels without spaces around them expected: values are trimmed")
+            raise ValueError("expected levels without spaces around them: values are trimmed")
         return levels
 
     @property

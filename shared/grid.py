@@ -39,7 +39,7 @@ def word_bits_for(largest_sum: float) -> WordBits:
         if largest_sum < 2.0 ** (bits.value - 1):
             return bits
     raise ProtocolError(
-        f"a sum below 2^63 grid units expected, {largest_sum:.3g} found: use a coarser grid"
+        f"expected a sum below 2^63 grid units, found {largest_sum:.3g}: use a coarser grid"
     )
 
 
@@ -71,7 +71,7 @@ def decode(content: bytes, bits: WordBits, entries: int) -> Word:
     """
     expected = entries * bits.value // 8
     if len(content) != expected:
-        raise ProtocolError(f"a vector of {expected} bytes expected, {len(content)} found")
+        raise ProtocolError(f"expected a vector of {expected} bytes, found {len(content)}")
     return np.frombuffer(content, dtype=bits.dtype).astype(np.uint64)
 
 

@@ -36,15 +36,15 @@ class GroupColumn(BaseModel):
     @classmethod
     def _distinct(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(levels)) != len(levels):
-            raise ValueError("different levels expected")
+            raise ValueError("expected different levels")
         if any(level != level.strip() or not level for level in levels):
-            raise ValueError("levels without spaces around them expected: values are trimmed")
+            raise ValueError("expected levels without spaces around them: values are trimmed")
         return levels
 
     @model_validator(mode="after")
     def _rest_apart(self) -> "GroupColumn":
         if self.rest in self.levels:
-            raise ValueError(f"rest: a name that is no level expected, {self.rest!r} found")
+            raise ValueError(f"rest: expected a name that is no level, found {self.rest!r}")
         return self
 
     @property

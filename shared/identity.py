@@ -70,7 +70,7 @@ def parse_public_hex(content: bytes, name: str) -> str:
     """
     text = content.strip()
     if len(text) != _PUBLIC_DIGITS or text.strip(b"0123456789abcdef"):
-        raise KeysError(f"{name}: {_PUBLIC_DIGITS} hexadecimal digits expected")
+        raise KeysError(f"{name}: expected {_PUBLIC_DIGITS} hexadecimal digits")
     return text.decode()
 
 
@@ -103,14 +103,14 @@ def check_rotation(content: bytes, institution: str, key: str) -> KeyRotation:
     """
     by_old, found, by_new = content.partition(BETWEEN_SIGNATURES)
     if not found:
-        raise ProtocolError("two signatures expected, of the old and of the new key; one found")
+        raise ProtocolError("expected two signatures, of the old and of the new key, found one")
     body = _signed(by_old, KeyRotation, institution, key)
     if (body.institution, body.old) != (institution, key):
-        raise ProtocolError(f"a rotation of {institution!r}'s present key expected, another found")
+        raise ProtocolError(f"expected a rotation of {institution!r}'s present key, found another")
     if body.new == body.old:
-        raise ProtocolError("a new key expected, the old one found")
+        raise ProtocolError("expected a new key, found the old one")
     if _signed(by_new, KeyRotation, institution, body.new) != body:
-        raise ProtocolError("the same statement expected under both signatures")
+        raise ProtocolError("expected the same statement under both signatures")
     return body
 
 
@@ -131,7 +131,7 @@ def check_revocation(content: bytes, institution: str, key: str) -> KeyRevocatio
     """
     body = _signed(content, KeyRevocation, institution, key)
     if (body.institution, body.key) != (institution, key):
-        raise ProtocolError(f"a revocation of {institution!r}'s key expected, another found")
+        raise ProtocolError(f"expected a revocation of {institution!r}'s key, found another")
     return body
 
 

@@ -28,8 +28,8 @@ def read_passphrase(path: Path | None) -> bytes | None:
     content = read_private(path).removesuffix(b"\n").removesuffix(b"\r")
     if not LEAST_PASSPHRASE <= len(content) <= MOST_PASSPHRASE or b"\n" in content:
         raise KeysError(
-            f"{path}: one line of {LEAST_PASSPHRASE} to {MOST_PASSPHRASE} bytes expected as the "
-            "passphrase, another form found"
+            f"{path}: expected one line of {LEAST_PASSPHRASE} to {MOST_PASSPHRASE} bytes as the "
+            "passphrase, found another form"
         )
     return content
 
@@ -57,21 +57,21 @@ def read_signing_key(path: Path, passphrase: bytes | None) -> Ed25519PrivateKey:
     except (ValueError, UnsupportedAlgorithm):
         expected = "this key's passphrase" if passphrase is not None else "a PKCS8 PEM key"
         raise KeysError(
-            f"{path}: {expected} expected, another or a damaged file found: check the passphrase "
+            f"{path}: expected {expected}, found another or a damaged file: check the passphrase "
             "file, or restore the key from your backup"
         ) from None
     if not isinstance(key, Ed25519PrivateKey):
-        raise KeysError(f"{path}: an Ed25519 key expected, another kind found; restore the key")
+        raise KeysError(f"{path}: expected an Ed25519 key, found another kind; restore the key")
     return key
 
 
 def _needs_passphrase(path: Path, *, given: bool) -> KeysError:
     if given:
         return KeysError(
-            f"{path}: a key under the passphrase given expected, one without any found: leave the "
+            f"{path}: expected a key under the passphrase given, found one without any: leave the "
             "passphrase out, or find out who took it off"
         )
     return KeysError(
-        f"{path}: a passphrase expected, none given: name its file with --passphrase-file or "
+        f"{path}: expected a passphrase, found none: name its file with --passphrase-file or "
         "FIELDFARE_PASSPHRASE_FILE"
     )

@@ -93,14 +93,14 @@ def places_in(features: Sequence[Feature], numbers: NDArray[np.float64]) -> tupl
     """
     sizes = [len(feature.knots) for feature in asked_features(features)]
     if len(numbers) != sum(sizes):
-        raise ProtocolError(f"{sum(sizes)} knots of features expected, {len(numbers)} found")
+        raise ProtocolError(f"expected {sum(sizes)} knots of features, found {len(numbers)}")
     if not (np.isfinite(numbers).all() and (numbers == np.trunc(numbers)).all()):
-        raise ProtocolError("knots on the grid expected, others found")
+        raise ProtocolError("expected knots on the grid, found others")
     found, start = [], 0
     for size in sizes:
         places = tuple(int(number) for number in numbers[start : start + size])
         if places[0] < 0 or places[-1] > PLACES or any(a >= b for a, b in pairwise(places)):
-            raise ProtocolError(f"strictly rising knots from 0 to {PLACES} expected, others found")
+            raise ProtocolError(f"expected strictly rising knots from 0 to {PLACES}, found others")
         found.append(places)
         start += size
     return tuple(found)

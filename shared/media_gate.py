@@ -92,11 +92,11 @@ _NUMBER_RUN: Final = re.compile(r"(?:[\[(,;\s]+-?\d*\.\d+(?:[eE][+-]?\d+)?){64,}
 _PICTURE: Final = re.compile(r"<(svg|img|video|audio|canvas|html)[\s>/]", re.IGNORECASE)
 _DATA_URI: Final = re.compile(r"data:[a-z]+/[a-z0-9.+-]+[;,]", re.IGNORECASE)
 _DISGUISES: Final = (
-    (_DATA_URI, "a data URI found"),
-    (_PICTURE, "markup of a picture or page found"),
-    (re.compile("\0"), "bytes that are no text found"),
-    (_BYTE_RUN, "a list of numbers, as pixels are written, found"),
-    (_NUMBER_RUN, "a list of numbers, as pixels are written, found"),
+    (_DATA_URI, "found a data URI"),
+    (_PICTURE, "found markup of a picture or page"),
+    (re.compile("\0"), "found bytes that are no text"),
+    (_BYTE_RUN, "found a list of numbers, as pixels are written"),
+    (_NUMBER_RUN, "found a list of numbers, as pixels are written"),
 )
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -109,7 +109,7 @@ def name_problem(name: str) -> str:
     if plain in _NAMES_OF_THINGS:
         return ""
     if _WORDS & {*parts, joined} or any(word in joined for word in _JOINED):
-        return "a key that is named like a picture, a recording, a story or a person's name found"
+        return "found a key that is named like a picture, a recording, a story or a person's name"
     return ""
 
 
@@ -132,14 +132,14 @@ def text_problem(text: str) -> str:
     """Return why one text value is refused; empty where it may pass."""
     bare = text.strip()
     if re.match(r"(?i)[\"'<(\[\s]*(url\(\s*)?data:[^,]{0,200},", bare):
-        return "a data URI found"
+        return "found a data URI"
     if re.search(r"(?i)<(svg|img|video|html)[\s>/]", bare):
-        return "markup of a picture or page found"
+        return "found markup of a picture or page"
     for problem in (_encoded_problem(bare), _listed_problem(bare)):
         if problem:
             return problem
     if len(bare) > MAX_TEXT or len(bare.split()) > MAX_WORDS:
-        return "free text found"
+        return "found free text"
     return ""
 
 
@@ -152,15 +152,15 @@ def prose_problem(text: str) -> str:
         if form.search(text):
             return problem
     if text.count("\ufffd") * BROKEN_SHARE > len(text):
-        return "bytes that are no text found"
+        return "found bytes that are no text"
     words = text.split()
     long = [word for word in words if len(word) >= SHORTEST_BLOB]
     kinds = (_start_of(part) for part in (text.strip(), "".join(words), *long))
     kind = next(filter(None, kinds), "")
     if kind:
-        return f"bytes that begin like {kind} found"
+        return f"found bytes that begin like {kind}"
     blobs = any(map(_is_blob, long)) or _is_wrapped(words)
-    return "a long run of encoded bytes found" if blobs else ""
+    return "found a long run of encoded bytes" if blobs else ""
 
 
 def _start_of(text: str) -> str:
@@ -198,14 +198,14 @@ def _is_wrapped(lines: Sequence[str]) -> bool:
 def _encoded_problem(text: str) -> str:
     kind = magic_of(text[:16].encode("latin-1", "replace"))
     if kind and kind not in _SHORT_STARTS:
-        return f"bytes that begin like {kind} found"
+        return f"found bytes that begin like {kind}"
     packed = re.sub(r"\s+", "", text)
     for decoded in (_unhexed(text), _unbased(packed)):
         kind = magic_of(decoded)
         if len(decoded) >= LEAST_BLOB and kind and kind not in _SHORT_STARTS:
-            return f"encoded bytes that begin like {kind} found"
+            return f"found encoded bytes that begin like {kind}"
     if len(packed) > LONG_BLOB and _BASE64.fullmatch(packed):
-        return "a long run of encoded bytes found"
+        return "found a long run of encoded bytes"
     return ""
 
 
@@ -229,7 +229,7 @@ def _unbased(text: str) -> bytes:
 
 def _listed_problem(text: str) -> str:
     if _BYTE_TEXT.fullmatch(text):
-        return "a list of bytes written as text found"
+        return "found a list of bytes written as text"
     if text[:1] in {"[", "{"}:
         try:
             return value_problem(json.loads(text))
@@ -241,10 +241,10 @@ def _listed_problem(text: str) -> str:
 def value_problem(value: object, depth: int = 0) -> str:
     """Return why a value, however nested, is refused; empty where it may pass."""
     if depth > MAX_DEPTH:
-        return "lists within lists without end found"
+        return "found lists within lists without end"
     if isinstance(value, bytes | bytearray | memoryview):
         kind = magic_of(bytes(value[:16]))
-        return f"bytes that begin like {kind} found" if kind else "bytes found"
+        return f"found bytes that begin like {kind}" if kind else "found bytes"
     if isinstance(value, str):
         return text_problem(value)
     if isinstance(value, Mapping):
@@ -268,7 +268,7 @@ def _mapping_problem(value: Mapping[object, object], depth: int) -> str:
 def _sequence_problem(value: Sequence[object], depth: int) -> str:
     if any(_listlike(inner) for inner in value):
         if depth > 0 or all(_listlike(inner) for inner in value):
-            return "lists of lists, as pixels are written, found"
+            return "found lists of lists, as pixels are written"
         return next(filter(None, (value_problem(inner, depth + 1) for inner in value)), "")
     if all(isinstance(inner, Real) for inner in value):
         return pixels_problem([float(inner) for inner in value if isinstance(inner, Real)])
@@ -285,12 +285,12 @@ def pixels_problem(values: Sequence[float]) -> str:
     if len(values) < BYTE_LIST:
         return ""
     if all(value.is_integer() and -_BYTE <= value <= _BYTE for value in values):
-        return "a list of bytes found"
+        return "found a list of bytes"
     if all((value * _BYTE).is_integer() or _nearly(value * _BYTE) for value in values):
-        return "a list of scaled bytes, as pixels are, found"
+        return "found a list of scaled bytes, as pixels are"
     present = [value for value in values if value != 0]
     if len(values) >= FEW_LEVELS and len(set(present)) * 2 < len(present):
-        return "a list of few different levels, as pixels are, found"
+        return "found a list of few different levels, as pixels are"
     return ""
 
 
@@ -330,9 +330,9 @@ def pixel_rows(values: NDArray[np.float64]) -> dict[str, NDArray[np.bool_]]:
     few = (different * 2 < present) & ~bytes_found & ~scaled_found
     few &= values.shape[1] >= FEW_LEVELS
     return {
-        "a list of bytes found": bytes_found,
-        "a list of scaled bytes, as pixels are, found": scaled_found,
-        "a list of few different levels, as pixels are, found": few,
+        "found a list of bytes": bytes_found,
+        "found a list of scaled bytes, as pixels are": scaled_found,
+        "found a list of few different levels, as pixels are": few,
     }
 
 
@@ -348,16 +348,16 @@ def vector_problem(values: object) -> str:
     listed = getattr(values, "tolist", None)
     values = listed() if listed is not None else values
     if isinstance(values, str | bytes | bytearray | memoryview):
-        return value_problem(values) or "a list of floats expected, text found"
+        return value_problem(values) or "expected a list of floats, found text"
     if not isinstance(values, Sequence):
-        return "a list of floats expected, something else found"
+        return "expected a list of floats, found something else"
     numbers: list[float] = []
     for value in values:
         if isinstance(value, bool) or not isinstance(value, Real):
-            return value_problem(values) or "a flat list of floats expected, other entries found"
+            return value_problem(values) or "expected a flat list of floats, found other entries"
         numbers.append(float(value))
     if not all(math.isfinite(value) and abs(value) <= MAX_SIZE for value in numbers):
-        return f"finite floats of at most {MAX_SIZE:g} expected, others found"
+        return f"expected finite floats of at most {MAX_SIZE:g}, found others"
     if not any(numbers):
         return ""  # an empty vector says nothing
     return pixels_problem(numbers)
@@ -384,5 +384,6 @@ def refuse_values(values: Mapping[str, object], where: str) -> None:
     for key, value in values.items():
         problem = value_problem(value)
         if problem:
-            raise RecordsError(f"{where}, {key!r}: codes and numbers expected, {problem}; remove it"
-                               " (harm rule 6)")  # fmt: skip
+            raise RecordsError(
+                f"{where}, {key!r}: expected codes and numbers, {problem}; remove it (harm rule 6)"
+            )

@@ -82,7 +82,7 @@ def inclusion_path(index: int, hashes: Sequence[bytes]) -> tuple[bytes, ...]:
         ProtocolError: no such leaf.
     """
     if not 0 <= index < len(hashes):
-        raise ProtocolError(f"a leaf from 0 to {len(hashes) - 1} expected, {index} found")
+        raise ProtocolError(f"expected a leaf from 0 to {len(hashes) - 1}, found {index}")
     path = []
     start, end = 0, len(hashes)
     while end - start > 1:
@@ -107,7 +107,7 @@ def consistency_path(old_size: int, hashes: Sequence[bytes]) -> tuple[bytes, ...
         ProtocolError: m is above n or below 0.
     """
     if not 0 <= old_size <= len(hashes):
-        raise ProtocolError(f"an older size up to {len(hashes)} expected, {old_size} found")
+        raise ProtocolError(f"expected an older size up to {len(hashes)}, found {old_size}")
     if old_size in {0, len(hashes)}:
         return ()
     path = []
@@ -144,12 +144,12 @@ def verify_inclusion(
     Source: RFC 9162 section 2.1.3.2 (the same tree; RFC 6962 leaves the algorithm open).
     """
     if not 0 <= index < size <= MAX_SIZE:
-        raise ProtocolError(f"a leaf below the tree's size {size} expected, {index} found")
+        raise ProtocolError(f"expected a leaf below the tree's size {size}, found {index}")
     node = _checked(leaf)
     for on_left, sibling in _climb(index, size - 1, path):
         node = node_hash(sibling, node) if on_left else node_hash(node, sibling)
     if node != expected_root:
-        raise ProtocolError("an inclusion path to the tree's root expected, another root found")
+        raise ProtocolError("expected an inclusion path to the tree's root, found another root")
 
 
 def verify_consistency(
@@ -177,7 +177,7 @@ def verify_consistency(
     Source: RFC 9162 section 2.1.4.2 (the same tree; RFC 6962 leaves the algorithm open).
     """
     if not 0 <= old_size <= size <= MAX_SIZE:
-        raise ProtocolError(f"a tree of at least {old_size} leaves expected, {size} found")
+        raise ProtocolError(f"expected a tree of at least {old_size} leaves, found {size}")
     if old_size in {0, size}:
         _check_trivial(old_size, old_root, size, new_root, path)
         return
@@ -185,7 +185,7 @@ def verify_consistency(
     if old_size & (old_size - 1) == 0:  # a perfect tree: its root is a node of the newer one
         siblings.insert(0, old_root)
     if not siblings:
-        raise ProtocolError("a longer path expected")
+        raise ProtocolError("expected a longer path")
     at, last = old_size - 1, size - 1
     while at & 1:  # up to the largest subtree that the older tree's last leaf ends
         at, last = at >> 1, last >> 1
@@ -195,9 +195,9 @@ def verify_consistency(
             old_node = node_hash(sibling, old_node)
         new_node = node_hash(sibling, new_node) if on_left else node_hash(new_node, sibling)
     if old_node != old_root:
-        raise ProtocolError("a consistency path from the older root expected: history was changed")
+        raise ProtocolError("expected a consistency path from the older root: history was changed")
     if new_node != new_root:
-        raise ProtocolError("a consistency path to the newer root expected, another root found")
+        raise ProtocolError("expected a consistency path to the newer root, found another root")
 
 
 def _climb(at: int, last: int, path: Sequence[bytes]) -> Iterator[tuple[bool, bytes]]:
@@ -213,7 +213,7 @@ def _climb(at: int, last: int, path: Sequence[bytes]) -> Iterator[tuple[bool, by
     """
     for sibling in path:
         if last == 0:
-            raise ProtocolError("a shorter path expected")
+            raise ProtocolError("expected a shorter path")
         on_left = bool(at & 1) or at == last
         yield on_left, _checked(sibling)
         if at == last:
@@ -221,18 +221,18 @@ def _climb(at: int, last: int, path: Sequence[bytes]) -> Iterator[tuple[bool, by
                 at, last = at >> 1, last >> 1
         at, last = at >> 1, last >> 1
     if last != 0:
-        raise ProtocolError("a longer path expected")
+        raise ProtocolError("expected a longer path")
 
 
 def _check_trivial(
     old_size: int, old_root: bytes, size: int, new_root: bytes, path: Sequence[bytes]
 ) -> None:
     if path:
-        raise ProtocolError("an empty consistency path expected: nothing has to be shown")
+        raise ProtocolError("expected an empty consistency path: nothing has to be shown")
     if old_size == 0 and old_root != root(()):
-        raise ProtocolError("the root of the empty log expected for size 0")
+        raise ProtocolError("expected the root of the empty log for size 0")
     if old_size == size and old_root != new_root:
-        raise ProtocolError("the same root expected for the same size: history was changed")
+        raise ProtocolError("expected the same root for the same size: history was changed")
 
 
 def _split(size: int) -> int:
@@ -242,5 +242,5 @@ def _split(size: int) -> int:
 
 def _checked(node: bytes) -> bytes:
     if len(node) != HASH_BYTES:
-        raise ProtocolError(f"hashes of {HASH_BYTES} bytes expected, {len(node)} found")
+        raise ProtocolError(f"expected hashes of {HASH_BYTES} bytes, found {len(node)}")
     return node

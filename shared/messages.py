@@ -87,7 +87,7 @@ class Rejection(MessageBody):
     @classmethod
     def _on_one_line(cls, reason: str) -> str:
         if not reason.isprintable():
-            raise ValueError("printable characters on one line expected")
+            raise ValueError("expected printable characters on one line")
         return reason
 
     @property
@@ -113,7 +113,7 @@ class Participant(MessageBody):
 def _check_participants(participants: tuple[Participant, ...]) -> None:
     ids = [participant.institution for participant in participants]
     if ids != sorted(set(ids)):  # docs/protocol.md, "R, the request": strictly sorted and unique
-        raise ValueError("participants: sorted by id and each once expected")
+        raise ValueError("participants: expected them sorted by id, each once")
 
 
 class RunOpening(MessageBody):
@@ -170,7 +170,7 @@ class Request(MessageBody):
     def _strict_participants(self) -> Self:
         _check_participants(self.participants)
         if self.n != len(self.participants):
-            raise ValueError("n: the number of participants expected")
+            raise ValueError("n: expected the number of participants")
         return self
 
 
@@ -277,18 +277,18 @@ def unseal(content: bytes, body_type: type[B], roster: Roster, assurance: Assura
             canonical, a signer unknown to the roster or a signature that does not verify.
     """
     if len(content) > MAX_MESSAGE_BYTES:
-        raise ProtocolError(f"at most {MAX_MESSAGE_BYTES} bytes expected, {len(content)} found")
+        raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes, found {len(content)}")
     try:
         envelope = _Envelope.model_validate(json.loads(content))
         if envelope.type != body_type.TYPE:
-            raise ProtocolError(f"a message of type {body_type.TYPE} expected")
+            raise ProtocolError(f"expected a message of type {body_type.TYPE}")
         body = body_type.model_validate_json(json.dumps(envelope.body))
         signature = base64.b64decode(envelope.signature, validate=True)
         if _envelope_bytes(body, envelope.signer, signature) != content:
-            raise ProtocolError(f"the canonical bytes of a {body_type.TYPE} expected")
+            raise ProtocolError(f"expected the canonical bytes of a {body_type.TYPE}")
     except (ValidationError, ValueError, RecursionError, binascii.Error):
         # Nothing of the message is repeated: it may be hostile, and it may be long.
-        raise ProtocolError(f"a well-formed {body_type.TYPE} expected") from None
+        raise ProtocolError(f"expected a well-formed {body_type.TYPE}") from None
     if assurance is Assurance.EXACT:
         roster.verify(envelope.signer, signature, typed_bytes(body.TYPE, body))
     return Opened(body, envelope.signer, content)
@@ -321,10 +321,10 @@ class Refusal:
         head, _, code = content.partition(b"\x00")
         try:
             if head != b"fieldfare.refusal.v1":
-                raise ProtocolError("a refusal expected")
+                raise ProtocolError("expected a refusal")
             return cls(RefusalCode(code.decode("ascii")))
         except ValueError:
-            raise ProtocolError("a refusal with a known code expected") from None
+            raise ProtocolError("expected a refusal with a known code") from None
 
 
 def parameters_to_bytes(parameters: NDArray[np.float64]) -> bytes:
@@ -339,11 +339,11 @@ def parameters_from_bytes(content: bytes, entries: int, limit: float) -> NDArray
         ProtocolError: wrong length, not finite, or too large.
     """
     if len(content) != entries * 8:
-        raise ProtocolError(f"{entries * 8} bytes of parameters expected, {len(content)} found")
+        raise ProtocolError(f"expected {entries * 8} bytes of parameters, found {len(content)}")
     parameters = np.frombuffer(content, dtype="<f8").astype(np.float64)
     # Also false for NaN, so this one comparison refuses everything that is not finite.
     if not bool((np.abs(parameters) <= limit).all()):
-        raise ProtocolError(f"finite parameters of magnitude at most {limit:g} expected")
+        raise ProtocolError(f"expected finite parameters of magnitude at most {limit:g}")
     return parameters
 
 
@@ -362,11 +362,11 @@ def decode_key(text: str, length: int) -> bytes:
     try:
         content = base64.b64decode(text, validate=True)
     except ValueError:  # also for text that is not ASCII
-        raise ProtocolError("base64 expected") from None
+        raise ProtocolError("expected base64") from None
     if encode_key(content) != text:
-        raise ProtocolError("canonical base64 expected: unused bits are zero")
+        raise ProtocolError("expected canonical base64: unused bits are zero")
     if len(content) != length:
-        raise ProtocolError(f"{length} bytes expected, {len(content)} found")
+        raise ProtocolError(f"expected {length} bytes, found {len(content)}")
     return content
 
 

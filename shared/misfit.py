@@ -67,4 +67,4 @@ def expect(what: str, expected: object, found: object) -> None:
         ProtocolError: they differ; says both.
     """
     if expected != found:
-        raise ProtocolError(f"{what} expected: {expected}; found: {found}")
+        raise ProtocolError(f"expected {what}: {expected}; found: {found}")

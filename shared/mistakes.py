@@ -1,5 +1,6 @@
 """Mistakes in a file that pydantic found, as lines that people can act on."""
 
+import re
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -26,13 +27,13 @@ def mistake_lines(error: dict[str, Any]) -> list[str]:
         ]
     if kind in {"missing", "union_tag_not_found"}:
         key = f"{path}.kind" if kind == "union_tag_not_found" else path
-        return [f"{key}: a value expected, none found"]
+        return [f"{key}: expected a value, found none"]
     if kind == "extra_forbidden":
-        return [f"{path}: no such key expected; remove it or correct its spelling"]
+        return [f"{path}: expected no such key; remove it or correct its spelling"]
     if kind == "union_tag_invalid":
-        return [f"{path}.kind: {error['ctx']['expected_tags']} expected, {_found(error)} found"]
-    expected = message.replace("Input should be ", "").replace("Input should have ", "")
-    return [f"{path}: {expected} expected, {_found(error)} found"]
+        return [f"{path}.kind: expected {error['ctx']['expected_tags']}, found {_found(error)}"]
+    expected = re.sub(r"^\w+ should (?:be|have) ", "", message)
+    return [f"{path}: expected {expected}, found {_found(error)}"]
 
 
 def _found(error: dict[str, Any]) -> str:

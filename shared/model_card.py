@@ -279,11 +279,11 @@ class ModelCard(_Part):
             ProtocolError: too large, no card of this format, or not canonical.
         """
         if len(content) > LARGEST_CARD:
-            raise ProtocolError(f"a card of at most {LARGEST_CARD} bytes expected, more found")
+            raise ProtocolError(f"expected a card of at most {LARGEST_CARD} bytes, found more")
         try:
             card = cls.model_validate(json.loads(content))
             if card.to_bytes() == content:
                 return card
         except (ValidationError, ValueError, RecursionError):
             pass  # nothing of it is repeated: it may be hostile
-        raise ProtocolError("a model card of format 1 in its canonical form expected: ask again")
+        raise ProtocolError("expected a model card of format 1 in its canonical form: ask again")

@@ -196,23 +196,23 @@ def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> 
     aggregation = plan.study.aggregation
     if not aggregation.minimum_institutions <= card.participation.institutions <= MAX_INSTITUTIONS:
         raise ProtocolError(
-            f"a model card with {aggregation.minimum_institutions} or more institutions expected, "
-            f"{card.participation.institutions} found"
+            f"expected a model card with {aggregation.minimum_institutions} or more institutions, "
+            f"found {card.participation.institutions}"
         )
     if card.privacy.spent > plan.study_limit:  # all runs of a study share its budget
-        raise ProtocolError("a model card that spent no more than the study may expected")
+        raise ProtocolError("expected a model card that spent no more than the study may")
     if _groups_of(card) != tuple((one.column, one.names) for one in plan.study.groups):
-        raise ProtocolError("a model card that says how the study's groups fare expected")
+        raise ProtocolError("expected a model card that says how the study's groups fare")
     try:
         expected = write_card(plan, parameters, _facts_of(card), finished_at(card))
     except (ValidationError, AccountingError):
-        raise ProtocolError("a model card that can be recomputed expected, another found") from None
+        raise ProtocolError("expected a model card that can be recomputed, found another") from None
     own, found = _without_sentences(expected), _without_sentences(card)
     for name, value in own.items():
         if not _same(value, found[name]):
             raise ProtocolError(
-                f"a model card whose {name} follows from the study and the model expected, "
-                "another found: ask the coordinator why"
+                f"expected a model card whose {name} follows from the study and the model, found "
+                "another: ask the coordinator why"
             )
 
 
@@ -230,7 +230,7 @@ def finished_at(card: ModelCard) -> datetime:
     try:
         return datetime.fromisoformat(card.finished)
     except ValueError:
-        raise ProtocolError("a model card with a time that exists expected") from None
+        raise ProtocolError("expected a model card with a time that exists") from None
 
 
 def _facts_of(card: ModelCard) -> RunFacts:

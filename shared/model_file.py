@@ -68,8 +68,8 @@ def model_from_bytes(content: bytes, study: Study, run: str) -> NDArray[np.float
     header = _header(study, run)
     if not content.startswith(header):
         raise ProtocolError(
-            f"a model of study {study.id[:12]}, run {run}, with {_entries(study)} float64 "
-            "parameters expected, another file found: ask the coordinator again"
+            f"expected a model of study {study.id[:12]}, run {run}, with {_entries(study)} float64 "
+            "parameters, found another file: ask the coordinator again"
         )
     return parameters_from_bytes(content[len(header) :], _entries(study), PARAMETER_LIMIT)
 

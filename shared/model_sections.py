@@ -67,9 +67,9 @@ class MlpSection(_Section):
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.module is None) != (self.package is None):
-            raise ValueError("module and package together expected, one of them found")
+            raise ValueError("expected module and package together, found one of them")
         if self.module is not None and "hidden" in self.model_fields_set:
-            raise ValueError("no hidden expected beside a module, which has its own layers")
+            raise ValueError("expected no hidden beside a module, which has its own layers")
         return self
 
     @model_serializer(mode="wrap")
@@ -128,7 +128,7 @@ class VectorSection(_Section):
         problem = name_problem(column)
         if problem:
             raise ValueError(
-                f"a column of vectors expected, {problem}: name it after the tool (harm rule 6)"
+                f"expected a column of vectors, {problem}: name it after the tool (harm rule 6)"
             )
         return _unprotected(column)
 
@@ -136,8 +136,8 @@ class VectorSection(_Section):
 def _unprotected(column: str) -> str:
     if is_protected(column):
         raise ValueError(
-            f"no protected attribute expected, {column!r} found: it stays in the "
-            "institution, for fairness audit only (harm rule 4)"
+            f"expected no protected attribute, found {column!r}: it stays in the institution, for "
+            "fairness audit only (harm rule 4)"
         )
     return column
 

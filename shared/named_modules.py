@@ -44,8 +44,8 @@ def class_named(module: str, package: str) -> Any:
     """
     if package not in _permitted:
         raise PackageError(
-            f"model.package: a package that is allowed here expected, {package!r} found: an "
-            "institution lists it under [models] packages of policy.toml, anybody else says "
+            f"model.package: expected a package that is allowed here, found {package!r}: an "
+            "institution lists it under [models] packages of policy.toml, every other user gives "
             f"fieldfare --package {package} (a coordinator with `coordinator start` too)"
         )
     name, _, wanted = package.partition("==")
@@ -57,15 +57,17 @@ def class_named(module: str, package: str) -> Any:
         found = None
     if found is None or found.version != wanted:
         raise PackageError(
-            f"model.package: {package} installed expected, version "
-            f"{found.version if found else 'none'} found: install it where fieldfare is installed"
+            f"model.package: expected {package} to be installed, found version "
+            f"{found.version if found else 'none'}: install it where fieldfare is installed"
         )
     if top not in _tops(found):
-        raise StudyError(f"model.module: a module of {name} expected, {path!r} is none of it")
+        raise StudyError(
+            f"model.module: expected a module of {name}, found {path!r}, which is none of it"
+        )
     try:
         return getattr(importlib.import_module(path), wanted_class)
     except (ImportError, AttributeError):
-        raise StudyError(f"model.module: a class of {name} expected, {module!r} found") from None
+        raise StudyError(f"model.module: expected a class of {name}, found {module!r}") from None
 
 
 def _tops(found: Distribution) -> set[str]:

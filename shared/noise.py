@@ -93,10 +93,10 @@ class SimulatedNoise:
 def _check_scale(scale: float) -> None:
     if not scale >= MIN_SCALE:
         raise AccountingError(
-            f"noise of {MIN_SCALE:g} grid units or more expected, {scale:g} found: use a finer grid"
+            f"expected noise of {MIN_SCALE:g} grid units or more, found {scale:g}: use a finer grid"
         )
     if scale > MAX_SCALE:
         raise AccountingError(
-            f"noise of at most {MAX_SCALE:g} grid units expected, {scale:g} found: "
-            "use a coarser grid"
+            f"expected noise of at most {MAX_SCALE:g} grid units, found {scale:g}: use a coarser "
+            "grid"
         )

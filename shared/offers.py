@@ -56,9 +56,9 @@ def open_study(content: bytes, roster: Roster, assurance: Assurance) -> Study:
     try:
         study = Study.model_validate(json.loads(offer.body.study))
     except (ValidationError, ValueError, RecursionError):
-        raise ProtocolError("a valid study of format 1 expected: upgrade or ask again") from None
+        raise ProtocolError("expected a valid study of format 1: upgrade or ask again") from None
     if study.canonical() != offer.body.study.encode():
-        raise ProtocolError("the study's canonical form expected, another text found")
+        raise ProtocolError("expected the study's canonical form, found another text")
     return study
 
 
@@ -83,14 +83,14 @@ def open_roster(content: bytes, coordinator_key: str) -> Roster:
     try:
         roster = Roster.model_validate(json.loads(offer.body.roster))
     except (ValidationError, ValueError, RecursionError):
-        raise ProtocolError("a valid roster of format 1 expected: upgrade or ask again") from None
+        raise ProtocolError("expected a valid roster of format 1: upgrade or ask again") from None
     if roster.canonical() != offer.body.roster.encode():
-        raise ProtocolError("the roster's canonical form expected, another text found")
+        raise ProtocolError("expected the roster's canonical form, found another text")
     if roster.coordinator != coordinator_key:
-        raise ProtocolError("a roster that names the pinned coordinator's key expected")
+        raise ProtocolError("expected a roster that names the pinned coordinator's key")
     return roster
 
 
 def _by_coordinator(signer: str) -> None:
     if signer != COORDINATOR:
-        raise ProtocolError("the coordinator's signature expected", RefusalCode.BAD_SIGNATURE)
+        raise ProtocolError("expected the coordinator's signature", RefusalCode.BAD_SIGNATURE)

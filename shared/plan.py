@@ -198,11 +198,11 @@ class Plan:
         declared = self.study.questions
         if declared is not None and step == self.query.first_step:
             if questions != declared:
-                raise StudyError("the questions that the study declares expected, others found")
+                raise StudyError("expected the questions that the study declares, found others")
             return self.query
         last = self.allowance.first_step + self.allowance.steps
         if not self.allowance.first_step <= step < last:
-            raise StudyError(f"a position of the study's allowance expected, {step} found")
+            raise StudyError(f"expected a position of the study's allowance, found {step}")
         check_allowed(self.study, questions)
         layout = layout_for(questions, self.study.asked_columns)
         vectors = replace(self.allowance.vectors, entries=layout.entries)
@@ -299,18 +299,18 @@ def check_allowed(study: Study, questions: QuestionGroup) -> None:
     """
     allowed = study.allowance
     if allowed is None:
-        raise StudyError("questions that the study declares expected: it has no allowance")
+        raise StudyError("expected questions that the study declares: it has no allowance")
     problems = []
     for question in questions.questions:
         if question.kind not in allowed.kinds:
             problems.append(
-                f"{question.name}: a kind of the allowance ({', '.join(allowed.kinds)}) expected, "
-                f"{question.kind} found"
+                f"{question.name}: expected a kind of the allowance ({', '.join(allowed.kinds)}), "
+                f"found {question.kind}"
             )
         outside = [name for name in columns_of(question) if name not in allowed.columns]
         if outside:
             problems.append(
-                f"{question.name}: columns of the allowance expected, {', '.join(outside)} found"
+                f"{question.name}: expected columns of the allowance, found {', '.join(outside)}"
             )
     if problems:
         raise StudyError(problems)
@@ -329,7 +329,7 @@ def check_groups(study: Study, questions: QuestionGroup, institutions: Sequence[
         thin = column.thin_groups(institutions) if isinstance(column, InstitutionColumn) else ()
         if thin:
             raise StudyError(
-                f"{name}: at least {LEAST_GROUP} participants in each group expected, fewer found "
+                f"{name}: expected at least {LEAST_GROUP} participants in each group, found fewer "
                 f"in {thin[0]}: wait for more of them, or merge groups"
             )
 
@@ -469,8 +469,8 @@ def _budget(study: Study) -> float:
         return mu2_for(epsilon=privacy.epsilon, delta=privacy.delta, xi=XI_LIMIT)
     except AccountingError:
         raise StudyError(
-            "privacy.epsilon: more than what discrete noise alone may cost (xi) expected, "
-            f"{privacy.epsilon:.3g} found: raise epsilon or delta"
+            "privacy.epsilon: expected more than what discrete noise alone may cost (xi), found "
+            f"{privacy.epsilon:.3g}: raise epsilon or delta"
         ) from None
 
 
@@ -500,8 +500,8 @@ def _terms(
     debit = math.floor(mu2 / noised * PICOMU2)  # rounded debits together stay within the promise
     if debit < 1:
         raise StudyError(
-            f"privacy.epsilon: at least 1e-12 mu^2 for each {kind.value} release expected, "
-            f"{float(mu2):.3g} found: raise epsilon or plan fewer steps"
+            f"privacy.epsilon: expected at least 1e-12 mu^2 for each {kind.value} release, found "
+            f"{float(mu2):.3g}: raise epsilon or plan fewer steps"
         )
     gamma = math.ldexp(1.0, -vectors.gamma_bits)
     sensitivity = Sensitivity(
@@ -538,7 +538,7 @@ def _ring_for(largest_sum: float) -> WordBits:
         return word_bits_for(largest_sum)
     except ProtocolError:
         raise StudyError(
-            "records.units: sums that fit 64 bits expected, larger ones found: plan for fewer "
+            "records.units: expected sums that fit 64 bits, found larger ones: plan for fewer "
             "units or a smaller privacy.clipping_norm"
         ) from None
 

@@ -33,8 +33,8 @@ def create_private_folder(path: Path) -> None:
     except FileExistsError:
         if not path.is_dir() or any(path.iterdir()):
             raise UsageError(
-                f"{path}: a new or empty folder expected, found something in it: nothing is "
-                "overwritten; choose another --home, or move what is there away"
+                f"{path}: expected a new or empty folder, found files in it: nothing is "
+                "overwritten; choose another --home, or move the files away"
             ) from None
     path.chmod(PRIVATE_FOLDER)
 
@@ -51,8 +51,8 @@ def create_private(path: Path, content: bytes) -> None:
         descriptor = os.open(path, flags, PRIVATE_FILE)
     except FileExistsError:
         raise UsageError(
-            f"{path}: a new file expected, an existing one found: nothing is overwritten; "
-            "move it away first"
+            f"{path}: expected a new file, found an existing one: nothing is overwritten; move it "
+            "away first"
         ) from None
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, PRIVATE_FILE)  # an odd umask may have taken the owner's rights too
@@ -112,9 +112,9 @@ def _read(path: Path, check: Callable[[Path, os.stat_result], None]) -> bytes:
             check(path, os.fstat(descriptor))
             content = file.read(MAX_PRIVATE_BYTES + 1)
     except OSError as error:
-        raise KeysError(f"{path}: a readable file expected, found: {error.strerror}") from None
+        raise KeysError(f"{path}: expected a readable file, found: {error.strerror}") from None
     if len(content) > MAX_PRIVATE_BYTES:
-        raise KeysError(f"{path}: at most {MAX_PRIVATE_BYTES} bytes expected, more found")
+        raise KeysError(f"{path}: expected at most {MAX_PRIVATE_BYTES} bytes, found more")
     return content
 
 
@@ -122,17 +122,17 @@ def _check_private(path: Path, found: os.stat_result) -> None:
     if stat.S_ISFIFO(found.st_mode):
         return
     if not stat.S_ISREG(found.st_mode):
-        raise KeysError(f"{path}: a file expected, something else found; check the path")
+        raise KeysError(f"{path}: expected a file, found something else; check the path")
     reader = os.geteuid()
     if found.st_uid not in {reader, ROOT}:
         raise KeysError(
-            f"{path}: a file of the user who runs this (uid {reader}) expected, one of uid "
-            f"{found.st_uid} found: run as that user, or change the owner"
+            f"{path}: expected a file of the user who runs this (uid {reader}), found one of uid "
+            f"{found.st_uid}: run as that user, or change the owner"
         )
     exposed = exposed_mode(found.st_mode, owner=found.st_uid, group=found.st_gid, reader=reader)
     if exposed:
         raise KeysError(
-            f"{path}: mode 0600 expected, {stat.S_IMODE(found.st_mode):04o} found, so others may "
+            f"{path}: expected mode 0600, found {stat.S_IMODE(found.st_mode):04o}, so others may "
             f"have read it: replace it if they may, then chmod 600 {path}"
         )
 
@@ -160,16 +160,16 @@ def path_problems(path: Path, forbidden: int, mode: int) -> Iterator[str]:
     except FileNotFoundError:
         return
     except OSError as error:
-        yield f"{path}: a path that this user can reach expected, found: {error.strerror}"
+        yield f"{path}: expected a path that this user can reach, found: {error.strerror}"
         return
     user = os.geteuid()
     if found.st_uid not in {user, ROOT}:
         yield (
-            f"{path}: owner uid {user} expected, uid {found.st_uid} found: run this as the "
-            "user who owns it"
+            f"{path}: expected owner uid {user}, found uid {found.st_uid}: run this as the user "
+            "who owns it"
         )
     elif stat.S_IMODE(found.st_mode) & forbidden:
         yield (
-            f"{path}: mode {mode:04o} expected, {stat.S_IMODE(found.st_mode):04o} found: "
-            f"chmod {mode:o} {path}"
+            f"{path}: expected mode {mode:04o}, found {stat.S_IMODE(found.st_mode):04o}: chmod "
+            f"{mode:o} {path}"
         )

@@ -48,7 +48,7 @@ def protected_pem(key: Ed25519PrivateKey, passphrase: bytes, *, salt: bytes, iv:
         KeysError: an empty passphrase, or a salt or iv of another length.
     """
     if not passphrase or len(salt) != SALT_BYTES or len(iv) != IV_BYTES:
-        raise KeysError("a passphrase, 16 bytes of salt and 16 of iv expected")
+        raise KeysError("expected a passphrase, 16 bytes of salt and 16 of iv")
     derived = PBKDF2HMAC(hashes.SHA256(), KEY_BYTES, salt, ROUNDS).derive(passphrase)
     padder = padding.PKCS7(algorithms.AES256.block_size).padder()
     plain = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())

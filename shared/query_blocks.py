@@ -236,8 +236,8 @@ def layout_for(group: QuestionGroup, columns: Columns) -> Layout:
         start += block.entries
     if start > MAX_ENTRIES:
         raise StudyError(
-            f"at most {MAX_ENTRIES} numbers in one group's vector expected, {start} found: ask "
-            "for fewer cells, or in several groups"
+            f"expected at most {MAX_ENTRIES} numbers in one group's vector, found {start}: ask for "
+            "fewer cells, or in several groups"
         )
     indices = tuple(tuple(order.index(block) for block in blocks) for blocks in reads)
     shares = tuple(Fraction(question.share) / total for question in group.questions)
@@ -249,18 +249,18 @@ def _checked(question: Question, blocks: Sequence[Block]) -> tuple[Block, ...]:
         cells = math.prod(block.shape)
         if cells > MAX_CELLS:
             raise StudyError(
-                f"{question.name}: at most {MAX_CELLS} cells in one table expected, {cells} "
-                "found: use fewer bins, levels or keys"
+                f"{question.name}: expected at most {MAX_CELLS} cells in one table, found {cells}: "
+                "use fewer bins, levels or keys"
             )
         if block.cells > cells:
             raise StudyError(
-                f"{question.name}: cells of at most {cells}, all there are, expected, "
-                f"{block.cells} found"
+                f"{question.name}: expected cells of at most {cells}, all there are, found "
+                f"{block.cells}"
             )
         if block.cells > 1 and not any(axis.several for axis in block.axes):
             raise StudyError(
-                f"{question.name}: cells = 1 expected for columns of one value a unit, "
-                f"{block.cells} found: more would only add noise"
+                f"{question.name}: expected cells = 1 for columns of one value a unit, found "
+                f"{block.cells}: more would only add noise"
             )
     return tuple(dict.fromkeys(blocks))
 
@@ -270,7 +270,7 @@ def _weight(share: Fraction, block: Block) -> int:
     room = share * 4**WEIGHT_BITS / block.marked
     weight = math.isqrt(room.numerator // room.denominator)
     if weight < LEAST_WEIGHT:
-        raise StudyError("share: at least a millionth of the group expected, less found: raise it")
+        raise StudyError("share: expected at least a millionth of the group, found less: raise it")
     return weight
 
 
@@ -336,7 +336,7 @@ def axis_of(column: Asked, *, bins: int = 0, edges: Sequence[float] = ()) -> Axi
     if isinstance(column, CategoricalFeature | MonthColumn | SeveralColumn):
         labels = [*column.levels, OTHER, MISSING]
         return Axis(column.name, tuple(labels), several=holds_several(column))
-    raise StudyError(f"{column.name}: a key over a declared domain expected")
+    raise StudyError(f"{column.name}: expected a key over a declared domain")
 
 
 def even_edges(column: NumericFeature, bins: int) -> list[float]:
@@ -352,19 +352,19 @@ def even_edges(column: NumericFeature, bins: int) -> list[float]:
         points = [column.lower, *(float(f"{edge:.{digits}g}") for edge in inner), column.upper]
         if all(a < b for a, b in pairwise(points)):
             return points
-    raise StudyError(f"{column.name}: bins wide enough to tell apart expected: use fewer bins")
+    raise StudyError(f"{column.name}: expected bins wide enough to tell apart: use fewer bins")
 
 
 def _centred(column: Asked) -> Factor:
     if not isinstance(column, NumericFeature):
-        raise StudyError(f"{column.name}: a number with declared bounds expected")
+        raise StudyError(f"{column.name}: expected a number with declared bounds")
     centre = column.lower / 2 + column.upper / 2
     return Factor(column.name, column.lower, column.upper, centre, column.upper - centre)
 
 
 def _reach(column: Asked) -> Factor:
     if not isinstance(column, NumericFeature):
-        raise StudyError(f"{column.name}: a number with declared bounds expected")
+        raise StudyError(f"{column.name}: expected a number with declared bounds")
     reach = max(abs(column.lower), abs(column.upper))
     return Factor(column.name, column.lower, column.upper, 0.0, reach)
 
@@ -376,7 +376,7 @@ def _moments(factors: Sequence[Factor]) -> tuple[Measure, ...]:
 
 def _sketch(question: HeavyHitters, column: Asked) -> Block:
     if not isinstance(column, OpenColumn):
-        raise StudyError(f"{column.name}: an open column expected")
+        raise StudyError(f"{column.name}: expected an open column")
     salt = bytes_hash(canonical_bytes(question))
     sketch = Sketch(column.name, column.length, question.rows, question.buckets, salt)
     return Block((), (), question.where, 1, sketch)

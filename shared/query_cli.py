@@ -107,7 +107,7 @@ def priced(study: Study, group: QuestionGroup | None, institutions: int) -> Pric
     asked = study.questions if declared else group  # declared ones are answered all together
     if asked is None:
         raise StudyError(
-            "a study that declares [[queries]] expected, none found: declare some, or give "
+            "expected a study that declares [[queries]], found none: declare some, or give "
             "--questions where it has an [allowance]"
         )
     later = not declared
@@ -170,7 +170,7 @@ def _institutions(study: Study, given: int | None) -> int:
         return least
     if given < least:
         raise UsageError(
-            f"--institutions: at least {least}, the study's minimum, expected, {given} found"
+            f"--institutions: expected at least {least}, the study's minimum, found {given}"
         )
     return given
 
@@ -181,7 +181,7 @@ def _epsilons(study: Study, given: Sequence[float] | None) -> list[float]:
         return [own * times for times in TIMES if own * times <= MOST_EPSILON]
     for one in given:
         if not 0 < one <= MOST_EPSILON:  # also not a number
-            raise UsageError(f"--epsilon: more than 0, at most {MOST_EPSILON:g}, expected")
+            raise UsageError(f"--epsilon: expected more than 0 and at most {MOST_EPSILON:g}")
     return sorted(set(given))
 
 

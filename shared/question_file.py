@@ -23,11 +23,11 @@ def load_questions(path: Path) -> QuestionGroup:
     """
     found = load_toml(path, _QuestionFile).queries
     if not found:
-        raise StudyError(f"{path}: queries: at least one question expected, none found")
+        raise StudyError(f"{path}: queries: expected at least one question, found none")
     names = [question.name for question in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise StudyError(
-            f"{path}: a name of its own for each question expected, {twice[0]!r} found twice"
+            f"{path}: expected a name of its own for each question, found {twice[0]!r} twice"
         )
     return QuestionGroup(questions=found)

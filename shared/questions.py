@@ -55,9 +55,9 @@ class Condition(_Section):
     def _one_form(self) -> Self:
         numbers = (self.lower, self.upper)
         if bool(self.levels) == (numbers != (None, None)):
-            raise ValueError("either levels or lower and upper expected")
+            raise ValueError("expected either levels or lower and upper")
         if len(set(self.levels)) != len(self.levels):
-            raise ValueError("different levels expected")
+            raise ValueError("expected different levels")
         return self
 
 
@@ -123,7 +123,7 @@ class Histogram(_Question):
     @classmethod
     def _rising(cls, edges: tuple[float, ...]) -> tuple[float, ...]:
         if any(a >= b for a, b in pairwise(edges)) or len(edges) == 1:
-            raise ValueError("two or more rising edges expected")
+            raise ValueError("expected two or more rising edges")
         return edges
 
 
@@ -139,7 +139,7 @@ class Quantiles(_Question):
     @classmethod
     def _shares(cls, at: tuple[float, ...]) -> tuple[float, ...]:
         if not all(0 < share < 1 for share in at) or list(at) != sorted(set(at)):
-            raise ValueError("rising shares between 0 and 1 expected")
+            raise ValueError("expected rising shares between 0 and 1")
         return at
 
 
@@ -170,7 +170,7 @@ class Contingency(_Question):
     @classmethod
     def _different(cls, marginals: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
         if len({frozenset(m) for m in marginals}) != len(marginals):
-            raise ValueError("different marginals expected")
+            raise ValueError("expected different marginals")
         return marginals
 
 
@@ -271,7 +271,7 @@ class QuestionGroup(_Section):
     def _distinct(cls, questions: tuple[Question, ...]) -> tuple[Question, ...]:
         names = [question.name for question in questions]
         if len(set(names)) != len(names):
-            raise ValueError("a name of its own for each question expected")
+            raise ValueError("expected a name of its own for each question")
         return questions
 
     def to_bytes(self) -> bytes:
@@ -286,13 +286,13 @@ class QuestionGroup(_Section):
             ProtocolError: too long, no group, or another spelling.
         """
         if len(content) > MAX_GROUP_BYTES:
-            raise ProtocolError(f"at most {MAX_GROUP_BYTES} bytes of questions expected")
+            raise ProtocolError(f"expected at most {MAX_GROUP_BYTES} bytes of questions")
         try:
             group = cls.model_validate(json.loads(content))
         except (ValidationError, ValueError, RecursionError):
-            raise ProtocolError("a well-formed group of questions expected") from None
+            raise ProtocolError("expected a well-formed group of questions") from None
         if group.to_bytes() != content:
-            raise ProtocolError("the canonical bytes of a group of questions expected")
+            raise ProtocolError("expected the canonical bytes of a group of questions")
         return group
 
 
@@ -314,8 +314,8 @@ def question_problems(question: Question, columns: Columns) -> list[str]:
     unknown = [name for name in columns_of(question) if name not in columns]
     if unknown:
         return [
-            f"a column that the study declares expected, {name!r} found: declare it under "
-            "features or columns, or correct its spelling"
+            f"expected a column that the study declares, found {name!r}: declare it under features "
+            "or columns, or correct its spelling"
             for name in unknown
         ]
     return [*_condition_problems(question.where, columns), *_own_problems(question, columns)]
@@ -329,38 +329,38 @@ def _condition_problems(where: Sequence[Condition], columns: Columns) -> Iterato
         else:
             yield from _range_problems(condition, column)
     if len({condition.column for condition in where}) != len(where):
-        yield "where: one condition for each column expected, two found: write them as one"
+        yield "where: expected one condition for each column, found two: write them as one"
 
 
 def _level_problems(condition: Condition, column: Asked) -> Iterator[str]:
     if isinstance(column, OpenColumn | NumericFeature):
         yield (
-            f"where.{condition.column}: declared levels expected, a column without levels found: "
-            "a filter on single values could isolate one unit; use a range or declared levels"
+            f"where.{condition.column}: expected declared levels, found a column without levels: a "
+            "filter on single values could isolate one unit; use a range or declared levels"
         )
         return
     if isinstance(column, InstitutionColumn) or not set(condition.levels) <= set(column.levels):
         yield (
-            f"where.{condition.column}: levels that the study declares for units expected, "
-            "others found: correct them, or ask by the column instead"
+            f"where.{condition.column}: expected levels that the study declares for units, found "
+            "others: correct them, or ask by the column instead"
         )
 
 
 def _range_problems(condition: Condition, column: Asked) -> Iterator[str]:
     if not isinstance(column, NumericFeature):
-        yield f"where.{condition.column}: levels expected, a range found: list levels"
+        yield f"where.{condition.column}: expected levels, found a range: list levels"
         return
     low = column.lower if condition.lower is None else condition.lower
     high = column.upper if condition.upper is None else condition.upper
     if not column.lower <= low < high <= column.upper:
         yield (
-            f"where.{condition.column}: lower < upper within {column.lower:g} to "
-            f"{column.upper:g} expected, {low:g} and {high:g} found"
+            f"where.{condition.column}: expected lower < upper within {column.lower:g} to "
+            f"{column.upper:g}, found {low:g} and {high:g}"
         )
     elif high - low < LEAST_SHARE_OF_RANGE * (column.upper - column.lower):
         yield (
-            f"where.{condition.column}: a range of at least {LEAST_SHARE_OF_RANGE:.0%} of the "
-            "declared bounds expected, a narrower one found: it could isolate one unit; widen it"
+            f"where.{condition.column}: expected a range of at least {LEAST_SHARE_OF_RANGE:.0%} of "
+            "the declared bounds, found a narrower one: it could isolate one unit; widen it"
         )
 
 
@@ -372,12 +372,12 @@ def _own_problems(question: Question, columns: Columns) -> Iterator[str]:
     elif isinstance(question, Correlation | Covariance):
         yield from _numeric(question.columns, columns)
         if len(set(question.columns)) != len(question.columns):
-            yield "columns: different ones expected, one found twice"
+            yield "columns: expected different ones, found one twice"
     elif isinstance(question, Trend):
         yield from _trend_problems(question, columns)
     elif isinstance(question, HeavyHitters):
         if not isinstance(columns[question.column], OpenColumn):
-            yield f"column {question.column}: an open column expected: ask top_k or histogram"
+            yield f"column {question.column}: expected an open column: ask top_k or histogram"
     elif not isinstance(question, Count):
         yield from _table_problems(question, columns)
 
@@ -385,9 +385,9 @@ def _own_problems(question: Question, columns: Columns) -> Iterator[str]:
 def _trend_problems(question: Trend, columns: Columns) -> Iterator[str]:
     column = columns[question.column]
     if not isinstance(column, MonthColumn):
-        yield f"column {question.column}: a month column expected: declare one under columns"
+        yield f"column {question.column}: expected a month column: declare one under columns"
     elif len(column.levels) <= question.window:
-        yield "window: fewer months than the column has expected: shorten the window"
+        yield "window: expected fewer months than the column has: shorten the window"
 
 
 def _table_problems(
@@ -406,31 +406,34 @@ def _table_problems(
     if isinstance(question, Histogram) and question.edges:
         yield from _edge_problems(question, columns)
     if isinstance(question, TopK) and isinstance(columns[question.column], NumericFeature):
-        yield f"column {question.column}: declared levels expected, a number found: ask a histogram"
+        yield f"column {question.column}: expected declared levels, found a number: ask a histogram"
 
 
 def _key_problems(names: Sequence[str], columns: Columns) -> Iterator[str]:
     if len(names) > MAX_KEYS or len(set(names)) != len(names) or not names:
-        yield f"1 to {MAX_KEYS} different keys expected, {len(names)} found: use fewer"
+        yield f"expected 1 to {MAX_KEYS} different keys, found {len(names)}: use fewer"
         return
     if any(isinstance(columns[name], OpenColumn) for name in names):
-        yield "keys over declared domains expected, an open column found: ask heavy_hitters"
+        yield "expected keys over declared domains, found an open column: ask heavy_hitters"
     if sum(holds_several(columns[name]) for name in names) > 1:
-        yield "at most one key that lists several levels expected, more found: drop one"
+        yield "expected at most one key that lists several levels, found more: drop one"
 
 
 def _edge_problems(question: Histogram, columns: Columns) -> Iterator[str]:
     column = columns[question.column]
     if not isinstance(column, NumericFeature):
-        yield f"edges: a number's column expected, {question.column} has levels: leave edges out"
+        yield (
+            f"edges: expected a column of numbers, found {question.column}, which has levels: "
+            "leave edges out"
+        )
     elif question.edges[0] < column.lower or question.edges[-1] > column.upper:
-        yield f"edges: within {column.lower:g} to {column.upper:g} expected, others found"
+        yield f"edges: expected within {column.lower:g} to {column.upper:g}, found others"
 
 
 def _numeric(names: Sequence[str], columns: Columns) -> Iterator[str]:
     for name in names:
         if not isinstance(columns[name], NumericFeature):
             yield (
-                f"column {name}: a number with declared bounds expected, another column found: "
-                "an unbounded sum has no sensitivity; declare it as numeric with lower and upper"
+                f"column {name}: expected a number with declared bounds, found another column: an "
+                "unbounded sum has no sensitivity; declare it as numeric with lower and upper"
             )

@@ -78,8 +78,8 @@ def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[
     largest = terms.largest_sum(participants)
     if terms.cost and bool((np.abs(values) > largest).any()):
         raise ProtocolError(
-            f"a sum within {largest:.4g} expected, one out of range found: masks did "
-            "not cancel or an institution poisoned the sum"
+            f"expected a sum within {largest:.4g}, found one out of range: masks did not cancel or "
+            "an institution poisoned the sum"
         )
     return values
 

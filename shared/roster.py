@@ -41,12 +41,12 @@ class Roster(BaseModel):
     def _sorted_and_distinct(self) -> Self:
         ids = [member.id for member in self.members]
         if ids != sorted(set(ids)):
-            raise ValueError("members: sorted by id and each once expected")
+            raise ValueError("members: expected them sorted by id, each once")
         if COORDINATOR in ids:
-            raise ValueError(f'members: an id other than "{COORDINATOR}" expected')
+            raise ValueError(f'members: expected an id other than "{COORDINATOR}"')
         keys = [key for key in (*(m.key for m in self.members), self.coordinator) if key]
         if len(set(keys)) != len(keys):  # docs/protocol.md, "Keys": duplicate keys are refused
-            raise ValueError("members: a key of its own for each expected")
+            raise ValueError("members: expected a key of its own for each")
         return self
 
     @property
@@ -73,7 +73,7 @@ class Roster(BaseModel):
         key = keys.get(signer, "")
         if not key:
             raise ProtocolError(
-                "a signer with a key on the roster expected: pin the right roster",
+                "expected a signer with a key on the roster: pin the right roster",
                 RefusalCode.BAD_SIGNATURE,
             )
         return Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
@@ -88,7 +88,7 @@ class Roster(BaseModel):
             self.key_of(signer).verify(signature, content)
         except InvalidSignature:
             raise ProtocolError(
-                "a valid signature expected: the message was changed", RefusalCode.BAD_SIGNATURE
+                "expected a valid signature: the message was changed", RefusalCode.BAD_SIGNATURE
             ) from None
 
 

@@ -61,7 +61,7 @@ def parse_members(texts: Sequence[str]) -> list[tuple[str, str]]:
     for text in texts:
         name, separator, key = text.rpartition("=")
         if not separator or not name:
-            raise UsageError("--member: ID=KEY expected, with the 64 hex digits of identity.pub")
+            raise UsageError("--member: expected ID=KEY, with the 64 hex digits of identity.pub")
         pairs.append((name, key.strip().lower()))
     return pairs
 
@@ -77,7 +77,7 @@ def roster_of(
     try:
         listed = tuple(Member(id=name, key=key) for name, key in sorted(members))
         if any(not one.key for one in listed):
-            raise UsageError("--member: a key for each institution expected, an empty one found")
+            raise UsageError("--member: expected a key for each institution, found an empty one")
         return Roster(
             version=version, multiplicity=multiplicity, coordinator=coordinator, members=listed
         )

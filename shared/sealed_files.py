@@ -16,7 +16,7 @@ def read_sealed(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_MESSAGE_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"{path}: a readable file expected, found: {error.strerror}") from None
+        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
     if len(content) > MAX_MESSAGE_BYTES:
-        raise UsageError(f"{path}: at most {MAX_MESSAGE_BYTES} bytes expected, more found")
+        raise UsageError(f"{path}: expected at most {MAX_MESSAGE_BYTES} bytes, found more")
     return content.rstrip(b"\r\n")  # mail and editors add one; canonical JSON ends in "}"

@@ -55,7 +55,7 @@ class StudyKeys:
             ProtocolError: another length.
         """
         if len(content) != X25519_BYTES + MLKEM_SEED_BYTES:
-            raise ProtocolError("the study's private keys expected: approve the study again")
+            raise ProtocolError("expected the study's private keys: approve the study again")
         return cls(
             X25519PrivateKey.from_private_bytes(content[:X25519_BYTES]),
             MLKEM768PrivateKey.from_seed_bytes(content[X25519_BYTES:]),
@@ -86,12 +86,12 @@ def check_approval_keys(approvals: Mapping[str, Approval]) -> None:
         # RFC 7748, section 5, reads 2^255 and above, and p and above, as a smaller number:
         # the same key under another spelling would not be seen to appear twice.
         if int.from_bytes(x25519, "little") >= X25519_PRIME:
-            raise ProtocolError("an X25519 key below 2^255 - 19 expected")
+            raise ProtocolError("expected an X25519 key below 2^255 - 19")
         decode_key(approval.mlkem768, MLKEM_PUBLIC_BYTES)
     for kind in ("x25519", "mlkem768"):
         keys = [getattr(approval, kind) for approval in approvals.values()]
         if len(set(keys)) != len(keys):
-            raise ProtocolError(f"a {kind} key of its own for each institution expected")
+            raise ProtocolError(f"expected a {kind} key of its own for each institution")
 
 
 def encapsulate(recipient: Approval) -> tuple[bytes, str]:
@@ -108,7 +108,7 @@ def encapsulate(recipient: Approval) -> tuple[bytes, str]:
             decode_key(recipient.mlkem768, MLKEM_PUBLIC_BYTES)
         )
     except ValueError:
-        raise ProtocolError("an ML-KEM-768 public key expected") from None
+        raise ProtocolError("expected an ML-KEM-768 public key") from None
     secret, ciphertext = key.encapsulate()
     return secret, encode_key(ciphertext)
 
@@ -155,7 +155,7 @@ def pair_key(
     try:
         shared = keys.x25519.exchange(public)
     except ValueError:
-        raise ProtocolError("an X25519 key of full order expected, a small one found") from None
+        raise ProtocolError("expected an X25519 key of full order, found a small one") from None
     low, high = sorted((own, peer), key=lambda approval: approval.institution)
     context = {
         "opening": opening,
@@ -205,7 +205,7 @@ class RunKeys:
             ProtocolError: a step that the chain has passed.
         """
         if step < self.step:
-            raise ProtocolError(f"step {self.step} or later expected, {step} found")
+            raise ProtocolError(f"expected step {self.step} or later, found {step}")
         keys = dict(self.keys)
         for _ in range(step - self.step):
             keys = {peer: next_chain_key(key) for peer, key in keys.items()}
@@ -233,7 +233,7 @@ class RunKeys:
         total = np.zeros(entries, dtype=np.uint64)
         for peer in sorted(peers):
             if peer not in self.keys:
-                raise ProtocolError("participants of this run expected, another found")
+                raise ProtocolError("expected participants of this run, found another")
             stream = mask_stream(self.keys[peer], request, entries, bits)
             total = (add if own < peer else subtract)(total, stream, bits)
         return total

@@ -97,7 +97,7 @@ class RecordsSection(_Section):
     @classmethod
     def _in_order(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
         if list(codes) != sorted(set(codes)):
-            raise ValueError("different codes in alphabetical order expected, others found")
+            raise ValueError("expected different codes in alphabetical order, found others")
         return codes
 
     @model_serializer(mode="wrap")
@@ -139,12 +139,12 @@ class TrainingSection(_Section):
     def _of_one_mode(self) -> Self:
         idle, other = self._idle(), "together" if self.local else "local"
         problems = [
-            f"training.{name}: only where training.mode is {other!r} expected"
+            f"training.{name}: expected only where training.mode is {other!r}"
             for name in idle
             if name in self.model_fields_set
         ]
         if self.local and not self.steps:
-            problems.append("training.steps: 1 or more expected in local mode, 0 found")
+            problems.append("training.steps: expected 1 or more in local mode, found 0")
         if problems:
             raise ValueError("\n".join(problems))
         if self.local and "steps" not in self.model_fields_set:
@@ -206,7 +206,7 @@ class PrivacySection(_Section):
     @classmethod
     def _on_grid(cls, clipping_norm: float) -> float:
         if (clipping_norm * 1024) % 1 != 0:
-            raise ValueError(f"a multiple of 2^-10 expected, {clipping_norm} found")
+            raise ValueError(f"expected a multiple of 2^-10, found {clipping_norm}")
         return clipping_norm
 
 
@@ -263,16 +263,16 @@ class Study(_Section):
     ) -> tuple[Feature, ...]:
         problems = []
         if len(features) > MAX_FEATURES:
-            problems.append(f"1 to {MAX_FEATURES} expected, {len(features)} found")
+            problems.append(f"expected 1 to {MAX_FEATURES}, found {len(features)}")
         records = info.data.get("records")
         taken = {records.label, records.unit} if records else set()
         seen: set[str] = set()
         for index, feature in enumerate(features):
             path = f"features.{index}.name"
             if feature.name in seen:
-                problems.append(f"{path}: a new name expected, {feature.name!r} found again")
+                problems.append(f"{path}: expected a new name, found {feature.name!r} again")
             if feature.name in taken:
-                problems.append(f"{path}: neither label nor unit expected, {feature.name!r} found")
+                problems.append(f"{path}: expected neither label nor unit, found {feature.name!r}")
             seen.add(feature.name)
         if problems:
             raise ValueError("\n".join(problems))
@@ -285,15 +285,15 @@ class Study(_Section):
         rows = row_section(model)
         if rows is None:
             if features is not None and not features:
-                raise ValueError(f"features: 1 to {MAX_FEATURES} expected, 0 found")
+                raise ValueError(f"features: expected 1 to {MAX_FEATURES}, found 0")
             if isinstance(model, MlpSection):
                 _check_network(model, info)
             return model
         problems = []
         if features:
-            problems.append(f"features: none expected beside a {rows.kind} model, some found")
+            problems.append(f"features: expected none beside a {rows.kind} model, found some")
         if records is not None and rows.column in {records.label, records.unit}:
-            problems.append(f"model.column: neither label nor unit expected, {rows.column!r} found")
+            problems.append(f"model.column: expected neither label nor unit, found {rows.column!r}")
         if problems:
             raise ValueError("\n".join(problems))
         return model
@@ -306,8 +306,8 @@ class Study(_Section):
         least = privacy.collusion_tolerance + 2 if privacy else 0
         if value.minimum_institutions < least:
             raise ValueError(
-                "aggregation.minimum_institutions: at least collusion_tolerance + 2 = "
-                f"{least} expected, {value.minimum_institutions} found"
+                "aggregation.minimum_institutions: expected at least collusion_tolerance + 2 = "
+                f"{least}, found {value.minimum_institutions}"
             )
         return value
 
@@ -322,11 +322,11 @@ class Study(_Section):
         problems = []
         for index, column in enumerate(columns):
             if column.name in taken:
-                problems.append(f"columns.{index}.name: a new name expected, {column.name!r} found")
+                problems.append(f"columns.{index}.name: expected a new name, found {column.name!r}")
             taken.add(column.name)
         if sum(isinstance(column, InstitutionColumn) for column in columns) > 1:
             problems.append(
-                "columns: one column of kind institution expected, more found: groups that overlap "
+                "columns: expected one column of kind institution, found more: groups that overlap "
                 "would single institutions out; keep one"
             )
         if problems:
@@ -358,12 +358,12 @@ class Study(_Section):
         if allowance is None or columns is None or queries is None:
             return allowance
         problems = [
-            f"allowance.columns: a declared column expected, {name!r} found"
+            f"allowance.columns: expected a declared column, found {name!r}"
             for name in allowance.columns
             if name not in columns
         ]
         if queries and allowance.share == 1:
-            problems.append("allowance.share: less than 1 expected where queries are declared")
+            problems.append("allowance.share: expected less than 1 where queries are declared")
         if problems:
             raise ValueError("\n".join(problems))
         # With nothing declared, all of it: what nobody can ask for must not be planned for.
@@ -374,7 +374,7 @@ class Study(_Section):
     def _trains_or_asks(cls, training: TrainingSection, info: ValidationInfo) -> TrainingSection:
         asks = info.data.get("queries", True) or info.data.get("allowance", True)
         if training.steps == 0 and not asks:
-            raise ValueError("training.steps: greater than or equal to 1 expected, 0 found")
+            raise ValueError("training.steps: expected greater than or equal to 1, found 0")
         return training
 
     @field_validator("evaluation")
@@ -384,16 +384,16 @@ class Study(_Section):
         training, names = info.data.get("training"), [one.column for one in section.groups]
         problems = []
         if names and training is not None and training.steps == 0:
-            problems.append("evaluation.groups: none expected where no model is trained")
+            problems.append("evaluation.groups: expected none where no model is trained")
         model = info.data.get("model")
         if names and isinstance(model, MlpSection) and model.rows > 1:
-            problems.append("evaluation.groups: none expected where model.rows > 1: they read one")
+            problems.append("evaluation.groups: expected none where model.rows > 1: they read one")
         taken = _taken_names(info)
         for index, name in enumerate(names):
             if name.casefold() in taken | {one.casefold() for one in names[:index]}:
                 problems.append(
-                    f"evaluation.groups.{index}.column: a column that is read for nothing else "
-                    f"expected, {name!r} found: a group is for fairness alone, never an input"
+                    f"evaluation.groups.{index}.column: expected a column that is read for nothing "
+                    f"else, found {name!r}: a group is for fairness alone, never an input"
                 )
         if problems:
             raise ValueError("\n".join(problems))
@@ -403,13 +403,13 @@ class Study(_Section):
     def _shared_out(self) -> Self:
         problems, share = [], self.privacy.query_share
         if self.trains and share == 1:
-            problems.append("privacy.query_share: less than 1 expected where a model is trained")
+            problems.append("privacy.query_share: expected less than 1 where a model is trained")
         if not self.asks and share:
-            problems.append("privacy.query_share: 0 expected where no question is asked")
+            problems.append("privacy.query_share: expected 0 where no question is asked")
         if self.asks and share == 0:
-            problems.append("privacy.query_share: more than 0 expected where questions are asked")
+            problems.append("privacy.query_share: expected more than 0 where questions are asked")
         if not self.trains and share not in {None, 1}:
-            problems.append("privacy.query_share: 1 expected where nothing is trained")
+            problems.append("privacy.query_share: expected 1 where nothing is trained")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -419,7 +419,7 @@ class Study(_Section):
         found = list(media_in(self.model_dump()))
         if found:
             rule = "leave it out (harm rule 6)"
-            raise ValueError("\n".join(f"{p}: plain words expected, {w}: {rule}" for p, w in found))
+            raise ValueError("\n".join(f"{p}: expected plain words, {w}: {rule}" for p, w in found))
         return self
 
     @model_validator(mode="after")
@@ -431,11 +431,11 @@ class Study(_Section):
             query = queries.get(str(feature.knots_from))
             if not isinstance(query, Quantiles) or query.column != feature.name:
                 problems.append(
-                    f"features.{self.features.index(feature)}.knots_from: the name of a query of "
-                    f"kind quantiles over {feature.name!r} expected, {feature.knots_from!r} found"
+                    f"features.{self.features.index(feature)}.knots_from: expected the name of a "
+                    f"query of kind quantiles over {feature.name!r}, found {feature.knots_from!r}"
                 )
         if asked and not self.trains:
-            problems.append("features: knots_from only where a model is trained expected")
+            problems.append("features: expected knots_from only where a model is trained")
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -551,12 +551,12 @@ def _check_network(model: MlpSection, info: ValidationInfo) -> None:
     problems = []
     records, features = info.data.get("records"), info.data.get("features") or ()
     if records is not None and records.unit is None:
-        problems.append("records.unit: a column of ids expected beside a model of kind mlp")
+        problems.append("records.unit: expected a column of ids beside a model of kind mlp")
     if asked_features(features):
-        problems.append("features: no knots_from expected beside a model of kind mlp, some found")
+        problems.append("features: expected no knots_from beside a model of kind mlp, found some")
     asks = info.data.get("queries") or info.data.get("allowance")
     if model.rows > 1 and asks:
-        problems.append("model.rows: 1 expected where questions are asked: they read one row")
+        problems.append("model.rows: expected 1 where questions are asked: they read one row")
     if problems:
         raise ValueError("\n".join(problems))
 
@@ -591,7 +591,7 @@ def check_deployable(study: Study) -> None:
     """
     if study.records.unit is None:
         raise StudyError(
-            "records.unit: a column of ids expected, none named: a study that institutions run "
+            "records.unit: expected a column of ids, found none: a study that institutions run "
             "names its unit, so that each one stays on its side of the hold-out; add an id to the "
             "records and name its column (`fieldfare simulate` alone does without)"
         )
@@ -606,10 +606,10 @@ def parse_study(text: str) -> Study:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"TOML expected: {error}") from None
+        raise StudyError(f"expected TOML: {error}") from None
     except (ValueError, RecursionError):  # a number of thousands of digits; brackets as many
         raise StudyError(
-            "TOML expected: a number too long or brackets too deep found; shorten them"
+            "expected TOML, found a number too long or brackets too deep; shorten them"
         ) from None
     try:
         return Study.model_validate(data)
@@ -627,13 +627,15 @@ def load_study(path: Path) -> Study:
         with path.open("rb") as file:
             content = file.read(MAX_STUDY_BYTES + 1)
     except OSError as error:
-        raise StudyError(f"{path}: a readable study file expected, {error.strerror}") from None
+        raise StudyError(
+            f"{path}: expected a readable study file, found: {error.strerror}"
+        ) from None
     if len(content) > MAX_STUDY_BYTES:
-        raise StudyError(f"{path}: at most {MAX_STUDY_BYTES} bytes expected, more found")
+        raise StudyError(f"{path}: expected at most {MAX_STUDY_BYTES} bytes, found more")
     try:
         return parse_study(content.decode("utf-8"))
     except UnicodeDecodeError:
-        raise StudyError(f"{path}: UTF-8 text expected") from None
+        raise StudyError(f"{path}: expected UTF-8 text") from None
 
 
 def file_digest(path: Path) -> str:

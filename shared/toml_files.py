@@ -32,11 +32,13 @@ def parse_toml(text: str, model: type[S], name: str) -> S:
     try:
         return model.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{name}: TOML expected: {error}") from None
+        raise StudyError(f"{name}: expected TOML: {error}") from None
     except ValidationError as error:
         raise StudyError([f"{name}: {line}" for line in problem_lines(error)]) from None
     except (ValueError, RecursionError):  # a number of thousands of digits; brackets as many
-        raise StudyError(f"{name}: TOML expected, a number too long or brackets too deep") from None
+        raise StudyError(
+            f"{name}: expected TOML, found a number too long or brackets too deep"
+        ) from None
 
 
 def load_toml(path: Path, model: type[S]) -> S:
@@ -49,10 +51,10 @@ def load_toml(path: Path, model: type[S]) -> S:
         with path.open("rb") as file:
             content = file.read(MAX_TOML_BYTES + 1)
     except OSError as error:
-        raise StudyError(f"{path}: a readable file expected, found: {error.strerror}") from None
+        raise StudyError(f"{path}: expected a readable file, found: {error.strerror}") from None
     if len(content) > MAX_TOML_BYTES:
-        raise StudyError(f"{path}: at most {MAX_TOML_BYTES} bytes expected, more found")
+        raise StudyError(f"{path}: expected at most {MAX_TOML_BYTES} bytes, found more")
     try:
         return parse_toml(content.decode("utf-8"), model, str(path))
     except UnicodeDecodeError:
-        raise StudyError(f"{path}: UTF-8 text expected") from None
+        raise StudyError(f"{path}: expected UTF-8 text") from None

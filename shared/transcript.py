@@ -111,15 +111,15 @@ class Leaf:
             ProtocolError: too large, no leaf, an unknown kind or format, or not canonical.
         """
         if len(content) > MAX_LEAF_BYTES:
-            raise ProtocolError(f"a leaf of at most {MAX_LEAF_BYTES} bytes expected")
+            raise ProtocolError(f"expected a leaf of at most {MAX_LEAF_BYTES} bytes")
         try:
             fields = json.loads(content)
             inner = base64.b64decode(fields["content"], validate=True)
             leaf = cls(LeafKind(fields["kind"]), inner)
         except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
-            raise ProtocolError("a transcript's leaf of a known kind expected") from None
+            raise ProtocolError("expected a transcript's leaf of a known kind") from None
         if leaf.to_bytes() != content:
-            raise ProtocolError("the canonical bytes of a leaf expected")
+            raise ProtocolError("expected the canonical bytes of a leaf")
         return leaf
 
 
@@ -148,14 +148,14 @@ class Record(BaseModel):
         """
         name = cls.KIND.value
         if len(content) > MAX_MESSAGE_BYTES:
-            raise ProtocolError(f"at most {MAX_MESSAGE_BYTES} bytes expected")
+            raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes")
         try:
             record = cls.model_validate_json(content)
             canonical = record.to_bytes()
         except (ProtocolError, ValidationError, ValueError, RecursionError):
-            raise ProtocolError(f"a well-formed record of kind {name} expected") from None
+            raise ProtocolError(f"expected a well-formed record of kind {name}") from None
         if canonical != content:
-            raise ProtocolError(f"the canonical bytes of a record of kind {name} expected")
+            raise ProtocolError(f"expected the canonical bytes of a record of kind {name}")
         return record
 
 
@@ -177,7 +177,7 @@ class SumRecord(Record):
     @model_validator(mode="after")
     def _sorted_and_distinct(self) -> Self:
         if list(self.participants) != sorted(set(self.participants)):
-            raise ValueError("participants: sorted by id and each once expected")
+            raise ValueError("participants: expected them sorted by id, each once")
         return self
 
 
@@ -201,7 +201,7 @@ class MetricsRecord(Record):
     @classmethod
     def _canonical(cls, metrics: str) -> str:
         if metrics and not _is_canonical_object(metrics):
-            raise ValueError("metrics: the canonical JSON of an object, or nothing, expected")
+            raise ValueError("metrics: expected the canonical JSON of an object, or nothing")
         return metrics
 
 
@@ -255,7 +255,7 @@ class _WordsRecord(Record):
     @classmethod
     def _canonical_words(cls, words: str) -> str:
         if base64.b64encode(base64.b64decode(words, validate=True)).decode() != words:
-            raise ValueError("words: canonical base64 expected")
+            raise ValueError("words: expected canonical base64")
         return words
 
     @property

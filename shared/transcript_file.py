@@ -168,7 +168,7 @@ class TranscriptFile:
         self.file.seek(place.offset)
         content = _content_of(self.file.read(place.length), "blob")
         if bytes_hash(content) != place.hash:
-            raise ProtocolError("a file that stays as it is while it is read expected")
+            raise ProtocolError("expected a file that stays as it is while it is read")
         return content
 
 
@@ -207,7 +207,7 @@ class _Reader:
             return False
         self._line += 1
         if not content.endswith(LINE_END):
-            self._complain(f"a line of at most {limit} bytes, ended by a line feed, expected")
+            self._complain(f"expected a line of at most {limit} bytes, ended by a line feed")
         line = content[: -len(LINE_END)]
         if self._found is None:
             self._found = TranscriptFile(self._file, self._header(line))
@@ -221,7 +221,7 @@ class _Reader:
         found = self._found
         if found is None or not found.head_line:
             self._line += 1
-            self._complain("a line up to the signed head expected, the end of the file found")
+            self._complain("expected a line up to the signed head, found the end of the file")
         return found
 
     def _header(self, line: bytes) -> Header:
@@ -229,20 +229,20 @@ class _Reader:
             header = Header.model_validate_json(line)
             canonical = canonical_bytes(header)
         except (ValidationError, ValueError, RecursionError):
-            self._complain(f"a {Header.TYPE} expected: is this a transcript?")
+            self._complain(f"expected a {Header.TYPE}: is this a transcript?")
         if canonical != line:
-            self._complain("the header's canonical bytes expected")
+            self._complain("expected the header's canonical bytes")
         return header
 
     def _add(self, found: TranscriptFile, line: bytes) -> None:
         section = self._section_of(line)
         kind = section.name.lower()
         if section not in _NEXT[self._section]:
-            self._complain(f"no {kind} expected after a {self._section.name.lower()}", kind)
+            self._complain(f"expected no {kind} after a {self._section.name.lower()}", kind)
         self._section = section
         self._counts[section] += 1
         if self._counts[section] > _MOST.get(section, 1):
-            self._complain(f"at most {_MOST[section]} lines of this kind expected", kind)
+            self._complain(f"expected at most {_MOST[section]} lines of this kind", kind)
         try:
             self._keep(found, section, line)
         except ProtocolError as error:
@@ -252,10 +252,10 @@ class _Reader:
         try:
             fields = json.loads(line)
         except (ValueError, RecursionError):
-            self._complain("one JSON object in its canonical form expected")
+            self._complain("expected one JSON object in its canonical form")
         section = _SECTIONS.get(frozenset(fields)) if isinstance(fields, dict) else None
         if section is None:
-            self._complain("a leaf, vector, head or co-signature expected")
+            self._complain("expected a leaf, vector, head or co-signature")
         return section
 
     def _keep(self, found: TranscriptFile, section: _Section, line: bytes) -> None:
@@ -285,13 +285,13 @@ def _content_of(line: bytes, name: str) -> bytes:
         fields: dict[str, Any] = json.loads(line)
         content = base64.b64decode(fields[name], validate=True)
     except (ValueError, TypeError, KeyError, RecursionError, binascii.Error):
-        raise ProtocolError("base64 expected") from None
+        raise ProtocolError("expected base64") from None
     if _line(name, content) != line + LINE_END:
-        raise ProtocolError("the line's canonical bytes expected")
+        raise ProtocolError("expected the line's canonical bytes")
     return content
 
 
 def _hashes_in(content: bytes) -> tuple[bytes, ...]:
     if len(content) % HASH_BYTES:
-        raise ProtocolError(f"hashes of {HASH_BYTES} bytes each expected")
+        raise ProtocolError(f"expected hashes of {HASH_BYTES} bytes each")
     return tuple(content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES))

@@ -41,8 +41,8 @@ def _columns(path: Path, columns: dict[str, str], needed: tuple[str, ...]) -> An
         absent = [name for name in needed if name not in source.columns]
         if absent:
             raise RecordsError(
-                f"{path}: columns {', '.join(absent)} expected, not found; AMLSim's own files "
-                "are needed"
+                f"{path}: expected columns {', '.join(absent)}, found none; AMLSim's own files are "
+                "needed"
             )
         query = [f"{expression} AS {name}" for name, expression in columns.items()]
         return pa.Table.from_batches(source.batches(query))
@@ -102,7 +102,7 @@ def derive_amlsim(folder: Path, out: Path) -> None:
         UsageError: `out` is no Parquet file's name, or cannot be written.
     """
     if out.suffix != ".parquet":
-        raise UsageError(f"--out: a name that ends in .parquet expected, {out.name} found")
+        raise UsageError(f"--out: expected a name that ends in .parquet, found {out.name}")
     accounts, statements = zip(
         *(read_simulation(folder, name) for name in SIMULATIONS), strict=True
     )
@@ -110,7 +110,9 @@ def derive_amlsim(folder: Path, out: Path) -> None:
     try:
         pq.write_table(table, out, compression="zstd")
     except OSError as error:
-        raise UsageError(f"--out: a file that can be written expected, {error.strerror}") from None
+        raise UsageError(
+            f"--out: expected a file that can be written, found: {error.strerror}"
+        ) from None
 
 
 def _connection() -> duckdb.DuckDBPyConnection:

@@ -205,7 +205,7 @@ def write_assembled(table: Any, out: Path, as_of: date) -> None:
             os.fsync(descriptor)
         sync_folder(out.parent)
     except OSError as error:
-        raise UsageError(f"{out}: a new file expected, found: {error.strerror or error}") from None
+        raise UsageError(f"{out}: expected a new file, found: {error.strerror or error}") from None
 
 
 def assembled_lines(found: Assembled, as_of: date, others: str | None) -> list[str]:
@@ -276,8 +276,8 @@ def _column(path: Path, table: Any, asked: Sequence[str], usual: Sequence[str], 
             return name
     near = (meant(name, columns) for name in wanted)
     raise RecordsError(
-        f"{path}: a column {' or '.join(wanted)} expected, not found among {len(columns)} columns"
-        f"{next(filter(None, near), '')} (another one: {option} NAME)"
+        f"{path}: expected a column {' or '.join(wanted)}, found none among {len(columns)} "
+        f"columns{next(filter(None, near), '')} (another one: {option} NAME)"
     )
 
 
@@ -293,8 +293,8 @@ def _days(path: Path, column: Any) -> list[date]:
     bad = [row for row, day in enumerate(days, start=1) if day is None]
     if bad:
         raise RecordsError(
-            f"{path}: a day such as 2026-03-31 expected for every label, none or another form "
-            f"found in {len(bad)} rows ({_rows(bad)}); write them so"
+            f"{path}: expected a day such as 2026-03-31 for every label, found none or another "
+            f"form in {len(bad)} rows ({_rows(bad)}); write them so"
         )
     return [day for day in days if day is not None]
 
@@ -327,7 +327,7 @@ def _latest(
             newest[unit] = row
     if twice:
         raise RecordsError(
-            f"{path}: one label of a day for each unit expected, a unit found twice in "
+            f"{path}: expected one label of a day for each unit, found a unit twice in "
             f"{len(twice)} rows ({_rows(sorted(twice))}); keep one"
         )
     return sorted(newest.values()), later
@@ -351,8 +351,8 @@ def _columns(
                 continue
             if field.name in {*fields, names.unit, names.label}:
                 raise RecordsError(
-                    f"{file.name}: column {field.name} in one file expected, found in a second one "
-                    "(the label counts as the labels' own); leave it out here"
+                    f"{file.name}: expected column {field.name} in one file, found it in a second "
+                    "one (the label counts as the labels' own); leave it out here"
                 )
             values = file.table.column(field.name)
             columns[field.name] = values if place is None else values.take(place)
@@ -368,8 +368,8 @@ def _check_wanted(
         listed = ", ".join(absent[:MOST_NAMED]) + (" ..." if len(absent) > MOST_NAMED else "")
         there = [name for file in files for name in file.table.column_names]
         raise RecordsError(
-            f"columns that the study names expected in one of the files, not found: {listed}"
-            f"{meant(absent[0], there)}"
+            "expected the columns that the study names in one of the files, found no "
+            f"{listed}{meant(absent[0], there)}"
         )
 
 
@@ -378,15 +378,15 @@ def _refuse_repeated(path: Path, units: Any) -> None:
     different = len(units.unique())
     if different < len(units):
         raise RecordsError(
-            f"{path}: one row for each unit expected, {len(units) - different} further rows of "
-            "units that stand there already found; keep one row each"
+            f"{path}: expected one row for each unit, found {len(units) - different} further rows "
+            "of units that stand there already; keep one row each"
         )
 
 
 def _refuse_empty(path: Path, column: Any, what: str) -> None:
     bad = [row for row, value in enumerate(column.to_pylist(), start=1) if value in {None, ""}]
     if bad:
-        raise RecordsError(f"{path}: {what} expected, none found in {len(bad)} rows ({_rows(bad)})")
+        raise RecordsError(f"{path}: expected {what}, found none in {len(bad)} rows ({_rows(bad)})")
 
 
 def _rows(rows: Sequence[int]) -> str:

@@ -52,7 +52,7 @@ def base_type(field: FieldInfo) -> type:
     if get_origin(annotation) is not None and hasattr(annotation, "__metadata__"):
         annotation = get_args(annotation)[0]
     if not isinstance(annotation, type):
-        raise TypeError(f"a plain type expected, {annotation} found")
+        raise TypeError(f"expected a plain type, found {annotation}")
     return annotation
 
 
@@ -152,8 +152,8 @@ def _file_of(folder: Path, name: str) -> Path:
     ]
     if len(found) != 1:
         raise RecordsError(
-            f"{folder}: one file {name}.parquet, .arrow or .csv expected, "
-            f"{len(found) or 'none'} found"
+            f"{folder}: expected one file {name}.parquet, .arrow or .csv, found "
+            f"{len(found) or 'none'}"
         )
     return found[0]
 
@@ -181,8 +181,10 @@ def load_table(
                 _create(connection, name, model)
                 columns = present
             elif present != columns:
-                raise RecordsError(f"{source.name}: the columns of the files before it expected, "
-                                   "others found; write all parts alike")  # fmt: skip
+                raise RecordsError(
+                    f"{source.name}: expected the columns of the files before it, found others; "
+                    "write all parts alike"
+                )
             _insert(connection, name, source, present, only)
     return _loaded(connection, name, columns or frozenset())
 
@@ -192,17 +194,19 @@ def _columns(source: Source, model: type[BaseModel]) -> frozenset[str]:
     unknown = [column for column in source.columns if column not in model.model_fields]
     if unknown:
         raise RecordsError(
-            f"{source.name}: canonical columns expected, {', '.join(unknown[:5])} found; leave "
-            "out or rename (docs/typologies.md)"
+            f"{source.name}: expected canonical columns, found {', '.join(unknown[:5])}; leave out "
+            "or rename (docs/typologies.md)"
         )
     required = [name for name, field in model.model_fields.items() if field.is_required()]
     absent = [name for name in required if name not in source.columns]
     if absent:
-        raise RecordsError(f"{source.name}: columns {', '.join(absent)} expected, not found")
+        raise RecordsError(f"{source.name}: expected columns {', '.join(absent)}, found none")
     opaque = [name for name, kind in source.columns.items() if not kind.is_plain]
     if opaque:
-        raise RecordsError(f"{source.name}: plain columns expected, {opaque[0]} is binary or "
-                           "nested; leave it out (harm rule 6)")  # fmt: skip
+        raise RecordsError(
+            f"{source.name}: expected plain columns, found {opaque[0]}, which is binary or nested; "
+            "leave it out (harm rule 6)"
+        )
     return frozenset(source.columns)
 
 
@@ -249,7 +253,7 @@ def _refuse_wrong(where: str, columns: list[str], flags: list[Any], first: int |
             if first is not None:
                 place = f"row {first + flag.index(pa.scalar(value=True)).as_py()}"
             raise RecordsError(
-                f"{where}, {place}: a canonical {column} expected, another form found; see "
+                f"{where}, {place}: expected a canonical {column}, found another form; see "
                 "docs/typologies.md"
             )
 

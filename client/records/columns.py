@@ -67,8 +67,8 @@ class Columns:
         if unknown:
             raise StudyError(
                 [
-                    f"columns.{name}: a column of the study expected, no such one"
-                    f"{meant(name, asked)}"
+                    f"columns.{name}: expected a column of the study, found no such "
+                    f"one{meant(name, asked)}"
                     for name in unknown
                 ]
             )
@@ -123,13 +123,13 @@ class Columns:
             near = meant(name, source.columns)
             problems.add(
                 place,
-                f"column {name} expected, not found among {len(source.columns)} columns{near}; map "
-                "it in the mapping file or under columns of the source, or check the header",
+                f"expected column {name}, found none among {len(source.columns)} columns{near}; "
+                "map it in the mapping file or under columns of the source, or check the header",
             )
         for name, _ in self.dates:
             if name not in source.columns:
                 near = meant(name, source.columns)
-                text = f"column {name} of dates expected, not found{near}; correct it under dates"
+                text = f"expected column {name} of dates, found none{near}; correct it under dates"
                 problems.add(place, text, Effect.NONE)
         own = self._own(source, place, problems) and self._covered(source, place, problems)
         return self._readable(source, place, problems) and own and not absent
@@ -149,8 +149,8 @@ class Columns:
         for column in others:
             problems.add(
                 place,
-                f"column {column} without payments with customers of {', '.join(banks)} expected, "
-                "another found; compute it with `typologies run --leave-out-customers-of "
+                f"expected column {column} without payments with customers of {', '.join(banks)}, "
+                "found another; compute it with `typologies run --leave-out-customers-of "
                 f"{','.join(banks)}` and keep it in Parquet",
             )
         return not others
@@ -180,7 +180,7 @@ class Columns:
         for column in linked:
             problems.add(
                 place,
-                f"column {column} of the unit's own records expected, a linked one found: it looks "
+                f"expected column {column} of the unit's own records, found a linked one: it looks "
                 "at other units and may not leave; take it out of the study, or restate it",
             )
         return not linked
@@ -207,8 +207,10 @@ class Columns:
                 needed = "numbers" if name in numbers else "text or numbers"
                 found = "dates" if kind is ColumnType.DATE else "binary or nested values"
                 problems.add(
-                    place, f"column {name} of {needed} expected, {found} found; derive {needed} "
-                    "from it, or map another column",
+                    place, (
+                        f"expected column {name} of {needed}, found {found}; derive {needed} from "
+                        "it, or map another column"
+                    ),
                 )  # fmt: skip
         return readable
 

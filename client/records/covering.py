@@ -80,8 +80,8 @@ def bank_codes(text: str) -> tuple[str, ...]:
     wrong = [one for one in codes if not _CODE.fullmatch(one)]
     if wrong or not codes:
         raise UsageError(
-            f"{OPTION}: bank codes of all participants, your own too, such as AGRIFRPP,BNPAFRPP "
-            f"expected, {repr(wrong[0])[:40] if wrong else 'none'} found"
+            f"{OPTION}: expected bank codes of all participants, your own too, such as "
+            f"AGRIFRPP,BNPAFRPP, found {repr(wrong[0])[:40] if wrong else 'none'}"
         )
     return tuple(sorted({one[:_BANK] if re.fullmatch(_BIC, one) else one for one in codes}))
 
@@ -107,8 +107,8 @@ def leave_out(connection: duckdb.DuckDBPyConnection, banks: tuple[str, ...]) -> 
     total, entries, unknown, unnamed, others = counts or (0, 0, 0, 0, 0)
     if others:
         raise UsageError(
-            f"{OPTION}: the code of your own bank (org_id of your transactions) among the codes "
-            "expected, not found: payments between your own customers would stay"
+            f"{OPTION}: expected the code of your own bank (org_id of your transactions) among the "
+            "codes, found none: payments between your own customers would stay"
         )
     connection.execute(f"DELETE FROM transactions WHERE NOT ({_OUTSIDE})", named)
     return LeftOut(banks, entries, unknown, total, unnamed)

@@ -73,7 +73,7 @@ def csv_form(
     except csv.Error:  # a name without an end
         names = []
     if not any(names):
-        raise RecordsError(f"{path}: a header row with column names expected, none found")
+        raise RecordsError(f"{path}: expected a header row with column names, found none")
     names = [name or f"unnamed_{index}" for index, name in enumerate(names, start=1)]
     if repeats:
         names = [f"{name}.{names[:i].count(name)}" if name in names[:i] else name
@@ -85,7 +85,7 @@ def csv_form(
 def _header(path: Path, encoding: str) -> tuple[int, str]:
     """Return how many blank lines stand before the header, and the header."""
     wrong = RecordsError(
-        f"{path}: {encoding.upper()} text (or such text compressed by gzip) expected; convert the "
+        f"{path}: expected {encoding.upper()} text (or such text compressed by gzip); convert the "
         "file, or declare its encoding in the mapping"
     )
     try:
@@ -218,12 +218,12 @@ class Utf8Pipe:
                 lines += text.count("\n")
         except UnicodeError:
             self._problem = RecordsError(
-                f"{self._path}: {self._encoding.upper()} text expected, other bytes found after "
+                f"{self._path}: expected {self._encoding.upper()} text, found other bytes after "
                 f"line {lines}; declare the encoding that the file has, or write it again"
             )
         except (OSError, EOFError, zlib.error):
             self._problem = RecordsError(
-                f"{self._path}: a whole file expected, a damaged one or a part of one found after "
+                f"{self._path}: expected a whole file, found a damaged one or a part of one after "
                 f"line {lines}; fetch it again"
             )
         finally:

@@ -63,16 +63,16 @@ WHOLE: Final = Rows()
 def _only(name: str, tables: Sequence[str]) -> str:
     if len(tables) != 1:
         raise RecordsError(
-            f"{name}: one table expected where none is named, {len(tables)} found; name a table "
-            "or a query"
+            f"{name}: expected one table where none is named, found {len(tables)}; name a table or "
+            "a query"
         )
     return tables[0]
 
 
 def _refused(name: str, rows: Rows) -> RecordsError:
     return RecordsError(
-        f"{name}: a {'query' if rows.query else 'table'} that the database can read expected, "
-        "refused by it; check the name or the query there"
+        f"{name}: expected a {'query' if rows.query else 'table'} that the database can read, "
+        "found one that it refuses; check the name or the query there"
     )
 
 
@@ -87,7 +87,7 @@ def open_duckdb(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Sour
         connection = connect(database=str(path))
     except duckdb.Error:
         raise RecordsError(
-            f"{path}: a DuckDB file that no other program has open to write expected; close it "
+            f"{path}: expected a DuckDB file that no other program has open to write; close it "
             "there, or name a copy"
         ) from None
     with connection:
@@ -124,7 +124,7 @@ def open_sqlite(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Sour
     try:
         database = dbapi.connect(uri)
     except AdbcError:
-        raise RecordsError(f"{path}: a SQLite file that can be read expected") from None
+        raise RecordsError(f"{path}: expected a SQLite file that can be read") from None
     with closing(database), connect(threads=1) as connection:
         try:
             relation = rows.relation or _only(str(path), _sqlite_tables(database))
@@ -166,7 +166,7 @@ def _sqlite_feed(
     values = ", ".join(map(_sqlite_text, wanted))
     cursor = database.cursor()
     message = (
-        f"{path}: rows that SQLite can read expected, damaged content found; check the database "
+        f"{path}: expected rows that SQLite can read, found damaged content; check the database "
         "with PRAGMA integrity_check"
     )
     try:

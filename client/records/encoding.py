@@ -24,27 +24,27 @@ _NO_LABEL_CODE: Final = -1
 _BAD_LABEL_CODE: Final = -2
 _ODD_LABEL_CODE: Final = -3
 
-_NO_LABEL: Final = "a label expected, none found in {rows}; label the rows or leave them out"
+_NO_LABEL: Final = "expected a label, found none in {rows}; label the rows or leave them out"
 _BAD_LABEL: Final = (
-    "a finite number expected (records.positive compares), something else found in {rows}; "
-    "correct the rows"
+    "expected a finite number (records.positive compares), found something else in {rows}; correct "
+    "the rows"
 )
 _ODD_LABEL: Final = (
-    "0 or 1 expected, something else found in {rows}; none of them is positive: say in "
+    "expected 0 or 1, found something else in {rows}; none of them is positive: say in "
     "records.positive of the study which labels are, or correct the rows"
 )
 _OUTSIDE: Final = (
-    "values from {lower:.9g} to {upper:.9g} expected, others found in {{rows}}; they count as the "
+    "expected values from {lower:.9g} to {upper:.9g}, found others in {{rows}}; they count as the "
     "nearer bound"
 )
-_ABSENT: Final = "a value expected, none or a missing token found in {rows}"
-_NO_LEVEL: Final = "a level that the study declares expected, another text found in {rows}"
+_ABSENT: Final = "expected a value, found none or a missing token in {rows}"
+_NO_LEVEL: Final = "expected a level that the study declares, found another text in {rows}"
 _FUTURE: Final = (
-    "dates up to {today} expected, later ones found in {{rows}}; the study reads no date, but "
-    "such rows are often mistakes of the extract"
+    "expected dates up to {today}, found later ones in {{rows}}; the study reads no date, but such "
+    "rows are often mistakes of the extract"
 )
 _NO_DATE: Final = (
-    "dates in the declared form expected, something else found in {rows}; correct the form under "
+    "expected dates in the declared form, found something else in {rows}; correct the form under "
     "dates, or the rows"
 )
 

@@ -165,57 +165,57 @@ def _groups(expressions: Sequence[str]) -> list[list[str]]:
 
 _LINES: Final = {
     "Expected Number of Columns": (
-        "as many fields as the header expected in every row, another number found at line {line}; "
+        "expected as many fields as the header in every row, found another number at line {line}; "
         "check separators and quotes there"
     ),
     "Value with unterminated quote": (
-        "fields whose quotes end expected, another form found at line {line}; write a quote inside "
+        "expected fields whose quotes end, found another form at line {line}; write a quote inside "
         "a field twice"
     ),
     "Invalid unicode": (
-        "UTF-8 text expected, other bytes found at line {line}; declare the encoding that the file "
+        "expected UTF-8 text, found other bytes at line {line}; declare the encoding that the file "
         "has, or write it again"
     ),
     "Maximum line size": (
-        "rows of at most 2,000,000 bytes expected, a longer one found at line {line}; a quote that "
+        "expected rows of at most 2,000,000 bytes, found a longer one at line {line}; a quote that "
         "does not end makes one, else shorten the texts there"
     ),
 }
 _OTHER_LINE: Final = (
-    "rows as the header announces them expected, another form found at line {line}; check "
+    "expected rows as the header announces them, found another form at line {line}; check "
     "separators and quotes there"
 )
 _NO_MEMORY: Final = (
-    f"rows that can be read in {MEMORY_LIMIT} expected, more needed: shorten texts, leave columns "
-    "out of the file, or write it as Parquet in row groups of 10,000 rows"
+    f"expected rows that can be read in {MEMORY_LIMIT}, found rows that need more: shorten texts, "
+    "leave columns out of the file, or write it as Parquet in row groups of 10,000 rows"
 )
 _REASONS: Final[dict[type[Exception], str]] = {
     duckdb.NotImplementedException: (
-        "columns of numbers, truth values, dates or text expected, a column of another type found; "
+        "expected columns of numbers, truth values, dates or text, found a column of another type; "
         "convert or leave it out"
     ),
     duckdb.BinderException: (
-        "the columns that were asked for expected, one of them not found; the source changed while "
-        "it was read, or a view in it names what is gone"
+        "expected the columns that were asked for, found one missing; the source changed while it "
+        "was read, or a view in it names a column that is gone"
     ),
     duckdb.CatalogException: (
-        "tables, views and functions that this engine has expected, one not found; a view in the "
-        "source may need an extension: make a table of it"
+        "expected tables, views and functions that this engine has, found one that it lacks; a "
+        "view in the source may need an extension: make a table of it"
     ),
     duckdb.ConversionException: (
-        "values of their column's type expected, others found; correct what the query or view "
+        "expected values of their column's type, found others; correct what the query or view "
         "converts"
     ),
     duckdb.InternalException: (  # bytes that are no UTF-8, in a column after those that are read
-        "content that the engine can follow expected, something else found: damaged, or text in "
+        "expected content that the engine can follow, found something else: damaged, or text in "
         "another encoding than declared; declare it, or write the source again"
     ),
     PermissionError: (
-        "a source that may be read expected, permission denied; give this user access"
+        "expected a source that may be read, found that permission is denied; give this user access"
     ),
 }
 _DAMAGED: Final = (
-    "a readable source expected, damaged content or mixed line endings found; write it again"
+    "expected a readable source, found damaged content or mixed line endings; write it again"
 )
 
 
@@ -283,7 +283,7 @@ def different(name: str, columns: Sequence[str]) -> None:
             names are a record's values.
     """
     if len({column.casefold() for column in columns}) < len(columns):
-        raise RecordsError(f"{name}: different column names expected, one found twice")
+        raise RecordsError(f"{name}: expected different column names, found one twice")
 
 
 class CheckedBatches:

@@ -30,9 +30,9 @@ def holdout_mask(units: Iterable[str], *, key: bytes, share: float) -> NDArray[n
         UsageError: a key or share out of range.
     """
     if not 1 <= len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
-        raise UsageError(f"hold-out key: 1 to 64 bytes expected, {len(key)} found")
+        raise UsageError(f"hold-out key: expected 1 to 64 bytes, found {len(key)}")
     if not 0 <= share <= 1:
-        raise UsageError(f"hold-out share: 0 to 1 expected, {share} found")
+        raise UsageError(f"hold-out share: expected 0 to 1, found {share}")
     keyed = hashlib.blake2b(key=key, digest_size=_BYTES)
     digests = bytearray()
     for unit in units:

@@ -45,12 +45,12 @@ from fieldfare.shared.model_sections import MlpSection
 from fieldfare.shared.study import Study
 
 BUCKETS_KEY: Final = b"fieldfare.buckets.v1"  # public: which units are summed together
-_NO_UNIT: Final = "a unit id expected, none found in {rows}; name the units or leave the rows out"
-_NO_INSTITUTION: Final = "an institution's name expected, none found in {rows}; fill it in"
-_TWICE: Final = "one row per unit expected, rows of one unit found in {rows}; keep one row per unit"
+_NO_UNIT: Final = "expected a unit id, found none in {rows}; name the units or leave the rows out"
+_NO_INSTITUTION: Final = "expected an institution's name, found none in {rows}; fill it in"
+_TWICE: Final = "expected one row per unit, found rows of one unit in {rows}; keep one row per unit"
 _BESIDE: Final = (
-    "rows that fit expected, other rows of the same unit do not, which leaves out {rows}; correct "
-    "those"
+    "expected rows that fit, found other rows of the same unit that do not, which leaves out "
+    "{rows}; correct those"
 )
 
 
@@ -389,7 +389,7 @@ def read_records(
         StudyError: the mapping names columns that the study does not have.
     """
     if not paths:
-        raise RecordsError("at least one file with records expected, none given")
+        raise RecordsError("expected at least one file with records, found none")
     load = Load(study, institution_column=institution_column, audit_column=audit_column)
     for path in paths:
         load.read(table_at(path, mapping))

@@ -54,14 +54,14 @@ class Declared(BaseModel):
     def _written(cls, dates: dict[str, str]) -> dict[str, str]:
         for column, form in dates.items():
             if form != ISO_DATES and ("%" not in form or not _DATE_FORM.fullmatch(form)):
-                raise ValueError(f'{column}: "iso" or a form such as "%d.%m.%Y" expected')
+                raise ValueError(f'{column}: expected "iso" or a form such as "%d.%m.%Y"')
         return dates
 
     @field_validator("thousands")
     @classmethod
     def _different(cls, thousands: str, info: ValidationInfo) -> str:
         if thousands == info.data.get("decimal"):
-            raise ValueError("another character than decimal expected")
+            raise ValueError("expected another character than decimal")
         return thousands
 
 
@@ -80,7 +80,7 @@ class ColumnMapping(Declared):
     @classmethod
     def _known(cls, encoding: str) -> str:
         unknown = ValueError(
-            "an encoding that Python knows expected, such as latin-1, cp1252 or utf-16"
+            "expected an encoding that Python knows, such as latin-1, cp1252 or utf-16"
         )
         try:
             b"a".decode(
@@ -96,7 +96,7 @@ class ColumnMapping(Declared):
     @classmethod
     def _one_sign(cls, separator: str) -> str:
         if len(separator) > 1 or separator in {'"', "\n", "\r", "\0"}:
-            raise ValueError("one character expected, no quote and no end of a line")
+            raise ValueError("expected one character that is no quote and no end of a line")
         return separator
 
     @property
@@ -123,9 +123,11 @@ def load_mapping(path: Path) -> ColumnMapping:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise StudyError(f"{path}: a readable mapping file expected, {error.strerror}") from None
+        raise StudyError(
+            f"{path}: expected a readable mapping file, found: {error.strerror}"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: TOML expected: {error}") from None
+        raise StudyError(f"{path}: expected TOML: {error}") from None
     try:
         return ColumnMapping.model_validate(data)
     except ValidationError as error:

@@ -89,7 +89,7 @@ def open_postgresql(uri: str, mapping: ColumnMapping, rows: Rows) -> Iterator[So
     name = f"postgresql {rows.label}"
     relation = rows.relation
     if relation is None:
-        raise RecordsError("postgresql: a table or a query expected, none named")
+        raise RecordsError("postgresql: expected a table or a query, found none")
     with closing(_connected(uri, name)) as database, connect(threads=1) as connection:
         try:
             columns = _columns(name, database, relation)
@@ -107,7 +107,7 @@ def _connected(uri: str, name: str) -> Any:
     try:
         database = adbc_driver_postgresql.dbapi.connect(_timely(uri))
     except AdbcError as error:
-        raise RecordsError(f"{name}: a connection expected, none made: {_why(error)}") from None
+        raise RecordsError(f"{name}: expected a connection, found none: {_why(error)}") from None
     try:
         with database.cursor() as cursor:
             for statement in _BEGINNING:
@@ -138,7 +138,7 @@ def _problem(name: str, error: AdbcError) -> RecordsError:
     state = error.sqlstate or ""
     reason = _REASONS.get(state) or _REASONS.get(state[:2]) or "an error"
     return RecordsError(
-        f"{name}: rows expected, the server answered: {reason} (SQLSTATE {state or 'none'})"
+        f"{name}: expected rows, found the server's answer: {reason} (SQLSTATE {state or 'none'})"
     )
 
 
@@ -177,7 +177,7 @@ def _feed(
     except AdbcError as error:
         cursor.close()
         raise _problem(name, error) from None
-    message = f"{name}: rows to the end expected, the server or the connection broke off"
+    message = f"{name}: expected rows to the end, found that the server or the connection broke off"
     checked = CheckedBatches(reader, (AdbcError, OSError), message)
     connection.register("postgresql_records", checked.reader())
 

@@ -15,16 +15,16 @@ _PARTSSHOWN: Final = 3  # names of files per line
 
 # What is said of a number, whoever reads it.
 NO_NUMBER: Final = (
-    "a number expected, other text found in {rows}; correct the rows, declare how numbers are "
+    "expected a number, found other text in {rows}; correct the rows, declare how numbers are "
     'written (decimal = "," for 1,5; thousands = "." for 1.234,5) at the source or in its mapping, '
     "or list the text under records.missing of the study"
 )
 _UNREAD: Final = (
-    "as many fields as the header, in the file's encoding, expected; {lines} found that cannot be "
-    "read so ({named}); check separators, encoding and quotes: one that does not end takes "
-    "the lines up to the next one with it"
+    "expected as many fields as the header, in the file's encoding, found {lines} that cannot be "
+    "read so ({named}); check separators, encoding and quotes: one that does not end takes the "
+    "lines up to the next one with it"
 )
-INFINITE: Final = "a finite number expected, infinity found in {rows}; correct the rows"
+INFINITE: Final = "expected a finite number, found infinity in {rows}; correct the rows"
 
 
 class Effect(Enum):
@@ -112,7 +112,7 @@ class Problems:
         those of the file, 1 for the first row after the header.
         """
         if effect is Effect.REFUSED:
-            raise UsageError("an effect of rows expected, one of whole sources found")
+            raise UsageError("expected an effect of rows, found one of whole sources")
         rows, noted = np.flatnonzero(bad), (place, column, what, start)
         if not len(rows) or noted in self._noted:  # a feature that a question reads too
             return

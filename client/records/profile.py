@@ -146,10 +146,10 @@ def profile_sample(paths: Sequence[Path], label: str) -> Sample:
                 profiles = {name: Profile(name) for name in source.columns}
                 sample = Sample(0, profiles, Counter())
             if set(source.columns) != set(sample.columns):
-                raise RecordsError(f"{path}: the same columns as in {paths[0]} expected")
+                raise RecordsError(f"{path}: expected the same columns as in {paths[0]}")
             _take(sample, source, label)
     if sample is None or not sample.rows:
-        raise RecordsError("a sample with at least one record expected, none found")
+        raise RecordsError("expected a sample with at least one record, found none")
     return sample
 
 

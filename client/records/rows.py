@@ -25,14 +25,14 @@ from fieldfare.shared.study import Study
 from fieldfare.shared.text_grams import TextEncoder
 from fieldfare.shared.vectors import unit_rows
 
-_ABSENT: Final = "a value expected, none or a missing token found in {rows}"
-_MEDIA: Final = "text expected, {problem} in {rows}; leave it out (harm rule 6)"
+_ABSENT: Final = "expected a value, found none or a missing token in {rows}"
+_MEDIA: Final = "expected text, {problem} in {rows}; leave it out (harm rule 6)"
 _NO_VECTOR: Final = (
-    "vectors of {entries} numbers from your own tool expected, {problem} in {rows}; correct or "
+    "expected vectors of {entries} numbers from your own tool, {problem} in {rows}; correct or "
     "leave them out (harm rule 6)"
 )
 
-_NOT_FINITE: Final = "entries that are no finite numbers found"
+_NOT_FINITE: Final = "found entries that are no finite numbers"
 
 
 Missing = frozenset[str | None]
@@ -155,21 +155,21 @@ def vector_in(text: str, entries: int) -> list[float] | str:
     except (ValueError, RecursionError):
         # A list with NULL, infinity or words in it, or something else altogether.
         listed = text.startswith("[")
-        return _NOT_FINITE if listed else text_problem(text) or "other text found"
+        return _NOT_FINITE if listed else text_problem(text) or "found other text"
     problem = _no_vector(found, entries)
     return problem or [float(value) for value in found]
 
 
 def _no_vector(found: object, entries: int) -> str:
     if not isinstance(found, list):
-        return value_problem(found) or "something else found"
+        return value_problem(found) or "found something else"
     if any(isinstance(value, bool) or not isinstance(value, Real) for value in found):
         return value_problem(found) or _NOT_FINITE
     if len(found) != entries:
-        return "another number of entries found"
+        return "found another number of entries"
     # Also false for NaN; a whole number of a thousand digits is compared, never converted.
     fits = all(-MAX_SIZE <= value <= MAX_SIZE for value in found)
-    return "" if fits else f"numbers beyond {MAX_SIZE:g} or none found"
+    return "" if fits else f"found numbers beyond {MAX_SIZE:g} or none"
 
 
 def _note_absent(

@@ -66,7 +66,7 @@ class _Source(Declared):
     def _said_once(self) -> Self:
         said = sorted(self.model_fields_set.intersection(ColumnMapping.model_fields))
         if self.mapping is not None and said:
-            raise ValueError(f"{said[0]}: nothing beside a mapping file expected; say it there")
+            raise ValueError(f"{said[0]}: expected nothing beside a mapping file; say it there")
         return self
 
     def declared(self, folder: Path) -> ColumnMapping:
@@ -140,9 +140,9 @@ class _Database(_Source):
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if self.query is not None and (self.table or self.schema_name):
-            raise ValueError("query: no table or schema beside it expected; leave one out")
+            raise ValueError("query: expected no table or schema beside it; leave one out")
         if self.schema_name is not None and self.table is None:
-            raise ValueError("schema: a table beside it expected; name it")
+            raise ValueError("schema: expected a table beside it; name it")
         return self
 
     @property
@@ -166,7 +166,7 @@ class DatabaseFileSource(_Database):
         del environment
         path = folder / self.path
         if path.is_dir():
-            raise RecordsError(f"{path}: a database file expected, a folder found")
+            raise RecordsError(f"{path}: expected a database file, found a folder")
         return _file(path, mapping, self.kind, self.rows)
 
 
@@ -185,9 +185,9 @@ class PostgresqlSource(_Database):
     @model_validator(mode="after")
     def _all_said(self) -> Self:
         if (self.uri_file is None) == (self.uri_environment is None):
-            raise ValueError("uri_file: either this or uri_environment expected")
+            raise ValueError("expected either uri_file or uri_environment")
         if self.table is None and self.query is None:
-            raise ValueError("table: either this or a query expected")
+            raise ValueError("expected either a table or a query")
         return self
 
     def as_table(
@@ -208,8 +208,8 @@ class PostgresqlSource(_Database):
         uri = environment.get(self.uri_environment or "", "").strip()
         if not uri:
             raise RecordsError(
-                f"environment variable {self.uri_environment}: a database's address expected, "
-                "none found; set it"
+                f"environment variable {self.uri_environment}: expected a database's address, "
+                "found none; set it"
             )
         return uri
 
@@ -236,15 +236,15 @@ def private_line(path: Path) -> str:
             mode = stat.S_IMODE(path.stat().st_mode)
             content = stream.read(MAX_URI_BYTES + 1)
     except OSError as error:
-        raise RecordsError(f"{path}: a readable file expected, found: {error.strerror}") from None
+        raise RecordsError(f"{path}: expected a readable file, found: {error.strerror}") from None
     if mode & _OTHERS:
-        raise RecordsError(f"{path}: mode 0600 expected, {mode:04o} found: chmod 600 {path}")
+        raise RecordsError(f"{path}: expected mode 0600, found {mode:04o}: chmod 600 {path}")
     try:
         text = content.decode().strip()
     except UnicodeDecodeError:
         text = ""
     if not text or len(content) > MAX_URI_BYTES or not text.isprintable():
-        raise RecordsError(f"{path}: one line of text expected, something else found")
+        raise RecordsError(f"{path}: expected one line of text, found something else")
     return text
 
 
@@ -284,8 +284,8 @@ def tables_of(
     serving = [source for source in sources if study.name in (source.studies or (study.name,))]
     if not serving:
         raise RecordsError(
-            f"a source of records for {study.name} expected under [[records]], none found; add "
-            "one to institution.toml"
+            f"expected a source of records for {study.name} under [[records]], found none; add one "
+            "to institution.toml"
         )
     # A source serves many studies: what it maps for others is no mistake here.
     asked = asked_by(study)
@@ -310,10 +310,10 @@ def load_sources(path: Path) -> tuple[RecordsSource, ...]:
     try:
         return _RecordsOnly.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).records
     except OSError as error:
-        raise StudyError(f"{path}: a readable file expected, found: {error.strerror}") from None
+        raise StudyError(f"{path}: expected a readable file, found: {error.strerror}") from None
     except ValidationError as error:
         raise StudyError([f"{path}: {line}" for line in problem_lines(error)]) from None
     except tomllib.TOMLDecodeError as error:
-        raise StudyError(f"{path}: TOML expected: {error}") from None
+        raise StudyError(f"{path}: expected TOML: {error}") from None
     except (ValueError, RecursionError):
-        raise StudyError(f"{path}: UTF-8 text in TOML expected") from None
+        raise StudyError(f"{path}: expected UTF-8 text in TOML") from None

@@ -139,16 +139,16 @@ def folder_files(folder: Path, kind: FileKind | None = None) -> tuple[Path, ...]
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith(PASSED_OVER))
     inner = [path.name for path in entries if not path.is_file()]
     if inner:
-        raise RecordsError(f"{folder}: files alone expected, {inner[0]} found; move it elsewhere")
+        raise RecordsError(f"{folder}: expected files alone, found {inner[0]}; move it elsewhere")
     if not entries:
-        raise RecordsError(f"{folder}: at least one file expected, none found; check the path")
+        raise RecordsError(f"{folder}: expected at least one file, found none; check the path")
     kinds = {kind_of(path) for path in entries}
     if len(kinds) > 1 or (kind is not None and kinds != {kind}):
         one = kind.value if kind else "one"
         found = " and ".join(sorted(other.value for other in kinds))
-        raise RecordsError(f"{folder}: files of {one} kind expected, {found} found; move the rest")
+        raise RecordsError(f"{folder}: expected files of {one} kind, found {found}; move the rest")
     if kinds & _DATABASES and len(entries) > 1:
-        raise RecordsError(f"{folder}: one database file expected, {len(entries)} found")
+        raise RecordsError(f"{folder}: expected one database file, found {len(entries)}")
     return tuple(entries)
 
 
@@ -173,7 +173,7 @@ def open_source(
         RecordsError: no such file, or it cannot be read as what it is.
     """
     if not path.is_file():
-        raise RecordsError(f"{path}: a file with records expected, none found; check the path")
+        raise RecordsError(f"{path}: expected a file with records, found none; check the path")
     declared = mapping or ColumnMapping()
     with ExitStack() as stack:
         try:
@@ -208,8 +208,9 @@ def _arrow(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
 
         def feed(_: Sequence[str]) -> Feed:
             checked = CheckedBatches(
-                _arrow_reader(path), (OSError,), f"{path}: a sound Arrow file expected, a damaged "
-                "batch found; write it again",
+                _arrow_reader(path), (OSError,), (
+                    f"{path}: expected a sound Arrow file, found a damaged batch; write it again"
+                ),
             )  # fmt: skip
             connection.register("arrow_records", checked.reader())
             return Feed(connection, "arrow_records", lambda: checked.problem)
@@ -236,7 +237,7 @@ def _arrow_stream(mapped: Any, path: Path) -> Any:
     mapped.seek(max(0, mapped.size() - len(_STREAM_END)))
     if mapped.read() != _STREAM_END:
         raise RecordsError(
-            f"{path}: a whole Arrow file or stream expected, another form or a part of one found; "
+            f"{path}: expected a whole Arrow file or stream, found another form or a part of one; "
             "write or fetch it again"
         )
     mapped.seek(0)

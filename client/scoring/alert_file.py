@@ -25,14 +25,14 @@ def check_out(path: Path) -> None:
         UsageError: no `.parquet`, something is there already, or no such folder.
     """
     if path.suffix != SUFFIX:
-        raise UsageError(f"--out: a name that ends in {SUFFIX} expected, {path.name} found")
+        raise UsageError(f"--out: expected a name that ends in {SUFFIX}, found {path.name}")
     if path.exists() or path.is_symlink():
         raise UsageError(
-            f"{path}: a new file expected, an existing one found: nothing is overwritten; move it "
+            f"{path}: expected a new file, found an existing one: nothing is overwritten; move it "
             "away, or choose another --out"
         )
     if not path.parent.is_dir():
-        raise UsageError(f"{path.parent}: a folder expected, none found; make it first")
+        raise UsageError(f"{path.parent}: expected a folder, found none; make it first")
 
 
 def write_alerts(table: AlertTable, path: Path, said: Mapping[str, str]) -> None:
@@ -53,7 +53,7 @@ def write_alerts(table: AlertTable, path: Path, said: Mapping[str, str]) -> None
             path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE
         )
     except OSError as error:
-        raise UsageError(f"{path}: a new file expected, found: {error.strerror}") from None
+        raise UsageError(f"{path}: expected a new file, found: {error.strerror}") from None
     finished = False
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -64,7 +64,7 @@ def write_alerts(table: AlertTable, path: Path, said: Mapping[str, str]) -> None
         sync_folder(path.parent)
         finished = True
     except OSError as error:
-        raise UsageError(f"{path}: a file expected, found: {error.strerror or error}") from None
+        raise UsageError(f"{path}: expected a file, found: {error.strerror or error}") from None
     finally:
         if not finished:
             path.unlink(missing_ok=True)

@@ -106,8 +106,8 @@ def calibrate(scores: NDArray[np.float64], labels: NDArray[np.uint8]) -> Calibra
     positives, units = int(labels.sum()), len(labels)
     if min(positives, units - positives) < LEAST_OF_A_CLASS:
         reason = (
-            f"{LEAST_OF_A_CLASS} held-out labels of each class expected, {positives} positive and "
-            f"{units - positives} negative found"
+            f"expected {LEAST_OF_A_CLASS} held-out labels of each class, found {positives} "
+            f"positive and {units - positives} negative"
         )
         return Calibration(method=Method.NONE, reason=reason, units=units, positives=positives)
     fitted = LogisticRegression(C=1e6, max_iter=1000).fit(scores[:, None], labels)

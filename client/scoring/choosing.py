@@ -91,15 +91,15 @@ def parse_suppression(text: str, name: str) -> dict[str, str]:
     """
     rows = list(csv.reader(io.StringIO(text)))
     if not rows or tuple(cell.strip() for cell in rows[0]) != HEADER:
-        raise UsageError(f"{name}: the header unit,reason expected, another first line found")
+        raise UsageError(f"{name}: expected the header unit,reason, found another first line")
     found: dict[str, str] = {}
     for number, row in enumerate(rows[1:], start=1):
         if not row:
             continue
         cells = [cell.strip() for cell in row]
         if len(cells) != len(HEADER) or not all(cells):
-            raise UsageError(f"{name}: a unit and a reason expected in row {number}; complete it")
+            raise UsageError(f"{name}: expected a unit and a reason in row {number}; complete it")
         if cells[0] in found:
-            raise UsageError(f"{name}: a unit that stands once expected, row {number} repeats one")
+            raise UsageError(f"{name}: expected each unit once, found one again in row {number}")
         found[cells[0]] = cells[1]
     return found

@@ -106,8 +106,8 @@ class ExactNetwork:
                 break
         if len(left) and gaps.max() > LARGEST_GAP:
             raise RunError(
-                f"reasons that add up to their score within {LARGEST_GAP:g} log-odds expected, a "
-                f"gap of {gaps.max():.2g} found: this network bends too sharply to be explained"
+                f"expected reasons that add up to their score within {LARGEST_GAP:g} log-odds, "
+                f"found a gap of {gaps.max():.2g}: this network bends too sharply to be explained"
             )
         return _added_up(found, wanted)
 

@@ -59,7 +59,7 @@ def read_rows(tables: Sequence[Table], study: Study, asked: str | None = None) -
         UsageError: the study names no unit, or reads no rows.
     """
     if study.records.unit is None or study.rows is None:
-        raise UsageError("a study of texts or vectors whose records.unit names a column expected")
+        raise UsageError("expected a study of texts or vectors whose records.unit names a column")
     reader = _Reader(study, asked)
     for table in tables:
         reader.read(table)
@@ -93,8 +93,8 @@ class RankedRows:
         found = np.flatnonzero(self.units == unit)
         if not len(found):
             raise UsageError(
-                "--unit: a unit of the records who may be ranked expected, none such found: check "
-                "the id and the suppression list"
+                "--unit: expected a unit of the records that may be ranked, found no such unit: "
+                "check the id and the suppression list"
             )
         return int(found[0])
 
@@ -142,7 +142,7 @@ class _Reader:
         if bad:
             raise RecordsError(
                 "\n".join(
-                    f"{place.table}: column {name} in a readable form expected, none found"
+                    f"{place.table}: expected column {name} in a readable form, found none"
                     for name in bad
                 )
             )
@@ -166,10 +166,10 @@ class _Reader:
         twice = len(self._units) - len(set(self._units))
         if empty or twice:
             raise RecordsError(
-                f"one row for a unit, with its id, expected; {empty} rows without an id and "
-                f"{twice} further rows of a unit found: complete the records, or leave rows out"
+                f"expected one row for a unit, with its id, found {empty} rows without an id and "
+                f"{twice} further rows of a unit: complete the records, or leave rows out"
             )
         if self._rows is None:
-            raise UsageError("a study of texts or vectors expected")
+            raise UsageError("expected a study of texts or vectors")
         units = np.array(self._units, dtype=np.object_)
         return ScorableRows(units, self._rows.finish(), self._text)

@@ -73,8 +73,8 @@ def check_labels(labels: NDArray[np.uint8]) -> None:
     positives = int(labels.sum())
     if min(positives, len(labels) - positives) < LEAST_OF_A_CLASS:
         raise UsageError(
-            f"{LEAST_OF_A_CLASS} training labels of each class expected, {positives} positive and "
-            f"{len(labels) - positives} negative found: use the shared model as it is"
+            f"expected {LEAST_OF_A_CLASS} training labels of each class, found {positives} "
+            f"positive and {len(labels) - positives} negative: use the shared model as it is"
         )
 
 
@@ -97,8 +97,8 @@ def tune(study: Study, shared: Vector, data: EncodedUnits, kind: Kind) -> Tuned:
     bias, scale = float(line.intercept_[0]), float(line.coef_[0, 0])
     if scale <= 0:
         raise UsageError(
-            "higher scores that are more often positive expected, the opposite found here: ask "
-            "the coordinator what the model learned, and do not use it"
+            "expected higher scores that are more often positive, found the opposite here: ask the "
+            "coordinator what the model learned, and do not use it"
         )
     outer = _outer(study, model)
     parameters = shared.copy()
@@ -129,8 +129,8 @@ def _outer(study: Study, model: RiskModel) -> NDArray[np.int64]:
     if isinstance(model, HeadedModel):
         return model.head_places
     raise UsageError(
-        f"{study.name}: a model of features, texts or vectors expected, one of kind "
-        f"{study.model.kind} found, which is not tuned here: use it as it is"
+        f"{study.name}: expected a model of features, texts or vectors, found one of kind "
+        f"{study.model.kind}, which is not tuned here: use it as it is"
     )
 
 

@@ -122,7 +122,7 @@ def read_units(tables: Sequence[Table], study: Study, audit: Sequence[str] = ())
         UsageError: the study names no unit: an alert must be about somebody.
     """
     if study.records.unit is None:
-        raise UsageError("a study whose records.unit names a column expected: alerts need ids")
+        raise UsageError("expected a study whose records.unit names a column: alerts need ids")
     reader = _Reader(study, audit)
     for table in tables:
         reader.read(table)
@@ -172,9 +172,9 @@ class _Reader:
             if not (kind.is_plain or (lists and name in rows and kind is ColumnType.LIST))
         ]
         if absent or opaque:
-            lines = [f"{place.table}: column {name} expected, not found" for name in absent]
+            lines = [f"{place.table}: expected column {name}, found none" for name in absent]
             lines += [
-                f"{place.table}: column {name} of text or numbers expected" for name in opaque
+                f"{place.table}: expected column {name} of text or numbers" for name in opaque
             ]
             raise RecordsError("\n".join(lines))
         labelled = columns.label in source.columns
@@ -250,8 +250,8 @@ class _Reader:
         twice = 0 if several else len(units) - len(units.unique())
         if empty or (twice and not empty):
             raise RecordsError(
-                f"one row for a unit, with its id, expected; {empty} rows without an id and "
-                f"{twice} further rows of a unit found: complete the records, or leave rows out"
+                f"expected one row for a unit, with its id, found {empty} rows without an id and "
+                f"{twice} further rows of a unit: complete the records, or leave rows out"
             )
         groups = dict(zip(self._audit, texts[1:], strict=True))
         labels = np.concatenate(self._labels)

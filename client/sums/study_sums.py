@@ -88,7 +88,7 @@ class StudySums:
         """
         if (study.asks or study.groups) and asked is None:
             raise StudyError(
-                "asked: the columns of the study's questions and groups expected, none given"
+                "asked: expected the columns of the study's questions and groups, found none"
             )
         model = model_for(study)
         units = data.select(~holdout)
@@ -158,6 +158,6 @@ class StudySums:
             PolicyRefusal: the study asks nothing.
         """
         if self.asked is None:
-            raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, "a study that asks questions expected")
+            raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, "expected a study that asks questions")
         columns = self.study.asked_columns
         return question_sum(layout_for(questions, columns), columns, self.asked)

@@ -80,8 +80,10 @@ def _checked(indicator: Indicator, trials: _Trials) -> Checked:
         problems += _experiments(query, whole, trials)
         told = sum(bool(value) for value in whole[0].to_pylist())
         if not told:
-            problems.append("a number for somebody of the made-up extract expected, none found: "
-                            "so the trials say nothing")  # fmt: skip
+            problems.append(
+                "expected a number for a customer of the made-up extract, found none: so the "
+                "trials say nothing"
+            )
         if indicator.typology.linked is not None:
             _run_linked(indicator, trials.whole)
     except UsageError as error:
@@ -106,20 +108,20 @@ def _words(indicator: Indicator) -> Iterator[str]:
                 rf"\b({words})\b(?!\s*\()", bare if what == "a clock" else ""
             )
             if found:
-                yield f"no {what} expected in a query, {found[1]} found"
+                yield f"expected no {what} in a query, found {found[1]}"
     both = f"{indicator.sql} {indicator.linked_sql}"
     for name in indicator.typology.parameters:
         if not re.search(rf"\${name}\b", both):
             yield f"parameters: {name} is in no query"
     if "-- own:" not in indicator.sql:
-        yield 'a line "-- own: ..." expected, that says why the query is one'
+        yield 'expected a line "-- own: ..." that says why the query is one'
 
 
 def _experiments(query: Query, whole: list[Any], trials: _Trials) -> Iterator[str]:
     if not _same(whole, query_columns(trials.whole, query)):
-        yield "the same numbers expected from the same records, others found"
+        yield "expected the same numbers from the same records, found others"
     if not _same(whole, query_columns(trials.mixed, query)):
-        yield "the same numbers expected whatever the order of rows, others found"
+        yield "expected the same numbers whatever the order of rows, found others"
     for index, extract in trials.parts:
         rest = [pa.concat_arrays([one[:index], one[index + 1 :]]) for one in whole]
         if not _same(rest, query_columns(extract, query)):

@@ -136,9 +136,9 @@ def typologies_run(
     files = [path for path in (out, hits, linked) if path is not None]
     for path in files:
         if path.suffix != ".parquet":
-            raise UsageError(f"a name that ends in .parquet expected, {path.name} found")
+            raise UsageError(f"expected a name that ends in .parquet, found {path.name}")
     if len({path.absolute() for path in files}) < len(files):
-        raise UsageError("a file for each of --out, --hits and --linked expected, one found twice")
+        raise UsageError("expected a file for each of --out, --hits and --linked, found one twice")
     columns = [name.strip() for name in lacking.split(",") if name.strip()]
     banks = bank_codes(participants) if participants else ()
     with open_extract(folder, _day(as_of), columns, banks=banks) as extract:
@@ -162,7 +162,7 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--as-of: a date such as 2026-03-31 expected, {text} found") from None
+        raise UsageError(f"--as-of: expected a date such as 2026-03-31, found {text}") from None
 
 
 def _report(computed: FeatureTable, pack: Pack, hits: Any, units: int) -> list[str]:

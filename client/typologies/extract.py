@@ -69,7 +69,7 @@ def open_extract(
     unknown = sorted(set(lacking) - known)
     if unknown:
         raise UsageError(
-            f"--lacking: a canonical column such as transactions.mcc expected, {unknown[0]} found"
+            f"--lacking: expected a canonical column such as transactions.mcc, found {unknown[0]}"
         )
     with sealed_connection() as connection:
         try:
@@ -77,9 +77,10 @@ def open_extract(
             yield prepared(connection, tables, as_of, lacking, banks=banks)
         except duckdb.OutOfMemoryException:
             raise RecordsError(
-                f"{folder}: transactions that fit into {memory_limit(_machine_memory()) >> 20} MB "
-                "expected (about 1 GB for each million), more found; give the machine more memory, "
-                "or run the customers in parts: every indicator reads one customer's records alone"
+                f"{folder}: expected transactions that fit into "
+                f"{memory_limit(_machine_memory()) >> 20} MB (about 1 GB for each million), found "
+                "more; give the machine more memory, or run the customers in parts: every "
+                "indicator reads one customer's records alone"
             ) from None
 
 
@@ -148,18 +149,18 @@ def one_value(connection: duckdb.DuckDBPyConnection, query: str) -> Any:
     """Return the one value that a query gives."""
     row = connection.execute(query).fetchone()
     if row is None:
-        raise RecordsError("one row expected from a query, none found")
+        raise RecordsError("expected one row from a query, found none")
     return row[0]
 
 
 _LOOSE_ENDS: Final = (
-    ("customers", "customers that stand there once expected",
+    ("customers", "customers that stand there once",
      "SELECT count(*) - count(DISTINCT customer_id) FROM customers"),
-    ("accounts", "accounts that stand there once expected",
+    ("accounts", "accounts that stand there once",
      "SELECT count(*) - count(DISTINCT account_id) FROM accounts"),
-    ("accounts", "customers that are in customers expected",
+    ("accounts", "customers that are in customers",
      "SELECT count(*) FROM accounts ANTI JOIN customers USING (customer_id)"),
-    ("transactions", "accounts that are in accounts expected",
+    ("transactions", "accounts that are in accounts",
      "SELECT count(*) FROM transactions ANTI JOIN accounts USING (account_id)"),
 )  # fmt: skip
 
@@ -168,4 +169,6 @@ def _refuse_loose_ends(connection: duckdb.DuckDBPyConnection) -> None:
     for name, expected, query in _LOOSE_ENDS:
         found = one_value(connection, query)
         if found:
-            raise RecordsError(f"{name}: {expected}, {found} other rows found; complete the files")
+            raise RecordsError(
+                f"{name}: expected {expected}, found {found} other rows; complete the files"
+            )

@@ -157,9 +157,9 @@ def query_columns(extract: Extract, query: Query) -> list[Any]:
         raise
     except duckdb.Error as error:
         said = str(error).partition("\n")[0]
-        raise UsageError(f"{query.name}: a query that runs expected: {said}") from None
+        raise UsageError(f"{query.name}: expected a query that runs: {said}") from None
     if table.num_rows != extract.units:
-        raise UsageError(f"{query.name}: at most one row for a customer expected, more found")
+        raise UsageError(f"{query.name}: expected at most one row for a customer, found more")
     return [column.combine_chunks() for column in table.columns]
 
 
@@ -177,9 +177,9 @@ def _named_in_one_select(connection: duckdb.DuckDBPyConnection, query: Query) ->
         statements = connection.extract_statements(query.sql)
     except duckdb.Error as error:
         said = str(error).partition("\n")[0]
-        raise UsageError(f"{query.name}: SQL expected: {said}") from None
+        raise UsageError(f"{query.name}: expected SQL: {said}") from None
     if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
-        raise UsageError(f"{query.name}: one SELECT expected, something else found")
+        raise UsageError(f"{query.name}: expected one SELECT, found something else")
     names: Collection[str] = statements[0].named_parameters
     return names
 

@@ -63,7 +63,7 @@ class Pack:
         unknown = [one for one in wanted if one not in known]
         if unknown:
             raise UsageError(
-                f"an indicator of the pack expected, {unknown[0]} found; see typologies list"
+                f"expected an indicator of the pack, found {unknown[0]}; see typologies list"
             )
         kept = [one for one in self.indicators if not wanted or one.id in wanted]
         return Pack(tuple(kept), self.sha256)
@@ -87,7 +87,7 @@ def load_pack(folder: Traversable) -> Pack:
         UsageError: no indicator, or lists every mistake, one line each.
     """
     if not folder.is_dir():
-        raise UsageError(f"{folder}: a folder of typologies expected, none found")
+        raise UsageError(f"{folder}: expected a folder of typologies, found none")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
     problems: list[str] = []
     found: list[Indicator] = []
@@ -98,7 +98,7 @@ def load_pack(folder: Traversable) -> Pack:
         except UsageError as error:
             problems.append(str(error))
     if not files:
-        problems.append(f"{folder}: files such as R01.yaml expected, none found")
+        problems.append(f"{folder}: expected files such as R01.yaml, found none")
     if problems:
         raise UsageError("\n".join(problems))
     return Pack(tuple(found), digest.hexdigest())
@@ -109,7 +109,7 @@ def _indicator(folder: Traversable, file: Traversable, digest: "hashlib._Hash") 
     typology = parse_typology(text, file.name)
     stem = file.name.removesuffix(".yaml")
     if stem != typology.id:
-        raise UsageError(f"{file.name}: id {stem} expected, {typology.id} found")
+        raise UsageError(f"{file.name}: expected id {stem}, found {typology.id}")
     sql = _text(folder.joinpath(f"{stem}.sql"))
     linked = _text(folder.joinpath(f"{stem}_linked.sql")) if typology.linked else ""
     for part in (text, sql, linked):
@@ -121,13 +121,13 @@ def _text(file: Traversable) -> str:
     try:
         content = file.read_bytes()
     except OSError:
-        raise UsageError(f"{file.name}: a readable file expected, none found") from None
+        raise UsageError(f"{file.name}: expected a readable file, found none") from None
     if len(content) > MAX_FILE:
-        raise UsageError(f"{file.name}: at most {MAX_FILE} bytes expected, more found")
+        raise UsageError(f"{file.name}: expected at most {MAX_FILE} bytes, found more")
     try:
         return content.decode()
     except UnicodeDecodeError:
-        raise UsageError(f"{file.name}: UTF-8 text expected, other bytes found") from None
+        raise UsageError(f"{file.name}: expected UTF-8 text, found other bytes") from None
 
 
 class _StrictLoader(yaml.CSafeLoader):  # type: ignore[misc]
@@ -159,8 +159,9 @@ def parse_typology(text: str, name: str) -> Typology:
     except (yaml.YAMLError, TypeError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{name}{where}: plain YAML expected, without aliases or repeated keys; "
-                         "correct it") from None  # fmt: skip
+        raise UsageError(
+            f"{name}{where}: expected plain YAML, without aliases or repeated keys; correct it"
+        ) from None
     try:
         return Typology.model_validate(data)
     except ValidationError as error:

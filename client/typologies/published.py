@@ -34,7 +34,7 @@ def derive_amlsim_pack(folder: Path, out: Path) -> list[str]:
         UsageError: `out` is no Parquet file's name, or cannot be written.
     """
     if out.suffix != ".parquet":
-        raise UsageError(f"--out: a name that ends in .parquet expected, {out.name} found")
+        raise UsageError(f"--out: expected a name that ends in .parquet, found {out.name}")
     pack = own_pack()
     parts = [_units(folder, name, pack) for name in SIMULATIONS]
     missing = parts[0][1].missing
@@ -42,7 +42,9 @@ def derive_amlsim_pack(folder: Path, out: Path) -> list[str]:
     try:
         pq.write_table(pa.concat_tables(table for table, _ in parts), out, compression="zstd")
     except OSError as error:
-        raise UsageError(f"--out: a file that can be written expected, {error.strerror}") from None
+        raise UsageError(
+            f"--out: expected a file that can be written, found: {error.strerror}"
+        ) from None
     lacking = [
         f"{name}: missing, without {', '.join(columns)}" for name, columns in missing.items()
     ]

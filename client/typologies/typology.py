@@ -82,7 +82,7 @@ class FeatureSpec(_Declared):
     @model_validator(mode="after")
     def _can_be_learned_from(self) -> Self:
         if not _FEATURE.fullmatch(self.name):
-            raise ValueError("a name such as R01 or R01_once_share expected")
+            raise ValueError("expected a name such as R01 or R01_once_share")
         self._on_knots(self.name.removesuffix("_linked"), Dependence.OWN)
         return self
 
@@ -173,15 +173,15 @@ class Typology(_Declared):
         linked = [spec.name for spec in self.linked.features] if self.linked else []
         problems = []
         if names[0] != self.id:
-            problems.append(f"features: the first named {self.id} expected")
+            problems.append(f"features: expected the first named {self.id}")
         if any(not name.startswith(f"{self.id}_") for name in (*names[1:], *linked)):
-            problems.append(f"features: names that begin with {self.id}_ expected")
+            problems.append(f"features: expected names that begin with {self.id}_")
         if any(not name.endswith("_linked") for name in linked):
-            problems.append("linked: names that end in _linked expected")
+            problems.append("linked: expected names that end in _linked")
         if self.tag is Dependence.LINKED:
-            problems.append("tag: own or peer expected; the linked form has a section of its own")
+            problems.append("tag: expected own or peer; the linked form has a section of its own")
         if len({*names, *linked}) != len(names) + len(linked):
-            problems.append("features: different names expected")
+            problems.append("features: expected different names")
         return problems
 
 

@@ -99,7 +99,7 @@ class AdditiveModel:
         """
         if len(data) >= MAX_EXACT_UNITS:
             raise RecordsError(
-                f"fewer than {MAX_EXACT_UNITS} units expected for exact sums, {len(data)} found: "
+                f"expected fewer than {MAX_EXACT_UNITS} units for exact sums, found {len(data)}: "
                 "split the population"
             )
         sums = self.prepare_on(self.basis, data)

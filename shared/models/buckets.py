@@ -54,7 +54,7 @@ def buckets_of(order: NDArray[np.uint64]) -> list[NDArray[np.int64]]:
             continue
         if bits == 0:
             raise RecordsError(
-                f"at most {CAPACITY} units of one hash expected, {stop - start} found: give units "
+                f"expected at most {CAPACITY} units of one hash, found {stop - start}: give units "
                 "ids of their own"
             )
         half = 1 << (bits - 1)

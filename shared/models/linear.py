@@ -69,7 +69,7 @@ def rows_of(data: EncodedUnits, columns: int) -> UnitRows:
     """
     if data.rows is None or data.rows.columns != columns:
         found = "none" if data.rows is None else f"{data.rows.columns}"
-        raise RecordsError(f"rows of {columns} entries expected for this model, {found} found")
+        raise RecordsError(f"expected rows of {columns} entries for this model, found {found}")
     return data.rows
 
 
@@ -110,7 +110,7 @@ class LinearModel:
         """
         if len(data) >= MAX_EXACT_UNITS:
             raise RecordsError(
-                f"fewer than {MAX_EXACT_UNITS} units expected for exact sums, {len(data)} found: "
+                f"expected fewer than {MAX_EXACT_UNITS} units for exact sums, found {len(data)}: "
                 "split the population"
             )
         rows = rows_of(data, self.columns)

@@ -69,8 +69,8 @@ def check_machine(inputs: Inputs, network: DenseNetwork) -> None:
         )
         if not same:
             raise RunError(
-                "arithmetic that computes a unit alike whoever is beside it expected, another "
-                "found: this build of torch, or its number of threads, cannot train networks here"
+                "expected arithmetic that computes a unit alike whoever is beside it, found "
+                "another: this build of torch, or its number of threads, cannot train networks here"
             )
     _check_sums(network, layers, chunk)
 
@@ -89,7 +89,7 @@ def _check_sums(network: DenseNetwork, layers: Layers, chunk: Chunk) -> None:
     off = (network.joined(found) - network.joined(exact)).norm()
     if not off <= CAPACITY**2 * 2.0**-24 * GRID_STEPS + network.entries**0.5:
         raise RunError(
-            "sums of products in the arithmetic that was asked for expected, coarser ones found: "
+            "expected sums of products in the arithmetic that was asked for, found coarser ones: "
             "leave torch's float32_matmul_precision at highest, and unset "
             "ONEDNN_DEFAULT_FPMATH_MODE and DNNL_DEFAULT_FPMATH_MODE"
         )

@@ -109,7 +109,7 @@ class MlpModel:
         """
         if len(data) >= MAX_UNITS:
             raise RecordsError(
-                f"fewer than {MAX_UNITS} units expected for exact sums, {len(data)} found: split "
+                f"expected fewer than {MAX_UNITS} units for exact sums, found {len(data)}: split "
                 "the population"
             )
         check_machine(self.inputs, self.network)

@@ -52,7 +52,7 @@ def built(module: str, package: str, width: int) -> torch.nn.Module:
     """
     made = class_named(module, package)
     if not (isinstance(made, type) and issubclass(made, torch.nn.Module)):
-        raise StudyError(f"model.module: a torch module expected, {module!r} is none")
+        raise StudyError(f"model.module: expected a torch module, found {module!r}, which is none")
     with torch.random.fork_rng(devices=[]):
         found: torch.nn.Module = made(width).double()
     reasons = list(_reasons(found))
@@ -65,18 +65,18 @@ def _reasons(module: torch.nn.Module) -> Iterator[str]:
     """Say why a module cannot be trained under per-unit clipping."""
     kinds = {type(part).__name__ for part in module.modules()}
     if any(kind.startswith(RANDOM) for kind in kinds):
-        yield "no dropout expected: a unit's gradient may not hang on chance"
+        yield "expected no dropout: a unit's gradient may not hang on chance"
     if any("BatchNorm" in kind for kind in kinds):
-        yield "no batch normalisation expected: it mixes units"
+        yield "expected no batch normalisation: it mixes units"
     if any(True for _ in module.buffers()):
-        yield "no buffers expected: what a module keeps between batches tells of units"
+        yield "expected no buffers: what a module keeps between batches tells of units"
     for error in ModuleValidator.validate(module, strict=False):
-        yield f"a module that Opacus validates expected: {error}".split("\n")[0]
+        yield f"expected a module that Opacus validates: {error}".split("\n")[0]
     parameters = list(module.parameters())
     if not parameters or not all(parameter.requires_grad for parameter in parameters):
-        yield "parameters that are all trained expected"
+        yield "expected parameters that are all trained"
     if sum(parameter.numel() for parameter in parameters) > MOST_PARAMETERS:
-        yield f"at most {MOST_PARAMETERS} parameters expected"
+        yield f"expected at most {MOST_PARAMETERS} parameters"
     known = GradSampleModuleFastGradientClipping.NORM_SAMPLERS
     unknown = {
         type(part).__name__
@@ -85,7 +85,7 @@ def _reasons(module: torch.nn.Module) -> Iterator[str]:
     }
     if unknown:
         layers = ", ".join(sorted(unknown))
-        yield f"layers that ghost clipping knows (Linear, Embedding) expected, {layers} found"
+        yield f"expected layers that ghost clipping knows (Linear, Embedding), found {layers}"
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class ModuleModel:
             RunError: units of a batch change each other, in this module or on this machine.
         """
         if len(data) >= MAX_UNITS:
-            raise RecordsError(f"fewer than {MAX_UNITS} units expected, {len(data)} found")
+            raise RecordsError(f"expected fewer than {MAX_UNITS} units, found {len(data)}")
         sums = ModuleSums(self, UnitInputs(self.inputs, data))
         sums.check()
         return sums
@@ -182,7 +182,7 @@ class ModuleModel:
 
 def _unseen() -> RunError:
     return RunError(
-        "a module whose gradients Opacus measures expected, another found: it uses a layer twice "
+        "expected a module whose gradients Opacus measures, found another: it uses a layer twice "
         "or not at all, or reads a layer's numbers by itself"
     )
 
@@ -308,8 +308,8 @@ class ModuleSums:
         half = CAPACITY // 2
         if not all(torch.equal(found[0][:, :half], other[:, :half]) for other in found[1:]):
             raise RunError(
-                "a module that computes a unit alike whoever is beside it expected, another "
-                "found: it mixes units of a batch, or its widths are no multiples of 8"
+                "expected a module that computes a unit alike whoever is beside it, found another: "
+                "it mixes units of a batch, or its widths are no multiples of 8"
             )
 
     def _check_norms(self, chunk: Chunk) -> None:

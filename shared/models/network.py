@@ -131,7 +131,7 @@ class NetworkModel:
         """
         if len(data) >= MAX_UNITS:
             raise RecordsError(
-                f"fewer than {MAX_UNITS} units expected for exact sums, {len(data)} found: split "
+                f"expected fewer than {MAX_UNITS} units for exact sums, found {len(data)}: split "
                 "the population"
             )
         rows = rows_of(data, self.columns)

@@ -106,7 +106,7 @@ class UnitInputs:
             RecordsError: units without a hash of their ids, or not as many rows as fit.
         """
         if data.order is None:
-            raise RecordsError("a hash of each unit's id expected for buckets, none found")
+            raise RecordsError("expected a hash of each unit's id for buckets, found none")
         self._layout = layout
         buckets = buckets_of(data.order)
         self._chunks = list(_packed([len(bucket) for bucket in buckets], layout.units))
@@ -177,7 +177,7 @@ def tables_of(layout: Inputs, data: EncodedUnits) -> tuple[NDArray[np.int64], Po
         return np.arange(len(data) + 1), data.positions
     most = int(data.tables.counts.max(initial=0))
     if most > layout.rows:
-        raise RecordsError(f"at most {layout.rows} rows of a unit expected, {most} found")
+        raise RecordsError(f"expected at most {layout.rows} rows of a unit, found {most}")
     return data.tables.starts, data.tables.positions
 
 

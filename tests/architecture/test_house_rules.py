@@ -1,6 +1,7 @@
 """House rules that a script can see, on every source file (CONTRIBUTING.md, "Size and shape")."""
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,15 @@ IMPURE = {
 # The one handler of a process boundary that may catch everything: what is not caught there is
 # sent to whoever called, text and all. It logs the error's type and answers without a text.
 PROCESS_BOUNDARIES = {"client/service.py": "gRPC sends an exception's text to the caller"}
+# A message names the expected thing after the verb: "expected a file, found none". These are the
+# other order: "a file expected", "one table expected where none is named", ", none found".
+VERB_LAST = re.compile(
+    r"[^\s:;,] expected"
+    r"(?=$|[,;:.)]| (?:above|among|at|beside|for|from|in|of|on|under|where|whatever)\b)"
+    r"|, (?!found)[^,;:]*[^,;:\s] found(?=$|[,;:.)]| (?:at|in|under)\b)"
+)
+# Parts that still have messages in the other order.
+NOT_YET = ("client/institution/", "server/", "simulations/")
 OUTSIDE_WORLD = {"os", "random", "secrets", "socket", "subprocess", "time"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -120,6 +130,36 @@ def global_random(tree: ast.Module) -> Iterator[str]:
             yield f"line {node.lineno}: {module}.{name} draws from a global generator"
 
 
+def verb_last(tree: ast.Module) -> Iterator[str]:
+    for line, text in _texts(tree):
+        if found := VERB_LAST.search(text):
+            yield f"line {line}: {found[0]!r}; write: expected X, found Y"
+
+
+def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield texts that a user may see, with {} where a value stands: no docstrings."""
+    inside = {id(part) for node in ast.walk(tree) for part in _parts(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(map(_spelled, node.values))
+        elif isinstance(node, ast.Constant) and id(node) not in inside:
+            yield node.lineno, _spelled(node)
+
+
+def _parts(node: ast.AST) -> Iterator[ast.expr]:
+    """Yield the pieces of an f-string, and a string that is a statement by itself."""
+    if isinstance(node, ast.JoinedStr):
+        yield from node.values
+    elif isinstance(node, ast.Expr):
+        yield node.value
+
+
+def _spelled(piece: ast.expr) -> str:
+    if not isinstance(piece, ast.Constant):
+        return "{}"
+    return piece.value if isinstance(piece.value, str) else ""
+
+
 RULES: dict[str, Callable[[ast.Module], Iterator[str]]] = {
     rule.__name__: rule
     for rule in (
@@ -129,6 +169,7 @@ RULES: dict[str, Callable[[ast.Module], Iterator[str]]] = {
         undocumented,
         empty_class_names,
         global_random,
+        verb_last,
     )
 }
 FORBIDDEN = {
@@ -147,6 +188,14 @@ FORBIDDEN = {
     ],
     "empty_class_names": ["class RunManager:\n    pass"],
     "global_random": ["np.random.normal(0, 1)", "random.gauss(0, 1)"],
+    "verb_last": [
+        'raise KeysError("a file expected")',
+        'x = "a file expected, none found: make one"',
+        'x = f"{path}: {kind} expected; {found} found"',
+        'x = "one table expected where none is named"',
+        'x = ("expected a file, "\n    f"{found} found: make one")',
+        'x = "codes expected, ", "others found"',
+    ],
 }
 ALLOWED = {
     "asserts": "def f(x):\n    if not x:\n        raise ValueError",
@@ -155,6 +204,13 @@ ALLOWED = {
     "undocumented": '"""M."""\ndef _f():\n    return 1\nclass A:\n    """A."""',
     "empty_class_names": "class Ledger:\n    pass",
     "global_random": "np.random.default_rng(0)\nrng.random(3)\nnp.random.Generator(bits)",
+    "verb_last": """
+'What is a file expected, none found.'
+raise KeysError("expected a file, found none: make one")
+x = f"{path}: expected {kind} of one of those, found {found} in them; make one"
+x = "expected", "found", "the expected error"
+x = "expected a file, a folder or a stream, found: no such file"
+""",
 }
 
 
@@ -169,6 +225,8 @@ def test_source_keeps_the_rule(rule: str) -> None:
     if rule == "broad_excepts":
         for file in PROCESS_BOUNDARIES:
             assert len(found.pop(file)) == 1
+    if rule == "verb_last":
+        found = {f: lines for f, lines in found.items() if not f.startswith(NOT_YET)}
     told = [f"{file}: {line}" for file, lines in found.items() for line in lines]
     assert not told, "\n".join(told)
 

@@ -146,9 +146,9 @@ def test_assemble_takes_no_labels_of_another_day(
     given = ["--labels", folder / "labels.csv", "--others", "none"]
     rows = [
         ([features, *given, "--as-of", "2026-03-31", "--out", out], "2025-12-31, the day of the"),
-        ([canonical, *given, "--out", out], "--as-of: the last day"),
+        ([canonical, *given, "--out", out], "--as-of: expected the last day"),
         ([folder / "labels.csv", *given, "--out", out], "does not say it"),
-        ([features, *given, "--as-of", "soon", "--out", out], "soon found"),
+        ([features, *given, "--as-of", "soon", "--out", out], "found soon"),
         ([features, *given, "--out", folder / "customers.csv"], "ends in .parquet"),
     ]
     for arguments, said in rows:

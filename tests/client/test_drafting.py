@@ -137,10 +137,10 @@ def test_default_positive(tmp_path: Path, case: str) -> None:
 
 def test_unclear_labels_need_a_word(tmp_path: Path) -> None:
     path = unknown_file(tmp_path / "r.csv", fraud=(["a", "b", "c"] * ROWS)[:ROWS])
-    with pytest.raises(UsageError, match="--positive: expected, because the label has 3"):
+    with pytest.raises(UsageError, match="expected --positive, because the label has 3"):
         draft(path)
     assert draft(path, positive="b")[0].records.prevalence == 0.33
-    for positive, message in (("z", "no positive labels"), ("> 0", "numbers expected")):
+    for positive, message in (("z", "no positive labels"), ("> 0", "expected numbers")):
         with pytest.raises(UsageError, match=message):
             draft(path, positive=positive)
 
@@ -150,7 +150,7 @@ def test_one_class_is_no_sample(tmp_path: Path) -> None:
         draft(unknown_file(tmp_path / "r.csv", fraud=[0] * ROWS))
     with pytest.raises(UsageError, match="only positive labels"):
         draft(unknown_file(tmp_path / "r.csv", fraud=[1] * ROWS))
-    with pytest.raises(UsageError, match="none found"):
+    with pytest.raises(UsageError, match="found none"):
         draft(unknown_file(tmp_path / "r.csv", fraud=["?"] * ROWS))
 
 
@@ -176,10 +176,10 @@ def test_units(tmp_path: Path) -> None:
 
 def test_columns_that_are_not_there(tmp_path: Path) -> None:
     path = unknown_file(tmp_path / "r.csv")
-    with pytest.raises(UsageError, match="column Fraud expected, not found; near: fraud"):
+    with pytest.raises(UsageError, match="expected column Fraud, found none; near: fraud"):
         draft(path, label="Fraud")
     for option in ({"unit": "uid"}, {"exclude": ["uid"]}, {"institution_column": "uid"}):
-        with pytest.raises(UsageError, match="column uid expected"):
+        with pytest.raises(UsageError, match="expected column uid"):
             draft(path, **option)
     with pytest.raises(UsageError, match="at least one file"):
         draft_study([], label="x")
@@ -335,7 +335,7 @@ def test_names_of_people_and_identifiers_are_left_out_unless_kept(tmp_path: Path
     assert "Maria" not in text
     study, _, _ = draft(path, keep=["whose", "reference"])
     assert {feature.name for feature in study.features} == kept | {"whose", "reference"}
-    with pytest.raises(UsageError, match="column who expected, not found"):
+    with pytest.raises(UsageError, match="expected column who, found none"):
         draft(path, keep=["who"])
 
 

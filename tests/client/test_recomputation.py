@@ -569,7 +569,7 @@ def test_what_was_kept_and_cannot_be_read_stops_the_run(bench: Bench) -> None:
     bench.ledger(NAME).put_run_state(bench.study.id, state, b"rubbish")
     broken = Refusal(RefusalCode.LEDGER_UNAVAILABLE)
     assert run.ask(NAME, run.request(attempt=1)) == broken
-    with pytest.raises(LedgerError, match="kept progress expected"):
+    with pytest.raises(LedgerError, match="kept progress"):
         Recomputation(bench.site(NAME), bench.ledger(NAME)).model(bench.study, run.federation.run)
 
 

@@ -137,7 +137,7 @@ def test_a_port_is_a_port(bench: Bench, room: Path) -> None:
 
 
 def test_nobody_there(room: Path) -> None:
-    with connected(room) as remote, pytest.raises(RunError, match="UNAVAILABLE found: start it"):
+    with connected(room) as remote, pytest.raises(RunError, match="found UNAVAILABLE: start it"):
         remote.describe("study")
 
 
@@ -179,7 +179,7 @@ def test_a_late_answer(make_bench: MakeBench, room: Path) -> None:
     with serving(bench.custodian("bank-b"), UnixSocket(room)):
         with (
             connected(room, Deadlines(release_seconds=0.2)) as hasty,
-            pytest.raises(RunError, match="DEADLINE_EXCEEDED found: see its load"),
+            pytest.raises(RunError, match="found DEADLINE_EXCEEDED: see its load"),
         ):
             hasty.release(content, bench.parameters())
         gate.gate.set()

@@ -147,7 +147,7 @@ def test_study_check_refuses_the_same(tmp_path: Path, capsys: pytest.CaptureFixt
         }
         assert check(tmp_path / "study.toml", study) == 2, name
         said = capsys.readouterr().err
-        assert "features.0.levels.1: plain words expected" in said, name
+        assert "features.0.levels.1: expected plain words" in said, name
         assert payload[:12] not in said, name
 
 
@@ -163,7 +163,7 @@ def test_a_study_may_not_read_a_column_that_is_named_like_media(
         "model": {"kind": "vector", "column": column, "entries": 64},
     }
     assert check(tmp_path / "study.toml", study) == 2
-    assert "model.column: a column of vectors expected" in capsys.readouterr().err
+    assert "model.column: expected a column of vectors" in capsys.readouterr().err
 
 
 def in_csv(text: str) -> str:

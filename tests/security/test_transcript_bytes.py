@@ -205,7 +205,7 @@ def test_a_lying_sum_is_named(recorded: Recorder, number: int) -> None:
 
     found = misfit_of(recorded, recorded.lie(lie))
     assert (found.leaf, found.kind, found.step) == (at, "sum", max(0, number - 1))
-    assert "the sum of the vectors expected" in found.reason
+    assert "expected the sum of the vectors" in found.reason
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -136,19 +136,19 @@ def test_nothing_is_asked_without_a_yes(
 @pytest.mark.parametrize(
     ("question", "said"),
     [
-        ('kind = "mean"\ncolumn = "huors"', "columns of the allowance expected, huors found"),
-        ('kind = "sum"\ncolumn = "hours"', "a kind of the allowance (mean, count) expected"),
-        ('kind = "mean"\ncolumn = "channel"', "columns of the allowance expected, channel found"),
+        ('kind = "mean"\ncolumn = "huors"', "expected columns of the allowance, found huors"),
+        ('kind = "sum"\ncolumn = "hours"', "expected a kind of the allowance (mean, count)"),
+        ('kind = "mean"\ncolumn = "channel"', "expected columns of the allowance, found channel"),
         (
             'kind = "count"\nwhere = [{column = "hours", lower = 2, upper = 2.1}]',
             "it could isolate one unit; widen it",
         ),
         (
             'kind = "count"\nwhere = [{column = "hours", lower = 9, upper = 2}]',
-            "lower < upper within 1 to 24 expected, 9 and 2 found",
+            "expected lower < upper within 1 to 24, found 9 and 2",
         ),
-        ('kind = "histogram"\ncolumn = "hours"\nedges = [3, 1]', "rising edges expected"),
-        ('kind = "count"\nepsilon = 1', "no such key expected"),
+        ('kind = "histogram"\ncolumn = "hours"\nedges = [3, 1]', "rising edges"),
+        ('kind = "count"\nepsilon = 1', "expected no such key"),
     ],
 )
 def test_bad_questions_are_refused_with_reason_and_fix_before_any_debit(

@@ -27,8 +27,8 @@ def test_a_token_is_one_line(tmp_path: Path) -> None:
 def test_a_token_that_others_can_read_is_none(tmp_path: Path) -> None:
     home = new_home(tmp_path / "home")
     home.control_token.chmod(0o644)
-    with pytest.raises(KeysError, match="mode 0600 expected"):
+    with pytest.raises(KeysError, match="expected mode 0600"):
         control_target(home)
     home.control_token.unlink()
-    with pytest.raises(KeysError, match="readable file expected"):
+    with pytest.raises(KeysError, match="expected a readable file"):
         control_target(home)

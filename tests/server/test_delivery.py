@@ -61,5 +61,5 @@ def test_hidden_metrics_do_not_stop_a_delivery() -> None:
 
 
 def test_parameters_of_another_size_are_no_model() -> None:
-    with pytest.raises(ProtocolError, match="parameters expected"):
+    with pytest.raises(ProtocolError, match="of parameters"):
         compose(plan_for(STUDY), parameters_of(STUDY)[1:], facts_of(STUDY), SIGNER, FINISHED)

@@ -239,8 +239,8 @@ def test_an_audit_finds_lies_about_the_counts(make_hub: MakeHub) -> None:
     lies = {
         "the threshold of the request": told(moved.leaf()),
         "the words of the sum": told(other.leaf()),
-        "fairness expected": told(),
-        "model expected": told(leaves[at], leaves[at]),
+        "or fairness, found": told(),
+        "or model, found": told(leaves[at], leaves[at]),
     }
     assert audited_with(hub, leaves).misfit is None
     for reason, lie in lies.items():

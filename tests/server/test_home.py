@@ -107,7 +107,7 @@ def test_what_others_can_reach_is_refused_with_the_remedy(
     if not path.exists():
         path.touch()
     path.chmod(mode)
-    with pytest.raises(UsageError, match=f"{mode:04o} found: {remedy} {path}"):
+    with pytest.raises(UsageError, match=f"found {mode:04o}: {remedy} {path}"):
         CoordinatorHome.open(coordinator.path)
 
 
@@ -124,5 +124,5 @@ def test_every_problem_is_said_at_once(coordinator: CoordinatorHome) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_users_home_is_refused(coordinator: CoordinatorHome) -> None:
     os.chown(coordinator.path, 12345, 12345)
-    with pytest.raises(UsageError, match="uid 12345 found"):
+    with pytest.raises(UsageError, match="found uid 12345"):
         CoordinatorHome.open(coordinator.path)

@@ -194,7 +194,7 @@ def test_an_answer_without_its_content_is_named(make_setting: MakeSetting) -> No
 
     setting = make_setting(assurance=EXACT)
     setting.bend("bank-b", open_run=lambda _: Unreadable(RefusalCode.MALFORMED))
-    with pytest.raises(RunError, match=r"open: bank-b .*bad reply: a refusal expected"):
+    with pytest.raises(RunError, match=r"open: bank-b .*bad reply: expected a refusal"):
         opened(setting)
 
 

@@ -98,7 +98,7 @@ def test_nodes_are_settled_again_after_a_while(
 def test_what_is_wrong_is_said_once_for_as_long_as_it_stays_so(
     settling: Settling, clock: Clock, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused = Settled((), 0, (("bank-a", "a new key expected"),))
+    refused = Settled((), 0, (("bank-a", "expected a new key"),))
     steps = given(
         monkeypatch, refused, refused, UsageError("a paper is damaged"), NOTHING, RunError("away")
     )
@@ -107,7 +107,7 @@ def test_what_is_wrong_is_said_once_for_as_long_as_it_stays_so(
         clock.seconds += SETTLE_SECONDS
     assert steps.calls == 5
     assert said == [
-        "nodes are not as the enrolments say: bank-a: a new key expected",
+        "nodes are not as the enrolments say: bank-a: expected a new key",
         "nodes are not as the enrolments say: a paper is damaged",
         "nodes are not as the enrolments say: away",
     ]

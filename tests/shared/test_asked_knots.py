@@ -90,10 +90,10 @@ def test_without_asked_knots_a_study_keeps_its_id() -> None:
     [
         ((UNITS, SPREAD), {"knots_from": "spreads"}, 3, "the name of a query of kind quantiles"),
         ((UNITS, SPREAD), {"knots_from": "units"}, 3, "the name of a query of kind quantiles"),
-        ((SPREAD | {"column": "hours"},), {}, 3, "over 'amount' expected"),
+        ((SPREAD | {"column": "hours"},), {}, 3, "over 'amount'"),
         ((SPREAD,), {}, 0, "only where a model is trained"),
-        ((SPREAD,), {"knots": [0, 50, 100]}, 3, "none expected beside knots_from"),
-        ((SPREAD,), {"quantile_knots": 11}, 3, "at most 12 expected"),
+        ((SPREAD,), {"knots": [0, 50, 100]}, 3, "expected none beside knots_from"),
+        ((SPREAD,), {"quantile_knots": 11}, 3, "at most 12"),
         ((SPREAD,), {"even_knots": 1}, 3, "at least 2"),
         ((SPREAD,), {"knots_from": None}, 3, "only with knots_from"),
     ],

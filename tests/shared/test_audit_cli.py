@@ -77,7 +77,7 @@ def test_a_file_that_cannot_be_read_is_said(
 ) -> None:
     path = str(tmp_path / name)
     assert run(["audit", "transcript", path, "--coordinator-key", str(key)]) == 2
-    assert "a readable file expected" in capsys.readouterr().err
+    assert "expected a readable file" in capsys.readouterr().err
 
 
 def test_a_stream_has_to_be_saved_first(tmp_path: Path, key: Path, capsys: Captured) -> None:
@@ -113,7 +113,7 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path, content: bytes) -> None
 
 
 def test_a_roster_that_is_none_is_refused(tmp_path: Path, key: Path) -> None:
-    with pytest.raises(UsageError, match="a signed roster expected"):
+    with pytest.raises(UsageError, match="expected a signed roster"):
         trusted(key, None)
-    with pytest.raises(UsageError, match="a readable file expected"):
+    with pytest.raises(UsageError, match="expected a readable file"):
         trusted(tmp_path / "missing", None)

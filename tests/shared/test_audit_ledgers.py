@@ -104,7 +104,7 @@ def test_the_first_reply_counts_its_own_debit(first: dict[str, Any]) -> None:
 
 
 def test_another_debit_than_the_plans_is_refused() -> None:
-    with pytest.raises(ProtocolError, match="the plan's debit expected: 100; found: 99"):
+    with pytest.raises(ProtocolError, match="expected the plan's debit: 100; found: 99"):
         LedgerTrail(10**6).take(reply(1, debit=99), b"", COST)
 
 

@@ -165,7 +165,7 @@ def test_an_opening_with_too_few_is_named(recorded: Recorder) -> None:
     found = recorded.audit(recorded.lie(lie)).misfit
     assert found is not None
     assert found.kind == "opening"
-    assert "at least 3 participants expected, 2 found" in found.reason
+    assert "expected at least 3 participants, found 2" in found.reason
 
 
 def test_a_roster_by_another_coordinator_is_named(recorded: Recorder) -> None:
@@ -182,7 +182,7 @@ def test_a_pinned_roster_is_the_only_one_that_will_do(recorded: Recorder) -> Non
     found = recorded.audit(trust=Trust(roster.coordinator, newer)).misfit
     assert found is not None
     assert found.kind == "roster"
-    assert "version 2, expected, version 1" in found.reason
+    assert "version 2, found version 1" in found.reason
 
 
 def test_a_roster_with_a_member_without_a_key_is_named(recorded: Recorder) -> None:

@@ -249,7 +249,7 @@ def test_an_attempt_may_not_be_left_out(complete: Recorder, attempt: int) -> Non
 def test_attempts_do_not_repeat_with_another_request(recorded: Recorder) -> None:
     at = recorded.find(LeafKind.REQUEST, 3)  # the second attempt of step 1
     found = recorded.misfit_with(at, recorded.forged(at, Request, attempt=0))
-    assert "the next attempt expected: 1; found: 0" in found.reason
+    assert "expected the next attempt: 1; found: 0" in found.reason
 
 
 def test_attempts_are_limited(bench: Bench) -> None:
@@ -293,7 +293,7 @@ def test_a_step_is_not_answered_twice(complete: Recorder) -> None:
 
     found = found_in(complete, complete.lie(lie))
     assert (found.leaf, found.kind) == (end, "request")
-    assert "the next step expected: 1; found: 0" in found.reason
+    assert "the next step: 1; found: 0" in found.reason
 
 
 # -- what follows -----------------------------------------------------------------------

@@ -22,7 +22,7 @@ STEP_0 = 1  # the second request: the first one is the rehearsal's
         ({"step": 1}, "step"),
         ({"kind": ReleaseKind.EVALUATION}, "release"),
         ({"kind": ReleaseKind.REHEARSAL}, "release"),
-        ({"t": 2}, "t expected"),
+        ({"t": 2}, "t"),
         ({"multiplicity": 2}, "multiplicity"),
         ({"clipping_norm": 0.125}, "clipping_norm"),
         ({"sigma": 1.0}, "sigma"),
@@ -46,7 +46,7 @@ def test_a_request_to_too_few_is_named(recorded: Recorder) -> None:
     at = recorded.find(LeafKind.REQUEST, STEP_0)
     two = tuple(recorded.participants.values())[:2]
     found = recorded.misfit_with(at, recorded.forged(at, Request, participants=two, n=2))
-    assert "at least 3 participants expected, 2 found" in found.reason
+    assert "expected at least 3 participants, found 2" in found.reason
 
 
 def test_a_request_to_a_stranger_is_named(recorded: Recorder) -> None:

@@ -47,7 +47,7 @@ def test_purged_vectors_are_gone(recorded: Recorder) -> None:
     vectors = vectors_of(recorded, purged=True)
     assert not vectors.kept
     vectors.check_used()
-    with pytest.raises(ProtocolError, match="none found"):
+    with pytest.raises(ProtocolError, match="found none"):
         vectors.vector(next(iter(recorded.blobs)))
 
 

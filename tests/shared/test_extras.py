@@ -169,7 +169,7 @@ def test_a_network_has_no_plan_without_torch_and_a_module_none_without_opacus(
     with monkeypatch.context() as patch:
         without(patch, "opacus")
         assert plan_for(network).releases
-        with pytest.raises(PackageError, match=r"^opacus expected"):
+        with pytest.raises(PackageError, match=r"^expected opacus"):
             plan_for(module)
 
 

@@ -114,7 +114,7 @@ levels = ["x", "x"]
 """
     with pytest.raises(StudyError) as caught:
         parse_study(text)
-    assert caught.value.problems == ["evaluation.groups.0.levels: different levels expected"]
+    assert caught.value.problems == ["evaluation.groups.0.levels: expected different levels"]
 
 
 GOLDEN = "8c1d4f0ce096f3819c173e4f7641091927279c9d33da522fb7c80a15930bdeb5"  # of version 0.1

@@ -19,7 +19,7 @@ def test_a_key_is_read_as_it_was_written(tmp_path: Path, passphrase: bytes | Non
     create_private(tmp_path / "key", signing_pem(KEY, passphrase))
     assert public_hex(read_signing_key(tmp_path / "key", passphrase)) == public_hex(KEY)
     wrong = None if passphrase else PASSPHRASE
-    with pytest.raises(KeysError, match=r"passphrase expected|without any found"):
+    with pytest.raises(KeysError, match=r"passphrase|without any found"):
         read_signing_key(tmp_path / "key", wrong)
 
 
@@ -29,7 +29,7 @@ def test_each_writing_under_a_passphrase_has_a_salt_of_its_own() -> None:
 
 def test_another_passphrase_or_another_kind_of_key_is_refused(tmp_path: Path) -> None:
     create_private(tmp_path / "key", signing_pem(KEY, PASSPHRASE))
-    with pytest.raises(KeysError, match="this key's passphrase expected"):
+    with pytest.raises(KeysError, match="expected this key's passphrase"):
         read_signing_key(tmp_path / "key", b"another passphrase")
     curve = ec.generate_private_key(ec.SECP384R1())
     pem = curve.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -253,7 +253,7 @@ def test_many_vectors_are_judged_as_each_alone(values: list[float]) -> None:
 def test_media_are_found_wherever_they_stand_in_a_structure() -> None:
     structure = {"a": ["plain", {"b": b64(PNG)}], "c": 7, "d": ("short", "<img src='x'>")}
     assert dict(media_in(structure)) == {
-        "a.1.b": "bytes that begin like PNG found",
-        "d.1": "markup of a picture or page found",
+        "a.1.b": "found bytes that begin like PNG",
+        "d.1": "found markup of a picture or page",
     }
     assert list(media_in({"a": "words", "b": [1, 2, None]})) == []

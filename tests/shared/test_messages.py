@@ -447,5 +447,5 @@ def test_keys_have_one_spelling_and_one_length() -> None:
     for bad in (loose, text[:-1], text + "=", text + "\n", " " + text, "", "é", "-" * 44, "A" * 43):
         with pytest.raises(ProtocolError):
             decode_key(bad, 32)
-    with pytest.raises(ProtocolError, match="32 bytes expected, 31 found"):
+    with pytest.raises(ProtocolError, match="expected 32 bytes, found 31"):
         decode_key(encode_key(b"k" * 31), 32)

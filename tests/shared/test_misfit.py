@@ -27,5 +27,5 @@ def test_a_misfit_is_told_to_programs() -> None:
 
 def test_what_differs_is_said_with_both_values() -> None:
     expect("a step", 3, 3)
-    with pytest.raises(ProtocolError, match="a step expected: 3; found: 4"):
+    with pytest.raises(ProtocolError, match="expected a step: 3; found: 4"):
         expect("a step", 3, 4)

@@ -90,7 +90,7 @@ def test_parameters_out_of_range_are_neither_written_nor_read(value: float) -> N
 
 
 def test_a_model_of_another_size_is_not_written() -> None:
-    with pytest.raises(ProtocolError, match="bytes of parameters expected"):
+    with pytest.raises(ProtocolError, match="bytes of parameters"):
         model_to_bytes(STUDY, RUN, PARAMETERS[:-1])
 
 

@@ -18,7 +18,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_not_allowed_is_not_even_imported() -> None:
-    with pytest.raises(PackageError, match="a package that is allowed here expected"):
+    with pytest.raises(PackageError, match="expected a package that is allowed here"):
         class_named("acme_nets:Small", PACKAGE)
     assert "acme_nets" not in sys.modules
 
@@ -31,11 +31,11 @@ def test_what_is_allowed_is_found() -> None:
 @pytest.mark.parametrize(
     ("module", "package", "problem"),
     [
-        ("os:system", PACKAGE, "a module of acme-nets expected, 'os' is none of it"),
-        ("acme_nets:Absent", PACKAGE, "a class of acme-nets expected"),
-        ("acme_nets.absent:Small", PACKAGE, "a class of acme-nets expected"),
-        ("acme_nets:Small", "acme-nets==1.3.0", "installed expected, version 1.2.0 found"),
-        ("acme_nets:Small", "other==1", "installed expected, version none found"),
+        ("os:system", PACKAGE, "expected a module of acme-nets, found 'os', which is none of it"),
+        ("acme_nets:Absent", PACKAGE, "expected a class of acme-nets"),
+        ("acme_nets.absent:Small", PACKAGE, "expected a class of acme-nets"),
+        ("acme_nets:Small", "acme-nets==1.3.0", "installed, found version 1.2.0"),
+        ("acme_nets:Small", "other==1", "installed, found version none"),
     ],
 )
 def test_anything_else_is_refused(module: str, package: str, problem: str) -> None:
@@ -47,7 +47,7 @@ def test_anything_else_is_refused(module: str, package: str, problem: str) -> No
 def test_permission_is_for_these_packages_and_no_longer() -> None:
     permit([PACKAGE])
     permit([])
-    with pytest.raises(StudyError, match="allowed here expected"):
+    with pytest.raises(StudyError, match="allowed here"):
         class_named("acme_nets:Small", PACKAGE)
 
 
@@ -65,5 +65,5 @@ def test_a_package_that_declares_nothing_is_what_its_files_are(tmp_path: Path) -
     permit([PACKAGE])
     assert class_named("acme_nets:Small", PACKAGE).__name__ == "Small"
     (info / "RECORD").write_text("acme.py,,\nREADME.txt,,\n")
-    with pytest.raises(StudyError, match="a module of acme-nets expected"):
+    with pytest.raises(StudyError, match="expected a module of acme-nets"):
         class_named("acme_nets:Small", PACKAGE)

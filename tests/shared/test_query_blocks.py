@@ -90,10 +90,13 @@ def test_edges_are_even_on_the_columns_scale() -> None:
 @pytest.mark.parametrize(
     ("question", "reason"),
     [
-        ({"kind": "group_by", "by": ["channel"], "cells": 2}, "cells = 1 expected"),
+        ({"kind": "group_by", "by": ["channel"], "cells": 2}, "expected cells = 1"),
         ({"kind": "trend", "column": "month", "window": 4, "cells": 20}, "cells of at most 14"),
-        ({"kind": "mean", "column": "none"}, "q: a column that the study declares"),
-        ({"kind": "heavy_hitters", "column": "corridor", "share": 0.001}, "share: at least"),
+        ({"kind": "mean", "column": "none"}, "q: expected a column that the study declares"),
+        (
+            {"kind": "heavy_hitters", "column": "corridor", "share": 0.001},
+            "share: expected at least",
+        ),
     ],
 )
 def test_questions_that_cannot_be_laid_out_say_why(question: dict[str, Any], reason: str) -> None:
@@ -114,7 +117,7 @@ def test_domains_are_limited() -> None:
     cube = QuestionGroup.model_validate(
         {"questions": [{"name": "cube", "kind": "group_by", "by": ["c0", "c1", "c2"]}]}
     )
-    with pytest.raises(StudyError, match="at most 4096 cells in one table expected, 1061208"):
+    with pytest.raises(StudyError, match="expected at most 4096 cells in one table, found 1061208"):
         layout_for(cube, wide.asked_columns)
     many = QuestionGroup.model_validate(
         {

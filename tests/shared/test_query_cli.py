@@ -62,10 +62,10 @@ def test_programs_get_the_same_as_numbers(capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--epsilon", "0"), "--epsilon: more than 0"),
-        (("--epsilon", "nan"), "--epsilon: more than 0"),
-        (("--institutions", "2"), "--institutions: at least 6, the study's minimum"),
-        (("--questions", "none.toml"), "a readable file expected"),
+        (("--epsilon", "0"), "--epsilon: expected more than 0"),
+        (("--epsilon", "nan"), "--epsilon: expected more than 0"),
+        (("--institutions", "2"), "--institutions: expected at least 6, the study's minimum"),
+        (("--questions", "none.toml"), "expected a readable file"),
     ],
 )
 def test_wrong_input_is_said_in_a_line(
@@ -79,7 +79,7 @@ def test_wrong_input_is_said_in_a_line(
 def test_a_study_without_questions_has_nothing_to_plan(capsys: pytest.CaptureFixture[str]) -> None:
     status, _, err = said(capsys, study=MODEL_ONLY)
     assert status == 2
-    assert "a study that declares [[queries]] expected" in err
+    assert "expected a study that declares [[queries]]" in err
 
 
 def test_later_questions_are_priced_as_one_group_of_the_allowance() -> None:

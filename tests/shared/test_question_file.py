@@ -25,19 +25,19 @@ def test_questions_are_read_as_in_a_study(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "queries: a value expected, none found"),
-        ("queries = []", "queries: at least one question expected"),
-        ('[[queries]]\nname = "a"\n', "queries.0.kind: a value expected, none found"),
+        ("", "queries: expected a value, found none"),
+        ("queries = []", "queries: expected at least one question"),
+        ('[[queries]]\nname = "a"\n', "queries.0.kind: expected a value, found none"),
         ('[[queries]]\nname = "a"\nkind = "guess"\n', "queries.0.kind: "),
         (
             '[[queries]]\nname = "a"\nkind = "count"\nepsilon = 1\n',
-            "queries.0.epsilon: no such key expected",
+            "queries.0.epsilon: expected no such key",
         ),
         (
             '[[queries]]\nname = "a"\nkind = "count"\n[[queries]]\nname = "a"\nkind = "count"\n',
-            "a name of its own for each question expected, 'a' found twice",
+            "expected a name of its own for each question, found 'a' twice",
         ),
-        ("not toml", "TOML expected"),
+        ("not toml", "expected TOML"),
     ],
 )
 def test_each_mistake_is_said_with_its_place(tmp_path: Path, text: str, said: str) -> None:
@@ -48,5 +48,5 @@ def test_each_mistake_is_said_with_its_place(tmp_path: Path, text: str, said: st
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="a readable file expected"):
+    with pytest.raises(StudyError, match="expected a readable file"):
         load_questions(tmp_path / "none.toml")

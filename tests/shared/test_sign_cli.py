@@ -100,7 +100,7 @@ def test_a_key_that_others_can_reach_signs_nothing(
     assert sign(study, key) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"{stat.S_IMODE(mode):04o} found" in err
+    assert f"found {stat.S_IMODE(mode):04o}" in err
     assert "chmod 600" in err
 
 

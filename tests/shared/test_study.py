@@ -370,30 +370,30 @@ epsilon = 1.0
 """
     found = problems(text)
     for start in [
-        "format: 1 expected, 2 found",
+        "format: expected 1, found 2",
         "name: ",
         "purpose: ",
-        "typo: no such key expected",
+        "typo: expected no such key",
         "records.label: ",
-        "records.units: greater than or equal to 1 expected, 0 found",
-        "records.prevalence: a valid number expected, '0.1' found",
-        "model.kind: 'additive', 'mlp', 'text', 'vector' expected, 'forest' found",
-        "training.steps: greater than or equal to 0 expected, -1 found",
-        "training.learning_rate: a valid number expected, True found",
-        "evaluation.holdout: less than 1 expected, 1.0 found",
-        "privacy.epsilon: greater than 0 expected, 0.0 found",
-        "privacy.delta: less than 0.1 expected, 0.5 found",
-        "privacy.clipping_norm: a multiple of 2^-10 expected, 0.3 found",
-        "aggregation.attempts: greater than or equal to 1 expected, 0 found",
-        "features.0.name: a feature that harm rule 4 allows expected, 'zip' found",
-        "features.1: lower < upper expected, 3.0 and 3.0 found",
-        "features.1: special: different values expected",
-        "features.2.levels: different levels expected",
-        'features.2.tag: "own" or "peer" expected, "linked" found',
-        "features.3.kind: 'numeric', 'categorical' expected, 'image' found",
-        "features.4.kind: a value expected, none found",
-        "queries.0.name: a value expected, none found",
-        "allowance.kinds: a value expected, none found",
+        "records.units: expected greater than or equal to 1, found 0",
+        "records.prevalence: expected a valid number, found '0.1'",
+        "model.kind: expected 'additive', 'mlp', 'text', 'vector', found 'forest'",
+        "training.steps: expected greater than or equal to 0, found -1",
+        "training.learning_rate: expected a valid number, found True",
+        "evaluation.holdout: expected less than 1, found 1.0",
+        "privacy.epsilon: expected greater than 0, found 0.0",
+        "privacy.delta: expected less than 0.1, found 0.5",
+        "privacy.clipping_norm: expected a multiple of 2^-10, found 0.3",
+        "aggregation.attempts: expected greater than or equal to 1, found 0",
+        "features.0.name: expected a feature that harm rule 4 allows, found 'zip'",
+        "features.1: expected lower < upper, found 3.0 and 3.0",
+        "features.1: special: expected different values",
+        "features.2.levels: expected different levels",
+        'features.2.tag: expected "own" or "peer", found "linked"',
+        "features.3.kind: expected 'numeric', 'categorical', found 'image'",
+        "features.4.kind: expected a value, found none",
+        "queries.0.name: expected a value, found none",
+        "allowance.kinds: expected a value, found none",
     ]:
         assert any(line.startswith(start) for line in found), (start, found)
     assert len(found) == 26
@@ -408,20 +408,20 @@ def test_rules_between_sections_are_said_beside_other_mistakes() -> None:
     )
     content["features"].append(content["features"][0])
     assert problems_of(content) == [
-        "features.0.name: neither label nor unit expected, 'amount' found",
-        "features.1.name: neither label nor unit expected, 'channel' found",
-        "features.2.name: a new name expected, 'amount' found again",
-        "features.2.name: neither label nor unit expected, 'amount' found",
-        "training.steps: greater than or equal to 1 expected, 0 found",
-        "aggregation.minimum_institutions: at least collusion_tolerance + 2 = 4 expected, 3 found",
+        "features.0.name: expected neither label nor unit, found 'amount'",
+        "features.1.name: expected neither label nor unit, found 'channel'",
+        "features.2.name: expected a new name, found 'amount' again",
+        "features.2.name: expected neither label nor unit, found 'amount'",
+        "training.steps: expected greater than or equal to 1, found 0",
+        "aggregation.minimum_institutions: expected at least collusion_tolerance + 2 = 4, found 3",
     ]
 
 
 def test_sections_that_are_missing_are_named() -> None:
-    said = "a value expected, none found"
+    said = "expected a value, found none"
     assert problems("") == [
         *(f"{key}: {said}" for key in ("name", "purpose", "records")),
-        "features: 1 to 1000 expected, 0 found",
+        "features: expected 1 to 1000, found 0",
         f"privacy: {said}",
     ]
 
@@ -430,13 +430,13 @@ def test_sections_that_are_missing_are_named() -> None:
 def test_the_number_of_features_is_bounded(count: int) -> None:
     features = [{"kind": "categorical", "name": f"f{i}", "levels": ["a"]} for i in range(count)]
     assert problems_of({**data(), "features": features}) == [
-        f"features: 1 to 1000 expected, {count} found"
+        f"features: expected 1 to 1000, found {count}"
     ]
 
 
 def test_two_honest_institutions_are_needed_also_where_the_minimum_is_a_default() -> None:
     (line,) = problems_of(data(privacy={"collusion_tolerance": 2}))
-    assert "collusion_tolerance + 2 = 4 expected, 3 found" in line
+    assert "collusion_tolerance + 2 = 4, found 3" in line
 
 
 @pytest.mark.parametrize("minimum", [0, 2, 10_001, 10**30])
@@ -482,14 +482,14 @@ def test_terms_out_of_range_are_refused(section: str, key: str, value: Any) -> N
 )
 def test_text_that_is_no_toml_is_said_to_be_none(text: str) -> None:
     (line,) = problems(text)
-    assert line.startswith("TOML expected: ")
+    assert line.startswith("expected TOML")
     assert "line" in line or "end of document" in line
 
 
 def test_numbers_of_thousands_of_digits_and_deep_brackets_are_mistakes_too() -> None:
     for tail in ("x = " + "9" * 10_000, "x = " + "[" * 10_000, "x = " + "{a=" * 10_000):
         (line,) = problems(SMALL + tail)
-        assert line.startswith("TOML expected: ")
+        assert line.startswith("expected TOML")
     huge = "0x" + "f" * 40_000
     for key in ("units", "prevalence", "label", "missing"):
         content = tomllib.loads(SMALL)
@@ -636,12 +636,12 @@ def test_an_additive_study_keeps_its_id_however_its_model_is_written() -> None:
     ("model", "problem"),
     [
         ({"column": ""}, "model.column: "),
-        ({"column": "Date of birth"}, "model.column: no protected attribute expected"),
-        ({"column": "flagged"}, "model.column: neither label nor unit expected, 'flagged' found"),
-        ({"buckets": 63}, "model.buckets: greater than or equal to 64 expected, 63 found"),
-        ({"buckets": 65537}, "model.buckets: less than or equal to 65536 expected, 65537 found"),
-        ({"buckets": "2048"}, "model.buckets: a valid integer expected, '2048' found"),
-        ({"words": 3}, "model.words: no such key expected"),
+        ({"column": "Date of birth"}, "model.column: expected no protected attribute"),
+        ({"column": "flagged"}, "model.column: expected neither label nor unit, found 'flagged'"),
+        ({"buckets": 63}, "model.buckets: expected greater than or equal to 64, found 63"),
+        ({"buckets": 65537}, "model.buckets: expected less than or equal to 65536, found 65537"),
+        ({"buckets": "2048"}, "model.buckets: expected a valid integer, found '2048'"),
+        ({"words": 3}, "model.words: expected no such key"),
     ],
 )
 def test_a_wrong_text_section_is_explained(model: dict[str, Any], problem: str) -> None:
@@ -651,9 +651,9 @@ def test_a_wrong_text_section_is_explained(model: dict[str, Any], problem: str) 
 
 def test_a_text_study_needs_a_column_and_has_no_features_beside_it() -> None:
     content = data(model={"kind": "text"})
-    assert problems_of(content) == ["model.column: a value expected, none found"]
+    assert problems_of(content) == ["model.column: expected a value, found none"]
     content["model"]["column"] = "message"
-    assert problems_of(content) == ["features: none expected beside a text model, some found"]
+    assert problems_of(content) == ["features: expected none beside a text model, found some"]
 
 
 def network_study(model: str, extra: str = "", *, unit: bool = True) -> str:
@@ -671,16 +671,13 @@ def test_a_network_reads_features_and_says_its_widths() -> None:
 @pytest.mark.parametrize(
     ("model", "problem"),
     [
-        ("hidden = [12]", "model.hidden.0: a multiple of 8 expected, 12 found"),
+        ("hidden = [12]", "model.hidden.0: expected a multiple of 8, found 12"),
         (
             "hidden = [8, 8, 8, 8]",
-            (
-                "model.hidden: Tuple should have at most 3 items after validation, "
-                "not 4 expected, [8, 8, 8, 8] found"
-            ),
+            "model.hidden: expected at most 3 items after validation, not 4, found [8, 8, 8, 8]",
         ),
-        ("rows = 65", "model.rows: less than or equal to 64 expected, 65 found"),
-        ("width = 7", "model.width: no such key expected; remove it or correct its spelling"),
+        ("rows = 65", "model.rows: expected less than or equal to 64, found 65"),
+        ("width = 7", "model.width: expected no such key; remove it or correct its spelling"),
     ],
 )
 def test_a_wrong_network_section_is_explained(model: str, problem: str) -> None:
@@ -690,11 +687,11 @@ def test_a_wrong_network_section_is_explained(model: str, problem: str) -> None:
 
 
 def test_a_network_needs_ids_and_knots_of_its_own() -> None:
-    with pytest.raises(StudyError, match=r"^records.unit: a column of ids expected"):
+    with pytest.raises(StudyError, match=r"^records.unit: expected a column of ids"):
         parse_study(network_study("", unit=False))
     asked = network_study("").replace("upper = 7", 'upper = 7\nknots_from = "where"')
-    with pytest.raises(StudyError, match="no knots_from expected beside a model of kind mlp"):
+    with pytest.raises(StudyError, match="expected no knots_from beside a model of kind mlp"):
         parse_study(asked)
     queries = '[[queries]]\nkind = "count"\nname = "n"\n'
-    with pytest.raises(StudyError, match=r"model.rows: 1 expected where questions are asked"):
+    with pytest.raises(StudyError, match=r"model.rows: expected 1 where questions are asked"):
         parse_study(network_study("rows = 3", queries))

@@ -88,17 +88,17 @@ def test_every_mistake_is_one_line_on_stderr(
     status, out, err = check(written(tmp_path, bad), capsys)
     assert (status, out) == (2, [])
     assert err == [
-        "fieldfare: features.0: lower < upper expected, 0.0 and 0.0 found",
-        "fieldfare: privacy.epsilon: a valid number expected, '1' found",
-        "fieldfare: privacy.typo: no such key expected; remove it or correct its spelling",
+        "fieldfare: features.0: expected lower < upper, found 0.0 and 0.0",
+        "fieldfare: privacy.epsilon: expected a valid number, found '1'",
+        "fieldfare: privacy.typo: expected no such key; remove it or correct its spelling",
     ]
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "a value expected, none found"),
-        ("name = ", "TOML expected"),
+        ("", "expected a value, found none"),
+        ("name = ", "expected TOML"),
         (GOOD.replace("epsilon = 1.0", "epsilon = 1e-12").replace("1e-5", "1e-12"),
          "privacy.epsilon"),
         (GOOD.replace("units = 1000", f"units = {2**40}").replace("= 1.0\n\n", "= 8.0\n\n"),

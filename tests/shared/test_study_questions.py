@@ -56,17 +56,17 @@ def test_an_allowance_takes_half_of_what_declared_questions_leave_it_or_all_ther
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"privacy": {"query_share": 0}}, "more than 0 expected where questions are asked"),
-        ({"privacy": {"query_share": 0.5}}, "1 expected where nothing is trained"),
-        ({"steps": 3, "privacy": {"query_share": 1}}, "less than 1 expected where a model"),
-        ({"steps": 3, "queries": [], "privacy": {"query_share": 0.3}}, "0 expected where no"),
-        ({"queries": []}, "training.steps: greater than or equal to 1 expected, 0 found"),
-        ({"allowance": {**ALLOWANCE, "share": 1}}, "less than 1 expected where queries"),
-        ({"allowance": {**ALLOWANCE, "columns": ["huors"]}}, "a declared column expected"),
+        ({"privacy": {"query_share": 0}}, "expected more than 0 where questions are asked"),
+        ({"privacy": {"query_share": 0.5}}, "1 where nothing is trained"),
+        ({"steps": 3, "privacy": {"query_share": 1}}, "expected less than 1 where a model"),
+        ({"steps": 3, "queries": [], "privacy": {"query_share": 0.3}}, "0 where no"),
+        ({"queries": []}, "training.steps: expected greater than or equal to 1, found 0"),
+        ({"allowance": {**ALLOWANCE, "share": 1}}, "expected less than 1 where queries"),
+        ({"allowance": {**ALLOWANCE, "columns": ["huors"]}}, "expected a declared column"),
         ({"allowance": {**ALLOWANCE, "kinds": ["exec"]}}, "kinds"),
         ({"queries": [COUNT, COUNT]}, "a name of its own"),
-        ({"queries": [{"name": "m", "kind": "mean", "column": "huors"}]}, "'huors' found"),
-        ({"columns": [{"name": "hours", "kind": "open"}]}, "a new name expected, 'hours' found"),
+        ({"queries": [{"name": "m", "kind": "mean", "column": "huors"}]}, "found 'huors'"),
+        ({"columns": [{"name": "hours", "kind": "open"}]}, "expected a new name, found 'hours'"),
         ({"columns": [{"name": "ethnicity", "kind": "open"}]}, "harm rule 4"),
         (
             {
@@ -75,7 +75,7 @@ def test_an_allowance_takes_half_of_what_declared_questions_leave_it_or_all_ther
                     for name in ("size", "region")
                 ]
             },
-            "one column of kind institution expected",
+            "expected one column of kind institution",
         ),
     ],
 )

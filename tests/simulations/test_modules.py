@@ -76,4 +76,4 @@ def test_an_allowed_module_is_trained_with_many_rows_a_unit(
 
 def test_another_is_refused(call: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(call) == 2
-    assert "a package that is allowed here expected" in capsys.readouterr().err
+    assert "expected a package that is allowed here" in capsys.readouterr().err

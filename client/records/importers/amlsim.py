@@ -76,16 +76,16 @@ def import_amlsim(files: Sequence[Path], out: Path, options: ImportOptions) -> l
     found = file_forms(files, _FORMS)
     if found["alert transactions"]:
         raise RecordsError(
-            f"{found['alert transactions'][0]}: transactions once expected, those of alerts stand "
-            "in transactions.csv already; leave the file out"
+            f"{found['alert transactions'][0]}: expected each transaction once, found those of "
+            "alerts in transactions.csv already; leave the file out"
         )
     sample = bool(found["nodes"])
     books, money = ("nodes", "edges") if sample else ("accounts", "transactions")
     strays = [name for name in _FORMS if found[name] and name not in {books, money, "alerts"}]
     if not found[books] or not found[money] or strays:
         raise RecordsError(
-            "accounts.csv and transactions.csv of one simulation expected (or nodes.csv and "
-            "transactions.csv of a sample), another choice of files found"
+            "expected accounts.csv and transactions.csv of one simulation (or nodes.csv and "
+            "transactions.csv of a sample), found another choice of files"
         )
     columns = options.having(SAMPLE_COLUMNS if sample else OWN_COLUMNS)
     with open_folder(out, columns) as folder:
@@ -135,7 +135,7 @@ def _accounts(paths: Sequence[Path], options: ImportOptions, *, sample: bool) ->
     ids = table.column("account_id")
     if pc.count_distinct(ids).as_py() < table.num_rows or not table.num_rows:
         raise RecordsError(
-            f"{paths[0]}: accounts that stand there once expected, none or one twice found"
+            f"{paths[0]}: expected accounts that stand there once, found none or one twice"
         )
     return _Accounts(table)
 

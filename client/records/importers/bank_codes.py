@@ -63,14 +63,14 @@ def own_codes(path: Path) -> dict[str, str]:
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeError, tomllib.TOMLDecodeError):
-        raise UsageError(f"{path}: a TOML file with [channels] expected; write one") from None
+        raise UsageError(f"{path}: expected a TOML file with [channels]; write one") from None
     channels = data.get("channels", {})
     if set(data) != {"channels"} or not isinstance(channels, dict):
-        raise UsageError(f"{path}: one table [channels] expected, something else found")
+        raise UsageError(f"{path}: expected one table [channels], found something else")
     allowed = [LEFT_OUT, *Channel]  # a list: what is found may be anything
     wrong = [code for code, word in channels.items() if word not in allowed]
     if wrong:
         raise UsageError(
-            f'{path}: {wrong[0]}: one of {", ".join(Channel)} or "" expected, another found'
+            f'{path}: {wrong[0]}: expected one of {", ".join(Channel)} or "", found another'
         )
     return dict(channels)

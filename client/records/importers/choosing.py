@@ -92,6 +92,6 @@ def _refuse_unknown(lacking: frozenset[str]) -> None:
     unknown = sorted(lacking - may_lack)
     if unknown:
         raise UsageError(
-            "--lacking: columns that a record may do without expected, such as transactions.mcc, "
-            f"{unknown[0]} found"
+            "--lacking: expected columns that a record may do without, such as transactions.mcc, "
+            f"found {unknown[0]}"
         )

@@ -121,8 +121,8 @@ class CsvFile:
             RecordsError: always.
         """
         raise RecordsError(
-            f"{self.path}, line {line_of(self.path, row)}: a {column} that this importer can read "
-            "expected, nothing or another form found; see docs/records.md"
+            f"{self.path}, line {line_of(self.path, row)}: expected a {column} that this importer "
+            "can read, found nothing or another form; see docs/records.md"
         )
 
 
@@ -167,7 +167,7 @@ class CsvFiles:
         """
         for path in self._paths:
             if not path.is_file():
-                raise RecordsError(f"{path}: a CSV file expected, none found; check the path")
+                raise RecordsError(f"{path}: expected a CSV file, found none; check the path")
             with open_csv(path, self._mapping, repeats=self._repeats) as source:
                 yield CsvFile(path, source)
 
@@ -186,7 +186,7 @@ def file_forms(
         if form is None:
             listed = " or ".join(", ".join(columns) for columns in forms.values())
             raise RecordsError(
-                f"{one.path}, line 1: a header with {listed} expected, another found"
+                f"{one.path}, line 1: expected a header with {listed}, found another"
             )
         found[form].append(one.path)
     return found

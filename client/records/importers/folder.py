@@ -119,12 +119,14 @@ def open_folder(path: Path, columns: Columns) -> Iterator[CanonicalFolder]:
         UsageError: the folder holds something, or cannot be written.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"--out: a new or empty folder expected, {path} holds something")
+        raise UsageError(f"--out: expected a new or empty folder, found files in {path}")
     try:
         path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         path.chmod(PRIVATE_FOLDER)  # one that was there may be open to others
     except OSError as error:
-        raise UsageError(f"--out: a folder that can be made expected, {error.strerror}") from None
+        raise UsageError(
+            f"--out: expected a folder that can be made, found: {error.strerror}"
+        ) from None
     folder = CanonicalFolder(path, columns)
     whole = False
     try:
@@ -132,7 +134,7 @@ def open_folder(path: Path, columns: Columns) -> Iterator[CanonicalFolder]:
         folder.finish()
         whole = True
     except OSError as error:
-        raise UsageError(f"--out: a disk with room expected, {error.strerror} found") from None
+        raise UsageError(f"--out: expected a disk with room, found: {error.strerror}") from None
     finally:
         if not whole:
             folder.discard()

@@ -66,13 +66,13 @@ def _columns(files: Sequence[Path], options: ImportOptions) -> dict[str, str]:
     named = {**SOURCES, **options.mapping.columns}
     unknown = sorted(set(named) - set(CaseSummary.model_fields))
     if unknown:
-        raise RecordsError(f"mapping: fields of a case summary expected, {unknown[0]} found")
+        raise RecordsError(f"mapping: expected fields of a case summary, found {unknown[0]}")
     found: dict[str, str] | None = None
     for file in CsvFiles(files, options.mapping):
         here = {field: column for field, column in named.items() if file.has([column])}
         _complete(file, named, here)
         if found is not None and found != here:
-            raise RecordsError(f"{file.path}, line 1: the columns of the files before expected")
+            raise RecordsError(f"{file.path}, line 1: expected the columns of the files before")
         found = here
     refuse_names((found or {}).values(), str(files[0]))
     return found or {}
@@ -86,8 +86,8 @@ def _complete(file: CsvFile, named: Mapping[str, str], here: Mapping[str, str]) 
     ]
     if absent:
         raise RecordsError(
-            f"{file.path}, line 1: columns {', '.join(absent)} expected, not found; --mapping says "
-            "what they are called here"
+            f"{file.path}, line 1: expected columns {', '.join(absent)}, found none; --mapping "
+            "says what they are called here"
         )
 
 

@@ -108,8 +108,8 @@ class Node:
             RecordsError: always.
         """
         raise RecordsError(
-            f"{self.path}, line {self.element.sourceline}: {expected} expected in "
-            f"{etree.QName(self.element).localname}, nothing or another form found; see "
+            f"{self.path}, line {self.element.sourceline}: expected {expected} in "
+            f"{etree.QName(self.element).localname}, found nothing or another form; see "
             "docs/records.md"
         )
 
@@ -128,18 +128,18 @@ def parts_of(path: Path, message: Message) -> Iterator[tuple[int, str, Node]]:
         RecordsError: the file is no such message, or no whole and plain XML; says the line.
     """
     if not path.is_file():
-        raise RecordsError(f"{path}: a file expected, none found; check the path")
+        raise RecordsError(f"{path}: expected a file, found none; check the path")
     try:
         with opened(path) as stream:
             yield from _parts(path, message, stream)
     except etree.XMLSyntaxError as error:
         line = error.lineno or 1
         raise RecordsError(
-            f"{path}, line {line}: whole and plain XML without entities expected, another form "
-            "or a part of one found; write or fetch it again"
+            f"{path}, line {line}: expected whole and plain XML without entities, found another "
+            "form or a part of one; write or fetch it again"
         ) from None
     except (OSError, EOFError, zlib.error):
-        raise RecordsError(f"{path}: a whole file expected, a damaged one found") from None
+        raise RecordsError(f"{path}: expected a whole file, found a damaged one") from None
 
 
 def _parts(path: Path, message: Message, stream: Any) -> Iterator[tuple[int, str, Node]]:
@@ -180,13 +180,13 @@ def _check(path: Path, message: Message, element: Any, depth: int) -> None:
 def _check_document(path: Path, message: Message, element: Any) -> None:
     if element.getroottree().docinfo.doctype:
         raise RecordsError(
-            f"{path}, line 1: XML without a document type expected, one found; a message has none"
+            f"{path}, line 1: expected XML without a document type, found one; a message has none"
         )
     name = etree.QName(element)
     if name.localname != "Document" or not message.known(name.namespace or ""):
         raise RecordsError(
-            f"{path}, line {element.sourceline}: a Document of {message.expected} expected, "
-            "another one found"
+            f"{path}, line {element.sourceline}: expected a Document of {message.expected}, found "
+            "another one"
         )
 
 

@@ -29,7 +29,7 @@ class KeyedHash:
             KeysError: of another length.
         """
         if len(key) != KEY_BYTES:
-            raise KeysError(f"a records key of {KEY_BYTES} bytes expected, {len(key)} found")
+            raise KeysError(f"expected a records key of {KEY_BYTES} bytes, found {len(key)}")
         self._key = key
 
     def of(self, kind: str, name: str) -> str:
@@ -58,7 +58,7 @@ def keyed_hash(path: Path) -> KeyedHash:
                 create_private(path, secrets.token_bytes(KEY_BYTES))
         except OSError as error:
             raise UsageError(
-                f"{path}: a place for the records key expected, {error.strerror} found; "
-                "say --key-file FILE"
+                f"{path}: expected a place for the records key, found: {error.strerror}; say "
+                "--key-file FILE"
             ) from None
     return KeyedHash(read_private(path))

@@ -58,7 +58,7 @@ def import_pacs008(files: Sequence[Path], out: Path, options: ImportOptions) -> 
     """
     if not is_bic(options.bic.upper()):  # a part of one would take other banks' customers too
         raise UsageError(
-            "--bic: the institution's own BIC of 8 or 11 characters expected: it says whose a "
+            "--bic: expected the institution's own BIC of 8 or 11 characters: it says whose a "
             "payment is"
         )
     with open_folder(out, options.having(COLUMNS)) as folder:

@@ -101,12 +101,12 @@ def report_facts(alert: Alert, standing: Standing, codes: Mapping[str, str]) -> 
     """
     if standing.disposition not in REPORTABLE:
         raise UsageError(
-            "an alert that a person decided to file or to escalate expected: the software drafts "
+            "expected an alert that a person decided to file or to escalate: the software drafts "
             "no report by itself; see `fieldfare institution feedback`"
         )
     if standing.party_role is PartyRole.UNKNOWN:
         raise UsageError(
-            "a party role that a person set expected, unknown found: a possible victim must not "
+            "expected a party role that a person set, found unknown: a possible victim must not "
             "become a subject; say who this is with `fieldfare institution feedback --role`"
         )
     role = standing.party_role

@@ -168,12 +168,12 @@ def fintrac_problems(content: bytes) -> list[str]:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError):
-        raise UsageError("a report in JSON expected, something else found") from None
+        raise UsageError("expected a report in JSON, found something else") from None
     try:
         draft = StrDraft.model_validate(data)
     except ValidationError as error:
         # What was found is left out: it may be about a person.
-        return [f"{line.partition(':')[0]}: a value as in the draft expected" for line in
+        return [f"{line.partition(':')[0]}: expected a value as in the draft" for line in
                 problem_lines(error)]  # fmt: skip
     problems = [f"{path}: {OPEN}" for path, text in _texts(data, "") if OPEN in text]
     problems += [

@@ -132,8 +132,8 @@ def _place(path: str | None) -> str:
 
 def _kind(name: str) -> str:
     if "ELEMENT_CONTENT" in name:
-        return "an element in goAML's order expected, another or none found"
-    return "a value of the right form and length expected, another found"
+        return "expected an element in goAML's order, found another or none"
+    return "expected a value of the right form and length, found another"
 
 
 def goaml_problems(content: bytes) -> list[str]:
@@ -146,9 +146,11 @@ def goaml_problems(content: bytes) -> list[str]:
     try:
         report = etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:
-        raise UsageError(f"a goAML report in XML expected, line {error.lineno} is none") from None
+        raise UsageError(
+            f"expected a goAML report in XML, found another form in line {error.lineno}"
+        ) from None
     if report.getroottree().docinfo.doctype:
-        raise UsageError("a report without a document type expected, one found: remove it")
+        raise UsageError("expected a report without a document type, found one: remove it")
     problems = _invalid(report)
     problems += [
         f"line {one.sourceline}, {one.tag}: {OPEN}"

@@ -73,8 +73,8 @@ def entries(folder: Path, customer: str, days: int, *, last: date | None, today:
         load_table(connection, "customers", table_in(folder, "customers"), own)
         if connection.execute("SELECT 1 FROM customers").fetchone() is None:
             raise RecordsError(
-                f"{folder}: the customer of this alert expected in customers, not found; these are "
-                "other records than those that were scored"
+                f"{folder}: expected the customer of this alert in customers, found none; these "
+                "are other records than those that were scored"
             )
         load_table(connection, "accounts", table_in(folder, "accounts"), own)
         held = connection.execute("SELECT account_id FROM accounts").fetchall()

@@ -73,7 +73,7 @@ def test_a_draft_holds_the_customers_own_entries_where_records_are_named(desk: D
     log = (desk.home.log_folder / "log.jsonl").read_text()
     assert '"a1"' not in log
     other = canonical(desk.folder / "other", "nobody", scored)
-    rows = [(("--transactions", other), "not found"), (("--transactions", records, "--until", "x"),
+    rows = [(("--transactions", other), "found none"), (("--transactions", records, "--until", "x"),
             "--until")]  # fmt: skip
     for arguments, problem in rows:
         new = ("export", alert, "--format", "goaml", "--out", desk.folder / "n.xml")

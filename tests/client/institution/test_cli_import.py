@@ -87,7 +87,7 @@ def test_a_model_that_the_coordinator_did_not_sign_is_refused_and_logged(
     forged = replace(a_file(hub), envelope=delivered(STUDY, NoSigner()).envelope)
     status, _, err = typed(forged.to_bytes())
     assert status == 1
-    assert "signature expected" in err
+    assert "expected a valid signature" in err
     assert typed.events()[-1]["details"]["code"] == "bad_signature"
     assert not typed.home.models.exists()
 

@@ -68,7 +68,7 @@ def test_the_institutions_own_sources(
     monkeypatch.setenv("FIELDFARE_HOME", str(home))
     (home / "in" / "c.csv").write_text("unit,amount,label\na,5,1\n")
     assert check(study) == 0
-    assert "rows of one unit found in 2 rows (a.csv 1, c.csv 1)" in capsys.readouterr().out
+    assert "found rows of one unit in 2 rows (a.csv 1, c.csv 1)" in capsys.readouterr().out
 
 
 def test_a_table_of_a_database(
@@ -81,7 +81,7 @@ def test_a_table_of_a_database(
     connection.commit()
     connection.close()
     assert check(study, "--records", tmp_path / "r.sqlite") == 2
-    assert "one table expected where none is named" in capsys.readouterr().out
+    assert "expected one table where none is named" in capsys.readouterr().out
     assert check(study, "--records", tmp_path / "r.sqlite", "--table", "two") == 0
 
 
@@ -101,10 +101,10 @@ def test_a_postgresql_server(
     (home / "institution.toml").write_text(f'{settings}table = "accounts"\n')
     assert check(study, "--home", home) == 0
     printed = capsys.readouterr()
-    assert "a label expected, none found in 1 row (3)" in printed.out
-    assert "rows of one unit found in 2 rows (2, 3)" in printed.out
+    assert "expected a label, found none in 1 row (3)" in printed.out
+    assert "found rows of one unit in 2 rows (2, 3)" in printed.out
     assert "would load: 2 of 3 rows count as zero (66.7 %)" in printed.out
-    assert "others found in 1 row (2)" in printed.out
+    assert "found others in 1 row (2)" in printed.out
     assert postgres.password not in printed.out + printed.err
     query = "SELECT * FROM accounts WHERE label IS NOT NULL"
     (home / "institution.toml").write_text(f'{settings}query = "{query}"\n')
@@ -114,9 +114,9 @@ def test_a_postgresql_server(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--home", "nowhere"], "nowhere/institution.toml: a readable file expected"),
+        (["--home", "nowhere"], "nowhere/institution.toml: expected a readable file"),
         (["--home", "nowhere", "--table", "t"], "--mapping, --table: expected beside --records"),
-        (["--records", "r.csv", "--mapping", "none.toml"], "a readable mapping file expected"),
+        (["--records", "r.csv", "--mapping", "none.toml"], "expected a readable mapping file"),
     ],
 )
 def test_calls_that_cannot_be_meant(

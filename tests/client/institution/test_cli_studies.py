@@ -257,8 +257,8 @@ def test_how_many_rows_count_as_zero_is_said_before_anybody_approves(typed: Type
     status, out, _ = typed("review", STUDY.id)
     assert status == 0
     assert "2 of 201 rows count as zero (0.995 %)" in out
-    assert "a label expected, none found in 1 row (1)" in " ".join(out.split())
-    assert "1 line found that cannot be read so (202)" in " ".join(out.split())
+    assert "expected a label, found none in 1 row (1)" in " ".join(out.split())
+    assert "found 1 line that cannot be read so (202)" in " ".join(out.split())
     assert rows[1].split(",")[0] not in out
     status, out, _ = typed("approve", STUDY.id, "--yes")
     assert (status, typed.state()) == (0, State.APPROVED)
@@ -267,4 +267,4 @@ def test_how_many_rows_count_as_zero_is_said_before_anybody_approves(typed: Type
     records.write_text("customer,amount\n")
     assert "would not load:" in typed("review", STUDY.id)[1]
     records.unlink()
-    assert "a file with records expected" in " ".join(typed("review", STUDY.id)[1].split())
+    assert "expected a file with records" in " ".join(typed("review", STUDY.id)[1].split())

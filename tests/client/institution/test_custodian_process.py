@@ -73,7 +73,7 @@ def test_without_it_it_says_what_is_missing(process: "subprocess.Popen[bytes]") 
     assert process.wait(PATIENCE) == 2
     said = process.stderr.read()
     assert b"fieldfare: custodian: " in said
-    assert b"a passphrase expected, none given" in said
+    assert b"expected a passphrase, found none" in said
     assert b"Traceback" not in said
 
 

@@ -129,7 +129,7 @@ def test_receiving_is_logged_once_and_decides_nothing(hub: Hub, custody_of: Open
 def test_a_study_without_a_unit_is_not_received(hub: Hub) -> None:
     """Without ids one removed row would move others to another side of the hold-out."""
     study = home_study(records__unit=None)
-    with pytest.raises(StudyError, match=r"^records\.unit: a column of ids expected, none named"):
+    with pytest.raises(StudyError, match=r"^records\.unit: expected a column of ids, found none"):
         hub.receive(study)
     assert not hub.homes["bank-a"].study(study.id).exists()
 
@@ -236,7 +236,7 @@ def test_a_module_waits_until_its_package_is_listed_and_runs_only_while_it_is(
     hub.edit(policy, f'packages = ["{PACKAGE}"]', "packages = []")
     custody = custody_of()
     (left_out,) = resume(custody, records_loader(custody.institution, {}))
-    assert "model.package: a package that is allowed here expected" in left_out.reason
+    assert "model.package: expected a package that is allowed here" in left_out.reason
     assert custody.custodian.describe(study.id) == UNKNOWN_STUDY
     assert spent_now(custody.ledger, STUDY, others, hub.roster(), NOW).promised == 0
 

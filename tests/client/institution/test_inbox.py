@@ -124,7 +124,7 @@ def test_a_study_of_a_package_that_is_not_listed_waits_too_and_its_model_does_no
     made = delivered(study, hub.signer)
     monkeypatch.setattr(inbox_module, "EVER_APPROVED", {State.RECEIVED})
     permit([])
-    with pytest.raises(PolicyRefusal, match="a package that is allowed here expected"):
+    with pytest.raises(PolicyRefusal, match="expected a package that is allowed here"):
         give(inbox, made)
     assert not home.models.exists()
     permit([PACKAGE])
@@ -167,7 +167,7 @@ def test_a_study_without_a_plan_is_refused(hub: Hub, home: Home, inbox: HomeInbo
 
 def test_a_study_without_a_unit_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
     study = home_study(records__unit=None)
-    with pytest.raises(ProtocolError, match=r"records\.unit: a column of ids expected"):
+    with pytest.raises(ProtocolError, match=r"records\.unit: expected a column of ids"):
         inbox.study_offered(hub.sealed(study), study)
     assert kept_ids(home) == ()
 

@@ -69,9 +69,9 @@ def test_an_identity_is_the_key_whose_public_half_is_told(home: Home, protected:
 
 
 def test_the_right_passphrase_or_none(home: Home, protected: Home) -> None:
-    assert "passphrase expected, none given" in refusal_of_identity(protected)
-    assert "passphrase expected, another" in refusal_of_identity(protected, b"correct horse?")
-    assert "one without any found" in refusal_of_identity(home, PASSPHRASE)
+    assert "expected a passphrase, found none" in refusal_of_identity(protected)
+    assert "passphrase, found another" in refusal_of_identity(protected, b"correct horse?")
+    assert "found one without any" in refusal_of_identity(home, PASSPHRASE)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
@@ -87,9 +87,9 @@ def test_a_key_that_others_may_read_is_not_used(home: Home, mode: int) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "PKCS8 PEM key expected"),
-        (b"junk", "PKCS8 PEM key expected"),
-        (plain_pem(Ed25519PrivateKey.generate())[:-40], "PKCS8 PEM key expected"),
+        (b"", "expected a PKCS8 PEM key"),
+        (b"junk", "expected a PKCS8 PEM key"),
+        (plain_pem(Ed25519PrivateKey.generate())[:-40], "expected a PKCS8 PEM key"),
         (pkcs8(ec.generate_private_key(ec.SECP384R1())), "another kind"),
         (pkcs8(X25519PrivateKey.generate()), "another kind"),
         (openssh(Ed25519PrivateKey.generate()), "expected"),

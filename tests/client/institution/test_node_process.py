@@ -114,7 +114,7 @@ def test_certificates_that_went_bad_end_it(start: Start, settings: Path) -> None
     process = start()
     assert process.wait(WAIT_SECONDS) == 2
     assert process.stderr is not None
-    assert "gone: a readable PEM file expected" in process.stderr.read()
+    assert "gone: expected a readable PEM file" in process.stderr.read()
 
 
 def test_a_defect_is_shown_and_ends_it(start: Start) -> None:

@@ -121,13 +121,13 @@ def test_mistakes_are_named(name: str, value: str, home: Home) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="readable file expected"):
+    with pytest.raises(StudyError, match="expected a readable file"):
         load_node_terms(tmp_path / "node.toml")
 
 
 def test_a_key_that_others_may_read(home: Home) -> None:
     home.node_key.chmod(0o640)
-    with pytest.raises(KeysError, match="mode 0600 expected"):
+    with pytest.raises(KeysError, match="expected mode 0600"):
         load_node_terms(home.path / "node.toml")
 
 

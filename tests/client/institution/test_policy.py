@@ -135,7 +135,7 @@ def test_all_mistakes_are_said_at_once() -> None:
 def test_what_decides_has_no_silent_default(key: str) -> None:
     lines = policy_text(KEY).split("\n")
     text = "\n".join(line for line in lines if not line.startswith(f"{key} ="))
-    with pytest.raises(StudyError, match=f"{key}: a value expected"):
+    with pytest.raises(StudyError, match=f"{key}: expected a value"):
         parse_toml(text, Policy, "policy.toml")
 
 

@@ -192,7 +192,7 @@ def test_the_rosters_constant_and_its_size_are_held_against_the_study(hub: Hub) 
     (line,) = roster_problems(home_study(privacy__multiplicity=2), hub.roster())
     assert line == "privacy.multiplicity: the roster's 1 expected, 2 found"
     (line,) = roster_problems(home_study(records__unit=None), hub.roster())
-    assert line.startswith("records.unit: a column of ids expected, none named: a study that")
+    assert line.startswith("records.unit: expected a column of ids, found none: a study that")
     (line,) = roster_problems(home_study(aggregation__minimum_institutions=4), hub.roster())
     assert "roster's 3 members expected, 4 found" in line
 

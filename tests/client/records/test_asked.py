@@ -75,7 +75,7 @@ def test_the_models_own_view_stays_as_it_is(tmp_path: Path) -> None:
 def test_numbers_that_are_none_are_settled_at_load(tmp_path: Path) -> None:
     """A row that does not fit a question is in no sum at all, and is told without its value."""
     for changed, said in (
-        ({"amount": ["12.5", "", "much", "7"]}, "amount: a number expected"),
+        ({"amount": ["12.5", "", "much", "7"]}, "amount: expected a number"),
         ({"hours": [1.0, 2.0, float("inf"), 4.0]}, "infinity"),
     ):
         whole, found = read(tmp_path, ROWS), read(tmp_path, {**ROWS, **changed})
@@ -95,7 +95,7 @@ def test_numbers_that_are_none_are_settled_at_load(tmp_path: Path) -> None:
 
 def test_a_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     rows = {name: values for name, values in ROWS.items() if name != "corridor"}
-    with pytest.raises(RecordsError, match="column corridor expected"):
+    with pytest.raises(RecordsError, match="expected column corridor"):
         read(tmp_path, rows)
 
 
@@ -138,7 +138,7 @@ def test_an_institution_without_units_loads_its_groups_like_any_other(tmp_path: 
 
 def test_a_group_column_that_is_not_there_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table(GROUPED).drop(["segment"]), tmp_path / "units.parquet")
-    with pytest.raises(RecordsError, match="column segment expected"):
+    with pytest.raises(RecordsError, match="expected column segment"):
         read_records([tmp_path / "units.parquet"], grouped_study())
 
 

@@ -115,9 +115,9 @@ def test_ids_are_texts_whatever_their_type(tmp_path: Path) -> None:
 REFUSED: list[tuple[list[str], dict[str, Any], str]] = [
     (["unit,label,known", "a,1,2026-01-01", "a,0,2026-01-01"], {}, r"twice in 1 rows \(row 2\)"),
     (["unit,label,known", "a,1,soon"], {}, r"a day such as 2026-03-31 .*\(row 1"),
-    (["unit,label,known", "a,,2026-01-01"], {}, r"a label in column label expected.*row 1"),
-    (["unit,label,known", ",1,2026-01-01"], {}, r"a unit in column unit expected"),
-    (["unit,label", "a,1"], {}, "known or observed_at expected.*--known-always"),
+    (["unit,label,known", "a,,2026-01-01"], {}, r"a label in column label.*row 1"),
+    (["unit,label,known", ",1,2026-01-01"], {}, r"a unit in column unit"),
+    (["unit,label", "a,1"], {}, "expected a column known or observed_at.*--known-always"),
     (["unit,lable,known", "a,1,2026-01-01"], {}, "did you mean lable.*--label-column"),
     (["kunit,label,known", "a,1,2026-01-01"], {}, "did you mean kunit.*--unit-column"),
     (["unit,label,known", "a,1,2026-01-01"], {"wanted": {"R01", "R_01"}}, "R_01; did you mean R01"),
@@ -144,5 +144,5 @@ def test_a_unit_twice_and_a_unit_without_id_are_refused(tmp_path: Path) -> None:
 
 def test_a_column_in_two_files_is_refused(tmp_path: Path) -> None:
     again = read_units(text(tmp_path / "again.csv", "unit,R01", "a,1"), NAMES)
-    with pytest.raises(RecordsError, match="column R01 in one file expected"):
+    with pytest.raises(RecordsError, match="expected column R01 in one file"):
         joined(tmp_path, "unit,label,known", "a,1,2026-01-01", beside=[again])

@@ -64,16 +64,16 @@ def test_parquet_loads_alike(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("out,990", "out,9.9x", "row 2: a canonical amount_minor expected"),
-        ("out,990", "out,-990", "row 2: a canonical amount_minor"),
-        ("5411", "541", "row 2: a canonical mcc"),
-        ("P2P", "TELEX", "row 1: a canonical channel"),
-        ("t3", "", "row 3: a canonical txn_id"),
-        ("2026-01-06T00:00:00Z", "yesterday", "row 3: a canonical ts_utc"),
-        ("Port Alder", "data:image/png;base64", "row 2: a canonical merchant_city"),
-        ("merchant_city", "memo_text", "canonical columns expected"),
+        ("out,990", "out,9.9x", "row 2: expected a canonical amount_minor"),
+        ("out,990", "out,-990", "row 2: expected a canonical amount_minor"),
+        ("5411", "541", "row 2: expected a canonical mcc"),
+        ("P2P", "TELEX", "row 1: expected a canonical channel"),
+        ("t3", "", "row 3: expected a canonical txn_id"),
+        ("2026-01-06T00:00:00Z", "yesterday", "row 3: expected a canonical ts_utc"),
+        ("Port Alder", "data:image/png;base64", "row 2: expected a canonical merchant_city"),
+        ("merchant_city", "memo_text", "expected canonical columns"),
         ("merchant_city", "merchant_photo", "harm rule 6"),
-        ("currency", "merchant_key", "columns currency expected"),
+        ("currency", "merchant_key", "expected columns currency"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_its_row(
@@ -88,13 +88,13 @@ def test_what_does_not_fit_is_refused_with_its_row(
 def test_binary_columns_and_doubled_files_are_refused(folder: Path) -> None:
     rows = {"account_id": ["a1"], "customer_id": ["c1"], "type": [b"\xff\xd8"]}
     pq.write_table(pa.table(rows), folder / "accounts.parquet")
-    with pytest.raises(RecordsError, match="2 found"):
+    with pytest.raises(RecordsError, match="found 2"):
         loaded(folder)
     (folder / "accounts.csv").unlink()
     with pytest.raises(RecordsError, match="binary or nested"):
         loaded(folder)
     (folder / "accounts.parquet").unlink()
-    with pytest.raises(RecordsError, match="none found"):
+    with pytest.raises(RecordsError, match="found none"):
         loaded(folder)
 
 

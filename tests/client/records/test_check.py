@@ -86,10 +86,10 @@ def test_every_kind_of_problem_is_named_with_what_it_does(tmp_path: Path) -> Non
     text = "\n".join(report_lines(report))
     assert "SECRET" not in text
     assert (
-        "clamped         column amount: values from 0 to 1000 expected, others found in 2 rows "
+        "clamped         column amount: expected values from 0 to 1000, found others in 2 rows "
         in (text)
     )
-    assert "dates up to 2025-06-30 expected, later ones found in 1 row (3)" in text
+    assert "expected dates up to 2025-06-30, found later ones in 1 row (3)" in text
     assert "would load: 4 of 6 rows count as zero (66.7 %)" in text
     assert "stays here" in text
     records = read_records([path], study())
@@ -115,9 +115,9 @@ def test_columns_that_are_not_there(tmp_path: Path) -> None:
     path = csv_file(tmp_path / "r.csv", "a,1", header="unit,label")
     report = checked(path)
     assert [(f.effect, f.text.split(": ")[1].split(",")[0]) for f in report.findings][:3] == [
-        (Effect.REFUSED, "column amount expected"),
-        (Effect.REFUSED, "column channel expected"),
-        (Effect.NONE, "column opened of dates expected"),
+        (Effect.REFUSED, "expected column amount"),
+        (Effect.REFUSED, "expected column channel"),
+        (Effect.NONE, "expected column opened of dates"),
     ]
     assert "would not load: 2 problems refuse it" in report_lines(report)
 
@@ -151,8 +151,8 @@ def test_several_tables_are_named_on_each_line(tmp_path: Path) -> None:
     report = check_records([table_at(one), table_at(two)], study(), today=TODAY)
     lines = report_lines(report)
     assert lines[0] == f"t over {one}, {two}: 2 rows"
-    assert f"counts as zero  {one}: column unit: one row per unit expected" in lines[1]
-    assert f"counts as zero  {two}: column unit: one row per unit expected" in lines[2]
+    assert f"counts as zero  {one}: column unit: expected one row per unit" in lines[1]
+    assert f"counts as zero  {two}: column unit: expected one row per unit" in lines[2]
     assert f"clamped         {two}: column amount" in lines[3]
     assert "would load: 2 of 2 rows count as zero (100 %)" in lines
 
@@ -160,7 +160,7 @@ def test_several_tables_are_named_on_each_line(tmp_path: Path) -> None:
 def test_a_source_that_cannot_be_opened_is_a_finding(tmp_path: Path) -> None:
     report = check_records([table_at(tmp_path / "none.csv")], study(), today=TODAY)
     assert not report.loads
-    assert "  refused         a file with records expected, none found" in "\n".join(
+    assert "  refused         expected a file with records, found none" in "\n".join(
         report_lines(report)
     )
 
@@ -233,7 +233,7 @@ def test_a_study_that_covers_the_person_reads_columns_that_do(tmp_path: Path) ->
     assert not loads["less"].loads
     assert not loads["none"].loads
     (problem,) = (one for one in loads["less"].findings if one.effect is Effect.REFUSED)
-    assert "column channel without payments with customers of A, B expected" in problem.text
+    assert "expected column channel without payments with customers of A, B" in problem.text
     assert "--leave-out-customers-of A,B" in problem.text
     csv = csv_file(tmp_path / "r.csv", "u1,1,branch,1,01.01.2025")  # no field says anything
     assert not checked(csv, plan).loads

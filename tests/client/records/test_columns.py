@@ -65,7 +65,7 @@ def test_absent_columns_become_problems(tmp_path: Path) -> None:
     problems = Problems()
     with open_source(path) as source:
         assert not Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
-    with pytest.raises(RecordsError, match="column c expected, not found among 2 columns"):
+    with pytest.raises(RecordsError, match="expected column c, found none among 2 columns"):
         problems.check()
     assert len(problems.lines(Effect.REFUSED)) == 2
 
@@ -77,8 +77,8 @@ def test_the_nearest_name_is_said_and_no_other(tmp_path: Path) -> None:
     with open_source(path) as source:
         Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
     said = "\n".join(problems.lines(Effect.REFUSED))
-    assert "column label expected, not found among 4 columns; did you mean lable?" in said
-    assert "column c expected, not found among 4 columns; map it" in said
+    assert "expected column label, found none among 4 columns; did you mean lable?" in said
+    assert "expected column c, found none among 4 columns; map it" in said
     assert "MARKED" not in said
     with pytest.raises(StudyError, match=r"columns.lable: .*; did you mean label\?"):
         Columns.of(STUDY, ColumnMapping(columns={"lable": "y"}), None, None)
@@ -92,8 +92,8 @@ def test_columns_of_dates_or_bytes_are_no_numbers(tmp_path: Path) -> None:
     with open_source(path) as source:
         assert not Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
     assert [line.split(";")[0] for line in problems.lines(Effect.REFUSED)] == [
-        "r.csv: column x of numbers expected, dates found",
-        "r.csv: column c of text or numbers expected, binary or nested values found",
+        "r.csv: expected column x of numbers, found dates",
+        "r.csv: expected column c of text or numbers, found binary or nested values",
     ]
 
 
@@ -111,7 +111,7 @@ def test_dates_are_read_only_by_a_check(tmp_path: Path) -> None:
         rows = [row for b in source.batches(check.expressions(source)) for row in b.to_pylist()]
     assert rows == [{"c0": 0.5, "c1": "a", "c2": "1", "c3": "u", "c4": 1}]
     assert [found.text for found in problems.findings()] == [
-        "r.csv: column closed of dates expected, not found; correct it under dates"
+        "r.csv: expected column closed of dates, found none; correct it under dates"
     ]
 
 
@@ -159,7 +159,7 @@ def test_a_linked_column_is_refused_whatever_the_study_says(
 ) -> None:
     """The study calls it own, or gives it another name: it is a fact of the file."""
     path, mapping = written(tmp_path, kind, name, tag), ColumnMapping(columns={"x": name})
-    with pytest.raises(RecordsError, match=f"column {name} of the unit's own records expected"):
+    with pytest.raises(RecordsError, match=f"expected column {name} of the unit's own records"):
         read_records([path], STUDY, mapping=mapping)
     fine = written(tmp_path, kind, "x", "own" if tag else "")
     assert len(read_records([fine], STUDY)) == 1

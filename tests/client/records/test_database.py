@@ -58,7 +58,7 @@ def test_the_only_table_needs_no_name_and_views_and_queries_count(
     rows = [{"a": "1", "b'\"": "x"}, {"a": None, "b'\"": None}]
     assert read_texts(path) == rows
     make(path, "CREATE VIEW v AS SELECT a FROM t WHERE a = 1")
-    with pytest.raises(RecordsError, match="one table expected where none is named, 2 found"):
+    with pytest.raises(RecordsError, match="expected one table where none is named, found 2"):
         read_texts(path)
     assert read_texts(path, rows=Rows("t")) == rows
     assert read_texts(path, rows=Rows("v")) == [{"a": "1"}]

@@ -61,15 +61,15 @@ def test_positions_and_counts() -> None:
         (found.effect, found.text.split(": ", 1)[1].split(";")[0]) for found in problems.findings()
     ]
     assert told == [
-        (Effect.CLAMPED, "column x: values from 0 to 10 expected, others found in 2 rows (3, 4)"),
-        (Effect.MISSING, "column x: a value expected, none or a missing token found in 1 row (5)"),
+        (Effect.CLAMPED, "column x: expected values from 0 to 10, found others in 2 rows (3, 4)"),
+        (Effect.MISSING, "column x: expected a value, found none or a missing token in 1 row (5)"),
         (
             Effect.MISSING,
-            "column c: a value expected, none or a missing token found in 2 rows (4, 5)",
+            "column c: expected a value, found none or a missing token in 2 rows (4, 5)",
         ),
         (
             Effect.OTHER,
-            "column c: a level that the study declares expected, another text found in 1 row (3)",
+            "column c: expected a level that the study declares, found another text in 1 row (3)",
         ),
     ]
 
@@ -96,8 +96,8 @@ def test_labels() -> None:
     column = pa.array(["2", "1", "7.5", "yes", None, "NA"])
     assert encode.labels(column, PLACE, 10).tolist() == [1, 0, 1, 0, 0, 0]
     absent, incomparable = problems.lines(Effect.ZERO)
-    assert "none found in 2 rows (15, 16)" in absent
-    assert "something else found in 1 row (14)" in incomparable
+    assert "found none in 2 rows (15, 16)" in absent
+    assert "found something else in 1 row (14)" in incomparable
 
 
 def test_texts_are_empty_where_null() -> None:

@@ -111,13 +111,13 @@ def test_every_problem_is_told_at_once_and_no_value(tmp_path: Path) -> None:
     rows = ["a,SECRET,0,x,1,p", "a,inf,0,x,,p", ",1,0,x,0,", "b,1,SECRET,x,0,p", "c,SECRET,0,x,1,p"]
     lines = problems(tmp_path, *rows, institution_column="bank")
     assert [line.split(";")[0] for line in lines] == [
-        "column amount: a number expected, other text found in 2 rows (1, 5)",
-        "column amount: a finite number expected, infinity found in 1 row (2)",
-        "column share: a number expected, other text found in 1 row (4)",
-        "column label: a label expected, none found in 1 row (2)",
-        "column bank: an institution's name expected, none found in 1 row (3)",
-        "column unit: a unit id expected, none found in 1 row (3)",
-        "column unit: one row per unit expected, rows of one unit found in 2 rows (1, 2)",
+        "column amount: expected a number, found other text in 2 rows (1, 5)",
+        "column amount: expected a finite number, found infinity in 1 row (2)",
+        "column share: expected a number, found other text in 1 row (4)",
+        "column label: expected a label, found none in 1 row (2)",
+        "column bank: expected an institution's name, found none in 1 row (3)",
+        "column unit: expected a unit id, found none in 1 row (3)",
+        "column unit: expected one row per unit, found rows of one unit in 2 rows (1, 2)",
     ]
     assert "SECRET" not in "".join(lines)
     assert all(";" in line for line in lines)  # each says what to do
@@ -127,7 +127,7 @@ def test_a_label_that_cannot_be_compared_counts_as_zero(tmp_path: Path) -> None:
     plan = study(positive="> 0")
     lines = problems(tmp_path, "a,1,0,x,yes,p", "b,1,0,x,2,p", "c,1,0,x,inf,p", plan=plan)
     assert len(lines) == 1
-    assert lines[0].startswith("column label: a finite number expected")
+    assert lines[0].startswith("column label: expected a finite number")
     assert "2 rows (1, 3)" in lines[0]
 
 
@@ -149,17 +149,17 @@ def test_problems_of_several_files_come_together(tmp_path: Path) -> None:
         read_records([first, second, third], study())
     lines = str(caught.value).split("\n")
     assert len(lines) == 3  # columns refuse, and nothing that rows hold
-    assert all("two.csv: column" in line for line in lines)
+    assert all("two.csv: expected column" in line for line in lines)
     records = read_records([first, third], study())
     assert records.units.tolist() == ["b"]
     text = "\n".join(zero_lines(records))
-    assert "one.csv: column amount: a number expected, other text found in 1 row (1)" in text
+    assert "one.csv: column amount: expected a number, found other text in 1 row (1)" in text
     assert (
-        "one.csv: column unit: one row per unit expected, rows of one unit found in 1 row (1)"
+        "one.csv: column unit: expected one row per unit, found rows of one unit in 1 row (1)"
         in text
     )
     assert (
-        "three.csv: column unit: one row per unit expected, rows of one unit found in 1 row (2)"
+        "three.csv: column unit: expected one row per unit, found rows of one unit in 1 row (2)"
         in text
     )
 
@@ -257,7 +257,7 @@ def test_a_mapping_names_the_file_columns(tmp_path: Path) -> None:
     names = {"unit": "KONTO", "amount": "BETRAG", "label": "KZ", "bank": "BANK"}
     mapping = ColumnMapping(columns=names)
     records = read_records([path], study(), mapping=mapping, institution_column="bank")
-    assert "column BETRAG: a number expected" in zero_lines(records)[0]
+    assert "column BETRAG: expected a number" in zero_lines(records)[0]
     path = csv_file(tmp_path / "r.csv", "a,5,0,online,1,p", header=header)
     records = read_records([path], study(), mapping=mapping, institution_column="bank")
     assert records.units.tolist() == ["a"]
@@ -272,8 +272,8 @@ def test_a_folder_is_one_table(tmp_path: Path) -> None:
     csv_file(folder / "1.csv", "a,1,0,x,1,p", "b,1,0,x,1,p")
     records = read_records([folder], study())
     amount, unit = zero_lines(records)
-    assert "column amount: a number expected, other text found in 1 row (2.csv 2)" in amount
-    assert "column unit: one row per unit expected" in unit
+    assert "column amount: expected a number, found other text in 1 row (2.csv 2)" in amount
+    assert "column unit: expected one row per unit" in unit
     assert "2 rows (1.csv 1, 2.csv 2)" in unit
     assert records.units.tolist() == ["b", "c"]
     csv_file(folder / "2.csv", "c,1,0,x,1,p")
@@ -285,8 +285,8 @@ def test_files_that_cannot_be_opened_come_together_and_no_row_refuses(tmp_path: 
     with pytest.raises(RecordsError) as caught:
         read_records([tmp_path / "one.csv", tmp_path / "none.csv", second], study())
     first, none = str(caught.value).split("\n")
-    assert "one.csv: a file with records expected" in first
-    assert "none.csv: a file with records expected" in none
+    assert "one.csv: expected a file with records" in first
+    assert "none.csv: expected a file with records" in none
 
 
 def test_declared_numerals_give_what_plain_ones_do(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_sources_of_several_kinds_are_one_table(tmp_path: Path) -> None:
     assert records.units.tolist() == ["a", "b"]
     assert records.data.labels.tolist() == [1, 0]
     assert records.counts.missing["share"] == 1
-    with pytest.raises(RecordsError, match="a source of records for t expected"):
+    with pytest.raises(RecordsError, match="expected a source of records for t"):
         read_sources(sources[2:], study(), folder=tmp_path, environment={})
 
 

@@ -96,15 +96,15 @@ FITS: Final = ("a", "1", "7", "branch", "1")
 @pytest.mark.parametrize(
     ("rows", "zero", "said"),
     [
-        pytest.param([("a", "1", "7", "x", "")], 1, "a label expected, none", id="no label"),
-        pytest.param([("a", "1", "7", "x", "token")], 1, "a label expected", id="a token"),
+        pytest.param([("a", "1", "7", "x", "")], 1, "expected a label, found none", id="no label"),
+        pytest.param([("a", "1", "7", "x", "token")], 1, "expected a label", id="a token"),
         pytest.param([("a", "1", "7", "x", "yes")], 1, "positive compares", id="no number"),
-        pytest.param([("a", "inf", "7", "x", "1")], 1, "infinity found", id="infinite"),
-        pytest.param([("a", "text", "7", "x", "1")], 1, "other text found", id="text"),
-        pytest.param([("a", "1", "text", "x", "1")], 1, "other text found", id="a question's"),
-        pytest.param([("a", "1", "inf", "x", "1")], 1, "infinity found", id="infinite question's"),
-        pytest.param([("", "1", "7", "x", "1")], 1, "a unit id expected", id="no id"),
-        pytest.param([FITS, FITS], 2, "one row per unit expected", id="equal rows"),
+        pytest.param([("a", "inf", "7", "x", "1")], 1, "found infinity", id="infinite"),
+        pytest.param([("a", "text", "7", "x", "1")], 1, "found other text", id="text"),
+        pytest.param([("a", "1", "text", "x", "1")], 1, "found other text", id="a question's"),
+        pytest.param([("a", "1", "inf", "x", "1")], 1, "found infinity", id="infinite question's"),
+        pytest.param([("", "1", "7", "x", "1")], 1, "expected a unit id", id="no id"),
+        pytest.param([FITS, FITS], 2, "expected one row per unit", id="equal rows"),
         pytest.param([FITS, ("a", "2", "0", "x", "0")], 2, "one row per unit", id="twice"),
         pytest.param([FITS, ("a", "2", "0", "x", "")], 2, "one row per unit", id="twice, one bad"),
     ],
@@ -128,8 +128,10 @@ def test_a_row_takes_its_unit_with_it_where_a_unit_has_several(tmp_path: Path) -
     assert records.units.tolist() == ["b"]
     assert (records.counts.rows, records.counts.zero, records.counts.beyond) == (4, 3, 0)
     lines = [found.text for found in records.findings if found.effect is Effect.ZERO]
-    assert "infinity found in 1 row (3)" in lines[0]
-    assert "other rows of the same unit do not, which leaves out 2 rows (1, 4)" in lines[1]
+    assert "found infinity in 1 row (3)" in lines[0]
+    assert (
+        "found other rows of the same unit that do not, which leaves out 2 rows (1, 4)" in lines[1]
+    )
 
 
 @pytest.mark.parametrize("tokens", [MISSING, ["", "a"], ["", "z", "a", "1"]])
@@ -188,7 +190,7 @@ def test_a_line_that_is_no_row_counts_as_zero_alone(tmp_path: Path, line: str, n
     zero = [found.text for found in records.findings if found.effect is Effect.ZERO]
     ended = line == "lines that end otherwise"  # an empty line
     assert (records.counts.rows, records.counts.zero) == ((4, 0) if ended else (5, 1)), zero
-    assert ended or "1 line found that cannot be read so (4)" in zero[0]
+    assert ended or "found 1 line that cannot be read so (4)" in zero[0]
 
 
 @pytest.mark.parametrize("name", ["r.csv", "r.csv.gz"])
@@ -223,7 +225,7 @@ def test_a_file_of_nothing_but_such_lines_loads_like_an_empty_one(tmp_path: Path
     records = read_records([tmp_path / "r.csv"], study())
     assert len(records) == 0
     (line,) = (found.text for found in records.findings if found.effect is Effect.ZERO)
-    assert "2500 or more lines found that cannot be read so (2, 3, 4, 5, 6, ...)" in line
+    assert "found 2500 or more lines that cannot be read so (2, 3, 4, 5, 6, ...)" in line
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "shift_jis"])
@@ -252,5 +254,5 @@ def test_lines_of_two_endings_are_rows_alike_and_quoted_ones_stay(tmp_path: Path
 def test_half_of_a_compressed_file_is_no_file(tmp_path: Path) -> None:
     path = file_with(tmp_path / "r.csv.gz", b"")
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(RecordsError, match="a whole file expected"):
+    with pytest.raises(RecordsError, match="expected a whole file"):
         read_records([path], study())

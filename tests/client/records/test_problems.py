@@ -8,7 +8,7 @@ from fieldfare.client.records.problems import Effect, Finding, Place, Problems
 from fieldfare.shared.errors import RecordsError, UsageError
 
 PLACE = Place("r.csv")
-WHAT = "a number expected, {rows} found; correct"
+WHAT = "expected a number, found {rows}; correct"
 
 
 def rows(*numbers: int) -> NDArray[np.bool_]:
@@ -25,8 +25,8 @@ def test_counts_add_up_and_the_first_rows_are_named() -> None:
     problems.add_where(PLACE, "age", WHAT, rows(3), 0)
     problems.add_where(PLACE, "none", WHAT, rows(), 0)
     assert problems.lines(Effect.REFUSED, Effect.ZERO) == [
-        "r.csv: column amount: a number expected, 6 rows (4, 9, 12, 15, 17, ...) found; correct",
-        "r.csv: column age: a number expected, 1 row (3) found; correct",
+        "r.csv: column amount: expected a number, found 6 rows (4, 9, 12, 15, 17, ...); correct",
+        "r.csv: column age: expected a number, found 1 row (3); correct",
     ]
 
 
@@ -34,9 +34,9 @@ def test_rows_of_a_batch_count_from_its_start() -> None:
     problems = Problems()
     problems.add_where(PLACE, "a", WHAT, np.array([True, False, True]), 100)
     problems.add_where(PLACE, "b", WHAT, np.array([False]), 100)
-    assert [
-        line.split("expected, ")[1] for line in problems.lines(Effect.REFUSED, Effect.ZERO)
-    ] == ["2 rows (101, 103) found; correct"]
+    assert [line.split("number, ")[1] for line in problems.lines(Effect.REFUSED, Effect.ZERO)] == [
+        "found 2 rows (101, 103); correct"
+    ]
 
 
 def test_files_of_a_folder_share_a_line() -> None:
@@ -44,12 +44,12 @@ def test_files_of_a_folder_share_a_line() -> None:
     for part, found in (("a.csv", rows(3, 9)), ("b.csv", rows(1, 2, 3, 4))):
         problems.add_where(Place("in", part), "x", WHAT, found, 0)
     for part in "abcde":
-        problems.add(Place("in", part), "column y expected")
-    problems.add(Place("other"), "column y expected")
+        problems.add(Place("in", part), "expected column y")
+    problems.add(Place("other"), "expected column y")
     assert problems.lines(Effect.REFUSED, Effect.ZERO) == [
-        "in: column y expected (in a, b, c and 2 more)",
-        "other: column y expected",
-        "in: column x: a number expected, 6 rows (a.csv 3, 9, b.csv 1, 2, 3, ...) found; correct",
+        "in: expected column y (in a, b, c and 2 more)",
+        "other: expected column y",
+        "in: column x: expected a number, found 6 rows (a.csv 3, 9, b.csv 1, 2, 3, ...); correct",
     ]
 
 
@@ -88,7 +88,7 @@ def test_what_refuses_comes_first() -> None:
     assert problems.findings() == [
         Finding(Effect.REFUSED, "r.csv: wrong", 0),
         Finding(
-            Effect.OTHER, "r.csv: column x: a number expected, 2 rows (2, 5) found; correct", 2
+            Effect.OTHER, "r.csv: column x: expected a number, found 2 rows (2, 5); correct", 2
         ),
         Finding(Effect.NONE, "r.csv: odd", 0),
     ]
@@ -98,5 +98,5 @@ def test_a_name_may_look_like_a_place_for_rows() -> None:
     problems = Problems()
     problems.add_where(PLACE, "{rows} {0}", WHAT, rows(2), 0)
     assert problems.lines(Effect.REFUSED, Effect.ZERO)[0].startswith(
-        "r.csv: column {rows} {0}: a number expected, 1 row (2)"
+        "r.csv: column {rows} {0}: expected a number, found 1 row (2)"
     )

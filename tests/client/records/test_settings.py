@@ -91,22 +91,31 @@ def test_every_kind_of_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('kind = "oracle"\npath = "x"', "records.0.kind: 'file', 'csv'"),
-        ('kind = "csv"', "path: a value expected"),
+        ('kind = "oracle"\npath = "x"', "records.0.kind: expected 'file', 'csv'"),
+        ('kind = "csv"', "path: expected a value"),
         ('kind = "csv"\npath = ""', "path"),
         ('kind = "csv"\npath = "a\\u0000b"', "path"),
         ('kind = "csv"\npath = "x"\nencoding = "klingon"', "an encoding that Python knows"),
-        ('kind = "csv"\npath = "x"\nmapping = "m"\ndecimal = ","', "decimal: nothing beside"),
-        ('kind = "parquet"\npath = "x"\nencoding = "latin-1"', "encoding: no such key"),
-        ('kind = "sqlite"\npath = "x"\ntable = "t"\nquery = "q"', "query: no table or schema"),
-        ('kind = "duckdb"\npath = "x"\nschema = "s"', "schema: a table beside it"),
-        ('kind = "postgresql"\ntable = "t"', "uri_file: either this or uri_environment"),
+        (
+            'kind = "csv"\npath = "x"\nmapping = "m"\ndecimal = ","',
+            "decimal: expected nothing beside",
+        ),
+        ('kind = "parquet"\npath = "x"\nencoding = "latin-1"', "encoding: expected no such key"),
+        (
+            'kind = "sqlite"\npath = "x"\ntable = "t"\nquery = "q"',
+            "query: expected no table or schema",
+        ),
+        ('kind = "duckdb"\npath = "x"\nschema = "s"', "schema: expected a table beside it"),
+        ('kind = "postgresql"\ntable = "t"', "expected either uri_file or uri_environment"),
         (
             'kind = "postgresql"\ntable = "t"\nuri_file = "f"\nuri_environment = "E"',
-            "uri_file: either this or uri_environment",
+            "expected either uri_file or uri_environment",
         ),
-        ('kind = "postgresql"\nuri_file = "f"', "table: either this or a query"),
-        ('kind = "postgresql"\nuri_file = "f"\ntable = "t"\nuri = "x"', "uri: no such key"),
+        ('kind = "postgresql"\nuri_file = "f"', "expected either a table or a query"),
+        (
+            'kind = "postgresql"\nuri_file = "f"\ntable = "t"\nuri = "x"',
+            "uri: expected no such key",
+        ),
         ('kind = "postgresql"\nuri_environment = "A B"\ntable = "t"', "uri_environment"),
         ('path = "x"\nkind = 3', "records.0.kind"),
     ],
@@ -119,10 +128,10 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_files_that_are_no_settings(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="a readable file expected"):
+    with pytest.raises(StudyError, match="expected a readable file"):
         load_sources(tmp_path / "none.toml")
-    wrong = ((b'id = "a"\nkind csv\n', r"TOML expected: .*line 2, column 6"),
-             (b"\xff", "in TOML expected"))  # fmt: skip
+    wrong = ((b'id = "a"\nkind csv\n', r"expected TOML: .*line 2, column 6"),
+             (b"\xff", "in TOML"))  # fmt: skip
     for content, said in wrong:
         (tmp_path / "institution.toml").write_bytes(content)
         with pytest.raises(StudyError, match=said):
@@ -145,7 +154,7 @@ def test_sources_serve_the_studies_that_they_name(tmp_path: Path) -> None:
     tables = tables_of(sources, STUDY, folder=tmp_path, environment={})
     assert [Path(table.name).name for table in tables] == ["all.csv", "mine.csv"]
     assert tables[0].mapping.columns == {"x": "X"}
-    with pytest.raises(RecordsError, match=r"a source of records for t expected under \[\[records"):
+    with pytest.raises(RecordsError, match=r"expected a source of records for t under \[\[records"):
         tables_of(sources[1:2], STUDY, folder=tmp_path, environment={})
 
 
@@ -158,7 +167,7 @@ def test_a_mapping_file_is_found_below_the_folder(tmp_path: Path) -> None:
 
 
 def test_a_database_file_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(RecordsError, match="a database file expected, a folder found"):
+    with pytest.raises(RecordsError, match="expected a database file, found a folder"):
         tables_of([source(kind="sqlite", path=".")], STUDY, folder=tmp_path, environment={})
 
 
@@ -172,24 +181,26 @@ def test_an_address_is_looked_up_when_it_is_needed_and_never_told(tmp_path: Path
     assert [table.name for table in tables] == ["postgresql table t", "postgresql query"]
     for table in tables:
         assert MARKER not in repr(table)
-        with pytest.raises(RecordsError, match="a connection expected") as caught:
+        with pytest.raises(RecordsError, match="expected a connection") as caught:
             table.parts[0].open().__enter__()
         assert MARKER not in str(caught.value)
     assert MARKER not in repr([by_file, by_name])
     (unset,) = tables_of([by_name], STUDY, folder=tmp_path, environment={"PG": " "})
-    with pytest.raises(RecordsError, match="environment variable PG: a database's address"):
+    with pytest.raises(
+        RecordsError, match="environment variable PG: expected a database's address"
+    ):
         unset.parts[0].open().__enter__()
 
 
 @pytest.mark.parametrize(
     ("content", "mode", "message"),
     [
-        (f"{MARKER}\n".encode(), 0o640, "mode 0600 expected, 0640 found"),
-        (f"{MARKER}\n".encode(), 0o604, "mode 0600 expected, 0604 found"),
-        (b"", 0o600, "one line of text expected"),
-        (f"{MARKER}\nmore".encode(), 0o600, "one line of text expected"),
-        (f"{MARKER}".encode() + b"\xff", 0o600, "one line of text expected"),
-        (MARKER.encode() * MAX_URI_BYTES, 0o600, "one line of text expected"),
+        (f"{MARKER}\n".encode(), 0o640, "expected mode 0600, found 0640"),
+        (f"{MARKER}\n".encode(), 0o604, "expected mode 0600, found 0604"),
+        (b"", 0o600, "expected one line of text"),
+        (f"{MARKER}\nmore".encode(), 0o600, "expected one line of text"),
+        (f"{MARKER}".encode() + b"\xff", 0o600, "expected one line of text"),
+        (MARKER.encode() * MAX_URI_BYTES, 0o600, "expected one line of text"),
     ],
 )
 def test_private_files(tmp_path: Path, content: bytes, mode: int, message: str) -> None:
@@ -205,7 +216,7 @@ def test_a_private_file_gives_its_line(tmp_path: Path) -> None:
     (tmp_path / "uri").write_text(" host=x \n")
     (tmp_path / "uri").chmod(0o400)
     assert private_line(tmp_path / "uri") == "host=x"
-    with pytest.raises(RecordsError, match="a readable file expected"):
+    with pytest.raises(RecordsError, match="expected a readable file"):
         private_line(tmp_path / "none")
 
 

@@ -87,7 +87,7 @@ def test_gzip_and_odd_file_names(tmp_path: Path, read_texts: Reader) -> None:
 
 def test_missing_and_damaged_files(tmp_path: Path, read_texts: Reader) -> None:
     for name in ("r.parquet", "r.arrow"):
-        with pytest.raises(RecordsError, match="none found; check the path"):
+        with pytest.raises(RecordsError, match="found none; check the path"):
             read_texts(tmp_path / name)
         (tmp_path / name).write_bytes(b"PAR1 no such thing")
         with pytest.raises(RecordsError, match=r"readable source|whole Arrow"):
@@ -197,11 +197,11 @@ def test_a_folder_is_its_files_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "kind", "message"),
     [
-        ([], None, "at least one file expected"),
-        (["a.csv", "b.parquet"], None, "files of one kind expected, csv and parquet found"),
-        (["a.csv"], FileKind.PARQUET, "files of parquet kind expected, csv found"),
-        (["a.csv", "b/"], None, "files alone expected, b found"),
-        (["a.duckdb", "b.duckdb"], None, "one database file expected, 2 found"),
+        ([], None, "expected at least one file"),
+        (["a.csv", "b.parquet"], None, "expected files of one kind, found csv and parquet"),
+        (["a.csv"], FileKind.PARQUET, "expected files of parquet kind, found csv"),
+        (["a.csv", "b/"], None, "expected files alone, found b"),
+        (["a.duckdb", "b.duckdb"], None, "expected one database file, found 2"),
     ],
 )
 def test_a_folder_of_other_things_is_refused(

@@ -87,7 +87,7 @@ def test_records_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordsError, match="1 rows without an id and 1 further rows"):
         read_rows([table_at(path)], study())
     pq.write_table(pa.table({"case": ["a"], "flag": [1]}), path)
-    with pytest.raises(RecordsError, match="column text in a readable form expected"):
+    with pytest.raises(RecordsError, match="expected column text in a readable form"):
         read_rows([table_at(path)], study())
     with pytest.raises(RecordsError, match="JPEG"):
         read(tmp_path, ["ffd8ffe000104a46494600010101004800480000ffdb0043"])

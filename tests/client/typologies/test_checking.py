@@ -44,9 +44,9 @@ WRONG = {
     "SELECT unit, 0 AS R32 FROM customer": "say nothing",
     "SELECT unit, age_band AS R32 FROM customer": "age_band",
     "SELECT customer_id AS unit, 1 AS R32 FROM customers": "customers",
-    f"{BODY}; DROP TABLE entry": "one SELECT expected",
-    "DELETE FROM entry": "one SELECT expected",
-    "SELECT FROM": "SQL expected",
+    f"{BODY}; DROP TABLE entry": "expected one SELECT",
+    "DELETE FROM entry": "expected one SELECT",
+    "SELECT FROM": "expected SQL",
     "SELECT 1 AS unit, content AS R32 FROM read_text('/etc/hostname')": "files or the engine",
 }
 
@@ -77,4 +77,4 @@ def test_a_constant_that_nobody_uses_is_found(trials: dict[str, str]) -> None:
 
 
 def test_a_query_that_does_not_say_why_it_is_own_is_found(trials: dict[str, str]) -> None:
-    assert '"-- own: ..." expected' in trials["silent"]
+    assert 'expected a line "-- own: ..."' in trials["silent"]

@@ -40,7 +40,7 @@ def test_choosing() -> None:
     pack = own_pack()
     assert [one.id for one in pack.chosen(["R02", "R01"]).indicators] == ["R01", "R02"]
     assert pack.chosen([]).indicators == pack.indicators
-    with pytest.raises(UsageError, match="R99 found"):
+    with pytest.raises(UsageError, match="found R99"):
         pack.chosen(["R99"])
 
 
@@ -60,16 +60,16 @@ def test_a_broken_pack_names_everything(copied: Path) -> None:
     (copied / "R33.yaml").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError) as caught:
         load_pack(copied)
-    assert "R32.sql: a readable file expected" in str(caught.value)
+    assert "R32.sql: expected a readable file" in str(caught.value)
     assert "R20.yaml: version" in str(caught.value)
     assert "R20.yaml: formula" in str(caught.value)
-    assert "R33.yaml: UTF-8" in str(caught.value)
+    assert "R33.yaml: expected UTF-8" in str(caught.value)
 
 
 def test_files_and_ids_agree(copied: Path) -> None:
     shutil.move(copied / "R32.yaml", copied / "R31.yaml")
     shutil.move(copied / "R32.sql", copied / "R31.sql")
-    with pytest.raises(UsageError, match="id R31 expected, R32 found"):
+    with pytest.raises(UsageError, match="expected id R31, found R32"):
         load_pack(copied)
 
 
@@ -84,9 +84,9 @@ def test_only_plain_yaml(text: str) -> None:
 
 
 def test_empty_or_absent_folders(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="none found"):
+    with pytest.raises(UsageError, match="found none"):
         load_pack(tmp_path)
-    with pytest.raises(UsageError, match="none found"):
+    with pytest.raises(UsageError, match="found none"):
         load_pack(tmp_path / "absent")
     (tmp_path / "R01.yaml").write_text("#" * 70_000)
     with pytest.raises(UsageError, match="at most"):

@@ -35,6 +35,6 @@ def test_removing_a_unit_changes_three_buckets_at_most(units: int, spread: int, 
 
 
 def test_many_units_of_one_hash_are_refused() -> None:
-    with pytest.raises(RecordsError, match="at most 128 units of one hash expected, 129 found"):
+    with pytest.raises(RecordsError, match="expected at most 128 units of one hash, found 129"):
         buckets_of(np.zeros(129, dtype=np.uint64))
     assert len(buckets_of(np.zeros(128, dtype=np.uint64))) == 1

@@ -155,7 +155,7 @@ def test_rows_of_another_length_or_none_are_refused() -> None:
     with pytest.raises(RecordsError, match="rows of 5 entries"):
         LinearModel(5, 0.5).prepare(random_units(2, 4, 0))
     bare = EncodedUnits(np.empty((0, 2), np.uint16), np.zeros(2, np.uint8))
-    with pytest.raises(RecordsError, match="none found"):
+    with pytest.raises(RecordsError, match="found none"):
         LinearModel(5, 0.5).scores(np.zeros(6), bare)
 
 

@@ -189,11 +189,11 @@ def test_tiny_flows_beside_huge_values_do_not_pass_unclipped(rows: int) -> None:
 
 def test_units_without_hashes_or_with_too_many_rows_are_refused() -> None:
     data = made_up_units([1, 3], 3, 0)
-    with pytest.raises(RecordsError, match="hash of each unit's id expected"):
+    with pytest.raises(RecordsError, match="hash of each unit's id"):
         MlpModel(FEATURES, (8,), 3, 1.0).prepare(
             EncodedUnits(data.positions, data.labels, tables=data.tables)
         )
-    with pytest.raises(RecordsError, match="at most 2 rows of a unit expected, 3 found"):
+    with pytest.raises(RecordsError, match="expected at most 2 rows of a unit, found 3"):
         MlpModel(FEATURES, (8,), 2, 1.0).prepare(data)
 
 
@@ -209,5 +209,5 @@ def test_slots_alone_say_what_they_add() -> None:
 
 def test_too_many_units_for_whole_numbers_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlp, "MAX_UNITS", 3)
-    with pytest.raises(RecordsError, match="fewer than 3 units expected"):
+    with pytest.raises(RecordsError, match="expected fewer than 3 units"):
         MlpModel(FEATURES, (8,), 1, 1.0).prepare(made_up_units([1] * 3, 1, 0))

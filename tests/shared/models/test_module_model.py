@@ -89,11 +89,11 @@ def test_scores_and_the_start_are_the_modules_own_and_public() -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("Dropping", "no dropout expected"),
-        ("Normed", "no batch normalisation expected"),
-        ("Normed", "no buffers expected"),
-        ("Convolved", r"\(Linear, Embedding\) expected, Conv1d found"),
-        ("no_module", "a torch module expected"),
+        ("Dropping", "expected no dropout"),
+        ("Normed", "expected no batch normalisation"),
+        ("Normed", "expected no buffers"),
+        ("Convolved", r"\(Linear, Embedding\), found Conv1d"),
+        ("no_module", "expected a torch module"),
     ],
 )
 def test_what_cannot_be_clipped_is_refused_in_plain_words(name: str, problem: str) -> None:

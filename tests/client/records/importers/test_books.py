@@ -41,7 +41,7 @@ def test_what_is_not_known_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_what_breaks_a_rule_is_refused_by_line(tmp_path: Path) -> None:
     with open_folder(tmp_path, COLUMNS) as folder:
         one = Books(folder)
-        with pytest.raises(RecordsError, match="line 1: a canonical account_id, mcc expected") as e:
+        with pytest.raises(RecordsError, match="line 1: expected a canonical account_id, mcc") as e:
             one.enter(NODE, {**ENTRY, "account_id": "a;b", "mcc": "57x1"})
         assert "57x1" not in str(e.value)
         with pytest.raises(RecordsError, match="canonical form"):

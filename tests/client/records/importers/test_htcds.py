@@ -58,7 +58,7 @@ def test_other_names_and_signs_are_declared(tmp_path: Path) -> None:
     imported("htcds", [path], tmp_path / "out", mapping=mapping)
     (case,) = rows_of(tmp_path / "out", "cases")
     assert (case["case_id"], case["region_exploit"]) == ("7", "Port Alder")
-    with pytest.raises(RecordsError, match="fields of a case summary expected, gender"):
+    with pytest.raises(RecordsError, match="expected fields of a case summary, found gender"):
         imported("htcds", [path], tmp_path / "no", mapping=ColumnMapping(columns={"gender": "No"}))
 
 
@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_named_by_line(
 def test_a_file_that_does_not_say_who_agreed_is_refused(tmp_path: Path) -> None:
     path, column = tmp_path / "one.csv", "con_NonIdentifyingResearchUse"
     path.write_text(FILE.read_text().replace(column, "other"))
-    with pytest.raises(RecordsError, match=f"line 1: columns {column} expected"):
+    with pytest.raises(RecordsError, match=f"line 1: expected columns {column}"):
         imported("htcds", [path], tmp_path / "out")
     path.write_text(FILE.read_text().replace("spl_Type", "spl_Kind"))
     with pytest.raises(RecordsError, match="columns of the files before"):

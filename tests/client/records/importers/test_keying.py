@@ -37,7 +37,7 @@ def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "records.key"
     path.write_bytes(b"short")
     path.chmod(0o600)
-    with pytest.raises(KeysError, match="32 bytes expected, 5 found"):
+    with pytest.raises(KeysError, match="32 bytes, found 5"):
         keyed_hash(path)
     path.write_bytes(KEY)
     path.chmod(0o644)
