@@ -408,6 +408,25 @@ def _task_client(address: str, authority: bytes, token: str) -> RuntimeHttpClien
     return RuntimeHttpClient.from_server_address(address, False, authority, interceptors)
 
 
+def _heartbeat(link: RuntimeHttpClient) -> Callable[[], bool]:
+    """Return what sends a heartbeat; False where it is to be sent again.
+
+    flwr's raises where the SuperLink failed at one, over a database that was locked for some
+    seconds: its thread would end, and the run with it.
+    """
+    beat = make_task_heartbeat_fn_http(link)
+
+    def sent() -> bool:
+        try:
+            return bool(beat())
+        except httpx.HTTPStatusError as error:
+            if error.response.is_server_error:
+                return False
+            raise
+
+    return sent
+
+
 @contextmanager
 def server_task(address: str, authority: bytes, token: str) -> Iterator[ServerTask]:
     """Take a run's place as its server; heartbeats go on by themselves until it is finished.
@@ -420,7 +439,7 @@ def server_task(address: str, authority: bytes, token: str) -> Iterator[ServerTa
     """
     grid = QuickGrid(address, insecure=False, root_certificates=authority, token=token)
     with _task_client(address, authority, token) as link:
-        heartbeat = HeartbeatSender(make_task_heartbeat_fn_http(link))
+        heartbeat = HeartbeatSender(_heartbeat(link))
         heartbeat.start()
 
         def quiet() -> None:

@@ -1,12 +1,14 @@
 """The SuperLink as this project uses it, against a real one with a node that a test drives."""
 
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -27,6 +29,8 @@ from fieldfare.server.superlink import (
     ControlTarget,
     SuperlinkApp,
     Tasks,
+    _heartbeat,
+    _task_client,
     control,
     fail_task,
     server_task,
@@ -276,6 +280,22 @@ def test_a_run_that_was_stopped_interrupts_its_process(task: Any, link: Control)
             task.grid.get_node_ids()
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_heartbeat_that_the_superlink_fails_at_is_sent_again(
+    task: Any, superlink: RunningSuperlink
+) -> None:
+    authority, token = superlink.home.authority.read_bytes(), task.grid._token
+    with _task_client(superlink.local, authority, token) as client:
+        beat = _heartbeat(client)
+        assert beat()
+        with closing(sqlite3.connect(superlink.home.superlink_database)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            assert not beat()  # status 500, after Flower's 5 s
+        assert beat()
+        task.finish(None)
+        with pytest.raises(httpx.HTTPStatusError, match="401"):
+            beat()
 
 
 # ---- the grid
