@@ -1,1 +1,1 @@
-"""What an institution runs: records, bounded sums, the ledger and the door."""
+"""The institution's side: records, bounded sums, the ledger and the door."""

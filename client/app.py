@@ -29,7 +29,7 @@ from fieldfare.shared.messages import Refusal
 
 
 class CustodianPort(Protocol):
-    """What the outer zone may ask of a custodian: bytes in, bytes out."""
+    """The calls that the outer zone may make to a custodian: bytes in, bytes out."""
 
     def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
         """Answer `hello` with the sealed approval."""

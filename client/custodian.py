@@ -1,10 +1,10 @@
-"""The custodian: the only process part that reads records, and how it is spoken to.
+"""The custodian: the only part that reads records, and the calls that it answers.
 
 Its data plane takes bytes and gives bytes: `describe`, `open_run`, `agree`, `release`,
 and at a run's end `cosign` and `deliver`.
-Every failure becomes a fixed code here; what went wrong is told to the institution's
-own log. Approving is administration and is not reachable from the data plane. One
-call at a time: what a call reads of a run's keys is not changed under it.
+Every failure becomes a fixed code here; its reason goes to the institution's own log. Approving is
+administration and is not reachable from the data plane. Calls run one at a time, so no other call
+changes a run's keys while one reads them.
 """
 
 import logging

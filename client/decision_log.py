@@ -1,4 +1,4 @@
-"""What a custodian tells its institution's own log: every request, refusal, release, approval.
+"""Events that a custodian writes to its institution's log: requests, refusals, releases, approvals.
 
 A log that cannot be written raises, and then nothing leaves: `released` is called after the
 debit and the reply's bytes are committed and before they are sent, so that a repeat of the
@@ -49,7 +49,7 @@ class DecisionLog(Protocol):
 
 
 class NoLog:
-    """Writes nothing down: for simulations, which decide about nobody's records."""
+    """Writes no event: for simulations."""
 
     def requested(self, request: Request) -> None:
         """Do nothing."""

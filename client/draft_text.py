@@ -16,7 +16,7 @@ LINE: Final = 96
 
 @dataclass(frozen=True)
 class Label:
-    """The label's column, which labels are positive, their share, and what to say about it."""
+    """The label's column, which labels are positive, their share, and a comment on it."""
 
     column: str
     positive: str

@@ -1,8 +1,8 @@
 """Flower's fleet connection as a node uses it; the only module here that reaches inside flwr.
 
-What is taken from there, and how it behaves, is held by tests/client/test_flwr_contract.py,
-so that another version of flwr fails in a test and not in an institution. A bundle is never
-fetched: nothing here names the call that would fetch it.
+tests/client/test_flwr_contract.py fixes the names used from there and how they behave, so that
+another version of flwr fails in a test and not in an institution. A bundle is never fetched:
+nothing here names the call that would fetch it.
 """
 
 import time
@@ -81,7 +81,7 @@ class Arrival:
     Attributes:
         envelope: its metadata, as the SuperLink tells it.
         objects: how many objects its content has.
-        tree: what to pull them by.
+        tree: the object tree by which they are pulled.
     """
 
     envelope: Message
@@ -91,11 +91,11 @@ class Arrival:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a SuperLink says of a run.
+    """A run's bundle and configuration, as the SuperLink reports them.
 
     Attributes:
         bundle: sha256 of the run's bundle, hex.
-        configuration: what the coordinator set for this run.
+        configuration: the coordinator's settings for this run.
     """
 
     bundle: str

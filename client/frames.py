@@ -1,4 +1,4 @@
-"""What both ends of the custodian's socket agree on: names of calls, limits of bytes, an answer."""
+"""The contract of the custodian's socket: names of calls, limits of bytes, an answer's form."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ SERVICE: Final = custodian_pb2.DESCRIPTOR.services_by_name["Custodian"].full_nam
 
 @dataclass(frozen=True)
 class Released:
-    """What leaves: the signed reply and the masked vector whose hash it signs."""
+    """An answer that leaves: the signed reply and the masked vector whose hash it signs."""
 
     reply: bytes
     vector: bytes

@@ -1,7 +1,7 @@
-"""What arrives from the coordinator and is kept, not answered: offered studies, finished models.
+"""The inbox: messages of the coordinator that are stored, not answered (offers, finished models).
 
-The custodian checks signatures and hashes before anything comes here; what an inbox keeps
-runs nothing by itself. A person decides.
+The custodian checks signatures and hashes before a message comes here; a stored message starts
+nothing by itself. A person decides.
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from fieldfare.shared.study import Study
 
 @dataclass(frozen=True)
 class SaidNo:
-    """What a person decided against a study, as far as it is for the coordinator."""
+    """A person's rejection of a study: the part of it that is meant for the coordinator."""
 
     decision: Literal["rejected", "withdrawn"]
     reason: str
 
 
 class Inbox(Protocol):
-    """Where an institution keeps what was sent to it."""
+    """The store of messages that an institution received."""
 
     def said_no(self, study: str) -> SaidNo | None:
         """Return the no that a person gave to a study that arrived, if it is to be told.
@@ -67,7 +67,7 @@ class Inbox(Protocol):
 
 @dataclass(frozen=True)
 class NoInbox:
-    """Simulations: what arrives is looked at and kept nowhere."""
+    """For simulations: messages are checked and not stored."""
 
     def said_no(self, study: str) -> SaidNo | None:  # noqa: ARG002 -- the interface's argument
         """Nobody decides."""

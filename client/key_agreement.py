@@ -1,4 +1,4 @@
-"""From approvals to pair keys: what an institution keeps about a study and its runs.
+"""From approvals to pair keys: the state that an institution keeps of a study and its runs.
 
 Approving a study is the key exchange; a run adds one ML-KEM ciphertext per pair
 (docs/design.md, "The secure sum"). Everything private is kept as one opaque state in the ledger's

@@ -2,8 +2,8 @@
 
 WAL with synchronous=FULL: a COMMIT that returned survives a power cut (SQLite documentation,
 "Write-Ahead Logging"). secure_delete overwrites what is replaced, and a truncating checkpoint
-after each replacement empties the log, so that neither file keeps an old key. What the file
-system or the disk keeps of overwritten blocks is beyond SQLite: use an encrypted disk.
+after each replacement empties the log, so that neither file keeps an old key. SQLite cannot erase
+copies of overwritten blocks that the file system or the disk keeps: use an encrypted disk.
 """
 
 import os

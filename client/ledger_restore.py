@@ -1,9 +1,10 @@
 """Accepting a restored copy of a ledger: a new epoch that has spent what the lost entries had.
 
 `Ledger.open` refuses a copy that is behind its witness, and a custodian works no more once a signed
-reply was shown that its ledger does not hold (docs/design.md, "The ledger"). Whoever cannot bring
-the newer ledger back opens the copy here, where nothing can be done but accept it: every run's keys
-are destroyed, keys and approvals of earlier epochs count no more, and no budget comes back.
+reply was shown that its ledger does not hold (docs/design.md, "The ledger"). An owner who cannot
+bring the newer ledger back opens the copy here, where the only possible act is to accept it: every
+run's keys are destroyed, keys and approvals of earlier epochs no longer count, and no budget comes
+back.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from fieldfare.shared.errors import LedgerError
 
 @dataclass(frozen=True, kw_only=True)
 class Acceptance:
-    """What the owner says when a copy is accepted.
+    """The owner's statement when a copy is accepted.
 
     Attributes:
         user, reason: who accepts it, and why.

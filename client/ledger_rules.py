@@ -16,7 +16,7 @@ WINDOW: Final = timedelta(days=365)  # limits slide (docs/design.md, "The ledger
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What the ledger already holds that a new debit must be measured against.
+    """The ledger's totals that a new debit is checked against.
 
     `occupant` is the request that took the same study, run, step and attempt; `last` is the
     highest answered step of the run with its highest attempt. Totals are in picomu2;

@@ -1,8 +1,8 @@
 """The ledger's tables, as a list of migrations: append one, never change one.
 
 entries     one row per debit or statement, hash-chained, append-only
-replies     what left for each debit: the signed reply and the masked vector
-statements  what a person stated: a restored copy accepted, the population split
+replies     the signed reply and the masked vector that left for each debit
+statements  a person's statements: a restored copy accepted, the population split
 runs        opaque state of each run (its chain keys), replaced at every release, then destroyed
 ledger      whose units these are, and when the ledger began
 """

@@ -1,6 +1,6 @@
-"""The ledger of a part that is split off a population: a copy of the history that goes its own way.
+"""The ledger of a part that is split off a population: it starts as a copy of the history.
 
-What must hold so that nobody regains budget by it stands in `ledger_statements`. The part is
+`ledger_statements` says which conditions keep a split from giving budget back. The part is
 written whole beside its place, then the split is stated in the old ledger, then the part is put
 in its place: a crash leaves either no split, or one that the same call finishes.
 """

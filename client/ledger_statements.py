@@ -1,17 +1,17 @@
-"""What a person states in a ledger: entries that are no debits, in the same hash chain.
+"""Statements of a person in a ledger: entries that are no debits, in the same hash chain.
 
 epoch  a restored copy was accepted; what the lost entries had cost is carried over as spent
 split  from here on some units are a population of their own, and none is in both
 part   this copy of the history is the ledger of such a population from here on
 
-*A restored copy* lacks entries whose replies have left. What they cost is known from a later
-position of the lost history (the witness's, or one in a signed reply that was shown), or is
-stated by the owner. It is dated to the day of acceptance, so it stays in the 365-day window
-longer than the debits would have. Which study it was spent by is not known: unless the owner
-names one, it counts against every study's limit, later ones too.
-Another reply of the lost history that is shown later is accounted for up to the total that was
-carried over. That takes it to be on the same lost branch: of two copies that both went on
-unnoticed in one epoch and both were lost, only the one that had spent more is counted.
+*A restored copy* lacks entries whose replies have left. Their cost is known from a later position
+of the lost history (the witness's, or one in a signed reply that was shown), or the owner states
+it. It is dated to the day of acceptance, so it stays in the 365-day window longer than the debits
+would have. Which study it was spent by is not known: unless the owner names one, it counts against
+every study's limit, later ones too. Another reply of the lost history that is shown later is
+accounted for up to the total that was carried over. That takes it to be on the same lost branch: of
+two copies that both went on unnoticed in one epoch and both were lost, only the one that had spent
+more is counted.
 
 *A split.* The part's ledger is a copy of the whole history up to that entry, so whatever was
 spent on all units is spent for both (nobody regains budget), and it begins a new epoch without
@@ -46,7 +46,7 @@ _KEPT_APART: Final = {"kept", "lost", "population", "reason", "user"}
 
 
 class StatementKind(Enum):
-    """What is stated; the value is the entry's type in the chain."""
+    """The kind of statement; the value is the entry's type in the chain."""
 
     EPOCH = "epoch"
     SPLIT = "split"
@@ -55,10 +55,10 @@ class StatementKind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Stated:
-    """What a person states.
+    """One statement, before it becomes an entry.
 
     Attributes:
-        kind: what about.
+        kind: of the statement.
         user, reason: who states it, and why.
         population: of a split or a part, the part's name.
         carried: picomu2 that count as spent from here on; 0 except for an epoch.

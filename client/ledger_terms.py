@@ -1,4 +1,4 @@
-"""What the ledger counts in: debits, limits and positions.
+"""The ledger's terms: debits, limits and positions.
 
 mu^2 adds up over releases (Gaussian DP: Dong, Roth and Su 2019, Cor. 3.3), so a ledger is a
 sum. It is kept in whole units of 1e-12, called picomu2, because a sum of integers is exact:
@@ -46,7 +46,7 @@ def from_picomu2(units: int) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a population of units may spend, in picomu2: in any 365 days, and ever.
+    """Limits of a population of units, in picomu2: within any 365 days, and in total.
 
     Raises:
         LedgerError: a limit is not an integer in [0, 9e15].
@@ -63,7 +63,7 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Portion:
-    """What the releases of a study from one step on may cost together, over all its runs.
+    """Limit on the total cost of a study's releases from one step on, over all its runs.
 
     Raises:
         LedgerError: a field is no count.
@@ -80,7 +80,7 @@ class Portion:
 
 @dataclass(frozen=True, kw_only=True)
 class Debit:
-    """What one release costs, and the place in its run that it takes.
+    """The cost of one release, and its place in its run.
 
     `request` is the sha256 of the canonical request R, `cost` is in picomu2, `attempt` counts
     from 0 within its step.
@@ -140,8 +140,8 @@ class StoredReply:
 class Entry:
     """One debit as it stands in the ledger.
 
-    `vector` is the sha256 of what left, `study_total` the picomu2 of the debit's study up to
-    and with this entry, `time` is in UTC and never before the previous entry's.
+    `vector` is the sha256 of the masked vector that left, `study_total` the picomu2 of the debit's
+    study up to and with this entry, `time` is in UTC and never before the previous entry's.
     """
 
     position: Position

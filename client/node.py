@@ -1,7 +1,7 @@
 """The node: carries messages between the SuperLink and the custodian, in the outer zone.
 
 It holds no record and no key to one; it runs the locally installed ClientApp and nothing
-that the coordinator sends. What it refuses here never reaches the custodian, which checks
+that the coordinator sends. A message that it refuses never reaches the custodian, which checks
 everything again (docs/design.md, "Processes and zones").
 
 Edge cases:
@@ -55,7 +55,7 @@ Answer = Callable[[Message, Context], Message]
 
 
 class RunConfiguration(BaseModel):
-    """What a coordinator may set for a run: which one it is, and nothing for a node.
+    """The settings that a coordinator may give a run: which run it is, and nothing for a node.
 
     Attributes:
         study: the study's id, for the ServerApp; empty: none yet.
@@ -69,7 +69,7 @@ class RunConfiguration(BaseModel):
 
 
 class Superlink(Protocol):
-    """What a node needs of client/fleet.py."""
+    """The part of client/fleet.py that a node uses."""
 
     @property
     def node_id(self) -> int:

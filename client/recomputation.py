@@ -177,7 +177,7 @@ class _Expected:
     Attributes:
         terms: of its kind.
         at: its position in the run.
-        content: hash of what its request binds.
+        content: hash of the parameters or questions that its request binds.
     """
 
     terms: ReleaseTerms

@@ -3,8 +3,8 @@
 Four stops, always in this order (docs/design.md, "The door"):
 
     1. admit    request, plan, roster, ledger - never records - decide; the parameters are
-                recomputed from what the participants signed in the step before
-    2. compute  the bounded sum, its share of the noise, the masks: in memory
+    recomputed from the vectors that the participants signed in the step before 2. compute  the
+    bounded sum, its share of the noise, the masks: in memory
                 (in local mode: a change that steps on noised sums made, bounded, and masks)
     3. commit   the debit and the reply's bytes in ONE transaction, synced to disk
     4. send     log it, return what was committed, and nothing else

@@ -42,12 +42,12 @@ class Deadlines:
 
 
 class RemoteCustodian:
-    """What a custodian offers, over a channel.
+    """A custodian's calls, over a channel.
 
-    Every method raises RunError where no answer came (nobody there, late, busy, a defect):
-    what was done is then unknown, and sending the same bytes again is safe. It is not a
-    ProtocolError, which a ClientApp answers with a refusal, and a refusal is final. An answer
-    that does not follow the protocol raises ProtocolError.
+    Every method raises RunError where no answer came (no custodian, late, busy, a defect): whether
+    the call was done is then unknown, and sending the same bytes again is safe. It is not a
+    ProtocolError, which a ClientApp answers with a refusal, and a refusal is final. An answer that
+    does not follow the protocol raises ProtocolError.
     """
 
     def __init__(self, channel: grpc.Channel, deadlines: Deadlines | None = None) -> None:

@@ -1,8 +1,9 @@
 """The custodian as a process: its calls over gRPC, on a unix socket or mutual TLS.
 
-What holds here holds against whoever has the socket (docs/design.md, "Processes and zones"). A call
-takes one of few places and has limits of bytes and, in each phase, of time: to arrive, to get its
-turn, to be read. There is no plaintext port, no reflection and no method but those of one service.
+The limits here hold against every process that has the socket (docs/design.md, "Processes and
+zones"). A call takes one of few places and has limits of bytes and, in each phase, of time: to
+arrive, to get its turn, to be read. There is no plaintext port, no reflection and no method but
+those of one service.
 
 Edge cases:
     | a call | gets |
@@ -68,11 +69,11 @@ class ServiceLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What is served.
+    """The calls that are served.
 
     Attributes:
         name: as gRPC knows it.
-        answers: for each call, what answers a frame with a frame.
+        answers: for each call, a function from a frame to a frame.
         largest: the largest frame that asks something, in bytes, by call.
         frame: no frame is larger, whichever way it goes, in bytes.
     """
@@ -94,7 +95,7 @@ def data_plane(answered: Callable[[str, bytes], bytes]) -> Service:
 
 
 class _Boundary:
-    """Stands between gRPC's threads and what answers."""
+    """Stands between gRPC's threads and the functions that answer."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Who this institution is, to itself and to its peers."""
+"""This institution's identity, to itself and to its peers."""
 
 from dataclasses import dataclass
 from typing import TypeVar

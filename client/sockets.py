@@ -1,9 +1,9 @@
 """A unix socket that only its owner and one group ever reach, and that only one process serves.
 
-Permissions never depend on the umask: the socket is bound inside a folder that is closed to
-everybody else, gets its group and mode there, and is then moved to its name in one step. The
-same step replaces the file that a dead process left behind. A lock held for as long as the
-process lives tells dead from living; it goes with the process, also after a kill.
+Permissions never depend on the umask: the socket is bound inside a folder that is closed to all
+other users, gets its group and mode there, and is then moved to its name in one step. The same step
+replaces the file that a dead process left behind. A lock held for as long as the process lives
+tells dead from living; it goes with the process, also after a kill.
 """
 
 import fcntl
@@ -26,13 +26,13 @@ FOR_OTHERS: Final = 0o027  # write for the group, anything for everybody else
 
 @dataclass(frozen=True)
 class UnixSocket:
-    """Where a service listens, and for whom.
+    """The place where a service listens, and the users who may connect.
 
     Attributes:
         path: of the socket.
         group: name of the group that may connect; None for this process's own.
         mode: of the socket.
-        directory_mode: what the directory must at least admit; an existing one keeps its group
+        directory_mode: the least mode of the directory; an existing one keeps its group
             where none is named here, so two sockets can share it.
     """
 

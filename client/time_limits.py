@@ -1,7 +1,7 @@
 """Time limits of many calls, kept by one thread.
 
-A thread for each limit, as `threading.Timer` starts one, costs a call about a millisecond and
-gives whoever opens calls a thread for each of them.
+A thread for each limit, as `threading.Timer` starts one, costs a call about a millisecond and lets
+a caller create a thread with every call.
 """
 
 import time

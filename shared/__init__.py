@@ -1,1 +1,1 @@
-"""What every party runs: the study, the basis, privacy accounting, the secure sum."""
+"""The code that every party runs: the study, the basis, privacy accounting, the secure sum."""

@@ -1,8 +1,8 @@
 """Adam on noisy sums, with the average of the last iterates.
 
-Integers and elementwise IEEE operations only (+ - x / sqrt), so that anybody can recompute the
-model from a transcript, bit for bit, on another machine (docs/design.md, "Recomputation"). Powers
-of beta are running products, never `pow`.
+Integers and elementwise IEEE operations only (+ - x / sqrt), so that anyone can recompute the model
+from a transcript, bit for bit, on another machine (docs/design.md, "Recomputation"). Powers of beta
+are running products, never `pow`.
 """
 
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ TENSORS: Final = ("parameters", "first", "second", "tail", "powers", "counts")
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """Everything that the next step depends on; what a checkpoint holds.
+    """Everything that the next step depends on; the content of a checkpoint.
 
     Attributes:
         step: releases taken in so far.

@@ -1,6 +1,6 @@
 """From which score a unit is an alert: read off the released table of scores, and off nothing else.
 
-Post-processing: whoever has the table finds the same place, so that no coordinator can choose
+Post-processing: every party with the table finds the same place, so that no coordinator can choose
 another one (docs/design.md, "Recomputation"). A logarithm, an isotonic regression and normal
 quantiles may differ in their last bits between machines: the place is a multiple of 2^-10, and its
 neighbours are as good.

@@ -1,4 +1,4 @@
-"""The audit: whether a transcript is what an honest run leaves behind, and what it proves.
+"""The audit: a check that a transcript is that of an honest run, and a report of its proofs.
 
 Needs nothing but the file and the coordinator's public key (or a pinned roster). Everything
 is verified in the file's order, and the first thing that does not fit is named.
@@ -31,11 +31,11 @@ SIGNED_BY_INSTITUTIONS: Final = frozenset({LeafKind.APPROVAL, LeafKind.OFFER, Le
 
 @dataclass(frozen=True, kw_only=True)
 class InstitutionReport:
-    """What one institution spent, as it signed it.
+    """One institution's spending, as it signed it.
 
     Attributes:
         spent: in this run, failed attempts included.
-        epsilon: of what it spent, at the study's delta.
+        epsilon: of its spending, at the study's delta.
         at_most: epsilon had it also debited every request whose answer is not in the transcript.
     """
 
@@ -46,14 +46,14 @@ class InstitutionReport:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditReport:
-    """What was found, up to the first thing that does not fit.
+    """The findings, up to the first item that does not fit.
 
     Attributes:
         header: study and run as the file names them; None where it has no readable header.
         misfit: the first thing that does not fit, or None.
         roster: as the coordinator signed it.
         plan: of the study; None before a valid one was found.
-        participants: who opened the run.
+        participants: the institutions that opened the run.
         leaves: in the file.
         state: "finished", "stopped", "failed" or "unfinished".
         reason: why it ended, in the coordinator's words.
@@ -61,10 +61,10 @@ class AuditReport:
         requests: that were verified; each of them is an attempt.
         sums: that were verified, and how many of them were added up again.
         model: the model's hash, hex; empty where none was reached.
-        metrics: what the federation measured of itself, canonical JSON; not recomputed.
+        metrics: the federation's measurements of its model, canonical JSON; not recomputed.
         groups: how alerts fall on groups, read off the sum in the transcript; None without one.
-        answers: what was asked, and the sums that answer it.
-        institutions: what each spent.
+        answers: the questions, and the sums that answer them.
+        institutions: each one's spending.
         cosigned: size of the log that each institution co-signed.
     """
 

@@ -1,7 +1,7 @@
-"""The ends of a transcript: whose it says it is, the signed head over it, and who co-signed.
+"""The ends of a transcript: its header, the signed head over it, and the co-signatures.
 
-Leaves carry signatures or are computed again; what the coordinator merely says (the metrics,
-why a run ended) is held by the head alone.
+Leaves carry signatures or are computed again; statements of the coordinator alone (the metrics, why
+a run ended) are bound by the head only.
 """
 
 from collections.abc import Callable, Mapping, Sequence

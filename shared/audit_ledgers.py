@@ -1,7 +1,7 @@
-"""What every institution spent in a run, followed through the positions that it signed.
+"""Every institution's spending in a run, followed through the positions that it signed.
 
-A ledger only goes forward: from reply to reply its sequence and its total grow by what the
-reply debits, and by what other runs debited in between (docs/protocol.md, "The ledger").
+A ledger only goes forward: from reply to reply its sequence and its total grow by the reply's
+debit, and by the debits of other runs in between (docs/protocol.md, "The ledger").
 """
 
 from dataclasses import dataclass, field
@@ -14,14 +14,14 @@ from fieldfare.shared.misfit import expect
 
 @dataclass
 class Spent:
-    """What one institution spent in the run.
+    """One institution's spending in the run.
 
     Attributes:
         releases: replies that cost something; a repeat of the same bytes counts once.
         debits: their debits together, in 1e-12 mu^2.
-        asked: what it would have debited had it answered every request that named it: an
+        asked: its total debit, had it answered every request that named it: an
             answer that was lost on its way is in its ledger, but in no transcript.
-        elsewhere: what its ledger debited between two of its replies that is in neither: other
+        elsewhere: debits of its ledger between two of its replies that are in neither: other
             runs, answers that were lost, or an attempt that the coordinator hides.
     """
 

@@ -1,7 +1,7 @@
-"""How a run began, checked from its transcript: who, what, under which approvals and keys.
+"""The opening of a run, checked from its transcript: participants, study, approvals and keys.
 
-Takes the first leaves of a transcript in order and can only go forward: what was taken is
-verified, and everything later is checked against it.
+Takes the first leaves of a transcript in order and can only go forward: leaves that were taken are
+verified, and all later ones are checked against them.
 """
 
 import json
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Trust:
-    """What an auditor brings along; everything else is checked against it.
+    """The auditor's own inputs; everything else is checked against it.
 
     Attributes:
         coordinator: the coordinator's public key, hex, compared out of band.

@@ -1,6 +1,6 @@
 """The releases of a run, checked and done again from its transcript.
 
-Takes requests, replies, sums and what was made of them in order, and can only go forward:
+Takes requests, replies, sums and their results in order, and can only go forward:
 rehearsal, each training step, evaluation, counts by group, questions, model; or after the
 rehearsal nothing but later questions. Every sum is added up again from the masked vectors, and
 every step of Adam is taken again, bit for bit.
@@ -71,7 +71,7 @@ class Vectors(Protocol):
 
 @dataclass
 class Attempt:
-    """One request and who answered it so far.
+    """One request and its replies so far.
 
     Attributes:
         interrupted: the run ended after it; it may be asked again, or given up.
@@ -91,7 +91,7 @@ class Attempt:
 
 
 class ReleasesAudit:
-    """Takes REQUESTs, REPLYs, SUMs and what is made of them, of an opened run."""
+    """Takes the REQUESTs, REPLYs, SUMs and results of an opened run."""
 
     def __init__(self, run: OpenedRun, vectors: Vectors) -> None:
         """Begin before the rehearsal."""

@@ -1,7 +1,7 @@
-"""Whether a request in a transcript asks for what the plan says, and for nothing else.
+"""A check that a request in a transcript asks for the plan's release, and for nothing else.
 
-The same terms that every custodian compares before it answers (client/admission.py), found
-again in the transcript by somebody who was not there; each one that differs is named.
+The same terms that every custodian compares before it answers (client/admission.py), compared again
+from the transcript alone; each one that differs is named.
 """
 
 from fieldfare.shared.audit_opening import OpenedRun

@@ -1,8 +1,8 @@
 """The root command. Parts register their commands by entry points; this is the only exit.
 
 An entry point in the group `fieldfare.commands` names a command, with a dot for a
-subcommand (`study.new`); it is loaded only when it is asked for. Lists and completion load
-none: what they say stands in `commands.toml`, in order of work.
+subcommand (`study.new`); it is loaded only when it is asked for. Lists and completion load none:
+their texts are in `commands.toml`, in order of work.
 """
 
 import os

@@ -83,7 +83,7 @@ class SeveralColumn(_Declared):
 class OpenColumn(_Declared):
     """A short text over no declared domain: only `heavy_hitters` may ask about it.
 
-    Read as capital letters and digits; anything else is `_`, and what is longer is cut.
+    Read as capital letters and digits; any other character is `_`, and a longer value is cut.
     """
 
     kind: Literal["open"]

@@ -1,4 +1,4 @@
-"""The finished model as it is sent to every institution: what the coordinator signs of it."""
+"""The delivery: the coordinator's signed statement that binds the finished model and its card."""
 
 from typing import ClassVar, Final
 

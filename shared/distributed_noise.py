@@ -1,4 +1,4 @@
-"""Discrete Gaussian noise in shares: how much each draws, and what it is short of Gaussian.
+"""Discrete Gaussian noise in shares: the variance of each share, and the cost over Gaussian noise.
 
 Why discrete noise may be accounted for as Gaussian noise. Draw y from a normal
 distribution of variance sigma^2 - 4 gamma^2 around the exact sum, then round y

@@ -1,8 +1,8 @@
 """How an institution and a coordinator come to know each other: an invitation, an enrolment.
 
-Each is signed by the key that it names, so it shows that whoever wrote it has that key, and
-nothing about who that is. People compare the key's fingerprint out of band; only then is
-anything pinned (docs/design.md, "The secure sum": identities are in a roster).
+Each is signed by the key that it names, so it proves that its writer has that key, and nothing
+about the writer's identity. People compare the key's fingerprint out of band; only then is anything
+pinned (docs/design.md, "The secure sum": identities are in a roster).
 """
 
 import base64
@@ -125,9 +125,9 @@ class Invitation(MessageBody):
     Attributes:
         hub: its name.
         address: host:port of its SuperLink.
-        authority: certificate, PEM, of who signed the SuperLink's.
+        authority: certificate, PEM, of the authority that signed the SuperLink's.
         bundle: SHA-256 of the bundle that its runs are started with.
-        coordinator: its Ed25519 public key, hex: what institutions pin.
+        coordinator: its Ed25519 public key, hex, which institutions pin.
     """
 
     TYPE: ClassVar[str] = "fieldfare.invitation.v1"

@@ -118,4 +118,4 @@ class LedgerError(FieldfareError):
 
 
 class RunError(FieldfareError):
-    """A run could not be finished; says why and what was spent."""
+    """A run could not be finished; gives the reason and the spending."""

@@ -1,4 +1,4 @@
-"""What one Flower message carries: one record of named byte strings each way.
+"""The content of a Flower message: one record of named byte strings each way.
 
 Names only; nothing here is signed or trusted. Parsing and checking happen where the
 bytes are used.
@@ -19,7 +19,7 @@ Content = dict[str, bytes | list[bytes]]
 
 
 class Call(Enum):
-    """What a coordinator may ask; the action part of Flower's `query` message type."""
+    """The calls that a coordinator may make; the action part of Flower's `query` message type."""
 
     HELLO = "hello"
     OPEN = "open"

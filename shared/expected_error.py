@@ -1,9 +1,9 @@
-"""What an answer is worth before it is asked: noise, expected error, the smallest count seen.
+"""The accuracy of an answer before it is asked: noise, expected error, the smallest visible count.
 
 Nothing here reads a record. Noise follows from the plan; where an error also depends on the
 records (a mean's, a correlation's), all units of the study are taken to count, with values
 spread evenly between their bounds. Conditions that leave a tenth of the units make such an
-error ten times as large; counts and sums are as stated whatever the records say.
+error ten times as large; counts and sums are as stated for all records.
 """
 
 import math
@@ -44,7 +44,7 @@ class Expected:
 
     Attributes:
         measure: count, sum, mean, ...
-        of: what it is counted in: `units`, `share of units`, a column, or nothing.
+        of: its unit: `units`, `share of units`, a column, or nothing.
         sigma: standard deviation of the noise, in that.
         least: the smallest count that can be told from zero; None where nothing is counted.
     """
@@ -66,7 +66,7 @@ class QuestionPlan:
 
     Attributes:
         question: as declared.
-        mu2: its share of what the release costs.
+        mu2: its share of the release's cost.
         cells: numbers in its answer's tables; 1 where it is one number.
         expected: one for each measure.
     """

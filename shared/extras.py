@@ -1,4 +1,4 @@
-"""Which extra brings a library: what a missing one means, and the command that installs it."""
+"""Extras by library: the meaning of a missing library, and the command that installs it."""
 
 from typing import Final
 

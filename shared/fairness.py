@@ -1,4 +1,4 @@
-"""How alerts fall on groups: what one unit adds to the counts, and what the counts let one say.
+"""Alerts by group: the counts that one unit adds, and the conclusions that the counts allow.
 
 For each grouping of the study a unit marks one cell out of level x label x alert or not, with
 the weight W. With G groupings its vector has norm sqrt(G) W <= 1 = C. Reading rates off the

@@ -103,7 +103,7 @@ class NumericFeature(_Declared):
 
     With `knots_from`, knots follow from the private answer to that question of the study:
     `quantile_knots` at quantiles and `even_knots` evenly over the range (`knot_places`). `knots`
-    then says how many there are, and where they would be if nobody answered.
+    then gives their number, and their places if no answer comes.
     """
 
     kind: Literal["numeric"]

@@ -1,4 +1,4 @@
-"""What a total mu^2 means: delta for an epsilon, epsilon for a delta.
+"""The guarantee of a total mu^2: delta for an epsilon, epsilon for a delta.
 
 A Gaussian release whose mean moves by mu standard deviations when one unit is
 added or removed has the privacy profile (Balle-Wang 2018, Theorem 8)

@@ -2,7 +2,7 @@
 
 docs/design.md, "The harm rules", rule 4: what people are stays in the institution, for fairness
 audit only. This is that audit, and the one place in a study where a protected attribute may be
-named. What leaves are counts of units by level, in one bounded, noised sum; no unit's level does.
+named. Only counts of units by level leave, in one bounded, noised sum; no unit's level does.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ class GroupColumn(BaseModel):
     Attributes:
         column: of the records; no feature, label, unit or column that questions may name.
         levels: public, in the order in which they are reported.
-        rest: what units are called whose level is another one, or missing.
+        rest: name of the level for units whose level is another one, or missing.
     """
 
     # Strict: a quoted number or `true` where a number belongs is a mistake, not a number.

@@ -2,8 +2,8 @@
 
 An institution's identity is an Ed25519 key (RFC 8032). People compare fingerprints of it.
 It may hand over to a new key in a statement that both keys sign, or be taken back in one
-that it signs alone. A statement changes nothing by itself: the coordinator checks it and
-issues a roster with the new key, or without the old one, and everybody pins that.
+that it signs alone. A statement changes nothing by itself: the coordinator checks it and issues a
+roster with the new key, or without the old one, and every institution pins that.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Knots on a public grid: whole numbers that follow from a noisy histogram, the same for everybody.
+"""Knots on a public grid: whole numbers that every party derives alike from a noisy histogram.
 
 A feature whose knots are asked for is encoded on a grid that does not depend on them: PLACES
 even steps from its lower to its upper bound, on its scale. A knot is a place on that grid, so

@@ -1,4 +1,4 @@
-"""The last step's sum as it travels with the next request: what new parameters follow from.
+"""The last step's sum, sent with the next request: every party derives the new parameters from it.
 
 A custodian that recomputes the parameters from signed replies refuses a crafted vector,
 and does not merely log it (docs/design.md, "Recomputation").
@@ -14,7 +14,7 @@ MOST_WORDS: Final = 2**18  # of all participants together: 2 MiB in a ring of 64
 
 @dataclass(frozen=True)
 class LastSum:
-    """One sum, as everybody can add it up again.
+    """One sum, in a form that every party can add up again.
 
     Attributes:
         request: sealed R; empty where there is no last sum.

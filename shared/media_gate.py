@@ -3,8 +3,9 @@
 docs/design.md, "The harm rules", rule 6: no images, no ad text, no case narratives, no face
 templates; only vectors that the institution's own tools made. The gate looks at names and at forms,
 never at what something means, and says what it found without showing it. It is a fence against
-mistakes and short cuts, not proof: whoever controls an institution's own tool can encode anything
-in floats. Vectors quantised to a few levels are refused because that is what pixels look like.
+mistakes and short cuts, not proof: an attacker who controls an institution's own tool can encode
+anything in floats. Vectors quantised to a few levels are refused because that is what pixels look
+like.
 """
 
 import base64

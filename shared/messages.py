@@ -1,7 +1,7 @@
 """Every message that is signed, and the envelope that carries it.
 
 A signature covers the type string, a zero byte and the canonical bytes of the body
-as *parsed*, so what was read is what was signed (docs/protocol.md, "Bytes"). Vectors
+as *parsed*, so the parsed message is the signed one (docs/protocol.md, "Bytes"). Vectors
 and parameters travel beside the envelope as raw bytes; bodies hold their hashes.
 """
 
@@ -70,7 +70,7 @@ class Approval(MessageBody):
 
 
 class Rejection(MessageBody):
-    """An institution's no to a study: what a person decided there, in that person's words.
+    """An institution's rejection of a study: a person's decision there, in that person's words.
 
     Nothing in it comes from records: a person typed the reason to be read by the coordinator.
     """
@@ -117,7 +117,7 @@ def _check_participants(participants: tuple[Participant, ...]) -> None:
 
 
 class RunOpening(MessageBody):
-    """The coordinator opens a run: who takes part, under which approvals."""
+    """The coordinator opens a run: its participants and their approvals."""
 
     TYPE = "fieldfare.run-opening.v1"
 
@@ -175,7 +175,7 @@ class Request(MessageBody):
 
 
 class Reply(MessageBody):
-    """What an institution signs with every vector that leaves it."""
+    """The statement that an institution signs with every vector that leaves it."""
 
     TYPE = "fieldfare.reply.v1"
 
@@ -301,7 +301,7 @@ class Refusal:
     Unsigned because two institutions must give identical bytes (docs/design.md, "Refusals").
 
     Attributes:
-        rejection: what goes beside it where a person said no to the study: a sealed Rejection.
+        rejection: a sealed Rejection, where a person rejected the study.
     """
 
     code: RefusalCode

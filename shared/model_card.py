@@ -1,4 +1,4 @@
-"""The model card: what a model is for, what it may not do, what it cost and how to check it.
+"""The model card: a model's purpose, its limits, its cost and how to check it.
 
 JSON for programs and archives; `model_card_page` makes it a page for people. It holds what
 every member may know and nothing more: how many took part, never whose units they are.
@@ -38,7 +38,7 @@ class _Part(BaseModel):
 
 
 class Participation(_Part):
-    """Who took part: how many of which roster. Names are in the transcript, not here."""
+    """The number of participants, and their roster. Names are in the transcript, not here."""
 
     institutions: Count
     minimum: Count
@@ -46,7 +46,7 @@ class Participation(_Part):
 
 
 class DataCard(_Part):
-    """What was trained on, as the study says it: public numbers, no count of any institution.
+    """The training data, as the study states it: public numbers, no count of any institution.
 
     Attributes:
         unit: the column that names a person or case; empty where each row is one.
@@ -107,10 +107,10 @@ class PrivacyCard(_Part):
     """The promise and its price.
 
     Attributes:
-        unit: what is protected.
+        unit: the protected unit.
         relation: how neighbouring databases differ.
         epsilon, delta: promised for everything that the study releases.
-        epsilon_spent: for what this run spent.
+        epsilon_spent: of this run's spending.
         planned, spent: mu^2 in units of 1e-12; spent is that of the institution that
             answered most in this run.
         collusion_tolerance: institutions that may collude with the coordinator.
@@ -118,7 +118,7 @@ class PrivacyCard(_Part):
         clipping_norm: largest norm of a unit's contribution to a training sum.
         training_sigma, evaluation_sigma: noise on an honest sum, in the sum's unit; in local
             mode training's is that on each institution's own sums.
-        epsilon_if_masks_fail: what the plan would be worth without masks; None: nothing.
+        epsilon_if_masks_fail: epsilon of the plan without masks; None: nothing.
     """
 
     unit: str
@@ -166,7 +166,7 @@ class CalibrationPoint(_Part):
 
 
 class ReleasedMetrics(_Part):
-    """What the federation measured of itself on its hold-outs, through the door."""
+    """The federation's measurements on its hold-outs, released through the door."""
 
     auroc: Interval
     average_precision: Interval
@@ -186,8 +186,8 @@ class GroupRow(_Part):
         units: of the hold-outs.
         alert_rate: share of them that would be reviewed.
         false_positive_rate: share of the unlabelled that would be.
-        times: of that to everybody's.
-        verdict: whether it is more than twice everybody's, as far as can be said.
+        times: ratio of that to the rate of all units.
+        verdict: whether it is more than twice that of all units, as far as the interval shows.
     """
 
     name: str
@@ -221,12 +221,12 @@ class ReleasedGroups(_Part):
 
 
 class Verification(_Part):
-    """What a copy of the transcript is compared with.
+    """The values that a copy of the transcript is compared with.
 
     Attributes:
         size, root: of the transcript when the card was written (RFC 6962, section 2.1).
         failed_attempts: sums that had to be asked for again.
-        how: what to do, in sentences.
+        how: instructions, in sentences.
     """
 
     size: Count

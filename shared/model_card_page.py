@@ -1,6 +1,6 @@
-"""The model card as a page: one self-contained HTML file for whoever answers for a model's use.
+"""The model card as a page: one self-contained HTML file for the person responsible for the model.
 
-Both sides draw it from the same three things, so nobody has to trust a page that was sent:
+Both sides draw it from the same three inputs, so no reader has to trust a page that was sent:
 the card, and the curves from the study and the parameters themselves.
 """
 

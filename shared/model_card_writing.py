@@ -1,4 +1,4 @@
-"""From a plan, parameters and what happened in a run to a model card; and back, to check one.
+"""Writes a model card from a plan, parameters and the facts of a run; and back, to check one.
 
 Everything in a card follows from the study, the parameters and a few facts about the run.
 Whoever has the first two recomputes the card, so a coordinator cannot misstate the promise,
@@ -103,7 +103,7 @@ CLOSE: Final = 1e-6  # relative: another machine's logarithm may differ in the l
 
 @dataclass(frozen=True, kw_only=True)
 class RunFacts:
-    """What happened in a run, as far as its card tells.
+    """The facts of a run that its card states.
 
     Attributes:
         run: the run's id.
@@ -112,7 +112,7 @@ class RunFacts:
         steps: training steps that were taken.
         spent: 1e-12 mu^2 debited by the institution that answered most in this run.
         failed_attempts: sums that were asked for again.
-        metrics: what evaluation released (`evaluate`); None where noise hid it.
+        metrics: released by the evaluation (`evaluate`); None where noise hid it.
         groups: how alerts fall on groups (`read_fairness`); None where the study has none.
         transcript_size: leaves of the transcript so far, the model's record included.
         transcript_root: its RFC 6962 root at that size, hex.

@@ -1,7 +1,7 @@
 """Torch modules that a study names: `package:Class`, and only where this process may use it.
 
-Code is never shipped. A study says the distribution and its version; whoever runs it has that
-version installed and has said so (an institution in its policy, others on the command line).
+Code is never shipped. A study says the distribution and its version; every party that runs it has
+installed that version and allowed it (an institution in its policy, others on the command line).
 Until then nothing of the package is imported.
 """
 

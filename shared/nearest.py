@@ -1,4 +1,4 @@
-"""The name that somebody probably meant: the nearest of those that are there."""
+"""The name that a user probably meant: the nearest of the existing ones."""
 
 import difflib
 from collections.abc import Iterable

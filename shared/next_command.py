@@ -1,4 +1,4 @@
-"""What to type next, so that the line can be copied as it stands."""
+"""The next command to type, as a line that can be copied."""
 
 import shlex
 

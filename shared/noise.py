@@ -72,7 +72,7 @@ class ExactNoise:
 
 
 class SimulatedNoise:
-    """Fast seeded noise for simulations: reproducible, and therefore private for nobody."""
+    """Fast seeded noise for simulations: reproducible, and therefore not private."""
 
     assurance = Assurance.SIMULATED
 

@@ -1,7 +1,7 @@
-"""Studies and rosters as the coordinator signs them: what an institution is asked to accept.
+"""Offers: studies and rosters that the coordinator signed and an institution may accept.
 
-The envelope carries the canonical text itself, so what is read is what was signed, and
-its hash is the id that every later message names (docs/design.md, "The study").
+The envelope carries the canonical text itself, so the text that is read is the signed one, and its
+hash is the id that every later message names (docs/design.md, "The study").
 """
 
 import json

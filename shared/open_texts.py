@@ -3,8 +3,8 @@
 A text is read as capital letters, digits and a few signs, six bits a character; a longer one is
 cut. A sketch adds up the bits of a scrambled text and of a check, each as +1 or -1, so that a
 value that many units share can be read off the sums, and a value that few have cannot. They are
-scrambled (one to one, publicly) so that texts which look alike have bits that do not: what
-shares a bucket then adds noise to a count, but no bias.
+scrambled (one to one, publicly) so that texts which look alike have bits that do not: texts that
+share a bucket then add noise to a count, but no bias.
 """
 
 from typing import Final

@@ -1,4 +1,4 @@
-"""Who is at the keyboard, as the operating system knows it."""
+"""The user at the keyboard, as the operating system knows it."""
 
 import os
 import pwd

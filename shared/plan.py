@@ -1,4 +1,4 @@
-"""The plan: what a study will release, at what noise, at what cost.
+"""The plan: the releases of a study, with their noise and their cost.
 
 A pure function of the study. Coordinator and custodian compute it each from its own copy; a request
 whose terms differ from the custodian's plan is refused (docs/design.md, "Accounting"). Planned mu^2

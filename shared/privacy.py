@@ -1,4 +1,4 @@
-"""The accounting rule: what a release costs, and what a total of costs means.
+"""The accounting rule: the cost of a release, and the guarantee of a total.
 
 Every release is a sum over privacy units, of integers on a grid, with discrete
 Gaussian noise (docs/design.md, "Noise"). One number is accounted for, mu^2: it is

@@ -1,6 +1,6 @@
 """An institution's own records: read, mapped, checked and encoded on its own machines.
 
-What reads records is loaded when it is first asked for: settings that only say where they are
+Modules that read records are imported on first use: settings, which only say where records are,
 need no database engine, and a list of alerts is printed at once.
 """
 

@@ -1,4 +1,4 @@
-"""What questions and groups read of each unit, beside the model's basis: numbers, codes, texts.
+"""The values that questions and groups read of each unit, beside the model's basis.
 
 Only columns that the study's questions, its allowance or its groups name are kept. Every value
 is read by itself; which cells a unit with too many of them counts in is decided by a keyed hash

@@ -32,7 +32,7 @@ MOST_NAMED: Final = 5
 
 @dataclass(frozen=True)
 class Names:
-    """What columns are called.
+    """Names of the columns.
 
     Attributes:
         unit: the study's name of the unit: so it is called in the file that is written.
@@ -53,7 +53,7 @@ class Names:
 
 @dataclass(frozen=True)
 class KnownLabels:
-    """Who is labelled how on a day.
+    """Each unit's label, as known on a day.
 
     Attributes:
         table: Arrow; unit and label (strings), a unit once.
@@ -73,7 +73,7 @@ class UnitFile:
     """A file with a row for each unit.
 
     Attributes:
-        name: what messages call it.
+        name: of the file, for messages.
         unit: its column of the unit.
         table: Arrow; all columns, the unit as text.
     """
@@ -85,11 +85,11 @@ class UnitFile:
 
 @dataclass(frozen=True)
 class Assembled:
-    """One row for each unit, and what became of the labels; counts only.
+    """One row for each unit, and counts of the labels that were used or not.
 
     Attributes:
         table: Arrow; unit (string) first, then the label (string), features and groups.
-        labels: what was known on the day.
+        labels: those known on the day.
         without_unit: labels known by the day whose unit has no features.
         unlabelled: units without a label on that day.
         left_out: of these, those that are not in the table.

@@ -1,4 +1,4 @@
-"""Canonical bank records: one form for transactions, accounts and customers, whoever made them.
+"""Canonical bank records: one form for transactions, accounts and customers of every source.
 
 Amounts are whole minor units (cents) in the account's currency: sums are exact in any order. Keys
 (`*_key`) are keyed hashes that the institution made; they mean nothing elsewhere and never leave.
@@ -56,7 +56,7 @@ class Channel(StrEnum):
 
 
 class CounterpartyType(StrEnum):
-    """What stands on the other side."""
+    """Kind of the other side of a transaction."""
 
     PERSON = "person"
     BUSINESS = "business"
@@ -128,7 +128,7 @@ class AgeBand(StrEnum):
 
 
 class Canonical(BaseModel):
-    """What every canonical record is: closed, frozen, and finite."""
+    """Base of every canonical record: closed, frozen, and finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -139,7 +139,7 @@ class Transaction(Canonical):
     Attributes:
         ts_utc: when it happened; UTC, without a zone.
         tz_offset_min: minutes that local time at the customer is ahead of UTC.
-        amount_minor: minor units of `currency`, positive whatever the direction.
+        amount_minor: minor units of `currency`, positive in both directions.
         merchant_key: one merchant; `counterparty_key`: one account, person or billed line.
         terminal_city: where a machine or branch stood; `merchant_city`: where a merchant is.
         conductor_is_holder: whether the account's holder stood at the counter.

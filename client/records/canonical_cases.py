@@ -113,7 +113,7 @@ class Relation(StrEnum):
 
 
 class SupportNeed(StrEnum):
-    """HTCDS spl_Type: what is needed or given."""
+    """HTCDS spl_Type: the kind of support that is needed or given."""
 
     EDUCATION = "Education"
     FINANCIAL = "Financial"
@@ -165,7 +165,7 @@ def consented(cases: Iterable[CaseSummary]) -> Iterator[CaseSummary]:
 
 
 class SignalChannel(StrEnum):
-    """How somebody reached a hotline."""
+    """The channel through which a person reached a hotline."""
 
     CALL = "call"
     TEXT = "text"
@@ -175,7 +175,7 @@ class SignalChannel(StrEnum):
 
 
 class CallerType(StrEnum):
-    """Who reached it."""
+    """The person who reached the hotline."""
 
     VICTIM = "victim"
     FAMILY = "family"
@@ -211,7 +211,7 @@ class HotlineSignal(Canonical):
 
 
 class AdSignal(Canonical):
-    """What an institution's own tool counted about one advertisement: no text, no picture.
+    """Counts about one advertisement, by an institution's own tool: no text, no picture.
 
     Attributes:
         n_cities_14d: cities in which the same contact advertised within 14 days.

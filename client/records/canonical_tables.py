@@ -2,7 +2,7 @@
 
 A folder holds `transactions`, `accounts` and `customers`, each as one Parquet, Arrow or CSV file
 (also `.csv.gz`), or as a folder of such files. Every value is checked against the same
-rules as one record would be, by columns. What does not fit is refused with its row; a
+rules as one record would be, by columns. A value that does not fit is refused with its row; a
 column that is absent is known to be absent, which is not the same as empty.
 """
 
@@ -76,7 +76,7 @@ def _arrow_of(field: FieldInfo) -> Any:
 
 @dataclass(frozen=True)
 class LoadedTable:
-    """What one table of a folder brought.
+    """The rows and columns of one table of a folder.
 
     Attributes:
         rows: how many.

@@ -1,6 +1,6 @@
-"""Whether records would load under a study, and everything in them that does not fit.
+"""A check of whether records load under a study, with every value in them that does not fit.
 
-No record decides whether they load; what does not fit counts as zero, and is told here.
+No record decides whether they load; values that do not fit count as zero and are listed here.
 
 It runs the load itself, so it cannot disagree with it. Counts and row numbers are about an
 institution's records: they are for its own eyes and never leave (harm rule 7).
@@ -35,15 +35,15 @@ _NO_UNIT: Final = (
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         study: the study's name.
-        tables: what was read, in order.
+        tables: those that were read, in order.
         rows: how many rows that was.
         zero: of those, how many count as zero.
-        findings: what does not fit, that which refuses first.
-        covers: what the promise covers, in words.
+        findings: values that do not fit; those that refuse come first.
+        covers: the records that the promise covers, in words.
     """
 
     study: str

@@ -1,4 +1,4 @@
-"""What becomes of a sample's column: a numeric feature, a category, or left out and why."""
+"""The use of a sample's column: a numeric feature, a category, or left out with the reason."""
 
 import re
 from collections import Counter

@@ -1,9 +1,9 @@
 """Features whose promise covers the person: payments with participants' customers are left out.
 
-A payment stands on two statements. Where every entry is left out whose other side may be a
-customer of a participant, nothing of a customer is on anybody else's statement, and removing
-the customer wholly changes nobody else's vector (K = 0; docs/typologies.md has the argument and
-its limits). Whether an entry stays is told from that entry and from public bank codes alone.
+A payment stands on two statements. Where every entry is left out whose other side may be a customer
+of a participant, no other customer's statement holds a customer's entries, and removing the
+customer changes no other unit's vector (K = 0; docs/typologies.md has the argument and its limits).
+Whether an entry stays is told from that entry and from public bank codes alone.
 """
 
 import re
@@ -51,7 +51,7 @@ END
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What was left out of canonical transactions.
+    """Counts of the canonical transactions that were left out.
 
     Attributes:
         banks: whose customers' payments, as `bank_codes` gives them.

@@ -156,7 +156,7 @@ def one_ending(path: Path) -> bool:
 
 
 class _Endings:
-    """Lines that all end with a line feed, outside of quotes; what is quoted stays as it is.
+    """Lines that all end with a line feed, outside of quotes; quoted text is unchanged.
 
     A lone carriage return outside of quotes is no row's: its line is marked, and passed over.
     """

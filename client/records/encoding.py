@@ -53,7 +53,7 @@ class Encoder:
     """Encodes batches under one study.
 
     Attributes:
-        columns: what is read.
+        columns: those that are read.
         tally: int64 (3, features): values clamped, missing, other.
     """
 

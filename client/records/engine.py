@@ -1,4 +1,4 @@
-"""DuckDB reads everything, and reaches nothing but what it was given.
+"""DuckDB reads every source, and can reach only the source that it was given.
 
 No extension is loaded or installed, no other path opened, no network reached. Rows stream in
 batches and in the source's order.
@@ -46,13 +46,12 @@ class Unread:
 
 @dataclass(frozen=True)
 class Feed:
-    """What one query reads.
+    """The rows that one query reads.
 
     Attributes:
         connection: where it runs.
         relation: SQL for the rows.
-        finish: lets go of whatever brings them, and says what went wrong with that; may be
-            called twice.
+        finish: closes the source of the rows and reports its failure; may be called twice.
         unread: once all is read, which lines were passed over.
     """
 
@@ -67,7 +66,7 @@ class Source:
     """One open file or database table: its columns, and a way to stream expressions over them.
 
     Attributes:
-        name: what messages call it.
+        name: of the source, for messages.
         columns: each column's name and type, in order.
         numerals: how its texts write numbers.
         linked: columns of which the file itself says that they look at other units.

@@ -1,8 +1,8 @@
 """Records into encoded units: read once, checked whole, encoded batch by batch.
 
 Everything that can be wrong with records is settled here, at load, and none of it refuses a load:
-a row that does not fit counts as zero, its unit is in no sum. What refuses is a source that is
-not there, and columns: facts that no record decides (docs/design.md, "Refusals").
+a row that does not fit counts as zero, its unit is in no sum. A load is refused for a missing
+source or for its columns: facts that no record decides (docs/design.md, "Refusals").
 """
 
 import hashlib
@@ -85,7 +85,7 @@ class Records:
         data: positions and labels.
         institutions: str (units,), or None where no institution column was asked for.
         audit: str (units,), empty where missing; None where no audit column was asked for.
-        counts: what did not fit, of the whole load (also after `select`).
+        counts: values that did not fit, of the whole load (also after `select`).
         asked: the columns that questions read.
         findings: everything that did not fit. Local only: never leaves.
     """
@@ -126,7 +126,7 @@ class Records:
 
 
 class Load:
-    """A load under way: what is encoded and noted so far.
+    """A load under way: the rows encoded and the problems noted so far.
 
     Attributes:
         problems: everything that does not fit.

@@ -1,4 +1,4 @@
-"""What an institution declares about a source: a small TOML file.
+"""An institution's declaration about a source: a small TOML file.
 
     encoding = "latin-1"      # of a CSV file; UTF-8 where nothing is said
     separator = ";"           # of a CSV file; else the header line shows it
@@ -32,14 +32,14 @@ _DATE_FORM: Final = re.compile(r"([^%]|%[-]?[aAbBdmyYHIpMSfzjF%T])+")
 
 
 class Declared(BaseModel):
-    """What any source is called and how its texts are written; identity where nothing is said.
+    """Names of a source's columns and the form of its texts; identity where nothing is said.
 
     Attributes:
         columns: study column names to source column names.
         dates: source columns of dates, each with `iso` or a form as in strptime(3); looked at
             by `records check` alone.
-        decimal: what divides a number's whole part from the rest, in texts.
-        thousands: what may stand between groups of three digits, in texts.
+        decimal: the character between a number's whole part and the rest, in texts.
+        thousands: the character that may stand between groups of three digits, in texts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -66,7 +66,7 @@ class Declared(BaseModel):
 
 
 class ColumnMapping(Declared):
-    """What a source is called and how it is written, CSV included.
+    """Names of a source's columns and the form of its texts, CSV included.
 
     Attributes:
         encoding: of CSV, by any name that Python's codecs know.

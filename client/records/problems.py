@@ -1,4 +1,4 @@
-"""What does not fit in records, gathered until all of it can be said at once."""
+"""Problems in records, gathered so that a load reports all of them at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ INFINITE: Final = "expected a finite number, found infinity in {rows}; correct t
 
 
 class Effect(Enum):
-    """What it does to the result."""
+    """The effect of a problem on the result."""
 
     REFUSED = "refused"  # nothing is loaded: of what is no record, such as columns
     ZERO = "counts as zero"  # a row: its unit is in no sum
@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was found, in how many rows, and what that does.
+    """One line: the problem, the number of its rows, and its effect.
 
     Attributes:
         count: rows; 0 where it is about a whole file.
@@ -83,8 +83,8 @@ class _Rows:
 class Problems:
     """Problems by table, column and kind: counts and row numbers, never a record's value.
 
-    *Formal Guarantees.* A row counts as zero exactly where it was noted with that effect, and
-    what is noted of a row never refuses records: only `add` and `add_error` do.
+    *Formal Guarantees.* A row counts as zero exactly where it was noted with that effect, and a
+    note about a row never refuses records: only `add` and `add_error` do.
     """
 
     _plain: dict[tuple[str, str, Effect], list[str]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""What a sample's columns hold: numbers, other texts and how often each.
+"""The content of a sample's columns: numbers, other texts and how often each occurs.
 
 For drafting only: a sample is declared public before it is profiled. One pass over the
 files; numbers are kept, texts are counted.

@@ -1,6 +1,6 @@
 """A column that a model reads as rows: texts hashed where they are read, vectors scaled.
 
-What a row is made of depends on its own text or vector and on public constants alone. The text
+A row depends on its own text or vector and on public constants alone. The text
 itself is let go with its batch.
 """
 

@@ -50,7 +50,7 @@ QueryText = Annotated[str, Field(min_length=1, max_length=100_000)]
 
 
 class _Source(Declared):
-    """What every source may say.
+    """The settings that every source has.
 
     Attributes:
         studies: names of the studies that it serves; all where none is named.

@@ -1,4 +1,4 @@
-"""Files of records, opened by what they are: CSV, Parquet, Arrow, DuckDB, SQLite.
+"""Files of records, opened by their kind: CSV, Parquet, Arrow, DuckDB, SQLite.
 
 Everything is opened to be read; nothing is written, and nothing beside the file is opened.
 """
@@ -35,7 +35,7 @@ PASSED_OVER: Final = (".", "_")  # what other programs leave in folders of data:
 
 
 class FileKind(Enum):
-    """What a file is."""
+    """The kind of a file."""
 
     CSV = "csv"
     PARQUET = "parquet"
@@ -89,7 +89,7 @@ class Table:
     """Rows under one mapping, in one or more parts that are read in order.
 
     Attributes:
-        name: what messages call it.
+        name: of the source, for messages.
     """
 
     name: str

@@ -24,7 +24,7 @@ _SPACES: Final = r"[ \x{00a0}\x{2009}\x{202f}]"
 
 
 class ColumnType(Enum):
-    """What a source column can be read as without looking at its values."""
+    """The kinds as which a source column can be read, decided without its values."""
 
     NUMBER = "number"
     FLOAT = "float"  # a number that may be NaN
@@ -69,8 +69,8 @@ class Numerals:
 
     Attributes:
         decimal: `.` or `,`.
-        thousands: what may stand between groups of three digits; empty for nothing. A space
-            stands for every space that is written there, the narrow and unbreakable too.
+        thousands: the character that may stand between groups of three digits; empty for nothing. A
+            space stands for every space that is written there, the narrow and unbreakable too.
     """
 
     decimal: str = "."

@@ -1,4 +1,4 @@
-"""One alert: a person's card with all reasons, and what people decided about it."""
+"""One alert: a unit's card with all reasons, and people's decisions about it."""
 
 import hashlib
 from datetime import datetime
@@ -16,7 +16,7 @@ FORMAT: Final = 2
 
 
 class PartyRole(StrEnum):
-    """Who somebody is in what may have happened. A person sets it, never the software."""
+    """The role of a person in the suspected act. A person sets it, never the software."""
 
     UNKNOWN = "unknown"
     POTENTIAL_VICTIM = "potential_victim"
@@ -28,7 +28,7 @@ class PartyRole(StrEnum):
 
 
 class Disposition(StrEnum):
-    """What a person decided."""
+    """A person's decision."""
 
     BENIGN_PERSONA = "benign:known_persona"
     BENIGN_OTHER = "benign:other"
@@ -59,7 +59,7 @@ class Confidence(StrEnum):
 
 
 class Reason(BaseModel):
-    """What one feature adds to a score.
+    """The part of a score that one feature adds.
 
     Attributes:
         value: as it stands in the records; None where missing, or where `level` says it.
@@ -89,13 +89,13 @@ class Reason(BaseModel):
 
 
 class Alert(BaseModel):
-    """What the ranking says of one unit that people look at.
+    """One unit of the queue, as the ranking describes it.
 
     Attributes:
         alert: the id by which people speak of it; says nothing of the unit.
         opened, scored: when it first and last came out (ISO 8601, UTC).
         of: how many units were ranked.
-        calibration: what the probability rests on.
+        calibration: the labels that the probability rests on.
         likely: the interval that the probability stands for, which is what people are shown;
             None where it is not calibrated, or was scored before there were intervals.
         tuned: whether the model was tuned here.
@@ -105,7 +105,7 @@ class Alert(BaseModel):
             scoring/evidence.py, and everything that speaks of evidence says this.
         evidence: the published indicators that they rest on, by id.
         fired: all of the study's that fire as published, whether or not they are evidence here.
-        label: what the records said already when it was scored: 1, 0, or None.
+        label: in the records when the unit was scored: 1, 0, or None.
         party_role: as scoring leaves it: unknown (harm rule 1); people's word is in the store.
     """
 

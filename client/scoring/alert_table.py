@@ -77,7 +77,7 @@ _SELECTED: Final = np.array([Selected.NO, Selected.ALERT, Selected.BELOW_LINE], 
 
 @dataclass(frozen=True, eq=False)
 class Wording:
-    """What stands in a reason whatever the unit, by feature."""
+    """The parts of a reason that are the same for every unit, by feature."""
 
     names: Any
     indicators: Any
@@ -122,7 +122,7 @@ class AlertTable:
 
     Attributes:
         baselines: float32 (features, units) of `ranking.units`: the same numbers of an earlier
-            time; None where nobody gave them.
+            time; None where none were given.
     """
 
     ranking: Ranking

@@ -131,7 +131,7 @@ def calibrate(scores: NDArray[np.float64], labels: NDArray[np.uint8]) -> Calibra
 
 @dataclass(frozen=True)
 class CalibrationError:
-    """How far probabilities are from what happened.
+    """The difference between probabilities and labels.
 
     Attributes:
         brier: mean squared difference.

@@ -1,8 +1,8 @@
 """Whom people look at: the top of the ranking as far as they can, and a sample below the line.
 
 The sample (5 % of the queue) is drawn at random from those that
-were not chosen: without it nobody would learn what the model misses, and the next study would be
-trained on what this one already believed.
+were not chosen: without it the cases that the model misses would stay unknown, and the next study
+would be trained on the choices of this one.
 """
 
 import csv

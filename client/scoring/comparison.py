@@ -56,8 +56,8 @@ class Group:
     Attributes:
         alert_rate: share of its units that become alerts.
         false_positives: share of its negatives that become alerts; None where it has none.
-        times: of that to everybody's; None where it cannot be said.
-        verdict: whether its false positives are more than twice everybody's.
+        times: ratio of that to the rate of all units; None where it cannot be said.
+        verdict: whether its false-positive rate is more than twice that of all units.
     """
 
     name: str

@@ -1,10 +1,10 @@
-"""What speaks for a unit's score and what against it, for many units at once.
+"""Evidence for and against a unit's score, for many units at once.
 
-No single indicator suffices (harm rule 2): evidence is counted by independent families, and what
-speaks against stands beside it always. Only a published indicator that fires is evidence, and only
-by numbers above what is usual here. A model may also read an absence (no telephone bill at all), a
-part of an indicator whose own number is not in the study, or what nobody published: these raise a
-score, and are no evidence.
+No single indicator suffices (harm rule 2): evidence is counted by independent families, and the
+counter-evidence is always shown beside it. Only a published indicator that fires is evidence, and
+only by numbers above what is usual here. A model may also read an absence (no telephone bill at
+all), a part of an indicator whose own number is not in the study, or what nobody published: these
+raise a score, and are no evidence.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ NOT_SAID: Final = -1  # whether an indicator fires, where nothing published says
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """What the published rules say of units' values.
+    """The results of the published rules on units' values.
 
     Attributes:
         fires: int8 (units, features): 1 where a feature's indicator fires, 0 where not, -1 where
@@ -40,7 +40,7 @@ class Published:
 
 @dataclass(frozen=True, eq=False)
 class Counted:
-    """What counts as evidence of units.
+    """The evidence of units.
 
     Attributes:
         features: bool (units, features), whose numbers are evidence.

@@ -1,10 +1,10 @@
 """Scores that are sums of their reasons, to the last bit.
 
 Each feature's table of contributions is rounded to multiples of 2^-28. Sums of such numbers are
-exact in float64 in any order (docs/design.md, "Integers"), so a score equals its base
-plus its contributions whoever adds them up. Contributions are measured from the mean of the
-institution's own units: a reason says how far a unit departs from the others here. Of a text or
-a vector there is one, the row as a whole: its entries, hashes or directions, are no evidence each.
+exact in float64 in any order (docs/design.md, "Integers"), so a score equals its base plus its
+contributions in any order of adding. Contributions are measured from the mean of the institution's
+own units: a reason says how far a unit departs from the others here. Of a text or a vector there is
+one, the row as a whole: its entries, hashes or directions, are no evidence each.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ class ExactRows:
 
     Attributes:
         base: mean over the institution's units.
-        parts: float64 (units,), what each one's row adds.
+        parts: float64 (units,), the part that each unit's row adds.
     """
 
     base: float

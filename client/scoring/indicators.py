@@ -1,4 +1,4 @@
-"""What a feature's name says of the evidence that it is: indicator, family, source, look-alikes.
+"""A feature's evidence, derived from its name: indicator, family, source, look-alikes.
 
 Features are called as the typologies have them (`R04`, `R04_retention`); the pack knows the
 rest. Where a name says nothing, an institution may name the family in `[alerts.families]`.
@@ -29,7 +29,7 @@ class Indicator:
         family: independent evidence is counted by family.
         source: where it was published.
         at_least: its first feature's value from which it fires; that feature bears its id.
-        benign: what else explains it.
+        benign: other explanations of it.
         meanings: of its features, by name.
     """
 
@@ -48,7 +48,7 @@ class Persona:
 
     Attributes:
         overlaps: indicators that fire on them too.
-        apart: what tells them apart, to look for.
+        apart: facts to look for that tell them apart.
     """
 
     name: str

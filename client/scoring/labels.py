@@ -1,4 +1,4 @@
-"""What people decided, as labels for the next study: each with the time from which it was known.
+"""People's decisions as labels for the next study, each with the time from which it was known.
 
 A study's records may use a label only for features from before it was observed: otherwise a
 model learns from the future.
@@ -20,8 +20,8 @@ class Feedback:
     Attributes:
         time: when, with a time zone.
         note: free text; stays in the store.
-        reviewer: whether this person's may be the second signature; in a home of one's own,
-            everybody's who can open it.
+        reviewer: whether this person's may be the second signature; in a home of one's own, those
+            of every user who can open it.
     """
 
     alert: str
@@ -36,7 +36,7 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Label:
-    """What is known of one unit at some time.
+    """The label of one unit that is known at some time.
 
     Attributes:
         value: 1 or 0.

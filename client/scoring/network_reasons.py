@@ -1,10 +1,10 @@
 """Scores of a network over features, and reasons that add up to them to the last bit.
 
-A reason is an integrated gradient (Sundararajan, Taly, Yan 2017; Captum): what a feature adds on
-the straight way from the average unit of this institution to the unit. In theory such parts add up
-to the difference of the two scores; in arithmetic a small gap is left. Where it is small it is
-shared out in proportion to the parts, so that base and reasons are the score exactly; where it is
-not, no reason is given.
+A reason is an integrated gradient (Sundararajan, Taly, Yan 2017; Captum): the part that a feature
+adds on the straight line from the average unit of this institution to the unit. In theory such
+parts add up to the difference of the two scores; in arithmetic a small gap is left. Where it is
+small it is shared out in proportion to the parts, so that base and reasons are the score exactly;
+where it is not, no reason is given.
 """
 
 from dataclasses import dataclass

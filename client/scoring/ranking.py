@@ -1,4 +1,4 @@
-"""One model over one institution's units: scores, ranks, probabilities, and who is looked at."""
+"""One model over one institution's units: scores, ranks, probabilities, the choice for the queue."""
 
 import hashlib
 from collections.abc import Collection, Iterable
@@ -37,7 +37,7 @@ class Ranking:
         ranks: int64 (units,), 1 for the highest.
         chosen: int8 (units,): 1 alert, 2 below the line, 0 neither.
         probabilities: float64 (units,), NaN where not calibrated.
-        calibration: what they rest on.
+        calibration: the labels that they rest on.
         suppressed: how many are left out.
         resting: how many were decided on lately and are not alerted again yet.
         known: how many the records already label positive; `known_too` says whether they may be

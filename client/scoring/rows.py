@@ -1,7 +1,7 @@
 """Ranking with a model that reads one column as rows: texts or vectors.
 
-Nothing of it leaves. Texts are hashed batch by batch and let go; of one unit that somebody asks
-about, the text is kept for as long as the answer takes.
+Nothing of it leaves. Texts are hashed batch by batch and let go; for a unit that a user asks about,
+the text is kept until the answer is printed.
 """
 
 from collections.abc import Collection, Sequence
@@ -32,8 +32,9 @@ class ScorableRows:
 
     Attributes:
         units: str (units,), ids.
-        rows: what the model reads of each.
-        asked: the text of the unit that was asked about; None where nobody was, or it is not there.
+        rows: each unit's input of the model.
+        asked: the text of the unit that was asked about; None where no unit was asked for, or it is
+            not there.
     """
 
     units: NDArray[np.object_]

@@ -20,13 +20,14 @@ SHOWN: Final = 12  # words and runs of characters on each side
 
 @dataclass(frozen=True, repr=False)  # a repr would show a text
 class TextReasons:
-    """What a text's own grams add to its score.
+    """The parts that a text's own grams add to its score.
 
     Attributes:
         score: log-odds, as an alert has it.
         base: of a text that says nothing.
-        raises, lowers: the strongest, as `grams_of` writes them, with what each adds.
-        others: what all others add; with base, raises and lowers it is the score, to the last bit.
+        raises, lowers: the strongest, as `grams_of` writes them, each with the part it adds.
+        others: the sum that all others add; with base, raises and lowers it is the score, to the
+            last bit.
     """
 
     score: float

@@ -9,7 +9,8 @@ comparison (comparison.py) is honest.
   stands.
 - *own head*: of a network, the last layer fitted here on top of the shared hidden one, drawn to
   the shared last layer as far as own labels ask for it; it is the private head of personalisation.
-- *own only*: no shared model at all, under the study's own steps; what it is compared with.
+- *own only*: no shared model at all, under the study's own steps; the model that it is compared
+with.
 """
 
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Tuned:
     Attributes:
         bias, scale: score' = bias + scale * score.
         parameters: float64 (entries,), with them and any correction.
-        units, positives: what it was fitted on. They never leave.
+        units, positives: counts of the training units. They never leave.
     """
 
     kind: Kind

@@ -1,4 +1,4 @@
-"""What is usual at this institution: medians and percentiles, read off its own units only.
+"""Usual values at this institution: medians and percentiles of its own units only.
 
 For people who read a reason; stays inside, like everything here.
 """
@@ -18,7 +18,7 @@ class Usual:
     """Quantiles by feature.
 
     Attributes:
-        medians: float32 (features,), NaN where nobody has a value.
+        medians: float32 (features,), NaN where no unit has a value.
         points: float64 (features, 101), 0 % to 100 %.
     """
 

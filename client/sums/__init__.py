@@ -1,4 +1,4 @@
-"""Bounded sums over one institution's units: what a release may be made of."""
+"""Bounded sums over one institution's units: the only content of a release."""
 
 from fieldfare.client.sums.study_sums import StudySums
 

@@ -42,7 +42,7 @@ _COMMENT: Final = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found about one indicator.
+    """The findings about one indicator.
 
     Attributes:
         problems: empty where it holds.

@@ -1,7 +1,7 @@
 """The table of features: one row per customer, one column per number of an indicator.
 
-Missing is not zero: an indicator whose fields the institution lacks is null for everybody, and
-is named in the report and in the file; a share of nothing is null for that customer.
+Missing is not zero: an indicator whose fields the institution lacks is null for every customer, and
+the report and the file name it; a share of nothing is null for that customer.
 """
 
 import json
@@ -31,7 +31,7 @@ FORMAT: Final = 1
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """What a run gives.
+    """The result of a run.
 
     Attributes:
         table: Arrow; unit (string, the customer's id) and float64 features, in unit order.
@@ -99,7 +99,7 @@ def day_of(path: Path) -> date | None:
 
 @dataclass(frozen=True)
 class Query:
-    """One SELECT of an indicator, own or linked, and what it must give."""
+    """One SELECT of an indicator, own or linked, and the columns that it must return."""
 
     name: str
     indicator: Indicator

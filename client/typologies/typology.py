@@ -1,4 +1,4 @@
-"""One indicator: what it means, where it comes from, what looks like it, how it is computed."""
+"""One indicator: its meaning, its source, its look-alikes and its computation."""
 
 import re
 from enum import StrEnum
@@ -38,7 +38,7 @@ class Status(StrEnum):
 
 
 class Absent(StrEnum):
-    """What it means that an indicator's query has no row for a customer."""
+    """The meaning of a customer without a row in an indicator's query."""
 
     ZERO = "zero"  # it did not happen
     MISSING = "missing"  # a share of nothing is no share
@@ -53,7 +53,7 @@ class Source(_Declared):
 
     Attributes:
         ref: a short name, such as FIN-2020-A008.
-        says: what stands there, in short.
+        says: its content, in short.
         seen: whether the text itself was read, or a summary of it.
     """
 
@@ -68,7 +68,7 @@ class FeatureSpec(_Declared):
     Attributes:
         name: the column; the first feature of an indicator bears its id alone.
         meaning: in words, with its unit.
-        absent: what it means that the query has no row.
+        absent: the meaning of a missing row in the query.
     """
 
     name: Annotated[str, Field(max_length=64)]
@@ -129,7 +129,7 @@ class Typology(_Declared):
         window_days: the days before the as-of date that are looked at.
         formula: in words.
         parameters: the query's constants, our choices; amounts in minor units.
-        benign: what else explains it; shown beside every hit.
+        benign: other explanations of it; shown beside every hit.
         linked: the usual form, where that one is not `own`.
     """
 

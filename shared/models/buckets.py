@@ -2,7 +2,7 @@
 
 A sum of floating-point numbers depends on its order, so removing one unit could move every later
 digit. Units are therefore summed in buckets of at most 128, each rounded to whole steps of the
-grid; what a unit can disturb is its own bucket (docs/design.md, "Sums of modules").
+grid; a unit can disturb only its own bucket (docs/design.md, "Sums of modules").
 """
 
 from typing import Final

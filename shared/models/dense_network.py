@@ -2,9 +2,10 @@
 
     a_0 = x      a_l = max(W_l a_(l-1) + b_l, 0)      score of a row = w a_L + c
 
-A unit's gradient is the mean over its rows, and in every layer a sum of outer products of what
-flows back and what went forward. Its norm follows from inner products of those, and clipping is one
-factor on what flows back (book-keeping: Bu et al. 2023): no gradient of a unit is ever written out.
+A unit's gradient is the mean over its rows, and in every layer a sum of outer products of the
+backward signal and the layer's input. Its norm follows from inner products of those, and clipping
+is one factor on the backward signal (book-keeping: Bu et al. 2023): no gradient of a unit is ever
+written out.
 """
 
 import math

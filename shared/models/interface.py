@@ -1,4 +1,4 @@
-"""What every risk model offers: parameters in, one bounded sum out."""
+"""The interface of every risk model: parameters in, one bounded sum out."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable

@@ -8,7 +8,7 @@ Exactness: entries of x are multiples of 2^-10, clipped residuals are truncated 
 multiples of 2^-20, so every product is a multiple of 2^-30 and sums are integers that depend on
 no order. Scores are exact too: weights are read on multiples of 2^-20, and by Cauchy-Schwarz
 every partial sum of a score stays below 2^49 in units of 2^-30. A unit's vector is therefore
-bit-identical whoever stands beside it, whatever library multiplies.
+bit-identical in every batch and with every library that multiplies.
 """
 
 from dataclasses import dataclass

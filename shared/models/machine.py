@@ -1,4 +1,4 @@
-"""Whether this machine's arithmetic keeps units apart: what a network's sums rest on."""
+"""A check that this machine computes each unit alone, which a network's sums rely on."""
 
 import hashlib
 from collections.abc import Iterator

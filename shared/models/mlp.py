@@ -1,13 +1,13 @@
 """The network over features: one or many rows a unit, clipped once, summed in buckets.
 
 A unit's gradient is that of the mean loss over its rows. It is computed in batches of one shape, so
-that nobody beside a unit changes its numbers (`check_machine` holds the machine to that); units
+that no other unit of a batch changes its numbers (`check_machine` holds the machine to that); units
 are summed in buckets of at most 128 and every bucket is rounded to the grid (`buckets`).
 
-One row a unit: float32. What a bucket of 128 sums may be off is 128 * 2^-24 of the sum of its
-norms (Higham 2002, section 3.1), so at most 2^-10 C; a unit touches three buckets at most, and
-its own norm is off by less than 2^-12: all within the 2^-8 C that sensitivity counts for it.
-Many rows: float64, where rows of a unit may cancel by 2^14 and the same bound holds.
+One row a unit: float32. The error of a bucket of 128 sums is at most 128 * 2^-24 of the sum of its
+norms (Higham 2002, section 3.1), so at most 2^-10 C; a unit touches three buckets at most, and its
+own norm is off by less than 2^-12: all within the 2^-8 C that sensitivity counts for it. Many rows:
+float64, where rows of a unit may cancel by 2^14 and the same bound holds.
 """
 
 import hashlib

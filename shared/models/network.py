@@ -3,14 +3,14 @@
     z = W x + b      h = min(max(z, 0), 8)      score = w h + c
 
 A unit's gradient is an outer product in every layer, so its norm follows from a few sums of
-squares (book-keeping: Bu et al. 2023) and clipping is one factor on what flows back; no gradient
-of a unit is ever written out, and memory does not grow with units times parameters.
+squares (book-keeping: Bu et al. 2023) and clipping is one factor on the backward signal; no
+gradient of a unit is ever written out, and memory does not grow with units times parameters.
 
-Exactness (docs/design.md, "Integers"): entries of x and h are multiples of 2^-10, what flows back
-is scaled to the clipping norm and truncated towards zero to multiples of 2^-24, so a unit's
+Exactness (docs/design.md, "Integers"): entries of x and h are multiples of 2^-10, the backward
+signal is scaled to the clipping norm and truncated towards zero to multiples of 2^-24, so a unit's
 gradient lies on multiples of 2^-34 and sums are integers that depend on no order. The way forward
 is exact too: weights are read on multiples of 2^-20, and no partial sum reaches 2^53 in units of
-2^-30. A unit's vector is therefore bit-identical whoever stands beside it, whatever library
+2^-30. A unit's vector is therefore bit-identical in every batch and with every library that
 multiplies.
 """
 

@@ -1,7 +1,7 @@
-"""What a network reads of units: hat weights as dense numbers, in chunks of one shape.
+"""A network's inputs: hat weights of units as dense numbers, in chunks of one shape.
 
-A chunk always has the same shape, whoever is in it: places that nobody fills are padding. Then
-the same instructions compute every unit, and a unit's numbers depend on nobody beside it.
+Every chunk has the same shape; places without a unit are padding. Then the same instructions
+compute every unit, and a unit's numbers depend on no other unit.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Each feature's shape: what every knot, level and special value adds to a score."""
+"""Each feature's shape: the part of a score that every knot, level and special value adds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

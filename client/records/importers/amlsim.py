@@ -108,7 +108,7 @@ def import_amlsim(files: Sequence[Path], out: Path, options: ImportOptions) -> l
 
 @dataclass(frozen=True)
 class _Accounts:
-    """Arrow: account_id, label, currency and what else the form has."""
+    """Arrow: account_id, label, currency and the form's further columns."""
 
     table: Any
 

@@ -1,4 +1,4 @@
-"""What bank transaction codes and purpose codes mean in canonical records."""
+"""The meaning of bank transaction codes and purpose codes in canonical records."""
 
 import tomllib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a stream of messages says of accounts and their holders, and its transactions in batches."""
+"""A stream of messages as accounts and their holders, with its transactions in batches."""
 
 from typing import Any, Final
 

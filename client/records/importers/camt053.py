@@ -1,8 +1,7 @@
 """camt.053 (ISO 20022, BankToCustomerStatement): booked entries of customers' accounts.
 
-An entry with several details is one transaction each. Remittance texts, names, addresses and
-what a payer wrote as a reference are not carried over; references are hashed where they tell
-payments apart.
+An entry with several details is one transaction each. Remittance texts, names, addresses and a
+payer's reference text are not carried over; references are hashed where they tell payments apart.
 """
 
 from collections.abc import Sequence
@@ -64,7 +63,7 @@ def import_camt053(files: Sequence[Path], out: Path, options: ImportOptions) -> 
 
 @dataclass
 class _Statement:
-    """What an entry needs to know of its statement."""
+    """The facts of a statement that its entries need."""
 
     reference: str = ""
     account: str = ""

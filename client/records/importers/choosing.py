@@ -1,4 +1,4 @@
-"""Which importer reads what, and which options say something to it."""
+"""Choice of the importer for the given files, and the options that it takes."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from fieldfare.shared.errors import UsageError
 
 
 class ImportFormat(StrEnum):
-    """What FILES are."""
+    """The form of the given FILES."""
 
     CAMT053 = "camt053"
     PACS008 = "pacs008"

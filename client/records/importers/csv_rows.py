@@ -1,6 +1,6 @@
 """Rows of a published CSV file, read by SQL expressions and checked by canonical rules.
 
-What cannot be read is refused with its file and line, and never shown.
+A value that cannot be read is refused with its file and line, and never shown.
 """
 
 import csv
@@ -31,7 +31,7 @@ FIELDS: Final[Mapping[str, FieldInfo]] = {
 
 @dataclass(frozen=True)
 class Value:
-    """What is read from a row.
+    """The values that are read from a row.
 
     Attributes:
         sql: over the source's columns, all text; null where nothing stands there, or nothing

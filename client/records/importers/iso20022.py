@@ -1,8 +1,8 @@
 """ISO 20022 messages as a stream of elements, read by libxml2 and trusted in nothing.
 
 No entity is resolved, no document type, network or huge tree allowed; an element is let go of
-once it was read, so memory does not grow with the file. What cannot be read is refused with the
-line of its element, and never shown.
+once it was read, so memory does not grow with the file. A value that cannot be read is refused with
+the line of its element, and never shown.
 """
 
 import re

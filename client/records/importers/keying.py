@@ -1,7 +1,7 @@
-"""Keyed hashes of what names other people: an account elsewhere, a merchant, a reference.
+"""Keyed hashes of identifiers of other people: an account elsewhere, a merchant, a reference.
 
-HMAC-SHA256 under a key of the institution's own, which never leaves: the same account is the
-same key in every import, and means nothing to anybody else.
+HMAC-SHA256 under a key of the institution's own, which never leaves: the same account is the same
+key in every import, and the key means nothing elsewhere.
 """
 
 import hmac

@@ -1,4 +1,4 @@
-"""What an import is told besides its files."""
+"""The options of an import, besides its files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ FIRST_DAY = date(2017, 1, 1)  # AMLSim's own `base_date`; a published choice, re
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What a command says.
+    """The options of a command.
 
     Attributes:
         keyed: makes `*_key` columns.
@@ -34,7 +34,7 @@ class ImportOptions:
         lacking: columns such as `transactions.mcc` that the institution does not have.
         codes: bank transaction codes of its own, each with the channel that it means; an empty
             one leaves the entry out.
-        mapping: what columns are called, and how CSV is written.
+        mapping: names of the columns, and the form of CSV.
     """
 
     keyed: KeyedHash

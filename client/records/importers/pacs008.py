@@ -1,9 +1,9 @@
 """pacs.008 (ISO 20022, FIToFICustomerCreditTransfer): payments between banks' customers.
 
 The institution's BIC says whose entry a payment is: out of the debtor's account, or into the
-creditor's. Between two own customers it is one entry too, so that a payment belongs to one unit
-and taking a unit's payments out changes nobody else; where it is to be both, what that costs is
-counted. What only passes through is left out. Remittance texts, names and addresses are not
+creditor's. A payment between two own customers is one entry too, so that it belongs to one unit and
+removing a unit's payments changes no other unit; where it shall be two entries, their number is
+counted. Payments that only pass through are left out. Remittance texts, names and addresses are not
 carried over.
 """
 

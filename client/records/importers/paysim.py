@@ -2,7 +2,7 @@
 
 A transfer is an entry on two statements; everything else is one on the customer's own, since the
 data say nothing about merchants and agents. Balances have no canonical field. A step is an hour,
-but nobody says which of the day, so there are no local times.
+but the files do not say which one of the day, so there are no local times.
 """
 
 from collections.abc import Iterator, Sequence

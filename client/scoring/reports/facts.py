@@ -1,8 +1,8 @@
-"""What a draft of a report may say of an alert: plain words, whose role a person set.
+"""The facts of an alert that a draft report may state, in plain words; a person set each role.
 
-A possible victim is never the subject (harm rule 1): suspected is only whom a person called so,
-and a possible victim is marked as protected. The rank, the score and the customer's number here
-are no business of a report.
+A possible victim is never the subject (harm rule 1): only a person can mark someone as suspected,
+and a possible victim is marked as protected. The rank, the score and the customer's number here are
+no business of a report.
 """
 
 from collections.abc import Mapping
@@ -67,13 +67,13 @@ class Movement:
 
 @dataclass(frozen=True)
 class ReportFacts:
-    """What every format says.
+    """The facts that every format holds.
 
     Attributes:
         reference: the alert's id, which says nothing of the customer.
         suspected, protected: of the one party that the alert is about.
         entity: a business, not a person.
-        narrative: plain text, with what a person must still say.
+        narrative: plain text, with the gaps that a person must fill.
         codes: of the FIU's indicators; empty where no raised indicator has one.
         movements: of the customer's own accounts, to choose from; empty where none were read.
     """

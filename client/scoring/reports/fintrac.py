@@ -27,7 +27,7 @@ class _Part(BaseModel):
 
 
 class General(_Part):
-    """Who reports."""
+    """The reporting entity."""
 
     reporting_entity_number: _Text
     reporting_entity_reference: _Text
@@ -35,7 +35,7 @@ class General(_Part):
 
 
 class Party(_Part):
-    """Who the activity is seen on.
+    """The person whose activity is reported.
 
     Attributes:
         suspected, protected: never both: a possible victim is no subject.

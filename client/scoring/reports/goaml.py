@@ -1,4 +1,4 @@
-"""goAML 5.0.2: a draft in the schema's order, and a check of what a person made of it.
+"""goAML 5.0.2: a draft in the schema's order, and a check of the report that a person completed.
 
 Validated by a subset of the schema that we wrote (goaml.xsd). FIUs extend code lists and make
 more elements mandatory: their own validator has the last word.
