@@ -68,15 +68,26 @@ def paused(pid: int) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def begin(bed: Bed, name: str, *, steps: int = 6, deadline: float = 60.0, attempts: int = 3) -> str:
-    """Let everybody agree on a new study, and start a run of it; returns the run's id."""
+def begin(
+    bed: Bed,
+    name: str,
+    *,
+    steps: int = 6,
+    deadline: float = 60.0,
+    attempts: int = 3,
+    more: str = "",
+) -> str:
+    """Let everybody agree on a new study, and start a run of it; returns the run's id.
+
+    `more` is put at the end of the study's file.
+    """
     text = STUDY.format(
         units=UNITS * len(bed.names), steps=steps, deadline=deadline, attempts=attempts
     )
     text = text.replace('name = "small"', f'name = "{name}"')
     text = text.replace("epsilon = 1.0", f"epsilon = {EPSILON}\nspare_releases = 4")
     bed.study = bed.folder / f"{name}.toml"
-    bed.study.write_text(text)
+    bed.study.write_text(text + more)
     return bed.run(bed.agree())
 
 
