@@ -121,7 +121,7 @@ def _named_columns(paths: Sequence[Path], label: str, others: Sequence[str | Non
 
 
 def _default_positive(labels: Counter[str]) -> tuple[str, str]:
-    """Return the default `positive` and what to say about it."""
+    """Return the default `positive` and a notice about it."""
     values = {comparable(text) for text in labels}
     if values <= {0.0, 1.0}:
         return "1", ""
@@ -163,7 +163,7 @@ def _label(sample: Sample, column: str, positive: str | None, prevalence: float 
 def _unit(
     paths: Sequence[Path], sample: Sample, unit: str | None, institution: str | None
 ) -> tuple[str | None, str]:
-    """Return the unit's column, if any, and what to say about it."""
+    """Return the unit's column, if any, and a notice about it."""
     by_name = {column.casefold(): column for column in reversed(sample.columns)}
     usual = [by_name[name] for name in UNIT_NAMES if name in by_name]
     for column in [unit] if unit is not None else usual:

@@ -87,7 +87,7 @@ class Database:
         """Run one statement to its end and return its rows.
 
         Raises:
-            LedgerError: whatever SQLite reports.
+            LedgerError: every error that SQLite reports.
         """
         with self._faults():
             return self.connection.execute(statement, values).fetchall()

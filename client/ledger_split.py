@@ -103,7 +103,7 @@ def discard_draft(part: Part) -> None:
 def publish_part(part: Part) -> None:
     """Put the part's ledger and its witness in their place.
 
-    The witness comes first: without its ledger it lets nobody begin an empty one.
+    The witness comes first: without its ledger it prevents an empty one.
 
     Raises:
         LedgerError: a file cannot be written.

@@ -108,7 +108,7 @@ class Debit:
 
     @property
     def place(self) -> tuple[str, str, int, int, str]:
-        """Study, run, step, attempt and kind: what one request can never change."""
+        """Study, run, step, attempt and kind, which a request can never change."""
         return self.study, self.run, self.step, self.attempt, self.kind
 
 

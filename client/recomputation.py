@@ -58,7 +58,7 @@ class Recomputation:
 
         Raises:
             PolicyRefusal: NOT_RECOMPUTED.
-            LedgerError: what was kept cannot be read.
+            LedgerError: the stored state cannot be read.
         """
         if self.site.assurance is Assurance.SIMULATED:
             return {}
@@ -86,7 +86,7 @@ class Recomputation:
         None where this institution did not stay to the last step, or nothing is recomputed.
 
         Raises:
-            LedgerError: what was kept cannot be read.
+            LedgerError: the stored state cannot be read.
         """
         state = self._kept(study.id, run)
         return state.model if state and state.step == study.training.steps else None
@@ -137,7 +137,7 @@ class Recomputation:
             raise LedgerError(f"expected a run's kept progress: {error}") from None
 
     def _total(self, request: Request, last: LastSum, release: "_Expected") -> Values:
-        """Add the last sum up from what its participants signed.
+        """Add up the last sum from the vectors that its participants signed.
 
         Raises:
             ProtocolError: not the sum that was expected, or not everybody's own vector.

@@ -247,7 +247,7 @@ def serving_calls(
 
 
 def _anybody(peer: Peer) -> bool:
-    """Admit whoever the file system lets connect."""
+    """Admit every user whom the file system lets connect."""
     del peer
     return True
 

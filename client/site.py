@@ -27,7 +27,7 @@ class Site:
         """Parse a message that only the coordinator may sign.
 
         Raises:
-            ProtocolError: malformed, or signed by anybody else.
+            ProtocolError: malformed, or signed by another party.
         """
         return self._from(content, body_type, COORDINATOR)
 
@@ -35,7 +35,7 @@ class Site:
         """Parse a message that only `member` may sign.
 
         Raises:
-            ProtocolError: malformed, or signed by anybody else.
+            ProtocolError: malformed, or signed by another party.
         """
         return self._from(content, body_type, member)
 

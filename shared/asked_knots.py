@@ -20,7 +20,7 @@ def asked_knots(study: Study, total: NDArray[np.float64]) -> NDArray[np.float64]
 
     Formal Guarantees:
         Post-processing of the released sum: no further record is read and nothing more is spent.
-        Integers only, so that everybody gets the same knots from the same sum.
+        Integers only, so that every party gets the same knots from the same sum.
     """
     group = study.questions
     if group is None:

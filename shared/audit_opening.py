@@ -60,7 +60,7 @@ class Trust:
 
     @property
     def coordinator_only(self) -> Roster:
-        """A roster on which nobody but the coordinator has a key."""
+        """A roster on which only the coordinator has a key."""
         return Roster(version=1, coordinator=self.coordinator, members=())
 
 

@@ -263,7 +263,7 @@ class Basis:
     def scores(self, parameters: NDArray[np.float64], positions: Positions) -> NDArray[np.float64]:
         """Return float64 (units,): bias plus every feature's table value, added in order.
 
-        Elementwise in the units, so a unit's score does not depend on who stands beside it.
+        Elementwise in the units, so a unit's score does not depend on other units.
         """
         total = np.full(positions.shape[1], parameters[0], dtype=np.float64)
         for table, column in zip(self.tables(parameters), positions, strict=True):

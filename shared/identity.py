@@ -115,7 +115,7 @@ def check_rotation(content: bytes, institution: str, key: str) -> KeyRotation:
 
 
 def state_revocation(institution: str, key: Ed25519PrivateKey) -> bytes:
-    """Return the statement that takes a key back; whoever holds it can send it at any time."""
+    """Return the statement that takes a key back; its holder can send it at any time."""
     body = KeyRevocation(institution=institution, key=public_hex(key))
     return seal(body, institution, IdentitySigner(key))
 

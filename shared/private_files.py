@@ -85,7 +85,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_private(path: Path) -> bytes:
-    """Read a file with a secret, of at most 64 KiB, that nobody else can read.
+    """Read a file with a secret, of at most 64 KiB, that only its owner can read.
 
     A pipe is taken as it is: a shell or a service manager may hand a secret over in one.
 
@@ -138,7 +138,7 @@ def _check_private(path: Path, found: os.stat_result) -> None:
 
 
 def exposed_mode(mode: int, *, owner: int, group: int, reader: int) -> int:
-    """Return the permission bits by which somebody else could reach a file; 0 is well kept.
+    """Return the permission bits by which another user could reach a file; 0 is well kept.
 
     A service manager hands a credential to an unprivileged user as root's file, readable by
     root's group: to that group there is nobody but root, so reading by it exposes nothing.

@@ -93,7 +93,7 @@ def rate_of(part: float, whole: float, noise: CountNoise = EXACT) -> Interval | 
 
 
 def verdict(rate: Interval | None, overall: Interval | None) -> Verdict:
-    """Say whether a group's rate is more than twice everybody's, as far as both are known."""
+    """Say whether a group's rate is more than twice that of all units, as far as both are known."""
     if rate is None or overall is None:
         return Verdict.TOO_FEW
     if rate.low > MANY_TIMES * overall.high:

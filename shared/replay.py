@@ -85,7 +85,7 @@ def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[
 
 
 def summed_again(terms: ReleaseTerms, vectors: Sequence[bytes]) -> NDArray[np.float64]:
-    """Return float64 (entries,): the decoded sum of everybody's masked vectors.
+    """Return float64 (entries,): the decoded sum of all masked vectors.
 
     Raises:
         ProtocolError: a vector of another length, or a sum out of range.
@@ -137,7 +137,7 @@ def bound_initial_state(
 def replay_step(
     study: Study, state: TrainingState, terms: ReleaseTerms, vectors: Sequence[bytes]
 ) -> TrainingState:
-    """Take one step from the masked vectors of everybody in it.
+    """Take one step from the masked vectors of all its participants.
 
     Raises:
         ProtocolError: a vector of another length, or a sum out of range.

@@ -224,8 +224,8 @@ class RunKeys:
             bits: the ring.
 
         Formal Guarantees:
-            Over all participants of R the masks sum to zero in Z_2^k. To whoever lacks
-            the key of one honest pair, each of its two masked vectors is uniform.
+            Over all participants of R the masks sum to zero in Z_2^k. To a party without the key of
+            one honest pair, each of its two masked vectors is uniform.
 
         Raises:
             ProtocolError: no key is shared with a peer.

@@ -89,7 +89,7 @@ class Leaf:
     content: bytes
 
     def to_bytes(self) -> bytes:
-        """Return the leaf's canonical bytes: what is hashed, stored and exported."""
+        """Return the leaf's canonical bytes, which are hashed, stored and exported."""
         return rfc8785.dumps(
             {
                 "content": base64.b64encode(self.content).decode(),

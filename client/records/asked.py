@@ -170,7 +170,7 @@ class AskedReader:
 
         Args:
             columns: numbers as doubles, everything else as text.
-            names: what the source calls them.
+            names: of the source's columns.
             place: where the batch is from.
             start: its first row there.
             problems: takes complaints.

@@ -68,7 +68,7 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Repo
         today: the last date that is none of the future.
 
     Raises:
-        StudyError: a mapping names columns that nobody asks for.
+        StudyError: a mapping names columns that nothing reads.
     """
     load = Load(study, today=today)
     for table in tables:

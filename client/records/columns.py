@@ -58,7 +58,7 @@ class Columns:
         With `today`, declared dates are asked for too.
 
         Raises:
-            StudyError: the mapping names columns that nobody asks for.
+            StudyError: the mapping names columns that nothing reads.
         """
         unit = study.records.unit
         optional = (unit, institution_column, audit_column)

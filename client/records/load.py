@@ -172,7 +172,7 @@ class Load:
         """Encode every row of a table; what cannot be opened or read is a problem among others.
 
         Raises:
-            StudyError: its mapping names columns that nobody asks for.
+            StudyError: its mapping names columns that nothing reads.
         """
         columns = Columns.of(
             self._study,

@@ -226,7 +226,7 @@ def _file(
 
 
 def private_line(path: Path) -> str:
-    """Return the one line of a file that nobody else can read.
+    """Return the one line of a file that only its owner can read.
 
     Raises:
         RecordsError: no such file, one that others can read, or not one line of text.

@@ -56,7 +56,7 @@ class ExactScores:
         return cls(base, tuple(tables))
 
     def contributions(self, positions: Positions) -> NDArray[np.float64]:
-        """Return float64 (units, features): what each feature adds to the score, in log-odds."""
+        """Return float64 (units, features): the part of each feature in the score, in log-odds."""
         found = np.empty((positions.shape[1], len(self.tables)))
         for index, (table, column) in enumerate(zip(self.tables, positions, strict=True)):
             found[:, index] = table.take(column)

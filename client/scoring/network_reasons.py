@@ -67,7 +67,7 @@ class ExactNetwork:
         Args:
             model: its shape.
             parameters: float64 (entries,).
-            units: everybody, whose mean is the reference; of nobody it is a row of zeros.
+            units: all units, whose mean is the reference; without units it is a row of zeros.
             shown: bool (units,), which of them are ranked.
         """
         average = average_row(model.inputs, units)
@@ -85,7 +85,7 @@ class ExactNetwork:
         return IntegratedGradients(lambda rows: self.model.row_scores(self.parameters, rows))
 
     def contributions(self, places: Places) -> Values:
-        """Return float64 (places, features): what each feature adds to the score, in log-odds.
+        """Return float64 (places, features): the part of each feature in the score, in log-odds.
 
         Args:
             places: int64, of units that are ranked.

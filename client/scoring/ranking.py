@@ -1,4 +1,4 @@
-"""One model over one institution's units: scores, ranks, probabilities, the choice for the queue."""
+"""One model over an institution's units: scores, ranks, probabilities, the choice for the queue."""
 
 import hashlib
 from collections.abc import Collection, Iterable
@@ -94,7 +94,7 @@ def rank_units(
         resting: units that are ranked and not alerted again yet.
         calibration: kept from earlier; None: from the labels of held-out units.
         known_too: whether those whom the records already label positive may be alerts: people
-            know of them, and would look at old news. They are ranked like everybody.
+            know of them, and would look at old news. They are ranked like all others.
     """
     among = ~_among(units.units, suppressed)
     shown = units.select(among)

@@ -108,7 +108,7 @@ def rank_rows(
     Args:
         study: whose model it is.
         parameters: float64 (entries,).
-        found: everybody who may be ranked.
+        found: all units that may be ranked.
         key: the institution's hold-out key: who is first among equals.
     """
     count = len(found.units)

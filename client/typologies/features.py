@@ -138,7 +138,7 @@ def _nulls(extract: Extract, query: Query) -> list[Any]:
 
 
 def query_columns(extract: Extract, query: Query) -> list[Any]:
-    """Run one query over everybody; return its columns in unit order.
+    """Run one query over all customers; return its columns in unit order.
 
     Raises:
         UsageError: as `feature_table`.

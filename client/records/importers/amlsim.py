@@ -70,7 +70,7 @@ def import_amlsim(files: Sequence[Path], out: Path, options: ImportOptions) -> l
     """Write AMLSim's files as canonical records; returns what was read, in lines.
 
     Raises:
-        RecordsError: what cannot be read, by file and line.
+        RecordsError: input that cannot be read, by file and line.
         UsageError: `out` cannot be written.
     """
     found = file_forms(files, _FORMS)

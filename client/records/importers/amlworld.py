@@ -64,7 +64,7 @@ def import_amlworld(files: Sequence[Path], out: Path, options: ImportOptions) ->
     """Write AMLworld's payments as canonical records; returns what was read, in lines.
 
     Raises:
-        RecordsError: what cannot be read, by file and line.
+        RecordsError: input that cannot be read, by file and line.
         UsageError: `out` cannot be written.
     """
     file_forms(files, {"payments": _HEADER}, repeats=True)

@@ -49,7 +49,7 @@ def import_camt053(files: Sequence[Path], out: Path, options: ImportOptions) -> 
     """Write statements as canonical records; returns what was read, in lines.
 
     Raises:
-        RecordsError: what cannot be read, by file and line.
+        RecordsError: input that cannot be read, by file and line.
         UsageError: `out` cannot be written.
     """
     with open_folder(out, options.having(COLUMNS)) as folder:

@@ -46,7 +46,7 @@ def import_htcds(files: Sequence[Path], out: Path, options: ImportOptions) -> li
     """Write cases as canonical summaries; returns what was read, in lines.
 
     Raises:
-        RecordsError: what cannot be read, by file and line.
+        RecordsError: input that cannot be read, by file and line.
         UsageError: `out` cannot be written.
     """
     read, kept = 0, 0

@@ -53,7 +53,7 @@ def import_pacs008(files: Sequence[Path], out: Path, options: ImportOptions) -> 
     """Write payments as canonical records; returns what was read, in lines.
 
     Raises:
-        RecordsError: what cannot be read, by file and line.
+        RecordsError: input that cannot be read, by file and line.
         UsageError: no BIC is given, or `out` cannot be written.
     """
     if not is_bic(options.bic.upper()):  # a part of one would take other banks' customers too

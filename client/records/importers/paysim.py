@@ -52,7 +52,7 @@ def import_paysim(files: Sequence[Path], out: Path, options: ImportOptions) -> l
     """Write PaySim's files as canonical records; returns what was read, in lines.
 
     Raises:
-        RecordsError: what cannot be read, by file and line.
+        RecordsError: input that cannot be read, by file and line.
         UsageError: `out` cannot be written.
     """
     file_forms(files, {"transactions": _HEADER})
