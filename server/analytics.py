@@ -116,7 +116,7 @@ def read_sum(
 ) -> tuple[Answer, ...]:
     """Read answers off a sum whose noise has a known standard deviation, in the sum's unit."""
     if values.shape != (layout.entries,):
-        raise UsageError(f"a sum of {layout.entries} numbers expected, {values.size} found")
+        raise UsageError(f"expected a sum of {layout.entries} numbers, found {values.size}")
     answers = []
     for index, question in enumerate(questions.questions):
         placed = [layout.blocks[i] for i in layout.reads[index]]
@@ -211,7 +211,7 @@ def _frequent(
     question: HeavyHitters, block: Block, raw: Values, sigma: float
 ) -> tuple[tuple[Cell, ...], float]:
     if block.sketch is None:
-        raise UsageError("a sketch expected for heavy hitters")
+        raise UsageError("expected a sketch for heavy hitters, found none")
     shaped = raw.reshape(*block.shape, block.width)
     return frequent_texts(block.sketch, shaped, sigma, question.k)
 

@@ -104,7 +104,7 @@ def check_plot(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise UsageError(
-            f"--plot: a file that ends in {', '.join(SUFFIXES)} expected, {path.name} found"
+            f"--plot: expected a file that ends in {', '.join(SUFFIXES)}, found {path.name}"
         )
 
 
@@ -119,7 +119,7 @@ def write_plot(path: Path, sets: Sequence[AnswerSet]) -> None:
     panels = [panel for one in sets for panel in panels_of(one)]
     if not 1 <= len(panels) <= MOST_PANELS:
         raise UsageError(
-            f"--plot: 1 to {MOST_PANELS} pictures expected, {len(panels)} found: name one run"
+            f"--plot: expected 1 to {MOST_PANELS} pictures, found {len(panels)}: name one run"
         )
     if path.suffix == ".html":
         path.write_text(_page(sets, panels), encoding="utf-8")

@@ -134,14 +134,14 @@ def simulated_answers(path: Path) -> AnswerSet:
         content = path.read_bytes()[:MAX_RESULTS]
         results = _Results.model_validate(json.loads(content))
     except OSError as error:
-        raise UsageError(f"{path}: a readable file expected, found: {error.strerror}") from None
+        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
     except (ValidationError, ValueError, RecursionError):
         raise UsageError(
-            f"{path}: a results.json of `fieldfare simulate` expected, something else found"
+            f"{path}: expected a results.json of `fieldfare simulate`, found something else"
         ) from None
     if not results.answers:
         raise UsageError(
-            f"{path}: answers expected, none found: simulate a study that declares [[queries]]"
+            f"{path}: expected answers, found none: simulate a study that declares [[queries]]"
         )
     read = [_as_answer(path, one) for one in results.answers]
     return AnswerSet(
@@ -163,7 +163,7 @@ def _as_answer(path: Path, one: _Answer) -> tuple[Answer, tuple[Number, ...]]:
     values, intervals, true = ([part] if single else part for part in found)
     lists: tuple[Any, ...] = (values, intervals, measures, true or [None] * len(keys))
     if not all(isinstance(part, list) and len(part) == len(keys) for part in lists):
-        raise UsageError(f"{path}: {one.name!r}: one value for each cell expected, others found")
+        raise UsageError(f"{path}: {one.name!r}: expected one value for each cell, found others")
     rows: list[tuple[Any, ...]] = list(zip(keys, *lists, strict=True))
     cells = tuple(
         Cell(tuple(key), measure, value, *(interval or (None, None)))

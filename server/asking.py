@@ -69,7 +69,7 @@ def is_later(proposal: Proposal, asked: QuestionGroup) -> bool:
         return True
     if proposal.study.trains:
         raise UsageError(
-            "questions that the study does not declare expected, declared ones found: they are "
+            "expected questions that the study does not declare, found declared ones: they are "
             f"answered by a whole run: fieldfare coordinator run start {proposal.short}"
         )
     return False
@@ -87,7 +87,7 @@ def check_asked(desk: Desk, proposal: Proposal, asked: QuestionGroup, *, later: 
     if later:
         check_later(plan, [asked])
     if roster is None:
-        raise UsageError("a published roster expected, none found: fieldfare coordinator roster")
+        raise UsageError("expected a published roster, found none: fieldfare coordinator roster")
     check_groups(proposal.study, asked, roster.ids)
     terms = plan.allowance if later else plan.query
     if later:

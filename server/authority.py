@@ -74,8 +74,8 @@ def issue_server(authority: PemPair, names: Sequence[str], now: datetime) -> Pem
     ends = min(now + SERVER_LIFE, issuer.not_valid_after_utc)
     if ends <= now:
         raise KeysError(
-            f"an authority that is still valid expected, one that ended {ends:%Y-%m-%d} found: "
-            "found a new coordinator and invite every institution anew"
+            f"expected an authority that is still valid, found one that ended {ends:%Y-%m-%d}: "
+            "make a new coordinator and invite every institution anew"
         )
     key = ec.generate_private_key(_CURVE)
     known = dict.fromkeys((*names, *LOOPBACK))
@@ -111,7 +111,7 @@ def known_as(certificate: bytes) -> frozenset[str]:
             x509.SubjectAlternativeName
         )
     except x509.ExtensionNotFound:
-        raise KeysError("a server's certificate with its names expected, none found") from None
+        raise KeysError("expected a server's certificate with its names, found none") from None
     return frozenset(str(name.value) for name in found.value)
 
 
@@ -119,7 +119,7 @@ def _certificate(content: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificate(content)
     except ValueError:
-        raise KeysError("a certificate in PEM expected, another form found: restore it") from None
+        raise KeysError("expected a certificate in PEM, found another form: restore it") from None
 
 
 def _load(pair: PemPair) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
@@ -127,11 +127,13 @@ def _load(pair: PemPair) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     try:
         key = load_pem_private_key(pair.key, None)
     except (ValueError, TypeError):  # TypeError: under a passphrase
-        raise KeysError("the authority's private key, PEM, expected: restore it") from None
+        raise KeysError(
+            "expected the authority's private key in PEM, found something else: restore it"
+        ) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise KeysError("the authority's elliptic curve key expected, another kind found")
+        raise KeysError("expected the authority's elliptic curve key, found another kind")
     if key.public_key() != certificate.public_key():
-        raise KeysError("the key of the authority's certificate expected, another one found")
+        raise KeysError("expected the key of the authority's certificate, found another one")
     return key, certificate
 
 

@@ -32,8 +32,8 @@ def kept_bundle(home: CoordinatorHome) -> bytes:
     listed = read_public(home.bundle_hash).strip().decode(errors="replace")
     if bundle_hash(content) != listed:
         raise KeysError(
-            f"{home.bundle_file}: the bundle with the hash in {home.bundle_hash.name} expected, "
-            "another one found: restore both from your backup, or invite every institution anew "
+            f"{home.bundle_file}: expected the bundle with the hash in {home.bundle_hash.name}, "
+            "found another one: restore both from your backup, or invite every institution anew "
             "with `fieldfare coordinator invitation`"
         )
     return content

@@ -98,7 +98,7 @@ def _asked_now(
     sets = already_answered(kept_answers(desk.store, desk.home, desk.store.row(run)), asked)
     if not sets:
         raise RunError(
-            f"run {run}: answers expected, none found: see fieldfare query answers {run}"
+            f"run {run}: expected answers, found none: see fieldfare query answers {run}"
         )
     return sets
 

@@ -107,7 +107,9 @@ def invitation(
     made = invite(opened, load_signing_key(opened, read_passphrase(passphrase_file)))
     if out is not None:
         if out.exists():
-            raise UsageError(f"{out}: a new file expected, found one: nothing is overwritten")
+            raise UsageError(
+                f"{out}: expected a new file, found an existing one: nothing is overwritten"
+            )
         shutil.copyfile(opened.invitation, out)
     trouble = certificate_trouble(opened, _now())
     if trouble:

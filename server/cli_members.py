@@ -119,7 +119,7 @@ def _agree(paper: Paper, *, yes: bool, expected: str) -> None:
     """Let a person compare; a revocation needs no comparing, its own key signed it."""
     if expected and not matches_fingerprint(expected, bytes.fromhex(paper.identity)):
         raise UsageError(
-            f"--fingerprint: {_spoken(paper.identity)} expected, another one given: nothing was "
+            f"--fingerprint: expected {_spoken(paper.identity)}, found another: nothing was "
             "changed; ask the institution out of band which is theirs"
         )
     if yes or expected or paper.change is Change.REVOCATION:

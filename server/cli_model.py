@@ -46,7 +46,8 @@ def delivery_file(home: CoordinatorHome, run: str) -> DeliveryFile:
     folder = home.model(run)
     if not folder.is_dir():
         raise RunError(
-            f"a finished run expected, {run} has no model yet: see `fieldfare coordinator runs`"
+            f"expected a finished run, found {run}, which has no model yet: see `fieldfare "
+            "coordinator runs`"
         )
     content = kept_delivery(folder)
     return DeliveryFile(*(bytes_of(content, name) for name in ("delivery", "model", "card")))

@@ -177,7 +177,7 @@ def ask_institutions(desk: Desk, found: Proposal) -> None:
     )
     if status.state != "completed":
         raise RunError(
-            f"answers of the institutions expected, the hello ended as {status.state}: "
+            f"expected answers of the institutions, found that the hello ended as {status.state}: "
             f"{status.reason or 'see what `fieldfare coordinator start` says'}"
         )
 

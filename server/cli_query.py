@@ -88,7 +88,7 @@ def find_answers(asked: str, home: Path) -> tuple[AnswerSet, ...]:
         sets = tuple(one for row in rows for one in kept_answers(store, opened, row))
     if not sets:
         raise UsageError(
-            f"{shown(asked)}: answers expected, none found yet: see `fieldfare coordinator runs`, "
+            f"{shown(asked)}: expected answers, found none yet: see `fieldfare coordinator runs`, "
             "or ask with `fieldfare query ask`"
         )
     return sets
@@ -109,10 +109,11 @@ def _rows(store: RunStore, home: CoordinatorHome, asked: str) -> list[RunRow]:
         if begun:
             listed = ", ".join(row.run for row in begun)
             raise UsageError(
-                f"RUN: one run expected, {shown(asked)} fits {listed}: give more of its id"
+                f"RUN: expected one run, found {shown(asked)}, which fits {listed}: give more of "
+                "its id"
             ) from None
         raise UsageError(
-            f"RUN|STUDY: one run, a study or a results.json expected, {shown(asked)} found: see "
+            f"RUN|STUDY: expected one run, a study or a results.json, found {shown(asked)}: see "
             "`fieldfare coordinator runs` and `fieldfare coordinator studies`"
         ) from None
     return [row for row in rows if row.study == study]
@@ -134,7 +135,7 @@ def write_answers(sets: Sequence[AnswerSet], form: AnswerFormat, out: Path | Non
         typer.echo(f"wrote {out}", err=True)
         return
     if form is AnswerFormat.ARROW and sys.stdout.isatty():
-        raise UsageError("--out: a file expected for arrow, for a terminal cannot show it")
+        raise UsageError("--out: expected a file for arrow, found none: a terminal cannot show it")
     typer.echo(content, nl=False)
 
 

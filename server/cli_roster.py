@@ -136,7 +136,7 @@ def _check_free(home: CoordinatorHome, out: Path) -> None:
         open_roster(read_sealed(out), signing_public(home))
     except ProtocolError:
         raise UsageError(
-            f"{out}: a new file or an earlier roster expected, something else found: nothing is "
+            f"{out}: expected a new file or an earlier roster, found something else: nothing is "
             "overwritten"
         ) from None
 

@@ -94,7 +94,7 @@ def run_start(
         found = find_study(desk.home, study)
         if published_roster(desk.home) is None:
             raise UsageError(
-                "a published roster expected, none found: fieldfare coordinator roster"
+                "expected a published roster, found none: fieldfare coordinator roster"
             )
         now = utc_now()
         chosen = run or new_run_id(found, now, secrets.token_bytes(SUFFIX_BYTES))

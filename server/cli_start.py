@@ -86,8 +86,8 @@ def _only_one(home: CoordinatorHome) -> Iterator[None]:
         except BlockingIOError:
             other = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
             raise UsageError(
-                f"{home.path}: a coordinator that does not run expected, one that runs as process "
-                f"{other} found: end that one first, or give another --home"
+                f"{home.path}: expected a coordinator that does not run, found one that runs as "
+                f"process {other}: end that one first, or give another --home"
             ) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

@@ -123,7 +123,7 @@ def _cosigned(answer: Mapping[str, Any], head: TreeHead, institution: str, roste
     envelope = bytes_of(answer, "cosigned")
     opened = unseal(envelope, TreeHead, roster, Assurance.EXACT)
     if (opened.signer, opened.body) != (institution, head):
-        raise ProtocolError("the same head by its own signer expected")
+        raise ProtocolError("expected the same head by its own signer, found another")
     return envelope
 
 
@@ -159,4 +159,4 @@ def kept_delivery(folder: Path) -> Content:
             "card": (folder / "card.json").read_bytes(),
         }
     except OSError as error:
-        raise RunError(f"{folder}: a finished model expected: {error.strerror}") from None
+        raise RunError(f"{folder}: expected a finished model, found: {error.strerror}") from None

@@ -203,7 +203,7 @@ class _Conduct:
 
     def _composed(self, standing: Standing, head: TreeHead) -> ComposedDelivery:
         if standing.state is None:
-            raise RunError(f"run {self.facts.run}: a finished model expected, no step found")
+            raise RunError(f"run {self.facts.run}: expected a finished model, found no step")
         request = unseal(standing.request, Request, self.facts.roster, Assurance.EXACT).body
         facts = CardFacts(
             run=self.facts.run,
@@ -237,8 +237,8 @@ class _Conduct:
         ).body
         if opening.roster != self.facts.roster.hash:
             raise RunError(
-                f"run {self.facts.run}: the roster that it was opened under expected, a newer one "
-                "is published: start another run"
+                f"run {self.facts.run}: expected the roster that it was opened under, found a "
+                "newer one: start another run"
             )
 
     def _terms(self) -> RunTerms:

@@ -194,8 +194,8 @@ def member_called(home: CoordinatorHome, institution: str) -> Member:
         if member.institution == institution:
             return member
     raise UsageError(
-        f"an enrolled institution expected, {institution!r} is none: see `fieldfare coordinator "
-        "members`"
+        f"expected an enrolled institution, found {institution!r}, which is none: see `fieldfare "
+        "coordinator members`"
     )
 
 
@@ -228,7 +228,7 @@ def _read_enrolment(home: CoordinatorHome, path: Path, coordinator: str) -> Enro
     except ProtocolError as error:
         raise UsageError(f"{path}: {error}: restore it from your backup") from None
     if body.coordinator != coordinator:
-        raise UsageError(f"{path}: an enrolment at this coordinator expected, at another one found")
+        raise UsageError(f"{path}: expected an enrolment at this coordinator, found one at another")
     if path != home.enrolment(body.institution):  # a copy under another name
         raise UsageError(f"{path}: {body.institution!r} belongs in another file: remove this one")
     return body
@@ -294,7 +294,9 @@ def _institution_in(content: bytes) -> str:
     body = found.get("body")
     name = body.get("institution") if isinstance(body, dict) else None
     if not isinstance(name, str) or not is_institution_id(name):
-        raise ProtocolError("a statement that names its institution expected")
+        raise ProtocolError(
+            "expected a statement that names its institution, found none or another"
+        )
     return name
 
 
@@ -330,12 +332,12 @@ def _check_hub(home: CoordinatorHome, body: Enrolment) -> None:
     ours, hub = signing_public(home), load_settings(home).name
     if body.coordinator != ours:
         raise UsageError(
-            f"an enrolment at this coordinator ({_spoken(ours)}) expected, one at {body.hub!r} "
-            f"({_spoken(body.coordinator)}) found: send the institution your invitation"
+            f"expected an enrolment at this coordinator ({_spoken(ours)}), found one at "
+            f"{body.hub!r} ({_spoken(body.coordinator)}): send the institution your invitation"
         )
     if body.hub != hub:
         raise UsageError(
-            f"an enrolment at {hub!r} expected, one at {body.hub!r} found: was the hub renamed? "
+            f"expected an enrolment at {hub!r}, found one at {body.hub!r}: was the hub renamed? "
             "send the institution a new invitation"
         )
 
@@ -344,17 +346,20 @@ def _check_keys(home: CoordinatorHome, body: Enrolment, known: Mapping[str, Memb
     for path in home.members.iterdir():
         if path.name.endswith(f".{body.identity}{REVOCATION}"):
             raise UsageError(
-                "a key that was not taken back expected: the institution makes a new one"
+                "expected a key that was not taken back, found one that was: the institution makes "
+                "a new one"
             )
         if path.name.endswith(f".{body.identity}{ROTATION}"):
-            raise UsageError("the present key expected, one that was replaced by a rotation found")
+            raise UsageError("expected the present key, found one that was replaced by a rotation")
     for other in known.values():
         if other.institution == body.institution:
             continue
         if other.identity == body.identity:
-            raise UsageError(f"an identity of its own expected, {other.institution!r} has this one")
+            raise UsageError(
+                f"expected an identity of its own, found that of {other.institution!r}"
+            )
         if other.node == body.node:
-            raise UsageError(f"a node key of its own expected, {other.institution!r} has this one")
+            raise UsageError(f"expected a node key of its own, found that of {other.institution!r}")
 
 
 def _rotation(home: CoordinatorHome, content: bytes) -> Paper:
@@ -374,13 +379,15 @@ def _check_successor(
     home: CoordinatorHome, before: Member, new: str, steps: Mapping[str, str]
 ) -> None:
     if before.revoked:
-        raise UsageError("a rotation of a key that holds expected, this one was taken back")
+        raise UsageError(
+            "expected a rotation of a key that holds, found one of a key that was taken back"
+        )
     taken = {member.identity for member in members(home)} | set(steps) | {signing_public(home)}
     if new in taken or any(
         path.name.endswith((f".{new}{ROTATION}", f".{new}{REVOCATION}"))
         for path in home.members.iterdir()
     ):
-        raise UsageError("a new key that nobody has or had expected, another one found")
+        raise UsageError("expected a new key that no party has or had, found another one")
 
 
 def _revocation(home: CoordinatorHome, content: bytes) -> Paper:
@@ -396,7 +403,7 @@ def _revocation(home: CoordinatorHome, content: bytes) -> Paper:
         change = Change.NONE if path.exists() else Change.REVOCATION
         return _paper(change, replace(before, identity=body.key), path, content)
     raise UsageError(
-        f"a revocation signed by a key that {institution!r} has or had here expected, another found"
+        f"expected a revocation signed by a key that {institution!r} has or had here, found another"
     )
 
 

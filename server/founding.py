@@ -160,8 +160,8 @@ def load_signing_key(home: CoordinatorHome, passphrase: bytes | None) -> Ed25519
     key = read_signing_key(home.signing_key, passphrase)
     if signing_public(home) != public_hex(key):
         raise KeysError(
-            f"{home.signing_public}: the public half of {home.signing_key} expected, another "
-            "found: restore both from your backup; institutions pinned one of them"
+            f"{home.signing_public}: expected the public half of {home.signing_key}, found "
+            "another: restore both from your backup; institutions pinned one of them"
         )
     return key
 

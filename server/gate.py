@@ -137,7 +137,9 @@ class Gate:
             raise RefusedError(404, "Not Found")
         headers: Headers = scope["headers"]
         if scope["path"].startswith(CONTROL) and not self._has_token(headers):
-            raise RefusedError(401, "the control token expected: see tokens/control")
+            raise RefusedError(
+                401, "expected the control token, found none or another: see tokens/control"
+            )
         if scope["path"].startswith(FLEET) and limit > SMALL:
             limit = limit if _declared(headers) <= SMALL or self._rules.vouched(headers) else SMALL
         return _replay(await _body(headers, receive, limit), receive)
@@ -171,12 +173,14 @@ async def _body(headers: Headers, receive: Receive, limit: int) -> bytes:
     """Read a body of bounded length in bounded time."""
     declared = [value for name, value in headers if name == b"content-length"]
     if declared and _declared(headers) > limit:
-        raise RefusedError(413, f"a body of at most {limit} bytes expected")
+        raise RefusedError(413, f"expected a body of at most {limit} bytes, found a larger one")
     try:
         async with asyncio.timeout(BODY_SECONDS):
             return await _collect(receive, limit)
     except TimeoutError:
-        raise RefusedError(408, f"the whole body within {BODY_SECONDS:g} s expected") from None
+        raise RefusedError(
+            408, f"expected the whole body within {BODY_SECONDS:g} s, found a part of it"
+        ) from None
 
 
 async def _collect(receive: Receive, limit: int) -> bytes:
@@ -184,10 +188,10 @@ async def _collect(receive: Receive, limit: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise RefusedError(400, "a whole body expected")
+            raise RefusedError(400, "expected a whole body, found a part of it")
         body += message.get("body", b"")
         if len(body) > limit:
-            raise RefusedError(413, f"a body of at most {limit} bytes expected")
+            raise RefusedError(413, f"expected a body of at most {limit} bytes, found a larger one")
         if not message.get("more_body", False):
             return bytes(body)
 

@@ -126,7 +126,7 @@ def _ask(
         heard.absent.pop(node, None)
         name = approval.institution
         if name in heard.approvals:
-            raise RunError(f"one node for each institution expected, {name} twice")
+            raise RunError(f"expected one node for each institution, found {name} twice")
         heard.approvals[name] = Approved(node, approval, envelope)
         record.answered_hello(name, "approved", envelope)
 
@@ -211,15 +211,15 @@ def _approval_in(content: Mapping[str, Any], terms: RunTerms) -> tuple[bytes, Ap
     """
     refusal = refusal_in(content)
     if refusal is not None:
-        raise ProtocolError(f"an approval expected, refused with {refusal.code.value}")
+        raise ProtocolError(f"expected an approval, found a refusal with {refusal.code.value}")
     envelope = bytes_of(content, "approval")
     opened = unseal(envelope, Approval, terms.roster, terms.assurance)
     approval = opened.body
     expected = (terms.plan.study_id, terms.roster.hash, opened.signer)
     if (approval.study, approval.roster, approval.institution) != expected:
-        raise ProtocolError("an approval of this study by its own signer expected")
+        raise ProtocolError("expected an approval of this study by its own signer, found another")
     if approval.institution not in terms.roster.ids:
-        raise ProtocolError("an institution on the roster expected")
+        raise ProtocolError("expected an institution on the roster, found another")
     return envelope, approval
 
 

@@ -68,7 +68,7 @@ class CoordinatorHome:
         home = cls(path.absolute())
         if not home.settings.is_file():
             raise UsageError(
-                f"{path}: a coordinator's folder with {home.settings.name} expected, none found: "
+                f"{path}: expected a coordinator's folder with {home.settings.name}, found none: "
                 "give --home, or make one with `fieldfare coordinator init`"
             )
         problems = [*home._folder_problems(), *home._file_problems()]
@@ -226,7 +226,10 @@ class CoordinatorHome:
             UsageError: no run id; a name from outside never becomes a path.
         """
         if not _PLAIN_NAME.fullmatch(run):
-            raise UsageError("a run id of letters, digits, dots, dashes and underscores expected")
+            raise UsageError(
+                "expected a run id of letters, digits, dots, dashes and underscores, found "
+                "something else"
+            )
         return self.models / run
 
     def questions(self, run: str) -> Path:
@@ -273,7 +276,7 @@ class CoordinatorHome:
             if folder.is_dir():
                 yield from path_problems(folder, OTHERS, PRIVATE_FOLDER)
             else:
-                yield f"{folder}: a folder expected, none found: mkdir -m 700 {folder}"
+                yield f"{folder}: expected a folder, found none: mkdir -m 700 {folder}"
 
     def _file_problems(self) -> Iterator[str]:
         secret = (self.signing_key, self.authority_key, self.server_key)
@@ -301,5 +304,7 @@ def _file_name(institution: str) -> str:
 
 def _hex32(text: str, name: str) -> str:
     if not _HEX32.fullmatch(text):
-        raise UsageError(f"{name} of 64 lower-case hexadecimal digits expected")
+        raise UsageError(
+            f"expected {name} of 64 lower-case hexadecimal digits, found something else"
+        )
     return text

@@ -41,8 +41,8 @@ def invite(home: CoordinatorHome, key: Ed25519PrivateKey) -> Invitation:
         )
     except ValueError:
         raise UsageError(
-            f"{home.authority}: the authority's certificate in PEM and nothing else expected: "
-            "restore it from your backup"
+            f"{home.authority}: expected the authority's certificate in PEM and nothing else, "
+            "found other text: restore it from your backup"
         ) from None
     write_down(home, Decision.INVITATION, {"address": body.address, "bundle": body.bundle})
     replace_private(home.invitation, sign_invitation(body, key) + b"\n")

@@ -22,7 +22,7 @@ def check_later(plan: Plan, groups: Sequence[QuestionGroup]) -> None:
     most = plan.allowance.steps
     if not 1 <= len(groups) <= most:
         raise StudyError(
-            f"1 to {most} groups of the study's allowance expected, {len(groups)} found: ask fewer "
+            f"expected 1 to {most} groups of the study's allowance, found {len(groups)}: ask fewer "
             "at once, or propose a study with an allowance"
         )
     for index, questions in enumerate(groups):
@@ -50,7 +50,7 @@ def read_questions(path: Path) -> tuple[QuestionGroup, ...]:
         texts = json.loads(path.read_bytes()[:MAX_FILE])
         groups = tuple(QuestionGroup.from_bytes(text.encode()) for text in texts)
     except (ProtocolError, ValueError, AttributeError, TypeError, OSError):
-        raise RunError(f"{path}: the questions of a run expected, something else found") from None
+        raise RunError(f"{path}: expected the questions of a run, found something else") from None
     if not groups:
-        raise RunError(f"{path}: the questions of a run expected, none found")
+        raise RunError(f"{path}: expected the questions of a run, found none")
     return groups

@@ -31,9 +31,14 @@ def spki_of(line: bytes) -> bytes:
     try:
         key = serialization.load_ssh_public_key(line)
     except _NO_KEY:
-        raise UsageError("a node's public key as one OpenSSH line expected") from None
+        raise UsageError(
+            "expected a node's public key as one OpenSSH line, found something else"
+        ) from None
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise UsageError("a node key over a NIST curve expected, as `institution init` makes it")
+        raise UsageError(
+            "expected a node key over a NIST curve, as `institution init` makes it, found another "
+            "kind"
+        )
     return key.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -47,7 +52,9 @@ def openssh_of(pem: bytes) -> bytes:
     """
     key = serialization.load_pem_public_key(pem)
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise RunError("a node key over a NIST curve expected in the SuperLink's state")
+        raise RunError(
+            "expected a node key over a NIST curve in the SuperLink's state, found another kind"
+        )
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
 
 

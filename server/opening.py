@@ -89,9 +89,9 @@ def _joined(
         if len(same) < len(participants):
             missing = ", ".join(sorted(set(participants) - set(same)))
             raise RunError(
-                f"all participants of the opening expected, {missing} missing "
-                f"({reasons(terms, heard.absent)}): resume it when they are back, or start "
-                "another run (no budget was spent)"
+                f"expected all participants of the opening, found {missing} missing "
+                f"({reasons(terms, heard.absent)}): resume it when they are back, or start another "
+                "run (no budget was spent)"
             )
         federation = _federation(terms, present, participants)
         record.agreed(_agree_on_keys(channel, federation, sent))
@@ -133,7 +133,7 @@ def _check_minimum(terms: RunTerms, found: int, heard: Heard) -> None:
     minimum = terms.plan.study.aggregation.minimum_institutions
     if found < minimum:
         raise RunError(
-            f"approvals of at least {minimum} institutions expected, {found} found "
+            f"expected approvals of at least {minimum} institutions, found {found} "
             f"({reasons(terms, heard.absent)})"
         )
 
@@ -175,7 +175,7 @@ def _check_offers(federation: Federation, sent: Opening, offers: Mapping[str, by
             named = (found.signer, found.body.institution, found.body.opening)
             if named == (institution, institution, opening):
                 continue
-            reason = "an offer for this opening by its own signer expected"
+            reason = "expected an offer for this opening by its own signer, found another"
         raise RunError(
             f"{Call.OPEN.value}: {institution} takes no part (bad reply: {reason}); open a new run"
         )
@@ -192,7 +192,9 @@ def _ask_all(
     for institution, node in federation.nodes.items():
         answer = answers.get(node)
         if answer is None:
-            raise RunError(f"{call.value}: an answer from {institution} expected, none in time")
+            raise RunError(
+                f"{call.value}: expected an answer from {institution}, found none in time"
+            )
         try:
             refusal = refusal_in(answer)
             if refusal is None:

@@ -63,7 +63,7 @@ def check_proposal(study: Study, roster: Roster | None) -> None:
     found = study.privacy.multiplicity
     if roster is not None and found != roster.multiplicity:
         raise StudyError(
-            f"privacy.multiplicity: the roster's {roster.multiplicity} expected, {found} found"
+            f"privacy.multiplicity: expected the roster's {roster.multiplicity}, found {found}"
         )
 
 
@@ -91,8 +91,8 @@ def proposal(home: CoordinatorHome, study_id: str) -> Proposal:
     path = home.study(study_id)
     if not path.is_file():
         raise UsageError(
-            f"a study that was proposed here expected, {study_id[:SHORT]} found: see "
-            "`fieldfare coordinator studies`"
+            f"expected a study that was proposed here, found {study_id[:SHORT]}: see `fieldfare "
+            "coordinator studies`"
         )
     content = read_sealed(path)
     own = Roster(version=1, coordinator=signing_public(home), members=())
@@ -104,7 +104,7 @@ def proposal(home: CoordinatorHome, study_id: str) -> Proposal:
         ) from None
     found = study.id
     if found != study_id:
-        raise UsageError(f"{path}: the study of that id expected, another found: move it away")
+        raise UsageError(f"{path}: expected the study of that id, found another: move it away")
     return Proposal(found, study, content, datetime.fromtimestamp(path.stat().st_mtime, UTC))
 
 
@@ -135,8 +135,8 @@ def find_study(home: CoordinatorHome, text: str) -> Proposal:
         raise _several(text, named)
     if not named:
         raise UsageError(
-            f"STUDY: an id's first {LEAST_PREFIX} digits or more, or a name expected, "
-            f"{shown(text)} found: see `fieldfare coordinator studies`"
+            f"STUDY: expected an id's first {LEAST_PREFIX} digits or more, or a name, found "
+            f"{shown(text)}: see `fieldfare coordinator studies`"
         )
     return proposal(home, named[0])
 
@@ -154,5 +154,5 @@ def _ids(home: CoordinatorHome) -> list[str]:
 def _several(text: str, ids: list[str]) -> UsageError:
     listed = ", ".join(one[:SHORT] for one in ids)
     return UsageError(
-        f"STUDY: one study expected, {shown(text)} fits {listed}: give more of its id"
+        f"STUDY: expected one study, found {shown(text)}, which fits {listed}: give more of its id"
     )

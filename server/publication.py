@@ -92,8 +92,8 @@ def _roster(
     listed = tuple(Member(id=one.institution, key=one.identity) for one in enrolled(home))
     if not listed:
         raise UsageError(
-            "at least one enrolled institution expected, none found: "
-            "fieldfare coordinator enrol FILE"
+            "expected at least one enrolled institution, found none: fieldfare coordinator enrol "
+            "FILE"
         )
     known_to = multiplicity or (last.multiplicity if last else 1)
     return Roster(

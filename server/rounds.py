@@ -86,7 +86,7 @@ class SecureSums:
         outcome = self.collect(ReleaseKind.REHEARSAL, 0, parameters)
         if outcome.values.any():
             raise RunError(
-                "masks that cancel expected in the rehearsal, a remainder found: the institutions "
+                "expected masks that cancel in the rehearsal, found a remainder: the institutions "
                 "do not share the same keys; open a new run (no budget was spent)"
             )
         return outcome
@@ -155,8 +155,8 @@ class SecureSums:
             if self.on_attempt:
                 self.on_attempt(step, attempt, dict(self.lost))
         raise RunError(
-            f"{kind.value} step {step}: an attempt in which everybody answers expected, "
-            f"{attempts} failed ({self._losses()})"
+            f"{kind.value} step {step}: expected an attempt in which every institution answers, "
+            f"found {attempts} that failed ({self._losses()})"
         )
 
     def _interrupted(self, kind: ReleaseKind, step: int) -> Request | None:
@@ -182,7 +182,7 @@ class SecureSums:
         minimum = self.federation.plan.study.aggregation.minimum_institutions
         if len(self.present) < minimum:
             raise RunError(
-                f"{kind.value} step {step}: at least {minimum} institutions expected, "
+                f"{kind.value} step {step}: expected at least {minimum} institutions, found "
                 f"{len(self.present)} left ({self._losses()})"
             )
 
@@ -280,7 +280,9 @@ class SecureSums:
         expected = (institution, institution, participant.approval, request.hash, terms.cost)
         found = (opened.signer, reply.institution, reply.approval, reply.request, reply.debit)
         if expected != found or reply.vector != bytes_hash(vector):
-            raise ProtocolError("a reply to this request by this institution expected")
+            raise ProtocolError(
+                "expected a reply to this request by this institution, found another"
+            )
         decode(vector, terms.word_bits, terms.vectors.entries)  # of the right length
         return _Answer(envelope, vector)
 

@@ -144,7 +144,10 @@ def first_line() -> bytes:
     while not line.endswith(b"\n"):
         found = os.read(sys.stdin.fileno(), 1)
         if not found or len(line) > LONGEST_LINE:
-            raise RunError("a line on standard input expected, as the runner writes it")
+            raise RunError(
+                "expected a line on standard input, as the runner writes it, found none or too "
+                "long a line"
+            )
         line += found
     return bytes(line).rstrip(b"\n")
 

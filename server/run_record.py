@@ -445,8 +445,8 @@ class _Reading:
             vector = self.store.blob(reply.vector)
             if vector is None:
                 raise RunError(
-                    f"run {self.facts.run}: the last step's masked vectors expected, deleted ones "
-                    "found: start another run"
+                    f"run {self.facts.run}: expected the last step's masked vectors, found deleted "
+                    "ones: start another run"
                 )
             vectors.append(vector)
         return LastSum(request, replies, tuple(vectors))

@@ -45,7 +45,8 @@ class Settings(Section):
     def _two_ports(self) -> Self:
         if self.bind_port == self.local_port:
             raise ValueError(
-                f"local_port: another port than {self.local_port}, where nodes are served, expected"
+                f"local_port: expected another port than {self.local_port}, where nodes are "
+                "served, found the same"
             )
         return self
 

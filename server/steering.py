@@ -146,9 +146,8 @@ def resume(store: RunStore, control: RunControl, bundle: bytes, run: str, now: d
     seen = look(store, control, run)
     if seen.life is Life.ALIVE:
         raise UsageError(
-            f"run {run}: a run that does not go on expected, it is {seen.word}; a process that "
-            "died is noticed within a minute: see "
-            f"fieldfare coordinator run watch {run}"
+            f"run {run}: expected a run that does not go on, found it {seen.word}; a process that "
+            f"died is noticed within a minute: see fieldfare coordinator run watch {run}"
         )
     if seen.life is Life.UNKNOWN:
         raise RunError(f"run {run}: {seen.note}")
@@ -230,7 +229,7 @@ def await_end(
     while (status := control.run_status(flower_run)).state in ALIVE:
         if monotonic() >= end:
             raise RunError(
-                f"answers within {seconds:g} s expected, the SuperLink's run {flower_run} is "
+                f"expected answers within {seconds:g} s, found the SuperLink's run {flower_run} "
                 f"{status.state}: is `fieldfare coordinator start` running?"
             )
         sleep(POLL_SECONDS)
@@ -262,10 +261,12 @@ def find_run(store: RunStore, text: str) -> RunRow:
         return found[0]
     if found:
         listed = ", ".join(row.run for row in found)
-        raise UsageError(f"RUN: one run expected, {shown(text)} fits {listed}: give more of its id")
+        raise UsageError(
+            f"RUN: expected one run, found {shown(text)}, which fits {listed}: give more of its id"
+        )
     raise UsageError(
-        f"RUN: a run's id or the beginning of one expected, {shown(text)} found: see "
-        "`fieldfare coordinator runs`"
+        f"RUN: expected a run's id or the beginning of one, found {shown(text)}: see `fieldfare "
+        "coordinator runs`"
     )
 
 

@@ -33,7 +33,9 @@ def main(grid: Grid, context: Context) -> None:
     """
     path = os.environ.get(HOME)
     if not path:
-        raise UsageError(f"{HOME} with the coordinator's folder expected in the environment")
+        raise UsageError(
+            f"expected {HOME} with the coordinator's folder in the environment, found none"
+        )
     file = os.environ.get(PASSPHRASE_FILE)
     study, run = (str(context.run_config.get(key, "")) for key in ("study", "run"))
     passphrase = read_passphrase(Path(file) if file else None)

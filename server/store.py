@@ -56,7 +56,7 @@ class RunStore(TranscriptTables, NewsTables):
             UsageError: the id is taken, or another run of the study has not ended.
         """
         if self._database.rows("SELECT 1 FROM runs WHERE run = ?", run):
-            raise UsageError(f"a new run id expected, {run!r} found again: name another")
+            raise UsageError(f"expected a new run id, found {run!r} again: name another")
         self._check_alone(run, study)
 
     def rows(self) -> tuple[RunRow, ...]:
@@ -72,7 +72,7 @@ class RunStore(TranscriptTables, NewsTables):
         """
         found = self._database.rows(f"SELECT {_COLUMNS} {_FROM} WHERE runs.run = ?", run)
         if not found:
-            raise UsageError(f"a known run expected, {run!r} found: see fieldfare coordinator runs")
+            raise UsageError(f"expected a known run, found {run!r}: see fieldfare coordinator runs")
         return _row(found[0])
 
     def set_state(self, run: str, state: RunState, reason: str, at: datetime) -> None:
@@ -104,7 +104,9 @@ class RunStore(TranscriptTables, NewsTables):
         with self.together():
             row = self.row(run)
             if row.state.ended:
-                raise UsageError(f"a run that goes on expected, {run} is {row.state.value}")
+                raise UsageError(
+                    f"expected a run that goes on, found {run}, which is {row.state.value}"
+                )
             self._database.rows(
                 "UPDATE runs SET state = ? WHERE run = ?", RunState.STOPPING.value, run
             )
@@ -162,8 +164,9 @@ class RunStore(TranscriptTables, NewsTables):
         for other in self.rows():
             if other.study == study and other.run != run and not other.state.ended:
                 raise UsageError(
-                    f"no other run of this study expected, {other.run} is {other.state.value}: "
-                    f"wait for it, or fieldfare coordinator run stop {other.run}"
+                    f"expected no other run of this study, found {other.run}, which is "
+                    f"{other.state.value}: wait for it, or fieldfare coordinator run stop "
+                    f"{other.run}"
                 )
 
 

@@ -182,10 +182,10 @@ class TranscriptTables(Tables):
             *(run, run),
         )
         if not known:
-            raise UsageError(f"a known run expected, {run!r} found: see fieldfare coordinator runs")
+            raise UsageError(f"expected a known run, found {run!r}: see fieldfare coordinator runs")
         if self._written.get(run, size) != size:
             raise RunError(
-                f"run {run}: a log of {self._written[run]} leaves expected, {size} found: another "
+                f"run {run}: expected a log of {self._written[run]} leaves, found {size}: another "
                 "process carries on this run, this one ends here"
             )
         return int(size)

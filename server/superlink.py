@@ -257,7 +257,7 @@ class Control:
                 return known.node
             if known.public_key == line:
                 raise RunError(
-                    f"{name}: a node key that was never taken off expected, one that was found: "
+                    f"{name}: expected a node key that was never taken off, found one that was: "
                     "the institution makes a new one and enrols again"
                 )
         with self._translated():
@@ -291,7 +291,7 @@ class Control:
         with self._translated():
             run = int(self._client.StartRun(request).run_id)
         if not run:
-            raise RunError("a bundle that the SuperLink takes expected, one that it refuses found")
+            raise RunError("expected a bundle that the SuperLink takes, found one that it refuses")
         return run
 
     def stop_run(self, run: int) -> None:
@@ -314,13 +314,13 @@ class Control:
         except httpx.HTTPStatusError as error:
             if error.response.status_code == HTTPStatus.UNAUTHORIZED:
                 raise RunError(
-                    f"the control token of the SuperLink at {self._address} expected, another "
-                    "found: is it another coordinator's SuperLink?"
+                    f"expected the control token of the SuperLink at {self._address}, found "
+                    "another: is it another coordinator's SuperLink?"
                 ) from None
             raise RunError(f"the SuperLink refused: {reason_of(error)}") from None
         except (httpx.HTTPError, ValueError) as error:
             raise RunError(
-                f"a SuperLink at {self._address} expected, found: {reason_of(error)}: start it "
+                f"expected a SuperLink at {self._address}, found: {reason_of(error)}: start it "
                 "with `fieldfare coordinator start`"
             ) from None
 
@@ -610,12 +610,12 @@ def _run_faults() -> Iterator[None]:
         yield
     except RunNotRunningException:
         raise RunOverError(
-            "a run that goes on expected, one that the SuperLink ended found"
+            "expected a run that goes on, found one that the SuperLink ended"
         ) from None
     except ObjectPushError:
         raise RunError(
-            f"a message that the SuperLink stores expected, one that it refused {MOST_PUSHES} times"
-            " found: is its disk full?"
+            f"expected a message that the SuperLink stores, found one that it refused "
+            f"{MOST_PUSHES} times: is its disk full?"
         ) from None
     except httpx.HTTPError as error:
-        raise RunError(f"an answer of the SuperLink expected: {reason_of(error)}") from None
+        raise RunError(f"expected an answer of the SuperLink, found: {reason_of(error)}") from None

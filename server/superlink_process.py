@@ -212,7 +212,7 @@ def _tls(terms: SuperlinkTerms) -> ssl.SSLContext:
         context.load_cert_chain(terms.certificate, terms.key)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(
-            f"{terms.certificate}: a certificate that fits its key expected, found: {error}: "
+            f"{terms.certificate}: expected a certificate that fits its key, found: {error}: "
             "fieldfare coordinator renew"
         ) from None
     return context
@@ -225,7 +225,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
         place = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise UsageError(
-            f"{host}:{port}: a free port of this host expected, found: {error.strerror}: end what "
+            f"{host}:{port}: expected a free port of this host, found: {error.strerror}: end what "
             "listens there (another hub, perhaps), or change bind or local_port in coordinator.toml"
         ) from None
     with place:

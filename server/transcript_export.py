@@ -64,7 +64,7 @@ def export_transcript(store: RunStore, run: str, signer: Signer, path: Path) -> 
     with store.together():  # one moment: a log and a head of the same size
         leaves = store.leaves(run)
         if not leaves:
-            raise UsageError(f"run {run}: a run that was opened expected, an empty log found")
+            raise UsageError(f"run {run}: expected a run that was opened, found an empty log")
         head = tree_head(row.study, run, store.leaf_hashes(run))
         envelope = seal(head, COORDINATOR, signer)
         store.put_head(run, envelope, head.size)
@@ -92,7 +92,9 @@ def export_transcript(store: RunStore, run: str, signer: Signer, path: Path) -> 
 
 def _new_file(path: Path, part: Path) -> BinaryIO:
     if path.exists():
-        raise UsageError(f"{path}: a new file expected, one is there: nothing is overwritten")
+        raise UsageError(
+            f"{path}: expected a new file, found an existing one: nothing is overwritten"
+        )
     part.unlink(missing_ok=True)  # of an export that was interrupted
     part.touch(mode=PRIVATE_FILE, exist_ok=False)
     return part.open("wb")

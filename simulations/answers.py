@@ -148,7 +148,7 @@ def _texts(question: HeavyHitters, columns: Columns, units: Sequence[AskedUnits]
     layout = layout_for(QuestionGroup(questions=(question,)), columns)
     block = layout.blocks[0].block
     if block.sketch is None:
-        raise UsageError("a sketch expected for heavy hitters")
+        raise UsageError("expected a sketch for heavy hitters, found none")
     length = block.sketch.length
     texts = np.concatenate(
         [part.values.texts[question.column][chosen_units(block, columns, part)] for part in units]

@@ -246,7 +246,8 @@ class Bed:
                     )
             if time.monotonic() > end:
                 raise self._failed(
-                    f"{what} expected within {seconds:g} s: see the logs in {self.folder}"
+                    f"expected {what} within {seconds:g} s, found none: see the logs in "
+                    f"{self.folder}"
                 )
             time.sleep(0.2)
 
@@ -370,7 +371,7 @@ def edit(path: Path, old: str, new: str) -> None:
     """
     text = path.read_text("utf-8")
     if text.count(old) != 1:
-        raise RunError(f"{path}: {old!r} expected once, found {text.count(old)} times")
+        raise RunError(f"{path}: expected {old!r} once, found it {text.count(old)} times")
     path.write_text(text.replace(old, new), "utf-8")
 
 

@@ -148,7 +148,9 @@ def _make_room(folder: Path) -> None:
         raise UsageError(f"{folder}: it is running already: make federation-stop ends it")
     if folder.exists() and any(folder.iterdir()):
         if not (folder / HUB).is_dir() and not (folder / "records").is_dir():
-            raise UsageError(f"{folder}: a new folder, or one of this command's, expected")
+            raise UsageError(
+                f"{folder}: expected a new folder or one of this command's, found another"
+            )
         shutil.rmtree(folder)
 
 

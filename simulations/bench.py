@@ -103,7 +103,7 @@ def run_process(arguments: Sequence[str | Path]) -> tuple[float, str]:
     seconds = time.perf_counter() - started
     if done.returncode != 0:
         raise RunError(
-            f"a process that ends well expected, status {done.returncode}: {done.stderr}"
+            f"expected a process that ends well, found status {done.returncode}: {done.stderr}"
         )
     return seconds, done.stdout
 

@@ -188,7 +188,7 @@ def started(all_of_them: list[Institution]) -> Iterator[dict[str, Connection]]:
         processes.append(process)
     for name, pipe in pipes.items():
         if pipe.recv() != "serving":
-            raise RunError(f"a custodian of {name} that serves expected")
+            raise RunError(f"expected a custodian of {name} that serves, found none")
     yield pipes
     for process in processes:
         process.join(10)
@@ -243,7 +243,7 @@ def timed_release(
     answer = port.release(request, parameters, last)
     seconds = time.perf_counter() - started_at
     if not isinstance(answer, Released):
-        raise RunError(f"a release expected, {answer.code.value} found")
+        raise RunError(f"expected a release, found {answer.code.value}")
     return seconds, answer
 
 

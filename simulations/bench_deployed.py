@@ -150,7 +150,7 @@ def trained(bed: Bed) -> Steps:
     finally:
         bed.stop()
     if row.state is not RunState.FINISHED:
-        raise RunError(f"a finished run expected, {row.state.value} found: {row.reason}")
+        raise RunError(f"expected a finished run, found {row.state.value}: {row.reason}")
     return steps
 
 
@@ -288,7 +288,7 @@ def numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")] if text else []
     except ValueError:
-        raise UsageError(f"--counts: numbers and commas expected, {text!r} found") from None
+        raise UsageError(f"--counts: expected numbers and commas, found {text!r}") from None
 
 
 def main(

@@ -107,7 +107,7 @@ def measure(task: str, path: Path, rows: int) -> Measure:
         found = len(read_records([path], study))
     seconds = time.perf_counter() - began
     if found != rows:
-        sys.exit(f"{task}: {rows} rows expected, {found} found")
+        sys.exit(f"{task}: expected {rows} rows, found {found}")
     return Measure(task, rows, seconds, peak_bytes())
 
 

@@ -137,7 +137,7 @@ def measure(path: Path, out: Path, units: int) -> Measure:
     write_alerts(table, out, {"run": "bench"})
     done = time.perf_counter()
     if len(ranking.units) != units:
-        sys.exit(f"{units} units expected, {len(ranking.units)} found")
+        sys.exit(f"expected {units} units, found {len(ranking.units)}")
     return Measure(
         units=units,
         features=len(study.features),

@@ -156,7 +156,9 @@ def _await(times: Path, seconds: float, folder: Path) -> None:
     end = time.monotonic() + seconds
     while not times.exists():
         if time.monotonic() > end:
-            raise RunError(f"stock Flower: an end within {seconds:g} s expected: see {folder}")
+            raise RunError(
+                f"stock Flower: expected an end within {seconds:g} s, found none: see {folder}"
+            )
         time.sleep(0.2)
 
 

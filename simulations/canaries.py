@@ -446,9 +446,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     options = parser.parse_args(arguments)
     if options.canaries < LEAST_CANARIES:
-        parser.error(f"--canaries: {LEAST_CANARIES} or more expected, {options.canaries} found")
+        parser.error(f"--canaries: expected {LEAST_CANARIES} or more, found {options.canaries}")
     if options.steps < 1 or not 0 < options.epsilon <= MOST_EPSILON:
-        parser.error("--steps of 1 or more and --epsilon above 0, up to 100, expected")
+        parser.error("expected --steps of 1 or more and --epsilon above 0, up to 100, found others")
     design = Design(
         epsilon=options.epsilon,
         canaries=options.canaries,

@@ -56,7 +56,7 @@ def parse_baselines(text: str) -> tuple[Baseline, ...]:
     unknown = [name for name in names if name not in known]
     if unknown:
         raise UsageError(
-            f"--baselines: some of {', '.join(known)} expected, {', '.join(unknown)} found"
+            f"--baselines: expected some of {', '.join(known)}, found {', '.join(unknown)}"
         )
     return tuple(baseline for name, baseline in known.items() if name in names)
 

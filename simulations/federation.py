@@ -100,7 +100,7 @@ class LocalFederation:
             RunError: exact without a directory.
         """
         if assurance is Assurance.EXACT and directory is None:
-            raise RunError("a directory for the ledgers expected for exact noise")
+            raise RunError("expected a directory for the ledgers for exact noise, found none")
         self.study, self.assurance = study, assurance
         self.plan: Plan = plan_for(study)
         self._directory = directory
@@ -157,7 +157,9 @@ class LocalFederation:
         context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={})
         server_app(job)(grid, context)
         if job.outcome is None:
-            raise RunError("a finished run expected: the ServerApp ended without an outcome")
+            raise RunError(
+                "expected a finished run, found a ServerApp that ended without an outcome"
+            )
         return job.outcome
 
     def _custodian_of(self, context: Context) -> Custodian:

@@ -131,4 +131,4 @@ def _clear(world: Path) -> None:
     if (world / MARGINALS).is_file():
         shutil.rmtree(world)
     elif world.exists():
-        raise UsageError(f"{world}: nothing or an earlier world expected, something else found")
+        raise UsageError(f"{world}: expected nothing or an earlier world, found something else")

@@ -49,7 +49,7 @@ class Partition:
         except ValueError:
             alpha = 0.0
         if kind != "dirichlet" or not 0 < alpha < float("inf"):
-            raise UsageError(f"--partition: iid or dirichlet:A with A > 0 expected, {text} found")
+            raise UsageError(f"--partition: expected iid or dirichlet:A with A > 0, found {text}")
         return cls(institutions, alpha)
 
     def assign(
@@ -153,7 +153,7 @@ def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Popula
     least = study.aggregation.minimum_institutions
     if len(records) < least:
         raise UsageError(
-            f"at least {least} institutions expected (the study's minimum), {len(records)} found"
+            f"expected at least {least} institutions (the study's minimum), found {len(records)}"
         )
     share = study.evaluation.holdout
     key = holdout_key(seed)
@@ -250,18 +250,23 @@ def _by_name(given: Sequence[str], option: str) -> dict[str, Path]:
     pairs = [("", "", text) if Path(text).exists() else text.partition("=") for text in given]
     if not all(separator for _, separator, _ in pairs):
         if len(given) > 1:
-            raise UsageError(f"expected one {option} FILE, or NAME=FILE for each institution")
+            raise UsageError(
+                f"expected one {option} FILE, or NAME=FILE for each institution, found several "
+                "without a name"
+            )
         return {}
     files = {name: Path(file) for name, _, file in pairs}
     if len(files) != len(pairs):
-        raise UsageError(f"{option} NAME=FILE: expected each institution once")
+        raise UsageError(f"{option} NAME=FILE: expected each institution once, found one twice")
     return files
 
 
 def _named_files(choice: RecordsChoice) -> dict[str, Path]:
     """Return files by institution when all are given as NAME=FILE, else nothing."""
     if not choice.records:
-        raise UsageError("expected --records FILE or --records NAME=FILE: say where records are")
+        raise UsageError(
+            "expected --records FILE or --records NAME=FILE, found neither: say where records are"
+        )
     files = _by_name(choice.records, "--records")
     if not files:
         return {}
@@ -278,7 +283,8 @@ def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, 
     """Split one file by a column or by a seeded partition."""
     if (choice.institution_column is None) == (choice.institutions is None):
         raise UsageError(
-            "either --institution-column COL or --institutions N expected for one records file"
+            "expected either --institution-column COL or --institutions N for one records file, "
+            "found both or neither"
         )
     if choice.partition and choice.institutions is None:
         raise UsageError("--partition goes with --institutions N")
@@ -303,6 +309,6 @@ def _check_names(names: Sequence[str] | Mapping[str, Path]) -> None:
     for name in names:
         if not is_institution_id(name):
             raise UsageError(
-                "institution names of 1 to 64 printable characters expected "
-                '(and none called "coordinator")'
+                "expected institution names of 1 to 64 printable characters (and none called "
+                '"coordinator"), found another'
             )

@@ -147,7 +147,7 @@ def make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"--out {out}: a folder expected, found: {error.strerror}") from None
+        raise UsageError(f"--out {out}: expected a folder, found: {error.strerror}") from None
 
 
 def _federate(
@@ -330,7 +330,7 @@ def _groups(
 ) -> dict[str, Any]:
     """Alerts and false positives by a column that no model has seen."""
     if test.audit is None:
-        raise UsageError("an audit column expected")
+        raise UsageError("expected an audit column, found none")
     budget = task.study.evaluation.alert_budget
     reviewed = alerts(probabilities(model, parameters, test.data), budget)
     return {

@@ -60,14 +60,14 @@ class Mutant:
         """
         count = text.count(self.old)
         if count != 1:
-            raise NoMutantError(f"{self.file}: its text once expected, {count} times found")
+            raise NoMutantError(f"{self.file}: expected its text once, found it {count} times")
         changed = text.replace(self.old, self.instead)
         if changed == text:
-            raise NoMutantError(f"{self.file}: a change expected, none found")
+            raise NoMutantError(f"{self.file}: expected a change, found none")
         try:
             compile(changed, self.file, "exec")
         except SyntaxError as error:
-            raise NoMutantError(f"{self.file}: Python expected, {error} found") from None
+            raise NoMutantError(f"{self.file}: expected Python, found {error}") from None
         return changed
 
 
@@ -88,7 +88,7 @@ def mutants(table: Path = TABLE) -> tuple[Mutant, ...]:
     names = [mutant.bug for mutant in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise NoMutantError(f"each bug once expected, twice found: {', '.join(twice)}")
+        raise NoMutantError(f"expected each bug once, found twice: {', '.join(twice)}")
     return found
 
 
@@ -160,7 +160,7 @@ class Tree:
         except (NoMutantError, OSError) as error:
             caught, why = False, str(error)
         except subprocess.TimeoutExpired:
-            caught, why = False, f"an end within {SECONDS} s expected, none found"
+            caught, why = False, f"expected an end within {SECONDS} s, found none"
         return Verdict(mutant, caught, why, time.monotonic() - started)
 
 
@@ -172,7 +172,7 @@ def judged(code: int, said: str) -> tuple[bool, str]:
         return True, failed[0].partition(" - ")[0]
     if code == PASSED:
         return False, "all of its tests pass"
-    return False, f"a test that fails expected, pytest's code {code} found: {lines[-1]}"
+    return False, f"expected a test that fails, found pytest's code {code}: {lines[-1]}"
 
 
 def judge_all(chosen: Sequence[Mutant], jobs: int, folder: Path) -> Iterator[Verdict]:
@@ -199,7 +199,7 @@ def judge_all(chosen: Sequence[Mutant], jobs: int, folder: Path) -> Iterator[Ver
         for code, said in pool.map(Tree.pytest, trees, parts):
             if code != PASSED:
                 why = judged(code, said)[1]
-                raise NoMutantError(f"tests that pass without a mutant expected: {why}")
+                raise NoMutantError(f"expected tests that pass without a mutant, found: {why}")
         yield from pool.map(judge, chosen)
 
 
@@ -211,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     chosen = [m for m in mutants() if options.only in m.bug or options.only in m.file]
     if not chosen:
-        parser.error(f"--only: text of a mutant expected, {options.only!r} found in none")
+        parser.error(f"--only: expected text of a mutant, found {options.only!r} in none")
     started, caught = time.monotonic(), 0
     with TemporaryDirectory(prefix="fieldfare-mutants-") as folder:
         try:

@@ -69,7 +69,7 @@ def _ask(path: Path, call: str, seconds: float, read: Callable[[bytes], T]) -> T
             raise _no_answer(path, error) from None
         except (DecodeError, ValidationError):
             raise RunError(
-                f"{path}: an answer of this version's custodian expected, another found: restart it"
+                f"{path}: expected an answer of this version's custodian, found another: restart it"
             ) from None
 
 
@@ -83,17 +83,17 @@ def _is_served(path: Path) -> bool:
             return False
         except PermissionError:
             raise UsageError(
-                f"{path}: a socket of this user expected, another's found: run this as the "
+                f"{path}: expected a socket of this user, found another's: run this as the "
                 "custodian's own user"
             ) from None
         except OSError as error:
-            raise RunError(f"{path}: the custodian's socket expected, found: {error}") from None
+            raise RunError(f"{path}: expected the custodian's socket, found: {error}") from None
     return True
 
 
 def _no_answer(path: Path, error: Any) -> RunError:
     code = error.code()  # what a call raises is the call, with its status; the stubs part them
     return RunError(
-        f"{path}: an answer of the custodian expected, {code.name} found: see what it says, or "
+        f"{path}: expected an answer of the custodian, found {code.name}: see what it says, or "
         "restart it"
     )

@@ -145,8 +145,9 @@ class AlertStore:
         found = [(alert, card) for alert, unit, card in fitting if unit not in hidden]
         if len(text) < LEAST_PREFIX or len(found) != 1:
             raise UsageError(
-                f"ALERT: an id, or {LEAST_PREFIX} or more first digits of one, expected; "
-                f"{text[:20]!a} fits {len(found) or 'none'}: see `fieldfare institution alerts`"
+                f"ALERT: expected an id or {LEAST_PREFIX} or more of its first digits, found "
+                f"{text[:20]!a}, which fits {len(found) or 'none'}: see `fieldfare institution "
+                "alerts`"
             )
         ((alert, card),) = found
         return Kept(Alert.model_validate_json(card), self._decisions().get(alert, ()))
@@ -316,7 +317,7 @@ def read_store(
     """
     if not path.exists():
         raise UsageError(
-            f"{path}: a store of alerts expected, none found: the operator scores first"
+            f"{path}: expected a store of alerts, found none: the operator scores first"
         )
     with _opened(path, f"{path.absolute().as_uri()}?mode=ro") as connection:
         yield AlertStore(connection, beside(AlertStore(connection).collected()))
@@ -329,7 +330,7 @@ def _opened(path: Path, uri: str) -> Iterator[sqlite3.Connection]:
             yield connection
     except sqlite3.Error as error:
         raise UsageError(
-            f"{path}: a store of alerts that can be read and written expected, found: "
+            f"{path}: expected a store of alerts that can be read and written, found: "
             f"{error.sqlite_errorname}; let other commands finish, free some space, or restore it "
             "from your backup"
         ) from None

@@ -71,7 +71,7 @@ def words_of(
                       alert.unit)  # fmt: skip
     if found.asked is None:
         raise UsageError(
-            "the alert's unit in the records expected, not found: name the file that was scored "
+            "expected the alert's unit in the records, found none: name the file that was scored "
             "with --records"
         )
     reasons = TextReasons.of(found.asked, model.parameters)

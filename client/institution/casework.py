@@ -143,7 +143,7 @@ class Casework:
             problems = list(_problems(path, owner))
         except OSError as error:
             raise UsageError(
-                f"{path}: a casework folder that this user ({os_user()}) can reach expected, "
+                f"{path}: expected a casework folder that this user ({os_user()}) can reach, "
                 f"found: {error.strerror}; the operator lets persons in: they belong to the "
                 "folder's group, and log in anew after they were added to it"
             ) from None
@@ -185,7 +185,7 @@ class Casework:
         """
         if not self.terms.may_decide(user):
             raise UsageError(
-                f"{user}: an analyst or a reviewer of {self.path / TERMS} expected, neither found: "
+                f"{user}: expected an analyst or a reviewer of {self.path / TERMS}, found neither: "
                 "the operator names those who may decide there"
             )
 
@@ -204,7 +204,7 @@ class Casework:
             with os.fdopen(descriptor, "r+b", buffering=0) as file:
                 found = os.fstat(descriptor)
                 if found.st_uid != os.geteuid():
-                    raise UsageError(f"{path}: a file of {user} expected, another user's found: "
+                    raise UsageError(f"{path}: expected a file of {user}, found another user's: "
                                      "ask the operator to move it away")  # fmt: skip
                 os.fchmod(descriptor, FILE_MODE)  # whatever the umask says
                 torn = found.st_size and os.pread(descriptor, 1, found.st_size - 1) != b"\n"
@@ -213,8 +213,8 @@ class Casework:
             sync_folder(self.decisions)
         except OSError as error:
             raise UsageError(
-                f"{path}: a file that {user} can add to expected, found: {error.strerror}; "
-                "nothing was decided"
+                f"{path}: expected a file that {user} can add to, found: {error.strerror}; nothing "
+                "was decided"
             ) from None
 
     def acts(self, now: datetime) -> tuple[list[Signed], list[str]]:
@@ -276,8 +276,9 @@ def make_casework(path: Path, group: int, terms: CaseworkTerms) -> Casework:
             one.chmod(mode)
     except PermissionError:
         raise UsageError(
-            f"{path}: a user who belongs to the group expected, {os_user()} does not: add the "
-            "operator to it too, log in anew, remove the folder and repeat; or do it as root"
+            f"{path}: expected a user who belongs to the group, found {os_user()}, who does not: "
+            "add the operator to it too, log in anew, remove the folder and repeat; or do it as "
+            "root"
         ) from None
     sync_folder(path)
     return Casework.open(path)
@@ -319,9 +320,9 @@ def _problems(path: Path, owner: int) -> Iterator[str]:
         given = stat.S_IMODE(found.st_mode)
         sticky = one.name == DECISIONS and not found.st_mode & stat.S_ISVTX
         if found.st_uid != owner:
-            yield f"{one}: a path of the folder's owner expected, another user's found"
+            yield f"{one}: expected a path of the folder's owner, found another user's"
         elif given & forbidden or sticky:
-            yield f"{one}: mode {mode:04o} expected, {given:04o} found: chmod {mode:04o} {one}"
+            yield f"{one}: expected mode {mode:04o}, found {given:04o}: chmod {mode:04o} {one}"
 
 
 def _owned(path: Path) -> tuple[str, bytes]:
@@ -337,15 +338,20 @@ def _owned(path: Path) -> tuple[str, bytes]:
             found = os.fstat(descriptor)
             content = file.read(MOST_BYTES + 1) if stat.S_ISREG(found.st_mode) else b""
     except OSError as error:
-        raise UsageError(f"{path}: a readable file expected, found: {error.strerror}") from None
+        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
     user = user_name(found.st_uid)
     # A second name of a file, or one that others may write, may hold what others wrote.
     if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or path.stem != user:
-        raise UsageError(f"{path}: a plain file of the user whom it is called after expected")
+        raise UsageError(
+            f"{path}: expected a plain file of the user in its name, found something else"
+        )
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UsageError(f"{path}: a file that {user} alone can write expected: chmod 640 {path}")
+        raise UsageError(
+            f"{path}: expected a file that only {user} can write, found one that others can write: "
+            f"chmod 640 {path}"
+        )
     if len(content) > MOST_BYTES:
-        raise UsageError(f"{path}: at most {MOST_BYTES >> 20} MB expected, more found")
+        raise UsageError(f"{path}: expected at most {MOST_BYTES >> 20} MB, found more")
     return user, content
 
 

@@ -87,8 +87,8 @@ def show(
     if words:
         if isinstance(desk, CaseworkDesk) and desk.home is None:
             raise UsageError(
-                f"--words: the institution's home expected, the casework folder {home} found: a "
-                "text is read from the records, by who may read them"
+                f"--words: expected the institution's home, found the casework folder {home}: only "
+                "users who may read the records can show their texts"
             )
         # Who only looks at a card does not wait for what reads records.
         from fieldfare.client.institution import alert_words  # noqa: PLC0415 -- see above

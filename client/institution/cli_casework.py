@@ -71,13 +71,13 @@ def make(
     path = folder.absolute()
     if settings.casework.folder:
         raise UsageError(
-            f"casework.folder: none in {opened.settings} expected, {settings.casework.folder} "
-            f"found: change who may decide in its {TERMS}"
+            f"casework.folder: expected none in {opened.settings}, found "
+            f"{settings.casework.folder}: change who may decide in its {TERMS}"
         )
     if path.resolve().is_relative_to(opened.path.resolve()):
         raise UsageError(
-            f"--folder: a folder outside of {opened.path} expected, one inside found: nobody but "
-            "its owner can reach into a home"
+            f"--folder: expected a folder outside of {opened.path}, found one inside: only its "
+            "owner can enter a home"
         )
     terms = _terms(settings.id, analyst or [], reviewer or [])
     number = _group(group)
@@ -109,7 +109,7 @@ def _group(name: str) -> int:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise UsageError(
-            f"--group: a group of this machine expected, {name} found: make it with groupadd {name}"
+            f"--group: expected a group of this machine, found {name}: make it with groupadd {name}"
         ) from None
 
 
@@ -172,8 +172,8 @@ def _needed(home: Home) -> Casework:
     casework = casework_of(home, load_settings(home))
     if casework is None:
         raise UsageError(
-            f"{home.settings}: casework.folder expected, none found: make a folder with "
-            "`fieldfare institution casework make`"
+            f"{home.settings}: expected casework.folder, found none: make a folder with `fieldfare "
+            "institution casework make`"
         )
     return casework
 

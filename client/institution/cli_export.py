@@ -82,7 +82,7 @@ def export(
     try:
         create_private(out, draft)
     except OSError as error:
-        raise UsageError(f"{out}: a new file expected, found: {error.strerror}") from None
+        raise UsageError(f"{out}: expected a new file, found: {error.strerror}") from None
     typer.echo(f"drafted: {out} (0600). It is no report yet, and nothing sends it.")
     typer.echo(f'A person completes what says "{OPEN}", in {draft.decode().count(OPEN)} places.')
     if kept.standing.state != "closed":
@@ -121,7 +121,7 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--until: a date such as 2026-03-31 expected, {text} found") from None
+        raise UsageError(f"--until: expected a date such as 2026-03-31, found {text}") from None
 
 
 @report_check_app.command("check")
@@ -138,9 +138,9 @@ def check(
         with file.open("rb") as stream:
             content = stream.read(MOST_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"{file}: a readable file expected, found: {error.strerror}") from None
+        raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
     if len(content) > MOST_BYTES:
-        raise UsageError(f"{file}: at most {MOST_BYTES} bytes expected, more found")
+        raise UsageError(f"{file}: expected at most {MOST_BYTES} bytes, found more")
     problems = _CHECKS[form](content)
     for problem in problems:
         typer.echo(problem)

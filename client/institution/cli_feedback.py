@@ -47,10 +47,10 @@ def feedback(
     Decisions are only added. To file needs two persons' word; the last decision counts.
     """
     if len(note) > MOST_NOTE:
-        raise UsageError(f"--note: at most {MOST_NOTE} characters expected, more found")
+        raise UsageError(f"--note: expected at most {MOST_NOTE} characters, found more")
     problem = prose_problem(note)
     if problem:  # harm rule 6
-        raise UsageError(f"--note: words expected, {problem}; keep it where it came from")
+        raise UsageError(f"--note: expected words, {problem}; keep it where it came from")
     desk, user = open_desk(home), os_user()
     with desk.store() as store:
         alert = store.find(which, desk.hidden(store)).alert
@@ -86,7 +86,7 @@ def labels(
     try:
         create_private(out, _csv(found).encode())
     except OSError as error:
-        raise UsageError(f"{out}: a new file expected, found: {error.strerror}") from None
+        raise UsageError(f"{out}: expected a new file, found: {error.strerror}") from None
     positive = sum(label.value for label in found)
     typer.echo(f"{len(found)} labels, {positive} of them positive: {out} (0600; that somebody was "
                "reported is itself secret)")  # fmt: skip
@@ -97,7 +97,7 @@ def _moment(text: str) -> datetime:
         found = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(
-            f"--as-of: a time such as 2026-03-31 expected, {text[:40]!a} found"
+            f"--as-of: expected a time such as 2026-03-31, found {text[:40]!a}"
         ) from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 

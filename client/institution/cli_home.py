@@ -22,7 +22,9 @@ def ask(question: str, option: str, default: str = "") -> str:
     line = sys.stdin.readline()
     if not line:
         typer.echo("")
-        raise UsageError(f"{option}: an answer expected, nobody to ask found: give {option}")
+        raise UsageError(
+            f"{option}: expected an answer, found no terminal and no piped line: give {option}"
+        )
     return line.strip() or default
 
 

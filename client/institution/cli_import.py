@@ -51,11 +51,11 @@ def import_file(
         _take_delivery(open_institution(home), content)
     elif kind in ELSEWHERE:
         raise UsageError(
-            f"{file}: a study or a delivery expected; this one is for {ELSEWHERE[kind]}"
+            f"{file}: expected a study or a delivery, found a file for {ELSEWHERE[kind]}"
         )
     else:
         raise UsageError(
-            f"{file}: a signed study or a delivery file expected, something else found: ask the "
+            f"{file}: expected a signed study or a delivery file, found something else: ask the "
             "coordinator for the file again"
         )
 
@@ -106,7 +106,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(LARGEST_DELIVERY_FILE + 1)
     except OSError as error:
-        raise UsageError(f"{path}: a readable file expected, found: {error.strerror}") from None
+        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
     if len(content) > LARGEST_DELIVERY_FILE:
-        raise UsageError(f"{path}: at most {LARGEST_DELIVERY_FILE} bytes expected, more found")
+        raise UsageError(f"{path}: expected at most {LARGEST_DELIVERY_FILE} bytes, found more")
     return content.rstrip(b"\r\n")  # mail and editors add one

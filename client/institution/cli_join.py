@@ -101,15 +101,17 @@ def join(
 
 def _free(path: Path, content: bytes) -> Path:
     if path.exists() and (not path.is_file() or path.read_bytes() != content):
-        raise UsageError(f"{path}: a new file expected, found one: nothing is overwritten")
+        raise UsageError(
+            f"{path}: expected a new file, found an existing one: nothing is overwritten"
+        )
     return path
 
 
 def _agree(invitation: Invitation, *, pinned: bool, yes: bool, expected: str) -> None:
     if expected and not matches_fingerprint(expected, bytes.fromhex(invitation.coordinator)):
         raise UsageError(
-            "--fingerprint: the fingerprint above expected, another one given: nothing was pinned. "
-            "Ask the coordinator out of band which is theirs; the file may be somebody else's"
+            "--fingerprint: expected the fingerprint above, found another: nothing was pinned. Ask "
+            "the coordinator out of band which is theirs; the file may come from another party"
         )
     if pinned or yes or expected:
         return

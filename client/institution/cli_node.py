@@ -23,7 +23,7 @@ BAD_INPUT: Final = 2
 RULES: Final = Rules(final=frozenset({0, BAD_INPUT}))
 
 MISSING: Final = """\
-{path}: the node's settings expected, none found: ask the coordinator, and write
+{path}: expected the node's settings, found none: ask the coordinator, and write
     superlink = "<host:port>"
     authority = "<file with the certificate of who signed the SuperLink's>"
     bundles = ["<sha256 of the bundle whose runs are answered>"]"""

@@ -77,4 +77,4 @@ def _day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--start: a date such as 2017-01-01 expected, {text} found") from None
+        raise UsageError(f"--start: expected a date such as 2017-01-01, found {text}") from None

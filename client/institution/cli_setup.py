@@ -113,7 +113,7 @@ def setup(
 def _file(where: str, decimal: str | None, encoding: str | None) -> dict[str, Any]:
     path = Path(where).expanduser().absolute()
     if not path.exists():
-        raise UsageError(f"--records: a file or folder expected, {path} not found")
+        raise UsageError(f"--records: expected a file or folder, found nothing at {path}")
     source: dict[str, Any] = {"path": str(path)}
     if path.is_dir() or kind_of(path) is not FileKind.CSV:
         return source
@@ -167,7 +167,7 @@ def _look(source: RecordsSource, column: str, home: Path) -> Counted:
         with part.open() as opened:
             if column not in opened.columns:
                 raise RecordsError(
-                    f"{table.name}: column {column} expected, not found among "
+                    f"{table.name}: expected column {column}, found none among "
                     f"{len(opened.columns)} columns{meant(column, opened.columns)}"
                 )
             query = f"{text_of(column, opened.columns[column])} AS unit"
@@ -208,7 +208,7 @@ def _number(text: str, option: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"{option}: a number expected, {text[:40]!a} found") from None
+        raise UsageError(f"{option}: expected a number, found {text[:40]!a}") from None
 
 
 def _next(made: Home) -> list[str]:

@@ -62,7 +62,7 @@ def start(
     node = opened.path / SETTINGS_NAME
     if not custodian_only and not node.exists():
         raise UsageError(
-            f"{node}: the node's settings expected, none found: get an invitation from the "
+            f"{node}: expected the node's settings, found none: get an invitation from the "
             "coordinator and join with `fieldfare institution join FILE`, or start with "
             "--custodian-only"
         )

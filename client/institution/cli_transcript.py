@@ -30,7 +30,7 @@ def verify(
     try:
         opened = file.open("rb")
     except OSError as error:
-        raise UsageError(f"{file}: a readable file expected, found: {error.strerror}") from None
+        raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
     with opened, open_ledger(institution, utc_now) as ledger:
         found = check_transcript(institution, ledger, opened, utc_now())
     if as_json:

@@ -244,8 +244,8 @@ def reject(
     with deciding(home):
         if read_decision(home, study).state is State.APPROVED:
             raise UsageError(
-                "a study that is not approved expected: `fieldfare institution withdraw` ends an "
-                "approved one and destroys its keys"
+                "expected a study that is not approved, found an approved one: `fieldfare "
+                "institution withdraw` ends it and destroys its keys"
             )
         return _end(home, ledger, journal, study, State.REJECTED, reason, user, now, told)
 
@@ -273,8 +273,8 @@ def withdraw(
     with deciding(home):
         if read_decision(home, study).state not in {State.APPROVED, State.WITHDRAWN}:
             raise UsageError(
-                "an approved study expected: `fieldfare institution reject` says no to one that "
-                "is not approved"
+                "expected an approved study, found one that is not: `fieldfare institution reject` "
+                "says no to it"
             )
         return _end(home, ledger, journal, study, State.WITHDRAWN, reason, user, now, told)
 
@@ -305,7 +305,9 @@ def _end(
 def _check_reason(reason: str) -> None:
     """Refuse what the log would refuse, before anything is changed."""
     if len(reason) > MAX_REASON or not reason.isprintable():  # as in the log
-        raise UsageError("--reason: at most 500 printable characters on one line expected")
+        raise UsageError(
+            "--reason: expected at most 500 printable characters on one line, found something else"
+        )
 
 
 # -- start ----------------------------------------------------------------------------------

@@ -145,7 +145,7 @@ def open_desk(path: Path) -> Desk:
     try:
         is_casework = (path / TERMS).exists()
     except OSError as error:
-        raise UsageError(f"{path}: a folder that this user can reach expected, "
+        raise UsageError(f"{path}: expected a folder that this user can reach, "
                          f"found: {error.strerror}") from None  # fmt: skip
     if is_casework:
         return CaseworkDesk(Casework.open(path.absolute()))
@@ -256,9 +256,9 @@ def suppressed_units(home: Home, settings: Settings) -> dict[str, str]:
         with path.open("rb") as file:
             content = file.read(MOST_SUPPRESSION_BYTES + 1)
         if len(content) > MOST_SUPPRESSION_BYTES:
-            raise UsageError(f"{path}: at most {MOST_SUPPRESSION_BYTES} bytes expected, more found")
+            raise UsageError(f"{path}: expected at most {MOST_SUPPRESSION_BYTES} bytes, found more")
         return parse_suppression(content.decode("utf-8-sig"), str(path))
     except OSError as error:
-        raise UsageError(f"{path}: a readable file expected, found: {error.strerror}") from None
+        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{path}: UTF-8 text expected, other bytes found") from None
+        raise UsageError(f"{path}: expected UTF-8 text, found other bytes") from None

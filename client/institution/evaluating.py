@@ -184,6 +184,6 @@ def _check_holdout(held: EncodedUnits) -> None:
     positives = int(held.labels.sum())
     if min(positives, len(held) - positives) < LEAST_HELD:
         raise UsageError(
-            f"{LEAST_HELD} held-out labels of each class expected, {positives} positive and "
-            f"{len(held) - positives} negative found: too few to measure anything"
+            f"expected {LEAST_HELD} held-out labels of each class, found {positives} positive and "
+            f"{len(held) - positives} negative: too few to measure anything"
         )

@@ -69,7 +69,7 @@ class Home:
         home = cls(path.absolute())
         if not home.settings.is_file():
             raise UsageError(
-                f"{path}: an institution's folder with {home.settings.name} expected, none found: "
+                f"{path}: expected an institution's folder with {home.settings.name}, found none: "
                 "give --home, or make one with `fieldfare institution init`"
             )
         problems = [*home._folder_problems(), *home._file_problems()]
@@ -156,7 +156,9 @@ class Home:
             UsageError: no study id; a name from outside never becomes a path.
         """
         if not _SHA256.fullmatch(study_id):
-            raise UsageError("a study id of 64 lower-case hexadecimal digits expected")
+            raise UsageError(
+                "expected a study id of 64 lower-case hexadecimal digits, found something else"
+            )
         return self.studies / f"{study_id}.sealed"
 
     @property
@@ -172,9 +174,14 @@ class Home:
                 never becomes a path.
         """
         if not _SHA256.fullmatch(study_id):
-            raise UsageError("a study id of 64 lower-case hexadecimal digits expected")
+            raise UsageError(
+                "expected a study id of 64 lower-case hexadecimal digits, found something else"
+            )
         if not _RUN.fullmatch(run):
-            raise UsageError("a run id of letters, digits, '.', '_' and '-' expected, no '.' first")
+            raise UsageError(
+                "expected a run id of letters, digits, '.', '_' and '-' with no '.' first, found "
+                "something else"
+            )
         return self.models / study_id / run
 
     @property
@@ -225,7 +232,7 @@ class Home:
         yield from path_problems(self.path, OTHERS, PRIVATE_FOLDER)
         for folder in self.folders:
             if not folder.is_dir():
-                yield f"{folder}: a folder expected, none found: mkdir -m 700 {folder}"
+                yield f"{folder}: expected a folder, found none: mkdir -m 700 {folder}"
             elif folder == self.run:
                 yield from path_problems(folder, BY_GROUP_AND_OTHERS, RUN_FOLDER)
             else:

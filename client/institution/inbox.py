@@ -84,7 +84,7 @@ class HomeInbox:
             except PackageError:
                 pass  # its people may yet read and list the package
             except StudyError as error:
-                raise ProtocolError(f"a study that can run expected: {error}") from None
+                raise ProtocolError(f"expected a study that can run, found: {error}") from None
             self._journal.append(Event.STUDY_RECEIVED, COORDINATOR, study=study.id)
             keep_study(self._home, study, offer, self._clock())
 
@@ -108,16 +108,16 @@ class HomeInbox:
         if len(offer) > MAX_STUDY_BYTES:
             raise PolicyRefusal(
                 RefusalCode.UNKNOWN_STUDY,
-                f"a study offer of at most {MAX_STUDY_BYTES} bytes expected over the network; "
-                "take a larger one as a file: fieldfare institution study receive",
+                f"expected a study offer of at most {MAX_STUDY_BYTES} bytes over the network, "
+                "found a larger one: take it as a file: fieldfare institution study receive",
             )
         decisions = (read_decision(self._home, study) for study in kept_ids(self._home))
         waiting = sum(decision.state is State.RECEIVED for decision in decisions)
         if waiting >= MOST_UNDECIDED:
             raise PolicyRefusal(
                 RefusalCode.UNKNOWN_STUDY,
-                f"fewer than {MOST_UNDECIDED} undecided studies expected, {waiting} found: "
-                "approve or reject those that wait",
+                f"expected fewer than {MOST_UNDECIDED} undecided studies, found {waiting}: approve "
+                "or reject those that wait",
             )
 
     def delivered(
@@ -160,7 +160,8 @@ class HomeInbox:
         if not here or read_decision(self._home, study).state not in EVER_APPROVED:
             raise PolicyRefusal(
                 RefusalCode.UNKNOWN_STUDY,
-                "a model of a study that was approved here expected: receive and approve it first",
+                "expected a model of a study that was approved here, found another: receive and "
+                "approve the study first",
             )
         return kept_study(self._home, study, self._roster).study
 
@@ -181,7 +182,7 @@ class HomeInbox:
             return True
         raise PolicyRefusal(
             RefusalCode.REPLAY_CHANGED,
-            "the model that this run delivered before expected, another found: ask the "
+            "expected the model that this run delivered before, found another: ask the "
             "coordinator; one run makes one model",
         )
 
@@ -190,7 +191,7 @@ class HomeInbox:
         if number >= MOST_MODELS:
             raise PolicyRefusal(
                 RefusalCode.TOO_MANY_ATTEMPTS,
-                f"fewer than {MOST_MODELS} models of one study expected, {number} found: move "
+                f"expected fewer than {MOST_MODELS} models of one study, found {number}: move "
                 f"those that you do not need away from {self._home.models / study}",
             )
 

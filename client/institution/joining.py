@@ -74,9 +74,9 @@ def check_pinned(home: Home, invitation: Invitation, name: str) -> bool:
     if pinned == invitation.coordinator:
         return True
     raise UsageError(
-        f"{name}: an invitation by the pinned coordinator, {_spoken(pinned)}, expected, one by "
-        f"{_spoken(invitation.coordinator)} found: nothing was changed. An institution follows one "
-        "coordinator; for another hub make another home"
+        f"{name}: expected an invitation by the pinned coordinator, {_spoken(pinned)}, found one "
+        f"by {_spoken(invitation.coordinator)}: nothing was changed. An institution follows one "
+        "coordinator; for another one make another home"
     )
 
 
@@ -112,7 +112,9 @@ def _node_text(path: Path, invitation: Invitation) -> str:
     try:
         document = tomlkit.parse(read_public(path).decode())
     except (TOMLKitError, UnicodeDecodeError):
-        raise StudyError(f"{path}: TOML expected: correct it, or move it away") from None
+        raise StudyError(
+            f"{path}: expected TOML, found something else: correct it, or move it away"
+        ) from None
     document["superlink"] = invitation.address
     document["authority"] = AUTHORITY_FILE
     listed = document.get("bundles")
@@ -147,7 +149,7 @@ def enrolment_for(
         )
     except ValueError:
         raise UsageError(
-            "--contact: one line of at most 200 printable characters expected, another form found"
+            "--contact: expected one line of at most 200 printable characters, found another form"
         ) from None
     return sign_enrolment(body, identity)
 

@@ -90,7 +90,9 @@ class Journal:
             LedgerError: the end of the log was removed or changed, or it cannot be written.
         """
         if max_bytes < 1 or (keep is not None and keep < 1):
-            raise UsageError("expected a file of 1 byte or more, and 1 closed file or more to keep")
+            raise UsageError(
+                "expected a file of 1 byte or more and 1 closed file or more to keep, found less"
+            )
         journal = cls(
             folder, clock=clock, max_bytes=max_bytes, keep=keep, busy_timeout=busy_timeout
         )

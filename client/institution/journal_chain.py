@@ -106,7 +106,9 @@ def next_entry(
             f"expected a time with a time zone, from {_LEAST_YEAR} on, found {time}: set the clock"
         )
     if end.sequence >= MAX_EXACT_INT:
-        raise LedgerError("expected less than 2^53 entries in a log: begin a new log")
+        raise LedgerError(
+            "expected fewer than 2^53 entries in a log, found as many: begin a new log"
+        )
     entry = Entry(
         sequence=end.sequence + 1,
         time=time.astimezone(UTC),

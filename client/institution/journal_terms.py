@@ -97,7 +97,7 @@ def check_details(details: Mapping[str, Value]) -> None:
             _check_term(key, value)
         else:
             allowed = ", ".join(sorted(TEXTS | SENTENCES | COUNTS | TERMS))
-            raise UsageError(f"expected details of the log from {allowed}; found another key")
+            raise UsageError(f"expected details of the log from {allowed}, found another key")
 
 
 def printable(text: str, limit: int = MAX_TEXT) -> str:
@@ -132,4 +132,6 @@ def _check_term(key: str, value: object) -> None:
             and abs(value) <= MAX_EXACT_INT  # also floats: RFC 8785 writes them as integers
         )
     ):
-        raise UsageError(f"{key}: expected a short text, a number or true or false")
+        raise UsageError(
+            f"{key}: expected a short text, a number or true or false, found something else"
+        )

@@ -81,10 +81,10 @@ def check_model(study: Study, delivery: Delivery, model: bytes, card: bytes) -> 
     """
     parameters = model_from_bytes(model, study, delivery.run)
     if parameters_hash(parameters_to_bytes(parameters)) != delivery.model:
-        raise ProtocolError("a model of the hash that the delivery binds expected, another found")
+        raise ProtocolError("expected a model of the hash that the delivery binds, found another")
     read = ModelCard.from_bytes(card)
     if read.run != delivery.run:
-        raise ProtocolError("a card of the delivered run expected, another run's found")
+        raise ProtocolError("expected a card of the delivered run, found another run's")
     check_card(read, plan_for(study), parameters)
     return CheckedModel(parameters, read)
 
@@ -121,9 +121,9 @@ def find_model(home: Home, text: str) -> KeptModel:
     if len(found) == 1:
         return found[0]
     raise UsageError(
-        f"STUDY|RUN: a run's id, or {LEAST_PREFIX} or more first digits of one model's study, "
-        f"expected; {text[:64]!a} fits {len(found) or 'none'}: see `fieldfare institution "
-        "models`"
+        f"STUDY|RUN: expected a run's id or {LEAST_PREFIX} or more first digits of one model's "
+        f"study, found {text[:64]!a}, which fits {len(found) or 'none'}: see `fieldfare "
+        "institution models`"
     )
 
 
@@ -156,9 +156,9 @@ def _read(path: Path, limit: int) -> bytes:
             content = file.read(limit + 1)
     except OSError as error:
         raise UsageError(
-            f"{path}: a delivered file expected, found: {error.strerror}; import the delivery "
+            f"{path}: expected a delivered file, found: {error.strerror}; import the delivery "
             "again after moving its folder away"
         ) from None
     if len(content) > limit:
-        raise UsageError(f"{path}: at most {limit} bytes expected, more found: it was changed")
+        raise UsageError(f"{path}: expected at most {limit} bytes, found more: it was changed")
     return content

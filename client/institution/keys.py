@@ -90,8 +90,8 @@ def load_identity(home: Home, passphrase: bytes | None) -> Ed25519PrivateKey:
     key = read_signing_key(path, passphrase)
     if public_identity(home) != public_hex(key):
         raise KeysError(
-            f"{home.identity_public}: the public half of {path} expected, another found: "
-            f"it is {public_hex(key)}; write that into the file and compare fingerprints again"
+            f"{home.identity_public}: expected the public half of {path}, found another: it is "
+            f"{public_hex(key)}; write that into the file and compare fingerprints again"
         )
     return key
 
@@ -116,11 +116,11 @@ def read_node_key(path: Path) -> ec.EllipticCurvePrivateKey:
         key = load_ssh_private_key(content, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # TypeError: it has a passphrase
         raise KeysError(
-            f"{path}: a key in OpenSSH format without a passphrase expected, another or a damaged "
-            "file found; restore the key"
+            f"{path}: expected a key in OpenSSH format without a passphrase, found another or a "
+            "damaged file; restore the key"
         ) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
-        raise KeysError(f"{path}: a NIST P-384 key expected, another kind found; restore the key")
+        raise KeysError(f"{path}: expected a NIST P-384 key, found another kind; restore the key")
     return key
 
 
@@ -133,7 +133,7 @@ def load_holdout_key(home: Home) -> bytes:
     content = read_private(home.holdout_key)
     if len(content) != HOLDOUT_BYTES:
         raise KeysError(
-            f"{home.holdout_key}: {HOLDOUT_BYTES} bytes expected, {len(content)} found: restore it "
+            f"{home.holdout_key}: expected {HOLDOUT_BYTES} bytes, found {len(content)}: restore it "
             "from your backup; another one would mix held-out units into training"
         )
     return content
@@ -178,7 +178,7 @@ def node_public_line(home: Home) -> str:
         parse_node_key(line)
     except ValueError:
         raise KeysError(
-            f"{home.node_public}: a NIST P-384 OpenSSH public key expected, another form found"
+            f"{home.node_public}: expected a NIST P-384 OpenSSH public key, found another form"
         ) from None
     return line
 
@@ -241,7 +241,9 @@ def _alone(home: Home) -> Iterator[None]:
     descriptor = os.open(home.keys, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if not _locked(descriptor):
-            raise KeysError(f"{home.keys}: one rotation at a time expected, another is under way")
+            raise KeysError(
+                f"{home.keys}: expected one rotation at a time, found another under way"
+            )
         yield
     finally:
         os.close(descriptor)

@@ -87,7 +87,7 @@ def standing_of_model(kept: KeptModel, roster: Roster) -> ModelStanding:
 
 def _check_place(kept: KeptModel, delivery: Delivery) -> None:
     if (delivery.study, delivery.run) != (kept.study, kept.run):
-        raise ProtocolError("the delivery of this study and run expected, another found")
+        raise ProtocolError("expected the delivery of this study and run, found another")
 
 
 def in_the_run(model: str, now: datetime) -> bytes:

@@ -129,7 +129,7 @@ def _report(terms: NodeTerms) -> NodeReport | None:
         return NodeReport(terms.state, terms.superlink)
     except OSError as error:
         log.warning(
-            "%s: a file that this node can write, for `institution status`, expected, found: %s; "
+            "%s: expected a file that this node can write, for `institution status`, found: %s; "
             'name another with state = "..." in its settings',
             terms.state,
             error.strerror,

@@ -133,7 +133,7 @@ def _authority(path: Path) -> bytes:
         x509.load_pem_x509_certificates(content)
     except ValueError:
         raise KeysError(
-            f"{path}: a PEM file with an authority's certificate expected, another form found: "
-            "ask the coordinator for it"
+            f"{path}: expected a PEM file with an authority's certificate, found another form: ask "
+            "the coordinator for it"
         ) from None
     return content

@@ -108,19 +108,26 @@ class _Comparison:
         own = self._recorded.get(reply.request)
         if own is None:
             if reply.epoch >= self._epoch:
-                reason = "a reply that your ledger recorded expected, found one in your name that \
-it does not hold: somebody else may have your key; revoke it"
+                reason = (
+                    "expected a reply that your ledger recorded, found one in your name that it "
+                    "does not hold: another party may have your key; revoke it"
+                )
                 raise self._misfit(index, LeafKind.REPLY, reply.request, reason)
             self._lost += not again
         elif own.stored.reply != content:
-            reason = "the reply that left you expected, found another in your name: somebody else \
-may have your key; revoke it"
+            reason = (
+                "expected the reply that left you, found another in your name: another party "
+                "may have your key; revoke it"
+            )
             raise self._misfit(index, LeafKind.REPLY, reply.request, reason)
 
     def _take_sum(self, index: int, record: SumRecord) -> None:
         counted = self._institution in record.participants
         if counted and record.request not in self._answered:
-            reason = "a sum of replies that are in the transcript expected, yours is not"
+            reason = (
+                "expected a sum of replies that are in the transcript, found one with yours, which "
+                "is not in it"
+            )
             raise self._misfit(index, LeafKind.SUM, record.request, reason)
 
     def finished(self) -> OwnReplies:
@@ -160,11 +167,11 @@ def check_own_key(roster: Roster, institution: str, keys: Iterable[str]) -> None
     listed = {member.id: member.key for member in roster.members}
     if institution not in listed:
         raise ProtocolError(
-            f"a transcript of a run that {institution} may take part in expected: it is not on "
-            "the transcript's roster"
+            f"expected a transcript of a run that {institution} may take part in, found one whose "
+            "roster does not name it"
         )
     if listed[institution] not in set(keys):
         raise ProtocolError(
-            f"{institution}'s own key on the transcript's roster expected, found one that it "
-            "never had: somebody signs in your name; tell the other institutions"
+            f"expected {institution}'s own key on the transcript's roster, found one that it never "
+            "had: another party signs in your name; tell the other institutions"
         )

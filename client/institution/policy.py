@@ -60,7 +60,7 @@ class BudgetSection(Section):
         name = "study_epsilon" if info.field_name == "yearly_epsilon" else "yearly_epsilon"
         part = info.data.get(name)
         if part is not None and whole < part:
-            raise ValueError(f"at least {name} = {part:g} expected, {whole:g} found")
+            raise ValueError(f"expected at least {name} = {part:g}, found {whole:g}")
         return whole
 
 
@@ -97,9 +97,9 @@ class RecordsSection(Section):
     @classmethod
     def _listed_or_every(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
         if EVERY_COLUMN in columns and len(columns) > 1:
-            raise ValueError(f'"{EVERY_COLUMN}" alone or column names expected, both found')
+            raise ValueError(f'expected "{EVERY_COLUMN}" alone or column names, found both')
         if len(set(columns)) != len(columns):
-            raise ValueError("different names expected, one found twice")
+            raise ValueError("expected different names, found one twice")
         return columns
 
 
@@ -137,7 +137,7 @@ class Policy(Section):
     def _people_decide(cls, value: bool) -> bool:
         if value:
             raise ValueError(
-                "false, or no such line, expected, true found: approvals that a program gave told "
+                "expected false, or no such line, found true: approvals that a program gave told "
                 "the coordinator, without noise, what your records hold; review studies and "
                 "approve them yourself"
             )
@@ -186,14 +186,14 @@ def pinned_coordinator(home: Home, policy: Policy) -> str:
     found = sorted({key for key in (policy.coordinator, kept) if key})
     if not found:
         raise KeysError(
-            f"{home.policy}: the coordinator's key expected, none found: compare the fingerprint "
+            f"{home.policy}: expected the coordinator's key, found none: compare the fingerprint "
             "with the coordinator, then fieldfare institution join INVITATION; or write its 64 "
             'hexadecimal digits there, coordinator = "..."'
         )
     if len(found) > 1:
         raise KeysError(
-            f"{home.coordinator_key}: the key that {home.policy} pins expected, another found: "
-            "ask the coordinator out of band which is theirs, and correct the other"
+            f"{home.coordinator_key}: expected the key that {home.policy} pins, found another: ask "
+            "the coordinator out of band which is theirs, and correct the other"
         )
     return check_public_key(found[0], str(home.coordinator_key))
 
@@ -205,7 +205,10 @@ def check_public_key(text: str, name: str) -> str:
         KeysError: not 64 lower-case hexadecimal digits; `name` begins the message.
     """
     if len(text) != 64 or text.strip("0123456789abcdef"):  # noqa: PLR2004 -- RFC 8032: 32 bytes
-        raise KeysError(f"{name}: a public key of 64 lower-case hexadecimal digits expected")
+        raise KeysError(
+            f"{name}: expected a public key of 64 lower-case hexadecimal digits, found something "
+            "else"
+        )
     return text
 
 
@@ -275,7 +278,7 @@ def objections(
         StudyError: the plan is another study's.
     """
     if plan.study != study:
-        raise StudyError("plan: the plan of the study that is approved expected, another found")
+        raise StudyError("plan: expected the plan of the study that is approved, found another")
     return tuple(
         objection
         for rule in (

@@ -31,12 +31,12 @@ def software_seen() -> str | Seen:
     if missing:
         return Seen(
             Outcome.FAIL,
-            f"every library expected, not installed: {', '.join(missing)}: run "
-            "pip install 'fieldfare[institution]'",
+            f"expected every library, found these missing: {', '.join(missing)}: run pip install "
+            "'fieldfare[institution]'",
         )
     flower = str(_version("flwr"))
     if not flower.startswith(FLOWER):
-        return Seen(Outcome.FAIL, f"flwr {FLOWER}* expected, {flower} found")
+        return Seen(Outcome.FAIL, f"expected flwr {FLOWER}*, found {flower}")
     said = ", ".join(f"{name} {_version(name)}" for name in ("fieldfare", *SPEAKS))
     return f"{said}, Python {platform.python_version()}"
 
@@ -59,7 +59,7 @@ def budget_seen(yearly: Budget, lifetime: Budget) -> str | Seen:
     """Judge what is left."""
     if not yearly.left or not lifetime.left:
         which = "of any 365 days" if lifetime.left else "of all time"
-        return Seen(Outcome.FAIL, f"some budget left expected, that {which} is spent")
+        return Seen(Outcome.FAIL, f"expected some budget left, found the budget {which} spent")
     return (
         f"left in any 365 days epsilon {yearly.left_epsilon:.3g} of {yearly.limit_epsilon:g}, "
         f"ever {lifetime.left_epsilon:.3g} of {lifetime.limit_epsilon:g}"
@@ -70,7 +70,7 @@ def disk_seen(free: int) -> str | Seen:
     """Judge how many bytes are free."""
     said = f"{free / 2**30:.1f} GiB free"
     if free < LEAST_FREE:
-        return Seen(Outcome.FAIL, f"{LEAST_FREE >> 20} MiB expected, {free >> 20} MiB free found")
+        return Seen(Outcome.FAIL, f"expected {LEAST_FREE >> 20} MiB free, found {free >> 20} MiB")
     return Seen(Outcome.WARN, said) if free < FEW_FREE else said
 
 
@@ -81,16 +81,19 @@ def check_socket(path: Path, mode: int) -> None:
         UsageError: a path that is too long, something else there, or a wider mode.
     """
     if len(str(path.with_name(f".{path.name}") / "s").encode()) > LONGEST_PATH:
-        raise UsageError(f"{path}: a shorter path expected: name another in institution.toml")
+        raise UsageError(
+            f"{path}: expected a shorter path, found one too long for a socket: name another in "
+            "institution.toml"
+        )
     try:
         found = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found):
-        raise UsageError(f"{path}: a socket or nothing expected, another file found: move it")
+        raise UsageError(f"{path}: expected a socket or nothing, found another file: move it")
     if stat.S_IMODE(found) & ~mode:
         raise UsageError(
-            f"{path}: mode {mode:04o} expected, {stat.S_IMODE(found):04o} found: restart the "
+            f"{path}: expected mode {mode:04o}, found {stat.S_IMODE(found):04o}: restart the "
             "custodian"
         )
 
@@ -107,7 +110,7 @@ def check_answers(path: Path) -> None:
             probe.connect(str(path))
         except OSError as error:
             raise RunError(
-                f"{path}: a custodian that listens expected, found: {error.strerror or error}: "
+                f"{path}: expected a custodian that listens, found: {error.strerror or error}: "
                 "restart it"
             ) from None
 

@@ -161,7 +161,7 @@ class HomeLooks:
         line = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
         if line != node_public_line(home):
             raise KeysError(
-                f"{home.node_public}: the public half of {home.node_key} expected, another found: "
+                f"{home.node_public}: expected the public half of {home.node_key}, found another: "
                 f"write {line} into it and send that to the coordinator"
             )
         return node_fingerprint(home)[:HALF]
@@ -184,7 +184,8 @@ class HomeLooks:
         if isinstance(terms.custodian, Path) and terms.custodian != expected:
             return Seen(
                 Outcome.WARN,
-                f"custodian = {terms.custodian} in its settings; institution.toml says {expected}",
+                f"expected custodian = {expected}, as institution.toml says, found "
+                f"{terms.custodian} in its settings",
             )
         return f"SuperLink {terms.superlink}, answers runs of the bundles {listed}"
 
@@ -196,7 +197,7 @@ class HomeLooks:
                 grp.getgrnam(group)
         except KeyError:
             raise UsageError(
-                f"custodian.group: a group of this machine expected, {group!r} found: make it, or "
+                f"custodian.group: expected a group of this machine, found {group!r}: make it, or "
                 "leave it empty"
             ) from None
         data, admin = custodian_socket_path(home, settings), admin_socket_path(home, settings)

@@ -56,7 +56,7 @@ def clock_seen(apart: float | None) -> str | Seen:
         return Seen(Outcome.SKIP, "the SuperLink does not say its time")
     said = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} the SuperLink's"
     if abs(apart) > CLOCK_FAILS:
-        return Seen(Outcome.FAIL, f"at most {CLOCK_FAILS:.0f} s off expected, {said} found")
+        return Seen(Outcome.FAIL, f"expected at most {CLOCK_FAILS:.0f} s off, found {said}")
     if abs(apart) > CLOCK_WARNS:
         return Seen(Outcome.WARN, said)
     return f"within {max(1, round(abs(apart)))} s of the SuperLink's"
@@ -65,7 +65,10 @@ def clock_seen(apart: float | None) -> str | Seen:
 def lifetime_seen(ends: datetime, now: datetime, what: str) -> str | Seen:
     """Judge when a certificate ends."""
     if ends - now <= timedelta(0):
-        return Seen(Outcome.FAIL, f"{what}: one that is valid expected, ended {ends:%Y-%m-%d}")
+        return Seen(
+            Outcome.FAIL,
+            f"{what}: expected one that is valid, found one that ended {ends:%Y-%m-%d}",
+        )
     outcome = Outcome.WARN if ends - now < SOON else Outcome.PASS
     return Seen(outcome, f"{what} until {ends:%Y-%m-%d}")
 
@@ -78,10 +81,10 @@ def _reached(terms: NodeTerms) -> str:
             address: str = link.getpeername()[0]
             return address
     except socket.gaierror:
-        raise RunError(f"{host}: a name with an address expected, none found in DNS") from None
+        raise RunError(f"{host}: expected a name with an address, found none in DNS") from None
     except OSError as error:
         said = error.strerror or str(error)
-        raise RunError(f"{terms.superlink}: an answer expected, found: {said}") from None
+        raise RunError(f"{terms.superlink}: expected an answer, found: {said}") from None
 
 
 def _trust(terms: NodeTerms) -> ssl.SSLContext:
@@ -102,13 +105,13 @@ def _greeted(terms: NodeTerms, address: str) -> x509.Certificate:
     except ssl.SSLError as error:
         said = getattr(error, "verify_message", "") or error.reason or str(error)
         raise RunError(
-            f"{terms.superlink}: a certificate for {host} by the authority in node.toml expected, "
+            f"{terms.superlink}: expected a certificate for {host} by the authority in node.toml, "
             f"found: {said}{_renewal(said)}"
         ) from None
     except OSError as error:
-        raise RunError(f"{terms.superlink}: TLS expected, found: {error}") from None
+        raise RunError(f"{terms.superlink}: expected TLS, found: {error}") from None
     if shown is None:
-        raise RunError(f"{terms.superlink}: a certificate expected, none found")
+        raise RunError(f"{terms.superlink}: expected a certificate, found none")
     return x509.load_der_x509_certificate(shown)
 
 

@@ -57,7 +57,7 @@ def accept_restore(home: Home, terms: Acceptance) -> Statement:
     # A mistyped id would take the lost spend out of every study's limit.
     if terms.study and not home.study(terms.study).exists():
         raise UsageError(
-            f"--study: a study whose offer is in {home.studies} expected, found another: leave it "
+            f"--study: expected a study whose offer is in {home.studies}, found another: leave it "
             "out, and what was lost counts against every study"
         )
     journal = Journal.open(home.log_folder, clock=utc_now)
@@ -90,8 +90,8 @@ def split_off(home: Home, into: Home, *, user: str, reason: str) -> Part:
     name = load_settings(into).population
     if name == load_settings(home).population:
         raise UsageError(
-            f"{into.settings}: another population than {name!r} expected: give the part its own "
-            "name there"
+            f"{into.settings}: expected another population than {name!r}, found the same: give the "
+            "part its own name there"
         )
     part = Part(name, into.ledger)
     journal = Journal.open(home.log_folder, clock=utc_now)

@@ -268,14 +268,14 @@ def roster_problems(study: Study, roster: Roster) -> tuple[str, ...]:
     # docs/design.md, "One person, several units": one constant M
     if study.privacy.multiplicity != roster.multiplicity:
         found.append(
-            f"privacy.multiplicity: the roster's {roster.multiplicity} expected, "
-            f"{study.privacy.multiplicity} found"
+            f"privacy.multiplicity: expected the roster's {roster.multiplicity}, found "
+            f"{study.privacy.multiplicity}"
         )
     least, members = study.aggregation.minimum_institutions, len(roster.members)
     if least > members:
         found.append(
-            f"aggregation.minimum_institutions: at most the roster's {members} members expected, "
-            f"{least} found"
+            f"aggregation.minimum_institutions: expected at most the roster's {members} members, "
+            f"found {least}"
         )
     return tuple(found)
 

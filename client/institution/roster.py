@@ -54,7 +54,7 @@ def pinned_roster(home: Home, coordinator: str) -> Roster:
         UsageError: none is pinned, or it is not this coordinator's.
     """
     if not home.roster.exists():
-        raise UsageError(f"{home.roster}: a pinned roster expected, none found: {ACCEPT_FIRST}")
+        raise UsageError(f"{home.roster}: expected a pinned roster, found none: {ACCEPT_FIRST}")
     try:
         return open_roster(read_sealed(home.roster), coordinator)
     except ProtocolError as error:
@@ -83,7 +83,7 @@ def offered_roster(content: bytes, name: str, coordinator: str) -> Roster:
         ) from None
     keyless = [member.id for member in roster.members if not member.key]
     if keyless:  # a simulation's roster; nobody's signature could be checked
-        raise UsageError(f"{name}: a key for every member expected, none for {keyless[0]!r}")
+        raise UsageError(f"{name}: expected a key for every member, found none for {keyless[0]!r}")
     return roster
 
 
@@ -96,13 +96,13 @@ def check_member(roster: Roster, name: str, institution: str, key: str) -> None:
     keys = {member.id: member.key for member in roster.members}
     if institution not in keys:
         raise UsageError(
-            f"{name}: a roster with this institution, {institution!r}, expected, one without it "
-            "found: ask the coordinator to enter it"
+            f"{name}: expected a roster with this institution, {institution!r}, found one without "
+            "it: ask the coordinator to enter it"
         )
     if keys[institution] != key:
         raise UsageError(
-            f"{name}: this institution's own key {fingerprint(bytes.fromhex(key))} expected, "
-            f"{fingerprint(bytes.fromhex(keys[institution]))} found: send the coordinator your "
+            f"{name}: expected this institution's own key {fingerprint(bytes.fromhex(key))}, found "
+            f"{fingerprint(bytes.fromhex(keys[institution]))}: send the coordinator your "
             "identity.pub, or the statement of its rotation"
         )
 
@@ -121,7 +121,7 @@ def check_newer(roster: Roster, name: str, pinned: Roster | None) -> None:
         else f"version {pinned.version} or later"
     )
     raise UsageError(
-        f"{name}: {expected} expected, version {roster.version} found: ask the coordinator for the "
+        f"{name}: expected {expected}, found version {roster.version}: ask the coordinator for the "
         "newest roster"
     )
 

@@ -133,7 +133,7 @@ def score(
     home, settings, study = institution.home, institution.settings, model.study
     if sources.before and study.rows is not None:
         raise UsageError(
-            f"--before: a model of features expected, one of {study.rows.kind}s found: a row has "
+            f"--before: expected a model of features, found one of {study.rows.kind}s: a row has "
             "no earlier value to show; leave --before out"
         )
     suppressed = suppressed_units(home, settings)

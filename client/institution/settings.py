@@ -88,8 +88,8 @@ class Settings(Section):
     def _may_name_an_institution(cls, name: str) -> str:
         if name == COORDINATOR or not name.isprintable() or name != name.strip():
             raise ValueError(
-                f'printable characters without spaces around them, other than "{COORDINATOR}", '
-                "expected"
+                "expected printable characters without spaces around them, other than "
+                f'"{COORDINATOR}", found something else'
             )
         return name
 
@@ -97,7 +97,7 @@ class Settings(Section):
     @classmethod
     def _own_by_default(cls, population: str, info: ValidationInfo) -> str:
         if not population.isprintable():
-            raise ValueError("printable characters expected")
+            raise ValueError("expected printable characters, found others")
         return population or str(info.data.get("id", ""))
 
 

@@ -147,8 +147,8 @@ def read_decision(home: Home, study: str) -> Decision:
         found = None
     if found is None or found.study != study:
         raise UsageError(
-            f"{path}: this study's decision expected, something else found: move the file away "
-            "and decide again"
+            f"{path}: expected this study's decision, found something else: move the file away and "
+            "decide again"
         )
     return found
 
@@ -161,14 +161,14 @@ def kept_study(home: Home, study: str, roster: Roster) -> KeptStudy:
     """
     path = home.study(study)
     if not path.is_file():
-        raise UsageError(f"{study[:SHORT]}: a study that arrived here expected, none found")
+        raise UsageError(f"{study[:SHORT]}: expected a study that arrived here, found none")
     content = read_sealed(path)
     try:
         opened = offered_study(content, str(path), roster)
     except UsageError as error:
         raise UsageError(f"{error}; receive it again, or move the file away") from None
     if opened.id != study:
-        raise UsageError(f"{path}: the study of that id expected, another found: receive it again")
+        raise UsageError(f"{path}: expected the study of that id, found another: receive it again")
     return KeptStudy(opened, content, read_decision(home, study))
 
 
@@ -196,14 +196,14 @@ def find_id(home: Home, text: str) -> str:
     """
     if not _PREFIX.fullmatch(text):
         raise UsageError(
-            f"STUDY: {LEAST_PREFIX} or more of an id's hexadecimal digits expected, "
-            f"{_shown(text)} found: see `fieldfare institution studies`"
+            f"STUDY: expected {LEAST_PREFIX} or more of an id's hexadecimal digits, found "
+            f"{_shown(text)}: see `fieldfare institution studies`"
         )
     found = [study for study in kept_ids(home) if study.startswith(text)]
     if len(found) != 1:
         raise UsageError(
-            f"STUDY: the digits of one study that arrived expected, {_shown(text)} fits "
-            f"{len(found) or 'none'}: see `fieldfare institution studies`"
+            f"STUDY: expected the digits of one study that arrived, found {_shown(text)}, which "
+            f"fits {len(found) or 'none'}: see `fieldfare institution studies`"
         )
     return found[0]
 
@@ -227,7 +227,7 @@ def deciding(home: Home, wait: float = WAIT) -> Iterator[None]:
             time.sleep(PAUSE)
         if not _locked(descriptor):
             raise UsageError(
-                f"{home.studies}: one decision at a time expected, another is under way: repeat"
+                f"{home.studies}: expected one decision at a time, found another under way: repeat"
             )
         yield
     finally:

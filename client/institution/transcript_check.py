@@ -120,12 +120,12 @@ def _known_roster(institution: Institution, roster: Roster | None) -> Roster:
     pinned here once follows from this institution's signature on the approval under it.
     """
     if roster is None:
-        raise ProtocolError("a transcript with a roster expected")
+        raise ProtocolError("expected a transcript with a roster, found one without")
     pinned = institution.roster
     if roster.version >= pinned.version and roster != pinned:
         raise ProtocolError(
-            f"the pinned roster (version {pinned.version}) or an earlier one expected, another of "
-            f"version {roster.version} found: accept the newest roster first, if it is newer"
+            f"expected the pinned roster (version {pinned.version}) or an earlier one, found "
+            f"another of version {roster.version}: accept the newest roster first, if it is newer"
         )
     check_own_key(roster, institution.settings.id, own_keys(institution.home))
     return roster
@@ -141,7 +141,7 @@ def _compare_model(
     delivered = kept.read().open(institution.roster).model
     if delivered != report.model:
         raise ProtocolError(
-            f"{kept.folder}: the transcript's model {report.model[:16]} expected, found "
+            f"{kept.folder}: expected the transcript's model {report.model[:16]}, found "
             f"{delivered[:16]}: do not use it; ask the coordinator which of the two is the run's"
         )
     if not report.purged:

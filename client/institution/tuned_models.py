@@ -96,7 +96,7 @@ def tuned_model(
     )  # fmt: skip
     if not fits:
         raise UsageError(
-            f"{path}: a tuning of this very model expected, something else found: tune it again, "
+            f"{path}: expected a tuning of this very model, found something else: tune it again, "
             "or move the file away"
         )
     return found

@@ -56,7 +56,7 @@ def usable_model(institution: Institution, text: str, kind: str | None = None) -
     study = kept_study(institution.home, kept.study, institution.roster).study
     if kind is not None and study.model.kind != kind:
         raise UsageError(
-            f"{study.name}: a model of kind {kind} expected, {study.model.kind} found: use "
+            f"{study.name}: expected a model of kind {kind}, found {study.model.kind}: use "
             f"fieldfare institution {COMMANDS.get(study.model.kind, 'score')}"
         )
     parameters = model_from_bytes(kept.read().model, study, kept.run)
@@ -72,7 +72,7 @@ def as_tuned(institution: Institution, model: UsableModel) -> UsableModel:
     found = tuned_model(institution.home, model.kept, model.study, model.parameters)
     if found is None:
         raise UsageError(
-            f"--tuned: a tuning of run {model.kept.run} expected, none found: make one with "
+            f"--tuned: expected a tuning of run {model.kept.run}, found none: make one with "
             f"`fieldfare institution tune --model {model.kept.run}`"
         )
     return replace(model, parameters=np.array(found.parameters), tuned=True)

@@ -38,7 +38,7 @@ def _known(names: tuple[str, ...]) -> BeforeValidator:
         found = list(value) if isinstance(value, dict) else []
         unknown = [name for name in found if name not in names]
         if unknown:
-            raise ValueError(f"some of {', '.join(names)} expected, {unknown[0]!r:.40} found")
+            raise ValueError(f"expected some of {', '.join(names)}, found {unknown[0]!r:.40}")
         return value
 
     return BeforeValidator(check)
@@ -68,11 +68,13 @@ class Institutions(Section):
     def _fit(self) -> Self:
         names = [one.name for one in self.institution]
         if len(set(names)) != len(names):
-            raise ValueError("different names expected, one found twice")
+            raise ValueError("expected different names, found one twice")
         if "truth" in names:
-            raise ValueError("a name other than truth expected: that folder holds the truth")
+            raise ValueError(
+                "expected a name other than truth, found it: that folder holds the truth"
+            )
         if not self.of("bank"):
-            raise ValueError("at least one bank expected, none found")
+            raise ValueError("expected at least one bank, found none")
         return self
 
     def of(self, *kinds: str) -> tuple[Institution, ...]:

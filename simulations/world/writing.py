@@ -61,7 +61,7 @@ def write_world(plan: Plan, out: Path) -> dict[str, Any]:
         UsageError: the folder holds something, or no such world can be.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out}: an empty or new folder expected, another found")
+        raise UsageError(f"{out}: expected an empty or new folder, found another")
     society = make_society(plan)
     (out / TRUTH).mkdir(parents=True)
     counts = Counts.empty(plan)

@@ -44,12 +44,12 @@ def tree(tmp_path: Path) -> Tree:
     [
         (mutant(), True, "tests/test_it.py::test_it"),
         (mutant(test="tests/test_blind.py"), False, "all of its tests pass"),
-        (mutant(test="tests/test_other.py"), False, "code 2 found"),
-        (mutant(test="tests/test_gone.py"), False, "code 4 found"),
-        (mutant(old="4 * x"), False, "0 times found"),
-        (mutant(old="x"), False, "2 times found"),
-        (mutant(instead="2 * x"), False, "a change expected"),
-        (mutant(instead="2 * ("), False, "Python expected"),
+        (mutant(test="tests/test_other.py"), False, "code 2"),
+        (mutant(test="tests/test_gone.py"), False, "code 4"),
+        (mutant(old="4 * x"), False, "found it 0 times"),
+        (mutant(old="x"), False, "found it 2 times"),
+        (mutant(instead="2 * x"), False, "expected a change"),
+        (mutant(instead="2 * ("), False, "expected Python"),
     ],
     ids=["caught", "blind", "collecting fails", "no test", "gone", "twice", "same", "no Python"],
 )
@@ -64,7 +64,7 @@ def test_only_a_test_that_fails_has_caught_a_mutant(
 def test_a_code_without_a_failed_test_is_no_verdict() -> None:
     assert judged(1, "1 error in 0.1s") == (
         False,
-        "a test that fails expected, pytest's code 1 found: 1 error in 0.1s",
+        "expected a test that fails, found pytest's code 1: 1 error in 0.1s",
     )
 
 
@@ -79,7 +79,7 @@ def test_every_mutant_names_files_and_tests_that_exist() -> None:
 def test_a_bug_stands_in_the_table_once(tmp_path: Path) -> None:
     row = '[[mutant]]\nbug = "b"\nfile = "f"\nold = "o"\ninstead = "i"\ntests = ["t"]\n'
     (tmp_path / "twice.toml").write_text(row + row)
-    with pytest.raises(NoMutantError, match="twice found: b"):
+    with pytest.raises(NoMutantError, match="found twice: b"):
         mutants(tmp_path / "twice.toml")
 
 

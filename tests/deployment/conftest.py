@@ -154,4 +154,4 @@ def ask(
         for reply in grid.pull_messages([sent]):
             return reply  # type: ignore[no-any-return]
         time.sleep(0.03)
-    raise AssertionError("an answer expected, none in time")
+    raise AssertionError("expected an answer, found none in time")

@@ -461,5 +461,5 @@ def test_who_stole_a_nodes_key_and_repeats_what_its_owner_said_ends_no_run_with_
     assert thief.asked == ["hello", "open"]
     assert row.state is RunState.FAILED
     assert f"{name} takes no part" in row.reason
-    assert "an offer for this opening by its own signer expected" in row.reason
+    assert "expected an offer for this opening by its own signer" in row.reason
     assert deployment.positions() == before

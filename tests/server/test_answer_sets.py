@@ -51,10 +51,10 @@ def test_a_simulations_answers_come_back_with_the_truth(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "a results.json of `fieldfare simulate` expected"),
-        ("[" * 100_000, "a results.json of `fieldfare simulate` expected"),
-        ('{"format": 1}', "a results.json of `fieldfare simulate` expected"),
-        ('{"format": 1, "study": {"id": "a", "name": "b"}}', "answers expected, none found"),
+        ("", "expected a results.json of `fieldfare simulate`"),
+        ("[" * 100_000, "expected a results.json of `fieldfare simulate`"),
+        ('{"format": 1}', "expected a results.json of `fieldfare simulate`"),
+        ('{"format": 1, "study": {"id": "a", "name": "b"}}', "expected answers, found none"),
     ],
 )
 def test_another_file_is_refused(tmp_path: Path, content: str, said: str) -> None:
@@ -71,10 +71,10 @@ def test_a_file_with_too_few_values_is_refused(tmp_path: Path, key: str) -> None
     (table,) = (one for one in data["answers"] if one["name"] == "by channel")
     table[key] = table[key][1:]
     path.write_text(json.dumps(data))
-    with pytest.raises(UsageError, match="'by channel': one value for each cell expected"):
+    with pytest.raises(UsageError, match="'by channel': expected one value for each cell"):
         simulated_answers(path)
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="a readable file expected"):
+    with pytest.raises(UsageError, match="expected a readable file"):
         simulated_answers(tmp_path / "none.json")

@@ -134,7 +134,7 @@ def test_a_run_that_fails_has_no_outcome(make_setting: MakeSetting) -> None:
     job: Job = setting.federation.job()
     one, two = to_bank("bank-a", after=2), to_bank("bank-b", after=2)
     lose: Lose = lambda m: one(m) or two(m)  # noqa: E731 -- one line says it
-    with pytest.raises(RunError, match="at least 3 institutions expected, 2 left"):
+    with pytest.raises(RunError, match="expected at least 3 institutions, found 2 left"):
         setting.run(job, lose)
     assert job.outcome is None
 

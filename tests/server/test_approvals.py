@@ -86,7 +86,7 @@ def test_a_rejection_of_something_else_says_nothing(
 
 
 def test_a_study_that_was_not_approved_yet_is_no_refusal(desk: TestDesk) -> None:
-    asked = ApprovalRow("an approval expected, refused with unknown_study", b"", NOW)
+    asked = ApprovalRow("expected an approval, found a refusal with unknown_study", b"", NOW)
     assert text_of(desk, asked) == PENDING
 
 

@@ -55,7 +55,7 @@ def test_no_other_name_is_taken(name: str) -> None:
 
 def test_the_names_can_be_told() -> None:
     assert known_as(SERVER.certificate) == {"hub.example.org", "10.1.2.3", *LOOPBACK}
-    with pytest.raises(KeysError, match="names expected"):
+    with pytest.raises(KeysError, match="names, found"):
         known_as(AUTHORITY.certificate)
 
 
@@ -101,8 +101,8 @@ def test_only_the_authority_may_sign_and_only_one_level_deep() -> None:
     ("pair", "said"),
     [
         (PemPair(b"junk", AUTHORITY.key), "a certificate in PEM"),
-        (PemPair(AUTHORITY.certificate, b"junk"), "private key, PEM"),
-        (PemPair(AUTHORITY.certificate, SERVER.key), "another one found"),
+        (PemPair(AUTHORITY.certificate, b"junk"), "private key in PEM"),
+        (PemPair(AUTHORITY.certificate, SERVER.key), "found another one"),
         (PemPair(AUTHORITY.certificate, signing_pem(Ed25519PrivateKey.generate(), None)), "kind"),
     ],
     ids=["certificate", "key", "another", "kind"],

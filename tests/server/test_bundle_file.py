@@ -25,7 +25,7 @@ def test_the_bundle_stays_until_it_is_kept_anew(
 
 def test_what_is_not_the_listed_bundle_is_never_used(coordinator: CoordinatorHome) -> None:
     coordinator.bundle_file.write_bytes(b"another")
-    with pytest.raises(KeysError, match="another one found"):
+    with pytest.raises(KeysError, match="found another one"):
         kept_bundle(coordinator)
     coordinator.bundle_file.unlink()
     with pytest.raises(KeysError, match="readable file"):

@@ -67,7 +67,7 @@ def test_a_run_without_a_model_is_said_to_have_none(
         delivery_file(coordinator, "..")
     finish(coordinator)
     (coordinator.model(RUN) / "card.json").unlink()
-    with pytest.raises(RunError, match="a finished model expected"):
+    with pytest.raises(RunError, match="expected a finished model"):
         delivery_file(coordinator, RUN)
 
 

@@ -57,13 +57,13 @@ def test_every_format_goes_into_a_file(tmp_path: Path, capsys: Read) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nothing",), "one run, a study or a results.json expected"),
-        (("",), "one run, a study or a results.json expected"),
-        (("none.json",), "a readable file expected"),
-        (("payments",), "answers expected, none found yet"),
-        (("run-1",), "answers expected, none found yet"),
+        (("nothing",), "expected one run, a study or a results.json"),
+        (("",), "expected one run, a study or a results.json"),
+        (("none.json",), "expected a readable file"),
+        (("payments",), "expected answers, found none yet"),
+        (("run-1",), "expected answers, found none yet"),
         (("run-",), "fits run-1, run-2: give more of its id"),
-        (("payments", "--plot", "p.pdf"), "--plot: a file that ends in"),
+        (("payments", "--plot", "p.pdf"), "--plot: expected a file that ends in"),
         (("payments", "--format", "xml"), "'xml'"),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_chosen_id_is_kept_and_the_next_step_said(served: TestDesk, capsys: Re
 def test_a_second_run_of_a_study_is_refused(served: TestDesk, capsys: Read) -> None:
     run = begin(served, capsys)
     assert served.command("run", "start", "payments") == 2
-    assert f"{run} is running: wait for it, or fieldfare coordinator run stop" in (
+    assert f"{run}, which is running: wait for it, or fieldfare coordinator run stop" in (
         capsys.readouterr().err
     )
 
@@ -178,7 +178,7 @@ def test_a_run_needs_a_study_and_a_roster(desk: TestDesk, capsys: Read) -> None:
     propose(desk.home, desk.study, desk.signer)
     desk.home.roster.unlink()
     assert desk.command("run", "start", "payments") == 2
-    assert "none found: fieldfare coordinator roster" in capsys.readouterr().err
+    assert "found none: fieldfare coordinator roster" in capsys.readouterr().err
 
 
 def test_a_run_that_cannot_be_started_is_kept_as_failed(desk: TestDesk, capsys: Read) -> None:
@@ -222,7 +222,7 @@ def test_a_stopped_run_is_resumed_with_a_new_flower_run(served: TestDesk, capsys
     step(served, run, 2)
     assert served.command("run", "resume", run) == 2
     assert (
-        f"it is running; a process that died is noticed within a minute: see fieldfare "
+        f"found it running; a process that died is noticed within a minute: see fieldfare "
         f"coordinator run watch {run}" in capsys.readouterr().err
     )
     put(served, run, RunState.STOPPED)

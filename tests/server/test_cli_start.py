@@ -82,7 +82,7 @@ def test_a_second_start_is_refused_and_hurts_nothing(started: Started) -> None:
         timeout=WAIT_SECONDS,
     )
     assert second.returncode == 2
-    assert f"one that runs as process {started.process.pid} found" in second.stderr
+    assert f"found one that runs as process {started.process.pid}" in second.stderr
     assert RunningSuperlink(started.home).healthy()
 
 
@@ -136,4 +136,4 @@ def test_a_port_that_is_taken_ends_all_of_it(home: CoordinatorHome) -> None:
     with socket.create_server(("127.0.0.1", int(place.rpartition(":")[2]))):
         started = Started(home)
         assert started.process.wait(WAIT_SECONDS) == 2
-    assert "a free port of this host expected" in started.said()
+    assert "expected a free port of this host" in started.said()

@@ -105,7 +105,7 @@ def test_the_key_of_a_member_belongs_to_nobody_else(
 ) -> None:
     other = Applicant("bank-b", coordinator)
     other.identity = bank.identity
-    assert "'bank-a' has this one" in refusal(coordinator, other.enrolment())
+    assert "found that of 'bank-a'" in refusal(coordinator, other.enrolment())
     other = Applicant("bank-b", coordinator)
     other.node = bank.node
     assert "a node key of its own" in refusal(coordinator, other.enrolment())
@@ -202,10 +202,10 @@ def test_a_rotation_to_a_key_that_somebody_has_or_had_is_refused(
     own = load_signing_key(coordinator, None)
     for key in (other.identity, former, own):
         statement = state_rotation("bank-a", bank.identity, key)
-        assert "nobody has or had" in refusal(coordinator, statement)
+        assert "no party has or had" in refusal(coordinator, statement)
     former = bank.identity
     take(coordinator, bank.rotate())
-    assert "nobody has" in refusal(coordinator, state_rotation("bank-a", bank.identity, former))
+    assert "no party has" in refusal(coordinator, state_rotation("bank-a", bank.identity, former))
 
 
 def test_a_revoked_identity_is_on_no_new_roster_and_never_enrols_again(
@@ -259,7 +259,7 @@ def test_only_a_key_of_the_institution_revokes(
 def test_who_is_removed_may_come_back(coordinator: CoordinatorHome, bank: Applicant) -> None:
     assert remove(coordinator, "bank-a").identity == bank.public
     assert members(coordinator) == ()
-    with pytest.raises(UsageError, match="'bank-a' is none"):
+    with pytest.raises(UsageError, match="'bank-a', which is none"):
         remove(coordinator, "bank-a")
     assert take(coordinator, bank.enrolment()) is Change.NEW
 

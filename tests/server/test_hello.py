@@ -153,7 +153,7 @@ def test_who_refuses_is_not_waited_for(make_setting: MakeSetting) -> None:
     setting.federation.custodians["bank-b"].finish(setting.federation.study.id)
     heard = heard_by(setting, ComingGrid(setting), record, wait_seconds=600.0)
     assert sorted(heard.approvals) == ["bank-a", "bank-c", "bank-d"]
-    refused = "an approval expected, refused with unknown_study"
+    refused = "expected an approval, found a refusal with unknown_study"
     assert heard.absent == {NODES["bank-b"]: refused}
     assert ("bank-b", refused, False) in record.told
     assert setting.clock.now == 0.0
@@ -195,7 +195,9 @@ def test_two_nodes_of_one_institution_are_refused(make_setting: MakeSetting) -> 
     setting = make_setting(assurance=EXACT)
     custodians = setting.federation.custodians
     custodians["bank-c"] = custodians["bank-b"]
-    with pytest.raises(RunError, match="one node for each institution expected, bank-b twice"):
+    with pytest.raises(
+        RunError, match="expected one node for each institution, found bank-b twice"
+    ):
         heard_by(setting, ComingGrid(setting), Notes())
 
 

@@ -22,7 +22,7 @@ def test_questions_come_back_as_they_were_kept(tmp_path: Path) -> None:
 def test_what_is_no_list_of_questions_is_not_read(tmp_path: Path, content: str) -> None:
     file = tmp_path / "run.questions"
     file.write_text(content)
-    with pytest.raises(RunError, match="the questions of a run expected"):
+    with pytest.raises(RunError, match="expected the questions of a run"):
         read_questions(file)
 
 
@@ -33,7 +33,7 @@ def test_more_groups_than_allowed_are_refused_and_so_is_a_study_without_an_allow
     )
     check_later(plan, [count, count])
     for groups in ([], [count] * 3):
-        with pytest.raises(StudyError, match=f"1 to 2 groups .* expected, {len(groups)} found"):
+        with pytest.raises(StudyError, match=f"expected 1 to 2 groups .*, found {len(groups)}"):
             check_later(plan, groups)
     with pytest.raises(StudyError, match="with an allowance"):
         check_later(plan_for(asking(EVERY_KIND[0])), [count])

@@ -36,7 +36,7 @@ def test_a_key_passes_both_ways_and_loses_its_comment() -> None:
 
 @pytest.mark.parametrize("line", [b"", b"ssh-ed25519 AAAA", b"nonsense", PEM])
 def test_what_is_no_key_is_said_so(line: bytes) -> None:
-    with pytest.raises(UsageError, match="OpenSSH line expected"):
+    with pytest.raises(UsageError, match="OpenSSH line, found"):
         spki_of(line)
 
 

@@ -63,8 +63,8 @@ def test_too_few_approvals_open_no_run_and_the_error_says_why(make_setting: Make
     with pytest.raises(RunError) as caught:
         open_federation(silent, job.terms)
     assert str(caught.value) == (
-        "approvals of at least 3 institutions expected, 2 found "
-        f"(node {FIRST_NODE}: an approval expected, refused with unknown_study, "
+        "expected approvals of at least 3 institutions, found 2 "
+        f"(node {FIRST_NODE}: expected an approval, found a refusal with unknown_study, "
         f"node {FIRST_NODE + 3}: no answer in time)"
     )
 
@@ -72,7 +72,7 @@ def test_too_few_approvals_open_no_run_and_the_error_says_why(make_setting: Make
 def test_no_nodes_open_no_run(make_setting: MakeSetting) -> None:
     setting = make_setting()
     setting.federation.custodians.clear()
-    with pytest.raises(RunError, match=r"at least 3 institutions expected, 0 found \(-\)"):
+    with pytest.raises(RunError, match=r"at least 3 institutions, found 0 \(-\)"):
         opened(setting)
 
 
@@ -80,7 +80,9 @@ def test_one_institution_at_two_nodes_is_a_mistake_to_settle(make_setting: MakeS
     setting = make_setting(assurance=EXACT)
     custodians = setting.federation.custodians
     custodians["bank-z"] = custodians["bank-b"]
-    with pytest.raises(RunError, match="one node for each institution expected, bank-b twice"):
+    with pytest.raises(
+        RunError, match="expected one node for each institution, found bank-b twice"
+    ):
         opened(setting)
 
 
@@ -157,7 +159,7 @@ def test_who_offers_rubbish_is_named(make_setting: MakeSetting) -> None:
         opened(setting)
 
 
-OWN_OFFER: Final = "an offer for this opening by its own signer expected"
+OWN_OFFER: Final = "expected an offer for this opening by its own signer"
 
 
 def test_who_repeats_its_offer_to_another_opening_is_named(make_setting: MakeSetting) -> None:
@@ -205,7 +207,7 @@ def test_silence_between_hello_and_keys_is_named(make_setting: MakeSetting) -> N
         metadata = message.metadata
         return bool(metadata.dst_node_id == FIRST_NODE and metadata.message_type == "query.agree")
 
-    with pytest.raises(RunError, match="agree: an answer from bank-a expected, none in time"):
+    with pytest.raises(RunError, match="agree: expected an answer from bank-a, found none in time"):
         open_federation(setting.channel(lost), setting.federation.job("run").terms)
 
 
@@ -261,7 +263,7 @@ def test_a_reply_that_a_ledger_never_gave_keeps_its_institution_out(
     replies = spend_once(setting)
     swapped = {"bank-b": replies["bank-a"]}
     assert tuple(opened(setting, last_replies=swapped).participants) == REST
-    with pytest.raises(RunError, match=r"2 found .*does not know its own last reply"):
+    with pytest.raises(RunError, match=r"found 2 .*does not know its own last reply"):
         opened(setting, last_replies={**swapped, "bank-a": replies["bank-c"]})
 
 
@@ -359,7 +361,7 @@ def test_a_run_is_joined_by_its_participants_only_and_all_who_are_back(
     standing = Standing(opening=record.openings[-1])
     assert tuple(joined(setting, standing, Kept()).nodes) == BANKS[:3]
     del setting.federation.custodians["bank-c"]
-    with pytest.raises(RunError, match="at least 3 institutions expected, 2 found"):
+    with pytest.raises(RunError, match="at least 3 institutions, found 2"):
         joined(setting, standing, Kept())
 
 

@@ -77,7 +77,7 @@ def test_a_study_without_a_unit_is_for_simulations_alone(home: CoordinatorHome) 
 
 def test_the_rosters_constant_is_kept(home: CoordinatorHome) -> None:
     put_roster(home, multiplicity=2)
-    with pytest.raises(StudyError, match="multiplicity: the roster's 2 expected, 1 found"):
+    with pytest.raises(StudyError, match="multiplicity: expected the roster's 2, found 1"):
         propose(home, STUDY, signer(home))
     propose(home, home_study(privacy__multiplicity=2), signer(home))
 
@@ -103,7 +103,7 @@ def test_a_study_is_found_by_id_prefix_or_name(home: CoordinatorHome) -> None:
 
 def test_several_or_none_are_said(home: CoordinatorHome) -> None:
     first, _, again = three(home)
-    with pytest.raises(UsageError, match=r"'small' fits .*: give more of its id") as caught:
+    with pytest.raises(UsageError, match=r"'small', which fits .*: give more of its id") as caught:
         find_study(home, "small")
     assert first.id[:12] in str(caught.value)
     assert again.id[:12] in str(caught.value)
@@ -128,5 +128,5 @@ def test_a_file_that_was_not_signed_here_is_said(home: CoordinatorHome) -> None:
 
 def test_a_file_under_another_id_is_said(home: CoordinatorHome) -> None:
     create_private(home.study("0" * 64), offer_study(STUDY, signer(home)))
-    with pytest.raises(UsageError, match="the study of that id expected"):
+    with pytest.raises(UsageError, match="expected the study of that id"):
         proposal(home, "0" * 64)

@@ -150,7 +150,7 @@ def test_too_few_end_the_run_and_the_error_says_who_left_and_why(
     with pytest.raises(RunError) as caught:
         sums.collect(TRAINING, 0, start(setting))
     assert str(caught.value) == (
-        "training step 0: at least 3 institutions expected, 2 left "
+        "training step 0: expected at least 3 institutions, found 2 left "
         "(bank-a: refused: ledger_unavailable, bank-d: no answer in time)"
     )
 
@@ -253,7 +253,7 @@ def test_failed_attempts_that_use_the_budget_up_end_the_run_with_the_reason(
     walk.step()
     walk.step()  # two attempts
     paid = setting.debits()
-    with pytest.raises(RunError, match=r"training step 2: at least 3 .* 0 left") as caught:
+    with pytest.raises(RunError, match=r"training step 2: expected at least 3 .* 0 left") as caught:
         walk.step()
     for name in BANKS[1:]:
         assert f"{name}: refused: budget_exhausted" in str(caught.value)

@@ -59,7 +59,7 @@ def said_until(process: "subprocess.Popen[bytes]", text: bytes) -> None:
     for line in process.stderr:
         if text in line:
             return
-    raise AssertionError(f"{text!r} expected, the process ended")
+    raise AssertionError(f"expected {text!r}, the process ended")
 
 
 def test_it_waits_for_its_superlink_and_stops_when_told(
@@ -129,7 +129,7 @@ def test_what_is_handed_over_is_read_as_it_was_and_no_further(
         assert first_line() == b"pass phrase \xff"
         assert os.read(source, 10) == b"rest"
         os.close(sink)
-        with pytest.raises(RunError, match="a line on standard input expected"):
+        with pytest.raises(RunError, match="expected a line on standard input"):
             first_line()
 
 

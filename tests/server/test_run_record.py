@@ -292,7 +292,7 @@ def test_a_run_that_lost_too_many_asks_them_the_same_when_they_are_back(
     setting = make_setting(STUDY, seed=3)
     book, wire = Book.begin(setting, tmp_path / "runs"), Wire(setting=setting)
     for _ in range(2):  # the second time they are not back yet
-        with pytest.raises(RunError, match=r"training step 1: at least 3 institutions .* 2 left"):
+        with pytest.raises(RunError, match=r"step 1: expected at least 3 institutions .* 2 left"):
             finish(book, wire, without("bank-c", "bank-d"))
     outcome = finish(book, wire)
     assert {len(sent) for sent in wire.requests.values()} == {1}
@@ -411,7 +411,7 @@ def test_vectors_that_were_deleted_end_a_run_that_needs_them(
     with run_store(book.path) as store:
         store.set_state(book.run, RunState.FAILED, "", book.now)
         assert store.purge(book.now + timedelta(days=1)) == 2 * len(BANKS)
-    with pytest.raises(RunError, match="deleted ones found: start another run"):
+    with pytest.raises(RunError, match="found deleted ones: start another run"):
         book.carry_on()
 
 

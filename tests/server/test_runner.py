@@ -33,7 +33,7 @@ def carry_out(home, grid, study, run, *, passphrase=None):
     seen.with_suffix(".new").write_text(f"{os.getpid()}\\n{study}\\n{passphrase}\\n{sys.argv[1:]}\\n")
     seen.with_suffix(".new").rename(seen)
     if study == "fails":
-        raise RunError("two institutions expected, one found")
+        raise RunError("expected two institutions, found one")
     if study == "breaks":
         raise ArithmeticError("a defect")
     while study == "goes-on":
@@ -144,7 +144,7 @@ def test_no_secret_of_a_run_stands_where_others_see_it(served: Served) -> None:
 
 def test_a_run_that_cannot_be_finished_says_why(served: Served) -> None:
     run = served.start("fails", "failed")
-    assert served.ends_as(run, "failed") == "two institutions expected, one found"
+    assert served.ends_as(run, "failed") == "expected two institutions, found one"
 
 
 @pytest.mark.faults

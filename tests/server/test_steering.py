@@ -49,7 +49,7 @@ class Scripted:
 
     def _reach(self) -> None:
         if not self.reachable:
-            raise RunError("a SuperLink at 127.0.0.1:1 expected, found: nothing")
+            raise RunError("expected a SuperLink at 127.0.0.1:1, found: nothing")
 
     def start_run(self, bundle: bytes, configuration: Mapping[str, str]) -> int:
         self._reach()
@@ -107,7 +107,7 @@ def test_an_id_is_checked_before_anything_is_kept(
 
 def test_a_study_runs_once_at_a_time(store: RunStore, control: Scripted) -> None:
     begin(store, control)
-    with pytest.raises(UsageError, match="run-1 is running"):
+    with pytest.raises(UsageError, match="run-1, which is running"):
         start(store, control, BUNDLE, "run-2", STUDY, NOW)
     assert len(control.started) == 1
     start(store, control, BUNDLE, "run-2", "b" * 64, NOW)
@@ -120,7 +120,7 @@ def test_a_run_that_could_not_be_started_is_failed_and_resumed(
     with pytest.raises(RunError, match="SuperLink"):
         start(store, control, BUNDLE, RUN, STUDY, NOW)
     assert store.row(RUN).state is RunState.FAILED
-    assert "not started: a SuperLink at" in store.row(RUN).reason
+    assert "not started: expected a SuperLink at" in store.row(RUN).reason
     control.reachable = True
     resume(store, control, BUNDLE, RUN, NOW)
     assert control.started == [(BUNDLE, {"study": STUDY, "run": RUN})]
@@ -178,7 +178,7 @@ def test_without_a_superlink_nothing_is_claimed(store: RunStore, control: Script
     control.reachable = False
     seen = look(store, control, RUN)
     assert (seen.life, seen.word) == (Life.UNKNOWN, "running")
-    assert "not known: a SuperLink at" in seen.note
+    assert "not known: expected a SuperLink at" in seen.note
     store.set_state(RUN, RunState.STOPPED, "", NOW)
     ended = look(store, control, RUN)  # that needs no SuperLink
     assert (ended.life, ended.command.split()[-2:]) == (Life.ENDED, ["resume", RUN])
@@ -204,7 +204,7 @@ def test_an_interrupted_run_is_resumed(store: RunStore, control: Scripted) -> No
 
 def test_a_run_is_not_resumed_while_it_goes_on(store: RunStore, control: Scripted) -> None:
     begin(store, control)
-    with pytest.raises(UsageError, match="it is running"):
+    with pytest.raises(UsageError, match="found it running"):
         resume(store, control, BUNDLE, RUN, NOW)
     control.reachable = False
     with pytest.raises(RunError, match="not known"):
@@ -284,7 +284,7 @@ def test_the_wish_to_stop_stays_where_nobody_can_be_asked(
 
 def test_what_has_ended_is_not_stopped(store: RunStore, control: Scripted) -> None:
     begin(store, control, RunState.FINISHED)
-    with pytest.raises(UsageError, match="run-1 is finished"):
+    with pytest.raises(UsageError, match="run-1, which is finished"):
         stop_it(store, control)
 
 
@@ -314,7 +314,7 @@ def test_the_end_of_a_hello_is_awaited(control: Scripted) -> None:
 
 def test_a_hello_that_takes_too_long_is_said(control: Scripted) -> None:
     say_hello(control, BUNDLE, STUDY)
-    with pytest.raises(RunError, match=r"within 10 s expected, .* is pending: is `fieldfare coord"):
+    with pytest.raises(RunError, match=r"within 10 s, found .* pending: is `fieldfare coord"):
         wait(control, 10)
 
 
@@ -330,7 +330,7 @@ def test_runs_are_found_by_their_beginning(store: RunStore) -> None:
         store.create(run, f"{number}" * 64, NOW)
     assert find_run(store, "june-1").run == "june-1"  # an id, though another begins with it
     assert find_run(store, "jul").run == "july-1"
-    with pytest.raises(UsageError, match="'june' fits june-1, june-10: give more"):
+    with pytest.raises(UsageError, match="'june', which fits june-1, june-10: give more"):
         find_run(store, "june")
     for text in ("", "may", "x" * 300):
         with pytest.raises(UsageError, match="see `fieldfare coordinator runs`"):

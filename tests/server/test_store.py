@@ -39,7 +39,7 @@ def test_runs_are_listed_by_age(store: RunStore) -> None:
 
 @pytest.mark.parametrize("call", ["row", "stop_requested", "request_stop"])
 def test_an_unknown_run_is_said(store: RunStore, call: str) -> None:
-    with pytest.raises(UsageError, match="known run expected, 'run-9' found"):
+    with pytest.raises(UsageError, match="known run, found 'run-9'"):
         getattr(store, call)("run-9")
     with pytest.raises(UsageError):
         store.set_state("run-9", RunState.RUNNING, "", NOW)
@@ -48,7 +48,7 @@ def test_an_unknown_run_is_said(store: RunStore, call: str) -> None:
 
 
 def test_an_id_names_one_run(store: RunStore) -> None:
-    with pytest.raises(UsageError, match="found again"):
+    with pytest.raises(UsageError, match="again"):
         store.create(RUN, "b" * 64, NOW)
 
 
@@ -60,7 +60,9 @@ def test_one_run_of_a_study_at_a_time(store: RunStore, state: RunState) -> None:
         store.create("run-2", STUDY, LATER)
         assert store.row("run-2").state is RunState.WAITING
     else:
-        with pytest.raises(UsageError, match=f"run-1 is {state.value}: wait for it, or .* stop"):
+        with pytest.raises(
+            UsageError, match=f"run-1, which is {state.value}: wait for it, or .* stop"
+        ):
             store.create("run-2", STUDY, LATER)
 
 
@@ -94,7 +96,7 @@ def test_a_wish_to_stop_outlives_the_start_of_the_process(store: RunStore) -> No
     store.set_state(RUN, RunState.FAILED, "another end", LATER)
     assert not store.stop_requested(RUN)
     store.set_state(RUN, RunState.STOPPED, "as asked", LATER)
-    with pytest.raises(UsageError, match="goes on expected, run-1 is stopped"):
+    with pytest.raises(UsageError, match="goes on, found run-1, which is stopped"):
         store.request_stop(RUN)
 
 
@@ -121,7 +123,7 @@ def test_of_two_who_reopen_a_run_one_does(store: RunStore) -> None:
 def test_a_run_is_not_reopened_beside_another_of_its_study(store: RunStore) -> None:
     store.set_state(RUN, RunState.FAILED, "", NOW)
     store.create("run-2", STUDY, LATER)
-    with pytest.raises(UsageError, match="run-2 is waiting"):
+    with pytest.raises(UsageError, match="run-2, which is waiting"):
         store.reopen(store.row(RUN))
 
 

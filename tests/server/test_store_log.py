@@ -72,7 +72,7 @@ def test_what_goes_with_a_step_is_kept_with_it(store: RunStore) -> None:
 
 
 def test_an_unknown_run_is_said(store: RunStore) -> None:
-    with pytest.raises(UsageError, match="known run expected, 'run-9' found"):
+    with pytest.raises(UsageError, match="known run, found 'run-9'"):
         store.append("run-9", LEAVES)
 
 

@@ -143,7 +143,7 @@ def test_a_node_is_registered_once_and_taken_off_for_good(link: Control) -> None
     link.unregister_node(node)
     (facts,) = [each for each in link.nodes() if each.node == node]
     assert facts.status == "unregistered"
-    with pytest.raises(RunError, match="bank-a: a node key that was never taken off expected"):
+    with pytest.raises(RunError, match="bank-a: expected a node key that was never taken off"):
         link.register_node(line, "bank-a")
 
 
@@ -158,7 +158,7 @@ def test_a_node_is_seen_to_come_and_go(link: Control, superlink: RunningSuperlin
 
 
 def test_a_key_that_is_none_is_not_registered(link: Control) -> None:
-    with pytest.raises(UsageError, match="OpenSSH line expected"):
+    with pytest.raises(UsageError, match="OpenSSH line, found"):
         link.register_node(b"nonsense", "bank-a")
 
 
@@ -248,9 +248,9 @@ def test_a_run_knows_what_it_was_started_with_and_how_it_ended(task: Any, link: 
 
 
 def test_a_run_that_failed_says_why(task: Any, link: Control) -> None:
-    task.finish("two institutions expected, one found")
+    task.finish("expected two institutions, found one")
     status = link.run_status(task.run)
-    assert (status.state, status.reason) == ("failed", "two institutions expected, one found")
+    assert (status.state, status.reason) == ("failed", "expected two institutions, found one")
 
 
 def test_a_run_whose_process_is_gone_is_ended_from_outside(
@@ -357,7 +357,7 @@ def test_a_superlink_that_stores_nothing_is_an_error(
     fleet = nodes.join("bank-a")
     refused = PushObjectResponse(stored=False)
     monkeypatch.setattr(task.grid.client, "PushObject", lambda _: refused)
-    with pytest.raises(RunError, match="expected, one that it refused 3 times"):
+    with pytest.raises(RunError, match="found one that it refused 3 times"):
         task.grid.push_messages([question(fleet.node_id)])
 
 

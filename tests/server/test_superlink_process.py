@@ -131,7 +131,7 @@ def test_a_port_that_is_taken_is_said_with_what_to_do(place: str, home: Coordina
     with socket.create_server(("127.0.0.1", port)):
         ended = refused(home)
     assert ended.returncode == 2
-    assert f"127.0.0.1:{port}: a free port of this host expected" in ended.stderr
+    assert f"127.0.0.1:{port}: expected a free port of this host" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -142,7 +142,7 @@ def test_a_certificate_of_another_key_is_said_with_what_to_do(
     home.server_key.write_bytes(other.server_key.read_bytes())
     ended = refused(home)
     assert ended.returncode == 2
-    assert "a certificate that fits its key expected" in ended.stderr
+    assert "expected a certificate that fits its key" in ended.stderr
     assert "coordinator renew" in ended.stderr
     assert "PRIVATE" not in ended.stderr
 

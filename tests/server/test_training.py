@@ -202,7 +202,7 @@ def test_without_a_record_the_same_run_is_not_started_twice(setting: Setting) ->
     """The custodians' keys have moved on: a second start is found out before it costs anything."""
     Training(setting.federation.study, sums_of(setting)).run(Standing())
     paid = setting.debits()
-    with pytest.raises(RunError, match=r"at least 3 institutions expected.*step_closed"):
+    with pytest.raises(RunError, match=r"at least 3 institutions.*step_closed"):
         Training(setting.federation.study, sums_of(setting)).run(Standing())
     assert setting.debits() == paid
 

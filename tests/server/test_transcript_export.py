@@ -80,7 +80,7 @@ def test_after_a_purge_hashes_stay(desk: TestDesk, store: RunStore) -> None:
 
 def test_an_empty_log_and_a_taken_path_are_said(desk: TestDesk, store: RunStore) -> None:
     out = desk.folder / "out"
-    with pytest.raises(UsageError, match="an empty log found"):
+    with pytest.raises(UsageError, match="found an empty log"):
         export_transcript(store, RUN, desk.signer, out)
     with pytest.raises(UsageError, match="known run"):
         export_transcript(store, "run-9", desk.signer, out)

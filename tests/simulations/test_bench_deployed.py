@@ -158,5 +158,5 @@ def test_sizes_are_measured_one_after_another_and_stock_flower_once(
 def test_sizes_are_numbers() -> None:
     assert numbers("3,20") == [3, 20]
     assert numbers("") == []
-    with pytest.raises(UsageError, match="--counts: numbers and commas expected, 'x' found"):
+    with pytest.raises(UsageError, match="--counts: expected numbers and commas, found 'x'"):
         numbers("x")

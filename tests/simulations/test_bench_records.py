@@ -35,5 +35,5 @@ def test_both_tasks_are_measured_in_processes_of_their_own(
 
 def test_a_wrong_count_is_an_error(tmp_path: Path) -> None:
     write_records(tmp_path / "r.parquet", 5)
-    with pytest.raises(SystemExit, match="6 rows expected, 5 found"):
+    with pytest.raises(SystemExit, match="expected 6 rows, found 5"):
         measure("load", tmp_path / "r.parquet", 6)

@@ -21,7 +21,7 @@ def test_everyone_is_scored_under_the_whole_pack(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "a.parquet").num_rows == UNITS
     assert found.seconds == found.reading + found.ranking + found.writing > 0
     assert found.peak_bytes > 1e7
-    with pytest.raises(SystemExit, match="7 units expected, 2000 found"):
+    with pytest.raises(SystemExit, match="expected 7 units, found 2000"):
         measure(tmp_path / "u.parquet", tmp_path / "b.parquet", 7)
 
 

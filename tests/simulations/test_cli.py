@@ -230,7 +230,7 @@ def bad_calls(desk: Desk) -> Iterator[tuple[str, list[str], str]]:
     yield (
         "a file for a folder",
         ["simulate", study, *by_bank, "--out", str(folder / "file")],
-        "a folder expected",
+        "expected a folder",
     )
     yield (
         "one name twice",

@@ -82,7 +82,7 @@ def test_simulated_ledgers_are_in_memory(parts: dict[str, StudySums], tmp_path: 
 
 def test_exact_ledgers_need_a_directory(parts: dict[str, StudySums]) -> None:
     study = parts["bank-a"].study
-    with pytest.raises(RunError, match="a directory for the ledgers expected"):
+    with pytest.raises(RunError, match="expected a directory for the ledgers"):
         LocalFederation(study, parts, EXACT, seed=0)
 
 

@@ -181,7 +181,7 @@ def assert_all_say(alert: Alert) -> None:
 def test_an_earlier_world_is_replaced_and_anything_else_is_kept(tmp_path: Path) -> None:
     (tmp_path / WORLD).mkdir()
     (tmp_path / WORLD / "mine").write_text("")
-    with pytest.raises(UsageError, match="an earlier world expected"):
+    with pytest.raises(UsageError, match="an earlier world, found"):
         banks_task(tmp_path, seed=0, people=FEW)
     assert (tmp_path / WORLD / "mine").is_file()
 
@@ -236,4 +236,4 @@ def test_a_place_that_cannot_be_a_folder_is_bad_input(
     (tmp_path / "file").write_text("")
     for command in (["demo"], ["world", "learn"]):
         assert run([*command, "--out", str(tmp_path / "file"), "--quiet"]) == 2
-    assert "a folder expected" in capsys.readouterr().err
+    assert "expected a folder" in capsys.readouterr().err

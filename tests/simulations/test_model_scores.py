@@ -81,5 +81,5 @@ def test_what_is_no_model_or_another_studys_is_refused(modelled: Desk, capsys: C
     model.write_bytes(content)
     modelled.write_study(training={"steps": "7"})
     assert run(call(modelled, "other.parquet", out)) != 0
-    assert "found another file" in capsys.readouterr().err
+    assert "10 float64 parameters" in capsys.readouterr().err
     assert not out.exists()

@@ -407,7 +407,7 @@ def test_results_of_an_earlier_run_do_not_stand_beside_half_of_a_new_one(
 def test_a_folder_that_cannot_be_one_is_bad_input(desk: Desk) -> None:
     (desk.folder / "taken").write_text("a file")
     for out in ("taken", "taken/below"):
-        with pytest.raises(UsageError, match=r"--out .*: a folder expected"):
+        with pytest.raises(UsageError, match=r"--out .*: expected a folder"):
             simulate(desk.task(out))
 
 

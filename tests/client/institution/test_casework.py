@@ -140,7 +140,7 @@ def test_a_folder_that_others_could_change_is_not_opened(
 
 
 def test_no_folder_and_a_folder_that_is_something_else(tmp_path: Path, casework: Casework) -> None:
-    with pytest.raises(UsageError, match="can reach expected"):
+    with pytest.raises(UsageError, match="can reach, found"):
         Casework.open(tmp_path / "none")
     with pytest.raises(UsageError, match="new or empty folder"):
         make_casework(casework.path, os.getgid(), casework.terms)

@@ -116,12 +116,12 @@ def test_other_files_are_sent_where_they_belong(typed: Typed, hub: Hub) -> None:
 )
 def test_what_is_nothing_is_refused(typed: Typed, content: bytes) -> None:
     status, _, err = typed(content)
-    assert (status, "something else found" in err) == (2, True)
+    assert (status, "found something else" in err) == (2, True)
     assert type_of(content) in {"", "x"}
 
 
 def test_files_are_read_within_a_limit(typed: Typed, hub: Hub, tmp_path: Path) -> None:
     status, _, err = typed(b" " * (LARGEST_DELIVERY_FILE + 1))
-    assert (status, "more found" in err) == (2, True)
+    assert (status, "found more" in err) == (2, True)
     missing = str(tmp_path / "nowhere")
     assert run(["institution", "import", missing, "--home", str(typed.home.path)]) == 2

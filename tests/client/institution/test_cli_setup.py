@@ -71,15 +71,15 @@ def test_without_an_answer_nothing_is_made(
 ) -> None:
     form = ("--decimal", ",", "--encoding", "latin-1")
     rows: list[tuple[tuple[object, ...], str]] = [
-        ((), "--id: an answer expected, nobody to ask found: give --id"),
+        ((), "--id: expected an answer, found no terminal and no piped line: give --id"),
         (("--id", "coordinator"), "expected"),
-        ((*GIVEN, "--records", tmp_path / "none.csv"), "none.csv not found"),
+        ((*GIVEN, "--records", tmp_path / "none.csv"), "expected a file or folder, found nothing"),
         ((*GIVEN, "--records", records, *form, "--unit", "Kunte", "--study-unit", "c"),
          "did you mean Kunde?"),
-        ((*GIVEN, "--records", records, "--decimal", ";"), "an answer expected"),
+        ((*GIVEN, "--records", records, "--decimal", ";"), "expected an answer"),
         ((*GIVEN, "--records", "postgresql"), "give --uri-file"),
         (("--id", "a", "--records", records, *form, "--unit", "Kunde", "--study-unit", "c",
-          "--epsilon", "much"), "--epsilon: a number expected"),
+          "--epsilon", "much"), "--epsilon: expected a number"),
     ]  # fmt: skip
     for arguments, said in rows:
         status, _, err = answered(*arguments)

@@ -129,7 +129,7 @@ def test_a_missing_file_is_said_to_be_missing(typed: Typed, tmp_path: Path) -> N
     home = str(typed.hub.homes[NAME].path)
     missing = str(tmp_path / "nowhere")
     assert run(["institution", "transcript", "verify", missing, "--home", home]) == 2
-    assert "readable file expected" in typed.capsys.readouterr().err
+    assert "expected a readable file" in typed.capsys.readouterr().err
 
 
 def test_who_took_no_part_is_told_so(

@@ -465,7 +465,7 @@ def test_a_rejection_is_recorded_with_its_reason_and_runs_nothing(
 def test_each_way_to_say_no_has_its_place(hub: Hub, custody_of: OpenCustody) -> None:
     custody = custody_of()
     kept = hub.receive(STUDY)
-    with pytest.raises(UsageError, match="an approved study expected"):
+    with pytest.raises(UsageError, match="expected an approved study"):
         end(custody, withdraw, STUDY.id)
     decide(custody, kept)
     with pytest.raises(UsageError, match="institution withdraw"):

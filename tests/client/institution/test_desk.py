@@ -88,7 +88,7 @@ def test_who_lost_the_right_after_collecting_still_counts(home: Home, folder: Pa
     desk = open_desk(folder)
     with desk.store() as store:
         assert store.find(ALERT.alert).standing.state == "closed"
-    with pytest.raises(UsageError, match="neither found"), desk.store() as store:
+    with pytest.raises(UsageError, match="found neither"), desk.store() as store:
         desk.decide(store, ALERT, decision())
 
 

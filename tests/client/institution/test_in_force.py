@@ -36,7 +36,7 @@ def test_every_change_is_a_line() -> None:
 
 
 def test_trouble_comes_and_goes() -> None:
-    bad = replace(ONE, trouble="a roster expected", served=frozenset())
+    bad = replace(ONE, trouble="expected a roster", served=frozenset())
     assert list(changes(ONE, bad))[-1] == "nothing is served"
     assert "studies are served again" in list(changes(bad, ONE))
     assert list(changes(bad, bad)) == []

@@ -66,7 +66,7 @@ def test_a_key_that_was_pinned_by_hand_in_the_policy_counts(home: Home) -> None:
     with pytest.raises(UsageError, match="follows one coordinator"):
         check_pinned(home, invitation(coordinator=public_hex(OTHER)), "sent")
     home.coordinator_key.write_text(public_hex(OTHER))
-    with pytest.raises(KeysError, match="another found"):
+    with pytest.raises(KeysError, match="found another"):
         check_pinned(home, invitation(), "sent")
 
 

@@ -197,7 +197,7 @@ def test_a_node_key_under_a_passphrase_is_refused(home: Home) -> None:
 def test_a_holdout_key_has_32_bytes(home: Home, content: bytes) -> None:
     assert len(load_holdout_key(home)) == 32
     home.holdout_key.write_bytes(content)
-    with pytest.raises(KeysError, match="32 bytes expected"):
+    with pytest.raises(KeysError, match="expected 32 bytes"):
         load_holdout_key(home)
 
 

@@ -68,7 +68,7 @@ def said_until(process: "subprocess.Popen[str]", text: str) -> None:
         if text in line:
             return
         assert time.monotonic() < end
-    raise AssertionError(f"{text!r} expected, the process ended")
+    raise AssertionError(f"expected {text!r}, the process ended")
 
 
 def test_it_waits_for_a_superlink_that_is_not_there_and_stops_at_once(start: Start) -> None:

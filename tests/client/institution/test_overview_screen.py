@@ -132,7 +132,7 @@ def test_a_home_where_nothing_ever_ran() -> None:
         FULL,
         custodian=None,
         node=None,
-        roster=Unread("roster.sealed: a pinned roster expected, none found"),
+        roster=Unread("roster.sealed: expected a pinned roster, found none"),
         studies=(),
         log=Unread("head.json: expected the head of a log, found none"),
     )
@@ -147,7 +147,7 @@ def test_a_home_where_nothing_ever_ran() -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"trouble": "a roster expected"}, "running, SERVES NOTHING: a roster expected"),
+        ({"trouble": "expected a roster"}, "running, SERVES NOTHING: expected a roster"),
         ({"busy": True}, "serving 1 study, for 2 h, process 4242, taking a change into force"),
     ],
 )

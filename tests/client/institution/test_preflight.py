@@ -17,7 +17,7 @@ from fieldfare.shared.errors import UsageError
 
 
 def broken() -> str:
-    raise UsageError("a file expected, none found: make it")
+    raise UsageError("expected a file, found none: make it")
 
 
 def denied() -> str:
@@ -35,7 +35,7 @@ def test_every_outcome() -> None:
     assert list(findings(looks)) == [
         Finding("good", Outcome.PASS, "fine", ""),
         Finding("odd", Outcome.WARN, "weak", "make it stronger"),
-        Finding("bad", Outcome.FAIL, "a file expected, none found: make it", "read the docs"),
+        Finding("bad", Outcome.FAIL, "expected a file, found none: make it", "read the docs"),
         Finding("shut", Outcome.FAIL, "/srv/file: Permission denied", ""),
         Finding("left", Outcome.SKIP, "not here", ""),
     ]
@@ -65,7 +65,7 @@ def test_the_screen_is_80_columns_wide() -> None:
     lines = [
         line
         for finding in (
-            Finding("roster", Outcome.FAIL, "a pinned roster expected, none found", "accept it"),
+            Finding("roster", Outcome.FAIL, "expected a pinned roster, found none", "accept it"),
             Finding("policy", Outcome.WARN, "word " * 30, ""),
             Finding("disk", Outcome.PASS, "70.4 GiB free", ""),
         )
@@ -73,7 +73,7 @@ def test_the_screen_is_80_columns_wide() -> None:
     ]
     assert max(map(len, lines)) <= 80
     assert "\n".join(lines) == (
-        "FAIL  roster       a pinned roster expected, none found\n"
+        "FAIL  roster       expected a pinned roster, found none\n"
         "    to do:         accept it\n"
         "warn  policy       word word word word word word word word word word word word\n"
         "                   word word word word word word word word word word word word\n"

@@ -37,7 +37,7 @@ def test_what_is_installed_here_will_do() -> None:
     assert "Python 3." in said
 
 
-@pytest.mark.parametrize(("found", "said"), [("1.41.0", "flwr 1.42.* expected"), (None, "flwr")])
+@pytest.mark.parametrize(("found", "said"), [("1.41.0", "expected flwr 1.42.*"), (None, "flwr")])
 def test_another_flower_fails(
     monkeypatch: pytest.MonkeyPatch, found: str | None, said: str
 ) -> None:
@@ -70,7 +70,7 @@ def test_what_an_institution_needs_is_missed_and_nothing_else(
     seen = software_seen()
     assert outcome(seen) is expected
     if isinstance(seen, Seen):
-        assert f"not installed: {absent}: run pip install 'fieldfare[institution]'" in seen.text
+        assert f"missing: {absent}: run pip install 'fieldfare[institution]'" in seen.text
 
 
 def test_a_policy_that_allows_nothing_warns(hub: Hub) -> None:
@@ -116,7 +116,7 @@ def test_a_full_disk_fails(free: int, expected: Outcome) -> None:
 def test_a_socket_may_be_there_or_not(room: Path) -> None:
     room.parent.mkdir()
     check_socket(room, 0o600)
-    with pytest.raises(RunError, match="a custodian that listens expected"):
+    with pytest.raises(RunError, match="expected a custodian that listens"):
         check_answers(room)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(room))
@@ -125,14 +125,14 @@ def test_a_socket_may_be_there_or_not(room: Path) -> None:
         check_socket(room, 0o600)
         check_answers(room)
         room.chmod(0o666)
-        with pytest.raises(UsageError, match="mode 0660 expected, 0666 found"):
+        with pytest.raises(UsageError, match="expected mode 0660, found 0666"):
             check_socket(room, 0o660)
 
 
 def test_something_else_in_its_place_and_a_long_path_fail(room: Path) -> None:
     room.parent.mkdir()
-    with pytest.raises(UsageError, match="a shorter path expected"):
+    with pytest.raises(UsageError, match="expected a shorter path"):
         check_socket(room.with_name("x" * 100), 0o600)
     room.write_text("")
-    with pytest.raises(UsageError, match="another file found"):
+    with pytest.raises(UsageError, match="found another file"):
         check_socket(room, 0o600)

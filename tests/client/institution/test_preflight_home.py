@@ -134,7 +134,7 @@ def guard(home: Home) -> Iterator[Guard]:
 
 
 def test_a_custodian_that_runs_is_asked(home: Home, guard: Guard) -> None:
-    assert "a custodian that listens expected" in look(home)["custodian"].text
+    assert "expected a custodian that listens" in look(home)["custodian"].text
     with serving_calls(data_plane(guard.answer), socket_of(guard.institution)):
         found = look(home)["custodian"]
         assert (found.outcome, found.text) == (Outcome.PASS, "serving 1 approved")

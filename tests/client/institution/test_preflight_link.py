@@ -112,7 +112,7 @@ def test_a_certificate_of_another_is_not_trusted(tmp_path: Path, fault: str) -> 
         found = look(terms(given.superlink, other) if fault == "authority" else given)
     assert found["connection"].outcome is Outcome.PASS
     assert found["certificate"].outcome is Outcome.FAIL
-    assert "expected, found: " in found["certificate"].text
+    assert "node.toml, found: " in found["certificate"].text
     renewed = "the coordinator must run `fieldfare coordinator renew`"
     assert (renewed in found["certificate"].text) == (fault == "expired")
     assert renewed in found["certificate"].remedy

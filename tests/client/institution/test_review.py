@@ -190,11 +190,11 @@ def test_an_exhausted_budget_is_worth_nothing(hub: Hub, policy: Policy) -> None:
 def test_the_rosters_constant_and_its_size_are_held_against_the_study(hub: Hub) -> None:
     assert roster_problems(home_study(), hub.roster()) == ()
     (line,) = roster_problems(home_study(privacy__multiplicity=2), hub.roster())
-    assert line == "privacy.multiplicity: the roster's 1 expected, 2 found"
+    assert line == "privacy.multiplicity: expected the roster's 1, found 2"
     (line,) = roster_problems(home_study(records__unit=None), hub.roster())
     assert line.startswith("records.unit: expected a column of ids, found none: a study that")
     (line,) = roster_problems(home_study(aggregation__minimum_institutions=4), hub.roster())
-    assert "roster's 3 members expected, 4 found" in line
+    assert "roster's 3 members, found 4" in line
 
 
 def test_who_else_takes_part_and_what_remains_if_masks_fail(hub: Hub, policy: Policy) -> None:

@@ -70,7 +70,7 @@ def test_a_kept_offer_is_checked_each_time(hub: Hub) -> None:
     home.study(STUDY.id).write_bytes(hub.sealed(other))
     with pytest.raises(UsageError, match="of that id"):
         kept_study(home, STUDY.id, hub.roster())
-    with pytest.raises(UsageError, match="none found"):
+    with pytest.raises(UsageError, match="found none"):
         kept_study(home, other.id, hub.roster())
 
 
@@ -82,7 +82,7 @@ def test_a_decision_that_cannot_be_read_decides_nothing(hub: Hub, content: bytes
     home = hub.homes["bank-a"]
     keep_study(home, STUDY, hub.sealed(STUDY), NOW)
     home.study(STUDY.id).with_suffix(".json").write_bytes(content)
-    with pytest.raises(UsageError, match="decision expected"):
+    with pytest.raises(UsageError, match="decision, found"):
         read_decision(home, STUDY.id)
 
 
@@ -91,7 +91,7 @@ def test_another_studys_decision_is_not_this_ones(hub: Hub) -> None:
     write_decision(home, Decision(study=other.id, state=State.APPROVED))
     approved = home.study(other.id).with_suffix(".json").read_bytes()
     home.study(STUDY.id).with_suffix(".json").write_bytes(approved)
-    with pytest.raises(UsageError, match="decision expected"):
+    with pytest.raises(UsageError, match="decision, found"):
         read_decision(home, STUDY.id)
 
 
@@ -137,7 +137,7 @@ def test_what_is_no_id_is_refused_and_moves_no_cursor(hub: Hub, text: str) -> No
 
 def test_one_decision_at_a_time(hub: Hub) -> None:
     home = hub.homes["bank-a"]
-    refused = pytest.raises(UsageError, match="another is under way")
+    refused = pytest.raises(UsageError, match="found another under way")
     with deciding(home), refused, deciding(home, 0.1):
         pass
     with deciding(home):

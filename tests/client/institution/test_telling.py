@@ -51,10 +51,10 @@ def test_what_changed_is_said(hub: Hub) -> None:
 
 
 def test_a_closed_door_is_said(hub: Hub) -> None:
-    followed = Followed(changed=[], trouble="a roster expected", left_out=[])
+    followed = Followed(changed=[], trouble="expected a roster", left_out=[])
     content = pb.FollowAnswer(followed=followed.to_bytes()).SerializeToString()
     with answering(hub, lambda _: content):
-        assert told(hub) == "in force now: NOTHING IS SERVED: a roster expected"
+        assert told(hub) == "in force now: NOTHING IS SERVED: expected a roster"
 
 
 @pytest.mark.parametrize("content", [b"\xff"])
