@@ -6,7 +6,7 @@ answer the next step, and an audit runs it over the whole transcript.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -126,12 +126,19 @@ def bound_initial_state(
         parameters: hash of the parameters that the first request binds.
         answer: as for `initial_state`.
     """
-    log_odds = prevalence_log_odds(study)
-    for bits in LAST_BITS:
-        state = _start(study, _moved(log_odds, bits), answer)
+    for state in possible_starts(study, answer):
         if state_hash(state) == parameters:
             return state
     return None
+
+
+def possible_starts(
+    study: Study, answer: NDArray[np.float64] | None = None
+) -> Iterator[TrainingState]:
+    """Yield where training may start: here, then as other machines may round its logarithm."""
+    log_odds = prevalence_log_odds(study)
+    for bits in LAST_BITS:
+        yield _start(study, _moved(log_odds, bits), answer)
 
 
 def replay_step(

@@ -1,0 +1,58 @@
+"""Counts by group: alerts among hold-out units, from a threshold that the table gives."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+from fieldfare.shared.alert_cut import thresholds_near, with_threshold
+from fieldfare.shared.grid import decode
+from fieldfare.shared.messages import parameters_to_bytes
+from fieldfare.shared.plan import Plan, ReleaseKind
+from fieldfare.shared.replay import decoded_sum
+from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, expect_words
+from fieldfare.shared.run.mismatch import expect
+from fieldfare.shared.run.results import GroupsSum, Results
+from fieldfare.shared.transcript import FairnessRecord, Record
+
+
+class Groups(Kind):
+    """Binds the model and the threshold of an alert."""
+
+    release: ClassVar = ReleaseKind.FAIRNESS
+    record: ClassVar = FairnessRecord
+    missing: ClassVar = "the model and the threshold that follows from its table"
+
+    def is_due(self, plan: Plan, results: Results) -> bool:
+        """Due once, where the study names groups."""
+        return bool(plan.study.groups) and results.groups is None
+
+    def contents(self, plan: Plan, results: Results) -> Iterator[Content]:
+        """Yield the model with the threshold of its table, and with neighbours of that."""
+        training, table, known = results.training, results.table, results.threshold
+        if training is None or table is None:
+            return
+        for place in thresholds_near(plan.study, table) if known is None else [known]:
+            bound = parameters_to_bytes(with_threshold(training.model, place))
+            yield Content.of(bound, replace(results, threshold=place))
+
+    def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
+        """Nothing is bound by it."""
+        del plan
+        return results if summed.values is not None else replace(results, training=None)
+
+    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> Record:
+        """Write down the threshold, and the sum for everybody to read."""
+        del plan, metrics
+        return FairnessRecord.of(results.threshold or 0.0, words)
+
+    def read(self, plan: Plan, results: Results, summed: Summed, record: Record) -> Results:
+        """Check the words and the threshold, and keep the counts."""
+        del plan
+        if not isinstance(record, FairnessRecord):
+            return results
+        expect_words(summed, record.content)
+        if results.threshold is not None:
+            expect("the threshold of the request", results.threshold, record.threshold)
+        words = decode(record.content, summed.terms.word_bits, summed.terms.vectors.entries)
+        values = decoded_sum(words, summed.terms, summed.participants)
+        return replace(results, groups=GroupsSum(record.threshold, values, summed.participants))

@@ -1,0 +1,180 @@
+"""What every kind of release says of itself; a run is made of nothing else."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import RefusalCode
+from fieldfare.shared.messages import Request, parameters_hash
+from fieldfare.shared.plan import Plan, ReleaseKind, ReleaseTerms
+from fieldfare.shared.run.mismatch import MismatchError, expect
+from fieldfare.shared.run.results import Results, Values
+from fieldfare.shared.transcript import Record
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Something that the request of a release may bind.
+
+    Attributes:
+        hash: as the request names it.
+        results: of the run once this is bound.
+        data: the bytes; nothing where only their hash is known.
+    """
+
+    hash: str
+    results: Results
+    data: bytes = b""
+
+    @classmethod
+    def of(cls, data: bytes, results: Results) -> Self:
+        """Return the content with these bytes."""
+        return cls(parameters_hash(data), results, data)
+
+
+@dataclass(frozen=True, eq=False)
+class Summed:
+    """A release's sum.
+
+    Attributes:
+        terms: of the release.
+        step: its position in the run.
+        participants: how many institutions are in it.
+        words: SHA-256 of its ring words.
+        values: float64 (entries,), decoded; None where the vectors were deleted.
+    """
+
+    terms: ReleaseTerms
+    step: int
+    participants: int
+    words: str
+    values: Values | None
+
+
+class Kind(ABC):
+    """One kind of release.
+
+    Attributes:
+        release: which one.
+        record: what the transcript holds after its sum; None: nothing.
+        missing: what is expected where a request binds none of its contents.
+        leads: its sum goes with the next request, which binds what follows from it.
+        stops: a run that is asked to stop may stop before it.
+    """
+
+    release: ClassVar[ReleaseKind]
+    record: ClassVar[type[Record] | None] = None
+    missing: ClassVar[str] = ""
+    stops: ClassVar[bool] = False
+
+    def leads(self, plan: Plan) -> bool:
+        """Say whether what the next request binds follows from this one's sum."""
+        del plan
+        return False
+
+    @abstractmethod
+    def is_due(self, plan: Plan, results: Results) -> bool:
+        """Say whether the run still needs such a release, once those before it are done."""
+
+    def step(self, plan: Plan, results: Results) -> int:
+        """Return the position of the next such release in the run."""
+        del results
+        return plan.terms(self.release).first_step
+
+    def terms(self, plan: Plan, results: Results) -> ReleaseTerms:
+        """Return the terms of the next such release."""
+        del results
+        return plan.terms(self.release)
+
+    @abstractmethod
+    def contents(self, plan: Plan, results: Results) -> Iterator[Content]:
+        """Yield what the next request may bind, what a coordinator binds first.
+
+        Several where machines may round apart; nothing where only a deleted sum would tell.
+        """
+
+    def asked_terms(self, plan: Plan, request: Request, data: bytes) -> ReleaseTerms:
+        """Return the terms of a release that is asked for at some position of the run.
+
+        Args:
+            plan: the own one.
+            request: whose frame and participants were checked.
+            data: what it binds.
+
+        Raises:
+            MismatchError: the plan has no such release there.
+        """
+        del data
+        terms = plan.terms(self.release)
+        if not terms.first_step <= request.step < terms.first_step + terms.steps:
+            raise MismatchError(
+                f"a {self.release.value} step of the approved plan",
+                found=f"step {request.step}",
+                code=RefusalCode.NOT_IN_PLAN,
+            )
+        return terms
+
+    @abstractmethod
+    def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
+        """Return what follows from the sum.
+
+        Raises:
+            MismatchError: no honest run has such a sum.
+        """
+
+    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> Record | None:
+        """Return the record after the sum.
+
+        Args:
+            plan: of the run.
+            results: with the sum.
+            words: of the sum, as they are sent.
+            metrics: what the coordinator reads off the sum, where that is its word alone.
+        """
+        del plan, results, words, metrics
+        return None
+
+    def read(self, plan: Plan, results: Results, summed: Summed, record: Record) -> Results:
+        """Check the record after the sum; return what the run has come to.
+
+        Raises:
+            MismatchError: it does not follow from the sum.
+        """
+        del plan, summed, record
+        return results
+
+
+def expect_words(summed: Summed, content: bytes) -> None:
+    """Check that a record holds the words of the sum before it.
+
+    Raises:
+        MismatchError: other words.
+    """
+    expect("the words of the sum", summed.words, bytes_hash(content))
+
+
+@dataclass(frozen=True, eq=False)
+class Release:
+    """What comes next in a run.
+
+    Attributes:
+        kind: what is released.
+        step: its position in the run.
+        terms: as each side computes them from the study.
+    """
+
+    kind: Kind
+    step: int
+    terms: ReleaseTerms
+
+    @classmethod
+    def of(cls, kind: Kind, plan: Plan, results: Results) -> "Release":
+        """Return the next release of a kind."""
+        return cls(kind, kind.step(plan, results), kind.terms(plan, results))
+
+    @property
+    def place(self) -> tuple[ReleaseKind, int]:
+        """Kind and position."""
+        return self.kind.release, self.step

@@ -1,0 +1,71 @@
+"""Training: each step's sum moves the parameters, which the next request binds."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+from fieldfare.shared.messages import parameters_to_bytes
+from fieldfare.shared.plan import Plan, ReleaseKind
+from fieldfare.shared.replay import possible_starts, state_hash, stepped
+from fieldfare.shared.run.kinds.kind import Content, Kind, Summed
+from fieldfare.shared.run.mismatch import expect
+from fieldfare.shared.run.results import UNKNOWN, Results
+from fieldfare.shared.transcript import ParametersRecord, Record
+
+
+class Training(Kind):
+    """A step of Adam on the sum of gradients, or in local mode the average of changes."""
+
+    release: ClassVar = ReleaseKind.TRAINING
+    record: ClassVar = ParametersRecord
+    missing: ClassVar = "parameters that start at the knots that were answered"
+    stops: ClassVar = True
+
+    def leads(self, plan: Plan) -> bool:
+        """The next parameters follow from it."""
+        del plan
+        return True
+
+    def is_due(self, plan: Plan, results: Results) -> bool:
+        """Due until the study's steps are taken."""
+        return results.steps < plan.training.steps
+
+    def step(self, plan: Plan, results: Results) -> int:
+        """Return the position of the next step."""
+        return plan.training.first_step + results.steps
+
+    def contents(self, plan: Plan, results: Results) -> Iterator[Content]:
+        """Yield the parameters that follow; at the start on knots, as machines may round it."""
+        if results.training is not None:
+            yield Content.of(parameters_to_bytes(results.training.parameters), results)
+        elif results.parameters != UNKNOWN:
+            yield Content(results.parameters, results)
+        elif not results.steps:
+            answer = results.answers[0].values if results.answers else None
+            for start in possible_starts(plan.study, answer):
+                bound = replace(results, training=start)
+                yield Content.of(parameters_to_bytes(start.parameters), bound)
+
+    def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
+        """Take the step."""
+        steps, state = results.steps + 1, results.training
+        if summed.values is None or state is None:
+            return replace(results, steps=steps, training=None, parameters=UNKNOWN)
+        state = stepped(plan.study, state, summed.values, summed.participants)
+        return replace(results, steps=steps, training=state, parameters=state_hash(state))
+
+    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> Record:
+        """Write down the parameters after the step."""
+        del plan, words, metrics
+        return ParametersRecord(step=results.steps, parameters=results.parameters)
+
+    def read(self, plan: Plan, results: Results, summed: Summed, record: Record) -> Results:
+        """Compare the parameters after the step; believe them where the sum was deleted."""
+        del plan, summed
+        if not isinstance(record, ParametersRecord):
+            return results
+        expect("the parameters after step", results.steps, record.step)
+        if results.parameters != UNKNOWN:
+            follow = "the parameters that follow from the sum"
+            expect(follow, results.parameters, record.parameters)
+        return replace(results, parameters=record.parameters)

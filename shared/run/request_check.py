@@ -1,0 +1,124 @@
+"""Whether a request asks for what the plan says, and for nothing else.
+
+The one check of a request: custodians run it before they answer, an audit runs it again over the
+transcript. Checks run in a fixed order, which is part of the protocol: two institutions must
+refuse the same request with the same bytes.
+"""
+
+from dataclasses import dataclass
+
+from fieldfare.shared.errors import AccountingError, RefusalCode
+from fieldfare.shared.messages import PROTOCOL_VERSION, Request, RunOpening
+from fieldfare.shared.plan import Plan, ReleaseTerms
+from fieldfare.shared.run.kinds import KINDS, Release
+from fieldfare.shared.run.mismatch import MismatchError, expect
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreedRun:
+    """A run as its participants agreed on it.
+
+    Attributes:
+        plan: of the approved study.
+        roster_hash: of the roster that the run is under.
+        opening: who takes part, under which approvals.
+    """
+
+    plan: Plan
+    roster_hash: str
+    opening: RunOpening
+
+    @property
+    def least(self) -> int:
+        """The fewest participants of a request: n - t >= 2, and dropouts are not counted in t."""
+        study = self.plan.study
+        return max(study.aggregation.minimum_institutions, study.privacy.collusion_tolerance + 2)
+
+
+def check_request(
+    run: AgreedRun,
+    request: Request,
+    *,
+    due: Release | None = None,
+    data: bytes = b"",
+    institution: str | None = None,
+) -> ReleaseTerms:
+    """Compare a request's frame, participants and terms with the agreed run and its plan.
+
+    Args:
+        run: the run that everybody agreed on.
+        request: signed by the coordinator.
+        due: the release that comes next, for those who know it; without it any release of the
+            plan will do (a custodian's ledger knows what it has answered).
+        data: what the request binds; looked at where terms follow from it, without `due`.
+        institution: who is asked, and has to be among the participants.
+
+    Returns:
+        The terms of the release, computed here and equal to the request's.
+
+    Raises:
+        MismatchError: the first term that differs, with the code that answers it.
+    """
+    _check_frame(run, request)
+    if due is not None:
+        code = RefusalCode.NOT_IN_PLAN
+        kind, step = due.place
+        expect("a request for the next release", kind.value, request.kind.value, code)
+        expect("a request for the next step", step, request.step, code)
+    _check_participants(run, request, institution)
+    terms = KINDS[request.kind].asked_terms(run.plan, request, data) if due is None else due.terms
+    _check_terms(run, terms, request)
+    return terms
+
+
+def _check_frame(run: AgreedRun, request: Request) -> None:
+    expect(
+        "the protocol's version", PROTOCOL_VERSION, request.protocol, RefusalCode.UNKNOWN_VERSION
+    )
+    study, roster = run.plan.study_id, run.roster_hash
+    expect("a request of the study", study, request.study, RefusalCode.UNKNOWN_STUDY)
+    expect("a request under the roster", roster, request.roster, RefusalCode.WRONG_ROSTER)
+    expect("a request of the run", run.opening.run, request.run, RefusalCode.UNKNOWN_RUN)
+
+
+def _check_participants(run: AgreedRun, request: Request, institution: str | None) -> None:
+    """Check who is asked; a changed approval is another participant."""
+    code = RefusalCode.BAD_PARTICIPANTS
+    if institution is not None and institution not in {
+        named.institution for named in request.participants
+    }:
+        raise MismatchError("this institution itself", code=code)
+    known = {named.institution: named.approval for named in run.opening.participants}
+    for named in request.participants:
+        name = named.institution
+        if name not in known:
+            raise MismatchError("participants of the run", found=name, code=code)
+        expect(f"{name}'s approval", known[name], named.approval, code)
+    # docs/design.md, "Noise": n - t >= 2, and dropouts are not counted in t
+    if len(request.participants) < run.least:
+        raise MismatchError(
+            f"at least {run.least} participants",
+            found=len(request.participants),
+            code=RefusalCode.TOO_FEW_PARTICIPANTS,
+        )
+
+
+def _check_terms(run: AgreedRun, terms: ReleaseTerms, request: Request) -> None:
+    """Compare all that noise and cost depend on, exactly (docs/protocol.md, "R, the request")."""
+    code, privacy = RefusalCode.WRONG_TERMS, run.plan.study.privacy
+    expected = {
+        "t": privacy.collusion_tolerance,
+        "multiplicity": privacy.multiplicity,
+        "clipping_norm": terms.vectors.clipping_norm,
+        "sigma": terms.sigma,
+        "gamma_bits": terms.vectors.gamma_bits,
+        "word_bits": terms.word_bits.value,
+        "entries": terms.vectors.entries,
+        "dtype": terms.word_bits.dtype.str,
+    }
+    for name, value in expected.items():
+        expect(f"the plan's {name}", value, getattr(request, name), code)
+    try:
+        run.plan.check_noise(request.n)
+    except AccountingError as error:
+        raise MismatchError.because(error, code) from None

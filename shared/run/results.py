@@ -1,0 +1,83 @@
+"""What the releases of a run have led to so far."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.adam import TrainingState
+from fieldfare.shared.questions import QuestionGroup
+
+Values = NDArray[np.float64]
+
+UNKNOWN: Final = ""  # a hash that only a deleted sum would tell
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerSum:
+    """What institutions answered to a group of questions, before anybody reads it.
+
+    Attributes:
+        questions: the group.
+        values: float64 (entries,), in the vector's own unit.
+        participants: how many institutions are in the sum.
+        step: where in the run they were asked; the plan's terms follow from it.
+    """
+
+    questions: QuestionGroup
+    values: Values
+    participants: int
+    step: int
+
+
+@dataclass(frozen=True, eq=False)
+class GroupsSum:
+    """What institutions counted by group, before anybody reads it.
+
+    Attributes:
+        threshold: log-odds from which a unit was an alert.
+        values: float64 (entries,), in the vector's own unit.
+        participants: how many institutions are in the sum.
+    """
+
+    threshold: float
+    values: Values
+    participants: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Results:
+    """Everything that later releases of a run follow from.
+
+    Attributes:
+        rehearsed: the masks were summed and cancelled.
+        training: where training stands; None before the start is bound, and where only a
+            deleted sum would tell.
+        steps: of training that were summed.
+        parameters: hash of the parameters after the last step (or at the start), or UNKNOWN.
+        bound: hash of what the last request bound.
+        table: float64, the evaluation's sum; None before it and where it was deleted.
+        metrics: what the evaluation said, nothing if noise hid it; None before it.
+        model: hash of the model that was evaluated, or UNKNOWN.
+        threshold: of the counts by group, as a request bound it.
+        groups: counts by group.
+        answered: groups of questions that were answered.
+        answers: to them, in the order in which they were asked, where they are known.
+        later: groups of questions that were announced within the study's allowance; with any,
+            the run is for these and trains nothing.
+    """
+
+    rehearsed: bool = False
+    training: TrainingState | None = None
+    steps: int = 0
+    parameters: str = UNKNOWN
+    bound: str = UNKNOWN
+    table: Values | None = None
+    metrics: str | None = None
+    model: str = UNKNOWN
+    threshold: float | None = None
+    groups: GroupsSum | None = None
+    answered: int = 0
+    answers: tuple[AnswerSum, ...] = ()
+    later: tuple[QuestionGroup, ...] = ()

@@ -1,0 +1,368 @@
+"""Where a run stands, and what has to come next.
+
+A run is a sequence of leaves (`shared/transcript.py`). These rules hold after its opening:
+
+- The rehearsal comes first, and then whatever is due, in the order of the plan's positions; a
+  release is asked for until an attempt has a reply of everybody in it.
+- An attempt that everybody answered is summed; attempts are counted without a gap, and nobody
+  joins for another one. After an END the same request may be asked again.
+- A sum is followed by its kind's record, and that by the next release's request, which binds
+  what follows from the sum.
+- Later questions are announced before they are asked: after the rehearsal or after answers.
+- When nothing is left to ask, the model closes the run, where one was trained.
+
+States are values: `after` returns a new one, or raises and leaves everything as it was.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from fieldfare.shared.adam import TrainingState
+from fieldfare.shared.errors import RefusalCode, StudyError
+from fieldfare.shared.grid import Word, encode
+from fieldfare.shared.messages import Assurance, Opened, Reply, Request, unseal
+from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.replay import decoded_sum, words_hash
+from fieldfare.shared.roster import COORDINATOR, Roster
+from fieldfare.shared.run.attempt import Attempt
+from fieldfare.shared.run.kinds import KINDS, Content, Release, Summed, next_kind
+from fieldfare.shared.run.mismatch import MismatchError, expect
+from fieldfare.shared.run.request_check import AgreedRun, check_request
+from fieldfare.shared.run.results import UNKNOWN, Results
+from fieldfare.shared.transcript import (
+    EndRecord,
+    Leaf,
+    LeafKind,
+    ModelRecord,
+    QuestionsRecord,
+    Record,
+    SumRecord,
+)
+
+Added = Callable[[Attempt, ReleaseTerms], Word | None]
+FOLLOW: Final = "the parameters that follow"
+
+
+def deleted(attempt: Attempt, terms: ReleaseTerms) -> Word | None:
+    """Add nothing up: an attempt's vectors are not there any more."""
+    del attempt, terms
+    return None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RunState:
+    """Where a run stands after its opening.
+
+    Attributes:
+        run: as its participants agreed on it.
+        roster: who signs.
+        assurance: whether signatures are there at all.
+        release: what is due, or being answered; the last one where nothing is left to ask.
+        results: of the releases so far.
+        attempts: at this release.
+        attempt: the last one, while it is not summed.
+        summed: the sum whose record is due.
+        due: the leaf that has to come, where it is no release.
+        complete: everything was answered that was asked, and no model closes the run.
+        model: hash of the finished model.
+        end: how the run, or a part of it, ended last.
+        last: the summed attempt that the next content follows from.
+        purged: a sum could not be added up again, so what follows from it is believed.
+        requests: distinct ones.
+        sums: of them.
+        recomputed: sums that were added up again.
+        failed: requests that led to no sum, each time that they were asked.
+        debits: 1e-12 mu^2 by institution.
+    """
+
+    run: AgreedRun
+    roster: Roster
+    assurance: Assurance
+    release: Release
+    results: Results
+    attempts: int = 0
+    attempt: Attempt | None = None
+    summed: Summed | None = None
+    due: LeafKind | None = None
+    complete: bool = False
+    model: str = UNKNOWN
+    end: EndRecord | None = None
+    last: Attempt | None = None
+    purged: bool = False
+    requests: int = 0
+    sums: int = 0
+    recomputed: int = 0
+    failed: int = 0
+    debits: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def begin(
+        cls, run: AgreedRun, roster: Roster, assurance: Assurance = Assurance.EXACT
+    ) -> "RunState":
+        """Return a run before its rehearsal."""
+        results = Results()
+        release = Release.of(KINDS[ReleaseKind.REHEARSAL], run.plan, results)
+        return cls(run=run, roster=roster, assurance=assurance, release=release, results=results)
+
+    def followed(self, training: TrainingState | None) -> "RunState":
+        """Return the run as somebody knows it who has followed its training, and kept no leaves.
+
+        Args:
+            training: that was bound last; None before the first step was asked for.
+        """
+        results = replace(self.results, rehearsed=True, training=training)
+        if training is not None:
+            asked = int(self.run.plan.study.asks_for_knots)  # the answers are in its knots
+            results = replace(results, steps=training.step, answered=asked)
+        return self._advanced(results=results)
+
+    def expected(self) -> Release | None:
+        """Return the release that has to be asked for, or None where another leaf is due."""
+        return None if self.done or self.due is not None else self.release
+
+    @property
+    def content(self) -> Content:
+        """What the request of the expected release binds.
+
+        Raises:
+            MismatchError: only a deleted sum would tell.
+        """
+        for content in self.release.kind.contents(self.run.plan, self.results):
+            if content.data:
+                return content
+        raise MismatchError("a sum that the next request follows from", found="a deleted one")
+
+    @property
+    def done(self) -> bool:
+        """Tell whether the run has nothing left but to end, or later questions to ask."""
+        return bool(self.model) or self.complete
+
+    @property
+    def allowed(self) -> frozenset[LeafKind]:
+        """The kinds of which the next leaf must be. A run may end anywhere, and go on."""
+        if self.done:
+            questions = [LeafKind.QUESTIONS] if self.results.later else []
+            return frozenset([LeafKind.END, *questions])
+        if self.due is not None:
+            return frozenset([LeafKind.END, self.due])
+        if self.attempt is not None:
+            return frozenset([LeafKind.END, LeafKind.REQUEST, LeafKind.REPLY, LeafKind.SUM])
+        rehearsed_only = self.sums == 1 and not self.results.later
+        either = rehearsed_only and self.run.plan.study.allowance is not None
+        questions = [LeafKind.QUESTIONS] if either else []
+        return frozenset([LeafKind.END, LeafKind.REQUEST, *questions])
+
+    def after(self, leaf: Leaf, added: Added = deleted) -> "RunState":
+        """Return the run with one more leaf.
+
+        Args:
+            leaf: that comes next.
+            added: adds the vectors of an attempt up, or returns None where they were deleted.
+
+        Raises:
+            MismatchError: no honest run has this leaf here.
+            ProtocolError: it is not well-formed, or not signed by whom it names.
+        """
+        allowed = self.allowed
+        if leaf.kind not in allowed:
+            kinds = " or ".join(sorted(kind.value for kind in allowed))
+            raise MismatchError(kinds, found=leaf.kind.value)
+        if leaf.kind is LeafKind.SUM:
+            return self._added(leaf.content, added)
+        take = {
+            LeafKind.REQUEST: self._asked,
+            LeafKind.REPLY: self._answered,
+            LeafKind.QUESTIONS: self._announced,
+            LeafKind.MODEL: self._closed,
+            LeafKind.END: self._ended,
+        }.get(leaf.kind, self._recorded)
+        return take(leaf.content)
+
+    # -- what is asked ------------------------------------------------------------------
+
+    def bind(self, request: Request) -> "RunState":
+        """Return the run with what a request for the due release binds.
+
+        Raises:
+            MismatchError: NOT_RECOMPUTED: it does not follow from the sums before.
+        """
+        bound, code = request.parameters, RefusalCode.NOT_RECOMPUTED
+        if self.attempts:
+            expect(FOLLOW, self.results.bound, bound, code)
+        seen = []
+        for content in self.release.kind.contents(self.run.plan, self.results):
+            if content.hash == bound:
+                return replace(self, results=replace(content.results, bound=bound))
+            seen.append(content.hash)
+        if not seen and self.purged:
+            return replace(self, results=replace(self.results, bound=bound))
+        if len(seen) == 1:
+            expect(FOLLOW, seen[0], bound, code)
+        raise MismatchError(self.release.kind.missing or FOLLOW, code=code)
+
+    def _asked(self, content: bytes) -> "RunState":
+        opened = unseal(content, Request, self.roster, self.assurance)
+        expect("the coordinator's signature", COORDINATOR, opened.signer)
+        check_request(self.run, opened.body, due=self.release)
+        results, attempt = self.bind(opened.body).results, self._attempted(opened)
+        again = self.attempt is not None and self.attempt.hash == attempt.hash
+        return replace(
+            self,
+            results=results,
+            attempt=attempt,
+            attempts=self.attempts + int(not again),
+            requests=self.requests + int(not again),
+            failed=self.failed + int(self.attempt is not None),
+        )
+
+    def _attempted(self, opened: Opened[Request]) -> Attempt:
+        """Return a new attempt, or the last one again (docs/design.md, "Attempts")."""
+        before, request, found = self.attempt, opened.body, opened.body.hash
+        if before is not None:
+            if found == before.hash and (before.interrupted or before.missing):
+                return before.again(opened)
+            if not before.missing:
+                raise MismatchError("the sum of an attempt that everybody answered")
+            if not set(request.participants) <= set(before.request.participants):
+                raise MismatchError("an attempt with the same or fewer participants")
+        most = self.run.plan.study.aggregation.attempts
+        expect("the next attempt", self.attempts, request.attempt)
+        if request.attempt >= most:
+            raise MismatchError(f"at most {most} attempts", found="another one")
+        return Attempt(opened, found)
+
+    def _announced(self, content: bytes) -> "RunState":
+        """Take later questions: they are the allowance's, and the next release is theirs."""
+        later = (*self.results.later, QuestionsRecord.from_bytes(content).group)
+        try:
+            return self._advanced(results=replace(self.results, later=later), complete=False)
+        except StudyError as error:
+            raise MismatchError.because(error, RefusalCode.NOT_IN_PLAN) from None
+
+    # -- what is answered ---------------------------------------------------------------
+
+    def _answered(self, content: bytes) -> "RunState":
+        opened = unseal(content, Reply, self.roster, self.assurance)
+        before, name = self._open_attempt(), opened.body.institution
+        attempt, debits = before.with_reply(opened), dict(self.debits)
+        if before.is_new(opened):
+            debits[name] = debits.get(name, 0) + self.release.terms.cost
+        return replace(self, attempt=attempt, debits=debits)
+
+    def _open_attempt(self) -> Attempt:
+        if self.attempt is None:
+            raise MismatchError("a request before it")
+        return self.attempt
+
+    # -- what is made of it -------------------------------------------------------------
+
+    def _added(self, content: bytes, added: Added) -> "RunState":
+        attempt, terms = self._open_attempt(), self.release.terms
+        if attempt.missing:
+            what = "a reply of every participant before the sum"
+            raise MismatchError(what, found="none", institution=attempt.missing[0])
+        record = SumRecord.from_bytes(content)
+        expect("the sum of the request before it", attempt.hash, record.request)
+        names, summed = ", ".join(attempt.replies), ", ".join(record.participants)
+        expect("everybody who answered in the sum", names, summed)
+        words = added(attempt, terms)
+        if words is not None:
+            expect("the sum of the vectors", words_hash(words, terms.word_bits), record.words)
+        return self._with_sum(attempt, words, record.words, self.results)
+
+    def _with_sum(
+        self, attempt: Attempt, words: Word | None, hashed: str, results: Results
+    ) -> "RunState":
+        kind, terms, count = self.release.kind, self.release.terms, attempt.request.n
+        values = None if words is None else decoded_sum(words, terms, count)
+        summed = Summed(terms, self.release.step, count, hashed, values)
+        changes: dict[str, Any] = {
+            "results": kind.after(self.run.plan, results, summed),
+            "attempt": None,
+            "attempts": 0,
+            "last": attempt if kind.leads(self.run.plan) else self.last,
+            "purged": self.purged or words is None,
+            "sums": self.sums + 1,
+            "recomputed": self.recomputed + int(words is not None),
+        }
+        if kind.record is None:
+            return self._advanced(**changes)
+        return replace(self, summed=summed, due=kind.record.KIND, **changes)
+
+    def record(self, words: bytes, metrics: str = "") -> Record | None:
+        """Return the record that an honest coordinator writes after the sum; None where none is.
+
+        Args:
+            words: of the sum, as they are sent.
+            metrics: what it reads off an evaluation's sum, as canonical JSON.
+        """
+        if self.summed is None or self.due is None:
+            return None
+        return self.release.kind.write(self.run.plan, self.results, words, metrics)
+
+    def settled(self, asked: Opened[Request], words: Word) -> "RunState":
+        """Return the run after the sum of the due release, for those who keep no leaves.
+
+        Args:
+            asked: the request that everybody in it answered.
+            words: uint64 (entries,), the vectors of everybody in the sum, added up.
+
+        Raises:
+            MismatchError, ProtocolError: no honest run has this request, or such a sum.
+        """
+        bits, results = self.release.terms.word_bits, self.bind(asked.body).results
+        attempt = Attempt(asked, asked.body.hash)
+        state = self._with_sum(attempt, words, words_hash(words, bits), results)
+        record = state.record(encode(words, bits))
+        return state if record is None else state.after(record.leaf())
+
+    def _recorded(self, content: bytes) -> "RunState":
+        kind = self.release.kind
+        if self.summed is None or kind.record is None:
+            raise MismatchError("a sum before it")
+        record = kind.record.from_bytes(content)
+        return self._advanced(results=kind.read(self.run.plan, self.results, self.summed, record))
+
+    def _advanced(self, *, results: Results, **changes: Any) -> "RunState":
+        """Go on to the next release, or to what closes the run."""
+        plan, kind = self.run.plan, next_kind(self.run.plan, results)
+        state = replace(self, results=results, summed=None, due=None, **changes)
+        if kind is not None:
+            return replace(state, release=Release.of(kind, plan, results))
+        if not results.later and plan.study.trains:
+            return replace(state, due=LeafKind.MODEL)
+        if results.answered:
+            return replace(state, complete=True)
+        later = Release.of(KINDS[ReleaseKind.QUERY], plan, results)  # none is declared
+        return replace(state, release=later, due=LeafKind.QUESTIONS)
+
+    def _closed(self, content: bytes) -> "RunState":
+        record = ModelRecord.from_bytes(content)
+        expect("the model that was evaluated", self.results.model, record.model)
+        expect("a model after step", self.results.steps, record.steps)
+        return replace(self, model=record.model, due=None)
+
+    def _ended(self, content: bytes) -> "RunState":
+        """Take the end of the run, or of a part of it; a stopped or failed run may go on."""
+        record = EndRecord.from_bytes(content)
+        if record.state == "finished" and not self.done:
+            raise MismatchError("a model or answers before a finished end", found="none")
+        attempt = self.attempt and replace(self.attempt, interrupted=True)
+        return replace(self, end=record, attempt=attempt)
+
+    def resumed(self, training: TrainingState) -> "RunState":
+        """Return the run with a checkpoint, in place of the steps that were not taken again.
+
+        Args:
+            training: after the last step that was summed.
+
+        Raises:
+            MismatchError: of another step.
+        """
+        expect("a checkpoint after step", self.results.steps, training.step)
+        state = replace(self, purged=False)
+        started = self.results.answers and self.run.plan.study.asks_for_knots
+        if self.results.training is not None or (started and not training.step):
+            return state  # known already, or it starts on knots that are newer
+        return replace(state, results=replace(self.results, training=training))

@@ -1,0 +1,44 @@
+"""The closed list of kinds, and what they have in common."""
+
+import pytest
+from tests.written_runs import STUDIES
+
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.plan import ReleaseKind, plan_for
+from fieldfare.shared.run.kinds import KINDS, Release, Summed, next_kind
+from fieldfare.shared.run.kinds.kind import expect_words
+from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.results import Results
+
+
+def test_every_kind_of_release_is_registered_once() -> None:
+    assert set(KINDS) == set(ReleaseKind)
+    assert all(kind.release is release for release, kind in KINDS.items())
+    with pytest.raises(TypeError):
+        KINDS[ReleaseKind.QUERY] = KINDS[ReleaseKind.TRAINING]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("shape", STUDIES)
+def test_a_release_is_at_the_plans_position_on_the_plans_terms(shape: str) -> None:
+    plan = plan_for(STUDIES[shape]())
+    for kind in KINDS.values():
+        release = Release.of(kind, plan, Results())
+        assert release.place == (kind.release, plan.terms(kind.release).first_step)
+        assert release.terms is plan.terms(kind.release)
+
+
+@pytest.mark.parametrize("shape", STUDIES)
+def test_the_rehearsal_comes_first(shape: str) -> None:
+    plan = plan_for(STUDIES[shape]())
+    first = next_kind(plan, Results())
+    assert first is KINDS[ReleaseKind.REHEARSAL]
+    second = next_kind(plan, Results(rehearsed=True))
+    assert second not in {None, first}
+
+
+def test_words_are_those_of_the_sum() -> None:
+    terms = plan_for(STUDIES["groups"]()).fairness
+    summed = Summed(terms, terms.first_step, 4, bytes_hash(b"words"), None)
+    expect_words(summed, b"words")
+    with pytest.raises(MismatchError, match="the words of the sum"):
+        expect_words(summed, b"other words")
