@@ -11,15 +11,16 @@ from typing import Any, BinaryIO, Final
 from fieldfare.shared.audit_heads import check_cosignatures, check_head, check_header
 from fieldfare.shared.audit_ledgers import Spent
 from fieldfare.shared.audit_opening import OpeningAudit, Trust
-from fieldfare.shared.audit_releases import ReleasesAudit
+from fieldfare.shared.audit_releases import ReplayedRun
 from fieldfare.shared.audit_vectors import KeptVectors
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.fairness import read_fairness
-from fieldfare.shared.grid import decode
 from fieldfare.shared.misfit import Misfit, MisfitError
 from fieldfare.shared.plan import PICOMU2, Plan
-from fieldfare.shared.replay import decoded_sum
 from fieldfare.shared.roster import Roster
+from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.results import GroupsSum
+from fieldfare.shared.run.state import RunState
 from fieldfare.shared.transcript import AnswersRecord, EndRecord, Leaf, LeafKind
 from fieldfare.shared.transcript_file import Header, TranscriptFile, read_transcript
 from fieldfare.shared.unverified import claimed
@@ -139,7 +140,7 @@ class _RunAudit:
         self._vectors = KeptVectors(transcript)
         header = transcript.header
         self._opening = OpeningAudit(trust, header.study, header.run)
-        self._releases: ReleasesAudit | None = None
+        self._releases: ReplayedRun | None = None
         self._end: EndRecord | None = None
         self._cosigned: Mapping[str, int] = {}
 
@@ -156,7 +157,7 @@ class _RunAudit:
             except MisfitError:
                 raise
             except ProtocolError as error:
-                raise MisfitError(self._misfit(index, leaf, str(error))) from None
+                raise MisfitError(self._misfit(index, leaf, error)) from None
         self._vectors.check_used()
         hashes = [leaf.hash for leaf in self._transcript.leaves]
         head = check_head(self._transcript, self._trust, hashes)
@@ -170,13 +171,16 @@ class _RunAudit:
             kinds = " or ".join(sorted(kind.value for kind in allowed))
             raise ProtocolError(f"expected {kinds}, found {leaf.kind.value}")
         if leaf.kind is LeafKind.END:
-            self._take_end(leaf.content)
+            self._take_end(leaf)
         elif opened is None:
             self._opening.take(leaf.kind, leaf.content)
         else:
-            if self._releases is None:
-                self._releases = ReleasesAudit(opened, self._vectors)
-            self._releases.take(leaf.kind, leaf.content)
+            self._replayed(opened).take(leaf)
+
+    def _replayed(self, opened: RunState) -> ReplayedRun:
+        if self._releases is None:
+            self._releases = ReplayedRun(opened, self._opening.approvals, self._vectors)
+        return self._releases
 
     def _allowed(self) -> frozenset[LeafKind]:
         """A run may end anywhere, and go on; once there is a model it may only end."""
@@ -185,24 +189,22 @@ class _RunAudit:
             return end | self._opening.allowed
         if self._releases is None:
             return end | {LeafKind.REQUEST}
-        return end | self._releases.allowed
+        return self._releases.state.allowed
 
-    def _take_end(self, content: bytes) -> None:
+    def _take_end(self, leaf: Leaf) -> None:
         """Take the end of the run, or of a part of it; a stopped or failed run may go on."""
-        end = EndRecord.from_bytes(content)
-        reached = self._releases is not None and self._releases.done
-        if end.state == "finished" and not reached:
+        end = EndRecord.from_bytes(leaf.content)
+        if self._releases is not None:
+            self._releases.take(leaf)
+        elif end.state == "finished":
             raise ProtocolError("expected a model or answers before a finished end, found none")
         self._end = end
         self._opening.interrupted()
-        if self._releases is not None:
-            self._releases.interrupted()
 
-    def _misfit(self, index: int, leaf: Leaf, reason: str) -> Misfit:
-        releases = self._releases
-        inside = self._opening if releases is None else releases
-        ended = leaf.kind is LeafKind.END
-        whose = inside.institution
+    def _misfit(self, index: int, leaf: Leaf, error: ProtocolError) -> Misfit:
+        releases, ended = self._releases, leaf.kind is LeafKind.END
+        whose = error.institution if isinstance(error, MismatchError) else None
+        whose = whose or (self._opening.institution if releases is None else None)
         if whose is None and leaf.kind in SIGNED_BY_INSTITUTIONS:
             whose = claimed(leaf.content, "institution")
         return Misfit(
@@ -210,8 +212,8 @@ class _RunAudit:
             leaf=index,
             kind=leaf.kind.value,
             institution=None if ended else whose,
-            step=None if releases is None or ended else releases.step,
-            reason=reason,
+            step=None if releases is None or ended else releases.state.release.step,
+            reason=str(error),
         )
 
     def report(self, misfit: Misfit | None) -> AuditReport:
@@ -231,29 +233,28 @@ class _RunAudit:
         )
         if releases is None or plan is None:
             return found
+        state = releases.state
         return replace(
             found,
-            steps=releases.steps,
-            requests=releases.requests,
-            sums=releases.sums,
-            recomputed=releases.recomputed,
-            model=releases.model,
-            metrics=releases.metrics,
-            groups=_groups(plan, releases),
-            answers=tuple(releases.answers),
+            steps=state.results.steps,
+            requests=state.requests,
+            sums=state.sums,
+            recomputed=state.recomputed,
+            model=state.model,
+            metrics=state.results.metrics,
+            groups=_groups(plan, state.results.groups),
+            answers=releases.answers,
             institutions=_institutions(plan, names, releases.trail.spent),
         )
 
 
-def _groups(plan: Plan, releases: ReleasesAudit) -> dict[str, Any] | None:
+def _groups(plan: Plan, counted: GroupsSum | None) -> dict[str, Any] | None:
     """Read the counts by group again; the sum's words are in the transcript for everybody."""
-    record, terms = releases.fairness, plan.fairness
-    if record is None:
+    if counted is None:
         return None
-    noise = terms.noise_on_sum(releases.grouped, plan.study.privacy.collusion_tolerance)
-    words = decode(record.content, terms.word_bits, terms.vectors.entries)
-    values = decoded_sum(words, terms, releases.grouped)
-    return read_fairness(plan.study, values, noise, record.threshold)
+    tolerance = plan.study.privacy.collusion_tolerance
+    noise = plan.fairness.noise_on_sum(counted.participants, tolerance)
+    return read_fairness(plan.study, counted.values, noise, counted.threshold)
 
 
 def _institutions(

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeVar
 
 from fieldfare.shared.errors import AccountingError, PackageError, ProtocolError, StudyError
@@ -24,6 +23,8 @@ from fieldfare.shared.misfit import expect
 from fieldfare.shared.offers import open_roster, open_study
 from fieldfare.shared.plan import Plan, plan_for
 from fieldfare.shared.roster import COORDINATOR, Roster
+from fieldfare.shared.run.request_check import AgreedRun
+from fieldfare.shared.run.state import RunState
 from fieldfare.shared.secure_sum import MLKEM_CIPHERTEXT_BYTES, check_approval_keys
 from fieldfare.shared.study import Study
 from fieldfare.shared.transcript import LeafKind
@@ -64,34 +65,6 @@ class Trust:
         return Roster(version=1, coordinator=self.coordinator, members=())
 
 
-@dataclass(frozen=True)
-class OpenedRun:
-    """A run whose beginning was verified.
-
-    Attributes:
-        study_id: computed once: it is a hash over the whole study.
-        approvals: by participant.
-    """
-
-    roster: Roster
-    study: Study
-    study_id: str
-    plan: Plan
-    opening: RunOpening
-    approvals: Mapping[str, Approval]
-
-    @cached_property
-    def roster_hash(self) -> str:
-        """Hash of the roster, as every message names it."""
-        return self.roster.hash
-
-    @property
-    def least(self) -> int:
-        """The fewest participants of a request: n - t >= 2 (docs/design.md, "Noise")."""
-        study = self.study
-        return max(study.aggregation.minimum_institutions, study.privacy.collusion_tolerance + 2)
-
-
 class OpeningAudit:
     """Takes ROSTER, STUDY, APPROVALs, OPENING and OFFERs, in this order."""
 
@@ -100,14 +73,14 @@ class OpeningAudit:
         self._trust = trust
         self._study_id = study
         self._run = run
-        self._approvals: dict[str, Approval] = {}
+        self.approvals: dict[str, Approval] = {}
         self._offers: list[str] = []
         self.institution: str | None = None  # whose leaf is being looked at
         self.roster: Roster | None = None
         self.study: Study | None = None
         self.plan: Plan | None = None
         self.opening: RunOpening | None = None
-        self.opened: OpenedRun | None = None
+        self.opened: RunState | None = None
         self._takers: Mapping[LeafKind, Callable[[bytes], None]] = {
             LeafKind.ROSTER: self._take_roster,
             LeafKind.STUDY: self._take_study,
@@ -141,7 +114,7 @@ class OpeningAudit:
     def interrupted(self) -> None:
         """Begin again what an END cut short: all approvals, or all offers, come once more."""
         if self.opening is None:
-            self._approvals = {}
+            self.approvals = {}
         self._offers = []
 
     def _take_roster(self, content: bytes) -> None:
@@ -183,8 +156,8 @@ class OpeningAudit:
         expect("a signature by the approval's institution", approval.institution, opened.signer)
         expect("an approval of the study", self._study_id, approval.study)
         expect("an approval under the roster", roster.hash, approval.roster)
-        _expect_after(approval.institution, list(self._approvals))
-        self._approvals[approval.institution] = approval
+        _expect_after(approval.institution, list(self.approvals))
+        self.approvals[approval.institution] = approval
 
     def _take_opening(self, content: bytes) -> None:
         roster, plan = _known(self.roster), _known(self.plan)
@@ -200,14 +173,14 @@ class OpeningAudit:
             raise ProtocolError(
                 f"expected at least {minimum} participants, found {len(opening.participants)}"
             )
-        check_approval_keys(self._approvals)
+        check_approval_keys(self.approvals)
         self.opening = opening
 
     def _check_participants(self, opening: RunOpening) -> None:
         found = {p.institution: p.approval for p in opening.participants}
-        for institution in sorted(set(found) | set(self._approvals)):
+        for institution in sorted(set(found) | set(self.approvals)):
             self.institution = institution
-            approval = self._approvals.get(institution)
+            approval = self.approvals.get(institution)
             expect(
                 "a participant with the approval that stands before the opening",
                 "no approval" if approval is None else approval.hash,
@@ -230,14 +203,9 @@ class OpeningAudit:
             decode_key(ciphertext, MLKEM_CIPHERTEXT_BYTES)
         self._offers.append(offer.institution)
         if len(self._offers) == len(names):
-            self.opened = OpenedRun(
-                roster,
-                _known(self.study),
-                self._study_id,
-                _known(self.plan),
-                opening,
-                self._approvals,
-            )
+            plan = _known(self.plan)
+            run = AgreedRun(plan=plan, roster_hash=roster.hash, opening=opening)
+            self.opened = RunState.begin(run, roster)
 
 
 def _known(value: T | None) -> T:
