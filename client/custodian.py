@@ -380,10 +380,10 @@ class Custodian:
             opened = self._opened(request.study, request.run)
             prepared = self._prepared[request.study]
             approved = ApprovedRun(
-                self._site.institution,
-                prepared.plan,
-                self._site.roster.hash,
-                opened.opening.body,
+                institution=self._site.institution,
+                plan=prepared.plan,
+                roster_hash=self._site.roster.hash,
+                opening=opened.opening.body,
             )
             self._runs[key] = RunAtDoor(approved, own.approval.hash, prepared.sums)
         return self._runs[key]

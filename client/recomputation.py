@@ -16,19 +16,14 @@ from fieldfare.client.admission import ApprovedRun
 from fieldfare.client.ledger import Ledger
 from fieldfare.client.site import Site
 from fieldfare.shared.adam import TrainingState
-from fieldfare.shared.alert_cut import thresholds_near, with_threshold
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.last_sum import LastSum, carries_last_sum
-from fieldfare.shared.messages import (
-    Assurance,
-    Reply,
-    Request,
-    parameters_hash,
-    parameters_to_bytes,
-)
-from fieldfare.shared.plan import Plan, ReleaseKind, ReleaseTerms
-from fieldfare.shared.replay import bound_initial_state, initial_state, stepped, summed_again
+from fieldfare.shared.messages import Assurance, Opened, Reply, Request
+from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.replay import add_words
+from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.state import RunState
 from fieldfare.shared.study import Study
 
 PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
@@ -58,7 +53,7 @@ class Recomputation:
 
         Raises:
             PolicyRefusal: NOT_RECOMPUTED.
-            LedgerError: the stored state cannot be read.
+            LedgerError: what was kept cannot be read.
         """
         if self.site.assurance is Assurance.SIMULATED:
             return {}
@@ -68,17 +63,16 @@ class Recomputation:
             if run.plan.study.asks_for_knots:  # whoever makes up knots makes up parameters
                 raise _refused("expected knots that can be recomputed: fewer participants or bins")
             return {}
-        table: Values | None = None
+        state = RunState.begin(run, self.site.roster)
+        if request.kind is not ReleaseKind.REHEARSAL:
+            state = state.followed(self._kept(request.study, request.run))
         try:
-            if request.kind is ReleaseKind.FAIRNESS:
-                state, table = self._evaluated(run, request, last)
-            else:
-                state = self._state_at(run, request, last)
+            training = self._bound(state, request, last).results.training
         except ProtocolError as error:
-            raise PolicyRefusal(RefusalCode.NOT_RECOMPUTED, str(error)) from None
-        if request.parameters not in _expected_hashes(run, request, state, table):
-            raise _refused("expected the parameters that follow from the last sum, found others")
-        return {PROGRESS_STATE + request.run: state.to_bytes()}
+            raise _refused(str(error)) from None
+        if training is None:
+            raise _refused("expected parameters that were recomputed")
+        return {PROGRESS_STATE + request.run: training.to_bytes()}
 
     def model(self, study: Study, run: str) -> Values | None:
         """Return float64 (entries,), a run's averaged model as it was recomputed here.
@@ -86,46 +80,10 @@ class Recomputation:
         None where this institution did not stay to the last step, or nothing is recomputed.
 
         Raises:
-            LedgerError: the stored state cannot be read.
+            LedgerError: what was kept cannot be read.
         """
         state = self._kept(study.id, run)
         return state.model if state and state.step == study.training.steps else None
-
-    def _state_at(self, run: ApprovedRun, request: Request, last: LastSum) -> TrainingState:
-        if request.kind is ReleaseKind.REHEARSAL:
-            return _start(run, request, None)
-        kept = self._kept(request.study, request.run) or self._begun(run, request, last)
-        position = run.plan.training.first_step + kept.step
-        if position == request.step:
-            return kept
-        if position + 1 != request.step:
-            raise ProtocolError(f"expected step {position} or the one after it")
-        total = self._total(request, last, _Expected.step(run.plan, kept))
-        return stepped(run.plan.study, kept, total, len(last.vectors))
-
-    def _evaluated(
-        self, run: ApprovedRun, request: Request, last: LastSum
-    ) -> tuple[TrainingState, Values]:
-        """Return where training ended, and the table that the threshold of alerts follows from."""
-        kept = self._kept(request.study, request.run)
-        if kept is None or kept.step != run.plan.study.training.steps:
-            raise ProtocolError("expected a model that was evaluated here")
-        return kept, self._total(request, last, _Expected.evaluation(run.plan, kept))
-
-    def _begun(self, run: ApprovedRun, request: Request, last: LastSum) -> TrainingState:
-        """Return where training starts: on the knots that follow from the questions' sum, if any.
-
-        Raises:
-            ProtocolError: knots follow from a sum, and this is not it.
-        """
-        if not run.plan.study.asks_for_knots:
-            return _start(run, request, None)
-        if request.step != run.plan.training.first_step:
-            raise ProtocolError(
-                "expected the first step of training, with the sum of the questions"
-            )
-        answer = self._total(request, last, _Expected.questions(run.plan))
-        return _start(run, request, answer)
 
     def _kept(self, study: str, run: str) -> TrainingState | None:
         content = self.ledger.run_state(study, PROGRESS_STATE + run)
@@ -136,93 +94,51 @@ class Recomputation:
         except ProtocolError as error:
             raise LedgerError(f"expected a run's kept progress: {error}") from None
 
-    def _total(self, request: Request, last: LastSum, release: "_Expected") -> Values:
-        """Add up the last sum from the vectors that its participants signed.
+    def _bound(self, state: RunState, request: Request, last: LastSum) -> RunState:
+        """Return the run with what `request` binds; where it stood, or one release later.
+
+        Raises:
+            ProtocolError: another release, not the sum before it, or nothing that follows.
+        """
+        if state.release.place != (request.kind, request.step):
+            state = self._with_last(state, last)
+        if state.release.place != (request.kind, request.step):
+            kind, step = state.release.place
+            raise MismatchError(f"{kind.value} step {step} or the one before it")
+        return state.bind(request)
+
+    def _with_last(self, state: RunState, last: LastSum) -> RunState:
+        """Add the last sum up from what its participants signed, and follow it.
 
         Raises:
             ProtocolError: not the sum that was expected, or not everybody's own vector.
         """
-        asked = self.site.from_coordinator(last.request, Request).body
-        frame = (request.study, request.roster, request.run, release.at, release.terms.kind)
+        opened, run = self.site.from_coordinator(last.request, Request), state.run
+        asked, (kind, step) = opened.body, state.release.place
+        frame = (run.plan.study_id, run.roster_hash, run.opening.run, step, kind)
         if (asked.study, asked.roster, asked.run, asked.step, asked.kind) != frame:
-            raise ProtocolError(f"expected the request of step {release.at} of this run")
-        if asked.parameters != release.content:
-            raise ProtocolError("expected a request for the parameters that were kept")
+            raise ProtocolError(f"expected the request of step {step} of this run")
         # This institution's own reply is among them, so it has checked every term of R before.
         if self.site.institution not in {p.institution for p in asked.participants}:
             raise ProtocolError("expected a sum that this institution is part of")
         if not len(asked.participants) == len(last.replies) == len(last.vectors):
             raise ProtocolError("expected a reply and a vector of each participant")
-        self._check_replies(asked, last)
-        terms = release.terms
-        return summed_again(terms, last.vectors)
+        self._check_replies(opened, last)
+        terms = state.release.terms
+        words = add_words(last.vectors, terms.word_bits, terms.vectors.entries)
+        return state.settled(opened, words)
 
-    def _check_replies(self, asked: Request, last: LastSum) -> None:
+    def _check_replies(self, opened: Opened[Request], last: LastSum) -> None:
         """Check that each participant signed its vector as the answer to this R."""
-        signed_for = asked.hash
+        signed_for = opened.body.hash
         for participant, envelope, vector in zip(
-            asked.participants, last.replies, last.vectors, strict=True
+            opened.body.participants, last.replies, last.vectors, strict=True
         ):
             reply = self.site.from_member(envelope, Reply, participant.institution).body
             expected = (signed_for, participant.institution, participant.approval)
             found = (reply.request, reply.institution, reply.approval)
             if found != expected or reply.vector != bytes_hash(vector):
                 raise ProtocolError("expected each participant's own signed vector")
-
-
-@dataclass(frozen=True)
-class _Expected:
-    """The release whose sum the next parameters follow from.
-
-    Attributes:
-        terms: of its kind.
-        at: its position in the run.
-        content: hash of the parameters or questions that its request binds.
-    """
-
-    terms: ReleaseTerms
-    at: int
-    content: str
-
-    @classmethod
-    def step(cls, plan: Plan, kept: TrainingState) -> "_Expected":
-        """Expect the step of training that was asked for with these parameters."""
-        content = parameters_hash(parameters_to_bytes(kept.parameters))
-        return cls(plan.training, plan.training.first_step + kept.step, content)
-
-    @classmethod
-    def evaluation(cls, plan: Plan, kept: TrainingState) -> "_Expected":
-        """Expect the evaluation of this model."""
-        content = parameters_hash(parameters_to_bytes(kept.model))
-        return cls(plan.evaluation, plan.evaluation.first_step, content)
-
-    @classmethod
-    def questions(cls, plan: Plan) -> "_Expected":
-        """Expect the declared questions."""
-        group = plan.study.questions
-        content = b"" if group is None else group.to_bytes()
-        return cls(plan.query, plan.query.first_step, parameters_hash(content))
-
-
-def _expected_hashes(
-    run: ApprovedRun, request: Request, state: TrainingState, table: Values | None
-) -> tuple[str, ...]:
-    """Return the hashes of what a request may bind; several where a threshold may differ."""
-    if table is not None:
-        thresholds = thresholds_near(run.plan.study, table)
-        bound = [with_threshold(state.model, one) for one in thresholds]
-    else:
-        bound = [state.model if request.kind is ReleaseKind.EVALUATION else state.parameters]
-    return tuple(parameters_hash(parameters_to_bytes(one)) for one in bound)
-
-
-def _start(run: ApprovedRun, request: Request, answer: Values | None) -> TrainingState:
-    """Return the run's start, as its first request rounds it (docs/design.md, "Recomputation").
-
-    It holds a logarithm, the one thing here that another machine may round otherwise.
-    """
-    bound = bound_initial_state(run.plan.study, request.parameters, answer)
-    return bound or initial_state(run.plan.study, answer)
 
 
 def _refused(text: str) -> PolicyRefusal:
