@@ -15,6 +15,8 @@ FILE: Final = Path(__file__).with_name("golden.toml")
 CLOSE: Final = 1e-5  # between machines whose libraries round differently
 # Their bytes depend on the machine: torch chooses its kernels by the processor.
 OF_A_MACHINE: Final = ("amlsim-mlp",)
+# Variables by which somebody chooses kernels for those libraries.
+CHOOSERS: Final = ("ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA")
 HEAD: Final = """\
 What the golden set came to: python -m tests.golden.record --write.
 `sha256` is of model.safetensors, or of the answers as canonical JSON, and has to be the same
@@ -35,7 +37,7 @@ def machine() -> dict[str, Any]:
         "torch": version("torch"),
         "numpy": version("numpy"),
         "blas": str(np.show_config(mode="dicts")["Build Dependencies"]["blas"]["version"]),
-        "kernels": os.environ.get("ATEN_CPU_CAPABILITY", "default"),
+        "kernels": [f"{name}={os.environ[name]}" for name in CHOOSERS if name in os.environ],
         "threads": int(THREADS["OMP_NUM_THREADS"]),
     }
 
