@@ -1,1 +1,1 @@
-"""What a coordinator runs: secure-sum rounds, training and evaluation on sums."""
+"""The coordinator's side: secure-sum rounds, training and evaluation on sums."""

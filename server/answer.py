@@ -1,4 +1,4 @@
-"""What an answer is: cells with values, intervals and what was held back; nothing else is kept."""
+"""The form of an answer: cells with values and intervals, and a list of withheld cells."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

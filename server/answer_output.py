@@ -1,4 +1,4 @@
-"""Answers as people and programs read them: a table, JSON, CSV, Arrow."""
+"""Answers for people and programs: a table, JSON, CSV, Arrow."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Answers that were asked for, read again: off runs' transcripts, or off a simulation's file.
+"""Earlier answers, read again from runs' transcripts or from a simulation's file.
 
 Reading a released sum is post-processing: it costs nothing, however often it is done.
 """

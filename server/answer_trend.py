@@ -1,4 +1,4 @@
-"""A monthly series, and an alarm that knows how noisy it is.
+"""A monthly series, and an alarm whose threshold accounts for the noise.
 
 A month gives an alarm where its noisy count is above the mean of the months before it by more
 than chance and noise explain. Both counts' chance (a Poisson count's variance is its mean) and

@@ -1,4 +1,4 @@
-"""Who approved a study, as it was last heard; an approval counts only if it still verifies."""
+"""The institutions' approvals of a study; an approval counts only if it still verifies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Asking a deployed federation: what was answered before, what is left, and the run that asks.
+"""Asking a deployed federation: earlier answers, remaining allowance, and the run that asks.
 
 The same question again gets the answer that is stored; asking anew is a new release that costs
 again, however little the records have changed.

@@ -1,4 +1,4 @@
-"""`fieldfare query ask`: ask a deployed federation, after saying what it costs.
+"""`fieldfare query ask`: ask a deployed federation, after printing the cost.
 
 Errors pass through: the root command turns them into exit codes.
 """

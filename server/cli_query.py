@@ -1,4 +1,4 @@
-"""`fieldfare query answers`: what was asked and answered, as a table, a file or a picture.
+"""`fieldfare query answers`: questions and their answers, as a table, a file or a picture.
 
 Errors pass through: the root command turns them into exit codes.
 """

@@ -1,4 +1,4 @@
-"""`fieldfare coordinator members` and `roster`: who takes part, and what institutions pin.
+"""`fieldfare coordinator members` and `roster`: the members, and the roster that they pin.
 
 Errors pass through: the root command turns them into exit codes.
 """

@@ -1,4 +1,4 @@
-"""`fieldfare coordinator transcript export` and `purge`: what auditors get, what is deleted.
+"""`fieldfare coordinator transcript export` and `purge`: a file for auditors; deletion.
 
 Errors pass through: the root command turns them into exit codes.
 """

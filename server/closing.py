@@ -1,4 +1,4 @@
-"""How every run closes: the transcript's head is co-signed, the model goes to everybody."""
+"""The end of every run: co-signatures on the transcript's head, then the delivery of the model."""
 
 import logging
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What the process of one run does: opens it or joins it again, trains, closes it; keeps all of it.
+"""One run's process: it opens or resumes the run, trains, closes it, and stores every step.
 
 Everything that must outlive the process is in the run store before anything depends on it, so
 that a process that was killed is followed by another one that goes on.

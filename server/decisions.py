@@ -1,4 +1,4 @@
-"""The coordinator's own log of who was let in, put out and published; JSON lines.
+"""The coordinator's own log of members let in, members removed and rosters published; JSON lines.
 
     {"event": "removal", "identity": "...", "institution": "bank-a", "time": "...", "user": "..."}
 

@@ -1,4 +1,4 @@
-"""What a run hands to every institution: the model, its card, and a signature on both."""
+"""The delivery to every institution: the model, its card, and a signature on both."""
 
 from dataclasses import dataclass
 from datetime import datetime

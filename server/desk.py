@@ -1,4 +1,4 @@
-"""What commands about studies and runs work on: a home, its run store, its SuperLink."""
+"""The objects of study and run commands: a home, its run store, its SuperLink."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

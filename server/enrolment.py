@@ -1,4 +1,4 @@
-"""Who is enrolled, under which keys: papers that institutions signed, each checked again when read.
+"""The enrolled institutions and their keys: signed papers, each checked again when read.
 
     <id>.enrolment          who asks to be a member
     <id>.<key>.rotation     a key that was replaced; signed by it and by the new one

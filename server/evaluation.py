@@ -1,4 +1,4 @@
-"""What the federation measures of itself: metrics from one noisy table of counts.
+"""The federation's own evaluation: metrics from one noisy table of counts.
 
 The table holds negatives and positives by public score bin, summed over all hold-outs
 with noise of known sigma. Everything here is post-processing. Each metric comes with a

@@ -1,4 +1,4 @@
-"""What every process of the coordinator that uses Flower starts with: its environment, its log."""
+"""Environment and log of every coordinator's process that uses Flower."""
 
 import logging
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Founding a coordinator: its home, keys, authority, tokens and settings, or nothing that works.
+"""Founding a coordinator: its home, keys, authority, tokens and settings, all of them or none.
 
 The settings are written last. Without them a home does not open, so one that was left half
 made is never taken for a whole one.

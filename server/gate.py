@@ -1,4 +1,4 @@
-"""What stands before Flower's API on both listeners: nothing passes that is not named here.
+"""The gate before Flower's API on both listeners: it passes only the calls that it names.
 
 Flower serves nodes, runs and administration on one port, most of it without a question asked
 (docs/adr/0005). Here each listener offers a short list of paths; every other one does not

@@ -1,4 +1,4 @@
-"""`hello`: the study goes out, approvals come back; who is not there is waited for."""
+"""`hello`: send the study to the institutions, collect approvals, wait for absent nodes."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What is kept of a hello without a run: who says what to a study."""
+"""The record of a hello without a run: each institution's answer to a study."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

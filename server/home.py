@@ -1,4 +1,4 @@
-"""Where a coordinator keeps everything: one folder, and a property for every path in it.
+"""A coordinator's home: one folder, and a property for every path in it.
 
 coordinator.toml  roster.sealed  invitation.json  bundle.sha256
 keys/             signing.pem  signing.pub

@@ -1,4 +1,4 @@
-"""What a new institution is sent: where the hub is, and what to know it by.
+"""The invitation to a new institution: the hub's address, and the keys to verify it by.
 
 An invitation names the bundle that runs are started with: making one brings both to what the
 installed software has (bundle_file.py).

@@ -1,4 +1,4 @@
-"""Questions that a run is for, kept in the coordinator's home before it is started."""
+"""The questions of a later run, stored in the coordinator's home before the run starts."""
 
 import json
 from collections.abc import Sequence

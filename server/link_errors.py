@@ -1,4 +1,4 @@
-"""What a link or its other end said, fit for a terminal."""
+"""Errors of a link or of its other end, made fit for a terminal."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Nodes' keys as institutions write them and as Flower keeps them, and what proves them."""
+"""Nodes' keys in the institutions' form and in Flower's form, and the proof of possession."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""Which nodes the SuperLink lets sign on: those of the institutions that are enrolled."""
+"""The nodes that the SuperLink admits: those of the enrolled institutions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Studies that a coordinator proposed: signed, kept in its folder, found by what people type."""
+"""Studies that a coordinator proposed: signed, stored in its folder, found by id or name."""
 
 import re
 from dataclasses import dataclass

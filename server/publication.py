@@ -1,4 +1,4 @@
-"""The roster that everybody pins: published from who is enrolled, one version after another."""
+"""The roster that all members pin: published from the enrolments, one version after another."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a coordinator keeps of a run while it goes on, so that it can go on after a crash.
+"""A run's record, which lets the coordinator resume the run after a crash.
 
 Everything is kept before anybody depends on it: an opening and a request before they are
 sent, a sum and the step it led to before the next request is written.

@@ -1,4 +1,4 @@
-"""Nothing of a finished Flower run stays in the SuperLink's own state.
+"""Deletion of every finished Flower run from the SuperLink's own state.
 
 The SuperLink keeps messages and objects of runs that ended (measured: every reply of a failed
 run), and SQLite keeps deleted rows in free pages. What auditors need is in the run store.

@@ -1,4 +1,4 @@
-"""What people see of runs: one screen for each, one line for each change, one table of all.
+"""The view of runs for people: one screen for each, one line for each change, one table of all.
 
 Everything shown is either the coordinator's own or was released; names and reasons are other
 people's texts, and nothing in them moves the cursor or sets colours.

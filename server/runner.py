@@ -1,4 +1,4 @@
-"""Serves runs: waits for those that the SuperLink has, and gives each a process of its own.
+"""The runner: it waits for the SuperLink's runs and gives each of them a process of its own.
 
 Nothing of a run is kept here. What a run did is in the run store, so a process that dies takes
 nothing with it, and `coordinator run resume` goes on from there.

@@ -1,4 +1,4 @@
-"""`coordinator.toml`: what the hub is called, and where it listens."""
+"""`coordinator.toml`: the hub's name, and the addresses where it listens."""
 
 from typing import Annotated, Final, Literal, Self
 

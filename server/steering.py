@@ -1,4 +1,4 @@
-"""Runs from outside: started, stopped, resumed, and told apart from what only looks alive.
+"""Steering runs from outside: start, stop, resume; tell dead processes from live ones.
 
 The run store says what a run's process last wrote; the SuperLink says whether that process
 can still be there. Only both together say that a run goes on.

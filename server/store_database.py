@@ -1,4 +1,4 @@
-"""The run store's SQLite file: durable, and honest about every failure.
+"""The run store's SQLite file: durable, and every failure is an error.
 
 WAL with synchronous=FULL: a COMMIT that returned survives a power cut, and readers never wait
 for a writer (SQLite documentation, "Write-Ahead Logging"). secure_delete overwrites what a

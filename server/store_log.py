@@ -1,4 +1,4 @@
-"""The transcript's tables: leaves, what lies beside them, and the heads that were signed."""
+"""The transcript's tables: leaves, attachments, and the signed heads."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

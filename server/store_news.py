@@ -1,4 +1,4 @@
-"""What the coordinator last heard: of institutions in a run, to a study, and of results."""
+"""The coordinator's last news: of institutions in a run, to a study, and of results."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What a run store says about runs: states, progress and approvals, as plain values."""
+"""The rows of a run store as plain values: states, progress and approvals."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

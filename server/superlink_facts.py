@@ -1,4 +1,4 @@
-"""What is said of a SuperLink, its nodes and its runs (superlink.py)."""
+"""Plain values about a SuperLink, its nodes and its runs (superlink.py)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Following a run until it ends; whoever looks changes nothing."""
+"""Following a run until it ends; a watcher changes nothing."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime

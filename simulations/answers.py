@@ -1,4 +1,4 @@
-"""What an answer would be without privacy: only a simulation, which holds all records, can say.
+"""Answers without privacy, which only a simulation can compute, because it holds all records.
 
 Exact sums over all institutions, without noise and without a limit on cells per unit;
 quantiles are those of the values themselves. Numbers are clipped to their declared bounds, as

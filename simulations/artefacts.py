@@ -1,4 +1,4 @@
-"""The model as files: parameters, and what each one means."""
+"""The model as files: parameters, and the meaning of each."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the federation is compared with, under the same features, steps and budget.
+"""The federation's baselines, under the same features, steps and budget.
 
     alone      each institution by itself, without privacy
     alone_dp   each by itself, at the study's epsilon, with its own full noise

@@ -1,4 +1,4 @@
-"""What a custodian's process costs beside its sum: one training step over gRPC.
+"""The cost of a custodian's process beside its sum: one training step over gRPC.
 
     python -m fieldfare.simulations.bench_custodian [--units N] [--steps N] [--json]
 

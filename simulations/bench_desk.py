@@ -1,4 +1,4 @@
-"""How much processor an analyst's commands take on 20,000 customers, start-up included.
+"""Processor time of an analyst's commands on 20,000 customers, start-up included.
 
     python -m fieldfare.simulations.bench_desk [--customers 20000] [--runs 3]
 

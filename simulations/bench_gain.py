@@ -1,4 +1,4 @@
-"""What five banks of the invented world gain together, and down to which prevalence.
+"""The joint gain of five banks of the invented world, down to the prevalence where it ends.
 
     python -m fieldfare.simulations.bench_gain [--people 37500] [--seeds 0,1,2]
 

@@ -1,4 +1,4 @@
-"""How long millions of records take to check and to load, and how much memory.
+"""Time and memory to check and load millions of records.
 
     python -m fieldfare.simulations.bench_records [--rows 10000000]
 

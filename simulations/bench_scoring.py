@@ -1,4 +1,4 @@
-"""How long a million customers take to score with reasons, and how much memory.
+"""Time and memory to score a million customers with reasons.
 
     python -m fieldfare.simulations.bench_scoring [--units 1000000]
 

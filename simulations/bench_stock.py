@@ -1,4 +1,4 @@
-"""What a round of stock Flower takes on this machine: its own SuperLink, nodes and strategy.
+"""Time of a round of stock Flower on this machine: its own SuperLink, nodes and strategy.
 
 Everything as Flower ships it, over TLS with node authentication, but nothing that calls home
 or installs packages. Its apps send a vector to and fro and do nothing else.

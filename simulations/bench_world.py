@@ -1,4 +1,4 @@
-"""How fast the invented world is made, and whether it is worth learning in.
+"""Time to make the invented world, and a check that a model can learn in it.
 
     python -m fieldfare.simulations.bench_world [--people 60000] [--prevalence 0.005] [--seed 0]
 

@@ -1,4 +1,4 @@
-"""Audit the whole path with records that are in or out by a coin: which epsilon is left?
+"""Audit the whole path with records that a coin puts in or out: estimate the actual epsilon.
 
     python -m fieldfare.simulations.canaries [--epsilon 1] [--canaries 60000] [--halve-noise]
 

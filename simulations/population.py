@@ -1,4 +1,4 @@
-"""Who holds which records in a simulation: files, a column, or a seeded partition."""
+"""The records of each institution in a simulation: files, a column, or a seeded partition."""
 
 import hashlib
 from collections import Counter

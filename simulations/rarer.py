@@ -1,4 +1,4 @@
-"""What the same study would find where cases are rarer: noise stays, and cases shrink."""
+"""The same study's results at a lower prevalence: noise stays, and cases shrink."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Final

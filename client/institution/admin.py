@@ -1,4 +1,4 @@
-"""The custodian's administration, served to the user whose custodian it is.
+"""The custodian's administration, served to the user who runs the custodian.
 
 The socket has mode 0600 in the run folder: to connect to a unix socket is to write to it
 (unix(7)), so only this user, and root, ever reach it. There is nothing to be proved beyond

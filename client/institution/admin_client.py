@@ -1,4 +1,4 @@
-"""Asking the custodian of one's own institution, if one is running."""
+"""A client of the institution's own custodian, if one is running."""
 
 import socket
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a running custodian tells its own institution: how it stands, and what a look changed."""
+"""A running custodian's report to its own institution: its state, and the changes of a look."""
 
 from datetime import datetime
 from typing import Final, Literal

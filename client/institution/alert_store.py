@@ -1,4 +1,4 @@
-"""Alerts and decisions in one private file; nothing of it ever leaves.
+"""Alerts and decisions in one private file; they never leave the institution.
 
 That an alert was reported is itself secret (harm rule 7): the file is 0600, or 0640 where a group
 works on the alerts (casework.py), overwrites what it deletes, and no message repeats what is in

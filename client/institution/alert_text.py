@@ -1,4 +1,4 @@
-"""Alerts as people read them: a queue of one line each, and one card."""
+"""Alerts as text for people: a queue of one line each, and one card."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final

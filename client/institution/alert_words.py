@@ -1,4 +1,4 @@
-"""The words of one alert's text, read from the records when a person asks; kept nowhere."""
+"""The words of one alert's text, read from the records on request and never stored."""
 
 from collections.abc import Mapping
 from pathlib import Path

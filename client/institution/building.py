@@ -1,4 +1,4 @@
-"""From a home to what runs: who this is, its ledger, its log and its custodian.
+"""From a home to its running parts: the institution, its ledger, its log and its custodian.
 
 Everything is checked on the way up: the modes of the home, the pinned coordinator and
 roster, that this institution is on it with its own key, the ledger's chain and witness.

@@ -1,4 +1,4 @@
-"""A model card for a terminal: what a person must know before a model is used, in one screen."""
+"""A model card for a terminal: the facts that a person needs before using a model."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""`fieldfare institution alerts`, `institution alert show`: who is looked at, and why.
+"""`fieldfare institution alerts`, `institution alert show`: the alerts, and their reasons.
 
 Errors pass through: the root command turns them into exit codes.
 """

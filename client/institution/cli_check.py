@@ -1,4 +1,4 @@
-"""`fieldfare institution check`: would everything work, and what to do about what would not.
+"""`fieldfare institution check`: test every part, and give a remedy for each fault.
 
 Errors pass through: the root command turns them into exit codes.
 """

@@ -1,4 +1,4 @@
-"""`fieldfare institution tune`, `institution evaluate`: is the shared model good here, and better?
+"""`fieldfare institution tune`, `institution evaluate`: measure the shared model on own records.
 
 Errors pass through: the root command turns them into exit codes.
 """

@@ -1,4 +1,4 @@
-"""`fieldfare institution feedback`, `institution labels`: what people decided, and what it teaches.
+"""`fieldfare institution feedback`, `institution labels`: decisions, and labels made of them.
 
 Errors pass through: the root command turns them into exit codes.
 """

@@ -1,4 +1,4 @@
-"""`fieldfare institution import FILE`: whatever the coordinator sent as a file.
+"""`fieldfare institution import FILE`: take in a file from the coordinator.
 
 Errors pass through: the root command turns them into exit codes.
 """

@@ -1,4 +1,4 @@
-"""`fieldfare institution ledger ...`: what the population's budget is, was and still allows.
+"""`fieldfare institution ledger ...`: the population's budget, its history and its remainder.
 
 Errors pass through: the root command turns them into exit codes.
 """

@@ -1,4 +1,4 @@
-"""`fieldfare institution log verify`: whether the institution's own log is whole."""
+"""`fieldfare institution log verify`: check that the institution's own log is whole."""
 
 from pathlib import Path
 from typing import Annotated

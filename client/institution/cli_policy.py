@@ -1,4 +1,4 @@
-"""`fieldfare institution policy check|allow`: the policy in plain words; what a study needs.
+"""`fieldfare institution policy check|allow`: explain the policy; allow what a study needs.
 
 Errors pass through: the root command turns them into exit codes.
 """

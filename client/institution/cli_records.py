@@ -1,4 +1,4 @@
-"""`fieldfare institution records check`: would the records load, and what does not fit?"""
+"""`fieldfare institution records check`: test whether records load; list what does not fit."""
 
 import os
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`fieldfare institution score`: everyone ranked, with reasons; who is looked at, kept.
+"""`fieldfare institution score`: rank all units, with reasons; keep the alerts.
 
 Errors pass through: the root command turns them into exit codes.
 """

@@ -1,4 +1,4 @@
-"""`fieldfare institution setup`: `init` for a newcomer, who is asked what the files would say.
+"""`fieldfare institution setup`: a guided `init` that asks for the settings.
 
 Errors pass through: the root command turns them into exit codes.
 """

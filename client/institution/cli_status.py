@@ -1,4 +1,4 @@
-"""`fieldfare institution status`: what runs, is connected, waits for a decision and was spent.
+"""`fieldfare institution status`: processes, connections, open decisions and spent budget.
 
 Errors pass through: the root command turns them into exit codes.
 """

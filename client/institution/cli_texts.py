@@ -1,4 +1,4 @@
-"""`fieldfare institution texts`: rank units by their texts, and say which words moved one.
+"""`fieldfare institution texts`: rank units by their texts, and show the words that count.
 
 Errors pass through: the root command turns them into exit codes.
 """

@@ -1,4 +1,4 @@
-"""`fieldfare institution transcript verify FILE`: a run's transcript, seen with your own ledger.
+"""`fieldfare institution transcript verify FILE`: check a run's transcript against the own ledger.
 
 Errors pass through: the root command turns them into exit codes.
 """

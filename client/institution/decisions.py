@@ -1,4 +1,4 @@
-"""What a person decides about a study: receive, approve, reject, withdraw; and what follows.
+"""A person's decisions about a study: receive, approve, reject, withdraw; and their effects.
 
 What permits is logged before it takes effect, what forbids takes effect before it is logged:
 a crash in between leaves less permitted than the log says, never more. A study runs only

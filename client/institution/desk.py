@@ -1,4 +1,4 @@
-"""Where somebody works on alerts: an own home, or the casework folder of a group.
+"""The place where an analyst works on alerts: an own home, or the casework folder of a group.
 
 Who decides needs no key, no ledger and no record: alerts hold what a card shows. What is signed in
 a casework folder goes into the operator's store and log when it is collected.

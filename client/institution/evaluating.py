@@ -1,4 +1,4 @@
-"""Tuning a shared model here, and comparing it with what the institution has alone.
+"""Tune a shared model here, and compare it with the institution's own model.
 
 Own labels only, own hold-out only; nothing leaves. That it was tuned is logged, no figure is.
 """

@@ -1,4 +1,4 @@
-"""A limit on how many lines of one kind a peer can cause, with a count in place of the others.
+"""A limit on the log lines of one kind that a peer can cause; a count replaces the others.
 
 Whoever has the socket can ask as often as it likes, and every question leaves a line that is
 flushed to the disk. Beyond a limit in each window the lines of a kind are counted instead: one

@@ -1,4 +1,4 @@
-"""Founding an institution: its home, keys, policy and settings, or nothing that works.
+"""Founding an institution: its home, keys, policy and settings, all of them or none.
 
 The settings are written last. Without them a home does not open, so one that was left half
 made is never taken for a whole one.

@@ -1,4 +1,4 @@
-"""What is left of a budget and when more of it comes free, in plain words and dates.
+"""The remaining budget, and the date when more of it comes free, in plain words.
 
 Pure: a ledger's entries and the present go in. Files and `--json` hold mu^2, which adds up;
 people read epsilon at their policy's delta, each amount by itself.

@@ -1,4 +1,4 @@
-"""The custodian on duty: replaced as a whole, between two calls, when the home says otherwise.
+"""The custodian on duty: replaced as a whole, between two calls, when the home changes.
 
 A look at the home opens everything anew (settings, policy, coordinator, roster, identity,
 ledger), loads what may run under it, and only then takes the place of what served before:

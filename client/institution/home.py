@@ -1,4 +1,4 @@
-"""Where an institution keeps everything: one folder, and a property for every path in it.
+"""An institution's home: one folder, and a property for every path in it.
 
 institution.toml  policy.toml  coordinator.pub  roster.sealed
 keys/             identity.pem  identity.pub  node  node.pub  holdout  rotations/

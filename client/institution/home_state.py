@@ -1,4 +1,4 @@
-"""What tells one state of a home from another, without reading what is in its files.
+"""A fingerprint of a home's state, taken without reading the content of its files.
 
 A file's state is its modification time, its size and its inode. What a database server holds
 cannot be seen from outside.

@@ -1,4 +1,4 @@
-"""What a custodian has in force, and what is different in another moment."""
+"""The state that a custodian applies (studies, roster, policy), and its changes over time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

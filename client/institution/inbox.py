@@ -1,4 +1,4 @@
-"""What arrives from the coordinator and is kept in the home: offered studies, finished models.
+"""Messages from the coordinator that the home keeps: offered studies, finished models.
 
 Both wait for a person: a study until somebody decides, a model until somebody uses it.
 Whatever is kept is logged first, as `decisions` does, and what a coordinator can fill the

@@ -1,4 +1,4 @@
-"""Joining a hub: its key pinned, the node told where it is, and the paper that asks for a place.
+"""Joining a hub: pin its key, configure the node, write the enrolment.
 
 Nothing of an invitation counts before a person compared the fingerprint of the key that
 signed it; a later one counts where the key that is pinned already signed it.

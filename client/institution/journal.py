@@ -1,4 +1,4 @@
-"""The institution's own log: what was asked, decided and released, in a hash chain on disk.
+"""The institution's own log: requests, decisions and releases, in a hash chain on disk.
 
 An entry that `append` returned is on disk, and a small head file beside the log remembers
 it, so that a removed end shows. The head is written in place and not flushed each time (a

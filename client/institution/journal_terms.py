@@ -1,4 +1,4 @@
-"""What may stand in an institution's log: a closed set of events and of short details.
+"""The permitted content of an institution's log: a closed set of events and of short details.
 
 The sets are closed so that no record's value can get in by way of a new key, and messages
 here never repeat what was found: it may be what must not be written down.

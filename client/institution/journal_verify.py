@@ -1,4 +1,4 @@
-"""Recomputing an institution's log from its files; nothing is written."""
+"""Recompute an institution's log from its files; this module writes nothing."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Prepared sums that need not be prepared again: a decision on one study reads no other's records.
+"""A cache of prepared sums: a decision on one study does not read another study's records.
 
 They are kept by study for as long as the records look the same (`home_state.records_state`).
 What a database server holds is read again when the custodian starts.

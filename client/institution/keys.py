@@ -1,4 +1,4 @@
-"""An institution's keys: made once, loaded with care, the identity replaced when it must be.
+"""An institution's keys: made once, checked when loaded, the identity replaced by a rotation.
 
     identity  Ed25519: signs approvals and replies; on the roster
     node      NIST P-384: authenticates the connection to the coordinator; opens no data

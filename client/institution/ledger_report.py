@@ -1,4 +1,4 @@
-"""What a ledger says to its owner: what is left, what was spent on what, what happened last."""
+"""A ledger's report to its owner: remaining budget, spending by kind, the last entries."""
 
 import math
 from collections import Counter

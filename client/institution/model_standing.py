@@ -1,4 +1,4 @@
-"""What a kept model rests on: the coordinator's signature, or a transcript that was recomputed."""
+"""The evidence for a kept model: the coordinator's signature, or a recomputed transcript."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""`node.toml`: what the node of the outer zone needs to know, and nothing else.
+"""`node.toml`: the settings of the outer zone's node, and nothing else.
 
     format = 1
     superlink = "hub.example.org:443"

@@ -1,4 +1,4 @@
-"""How the node stands, as it says itself: a small file that it keeps beside its settings.
+"""The node's own report of its state: a small file beside its settings.
 
 The node runs in the outer zone, perhaps as another user, and can be asked nothing: it opens
 no port. So it writes down what it sees, for whoever may read it. While the node lives it holds

@@ -1,4 +1,4 @@
-"""How an institution stands, gathered from its home and from what runs; nothing is changed.
+"""The state of an institution, gathered from its home and its processes; read only.
 
 Every part is looked at by itself: what cannot be read is said in its place, and hides no other.
 """

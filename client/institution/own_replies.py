@@ -1,4 +1,4 @@
-"""Whether a transcript holds this institution's replies as its ledger recorded them, and no others.
+"""A check that a transcript holds this institution's replies exactly as its ledger recorded them.
 
 The audit has verified every signature before this is asked; here the institution compares with
 what only it knows: what its own ledger says left.

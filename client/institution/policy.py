@@ -1,4 +1,4 @@
-"""`policy.toml`: what an institution allows, whatever it is asked.
+"""`policy.toml`: the limits that an institution sets for every study.
 
 A study is measured against it once, when a person approves it; its budget is also the
 ledger's limit at every release. Nothing here is looked at again per release that depends

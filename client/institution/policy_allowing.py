@@ -1,4 +1,4 @@
-"""What a policy has to allow before a study can be approved, added to policy.toml as it stands.
+"""The changes to policy.toml that a study needs before it can be approved.
 
 Comments stay. Only what a person reads before is added: columns, kinds of sums, packages and the
 budget. In whose company a sum may leave and the fewest units are never loosened here.

@@ -1,4 +1,4 @@
-"""A policy in plain words: what it allows, what that means, where it is weak."""
+"""A policy in plain words: its limits, their meaning, and its weak points."""
 
 import textwrap
 from collections.abc import Iterator

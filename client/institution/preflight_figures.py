@@ -1,4 +1,4 @@
-"""How a preflight judges what it is handed: versions, a policy, a budget, a disk, a socket."""
+"""A preflight's judgements of given values: versions, a policy, a budget, a disk, a socket."""
 
 import platform
 import re

@@ -1,4 +1,4 @@
-"""What a preflight looks at in a home: software, files, keys, agreements, budget, records.
+"""A preflight's looks at a home: software, files, keys, agreements, budget, records.
 
 Nothing here shows a record's value or a secret: counts, names of columns and fingerprints.
 """

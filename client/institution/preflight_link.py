@@ -1,4 +1,4 @@
-"""The way to the SuperLink, looked at without signing on: name, port, certificate, clock.
+"""The way to the SuperLink, checked without signing on: name, port, certificate, clock.
 
 One request is sent, for the page that says whether a server is well; any answer will do.
 """

@@ -1,4 +1,4 @@
-"""What a person needs to know before approving a study: one value, computed, never guessed.
+"""The facts that a person needs before approving a study, as one computed value.
 
 Pure: the study, the policy, the roster and what the ledger says go in. No record is read.
 """

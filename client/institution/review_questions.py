@@ -1,4 +1,4 @@
-"""The questions of a study in plain words, for whoever approves them."""
+"""The questions of a study in plain words, for the person who approves them."""
 
 from collections.abc import Iterator
 

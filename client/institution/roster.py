@@ -1,4 +1,4 @@
-"""The roster that this institution pinned, and what a newer one would change.
+"""The roster that this institution pinned, and the changes that a newer one brings.
 
 A roster says whose signatures count and how many institutions may know one person, so a
 person looks at every fingerprint before it is pinned (docs/design.md, "The secure sum").

@@ -1,4 +1,4 @@
-"""Scoring an institution's own units: who is looked at, why, and where that is kept.
+"""Score an institution's own units: choose the alerts, give the reasons, store both.
 
 Nothing of it leaves: the file is the caller's own (0600), the alerts stay in the home, and the
 log says that it was done, never about whom or what came out (harm rule 7).

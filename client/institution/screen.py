@@ -1,4 +1,4 @@
-"""What every screen of an institution writes with: a console, colours, and others' text made plain.
+"""The terminal of an institution's commands: a console, colours, and foreign text made plain.
 
 What a study says is text of somebody else's: nothing of it moves the cursor or sets colours.
 """

@@ -1,4 +1,4 @@
-"""`institution.toml`: who this institution is, where its records are, who may reach it."""
+"""`institution.toml`: name, sources of records, and the group that may reach the custodian."""
 
 from pathlib import Path
 from typing import Annotated, Final, Literal

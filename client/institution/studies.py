@@ -1,4 +1,4 @@
-"""What an institution keeps about each study that arrived: the signed offer and its decision.
+"""An institution's copy of each study that arrived: the signed offer and its decision.
 
 Two files for each study, named by its id: the offer as it came, and a small JSON file with
 who decided what and when. A custodian loads a study only where that file says `approved`.

@@ -1,4 +1,4 @@
-"""What a custodian did since it started, counted on the way into the institution's own log."""
+"""A count of a custodian's answers since its start, taken on the way into the log."""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""After a decision: the custodian that runs takes it into force, and the screen says so."""
+"""After a decision: the running custodian applies it, and the screen says so."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""An institution's own look at a transcript: the audit, its own replies, and its own model."""
+"""An institution's check of a transcript: the audit, its own replies, and its own model."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

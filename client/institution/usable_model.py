@@ -1,4 +1,4 @@
-"""A kept model, checked again and read: what scoring, tuning and evaluation begin with."""
+"""A kept model, checked again and read: the start of scoring, tuning and evaluation."""
 
 from dataclasses import dataclass, replace
 from typing import Final

@@ -1,4 +1,4 @@
-"""What a person sees at the end of `fieldfare simulate`: one terminal screen and one HTML page.
+"""The report at the end of `fieldfare simulate`: one terminal screen and one HTML page.
 
 inputs.py    what the page is given besides results.json and shapes
 curves.py    ROC, precision-recall, calibration and their uncertainty (pure numpy)

@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves, calibration, and how sure their figures are."""
+"""ROC and precision-recall curves, calibration, and the intervals of their figures."""
 
 import heapq
 from collections.abc import Sequence

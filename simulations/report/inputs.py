@@ -1,4 +1,4 @@
-"""What the report is given besides results.json and feature shapes: hold-out scores."""
+"""The report's inputs besides results.json and feature shapes: hold-out scores."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The page: one self-contained HTML file, without scripts and without anything from elsewhere."""
+"""The page: one self-contained HTML file, without scripts and without external resources."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

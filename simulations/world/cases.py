@@ -1,4 +1,4 @@
-"""What NGOs and hotlines hold: case summaries and signals; few belong to rings that banks see.
+"""The records of NGOs and hotlines: case summaries and signals; few belong to rings that banks see.
 
 Pick lists are those of the canonical records. There is no name, no story and no age in years.
 Which case belongs to which ring is latent: it stands in the truth only.

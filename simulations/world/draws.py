@@ -1,4 +1,4 @@
-"""What every world draws alike: amounts, times of day, and money that moves on."""
+"""Draws that all parts of the world share: amounts, times of day, and money that moves on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a life is made of here: kinds of statement lines, habits, patterns of habits."""
+"""The elements of a life in this world: kinds of statement lines, habits, patterns of habits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

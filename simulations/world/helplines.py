@@ -1,4 +1,4 @@
-"""What NGOs and hotlines of a written world are asked together: region and month, nothing else."""
+"""The questions to a written world's NGOs and hotlines: region and month, nothing else."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Who holds records in the world: banks, a remittance firm, NGOs, a hotline.
+"""The institutions of the world: banks, a remittance firm, NGOs, a hotline.
 
 They differ on purpose: in size, in the lives and the ring accounts that they attract, in
 what they record, and in what they ever learn. One institution's own view is lopsided.

@@ -1,4 +1,4 @@
-"""What a world turned out to be: its own marginals, counted while its lines were made.
+"""A world's own marginals, counted while its lines were made.
 
 These are the whole truth's counts, published with a world of which nobody exists. Of real
 records no such table could leave an institution.

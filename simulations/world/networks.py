@@ -1,4 +1,4 @@
-"""Rings of the world: which scenario, when, whose accounts, at which institutions.
+"""Rings of the world: scenario, time, accounts and institutions of each.
 
 A ring's accounts lie at several banks, its centre usually at another one than those that
 feed it, and at times at the remittance firm too: no institution sees all of it.

@@ -1,4 +1,4 @@
-"""What institutions come to know: labels that lag behind the truth, miss most of it, and err.
+"""Labels as the institutions know them: late, incomplete and partly wrong.
 
 A bank learns of a quarter of the accounts that serve a ring, a month to a year after the
 ring began there; a few others are reported and cleared later. That a report exists is

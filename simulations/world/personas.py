@@ -1,4 +1,4 @@
-"""Who lives in the world: lives by the month, look-alikes and odd months, as data.
+"""The personas of the world: lives by the month, look-alikes and odd months, as data.
 
 Shares and rates are design choices of this world, set so that look-alikes overlap with
 exploitation on purpose; no advisory publishes figures. Behaviours are those that published

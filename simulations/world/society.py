@@ -1,4 +1,4 @@
-"""Who there is in the world: people, what they are customers of, what they live.
+"""The people of the world: their institutions, their personas and their habits.
 
 A person has a main bank; some have a second bank or the remittance firm as well. That two
 customers are one person is latent: it stands in the truth and in no institution's files.

@@ -1,4 +1,4 @@
-"""The truth of a world, as tables: who is who, what served a ring, what belongs together.
+"""The truth of a world, as tables: roles of customers, lines of rings, links of cases.
 
 For evaluation only. No institution has any of it, and nothing here may be a model's input.
 """

@@ -1,4 +1,4 @@
-"""What an invented world's banks train on: indicators of the pack, one row for each customer.
+"""The banks' training data in an invented world: indicators of the pack, one row a customer.
 
 Indicators come from each bank's own canonical files, as they would in its own house. The label
 and the persona come from the world's truth: observed labels lag and miss, and are for studies

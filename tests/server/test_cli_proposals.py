@@ -58,7 +58,9 @@ def test_without_a_superlink_a_study_is_proposed_all_the_same(
     assert desk.command("propose", str(desk.study_file), "--json") == 0
     found = said(capsys)
     assert found["hello"] is None
-    assert "institutions get it with the next run or hello: a SuperLink at" in found["note"]
+    assert (
+        "institutions get it with the next run or hello: expected a SuperLink at" in found["note"]
+    )
     assert desk.home.study(desk.study.id).is_file()
 
 

@@ -276,7 +276,7 @@ def test_attempts_are_counted_and_end(make_setting: MakeSetting) -> None:
         return answer
 
     setting.bend("bank-c", release=only_once)
-    with pytest.raises(RunError, match=r"2 failed \(.*bank-c: no answer in time") as caught:
+    with pytest.raises(RunError, match=r"2 that failed \(.*bank-c: no answer in time") as caught:
         sums.collect(TRAINING, 0, start(setting))
     assert "bank-a: no answer in time" in str(caught.value)
     assert setting.debits()["bank-e"] == 2

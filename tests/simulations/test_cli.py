@@ -122,7 +122,7 @@ def test_lists_of_baselines(text: str, expected: tuple[Baseline, ...]) -> None:
 
 @pytest.mark.parametrize("text", ["alone_dp", "Alone", "none", "alone,best", "all"])
 def test_unknown_baselines_are_named(text: str) -> None:
-    with pytest.raises(UsageError, match="--baselines: some of alone, alone-dp, local-dp"):
+    with pytest.raises(UsageError, match="--baselines: expected some of alone, alone-dp, local-dp"):
         parse_baselines(text)
 
 

@@ -385,7 +385,9 @@ def test_a_run_that_fails_leaves_no_results(desk: Desk, monkeypatch: pytest.Monk
         "grid",
         lambda self: grid_of(self, drop=lambda m: m.metadata.message_type == "query.release"),
     )
-    with pytest.raises(RunError, match=r"rehearsal step 0: at least 3 .*\(bank-a: no answer"):
+    with pytest.raises(
+        RunError, match=r"rehearsal step 0: expected at least 3 .*\(bank-a: no answer"
+    ):
         simulate(desk.task(assurance=Assurance.EXACT))
     assert list((desk.folder / "out").iterdir()) == []
 

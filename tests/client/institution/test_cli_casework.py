@@ -107,7 +107,7 @@ def test_nobody_signs_for_another_and_nobody_else_gets_in(casework: Path, desk: 
     status, _, err = decided(casework, REVIEWER, alert)
     assert (status, "can add to" in err) == (2, True), err
     status, _, err = decided(casework, MEMBER, alert)
-    assert (status, f"{MEMBER}: an analyst or a reviewer" in err) == (2, True)
+    assert (status, f"{MEMBER}: expected an analyst or a reviewer" in err) == (2, True)
     status, _, err = typed_as(OUTSIDER, "institution", "alerts", "--home", casework, member=False)
     assert (status, alert in err) == (2, False)
     assert json.loads(desk("alerts", "--json", "--state", "closed")[1]) == []
