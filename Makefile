@@ -94,15 +94,15 @@ nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or aud
 	  mutants) $(MAKE) mutants ;; \
 	  golden) $(PY) -m tests.golden.record ;; \
 	  audit) for epsilon in 1 4; do \
-	      $(PY) -m fieldfare.simulations.canaries --epsilon $$epsilon || exit 1; \
-	      $(PY) -m fieldfare.simulations.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
+	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon || exit 1; \
+	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
 	    done ;; \
 	  *) echo "make nightly: expected PART=mutants, PART=audit or PART=golden, found PART=$(PART)"; exit 2 ;; \
 	esac
 
 .PHONY: bench
 bench: $(DEV)  ## measure the speeds that the project promises
-	$(PY) -m fieldfare.simulations.bench
+	$(PY) -m fieldfare.simulations.bench.bench
 
 # --- the environment -------------------------------------------------------------------
 

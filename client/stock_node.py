@@ -3,7 +3,7 @@
     flower-supernode ... --node-config 'custodian="/run/fieldfare/custodian.sock"'
 
 A stock node installs and imports what a coordinator sends, opens a port and starts a process
-for every message: our own (client/node.py) does none of this, and is what an institution
+for every message: our own (client/node/node.py) does none of this, and is what an institution
 should run. The custodian checks the same either way.
 """
 
@@ -14,8 +14,8 @@ from typing import Final
 
 from flwr.app import Context
 
-from fieldfare.client.app import CustodianPort, client_app
-from fieldfare.client.remote import connected
+from fieldfare.client.node.client_app import CustodianPort, client_app
+from fieldfare.client.node.remote_custodian import connected
 from fieldfare.shared.errors import UsageError
 
 SETTING: Final = "custodian"

@@ -13,10 +13,10 @@ from typing import Final
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fieldfare.server.coordination import carry_out
-from fieldfare.server.home import CoordinatorHome
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.run.conduct import carry_out
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.key_files import read_passphrase
+from fieldfare.shared.system.key_files import read_passphrase
 
 HOME: Final = "FIELDFARE_COORDINATOR"
 PASSPHRASE_FILE: Final = "FIELDFARE_PASSPHRASE_FILE"  # noqa: S105 -- the name of a path

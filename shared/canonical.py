@@ -3,9 +3,12 @@
 Canonical bytes are RFC 8785 JSON with defaults filled in; a hash or a
 signature covers a type string, a zero byte and those bytes, so that nothing
 signed can be read as something else (docs/protocol.md, "Bytes").
+
+What a sealed message claims before anything of it was checked: to say where to look.
 """
 
 import hashlib
+import json
 from typing import Final
 
 import rfc8785
@@ -37,3 +40,18 @@ def content_hash(type_string: str, value: BaseModel) -> str:
 def bytes_hash(content: bytes) -> str:
     """Return the lower-case hex SHA-256 of raw bytes (vectors, files)."""
     return hashlib.sha256(content).hexdigest()
+
+
+# -- unverified -----------------------------------------------------------------------------------
+
+
+def claimed(content: bytes, name: str) -> str | None:
+    """Return one text of a message's body as it stands there; None where there is none.
+
+    Never to be believed: it may only choose which error is shown.
+    """
+    try:
+        found = json.loads(content)["body"][name]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    return found if isinstance(found, str) else None

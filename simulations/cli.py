@@ -1,8 +1,12 @@
-"""`fieldfare simulate` and `fieldfare demo`."""
+"""`fieldfare simulate` and `fieldfare demo`.
+
+`fieldfare world make` and `fieldfare world learn`.
+"""
 
 import json
 import logging
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -11,22 +15,28 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.messages import Assurance
 from fieldfare.shared.pages.words import decimals
-from fieldfare.shared.study import load_study
-from fieldfare.simulations.baselines import Baseline
-from fieldfare.simulations.five_banks import banks_task
-from fieldfare.simulations.model_scores import (
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.study.study import load_study
+from fieldfare.simulations.demo.five_banks import PEOPLE, banks_task
+from fieldfare.simulations.federation.baselines import Baseline
+from fieldfare.simulations.federation.model_scores import (
     measured,
     read_model,
     scored_table,
     write_scores,
 )
-from fieldfare.simulations.population import RecordsChoice
-from fieldfare.simulations.report import details as every_figure
-from fieldfare.simulations.report import screen
-from fieldfare.simulations.simulate import Progress as OnProgress
-from fieldfare.simulations.simulate import Simulation, make_folder, simulate
+from fieldfare.simulations.federation.population import RecordsChoice
+from fieldfare.simulations.federation.simulate import Progress as OnProgress
+from fieldfare.simulations.federation.simulate import Simulation, make_folder, simulate
+from fieldfare.simulations.published.amlsim import derive_amlsim, derive_amlsim_pack
+from fieldfare.simulations.report.screen import details as every_figure
+from fieldfare.simulations.report.screen import screen
+from fieldfare.simulations.world.habits import MOST_MONTHS
+from fieldfare.simulations.world.institutions import load_institutions
+from fieldfare.simulations.world.making import DEFAULT_PREVALENCE, MOST_PREVALENCE, Plan
+from fieldfare.simulations.world.marginals import world_screen
+from fieldfare.simulations.world.writing import write_world
 
 simulate_app = typer.Typer(add_completion=False)
 model_score_app = typer.Typer(add_completion=False)
@@ -194,3 +204,95 @@ def _progress_on(bars: Progress) -> OnProgress:
         bars.update(bar, description=what, completed=done, total=total)
 
     return report
+
+
+# -- cli world ------------------------------------------------------------------------------------
+
+world_make_app = typer.Typer(add_completion=False)
+world_learn_app = typer.Typer(add_completion=False)
+
+_MAX_SEED: Final = 2**63 - 1
+
+
+@world_make_app.command()
+def world_make_command(
+    people: Annotated[int, typer.Option(metavar="N", help="Persons.", show_default=False)],
+    months: Annotated[
+        int, typer.Option(metavar="M", min=1, max=MOST_MONTHS, help="From January 2025 on.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="An empty or new folder.")],
+    institutions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML; five banks and four others by default."),
+    ] = None,
+    prevalence: Annotated[
+        float,
+        typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring."),
+    ] = DEFAULT_PREVALENCE,
+    seed: Annotated[int, typer.Option(min=0, max=_MAX_SEED, help="The only chance.")] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print world.json instead.")] = False,
+) -> None:
+    """Make a world of people, banks, a remittance firm, NGOs and a hotline; nobody exists.
+
+    One folder for each institution, and the truth apart. The same options give the same bytes.
+    """
+    plan = Plan.of(
+        people=people,
+        months=months,
+        seed=seed,
+        prevalence=prevalence,
+        institutions=load_institutions(institutions),
+    )
+    found = write_world(plan, out)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    elif not quiet:
+        Console().print(world_screen(found, str(out)))
+
+
+@world_learn_app.command()
+def world_learn_command(
+    out: Out,
+    seed: Seed = 0,
+    people: Annotated[
+        int, typer.Option(min=500, help="Fewer are faster, and noise drowns them.")
+    ] = PEOPLE,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Make a world, train its five banks' study with exact noise, and compare.
+
+    Its NGOs and hotline are asked where cases and calls grow.
+    """
+    make_folder(out)
+    show(
+        lambda progress: banks_task(out, seed=seed, people=people, progress=progress),
+        quiet=quiet,
+        as_json=as_json,
+    )
+
+
+# -- records derive -------------------------------------------------------------------------------
+
+records_derive_app = typer.Typer(add_completion=False)
+
+
+class Derivation(Enum):
+    """Published data that records can be derived from."""
+
+    AMLSIM = "amlsim"
+    AMLSIM_PACK = "amlsim-pack"  # the same accounts, with the typology pack's indicators
+
+
+@records_derive_app.command("derive")
+def records_derive(
+    kind: Annotated[Derivation, typer.Argument(help="What FOLDER holds.")],
+    folder: Annotated[Path, typer.Argument(help="The published data, as downloaded.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+) -> None:
+    """Derive records with one row per unit: unit, institution, label, features."""
+    if kind is Derivation.AMLSIM:
+        derive_amlsim(folder, out)
+    else:
+        typer.echo("\n".join(derive_amlsim_pack(folder, out)))

@@ -2,16 +2,37 @@
 
 The settings are written last. Without them a home does not open, so one that was left half
 made is never taken for a whole one.
+
+Joining a hub: pin its key, configure the node, write the enrolment.
+
+Nothing of an invitation counts before a person compared the fingerprint of the key that
+signed it; a later one counts where the key that is pinned already signed it.
 """
 
 from pathlib import Path
+from typing import Final
 
-from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.keys import create_keys
-from fieldfare.client.institution.policy import check_public_key
-from fieldfare.client.institution.policy_text import policy_text
-from fieldfare.client.institution.settings import settings_text
-from fieldfare.shared.private_files import create_private
+import tomlkit
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tomlkit.exceptions import TOMLKitError
+
+from fieldfare.client.home.keys import create_keys, node_public_line
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import settings_text
+from fieldfare.client.node.settings import NodeSettings
+from fieldfare.client.policy.explained import policy_text
+from fieldfare.client.policy.policy import check_public_key, load_policy, pinned_coordinator
+from fieldfare.shared.errors import ProtocolError, StudyError, UsageError
+from fieldfare.shared.protocol.identity import (
+    Enrolment,
+    Invitation,
+    fingerprint,
+    open_invitation,
+    public_hex,
+    sign_enrolment,
+)
+from fieldfare.shared.study.toml import parse_toml
+from fieldfare.shared.system.private_files import create_private, read_public, replace_private
 
 
 def found_institution(
@@ -41,3 +62,137 @@ def found_institution(
         create_private(home.coordinator_key, f"{coordinator}\n".encode())
     create_private(home.settings, settings.encode())
     return home
+
+
+# -- joining --------------------------------------------------------------------------------------
+
+NODE_FILE: Final = "node.toml"
+AUTHORITY_FILE: Final = "authority.pem"
+ENROLMENT_SUFFIX: Final = ".enrolment"  # after the id: files of several do not collide
+
+NODE_TEXT: Final = """\
+# What the node of the outer zone needs to know. Paths are absolute, or below this file's folder:
+# where the node runs as another user, copy this file, the authority and keys/node to its folder.
+format = 1
+
+# The coordinator's SuperLink, and who signed its certificate: from the invitation.
+superlink = "{superlink}"
+authority = "{authority}"
+
+# Runs of these bundles are answered, no others.
+bundles = ["{bundle}"]
+
+key = "keys/node"
+custodian = "run/custodian.sock"
+"""
+
+
+def read_invitation(content: bytes, name: str) -> Invitation:
+    """Parse an invitation; who signed it is for a person to compare.
+
+    Raises:
+        UsageError: malformed, or not signed by the key that it names.
+    """
+    try:
+        return open_invitation(content)
+    except ProtocolError as error:
+        raise UsageError(f"{name}: {error}: ask the coordinator for it again") from None
+
+
+def check_pinned(home: Home, invitation: Invitation, name: str) -> bool:
+    """Tell whether the invitation's coordinator is pinned already; nothing pinned is no.
+
+    Raises:
+        UsageError: another coordinator is pinned; an institution follows one.
+        StudyError: the policy has mistakes.
+        KeysError: policy and coordinator.pub pin different keys.
+    """
+    policy = load_policy(home)
+    if not policy.coordinator and not home.coordinator_key.exists():
+        return False
+    pinned = pinned_coordinator(home, policy)
+    if pinned == invitation.coordinator:
+        return True
+    raise UsageError(
+        f"{name}: expected an invitation by the pinned coordinator, {_spoken(pinned)}, found one "
+        f"by {_spoken(invitation.coordinator)}: nothing was changed. An institution follows one "
+        "coordinator; for another one make another home"
+    )
+
+
+def pin_coordinator(home: Home, invitation: Invitation) -> None:
+    """Write coordinator.pub.
+
+    Raises:
+        UsageError: it exists; a pinned key is never replaced.
+        OSError: the disk says no.
+    """
+    create_private(home.coordinator_key, f"{invitation.coordinator}\n".encode())
+
+
+def write_node_files(home: Home, invitation: Invitation) -> None:
+    """Write the authority's certificate and node.toml; what node.toml says beyond the hub stays.
+
+    Raises:
+        StudyError: node.toml exists and cannot be read or completed.
+        OSError: the disk says no.
+    """
+    path = home.path / NODE_FILE
+    text = _node_text(path, invitation)
+    parse_toml(text, NodeSettings, str(path))
+    replace_private(home.path / AUTHORITY_FILE, invitation.authority.encode())
+    replace_private(path, text.encode())
+
+
+def _node_text(path: Path, invitation: Invitation) -> str:
+    if not path.exists():
+        return NODE_TEXT.format(
+            superlink=invitation.address, authority=AUTHORITY_FILE, bundle=invitation.bundle
+        )
+    try:
+        document = tomlkit.parse(read_public(path).decode())
+    except (TOMLKitError, UnicodeDecodeError):
+        raise StudyError(
+            f"{path}: expected TOML, found something else: correct it, or move it away"
+        ) from None
+    document["superlink"] = invitation.address
+    document["authority"] = AUTHORITY_FILE
+    listed = document.get("bundles")
+    earlier = [str(bundle) for bundle in listed] if isinstance(listed, list) else []
+    # Runs that were started with an earlier bundle may still go on.
+    document["bundles"] = [invitation.bundle, *(b for b in earlier if b != invitation.bundle)]
+    return tomlkit.dumps(document)
+
+
+def enrolment_for(
+    home: Home,
+    institution: str,
+    invitation: Invitation,
+    identity: Ed25519PrivateKey,
+    contact: str,
+) -> bytes:
+    """Return the signed paper that asks for a place on the roster.
+
+    Raises:
+        UsageError: a contact that is not one line of at most 200 printable characters.
+        KeysError: the node's public key is missing or damaged.
+    """
+    node = node_public_line(home)
+    try:
+        body = Enrolment(
+            institution=institution,
+            identity=public_hex(identity),
+            node=node,
+            contact=contact,
+            hub=invitation.hub,
+            coordinator=invitation.coordinator,
+        )
+    except ValueError:
+        raise UsageError(
+            "--contact: expected one line of at most 200 printable characters, found another form"
+        ) from None
+    return sign_enrolment(body, identity)
+
+
+def _spoken(key: str) -> str:
+    return fingerprint(bytes.fromhex(key))

@@ -1,17 +1,17 @@
 """The owner's two statements in a ledger, each written into the institution's log as well."""
 
-from fieldfare.client.custodian import LEDGER_STATE, SHOWN_REPLY
-from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.journal import Event, Journal
-from fieldfare.client.institution.policy import limits, load_policy
-from fieldfare.client.institution.settings import load_settings
-from fieldfare.client.ledger import Ledger
-from fieldfare.client.ledger_restore import Acceptance, RestoredLedger
-from fieldfare.client.ledger_split import Part
-from fieldfare.client.ledger_statements import Statement
-from fieldfare.client.shown_reply import shown_position
-from fieldfare.shared.clock import utc_now
+from fieldfare.client.custodian.custodian import LEDGER_STATE, SHOWN_REPLY, shown_position
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import load_settings
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.ledger.chain import Statement
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
+from fieldfare.client.ledger.split import Part
+from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import LedgerError, UsageError
+from fieldfare.shared.system.clock import utc_now
 
 
 def open_ledger(home: Home) -> Ledger:

@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from fieldfare.client.records.holdout import holdout_mask
+    from fieldfare.client.records.encoding.units import holdout_mask
     from fieldfare.client.records.load import LoadCounts, Records, read_records, read_sources
-    from fieldfare.client.records.mapping import ColumnMapping, load_mapping
     from fieldfare.client.records.settings import RecordsSource
+    from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
 
 __all__ = [
     "ColumnMapping",
@@ -27,12 +27,12 @@ __all__ = [
 
 _WHERE: Final = MappingProxyType(
     {
-        "ColumnMapping": "mapping",
+        "ColumnMapping": "sources.mapping",
         "LoadCounts": "load",
         "Records": "load",
         "RecordsSource": "settings",
-        "holdout_mask": "holdout",
-        "load_mapping": "mapping",
+        "holdout_mask": "encoding.units",
+        "load_mapping": "sources.mapping",
         "read_records": "load",
         "read_sources": "load",
     }

@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fieldfare.client.records.source import FileKind, Table, kind_of, table_at
-from fieldfare.client.records.sql import quoted, text_of, value_of
+from fieldfare.client.records.sources.source import FileKind, Table, kind_of, table_at
+from fieldfare.client.records.sources.sql import quoted, text_of, value_of
+from fieldfare.shared.advice import meant
 from fieldfare.shared.errors import RecordsError, UsageError
-from fieldfare.shared.nearest import meant
-from fieldfare.shared.private_files import PRIVATE_FILE, sync_folder
+from fieldfare.shared.system.private_files import PRIVATE_FILE, sync_folder
 
 # As `typologies run`, the importers and canonical labels write it.
 UNIT_NAMES: Final = ("unit", "customer_id", "subject_id")

@@ -32,16 +32,15 @@ from pydantic import (
     model_validator,
 )
 
-from fieldfare.client.records.mapping import ColumnMapping, Declared, load_mapping
+from fieldfare.client.records.sources.mapping import ColumnMapping, Declared, load_mapping
 from fieldfare.shared.errors import RecordsError, StudyError
-from fieldfare.shared.features import Name
-from fieldfare.shared.mistakes import problem_lines
-from fieldfare.shared.toml_files import PathText
+from fieldfare.shared.features.features import Name
+from fieldfare.shared.study.toml import PathText, problem_lines
 
 if TYPE_CHECKING:
-    from fieldfare.client.records.database import Rows
-    from fieldfare.client.records.source import Table
-    from fieldfare.shared.study import Study
+    from fieldfare.client.records.sources.databases import Rows
+    from fieldfare.client.records.sources.source import Table
+    from fieldfare.shared.study.study import Study
 
 MAX_URI_BYTES: Final = 4096
 _OTHERS: Final = 0o077
@@ -148,7 +147,7 @@ class _Database(_Source):
     @property
     def rows(self) -> "Rows":
         """Which rows."""
-        from fieldfare.client.records.database import Rows  # noqa: PLC0415 -- as below
+        from fieldfare.client.records.sources.databases import Rows  # noqa: PLC0415 -- as below
 
         return Rows(self.table, self.schema_name, self.query)
 
@@ -194,8 +193,8 @@ class PostgresqlSource(_Database):
         self, mapping: ColumnMapping, folder: Path, environment: Mapping[str, str]
     ) -> "Table":
         """Return its table; the address is looked up when it is opened."""
-        from fieldfare.client.records.postgresql import open_postgresql  # noqa: PLC0415 -- as below
-        from fieldfare.client.records.source import Part, Table  # noqa: PLC0415 -- as below
+        from fieldfare.client.records.sources.postgresql import open_postgresql  # noqa: PLC0415 -- as below
+        from fieldfare.client.records.sources.source import Part, Table  # noqa: PLC0415 -- as below
 
         def opened() -> Any:
             return open_postgresql(self._uri(folder, environment), mapping, self.rows)
@@ -219,8 +218,8 @@ def _file(
 ) -> "Table":
     """Return a file's table; its name says the kind where none is given."""
     # Whoever only reads settings, to show an alert, does not wait for a database engine.
-    from fieldfare.client.records.database import WHOLE  # noqa: PLC0415 -- see above
-    from fieldfare.client.records.source import FileKind, table_at  # noqa: PLC0415 -- see above
+    from fieldfare.client.records.sources.databases import WHOLE  # noqa: PLC0415 -- see above
+    from fieldfare.client.records.sources.source import FileKind, table_at  # noqa: PLC0415 -- see above
 
     return table_at(path, mapping, kind=FileKind(kind) if kind else None, rows=rows or WHOLE)
 
@@ -279,7 +278,7 @@ def tables_of(
         RecordsError: no source serves it, or a path leads nowhere.
         StudyError: a mapping file is wrong.
     """
-    from fieldfare.client.records.columns import asked_by  # noqa: PLC0415 -- as above
+    from fieldfare.client.records.encoding.columns import asked_by  # noqa: PLC0415 -- as above
 
     serving = [source for source in sources if study.name in (source.studies or (study.name,))]
     if not serving:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fieldfare.client.scoring.calibration import Method, calibrate, calibration_error
-from fieldfare.client.scoring.choosing import Budget
-from fieldfare.shared.rates import Interval, Verdict, rate_of, verdict
+from fieldfare.client.scoring.selection import Budget
+from fieldfare.shared.evaluation.groups import Interval, Verdict, rate_of, verdict
 
 RESAMPLES: Final = 100
 INTERVAL: Final = (5.0, 95.0)  # percent

@@ -16,13 +16,13 @@ import torch
 from captum.attr import IntegratedGradients
 from numpy.typing import NDArray
 
-from fieldfare.client.scoring.exact import on_grid
-from fieldfare.shared.basis import WEIGHT_STEPS, EncodedUnits
+from fieldfare.client.scoring.reasons import on_grid
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.models.machine import one_thread
-from fieldfare.shared.models.mlp import MlpModel
-from fieldfare.shared.models.module_model import ModuleModel
-from fieldfare.shared.models.unit_inputs import average_row, rows_at
+from fieldfare.shared.features.basis import WEIGHT_STEPS, EncodedUnits
+from fieldfare.shared.models.custom_module import ModuleModel
+from fieldfare.shared.models.dense_layers import one_thread
+from fieldfare.shared.models.feature_network import MlpModel
+from fieldfare.shared.models.unit_batches import average_row, rows_at
 
 STEPS: Final = (64, 512, 4096)  # of the way; the next number where the one before leaves a gap
 METHOD: Final = "riemann_middle"  # slopes jump: no finer rule gains, and its points cost nothing

@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fieldfare.client.records.holdout import holdout_mask
+from fieldfare.client.records.encoding.units import holdout_mask
 from fieldfare.client.scoring.calibration import Calibration, Method, calibrate
-from fieldfare.client.scoring.choosing import Budget, choose
-from fieldfare.client.scoring.exact import ExactRows, ExactScores, ranks
+from fieldfare.client.scoring.reasons import ExactRows, ExactScores, ranks
+from fieldfare.client.scoring.selection import Budget, choose
 from fieldfare.client.scoring.units import ScorableUnits
-from fieldfare.shared.basis import Basis
-from fieldfare.shared.model_sections import MlpSection
+from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.models import model_for, network_for
-from fieldfare.shared.study import Study
+from fieldfare.shared.study.model_sections import MlpSection
+from fieldfare.shared.study.study import Study
 
 if TYPE_CHECKING:
     from fieldfare.client.scoring.network_reasons import ExactNetwork

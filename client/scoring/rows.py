@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records.columns import Columns, asked_by
-from fieldfare.client.records.engine import Source
-from fieldfare.client.records.problems import Effect, Place, Problems
-from fieldfare.client.records.rows import row_reader
-from fieldfare.client.records.source import Table
-from fieldfare.client.records.sql import ColumnType, text_of
-from fieldfare.client.scoring.exact import ranks
+from fieldfare.client.records.encoding.columns import Columns, asked_by
+from fieldfare.client.records.encoding.problems import Effect, Place, Problems
+from fieldfare.client.records.encoding.rows import row_reader
+from fieldfare.client.records.sources.engine import Source
+from fieldfare.client.records.sources.source import Table
+from fieldfare.client.records.sources.sql import ColumnType, text_of
 from fieldfare.client.scoring.ranking import tie_breaks
-from fieldfare.shared.basis import EncodedUnits
+from fieldfare.client.scoring.reasons import ranks
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.features.rows import UnitRows
 from fieldfare.shared.models import model_for
-from fieldfare.shared.rows import UnitRows
-from fieldfare.shared.study import Study
+from fieldfare.shared.study.study import Study
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # a repr would show records

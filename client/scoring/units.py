@@ -12,24 +12,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fieldfare.client.records.asked import unit_order
-from fieldfare.client.records.columns import Columns
-from fieldfare.client.records.encoding import Encoder
-from fieldfare.client.records.engine import Source
-from fieldfare.client.records.grouping import Grouping
+from fieldfare.client.records.encoding.asked import unit_order
+from fieldfare.client.records.encoding.columns import Columns
+from fieldfare.client.records.encoding.encoding import Encoder
+from fieldfare.client.records.encoding.problems import Effect, Place, Problems
+from fieldfare.client.records.encoding.rows import row_reader
+from fieldfare.client.records.encoding.units import Grouping
+from fieldfare.client.records.encoding.values import LabelRule
 from fieldfare.client.records.load import BUCKETS_KEY
-from fieldfare.client.records.problems import Effect, Place, Problems
-from fieldfare.client.records.rows import row_reader
-from fieldfare.client.records.source import Table
-from fieldfare.client.records.sql import ColumnType, number_of, text_of, value_of
-from fieldfare.client.records.text import LabelRule
-from fieldfare.shared.basis import EncodedUnits, Positions
+from fieldfare.client.records.sources.engine import Source
+from fieldfare.client.records.sources.source import Table
+from fieldfare.client.records.sources.sql import ColumnType, number_of, text_of, value_of
 from fieldfare.shared.errors import RecordsError, UsageError
-from fieldfare.shared.features import NumericFeature
-from fieldfare.shared.model_sections import MlpSection
-from fieldfare.shared.rows import UnitRows
-from fieldfare.shared.study import Study
-from fieldfare.shared.unit_tables import UnitTables
+from fieldfare.shared.features.basis import EncodedUnits, Positions, UnitTables
+from fieldfare.shared.features.features import NumericFeature
+from fieldfare.shared.features.rows import UnitRows
+from fieldfare.shared.study.model_sections import MlpSection
+from fieldfare.shared.study.study import Study
 
 UNLABELLED: Final = -1
 

@@ -1,5 +1,4 @@
-"""Bounded sums over one institution's units: the only content of a release."""
+"""Bounded sums over all units, the only thing that is released.
 
-from fieldfare.client.sums.study_sums import StudySums
-
-__all__ = ["StudySums"]
+Imports records encoding and shared.
+"""

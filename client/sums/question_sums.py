@@ -9,12 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records.asked import AskedUnits, Listed
-from fieldfare.shared.columns import Asked, Columns, InstitutionColumn, LabelColumn
-from fieldfare.shared.open_texts import MISSING_TEXT, buckets, signs
-from fieldfare.shared.query_blocks import Axis, Block, Layout, Measure, Placed, Sketch
-from fieldfare.shared.questions import Condition
-from fieldfare.shared.splitmix import splitmix
+from fieldfare.client.records.encoding.asked import AskedUnits, Listed
+from fieldfare.shared.features.rows import splitmix
+from fieldfare.shared.queries.columns import Asked, Columns, InstitutionColumn, LabelColumn
+from fieldfare.shared.queries.layout import (
+    MISSING_TEXT,
+    Axis,
+    Block,
+    Layout,
+    Measure,
+    Placed,
+    Sketch,
+    buckets,
+    signs,
+)
+from fieldfare.shared.queries.questions import Condition
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,6 @@
-"""The sums of one study over one institution's units.
+"""Bounded sums over one institution's units: the only content of a release.
+
+The sums of one study over one institution's units.
 
 Everything here stays inside: a raw sum is handed to the door and to nothing else.
 A unit is in training or in the hold-out, never both, by a keyed hash of its own id.
@@ -10,18 +12,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records.asked import AskedUnits
+from fieldfare.client.records.encoding.asked import AskedUnits
 from fieldfare.client.sums.question_sums import question_sum
-from fieldfare.shared.basis import EncodedUnits
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, StudyError
-from fieldfare.shared.fairness import count_groups
-from fieldfare.shared.local_steps import local_change, local_step
+from fieldfare.shared.evaluation.groups import count_groups
+from fieldfare.shared.evaluation.score_table import bin_of, inner_edges
+from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import RiskModel, UnitSums, model_for
-from fieldfare.shared.plan import COUNT_GAMMA_BITS, ReleaseKind
-from fieldfare.shared.query_blocks import layout_for
-from fieldfare.shared.questions import QuestionGroup
-from fieldfare.shared.score_bins import bin_of, inner_edges
-from fieldfare.shared.study import Study
+from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, ReleaseKind
+from fieldfare.shared.queries.layout import layout_for
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.run.optimizer import local_change, local_step
+from fieldfare.shared.study.study import Study
 
 
 def count_cells(
@@ -161,3 +163,9 @@ class StudySums:
             raise PolicyRefusal(RefusalCode.NOT_IN_PLAN, "expected a study that asks questions")
         columns = self.study.asked_columns
         return question_sum(layout_for(questions, columns), columns, self.asked)
+
+
+# -- sums -----------------------------------------------------------------------------------------
+
+
+__all__ = ["StudySums"]

@@ -1,5 +1,4 @@
-"""Typologies as data: published red flags, each one YAML file and one SQL query.
+"""Indicators of the typologies, from canonical tables.
 
-`R01.yaml` gives an indicator's meaning, its source and its look-alikes; `R01.sql`
-computes it from canonical records. `docs/typologies.md` explains both, and how to add one.
+Imports records and shared.
 """

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import duckdb
 
-from fieldfare.client.records.canonical import TABLES
-from fieldfare.client.records.canonical_tables import LoadedTable, load_folder
-from fieldfare.client.records.covering import LeftOut, leave_out
+from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.client.records.canonical.tables import LoadedTable, load_folder
+from fieldfare.client.records.sources.covering import LeftOut, leave_out
 from fieldfare.shared.errors import RecordsError, UsageError
 
 LEAST_MEMORY: Final = 1500 * 2**20  # bytes; of the engine's own buffers

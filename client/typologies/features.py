@@ -16,13 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from fieldfare.client.records.covering import said_of
-from fieldfare.client.records.sql import quoted
+from fieldfare.client.records.sources.covering import said_of
+from fieldfare.client.records.sources.sql import quoted
 from fieldfare.client.typologies.extract import Extract
 from fieldfare.client.typologies.pack import Indicator, Pack
 from fieldfare.client.typologies.typology import Absent, FeatureSpec
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.features import Dependence
+from fieldfare.shared.features.features import Dependence
 
 UNIT: Final = "unit"
 METADATA_KEY: Final = b"fieldfare.typologies"

@@ -1,4 +1,9 @@
-"""A pack of typologies: a folder of YAML files with their SQL, checked as a whole.
+"""Typologies as data: published red flags, each one YAML file and one SQL query.
+
+`R01.yaml` gives an indicator's meaning, its source and its look-alikes; `R01.sql`
+computes it from canonical records. `docs/typologies.md` explains both, and how to add one.
+
+A pack of typologies: a folder of YAML files with their SQL, checked as a whole.
 
 The pack that comes with Fieldfare is this package's own folder; an institution may keep another
 one, with its own constants and versions.
@@ -17,7 +22,9 @@ from pydantic import ValidationError
 
 from fieldfare.client.typologies.typology import FeatureSpec, Typology
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.mistakes import problem_lines
+from fieldfare.shared.study.toml import problem_lines
+
+# -- pack -----------------------------------------------------------------------------------------
 
 MAX_FILE: Final = 65_536  # bytes: an indicator is small, or it is several
 OWN_PACK: Final = "fieldfare.client.typologies"

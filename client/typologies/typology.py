@@ -6,8 +6,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from fieldfare.client.records.canonical import TABLES
-from fieldfare.shared.features import Dependence, NumericFeature, Scale
+from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.shared.features.features import Dependence, NumericFeature, Scale
 from fieldfare.shared.harm_rules import is_protected
 
 Id = Annotated[str, Field(pattern=r"^[A-Z]{1,4}\d{2,3}$")]

@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.extras import told
-from fieldfare.shared.model_sections import MlpSection, VectorSection
+from fieldfare.shared.advice import told
 from fieldfare.shared.models.additive import AdditiveModel
 from fieldfare.shared.models.interface import GridVectors, RiskModel, UnitSums
 from fieldfare.shared.models.linear import LinearModel
-from fieldfare.shared.models.network import NetworkModel
-from fieldfare.shared.study import Study
+from fieldfare.shared.models.vector_network import NetworkModel
+from fieldfare.shared.study.model_sections import MlpSection, VectorSection
+from fieldfare.shared.study.study import Study
 
 if TYPE_CHECKING:
-    from fieldfare.shared.models.mlp import MlpModel
-    from fieldfare.shared.models.module_model import ModuleModel
+    from fieldfare.shared.models.custom_module import ModuleModel
+    from fieldfare.shared.models.feature_network import MlpModel
 
 __all__ = [
     "AdditiveModel",
@@ -66,10 +66,10 @@ def network_for(study: Study, section: MlpSection) -> "MlpModel | ModuleModel":
     norm = study.privacy.clipping_norm
     try:
         if section.module is None or section.package is None:
-            from fieldfare.shared.models.mlp import MlpModel  # noqa: PLC0415 -- torch: seconds
+            from fieldfare.shared.models.feature_network import MlpModel  # noqa: PLC0415 -- torch: seconds
 
             return MlpModel.of(study, section)
-        from fieldfare.shared.models.module_model import ModuleModel  # noqa: PLC0415 -- Opacus too
+        from fieldfare.shared.models.custom_module import ModuleModel  # noqa: PLC0415 -- Opacus too
     except ModuleNotFoundError as error:
         raise told(error) from None
     return ModuleModel(study.features, section.module, section.package, section.rows, norm)

@@ -16,7 +16,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.basis import (
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.features.basis import (
     WEIGHT_BITS,
     WEIGHT_STEPS,
     Basis,
@@ -24,8 +25,7 @@ from fieldfare.shared.basis import (
     Positions,
     table_size,
 )
-from fieldfare.shared.errors import RecordsError
-from fieldfare.shared.features import Feature
+from fieldfare.shared.features.features import Feature
 from fieldfare.shared.models.interface import GridVectors
 
 RESIDUAL_BITS: Final = 20

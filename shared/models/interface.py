@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.basis import EncodedUnits
+from fieldfare.shared.features.basis import EncodedUnits
 
 
 @dataclass(frozen=True, kw_only=True)

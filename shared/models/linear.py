@@ -17,8 +17,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.basis import EncodedUnits
 from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.features.rows import ROW_BITS, ROW_STEPS, UnitRows
 from fieldfare.shared.models.additive import (
     CLIPPING_BITS,
     MAX_EXACT_UNITS,
@@ -26,7 +27,6 @@ from fieldfare.shared.models.additive import (
     RESIDUAL_STEPS,
 )
 from fieldfare.shared.models.interface import GridVectors
-from fieldfare.shared.rows import ROW_BITS, ROW_STEPS, UnitRows
 
 GAMMA_BITS: Final = RESIDUAL_BITS + ROW_BITS
 WEIGHT_BITS: Final = 20  # of a weight, when a score is computed

@@ -1,8 +1,4 @@
-"""Pages that people read: one self-contained file each, without scripts or outside resources.
+"""How a page is drawn.
 
-words.py        numbers and strangers' names as they are written
-shapes.py       each feature's shape, from the parameters
-panels.py       where each shape is drawn; panels.html draws it
-templates.py    what every page is filled in with
-page.css        the look of them all
+Words, templates, charts; pure, imports models and below.
 """

@@ -1,4 +1,13 @@
-"""Templates of pages: everything that is filled in is escaped, and nothing may be missing."""
+"""Pages that people read: one self-contained file each, without scripts or outside resources.
+
+words.py        numbers and strangers' names as they are written
+pages/charts.py       each feature's shape, from the parameters
+pages/charts.py       where each shape is drawn; panels.html draws it
+templates.py    what every page is filled in with
+page.css        the look of them all
+
+Templates of pages: everything that is filled in is escaped, and nothing may be missing.
+"""
 
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -7,6 +16,8 @@ from typing import Final
 import jinja2
 
 from fieldfare.shared.pages import words
+
+# -- templates ------------------------------------------------------------------------------------
 
 PARTS: Final = (
     "page.css",

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from fieldfare.shared.messages import Opened, Reply, Request
+from fieldfare.shared.protocol.messages import Opened, Reply, Request
 from fieldfare.shared.run.mismatch import MismatchError, expect
 
 

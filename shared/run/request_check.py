@@ -8,8 +8,8 @@ refuse the same request with the same bytes.
 from dataclasses import dataclass
 
 from fieldfare.shared.errors import AccountingError, RefusalCode
-from fieldfare.shared.messages import PROTOCOL_VERSION, Request, RunOpening
-from fieldfare.shared.plan import Plan, ReleaseTerms
+from fieldfare.shared.protocol.messages import PROTOCOL_VERSION, Request, RunOpening
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.run.kinds import KINDS, Release
 from fieldfare.shared.run.mismatch import MismatchError, expect
 

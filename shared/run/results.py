@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.adam import TrainingState
-from fieldfare.shared.questions import QuestionGroup
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.run.optimizer import TrainingState
 
 Values = NDArray[np.float64]
 

@@ -1,6 +1,6 @@
 """Where a run stands, and what has to come next.
 
-A run is a sequence of leaves (`shared/transcript.py`). These rules hold after its opening:
+A run is a sequence of leaves (`shared/transcript/leaves.py`). These rules hold after its opening:
 
 - The rehearsal comes first, and then whatever is due, in the order of the plan's positions; a
   release is asked for until an attempt has a reply of everybody in it.
@@ -18,19 +18,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.errors import RefusalCode, StudyError
-from fieldfare.shared.grid import Word, encode
-from fieldfare.shared.messages import Assurance, Opened, Reply, Request, unseal
-from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
-from fieldfare.shared.replay import decoded_sum, words_hash
-from fieldfare.shared.roster import COORDINATOR, Roster
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Opened, Reply, Request, unseal
+from fieldfare.shared.protocol.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.ring import Word, encode
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.kinds import KINDS, Content, Release, Summed, next_kind
 from fieldfare.shared.run.mismatch import MismatchError, expect
+from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.run.replay import decoded_sum, words_hash
 from fieldfare.shared.run.request_check import AgreedRun, check_request
 from fieldfare.shared.run.results import UNKNOWN, Results
-from fieldfare.shared.transcript import (
+from fieldfare.shared.transcript.leaves import (
     EndRecord,
     Leaf,
     LeafKind,

@@ -1,4 +1,15 @@
-"""The page: one self-contained HTML file, without scripts and without external resources."""
+"""The report at the end of `fieldfare simulate`: one terminal screen and one HTML page.
+
+report/curves.py    what the page is given besides results.json and shapes
+curves.py    ROC, precision-recall, calibration and their uncertainty (pure numpy)
+words.py     results.json in plain words; the screen and the page share them
+pictures.py  matplotlib figures as inline SVG
+page.py      the page: report.html, filled in
+answers.py   answers to questions: true and private side by side, on the page and on the screen
+screen.py    the terminal screens: twenty lines, or every figure
+
+The page: one self-contained HTML file, without scripts and without external resources.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -8,21 +19,21 @@ from typing import Any, Final
 
 import numpy as np
 
+from fieldfare.shared.finished_model.card_page import group_tables
 from fieldfare.shared.harm_rules import HARM_RULES
-from fieldfare.shared.pages import panels as feature_panels
-from fieldfare.shared.pages.group_tables import group_tables
-from fieldfare.shared.pages.shapes import Shape, plain_shape
+from fieldfare.shared.pages import charts as feature_panels
+from fieldfare.shared.pages.charts import Shape, plain_shape
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import decimals, odds_factor, percent, plain, signed
 from fieldfare.simulations.report import pictures, words
 from fieldfare.simulations.report.answers import answer_tables
 from fieldfare.simulations.report.curves import (
+    ModelScores,
     auroc_gain,
     auroc_interval,
     both_classes,
     recall_interval,
 )
-from fieldfare.simulations.report.inputs import ModelScores
 
 Scores = Mapping[str, Sequence[ModelScores]]
 
@@ -206,3 +217,9 @@ def _released(results: words.Results) -> list[dict[str, Any]]:
         for key, title in (*named, *counts)
         if (told.get(key) or {}).get("value") is not None
     ]
+
+
+# -- report ---------------------------------------------------------------------------------------
+
+
+__all__ = ["write_report"]

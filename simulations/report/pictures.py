@@ -20,13 +20,13 @@ from matplotlib.figure import Figure
 from fieldfare.shared.pages.words import decimals, percent
 from fieldfare.simulations.report.curves import (
     Curve,
+    ModelScores,
     both_classes,
     calibration,
     precision_recall,
     roc,
     thin,
 )
-from fieldfare.simulations.report.inputs import ModelScores
 from fieldfare.simulations.report.words import MODELS, alert_budget, metric, spoken
 
 WIDTH: Final = 4.5

@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from fieldfare.shared.fairness import group_lines
-from fieldfare.shared.gaussian_profile import epsilon_for
+from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.pages.words import (
     best_guess,
     decimals,
@@ -19,6 +18,7 @@ from fieldfare.shared.pages.words import (
     short,
     signed,
 )
+from fieldfare.shared.privacy.gaussian import epsilon_for
 
 Results = Mapping[str, Any]
 

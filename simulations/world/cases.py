@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fieldfare.client.records.canonical_cases import (
+from fieldfare.client.records.canonical.cases import (
     Assessment,
     CallerType,
     CaseAgeBand,
@@ -26,13 +26,12 @@ from fieldfare.client.records.canonical_cases import (
     SupportNeed,
     TraffickingStatus,
 )
-from fieldfare.client.records.canonical_tables import arrow_schema
+from fieldfare.client.records.canonical.tables import arrow_schema
+from fieldfare.simulations.world.habits import START
 from fieldfare.simulations.world.institutions import Institution
-from fieldfare.simulations.world.keys import keys
-from fieldfare.simulations.world.months import START
-from fieldfare.simulations.world.networks import Rings
+from fieldfare.simulations.world.rings import Rings
 from fieldfare.simulations.world.scenarios import SCENARIOS
-from fieldfare.simulations.world.society import CITIES_A_REGION, NOBODY, IntArray
+from fieldfare.simulations.world.society import CITIES_A_REGION, NOBODY, IntArray, keys
 from fieldfare.simulations.world.tables import REGION_NAMES, date_array
 
 LINKED: Final = 0.15

@@ -1,9 +1,28 @@
-"""The elements of a life in this world: kinds of statement lines, habits, patterns of habits."""
+"""The elements of a life in this world: kinds of statement lines, habits, patterns of habits.
 
-from collections.abc import Mapping
+Draws that all parts of the world share: amounts, times of day, and money that moves on.
+
+Every sort of statement line in the world: channel, merchant category, counterparty.
+
+Channels and counterparty types are those of the canonical records; merchant category codes
+are ISO 18245.
+
+The calendar: months of real length, paydays that dodge weekends, seasons, drift.
+
+Days count from `START`. Everything here is arithmetic; nothing is drawn.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldfare.shared.errors import UsageError
 
 EchoTarget = Literal["same_party", "one_payee", "cash"]
 
@@ -88,3 +107,232 @@ class Pattern:
 def overlay(name: str, share: float, **habits: Habit) -> Pattern:
     """Return habits that come on top of a persona."""
     return Pattern(name, share, MappingProxyType(habits))
+
+
+# -- draws ----------------------------------------------------------------------------------------
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+MINUTES: Final = 1440  # a day
+NIGHT_START: Final = 22 * 60
+MORNING: Final = 6 * 60
+_NIGHT_LENGTH: Final = 8 * 60
+EVEN: Final = 2000  # minor units: even amounts are multiples of 20.00
+
+
+def by_pattern(habits: Sequence[Habit | None], name: str) -> FloatArray:
+    """Return one habit parameter as an array over patterns (0 where a habit is absent)."""
+    return np.array([0.0 if habit is None else getattr(habit, name) for habit in habits])
+
+
+def amounts(
+    rng: np.random.Generator, median: FloatArray, spread: FloatArray, even: FloatArray
+) -> IntArray:
+    """Return log-normal amounts in minor units; some are multiples of 20.00."""
+    raw = np.rint(100 * median * np.exp(spread * rng.standard_normal(median.size)))
+    rounded = np.maximum(np.rint(raw / EVEN), 1) * EVEN
+    chosen = np.where(rng.random(median.size) < even, rounded, np.maximum(raw, 1))
+    return np.asarray(chosen.astype(np.int64))
+
+
+def minutes_of_day(rng: np.random.Generator, night: FloatArray, shift: FloatArray) -> FloatArray:
+    """Return times of day: at night (22:00 to 06:00) with that share, its log-odds shifted."""
+    odds = night / (1 - night) * np.exp(shift)
+    at_night = rng.random(night.size) < odds / (1 + odds)
+    within = rng.random(night.size)
+    late = (NIGHT_START + np.floor(within * _NIGHT_LENGTH)) % MINUTES
+    daytime = MORNING + np.floor(within * (MINUTES - _NIGHT_LENGTH))
+    return np.where(at_night, late, daytime)
+
+
+@dataclass(frozen=True, slots=True)
+class Echoes:
+    """Lines that are followed by another, and how.
+
+    Attributes:
+        picked: index of each such line, int64.
+        part: share of its amount that moves on, float64.
+        lag: minutes until then, float64.
+        to: `habits.EchoTarget` of each.
+    """
+
+    picked: IntArray
+    part: FloatArray
+    lag: FloatArray
+    to: npt.NDArray[np.str_]
+
+
+def draw_echoes(
+    rng: np.random.Generator, habits: Sequence[Habit | None], pattern: npt.NDArray[Any]
+) -> Echoes:
+    """Draw which lines are followed by money that moves on; `pattern` is each line's."""
+    echo = [None if habit is None else habit.echo for habit in habits]
+    share = np.array([0.0 if e is None else e.share for e in echo])
+    picked = np.flatnonzero(rng.random(pattern.size) < share[pattern])
+    mine = pattern[picked]
+    hours, low, high = (
+        np.array([0.0 if e is None else getattr(e, name) for e in echo])[mine]
+        for name in ("hours", "low", "high")
+    )
+    part = low + (high - low) * rng.random(picked.size)
+    lag = np.floor(60 * hours * rng.random(picked.size))
+    return Echoes(picked, part, lag, np.array(["" if e is None else e.to for e in echo])[mine])
+
+
+# -- lines ----------------------------------------------------------------------------------------
+
+PartyType = Literal["person", "business", "platform", "gov", "unknown"]
+Rhythm = Literal["flat", "weekend", "shopping", "travel", "term"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Kind):
+    """A kind of line with what a canonical transaction says of it besides.
+
+    Attributes:
+        mccs: merchant category codes; a merchant keeps one of them. Empty: none.
+        party: what the counterparty is; None for cash.
+        rhythm: when in the week and the year it is frequent (`months.Months`).
+        online: carries the key of the device that ordered it.
+        abroad: goes to another country.
+        drift: growth of its frequency in a month, as a share.
+    """
+
+    mccs: tuple[str, ...] = ()
+    party: PartyType | None = "business"
+    rhythm: Rhythm = "flat"
+    online: bool = False
+    abroad: bool = False
+    drift: float = 0.0
+
+
+LINES: Final[Mapping[str, Line]] = MappingProxyType(
+    {
+        "payroll": Line("in", "PAYROLL", 0, steady=True),
+        "benefit": Line("in", "ACH", 1, steady=True, party="gov"),
+        "platform": Line("in", "ACH", 2, party="platform", drift=0.01),
+        "invoice": Line("in", "ACH", 3),
+        "takings": Line("in", "POS", 4, rhythm="weekend"),
+        "p2p_in": Line("in", "P2P", 5, party="person", online=True, drift=0.015),
+        "p2p_out": Line("out", "P2P", 5, party="person", online=True, drift=0.015),
+        "cash_in": Line("in", "CASH_DEP", 6, placed=True, party=None, drift=-0.015),
+        "cash_large": Line("in", "CASH_DEP", 6, placed=True, party=None, drift=-0.015),
+        "cash_out": Line("out", "ATM_WD", 6, placed=True, party=None, mccs=("6011",), drift=-0.015),
+        "wages": Line("out", "PAYROLL", 7, steady=True, party="person"),
+        "rent": Line("out", "ACH", 8, steady=True, mccs=("6513",)),
+        "utilities": Line("out", "ACH", 9, steady=True, mccs=("4900",)),
+        "phone": Line("out", "ACH", 10, steady=True, mccs=("4814",)),
+        "subscription": Line("out", "ECOM", 11, steady=True, mccs=("5968",), online=True),
+        "savings": Line("out", "ACH", 12, steady=True, party="unknown"),
+        "tax": Line("out", "ACH", 13, steady=True, party="gov", mccs=("9311",)),
+        "tuition": Line("out", "ACH", 14, mccs=("8220",), rhythm="term"),
+        "groceries": Line("out", "POS", 15, placed=True, mccs=("5411",)),
+        "eating": Line("out", "POS", 16, placed=True, mccs=("5814", "5499"), rhythm="weekend"),
+        "fuel": Line("out", "POS", 17, placed=True, mccs=("5541",)),
+        "supplies": Line("out", "POS", 18, placed=True, mccs=("5199", "5039")),
+        "care": Line("out", "POS", 19, placed=True, mccs=("5912", "5977", "7230")),
+        "clothing": Line(
+            "out", "ECOM", 20, mccs=("5651", "5621"), rhythm="shopping", online=True, drift=0.01
+        ),
+        "lodging": Line("out", "POS", 21, placed=True, mccs=("7011",), rhythm="travel"),
+        "rides": Line(
+            "out", "ECOM", 22, placed=True, mccs=("4121",), rhythm="weekend", online=True
+        ),
+        "travel": Line(
+            "out", "ECOM", 23, mccs=("4112", "4131", "4511"), rhythm="travel", online=True
+        ),
+        "ads": Line("out", "ECOM", 24, mccs=("7311", "5816", "7273"), online=True),
+        "prepaid": Line("out", "PREPAID_LOAD", 25, mccs=("6540",), rhythm="shopping"),
+        "coins": Line("out", "VASP_OUT", 26, mccs=("6051",), online=True, drift=0.02),
+        "remittance": Line("out", "MSB", 27, mccs=("4829",), party="person", abroad=True),
+        "wire": Line("out", "WIRE", 28, party="person", abroad=True),
+        "agency": Line("out", "ACH", 29, mccs=("7361",)),
+        "luxury": Line("out", "POS", 30, placed=True, mccs=("5944",), rhythm="shopping"),
+    }
+)
+"""Care is pharmacy, cosmetics, beauty; agency is fees to employment agencies."""
+
+NUMBER: Final[Mapping[str, int]] = MappingProxyType({name: i for i, name in enumerate(LINES)})
+"""A line's index in `LINES`."""
+
+OTHER_SIDE: Final[Mapping[str, str]] = MappingProxyType(
+    {"p2p_out": "p2p_in", "p2p_in": "p2p_out", "payroll": "wages", "wages": "payroll"}
+)
+"""What the counterparty's own statement calls the same payment."""
+
+
+# -- months ---------------------------------------------------------------------------------------
+
+START: Final = date(2025, 1, 1)
+MOST_MONTHS: Final = 24
+_SATURDAY: Final = 5  # Monday is 0
+_WEEKEND: Final[dict[Rhythm, float]] = {
+    "flat": 1.0,
+    "weekend": 1.7,
+    "shopping": 1.3,
+    "travel": 1.4,
+    "term": 0.2,
+}
+_SEASONS: Final[dict[Rhythm, tuple[float, ...]]] = {
+    "flat": (1.0,) * 12,
+    "weekend": (0.9, 0.9, 1.0, 1.0, 1.05, 1.1, 1.1, 1.1, 1.0, 1.0, 0.95, 1.2),
+    "shopping": (0.9, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.95, 1.0, 1.3, 1.9),
+    "travel": (0.7, 0.8, 0.9, 1.0, 1.0, 1.3, 1.6, 1.5, 1.0, 0.9, 0.7, 1.0),
+    "term": (2.4, 0.9, 0.3, 0.3, 0.3, 0.2, 0.2, 1.6, 3.2, 1.2, 0.3, 0.2),
+}
+
+
+@dataclass(frozen=True)
+class Months:
+    """A window of whole months from `START`.
+
+    Args:
+        count: how many, 1 to 24.
+
+    Raises:
+        UsageError: another number of months.
+    """
+
+    count: int
+
+    def __post_init__(self) -> None:
+        """Refuse a window that no statement fits."""
+        if not 1 <= self.count <= MOST_MONTHS:
+            raise UsageError(f"expected 1 to {MOST_MONTHS} months, found {self.count}")
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """First day of every month, and the day after the last: int64, count + 1."""
+        year, month = START.year, START.month
+        firsts = [
+            date(year + (month - 1 + m) // 12, (month - 1 + m) % 12 + 1, 1)
+            for m in range(self.count + 1)
+        ]
+        return np.array([(first - START).days for first in firsts])
+
+    @property
+    def days(self) -> int:
+        """Length of the window."""
+        return int(self.starts[-1])
+
+    def elapsed(self, line: Line) -> FloatArray:
+        """Return the busy time before each day, in days of an average year: days + 1.
+
+        Weekends, seasons and drift stretch it; a time drawn evenly in it falls
+        where the line is frequent, and its length counts the lines.
+        """
+        day = np.arange(self.days)
+        weekday = (START.weekday() + day) % 7
+        month = np.searchsorted(self.starts, day, side="right") - 1
+        calendar_month = (START.month - 1 + month) % 12
+        factor = _WEEKEND[line.rhythm]
+        weekly = np.where(weekday >= _SATURDAY, factor, 1.0) / ((5 + 2 * factor) / 7)
+        season = np.array(_SEASONS[line.rhythm])
+        weight = weekly * (season / season.mean())[calendar_month] * (1 + line.drift) ** month
+        return np.concatenate([[0.0], np.cumsum(weight)])
+
+    def working_day(self, day: IntArray) -> IntArray:
+        """Return the same day, or the Monday after where it falls on a weekend."""
+        weekday = (START.weekday() + day) % 7
+        return np.asarray(day + np.where(weekday >= _SATURDAY, 7 - weekday, 0))

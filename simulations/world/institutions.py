@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fieldfare.shared.toml_files import Section, load_toml, parse_toml
+from fieldfare.shared.study.toml import Section, load_toml, parse_toml
 from fieldfare.simulations.world.personas import PERSONAS
 from fieldfare.simulations.world.scenarios import ROLES
 

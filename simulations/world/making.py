@@ -1,4 +1,10 @@
-"""The world, made: from a plan to blocks of statement lines, institution by institution.
+"""An invented world of people, banks, NGOs and a hotline; `making` says how it is made.
+
+Nobody in it exists. Behaviour is at the level of published red flags; whoever
+could be a victim is never labelled (docs/design.md, "The harm rules", rule 1), and the
+look-alikes of rule 5 are labelled negatives.
+
+The world, made: from a plan to blocks of statement lines, institution by institution.
 
 Nobody in it exists. Statements stream: only one block of customers is in memory at a time.
 """
@@ -11,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.simulations.world.draws import MINUTES
+from fieldfare.simulations.world.habits import MINUTES, Months
 from fieldfare.simulations.world.institutions import Institution, Institutions, load_institutions
-from fieldfare.simulations.world.months import Months
-from fieldfare.simulations.world.networks import Rings, draw_business, draw_rings, thinned
+from fieldfare.simulations.world.rings import Rings, draw_business, draw_rings, thinned
 from fieldfare.simulations.world.society import (
+    Concern,
     Customers,
     Engagements,
     FloatArray,
@@ -23,6 +29,7 @@ from fieldfare.simulations.world.society import (
     chosen,
     draw_customers,
     draw_lives,
+    stream,
 )
 from fieldfare.simulations.world.statements import (
     Lines,
@@ -31,7 +38,8 @@ from fieldfare.simulations.world.statements import (
     life_lines,
     ring_lines,
 )
-from fieldfare.simulations.world.streams import Concern, stream
+
+# -- making ---------------------------------------------------------------------------------------
 
 BLOCK: Final = 2048
 """Customers whose lines are made at once; part of what a seed means."""

@@ -11,17 +11,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from fieldfare.simulations.world.draws import (
+from fieldfare.simulations.world.habits import (
+    LINES,
     MINUTES,
+    NUMBER,
+    OTHER_SIDE,
+    Habit,
+    Line,
+    Months,
     amounts,
     by_pattern,
     draw_echoes,
     minutes_of_day,
 )
-from fieldfare.simulations.world.habits import Habit
-from fieldfare.simulations.world.lines import LINES, NUMBER, OTHER_SIDE, Line
-from fieldfare.simulations.world.months import Months
-from fieldfare.simulations.world.networks import Business
+from fieldfare.simulations.world.rings import Business
 from fieldfare.simulations.world.scenarios import ROLES
 from fieldfare.simulations.world.society import (
     CITIES,

@@ -13,15 +13,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldfare.client.records.canonical import Account, AgeBand, Customer, IncomeBand, Transaction
-from fieldfare.client.records.canonical_tables import arrow_schema
-from fieldfare.simulations.world.draws import MINUTES
+from fieldfare.client.records.canonical.bank import (
+    Account,
+    AgeBand,
+    Customer,
+    IncomeBand,
+    Transaction,
+)
+from fieldfare.client.records.canonical.tables import arrow_schema
+from fieldfare.simulations.world.habits import LINES, MINUTES, NUMBER, START, Months
 from fieldfare.simulations.world.institutions import Institution
-from fieldfare.simulations.world.keys import keys, mixed
-from fieldfare.simulations.world.lines import LINES, NUMBER
-from fieldfare.simulations.world.months import START, Months
 from fieldfare.simulations.world.personas import PERSONAS, Persona
-from fieldfare.simulations.world.society import CITIES, CITIES_A_REGION, PATTERNS, Customers
+from fieldfare.simulations.world.society import (
+    CITIES,
+    CITIES_A_REGION,
+    PATTERNS,
+    Customers,
+    keys,
+    mixed,
+)
 from fieldfare.simulations.world.statements import MERCHANTS, Lines, is_merchant
 
 CURRENCY: Final = "XTS"  # ISO 4217: the code for testing

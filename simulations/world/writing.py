@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.simulations.world import truth
+from fieldfare.simulations.world import observed as truth
 from fieldfare.simulations.world.cases import (
     Cases,
     Signals,
@@ -29,8 +29,7 @@ from fieldfare.simulations.world.making import Plan, Society, blocks, make_socie
 from fieldfare.simulations.world.marginals import Counts, marginals
 from fieldfare.simulations.world.observed import observe
 from fieldfare.simulations.world.scenarios import ROLES
-from fieldfare.simulations.world.society import IntArray
-from fieldfare.simulations.world.streams import Concern, stream
+from fieldfare.simulations.world.society import Concern, IntArray, stream
 from fieldfare.simulations.world.tables import (
     Books,
     accounts,

@@ -14,28 +14,27 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
-from tests.finished import RUN
-from tests.homes import Hub, OpenCustody, custody_of, hub
-from tests.reported import decided, reason, reported_alert
-from tests.scored import Desk, customers, desk_of, scored_study, write
+from tests.support.finished import RUN
+from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.reported import decided, reason, reported_alert
+from tests.support.scored import Desk, customers, desk_of, scored_study, write
 
-from fieldfare.client.institution.alert_store import AlertStore, Kept
-from fieldfare.client.institution.alert_text import card
-from fieldfare.client.institution.screen import console
-from fieldfare.client.records.source import table_at
-from fieldfare.client.scoring.alert import Disposition, PartyRole
-from fieldfare.client.scoring.alert_table import SCHEMA
-from fieldfare.client.scoring.indicators import PERSONAS
-from fieldfare.client.scoring.labels import NEW, standing_of
-from fieldfare.client.scoring.reports.facts import report_facts
-from fieldfare.client.scoring.reports.fintrac import fintrac_draft
-from fieldfare.client.scoring.reports.goaml import goaml_draft
+from fieldfare.client.alerts.alert import NEW, Disposition, PartyRole, standing_of
+from fieldfare.client.alerts.reports.facts import report_facts
+from fieldfare.client.alerts.reports.fintrac import fintrac_draft
+from fieldfare.client.alerts.reports.goaml import goaml_draft
+from fieldfare.client.alerts.store import AlertStore, Kept
+from fieldfare.client.alerts.text import card
+from fieldfare.client.records.sources.source import table_at
+from fieldfare.client.scoring.evidence import PERSONAS
+from fieldfare.client.scoring.ranking_table import SCHEMA
 from fieldfare.client.scoring.units import read_units
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.features.media_gate import refuse_values
 from fieldfare.shared.harm_rules import HARM_RULES, is_protected
-from fieldfare.shared.media_gate import refuse_values
-from fieldfare.simulations.measure import group_rows
+from fieldfare.shared.terminal.screen import console
+from fieldfare.simulations.metrics import group_rows
 from fieldfare.simulations.world.personas import LOOK_ALIKES, PROTECTED_LOOK_ALIKES
 
 __all__ = ["custody_of", "hub"]
@@ -46,10 +45,12 @@ CLIENT = {
     for path in sorted((ROOT / "client").rglob("*.py"))
 }
 # What is done with a model here, and the only code that may touch it.
-USING = ("client/scoring/", "client/institution/")
-USE = re.compile(
-    r"fieldfare\.client\.(?:scoring|institution\.(?:alert_store|evaluating|scoring|tuned_models))"
+# The settings name the alert budget, a constant of scoring.
+USING = (
+    *(f"client/{room}/" for room in ("alerts", "cli", "model_use", "oversight", "scoring")),
+    "client/home/settings.py",
 )
+USE = re.compile(r"fieldfare\.client\.(?:alerts|model_use|scoring)\b")
 # Modules by which something could be sent, run or closed somewhere.
 ACTING = {
     "asyncio", "flwr", "ftplib", "grpc", "http", "httpx", "multiprocessing", "requests", "signal",
@@ -101,7 +102,7 @@ def test_harm_rule_1_the_software_sets_no_party_role(desk: Desk) -> None:
         name for name, source in CLIENT.items() if re.search(r"PartyRole\.(?!UNKNOWN)[A-Z]", source)
     }
     # Reads what a person set, to protect whom it says.
-    assert setting == {"client/scoring/reports/facts.py"}
+    assert setting == {"client/alerts/reports/facts.py"}
 
 
 def test_harm_rule_2_no_single_indicator_suffices(capsys: pytest.CaptureFixture[str]) -> None:
@@ -138,9 +139,9 @@ def test_harm_rule_3_what_ranks_can_send_run_and_freeze_nothing() -> None:
         assert not acting, f"{name}: a ranking acts on nobody"
     adding = r"\bstore\.add\(|\bstore\.collect\(|\bdeed=Deed\.FEEDBACK"
     desk = {name for name, source in CLIENT.items() if re.search(adding, source)}
-    assert desk == {"client/institution/desk.py"}
+    assert desk == {"client/alerts/desk.py"}
     deciding = {name for name, source in CLIENT.items() if re.search(r"\bdesk\.decide\(", source)}
-    assert deciding == {"client/institution/cli_feedback.py"}  # a person's own command
+    assert deciding == {"client/cli/alerts.py"}  # a person's own command
     assert "disposition" not in inspect.signature(AlertStore.put).parameters
 
 
@@ -221,11 +222,11 @@ def test_harm_rule_7_that_a_report_was_filed_is_itself_secret(desk: Desk) -> Non
 def test_harm_rule_7_nothing_that_can_speak_to_the_network_knows_of_alerts() -> None:
     """What the custodian and the node are made of never reaches alerts, labels or tuned models."""
     outside = [name for name in CLIENT if not name.startswith(USING)]
-    assert "client/release.py" in outside
+    assert "client/custodian/release.py" in outside
     assert not [name for name in outside if USE.search(CLIENT[name])]
     # The settings name the alert budget; nothing else of the institution's processes does.
     processes = [name for name in CLIENT if name.endswith(
-        ("custodian_process.py", "node_process.py", "building.py", "admin.py", "inbox.py")
+        ("daemon/process.py", "node/process.py", "institution/open.py", "admin.py", "inbox.py")
     )]  # fmt: skip
     assert len(processes) >= 5
     assert not [name for name in processes if USE.search(CLIENT[name])]

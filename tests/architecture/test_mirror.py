@@ -1,33 +1,34 @@
-"""A newcomer finds the test of a module without searching: `a/b.py` -> `tests/a/test_b.py`."""
+"""A newcomer finds the tests of a room without searching: `a/room/` -> `tests/a/room/test_*.py`."""
 
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
-PARTS = ("api", "shared", "client", "server", "simulations")
-MODULES = sorted(
-    path.relative_to(ROOT)
+PARTS = ("shared", "client", "server", "simulations")
+MOST_FILES = 15  # of a room: more are two rooms
+MOST_TESTS = 15
+
+
+def python_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.py") if "_pb2" not in path.name)
+
+
+ROOMS = sorted(
+    folder.relative_to(ROOT).as_posix()
     for part in PARTS
-    for path in (ROOT / part).rglob("*.py")
-    if path.name != "__init__.py" and "_pb2" not in path.name
+    for folder in (ROOT / part, *(ROOT / part).rglob("*"))
+    if folder.is_dir() and [path.stem for path in python_files(folder)] not in ([], ["__init__"])
 )
 
-# Modules without a mirrored test, and where they are tested instead. Keep this list short.
-TESTED_ELSEWHERE = {
-    "shared/models/interface.py": "protocols and one record; the tests of models implement them",
-}
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_has_its_tests(room: str) -> None:
+    assert list((ROOT / "tests" / room).glob("test_*.py")), f"tests/{room} holds no test"
 
 
-def mirrors_of(module: Path) -> list[Path]:
-    """`tests/a/test_b.py`, and `tests/a/test_b_*.py` where one file would grow too long."""
-    folder = ROOT / "tests" / module.parent
-    return [*folder.glob(f"test_{module.stem}.py"), *folder.glob(f"test_{module.stem}_*.py")]
-
-
-def test_every_module_has_its_test() -> None:
-    mirrored = [m for m in MODULES if m.as_posix() not in TESTED_ELSEWHERE]
-    assert [f"tests/{m.parent}/test_{m.stem}.py" for m in mirrored if not mirrors_of(m)] == []
-
-
-def test_the_list_of_exceptions_names_modules_that_exist() -> None:
-    gone = [name for name in TESTED_ELSEWHERE if not (ROOT / name).is_file()]
-    assert not gone, f"strike from the list: {gone}"
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_says_what_it_is_and_is_no_hall(room: str) -> None:
+    files = python_files(ROOT / room)
+    assert ROOT / room / "__init__.py" in files
+    assert len(files) <= MOST_FILES, f"{room}: {len(files)} files; make two rooms of it"

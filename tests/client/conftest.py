@@ -1,6 +1,18 @@
-"""Federations with real custodians, for every test here."""
+"""Federations with real custodians, and an institution's home, for every test here."""
 
-from tests.bench import bench, make_bench
-from tests.served import room
+from pathlib import Path
 
-__all__ = ["bench", "make_bench", "room"]
+import pytest
+from tests.support.bench import bench, make_bench
+from tests.support.served import room
+
+from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.founding import found_institution
+
+__all__ = ["bench", "home", "make_bench", "room"]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home as `init` makes it."""
+    return found_institution(tmp_path / "home", "bank-a")

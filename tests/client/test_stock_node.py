@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
-from tests.bench import Bench
+from tests.support.bench import Bench
 
-from fieldfare.client.service import serving
-from fieldfare.client.sockets import UnixSocket
+from fieldfare.client.custodian.service import serving
 from fieldfare.client.stock_node import app, custodian_of
+from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.exchange import Call
+from fieldfare.shared.protocol.flower_record import Call
 
 
 def context(**configuration: Any) -> Context:

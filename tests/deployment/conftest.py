@@ -16,14 +16,14 @@ import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.superlink.grid import http_grid
-from tests.bench import NAMES, Bench, make_study, make_sums
-from tests.superlink import Superlink, new_node_key, running_superlink
+from tests.support.bench import NAMES, Bench, make_study, make_sums
+from tests.support.superlink import Superlink, new_node_key, running_superlink
 
-from fieldfare.client.service import serving
-from fieldfare.client.sockets import UnixSocket
-from fieldfare.shared.exchange import RECORD, Call
-from fieldfare.shared.messages import Assurance
-from fieldfare.simulations.federation import LocalFederation
+from fieldfare.client.custodian.service import serving
+from fieldfare.client.wire.sockets import UnixSocket
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.flower_record import RECORD, Call
+from fieldfare.simulations.federation.federation import LocalFederation
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 STOP_SECONDS: Final = 60.0

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from sklearn.metrics import roc_auc_score
-from tests.beds import check_whole, running
+from tests.support.beds import check_whole, running
 
 from fieldfare.client.records import read_records
-from fieldfare.server.home import CoordinatorHome
-from fieldfare.shared.basis import EncodedUnits, concatenate
-from fieldfare.shared.messages import Assurance
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.models import model_for
-from fieldfare.shared.study import load_study
-from fieldfare.simulations.bed import Bed
-from fieldfare.simulations.bed_records import BedRecords, amlsim_records
-from fieldfare.simulations.population import RecordsChoice
-from fieldfare.simulations.simulate import Simulation, simulate
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.study.study import load_study
+from fieldfare.simulations.federation.population import RecordsChoice
+from fieldfare.simulations.federation.simulate import Simulation, simulate
+from fieldfare.simulations.testbed.records import BedRecords, amlsim_records
+from fieldfare.simulations.testbed.testbed import Bed
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "amlsim"
 STUDY = Path(__file__).parents[2] / "studies" / "amlsim-3.toml"

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.beds import NAMES, UNITS, check_whole, small_bed
-from tests.desks import COMMAND
+from tests.support.beds import NAMES, UNITS, check_whole, small_bed
+from tests.support.desks import COMMAND
 
-from fieldfare.simulations.bed import Bed
+from fieldfare.simulations.testbed.testbed import Bed
 
 ASKS = """
 [[queries]]

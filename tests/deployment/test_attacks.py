@@ -20,46 +20,38 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from tests.beds import NAMES, check_whole, small_bed
-from tests.coordinator import RunningSuperlink, new_node, running_superlink
-from tests.lies import STRANGER, Lie, nudged, with_participants, without
-from tests.processes import until
-from tests.superlink import new_node_key
+from tests.support.beds import NAMES, check_whole, small_bed
+from tests.support.coordinator import RunningSuperlink, new_node, running_superlink
+from tests.support.lies import STRANGER, Lie, nudged, with_participants, without
+from tests.support.processes import until
+from tests.support.superlink import new_node_key
 
-from fieldfare.client.institution.home import Home
+from fieldfare.client.custodian.service import serving
+from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
-from fieldfare.client.ledger import Entry, Position
-from fieldfare.client.service import serving
-from fieldfare.client.sockets import UnixSocket
-from fieldfare.server.channel import UNLISTED
-from fieldfare.server.control import control_target, read_token
-from fieldfare.server.coordination import carry_out
-from fieldfare.server.enrolment import members
-from fieldfare.server.founding import signing_public
-from fieldfare.server.home import CoordinatorHome
-from fieldfare.server.node_registration import settle_nodes
-from fieldfare.server.store import RunRow, RunState
-from fieldfare.server.superlink import control, server_task, tasks
-from fieldfare.shared.audit import audit
-from fieldfare.shared.audit_opening import Trust
+from fieldfare.client.ledger.budget import Entry, Position
+from fieldfare.client.wire.sockets import UnixSocket
+from fieldfare.server.home.founding import signing_public
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.members.enrolment import members
+from fieldfare.server.members.node_registration import settle_nodes
+from fieldfare.server.run.channel import UNLISTED
+from fieldfare.server.run.conduct import carry_out
+from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.superlink.control import control_target, read_token
+from fieldfare.server.superlink.superlink import control, server_task, tasks
+from fieldfare.shared.audit.audit import audit
+from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import FieldfareError, RefusalCode, RunError
-from fieldfare.shared.exchange import RECORD, refusal_in
-from fieldfare.shared.key_files import read_signing_key
-from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
-from fieldfare.shared.messages import (
-    Assurance,
-    IdentitySigner,
-    Refusal,
-    Request,
-    seal,
-    unseal,
-)
-from fieldfare.shared.offers import open_roster
-from fieldfare.shared.plan import ReleaseKind
-from fieldfare.shared.roster import COORDINATOR
-from fieldfare.shared.sealed_files import read_sealed
-from fieldfare.simulations.bed import COMMAND, Bed, edit
-from fieldfare.simulations.bed_quick import in_this_process
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
+from fieldfare.shared.protocol.messages import IdentitySigner, Refusal, Request, seal, unseal
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.signed_files import open_roster, read_sealed
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.system.key_files import read_signing_key
+from fieldfare.simulations.testbed.testbed import COMMAND, Bed, edit, in_this_process
 
 # A minute and more, on few cores: too long for the gate.
 # One bed of seven institutions: a second worker would found another beside it.

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.ports import free_port
-from tests.processes import until
+from tests.support.ports import free_port
+from tests.support.processes import until
 
-from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.keys import identity_fingerprint
-from fieldfare.client.institution.policy import load_policy, pinned_coordinator
-from fieldfare.client.institution.roster import pinned_roster
-from fieldfare.server.control import control_target
-from fieldfare.server.founding import signing_public
-from fieldfare.server.home import CoordinatorHome
-from fieldfare.server.superlink import control
-from fieldfare.shared.cli import run
+from fieldfare.client.home.keys import identity_fingerprint
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.roster import pinned_roster
+from fieldfare.client.policy.policy import load_policy, pinned_coordinator
+from fieldfare.server.home.founding import signing_public
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.superlink.control import control_target
+from fieldfare.server.superlink.superlink import control
+from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.identity import fingerprint
+from fieldfare.shared.protocol.identity import fingerprint
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Final
 
 import pytest
-from tests.beds import running, small_bed
-from tests.outages import (
+from tests.support.beds import running, small_bed
+from tests.support.outages import (
     CUSTODIAN,
     LEASE_SECONDS,
     NODE,
@@ -25,10 +25,9 @@ from tests.outages import (
     resume,
     until_step,
 )
-from tests.processes import alive
+from tests.support.processes import alive
 
-from fieldfare.simulations.bed import HUB, Bed
-from fieldfare.simulations.bed_quick import in_this_process
+from fieldfare.simulations.testbed.testbed import HUB, Bed, in_this_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("kills")]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.beds import small_bed
-from tests.cut_network import Way, way_to
-from tests.outages import (
+from tests.support.beds import small_bed
+from tests.support.cut_network import Way, way_to
+from tests.support.outages import (
     CUSTODIAN,
     LEASE_SECONDS,
     RUN,
@@ -34,15 +34,14 @@ from tests.outages import (
     tree,
     until_step,
 )
-from tests.processes import runs, until
-from tests.skewed_clock import SkewedClock, skewed_clock
+from tests.support.processes import runs, until
+from tests.support.skewed_clock import SkewedClock, skewed_clock
 
-from fieldfare.server.home import CoordinatorHome
-from fieldfare.server.settings import load_settings
-from fieldfare.server.store import RunState
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.settings import load_settings
+from fieldfare.server.store.rows import RunState
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.bed import COMMAND, HUB, Bed, edit
-from fieldfare.simulations.bed_quick import in_this_process
+from fieldfare.simulations.testbed.testbed import COMMAND, HUB, Bed, edit, in_this_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("losses")]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load
-from tests.beds import check_whole, delivered, running, small_bed
+from tests.support.beds import check_whole, delivered, running, small_bed
 
-from fieldfare.server.coordination import SEALED
-from fieldfare.server.home import CoordinatorHome
-from fieldfare.simulations.bed_quick import in_this_process
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.run.conduct import SEALED
+from fieldfare.simulations.testbed.testbed import in_this_process
 
 
 def test_a_study_is_trained_to_a_delivered_model_that_anybody_can_recompute(tmp_path: Path) -> None:

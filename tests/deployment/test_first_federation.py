@@ -14,7 +14,7 @@ from tempfile import mkdtemp
 from typing import Final
 
 import pytest
-from tests.postgres import PostgresServer, running_postgres
+from tests.support.postgres import PostgresServer, running_postgres
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "first-federation.md"
@@ -36,9 +36,9 @@ BECOME: Final = """\
 import importlib, importlib.readers, os, pkgutil, pwd, sys
 from contextlib import suppress
 import fieldfare.client, fieldfare.shared, lxml.etree, rich
-from fieldfare.client.scoring.indicators import indicators
-from fieldfare.client.scoring.reports.goaml import _schema
-from fieldfare.shared.cli import _points, run
+from fieldfare.client.scoring.evidence import indicators
+from fieldfare.client.alerts.reports.goaml import _schema
+from fieldfare.shared.cli.root import _points, run
 for package in (fieldfare.client, fieldfare.shared, rich):
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         with suppress(ImportError):  # of what is not installed, such as a notebook's

@@ -9,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.beds import NAMES, STUDY, UNITS, check_whole, delivered, running, write_records
+from tests.support.beds import NAMES, STUDY, UNITS, check_whole, delivered, running, write_records
 
-from fieldfare.shared.model_card import ModelCard
-from fieldfare.shared.plan import plan_for
-from fieldfare.simulations.bed import Bed
-from fieldfare.simulations.bed_quick import in_this_process
+from fieldfare.shared.finished_model.card import ModelCard
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.simulations.testbed.testbed import Bed, in_this_process
 
 GROUPS: Final = """
 [[evaluation.groups]]

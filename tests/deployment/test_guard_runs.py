@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.homes import NAMES, Hub, approve_all, clock, home_study, hub, loaded
-from tests.served import room
+from tests.support.homes import NAMES, Hub, approve_all, clock, home_study, hub, loaded
+from tests.support.served import room
 
-from fieldfare.client.app import client_app
-from fieldfare.client.institution.building import Custody, open_custody
-from fieldfare.client.institution.decisions import approve
-from fieldfare.client.institution.guard import Ground, Guard, guarding
-from fieldfare.client.institution.journal import verify
-from fieldfare.client.remote import connected
-from fieldfare.client.service import data_plane, serving_calls
-from fieldfare.client.sockets import UnixSocket
-from fieldfare.server.app import Job
-from fieldfare.server.channel import Channel
-from fieldfare.server.hello import RunTerms
+from fieldfare.client.approvals.approval import approve
+from fieldfare.client.custodian.service import data_plane, serving_calls
+from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.institution.open import Custody, open_custody
+from fieldfare.client.journal.journal import verify
+from fieldfare.client.node.client_app import client_app
+from fieldfare.client.node.remote_custodian import connected
+from fieldfare.client.wire.sockets import UnixSocket
+from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.hello import RunTerms
+from fieldfare.server.run.server_app import Job
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.messages import Assurance
-from fieldfare.shared.plan import plan_for
-from fieldfare.simulations.grid import InProcessGrid
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.simulations.federation.grid import InProcessGrid
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 

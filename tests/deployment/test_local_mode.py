@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.beds import NAMES, STUDY, UNITS, check_whole, delivered, running, write_records
+from tests.support.beds import NAMES, STUDY, UNITS, check_whole, delivered, running, write_records
 
-from fieldfare.client.institution.home import Home
+from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
-from fieldfare.server.home import CoordinatorHome
-from fieldfare.shared.plan import plan_for
-from fieldfare.simulations.bed import Bed
-from fieldfare.simulations.bed_quick import in_this_process
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.simulations.testbed.testbed import Bed, in_this_process
 
 EXCHANGES = 3
 INSIDE = 5

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.beds import check_whole
+from tests.support.beds import check_whole
 
-from fieldfare.server.gate import FLEET, RUNTIME
-from fieldfare.server.home import CoordinatorHome
-from fieldfare.simulations.bed import Bed
-from fieldfare.simulations.bench_deployed import new_bed, trained
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.superlink.gate import FLEET, RUNTIME
+from fieldfare.simulations.bench.deployed import new_bed, trained
+from fieldfare.simulations.testbed.testbed import Bed
 
 INSTITUTIONS: Final = 20
 STEPS: Final = 10

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.beds import NAMES
-from tests.environments import environment
-from tests.network_beds import check_learned, network_bed
-from tests.packages import PACKAGE, install
+from tests.support.beds import NAMES
+from tests.support.environments import environment
+from tests.support.network_beds import check_learned, network_bed
+from tests.support.packages import PACKAGE, install
 
-from fieldfare.client.institution.home import Home
+from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
-from fieldfare.server.store import RunState
+from fieldfare.server.store.rows import RunState
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.bed import HUB, Bed, edit
+from fieldfare.simulations.testbed.testbed import HUB, Bed, edit
 
 LISTED = f'packages = ["{PACKAGE}"]'
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.beds import running
-from tests.network_beds import check_learned, network_bed
+from tests.support.beds import running
+from tests.support.network_beds import check_learned, network_bed
 
-from fieldfare.simulations.bed import Bed
+from fieldfare.simulations.testbed.testbed import Bed
 
 pytestmark = pytest.mark.faults  # slow: a whole federation of processes starts
 

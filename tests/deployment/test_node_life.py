@@ -8,17 +8,17 @@ from typing import Any, Final
 
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
-from tests.bench import Bench
-from tests.certificates import Authority
 from tests.deployment.conftest import BANKS, HELLO, Nodes, ask
-from tests.processes import alive, children, until
+from tests.support.bench import Bench
+from tests.support.certificates import Authority
+from tests.support.processes import alive, children, until
 
-from fieldfare.client.fleet import APP_FAILED
-from fieldfare.client.service import serving
-from fieldfare.client.tls import TlsPort
+from fieldfare.client.custodian.service import serving
+from fieldfare.client.node.fleet import APP_FAILED
+from fieldfare.client.wire.tls import TlsPort
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.exchange import RECORD, refusal_in
-from fieldfare.shared.messages import Refusal
+from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
+from fieldfare.shared.protocol.messages import Refusal
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.bench import Bench
 from tests.deployment.conftest import Nodes, ask
-from tests.environments import environment
-from tests.processes import children, runs
+from tests.support.bench import Bench
+from tests.support.environments import environment
+from tests.support.processes import children, runs
 
 from fieldfare.client.institution.founding import found_institution
-from fieldfare.shared.exchange import RECORD, refusal_in
+from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 
@@ -47,7 +47,7 @@ def start_as_nobody(nodes: Nodes, python: Path) -> "subprocess.Popen[bytes]":
     settings = nodes.settings("bank-a")
     for path in (settings.parent, *settings.parent.iterdir()):
         os.chown(path, NOBODY, NOBODY)
-    command = as_nobody(python, "-I", "-c", "from fieldfare.shared.cli import main; main()")
+    command = as_nobody(python, "-I", "-c", "from fieldfare.shared.cli.root import main; main()")
     process = nodes.start(settings, command)
     nodes.superlink.wait_online(1)
     return process

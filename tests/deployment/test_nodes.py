@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.bench import Bench
 from tests.deployment.conftest import BANKS, Nodes, ask
-from tests.processes import children, listening
-from tests.superlink import Superlink
+from tests.support.bench import Bench
+from tests.support.processes import children, listening
+from tests.support.superlink import Superlink
 
-from fieldfare.client.fleet import APP_FAILED, BUNDLE_REFUSED
-from fieldfare.client.node import OBJECTIONS
-from fieldfare.server.channel import UNLISTED, Channel
+from fieldfare.client.node.fleet import APP_FAILED, BUNDLE_REFUSED
+from fieldfare.client.node.node import OBJECTIONS
+from fieldfare.server.run.channel import UNLISTED, Channel
 from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.exchange import RECORD, refusal_in
+from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 

@@ -13,19 +13,19 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from tests.homes import NAMES, Hub, approve_all, clock, home_study, hub
-from tests.killed_custodian import SENT, UNDONE, Victim
+from tests.support.homes import NAMES, Hub, approve_all, clock, home_study, hub
+from tests.support.killed_custodian import SENT, UNDONE, Victim
 
-from fieldfare.client.app import client_app
-from fieldfare.client.institution.building import Custody, open_custody
-from fieldfare.client.institution.journal import verify
-from fieldfare.server.app import Job
-from fieldfare.server.channel import Channel
-from fieldfare.server.hello import RunTerms
-from fieldfare.shared.messages import Assurance
-from fieldfare.shared.plan import plan_for
-from fieldfare.shared.study import Study
-from fieldfare.simulations.grid import InProcessGrid
+from fieldfare.client.institution.open import Custody, open_custody
+from fieldfare.client.journal.journal import verify
+from fieldfare.client.node.client_app import client_app
+from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.hello import RunTerms
+from fieldfare.server.run.server_app import Job
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.federation.grid import InProcessGrid
 
 __all__ = ["hub"]
 

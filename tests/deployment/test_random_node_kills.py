@@ -18,17 +18,17 @@ from typing import Final, cast
 import numpy as np
 import pytest
 from flwr.serverapp import Grid
-from tests.bench import Bench, make_study, make_sums
 from tests.deployment.conftest import BANKS, Nodes, nodes_at
-from tests.killed_node import HEARD, UNASKED, KillingGrid, NodeProcess, Recorded
-from tests.processes import children
-from tests.superlink import Superlink
+from tests.support.bench import Bench, make_study, make_sums
+from tests.support.killed_node import HEARD, UNASKED, KillingGrid, NodeProcess, Recorded
+from tests.support.processes import children
+from tests.support.superlink import Superlink
 
-from fieldfare.server.app import Outcome
-from fieldfare.server.channel import SILENT_SHARE, Channel
-from fieldfare.server.superlink import server_task
-from fieldfare.shared.messages import Assurance
-from fieldfare.simulations.federation import LocalFederation
+from fieldfare.server.run.channel import SILENT_SHARE, Channel
+from fieldfare.server.run.server_app import Outcome
+from fieldfare.server.superlink.superlink import server_task
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.simulations.federation.federation import LocalFederation
 
 pytestmark = pytest.mark.faults
 

@@ -9,13 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.beds import NAMES, check_whole, delivered, running
+from tests.support.beds import NAMES, check_whole, delivered, running
 
-from fieldfare.client.institution.policy import study_columns
-from fieldfare.server.home import CoordinatorHome
-from fieldfare.shared.study import load_study
-from fieldfare.simulations.bed import Bed
-from fieldfare.simulations.bed_quick import in_this_process
+from fieldfare.client.policy.policy import study_columns
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.shared.study.study import load_study
+from fieldfare.simulations.testbed.testbed import Bed, in_this_process
 
 UNITS: Final = 200
 STUDY: Final = """\

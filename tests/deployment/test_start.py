@@ -11,21 +11,21 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.deployment.conftest import COMMAND, STOP_SECONDS, ask
-from tests.homes import NAMES, Hub, hub
-from tests.processes import alive, children, until
-from tests.superlink import Superlink
+from tests.support.homes import NAMES, Hub, hub
+from tests.support.processes import alive, children, until
+from tests.support.superlink import Superlink
 
-from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.keys import load_node_key
-from fieldfare.client.institution.node_settings import load_node_terms
-from fieldfare.client.institution.node_state import Link, NodeState, read_node_state
-from fieldfare.client.institution.overview import Overview, overview
-from fieldfare.client.institution.overview_screen import overview_lines
-from fieldfare.client.institution.preflight import Outcome, Part, findings
-from fieldfare.client.institution.preflight_link import link_looks
-from fieldfare.shared.clock import utc_now
+from fieldfare.client.home.keys import load_node_key
+from fieldfare.client.home.layout import Home
+from fieldfare.client.node.settings import load_node_terms
+from fieldfare.client.node.state import Link, NodeState, read_node_state
+from fieldfare.client.oversight.link import link_looks
+from fieldfare.client.oversight.overview import Overview, overview
+from fieldfare.client.oversight.overview_screen import overview_lines
+from fieldfare.client.oversight.preflight import Outcome, Part, findings
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.exchange import RECORD, refusal_in
+from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
+from fieldfare.shared.system.clock import utc_now
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 

@@ -5,13 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.bench import Bench
 from tests.deployment.conftest import Nodes, ask
-from tests.ports import free_port
-from tests.superlink import BIN, quiet_environment
+from tests.support.bench import Bench
+from tests.support.ports import free_port
+from tests.support.superlink import BIN, quiet_environment
 
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.exchange import RECORD, refusal_in
+from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 

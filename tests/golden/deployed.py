@@ -16,10 +16,10 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tests.beds import small_bed
-from tests.outages import RUN, begin, kill, process, resume, tree, until_step
+from tests.support.beds import small_bed
+from tests.support.outages import RUN, begin, kill, process, resume, tree, until_step
 
-from fieldfare.simulations.bed import HUB, Bed
+from fieldfare.simulations.testbed.testbed import HUB, Bed
 
 BANKS: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 LAST: Final = BANKS[-1]

@@ -99,7 +99,9 @@ def test_the_wheel_carries_the_licence_and_the_command(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         info = {name.partition(".dist-info/")[2]: name for name in archive.namelist()}
         assert b"Apache License" in archive.read(info["licenses/LICENSE"])
-        assert b"fieldfare = fieldfare.shared.cli:main" in archive.read(info["entry_points.txt"])
+        assert b"fieldfare = fieldfare.shared.cli.root:main" in archive.read(
+            info["entry_points.txt"]
+        )
 
 
 def test_everything_opens_away_from_the_sources(elsewhere: Path) -> None:

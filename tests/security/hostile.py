@@ -12,12 +12,11 @@ from typing import Any, Final
 import numpy as np
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.bench import STEPS, Run
+from tests.support.bench import STEPS, Run
 
-from fieldfare.client.release import Released
+from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
-from fieldfare.shared.messages import (
+from fieldfare.shared.protocol.messages import (
     IdentitySigner,
     Participant,
     Refusal,
@@ -27,8 +26,9 @@ from fieldfare.shared.messages import (
     parameters_to_bytes,
     seal,
 )
-from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
-from fieldfare.shared.roster import COORDINATOR
+from fieldfare.shared.protocol.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 
 Answer = bytes | Released | Refusal
 Send = Callable[[], Answer]

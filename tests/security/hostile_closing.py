@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import rfc8785
-from tests.bench import STEPS, Run
 from tests.security import hostile_keys  # noqa: F401 -- fills its part of the table
 from tests.security.hostile import (
     CASES,
@@ -16,16 +15,17 @@ from tests.security.hostile import (
     case,
     other,
 )
+from tests.support.bench import STEPS, Run
 
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes
-from fieldfare.shared.delivery import Delivery
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.merkle import consistency_path
-from fieldfare.shared.messages import MessageBody, seal
-from fieldfare.shared.offers import StudyOffer, offer_study
-from fieldfare.shared.roster import COORDINATOR
-from fieldfare.shared.study import Study
-from fieldfare.shared.transcript import tree_head
+from fieldfare.shared.protocol.delivery import Delivery
+from fieldfare.shared.protocol.messages import MessageBody, seal
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.signed_files import StudyOffer, offer_study
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.transcript.leaves import tree_head
+from fieldfare.shared.transcript.merkle import consistency_path
 
 # -- offered studies -----------------------------------------------------------------------------
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from tests.bench import Bench, Run
 from tests.security.hostile import CASES, NOBODY, Hostile, Send, case, other, sends, sends_raw
+from tests.support.bench import Bench, Run
 
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.messages import (
+from fieldfare.shared.protocol.messages import (
     Approval,
     KeyOffer,
     Participant,
@@ -15,8 +15,8 @@ from fieldfare.shared.messages import (
     seal,
     unseal,
 )
-from fieldfare.shared.roster import COORDINATOR
-from fieldfare.shared.secure_sum import StudyKeys, encapsulate
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.secure_sum import StudyKeys, encapsulate
 
 # -- openings ----------------------------------------------------------------------------------
 

@@ -16,21 +16,20 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from scipy.stats import kstest
-from tests.bench import MakeBench
+from tests.support.bench import MakeBench
 
-from fieldfare.client.sums import StudySums
-from fieldfare.server.record import Sum
-from fieldfare.shared.adam import TrainingState
-from fieldfare.shared.basis import EncodedUnits
-from fieldfare.shared.grid import add, centre, decode
-from fieldfare.shared.messages import Assurance
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.server.run.record import Sum
+from fieldfare.shared.evaluation.score_table import prevalence_log_odds
+from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import UnitSums, model_for
-from fieldfare.shared.noise import NoiseSource
-from fieldfare.shared.plan import COUNT_GAMMA_BITS, plan_for
-from fieldfare.shared.score_bins import prevalence_log_odds
-from fieldfare.shared.study import Study, TrainingSection
-from fieldfare.simulations.canaries import Overheard, Scaled
-from fieldfare.simulations.federation import LocalFederation, noise_source
+from fieldfare.shared.privacy.samplers import Assurance, NoiseSource
+from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, plan_for
+from fieldfare.shared.ring import add, centre, decode
+from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.study.study import Study, TrainingSection
+from fieldfare.simulations.federation.canaries import Overheard, Scaled
+from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 HOST: Final = "bank-a"

@@ -24,26 +24,24 @@ from typing import Any, Final
 
 import pytest
 from flwr.app import Message
-from tests.bench import Bench
-from tests.homes import Hub, OpenCustody, approve_all, custody_of, home_study, hub
-from tests.lies import STRANGER, Lie, elsewhere, nudged, with_participants, without
 from tests.server.conftest import BANKS, STEPS, Book, MakeSetting, Setting, make_setting, make_study
-from tests.transcripts import Recorder
+from tests.support.bench import Bench
+from tests.support.homes import Hub, OpenCustody, approve_all, custody_of, home_study, hub
+from tests.support.lies import STRANGER, Lie, elsewhere, nudged, with_participants, without
+from tests.support.transcripts import Recorder
 
-from fieldfare.client.institution.own_replies import compare_replies
-from fieldfare.client.institution.review import compare
-from fieldfare.client.institution.studies import State, kept_study
-from fieldfare.client.institution.transcript_check import recorded_replies
-from fieldfare.server.app import Outcome
-from fieldfare.server.record import Record
-from fieldfare.server.store import run_store
-from fieldfare.shared.audit import AuditReport, audit
-from fieldfare.shared.audit_opening import Trust
+from fieldfare.client.approvals.review import compare
+from fieldfare.client.home.studies import State, kept_study
+from fieldfare.client.oversight.transcript_check import compare_replies, recorded_replies
+from fieldfare.server.run.record import Record
+from fieldfare.server.run.server_app import Outcome
+from fieldfare.server.store.store import run_store
+from fieldfare.shared.audit.audit import AuditReport, audit
+from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.exchange import RECORD, refusal_in
-from fieldfare.shared.merkle import consistency_path
-from fieldfare.shared.messages import (
-    Assurance,
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
+from fieldfare.shared.protocol.messages import (
     Refusal,
     Reply,
     Request,
@@ -51,13 +49,13 @@ from fieldfare.shared.messages import (
     seal,
     unseal,
 )
-from fieldfare.shared.misfit import Misfit
-from fieldfare.shared.offers import offer_study
-from fieldfare.shared.plan import ReleaseKind, plan_for
-from fieldfare.shared.roster import COORDINATOR
-from fieldfare.shared.transcript import EndRecord, Leaf, LeafKind, tree_head
-from fieldfare.shared.transcript_file import write_transcript
-from fieldfare.simulations.federation import FIRST_NODE
+from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.signed_files import offer_study
+from fieldfare.shared.transcript.file import Misfit, write_transcript
+from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, tree_head
+from fieldfare.shared.transcript.merkle import consistency_path
+from fieldfare.simulations.federation.federation import FIRST_NODE
 
 __all__ = ["custody_of", "hub", "make_setting"]
 

@@ -21,19 +21,19 @@ from types import FrameType
 from typing import Any, Final
 
 import pytest
-from tests.bench import NAMES, Bench, MakeBench
+from tests.support.bench import NAMES, Bench, MakeBench
 
-from fieldfare.client.custodian import Custodian
-from fieldfare.client.ledger import Ledger
-from fieldfare.client.release import Released
-from fieldfare.client.site import Site
-from fieldfare.client.sums import StudySums
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.party import Site
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import LedgerError
-from fieldfare.shared.last_sum import LastSum
-from fieldfare.shared.messages import Refusal
-from fieldfare.shared.noise import ExactNoise
-from fieldfare.shared.secure_sum import RunKeys
-from fieldfare.shared.study import Study
+from fieldfare.shared.privacy.samplers import ExactNoise
+from fieldfare.shared.protocol.messages import Refusal
+from fieldfare.shared.protocol.secure_sum import RunKeys
+from fieldfare.shared.run.last_sum import LastSum
+from fieldfare.shared.study.study import Study
 
 VICTIM: Final = "bank-b"
 DIED: Final = 77
@@ -282,7 +282,7 @@ def test_a_kill_at_any_step_of_a_release_loses_nothing(scene: Scene, tmp_path: P
 def test_a_kill_at_any_line_of_a_release_loses_nothing(scene: Scene, tmp_path: Path) -> None:
     points = die_everywhere(scene, tmp_path, lines=True)
     files = {point.split(":")[0] for point in points}
-    assert {"release.py", "custodian.py", "ledger.py", "ledger_witness.py"} <= files
+    assert {"release.py", "custodian.py", "ledger.py", "ledger/witness.py"} <= files
 
 
 def goes_on(ledger: Ledger) -> bool:

@@ -19,21 +19,21 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study, make_sums
-from tests.properties import SHARING
-from tests.raw_http2 import HEADERS, PREFACE, RST_STREAM, RawConnection
 from tests.security.hostile_closing import HOSTILE
-from tests.served import QUICK, Gated, hostile_channel, raw, served, status_of
+from tests.support.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study, make_sums
+from tests.support.properties import SHARING
+from tests.support.raw_http2 import HEADERS, PREFACE, RST_STREAM, RawConnection
+from tests.support.served import QUICK, Gated, hostile_channel, raw, served, status_of
 
-from fieldfare.client.frames import path_of
-from fieldfare.client.ledger import Ledger
-from fieldfare.client.release import Released
-from fieldfare.client.remote import RemoteCustodian, connected
-from fieldfare.shared import custodian_pb2 as pb
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
+from fieldfare.client.wire import custodian_pb2 as pb
+from fieldfare.client.wire.frames import Released, path_of
 from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.messages import Assurance, Refusal
-from fieldfare.shared.plan import ReleaseKind
-from fieldfare.simulations.federation import LocalFederation
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Refusal
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.simulations.federation.federation import LocalFederation
 
 NAME: Final = "bank-b"
 Code = grpc.StatusCode

@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.asking import asking, made_up, sums_of, without
+from tests.support.asking import asking, made_up, sums_of, without
 
-from fieldfare.client.records.asked import AskedUnits
-from fieldfare.shared.noise import SimulatedNoise
-from fieldfare.shared.plan import ReleaseTerms, plan_for
-from fieldfare.shared.study import Study
+from fieldfare.client.records.encoding.asked import AskedUnits
+from fieldfare.shared.privacy.samplers import SimulatedNoise
+from fieldfare.shared.protocol.plan import ReleaseTerms, plan_for
+from fieldfare.shared.study.study import Study
 
 TRIALS: Final = 1000
 BANKS: Final = ("bank-a", "bank-b", "bank-c")

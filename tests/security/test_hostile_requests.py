@@ -15,24 +15,18 @@ import pytest
 from flwr.app import Message
 from numpy.typing import NDArray
 from scipy.stats import chisquare
-from tests.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study, make_sums
 from tests.security.hostile_closing import HOSTILE
 from tests.security.hostile_keys import low_order
+from tests.support.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study, make_sums
 
-from fieldfare.client.release import Released
+from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
-from fieldfare.shared.exchange import RECORD
-from fieldfare.shared.grid import add, centre, decode
-from fieldfare.shared.messages import (
-    Assurance,
-    Refusal,
-    Reply,
-    Request,
-    parameters_hash,
-    unseal,
-)
-from fieldfare.shared.plan import ReleaseKind, ReleaseTerms
-from fieldfare.simulations.federation import FIRST_NODE, LocalFederation
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.flower_record import RECORD
+from fieldfare.shared.protocol.messages import Refusal, Reply, Request, parameters_hash, unseal
+from fieldfare.shared.protocol.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.ring import add, centre, decode
+from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
 
 BROKEN_LEDGER: Final = Refusal(RefusalCode.LEDGER_UNAVAILABLE)
 WIDE: Final[dict[str, Any]] = {
@@ -156,7 +150,7 @@ def test_only_the_sum_of_everybody_means_anything(make_bench: MakeBench) -> None
 @pytest.fixture
 def large_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums too large to be sent again: nobody recomputes, and only the masks are left."""
-    monkeypatch.setattr("fieldfare.shared.last_sum.MOST_WORDS", 0)
+    monkeypatch.setattr("fieldfare.shared.run.last_sum.MOST_WORDS", 0)
 
 
 @pytest.mark.usefixtures("large_sums")

@@ -14,15 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tomlkit
-from tests.homes import NAMES, Hub, hub
-from tests.imports import SAMPLES, imported
+from tests.support.homes import NAMES, Hub, hub
+from tests.support.imports import SAMPLES, imported
 
-from fieldfare.client.institution.building import records_loader
+from fieldfare.client.institution.open import records_loader
 from fieldfare.client.records import read_records
-from fieldfare.client.records.problems import Effect
-from fieldfare.shared.cli import run
+from fieldfare.client.records.encoding.problems import Effect
+from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RecordsError
-from fieldfare.shared.study import Study
+from fieldfare.shared.study.study import Study
 
 __all__ = ["hub"]
 

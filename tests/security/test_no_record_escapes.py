@@ -19,16 +19,16 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message
 
-from fieldfare.client.app import client_app
-from fieldfare.client.sums import StudySums
-from fieldfare.shared.exchange import RECORD
-from fieldfare.shared.messages import Assurance
-from fieldfare.shared.study import Study
-from fieldfare.simulations.baselines import Baseline
-from fieldfare.simulations.federation import LocalFederation
-from fieldfare.simulations.grid import InProcessGrid
-from fieldfare.simulations.population import RecordsChoice
-from fieldfare.simulations.simulate import Simulation, simulate
+from fieldfare.client.node.client_app import client_app
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.flower_record import RECORD
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.federation.baselines import Baseline
+from fieldfare.simulations.federation.federation import LocalFederation
+from fieldfare.simulations.federation.grid import InProcessGrid
+from fieldfare.simulations.federation.population import RecordsChoice
+from fieldfare.simulations.federation.simulate import Simulation, simulate
 
 BANKS: Final = ("Ashby", "Bream", "Crake", "Dunlin")
 # What stands in records and in nothing that is public. Each text is a word of its own.
@@ -311,7 +311,7 @@ def test_a_planted_leak_is_found_in_every_channel(
         ledger.put_run_state("notes", name, marker.encode())
         return ledger
 
-    monkeypatch.setattr("fieldfare.simulations.federation.client_app", leaky_app)
+    monkeypatch.setattr("fieldfare.simulations.federation.federation.client_app", leaky_app)
     monkeypatch.setattr(StudySums, "vector", leaky_vector)
     monkeypatch.setattr(LocalFederation, "_open_ledger", leaky_ledger)
     found = watched(Assurance.EXACT).finds(needles())

@@ -11,20 +11,21 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.bench import STEPS, Bench, MakeBench, make_study, make_sums
-from tests.homes import NAMES, Hub, approve_all, clock, home_study
 from tests.security.hostile_closing import HOSTILE
+from tests.support.bench import STEPS, Bench, MakeBench, make_study, make_sums
+from tests.support.homes import NAMES, Hub, approve_all, clock, home_study
 
-from fieldfare.client.answering import answer
-from fieldfare.client.institution.building import Custody, open_custody, records_loader
-from fieldfare.client.institution.decisions import resume
-from fieldfare.client.sums import StudySums
-from fieldfare.shared import custodian_pb2 as pb
+from fieldfare.client.approvals.approval import resume
+from fieldfare.client.custodian.answering import answer
+from fieldfare.client.institution.open import Custody, open_custody, records_loader
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
-from fieldfare.shared.messages import Assurance, Refusal, parameters_to_bytes
-from fieldfare.shared.plan import ReleaseKind, plan_for
-from fieldfare.shared.study import Study
-from fieldfare.simulations.federation import LocalFederation
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Refusal, parameters_to_bytes
+from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.federation.federation import LocalFederation
 
 # bank-a: like any other; bank-b: nobody; bank-c: one class; bank-d: one unit.
 DATABASES: Final[Mapping[str, Callable[[Study], StudySums]]] = {
@@ -98,7 +99,7 @@ def test_the_largest_parameters_are_answered_whatever_the_records(
 
     Where sums are too large to be sent again, parameters are of the coordinator's choice.
     """
-    monkeypatch.setattr("fieldfare.shared.last_sum.MOST_WORDS", 0)
+    monkeypatch.setattr("fieldfare.shared.run.last_sum.MOST_WORDS", 0)
     study = make_study(training=training)
     bench = make_bench(study, databases(study))
     run = bench.open_run()

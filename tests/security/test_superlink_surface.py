@@ -36,13 +36,13 @@ from flwr.proto.runtime_pb2 import (
 )
 from flwr.supercore.auth import create_superexec_auth_metadata, derive_auth_secret
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
-from tests.coordinator import RunningSuperlink, new_home, new_node, running_superlink
-from tests.processes import until
+from tests.support.coordinator import RunningSuperlink, new_home, new_node, running_superlink
+from tests.support.processes import until
 
-from fieldfare.server.bundle import build_bundle
-from fieldfare.server.control import control_target
-from fieldfare.server.gate import OBJECT, SMALL
-from fieldfare.server.superlink import Control, control
+from fieldfare.server.home.founding import build_bundle
+from fieldfare.server.superlink.control import control_target
+from fieldfare.server.superlink.gate import OBJECT, SMALL
+from fieldfare.server.superlink.superlink import Control, control
 
 PROTOBUF: Final = {"content-type": "application/protobuf"}
 ACQUIRE: Final = AcquireTaskRequest(supported_task_types=["flwr-serverapp"])

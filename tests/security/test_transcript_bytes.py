@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.transcripts import METRICS, Recorder, bench_in
+from tests.support.transcripts import METRICS, Recorder, bench_in
 
-from fieldfare.shared.misfit import Misfit
-from fieldfare.shared.transcript import (
+from fieldfare.shared.transcript.file import Misfit
+from fieldfare.shared.transcript.leaves import (
     Leaf,
     LeafKind,
     MetricsRecord,
@@ -166,7 +166,7 @@ def test_a_dropped_reply_is_named(recorded: Recorder, lines: list[bytes]) -> Non
         k
         for k in LeafKind
         if k not in {LeafKind.ROSTER, LeafKind.STUDY, LeafKind.APPROVAL, LeafKind.METRICS}
-        # This study asks nothing and has no groups: tests/server/test_asking.py, test_grouped.py.
+        # This study asks nothing and has no groups: server/answers/test_asking.py.
         and k not in {LeafKind.END, LeafKind.QUESTIONS, LeafKind.ANSWERS, LeafKind.FAIRNESS}
     ],
 )

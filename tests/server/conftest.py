@@ -15,25 +15,26 @@ import numpy as np
 import pytest
 from flwr.app import Message
 
-from fieldfare.client.custodian import Custodian
-from fieldfare.client.sums import StudySums
-from fieldfare.server.app import Job, Outcome
-from fieldfare.server.channel import Channel
-from fieldfare.server.record import Record, Sum
-from fieldfare.server.rounds import SecureSums
-from fieldfare.server.run_record import RunFacts, RunRecord
-from fieldfare.server.store import RunState, run_store
-from fieldfare.shared.adam import TrainingState, next_state
-from fieldfare.shared.basis import EncodedUnits
-from fieldfare.shared.last_sum import NO_LAST_SUM, LastSum
-from fieldfare.shared.messages import Assurance
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.record import Record, Sum
+from fieldfare.server.run.rounds import SecureSums
+from fieldfare.server.run.server_app import Job, Outcome
+from fieldfare.server.run.store_record import RunFacts, RunRecord
+from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.store import run_store
+from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
-from fieldfare.shared.offers import offer_roster, offer_study
-from fieldfare.shared.plan import ReleaseKind
-from fieldfare.shared.replay import initial_state
-from fieldfare.shared.study import Study
-from fieldfare.simulations.federation import FIRST_NODE, LocalFederation
-from fieldfare.simulations.grid import InProcessGrid
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.run.optimizer import TrainingState, next_state
+from fieldfare.shared.run.replay import initial_state
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
+from fieldfare.simulations.federation.grid import InProcessGrid
 
 BANKS: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 UNITS: Final = 100  # of each

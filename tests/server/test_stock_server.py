@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
-from tests.coordinator import new_home
+from tests.support.coordinator import new_home
 
 from fieldfare.server import stock_server
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.private_files import create_private
+from fieldfare.shared.system.private_files import create_private
 
 GRID: Any = object()
 

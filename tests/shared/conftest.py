@@ -1,6 +1,6 @@
 """A finished run's transcript, for tests of what reads it."""
 
-from tests.bench import bench, make_bench
-from tests.transcripts import recorded
+from tests.support.bench import bench, make_bench
+from tests.support.transcripts import recorded
 
 __all__ = ["bench", "make_bench", "recorded"]

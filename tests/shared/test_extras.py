@@ -10,14 +10,14 @@ from pathlib import Path
 
 import grimp
 import pytest
-from tests.homes import home_study
-from tests.packages import MODEL, PACKAGE, install, without, without_torch
+from tests.support.homes import home_study
+from tests.support.packages import MODEL, PACKAGE, install, without, without_torch
 
-from fieldfare.shared.cli import ROLES
+from fieldfare.shared.advice import EXTRA_OF, told
+from fieldfare.shared.cli.root import ROLES
 from fieldfare.shared.errors import PackageError
-from fieldfare.shared.extras import EXTRA_OF, told
-from fieldfare.shared.named_modules import permit
-from fieldfare.shared.plan import plan_for
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.study.model_sections import permit
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.grid import (
+from fieldfare.shared.ring import (
     Word,
     WordBits,
     add,

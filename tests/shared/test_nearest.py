@@ -1,4 +1,4 @@
-from fieldfare.shared.nearest import meant, nearest
+from fieldfare.shared.advice import meant, nearest
 
 
 def test_the_nearest_name_is_found_whatever_its_case() -> None:

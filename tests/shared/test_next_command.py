@@ -7,7 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fieldfare.shared.next_command import at_home
+from fieldfare.shared.advice import at_home
 
 app = typer.Typer()
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fieldfare.shared.unverified import claimed
+from fieldfare.shared.canonical import claimed
 
 
 def test_what_a_message_claims_is_read() -> None:

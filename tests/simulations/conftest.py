@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fieldfare.shared.study import Study, load_study
-from fieldfare.simulations.population import RecordsChoice
-from fieldfare.simulations.simulate import Simulation
+from fieldfare.shared.study.study import Study, load_study
+from fieldfare.simulations.federation.population import RecordsChoice
+from fieldfare.simulations.federation.simulate import Simulation
 
 BANKS: Final = ("bank-a", "bank-b", "bank-c")
 ROWS: Final = 300

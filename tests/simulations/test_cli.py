@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.packages import without_torch
 from tests.simulations.conftest import BANKS, Desk, make_table
+from tests.support.packages import without_torch
 
-from fieldfare.shared.cli import run
+from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
-from fieldfare.simulations.baselines import Baseline
 from fieldfare.simulations.cli import parse_baselines
+from fieldfare.simulations.federation.baselines import Baseline
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "from fieldfare.shared.cli import main; main()"]
+COMMAND = [sys.executable, "-c", "from fieldfare.shared.cli.root import main; main()"]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -28,7 +28,8 @@ Capture = pytest.CaptureFixture[str]
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures take their time; test_simulate.py writes the real page."""
     monkeypatch.setattr(
-        "fieldfare.simulations.simulate.write_report", lambda path, **_: path.write_text("page")
+        "fieldfare.simulations.federation.simulate.write_report",
+        lambda path, **_: path.write_text("page"),
     )
 
 
@@ -282,7 +283,7 @@ def test_a_disk_that_fails_is_status_1(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device", "report.html")
 
-    monkeypatch.setattr("fieldfare.simulations.simulate.write_report", full)
+    monkeypatch.setattr("fieldfare.simulations.federation.simulate.write_report", full)
     assert run(given(desk)) == 1
     assert capsys.readouterr().err == "fieldfare: report.html: No space left on device\n"
 
@@ -351,9 +352,9 @@ def test_everything_that_a_deployment_runs_works_without_torch(desk: Desk) -> No
     code = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from tests.packages import Absent
+from tests.support.packages import Absent
 sys.meta_path.insert(0, Absent("torch", "opacus", "captum"))
-from fieldfare.shared.cli import run
+from fieldfare.shared.cli.root import run
 sys.exit(run({call!r}))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

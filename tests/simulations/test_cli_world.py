@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.shared.cli import run
+from fieldfare.shared.cli.root import run
 
 SMALL = ["world", "make", "--people", "600", "--months", "1", "--prevalence", "0.02"]
 

@@ -1,5 +1,4 @@
-"""Importers: they read other programs' files into canonical records (`docs/records.md`).
+"""Importers of foreign formats into canonical tables.
 
-Each takes what it declares and looks at nothing else: names, addresses, birth dates, narratives
-and the text of payments stay in the source (docs/design.md, "The harm rules", rules 4 and 6).
+Import records canonical and shared.
 """

@@ -14,7 +14,13 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldfare.client.records.canonical import Channel, Direction
+from fieldfare.client.records.canonical.bank import Channel, Direction
+from fieldfare.client.records.importers.base import (
+    LABELS,
+    CanonicalFolder,
+    ImportOptions,
+    open_folder,
+)
 from fieldfare.client.records.importers.csv_rows import (
     FIELDS,
     CsvFiles,
@@ -27,10 +33,8 @@ from fieldfare.client.records.importers.csv_rows import (
     text_value,
     time_value,
 )
-from fieldfare.client.records.importers.folder import LABELS, CanonicalFolder, open_folder
-from fieldfare.client.records.importers.options import ImportOptions
 from fieldfare.client.records.importers.sides import PAYEE, PAYER, belonging, entries
-from fieldfare.client.records.sql import literal
+from fieldfare.client.records.sources.sql import literal
 from fieldfare.shared.errors import RecordsError
 
 NO_CURRENCY: Final = "XXX"  # ISO 4217: no currency is involved

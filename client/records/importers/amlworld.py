@@ -11,7 +11,8 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldfare.client.records.canonical import Channel, Direction
+from fieldfare.client.records.canonical.bank import Channel, Direction
+from fieldfare.client.records.importers.base import LABELS, ImportOptions, minor_digits, open_folder
 from fieldfare.client.records.importers.csv_rows import (
     FIELDS,
     Value,
@@ -23,11 +24,8 @@ from fieldfare.client.records.importers.csv_rows import (
     text_value,
     time_value,
 )
-from fieldfare.client.records.importers.folder import LABELS, open_folder
-from fieldfare.client.records.importers.money import minor_digits
-from fieldfare.client.records.importers.options import ImportOptions
 from fieldfare.client.records.importers.sides import PAYEE, PAYER, SeenAccounts, entries
-from fieldfare.client.records.sql import literal
+from fieldfare.client.records.sources.sql import literal
 
 BITCOIN: Final = "XBT"  # as markets write it; ISO 4217 has none
 _BITCOIN_DIGITS: Final = 8

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fieldfare.client.records.canonical import MAX_KEY, Channel, Direction
+from fieldfare.client.records.canonical.bank import MAX_KEY, Channel, Direction
 from fieldfare.client.records.importers.bank_codes import LEFT_OUT, BankCodes, codes_with
-from fieldfare.client.records.importers.books import Books
-from fieldfare.client.records.importers.folder import open_folder
+from fieldfare.client.records.importers.base import ImportOptions, KeyedHash, open_folder
 from fieldfare.client.records.importers.iso20022 import (
+    Books,
     Message,
     Node,
     account_number,
@@ -25,8 +25,6 @@ from fieldfare.client.records.importers.iso20022 import (
     other_side,
     parts_of,
 )
-from fieldfare.client.records.importers.keying import KeyedHash
-from fieldfare.client.records.importers.options import ImportOptions
 
 MESSAGE: Final = Message("camt.053.001", (2, 13), "BkToCstmrStmt", 4)
 COLUMNS: Final = {

@@ -13,12 +13,12 @@ from typing import Any, Final, NoReturn
 import pyarrow as pa
 from pydantic.fields import FieldInfo
 
-from fieldfare.client.records.canonical import Account, Customer, Transaction
-from fieldfare.client.records.canonical_tables import rules_of
-from fieldfare.client.records.csv_text import open_csv, opened
-from fieldfare.client.records.engine import Source
-from fieldfare.client.records.mapping import ColumnMapping
-from fieldfare.client.records.sql import literal, quoted
+from fieldfare.client.records.canonical.bank import Account, Customer, Transaction
+from fieldfare.client.records.canonical.tables import rules_of
+from fieldfare.client.records.sources.csv_text import open_csv, opened
+from fieldfare.client.records.sources.engine import Source
+from fieldfare.client.records.sources.mapping import ColumnMapping
+from fieldfare.client.records.sources.sql import literal, quoted
 from fieldfare.shared.errors import RecordsError
 
 CENTS: Final = 100

@@ -11,12 +11,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from fieldfare.client.records.canonical_cases import CaseAgeBand, CaseSummary, consented
+from fieldfare.client.records.canonical.cases import CaseAgeBand, CaseSummary, consented
+from fieldfare.client.records.importers.base import CASES, ImportOptions, open_folder
 from fieldfare.client.records.importers.csv_rows import CsvFile, CsvFiles, Value, bare
-from fieldfare.client.records.importers.folder import CASES, open_folder
-from fieldfare.client.records.importers.options import ImportOptions
 from fieldfare.shared.errors import RecordsError
-from fieldfare.shared.media_gate import refuse_names
+from fieldfare.shared.features.media_gate import refuse_names
 
 SOURCES: Final[Mapping[str, str]] = {
     "case_id": "cas_ID",

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from fieldfare.client.records.canonical import Channel, Direction
+from fieldfare.client.records.canonical.bank import Channel, Direction
 from fieldfare.client.records.importers.bank_codes import standard_codes
-from fieldfare.client.records.importers.books import Books
-from fieldfare.client.records.importers.folder import open_folder
+from fieldfare.client.records.importers.base import ImportOptions, InHouse, open_folder
 from fieldfare.client.records.importers.iso20022 import (
+    Books,
     Message,
     Node,
     account_number,
@@ -29,7 +29,6 @@ from fieldfare.client.records.importers.iso20022 import (
     other_side,
     parts_of,
 )
-from fieldfare.client.records.importers.options import ImportOptions, InHouse
 from fieldfare.shared.errors import UsageError
 
 MESSAGE: Final = Message("pacs.008.001", (2, 13), "FIToFICstmrCdtTrf", 3)

@@ -12,8 +12,9 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldfare.client.records.canonical import Channel, CounterpartyType, Direction
+from fieldfare.client.records.canonical.bank import Channel, CounterpartyType, Direction
 from fieldfare.client.records.importers.amlsim import NO_CURRENCY
+from fieldfare.client.records.importers.base import LABELS, ImportOptions, open_folder
 from fieldfare.client.records.importers.csv_rows import (
     Value,
     file_forms,
@@ -24,10 +25,8 @@ from fieldfare.client.records.importers.csv_rows import (
     text_value,
     time_value,
 )
-from fieldfare.client.records.importers.folder import LABELS, open_folder
-from fieldfare.client.records.importers.options import ImportOptions
 from fieldfare.client.records.importers.sides import PAYEE, PAYER, SeenAccounts, entries
-from fieldfare.client.records.sql import literal
+from fieldfare.client.records.sources.sql import literal
 
 _HEADER: Final = ("step", "type", "amount", "nameOrig", "nameDest", "isFraud")
 _CHANNELS: Final = {

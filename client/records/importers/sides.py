@@ -8,10 +8,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fieldfare.client.records.canonical import Direction
-from fieldfare.client.records.engine import BATCH_ROWS
-from fieldfare.client.records.importers.folder import LABELS, CanonicalFolder
-from fieldfare.client.records.importers.keying import KeyedHash
+from fieldfare.client.records.canonical.bank import Direction
+from fieldfare.client.records.importers.base import LABELS, CanonicalFolder, KeyedHash
+from fieldfare.client.records.sources.engine import BATCH_ROWS
 
 ACCOUNT: Final = "account"  # what kind of name is hashed
 PAYER: Final = "payer"  # the columns in which a payment names its two accounts

@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from fieldfare.shared.alert_cut import thresholds_near, with_threshold
-from fieldfare.shared.grid import decode
-from fieldfare.shared.messages import parameters_to_bytes
-from fieldfare.shared.plan import Plan, ReleaseKind
-from fieldfare.shared.replay import decoded_sum
+from fieldfare.shared.evaluation.score_table import thresholds_near, with_threshold
+from fieldfare.shared.protocol.messages import parameters_to_bytes
+from fieldfare.shared.protocol.plan import Plan, ReleaseKind
+from fieldfare.shared.ring import decode
 from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, expect_words
 from fieldfare.shared.run.mismatch import expect
+from fieldfare.shared.run.replay import decoded_sum
 from fieldfare.shared.run.results import GroupsSum, Results
-from fieldfare.shared.transcript import FairnessRecord, Record
+from fieldfare.shared.transcript.leaves import FairnessRecord, Record
 
 
 class Groups(Kind):

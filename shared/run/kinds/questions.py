@@ -6,15 +6,15 @@ from typing import ClassVar
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode, StudyError
-from fieldfare.shared.grid import decode
-from fieldfare.shared.messages import Request, parameters_hash
-from fieldfare.shared.plan import Plan, ReleaseKind, ReleaseTerms, check_groups
-from fieldfare.shared.questions import QuestionGroup
-from fieldfare.shared.replay import decoded_sum
+from fieldfare.shared.protocol.messages import Request, parameters_hash
+from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms, check_groups
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.ring import decode
 from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, expect_words
 from fieldfare.shared.run.mismatch import MismatchError, expect
+from fieldfare.shared.run.replay import decoded_sum
 from fieldfare.shared.run.results import UNKNOWN, AnswerSum, Results
-from fieldfare.shared.transcript import AnswersRecord, Record
+from fieldfare.shared.transcript.leaves import AnswersRecord, Record
 
 
 class Questions(Kind):

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from fieldfare.shared.messages import parameters_to_bytes
-from fieldfare.shared.plan import Plan, ReleaseKind
-from fieldfare.shared.replay import possible_starts, state_hash, stepped
+from fieldfare.shared.protocol.messages import parameters_to_bytes
+from fieldfare.shared.protocol.plan import Plan, ReleaseKind
 from fieldfare.shared.run.kinds.kind import Content, Kind, Summed
 from fieldfare.shared.run.mismatch import expect
+from fieldfare.shared.run.replay import possible_starts, state_hash, stepped
 from fieldfare.shared.run.results import UNKNOWN, Results
-from fieldfare.shared.transcript import ParametersRecord, Record
+from fieldfare.shared.transcript.leaves import ParametersRecord, Record
 
 
 class Training(Kind):

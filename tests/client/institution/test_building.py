@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 import pytest
-from tests.homes import (
+from tests.support.homes import (
     COLUMNS,
     NOW,
     UNITS,
@@ -17,23 +17,22 @@ from tests.homes import (
     loaded,
 )
 
-from fieldfare.client.institution.building import (
+from fieldfare.client.home.keys import rotate_identity
+from fieldfare.client.institution.open import (
     Custody,
     open_custody,
     open_institution,
-    open_ledger,
+    open_institution_ledger,
     records_loader,
 )
-from fieldfare.client.institution.journal_decisions import JournalDecisions
-from fieldfare.client.institution.keys import rotate_identity
-from fieldfare.client.institution.policy import limits
-from fieldfare.shared.basis import encode_numeric
-from fieldfare.shared.clock import utc_now
+from fieldfare.client.journal.decisions import JournalDecisions
+from fieldfare.client.policy.policy import limits
 from fieldfare.shared.errors import KeysError, LedgerError, RecordsError, StudyError, UsageError
-from fieldfare.shared.features import NumericFeature
-from fieldfare.shared.messages import Assurance
-from fieldfare.shared.noise import ExactNoise
-from fieldfare.shared.study import Study
+from fieldfare.shared.features.basis import encode_numeric
+from fieldfare.shared.features.features import NumericFeature
+from fieldfare.shared.privacy.samplers import Assurance, ExactNoise
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.clock import utc_now
 
 __all__ = ["custody_of", "hub"]
 
@@ -53,11 +52,11 @@ def test_a_custody_is_deployed_and_bound_to_the_homes_policy(
 
 
 def test_the_ledger_is_the_populations(hub: Hub) -> None:
-    with open_ledger(hub.institution(), clock):
+    with open_institution_ledger(hub.institution(), clock):
         pass
     hub.edit(hub.homes["bank-a"].settings, 'population = "bank-a"', 'population = "other"')
     with pytest.raises(LedgerError, match="population 'other'"):
-        open_ledger(hub.institution(), clock)
+        open_institution_ledger(hub.institution(), clock)
 
 
 def test_records_are_split_by_the_homes_own_key(hub: Hub, custody_of: OpenCustody) -> None:

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from fieldfare.client.home.keys import load_holdout_key, load_identity, load_node_key
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution.founding import found_institution
-from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.keys import load_holdout_key, load_identity, load_node_key
-from fieldfare.client.institution.policy import load_policy, pinned_coordinator
-from fieldfare.client.institution.settings import load_settings
+from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 
 COORDINATOR = "c0" * 32

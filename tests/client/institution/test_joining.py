@@ -1,11 +1,12 @@
 from pathlib import Path
 
 import pytest
-from tests.papers import key_called
-from tests.server_homes import an_authority
+from tests.support.papers import key_called
+from tests.support.server_homes import an_authority
 
-from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.joining import (
+from fieldfare.client.home.keys import load_identity, node_public_line, public_identity
+from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.founding import (
     AUTHORITY_FILE,
     NODE_FILE,
     check_pinned,
@@ -14,12 +15,15 @@ from fieldfare.client.institution.joining import (
     read_invitation,
     write_node_files,
 )
-from fieldfare.client.institution.keys import load_identity, node_public_line, public_identity
-from fieldfare.client.institution.node_settings import load_node_terms
-from fieldfare.client.institution.policy import load_policy, pinned_coordinator
-from fieldfare.shared.enrolment import Invitation, open_enrolment, sign_invitation
+from fieldfare.client.node.settings import load_node_terms
+from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.errors import KeysError, StudyError, UsageError
-from fieldfare.shared.identity import public_hex
+from fieldfare.shared.protocol.identity import (
+    Invitation,
+    open_enrolment,
+    public_hex,
+    sign_invitation,
+)
 
 COORDINATOR = key_called("coordinator")
 OTHER = key_called("another coordinator")

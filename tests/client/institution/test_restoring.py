@@ -8,21 +8,22 @@ from typing import Final
 
 import pytest
 
-from fieldfare.client.custodian import LEDGER_STATE, SHOWN_REPLY
+from fieldfare.client.custodian.custodian import LEDGER_STATE, SHOWN_REPLY
+from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.founding import found_institution
-from fieldfare.client.institution.home import Home
-from fieldfare.client.institution.policy import limits, load_policy
 from fieldfare.client.institution.restoring import (
     accept_restore,
     check_not_behind,
     open_ledger,
     split_off,
 )
-from fieldfare.client.ledger import Debit, Ledger, Position
-from fieldfare.client.ledger_restore import Acceptance
-from fieldfare.shared.clock import utc_now
+from fieldfare.client.ledger.budget import Debit, Position
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.restore import Acceptance
+from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import LedgerError, UsageError
-from fieldfare.shared.messages import NoSigner, Reply, seal
+from fieldfare.shared.protocol.messages import NoSigner, Reply, seal
+from fieldfare.shared.system.clock import utc_now
 
 TERMS: Final = Acceptance(user="ines", reason="the disk failed")
 

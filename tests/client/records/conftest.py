@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.postgres import PostgresServer, running_postgres
+from tests.support.postgres import PostgresServer, running_postgres
 
-from fieldfare.client.records.engine import Source
-from fieldfare.client.records.source import open_source
-from fieldfare.client.records.sql import number_of, quoted, text_of
+from fieldfare.client.records.sources.engine import Source
+from fieldfare.client.records.sources.source import open_source
+from fieldfare.client.records.sources.sql import number_of, quoted, text_of
 
 
 @pytest.fixture(scope="session")

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.properties import SHARING
+from tests.support.properties import SHARING
 
 from fieldfare.client.records import ColumnMapping, read_records
-from fieldfare.client.records.check import Report, check_records, report_lines
-from fieldfare.client.records.covering import said_of
-from fieldfare.client.records.problems import Effect
-from fieldfare.client.records.source import table_at
-from fieldfare.shared.study import Study
+from fieldfare.client.records.encoding.problems import Effect
+from fieldfare.client.records.load import Report, check_records, report_lines
+from fieldfare.client.records.sources.covering import said_of
+from fieldfare.client.records.sources.source import table_at
+from fieldfare.shared.study.study import Study
 
 TODAY = date(2025, 6, 30)
 DATES = ColumnMapping(dates={"opened": "%d.%m.%Y"})

@@ -11,15 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.properties import SHARING
+from tests.support.properties import SHARING
 
-from fieldfare.client.records import ColumnMapping, Records, engine, read_records, read_sources
-from fieldfare.client.records.problems import Effect
+from fieldfare.client.records import ColumnMapping, Records, read_records, read_sources
+from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.client.records.settings import load_sources
-from fieldfare.shared.basis import encode_categorical, encode_numeric
+from fieldfare.client.records.sources import engine
 from fieldfare.shared.errors import RecordsError, StudyError
-from fieldfare.shared.features import CategoricalFeature, NumericFeature
-from fieldfare.shared.study import Study
+from fieldfare.shared.features.basis import encode_categorical, encode_numeric
+from fieldfare.shared.features.features import CategoricalFeature, NumericFeature
+from fieldfare.shared.study.study import Study
 
 FEATURES: list[dict[str, Any]] = [
     {"kind": "numeric", "name": "amount", "lower": 0, "upper": 1e6, "scale": "log1p",

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.properties import SHARING
+from tests.support.properties import SHARING
 
 from fieldfare.client.records import ColumnMapping, Records, read_records
-from fieldfare.client.records.problems import Effect
+from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.shared.errors import RecordsError
-from fieldfare.shared.study import Study
+from fieldfare.shared.study.study import Study
 
 MISSING: Final = ["", "NA", "token"]
 COLUMNS: Final = ("unit", "amount", "hours", "channel", "label")

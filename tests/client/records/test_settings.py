@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from tests.postgres import PostgresServer
+from tests.support.postgres import PostgresServer
 
-from fieldfare.client.records.mapping import ColumnMapping
 from fieldfare.client.records.settings import (
     MAX_URI_BYTES,
     ColumnarSource,
@@ -20,8 +19,9 @@ from fieldfare.client.records.settings import (
     private_line,
     tables_of,
 )
+from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.shared.errors import RecordsError, StudyError
-from fieldfare.shared.study import Study
+from fieldfare.shared.study.study import Study
 
 MARKER = "MARKED-7781"
 STUDY = Study.model_validate(

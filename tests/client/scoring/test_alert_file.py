@@ -4,10 +4,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.scored import customers, ranking_of, scored_study, units_of
+from tests.support.scored import customers, ranking_of, scored_study, units_of
 
-from fieldfare.client.scoring.alert_file import METADATA_KEY, check_out, write_alerts
-from fieldfare.client.scoring.alert_table import SCHEMA, AlertTable
+from fieldfare.client.scoring.ranking_table import (
+    METADATA_KEY,
+    SCHEMA,
+    AlertTable,
+    check_out,
+    write_alerts,
+)
 from fieldfare.shared.errors import UsageError
 
 STUDY = scored_study()

@@ -4,15 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.scored import customers, ranking_of, scored_study, units_of
+from tests.support.scored import customers, ranking_of, scored_study, units_of
 
-from fieldfare.client.scoring.alert_table import (
-    MOST_COUNTER,
-    MOST_REASONS,
-    SCHEMA,
-    AlertTable,
-)
-from fieldfare.client.scoring.indicators import indicators
+from fieldfare.client.scoring.evidence import indicators
+from fieldfare.client.scoring.ranking_table import MOST_COUNTER, MOST_REASONS, SCHEMA, AlertTable
 from fieldfare.client.scoring.units import values_before
 from fieldfare.client.typologies.typology import Family
 

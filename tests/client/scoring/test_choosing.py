@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldfare.client.scoring.choosing import Budget, choose, parse_suppression
+from fieldfare.client.scoring.selection import Budget, choose, parse_suppression
 from fieldfare.shared.errors import UsageError
 
 

@@ -3,7 +3,6 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from fieldfare.client.scoring.choosing import Budget
 from fieldfare.client.scoring.comparison import (
     Quality,
     alerted,
@@ -12,7 +11,8 @@ from fieldfare.client.scoring.comparison import (
     quality,
     table_rows,
 )
-from fieldfare.shared.rates import Verdict, rate_of
+from fieldfare.client.scoring.selection import Budget
+from fieldfare.shared.evaluation.groups import Verdict, rate_of
 
 
 def drawn(units: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:

@@ -4,10 +4,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fieldfare.client.scoring.alert import LEAST_EVIDENCE
-from fieldfare.client.scoring.evidence import NOBODY, Evidence, Published, strongest
-from fieldfare.client.scoring.exact import on_grid
-from fieldfare.client.scoring.indicators import OTHER, PERSONAS, family_of, indicator_of, indicators
+from fieldfare.client.scoring.evidence import (
+    LEAST_EVIDENCE,
+    NOBODY,
+    OTHER,
+    PERSONAS,
+    Evidence,
+    Published,
+    family_of,
+    indicator_of,
+    indicators,
+    strongest,
+)
+from fieldfare.client.scoring.reasons import on_grid
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.client.typologies.typology import Family
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.scored import KEY, customers, parameters, scored_study, units_of
+from tests.support.scored import KEY, customers, parameters, scored_study, units_of
 
-from fieldfare.client.scoring.exact import GRID_BITS, ExactRows, ExactScores, on_grid, ranks
-from fieldfare.shared.basis import Basis
+from fieldfare.client.scoring.reasons import GRID_BITS, ExactRows, ExactScores, on_grid, ranks
+from fieldfare.shared.features.basis import Basis
 
 STUDY = scored_study()
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fieldfare.client.scoring.indicators import (
+from fieldfare.client.scoring.evidence import (
     FAMILIES,
     OTHER,
     PERSONAS,

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.networks import FEATURES, dense_rows, made_up_units
-from tests.packages import PACKAGE, install
+from tests.support.networks import FEATURES, dense_rows, made_up_units
+from tests.support.packages import PACKAGE, install
 
 from fieldfare.client.scoring import network_reasons
-from fieldfare.client.scoring.exact import on_grid
 from fieldfare.client.scoring.network_reasons import ExactNetwork
+from fieldfare.client.scoring.reasons import on_grid
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.models.mlp import MlpModel
-from fieldfare.shared.models.module_model import ModuleModel
-from fieldfare.shared.named_modules import permit
+from fieldfare.shared.models.custom_module import ModuleModel
+from fieldfare.shared.models.feature_network import MlpModel
+from fieldfare.shared.study.model_sections import permit
 
 
 def network(rows: int, seed: int, size: float = 1.0) -> ExactNetwork:

@@ -1,11 +1,11 @@
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from tests.scored_rows import network, network_units
+from tests.support.scored_rows import network, network_units
 
-from fieldfare.client.scoring.own_head import own_head
-from fieldfare.shared.basis import EncodedUnits
-from fieldfare.shared.vectors import unit_rows
+from fieldfare.client.scoring.tuning import own_head
+from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.features.rows import unit_rows
 
 
 def data(units: int, *, seed: int, own: float = 0.0) -> EncodedUnits:

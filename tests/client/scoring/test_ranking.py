@@ -1,12 +1,12 @@
 from pathlib import Path
 
 import numpy as np
-from tests.scored import KEY, customers, ranking_of, scored_study, units_of
+from tests.support.scored import KEY, customers, ranking_of, scored_study, units_of
 
 from fieldfare.client.records import holdout_mask
 from fieldfare.client.scoring.calibration import Method, calibrate
-from fieldfare.client.scoring.choosing import Budget
 from fieldfare.client.scoring.ranking import Ranking
+from fieldfare.client.scoring.selection import Budget
 
 STUDY = scored_study()
 

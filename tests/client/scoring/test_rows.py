@@ -8,13 +8,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fieldfare.client.records import engine
-from fieldfare.client.records.source import table_at
+from fieldfare.client.records.sources import engine
+from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.scoring.rows import ScorableRows, rank_rows, read_rows
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.features.text_hashing import TextEncoder
 from fieldfare.shared.models.linear import row_scores
-from fieldfare.shared.study import Study
-from fieldfare.shared.text_grams import TextEncoder
+from fieldfare.shared.study.study import Study
 
 TEXTS = ["see you at home", "free cash prize", "Бесплатно! 😀", "", "free lunch"]
 KEY = b"k" * 32

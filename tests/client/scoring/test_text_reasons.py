@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
 
-from fieldfare.client.scoring.exact import on_grid
-from fieldfare.client.scoring.text_reasons import SHOWN, TextReasons
+from fieldfare.client.scoring.reasons import SHOWN, TextReasons, on_grid
+from fieldfare.shared.features.text_hashing import TextEncoder
 from fieldfare.shared.models.linear import row_scores
-from fieldfare.shared.text_grams import TextEncoder
 
 PARAMETERS = np.random.default_rng(0).normal(0, 2, 513)
 

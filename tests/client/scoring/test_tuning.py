@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
-from tests.scored import FEATURES, customers, parameters, scored_study, units_of
+from tests.support.scored import FEATURES, customers, parameters, scored_study, units_of
 
 from fieldfare.client.scoring.tuning import Kind, own_only, tune
-from fieldfare.shared.basis import Basis, EncodedUnits
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features.basis import Basis, EncodedUnits
 
 STUDY = scored_study()
 BASIS = Basis(STUDY.features)

@@ -2,13 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.scored import customers, scored_study, units_of, write
+from tests.support.scored import customers, scored_study, units_of, write
 
 from fieldfare.client.records import read_records
-from fieldfare.client.records.source import table_at
+from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.scoring.units import ScorableUnits, read_units, values_before
 from fieldfare.shared.errors import RecordsError, UsageError
-from fieldfare.shared.study import Study
+from fieldfare.shared.study.study import Study
 
 STUDY = scored_study()
 

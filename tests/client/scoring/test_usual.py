@@ -1,6 +1,6 @@
 import numpy as np
 
-from fieldfare.client.scoring.usual import MOST_READ, Usual
+from fieldfare.client.scoring.evidence import MOST_READ, Usual
 
 
 def test_medians_and_percentiles_leave_out_what_is_missing() -> None:

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.asking import EVERY_KIND, MONTHS, asking, made_up, without
+from tests.support.asking import EVERY_KIND, MONTHS, asking, made_up, without
 
-from fieldfare.client.records.asked import AskedUnits
+from fieldfare.client.records.encoding.asked import AskedUnits
 from fieldfare.client.sums.question_sums import question_sum
-from fieldfare.shared.query_blocks import WEIGHT_BITS, Layout, layout_for
-from fieldfare.shared.questions import QuestionGroup
+from fieldfare.shared.queries.layout import WEIGHT_BITS, Layout, layout_for
+from fieldfare.shared.queries.questions import QuestionGroup
 
 COLUMNS = asking().asked_columns
 

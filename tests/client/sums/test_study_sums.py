@@ -9,19 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import kstest
-from tests.bench import make_study, make_sums
-from tests.grouped import grouped_study, grouped_sums
+from tests.support.bench import make_study, make_sums
+from tests.support.grouped import grouped_study, grouped_sums
 
-from fieldfare.client.records.asked import AskedUnits, AskedValues, unit_order
-from fieldfare.client.sums import StudySums
-from fieldfare.client.sums.study_sums import count_cells
-from fieldfare.shared.alert_cut import with_threshold
-from fieldfare.shared.basis import EncodedUnits
+from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, unit_order
+from fieldfare.client.sums.study_sums import StudySums, count_cells
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, StudyError
-from fieldfare.shared.fairness import group_parts, group_weight
+from fieldfare.shared.evaluation.groups import group_parts, group_weight
+from fieldfare.shared.evaluation.score_table import inner_edges, with_threshold
+from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
-from fieldfare.shared.plan import COUNT_GAMMA_BITS, ReleaseKind, plan_for
-from fieldfare.shared.score_bins import inner_edges
+from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, ReleaseKind, plan_for
 
 STUDY: Final = make_study()
 PLAN: Final = plan_for(STUDY)

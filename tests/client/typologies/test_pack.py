@@ -8,7 +8,7 @@ import pytest
 
 from fieldfare.client.typologies.pack import load_pack, own_pack, parse_typology
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.features import Dependence
+from fieldfare.shared.features.features import Dependence
 
 
 @pytest.fixture

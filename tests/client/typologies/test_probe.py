@@ -1,6 +1,6 @@
 """The made-up extract is the same every time, and has a bit of everything."""
 
-from fieldfare.client.typologies.probe import (
+from fieldfare.client.typologies.checking import (
     CUSTOMERS,
     probe_extract,
     probe_records,

@@ -4,9 +4,9 @@ import tomllib
 
 from pydantic import TypeAdapter
 
+from fieldfare.client.cli.typologies import shown_lines, study_features
 from fieldfare.client.typologies.pack import own_pack
-from fieldfare.client.typologies.showing import shown_lines, study_features
-from fieldfare.shared.features import Dependence, NumericFeature
+from fieldfare.shared.features.features import Dependence, NumericFeature
 
 PACK = own_pack()
 

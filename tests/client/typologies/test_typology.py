@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from fieldfare.client.typologies.typology import Typology
-from fieldfare.shared.features import Dependence
+from fieldfare.shared.features.features import Dependence
 from fieldfare.shared.harm_rules import is_protected
 
 

@@ -10,16 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fieldfare.shared.basis import (
+from fieldfare.shared.errors import ProtocolError, RecordsError
+from fieldfare.shared.features.basis import (
     EncodedUnits,
     concatenate,
     encode_categorical,
     encode_numeric,
     table_size,
 )
-from fieldfare.shared.errors import ProtocolError, RecordsError
-from fieldfare.shared.features import CategoricalFeature, Feature, NumericFeature
-from fieldfare.shared.knot_places import PLACES
+from fieldfare.shared.features.features import CategoricalFeature, Feature, NumericFeature
+from fieldfare.shared.features.knots import PLACES
 from fieldfare.shared.models import AdditiveModel, additive, model_for
 from fieldfare.shared.models.additive import (
     GAMMA_BITS,
@@ -27,7 +27,7 @@ from fieldfare.shared.models.additive import (
     AdditiveSums,
     residual_caps,
 )
-from fieldfare.shared.study import Study
+from fieldfare.shared.study.study import Study
 
 Parameters = NDArray[np.float64]
 GAMMA = 2.0**-GAMMA_BITS

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldfare.shared.errors import RecordsError
-from fieldfare.shared.models import buckets
-from fieldfare.shared.models.buckets import CAPACITY, TOUCHED, buckets_of
+from fieldfare.shared.models import unit_batches as buckets
+from fieldfare.shared.models.unit_batches import CAPACITY, TOUCHED, buckets_of
 
 
 @given(st.integers(0, 2000), st.integers(0, 2**31))

@@ -2,13 +2,12 @@
 
 import numpy as np
 import torch
-from tests.networks import FEATURES, made_up_units
+from tests.support.networks import FEATURES, made_up_units
 
-from fieldfare.shared.basis import EncodedUnits
-from fieldfare.shared.models.dense_network import MOST_CANCELLED
-from fieldfare.shared.models.mlp import MlpModel
-from fieldfare.shared.models.unit_inputs import UnitInputs
-from fieldfare.shared.unit_tables import UnitTables
+from fieldfare.shared.features.basis import EncodedUnits, UnitTables
+from fieldfare.shared.models.dense_layers import MOST_CANCELLED
+from fieldfare.shared.models.feature_network import MlpModel
+from fieldfare.shared.models.unit_batches import UnitInputs
 
 
 def test_parameters_come_back_as_they_were_taken_apart() -> None:

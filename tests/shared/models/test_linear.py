@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fieldfare.shared import rows as rows_module
-from fieldfare.shared.basis import EncodedUnits, concatenate
 from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.features import rows as rows_module
+from fieldfare.shared.features.basis import EncodedUnits, concatenate
+from fieldfare.shared.features.rows import DenseRows, SparseRows
 from fieldfare.shared.models import linear
 from fieldfare.shared.models.additive import MAX_EXACT_UNITS
 from fieldfare.shared.models.linear import (
@@ -19,7 +20,6 @@ from fieldfare.shared.models.linear import (
     row_caps,
     row_scores,
 )
-from fieldfare.shared.rows import DenseRows, SparseRows
 
 GAMMA = 2.0**-GAMMA_BITS
 NORMS = [2.0**-10, 0.25, 0.75, 1.0, 1.5, 8.0]

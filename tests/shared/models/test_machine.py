@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from tests.networks import FEATURES
+from tests.support.networks import FEATURES
 
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.models.dense_network import DenseNetwork, Layers
-from fieldfare.shared.models.machine import arithmetic, check_machine
-from fieldfare.shared.models.mlp import MlpModel
-from fieldfare.shared.models.unit_inputs import Chunk
+from fieldfare.shared.models.dense_layers import DenseNetwork, Layers, arithmetic, check_machine
+from fieldfare.shared.models.feature_network import MlpModel
+from fieldfare.shared.models.unit_batches import Chunk
 
 Sums = Sequence[torch.Tensor]
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.networks import (
+from tests.support.networks import (
     FEATURES,
     clipped_sum,
     dense_rows,
@@ -17,11 +17,11 @@ from tests.networks import (
 )
 from torch import tensor
 
-from fieldfare.shared.basis import EncodedUnits, concatenate
 from fieldfare.shared.errors import RecordsError
-from fieldfare.shared.models import mlp
-from fieldfare.shared.models.mlp import GAMMA_BITS, MlpModel
-from fieldfare.shared.sensitivity import NeighbouringRelation, Sensitivity
+from fieldfare.shared.features.basis import EncodedUnits, concatenate
+from fieldfare.shared.models import feature_network as mlp
+from fieldfare.shared.models.feature_network import GAMMA_BITS, MlpModel
+from fieldfare.shared.privacy.sensitivity import NeighbouringRelation, Sensitivity
 
 HIDDEN = [(8,), (16,), (32, 8), (16, 8, 8)]
 NORMS = [2.0**-10, 0.25, 1.0, 8.0]

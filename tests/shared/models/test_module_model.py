@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.networks import FEATURES, clipped_sum, made_up_units
-from tests.packages import PACKAGE, install
+from tests.support.networks import FEATURES, clipped_sum, made_up_units
+from tests.support.packages import PACKAGE, install
 
 from fieldfare.shared.errors import RunError, StudyError
-from fieldfare.shared.models.mlp import GAMMA_BITS
-from fieldfare.shared.models.module_model import ModuleModel, Values
-from fieldfare.shared.models.unit_inputs import rows_at
-from fieldfare.shared.named_modules import permit
+from fieldfare.shared.models.custom_module import ModuleModel, Values
+from fieldfare.shared.models.feature_network import GAMMA_BITS
+from fieldfare.shared.models.unit_batches import rows_at
+from fieldfare.shared.study.model_sections import permit
 
 
 @pytest.fixture(autouse=True)

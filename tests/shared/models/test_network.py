@@ -9,14 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fieldfare.shared import rows as rows_module
-from fieldfare.shared.basis import EncodedUnits, concatenate
 from fieldfare.shared.errors import RecordsError
-from fieldfare.shared.models import network
-from fieldfare.shared.models.network import CAP, GAMMA_BITS, NetworkModel
-from fieldfare.shared.rows import DenseRows, SparseRows
-from fieldfare.shared.text_grams import TextEncoder
-from fieldfare.shared.vectors import unit_rows
+from fieldfare.shared.features import rows as rows_module
+from fieldfare.shared.features.basis import EncodedUnits, concatenate
+from fieldfare.shared.features.rows import DenseRows, SparseRows, unit_rows
+from fieldfare.shared.features.text_hashing import TextEncoder
+from fieldfare.shared.models import vector_network as network
+from fieldfare.shared.models.vector_network import CAP, GAMMA_BITS, NetworkModel
 
 NORMS = [2.0**-10, 0.25, 1.0, 8.0]
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from tests.networks import FEATURES, dense_rows, made_up_units
+from tests.support.networks import FEATURES, dense_rows, made_up_units
 
-from fieldfare.shared.basis import Basis
-from fieldfare.shared.models import unit_inputs
-from fieldfare.shared.models.mlp import MlpModel
-from fieldfare.shared.models.unit_inputs import ALIGNED, Inputs, UnitInputs
+from fieldfare.shared.features.basis import Basis
+from fieldfare.shared.models import unit_batches as unit_inputs
+from fieldfare.shared.models.feature_network import MlpModel
+from fieldfare.shared.models.unit_batches import ALIGNED, Inputs, UnitInputs
 
 
 @pytest.mark.parametrize(("rows", "units"), [(1, 700), (4, 300)])

@@ -4,8 +4,7 @@ import math
 
 import pytest
 
-from fieldfare.shared.pages.panels import HEIGHT, LEFT, WIDTH, panels
-from fieldfare.shared.pages.shapes import Shape
+from fieldfare.shared.pages.charts import HEIGHT, LEFT, WIDTH, Shape, panels
 
 
 def numeric(name: str, *contribution: float, **more: object) -> Shape:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from tests.homes import home_study
+from tests.support.homes import home_study
 
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.pages.shapes import Shape, plain_shape, shapes_of
+from fieldfare.shared.pages.charts import Shape, plain_shape, shapes_of
 
 STUDY = home_study(
     features=[

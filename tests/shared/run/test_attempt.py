@@ -4,12 +4,12 @@ from typing import Any, Final
 
 import pytest
 from tests.shared.run.conftest import MakeRun
-from tests.written_runs import STUDIES, WrittenRun
+from tests.support.written_runs import STUDIES, WrittenRun
 
-from fieldfare.shared.messages import Reply, unseal
+from fieldfare.shared.protocol.messages import Reply, unseal
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.mismatch import MismatchError
-from fieldfare.shared.transcript import Leaf, LeafKind
+from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 H: Final = "0" * 64
 

@@ -4,11 +4,11 @@ from typing import Any, Final
 
 import pytest
 from tests.shared.run.conftest import MakeRun
-from tests.written_runs import STUDIES, WrittenRun, group_of
+from tests.support.written_runs import STUDIES, WrittenRun, group_of
 
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.messages import Participant
-from fieldfare.shared.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import Participant
+from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.request_check import check_request
 

@@ -6,16 +6,22 @@ from typing import Any, Final
 
 import pytest
 from tests.shared.run.conftest import MakeRun
-from tests.written_runs import LATER, STUDIES, WrittenRun, group_of
+from tests.support.written_runs import LATER, STUDIES, WrittenRun, group_of
 
-from fieldfare.shared.adam import TrainingState
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.messages import Request, parameters_to_bytes, unseal
-from fieldfare.shared.plan import ReleaseKind
-from fieldfare.shared.replay import initial_state
+from fieldfare.shared.protocol.messages import Request, parameters_to_bytes, unseal
+from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.run.state import RunState
-from fieldfare.shared.transcript import EndRecord, Leaf, LeafKind, ModelRecord, QuestionsRecord
+from fieldfare.shared.transcript.leaves import (
+    EndRecord,
+    Leaf,
+    LeafKind,
+    ModelRecord,
+    QuestionsRecord,
+)
 
 SHAPES: Final = (*STUDIES, "later", "lost")
 TRAINED: Final = ("training", "local", "groups", "training-and-questions", "lost", "knots")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from fieldfare.shared.pages.shapes import Shape
-from fieldfare.simulations.report import ModelScores
+from fieldfare.shared.pages.charts import Shape
+from fieldfare.simulations.report.curves import ModelScores
 
 BUDGET = 0.02
 BANKS = tuple(f"bank_{number}" for number in range(6))

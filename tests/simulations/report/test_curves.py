@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import precision_recall_curve, roc_auc_score, roc_curve
 
-from fieldfare.simulations.report import ModelScores
 from fieldfare.simulations.report.curves import (
     Curve,
+    ModelScores,
     auroc_gain,
     both_classes,
     calibration,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.report import ModelScores
+from fieldfare.simulations.report.curves import ModelScores
 
 
 def test_scores_must_fit_their_labels() -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.grouped import released_groups
+from tests.support.grouped import released_groups
 
-from fieldfare.simulations.report import write_report
+from fieldfare.simulations.report.page import write_report
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
@@ -153,7 +153,7 @@ def test_the_same_input_gives_the_same_bytes_in_any_process(
     assert written(run, tmp_path).source == first
     code = (
         "import pickle, sys; from pathlib import Path\n"
-        "from fieldfare.simulations.report import write_report\n"
+        "from fieldfare.simulations.report.page import write_report\n"
         "results, scores, shapes = pickle.loads(sys.stdin.buffer.read())\n"
         f"write_report(Path({str(tmp_path / 'other.html')!r}), "
         "results=results, scores=scores, shapes=shapes)\n"

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fieldfare.simulations.report import ModelScores
 from fieldfare.simulations.report import pictures as p
+from fieldfare.simulations.report.curves import ModelScores
 from fieldfare.simulations.report.words import MODELS
 
 NAMESPACE = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'

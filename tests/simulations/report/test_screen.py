@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.grouped import released_groups
+from tests.support.grouped import released_groups
 
-from fieldfare.simulations.report import details, screen
+from fieldfare.simulations.report.screen import details, screen
 
 
 def shown(results: Any, *, width: int = 100, render: Any = details, **options: Any) -> list[str]:

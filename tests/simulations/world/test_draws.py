@@ -2,8 +2,14 @@
 
 import numpy as np
 
-from fieldfare.simulations.world.draws import amounts, by_pattern, draw_echoes, minutes_of_day
-from fieldfare.simulations.world.habits import Echo, Habit
+from fieldfare.simulations.world.habits import (
+    Echo,
+    Habit,
+    amounts,
+    by_pattern,
+    draw_echoes,
+    minutes_of_day,
+)
 
 SIZE = 40_000
 

@@ -4,8 +4,7 @@ import dataclasses
 
 import pytest
 
-from fieldfare.simulations.world.habits import Echo, Habit, overlay
-from fieldfare.simulations.world.lines import LINES
+from fieldfare.simulations.world.habits import LINES, Echo, Habit, overlay
 from fieldfare.simulations.world.society import PATTERNS
 
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.simulations.world.conftest import Written
 
-from fieldfare.simulations.world.helplines import growth, write_help_records
+from fieldfare.simulations.world.studies import growth, write_help_records
 
 
 def test_only_who_consented_takes_part_and_nothing_else_is_written(

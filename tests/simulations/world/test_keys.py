@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fieldfare.simulations.world.keys import keys, mixed
+from fieldfare.simulations.world.society import keys, mixed
 
 
 def test_splitmix64_is_the_published_one() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fieldfare.client.records.canonical import Channel, CounterpartyType, Direction
-from fieldfare.simulations.world.lines import LINES, NUMBER, OTHER_SIDE, Line
+from fieldfare.client.records.canonical.bank import Channel, CounterpartyType, Direction
+from fieldfare.simulations.world.habits import LINES, NUMBER, OTHER_SIDE, Line
 
 
 @pytest.mark.parametrize("name", LINES)

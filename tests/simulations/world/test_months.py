@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.simulations.world.lines import LINES
-from fieldfare.simulations.world.months import START, Months
+from fieldfare.simulations.world.habits import LINES, START, Months
 
 
 def test_months_have_their_real_lengths() -> None:

@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.simulations.world.habits import LINES
 from fieldfare.simulations.world.institutions import load_institutions
-from fieldfare.simulations.world.lines import LINES
-from fieldfare.simulations.world.networks import (
-    ROLE_NAMES,
-    Rings,
-    draw_business,
-    draw_rings,
-    thinned,
-)
+from fieldfare.simulations.world.rings import ROLE_NAMES, Rings, draw_business, draw_rings, thinned
 from fieldfare.simulations.world.scenarios import ROLES, SCENARIOS
 from fieldfare.simulations.world.society import INDEX, NOBODY, Customers, draw_customers
 

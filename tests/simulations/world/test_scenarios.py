@@ -2,7 +2,7 @@
 
 import pytest
 
-from fieldfare.simulations.world.lines import LINES
+from fieldfare.simulations.world.habits import LINES
 from fieldfare.simulations.world.personas import PERSONAS
 from fieldfare.simulations.world.scenarios import ROLES, SCENARIOS, Role
 

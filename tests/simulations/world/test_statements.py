@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 from tests.simulations.world.conftest import Written
 
-from fieldfare.simulations.world.draws import MINUTES
-from fieldfare.simulations.world.lines import LINES, NUMBER
+from fieldfare.simulations.world.habits import LINES, MINUTES, NUMBER, Months
 from fieldfare.simulations.world.making import Block, blocks
-from fieldfare.simulations.world.months import Months
 from fieldfare.simulations.world.personas import PERSONAS
 from fieldfare.simulations.world.society import INDEX
 from fieldfare.simulations.world.statements import (

@@ -1,6 +1,6 @@
 """Chance by concern: the same again, and each apart from all others."""
 
-from fieldfare.simulations.world.streams import Concern, stream
+from fieldfare.simulations.world.society import Concern, stream
 
 
 def test_the_same_concern_draws_the_same() -> None:

@@ -4,8 +4,8 @@ import pyarrow.compute as pc
 import pytest
 from tests.simulations.world.conftest import Written
 
+from fieldfare.simulations.world.observed import customer_truth, ring_truth
 from fieldfare.simulations.world.personas import LOOK_ALIKES
-from fieldfare.simulations.world.truth import customer_truth, ring_truth
 from fieldfare.simulations.world.writing import books_of
 
 LATENT = {"ring", "scenario", "label", "persona", "role", "party_role", "person"}

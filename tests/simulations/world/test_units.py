@@ -10,21 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 from tests.simulations.world.conftest import Written
 
-from fieldfare.client.records.canonical import TABLES
-from fieldfare.client.records.covering import bank_codes
+from fieldfare.client.records.canonical.bank import TABLES
+from fieldfare.client.records.sources.covering import bank_codes
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import feature_table
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
-from fieldfare.simulations.world.keys import keys
-from fieldfare.simulations.world.tables import customer_ids
-from fieldfare.simulations.world.units import (
+from fieldfare.simulations.world.society import keys
+from fieldfare.simulations.world.studies import (
     bank_units,
     banks_of,
     last_day,
     pack_for,
     write_units,
 )
+from fieldfare.simulations.world.tables import customer_ids
 from fieldfare.simulations.world.writing import books_of
 
 FEATURES = ("R01", "R04_retention", "R06")

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 from lxml import etree
-from tests.imports import rows_of
+from tests.support.imports import rows_of
 
-from fieldfare.client.records.importers import books
-from fieldfare.client.records.importers.books import Books
+from fieldfare.client.records.importers import iso20022 as books
+from fieldfare.client.records.importers.base import open_folder
 from fieldfare.client.records.importers.camt053 import COLUMNS
-from fieldfare.client.records.importers.folder import open_folder
-from fieldfare.client.records.importers.iso20022 import Node
+from fieldfare.client.records.importers.iso20022 import Books, Node
 from fieldfare.shared.errors import RecordsError
 
 NODE = Node(Path("one.xml"), etree.fromstring("<Ntry/>"))

@@ -4,7 +4,14 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
-from tests.imports import KEYED, SAMPLES, holds_no_marker, imported, opens_as_canonical, rows_of
+from tests.support.imports import (
+    KEYED,
+    SAMPLES,
+    holds_no_marker,
+    imported,
+    opens_as_canonical,
+    rows_of,
+)
 
 from fieldfare.shared.errors import RecordsError
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from tests.imports import KEYED, SAMPLES, imported, rows_of
+from tests.support.imports import KEYED, SAMPLES, imported, rows_of
 
-from fieldfare.client.records.importers.choosing import IMPORTERS, ImportFormat, import_records
-from fieldfare.client.records.importers.options import ImportOptions
+from fieldfare.client.records.importers.base import ImportOptions
+from fieldfare.client.records.importers.registry import IMPORTERS, ImportFormat, import_records
 from fieldfare.shared.errors import UsageError
 
 

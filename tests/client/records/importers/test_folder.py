@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.imports import rows_of
+from tests.support.imports import rows_of
 
-from fieldfare.client.records.canonical import Channel, Direction, Transaction
-from fieldfare.client.records.importers.folder import open_folder
+from fieldfare.client.records.canonical.bank import Channel, Direction, Transaction
+from fieldfare.client.records.importers.base import open_folder
 from fieldfare.shared.errors import RecordsError, UsageError
 
 COLUMNS = {

@@ -4,9 +4,9 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.imports import SAMPLES, holds_no_marker, imported, rows_of
+from tests.support.imports import SAMPLES, holds_no_marker, imported, rows_of
 
-from fieldfare.client.records.mapping import ColumnMapping
+from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.shared.errors import RecordsError
 
 FILE = SAMPLES / "htcds.csv"

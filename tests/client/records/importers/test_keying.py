@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from fieldfare.client.records.importers.keying import KEY_BYTES, KeyedHash, keyed_hash
+from fieldfare.client.records.importers.base import KEY_BYTES, KeyedHash, keyed_hash
 from fieldfare.shared.errors import KeysError, UsageError
 
 KEY = bytes(range(KEY_BYTES))

@@ -1,8 +1,8 @@
 """What an institution lacks is left out of its columns, and nothing else."""
 
-from tests.imports import KEYED
+from tests.support.imports import KEYED
 
-from fieldfare.client.records.importers.options import ImportOptions
+from fieldfare.client.records.importers.base import ImportOptions
 
 
 def test_lacking_takes_columns_out() -> None:

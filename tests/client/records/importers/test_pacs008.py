@@ -5,9 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.imports import KEYED, SAMPLES, holds_no_marker, imported, opens_as_canonical, rows_of
+from tests.support.imports import (
+    KEYED,
+    SAMPLES,
+    holds_no_marker,
+    imported,
+    opens_as_canonical,
+    rows_of,
+)
 
-from fieldfare.client.records.importers.options import InHouse
+from fieldfare.client.records.importers.base import InHouse
 from fieldfare.shared.errors import RecordsError, UsageError
 
 FILE = SAMPLES / "pacs008.xml"

@@ -1,9 +1,9 @@
 """One payment is an entry on each side's own statement."""
 
 import pyarrow as pa
-from tests.imports import KEYED
+from tests.support.imports import KEYED
 
-from fieldfare.client.records.canonical import Direction
+from fieldfare.client.records.canonical.bank import Direction
 from fieldfare.client.records.importers.sides import SeenAccounts, belonging, entries
 
 PAYMENTS = pa.table({"payer": ["a", "b"], "payee": ["b", "b"], "amount_minor": [5, 7]})

@@ -1,13 +1,13 @@
 import numpy as np
-from tests.written_runs import METRICS, STUDIES
+from tests.support.written_runs import METRICS, STUDIES
 
-from fieldfare.shared.messages import parameters_to_bytes
-from fieldfare.shared.plan import plan_for
-from fieldfare.shared.replay import initial_state
+from fieldfare.shared.protocol.messages import parameters_to_bytes
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds.evaluation import Evaluation
 from fieldfare.shared.run.kinds.kind import Summed
+from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.run.results import Results
-from fieldfare.shared.transcript import MetricsRecord
+from fieldfare.shared.transcript.leaves import MetricsRecord
 
 PLAN = plan_for(STUDIES["training"]())
 KIND = Evaluation()

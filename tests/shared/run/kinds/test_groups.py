@@ -2,18 +2,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.written_runs import STUDIES
+from tests.support.written_runs import STUDIES
 
-from fieldfare.shared.alert_cut import STEPS, alert_threshold
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.grid import encode, to_ring
-from fieldfare.shared.plan import plan_for
-from fieldfare.shared.replay import initial_state
+from fieldfare.shared.evaluation.score_table import STEPS, alert_threshold
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.ring import encode, to_ring
 from fieldfare.shared.run.kinds.groups import Groups
 from fieldfare.shared.run.kinds.kind import Summed
 from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.run.results import Results
-from fieldfare.shared.transcript import FairnessRecord
+from fieldfare.shared.transcript.leaves import FairnessRecord
 
 PLAN = plan_for(STUDIES["groups"]())
 TERMS = PLAN.fairness

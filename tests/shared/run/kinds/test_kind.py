@@ -1,10 +1,10 @@
 """The closed list of kinds, and what they have in common."""
 
 import pytest
-from tests.written_runs import STUDIES
+from tests.support.written_runs import STUDIES
 
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.plan import ReleaseKind, plan_for
+from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
 from fieldfare.shared.run.kinds import KINDS, Release, Summed, next_kind
 from fieldfare.shared.run.kinds.kind import expect_words
 from fieldfare.shared.run.mismatch import MismatchError

@@ -2,18 +2,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.written_runs import COUNT, LATER, SPREAD, STUDIES, group_of
+from tests.support.written_runs import COUNT, LATER, SPREAD, STUDIES, group_of
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import StudyError
-from fieldfare.shared.grid import encode, to_ring
-from fieldfare.shared.plan import Plan, plan_for
-from fieldfare.shared.replay import initial_state
+from fieldfare.shared.protocol.plan import Plan, plan_for
+from fieldfare.shared.ring import encode, to_ring
 from fieldfare.shared.run.kinds.kind import Summed
 from fieldfare.shared.run.kinds.questions import Questions
 from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.run.results import UNKNOWN, Results
-from fieldfare.shared.transcript import AnswersRecord
+from fieldfare.shared.transcript.leaves import AnswersRecord
 
 PLAN = plan_for(STUDIES["questions"]())
 KNOTS = plan_for(STUDIES["knots"]())

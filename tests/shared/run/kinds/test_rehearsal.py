@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from tests.written_runs import STUDIES
+from tests.support.written_runs import STUDIES
 
-from fieldfare.shared.messages import parameters_hash
-from fieldfare.shared.plan import plan_for
+from fieldfare.shared.protocol.messages import parameters_hash
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds.kind import Summed
 from fieldfare.shared.run.kinds.rehearsal import Rehearsal
 from fieldfare.shared.run.mismatch import MismatchError

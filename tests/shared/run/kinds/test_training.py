@@ -2,15 +2,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.written_runs import STUDIES
+from tests.support.written_runs import STUDIES
 
-from fieldfare.shared.plan import plan_for
-from fieldfare.shared.replay import initial_state, state_hash, stepped
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds.kind import Summed
 from fieldfare.shared.run.kinds.training import Training
 from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.replay import initial_state, state_hash, stepped
 from fieldfare.shared.run.results import UNKNOWN, Results
-from fieldfare.shared.transcript import ParametersRecord
+from fieldfare.shared.transcript.leaves import ParametersRecord
 
 KIND = Training()
 H = "0" * 64

@@ -1,0 +1,371 @@
+"""A folder where a group of persons decides on alerts, apart from keys, ledger and records.
+
+casework.toml   0640  the operator's: who may decide, who may be the second to sign
+alerts.sqlite   0640  the operator's: alerts, and decisions that were collected
+models/         2750  the operator's: the card of every model that made alerts
+decisions/      3770  NAME.jsonl of every person, 0640, that person's own
+
+Persons are users of the operating system in one group. Everybody writes into a file of their own,
+and whose file it is, the kernel says: a member of the group can neither sign for somebody else nor
+change or remove somebody else's file (sticky bit). What a person signed stands in the operator's
+store and log once it was collected, whatever becomes of that file.
+"""
+
+import hashlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+import tomlkit
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
+from fieldfare.client.journal.entries import printable
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.study.toml import Section, load_toml
+from fieldfare.shared.system.private_files import (
+    create_private_folder,
+    os_user,
+    sync_folder,
+    user_name,
+)
+
+FORMAT: Final = 1
+TERMS: Final = "casework.toml"
+STORE: Final = "alerts.sqlite"
+MODELS: Final = "models"
+DECISIONS: Final = "decisions"
+FOLDER_MODE: Final = 0o2750
+DECISIONS_MODE: Final = 0o3770
+FILE_MODE: Final = 0o640
+NOT_OF_FOLDER: Final = 0o027  # nobody but the operator writes, others see nothing
+NOT_OF_DECISIONS: Final = 0o007
+NOT_OF_FILE: Final = 0o037
+MOST_BYTES: Final = 64 * 1024 * 1024  # of one person's file
+MOST_LINE: Final = 64 * 1024
+MOST_PERSONS: Final = 1000
+
+UserName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@ -]{0,63}\$?$")]
+
+
+class CaseworkTerms(Section):
+    """`casework.toml`: who may do what.
+
+    Attributes:
+        institution: whose alerts these are.
+        analysts: users of the operating system who may decide.
+        reviewers: users who may decide, and be the second to sign that an alert is filed.
+    """
+
+    format: Literal[1] = FORMAT
+    institution: str = Field(min_length=1, max_length=128)
+    analysts: tuple[UserName, ...] = Field(default=(), max_length=MOST_PERSONS, strict=False)
+    reviewers: tuple[UserName, ...] = Field(default=(), max_length=MOST_PERSONS, strict=False)
+
+    def may_decide(self, user: str) -> bool:
+        """Tell whether a person may decide on alerts."""
+        return user in self.analysts or user in self.reviewers
+
+    def may_review(self, user: str) -> bool:
+        """Tell whether a person's may be the second signature."""
+        return user in self.reviewers
+
+
+class Deed(StrEnum):
+    """What a person did."""
+
+    FEEDBACK = "feedback"
+    LABELS = "labels exported"
+    DRAFTED = "report drafted"
+
+
+class Act(BaseModel):
+    """One line of a person's file. Who wrote it is not in it: the file's owner did.
+
+    Attributes:
+        nonce: so that the line's hash in the log says nothing of the line.
+        alert, disposition, party_role, confidence, note: of feedback.
+        study, run: whose alert it is.
+        kind, fingerprint: of a draft.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = FORMAT
+    nonce: str = Field(default_factory=lambda: secrets.token_hex(16), pattern=r"^[0-9a-f]{32}$")
+    time: AwareDatetime
+    deed: Deed
+    alert: str = Field(default="", max_length=64)
+    study: str = Field(default="", max_length=64)
+    run: str = Field(default="", max_length=64)
+    disposition: Disposition | None = None
+    party_role: PartyRole = PartyRole.UNKNOWN
+    confidence: Confidence = Confidence.MEDIUM
+    note: str = Field(default="", max_length=4000)
+    kind: str = Field(default="", max_length=64)
+    fingerprint: str = Field(default="", max_length=64)
+
+
+@dataclass(frozen=True)
+class Signed:
+    """An act, who did it as the kernel says, and the hash of both.
+
+    Of both: files can be read by the group, and a copy of somebody's line in another's own file
+    must not stand for it.
+    """
+
+    user: str
+    act: Act
+    line: str
+
+
+class Casework:
+    """An open folder; its owner and modes were looked at."""
+
+    def __init__(self, path: Path, terms: CaseworkTerms, owner: int) -> None:
+        """Use `Casework.open`."""
+        self.path, self.terms, self.owner = path, terms, owner
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a folder after a look at its owner and modes.
+
+        Raises:
+            UsageError: no such folder, one that this user cannot reach, or one that somebody
+                else could change.
+            StudyError: casework.toml has mistakes.
+        """
+        try:
+            owner = path.stat().st_uid
+            problems = list(_problems(path, owner))
+        except OSError as error:
+            raise UsageError(
+                f"{path}: expected a casework folder that this user ({os_user()}) can reach, "
+                f"found: {error.strerror}; the operator lets persons in: they belong to the "
+                "folder's group, and log in anew after they were added to it"
+            ) from None
+        if problems:
+            raise UsageError("\n".join(problems))
+        return cls(path, load_toml(path / TERMS, CaseworkTerms), owner)
+
+    @property
+    def store(self) -> Path:
+        """The alerts."""
+        return self.path / STORE
+
+    @property
+    def decisions(self) -> Path:
+        """Folder of everybody's own file."""
+        return self.path / DECISIONS
+
+    @property
+    def models(self) -> Path:
+        """Folder of the models' cards."""
+        return self.path / MODELS
+
+    def keep_card(self, name: str, page: bytes) -> None:
+        """Keep the page of a model's card for the group to read; its newest one counts.
+
+        Raises:
+            OSError: the disk says no.
+        """
+        fresh = self.models / f"{name}.new"
+        fresh.write_bytes(page)
+        fresh.chmod(FILE_MODE)
+        fresh.replace(self.models / name)
+
+    def check_right(self, user: str) -> None:
+        """Refuse who may not decide here.
+
+        Raises:
+            UsageError: says who may, and who changes it.
+        """
+        if not self.terms.may_decide(user):
+            raise UsageError(
+                f"{user}: expected an analyst or a reviewer of {self.path / TERMS}, found neither: "
+                "the operator names those who may decide there"
+            )
+
+    def sign(self, act: Act) -> None:
+        """Add an act to this user's own file (0640); it is on the disk when this returns.
+
+        Raises:
+            UsageError: this user has no right here, or the file cannot be written.
+        """
+        user = os_user()
+        self.check_right(user)
+        path = self.decisions / f"{user}.jsonl"
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(path, flags, FILE_MODE)
+            with os.fdopen(descriptor, "r+b", buffering=0) as file:
+                found = os.fstat(descriptor)
+                if found.st_uid != os.geteuid():
+                    raise UsageError(f"{path}: expected a file of {user}, found another user's: "
+                                     "ask the operator to move it away")  # fmt: skip
+                os.fchmod(descriptor, FILE_MODE)  # whatever the umask says
+                torn = found.st_size and os.pread(descriptor, 1, found.st_size - 1) != b"\n"
+                file.write(b"\n" * bool(torn) + act.model_dump_json().encode() + b"\n")
+                os.fsync(descriptor)
+            sync_folder(self.decisions)
+        except OSError as error:
+            raise UsageError(
+                f"{path}: expected a file that {user} can add to, found: {error.strerror}; nothing "
+                "was decided"
+            ) from None
+
+    def acts(self, now: datetime) -> tuple[list[Signed], list[str]]:
+        """Read what everybody signed, by time, and say in counts what cannot count.
+
+        Args:
+            now: what was signed for later than this does not count yet.
+        """
+        signed: list[Signed] = []
+        complaints: list[str] = []
+        for path in sorted(self.decisions.glob("*.jsonl")):
+            try:
+                user, content = _owned(path)
+            except UsageError as error:
+                # Its name is anybody's in the group.
+                complaints.append(printable(f"{error}: it counts as nothing", MOST_LINE))
+                continue
+            found = list(_parsed(user, content, now))
+            signed += [one for one in found if one is not None]
+            bad = sum(one is None for one in found)
+            if bad:
+                complaints.append(
+                    f"{path}: {bad} lines no acts, or of the future: they count as nothing"
+                )
+        return sorted(signed, key=lambda one: one.act.time), complaints
+
+    def feedback_of(self, signed: Signed) -> Feedback | None:
+        """Return a decision with its signatory's present rights; None where there is no right."""
+        act, user = signed.act, signed.user
+        if act.disposition is None or not self.terms.may_decide(user):
+            return None
+        return Feedback(
+            act.alert, act.time, user, act.disposition, act.party_role, act.confidence, act.note,
+            reviewer=self.terms.may_review(user),
+        )  # fmt: skip
+
+
+def make_casework(path: Path, group: int, terms: CaseworkTerms) -> Casework:
+    """Make the folder of a group, owned by this user.
+
+    Args:
+        path: a new or empty folder's.
+        group: whose number; this user has to belong to it, or be root.
+        terms: who may do what.
+
+    Raises:
+        UsageError: something is there already, or this user is not of the group.
+        OSError: the disk says no.
+    """
+    create_private_folder(path)
+    for one in (path / DECISIONS, path / MODELS):
+        one.mkdir(0o700)
+    (path / TERMS).write_text(_terms_text(terms), encoding="utf-8")
+    modes = ((path / TERMS, FILE_MODE), (path / MODELS, FOLDER_MODE),
+             (path / DECISIONS, DECISIONS_MODE), (path, FOLDER_MODE))  # fmt: skip
+    try:
+        for one, mode in modes:  # the folder last: until then nobody gets in
+            os.chown(one, -1, group)
+            one.chmod(mode)
+    except PermissionError:
+        raise UsageError(
+            f"{path}: expected a user who belongs to the group, found {os_user()}, who does not: "
+            "add the operator to it too, log in anew, remove the folder and repeat; or do it as "
+            "root"
+        ) from None
+    sync_folder(path)
+    return Casework.open(path)
+
+
+def _terms_text(terms: CaseworkTerms) -> str:
+    """Return casework.toml with comments on what to change."""
+
+    def listed(users: tuple[str, ...]) -> str:
+        return "[" + ", ".join(tomlkit.string(user).as_string() for user in users) + "]"
+
+    return f"""\
+# Who decides on alerts: users of the operating system who belong to this folder's group.
+# Only this file's owner, the operator, can change it; it counts from the next command on.
+format = 1
+institution = {tomlkit.string(terms.institution).as_string()}
+
+# May decide on alerts.
+analysts = {listed(terms.analysts)}
+
+# May decide too, and be the second to sign that an alert is filed. Before you take anybody off,
+# collect: what they signed and nobody collected would count no more.
+reviewers = {listed(terms.reviewers)}
+"""
+
+
+def _problems(path: Path, owner: int) -> Iterator[str]:
+    """Say what would let somebody else than the operator change what is the operator's."""
+    looked = (
+        (path, NOT_OF_FOLDER, FOLDER_MODE),
+        (path / TERMS, NOT_OF_FILE, FILE_MODE),
+        (path / STORE, NOT_OF_FILE, FILE_MODE),
+        (path / DECISIONS, NOT_OF_DECISIONS, DECISIONS_MODE),
+    )
+    for one, forbidden, mode in looked:
+        if one.name == STORE and not one.exists():
+            continue
+        found = one.stat()
+        given = stat.S_IMODE(found.st_mode)
+        sticky = one.name == DECISIONS and not found.st_mode & stat.S_ISVTX
+        if found.st_uid != owner:
+            yield f"{one}: expected a path of the folder's owner, found another user's"
+        elif given & forbidden or sticky:
+            yield f"{one}: expected mode {mode:04o}, found {given:04o}: chmod {mode:04o} {one}"
+
+
+def _owned(path: Path) -> tuple[str, bytes]:
+    """Return whose file it is and what is in it, both of the open file.
+
+    Raises:
+        UsageError: it may be, or become, the work of somebody else.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        descriptor = os.open(path, flags)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            content = file.read(MOST_BYTES + 1) if stat.S_ISREG(found.st_mode) else b""
+    except OSError as error:
+        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
+    user = user_name(found.st_uid)
+    # A second name of a file, or one that others may write, may hold what others wrote.
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1 or path.stem != user:
+        raise UsageError(
+            f"{path}: expected a plain file of the user in its name, found something else"
+        )
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UsageError(
+            f"{path}: expected a file that only {user} can write, found one that others can write: "
+            f"chmod 640 {path}"
+        )
+    if len(content) > MOST_BYTES:
+        raise UsageError(f"{path}: expected at most {MOST_BYTES >> 20} MB, found more")
+    return user, content
+
+
+def _parsed(user: str, content: bytes, now: datetime) -> Iterator[Signed | None]:
+    for line in content.split(b"\n"):
+        if not line:
+            continue
+        try:
+            act = Act.model_validate_json(line) if len(line) <= MOST_LINE else None
+        except ValidationError:
+            act = None
+        known = act is not None and act.time <= now
+        signed = hashlib.sha256(user.encode() + b"\0" + line).hexdigest()
+        yield Signed(user, act, signed) if act and known else None

@@ -1,0 +1,4 @@
+"""Drafts of reports to authorities.
+
+Imports records, scoring and shared only.
+"""

@@ -1,0 +1,388 @@
+"""A person's decisions about a study: receive, approve, reject, withdraw; and their effects.
+
+What permits is logged before it takes effect, what forbids takes effect before it is logged:
+a crash in between leaves less permitted than the log says, never more. A study runs only
+where its decision says `approved` under the pinned roster and the ledger's epoch.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from enum import Enum
+from typing import Final, NamedTuple
+
+from fieldfare.client.approvals.review import Spent, all_objections, roster_problems
+from fieldfare.client.custodian.custodian import APPROVAL_STATE
+from fieldfare.client.custodian.key_agreement import ApprovedStudy
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.studies import (
+    Decision,
+    KeptStudy,
+    State,
+    Told,
+    deciding,
+    keep_study,
+    kept_ids,
+    kept_study,
+    offered_study,
+    read_decision,
+    stamp,
+    write_decision,
+)
+from fieldfare.client.institution.open import Custody, Institution, LoadedSums, Loader
+from fieldfare.client.journal.decisions import JournalDecisions
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.ledger.budget import WINDOW
+from fieldfare.client.ledger.freeing import freed_later
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.policy.policy import Objection, package_objections
+from fieldfare.shared.errors import (
+    FieldfareError,
+    LedgerError,
+    PackageError,
+    PolicyRefusal,
+    ProtocolError,
+    RefusalCode,
+    StudyError,
+    UsageError,
+)
+from fieldfare.shared.protocol.messages import MAX_REASON, Approval
+from fieldfare.shared.protocol.plan import Plan, plan_for
+from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.study.study import Study, check_deployable
+
+ENDED: Final = frozenset({State.REJECTED, State.WITHDRAWN})
+
+
+class Standing(Enum):
+    """Whether a study may run; the value is what the screen says."""
+
+    RECEIVED = "waits for a decision"
+    APPROVED = "approved"
+    OUTDATED = "approved under an earlier roster or ledger: approve it again"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+
+def standing_of(decision: Decision, roster: Roster, epoch: int) -> Standing:
+    """Say where a study stands under the pinned roster and the ledger's epoch."""
+    if decision.state is not State.APPROVED:
+        return Standing[decision.state.name]
+    current = (decision.roster, decision.epoch) == (roster.hash, epoch)
+    return Standing.APPROVED if current else Standing.OUTDATED
+
+
+def spent_now(
+    ledger: Ledger, study: Study, others: Sequence[KeptStudy], roster: Roster, now: datetime
+) -> Spent:
+    """Ask the ledger what was spent, and what other approved studies may still spend.
+
+    Args:
+        ledger: of the population.
+        study: the one in question.
+        others: all studies that arrived; those that may not run are passed over.
+        roster: the pinned one.
+        now: the present, with a time zone.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    epoch = ledger.position().epoch
+    promised = [
+        _still(ledger, kept.study)
+        for kept in others
+        if kept.study.id != study.id
+        and standing_of(kept.decision, roster, epoch) is Standing.APPROVED
+    ]
+    return Spent(
+        yearly=ledger.spent_since(now - WINDOW),
+        lifetime=ledger.spent(),
+        study=ledger.spent(study.id),
+        promised=sum(promised),
+        freed=freed_later(ledger.history(), now),
+    )
+
+
+def _still(ledger: Ledger, study: Study) -> int:
+    try:
+        return max(plan_for(study).study_limit - ledger.spent(study.id), 0)
+    except PackageError:  # taken off the list: it may not run
+        return 0
+
+
+# -- receive --------------------------------------------------------------------------------
+
+
+def receive(
+    institution: Institution, journal: Journal, content: bytes, name: str, user: str, now: datetime
+) -> KeptStudy:
+    """Keep a signed study that was sent; one that is here keeps its decision.
+
+    Raises:
+        UsageError: not signed by the pinned coordinator, or no valid study.
+        StudyError: the study names no unit, or has no plan.
+        LedgerError: the log cannot be written; nothing is kept.
+    """
+    study = offered_study(content, name, institution.roster)
+    check_deployable(study)
+    with suppress(PackageError):  # it waits here for people to read and list the package
+        plan_for(study)
+    home = institution.home
+    with deciding(home):
+        if not home.study(study.id).exists():
+            journal.append(Event.STUDY_RECEIVED, COORDINATOR, study=study.id, user=user)
+        keep_study(home, study, content, now)
+        return kept_study(home, study.id, institution.roster)
+
+
+# -- approve --------------------------------------------------------------------------------
+
+
+def check_before_records(
+    institution: Institution, study: Study, spent: Spent, *, units: int | None = None
+) -> Plan:
+    """Measure a study against roster, policy and budget; with `units`, those too.
+
+    Raises:
+        StudyError: it cannot run under the pinned roster.
+        PolicyRefusal: POLICY; every rule that it breaks, one line each.
+        AccountingError: no privacy claim can be made for the smallest admitted sum.
+    """
+    problems = roster_problems(study, institution.roster)
+    if problems:
+        raise StudyError(problems)
+    _refuse(package_objections(institution.policy, study))  # without the module, no plan
+    plan = plan_for(study)
+    plan.check_noise(study.aggregation.minimum_institutions)
+    _refuse(all_objections(institution.policy, plan, spent, units=units))
+    return plan
+
+
+def _refuse(objections: Iterable[Objection]) -> None:
+    found = "\n".join(map(str, objections))
+    if found:
+        raise PolicyRefusal(RefusalCode.POLICY, found)
+
+
+def approve(
+    custody: Custody, kept: KeptStudy, loaded: LoadedSums, user: str, now: datetime
+) -> Decision:
+    """Approve a study that was checked: make its keys, log it, then let it run.
+
+    Args:
+        custody: the custodian that will answer for it.
+        kept: the study and the coordinator's signature on it.
+        loaded: this institution's sums under the study.
+        user: the OS user who decides.
+        now: the present, with a time zone.
+
+    Raises:
+        PolicyRefusal, StudyError, AccountingError: as `check_before_records`.
+        LedgerError: ledger or log cannot be written; nothing is approved then.
+    """
+    institution, study = custody.institution, kept.study
+    with deciding(institution.home):
+        before = read_decision(institution.home, study.id)
+        if _runs(custody, before):
+            return before
+        # Asked again under the lock: something may have been spent meanwhile.
+        spent = spent_now(custody.ledger, study, [], institution.roster, now)
+        check_before_records(institution, study, spent, units=loaded.units)
+        _forget_foreign_keys(custody, before)
+        envelope = custody.custodian.accept(kept.offer, lambda _: loaded.sums)
+        approval = custody.site.from_member(envelope, Approval, custody.site.institution).body
+        try:
+            JournalDecisions(custody.journal).approved(study.id, approval.hash, user)
+        except LedgerError:
+            custody.custodian.finish(study.id)
+            raise
+        decision = before.model_copy(
+            update={
+                "state": State.APPROVED,
+                "user": user,
+                "time": stamp(now),
+                "reason": "",
+                "told": Told.NOTHING,
+                "approval": approval.hash,
+                "roster": approval.roster,
+                "epoch": approval.epoch,
+            }
+        )
+        write_decision(institution.home, decision)
+    return decision
+
+
+def _forget_foreign_keys(custody: Custody, decided: Decision) -> None:
+    """Destroy keys of an approval that is not the one decided on.
+
+    After a rotation of the identity the old key's approval cannot be read any more; a crash
+    between keys and decision leaves an approval that was never given.
+    """
+    if not _has_keys(custody, decided):
+        custody.ledger.forget_runs(decided.study)
+
+
+# -- reject and withdraw --------------------------------------------------------------------
+
+
+def reject(
+    home: Home,
+    ledger: Ledger,
+    journal: Journal,
+    study: str,
+    reason: str,
+    user: str,
+    now: datetime,
+    told: Told = Told.NOTHING,
+) -> Decision:
+    """Say no to a study that arrived; keys that an interrupted approval left are destroyed.
+
+    Raises:
+        UsageError: it is approved (withdraw it), or the reason cannot stand in the log.
+        LedgerError: ledger or log cannot be written.
+    """
+    with deciding(home):
+        if read_decision(home, study).state is State.APPROVED:
+            raise UsageError(
+                "expected a study that is not approved, found an approved one: `fieldfare "
+                "institution withdraw` ends it and destroys its keys"
+            )
+        return _end(home, ledger, journal, study, State.REJECTED, reason, user, now, told)
+
+
+def withdraw(
+    home: Home,
+    ledger: Ledger,
+    journal: Journal,
+    study: str,
+    reason: str,
+    user: str,
+    now: datetime,
+    told: Told = Told.NOTHING,
+) -> Decision:
+    """Take an approval back: the study's keys and its runs' are destroyed.
+
+    *Formal Guarantees.* Afterwards no file of the home holds the private keys or chain keys of
+    the study: transcripts of its runs cannot be unmasked with anything that is left here. What
+    left before stays noised and debited. Copies (backups, snapshots) are beyond this.
+
+    Raises:
+        UsageError: it was never approved, or the reason cannot stand in the log.
+        LedgerError: ledger or log cannot be written: repeat it.
+    """
+    with deciding(home):
+        if read_decision(home, study).state not in {State.APPROVED, State.WITHDRAWN}:
+            raise UsageError(
+                "expected an approved study, found one that is not: `fieldfare institution reject` "
+                "says no to it"
+            )
+        return _end(home, ledger, journal, study, State.WITHDRAWN, reason, user, now, told)
+
+
+def _end(
+    home: Home,
+    ledger: Ledger,
+    journal: Journal,
+    study: str,
+    state: State,
+    reason: str,
+    user: str,
+    now: datetime,
+    told: Told,
+) -> Decision:
+    _check_reason(reason)
+    decision = read_decision(home, study).model_copy(
+        update={"state": state, "user": user, "time": stamp(now), "reason": reason, "told": told}
+    )
+    write_decision(home, decision)  # first: nothing loads it again, whatever comes after
+    ledger.forget_runs(study)
+    event = Event.REJECTION if state is State.REJECTED else Event.WITHDRAWAL
+    details = {"reason": reason} if reason else {}
+    journal.append(event, user, study=study, user=user, **details)
+    return decision
+
+
+def _check_reason(reason: str) -> None:
+    """Refuse what the log would refuse, before anything is changed."""
+    if len(reason) > MAX_REASON or not reason.isprintable():  # as in the log
+        raise UsageError(
+            "--reason: expected at most 500 printable characters on one line, found something else"
+        )
+
+
+# -- start ----------------------------------------------------------------------------------
+
+
+class LeftOut(NamedTuple):
+    """A study that is approved and does not run, and why."""
+
+    study: str
+    reason: str
+
+    def __str__(self) -> str:
+        """Return one line for the screen."""
+        return f"{self.study}: {self.reason}"
+
+
+def resume(
+    custody: Custody, load: Loader, studies: Collection[str] | None = None
+) -> tuple[LeftOut, ...]:
+    """Load every study that may run into the custodian; said at start and after a decision.
+
+    Nothing is approved here: a study whose approval counts no more is left out, and so is one
+    whose records do not load. Whatever keys are left of rejected and withdrawn studies are
+    destroyed once more.
+
+    Args:
+        custody: whose custodian is to answer for them.
+        load: reads the institution's records for a study.
+        studies: ids of those to look at; None: all that arrived.
+    """
+    left_out = []
+    for study in kept_ids(custody.institution.home) if studies is None else sorted(studies):
+        try:
+            runs = _resume_one(custody, load, study)
+        except FieldfareError as error:
+            left_out.append(LeftOut(study, str(error)))
+        else:
+            left_out += [] if runs else [LeftOut(study, Standing.OUTDATED.value)]
+    return tuple(left_out)
+
+
+def _resume_one(custody: Custody, load: Loader, study: str) -> bool:
+    """Load one study; false where it is approved and may not run."""
+    home, roster = custody.institution.home, custody.institution.roster
+    decision = read_decision(home, study)
+    if decision.state in ENDED:
+        with deciding(home):
+            if read_decision(home, study).state in ENDED:
+                custody.custodian.finish(study)  # a run under way may have put its keys back
+    if decision.state is not State.APPROVED:
+        return True
+    kept = kept_study(home, study, roster)
+    loaded = load(kept.study) if _runs(custody, decision) else None
+    with deciding(home):
+        # Loading takes long: what was withdrawn meanwhile must not be given new keys.
+        if loaded is not None and _runs(custody, read_decision(home, study)):
+            custody.custodian.accept(kept.offer, lambda _: loaded.sums)
+            return True
+    return False
+
+
+def _runs(custody: Custody, decision: Decision) -> bool:
+    """Tell whether a study may run: approved, under this roster and epoch, with its keys."""
+    epoch = custody.ledger.position().epoch
+    standing = standing_of(decision, custody.institution.roster, epoch)
+    return standing is Standing.APPROVED and _has_keys(custody, decision)
+
+
+def _has_keys(custody: Custody, decision: Decision) -> bool:
+    """Tell whether the ledger holds the very approval that was decided on."""
+    state = custody.ledger.run_state(decision.study, APPROVAL_STATE)
+    if state is None or not decision.approval:
+        return False
+    try:
+        return ApprovedStudy.from_bytes(state, custody.site).approval.hash == decision.approval
+    except ProtocolError:
+        return False

@@ -1,0 +1,458 @@
+"""The facts that a person needs before approving a study, as one computed value.
+
+Pure: the study, the policy, the roster and what the ledger says go in. No record is read.
+
+The questions of a study in plain words, for the person who approves them.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from fieldfare.client.ledger.budget import from_picomu2
+from fieldfare.client.ledger.freeing import Freed, enough_from, next_freed, worth
+from fieldfare.client.policy.policy import Objection, Policy, allows, limits, objections
+from fieldfare.shared.errors import AccountingError, StudyError
+from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.plan import Plan, ReleaseKind, plan_for
+from fieldfare.shared.protocol.prospects import cautions, obstacles
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.queries.columns import InstitutionColumn
+from fieldfare.shared.queries.questions import Condition, Question, columns_of
+from fieldfare.shared.study.study import Study, check_deployable
+
+
+def asked_lines(study: Study) -> tuple[str, ...]:
+    """Return one line for each question, and one for what may be asked later."""
+    return tuple(_lines(study))
+
+
+def _lines(study: Study) -> Iterator[str]:
+    for question in study.queries:
+        yield f"{question.name}: {_line(question)}"
+    if study.allowance is not None:
+        allowed = study.allowance
+        yield (
+            f"later, without asking you again: up to {allowed.groups} groups of "
+            f"{', '.join(allowed.kinds)}, about {', '.join(allowed.columns)} alone"
+        )
+
+
+def _line(question: Question) -> str:
+    about = question.model_copy(update={"where": ()})
+    columns = ", ".join(columns_of(about)) or "all"
+    where = " and ".join(map(_condition, question.where))
+    return f"{question.kind} of {columns}" + (f" where {where}" if where else "")
+
+
+def _condition(condition: Condition) -> str:
+    if condition.levels:
+        return f"{condition.column} is {' or '.join(condition.levels)}"
+    low = "" if condition.lower is None else f"{condition.lower:g} <= "
+    high = "" if condition.upper is None else f" < {condition.upper:g}"
+    return f"{low}{condition.column}{high}"
+
+
+# -- review ---------------------------------------------------------------------------------------
+
+_YEARLY: Final = "budget.yearly_epsilon"
+_LIFETIME: Final = "budget.lifetime_epsilon"
+
+# docs/design.md, "The harm rules", said to the person who decides.
+HARM_RULES: Final = (
+    "the model ranks, people decide: no automated closure, freeze or report",
+    "a possible victim is never the subject of an alert",
+    "no single indicator suffices; counter-evidence is shown beside it",
+    "nationality, gender, age and postcode are never model inputs",
+    "that a report was filed is itself secret",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What the ledger says, in picomu2.
+
+    Attributes:
+        yearly: by all studies in the last 365 days.
+        lifetime: by all studies, ever.
+        study: by the study in question.
+        promised: what other approved studies may still spend.
+        freed: what of `yearly` comes free again, and when; soonest first.
+    """
+
+    yearly: int
+    lifetime: int
+    study: int
+    promised: int
+    freed: tuple[Freed, ...] = ()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that the study reads, by the study's name."""
+
+    name: str
+    role: str
+    allowed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaving:
+    """One kind of sum that leaves.
+
+    Attributes:
+        releases: that one run makes.
+        spare: further ones, for attempts that fail.
+        entries: numbers in each.
+        size: bytes of each.
+        most: how far one unit can move the sum, in L2 (with M).
+        noise: standard deviation on each entry of the sum, in the same unit.
+        allowed: by the policy.
+        local_steps: steps taken inside for each release, all of them with all of the noise; what
+            leaves is how far they moved the parameters. 0: the sum itself leaves.
+    """
+
+    kind: str
+    releases: int
+    spare: int
+    entries: int
+    size: int
+    most: float
+    noise: float
+    allowed: bool
+    local_steps: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The study's cost against what is left; epsilons are at the policy's delta.
+
+    Attributes:
+        epsilon, mu2: what the study may cost in all.
+        spent_mu2: what it has cost already.
+        yearly_left, lifetime_left: as epsilon of the mu^2 that is left.
+        share_of_year, share_of_lifetime: what the study may still cost, of what is left.
+        spent, promised: of that, what it has cost already and what other approved studies may
+            still cost, as epsilon.
+        promised_mu2: what other approved studies may still spend of it.
+        next_freed: what of the year comes free next and when, in words; may be empty.
+        freed_mu2: what of the year comes free, by day (ISO 8601).
+    """
+
+    delta: float
+    epsilon: float
+    mu2: float
+    spent: float
+    promised: float
+    next_freed: str
+    freed_mu2: dict[str, float]
+    spent_mu2: float
+    yearly_left: float
+    yearly_left_mu2: float
+    lifetime_left: float
+    lifetime_left_mu2: float
+    share_of_year: float
+    share_of_lifetime: float
+    promised_mu2: float
+
+
+@dataclass(frozen=True)
+class Party:
+    """One member of the roster."""
+
+    id: str
+    fingerprint: str
+    own: bool
+
+
+@dataclass(frozen=True)
+class Change:
+    """One canonical key of the study that an earlier one had otherwise; None: it had none."""
+
+    key: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Against the latest earlier study of the same name."""
+
+    earlier: str
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """Everything that is shown.
+
+    Attributes:
+        failed_masks: (participants, epsilon that would remain at the study's delta).
+        questions: what is asked, and what may be asked later, one line each.
+        records: how many rows count as zero and why; empty where records were not read.
+        left_out_banks: whose customers' payments are in no column, so that the promise covers the
+            person; empty: it covers own records.
+        problems: why it cannot be approved as things stand; empty: it can.
+        objections: those that are rules of the policy or limits of the budget, in figures.
+        obstacles: why its runs could give nothing, though they cost.
+        cautions: what is weak in it.
+    """
+
+    id: str
+    name: str
+    standing: str
+    purpose: str
+    prohibited_uses: tuple[str, ...]
+    columns: tuple[Column, ...]
+    leaving: tuple[Leaving, ...]
+    epsilon: float
+    delta: float
+    budget: Budget
+    least: int
+    tolerance: int
+    multiplicity: int
+    parties: tuple[Party, ...]
+    failed_masks: tuple[tuple[int, float], ...]
+    comparison: Comparison | None
+    problems: tuple[str, ...]
+    objections: tuple[Objection, ...] = ()
+    obstacles: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
+    left_out_banks: tuple[str, ...] = ()
+    harm_rules: tuple[str, ...] = HARM_RULES
+
+    def to_json(self) -> str:
+        """Return it as JSON text, ASCII: nothing in it moves a cursor."""
+        return json.dumps(asdict(self), indent=2)
+
+
+def review_study(
+    study: Study,
+    policy: Policy,
+    roster: Roster,
+    spent: Spent,
+    *,
+    institution: str,
+    standing: str,
+    earlier: Study | None,
+) -> Review:
+    """Put together what a person needs to know.
+
+    Args:
+        study: what is to be approved.
+        policy: the institution's own.
+        roster: the pinned one.
+        spent: from the ledger.
+        institution: this one's id.
+        standing: in words, where the study stands here.
+        earlier: the latest study of the same name that came before, if any.
+
+    Raises:
+        StudyError, AccountingError: the study has no plan.
+    """
+    plan = plan_for(study)
+    objected = all_objections(policy, plan, spent)
+    problems = (*roster_problems(study, roster), *map(str, objected))
+    return Review(
+        id=study.id,
+        name=study.name,
+        standing=standing,
+        purpose=study.purpose,
+        prohibited_uses=study.prohibited_uses,
+        columns=tuple(_columns(policy, study)),
+        leaving=tuple(_leaving(policy, plan)),
+        epsilon=study.privacy.epsilon,
+        delta=study.privacy.delta,
+        budget=_budget(policy, plan, spent),
+        least=study.aggregation.minimum_institutions,
+        tolerance=study.privacy.collusion_tolerance,
+        multiplicity=study.privacy.multiplicity,
+        parties=tuple(
+            Party(m.id, fingerprint(bytes.fromhex(m.key)), m.id == institution)
+            for m in roster.members
+        ),
+        failed_masks=tuple(_failed_masks(plan, roster)),
+        comparison=None if earlier is None else compare(earlier, study),
+        problems=problems,
+        objections=objected,
+        obstacles=obstacles(plan, max(len(roster.members), study.aggregation.minimum_institutions)),
+        cautions=cautions(plan),
+        questions=asked_lines(study),
+        left_out_banks=study.records.left_out_banks,
+    )
+
+
+# -- what stands against it -----------------------------------------------------------------
+
+
+def roster_problems(study: Study, roster: Roster) -> tuple[str, ...]:
+    """Return what keeps a study from running under a roster, one line each."""
+    found = []
+    try:
+        check_deployable(study)
+    except StudyError as error:
+        found.append(str(error))
+    # docs/design.md, "One person, several units": one constant M
+    if study.privacy.multiplicity != roster.multiplicity:
+        found.append(
+            f"privacy.multiplicity: expected the roster's {roster.multiplicity}, found "
+            f"{study.privacy.multiplicity}"
+        )
+    least, members = study.aggregation.minimum_institutions, len(roster.members)
+    if least > members:
+        found.append(
+            f"aggregation.minimum_institutions: expected at most the roster's {members} members, "
+            f"found {least}"
+        )
+    return tuple(found)
+
+
+def all_objections(
+    policy: Policy, plan: Plan, spent: Spent, *, units: int | None = None
+) -> tuple[Objection, ...]:
+    """Return every rule of the policy, and every limit of the budget, that a study breaks."""
+    return (
+        *objections(policy, plan.study, plan, units=units),
+        *_left_objections(policy, plan, spent),
+    )
+
+
+def _left_objections(policy: Policy, plan: Plan, spent: Spent) -> Iterator[Objection]:
+    """Compare what the study may still cost with what is left of year and lifetime.
+
+    The ledger would refuse the last releases anyway; a study that cannot finish is not begun.
+    """
+    granted, needed, delta = limits(policy), _still(plan, spent), policy.budget.delta
+    for rule, limit, used in (
+        (_YEARLY, granted.yearly_picomu2, spent.yearly),
+        (_LIFETIME, granted.lifetime_picomu2, spent.lifetime),
+    ):
+        left = max(limit - used, 0)
+        if needed <= left:
+            continue
+        said = f"costs {worth(needed, delta):.3g}, {worth(left, delta):.3g} is left"
+        if rule == _YEARLY:
+            freed = [next_freed(spent.freed, delta), enough_from(needed, left, spent.freed)]
+            parts = [f"{said} of {policy.budget.yearly_epsilon:g} in any 365 days", *freed]
+        else:
+            parts = [f"{said} of {policy.budget.lifetime_epsilon:g} ever, which never comes free"]
+        yield Objection(
+            rule,
+            f"at most mu^2 {from_picomu2(left)!r} of {from_picomu2(limit)!r}",
+            f"mu^2 {from_picomu2(needed)!r}",
+            ", ".join(part for part in parts if part) + f" (epsilon at delta {delta:g})",
+        )
+
+
+def _still(plan: Plan, spent: Spent) -> int:
+    return max(plan.study_limit - spent.study, 0)
+
+
+# -- its parts ------------------------------------------------------------------------------
+
+
+def _columns(policy: Policy, study: Study) -> Iterator[Column]:
+    roles = [("unit", study.records.unit), ("label", study.records.label)]
+    roles += [("feature", feature.name) for feature in study.features]
+    roles += [(study.rows.kind, study.rows.column)] if study.rows is not None else []
+    # A fact about institutions is public: no record is read for it, and no policy lists it.
+    asked = (c.name for c in study.columns if not isinstance(c, InstitutionColumn))
+    roles += [("question", name) for name in asked]
+    roles += [("fairness", group.column) for group in study.groups]
+    for role, name in roles:
+        if name is not None:
+            yield Column(name, role, allows(policy, study, name))
+
+
+def _leaving(policy: Policy, plan: Plan) -> Iterator[Leaving]:
+    planned = (plan.terms(kind) for kind in ReleaseKind if kind is not ReleaseKind.QUERY)
+    for terms in (*planned, plan.query, plan.allowance):
+        kind = terms.kind
+        if not terms.steps:
+            continue
+        yield Leaving(
+            kind=kind.value,
+            releases=terms.steps,
+            spare=terms.spare,
+            entries=terms.vectors.entries,
+            size=terms.vectors.entries * terms.word_bits.value // 8,
+            most=terms.sensitivity.l2(plan.relation) if terms.sensitivity else 0.0,
+            noise=terms.sigma,
+            allowed=terms.cost == 0 or kind in policy.releases.kinds,
+            local_steps=terms.local_steps,
+        )
+
+
+def _budget(policy: Policy, plan: Plan, spent: Spent) -> Budget:
+    granted, delta, needed = limits(policy), policy.budget.delta, _still(plan, spent)
+    yearly = max(granted.yearly_picomu2 - spent.yearly, 0)
+    lifetime = max(granted.lifetime_picomu2 - spent.lifetime, 0)
+    return Budget(
+        delta=delta,
+        epsilon=worth(plan.study_limit, delta),
+        mu2=plan.mu2,
+        spent=worth(spent.study, delta),
+        promised=worth(spent.promised, delta),
+        next_freed=next_freed(spent.freed, delta),
+        freed_mu2={one.day.isoformat(): from_picomu2(one.picomu2) for one in spent.freed},
+        spent_mu2=from_picomu2(spent.study),
+        yearly_left=worth(yearly, delta),
+        yearly_left_mu2=from_picomu2(yearly),
+        lifetime_left=worth(lifetime, delta),
+        lifetime_left_mu2=from_picomu2(lifetime),
+        share_of_year=_share(needed, yearly),
+        share_of_lifetime=_share(needed, lifetime),
+        promised_mu2=from_picomu2(spent.promised),
+    )
+
+
+def _share(needed: int, left: int) -> float:
+    """Return a share of what is left; more than all of nothing counts as more than all."""
+    return needed / left if left else (0.0 if needed == 0 else 999.0)
+
+
+def _failed_masks(plan: Plan, roster: Roster) -> Iterator[tuple[int, float]]:
+    least = plan.study.aggregation.minimum_institutions
+    for participants in sorted({least, len(roster.members)}):
+        if participants < least:
+            continue
+        try:
+            yield participants, plan.epsilon_if_masks_fail(participants)
+        except AccountingError:
+            continue
+
+
+# -- what changed ---------------------------------------------------------------------------
+
+
+def compare(earlier: Study, study: Study) -> Comparison:
+    """Compare two studies key by key, in canonical form; features go by their names."""
+    before, after = _flat(earlier), _flat(study)
+    changes = tuple(
+        Change(key, before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    )
+    return Comparison(earlier.id, changes)
+
+
+def _flat(study: Study) -> dict[str, str]:
+    data: dict[str, Any] = json.loads(study.canonical())
+    features = data.pop("features")
+    # Their order is part of the study: it is the order of the model's parameters.
+    flat = {"features": json.dumps([feature["name"] for feature in features])}
+    flat |= dict(_leaves("", data))
+    for feature in features:
+        flat |= dict(_leaves(f"features[{feature['name']}]", feature))
+    return flat
+
+
+def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{path}.{key}" if path else str(key), inner)
+    else:
+        yield path, json.dumps(value)

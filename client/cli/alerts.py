@@ -1,0 +1,368 @@
+"""`fieldfare institution alerts`, `institution alert show`: the alerts, and their reasons.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution feedback`, `institution labels`: decisions, and labels made of them.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution export`, `institution report check`: a draft for a person to finish.
+
+Nothing here sends anything, or could. Errors pass through: the root command turns them into
+exit codes.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from fieldfare.client.alerts.alert import (
+    REVIEWERS_TO_FILE,
+    Alert,
+    Confidence,
+    Disposition,
+    Feedback,
+    Label,
+    PartyRole,
+)
+from fieldfare.client.alerts.casework import Deed
+from fieldfare.client.alerts.desk import CaseworkDesk, open_desk
+from fieldfare.client.alerts.reports.facts import OPEN, ReportFacts, report_facts, window_days
+from fieldfare.client.alerts.reports.fintrac import fintrac_draft, fintrac_problems
+from fieldfare.client.alerts.reports.goaml import goaml_draft, goaml_problems
+from fieldfare.client.alerts.store import Kept
+from fieldfare.client.alerts.text import card, queue_table
+from fieldfare.client.cli.options import DEFAULT_HOME, DeskOption, MappingOption, RecordsOption
+from fieldfare.shared.advice import at_home
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features.media_gate import prose_problem
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import create_private, os_user
+from fieldfare.shared.terminal.screen import console
+
+alerts_app = typer.Typer(add_completion=False)
+alert_show_app = typer.Typer(add_completion=False)
+
+AlertArgument = Annotated[str, typer.Argument(metavar="ALERT", help="Its id or first digits.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
+
+
+class Shown(StrEnum):
+    """Which alerts are listed."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    ALL = "all"
+
+
+@alerts_app.command("alerts")
+def alerts(
+    home: DeskOption = DEFAULT_HOME,
+    state: Annotated[Shown, typer.Option(help="Which alerts.")] = Shown.OPEN,
+    as_json: JsonOption = False,
+) -> None:
+    """List the alerts that people look at, the newest scoring first."""
+    desk = open_desk(home)
+    with desk.store() as store:
+        hidden = desk.hidden(store)
+        found = [one for one in store.all() if _is(one, state) and one.alert.unit not in hidden]
+    if as_json:
+        typer.echo(json.dumps([_row(one) for one in found], indent=2))
+        return
+    if not found:
+        typer.echo("no such alert: fieldfare institution score makes them")
+        return
+    console().print(queue_table(found))
+    shown = at_home("fieldfare institution alert show ALERT")
+    decided = at_home("fieldfare institution feedback ALERT")
+    typer.echo(f"Next: {shown}\nthen: {decided}")
+
+
+def _is(kept: Kept, state: Shown) -> bool:
+    return state is Shown.ALL or (kept.standing.state == "closed") == (state is Shown.CLOSED)
+
+
+@alert_show_app.command("show")
+def show(
+    which: AlertArgument,
+    home: DeskOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+    words: Annotated[
+        bool, typer.Option("--words", help="Of a text: read it, show which of its words moved it.")
+    ] = False,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
+) -> None:
+    """Show one alert: the evidence, what speaks against it, who looks alike, what was decided.
+
+    With --words the text is read from the records again, and kept nowhere; the log says who did.
+    """
+    desk = open_desk(home)
+    with desk.store() as store:
+        found = store.find(which, desk.hidden(store))
+    if words:
+        if isinstance(desk, CaseworkDesk) and desk.home is None:
+            raise UsageError(
+                f"--words: expected the institution's home, found the casework folder {home}: only "
+                "users who may read the records can show their texts"
+            )
+        # Who only looks at a card does not wait for what reads records.
+        from fieldfare.client.model_use import score as alert_words  # noqa: PLC0415 -- see above
+
+        lines = alert_words.read_words(
+            home, found.alert, tuple(records or ()), mapping, user=os_user(), environment=os.environ
+        )
+        typer.echo("\n".join(lines))
+        return
+    if as_json:
+        typer.echo(json.dumps(_row(found), indent=2))
+        return
+    console().print(card(found))
+
+
+def _row(kept: Kept) -> dict[str, Any]:
+    standing = kept.standing
+    return {
+        **kept.alert.model_dump(mode="json"),
+        "state": standing.state,
+        "party_role": standing.party_role.value,
+        "disposition": standing.disposition.value if standing.disposition else None,
+        "decisions": [
+            {
+                "time": one.time.isoformat(),
+                "user": one.user,
+                "disposition": one.disposition.value,
+                "party_role": one.party_role.value,
+                "confidence": one.confidence.value,
+                "note": one.note,
+            }
+            for one in kept.decisions
+        ],
+    }
+
+
+# -- cli feedback ---------------------------------------------------------------------------------
+
+MOST_NOTE: Final = 4000  # characters
+COLUMNS: Final = (
+    "unit", "label", "source", "confidence", "observed_at", "effective_from", "selected"
+)  # fmt: skip
+
+feedback_app = typer.Typer(add_completion=False)
+labels_app = typer.Typer(add_completion=False)
+
+
+@feedback_app.command("feedback")
+def feedback(
+    which: AlertArgument,
+    disposition: Annotated[Disposition, typer.Option(help="What you decided.")],
+    role: Annotated[PartyRole, typer.Option(help="Who this is in what may have happened.")],
+    confidence: Annotated[Confidence, typer.Option(help="How sure.")] = Confidence.MEDIUM,
+    note: Annotated[str, typer.Option(help="Why; stays inside.")] = "",
+    home: DeskOption = DEFAULT_HOME,
+) -> None:
+    """Write down what a person decided about an alert. Nothing is sent, frozen or closed elsewhere.
+
+    Decisions are only added. To file needs two persons' word; the last decision counts.
+    """
+    if len(note) > MOST_NOTE:
+        raise UsageError(f"--note: expected at most {MOST_NOTE} characters, found more")
+    problem = prose_problem(note)
+    if problem:  # harm rule 6
+        raise UsageError(f"--note: expected words, {problem}; keep it where it came from")
+    desk, user = open_desk(home), os_user()
+    with desk.store() as store:
+        alert = store.find(which, desk.hidden(store)).alert
+        decided = Feedback(alert.alert, utc_now(), user, disposition, role, confidence, note)
+        desk.decide(store, alert, decided)
+    with desk.store() as store:
+        standing = store.find(alert.alert).standing
+    typer.echo(f"noted; alert {alert.alert} is now: {standing.state}")
+    if standing.state == "second_review":
+        typer.echo(f"{REVIEWERS_TO_FILE} persons are needed to file: {desk.second}")
+    if standing.disposition is Disposition.FILE:
+        draft = f"fieldfare institution export {alert.alert} --format goaml --out FILE"
+        typer.echo(at_home(f"Next: {draft}"))
+
+
+@labels_app.command("labels")
+def labels(
+    out: Annotated[Path, typer.Option(help="The CSV file to write, new, for you alone.")],
+    as_of: Annotated[
+        str, typer.Option(help="Only what was known then, 2026-03-31; else now.")
+    ] = "",
+    home: DeskOption = DEFAULT_HOME,
+) -> None:
+    """Write what was settled as labels for the next study, each with the time it was known from.
+
+    A model may learn from a label only with features from before `effective_from`.
+    """
+    moment = _moment(as_of) if as_of else utc_now()
+    desk = open_desk(home)
+    with desk.store() as store:
+        found = store.labels(moment)
+    desk.note(Deed.LABELS)
+    try:
+        create_private(out, _csv(found).encode())
+    except OSError as error:
+        raise UsageError(f"{out}: expected a new file, found: {error.strerror}") from None
+    positive = sum(label.value for label in found)
+    typer.echo(f"{len(found)} labels, {positive} of them positive: {out} (0600; that somebody was "
+               "reported is itself secret)")  # fmt: skip
+
+
+def _moment(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"--as-of: expected a time such as 2026-03-31, found {text[:40]!a}"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _csv(found: list[Label]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for one in found:
+        writer.writerow(
+            (one.unit, one.value, one.source, one.confidence.value, one.observed_at.isoformat(),
+             one.effective_from.isoformat(), one.selected)
+        )  # fmt: skip
+    return text.getvalue()
+
+
+# -- cli export -----------------------------------------------------------------------------------
+
+EXIT_UNFINISHED: Final = 2
+MOST_BYTES: Final = 4 * 1024 * 1024
+MOST_ENTRIES: Final = 1_000  # of one draft; a person files what matters
+
+export_app = typer.Typer(add_completion=False)
+report_check_app = typer.Typer(add_completion=False)
+
+
+class ReportFormat(StrEnum):
+    """Whose form it is."""
+
+    GOAML = "goaml"
+    FINTRAC = "fintrac-json"
+
+
+_DRAFTS: Final = {ReportFormat.GOAML: goaml_draft, ReportFormat.FINTRAC: fintrac_draft}
+_CHECKS: Final = {ReportFormat.GOAML: goaml_problems, ReportFormat.FINTRAC: fintrac_problems}
+
+FormatOption = Annotated[ReportFormat, typer.Option("--format", help="Whose form.")]
+
+
+@export_app.command("export")
+def export(
+    which: AlertArgument,
+    out: Annotated[Path, typer.Option(help="The file to write, new, for you alone.")],
+    form: FormatOption,
+    home: DeskOption = DEFAULT_HOME,
+    transactions: Annotated[
+        Path | None,
+        typer.Option(help="Canonical records: the customer's own entries go into the draft."),
+    ] = None,
+    until: Annotated[
+        str,
+        typer.Option(
+            help="Entries up to this day, 2026-03-31.", show_default="the records' last day"
+        ),
+    ] = "",
+) -> None:
+    """Draft a report of an alert for a person to finish and to file. Nothing is ever sent.
+
+    Only of an alert that a person decided to file or escalate, whose party role a person set. A
+    possible victim is marked as protected and is no subject.
+    """
+    desk = open_desk(home)
+    with desk.store() as store:
+        kept = store.find(which, desk.hidden(store))
+        codes = desk.codes(store)
+    facts = report_facts(kept.alert, kept.standing, codes)
+    if transactions is not None:
+        last = _day(until) if until else None
+        facts = _with_movements(facts, kept.alert, transactions, last)
+    draft = _DRAFTS[form](facts)
+    desk.note(Deed.DRAFTED, kind=form.value, fingerprint=hashlib.sha256(draft).hexdigest())
+    try:
+        create_private(out, draft)
+    except OSError as error:
+        raise UsageError(f"{out}: expected a new file, found: {error.strerror}") from None
+    typer.echo(f"drafted: {out} (0600). It is no report yet, and nothing sends it.")
+    typer.echo(f'A person completes what says "{OPEN}", in {draft.decode().count(OPEN)} places.')
+    if kept.standing.state != "closed":
+        typer.echo(f"{REVIEWERS_TO_FILE} persons must decide `file` before anybody files it.")
+    if facts.protected:
+        typer.echo(
+            "A possible victim: protected, and no subject. Name the suspected parties apart."
+        )
+    typer.echo(f"Next: fieldfare institution report check --format {form.value} {out}")
+
+
+def _with_movements(
+    facts: ReportFacts, alert: Alert, folder: Path, last: date | None
+) -> ReportFacts:
+    """Read the customer's own entries again, for this draft alone."""
+    # No draft without entries waits for a database engine.
+    from fieldfare.client.alerts.reports.facts import entries  # noqa: PLC0415 -- see above
+
+    days = window_days(alert)
+    read = entries(folder, alert.unit, days, last=last, today=utc_now().date())
+    until = f"{read.last}" if last else f"{read.last}, the last day of the records"
+    if read.found:
+        typer.echo(
+            f"entries: {min(len(read.found), MOST_ENTRIES)} of {len(read.found)} in {days} days up "
+            f"to {until}; the latest first; a person takes out what does not belong"
+        )
+    else:
+        typer.echo(f"entries: none of this customer in the {days} days up to {until}")
+        if read.before:
+            typer.echo(f"The last one before them is of that day: --until {read.before}")
+        typer.echo("The draft is one of an activity, without transactions.")
+    return replace(facts, movements=read.found[:MOST_ENTRIES])
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--until: expected a date such as 2026-03-31, found {text}") from None
+
+
+@report_check_app.command("check")
+def check(
+    file: Annotated[Path, typer.Argument(help="The draft that a person completed.")],
+    form: FormatOption,
+) -> None:
+    """Say what still keeps a report from being finished. Ends with 2 where something does.
+
+    Your FIU's own validator has the last word: it knows its code lists and what it makes
+    mandatory.
+    """
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise UsageError(f"{file}: expected at most {MOST_BYTES} bytes, found more")
+    problems = _CHECKS[form](content)
+    for problem in problems:
+        typer.echo(problem)
+    if problems:
+        typer.echo(f"{len(problems)} to complete or correct", err=True)
+        raise typer.Exit(EXIT_UNFINISHED)
+    typer.echo("complete, and in order as far as our subset goes; a person reads and files it")

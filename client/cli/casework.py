@@ -1,0 +1,207 @@
+"""`fieldfare institution casework make|collect|show`: several persons decide, without a key.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import grp
+import os
+import pwd
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Final
+
+import tomlkit
+import typer
+from pydantic import ValidationError
+
+from fieldfare.client.alerts.casework import (
+    FILE_MODE,
+    TERMS,
+    Casework,
+    CaseworkTerms,
+    make_casework,
+)
+from fieldfare.client.alerts.desk import Collected, casework_of, collect, scoring_store
+from fieldfare.client.alerts.store import STORE, store_at
+from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import load_settings
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.study.toml import problem_lines
+from fieldfare.shared.system.private_files import replace_private, user_name
+
+EXIT_DOUBTFUL: Final = 1
+
+casework_make_app = typer.Typer(add_completion=False)
+casework_collect_app = typer.Typer(add_completion=False)
+casework_show_app = typer.Typer(add_completion=False)
+
+
+@casework_make_app.command("make")
+def make(
+    folder: Annotated[
+        Path, typer.Option(help="The folder to make; outside of the home, which is yours alone.")
+    ],
+    group: Annotated[str, typer.Option(help="The group of users who may see alerts.")],
+    analyst: Annotated[
+        list[str] | None, typer.Option(help="A user who may decide on alerts; repeat it.")
+    ] = None,
+    reviewer: Annotated[
+        list[str] | None,
+        typer.Option(help="A user who may also be the second to sign a filing; repeat it."),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Make the folder where a group decides on alerts, apart from keys, ledger and records.
+
+    Alerts of the home move there. The operator scores and collects; analysts and reviewers work
+    with `--home FOLDER`, and read nothing of the home.
+    """
+    opened = Home.open(home)
+    settings = load_settings(opened)
+    path = folder.absolute()
+    if settings.casework.folder:
+        raise UsageError(
+            f"casework.folder: expected none in {opened.settings}, found "
+            f"{settings.casework.folder}: change who may decide in its {TERMS}"
+        )
+    if path.resolve().is_relative_to(opened.path.resolve()):
+        raise UsageError(
+            f"--folder: expected a folder outside of {opened.path}, found one inside: only its "
+            "owner can enter a home"
+        )
+    terms = _terms(settings.id, analyst or [], reviewer or [])
+    number = _group(group)
+    warnings = list(_warnings(terms, number, path))
+    made = make_casework(path, number, terms)
+    moved = _moved(opened, made)
+    _name_in_settings(opened, path)
+    with scoring_store(opened, load_settings(opened)):
+        pass  # what the group reads of the settings is there from the start
+    typer.echo(f"made {path} for the group {group}" + (f"; {moved}" if moved else ""))
+    typer.echo("\n".join(_who(made)))
+    for line in warnings:
+        typer.echo(f"warning: {line}", err=True)
+    typer.echo(f"They type: fieldfare institution alerts --home {path}")
+    typer.echo("You:       fieldfare institution casework collect  (`score` does it too)")
+
+
+def _terms(institution: str, analysts: list[str], reviewers: list[str]) -> CaseworkTerms:
+    try:
+        return CaseworkTerms(
+            institution=institution, analysts=tuple(analysts), reviewers=tuple(reviewers)
+        )
+    except ValidationError as error:
+        raise UsageError("\n".join(f"--{line}" for line in problem_lines(error))) from None
+
+
+def _group(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise UsageError(
+            f"--group: expected a group of this machine, found {name}: make it with groupadd {name}"
+        ) from None
+
+
+def _warnings(terms: CaseworkTerms, group: int, path: Path) -> Iterator[str]:
+    """Say what would keep people out, or from filing."""
+    name = grp.getgrgid(group).gr_name
+    for user in dict.fromkeys((*terms.analysts, *terms.reviewers)):
+        try:
+            entry = pwd.getpwnam(user)
+        except KeyError:
+            yield f"{user}: no user of this machine yet"
+            continue
+        if group not in os.getgrouplist(user, entry.pw_gid):
+            yield f"{user} is not in the group {name}: usermod -aG {name} {user}"
+    if len({*terms.analysts, *terms.reviewers}) < 2 or not terms.reviewers:  # noqa: PLR2004
+        yield "to file needs two persons, one of them a reviewer: fewer are named"
+    for parent in path.parents:
+        if parent.exists() and not parent.stat().st_mode & 0o001:
+            yield f"{parent}: not everybody may pass through: the group may not get in"
+
+
+def _moved(home: Home, casework: Casework) -> str:
+    """Copy the home's alerts into the group's store, and take them from the home."""
+    before = home.scoring / STORE
+    with store_at(casework.store, FILE_MODE):
+        pass
+    shutil.chown(casework.store, group=casework.path.stat().st_gid)
+    if not before.exists():
+        return ""
+    with closing(sqlite3.connect(before)) as old, closing(sqlite3.connect(casework.store)) as new:
+        old.backup(new)
+    with store_at(casework.store, FILE_MODE) as store:
+        alerts = len(store.all())
+    before.unlink()
+    return f"{alerts} alerts moved there"
+
+
+def _name_in_settings(home: Home, path: Path) -> None:
+    document = tomlkit.parse(home.settings.read_text(encoding="utf-8"))
+    section = tomlkit.table()
+    section.add("folder", str(path))
+    document["casework"] = section
+    replace_private(home.settings, tomlkit.dumps(document).encode())
+
+
+@casework_collect_app.command("collect")
+def collect_signed(home: HomeOption = DEFAULT_HOME) -> None:
+    """Take what persons signed over into the store and this institution's log; once each.
+
+    From then on it stands, whatever becomes of their files. Ends with 1 where something that was
+    taken over earlier is no longer in anybody's file.
+    """
+    found = collect(opened := Home.open(home), _needed(opened))
+    typer.echo("\n".join(_collected_lines(found)))
+    if found.gone:
+        raise typer.Exit(EXIT_DOUBTFUL)
+
+
+def _needed(home: Home) -> Casework:
+    casework = casework_of(home, load_settings(home))
+    if casework is None:
+        raise UsageError(
+            f"{home.settings}: expected casework.folder, found none: make a folder with `fieldfare "
+            "institution casework make`"
+        )
+    return casework
+
+
+def _collected_lines(found: Collected) -> list[str]:
+    lines = [f"{found.taken} taken over", *found.complaints]
+    if found.refused:
+        lines.append(
+            f"{found.refused} not counted: signed by who may not decide, or about no alert that is "
+            "there"
+        )
+    if found.gone:
+        lines.append(
+            f"{found.gone} that were taken over earlier are no longer in anybody's file: somebody "
+            "removed or changed what they had signed; store and log still hold it"
+        )
+    return lines
+
+
+@casework_show_app.command("show")
+def show(home: HomeOption = DEFAULT_HOME) -> None:
+    """Show who may decide, and what keeps them from it."""
+    opened = Home.open(home)
+    casework = _needed(opened)
+    typer.echo(str(casework.path))
+    typer.echo("\n".join(_who(casework)))
+    for line in _warnings(casework.terms, casework.path.stat().st_gid, casework.path):
+        typer.echo(f"warning: {line}")
+
+
+def _who(casework: Casework) -> list[str]:
+    terms, entry = casework.terms, casework.path.stat()
+    return [
+        f"operator   {user_name(entry.st_uid)}: scores and collects",
+        f"analysts   {', '.join(terms.analysts) or 'nobody'}: decide",
+        f"reviewers  {', '.join(terms.reviewers) or 'nobody'}: decide, and sign second",
+    ]

@@ -1,0 +1,197 @@
+"""The institution's commands: draft a study from a public sample, assemble records.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fieldfare.client.drafting.draft import DEFAULT_DELTA, DEFAULT_EPSILON, draft_study
+from fieldfare.client.records.assembling import (
+    Names,
+    UnitFile,
+    assemble,
+    assembled_lines,
+    read_labels,
+    read_units,
+    write_assembled,
+)
+from fieldfare.client.records.encoding.columns import asked_by
+from fieldfare.client.typologies.extract import open_extract
+from fieldfare.client.typologies.features import UNIT, day_of, feature_table
+from fieldfare.client.typologies.pack import own_pack
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.study.study import load_study
+
+study_new_app = typer.Typer(add_completion=False)
+records_assemble_app = typer.Typer(add_completion=False)
+
+
+def _notice(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def study_new(
+    records: Annotated[
+        list[Path],
+        typer.Option(help="A sample: CSV (also .gz), Parquet or Arrow. This declares it public."),
+    ],
+    label: Annotated[str, typer.Option(help="The label's column.")],
+    positive: Annotated[
+        str | None, typer.Option(help='Which labels are positive: "VALUE" or "> 0".')
+    ] = None,
+    unit: Annotated[str | None, typer.Option(help="The column with the unit's id.")] = None,
+    exclude: Annotated[str, typer.Option(help="Columns to leave out: COL,COL,...")] = "",
+    keep: Annotated[
+        str, typer.Option(help="Columns to keep that look like ids or names of people.")
+    ] = "",
+    institution_column: Annotated[
+        str | None, typer.Option(help="The column that names institutions; no feature.")
+    ] = None,
+    epsilon: Annotated[float, typer.Option(help="The study's epsilon.")] = DEFAULT_EPSILON,
+    delta: Annotated[float, typer.Option(help="The study's delta.")] = DEFAULT_DELTA,
+    units: Annotated[
+        int | None, typer.Option(help="Units of all institutions (public); else the sample's.")
+    ] = None,
+    prevalence: Annotated[
+        float | None, typer.Option(help="Share of positives (public); else the sample's.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The study's name; else the file's.")] = None,
+) -> None:
+    """Draft a study from a sample that this command declares public; TOML to stdout."""
+    text = draft_study(
+        records,
+        label=label,
+        positive=positive,
+        unit=unit,
+        exclude=[column.strip() for column in exclude.split(",") if column.strip()],
+        keep=[column.strip() for column in keep.split(",") if column.strip()],
+        institution_column=institution_column,
+        epsilon=epsilon,
+        delta=delta,
+        units=units,
+        prevalence=prevalence,
+        name=name,
+        notify=_notice,
+    )
+    typer.echo(text, nl=False)
+
+
+UnitOption = Annotated[str, typer.Option(help="Without --study: what the study calls the unit.")]
+LabelOption = Annotated[str, typer.Option(help="Without --study: what it calls the label.")]
+UnitColumnOption = Annotated[
+    str,
+    typer.Option(
+        help="What the files call the unit.",
+        show_default="as the study, unit, customer_id or subject_id",
+    ),
+]
+LabelColumnOption = Annotated[
+    str,
+    typer.Option(
+        help="What the labels' file calls it.", show_default="as the study, label or value"
+    ),
+]
+KnownColumnOption = Annotated[
+    str, typer.Option(help="The labels' column of days.", show_default="known or observed_at")
+]
+KnownAlwaysOption = Annotated[
+    bool,
+    typer.Option(
+        "--known-always", help="The labels have no day and all count: where none came later."
+    ),
+]
+
+
+def records_assemble(
+    features: Annotated[
+        Path,
+        typer.Option(
+            help="A file with a row for each unit, as `typologies run` writes; or the canonical "
+            "records themselves, whose indicators are then computed."
+        ),
+    ],
+    labels: Annotated[Path, typer.Option(help="Unit, label, and the day since which it is known.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write, new, for you alone.")],
+    study: Annotated[
+        Path | None, typer.Option(help="The study: names the columns, and only they are kept.")
+    ] = None,
+    as_of: Annotated[
+        str,
+        typer.Option(
+            help="The day: labels known later do not count.", show_default="as the features say"
+        ),
+    ] = "",
+    others: Annotated[
+        str | None,
+        typer.Option(help="The label of units that no label names, such as 0; none: left out."),
+    ] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="A further file with a row for each unit: groups.")
+    ] = None,
+    unit: UnitOption = "unit",
+    label: LabelOption = "label",
+    unit_column: UnitColumnOption = "",
+    label_column: LabelColumnOption = "",
+    known_column: KnownColumnOption = "",
+    known_always: KnownAlwaysOption = False,
+) -> None:
+    """Join features, the labels known on their day, and groups into the one file a study reads.
+
+    Says in counts what became of every label, never a value. Nothing leaves this machine.
+    """
+    if out.suffix != ".parquet":
+        raise UsageError(f"--out: expected a name that ends in .parquet, found {out.name}")
+    plan = load_study(study) if study is not None else None
+    if plan is not None and plan.records.unit is None:
+        raise UsageError(f"{study}: expected a study whose records.unit names a column, found none")
+    own = (plan.records.unit or unit, plan.records.label) if plan is not None else (unit, label)
+    names = Names(*own, unit_column, label_column, known_column, known_always)
+    day, table = _features(features, as_of, names)
+    known = read_labels(labels, names, day)
+    further = [read_units(path, names) for path in beside or ()]
+    found = assemble(
+        table, known, further, names,
+        wanted=None if plan is None else asked_by(plan),
+        others="" if others == "none" else others,
+    )  # fmt: skip
+    write_assembled(found.table, out, day)
+    typer.echo("\n".join(assembled_lines(found, day, others)))
+    typer.echo(f"wrote {out} (0600; protect it like the records)")
+
+
+def _features(path: Path, as_of: str, names: Names) -> tuple[date, UnitFile]:
+    """Read the features, or compute them; return the day that they are of, too."""
+    day = _day(as_of) if as_of else None
+    if path.is_dir() and any(path.glob("transactions*")):
+        if day is None:
+            raise UsageError("--as-of: expected the last day to look at, such as 2026-03-31")
+        with open_extract(path, day) as extract:
+            computed = feature_table(extract, own_pack())
+        return day, UnitFile(str(path), UNIT, computed.table)
+    said = day_of(path)
+    if day is not None and said is not None and day != said:
+        raise UsageError(
+            f"--as-of: expected {said}, the day of the features in {path}, found {day}: labels of "
+            "another day would teach what was not known; compute the features of that day"
+        )
+    found = day or said
+    if found is None:
+        raise UsageError(
+            f"--as-of: expected the day of the features, such as 2026-03-31: {path} does not say it"
+        )
+    return found, read_units(path, names)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--as-of: expected a date such as 2026-03-31, found {text}") from None
+
+
+study_new_app.command("new")(study_new)
+records_assemble_app.command("assemble")(records_assemble)

@@ -1,0 +1,428 @@
+"""`fieldfare institution init` and `institution keys ...`.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution join INVITATION`: compare, pin, and ask for a place on the roster.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution roster accept FILE`: look at every fingerprint, then pin.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution policy check|allow`: explain the policy; allow what a study needs.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution log verify`: check that the institution's own log is whole.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.client.cli.options import (
+    DEFAULT_HOME,
+    EXIT_DECLINED,
+    HomeOption,
+    PassphraseFileOption,
+    agreed,
+)
+from fieldfare.client.cli.studies import meant_study
+from fieldfare.client.daemon.admin_client import told_custodian
+from fieldfare.client.home.keys import (
+    identity_fingerprint,
+    load_identity,
+    node_fingerprint,
+    public_identity,
+    renew_node_key,
+    revoke_identity,
+    rotate_identity,
+)
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.roster import (
+    MemberChange,
+    check_member,
+    check_newer,
+    member_lines,
+    offered_roster,
+    pin_roster,
+    pinned_roster,
+)
+from fieldfare.client.home.settings import load_settings
+from fieldfare.client.institution.founding import (
+    AUTHORITY_FILE,
+    ENROLMENT_SUFFIX,
+    NODE_FILE,
+    check_pinned,
+    enrolment_for,
+    found_institution,
+    pin_coordinator,
+    read_invitation,
+    write_node_files,
+)
+from fieldfare.client.institution.open import open_institution, open_journal
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import Verified, verify
+from fieldfare.client.policy.allowing import allowing
+from fieldfare.client.policy.explained import explain
+from fieldfare.client.policy.policy import load_policy, pinned_coordinator
+from fieldfare.shared.advice import at_home
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.protocol.identity import (
+    Invitation,
+    fingerprint,
+    matches_fingerprint,
+    public_hex,
+)
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.signed_files import read_sealed
+from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.key_files import read_passphrase
+from fieldfare.shared.system.private_files import create_private, os_user, replace_private
+from fieldfare.shared.terminal.screen import BAD, console, plain
+
+HALF: Final = 39  # characters of eight groups: a fingerprint is two lines
+
+init_app = typer.Typer(add_completion=False)
+keys_show_app = typer.Typer(add_completion=False)
+keys_rotate_app = typer.Typer(add_completion=False)
+keys_renew_node_app = typer.Typer(add_completion=False)
+keys_revoke_app = typer.Typer(add_completion=False)
+
+
+@init_app.command("init")
+def init(
+    institution: Annotated[str, typer.Option("--id", help="Its id, as on the roster.")],
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+    coordinator_key: Annotated[
+        str, typer.Option(help="The coordinator's public key, hex, to pin.", show_default=False)
+    ] = "",
+) -> None:
+    """Make an institution's folder, keys and policy; print fingerprints to compare."""
+    passphrase = read_passphrase(passphrase_file)
+    made = found_institution(home, institution, passphrase=passphrase, coordinator=coordinator_key)
+    protected = "under your passphrase" if passphrase else "readable by this user, no passphrase"
+    lines = [
+        f"made {made.path} for {institution}",
+        f"identity's key is {protected}",
+        "",
+        *_fingerprint_lines(made),
+    ]
+    if coordinator_key:
+        lines += _told("coordinator", fingerprint(bytes.fromhex(coordinator_key)))
+    lines += [
+        "",
+        "Read these aloud with the coordinator, in person or by telephone, before anything else.",
+        f"Keep a backup of {made.path}, the whole folder, as safe as the folder itself.",
+        f"Next: fill in {made.settings.name} and {made.policy.name}, then",
+        at_home("      fieldfare institution policy check"),
+        at_home("      fieldfare institution join INVITATION"),
+    ]
+    typer.echo("\n".join(lines))
+
+
+@keys_show_app.command("show")
+def show(home: HomeOption = DEFAULT_HOME) -> None:
+    """Print the fingerprints of the identity and the node key."""
+    typer.echo("\n".join(_fingerprint_lines(Home.open(home))))
+
+
+@keys_rotate_app.command("rotate")
+def rotate(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None) -> None:
+    """Replace the identity by a new key; both sign the statement that says so."""
+    opened = Home.open(home)
+    passphrase = read_passphrase(passphrase_file)
+    settings = load_settings(opened)
+    done = rotate_identity(opened, settings.id, passphrase)
+    lines = [
+        *_told("old", fingerprint(bytes.fromhex(done.old))),
+        *_told("new", fingerprint(bytes.fromhex(done.new))),
+        "",
+        f"Send {done.statement} to the coordinator and compare the new fingerprint.",
+        "Accept the roster that carries the new key, and approve running studies again: until",
+        "then this institution takes part in nothing.",
+        told_custodian(opened, settings),
+    ]
+    typer.echo("\n".join(lines))
+
+
+@keys_renew_node_app.command("renew-node")
+def renew_node(home: HomeOption = DEFAULT_HOME) -> None:
+    """Replace the node key, where it was stolen or the coordinator took it off."""
+    opened = Home.open(home)
+    renew_node_key(opened)
+    lines = [
+        *_told("node", node_fingerprint(opened)),
+        "",
+        "The coordinator does not know this node yet. Make a new enrolment with",
+        at_home("      fieldfare institution join INVITATION"),
+        "send it, and restart the node; where it runs as another user, copy the key to its folder.",
+    ]
+    typer.echo("\n".join(lines))
+
+
+@keys_revoke_app.command("revoke")
+def revoke(
+    out: Annotated[Path, typer.Option(help="The file to write the statement to.")],
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Write the statement that takes the identity back; it changes nothing until it is sent."""
+    opened = Home.open(home)
+    passphrase = read_passphrase(passphrase_file)
+    create_private(out, revoke_identity(opened, load_settings(opened).id, passphrase))
+    typer.echo(
+        f"wrote {out}: whoever holds it can end this identity, and nobody can undo it.\n"
+        "Keep it offline, apart from the key; send it to the coordinator if the key is lost "
+        "or stolen."
+    )
+
+
+def _fingerprint_lines(home: Home) -> list[str]:
+    return [
+        *_told("identity", identity_fingerprint(home)),
+        *_told("node", node_fingerprint(home)),
+    ]
+
+
+def _told(name: str, groups: str) -> list[str]:
+    return [f"{name:<13}{groups[:HALF]}", f"{'':<13}{groups[HALF + 1 :]}"]
+
+
+# -- cli join -------------------------------------------------------------------------------------
+
+join_app = typer.Typer(add_completion=False)
+
+
+@join_app.command("join")
+def join(
+    file: Annotated[
+        Path, typer.Argument(metavar="INVITATION", help="The file that the coordinator sent.")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    contact: Annotated[
+        str, typer.Option(help="How the coordinator reaches your people.", show_default=False)
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The enrolment.", show_default="ID.enrolment in the home"),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: the fingerprint was compared before.")
+    ] = False,
+    expected: Annotated[
+        str,
+        typer.Option(
+            "--fingerprint", help="The coordinator's, as it was said aloud.", show_default=False
+        ),
+    ] = "",
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Pin a coordinator after a look at its fingerprint, and write the enrolment to send back."""
+    opened = Home.open(home)
+    institution = load_settings(opened).id
+    content = read_sealed(file)
+    invitation = read_invitation(content, str(file))
+    pinned = check_pinned(opened, invitation, str(file))
+    identity = load_identity(opened, read_passphrase(passphrase_file))
+    sealed = enrolment_for(opened, institution, invitation, identity, contact)
+    to = _free(out, sealed) if out else opened.path / f"{institution}{ENROLMENT_SUFFIX}"
+    typer.echo(f"{invitation.hub} at {invitation.address}")
+    typer.echo(f"coordinator  {fingerprint(bytes.fromhex(invitation.coordinator))}")
+    _agree(invitation, pinned=pinned, yes=yes, expected=expected)
+    if not pinned:
+        # Logged first: a key whose pinning is not in the log never counts.
+        open_journal(opened, utc_now).append(
+            Event.KEY, os_user(), kind="coordinator", fingerprint=invitation.coordinator
+        )
+        pin_coordinator(opened, invitation)
+    write_node_files(opened, invitation)
+    replace_private(to, sealed)
+    lines = [
+        f"pinned; wrote {NODE_FILE} and {AUTHORITY_FILE}"
+        if not pinned
+        else "pinned already; a node that runs has to start again",
+        f"identity     {fingerprint(bytes.fromhex(public_hex(identity)))}",
+        "",
+        f"Send {to} to the coordinator and read your identity's fingerprint aloud.",
+        "Then, with the roster that the coordinator sends:",
+        at_home("      fieldfare institution roster accept FILE"),
+    ]
+    typer.echo("\n".join(lines))
+
+
+def _free(path: Path, content: bytes) -> Path:
+    if path.exists() and (not path.is_file() or path.read_bytes() != content):
+        raise UsageError(
+            f"{path}: expected a new file, found an existing one: nothing is overwritten"
+        )
+    return path
+
+
+def _agree(invitation: Invitation, *, pinned: bool, yes: bool, expected: str) -> None:
+    if expected and not matches_fingerprint(expected, bytes.fromhex(invitation.coordinator)):
+        raise UsageError(
+            "--fingerprint: expected the fingerprint above, found another: nothing was pinned. Ask "
+            "the coordinator out of band which is theirs; the file may come from another party"
+        )
+    if pinned or yes or expected:
+        return
+    if not typer.confirm("Did you compare this with the coordinator, in person or by telephone?"):
+        typer.echo("nothing was pinned")
+        raise typer.Exit(EXIT_DECLINED)
+
+
+# -- cli roster -----------------------------------------------------------------------------------
+
+roster_accept_app = typer.Typer(add_completion=False)
+
+
+@roster_accept_app.command("accept")
+def accept(
+    file: Annotated[Path, typer.Argument(help="The signed roster that the coordinator sent.")],
+    home: HomeOption = DEFAULT_HOME,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: the fingerprints were compared before.")
+    ] = False,
+) -> None:
+    """Check a signed roster, show every member's fingerprint, and pin it."""
+    opened = Home.open(home)
+    settings = load_settings(opened)
+    coordinator = pinned_coordinator(opened, load_policy(opened))
+    content = read_sealed(file)
+    roster = offered_roster(content, str(file), coordinator)
+    check_member(roster, str(file), settings.id, public_identity(opened))
+    pinned = pinned_roster(opened, coordinator) if opened.roster.exists() else None
+    check_newer(roster, str(file), pinned)
+    if roster == pinned:
+        typer.echo(f"version {roster.version} is pinned already")
+        return
+    _show(roster, pinned, settings.id, console())
+    if not yes and not typer.confirm("Did you compare these with the coordinator? Pin them?"):
+        typer.echo("nothing was pinned")
+        raise typer.Exit(EXIT_DECLINED)
+    # Logged first: a roster whose pinning is not in the log never counts.
+    journal = open_journal(opened, utc_now)
+    journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)
+    pin_roster(opened, content)
+    typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
+    if pinned is not None:
+        typer.echo(
+            "Approvals under the earlier roster count no more: approve running studies again."
+        )
+    typer.echo(told_custodian(opened, settings))
+
+
+def _show(roster: Roster, pinned: Roster | None, institution: str, to: Console) -> None:
+    since = f" (pinned: version {pinned.version})" if pinned else " (none pinned yet)"
+    to.print(Text(f"roster version {roster.version}{since}"))
+    table = Table.grid(padding=(0, 2))
+    table.add_row("coordinator", fingerprint(bytes.fromhex(roster.coordinator)), "")
+    for line in member_lines(roster, pinned):
+        changed = line.change is not MemberChange.SAME
+        name = plain(line.id) + (" (you)" if line.id == institution else "")
+        table.add_row(Text(name), line.fingerprint, Text(line.change.value, BAD if changed else ""))
+    to.print(table)
+    known = f"one person may be known to at most {roster.multiplicity} of them"
+    if pinned is not None and pinned.multiplicity != roster.multiplicity:
+        to.print(Text(f"{known}; CHANGED from {pinned.multiplicity}", BAD))
+    else:
+        to.print(Text(known))
+
+
+# -- cli policy -----------------------------------------------------------------------------------
+
+policy_check_app = typer.Typer(add_completion=False)
+policy_allow_app = typer.Typer(add_completion=False)
+
+
+@policy_check_app.command("check")
+def check(home: HomeOption = DEFAULT_HOME) -> None:
+    """Check policy.toml and say what it allows, what that means and where it is weak."""
+    opened = Home.open(home)
+    policy = load_policy(opened)
+    if policy.coordinator or opened.coordinator_key.exists():
+        pinned = pinned_coordinator(opened, policy)  # the file and the policy agree
+        policy = policy.model_copy(update={"coordinator": pinned})
+    typer.echo("\n".join(explain(policy)))
+
+
+@policy_allow_app.command("allow")
+def allow(
+    which: Annotated[
+        str, typer.Argument(metavar="STUDY", help="Its file, or first digits of one that arrived.")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: it was looked at before.")
+    ] = False,
+) -> None:
+    """Show what policy.toml lacks for a study, ask, and add it; comments stay.
+
+    It adds columns, kinds of sums, packages and budget. It approves nothing: that is another
+    command, after `review`.
+    """
+    opened = Home.open(home)
+    study = _study(home, which)
+    before = opened.policy.read_text(encoding="utf-8")
+    found = allowing(before, str(opened.policy), plan_for(study))
+    for objection in found.left:
+        typer.echo(f"left to you: {objection}")
+    if not found.added:
+        typer.echo(f"{opened.policy} allows all else that {study.name} needs: nothing to add")
+        return
+    typer.echo(f"{study.name} needs in {opened.policy}:")
+    typer.echo("\n".join(f"  {line}" for line in found.added))
+    typer.echo("\n".join(["", *found.diff(before), ""]))
+    if not yes and not agreed("Write this?"):
+        typer.echo("nothing was written")
+        raise typer.Exit(EXIT_DECLINED)
+    replace_private(opened.policy, found.text.encode())
+    typer.echo("written; a running custodian sees it within two seconds")
+
+
+def _study(home: Path, which: str) -> Study:
+    path = Path(which)
+    if path.suffix == ".toml" and path.is_file():
+        return load_study(path)
+    return meant_study(open_institution(home), which)
+
+
+# -- cli log --------------------------------------------------------------------------------------
+
+log_verify_app = typer.Typer(add_completion=False)
+
+
+@log_verify_app.command()
+def log_verify(
+    home: Annotated[
+        Path, typer.Option(envvar="FIELDFARE_HOME", help="The institution's folder.")
+    ] = Path("institution"),
+) -> None:
+    """Recompute the whole log and name the first misfit."""
+    typer.echo(verified_line(verify(Home(home).log_folder)))
+
+
+def verified_line(verified: Verified) -> str:
+    """Say in one line what was verified."""
+    count = verified.last - verified.first + 1
+    if count:
+        text = f"log verified: {count} entries, {verified.first} to {verified.last}"
+    else:
+        text = "log verified: no entries"
+    if verified.files:
+        text += f", in {verified.files} file" + "s" * (verified.files > 1)
+    if verified.first > 1:
+        text += f"; {verified.first - 1} before were deleted by rule"
+    if verified.incomplete:
+        # The next start moves it aside.
+        text += f"; then {verified.incomplete} bytes of an incomplete line"
+    return text

@@ -1,0 +1,265 @@
+"""`fieldfare institution ledger ...`: the population's budget, its history and its remainder.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution transcript verify FILE`: check a run's transcript against the own ledger.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
+from fieldfare.client.daemon.admin_client import told_custodian
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import load_settings
+from fieldfare.client.institution.open import open_institution, open_institution_ledger
+from fieldfare.client.institution.restoring import (
+    accept_restore,
+    check_not_behind,
+    open_ledger,
+    split_off,
+)
+from fieldfare.client.ledger.budget import Entry, from_picomu2, to_picomu2
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.restore import Acceptance
+from fieldfare.client.oversight.ledger_report import (
+    Report,
+    registry_record,
+    report,
+    report_json,
+    report_lines,
+)
+from fieldfare.client.oversight.transcript_check import TranscriptCheck, check_transcript
+from fieldfare.client.policy.policy import load_policy
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.terminal.screen import SHORT, plain
+
+ledger_show_app = typer.Typer(add_completion=False)
+ledger_verify_app = typer.Typer(add_completion=False)
+ledger_accept_restore_app = typer.Typer(add_completion=False)
+ledger_split_app = typer.Typer(add_completion=False)
+ledger_export_app = typer.Typer(add_completion=False)
+
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why; it stays in the ledger and in the log.")
+]
+
+
+@ledger_show_app.command("show")
+def show(
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
+) -> None:
+    """Show what is left of the budget, what it was spent on and what happened last."""
+    opened = Home.open(home)
+    with open_ledger(opened) as ledger:
+        found = _report(opened, ledger)
+        if as_json:
+            typer.echo(json.dumps(report_json(found), indent=2))
+        else:
+            typer.echo("\n".join(report_lines(found)))
+        check_not_behind(ledger)
+
+
+@ledger_verify_app.command("verify")
+def verify(home: HomeOption = DEFAULT_HOME) -> None:
+    """Recompute the whole chain, all totals and the hash of everything that left."""
+    with open_ledger(Home.open(home)) as ledger:
+        ledger.verify()
+        check_not_behind(ledger)
+        position = ledger.position()
+    typer.echo(
+        f"ledger verified: {position.sequence} entries, epoch {position.epoch}, mu^2 "
+        f"{from_picomu2(position.cumulative)!r} spent, head {position.head[:SHORT]}"
+    )
+
+
+@ledger_accept_restore_app.command("accept-restore")
+def accept(
+    reason: ReasonOption,
+    home: HomeOption = DEFAULT_HOME,
+    kept: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="The last entry that was in the restored copy.", show_default=False
+        ),
+    ] = None,
+    spent: Annotated[
+        float | None,
+        typer.Option(help="mu^2 that was ever spent, if no witness is left.", show_default=False),
+    ] = None,
+    study: Annotated[
+        str,
+        typer.Option(
+            help="Whose spend the lost entries were; otherwise every study's.", show_default=False
+        ),
+    ] = "",
+) -> None:
+    """Go on with a restored ledger as a new epoch: all that was lost counts as spent."""
+    terms = Acceptance(
+        user=os_user(),
+        reason=reason,
+        kept=kept,
+        spent=None if spent is None else to_picomu2(spent),
+        study=study,
+    )
+    opened = Home.open(home)
+    accepted = accept_restore(opened, terms)
+    position, carried = accepted.position, accepted.stated.carried
+    typer.echo(
+        f"accepted as epoch {position.epoch}: mu^2 {from_picomu2(carried)!r} carried over, "
+        f"{from_picomu2(position.cumulative)!r} spent in all\n"
+        "Every key and approval from before is gone: approve the studies that shall go on.\n"
+        + told_custodian(opened, load_settings(opened))
+    )
+
+
+@ledger_split_app.command("split")
+def split(
+    reason: ReasonOption,
+    into: Annotated[
+        Path,
+        typer.Option("--into", help="The part's own folder: made by init, its population named."),
+    ],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """State that some people or cases are a population of their own, from now on and for good.
+
+    Both go on with everything that was spent so far. No person or case may ever be in both.
+    """
+    part = split_off(Home.open(home), Home.open(into), user=os_user(), reason=reason)
+    typer.echo(
+        f"split off {part.name}: {part.path}\n"
+        "Both ledgers have spent what was spent so far, and debit apart from now on. It holds "
+        "while no person or case is in the records of both, and none moves between them."
+    )
+
+
+@ledger_export_app.command("export")
+def export(home: HomeOption = DEFAULT_HOME) -> None:
+    """Print a record for OpenDP's registry of deployments, as JSON; it says what to fill in."""
+    opened = Home.open(home)
+    with open_ledger(opened) as ledger:
+        check_not_behind(ledger)
+        found, first = _report(opened, ledger), next(ledger.entries(), None)
+    time = first.time if isinstance(first, Entry) else None
+    typer.echo(json.dumps(registry_record(found, load_settings(opened).id, time), indent=2))
+
+
+def _report(home: Home, ledger: Ledger) -> Report:
+    return report(ledger, load_settings(home).population, load_policy(home), utc_now())
+
+
+# -- cli transcript -------------------------------------------------------------------------------
+
+transcript_verify_app = typer.Typer(add_completion=False)
+
+
+@transcript_verify_app.command("verify")
+def verify_transcript(
+    file: Annotated[Path, typer.Argument(help="The transcript that the coordinator exported.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Recompute a run from its transcript, and find your own replies in it as they left."""
+    institution = open_institution(home)
+    try:
+        opened = file.open("rb")
+    except OSError as error:
+        raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
+    with opened, open_institution_ledger(institution, utc_now) as ledger:
+        found = check_transcript(institution, ledger, opened, utc_now())
+    if as_json:
+        typer.echo(json.dumps(_row(found), indent=2))
+    else:
+        typer.echo("\n".join(lines(found, institution.settings.id)))
+
+
+def lines(found: TranscriptCheck, institution: str) -> list[str]:
+    """Say what was verified, for people."""
+    report, own = found.report, found.own
+    took_part = institution in report.participants
+    text = [
+        f"transcript of study {found.header.study[:SHORT]}, run {found.header.run}: "
+        f"{report.leaves} leaves, {report.state}"
+        + (f" ({plain(report.reason)})" if report.reason else ""),
+        f"audit: every signature holds; {_sums(found)}",
+    ]
+    if not took_part:
+        return [*text, "your replies: none, and none is there: you took no part in this run"]
+    text.append(
+        f"your replies: {own.recorded} of your ledger are there as they left, and "
+        f"{own.rehearsals} of a rehearsal; no other in your name"
+    )
+    if own.lost:
+        text.append(
+            f"  {own.lost} more bear your signature and are not in your ledger, which was restored "
+            "from an older copy since"
+        )
+    if own.unseen:
+        places = ", ".join(f"step {e.debit.step} attempt {e.debit.attempt}" for e in own.unseen[:5])
+        text.append(
+            f"  {len(own.unseen)} in your ledger are not there ({places}): they came too late, or "
+            "were left out; no sum counts them, and they stay spent"
+        )
+    return [*text, *_rest(found, institution)]
+
+
+def _sums(found: TranscriptCheck) -> str:
+    report = found.report
+    if report.purged:
+        return (
+            f"{report.recomputed} of {report.sums} sums were added up again, the other vectors are "
+            "deleted: the rest is the coordinator's word under its signature"
+        )
+    return f"{report.sums} sums and {report.steps} steps follow from the replies, bit for bit"
+
+
+def _rest(found: TranscriptCheck, institution: str) -> list[str]:
+    report = found.report
+    spent = report.institutions.get(institution)
+    text = [f"you spent epsilon {spent.epsilon:.4g} in it"] if spent else []
+    if found.cosigned:
+        text.append(f"you co-signed {found.cosigned} of {report.leaves} leaves")
+    else:
+        text.append("you have not co-signed it: your custodian does so at a run's end")
+    if found.model is not None:
+        text.append(f"your model of this run is the transcript's: {found.model.folder}")
+    elif report.model:
+        text.append("the model of this run has not arrived here")
+    return text
+
+
+def _row(found: TranscriptCheck) -> dict[str, object]:
+    report, own = found.report, found.own
+    return {
+        "study": found.header.study,
+        "run": found.header.run,
+        "state": report.state,
+        "reason": report.reason,
+        "leaves": report.leaves,
+        "roster_version": found.roster_version,
+        "participants": list(report.participants),
+        "steps": report.steps,
+        "sums": report.sums,
+        "recomputed": report.recomputed,
+        "model": report.model,
+        "own": {
+            "recorded": own.recorded,
+            "rehearsals": own.rehearsals,
+            "lost": own.lost,
+            "unseen": [
+                {"step": entry.debit.step, "attempt": entry.debit.attempt, "kind": entry.debit.kind}
+                for entry in own.unseen
+            ],
+            "cosigned": found.cosigned,
+        },
+        "delivered": str(found.model.folder) if found.model else None,
+    }

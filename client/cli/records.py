@@ -1,0 +1,144 @@
+"""`fieldfare institution records check`: test whether records load; list what does not fit.
+
+`fieldfare institution records import`: other programs' files as canonical records.
+"""
+
+import os
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
+from fieldfare.client.records.importers.bank_codes import own_codes
+from fieldfare.client.records.importers.base import (
+    FIRST_DAY,
+    KEY_FILE,
+    ImportOptions,
+    InHouse,
+    keyed_hash,
+)
+from fieldfare.client.records.importers.registry import ImportFormat, import_records
+from fieldfare.client.records.load import check_records, report_lines
+from fieldfare.client.records.settings import load_sources, tables_of
+from fieldfare.client.records.sources.databases import Rows
+from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
+from fieldfare.client.records.sources.source import Table, table_at
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.study.study import Study, load_study
+
+EXIT_REFUSED: Final = 2
+
+records_check_app = typer.Typer(add_completion=False)
+
+
+@records_check_app.command()
+def records_check(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
+    home: HomeOption = DEFAULT_HOME,
+    records: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file or folder instead of what institution.toml names."),
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="With --records: a mapping file for it.")
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="With --records: the table of a database file.")
+    ] = None,
+) -> None:
+    """Say whether records would load under a study, and name everything that does not fit.
+
+    Prints counts and row numbers, never a value. Nothing leaves this machine. Exits with 0 when
+    the records would load, with 2 when not.
+    """
+    plan = load_study(study)
+    tables = _named(records, mapping, table) if records else _own(home, plan, mapping, table)
+    report = check_records(tables, plan, today=datetime.now(UTC).date())
+    typer.echo("\n".join(report_lines(report)))
+    if not report.loads:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _named(records: list[Path], mapping: Path | None, table: str | None) -> list[Table]:
+    declared = load_mapping(mapping) if mapping is not None else None
+    return [table_at(path, declared, rows=Rows(table)) for path in records]
+
+
+def _own(home: Path, study: Study, mapping: Path | None, table: str | None) -> list[Table]:
+    if mapping is not None or table is not None:
+        raise UsageError(
+            "--mapping, --table: expected beside --records only; an institution's own sources "
+            "say this in institution.toml"
+        )
+    sources = load_sources(home / "institution.toml")
+    return tables_of(sources, study, folder=home, environment=os.environ)
+
+
+# -- cli records import ---------------------------------------------------------------------------
+
+records_import_app = typer.Typer(add_completion=False)
+
+
+@records_import_app.command("import")
+def records_import(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="What to read.")],
+    form: Annotated[ImportFormat, typer.Option("--from", help="What the files are.")],
+    out: Annotated[Path, typer.Option(help="A new folder for the canonical records.")],
+    home: HomeOption = DEFAULT_HOME,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="The private key of keyed hashes; made where there is none.",
+            show_default="keys/records.key of the home",
+        ),
+    ] = None,
+    bank: Annotated[str, typer.Option(help="Of several banks in FILES, whose records.")] = "",
+    bic: Annotated[str, typer.Option(help="Of payments between banks: your own BIC.")] = "",
+    in_house: Annotated[
+        InHouse | None,
+        typer.Option(
+            help="Whose statement a payment between two of your own customers stands on.",
+            show_default="debtor",
+        ),
+    ] = None,
+    codes: Annotated[
+        Path | None, typer.Option(help="TOML: bank transaction codes of your own, and channels.")
+    ] = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="Of cases: a mapping file, if columns have other names.")
+    ] = None,
+    start: Annotated[
+        str, typer.Option(help="The day of a simulation's step 0.", show_default=str(FIRST_DAY))
+    ] = "",
+    lacking: Annotated[
+        str, typer.Option(help="Columns that you do not have: transactions.mcc,...")
+    ] = "",
+) -> None:
+    """Read files of banks, simulators or case systems into canonical records.
+
+    Names, addresses, birth dates and the text of payments are not carried over. What cannot be
+    read is refused by file and line, and then nothing is written. Nothing leaves this machine.
+    """
+    given = {"--bank": bank, "--bic": bic, "--in-house": in_house, "--codes": codes,
+             "--mapping": mapping, "--start": start}  # fmt: skip
+    options = ImportOptions(
+        keyed=keyed_hash(key_file or home / KEY_FILE),
+        bank=bank,
+        bic=bic,
+        in_house=in_house or InHouse.DEBTOR,
+        start=_day(start) if start else FIRST_DAY,
+        codes={} if codes is None else own_codes(codes),
+        mapping=ColumnMapping() if mapping is None else load_mapping(mapping),
+        lacking=frozenset(name.strip() for name in lacking.split(",") if name.strip()),
+    )
+    heard = frozenset(name for name, value in given.items() if value)
+    typer.echo("\n".join(import_records(form, files, out, options, heard)))
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--start: expected a date such as 2017-01-01, found {text}") from None

@@ -1,0 +1,329 @@
+"""`fieldfare institution custodian`: the one process that reads records, in the foreground.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution start`: custodian and node under one command, for one user.
+
+In production they are two users' services (docs/institution.md). Errors pass through: the
+root command turns them into exit codes.
+
+`fieldfare institution node`: the outer zone's process, in the foreground.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution status`: processes, connections, open decisions and spent budget.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution check`: test every part, and give a remedy for each fault.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from threading import Lock
+from typing import Annotated, Final
+
+import typer
+
+from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, PassphraseFileOption
+from fieldfare.client.daemon.admin_client import custodian_status
+from fieldfare.client.daemon.process import STOP_SECONDS, given_line, guard_home
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import (
+    Settings,
+    admin_socket_path,
+    load_settings,
+)
+from fieldfare.client.node.settings import NodeSettings, load_node_terms
+from fieldfare.client.node.state import read_node_state
+from fieldfare.client.oversight.link import link_looks
+from fieldfare.client.oversight.looks import HomeLooks, Preflight
+from fieldfare.client.oversight.overview import overview, overview_json
+from fieldfare.client.oversight.overview_screen import overview_lines
+from fieldfare.client.oversight.preflight import (
+    Finding,
+    Outcome,
+    finding_lines,
+    findings,
+    findings_json,
+)
+from fieldfare.shared.errors import FieldfareError, UsageError
+from fieldfare.shared.study.toml import load_toml
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.key_files import read_passphrase
+from fieldfare.shared.system.processes import (
+    Child,
+    Rules,
+    supervise,
+    supervise_many,
+)
+
+custodian_app = typer.Typer(add_completion=False)
+
+
+@custodian_app.command("custodian")
+def custodian(
+    home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None
+) -> None:
+    """Guard the records and answer for the approved studies; runs until it is stopped.
+
+    Decisions, a new roster, another identity and a changed policy take effect without a restart.
+    """
+    guard_home(home, read_passphrase(passphrase_file))
+
+
+# -- cli node -------------------------------------------------------------------------------------
+
+SETTINGS_NAME: Final = "node.toml"
+PROCESS: Final = "fieldfare.client.node.process"
+BAD_INPUT: Final = 2
+RULES: Final = Rules(final=frozenset({0, BAD_INPUT}))
+
+MISSING: Final = """\
+{path}: expected the node's settings, found none: ask the coordinator, and write
+    superlink = "<host:port>"
+    authority = "<file with the certificate of who signed the SuperLink's>"
+    bundles = ["<sha256 of the bundle whose runs are answered>"]"""
+
+node_app = typer.Typer(add_completion=False)
+
+
+@node_app.command("node")
+def node(
+    home: HomeOption = DEFAULT_HOME,
+    settings: Annotated[
+        Path | None,
+        typer.Option(
+            help="The node's own settings, where it runs as another user: the home is left alone.",
+            show_default="node.toml in the home",
+        ),
+    ] = None,
+) -> None:
+    """Connect the custodian to the coordinator's SuperLink; runs until it is stopped.
+
+    Needs the custodian's socket, the node's key and an outgoing connection. Opens no port.
+    """
+    path = (settings or home / SETTINGS_NAME).absolute()
+    if not path.exists():
+        raise UsageError(MISSING.format(path=path))
+    terms = load_node_terms(path)
+    custodian = terms.custodian
+    shown = custodian if isinstance(custodian, Path) else f"{custodian.host}:{custodian.port}"
+    typer.echo(f"fieldfare: node: {terms.superlink}, custodian at {shown}", err=True)
+    with tempfile.TemporaryDirectory(prefix="fieldfare-node-") as folder:
+        status = supervise(
+            [sys.executable, "-I", "-m", PROCESS, str(path)],
+            node_environment(os.environ, Path(folder)),
+            lambda text: typer.echo(f"fieldfare: node: {text}", err=True),
+            RULES,
+        )
+    raise typer.Exit(status)
+
+
+def node_environment(given: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return a node's environment: nothing in it steers flwr, which calls nobody but its SuperLink.
+
+    Args:
+        given: the environment of this process.
+        folder: an empty, private one, for what flwr may want to keep.
+    """
+    kept = {name: value for name, value in given.items() if not _steers(name)}
+    return kept | {
+        "FLWR_HOME": str(folder),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+    }
+
+
+def _steers(name: str) -> bool:
+    """Say whether a variable belongs to flwr, or to commands of an institution with secrets."""
+    return name.upper().startswith(("FLWR_", "FIELDFARE_"))
+
+
+# -- cli start ------------------------------------------------------------------------------------
+
+CUSTODIAN_PROCESS: Final = "fieldfare.client.daemon.process"
+CUSTODIAN_RULES: Final = Rules(final=frozenset({0, BAD_INPUT}), grace_seconds=STOP_SECONDS)
+
+start_app = typer.Typer(add_completion=False)
+
+
+@start_app.command("start")
+def start(
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+    custodian_only: Annotated[
+        bool, typer.Option("--custodian-only", help="No node: it runs elsewhere, or not yet.")
+    ] = False,
+) -> None:
+    """Run the custodian and the node until this is stopped; what fails is started again.
+
+    Stops both when it is told to (Ctrl-C, SIGTERM), and both end if it is killed.
+    """
+    opened = Home.open(home)
+    settings, passphrase = load_settings(opened), read_passphrase(passphrase_file)
+    node = opened.path / SETTINGS_NAME
+    if not custodian_only and not node.exists():
+        raise UsageError(
+            f"{node}: expected the node's settings, found none: get an invitation from the "
+            "coordinator and join with `fieldfare institution join FILE`, or start with "
+            "--custodian-only"
+        )
+    _check_alone(opened, settings, None if custodian_only else node)
+    with tempfile.TemporaryDirectory(prefix="fieldfare-node-") as folder:
+        children = [_custodian(opened, passphrase)]
+        if not custodian_only:
+            environment = node_environment(without_secrets(os.environ, settings), Path(folder))
+            children.append(_node(node, environment))
+        status = supervise_many(children, _Screen().say)
+    raise typer.Exit(status)
+
+
+def _check_alone(home: Home, settings: Settings, node: Path | None) -> None:
+    """Refuse to begin beside a custodian or a node of this home, before anything is started.
+
+    Raises:
+        UsageError: one runs.
+    """
+    running = []
+    with suppress(FieldfareError):  # whatever is wrong there, the custodian itself will say
+        status = custodian_status(admin_socket_path(home, settings))
+        running += [f"a custodian (process {status.process})"] if status else []
+    with suppress(FieldfareError):
+        running += ["a node"] if node is not None and _node_lives(node) else []
+    if running:
+        raise UsageError(
+            f"{home.path}: expected that nothing runs for it yet, found {' and '.join(running)}: "
+            "see `fieldfare institution status`, and end that first"
+        )
+
+
+def _node_lives(settings: Path) -> bool:
+    place = settings.absolute().parent / load_toml(settings, NodeSettings).state
+    found = read_node_state(place)
+    return found is not None and found[1]
+
+
+def _custodian(home: Home, passphrase: bytes | None) -> Child:
+    return Child(
+        name="custodian",
+        command=[sys.executable, "-I", "-m", CUSTODIAN_PROCESS, str(home.path)],
+        environment=os.environ,
+        given=given_line(passphrase),
+        rules=CUSTODIAN_RULES,
+    )
+
+
+def _node(settings: Path, environment: Mapping[str, str]) -> Child:
+    return Child(
+        name="node",
+        command=[sys.executable, "-I", "-m", PROCESS, str(settings)],
+        environment=environment,
+        rules=RULES,
+    )
+
+
+def without_secrets(environment: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Return the environment without the addresses of databases: the node reads no records."""
+    secret = {getattr(source, "uri_environment", None) for source in settings.records}
+    kept = environment.items()
+    return {name: value for name, value in kept if name not in secret and name[:2] != "PG"}
+
+
+class _Screen:
+    """The standard error, line by line, whoever writes."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    def say(self, name: str, line: str) -> None:
+        """Write a line under a name; children write their own names before theirs already."""
+        text = line.removeprefix(f"fieldfare: {name}: ")
+        with self._lock, suppress(OSError):  # nobody reads any more: that stops nothing
+            typer.echo(f"fieldfare: {name}: {text}", err=True)
+
+
+# -- cli status -----------------------------------------------------------------------------------
+
+status_app = typer.Typer(add_completion=False)
+
+NodeSettingsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The settings of a node that runs from elsewhere.",
+        show_default="node.toml in the home",
+    ),
+]
+
+
+@status_app.command("status")
+def status(
+    home: HomeOption = DEFAULT_HOME,
+    node_settings: NodeSettingsOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+) -> None:
+    """Show on one screen how this institution stands; also while nothing runs."""
+    opened = Home.open(home)
+    found = overview(opened, node_settings or opened.path / SETTINGS_NAME, utc_now())
+    if as_json:
+        typer.echo(json.dumps(overview_json(found), indent=2))
+    else:
+        typer.echo("\n".join(overview_lines(found)))
+
+
+# -- cli check ------------------------------------------------------------------------------------
+
+EXIT_FAILED: Final = 1
+
+check_app = typer.Typer(add_completion=False)
+
+
+@check_app.command("check")
+def check(
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+    node_settings: NodeSettingsOption = None,
+    skip_records: Annotated[
+        bool, typer.Option("--skip-records", help="Do not read the records.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+) -> None:
+    """Look at everything that a study needs to run; says what to do about what fails.
+
+    Nothing is changed and no value of a record is shown. Exits with 0 when nothing fails.
+    """
+    given = Preflight(
+        home=home,
+        node_settings=node_settings or home / SETTINGS_NAME,
+        passphrase=read_passphrase(passphrase_file),
+        environment=os.environ,
+        now=utc_now(),
+        records=not skip_records,
+    )
+    found: list[Finding] = []
+    for one in _looked(given):
+        found.append(one)
+        if not as_json:
+            typer.echo("\n".join(finding_lines(one)))
+    failed = sum(one.outcome is Outcome.FAIL for one in found)
+    if as_json:
+        typer.echo(json.dumps({"failed": failed, "findings": findings_json(found)}, indent=2))
+    else:
+        typer.echo(f"{failed} failed" if failed else "nothing failed")
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _looked(given: Preflight) -> Iterator[Finding]:
+    """Look at the home, at the way to the coordinator where a node has one, at the records."""
+    looks = HomeLooks(given)
+    link = link_looks(looks.node) if given.node_settings.exists() else ()
+    return chain(findings(looks.looks()), findings(link), findings(looks.record_looks()))

@@ -1,0 +1,432 @@
+"""`fieldfare institution score`: rank all units, with reasons; keep the alerts.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution tune`, `institution evaluate`: measure the shared model on own records.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution models`, `institution model show`: the finished models that arrived.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution texts`: rank units by their texts, and show the words that count.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution vectors`: rank units by their vectors.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.client.alerts.desk import suppressed_units
+from fieldfare.client.cli.options import (
+    DEFAULT_HOME,
+    HomeOption,
+    MappingOption,
+    ModelOption,
+    RecordsOption,
+)
+from fieldfare.client.home.keys import load_holdout_key
+from fieldfare.client.home.models import (
+    MODEL,
+    ModelStanding,
+    Standing,
+    find_model,
+    kept_models,
+    standing_of_model,
+)
+from fieldfare.client.institution.open import Institution, open_institution, open_journal
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.model_use.card_text import card_text
+from fieldfare.client.model_use.evaluate import Evaluation, evaluate, local_labels, tune_here
+from fieldfare.client.model_use.score import Scored, Sources, score, tables
+from fieldfare.client.model_use.usable import UsableModel, as_tuned, usable_model
+from fieldfare.client.scoring.comparison import Group, table_rows
+from fieldfare.client.scoring.ranking_table import check_out
+from fieldfare.client.scoring.reasons import TextReasons
+from fieldfare.client.scoring.rows import RankedRows, rank_rows, read_rows
+from fieldfare.client.scoring.selection import Selected
+from fieldfare.client.scoring.tuning import Kind, further
+from fieldfare.shared.advice import at_home
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.evaluation.groups import Verdict, percents
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.terminal.screen import BAD, SHORT, console, plain
+
+score_app = typer.Typer(add_completion=False)
+
+
+@score_app.command("score")
+def score_units(
+    model: ModelOption,
+    out: Annotated[Path, typer.Option(help="The Parquet file to write: everyone, highest first.")],
+    home: HomeOption = DEFAULT_HOME,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
+    before: Annotated[
+        list[Path] | None,
+        typer.Option(help="The same columns at an earlier time: own baselines for the reasons."),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=1, help="Alerts; else as institution.toml or the study says."),
+    ] = None,
+    known: Annotated[
+        bool,
+        typer.Option("--known", help="Also alert customers whom the records already label."),
+    ] = False,
+    tuned: Annotated[
+        bool, typer.Option("--tuned", help="As it was tuned here, not as it was delivered.")
+    ] = False,
+) -> None:
+    """Rank everybody with a finished model, with reasons that add up. Nothing leaves.
+
+    The top of the ranking and a random sample below the line become alerts for people to decide
+    on; customers whom the records already label positive are ranked and marked, and are no alerts
+    without --known. The software ranks; it closes, freezes and reports nothing.
+    """
+    check_out(out)
+    institution = open_institution(home)
+    used = usable_model(institution, model)
+    if tuned:
+        used = as_tuned(institution, used)
+    sources = Sources(tuple(records or ()), mapping, tuple(before or ()))
+    scored = score(
+        institution, open_journal(institution.home, utc_now), used, sources, out,
+        budget=budget, known_too=known, user=os_user(), now=utc_now(),
+        random=np.random.default_rng(), environment=os.environ,
+    )  # fmt: skip
+    typer.echo("\n".join(_lines(used, scored, out)))
+
+
+def _lines(model: UsableModel, scored: Scored, out: Path) -> list[str]:
+    ranking = scored.ranking
+    top = sum(alert.selected is Selected.ALERT for alert in scored.alerts)
+    below = len(scored.alerts) - top
+    alone = sum(alert.families <= 1 for alert in scored.alerts)
+    lines = [
+        f"model: {model.study.name}, run {model.kept.run}: {model.verified}"
+        + ("; tuned here" if model.tuned else ""),
+        f"{len(ranking.units):,} ranked; {ranking.suppressed} left out (suppression list)",
+        f"alerts: {top} from the top, {below} at random from below the line; {scored.new} new",
+        f"probability: {ranking.calibration.words}",
+    ]
+    if ranking.known:
+        lines.append(_known(scored))
+    if ranking.resting:
+        lines.append(f"{ranking.resting} decided on lately: ranked, not asked about again yet")
+    if alone:
+        lines.append(f"{alone} of the alerts rest on one family of evidence or none: not enough")
+    return [
+        *lines,
+        f"everyone, with reasons: {out} (0600; protect it like the records)",
+        at_home("Next: fieldfare institution alerts"),
+    ]
+
+
+def _known(scored: Scored) -> str:
+    """Say what became of those whom the records already label positive."""
+    known = f"{scored.ranking.known:,} whom the records already label positive: ranked and marked"
+    if not scored.ranking.known_too:
+        return f"{known}, no alerts (--known)"
+    return f"{known}, {sum(alert.label == 1 for alert in scored.alerts)} of the alerts"
+
+
+# -- cli evaluate ---------------------------------------------------------------------------------
+
+SEED: Final = 0  # of the intervals' resamples: the same figures every time
+
+tune_app = typer.Typer(add_completion=False)
+evaluate_app = typer.Typer(add_completion=False)
+
+
+@tune_app.command("tune")
+def tune(
+    model: ModelOption,
+    home: HomeOption = DEFAULT_HOME,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
+    correction: Annotated[
+        bool,
+        typer.Option(help="Also an own correction (a network: last layer); else bias and scale."),
+    ] = True,
+) -> None:
+    """Fit a shared model to your own labels. It stays here and costs no privacy.
+
+    Held-out units are left out. `score --tuned` uses it; `evaluate` says whether it is better.
+    """
+    institution = open_institution(home)
+    used = usable_model(institution, model)
+    sources = Sources(tuple(records or ()), mapping)
+    labels = local_labels(institution, used.study, sources, os.environ)
+    kind = further(used.study) if correction else Kind.SCALED
+    journal = open_journal(institution.home, utc_now)
+    made = tune_here(
+        institution, journal, used, labels.training, kind, user=os_user(), now=utc_now()
+    )
+    typer.echo(
+        f"tuned here ({made.kind.value}): {made.positives:,} positives among {made.units:,} "
+        f"training units; bias {made.bias:+.2f}, scale {made.scale:.2f}\n"
+        + at_home(f"Next: fieldfare institution evaluate --model {made.run}")
+    )
+
+
+@evaluate_app.command("evaluate")
+def compare(
+    model: ModelOption,
+    home: HomeOption = DEFAULT_HOME,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Alerts among all units; else as for score.")
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Also compare groups of this column; never an input of a model."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """Compare the shared, the tuned and an own-only model on your own hold-out. Nothing leaves."""
+    institution = open_institution(home)
+    used = usable_model(institution, model)
+    sources = Sources(tuple(records or ()), mapping)
+    labels = local_labels(institution, used.study, sources, os.environ, by or ())
+    found = evaluate(institution, used, labels, budget=budget, seed=SEED)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+        return
+    typer.echo(
+        f"{found.units:,} held-out units, {found.positives} positive; {found.budget} alerts; "
+        f"tuned: {found.tuning}"
+    )
+    console().print(_models(found))
+    for name, groups in found.groups.items():
+        console().print(_groups(name, [found.everybody, *groups]))
+    typer.echo("\n".join(_remarks(found)))
+
+
+def _models(found: Evaluation) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    heads = ("model", "AUROC", "average precision", "recall", "precision")
+    for title in (*heads, "false alerts per 1,000", "calibration error"):
+        table.add_column(title, overflow="fold")
+    for row in table_rows(found.qualities):
+        table.add_row(*row)
+    return table
+
+
+def _groups(name: str, groups: Sequence[Group]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    heads = (plain(name), "units", "alerts", "alert rate", "false positives", "against everybody's")
+    for title in heads:
+        table.add_column(title, overflow="fold")
+    for one in groups:
+        rates = (percents(one.alert_rate), percents(one.false_positives))
+        beside = one.verdict.value + ("" if one.times is None else f": {one.times:.2f} times")
+        table.add_row(plain(one.name), f"{one.units:,}", str(one.alerts), *rates, beside)
+    return table
+
+
+def _remarks(found: Evaluation) -> Iterator[str]:
+    for name, groups in found.groups.items():
+        worse = [plain(one.name) for one in groups if one.verdict is Verdict.MORE]
+        if worse:
+            yield (
+                f"{plain(name)}: unlabelled people of {', '.join(worse)} are reviewed more than "
+                "twice as often as everybody's; look at why before anyone relies on this ranking"
+            )
+        unsaid = sum(one.verdict is Verdict.TOO_FEW for one in groups)
+        if unsaid:
+            yield f"{plain(name)}: too few units to say whether {unsaid} of {len(groups)} are"
+    yield (
+        "In brackets: 90 % of resamples for models, intervals of 95 % for groups. These figures "
+        "are about your records: keep them here."
+    )
+
+
+# -- cli models -----------------------------------------------------------------------------------
+
+models_app = typer.Typer(add_completion=False)
+model_show_app = typer.Typer(add_completion=False)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
+
+
+@models_app.command("models")
+def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List the finished models that arrived, with what each rests on."""
+    institution = open_institution(home)
+    found = [standing_of_model(kept, institution.roster) for kept in kept_models(institution.home)]
+    if as_json:
+        typer.echo(json.dumps([_row(one) for one in found], indent=2))
+        return
+    if not found:
+        typer.echo("no model has arrived: one does when a run ends, or with")
+        typer.echo("fieldfare institution import FILE")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("study", "name", "run", "finished", "verified"):
+        table.add_column(title, overflow="fold")
+    for one in found:
+        card = one.card
+        table.add_row(
+            one.kept.study[:SHORT],
+            Text(plain(card.name) if card else "-"),
+            Text(one.kept.run),
+            card.finished[:10] if card else "-",
+            Text(plain(one.words, 200), BAD if one.standing is Standing.DOUBTFUL else ""),
+        )
+    console().print(table)
+
+
+def _row(found: ModelStanding) -> dict[str, object]:
+    card, recomputed = found.card, found.recomputed
+    return {
+        "study": found.kept.study,
+        "run": found.kept.run,
+        "name": card.name if card else None,
+        "finished": card.finished if card else None,
+        "verified": found.standing.value,
+        "words": found.words,
+        "recomputed": recomputed.model_dump(mode="json", exclude={"format"})
+        if recomputed
+        else None,
+        "folder": str(found.kept.folder),
+    }
+
+
+@model_show_app.command("show")
+def show(
+    which: Annotated[
+        str, typer.Argument(metavar="STUDY|RUN", help="A run, or first digits of its study.")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: Annotated[bool, typer.Option("--json", help="The card itself.")] = False,
+) -> None:
+    """Show a model's card, and where its page and file are."""
+    institution = open_institution(home)
+    kept = find_model(institution.home, which)
+    found = standing_of_model(kept, institution.roster)
+    if found.card is None:
+        raise ProtocolError(f"{kept.folder}: {found.words}")
+    if as_json:
+        typer.echo(found.card.to_bytes().decode())
+        return
+    console().print(card_text(found.card))
+    typer.echo("")
+    typer.echo(f"verified: {found.words}")
+    typer.echo(f"page:     {kept.page}")
+    typer.echo(f"model:    {kept.folder / MODEL}")
+
+
+# -- cli texts ------------------------------------------------------------------------------------
+
+KIND: Final = "text"
+NEXT: Final = "Next: the same with --unit UNIT"
+
+texts_app = typer.Typer(add_completion=False)
+
+
+@texts_app.command("texts")
+def texts(
+    model: ModelOption,
+    home: HomeOption = DEFAULT_HOME,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
+    top: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list.")] = 20,
+    unit: Annotated[
+        str | None, typer.Option(help="Show why this one stands where it stands.")
+    ] = None,
+) -> None:
+    """Rank units by their texts with a finished model; with --unit, by which of its own words.
+
+    For people inside the institution who may see the texts: nothing is written or sent. The
+    software ranks; it closes, freezes and reports nothing.
+    """
+    institution = open_institution(home)
+    used = usable_model(institution, model, KIND)
+    ranked, text = ranked_by(institution, used, Sources(tuple(records or ()), mapping), unit)
+    if unit is None:
+        typer.echo("\n".join([*top_lines(used, ranked, top), NEXT]))
+    else:
+        typer.echo("\n".join(_why(used, ranked, unit, text)))
+
+
+def ranked_by(
+    institution: Institution, model: UsableModel, sources: Sources, asked: str | None = None
+) -> tuple[RankedRows, str]:
+    """Rank everybody whom nothing suppresses, and log that it was done, never what came out.
+
+    Args:
+        institution: whose records, settings, suppression list and log.
+        model: of texts or vectors.
+        sources: which records.
+        asked: a unit whose text is returned beside; empty without one.
+    """
+    study, home = model.study, institution.home
+    found = read_rows(tables(institution, study, sources, os.environ), study, asked)
+    shown = found.without(suppressed_units(home, institution.settings))
+    ranked = rank_rows(study, model.parameters, shown, key=load_holdout_key(home))
+    journal = open_journal(home, utc_now)
+    journal.append(Event.SCORED, os_user(), study=study.id, run=model.kept.run)
+    return ranked, found.asked or ""
+
+
+def top_lines(model: UsableModel, ranked: RankedRows, most: int) -> list[str]:
+    """Return the highest ranks for a terminal: nothing but ids, ranks and scores."""
+    title = f"{model.study.name}, run {model.kept.run}: {model.verified}"
+    rows = [(ranked.ranks[p], ranked.scores[p], str(ranked.units[p])) for p in ranked.top(most)]
+    return [
+        title,
+        "rank     score  unit",
+        *(f"{rank:>4}  {score:+8.3f}  {plain(unit)}" for rank, score, unit in rows),
+        f"{len(ranked.units):,} ranked by log-odds: an order to look in, no probability",
+    ]
+
+
+def _why(model: UsableModel, ranked: RankedRows, unit: str, text: str) -> list[str]:
+    place = ranked.place_of(unit)
+    rank, score = ranked.ranks[place], float(ranked.scores[place])
+    title = f"{plain(unit)}: rank {rank} of {len(ranked.units):,}, score {score:+.3f}"
+    return [title, *TextReasons.of(text, model.parameters).lines()]
+
+
+# -- cli vectors ----------------------------------------------------------------------------------
+
+VECTORS_KIND: Final = "vector"
+LIMIT: Final = "a vector has no reasons that people can read: look at what your tool made it from"
+
+vectors_app = typer.Typer(add_completion=False)
+
+
+@vectors_app.command("vectors")
+def vectors(
+    model: ModelOption,
+    home: HomeOption = DEFAULT_HOME,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
+    top: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list.")] = 20,
+) -> None:
+    """Rank units by their vectors with a finished model.
+
+    For people inside the institution: nothing is written or sent. The software ranks; it closes,
+    freezes and reports nothing.
+    """
+    institution = open_institution(home)
+    used = usable_model(institution, model, VECTORS_KIND)
+    ranked, _ = ranked_by(institution, used, Sources(tuple(records or ()), mapping))
+    typer.echo("\n".join([*top_lines(used, ranked, top), LIMIT]))

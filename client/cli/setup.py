@@ -1,0 +1,218 @@
+"""`fieldfare institution setup`: a guided `init` that asks for the settings.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import numpy as np
+import tomlkit
+import typer
+
+from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, PassphraseFileOption, ask
+from fieldfare.client.home.keys import identity_fingerprint
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import Settings, settings_text
+from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.policy.explained import policy_text
+from fieldfare.client.policy.policy import Policy
+from fieldfare.client.records.encoding.encoding import texts_of
+from fieldfare.client.records.settings import RecordsSource
+from fieldfare.client.records.sources.source import FileKind, kind_of
+from fieldfare.client.records.sources.sql import text_of
+from fieldfare.shared.advice import meant
+from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.study.toml import parse_toml
+from fieldfare.shared.system.key_files import read_passphrase
+from fieldfare.shared.system.private_files import replace_private
+
+POSTGRESQL: Final = "postgresql"
+USUAL_EPSILON: Final = "1"
+USUAL_UNITS: Final = "100"
+
+setup_app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a first look at the records found: counts."""
+
+    rows: int
+    twice: int
+
+
+@setup_app.command("setup")
+def setup(
+    institution: Annotated[
+        str | None, typer.Option("--id", help="Its id, as on the roster.", show_default=False)
+    ] = None,
+    records: Annotated[
+        str | None,
+        typer.Option(help="A file or folder; or the word postgresql.", show_default=False),
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Its column of customers or cases.", show_default=False)
+    ] = None,
+    study_unit: Annotated[
+        str | None, typer.Option(help="What studies call that column.", show_default=False)
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help="Of a CSV file: . or ,", show_default=False)
+    ] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of a CSV file: utf-8, latin-1, ...", show_default=False)
+    ] = None,
+    uri_file: Annotated[
+        str | None,
+        typer.Option(help="Of PostgreSQL: a private file with its address.", show_default=False),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option(help="Of PostgreSQL: SCHEMA.TABLE.", show_default=False)
+    ] = None,
+    epsilon: Annotated[
+        str | None, typer.Option(help="Most that one study may cost.", show_default=False)
+    ] = None,
+    minimum_units: Annotated[
+        str | None, typer.Option(help="Fewest customers to take part with.", show_default=False)
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Ask what is needed, look at the records, and write the home, settings and policy.
+
+    What is given as an option is not asked. Nothing is made before the records can be read.
+    """
+    name = institution or ask("This institution's id, as the coordinator will list it", "--id")
+    settings_text(name)
+    where = records or ask("Where the records are: a file, a folder, or postgresql", "--records")
+    source = (
+        _postgresql(uri_file, table) if where == POSTGRESQL else _file(where, decimal, encoding)
+    )
+    column = unit or ask("The column that says which customer or case a row is", "--unit")
+    called = study_unit or ask("What studies call that column", "--study-unit", column)
+    if called != column:
+        source["columns"] = {called: column}
+    settings = _settings(name, source)
+    counted = _look(settings.records[0], column, home)
+    typer.echo(_counted(counted, column))
+    policy = _policy(epsilon, minimum_units)
+    made = found_institution(home, name, passphrase=read_passphrase(passphrase_file))
+    replace_private(made.policy, policy.encode())
+    replace_private(made.settings, _settings_text(name, source).encode())
+    typer.echo("\n".join(_next(made)))
+
+
+def _file(where: str, decimal: str | None, encoding: str | None) -> dict[str, Any]:
+    path = Path(where).expanduser().absolute()
+    if not path.exists():
+        raise UsageError(f"--records: expected a file or folder, found nothing at {path}")
+    source: dict[str, Any] = {"path": str(path)}
+    if path.is_dir() or kind_of(path) is not FileKind.CSV:
+        return source
+    source["kind"] = "csv"
+    sign = decimal or ask(
+        "How the file writes numbers: . as in 1.5, or , as in 1,5", "--decimal", "."
+    )
+    written = encoding or ask("Its encoding", "--encoding", "utf-8")
+    return source | {"decimal": sign, "encoding": written}
+
+
+def _postgresql(uri_file: str | None, table: str | None) -> dict[str, Any]:
+    path = uri_file or ask(
+        "A private file (mode 0600) with the address postgresql://USER:PASSWORD@HOST/DATABASE",
+        "--uri-file",
+    )
+    named = table or ask("The table or view, as SCHEMA.TABLE", "--table", "public.customers")
+    schema, _, own = named.rpartition(".")
+    return {
+        "kind": POSTGRESQL, "uri_file": str(Path(path).expanduser().absolute()),
+        "schema": schema or "public", "table": own,
+    }  # fmt: skip
+
+
+def _settings_text(name: str, source: dict[str, Any]) -> str:
+    """Return institution.toml with the source, where its comment on sources stands."""
+    document = tomlkit.parse(settings_text(name))
+    listed = tomlkit.aot()
+    item = tomlkit.table()
+    for key, value in source.items():
+        if isinstance(value, dict):
+            inline = tomlkit.inline_table()
+            inline.update(value)
+            item.add(key, inline)
+        else:
+            item.add(key, value)
+    listed.append(item)
+    document.add("records", listed)
+    return tomlkit.dumps(document)
+
+
+def _settings(name: str, source: dict[str, Any]) -> Settings:
+    return parse_toml(_settings_text(name, source), Settings, "institution.toml")
+
+
+def _look(source: RecordsSource, column: str, home: Path) -> Counted:
+    """Read the unit's column, and nothing else."""
+    table = source.as_table(source.declared(home), home.absolute(), os.environ)
+    units: list[Any] = [np.empty(0, np.object_)]
+    for part in table.parts:
+        with part.open() as opened:
+            if column not in opened.columns:
+                raise RecordsError(
+                    f"{table.name}: expected column {column}, found none among "
+                    f"{len(opened.columns)} columns{meant(column, opened.columns)}"
+                )
+            query = f"{text_of(column, opened.columns[column])} AS unit"
+            units += [texts_of(batch.column(0)) for batch in opened.batches([query], [column])]
+    ids = np.concatenate(units)
+    return Counted(len(ids), len(ids) - len(set(ids.tolist())))
+
+
+def _counted(counted: Counted, column: str) -> str:
+    said = f"read {counted.rows:,} rows"
+    if counted.twice:
+        return (
+            f"{said}; {counted.twice:,} repeat a value of {column}: a study reads one row for each "
+            "customer or case (docs/records.md, `fieldfare records assemble`)"
+        )
+    return f"{said}, each of another {column}"
+
+
+def _policy(epsilon: str | None, minimum_units: str | None) -> str:
+    """Return policy.toml with the answers; what they mean is said by `policy check`."""
+    document = tomlkit.parse(policy_text())
+    budget, records = document["budget"], document["records"]
+    most = _number(epsilon or ask("Most that one study may cost, as epsilon", "--epsilon",
+                                  USUAL_EPSILON), "--epsilon")  # fmt: skip
+    least = _number(minimum_units or ask("Fewest customers or cases to take part with",
+                    "--minimum-units", USUAL_UNITS), "--minimum-units")  # fmt: skip
+    budget["study_epsilon"] = most
+    for key in ("yearly_epsilon", "lifetime_epsilon"):
+        if float(budget[key]) < most:
+            budget[key] = most
+    records["minimum_units"] = int(least)
+    text = tomlkit.dumps(document)
+    parse_toml(text, Policy, "policy.toml")
+    return text
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{option}: expected a number, found {text[:40]!a}") from None
+
+
+def _next(made: Home) -> list[str]:
+    at = f"--home {made.path}"
+    return [
+        f"made {made.path}: keys, institution.toml and policy.toml, for this user alone",
+        f"identity     {identity_fingerprint(made)}",
+        f"Keep a backup of {made.path} as one whole.",
+        "No study may read a column yet: `policy allow STUDY` shows what one needs, and asks.",
+        f"Next: fieldfare institution policy check {at}",
+        f"      fieldfare institution join INVITATION {at}",
+    ]

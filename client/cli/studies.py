@@ -1,0 +1,423 @@
+"""`fieldfare institution study receive`, `studies`, `review`, `approve`, `reject`, `withdraw`.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare institution import FILE`: take in a file from the coordinator.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.client.approvals.approval import (
+    Standing,
+    approve,
+    check_before_records,
+    receive,
+    reject,
+    spent_now,
+    standing_of,
+    withdraw,
+)
+from fieldfare.client.approvals.review import Review, review_study
+from fieldfare.client.approvals.review_screen import show_review
+from fieldfare.client.cli.options import (
+    DEFAULT_HOME,
+    EXIT_DECLINED,
+    HomeOption,
+    PassphraseFileOption,
+)
+from fieldfare.client.daemon.admin_client import LOAD_SECONDS, told_custodian
+from fieldfare.client.home.inbox import HomeInbox
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.models import kept_model
+from fieldfare.client.home.settings import load_settings
+from fieldfare.client.home.studies import (
+    KeptStudy,
+    Told,
+    find_id,
+    kept_studies,
+    kept_study,
+    offered_study,
+    read_decision,
+)
+from fieldfare.client.institution.open import (
+    Institution,
+    LoadedSums,
+    ledger_of,
+    open_custody,
+    open_institution,
+    open_institution_ledger,
+    open_journal,
+    records_loader,
+)
+from fieldfare.client.institution.restoring import check_not_behind
+from fieldfare.client.journal.decisions import JournalDecisions
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.policy.policy import load_policy
+from fieldfare.client.records.encoding.problems import zero_lines
+from fieldfare.client.records.settings import tables_of
+from fieldfare.shared.advice import at_home
+from fieldfare.shared.errors import FieldfareError, PolicyRefusal, ProtocolError, UsageError
+from fieldfare.shared.protocol.delivery import (
+    DELIVERY_FILE_TYPE,
+    LARGEST_DELIVERY_FILE,
+    Delivery,
+    DeliveryFile,
+)
+from fieldfare.shared.protocol.prospects import cautions, obstacles
+from fieldfare.shared.protocol.signed_files import RosterOffer, StudyOffer, read_sealed
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.key_files import read_passphrase
+from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.terminal.screen import SHORT, console, plain
+
+receive_app = typer.Typer(add_completion=False)
+studies_app = typer.Typer(add_completion=False)
+review_app = typer.Typer(add_completion=False)
+approve_app = typer.Typer(add_completion=False)
+reject_app = typer.Typer(add_completion=False)
+withdraw_app = typer.Typer(add_completion=False)
+
+StudyArgument = Annotated[
+    str, typer.Argument(metavar="STUDY", help="First digits of the id of a study that arrived.")
+]
+KeepReasonOption = Annotated[
+    bool,
+    typer.Option("--keep-reason", help="Tell the coordinator that you said no, but not why."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
+
+
+@receive_app.command("receive")
+def receive_study(
+    file: Annotated[Path, typer.Argument(help="The signed study that the coordinator sent.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Check a signed study and keep it for review."""
+    institution = open_institution(home)
+    journal = open_journal(institution.home, utc_now)
+    kept = receive(institution, journal, read_sealed(file), str(file), os_user(), utc_now())
+    typer.echo(f"{kept.short}  {kept.study.name}: {kept.decision.state.value}")
+    typer.echo(at_home(f"Next: fieldfare institution review {kept.short}"))
+
+
+@studies_app.command("studies")
+def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List the studies that arrived, with what was decided."""
+    institution = open_institution(home)
+    kept = kept_studies(institution.home, institution.roster)
+    with open_institution_ledger(institution, utc_now) as ledger:
+        epoch = ledger.position().epoch
+        standings = [standing_of(one.decision, institution.roster, epoch) for one in kept]
+    if as_json:
+        rows = [_row(one, standing) for one, standing in zip(kept, standings, strict=True)]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    if not kept:
+        typer.echo("no study has arrived: fieldfare institution study receive FILE")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("study", "name", "epsilon", "standing", "by", "reason"):
+        table.add_column(title, overflow="fold")
+    for one, standing in zip(kept, standings, strict=True):
+        privacy, decision = one.study.privacy, one.decision
+        by = f"{plain(decision.user)} {decision.time}".strip()
+        table.add_row(
+            *(one.short, Text(one.study.name), f"{privacy.epsilon:g} at {privacy.delta:g}"),
+            *(standing.value, Text(by), Text(plain(decision.reason, 100))),
+        )
+    console().print(table)
+
+
+def _row(kept: KeptStudy, standing: Standing) -> dict[str, object]:
+    privacy = kept.study.privacy
+    return {
+        "id": kept.study.id,
+        "name": kept.study.name,
+        "epsilon": privacy.epsilon,
+        "delta": privacy.delta,
+        "standing": standing.value,
+        **kept.decision.model_dump(mode="json", exclude={"format", "study"}),
+    }
+
+
+@review_app.command("review")
+def review(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY", help="First digits of its id, or a signed file.")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a study asks for, what leaves, what it costs and what changed: one screen."""
+    institution = open_institution(home)
+    meant = meant_study(institution, study)
+    with open_institution_ledger(institution, utc_now) as ledger:
+        found = _reviewed(institution, ledger, meant)
+    found = replace(found, records=_seen_in_records(institution, meant))
+    if as_json:
+        typer.echo(found.to_json())
+    else:
+        show_review(found, console())
+
+
+def _seen_in_records(institution: Institution, study: Study) -> tuple[str, ...]:
+    """Read the records as a load would, and say what counts; that they cannot be read, too."""
+    # Here: the database engine takes half a second to load, and other commands need none.
+    from fieldfare.client.records.load import check_records, records_words  # noqa: PLC0415 -- see above
+
+    try:
+        tables = tables_of(
+            institution.settings.records, study, folder=institution.home.path,
+            environment=os.environ,
+        )  # fmt: skip
+        return tuple(records_words(check_records(tables, study, today=utc_now().date())))
+    except FieldfareError as error:
+        return (f"cannot be read: {error}",)
+
+
+def meant_study(institution: Institution, text: str) -> Study:
+    """Return the study that a person means: a file that was sent, or first digits of a kept one.
+
+    Raises:
+        UsageError: none or several fit.
+    """
+    path = Path(text)
+    if path.is_file():
+        return offered_study(read_sealed(path), text, institution.roster)
+    study = find_id(institution.home, text)
+    return kept_study(institution.home, study, institution.roster).study
+
+
+def _reviewed(institution: Institution, ledger: Ledger, study: Study) -> Review:
+    roster = institution.roster
+    kept = kept_studies(institution.home, roster)
+    decision = read_decision(institution.home, study.id)
+    here = institution.home.study(study.id).exists()
+    standing = standing_of(decision, roster, ledger.position().epoch).value
+    return review_study(
+        study,
+        institution.policy,
+        roster,
+        spent_now(ledger, study, kept, roster, utc_now()),
+        institution=institution.settings.id,
+        standing=standing if here else "not received yet",
+        earlier=_earlier(kept, study),
+    )
+
+
+def _earlier(kept: tuple[KeptStudy, ...], study: Study) -> Study | None:
+    """Return the last study of this name that came before; `kept` is in order of arrival."""
+    ids = [one.study.id for one in kept]
+    before = kept[: ids.index(study.id)] if study.id in ids else kept
+    similar = [one.study for one in before if one.study.name == study.name]
+    return similar[-1] if similar else None
+
+
+@approve_app.command("approve")
+def approve_study(
+    study: StudyArgument,
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it was reviewed.")] = False,
+) -> None:
+    """Approve a study: check policy, budget and records, make its keys, record who did it."""
+    institution = open_institution(home)
+    kept = kept_study(institution.home, find_id(institution.home, study), institution.roster)
+    if not yes:
+        with open_institution_ledger(institution, utc_now) as ledger:
+            show_review(_reviewed(institution, ledger, kept.study), console())
+    _approve(institution, kept, os_user(), read_passphrase(passphrase_file), ask=not yes)
+
+
+def _approve(
+    institution: Institution,
+    kept: KeptStudy,
+    user: str,
+    passphrase: bytes | None,
+    *,
+    ask: bool = False,
+) -> None:
+    members = max(len(institution.roster.members), kept.study.aggregation.minimum_institutions)
+    with open_custody(institution, passphrase, utc_now) as custody:
+        check_not_behind(custody.ledger)  # nothing would leave under this approval
+        spent = spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
+        plan = check_before_records(institution, kept.study, spent)
+        if not ask:  # nobody saw the review
+            for line in (*obstacles(plan, members), *cautions(plan)):
+                typer.echo(f"warning: {plain(line)}", err=True)
+        loaded = records_loader(institution, os.environ)(kept.study)
+        check_before_records(institution, kept.study, spent, units=loaded.units)
+        typer.echo("\n".join(_fit(loaded)))
+        if ask:
+            _confirm("Approve this study?", "nothing was approved")
+        decision = approve(custody, kept, loaded, user, utc_now())
+    typer.echo(f"approved {kept.short} by {decision.user} at {decision.time}")
+    typer.echo(f"approval {decision.approval}")
+    typer.echo(told_custodian(institution.home, institution.settings, LOAD_SECONDS))
+
+
+def _fit(loaded: LoadedSums) -> list[str]:
+    """Say how many units take part, and which rows do not, before anybody answers."""
+    units = f"{loaded.units:,} units of yours"
+    if not loaded.zero:
+        return [f"records fit: {units}"]
+    return [f"records: {loaded.words}; {units} are left", *zero_lines(loaded.findings)]
+
+
+@reject_app.command("reject")
+def reject_study(
+    study: StudyArgument,
+    reason: Annotated[
+        str, typer.Option(help="Why, in one line, for your log and for the coordinator.")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    keep_reason: KeepReasonOption = False,
+) -> None:
+    """Say no to a study, and why; the coordinator reads it when it asks for the study again."""
+    opened = Home.open(home)
+    chosen = find_id(opened, study)
+    journal, settings = open_journal(opened, utc_now), load_settings(opened)
+    with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
+        told = Told.DECISION if keep_reason else Told.REASON
+        reject(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
+    typer.echo(f"rejected {chosen[:12]}")
+    typer.echo(_what_is_told(reason, keep_reason=keep_reason))
+    typer.echo(told_custodian(opened, settings))
+
+
+@withdraw_app.command("withdraw")
+def withdraw_study(
+    study: StudyArgument,
+    home: HomeOption = DEFAULT_HOME,
+    reason: Annotated[
+        str, typer.Option(help="Why, in one line, for your log and for the coordinator.")
+    ] = "",
+    keep_reason: KeepReasonOption = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
+) -> None:
+    """Take an approval back and destroy the study's keys; what was spent stays spent."""
+    opened = Home.open(home)  # also without a valid roster: a no must always be possible
+    chosen = find_id(opened, study)
+    if not yes:
+        _confirm("Destroy this study's keys? Its runs end for good.", "nothing was withdrawn")
+    journal, settings = open_journal(opened, utc_now), load_settings(opened)
+    with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
+        told = Told.DECISION if keep_reason else Told.REASON
+        withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
+    typer.echo(f"withdrew {chosen[:12]}: its keys are destroyed, what it spent stays spent")
+    typer.echo(_what_is_told(reason, keep_reason=keep_reason))
+    typer.echo(told_custodian(opened, settings))
+
+
+def _what_is_told(reason: str, *, keep_reason: bool) -> str:
+    """Say what of a no leaves the institution."""
+    if keep_reason or not reason:
+        return "the coordinator learns that you said no, and no reason"
+    return (
+        "the coordinator learns that you said no, and this reason, when it asks next; repeat the "
+        "command with --keep-reason to keep the reason inside"
+    )
+
+
+def _confirm(question: str, otherwise: str) -> None:
+    if not typer.confirm(question):
+        typer.echo(otherwise)
+        raise typer.Exit(EXIT_DECLINED)
+
+
+# -- cli import -----------------------------------------------------------------------------------
+
+ELSEWHERE: Final = {
+    RosterOffer.TYPE: "fieldfare institution roster accept FILE",
+    "fieldfare.transcript.v1": "fieldfare institution transcript verify FILE",
+}
+FIRST_LINE: Final = 1024  # bytes: what says of a file of lines what it is
+
+import_app = typer.Typer(add_completion=False)
+
+
+@import_app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="The file that the coordinator sent.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Take a file from the coordinator: a signed study, or a finished model."""
+    content = _read(file)
+    kind = type_of(content)
+    if kind == StudyOffer.TYPE:
+        receive_study(file, home)
+    elif kind == DELIVERY_FILE_TYPE:
+        _take_delivery(open_institution(home), content)
+    elif kind in ELSEWHERE:
+        raise UsageError(
+            f"{file}: expected a study or a delivery, found a file for {ELSEWHERE[kind]}"
+        )
+    else:
+        raise UsageError(
+            f"{file}: expected a signed study or a delivery file, found something else: ask the "
+            "coordinator for the file again"
+        )
+
+
+def type_of(content: bytes) -> str:
+    """Return what a file says that it is; empty where it says nothing. Nothing is believed yet."""
+    for part in (content, content[:FIRST_LINE].partition(b"\n")[0]):
+        try:
+            kind = json.loads(part).get("type", "")
+        except (ValueError, RecursionError, AttributeError):
+            continue
+        return kind if isinstance(kind, str) else ""
+    return ""
+
+
+def _take_delivery(institution: Institution, content: bytes) -> None:
+    journal = open_journal(institution.home, utc_now)
+    try:
+        delivery, new = _deliver(institution, journal, content)
+    except (PolicyRefusal, ProtocolError) as error:
+        # As a custodian does with what comes over the network: the log knows what was refused.
+        JournalDecisions(journal).refused(error.code, str(error))
+        raise
+    done = "kept the model" if new else "the model is here already:"
+    typer.echo(f"{done} of study {delivery.study[:SHORT]}, run {delivery.run}")
+    typer.echo(at_home(f"Next: fieldfare institution model show {delivery.run}"))
+
+
+def _deliver(institution: Institution, journal: Journal, content: bytes) -> tuple[Delivery, bool]:
+    home, roster = institution.home, institution.roster
+    file = DeliveryFile.from_bytes(content)
+    delivery = file.open(roster)
+    inbox = HomeInbox(home, roster, journal, utc_now)
+    before = _has(institution, delivery)
+    inbox.delivered(delivery, file.envelope, file.model, file.card)
+    return delivery, not before
+
+
+def _has(institution: Institution, delivery: Delivery) -> bool:
+    try:
+        return kept_model(institution.home, delivery.study, delivery.run) is not None
+    except UsageError:
+        return False  # no name for a folder: the inbox refuses it
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_DELIVERY_FILE + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
+    if len(content) > LARGEST_DELIVERY_FILE:
+        raise UsageError(f"{path}: expected at most {LARGEST_DELIVERY_FILE} bytes, found more")
+    return content.rstrip(b"\r\n")  # mail and editors add one

@@ -1,0 +1,263 @@
+"""`fieldfare typologies list|show|check|run`. Errors pass through to the root command.
+
+One indicator in words, and a pack as the features of a study.
+"""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fieldfare.client.drafting.study_toml import features_text
+from fieldfare.client.records.sources.covering import OPTION, LeftOut, bank_codes
+from fieldfare.client.typologies.checking import check_pack
+from fieldfare.client.typologies.extract import open_extract
+from fieldfare.client.typologies.features import (
+    FeatureTable,
+    feature_table,
+    hit_table,
+    linked_table,
+)
+from fieldfare.client.typologies.pack import Indicator, Pack, load_pack, own_pack
+from fieldfare.client.typologies.typology import Typology
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.pages.words import percent
+
+WIDTH = 96
+_READ = {"text": "text read", "summary": "known from a summary"}
+
+
+def shown_lines(indicator: Indicator, *, sql: bool = False) -> Iterator[str]:
+    """Give what a person should know about an indicator, line by line."""
+    said = indicator.typology
+    yield f"{said.id} version {said.version}: {said.title}"
+    yield f"family {said.family.value}, tag {said.tag.value}, status {said.status.value}"
+    yield from _wrapped("formula", said.formula)
+    yield f"needs: {', '.join(said.required) or 'nothing besides the basics'}"
+    for spec in said.features:
+        yield from _wrapped(spec.name, f"{spec.meaning}; bounds {spec.lower:g} to {spec.upper:g}; "
+                            f"{spec.absent.value} where nothing happened")  # fmt: skip
+    yield f"fires at {said.fires.at_least:g} and above: our choice, no official cut-off"
+    for source in said.sources:
+        yield from _wrapped("source", f"{source.ref} ({_READ[source.seen]}): {source.says}")
+    for line in said.benign:
+        yield from _wrapped("what else it may be", line)
+    if said.note:
+        yield from _wrapped("note", said.note)
+    yield from _linked(said)
+    if sql:
+        yield from ("", *indicator.sql.rstrip().split("\n"))
+    yield ""
+
+
+def _linked(said: Typology) -> Iterator[str]:
+    if said.linked is not None:
+        yield from _wrapped("linked form, never leaves", said.linked.formula)
+
+
+def _wrapped(title: str, text: str) -> list[str]:
+    return textwrap.wrap(f"{title}: {text}", WIDTH, subsequent_indent="    ")
+
+
+def study_features(pack: Pack) -> str:
+    """Return the features of a pack as TOML, to paste into a study; linked forms are not there."""
+    return features_text(
+        [
+            (f"{spec.name}: {spec.meaning} ({one.id} version {one.typology.version})",
+             spec.numeric(one.typology.tag))
+            for one in pack.indicators
+            for spec in one.typology.features
+        ]
+    )  # fmt: skip
+
+
+# -- cli ------------------------------------------------------------------------------------------
+
+EXIT_REFUSED: Final = 2
+
+list_app = typer.Typer(add_completion=False)
+show_app = typer.Typer(add_completion=False)
+check_app = typer.Typer(add_completion=False)
+run_app = typer.Typer(add_completion=False)
+
+PackOption = Annotated[
+    Path | None, typer.Option(help="A folder of your own typologies; else Fieldfare's.")
+]
+OnlyOption = Annotated[str, typer.Option(help="Only these: R01,R02,...")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
+
+
+def _pack(folder: Path | None, only: str = "") -> Pack:
+    pack = own_pack() if folder is None else load_pack(folder)
+    return pack.chosen(one.strip() for one in only.split(",") if one.strip())
+
+
+@list_app.command("list")
+def typologies_list(pack: PackOption = None, as_json: JsonOption = False) -> None:
+    """List the indicators: id, version, family, tag, what they need."""
+    found = _pack(pack)
+    if as_json:
+        rows = [one.typology.model_dump(mode="json") for one in found.indicators]
+        typer.echo(json.dumps({"sha256": found.sha256, "typologies": rows}, indent=2))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for title in ("id", "version", "family", "tag", "title", "needs besides the basics"):
+        table.add_column(title, overflow="fold")
+    for one in found.indicators:
+        said = one.typology
+        needs = ", ".join(name.partition(".")[2] for name in said.required) or "-"
+        table.add_row(
+            one.id, str(said.version), said.family.value, said.tag.value, said.title, needs
+        )
+    Console(width=120 if not Console().is_terminal else None).print(table)
+    typer.echo("No single indicator suffices: look at how many families fire together.")
+
+
+@show_app.command("show")
+def typologies_show(
+    which: Annotated[str, typer.Argument(metavar="ID", help="Such as R01; or all.")],
+    pack: PackOption = None,
+    sql: Annotated[bool, typer.Option("--sql", help="With the query.")] = False,
+    study: Annotated[
+        bool, typer.Option("--study", help="As [[features]] of a study, with public bounds.")
+    ] = False,
+) -> None:
+    """Show one indicator: what it means, where it comes from, what looks like it."""
+    found = _pack(pack, "" if which == "all" else which)
+    if study:
+        typer.echo(study_features(found), nl=False)
+        return
+    for one in found.indicators:
+        typer.echo("\n".join(shown_lines(one, sql=sql)))
+
+
+@check_app.command("check")
+def typologies_check(pack: PackOption = None, only: OnlyOption = "") -> None:
+    """Check that indicators are what they say: complete, deterministic, own.
+
+    Each query runs on made-up records, again in another row order, and again without one
+    customer: every other number must stay the same bit for bit. Exits with 2 where one does not.
+    """
+    checked = check_pack(_pack(pack, only))
+    for one in checked:
+        for problem in one.problems:
+            typer.echo(f"{one.id}: {problem}")
+    wrong = sum(bool(one.problems) for one in checked)
+    if wrong:
+        typer.echo(f"{wrong} of {len(checked)} indicators do not hold", err=True)
+        raise typer.Exit(EXIT_REFUSED)
+    typer.echo(f"{len(checked)} indicators: complete, deterministic and own")
+
+
+@run_app.command("run")
+def typologies_run(
+    folder: Annotated[
+        Path, typer.Argument(help="Holds transactions, accounts and customers, canonical.")
+    ],
+    as_of: Annotated[str, typer.Option(help="The last day to look at; a public date, 2026-03-31.")],
+    out: Annotated[Path, typer.Option(help="The Parquet file to write: unit, R01, ...")],
+    pack: PackOption = None,
+    only: OnlyOption = "",
+    lacking: Annotated[
+        str, typer.Option(help="Columns that hold nothing here: transactions.mcc,...")
+    ] = "",
+    hits: Annotated[
+        Path | None, typer.Option(help="Also write who hits what, and how many families.")
+    ] = None,
+    linked: Annotated[
+        Path | None,
+        typer.Option(help="Also write forms that look at other customers; no study reads them."),
+    ] = None,
+    participants: Annotated[
+        str,
+        typer.Option(
+            OPTION,
+            metavar="CODES",
+            help="Bank codes of all participants, yours too: payments with their customers are "
+            "left out, and the promise covers the person.",
+        ),
+    ] = "",
+) -> None:
+    """Compute every indicator for every customer. Nothing leaves this machine."""
+    chosen = _pack(pack, only)
+    files = [path for path in (out, hits, linked) if path is not None]
+    for path in files:
+        if path.suffix != ".parquet":
+            raise UsageError(f"expected a name that ends in .parquet, found {path.name}")
+    if len({path.absolute() for path in files}) < len(files):
+        raise UsageError("expected a file for each of --out, --hits and --linked, found one twice")
+    columns = [name.strip() for name in lacking.split(",") if name.strip()]
+    banks = bank_codes(participants) if participants else ()
+    with open_extract(folder, _day(as_of), columns, banks=banks) as extract:
+        computed = feature_table(extract, chosen)
+        others = linked_table(extract, chosen) if linked is not None else None
+        units, left_out = extract.units, extract.left_out
+    found = hit_table(computed.table, chosen)
+    pq.write_table(computed.table, out, compression="zstd")
+    if hits is not None:
+        pq.write_table(found, hits, compression="zstd")
+    typer.echo("\n".join([*_report(computed, chosen, found, units), *_covered(left_out)]))
+    if linked is not None and others is not None:
+        pq.write_table(others.table, linked, compression="zstd")
+        typer.echo(
+            f"{linked}: {len(others.table.column_names) - 1} columns that look at other customers, "
+            "for your own eyes: a study that names one is refused"
+        )
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--as-of: expected a date such as 2026-03-31, found {text}") from None
+
+
+def _report(computed: FeatureTable, pack: Pack, hits: Any, units: int) -> list[str]:
+    """Say what was computed, what is missing and why; counts stay on this screen."""
+    lines = [f"{units} customers, {len(pack.indicators)} indicators"]
+    lines += [line for one in pack.indicators for line in _line(computed, one)]
+    lines += [
+        f"{name}: only empty values in {', '.join(columns)}; if this institution lacks it, say "
+        f"--lacking {','.join(columns)}: missing is not zero"
+        for name, columns in computed.doubtful.items()
+    ]
+    several = pc.sum(pc.greater_equal(hits.column("families"), pa.scalar(2, pa.int8()))).as_py()
+    lines.append(f"{several or 0} customers with hits in two families of evidence or more")
+    return lines
+
+
+def _covered(left_out: LeftOut | None) -> list[str]:
+    """Say what was left out so that the promise covers the person, and what that costs."""
+    if left_out is None:
+        return []
+    share = left_out.entries / left_out.of if left_out.of else 0.0
+    said = (
+        f"left out {left_out.entries:,} of {left_out.of:,} entries ({percent(share)}), "
+        f"{left_out.unknown:,} of them because the other side's bank is not recorded: the promise "
+        f"covers the person where every participant leaves out customers of "
+        f"{', '.join(left_out.banks)}"
+    )
+    unnamed = "the transactions do not say whose they are (org_id): is your own code among these?"
+    read = "what was left out did happen: do not read an absence (no wages, no rent) off this file"
+    return [said, *([unnamed] if left_out.unnamed else []), read]
+
+
+def _line(computed: FeatureTable, indicator: Indicator) -> list[str]:
+    if indicator.id in computed.missing:
+        lacking = ", ".join(computed.missing[indicator.id])
+        return [f"{indicator.id}  missing: {lacking}"]
+    column = computed.table.column(indicator.id)
+    hit = pc.greater_equal(column, indicator.typology.fires.at_least)
+    present, fired = len(column) - column.null_count, pc.sum(hit).as_py() or 0
+    return [
+        f"{indicator.id}  {present:>8} with a value  {fired:>8} hits  {indicator.typology.title}"
+    ]

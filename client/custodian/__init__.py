@@ -1,0 +1,4 @@
+"""The door and the process around it.
+
+Imports wire, sums, ledger, never node.
+"""

@@ -1,0 +1,76 @@
+"""Whether a request may be answered: request, study, roster and approvals only.
+
+Nothing here sees a record, so a refusal says nothing about records (docs/design.md, "Refusals").
+Checks run in a fixed order and answer with fixed codes; the order is part of the
+protocol, because two institutions must refuse the same request with the same bytes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
+from fieldfare.shared.protocol.messages import Request, parameters_from_bytes, parameters_hash
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseTerms
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.run.kinds.questions import questions_in as bound_questions
+from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.request_check import AgreedRun
+from fieldfare.shared.run.request_check import check_request as run_check
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovedRun(AgreedRun):
+    """A run of an approved study, as this institution agreed to it."""
+
+    institution: str
+
+
+def check_request(run: ApprovedRun, request: Request, content: bytes = b"") -> ReleaseTerms:
+    """Check a signed request against this institution's own plan.
+
+    Args:
+        run: the run as it was opened.
+        request: signed by the coordinator.
+        content: what R binds; looked at for questions alone, whose terms follow from them.
+
+    Returns:
+        The terms of the release, computed here and equal to the request's.
+
+    Raises:
+        PolicyRefusal: with a fixed code for the first check that fails.
+    """
+    try:
+        return run_check(run, request, data=content, institution=run.institution)
+    except MismatchError as error:
+        raise PolicyRefusal(error.code, str(error)) from None
+
+
+def check_parameters(request: Request, terms: ReleaseTerms, content: bytes) -> NDArray[np.float64]:
+    """Parse the parameters that a request binds: right hash, finite, bounded.
+
+    Raises:
+        PolicyRefusal: BAD_PARAMETERS.
+    """
+    if parameters_hash(content) != request.parameters:
+        raise PolicyRefusal(
+            RefusalCode.BAD_PARAMETERS, "expected the parameters that the request binds"
+        )
+    entries = terms.parameter_entries
+    try:
+        return parameters_from_bytes(content, entries, PARAMETER_LIMIT)
+    except ProtocolError as error:
+        raise PolicyRefusal(RefusalCode.BAD_PARAMETERS, str(error)) from None
+
+
+def questions_in(request: Request, content: bytes) -> QuestionGroup:
+    """Parse the questions that a request binds.
+
+    Raises:
+        PolicyRefusal: BAD_PARAMETERS.
+    """
+    try:
+        return bound_questions(request, content)
+    except MismatchError as error:
+        raise PolicyRefusal(error.code, str(error)) from None

@@ -1,0 +1,114 @@
+"""One call to the custodian: a frame of bytes in, a frame of bytes out.
+
+Frames are read and nothing else; every check of content is the custodian's, and so is every
+refusal but one: a frame that cannot be read is refused as `malformed` here.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Protocol
+
+from google.protobuf.message import DecodeError
+
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.wire import custodian_pb2 as pb
+from fieldfare.client.wire.frames import checked_list, checked_name
+from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.protocol.messages import Refusal
+from fieldfare.shared.run.last_sum import LastSum
+
+log = logging.getLogger(__name__)
+
+_MALFORMED: Final = Refusal(RefusalCode.MALFORMED).to_bytes()
+
+
+def _describe(custodian: Custodian, frame: bytes) -> pb.DescribeAnswer:
+    asked = pb.DescribeRequest.FromString(frame)
+    answer = custodian.describe(checked_name(asked.study), asked.last_reply, asked.offer)
+    if isinstance(answer, Refusal):
+        return pb.DescribeAnswer(refusal=answer.to_bytes(), rejection=answer.rejection)
+    return pb.DescribeAnswer(approval=answer)
+
+
+def _open_run(custodian: Custodian, frame: bytes) -> pb.OpenRunAnswer:
+    asked = pb.OpenRunRequest.FromString(frame)
+    answer = custodian.open_run(asked.opening, checked_list(asked.approvals))
+    if isinstance(answer, Refusal):
+        return pb.OpenRunAnswer(refusal=answer.to_bytes())
+    return pb.OpenRunAnswer(offer=answer)
+
+
+def _agree(custodian: Custodian, frame: bytes) -> pb.AgreeAnswer:
+    asked = pb.AgreeRequest.FromString(frame)
+    study, run = checked_name(asked.study), checked_name(asked.run)
+    answer = custodian.agree(study, run, checked_list(asked.offers))
+    if isinstance(answer, Refusal):
+        return pb.AgreeAnswer(refusal=answer.to_bytes())
+    return pb.AgreeAnswer(agreed=answer)
+
+
+def _release(custodian: Custodian, frame: bytes) -> pb.ReleaseAnswer:
+    asked = pb.ReleaseRequest.FromString(frame)
+    last = LastSum(
+        asked.last_request,
+        tuple(checked_list(asked.last_replies)),
+        tuple(checked_list(asked.last_vectors)),
+    )
+    answer = custodian.release(asked.request, asked.parameters, last)
+    if isinstance(answer, Refusal):
+        return pb.ReleaseAnswer(refusal=answer.to_bytes())
+    return pb.ReleaseAnswer(released=pb.ReplyAndVector(reply=answer.reply, vector=answer.vector))
+
+
+def _cosign(custodian: Custodian, frame: bytes) -> pb.CosignAnswer:
+    asked = pb.CosignRequest.FromString(frame)
+    study, run = checked_name(asked.study), checked_name(asked.run)
+    answer = custodian.cosign(study, run, asked.head, checked_list(asked.path))
+    if isinstance(answer, Refusal):
+        return pb.CosignAnswer(refusal=answer.to_bytes())
+    return pb.CosignAnswer(cosigned=answer)
+
+
+def _deliver(custodian: Custodian, frame: bytes) -> pb.DeliverAnswer:
+    asked = pb.DeliverRequest.FromString(frame)
+    answer = custodian.deliver(asked.delivery, asked.model, asked.card)
+    if isinstance(answer, Refusal):
+        return pb.DeliverAnswer(refusal=answer.to_bytes())
+    return pb.DeliverAnswer(received=answer)
+
+
+class _Answer(Protocol):
+    """An answer's frame; all of them have a field for the refusal."""
+
+    def __init__(self, *, refusal: bytes) -> None: ...
+
+    def SerializeToString(self) -> bytes: ...  # noqa: N802 -- protobuf's name
+
+
+@dataclass(frozen=True)
+class _Call:
+    ask: Callable[[Custodian, bytes], _Answer]
+    answer: type[_Answer]
+
+
+CALLS: Final[Mapping[str, _Call]] = MappingProxyType(
+    {
+        "Describe": _Call(_describe, pb.DescribeAnswer),
+        "OpenRun": _Call(_open_run, pb.OpenRunAnswer),
+        "Agree": _Call(_agree, pb.AgreeAnswer),
+        "Release": _Call(_release, pb.ReleaseAnswer),
+        "Cosign": _Call(_cosign, pb.CosignAnswer),
+        "Deliver": _Call(_deliver, pb.DeliverAnswer),
+    }
+)
+
+
+def answer(custodian: Custodian, call: str, frame: bytes) -> bytes:
+    """Answer one frame with one frame: content, or a refusal's fixed bytes."""
+    try:
+        return CALLS[call].ask(custodian, frame).SerializeToString()
+    except (DecodeError, ProtocolError) as error:
+        log.warning("%s refused: malformed frame (%s)", call, type(error).__name__)
+        return CALLS[call].answer(refusal=_MALFORMED).SerializeToString()

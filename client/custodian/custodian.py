@@ -1,0 +1,450 @@
+"""The custodian: the only part that reads records, and the calls that it answers.
+
+Its data plane takes bytes and gives bytes: `describe`, `open_run`, `agree`, `release`,
+and at a run's end `cosign` and `deliver`.
+Every failure becomes a fixed code here; its reason goes to the institution's own log. Approving is
+administration and is not reachable from the data plane. Calls run one at a time, so no other call
+changes a run's keys while one reads them.
+
+The last signed reply that a coordinator showed: which position of the ledger it proves.
+"""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from threading import RLock
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from fieldfare.client.custodian.admission import ApprovedRun
+from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
+from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.ports import DecisionLog, Inbox, NoInbox, NoLog, SaidNo
+from fieldfare.client.custodian.recomputation import Recomputation
+from fieldfare.client.custodian.release import Door, RunAtDoor
+from fieldfare.client.ledger.budget import Position
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.wire.frames import Released
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import (
+    LedgerError,
+    PolicyRefusal,
+    ProtocolError,
+    RefusalCode,
+    StudyError,
+)
+from fieldfare.shared.privacy.samplers import Assurance, NoiseSource
+from fieldfare.shared.protocol.delivery import Delivery
+from fieldfare.shared.protocol.messages import (
+    Refusal,
+    Rejection,
+    Reply,
+    Request,
+    RunOpening,
+    parameters_hash,
+    parameters_to_bytes,
+)
+from fieldfare.shared.protocol.plan import Plan, plan_for
+from fieldfare.shared.protocol.signed_files import open_study
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.transcript.leaves import TreeHead
+from fieldfare.shared.transcript.merkle import verify_consistency
+
+
+def position_of(reply: Reply) -> Position:
+    """Return where the ledger stood when it gave this reply."""
+    return Position(
+        sequence=reply.ledger_sequence,
+        head=reply.ledger_head,
+        cumulative=reply.cumulative,
+        epoch=reply.epoch,
+    )
+
+
+def shown_position(content: bytes | None) -> Position | None:
+    """Return the position in a signed reply that a custodian kept.
+
+    It checked the signature when it was shown: under a key that may have been replaced since.
+
+    Raises:
+        LedgerError: it is damaged.
+    """
+    if content is None:
+        return None
+    try:
+        reply = Reply.model_validate_json(json.dumps(json.loads(content)["body"]))
+    except (ValidationError, ValueError, KeyError, TypeError):
+        raise LedgerError("expected a signed reply that was shown, found a damaged one") from None
+    return position_of(reply)
+
+
+# -- custodian ------------------------------------------------------------------------------------
+
+log = logging.getLogger(__name__)
+
+# Run ids and study ids hold no colon, so no request can name these states.
+APPROVAL_STATE: Final = ":approval"
+OPENING_STATE: Final = "opening:"
+LEDGER_STATE: Final = ":ledger"  # beside the studies: outlives them
+SHOWN_REPLY: Final = ":shown-reply"
+APPROVAL_COUNT: Final = "approvals:"
+HEAD_STATE: Final = "head:"  # the transcript's head that was co-signed last, by study and run
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    plan: Plan
+    sums: StudySums
+
+
+class Custodian:
+    """One institution's custodian for the studies that it approved."""
+
+    def __init__(
+        self,
+        site: Site,
+        ledger: Ledger,
+        noise: NoiseSource,
+        decisions: DecisionLog | None = None,
+        inbox: Inbox | None = None,
+    ) -> None:
+        """Guard the records of `site`.
+
+        Args:
+            site: who this is and how it runs.
+            ledger: the population's budget.
+            noise: of the same kind.
+            decisions: the institution's own log; None keeps none.
+            inbox: where what arrives is kept; None keeps nothing.
+
+        Raises:
+            PolicyRefusal: noise of another kind than the site runs with. A deployed
+                custodian cannot be given simulated noise.
+        """
+        if noise.assurance is not site.assurance:
+            raise PolicyRefusal(
+                RefusalCode.WRONG_TERMS,
+                f"expected {site.assurance.value} noise, found {noise.assurance.value}",
+            )
+        self._site = site
+        self._ledger = ledger
+        self._decisions = decisions or NoLog()
+        self._inbox = inbox or NoInbox()
+        self._recomputation = Recomputation(site, ledger)
+        self._door = Door(site, ledger, noise, self._decisions)
+        self._lock = RLock()
+        self._prepared: dict[str, _Prepared] = {}
+        self._runs: dict[str, RunAtDoor] = {}
+
+    # -- administration -----------------------------------------------------------------
+
+    def accept(self, offer: bytes, sums: Callable[[Study], StudySums]) -> bytes:
+        """Approve a study as the coordinator signed it; see `approve`.
+
+        Raises:
+            ProtocolError: not signed by the roster's coordinator, or no valid study.
+        """
+        study = open_study(offer, self._site.roster, self._site.assurance)
+        return self.approve(study, partial(sums, study))
+
+    def approve(self, study: Study, sums: Callable[[], StudySums]) -> bytes:
+        """Approve a study: load its records and make its keys, or load both again.
+
+        An approval that was given under another roster or ledger epoch is given anew, with fresh
+        keys and a higher number (docs/design.md, "The ledger"); keys of the old one are destroyed.
+
+        Returns:
+            The sealed approval.
+
+        Raises:
+            StudyError: the study's M is not the roster's (docs/design.md, "One person,
+                several units": one constant),
+                or the sums are another study's.
+            RecordsError: the records do not fit; settled here, never at a release.
+            AccountingError: no privacy claim can be made for the smallest admitted sum.
+        """
+        if study.privacy.multiplicity != self._site.roster.multiplicity:
+            raise StudyError(
+                f"privacy.multiplicity: expected the roster's {self._site.roster.multiplicity}, "
+                f"found {study.privacy.multiplicity}"
+            )
+        plan = plan_for(study)
+        plan.check_noise(study.aggregation.minimum_institutions)
+        prepared = _Prepared(plan, sums())
+        if prepared.sums.study.id != study.id:  # its C would not be the C that noise hides
+            raise StudyError("sums: expected sums of the study that is approved, found others")
+        with self._lock:
+            approved = self._approved(study.id)
+            self._prepared[study.id] = prepared
+            self._leave_runs(study.id)
+        return approved.envelope
+
+    def finish(self, study: str) -> None:
+        """End a study: its private keys and pair keys are destroyed; the ledger stays."""
+        with self._lock:
+            self._ledger.forget_runs(study)
+            self._prepared.pop(study, None)
+            self._leave_runs(study)
+
+    def _approved(self, study: str) -> ApprovedStudy:
+        """Load this institution's approval, or give one."""
+        epoch = self._ledger.position().epoch
+        state = self._ledger.run_state(study, APPROVAL_STATE)
+        if state is not None:
+            approved = ApprovedStudy.from_bytes(state, self._site)
+            current = (self._site.roster.hash, epoch)
+            if (approved.approval.roster, approved.approval.epoch) == current:
+                return approved
+            self._ledger.forget_runs(study)
+        key = APPROVAL_COUNT + study
+        number = int(self._ledger.run_state(LEDGER_STATE, key) or b"0") + 1
+        # Counted first: a crash in between skips a number and never gives one twice.
+        self._ledger.put_run_state(LEDGER_STATE, key, str(number).encode())
+        approved = ApprovedStudy.make(self._site, study, number=number, epoch=epoch)
+        self._ledger.put_run_state(study, APPROVAL_STATE, approved.to_bytes())
+        return approved
+
+    def _leave_runs(self, study: str) -> None:
+        self._runs = {
+            k: run for k, run in self._runs.items() if run.approved.opening.study != study
+        }
+
+    # -- data plane: bytes in, bytes out ------------------------------------------------
+
+    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
+        """Answer `hello` with the sealed approval.
+
+        Args:
+            study: the study's id.
+            last_reply: the last signed reply that the coordinator holds, if any. A ledger
+                that does not contain it was restored from an older copy: nothing runs.
+            offer: the signed study, if any. Where it is not approved it is kept for a person
+                to decide on, and the answer is UNKNOWN_STUDY; where a person said no to it, a
+                signed Rejection goes beside that. It depends on nothing but their decision.
+        """
+        return self._answer(partial(self._describe, study, last_reply, offer))
+
+    def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:
+        """Check a run's opening and answer with this institution's key offer."""
+        return self._answer(partial(self._open_run, opening, approvals))
+
+    def agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes | Refusal:
+        """Derive the run's pair keys from all offers; answers with no content."""
+        return self._answer(partial(self._agree, study, run, offers))
+
+    def release(
+        self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> Released | Refusal:
+        """Answer one signed request through the door.
+
+        Args:
+            request: sealed R.
+            parameters: float64, little-endian; R holds their hash.
+            last: the sum that they follow from.
+        """
+        read: list[Request] = []
+        return self._answer(partial(self._release, request, parameters, last, read), read)
+
+    def cosign(self, study: str, run: str, head: bytes, path: Sequence[bytes]) -> bytes | Refusal:
+        """Co-sign the head of a run's transcript, if the log only grew since the last one.
+
+        Args:
+            study: the study's id.
+            run: the run's.
+            head: sealed TreeHead by the coordinator.
+            path: from the head that was co-signed here last, or nothing (RFC 6962, 2.1.2).
+        """
+        return self._answer(partial(self._cosign, study, run, head, path))
+
+    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
+        """Take a finished model of an approved study; answers with no content."""
+        return self._answer(partial(self._deliver, delivery, model, card))
+
+    def _answer(
+        self, action: Callable[[], Answer], read: Sequence[Request] = ()
+    ) -> Answer | Refusal:
+        """Act, or refuse with a fixed code; `read` holds the request once it was read."""
+        try:
+            with self._lock:
+                self._check_not_behind()
+                return action()
+        except (PolicyRefusal, ProtocolError) as refusal:
+            return self._refused(refusal.code, refusal, read)
+        except LedgerError as error:
+            return self._refused(RefusalCode.LEDGER_UNAVAILABLE, error, read)
+
+    def _rejected(self, study: str, said: SaidNo) -> Refusal:
+        """Refuse a study that a person said no to, with what they let the coordinator know."""
+        body = Rejection(
+            study=study,
+            roster=self._site.roster.hash,
+            institution=self._site.institution,
+            decision=said.decision,
+            reason=said.reason,
+        )
+        told = "with the reason" if said.reason else "without a reason"
+        why = PolicyRefusal(
+            RefusalCode.UNKNOWN_STUDY,
+            f"expected a study that was approved here, found {said.decision}: told, {told}",
+        )
+        return replace(self._refused(why.code, why, ()), rejection=self._site.seal(body))
+
+    def _refused(self, code: RefusalCode, reason: Exception, read: Sequence[Request]) -> Refusal:
+        log.warning("%s refused: %s (%s)", self._site.institution, code.value, reason)
+        try:
+            self._decisions.refused(code, str(reason), read[0] if read else None)
+        except LedgerError as error:
+            # A refusal lets nothing out, so it is given even when it cannot be written down.
+            log.error("%s: the refusal is not in the log: %s", self._site.institution, error)  # noqa: TRY400
+        return Refusal(code)
+
+    def _describe(self, study: str, last_reply: bytes, offer: bytes) -> bytes | Refusal:
+        if offer and study not in self._prepared:
+            self._keep_offer(study, offer)
+            said = self._inbox.said_no(study)
+            if said is not None:
+                return self._rejected(study, said)
+        own = self._own(study)
+        if last_reply and self._site.assurance is Assurance.EXACT:
+            if not self._ledger.accounts_for(self._position_in(last_reply)):
+                # Kept, so that neither a restart nor another call gets round it.
+                self._ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, last_reply)
+            self._check_not_behind()
+        return own.envelope
+
+    def _keep_offer(self, study: str, content: bytes) -> None:
+        offered = open_study(content, self._site.roster, self._site.assurance)
+        if offered.id != study:
+            raise ProtocolError("expected an offer of the study that is asked for")
+        self._inbox.study_offered(content, offered)
+
+    def _check_not_behind(self) -> None:
+        """Refuse all work once a signed reply was shown that the ledger does not hold.
+
+        docs/design.md, "The ledger": a restored backup. Its keys and totals are old: the same
+        request would be answered again, with fresh noise under the same mask.
+        """
+        shown = shown_position(self._ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
+        if shown is not None and not self._ledger.accounts_for(shown):
+            raise LedgerError(
+                "expected a ledger that holds this institution's last signed reply, found an older "
+                "one: a backup was restored; accept it as a new epoch or bring the newer ledger "
+                "back"
+            )
+
+    def _position_in(self, last_reply: bytes) -> Position:
+        return position_of(self._site.from_member(last_reply, Reply, self._site.institution).body)
+
+    def _open_run(self, content: bytes, approvals: Sequence[bytes]) -> bytes:
+        opening = self._site.from_coordinator(content, RunOpening)
+        body = opening.body
+        own = self._own(body.study)
+        if body.roster != self._site.roster.hash:
+            raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
+        key = OPENING_STATE + body.run
+        state = self._ledger.run_state(body.study, key)
+        if state is not None:
+            known = OpenedRun.from_bytes(state, self._site)
+            if known.opening.body != body:
+                raise PolicyRefusal(
+                    RefusalCode.REPLAY_CHANGED, "expected the opening that this run began with"
+                )
+            return known.offer
+        opened = open_run(self._site, own, opening, approvals)
+        self._ledger.put_run_state(body.study, key, opened.to_bytes())
+        return opened.offer
+
+    def _agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes:
+        own = self._own(study)
+        opened = self._opened(study, run)
+        if self._ledger.run_state(study, run) is None:  # agreed once; a repeat changes nothing
+            keys = agree(self._site, own, opened, offers)
+            self._ledger.put_run_state(study, run, keys.to_bytes())
+        if opened.secrets:  # also on a repeat: a crash may have come in between
+            forgotten = opened.without_secrets().to_bytes()
+            self._ledger.put_run_state(study, OPENING_STATE + run, forgotten)
+        return b""
+
+    def _release(
+        self, content: bytes, parameters: bytes, last: LastSum, read: list[Request]
+    ) -> Released:
+        request = self._site.from_coordinator(content, Request).body
+        read.append(request)
+        self._decisions.requested(request)
+        return self._door.release(self._at_door(request), request, parameters, last)
+
+    def _cosign(self, study: str, run: str, content: bytes, path: Sequence[bytes]) -> bytes:
+        self._own(study)
+        self._opened(study, run)
+        head = self._site.from_coordinator(content, TreeHead).body
+        if (head.study, head.run) != (study, run):
+            raise ProtocolError("expected a head of this run's transcript")
+        key = f"{HEAD_STATE}{study}:{run}"
+        kept = self._ledger.run_state(LEDGER_STATE, key)
+        if kept is not None:
+            _check_growth(self._site.from_coordinator(kept, TreeHead).body, head, path)
+        self._ledger.put_run_state(LEDGER_STATE, key, content)
+        return self._site.seal(head)
+
+    def _deliver(self, content: bytes, model: bytes, card: bytes) -> bytes:
+        delivery = self._site.from_coordinator(content, Delivery).body
+        self._own(delivery.study)
+        if (bytes_hash(model), bytes_hash(card)) != (delivery.file, delivery.card):
+            raise ProtocolError("expected the model and the card that the delivery binds")
+        study = self._prepared[delivery.study].plan.study
+        own = self._recomputation.model(study, delivery.run)
+        if own is not None and parameters_hash(parameters_to_bytes(own)) != delivery.model:
+            raise PolicyRefusal(
+                RefusalCode.NOT_RECOMPUTED, "expected the model that was recomputed here"
+            )
+        self._inbox.delivered(delivery, content, model, card, recomputed=own is not None)
+        return b""
+
+    def _at_door(self, request: Request) -> RunAtDoor:
+        key = f"{request.study}:{request.run}"
+        if key not in self._runs:
+            own = self._own(request.study)
+            opened = self._opened(request.study, request.run)
+            prepared = self._prepared[request.study]
+            approved = ApprovedRun(
+                institution=self._site.institution,
+                plan=prepared.plan,
+                roster_hash=self._site.roster.hash,
+                opening=opened.opening.body,
+            )
+            self._runs[key] = RunAtDoor(approved, own.approval.hash, prepared.sums)
+        return self._runs[key]
+
+    def _own(self, study: str) -> ApprovedStudy:
+        state = self._ledger.run_state(study, APPROVAL_STATE)
+        if state is None or study not in self._prepared:
+            raise PolicyRefusal(
+                RefusalCode.UNKNOWN_STUDY, "expected a study that was approved here"
+            )
+        return ApprovedStudy.from_bytes(state, self._site)
+
+    def _opened(self, study: str, run: str) -> OpenedRun:
+        state = self._ledger.run_state(study, OPENING_STATE + run)
+        if state is None:
+            raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "expected a run that was opened here")
+        return OpenedRun.from_bytes(state, self._site)
+
+
+def _check_growth(before: TreeHead, after: TreeHead, path: Sequence[bytes]) -> None:
+    """Check that one log extends the other (RFC 6962, 2.1.2).
+
+    Raises:
+        ProtocolError: it shrank, changed, or nothing proves that it did not.
+    """
+    if before == after:  # asked again
+        return
+    verify_consistency(
+        before.size, bytes.fromhex(before.root), after.size, bytes.fromhex(after.root), path
+    )

@@ -1,0 +1,49 @@
+"""This institution's identity, to itself and to its peers."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import MessageBody, Opened, Signer, seal, unseal
+from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+
+Body = TypeVar("Body", bound=MessageBody)
+
+
+@dataclass(frozen=True)
+class Site:
+    """An institution's id, the roster it pinned, its signer and how it runs."""
+
+    institution: str
+    roster: Roster
+    signer: Signer
+    assurance: Assurance
+
+    def seal(self, body: MessageBody) -> bytes:
+        """Sign a message as this institution."""
+        return seal(body, self.institution, self.signer)
+
+    def from_coordinator(self, content: bytes, body_type: type[Body]) -> Opened[Body]:
+        """Parse a message that only the coordinator may sign.
+
+        Raises:
+            ProtocolError: malformed, or signed by another party.
+        """
+        return self._from(content, body_type, COORDINATOR)
+
+    def from_member(self, content: bytes, body_type: type[Body], member: str) -> Opened[Body]:
+        """Parse a message that only `member` may sign.
+
+        Raises:
+            ProtocolError: malformed, or signed by another party.
+        """
+        return self._from(content, body_type, member)
+
+    def _from(self, content: bytes, body_type: type[Body], signer: str) -> Opened[Body]:
+        opened = unseal(content, body_type, self.roster, self.assurance)
+        if opened.signer != signer:
+            raise ProtocolError(
+                "expected a message signed by the right party", RefusalCode.BAD_SIGNATURE
+            )
+        return opened

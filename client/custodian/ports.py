@@ -1,0 +1,160 @@
+"""Events that a custodian writes to its institution's log: requests, refusals, releases, approvals.
+
+A log that cannot be written raises, and then nothing leaves: `released` is called after the
+debit and the reply's bytes are committed and before they are sent, so that a repeat of the
+request gets the same bytes once the log can be written again (docs/design.md, "The door").
+
+The inbox: messages of the coordinator that are stored, not answered (offers, finished models).
+
+The custodian checks signatures and hashes before a message comes here; a stored message starts
+nothing by itself. A person decides.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from fieldfare.client.ledger.budget import Position
+from fieldfare.shared.errors import RefusalCode
+from fieldfare.shared.protocol.delivery import Delivery
+from fieldfare.shared.protocol.messages import Request
+from fieldfare.shared.study.study import Study
+
+Term = str | int | float | bool
+
+
+class DecisionLog(Protocol):
+    """Where decisions are written down. Every method raises LedgerError if it cannot."""
+
+    def requested(self, request: Request) -> None:
+        """A request was read, its signature holds, and it is about to be decided."""
+        ...
+
+    def refused(
+        self,
+        code: RefusalCode,
+        rule: str,
+        request: Request | None = None,
+        *,
+        asked: Term | None = None,
+        limit: Term | None = None,
+    ) -> None:
+        """A call was refused with `code`: the rule in words, what was asked and the limit.
+
+        `request` is None where none could be read, or the call was no release.
+        """
+        ...
+
+    def released(self, request: Request, debit: int, position: Position) -> None:
+        """An answer is about to be sent; `debit` in picomu2 (0: a rehearsal).
+
+        `position` is the ledger's after the debit; for a repeat, the first answer's.
+        """
+        ...
+
+    def approved(self, study: str, approval: str, user: str) -> None:
+        """A user approved a study; `approval` is the hash of the signed approval."""
+        ...
+
+
+class NoLog:
+    """Writes no event: for simulations."""
+
+    def requested(self, request: Request) -> None:
+        """Do nothing."""
+
+    def refused(
+        self,
+        code: RefusalCode,
+        rule: str,
+        request: Request | None = None,
+        *,
+        asked: Term | None = None,
+        limit: Term | None = None,
+    ) -> None:
+        """Do nothing."""
+
+    def released(self, request: Request, debit: int, position: Position) -> None:
+        """Do nothing."""
+
+    def approved(self, study: str, approval: str, user: str) -> None:
+        """Do nothing."""
+
+
+# -- inbox ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SaidNo:
+    """A person's rejection of a study: the part of it that is meant for the coordinator."""
+
+    decision: Literal["rejected", "withdrawn"]
+    reason: str
+
+
+class Inbox(Protocol):
+    """The store of messages that an institution received."""
+
+    def said_no(self, study: str) -> SaidNo | None:
+        """Return the no that a person gave to a study that arrived, if it is to be told.
+
+        Raises:
+            LedgerError: what was decided cannot be read.
+        """
+        ...
+
+    def study_offered(self, offer: bytes, study: Study) -> None:
+        """Keep a study that the coordinator signed, for a person to decide on.
+
+        Raises:
+            PolicyRefusal: too many wait already.
+            LedgerError: it cannot be kept or logged.
+        """
+        ...
+
+    def delivered(
+        self,
+        delivery: Delivery,
+        envelope: bytes,
+        model: bytes,
+        card: bytes,
+        *,
+        recomputed: bool = False,
+    ) -> None:
+        """Keep a finished model of an approved study.
+
+        Args:
+            delivery: what the coordinator signed; hashes fit the two files.
+            envelope: the signed bytes.
+            model: a safetensors file.
+            card: canonical JSON.
+            recomputed: whether the custodian came to the same model, step by step.
+
+        Raises:
+            PolicyRefusal: another model of the same run was delivered before.
+            ProtocolError: no model of this study.
+            LedgerError: it cannot be kept or logged.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class NoInbox:
+    """For simulations: messages are checked and not stored."""
+
+    def said_no(self, study: str) -> SaidNo | None:  # noqa: ARG002 -- the interface's argument
+        """Nobody decides."""
+        return None
+
+    def study_offered(self, offer: bytes, study: Study) -> None:
+        """Keep nothing."""
+
+    def delivered(
+        self,
+        delivery: Delivery,
+        envelope: bytes,
+        model: bytes,
+        card: bytes,
+        *,
+        recomputed: bool = False,
+    ) -> None:
+        """Keep nothing."""

@@ -1,0 +1,146 @@
+"""Whether a request's parameters follow from the last step's signed replies.
+
+The coordinator does nothing to sums that a custodian cannot do again: it adds them up and
+takes a step of Adam. So every custodian takes that step itself, from the replies that the
+participants signed, and answers only for the parameters that come out, bit for bit. A
+crafted parameter vector is refused, not just logged (docs/design.md, "Recomputation").
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.client.custodian.admission import ApprovedRun
+from fieldfare.client.custodian.party import Site
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Opened, Reply, Request
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.run.last_sum import LastSum, carries_last_sum
+from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.run.replay import add_words
+from fieldfare.shared.run.state import RunState
+from fieldfare.shared.study.study import Study
+
+PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Recomputation:
+    """One institution's own account of where a run stands."""
+
+    site: Site
+    ledger: Ledger
+
+    def check(self, run: ApprovedRun, request: Request, last: LastSum) -> dict[str, bytes]:
+        """Recompute the parameters that `request` binds.
+
+        Args:
+            run: the run as it was opened.
+            request: whose frame, participants and terms were checked before.
+            last: the sum of the step before; looked at where this step's state is not known.
+
+        Returns:
+            States to keep, by name, in the transaction that debits the release: where the run
+            stands now. Empty where nothing is recomputed (simulations; sums that are too large
+            to be sent again).
+
+        Raises:
+            PolicyRefusal: NOT_RECOMPUTED.
+            LedgerError: what was kept cannot be read.
+        """
+        if self.site.assurance is Assurance.SIMULATED:
+            return {}
+        if request.kind is ReleaseKind.QUERY:  # questions follow from the study, not from a sum
+            return {}
+        if not carries_last_sum(run.plan, len(run.opening.participants)):
+            if run.plan.study.asks_for_knots:  # whoever makes up knots makes up parameters
+                raise _refused("expected knots that can be recomputed: fewer participants or bins")
+            return {}
+        state = RunState.begin(run, self.site.roster)
+        if request.kind is not ReleaseKind.REHEARSAL:
+            state = state.followed(self._kept(request.study, request.run))
+        try:
+            training = self._bound(state, request, last).results.training
+        except ProtocolError as error:
+            raise _refused(str(error)) from None
+        if training is None:
+            raise _refused("expected parameters that were recomputed")
+        return {PROGRESS_STATE + request.run: training.to_bytes()}
+
+    def model(self, study: Study, run: str) -> Values | None:
+        """Return float64 (entries,), a run's averaged model as it was recomputed here.
+
+        None where this institution did not stay to the last step, or nothing is recomputed.
+
+        Raises:
+            LedgerError: what was kept cannot be read.
+        """
+        state = self._kept(study.id, run)
+        return state.model if state and state.step == study.training.steps else None
+
+    def _kept(self, study: str, run: str) -> TrainingState | None:
+        content = self.ledger.run_state(study, PROGRESS_STATE + run)
+        if content is None:
+            return None
+        try:
+            return TrainingState.from_bytes(content)
+        except ProtocolError as error:
+            raise LedgerError(f"expected a run's kept progress: {error}") from None
+
+    def _bound(self, state: RunState, request: Request, last: LastSum) -> RunState:
+        """Return the run with what `request` binds; where it stood, or one release later.
+
+        Raises:
+            ProtocolError: another release, not the sum before it, or nothing that follows.
+        """
+        if state.release.place != (request.kind, request.step):
+            state = self._with_last(state, last)
+        if state.release.place != (request.kind, request.step):
+            kind, step = state.release.place
+            raise MismatchError(f"{kind.value} step {step} or the one before it")
+        return state.bind(request)
+
+    def _with_last(self, state: RunState, last: LastSum) -> RunState:
+        """Add the last sum up from what its participants signed, and follow it.
+
+        Raises:
+            ProtocolError: not the sum that was expected, or not everybody's own vector.
+        """
+        opened, run = self.site.from_coordinator(last.request, Request), state.run
+        asked, (kind, step) = opened.body, state.release.place
+        frame = (run.plan.study_id, run.roster_hash, run.opening.run, step, kind)
+        if (asked.study, asked.roster, asked.run, asked.step, asked.kind) != frame:
+            raise ProtocolError(f"expected the request of step {step} of this run")
+        # This institution's own reply is among them, so it has checked every term of R before.
+        if self.site.institution not in {p.institution for p in asked.participants}:
+            raise ProtocolError("expected a sum that this institution is part of")
+        if not len(asked.participants) == len(last.replies) == len(last.vectors):
+            raise ProtocolError("expected a reply and a vector of each participant")
+        self._check_replies(opened, last)
+        terms = state.release.terms
+        words = add_words(last.vectors, terms.word_bits, terms.vectors.entries)
+        return state.settled(opened, words)
+
+    def _check_replies(self, opened: Opened[Request], last: LastSum) -> None:
+        """Check that each participant signed its vector as the answer to this R."""
+        signed_for = opened.body.hash
+        for participant, envelope, vector in zip(
+            opened.body.participants, last.replies, last.vectors, strict=True
+        ):
+            reply = self.site.from_member(envelope, Reply, participant.institution).body
+            expected = (signed_for, participant.institution, participant.approval)
+            found = (reply.request, reply.institution, reply.approval)
+            if found != expected or reply.vector != bytes_hash(vector):
+                raise ProtocolError("expected each participant's own signed vector")
+
+
+def _refused(text: str) -> PolicyRefusal:
+    return PolicyRefusal(RefusalCode.NOT_RECOMPUTED, text)

@@ -1,0 +1,168 @@
+"""The process in which a custodian runs as a child of `institution start`; ends with its parent.
+
+The passphrase comes as the first line of the standard input, so that it stands in no argument
+and no environment, and can be given again to a custodian that is started again.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from fieldfare.client.custodian.service import data_plane, serving_calls
+from fieldfare.client.daemon.admin import ADMIN_LIMITS, admin_socket, administration
+from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.daemon.status import Followed
+from fieldfare.client.home.settings import custodian_socket_path
+from fieldfare.client.institution.open import Institution
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.wire.sockets import UnixSocket
+from fieldfare.shared.errors import FieldfareError, LedgerError
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.system.processes import Stopped, end_with_parent, stop_signals
+
+STOP_SECONDS: Final = (
+    40.0  # a sum in work is finished, as client/custodian/service.py gives it time to
+)
+MOST_GIVEN: Final = 4096
+EXIT_FAILED: Final = 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Guard the home that is named; returns the status to end with."""
+    passphrase = read_given()
+    end_with_parent(STOP_SECONDS)
+    try:
+        guard_home(Path(arguments[0]), passphrase)
+    except FieldfareError as error:
+        _complain(str(error))
+        return error.exit_code
+    except OSError as error:
+        _complain(f"{error.filename or 'file'}: {error.strerror or error}")
+        return EXIT_FAILED
+    return 0
+
+
+def given_line(passphrase: bytes | None) -> bytes:
+    """Return what a parent gives its child: one line, empty without a passphrase."""
+    return (passphrase or b"") + b"\n"
+
+
+def read_given() -> bytes | None:
+    """Return the passphrase that a parent gave, or None; reads no further than its line."""
+    line = bytearray()
+    while len(line) < MOST_GIVEN:
+        sign = os.read(0, 1)
+        if sign in {b"", b"\n"}:
+            break
+        line += sign
+    return bytes(line) or None
+
+
+def _complain(message: str) -> None:
+    for line in message.split("\n"):
+        typer.echo(f"fieldfare: custodian: {line}", err=True)
+
+
+LOOK_SECONDS: Final = 1.0
+
+
+RETRY_SECONDS: Final = 10.0  # between looks while nothing can be served
+
+
+Say = Callable[[str], None]
+
+
+def guard_home(home: Path, passphrase: bytes | None) -> None:
+    """Serve a home's custodian until this process is told to stop; for the main thread.
+
+    Raises:
+        UsageError, StudyError, KeysError: the home, its settings, roster or keys.
+        LedgerError: ledger or log cannot be trusted or written.
+    """
+    ground = Ground(home=home, passphrase=passphrase, environment=os.environ, clock=utc_now)
+    # Records are loaded before the socket appears: nobody is refused for being early.
+    with stop_signals() as stopped, guarding(ground) as guard:
+        serve(guard, stopped, _say)
+
+
+def serve(guard: Guard, stopped: Stopped, say: Say) -> None:
+    """Serve whoever is on duty, and follow what the home says, until `stopped`.
+
+    Args:
+        guard: has a custodian on duty.
+        stopped: waits at most so many seconds; true once it is time to end.
+        say: tells the operator a line.
+
+    Raises:
+        UsageError: a socket cannot be had.
+        LedgerError: start or stop cannot be logged.
+    """
+    where, user = socket_of(guard.institution), os_user()
+    _tell_left_out(guard, say)
+    with (
+        serving_calls(administration(guard), admin_socket(guard.institution), ADMIN_LIMITS),
+        serving_calls(data_plane(guard.answer), where),
+    ):
+        guard.journal.append(Event.START, user, user=user)
+        say(f"serving on {where.path}")
+        _watch(guard, stopped, say)
+    guard.log.settle(at_once=True)
+    guard.journal.append(Event.STOP, user, user=user)
+    say("stopped")
+
+
+def _watch(guard: Guard, stopped: Stopped, say: Say) -> None:
+    """Look every second; what a look brings is said, also where somebody else asked for it.
+
+    A change is followed once nothing has moved for a second: an editor may be in the middle of
+    writing, and half a policy would close the door on a run. Commands need not wait, they tell.
+    """
+    looked, seen = time.monotonic(), guard.look()
+    while not stopped(LOOK_SECONDS):
+        with suppress(LedgerError):  # the counts are kept; decisions that need the log are refused
+            guard.log.settle()
+        before, seen = seen, guard.look()
+        again = guard.trouble and time.monotonic() - looked >= RETRY_SECONDS
+        if before == seen and (guard.changed() or again):
+            guard.follow()
+            looked = time.monotonic()
+        for followed in guard.told():
+            for line in lines_of(followed):
+                say(line)
+
+
+def lines_of(followed: Followed) -> list[str]:
+    """Return what a look brought, a line each."""
+    lines = [f"in force: {line}" for line in followed.changed]
+    lines += [f"nothing is served: {followed.trouble}"] if followed.trouble else []
+    return lines + [f"left out: {one.id}: {one.reason}" for one in followed.left_out]
+
+
+def _tell_left_out(guard: Guard, say: Say) -> None:
+    for one in guard.status().studies:
+        if not one.serving:
+            say(f"left out: {one.id}: {one.reason}")
+        elif one.records:
+            say(f"study {one.id}: {one.records}; why: fieldfare institution review {one.id[:12]}")
+    say("approved studies loaded")
+
+
+def socket_of(institution: Institution) -> UnixSocket:
+    """Return where the data plane listens, as institution.toml says."""
+    group = institution.settings.custodian.group or None
+    return UnixSocket(custodian_socket_path(institution.home, institution.settings), group)
+
+
+def _say(line: str) -> None:
+    typer.echo(f"fieldfare: custodian: {line}", err=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,457 @@
+"""The custodian on duty: replaced as a whole, between two calls, when the home changes.
+
+A look at the home opens everything anew (settings, policy, coordinator, roster, identity,
+ledger), loads what may run under it, and only then takes the place of what served before:
+the socket stays, and a call in work is finished by whoever began it. Sums that are prepared
+already are handed on. What cannot be opened any more closes the door instead: nothing is
+served (every study is unknown) until a later look succeeds, and the status says why.
+
+The state that a custodian applies (studies, roster, policy), and its changes over time.
+
+A fingerprint of a home's state, taken without reading the content of its files.
+
+A file's state is its modification time, its size and its inode. What a database server holds
+cannot be seen from outside.
+
+A cache of prepared sums: a decision on one study does not read another study's records.
+
+They are kept by study for as long as the records look the same (`home_state.records_state`).
+What a database server holds is read again when the custodian starts.
+"""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock
+
+from fieldfare.client.approvals.approval import LeftOut, resume
+from fieldfare.client.custodian.answering import answer
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.daemon.status import (
+    CustodianStatus,
+    Followed,
+    StudyNow,
+    ledger_now,
+    release_now,
+)
+from fieldfare.client.home.keys import public_identity
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.studies import State, kept_ids, read_decision, stamp
+from fieldfare.client.institution.open import (
+    Clock,
+    Custody,
+    Institution,
+    LoadedSums,
+    Loader,
+    open_custody,
+    open_institution,
+    open_journal,
+    records_loader,
+)
+from fieldfare.client.journal.decisions import CUSTODIAN, JournalDecisions, Tally
+from fieldfare.client.journal.entries import MAX_SENTENCE, Event, printable
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.policy.policy import limits
+from fieldfare.shared.errors import FieldfareError, LedgerError
+from fieldfare.shared.privacy.samplers import ExactNoise
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.terminal.screen import SHORT
+
+
+@dataclass(frozen=True, kw_only=True)
+class InForce:
+    """What is in force.
+
+    Attributes:
+        roster, roster_hash: version and hash.
+        policy: sha256 of policy.toml.
+        identity: public key, hex.
+        epoch: of the ledger.
+        served: ids of the studies that are answered for.
+        trouble: why nothing is served; empty where something may be.
+    """
+
+    roster: int
+    roster_hash: str
+    policy: str
+    identity: str
+    epoch: int
+    served: frozenset[str] = frozenset()
+    trouble: str = ""
+
+    @property
+    def ground(self) -> tuple[object, ...]:
+        """What everything rests on, whichever studies there are."""
+        return (self.roster_hash, self.policy, self.identity, self.epoch, self.trouble)
+
+
+def changes(old: InForce, new: InForce) -> Iterator[str]:
+    """Yield one line for everything that is different in `new`."""
+    if old.roster_hash != new.roster_hash:
+        yield f"roster version {new.roster} (was {old.roster})"
+    if old.policy != new.policy:
+        yield "the policy as it is now: its budget holds from the next release on"
+    if old.identity != new.identity:
+        yield "another identity signs"
+    if old.epoch != new.epoch:
+        yield f"ledger epoch {new.epoch} (was {old.epoch})"
+    for study in sorted(new.served - old.served):
+        yield f"study {study[:SHORT]} is answered for"
+    for study in sorted(old.served - new.served):
+        yield f"study {study[:SHORT]} is answered for no more"
+    if new.trouble and old.trouble != new.trouble:
+        yield "nothing is served"
+    if old.trouble and not new.trouble:
+        yield "studies are served again"
+
+
+# -- home state -----------------------------------------------------------------------------------
+
+FileState = tuple[str, int, int, int]
+
+
+def file_state(path: Path) -> FileState:
+    """Return what tells one state of a file from another, also where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path), 0, -1, 0
+    return str(path), found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def standing_state(home: Home) -> tuple[FileState, ...]:
+    """Return the state of everything that a custodian stands on.
+
+    Of the ledger only which file it is: its content changes with every release, while another
+    file in its place is a copy that was put back.
+    """
+    named = (home.settings, home.policy, home.coordinator_key, home.roster)
+    keys = (home.identity_key, home.identity_public)
+    ledger, *_, inode = file_state(home.ledger)
+    return (*map(file_state, (*named, *keys)), (ledger, 0, 0, inode))
+
+
+def decisions_state(home: Home) -> tuple[FileState, ...]:
+    """Return the state of the home's studies and decisions; empty where they cannot be listed."""
+    try:
+        return tuple(file_state(path) for path in sorted(home.studies.iterdir()))
+    except OSError:
+        return ()
+
+
+def records_state(institution: Institution) -> object:
+    """Return the state of an institution's records: their settings, and the files named there."""
+    named = [institution.home.holdout_key, *_named_files(institution)]
+    return institution.settings.records, tuple(sorted(_states(named)))
+
+
+def _named_files(institution: Institution) -> Iterator[Path]:
+    for source in institution.settings.records:
+        for name in ("path", "mapping", "uri_file"):
+            text = getattr(source, name, None)
+            if text is not None:
+                yield institution.home.resolve(text)
+
+
+def _states(paths: Collection[Path]) -> Iterator[FileState]:
+    for path in paths:
+        yield file_state(path)
+        if path.is_dir():
+            yield from (file_state(inside) for inside in path.rglob("*"))
+
+
+# -- kept sums ------------------------------------------------------------------------------------
+
+
+class KeptSums:
+    """A loader that remembers."""
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._kept: dict[str, tuple[object, LoadedSums]] = {}
+
+    def loader(self, load: Loader, state: object) -> Loader:
+        """Return what loads a study with `load`, or gives what was loaded in the same `state`."""
+
+        def loaded(study: Study) -> LoadedSums:
+            if study.id not in self.ready(state):
+                self._kept[study.id] = (state, load(study))
+            return self._kept[study.id][1]
+
+        return loaded
+
+    def words(self, study: str) -> str:
+        """Return how many rows of a study's records count as zero; empty where none does."""
+        return self._kept[study][1].words if study in self._kept else ""
+
+    def ready(self, state: object) -> frozenset[str]:
+        """Return the ids of studies that need no loading in this `state`."""
+        return frozenset(study for study, (then, _) in self._kept.items() if then == state)
+
+    def keep_only(self, studies: Collection[str]) -> None:
+        """Forget all other studies: their sums take as much memory as their records."""
+        self._kept = {study: kept for study, kept in self._kept.items() if study in studies}
+
+
+# -- guard ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ground:
+    """Where a custodian stands.
+
+    Attributes:
+        home: the institution's folder.
+        passphrase: of the identity, or None.
+        environment: variables that may hold a database's address.
+        clock: returns the present with a time zone.
+    """
+
+    home: Path
+    passphrase: bytes | None
+    environment: Mapping[str, str]
+    clock: Clock
+
+
+class Guard:
+    """Whoever is the custodian just now, and what puts another one in its place."""
+
+    def __init__(self, ground: Ground, journal: Journal) -> None:
+        """Use `guarding`, which puts the first custodian on duty."""
+        self.journal = journal
+        self.log = JournalDecisions(journal)
+        self._told: SimpleQueue[Followed] = SimpleQueue()
+        self._ground = ground
+        self._home = Home(ground.home.absolute())
+        self._tally = Tally(self.log, ground.clock)
+        self._sums = KeptSums()
+        self._started = ground.clock()
+        self._following = Lock()
+        self._turn = Lock()
+        self._stack = ExitStack()  # of the custody
+        self._left_out: tuple[LeftOut, ...] = ()
+        self._seen: object = None
+        self._records: object = None
+        self._in_force = InForce(roster=0, roster_hash="", policy="", identity="", epoch=0)
+        self._custody: Custody
+        self._on_duty: Custodian
+
+    def begin(self) -> Followed:
+        """Put the first custodian on duty.
+
+        Raises:
+            FieldfareError: as `open_institution` and `open_custody`; nothing is on duty then.
+        """
+        with self._following:
+            self._seen = self.look()  # first: what changes from here on is for the next look
+            self._take()
+            return self._followed(())
+
+    def close(self) -> None:
+        """Let go of the ledger; nobody may be asking any more."""
+        self._stack.close()
+
+    # -- the data plane -------------------------------------------------------------------
+
+    def answer(self, call: str, frame: bytes) -> bytes:
+        """Answer one frame of the data plane; nobody takes over before it is answered."""
+        with self._turn:
+            return answer(self._on_duty, call, frame)
+
+    # -- administration -------------------------------------------------------------------
+
+    @property
+    def institution(self) -> Institution:
+        """What the home said when it was read last."""
+        return self._custody.institution
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is served; empty where something may be."""
+        return self._in_force.trouble
+
+    def look(self) -> object:
+        """Return what tells one state of the home from another."""
+        return standing_state(self._home), decisions_state(self._home)
+
+    def changed(self) -> bool:
+        """Say whether the home looks different from what was seen last.
+
+        Records are looked at only where a study is left out, perhaps because of them: files
+        that somebody replaces while a study runs stop nothing.
+        """
+        if self.look() != self._seen or self._epoch() != self._in_force.epoch:
+            return True
+        return bool(self._left_out) and records_state(self.institution) != self._records
+
+    def follow(self) -> Followed:
+        """Take what the home says into force; when this returns, nothing else is.
+
+        *Formal Guarantees.* Calls that come after it are answered under what was found, or are
+        refused. Whatever cannot be read, checked or logged closes the door.
+        """
+        with self._following:
+            before = self._in_force
+            self._seen = self.look()
+            try:
+                self._take()
+            except (FieldfareError, OSError) as error:
+                self._stand_down(str(error))
+            new = self._in_force.served - before.served
+            followed = self._followed((*changes(before, self._in_force), *self._zero_lines(new)))
+        if followed.changed or followed.left_out:
+            self._told.put(followed)
+        return followed
+
+    def told(self) -> Iterator[Followed]:
+        """Yield what looks brought since this was asked last, whoever asked for them."""
+        while not self._told.empty():
+            yield self._told.get()
+
+    def status(self) -> CustodianStatus:
+        """Return how things stand; waits for nobody."""
+        in_force = self._in_force
+        return CustodianStatus(
+            institution=self.institution.settings.id,
+            started=stamp(self._started),
+            process=os.getpid(),
+            busy=self._following.locked(),
+            trouble=in_force.trouble,
+            roster=in_force.roster,
+            roster_hash=in_force.roster_hash,
+            policy=in_force.policy,
+            identity=in_force.identity,
+            studies=[*self._served_now(in_force), *self._left_out_now()],
+            releases=self._tally.releases,
+            refusals=dict(sorted(self._tally.refusals.items())),
+            last_release=release_now(self._tally.last),
+            ledger=ledger_now(
+                self._custody.ledger, limits(self.institution.policy), self._ground.clock()
+            ),
+        )
+
+    # -- taking over ------------------------------------------------------------------------
+
+    def _take(self) -> None:
+        """Open the home anew and put its custodian on duty."""
+        with ExitStack() as stack:
+            ground, institution = self._ground, open_institution(self._ground.home)
+            custody = stack.enter_context(
+                open_custody(institution, ground.passphrase, ground.clock, self._tally)
+            )
+            records = records_state(institution)
+            load = self._sums.loader(records_loader(institution, ground.environment), records)
+            arrived = set(kept_ids(self._home))
+            ready = arrived & self._sums.ready(records)
+            left_out = resume(custody, load, ready)
+            self._write_down(_read_in_force(custody))
+            self._put_on_duty(custody, stack.pop_all())
+            self._settle(records, left_out)
+        # What has to be read first comes after: it takes long, and what serves must not wait.
+        self._settle(records, left_out + resume(custody, load, arrived - ready))
+        self._sums.keep_only(self._in_force.served)
+
+    def _settle(self, records: object, left_out: tuple[LeftOut, ...]) -> None:
+        """Take down what is served and what is not."""
+        names = self._sums.ready(records) - {one.study for one in left_out}
+        served = (s for s in names if read_decision(self._home, s).state is State.APPROVED)
+        self._records, self._left_out = records, left_out
+        self._in_force = replace(_read_in_force(self._custody), served=frozenset(served))
+
+    def _put_on_duty(self, custody: Custody, stack: ExitStack) -> None:
+        with self._turn:  # a call in work is finished first
+            before, self._stack = self._stack, stack
+            self._custody, self._on_duty = custody, custody.custodian
+        before.close()
+
+    def _stand_down(self, trouble: str) -> None:
+        """Serve nothing: a custodian that was given no study knows none."""
+        custody = self._custody
+        idle = Custodian(custody.site, custody.ledger, ExactNoise(), self._tally)
+        with self._turn:
+            self._on_duty = idle
+        stood = replace(self._in_force, trouble=trouble, served=frozenset(), epoch=self._epoch())
+        with suppress(LedgerError):  # the door is closed whether or not that can be written down
+            self._write_down(stood)
+        self._in_force, self._left_out = stood, ()
+
+    def _write_down(self, in_force: InForce) -> None:
+        """Log what is in force from here on, where it is something else than before."""
+        if in_force.ground == self._in_force.ground:
+            return
+        rule = in_force.trouble and f"nothing is served: {in_force.trouble}"
+        rule = rule or f"roster version {in_force.roster} and the policy as fingerprinted"
+        self.journal.append(
+            Event.IN_FORCE,
+            CUSTODIAN,
+            rule=printable(rule, MAX_SENTENCE),
+            version=in_force.roster,
+            fingerprint=in_force.policy,
+        )
+
+    # -- what is seen and told --------------------------------------------------------------
+
+    def _epoch(self) -> int:
+        """Return the ledger's epoch; -1 where it cannot be read, so that a look follows."""
+        try:
+            return self._custody.ledger.position().epoch
+        except LedgerError:
+            return -1
+
+    def _followed(self, changed: Collection[str]) -> Followed:
+        return Followed(
+            changed=list(changed), trouble=self.trouble, left_out=list(self._left_out_now())
+        )
+
+    def _served_now(self, in_force: InForce) -> Iterator[StudyNow]:
+        for study in sorted(in_force.served):
+            words = self._sums.words(study)
+            yield StudyNow(id=study, serving=True, runs=self._runs_of(study), records=words)
+
+    def _zero_lines(self, studies: Collection[str]) -> Iterator[str]:
+        for study in sorted(studies):
+            words = self._sums.words(study)
+            if words:
+                yield f"study {study[:SHORT]}: {words}"
+
+    def _left_out_now(self) -> Iterator[StudyNow]:
+        for study, reason in self._left_out:
+            yield StudyNow(id=study, serving=False, reason=reason)
+
+    def _runs_of(self, study: str) -> list[str]:
+        try:
+            names = self._custody.ledger.run_names(study)
+        except LedgerError:
+            return []
+        return [name for name in names if ":" not in name]  # a run's id holds none
+
+
+def _read_in_force(custody: Custody) -> InForce:
+    institution = custody.institution
+    return InForce(
+        roster=institution.roster.version,
+        roster_hash=institution.roster.hash,
+        policy=hashlib.sha256(institution.home.policy.read_bytes()).hexdigest(),
+        identity=public_identity(institution.home),
+        epoch=custody.ledger.position().epoch,
+    )
+
+
+@contextmanager
+def guarding(ground: Ground) -> Iterator[Guard]:
+    """Put a home's custodian on duty; at the end nobody is and the ledger is closed.
+
+    Raises:
+        FieldfareError: as `open_institution`, `open_custody` and `open_journal`.
+    """
+    home = open_institution(ground.home).home
+    guard = Guard(ground, open_journal(home, ground.clock))
+    try:
+        guard.begin()
+        yield guard
+    finally:
+        guard.close()

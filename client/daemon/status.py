@@ -1,0 +1,132 @@
+"""A running custodian's report to its own institution: its state, and the changes of a look."""
+
+from datetime import datetime
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from fieldfare.client.home.studies import stamp
+from fieldfare.client.journal.decisions import LastRelease
+from fieldfare.client.ledger.budget import WINDOW, Limits
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.errors import LedgerError
+
+STATUS_FORMAT: Final = 1
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    def to_bytes(self) -> bytes:
+        """Return canonical JSON."""
+        return canonical_bytes(self)
+
+
+class StudyNow(_Told):
+    """An approved study: answered for, or left out and why.
+
+    Attributes:
+        runs: those of which the custodian holds keys.
+        records: how many rows count as zero; empty where none does.
+    """
+
+    id: str
+    serving: bool
+    reason: str = ""
+    runs: list[str] = []
+    records: str = ""
+
+
+class ReleaseNow(_Told):
+    """The last answer that left; `time` is ISO 8601."""
+
+    time: str
+    study: str
+    run: str
+    kind: str
+    step: int
+
+
+class LedgerNow(_Told):
+    """Where the ledger stands; sums in picomu2."""
+
+    entries: int
+    epoch: int
+    head: str
+    spent: int
+    yearly_left: int
+    lifetime_left: int
+
+
+class CustodianStatus(_Told):
+    """A running custodian.
+
+    Attributes:
+        started: when, ISO 8601.
+        process: its process id.
+        busy: it is taking something into force just now, such as a study whose records load.
+        trouble: why nothing is served; empty where something may be.
+        roster, roster_hash: version and hash in force.
+        policy: sha256 of the policy.toml in force.
+        identity: public key in force, hex.
+        releases: answers that left since the start, repeats included.
+        refusals: since the start, by code.
+    """
+
+    format: Literal[1] = STATUS_FORMAT
+    institution: str
+    started: str
+    process: int
+    busy: bool
+    trouble: str
+    roster: int
+    roster_hash: str
+    policy: str
+    identity: str
+    studies: list[StudyNow]
+    releases: int
+    refusals: dict[str, int]
+    last_release: ReleaseNow | None
+    ledger: LedgerNow | None
+
+
+class Followed(_Told):
+    """What a look changed.
+
+    Attributes:
+        changed: one line each; empty if everything was in force already.
+        trouble: why nothing is served; empty where something may be.
+        left_out: approved studies that are not answered for, and why.
+    """
+
+    format: Literal[1] = STATUS_FORMAT
+    changed: list[str]
+    trouble: str
+    left_out: list[StudyNow]
+
+
+def release_now(last: LastRelease | None) -> ReleaseNow | None:
+    """Return the last release as it is told."""
+    if last is None:
+        return None
+    return ReleaseNow(
+        time=stamp(last.time), study=last.study, run=last.run, kind=last.kind, step=last.step
+    )
+
+
+def ledger_now(ledger: Ledger, granted: Limits, now: datetime) -> LedgerNow | None:
+    """Return where a ledger stands within its limits; None where it cannot be read just now."""
+    try:
+        position = ledger.position()
+        yearly = ledger.spent_since(now - WINDOW)
+    except LedgerError:
+        return None
+    return LedgerNow(
+        entries=position.sequence,
+        epoch=position.epoch,
+        head=position.head,
+        spent=position.cumulative,
+        yearly_left=max(granted.yearly_picomu2 - yearly, 0),
+        lifetime_left=max(granted.lifetime_picomu2 - position.cumulative, 0),
+    )

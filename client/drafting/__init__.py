@@ -1,0 +1,4 @@
+"""Drafts of studies from an own file.
+
+Imports records, typologies and shared.
+"""

@@ -1,0 +1,238 @@
+"""An institution's keys: made once, checked when loaded, the identity replaced by a rotation.
+
+    identity  Ed25519: signs approvals and replies; on the roster
+    node      NIST P-384: authenticates the connection to the coordinator; opens no data
+    holdout   32 bytes: which units are held out
+
+The node key carries no passphrase: Flower's loader takes none, and it protects a
+connection in the outer zone, not records.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from fieldfare.client.home.layout import Home
+from fieldfare.shared.errors import KeysError
+from fieldfare.shared.protocol.identity import (
+    check_rotation,
+    fingerprint,
+    node_key_fingerprint,
+    node_key_line,
+    parse_node_key,
+    parse_public_hex,
+    public_hex,
+    state_revocation,
+    state_rotation,
+)
+from fieldfare.shared.system.key_files import read_node_key, read_signing_key, signing_pem
+from fieldfare.shared.system.private_files import (
+    create_private,
+    read_private,
+    read_public,
+    replace_private,
+)
+
+HOLDOUT_BYTES: Final = 32
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """What became of the identity.
+
+    Attributes:
+        old: former public key, hex.
+        new: present public key, hex.
+        statement: the file that the coordinator needs, signed by both.
+    """
+
+    old: str
+    new: str
+    statement: Path
+
+
+def create_keys(home: Home, passphrase: bytes | None) -> None:
+    """Make the identity, the node key and the hold-out key in an empty home.
+
+    Raises:
+        UsageError: one of the files exists; nothing is overwritten.
+    """
+    identity = Ed25519PrivateKey.generate()
+    create_private(home.identity_key, signing_pem(identity, passphrase))
+    create_private(home.identity_public, public_hex(identity).encode() + b"\n")
+    private, public = _new_node_key()
+    create_private(home.node_key, private)
+    create_private(home.node_public, public)
+    create_private(home.holdout_key, secrets.token_bytes(HOLDOUT_BYTES))
+
+
+def load_identity(home: Home, passphrase: bytes | None) -> Ed25519PrivateKey:
+    """Load the identity.
+
+    Raises:
+        KeysError: missing, open to others, another kind of key, a wrong, missing or needless
+            passphrase, or a public half in identity.pub that is not this key's.
+    """
+    path = home.identity_key
+    key = read_signing_key(path, passphrase)
+    if public_identity(home) != public_hex(key):
+        raise KeysError(
+            f"{home.identity_public}: expected the public half of {path}, found another: it is "
+            f"{public_hex(key)}; write that into the file and compare fingerprints again"
+        )
+    return key
+
+
+def load_node_key(home: Home) -> ec.EllipticCurvePrivateKey:
+    """Load the node key.
+
+    Raises:
+        KeysError: as `read_node_key`.
+    """
+    return read_node_key(home.node_key)
+
+
+def load_holdout_key(home: Home) -> bytes:
+    """Load the hold-out key.
+
+    Raises:
+        KeysError: missing, open to others, or not 32 bytes.
+    """
+    content = read_private(home.holdout_key)
+    if len(content) != HOLDOUT_BYTES:
+        raise KeysError(
+            f"{home.holdout_key}: expected {HOLDOUT_BYTES} bytes, found {len(content)}: restore it "
+            "from your backup; another one would mix held-out units into training"
+        )
+    return content
+
+
+def public_identity(home: Home) -> str:
+    """Return the identity's public key, hex, as it stands in identity.pub.
+
+    Raises:
+        KeysError: missing, or not 64 hexadecimal digits.
+    """
+    return parse_public_hex(read_public(home.identity_public), str(home.identity_public))
+
+
+def identity_fingerprint(home: Home) -> str:
+    """Return the identity's fingerprint, to compare out of band.
+
+    Raises:
+        KeysError: as `public_identity`.
+    """
+    return fingerprint(bytes.fromhex(public_identity(home)))
+
+
+def node_fingerprint(home: Home) -> str:
+    """Return the node key's fingerprint: the digest that `ssh-keygen -l -f node.pub` prints.
+
+    Raises:
+        KeysError: missing, or no NIST P-384 key in OpenSSH format.
+    """
+    return node_key_fingerprint(node_public_line(home))
+
+
+def node_public_line(home: Home) -> str:
+    """Return the node's public key as one OpenSSH line, without a comment.
+
+    Raises:
+        KeysError: missing, or no NIST P-384 key in OpenSSH format.
+    """
+    words = read_public(home.node_public).decode("ascii", errors="replace").split()
+    line = " ".join(words[:2])  # ssh-keygen adds a comment
+    try:
+        parse_node_key(line)
+    except ValueError:
+        raise KeysError(
+            f"{home.node_public}: expected a NIST P-384 OpenSSH public key, found another form"
+        ) from None
+    return line
+
+
+def renew_node_key(home: Home) -> None:
+    """Replace the node key; a coordinator knows the node again after a new enrolment.
+
+    After a crash between the two files they do not belong together; calling this again makes
+    both anew.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    private, public = _new_node_key()
+    replace_private(home.node_key, private)
+    replace_private(home.node_public, public)
+
+
+def rotate_identity(home: Home, institution: str, passphrase: bytes | None) -> Rotation:
+    """Replace the identity; the old public key stays, with a statement that both keys signed.
+
+    The new key keeps the old one's passphrase. After a crash the identity is the old or the
+    new one, and the new one never without its statement.
+
+    Raises:
+        KeysError: as `load_identity`, or another rotation is under way.
+        OSError: the disk says no.
+    """
+    with _alone(home):
+        old, new = load_identity(home, passphrase), Ed25519PrivateKey.generate()
+        statement = state_rotation(institution, old, new)
+        check_rotation(statement, institution, public_hex(old))
+        path = home.rotations / f"{public_hex(old)}.sealed"
+        # One file for each former key: one left by a crash names a key that was never in use.
+        replace_private(path, statement)
+        replace_private(home.identity_public, public_hex(new).encode() + b"\n")
+        replace_private(home.identity_key, signing_pem(new, passphrase))
+    return Rotation(public_hex(old), public_hex(new), path)
+
+
+def revoke_identity(home: Home, institution: str, passphrase: bytes | None) -> bytes:
+    """Return the statement that takes the present identity back; changes nothing here.
+
+    Raises:
+        KeysError: as `load_identity`.
+    """
+    return state_revocation(institution, load_identity(home, passphrase))
+
+
+def _new_node_key() -> tuple[bytes, bytes]:
+    """Return a new private key in OpenSSH format, and its public line."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    return pem, f"{node_key_line(key.public_key())}\n".encode()
+
+
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """Keep a second rotation out: each would sign for a key that the other throws away."""
+    descriptor = os.open(home.keys, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if not _locked(descriptor):
+            raise KeysError(
+                f"{home.keys}: expected one rotation at a time, found another under way"
+            )
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

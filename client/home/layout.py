@@ -1,0 +1,249 @@
+"""An institution's home: one folder, and a property for every path in it.
+
+institution.toml  policy.toml  coordinator.pub  roster.sealed
+keys/             identity.pem  identity.pub  node  node.pub  holdout  rotations/
+studies/          signed study offers that arrived
+ledger/           ledger.sqlite and its witness
+log/              log.jsonl
+models/           <study>/<run>/ of each finished model that arrived; made when the first does
+scoring/          alerts.sqlite and models tuned here; made when the first is; never leaves
+run/              custodian.sock  admin.sock
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.private_files import (
+    OTHERS,
+    PRIVATE_FOLDER,
+    WRITE_BY_OTHERS,
+    create_private_folder,
+    path_problems,
+)
+
+# The node's user reaches the socket through its group (docs/design.md, "Processes and zones").
+RUN_FOLDER: Final = 0o750
+BY_GROUP_AND_OTHERS: Final = 0o027  # of run/: the group may not write, others nothing
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_RUN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Home:
+    """An institution's folder.
+
+    Attributes:
+        path: the folder; relative paths in settings are below it.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Make the folder (0700) and those inside it; no files.
+
+        Raises:
+            UsageError: something is there already; nothing is ever overwritten.
+            OSError: the disk or a folder above says no.
+        """
+        home = cls(path.absolute())
+        create_private_folder(home.path)
+        for folder in home.folders:
+            folder.mkdir()
+            folder.chmod(RUN_FOLDER if folder == home.run else PRIVATE_FOLDER)
+        return home
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return an existing home after a look at every folder's and file's mode and owner.
+
+        Raises:
+            UsageError: no home, an unfinished one, or one that others can reach; names every
+                problem, one line each, and what to do.
+        """
+        home = cls(path.absolute())
+        if not home.settings.is_file():
+            raise UsageError(
+                f"{path}: expected an institution's folder with {home.settings.name}, found none: "
+                "give --home, or make one with `fieldfare institution init`"
+            )
+        problems = [*home._folder_problems(), *home._file_problems()]
+        if problems:
+            raise UsageError("\n".join(problems))
+        return home
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder inside, outer ones first."""
+        return (
+            self.keys,
+            self.rotations,
+            self.studies,
+            self.ledger.parent,
+            self.log_folder,
+            self.run,
+        )
+
+    @property
+    def settings(self) -> Path:
+        """Who this is, its records and its sockets (settings.py); written last by `init`."""
+        return self.path / "institution.toml"
+
+    @property
+    def policy(self) -> Path:
+        """What the institution allows (policy.py)."""
+        return self.path / "policy.toml"
+
+    @property
+    def coordinator_key(self) -> Path:
+        """The coordinator's Ed25519 public key, hex, compared out of band."""
+        return self.path / "coordinator.pub"
+
+    @property
+    def roster(self) -> Path:
+        """The signed roster that was accepted."""
+        return self.path / "roster.sealed"
+
+    @property
+    def keys(self) -> Path:
+        """Folder of keys."""
+        return self.path / "keys"
+
+    @property
+    def identity_key(self) -> Path:
+        """Ed25519 private key, PKCS8 PEM, with or without a passphrase."""
+        return self.keys / "identity.pem"
+
+    @property
+    def identity_public(self) -> Path:
+        """Its public half, hex."""
+        return self.keys / "identity.pub"
+
+    @property
+    def node_key(self) -> Path:
+        """NIST P-384 private key in OpenSSH format: what Flower authenticates a node by."""
+        return self.keys / "node"
+
+    @property
+    def node_public(self) -> Path:
+        """Its public half, in OpenSSH format."""
+        return self.keys / "node.pub"
+
+    @property
+    def holdout_key(self) -> Path:
+        """32 bytes that decide, with a unit's id, which units are held out."""
+        return self.keys / "holdout"
+
+    @property
+    def rotations(self) -> Path:
+        """Folder of the identity's former public keys and the statements that replaced them."""
+        return self.keys / "rotations"
+
+    @property
+    def studies(self) -> Path:
+        """Folder of the signed study offers that arrived."""
+        return self.path / "studies"
+
+    def study(self, study_id: str) -> Path:
+        """Return where a study's signed offer is kept.
+
+        Raises:
+            UsageError: no study id; a name from outside never becomes a path.
+        """
+        if not _SHA256.fullmatch(study_id):
+            raise UsageError(
+                "expected a study id of 64 lower-case hexadecimal digits, found something else"
+            )
+        return self.studies / f"{study_id}.sealed"
+
+    @property
+    def models(self) -> Path:
+        """Folder of the finished models that arrived; absent until one does."""
+        return self.path / "models"
+
+    def model(self, study_id: str, run: str) -> Path:
+        """Return the folder of one run's model.
+
+        Raises:
+            UsageError: no study id, or a run id that is no plain name; a name from outside
+                never becomes a path.
+        """
+        if not _SHA256.fullmatch(study_id):
+            raise UsageError(
+                "expected a study id of 64 lower-case hexadecimal digits, found something else"
+            )
+        if not _RUN.fullmatch(run):
+            raise UsageError(
+                "expected a run id of letters, digits, '.', '_' and '-' with no '.' first, found "
+                "something else"
+            )
+        return self.models / study_id / run
+
+    @property
+    def scoring(self) -> Path:
+        """Folder of alerts, labels and tuned models (client/scoring); absent until one is made."""
+        return self.path / "scoring"
+
+    @property
+    def suppression(self) -> Path:
+        """Who is never alerted, unless the settings name another file; absent for nobody."""
+        return self.path / "suppression.csv"
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger; its witness lies beside it."""
+        return self.path / "ledger" / "ledger.sqlite"
+
+    @property
+    def log_folder(self) -> Path:
+        """Folder of the log and its older parts."""
+        return self.path / "log"
+
+    @property
+    def log(self) -> Path:
+        """The hash-chained log of requests and decisions."""
+        return self.log_folder / "log.jsonl"
+
+    @property
+    def run(self) -> Path:
+        """Folder of the sockets."""
+        return self.path / "run"
+
+    @property
+    def custodian_socket(self) -> Path:
+        """The data plane's socket, unless the settings name another."""
+        return self.run / "custodian.sock"
+
+    @property
+    def admin_socket(self) -> Path:
+        """The administration's socket, unless the settings name another."""
+        return self.run / "admin.sock"
+
+    def resolve(self, path: str) -> Path:
+        """Return a path from the settings: absolute, or below the home."""
+        return self.path / path
+
+    def _folder_problems(self) -> Iterator[str]:
+        yield from path_problems(self.path, OTHERS, PRIVATE_FOLDER)
+        for folder in self.folders:
+            if not folder.is_dir():
+                yield f"{folder}: expected a folder, found none: mkdir -m 700 {folder}"
+            elif folder == self.run:
+                yield from path_problems(folder, BY_GROUP_AND_OTHERS, RUN_FOLDER)
+            else:
+                yield from path_problems(folder, OTHERS, PRIVATE_FOLDER)
+        yield from path_problems(self.models, OTHERS, PRIVATE_FOLDER)
+        yield from path_problems(self.scoring, OTHERS, PRIVATE_FOLDER)
+
+    def _file_problems(self) -> Iterator[str]:
+        for path in (self.identity_key, self.node_key, self.holdout_key, self.suppression):
+            yield from path_problems(path, OTHERS, 0o600)
+        # Who can write these decides what is released.
+        trusted = (self.settings, self.policy, self.coordinator_key, self.roster)
+        for path in (*trusted, self.identity_public, self.node_public):
+            yield from path_problems(path, WRITE_BY_OTHERS, 0o600)

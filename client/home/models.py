@@ -1,0 +1,300 @@
+"""Finished models in an institution's home: one folder for each run, written whole or not at all.
+
+Each folder holds the delivery as it was signed, the model, its card and the card as a page.
+What is read later is checked again: the disk is no better witness than the network.
+
+The evidence for a kept model: the coordinator's signature, or a recomputed transcript.
+"""
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fieldfare.client.home.layout import Home
+from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.finished_model.card import ModelCard, Time
+from fieldfare.shared.finished_model.card_writing import check_card
+from fieldfare.shared.finished_model.file import model_from_bytes
+from fieldfare.shared.protocol.delivery import (
+    LARGEST_CARD,
+    LARGEST_ENVELOPE,
+    LARGEST_MODEL,
+    Delivery,
+    DeliveryFile,
+)
+from fieldfare.shared.protocol.messages import Count, parameters_hash, parameters_to_bytes
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.protocol.roster import Hex32, Roster
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.private_files import (
+    PRIVATE_FOLDER,
+    create_private,
+    replace_private,
+    sync_folder,
+)
+
+ENVELOPE: Final = "delivery.sealed"
+MODEL: Final = "model.safetensors"
+CARD: Final = "card.json"
+PAGE: Final = "card.html"
+LEAST_PREFIX: Final = 4
+UNFINISHED: Final = ".new"  # run ids do not begin with a dot, so no run is called this
+
+_STUDY: Final = re.compile(r"[0-9a-f]{64}")
+_LIMITS: Final = {ENVELOPE: LARGEST_ENVELOPE, MODEL: LARGEST_MODEL, CARD: LARGEST_CARD}
+
+
+@dataclass(frozen=True)
+class KeptModel:
+    """Where one run's model is kept."""
+
+    study: str
+    run: str
+    folder: Path
+
+    @property
+    def page(self) -> Path:
+        """The card as a page."""
+        return self.folder / PAGE
+
+    def read(self) -> DeliveryFile:
+        """Return the three files as they are on the disk; nothing is checked.
+
+        Raises:
+            UsageError: one is missing, unreadable or too large.
+        """
+        envelope, model, card = (_read(self.folder / name, _LIMITS[name]) for name in _LIMITS)
+        return DeliveryFile(envelope, model, card)
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedModel:
+    """A delivered model that fits its study, and its card.
+
+    Attributes:
+        parameters: float64 (entries,).
+        card: recomputed from study and parameters, and found right.
+    """
+
+    parameters: NDArray[np.float64]
+    card: ModelCard
+
+
+def check_model(study: Study, delivery: Delivery, model: bytes, card: bytes) -> CheckedModel:
+    """Read what a delivery binds and compare it with the study; its hashes were compared before.
+
+    Raises:
+        ProtocolError: no model of this study and run, or a card that misstates it.
+    """
+    parameters = model_from_bytes(model, study, delivery.run)
+    if parameters_hash(parameters_to_bytes(parameters)) != delivery.model:
+        raise ProtocolError("expected a model of the hash that the delivery binds, found another")
+    read = ModelCard.from_bytes(card)
+    if read.run != delivery.run:
+        raise ProtocolError("expected a card of the delivered run, found another run's")
+    check_card(read, plan_for(study), parameters)
+    return CheckedModel(parameters, read)
+
+
+def kept_models(home: Home) -> tuple[KeptModel, ...]:
+    """Return every model that arrived, by study and run."""
+    return tuple(
+        KeptModel(folder.parent.name, folder.name, folder)
+        for folder in sorted(home.models.glob("*/[!.]*"))
+        if _STUDY.fullmatch(folder.parent.name) and folder.is_dir()
+    )
+
+
+def kept_model(home: Home, study: str, run: str) -> KeptModel | None:
+    """Return where a run's model is, if it arrived.
+
+    Raises:
+        UsageError: ids that are none.
+    """
+    folder = home.model(study, run)
+    return KeptModel(study, run, folder) if folder.exists() else None
+
+
+def find_model(home: Home, text: str) -> KeptModel:
+    """Return the model that a person means by its run, or by its study's first digits.
+
+    Raises:
+        UsageError: none or several fit.
+    """
+    models = kept_models(home)
+    found = [one for one in models if one.run == text]
+    if not found and len(text) >= LEAST_PREFIX:
+        found = [one for one in models if one.run.startswith(text) or one.study.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    raise UsageError(
+        f"STUDY|RUN: expected a run's id or {LEAST_PREFIX} or more first digits of one model's "
+        f"study, found {text[:64]!a}, which fits {len(found) or 'none'}: see `fieldfare "
+        "institution models`"
+    )
+
+
+def keep_files(home: Home, study: str, run: str, files: Mapping[str, bytes]) -> None:
+    """Write a run's folder, which is not there yet; after a crash it is whole or not there.
+
+    Raises:
+        OSError: the disk says no, or the folder is there.
+    """
+    folder = home.model(study, run)
+    for outer in (home.models, folder.parent):
+        if not outer.is_dir():
+            outer.mkdir(PRIVATE_FOLDER)
+            outer.chmod(PRIVATE_FOLDER)  # an odd umask may have taken the owner's rights too
+            sync_folder(outer.parent)
+    fresh = folder.parent / UNFINISHED
+    if fresh.exists():  # left behind by a crash, never in use
+        shutil.rmtree(fresh)
+    fresh.mkdir(PRIVATE_FOLDER)
+    fresh.chmod(PRIVATE_FOLDER)
+    for name, content in files.items():
+        create_private(fresh / name, content)
+    fresh.rename(folder)
+    sync_folder(folder.parent)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: expected a delivered file, found: {error.strerror}; import the delivery "
+            "again after moving its folder away"
+        ) from None
+    if len(content) > limit:
+        raise UsageError(f"{path}: expected at most {limit} bytes, found more: it was changed")
+    return content
+
+
+# -- model standing -------------------------------------------------------------------------------
+
+RECOMPUTED_FILE: Final = "recomputed.json"
+MAX_BYTES: Final = 4096
+
+
+class Recomputed(BaseModel):
+    """That this institution recomputed a model: step by step in the run, or from a transcript.
+
+    Attributes:
+        model: SHA-256 of the parameters that came out.
+        leaves: of the transcript; 0 for the run itself.
+        head: SHA-256 of the coordinator's signed head over it; empty for the run itself.
+        time: when it was done here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[1] = 1
+    model: Hex32
+    leaves: Count
+    head: Hex32 | Literal[""]
+    time: Time
+
+
+class Standing(Enum):
+    """How far a kept model was verified."""
+
+    RECOMPUTED = "recomputed"
+    SIGNED = "signed"
+    DOUBTFUL = "doubtful"
+
+
+@dataclass(frozen=True)
+class ModelStanding:
+    """A kept model, and what it rests on.
+
+    Attributes:
+        kept: where it is.
+        standing: how far it was verified.
+        words: the same for people; for a doubtful one, why and what to do.
+        card: None where it is doubtful.
+        recomputed: from which transcript, if from any.
+    """
+
+    kept: KeptModel
+    standing: Standing
+    words: str
+    card: ModelCard | None = None
+    recomputed: Recomputed | None = None
+
+
+def standing_of_model(kept: KeptModel, roster: Roster) -> ModelStanding:
+    """Check a kept model's signature and hashes again, and say what it rests on."""
+    try:
+        file = kept.read()
+        delivery = file.open(roster)
+        _check_place(kept, delivery)
+        card = ModelCard.from_bytes(file.card)
+    except (ProtocolError, UsageError) as error:
+        return ModelStanding(kept, Standing.DOUBTFUL, f"do not use it: {error}")
+    recomputed = read_recomputed(kept)
+    if recomputed is None or recomputed.model != delivery.model:
+        words = "signed by the coordinator, not recomputed here"
+        return ModelStanding(kept, Standing.SIGNED, words, card)
+    how = "from its transcript here" if recomputed.head else "here step by step in its run"
+    words = f"recomputed {how} on {recomputed.time[:10]}"
+    return ModelStanding(kept, Standing.RECOMPUTED, words, card, recomputed)
+
+
+def _check_place(kept: KeptModel, delivery: Delivery) -> None:
+    if (delivery.study, delivery.run) != (kept.study, kept.run):
+        raise ProtocolError("expected the delivery of this study and run, found another")
+
+
+def in_the_run(model: str, now: datetime) -> bytes:
+    """Return what is kept beside a model that the custodian recomputed while the run went on.
+
+    Args:
+        model: hash of the parameters that came out.
+        now: the present in UTC.
+    """
+    done = Recomputed(model=model, leaves=0, head="", time=now.isoformat(timespec="seconds"))
+    return canonical_bytes(done)
+
+
+def note_recomputed(
+    kept: KeptModel, *, model: str, leaves: int, head: str, now: datetime
+) -> Recomputed:
+    """Write down beside a model that it was recomputed from a transcript.
+
+    Args:
+        kept: the model.
+        model: hash of the parameters that came out.
+        leaves: of the transcript.
+        head: SHA-256 of its signed head.
+        now: the present in UTC.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    done = Recomputed(model=model, leaves=leaves, head=head, time=now.isoformat(timespec="seconds"))
+    replace_private(_path(kept), canonical_bytes(done))
+    return done
+
+
+def read_recomputed(kept: KeptModel) -> Recomputed | None:
+    """Return what was written down; None for nothing, or for what cannot be read."""
+    try:
+        with _path(kept).open("rb") as file:
+            return Recomputed.model_validate_json(file.read(MAX_BYTES))
+    except (OSError, ValidationError):
+        return None
+
+
+def _path(kept: KeptModel) -> Path:
+    return kept.folder / RECOMPUTED_FILE

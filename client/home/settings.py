@@ -1,0 +1,159 @@
+"""`institution.toml`: name, sources of records, and the group that may reach the custodian."""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import tomlkit
+from pydantic import Field, ValidationInfo, field_validator
+
+from fieldfare.client.home.layout import Home
+from fieldfare.client.ledger.budget import MAX_NAME
+from fieldfare.client.records.settings import RecordsSource
+from fieldfare.client.scoring.selection import BELOW_LINE_SHARE
+from fieldfare.client.typologies.typology import Family
+from fieldfare.shared.features.features import Name
+from fieldfare.shared.protocol.roster import COORDINATOR, InstitutionId
+from fieldfare.shared.study.toml import Section, load_toml, parse_toml
+
+SETTINGS_FORMAT: Final = 1
+MAX_SOURCES: Final = 1000
+
+CodeText = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,50}$")]
+
+
+class CustodianSection(Section):
+    """The custodian's sockets.
+
+    Attributes:
+        socket: the data plane's, for the node; empty: run/custodian.sock.
+        admin_socket: the administration's, for this user alone; empty: run/admin.sock.
+        group: the Unix group that may open the data plane's; empty: the user's own.
+    """
+
+    socket: str = Field(default="", max_length=107)  # sun_path in unix(7), less its final zero
+    admin_socket: str = Field(default="", max_length=107)
+    group: str = Field(default="", max_length=32, pattern=r"^([A-Za-z_][A-Za-z0-9_.-]*)?$")
+
+
+class AlertsSection(Section):
+    """How a model's ranking becomes a queue (docs/scoring.md).
+
+    Attributes:
+        budget: alerts that people can look at; 0: the study's share of units.
+        below_line: further units at random, as a share of the alerts: what the model misses.
+        quiet_days: how long after a decision a unit is not alerted again.
+        suppression: a private file of units that are never alerted; empty: suppression.csv here.
+        families: family of features that are not called after an indicator; none is evidence.
+        indicator_codes: your FIU's codes in reports, by indicator.
+    """
+
+    budget: int = Field(default=0, ge=0, le=10_000_000)
+    below_line: float = Field(default=BELOW_LINE_SHARE, ge=0, le=1)
+    quiet_days: int = Field(default=30, ge=0, le=3650)
+    suppression: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
+    families: dict[Name, Annotated[Family, Field(strict=False)]] = Field(default={})
+    indicator_codes: dict[Name, CodeText] = Field(default={})
+
+
+class CaseworkSection(Section):
+    """Where a group decides on alerts (docs/institution.md, "Several persons").
+
+    Attributes:
+        folder: made by `fieldfare institution casework make`; empty: in the home, for one user.
+    """
+
+    folder: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
+
+
+class Settings(Section):
+    """The whole file.
+
+    Attributes:
+        id: as on the roster.
+        population: whose budget the ledger keeps (docs/design.md, "The ledger"): it belongs
+            to a population of units and outlives every extract of them.
+        records: where they are; never copied, never written.
+    """
+
+    format: Literal[1] = SETTINGS_FORMAT
+    id: InstitutionId
+    population: str = Field(default="", max_length=MAX_NAME, validate_default=True)
+    records: tuple[RecordsSource, ...] = Field(default=(), max_length=MAX_SOURCES, strict=False)
+    custodian: CustodianSection = CustodianSection()
+    alerts: AlertsSection = AlertsSection()
+    casework: CaseworkSection = CaseworkSection()
+
+    @field_validator("id")
+    @classmethod
+    def _may_name_an_institution(cls, name: str) -> str:
+        if name == COORDINATOR or not name.isprintable() or name != name.strip():
+            raise ValueError(
+                "expected printable characters without spaces around them, other than "
+                f'"{COORDINATOR}", found something else'
+            )
+        return name
+
+    @field_validator("population")
+    @classmethod
+    def _own_by_default(cls, population: str, info: ValidationInfo) -> str:
+        if not population.isprintable():
+            raise ValueError("expected printable characters, found others")
+        return population or str(info.data.get("id", ""))
+
+
+def load_settings(home: Home) -> Settings:
+    """Read `institution.toml`.
+
+    Raises:
+        StudyError: unreadable, or lists every mistake, one line each.
+    """
+    return load_toml(home.settings, Settings)
+
+
+def custodian_socket_path(home: Home, settings: Settings) -> Path:
+    """Return where the data plane's socket is."""
+    named = settings.custodian.socket
+    return home.resolve(named) if named else home.custodian_socket
+
+
+def admin_socket_path(home: Home, settings: Settings) -> Path:
+    """Return where the administration's socket is."""
+    named = settings.custodian.admin_socket
+    return home.resolve(named) if named else home.admin_socket
+
+
+def settings_text(institution: str) -> str:
+    """Return the file that `init` writes, with comments on what to fill in.
+
+    Raises:
+        StudyError: `institution` may not name an institution.
+    """
+    name = tomlkit.string(institution).as_string()
+    text = f"""\
+# Who this institution is. Paths are absolute, or below this folder.
+format = 1
+
+# As on the roster: the coordinator enters it there with the identity's public key.
+id = {name}
+
+# Whose budget the ledger keeps: one population of people or cases, however often their
+# records are extracted anew. Never give an old population a new name: budgets would start again.
+population = {name}
+
+# Where the records are; they are only ever read. One table for each source: files and
+# folders, databases too. What they hold is checked by `fieldfare institution records check`.
+# [[records]]
+# path = "/srv/records/customers.parquet"
+# mapping = "customers.mapping.toml" # which column is which; leave out where names agree
+
+# How a model's ranking becomes a queue of alerts: docs/scoring.md.
+# [alerts]
+# budget = 0 # alerts that people can look at; 0: the study's share of units
+
+[custodian]
+socket = "" # for the node; empty: run/custodian.sock here
+admin_socket = "" # for this user alone; empty: run/admin.sock here
+group = "" # the group that may open the node's socket; empty: this user's own
+"""
+    parse_toml(text, Settings, "institution")
+    return text

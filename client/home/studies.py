@@ -1,0 +1,254 @@
+"""An institution's copy of each study that arrived: the signed offer and its decision.
+
+Two files for each study, named by its id: the offer as it came, and a small JSON file with
+who decided what and when. A custodian loads a study only where that file says `approved`.
+"""
+
+import fcntl
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fieldfare.client.home.layout import Home
+from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.roster import Hex32, Roster
+from fieldfare.shared.protocol.signed_files import open_study, read_sealed
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.private_files import replace_private
+from fieldfare.shared.terminal.screen import SHORT
+
+LEAST_PREFIX: Final = 4
+MAX_DECISION_BYTES: Final = 64 * 1024
+WAIT: Final = 5.0  # seconds
+PAUSE: Final = 0.05
+
+_PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
+
+Line = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class State(Enum):
+    """Where a study stands here."""
+
+    RECEIVED = "received"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+
+
+class Told(Enum):
+    """What the coordinator is told of a no."""
+
+    NOTHING = "nothing"  # also of decisions from before this could be chosen
+    DECISION = "decision"
+    REASON = "reason"
+
+
+class Decision(BaseModel):
+    """What was decided about one study.
+
+    Attributes:
+        received: when it first arrived (ISO 8601, UTC); empty where that is not known.
+        user: the OS user who decided last; empty while nobody has.
+        time: when.
+        reason: of a rejection.
+        told: what of it the coordinator may know.
+        approval: hash of the signed approval.
+        roster, epoch: under which the approval was given; under others it counts no more.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    format: Literal[1] = 1
+    study: Hex32
+    state: State = Field(default=State.RECEIVED, strict=False)
+    received: Line = ""
+    user: Line = ""
+    time: Line = ""
+    reason: Line = ""
+    told: Told = Field(default=Told.NOTHING, strict=False)
+    approval: Hex32 | Literal[""] = ""
+    roster: Hex32 | Literal[""] = ""
+    epoch: int = Field(default=0, ge=0, lt=2**53)
+
+
+@dataclass(frozen=True)
+class KeptStudy:
+    """A study that arrived, its offer as it came, and what was decided."""
+
+    study: Study
+    offer: bytes
+    decision: Decision
+
+    @property
+    def short(self) -> str:
+        """The id as it is shown."""
+        return self.study.id[:SHORT]
+
+
+def offered_study(content: bytes, name: str, roster: Roster) -> Study:
+    """Read a study that was sent, against the pinned roster.
+
+    Raises:
+        UsageError: not signed by the coordinator, or no valid study; `name` begins the message.
+    """
+    try:
+        return open_study(content, roster, Assurance.EXACT)
+    except ProtocolError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+def keep_study(home: Home, study: Study, content: bytes, received: datetime) -> None:
+    """Keep a study that arrived; an offer that is here already keeps its decision.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    replace_private(home.study(study.id), content)
+    if not _decision_path(home, study.id).exists():
+        write_decision(home, Decision(study=study.id, received=stamp(received)))
+
+
+def write_decision(home: Home, decision: Decision) -> None:
+    """Keep a decision; after a crash the old or the new one stands.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    replace_private(_decision_path(home, decision.study), canonical_bytes(decision))
+
+
+def read_decision(home: Home, study: str) -> Decision:
+    """Return what was decided; a study without a file was received and no more.
+
+    Raises:
+        UsageError: a file that this program did not write.
+    """
+    path = _decision_path(home, study)
+    if not path.exists():
+        return Decision(study=study)
+    try:
+        with path.open("rb") as file:
+            found = Decision.model_validate(json.loads(file.read(MAX_DECISION_BYTES)))
+    except (ValidationError, ValueError, RecursionError):
+        found = None
+    if found is None or found.study != study:
+        raise UsageError(
+            f"{path}: expected this study's decision, found something else: move the file away and "
+            "decide again"
+        )
+    return found
+
+
+def kept_study(home: Home, study: str, roster: Roster) -> KeptStudy:
+    """Return one study that arrived.
+
+    Raises:
+        UsageError: unknown, or its offer is not signed by the pinned coordinator any more.
+    """
+    path = home.study(study)
+    if not path.is_file():
+        raise UsageError(f"{study[:SHORT]}: expected a study that arrived here, found none")
+    content = read_sealed(path)
+    try:
+        opened = offered_study(content, str(path), roster)
+    except UsageError as error:
+        raise UsageError(f"{error}; receive it again, or move the file away") from None
+    if opened.id != study:
+        raise UsageError(f"{path}: expected the study of that id, found another: receive it again")
+    return KeptStudy(opened, content, read_decision(home, study))
+
+
+def kept_ids(home: Home) -> tuple[str, ...]:
+    """Return the ids of all studies that arrived, sorted."""
+    paths = sorted(home.studies.glob("*.sealed"))
+    return tuple(path.stem for path in paths if re.fullmatch(r"[0-9a-f]{64}", path.stem))
+
+
+def kept_studies(home: Home, roster: Roster) -> tuple[KeptStudy, ...]:
+    """Return all studies that arrived, oldest first.
+
+    Raises:
+        UsageError: as `kept_study`.
+    """
+    kept = [kept_study(home, study, roster) for study in kept_ids(home)]
+    return tuple(sorted(kept, key=lambda one: (one.decision.received, one.study.id)))
+
+
+def find_id(home: Home, text: str) -> str:
+    """Return the id that a person means by its first digits.
+
+    Raises:
+        UsageError: none or several fit.
+    """
+    if not _PREFIX.fullmatch(text):
+        raise UsageError(
+            f"STUDY: expected {LEAST_PREFIX} or more of an id's hexadecimal digits, found "
+            f"{_shown(text)}: see `fieldfare institution studies`"
+        )
+    found = [study for study in kept_ids(home) if study.startswith(text)]
+    if len(found) != 1:
+        raise UsageError(
+            f"STUDY: expected the digits of one study that arrived, found {_shown(text)}, which "
+            f"fits {len(found) or 'none'}: see `fieldfare institution studies`"
+        )
+    return found[0]
+
+
+@contextmanager
+def deciding(home: Home, wait: float = WAIT) -> Iterator[None]:
+    """Keep a second decision out while one is made: two would number two approvals alike.
+
+    Args:
+        home: whose studies are decided on.
+        wait: seconds to wait for another process.
+
+    Raises:
+        UsageError: another one is still under way.
+    """
+    descriptor = os.open(home.studies, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for _ in range(max(round(wait / PAUSE), 0)):
+            if _locked(descriptor):
+                break
+            time.sleep(PAUSE)
+        if not _locked(descriptor):
+            raise UsageError(
+                f"{home.studies}: expected one decision at a time, found another under way: repeat"
+            )
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def stamp(time: datetime) -> str:
+    """Write a time as decisions keep it: ISO 8601 to the second."""
+    return time.isoformat(timespec="seconds")
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _decision_path(home: Home, study: str) -> Path:
+    return home.study(study).with_suffix(".json")
+
+
+def _shown(text: str) -> str:
+    return ascii(text[:SHORT] + "..." if len(text) > 64 else text)  # noqa: PLR2004 -- an id's digits

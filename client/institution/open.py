@@ -1,0 +1,200 @@
+"""From a home to its running parts: the institution, its ledger, its log and its custodian.
+
+Everything is checked on the way up: the modes of the home, the pinned coordinator and
+roster, that this institution is on it with its own key, the ledger's chain and witness.
+Nothing here can choose weaker noise: a deployed custodian has exact noise alone.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.ports import DecisionLog
+from fieldfare.client.home.inbox import HomeInbox
+from fieldfare.client.home.keys import load_holdout_key, load_identity, public_identity
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.roster import check_member, pinned_roster
+from fieldfare.client.home.settings import Settings, load_settings
+from fieldfare.client.journal.decisions import JournalDecisions
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.policy.policy import Policy, limits, load_policy, pinned_coordinator
+from fieldfare.client.records import holdout_mask, read_sources
+from fieldfare.client.records.encoding.problems import Finding, zero_words
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.shared.privacy.samplers import Assurance, ExactNoise
+from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.study.model_sections import permit
+from fieldfare.shared.study.study import Study, check_deployable
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Institution:
+    """What a home says, read and checked; no secret is in it.
+
+    Attributes:
+        coordinator: the pinned key, hex.
+        roster: the pinned one; this institution is on it under its present key.
+    """
+
+    home: Home
+    settings: Settings
+    policy: Policy
+    coordinator: str
+    roster: Roster
+
+
+@dataclass(frozen=True)
+class LoadedSums:
+    """An institution's records, ready for one study.
+
+    Attributes:
+        sums: what the custodian sums.
+        units: how many of the institution's are in them; never leaves.
+        rows: that were read.
+        zero: of those, how many count as zero.
+        findings: everything that did not fit; for people here, never for an answer.
+    """
+
+    sums: StudySums
+    units: int
+    rows: int = 0
+    zero: int = 0
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """How many rows count as zero; empty where none does."""
+        return zero_words(self.rows, self.zero)
+
+
+Loader = Callable[[Study], LoadedSums]
+
+
+@dataclass(frozen=True)
+class Custody:
+    """A custodian and everything that it stands on, open.
+
+    Attributes:
+        institution: what the home says.
+        site: who it is to its peers, with the identity's key.
+        ledger: of its population, within the policy's limits.
+        journal: its own log.
+        inbox: where the studies and models that arrive are kept.
+        custodian: built from these.
+    """
+
+    institution: Institution
+    site: Site
+    ledger: Ledger
+    journal: Journal
+    inbox: HomeInbox
+    custodian: Custodian
+
+
+def open_institution(path: Path) -> Institution:
+    """Read and check a home whose roster was accepted.
+
+    Raises:
+        UsageError: no home, one that others can reach, or no roster with this institution.
+        StudyError: a mistake in institution.toml or policy.toml.
+        KeysError: no coordinator's key is pinned, or identity.pub cannot be read.
+    """
+    home = Home.open(path)
+    settings, policy = load_settings(home), load_policy(home)
+    permit(policy.models.packages)  # whatever the command line says
+    coordinator = pinned_coordinator(home, policy)
+    roster = pinned_roster(home, coordinator)
+    # The identity may have been replaced since the roster was pinned.
+    check_member(roster, str(home.roster), settings.id, public_identity(home))
+    return Institution(home, settings, policy, coordinator, roster)
+
+
+def open_institution_ledger(institution: Institution, clock: Clock) -> Ledger:
+    """Open the ledger of the institution's population, within the policy's limits.
+
+    Raises:
+        LedgerError: it cannot be trusted or written.
+    """
+    return ledger_of(institution.home, institution.settings, institution.policy, clock)
+
+
+def ledger_of(home: Home, settings: Settings, policy: Policy, clock: Clock) -> Ledger:
+    """Open a home's ledger whatever its roster says: to withdraw must always be possible.
+
+    Raises:
+        LedgerError: it cannot be trusted or written.
+    """
+    return Ledger.open(
+        home.ledger, population=settings.population, limits=limits(policy), clock=clock
+    )
+
+
+def open_journal(home: Home, clock: Clock) -> Journal:
+    """Open the institution's own log.
+
+    Raises:
+        LedgerError: it cannot be trusted or written.
+    """
+    return Journal.open(home.log_folder, clock=clock)
+
+
+@contextmanager
+def open_custody(
+    institution: Institution,
+    passphrase: bytes | None,
+    clock: Clock,
+    decisions: DecisionLog | None = None,
+) -> Iterator[Custody]:
+    """Build the custodian of a home; the ledger is closed at the end.
+
+    Args:
+        institution: as `open_institution` returns it.
+        passphrase: of the identity, or None.
+        clock: returns the present with a time zone.
+        decisions: where the custodian's decisions are written; None: into the log.
+
+    Raises:
+        KeysError: the identity cannot be loaded.
+        LedgerError: ledger or log cannot be trusted or written.
+    """
+    key = load_identity(institution.home, passphrase)
+    site = Site(institution.settings.id, institution.roster, IdentitySigner(key), Assurance.EXACT)
+    journal = open_journal(institution.home, clock)
+    with open_institution_ledger(institution, clock) as ledger:
+        written = decisions or JournalDecisions(journal)
+        inbox = HomeInbox(institution.home, institution.roster, journal, clock)
+        custodian = Custodian(site, ledger, ExactNoise(), written, inbox)
+        yield Custody(institution, site, ledger, journal, inbox, custodian)
+
+
+def records_loader(institution: Institution, environment: Mapping[str, str]) -> Loader:
+    """Return what reads the institution's records for a study: encoded, split, prepared.
+
+    Args:
+        institution: whose `[[records]]` are read.
+        environment: variables that may hold a database's address.
+    """
+
+    def load(study: Study) -> LoadedSums:
+        check_deployable(study)  # also one that an earlier version approved
+        records = read_sources(
+            institution.settings.records,
+            study,
+            folder=institution.home.path,
+            environment=environment,
+        )
+        key = load_holdout_key(institution.home)
+        mask = holdout_mask(records.units, key=key, share=study.evaluation.holdout)
+        asked = records.asked_units(institution.settings.id, key=key)
+        sums, counts = StudySums.prepare(study, records.data, mask, asked), records.counts
+        return LoadedSums(sums, len(records), counts.rows, counts.zero, records.findings)
+
+    return load

@@ -1,0 +1,403 @@
+"""The permitted content of an institution's log: a closed set of events and of short details.
+
+The sets are closed so that no record's value can get in by way of a new key, and messages
+here never repeat what was found: it may be what must not be written down.
+
+The hash chain over an institution's log. Pure: entries in, lines out, and back.
+
+An entry is one line of canonical JSON (RFC 8785). Its hash is the SHA-256 (FIPS 180-4) of a
+type string, a zero byte and everything else in the line, with the hash of the entry before:
+the last hash fixes every line. A line that could be written in another way is refused, so
+that every changed byte shows.
+
+The chain has no key: it shows what was damaged, lost or changed in places, but who may write
+the folder can write another log. What left stands in signed replies as well.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final
+
+import rfc8785
+
+from fieldfare.shared.canonical import MAX_EXACT_INT, TYPE_SEPARATOR
+from fieldfare.shared.errors import LedgerError, UsageError
+
+Value = str | int | float | bool
+
+MAX_TEXT: Final = 256  # characters
+MAX_SENTENCE: Final = 500  # characters: what a person types, and a rule in words
+MAX_LINE: Final = 32 * 1024  # bytes of a line: every text at its limit, in UTF-8, escaped
+
+SENTENCES: Final = frozenset({"reason", "rule"})
+TEXTS: Final = frozenset(
+    {
+        "code",
+        "fingerprint",
+        "head",
+        "institution",
+        "kind",
+        "request",
+        "run",
+        "study",
+        "user",
+    }
+)
+COUNTS: Final = frozenset({"attempt", "cumulative", "debit", "step"})
+TERMS: Final = frozenset({"asked", "limit", "version"})  # texts, numbers or truth values
+
+
+class Event(Enum):
+    """Everything that is written down."""
+
+    REQUEST = "request"
+    REFUSAL = "refusal"
+    RELEASE = "release"
+    APPROVAL = "approval"
+    REJECTION = "rejection"
+    WITHDRAWAL = "withdrawal"
+    ROSTER = "roster"
+    KEY = "key"
+    LEDGER = "ledger"
+    START = "start"
+    STOP = "stop"
+    IN_FORCE = "in force"  # what a custodian answers under from here on
+    STUDY_RECEIVED = "study received"
+    MODEL_RECEIVED = "model received"
+    # What is done with a model here: that it was, never about whom or what came out (harm rule 7).
+    SCORED = "scored"
+    TUNED = "model tuned"
+    FEEDBACK = "feedback"
+    WORDS_READ = "words read"  # a text was opened again to see what moved its score
+    LABELS = "labels exported"
+    REPORT_DRAFTED = "report drafted"
+    REPAIR = "repair"  # the log itself moved an incomplete line aside
+
+
+def check_actor(actor: object) -> None:
+    """Refuse anything but 1 to 256 printable characters.
+
+    Raises:
+        UsageError: says what was expected, never what was found.
+    """
+    _check_text("actor", actor, MAX_TEXT)
+
+
+def check_details(details: Mapping[str, Value]) -> None:
+    """Refuse keys outside the closed set, values of another type, and long or odd texts.
+
+    Edge cases:
+        | value | answer |
+        |---|---|
+        | a key of no set, any nesting, None, bytes | refused |
+        | an empty text, a line break, a control or direction character | refused |
+        | an integer of 2^53 or more, NaN, an infinity | refused (RFC 8785 is not exact) |
+        | -0.0 | written as 0 |
+
+    Raises:
+        UsageError: says what was expected, never what was found.
+    """
+    for key, value in details.items():
+        if key in TEXTS:
+            _check_text(key, value, MAX_TEXT)
+        elif key in SENTENCES:
+            _check_text(key, value, MAX_SENTENCE)
+        elif key in COUNTS:
+            _check_count(key, value)
+        elif key in TERMS:
+            _check_term(key, value)
+        else:
+            allowed = ", ".join(sorted(TEXTS | SENTENCES | COUNTS | TERMS))
+            raise UsageError(f"expected details of the log from {allowed}, found another key")
+
+
+def printable(text: str, limit: int = MAX_TEXT) -> str:
+    """Return `text` as it may stand in the log: cut, other characters as "?", never empty.
+
+    For what others wrote (a refusal must be logged whatever it refused).
+    """
+    return "".join(c if c.isprintable() else "?" for c in text[:limit]) or "?"
+
+
+def _check_text(key: str, value: object, limit: int) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= limit or not value.isprintable():
+        raise UsageError(
+            f"{key}: expected 1 to {limit} printable characters on one line, found something "
+            "else: shorten it or leave it out"
+        )
+
+
+def _check_count(key: str, value: object) -> None:
+    if type(value) is not int or not 0 <= value <= MAX_EXACT_INT:
+        raise UsageError(f"{key}: expected an integer from 0 to 2^53 - 1, found something else")
+
+
+def _check_term(key: str, value: object) -> None:
+    if isinstance(value, str):
+        _check_text(key, value, MAX_TEXT)
+    elif not (
+        isinstance(value, bool)
+        or (
+            isinstance(value, int | float)
+            and math.isfinite(value)
+            and abs(value) <= MAX_EXACT_INT  # also floats: RFC 8785 writes them as integers
+        )
+    ):
+        raise UsageError(
+            f"{key}: expected a short text, a number or true or false, found something else"
+        )
+
+
+# -- journal chain --------------------------------------------------------------------------------
+
+FORMAT: Final = 1
+HEAD_BYTES: Final = 512
+ENTRY_TYPE: Final = b"fieldfare.journal.entry.v1"
+HEAD_TYPE: Final = b"fieldfare.journal.head.v1"
+_ENTRY_FIELDS: Final = {
+    *("format", "sequence", "time", "event", "actor", "details", "previous", "hash"),
+}
+_HEAD_FIELDS: Final = {"format", "start", "start_hash", "file", "end", "end_hash", "hash"}
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_LEAST_YEAR: Final = 1970  # four digits, so that a time is written in one way only
+_TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One point of a log: the entry with this sequence has this hash."""
+
+    sequence: int
+    hash: str
+
+
+GENESIS: Final = Mark(sequence=0, hash="0" * 64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What the log remembers of itself outside its lines.
+
+    `start` is the last entry that the rule for old files deleted, `file` the number of the
+    oldest file after that, `end` the last entry that was acknowledged. After a power cut the
+    lines may be ahead of `end`, never behind it.
+    """
+
+    start: Mark = GENESIS
+    file: int = 1
+    end: Mark = GENESIS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line of the log; `time` is in UTC and what the clock said, also if it was set back."""
+
+    sequence: int
+    time: datetime
+    event: Event
+    actor: str
+    details: Mapping[str, Value]
+    previous: str
+    hash: str
+
+    @property
+    def mark(self) -> Mark:
+        """Where the log stands after this entry."""
+        return Mark(sequence=self.sequence, hash=self.hash)
+
+    @property
+    def line(self) -> bytes:
+        """The line of the file, with its newline."""
+        return _sealed(ENTRY_TYPE, _content(self))[1]
+
+
+def next_entry(
+    end: Mark, *, time: datetime, event: Event, actor: str, details: Mapping[str, Value]
+) -> Entry:
+    """Return the entry that follows `end`.
+
+    Raises:
+        UsageError: the actor or the details may not stand in the log.
+        LedgerError: a time without a time zone or before 1970, or a log of 2^53 entries.
+    """
+    check_actor(actor)
+    check_details(details)
+    if time.tzinfo is None or time.year < _LEAST_YEAR:
+        raise LedgerError(
+            f"expected a time with a time zone, from {_LEAST_YEAR} on, found {time}: set the clock"
+        )
+    if end.sequence >= MAX_EXACT_INT:
+        raise LedgerError(
+            "expected fewer than 2^53 entries in a log, found as many: begin a new log"
+        )
+    entry = Entry(
+        sequence=end.sequence + 1,
+        time=time.astimezone(UTC),
+        event=event,
+        actor=actor,
+        details=dict(details),
+        previous=end.hash,
+        hash="",
+    )
+    return replace(entry, hash=_sealed(ENTRY_TYPE, _content(entry))[0])
+
+
+def parse_entry(line: bytes) -> Entry:
+    """Read a line (without its newline) that is exactly what its own content hashes to.
+
+    Raises:
+        LedgerError: anything else; says what does not fit.
+    """
+    found = _object(line, _ENTRY_FIELDS, "an entry")
+    sequence, previous = found["sequence"], found["previous"]
+    if not _is_count(sequence, 1) or not _is_sha256(previous):
+        raise LedgerError("expected a sequence number and a previous hash, found something else")
+    try:
+        entry = next_entry(
+            Mark(sequence=sequence - 1, hash=previous),
+            time=datetime.strptime(found["time"], _TIME).replace(tzinfo=UTC),
+            event=Event(found["event"]),
+            actor=found["actor"],
+            details=found["details"],
+        )
+    except UsageError as error:
+        raise LedgerError(str(error)) from None
+    except (ValueError, TypeError, AttributeError):  # their messages repeat what was found
+        raise LedgerError("expected a time, an event and details, found something else") from None
+    _check_bytes(line, entry.line, found["hash"], entry.hash)
+    return entry
+
+
+def follow(end: Mark, entry: Entry) -> Mark:
+    """Accept `entry` if it is the one after `end`, and return where the log stands then.
+
+    Raises:
+        LedgerError: entries were removed, added or swapped.
+    """
+    if entry.sequence != end.sequence + 1:
+        raise LedgerError(f"expected entry {end.sequence + 1}, found entry {entry.sequence}")
+    if entry.previous != end.hash:
+        raise LedgerError(
+            f"expected an entry after the one with hash {end.hash}, found one after "
+            f"{entry.previous}"
+        )
+    return entry.mark
+
+
+def head_line(head: Head) -> bytes:
+    """Return the content of the head file: one disk sector, so that it is written in one step."""
+    content = {
+        "format": FORMAT,
+        "start": head.start.sequence,
+        "start_hash": head.start.hash,
+        "file": head.file,
+        "end": head.end.sequence,
+        "end_hash": head.end.hash,
+    }
+    return _sealed(HEAD_TYPE, content)[1].rstrip(b"\n").ljust(HEAD_BYTES - 1) + b"\n"
+
+
+def parse_head(content: bytes) -> Head:
+    """Read the content of a head file.
+
+    Raises:
+        LedgerError: anything but what `head_line` returns.
+    """
+    found = _object(content, _HEAD_FIELDS, "a head")
+    counts = _is_count(found["start"]) and _is_count(found["end"]) and _is_count(found["file"], 1)
+    if not counts or not _is_sha256(found["start_hash"]) or not _is_sha256(found["end_hash"]):
+        raise LedgerError("expected sequence numbers and hashes, found something else")
+    head = Head(
+        start=Mark(sequence=found["start"], hash=found["start_hash"]),
+        file=found["file"],
+        end=Mark(sequence=found["end"], hash=found["end_hash"]),
+    )
+    if head_line(head) != content:
+        raise LedgerError("expected a head with its own hash, found a changed one")
+    return head
+
+
+def find_end(lines: list[bytes], before: Callable[[], Mark], head: Head) -> tuple[Mark, int]:
+    """Return where the log really ends, and how many of the last lines are no entry of it.
+
+    `lines` are the last complete lines of the newest file, `before` gives the entry before
+    that file's first one. Entries may be ahead of the head, which reaches the disk later.
+    At most one line is no entry: the power failed while its blocks were written.
+
+    Raises:
+        LedgerError: an acknowledged entry is not at the end any more.
+    """
+    last = _entry_or_none(lines[-1]) if lines else None
+    dropped = int(bool(lines) and last is None)
+    if dropped and len(lines) > 1:
+        last = parse_entry(lines[-2])
+    end = last.mark if last else before()
+    if last and end.sequence == head.end.sequence + 1:
+        follow(head.end, last)
+    if end == head.end or end.sequence > head.end.sequence:
+        return end, dropped
+    raise LedgerError(
+        f"expected entry {head.end.sequence} with hash {head.end.hash} at the end of the log, "
+        f"found entry {end.sequence} with hash {end.hash}"
+    )
+
+
+def _entry_or_none(line: bytes) -> Entry | None:
+    try:
+        return parse_entry(line)
+    except LedgerError:
+        return None
+
+
+def _content(entry: Entry) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "sequence": entry.sequence,
+        "time": entry.time.strftime(_TIME),
+        "event": entry.event.value,
+        "actor": entry.actor,
+        "details": dict(entry.details),
+        "previous": entry.previous,
+    }
+
+
+def _sealed(type_string: bytes, content: dict[str, Any]) -> tuple[str, bytes]:
+    """Return the hash of `content` and the line that holds both."""
+    covered = type_string + TYPE_SEPARATOR + rfc8785.dumps(content)
+    digest = hashlib.sha256(covered).hexdigest()
+    return digest, rfc8785.dumps(content | {"hash": digest}) + b"\n"
+
+
+def _object(line: bytes, fields: set[str], what: str) -> dict[str, Any]:
+    if len(line) >= MAX_LINE:
+        raise LedgerError(f"expected {what} of at most {MAX_LINE} bytes, found a longer line")
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or set(found) != fields or found["format"] != FORMAT:
+        raise LedgerError(f"expected {what} of format {FORMAT}, found something else")
+    return found
+
+
+def _check_bytes(line: bytes, expected: bytes, found: object, digest: str) -> None:
+    if line + b"\n" == expected:
+        return
+    if found != digest:
+        shown = found if _is_sha256(found) else "something else"
+        raise LedgerError(f"expected the hash {digest} of its content, found {shown}")
+    raise LedgerError("expected canonical JSON, found other bytes with the same content")
+
+
+def _is_count(value: object, least: int = 0) -> bool:
+    return type(value) is int and least <= value <= MAX_EXACT_INT
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None

@@ -1,0 +1,4 @@
+"""The privacy ledger of a population, hash-chained.
+
+Imports shared only.
+"""

@@ -1,0 +1,276 @@
+"""The ledger's terms: debits, limits and positions.
+
+mu^2 adds up over releases (Gaussian DP: Dong, Roth and Su 2019, Cor. 3.3), so a ledger is a
+sum. It is kept in whole units of 1e-12, called picomu2, because a sum of integers is exact:
+floats lose a small debit beside a large total, and a budget that forgets is no budget.
+
+Whether the ledger admits a debit: replay, order and budget. Pure; nothing here sees a record.
+
+Checks run in a fixed order, so that the same request on the same ledger is always refused
+with the same code (docs/design.md, "Refusals").
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Final
+
+from fieldfare.shared.errors import AccountingError, LedgerError, PolicyRefusal, RefusalCode
+
+PICOMU2_PER_MU2: Final = 10**12
+MAX_PICOMU2: Final = 9 * 10**15  # below 2^53, so RFC 8785 section 3.2.2.3 writes it exactly
+MAX_NAME: Final = 256
+GENESIS_EPOCH: Final = 1
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def to_picomu2(mu2: float) -> int:
+    """Return mu^2 in units of 1e-12, rounded up: what is debited is never below what is spent.
+
+    The sum of n rounded debits may exceed the rounded sum by n - 1 units: add up debits in
+    picomu2 to get a limit for a plan, do not round the plan's total.
+
+    Raises:
+        AccountingError: `mu2` is not a finite number in [0, 9000].
+    """
+    if not (math.isfinite(mu2) and 0 <= mu2 <= MAX_PICOMU2 // PICOMU2_PER_MU2):
+        raise AccountingError(
+            f"expected mu^2 as a finite number in [0, {MAX_PICOMU2 // PICOMU2_PER_MU2}], "
+            f"found {mu2!r}: nothing can be debited for it, so nothing may be released"
+        )
+    return math.ceil(Fraction(mu2) * PICOMU2_PER_MU2)  # exact: Fraction holds every float
+
+
+def from_picomu2(units: int) -> float:
+    """Return mu^2 as the nearest float; never below the float that `to_picomu2` was given."""
+    return units / PICOMU2_PER_MU2  # int / int is correctly rounded, and rounding is monotone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Limits of a population of units, in picomu2: within any 365 days, and in total.
+
+    Raises:
+        LedgerError: a limit is not an integer in [0, 9e15].
+    """
+
+    yearly_picomu2: int
+    lifetime_picomu2: int
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that the ledger cannot count up to."""
+        check_count("the yearly limit in picomu2", self.yearly_picomu2)
+        check_count("the lifetime limit in picomu2", self.lifetime_picomu2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Portion:
+    """Limit on the total cost of a study's releases from one step on, over all its runs.
+
+    Raises:
+        LedgerError: a field is no count.
+    """
+
+    first_step: int
+    picomu2: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is no count."""
+        check_count("step", self.first_step)
+        check_count("the portion's limit in picomu2", self.picomu2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Debit:
+    """The cost of one release, and its place in its run.
+
+    `request` is the sha256 of the canonical request R, `cost` is in picomu2, `attempt` counts
+    from 0 within its step.
+
+    Raises:
+        LedgerError: a field cannot stand in the ledger; a cost of 0 is no debit.
+    """
+
+    study: str
+    run: str
+    step: int
+    attempt: int
+    kind: str
+    request: str
+    cost: int
+
+    def __post_init__(self) -> None:
+        """Refuse what the chain could not hold exactly."""
+        for what in ("study", "run", "kind"):
+            check_text(what, getattr(self, what), MAX_NAME)
+        check_count("step", self.step)
+        check_count("attempt", self.attempt)
+        check_count("cost in picomu2", self.cost, least=1)
+        check_sha256("request", self.request)
+
+    @property
+    def place(self) -> tuple[str, str, int, int, str]:
+        """Study, run, step, attempt and kind, which a request can never change."""
+        return self.study, self.run, self.step, self.attempt, self.kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Position:
+    """One point of a ledger's history, in every signed reply (docs/design.md, "The ledger").
+
+    `head` is the chain's sha256 after `sequence` entries, `cumulative` the picomu2 spent by
+    them, `epoch` rises from 1 whenever a restored copy is accepted: keys and approvals of an
+    earlier one count no more.
+    """
+
+    sequence: int
+    head: str
+    cumulative: int
+    epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredReply:
+    """The bytes that answered a request, now and whenever it is repeated."""
+
+    reply: bytes
+    vector: bytes
+    position: Position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One debit as it stands in the ledger.
+
+    `vector` is the sha256 of the masked vector that left, `study_total` the picomu2 of the debit's
+    study up to and with this entry, `time` is in UTC and never before the previous entry's.
+    """
+
+    position: Position
+    time: datetime
+    debit: Debit
+    vector: str
+    study_total: int
+
+
+def check_count(what: str, value: object, *, least: int = 0) -> None:
+    """Refuse anything but an integer in [least, 9e15].
+
+    Raises:
+        LedgerError: says `what` was expected and what was found.
+    """
+    if type(value) is not int or not least <= value <= MAX_PICOMU2:
+        raise LedgerError(
+            f"expected {what} as an integer in [{least}, {MAX_PICOMU2}], found {value!r}"
+        )
+
+
+def check_sha256(what: str, value: object) -> None:
+    """Refuse anything but 64 lower-case hex digits.
+
+    Raises:
+        LedgerError: says `what` was expected and what was found.
+    """
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise LedgerError(f"expected {what} as 64 lower-case hex digits, found {value!r}")
+
+
+def check_text(what: str, value: object, most: int) -> None:
+    """Refuse anything but 1 to `most` printable characters.
+
+    Raises:
+        LedgerError: says `what` was expected and what was found.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= most or not value.isprintable():
+        raise LedgerError(f"expected {what} as 1 to {most} printable characters, found {value!r}")
+
+
+# -- ledger rules ---------------------------------------------------------------------------------
+
+WINDOW: Final = timedelta(days=365)  # limits slide (docs/design.md, "The ledger")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """The ledger's totals that a new debit is checked against.
+
+    `occupant` is the request that took the same study, run, step and attempt; `last` is the
+    highest answered step of the run with its highest attempt. Totals are in picomu2;
+    `portion_total` is of the part of the study that the debit belongs to, if any.
+    """
+
+    occupant: str | None
+    last: tuple[int, int] | None
+    study_total: int
+    yearly_total: int
+    lifetime_total: int
+    portion_total: int = 0
+
+
+def check_debit(
+    debit: Debit,
+    standing: Standing,
+    limits: Limits,
+    *,
+    study_limit: int,
+    max_attempts: int,
+    portion: Portion | None = None,
+) -> None:
+    """Let a debit pass that is new, in order and affordable.
+
+    Raises:
+        PolicyRefusal: REPLAY_CHANGED, STEP_CLOSED, ATTEMPT_CLOSED, TOO_MANY_ATTEMPTS or
+            BUDGET_EXHAUSTED, the first that applies.
+    """
+    _check_order(debit, standing)
+    if debit.attempt >= max_attempts:
+        raise PolicyRefusal(
+            RefusalCode.TOO_MANY_ATTEMPTS,
+            f"expected an attempt below {max_attempts} (counted from 0), found {debit.attempt}: "
+            "this step stays unanswered",
+        )
+    if portion is not None:
+        _check_budget("the allowance", debit.cost, standing.portion_total, portion.picomu2)
+    _check_budget("the study's limit", debit.cost, standing.study_total, study_limit)
+    _check_budget(
+        "the limit of any 365 days", debit.cost, standing.yearly_total, limits.yearly_picomu2
+    )
+    _check_budget(
+        "the lifetime limit", debit.cost, standing.lifetime_total, limits.lifetime_picomu2
+    )
+
+
+def _check_order(debit: Debit, standing: Standing) -> None:
+    if standing.occupant not in {None, debit.request}:
+        raise PolicyRefusal(
+            RefusalCode.REPLAY_CHANGED,
+            f"expected the request that answered step {debit.step}, attempt {debit.attempt}, "
+            "found another: repeat the first one unchanged, or make a new attempt",
+        )
+    if standing.last is None:
+        return
+    step, attempt = standing.last
+    if debit.step < step:
+        raise PolicyRefusal(
+            RefusalCode.STEP_CLOSED,
+            f"expected step {step} or later, found step {debit.step}: answered steps are closed",
+        )
+    # docs/design.md, "Attempts": they only go up; after answering attempt a + 1, a is closed
+    if debit.step == step and debit.attempt < attempt:
+        raise PolicyRefusal(
+            RefusalCode.ATTEMPT_CLOSED,
+            f"expected attempt {attempt} or later of step {step}, found {debit.attempt}: "
+            "attempts only go up",
+        )
+
+
+def _check_budget(what: str, cost: int, spent: int, limit: int) -> None:
+    if spent + cost > limit:
+        raise PolicyRefusal(
+            RefusalCode.BUDGET_EXHAUSTED,
+            f"expected at most {from_picomu2(max(limit - spent, 0))!r} of mu^2, which {what} of "
+            f"{from_picomu2(limit)!r} leaves, found a release that costs {from_picomu2(cost)!r}",
+        )

@@ -1,0 +1,394 @@
+"""The hash chain over a ledger's entries. Pure: entries in, heads out.
+
+Each head is the SHA-256 (FIPS 180-4) of the head before it and the entry's canonical bytes
+(RFC 8785), so the head in one signed reply fixes everything that was debited until then.
+
+Statements of a person in a ledger: entries that are no debits, in the same hash chain.
+
+epoch  a restored copy was accepted; what the lost entries had cost is carried over as spent
+split  from here on some units are a population of their own, and none is in both
+part   this copy of the history is the ledger of such a population from here on
+
+*A restored copy* lacks entries whose replies have left. Their cost is known from a later position
+of the lost history (the witness's, or one in a signed reply that was shown), or the owner states
+it. It is dated to the day of acceptance, so it stays in the 365-day window longer than the debits
+would have. Which study it was spent by is not known: unless the owner names one, it counts against
+every study's limit, later ones too. Another reply of the lost history that is shown later is
+accounted for up to the total that was carried over. That takes it to be on the same lost branch: of
+two copies that both went on unnoticed in one epoch and both were lost, only the one that had spent
+more is counted.
+
+*A split.* The part's ledger is a copy of the whole history up to that entry, so whatever was
+spent on all units is spent for both (nobody regains budget), and it begins a new epoch without
+any run's keys. Afterwards each debits its own releases only. That is right because a unit is in
+one of the two alone (parallel composition), so these must hold and are the owner's to answer
+for: no unit is ever in both, under whatever id; a unit never moves from one to the other; and
+which of the two it belongs to does not depend on other units.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any, Final
+
+import rfc8785
+
+from fieldfare.client.ledger.budget import (
+    GENESIS_EPOCH,
+    MAX_NAME,
+    MAX_PICOMU2,
+    Debit,
+    Entry,
+    Position,
+    check_count,
+    check_sha256,
+    check_text,
+)
+from fieldfare.shared.errors import LedgerError
+
+MAX_REASON: Final = 500  # characters, as in the institution's log
+EVERY_STUDY: Final = ""  # no study's id is empty
+
+_KEPT_APART: Final = {"kept", "lost", "population", "reason", "user"}
+
+
+class StatementKind(Enum):
+    """The kind of statement; the value is the entry's type in the chain."""
+
+    EPOCH = "epoch"
+    SPLIT = "split"
+    PART = "part"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """One statement, before it becomes an entry.
+
+    Attributes:
+        kind: of the statement.
+        user, reason: who states it, and why.
+        population: of a split or a part, the part's name.
+        carried: picomu2 that count as spent from here on; 0 except for an epoch.
+        study: whose spend `carried` is; empty: it counts against every study's limit.
+        kept: of an epoch, the last entry that was in the copy that was restored.
+        lost: of an epoch, positions that were seen and are not in this history.
+
+    Raises:
+        LedgerError: a field cannot stand in the ledger.
+    """
+
+    kind: StatementKind
+    user: str
+    reason: str
+    population: str = ""
+    carried: int = 0
+    study: str = EVERY_STUDY
+    kept: int = 0
+    lost: tuple[Position, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what the chain could not hold exactly."""
+        check_text("user", self.user, MAX_NAME)
+        check_text("reason", self.reason, MAX_REASON)
+        check_count("what is carried over in picomu2", self.carried)
+        check_count("the last entry kept", self.kept)
+        of_epoch = self.kind is StatementKind.EPOCH
+        if not of_epoch or self.population:
+            check_text("population", self.population, MAX_NAME)
+        if self.study:
+            check_text("study", self.study, MAX_NAME)
+        if of_epoch == bool(self.population) or (
+            not of_epoch and (self.carried or self.study or self.kept or self.lost)
+        ):
+            raise LedgerError(f"expected the terms of a statement of kind {self.kind.value}")
+        for position in self.lost:
+            check_position(position)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """One statement as it stands in the ledger.
+
+    `study_total` is the picomu2 of its study up to and with this entry; `time` is in UTC and
+    never before the previous entry's.
+    """
+
+    position: Position
+    time: datetime
+    stated: Stated
+    study_total: int
+
+
+def chained(stated: Stated) -> dict[str, Any]:
+    """Return the part of an entry's content that the statement gives."""
+    content = _apart(stated) | {"carried": stated.carried, "study": stated.study}
+    return content | {"type": stated.kind.value}
+
+
+def to_text(stated: Stated) -> str:
+    """Return what stands in the table of statements; kind, study and sum stand beside it."""
+    return rfc8785.dumps(_apart(stated)).decode()
+
+
+def from_text(text: object, *, kind: str, study: str, carried: int) -> Stated:
+    """Return the statement that `to_text` wrote.
+
+    Raises:
+        LedgerError: it is damaged.
+    """
+    try:
+        found = _parsed(text)
+        found["lost"] = tuple(Position(**position) for position in found["lost"])
+        return Stated(kind=StatementKind(kind), study=study, carried=carried, **found)
+    except (ValueError, TypeError, RecursionError):
+        raise LedgerError(
+            f"expected a statement of kind {kind!r}, found a damaged one: restore the newest copy"
+        ) from None
+
+
+def covered(statements: Sequence[Statement], epoch: int) -> int:
+    """Return up to which total of a former epoch the history that was lost is carried over.
+
+    -1 for an epoch that has not ended here.
+    """
+    lost = [
+        position.cumulative
+        for statement in statements
+        for position in statement.stated.lost
+        if position.epoch == epoch
+    ]
+    if lost:
+        return max(lost)
+    ended = [s.position.cumulative for s in statements if s.position.epoch > epoch]
+    return ended[0] if ended else -1
+
+
+def lost_cost(
+    lost: Sequence[Position], statements: Sequence[Statement], *, epoch: int, kept: int
+) -> int:
+    """Return what entries that are not in this history have cost, in picomu2, never too little.
+
+    `epoch` is the present one, `kept` the total when the copy was made. Entries after the copy
+    are on another branch than the lost ones, so both count. Losses to several positions are
+    added up, since they may be on different branches as well.
+    """
+    return sum(
+        max(0, p.cumulative - (covered(statements, p.epoch) if p.epoch < epoch else kept))
+        for p in lost
+    )
+
+
+def check_position(position: Position) -> None:
+    """Refuse a position that no ledger has.
+
+    Raises:
+        LedgerError: says which part is wrong.
+    """
+    check_count("a position's sequence", position.sequence)
+    check_count("a position's total", position.cumulative)
+    check_count("a position's epoch", position.epoch, least=1)
+    check_sha256("a position's head", position.head)
+
+
+def _parsed(text: object) -> dict[str, Any]:
+    found = json.loads(text) if isinstance(text, str) else None
+    if not isinstance(found, dict) or set(found) != _KEPT_APART:
+        raise ValueError("expected the fields of a statement")
+    return found
+
+
+def _apart(stated: Stated) -> dict[str, Any]:
+    return {
+        "kept": stated.kept,
+        "lost": [asdict(position) for position in stated.lost],
+        "population": stated.population,
+        "reason": stated.reason,
+        "user": stated.user,
+    }
+
+
+# -- ledger chain ---------------------------------------------------------------------------------
+
+FORMAT: Final = 1
+_UNIX_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tip:
+    """The end of a chain: the next entry starts here."""
+
+    position: Position
+    time: datetime
+
+
+def to_micros(instant: datetime) -> int:
+    """Return microseconds since 1970 in UTC, exactly.
+
+    Raises:
+        LedgerError: no time zone, before 1970, or after 2255 (not exact in RFC 8785).
+    """
+    if instant.tzinfo is None:
+        raise LedgerError("expected a time with a time zone, found none: use a clock in UTC")
+    micros = (instant - _UNIX_EPOCH) // timedelta(microseconds=1)
+    if not 0 <= micros <= MAX_PICOMU2:
+        raise LedgerError(f"expected a year from 1970 to 2255, found {instant}: set the clock")
+    return micros
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the instant in UTC.
+
+    Raises:
+        LedgerError: not an integer that `to_micros` returns.
+    """
+    check_count("a time in microseconds", micros)
+    return _UNIX_EPOCH + timedelta(microseconds=micros)
+
+
+def genesis(population: str, created: datetime) -> Tip:
+    """Return where a ledger of `population` starts; the time of creation tells two starts apart."""
+    start: dict[str, Any] = {
+        "created": to_micros(created),
+        "format": FORMAT,
+        "population": population,
+        "type": "genesis",
+    }
+    head = hashlib.sha256(rfc8785.dumps(start)).hexdigest()
+    return Tip(
+        position=Position(sequence=0, head=head, cumulative=0, epoch=GENESIS_EPOCH), time=created
+    )
+
+
+def next_entry(tip: Tip, debit: Debit, *, vector: str, study_total: int, time: datetime) -> Entry:
+    """Return the entry that follows `tip`: one debit, the sha256 of what left, and new totals.
+
+    `study_total` is the total of the debit's study before this entry, in picomu2.
+    """
+    content: dict[str, Any] = asdict(debit) | {
+        "cumulative": tip.position.cumulative + debit.cost,
+        "epoch": tip.position.epoch,
+        "format": FORMAT,
+        "sequence": tip.position.sequence + 1,
+        "study_total": study_total + debit.cost,
+        "time": to_micros(time),
+        "type": "debit",
+        "vector": vector,
+    }
+    position = _position(tip, content)
+    return Entry(
+        position=position,
+        time=time,
+        debit=debit,
+        vector=vector,
+        study_total=content["study_total"],
+    )
+
+
+def next_statement(tip: Tip, stated: Stated, *, study_total: int, time: datetime) -> Statement:
+    """Return the entry that follows `tip` and states something.
+
+    `study_total` is the total of the statement's study before this entry, in picomu2.
+
+    *Formal Guarantees.* A new epoch stands at no smaller total than any history that was seen,
+    so accepting a restored copy never regains budget; it follows every epoch that was seen, so
+    no key or approval counts again.
+
+    Raises:
+        LedgerError: less is carried over than was seen, or more entries kept than there are.
+    """
+    content = chained(stated) | {
+        "cumulative": tip.position.cumulative + stated.carried,
+        "epoch": _epoch_after(tip, stated),
+        "format": FORMAT,
+        "sequence": tip.position.sequence + 1,
+        "study_total": study_total + stated.carried,
+        "time": to_micros(time),
+    }
+    check_count("the total after a statement", content["cumulative"])
+    seen = max((position.cumulative for position in stated.lost), default=0)
+    if content["cumulative"] < seen or stated.kept > tip.position.sequence:
+        raise LedgerError(
+            f"expected entry {content['sequence']} to carry over what was lost, up to a total of "
+            f"{seen} picomu2 or more, found one that leads to {content['cumulative']}"
+        )
+    return Statement(
+        position=_position(tip, content),
+        time=time,
+        stated=stated,
+        study_total=content["study_total"],
+    )
+
+
+def _epoch_after(tip: Tip, stated: Stated) -> int:
+    if stated.kind is StatementKind.SPLIT:
+        return tip.position.epoch
+    return max([tip.position.epoch, *(position.epoch for position in stated.lost)]) + 1
+
+
+def _position(tip: Tip, content: dict[str, Any]) -> Position:
+    linked = bytes.fromhex(tip.position.head) + rfc8785.dumps(content)
+    return Position(
+        sequence=content["sequence"],
+        head=hashlib.sha256(linked).hexdigest(),
+        cumulative=content["cumulative"],
+        epoch=content["epoch"],
+    )
+
+
+def check_chain(start: Tip, history: Iterable[Entry | Statement]) -> None:
+    """Recompute a whole history.
+
+    Raises:
+        LedgerError: the first entry that does not fit.
+    """
+    check = ChainCheck(start)
+    for entry in history:
+        check.add(entry)
+
+
+class ChainCheck:
+    """Recomputes a chain from its start, entry by entry, with all its totals."""
+
+    def __init__(self, start: Tip) -> None:
+        """Begin at the genesis of the ledger."""
+        self.tip = start
+        self._study_totals: dict[str, int] = {}  # without what counts against every study
+        self._everyones = 0
+
+    def add(self, entry: Entry | Statement) -> None:
+        """Accept the next entry if it is exactly what the chain says.
+
+        Raises:
+            LedgerError: an entry is missing, changed, out of order or wrongly summed.
+        """
+        number = self.tip.position.sequence + 1
+        if entry.time < self.tip.time:
+            raise LedgerError(f"expected entry {number} after {self.tip.time}, found {entry.time}")
+        study = entry.debit.study if isinstance(entry, Entry) else entry.stated.study
+        expected = self._expected(entry, self._study_totals.get(study, 0) + self._everyones)
+        if entry != expected:
+            raise LedgerError(
+                f"expected entry {number} with head {expected.position.head}, found entry "
+                f"{entry.position.sequence} with head {entry.position.head}: the ledger was "
+                "changed; restore the newest copy"
+            )
+        if study == EVERY_STUDY:
+            self._everyones = expected.study_total
+        else:
+            self._study_totals[study] = expected.study_total - self._everyones
+        self.tip = Tip(position=expected.position, time=expected.time)
+
+    def _expected(self, entry: Entry | Statement, study_total: int) -> Entry | Statement:
+        if isinstance(entry, Statement):
+            return next_statement(self.tip, entry.stated, study_total=study_total, time=entry.time)
+        check_sha256("the vector's hash in an entry", entry.vector)
+        return next_entry(
+            self.tip,
+            entry.debit,
+            vector=entry.vector,
+            study_total=study_total,
+            time=entry.time,
+        )

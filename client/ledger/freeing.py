@@ -1,0 +1,72 @@
+"""The remaining budget, and the date when more of it comes free, in plain words.
+
+Pure: a ledger's entries and the present go in. Files and `--json` hold mu^2, which adds up;
+people read epsilon at their policy's delta, each amount by itself.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from fieldfare.client.ledger.budget import WINDOW, Entry, from_picomu2
+from fieldfare.client.ledger.chain import Statement
+from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
+from fieldfare.shared.privacy.gaussian import epsilon_for
+
+
+@dataclass(frozen=True)
+class Freed:
+    """What can be spent again from the beginning of a day (UTC) on, in picomu2."""
+
+    day: date
+    picomu2: int
+
+
+def freed_later(entries: Iterable[Entry | Statement], now: datetime) -> tuple[Freed, ...]:
+    """Return what will leave the window of 365 days after `now`, day by day, soonest first.
+
+    Everything that counts within the window is in it, also what a restored copy carried over.
+
+    Args:
+        entries: a ledger's whole history, oldest first.
+        now: the present, with a time zone.
+    """
+    days: dict[date, int] = {}
+    before = 0
+    for entry in entries:
+        cost, before = entry.position.cumulative - before, entry.position.cumulative
+        if cost and entry.time >= now - WINDOW:
+            # The day after, on which it counts no more whatever the hour.
+            day = (entry.time + WINDOW).astimezone(UTC).date() + timedelta(days=1)
+            days[day] = days.get(day, 0) + cost
+    return tuple(Freed(day, cost) for day, cost in days.items())
+
+
+def worth(picomu2: int, delta: float) -> float:
+    """Return the epsilon that so much mu^2 is worth by itself; nothing is worth nothing."""
+    if picomu2 <= 0:
+        return 0.0
+    # The same xi as in the policy's limits, so that a limit that is spent shows as its epsilon.
+    return epsilon_for(delta=delta, mu2=from_picomu2(picomu2), xi=XI_LIMIT)
+
+
+def next_freed(freed: Sequence[Freed], delta: float) -> str:
+    """Say what comes free next, and on which day; nothing where nothing does."""
+    if not freed:
+        return ""
+    first = freed[0]
+    return f"the next {worth(first.picomu2, delta):.2g} comes free on {said_day(first.day)}"
+
+
+def enough_from(needed: int, left: int, freed: Sequence[Freed]) -> str:
+    """Say from which day on there is enough, in picomu2; where that is never, say so."""
+    for one in freed:
+        left += one.picomu2
+        if left >= needed:
+            return f"enough on {said_day(one.day)}"
+    return "never enough: the limit is below it"
+
+
+def said_day(day: date) -> str:
+    """Write a day as people say it, such as 3 March 2027."""
+    return f"{day.day} {day:%B %Y}"

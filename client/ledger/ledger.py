@@ -1,0 +1,430 @@
+"""The privacy ledger of one population of units: nothing leaves that was not debited here.
+
+A debit, the reply's bytes and the run's next keys are committed in one transaction, flushed to disk
+and witnessed before the reply may be sent (docs/design.md, "The door": a crash before the commit
+released nothing; after it, a repeat gets the same bytes). The ledger is hash-chained and
+append-only; its head and total stand in every signed reply.
+
+*The clock.* An entry's time is never before its predecessor's or the ledger's start, so setting
+the clock back cannot date a debit out of the 365-day window before older ones; the window itself
+is measured back from the clock as it stands, so setting it back only counts more. A clock that
+runs ahead makes the window forget early, and one that lagged when a debit was made forgets that
+debit early by the lag: against both stand the study's and the lifetime limit, which know no time.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from threading import RLock
+from typing import Final, Self
+
+from fieldfare.client.ledger.budget import (
+    Debit,
+    Entry,
+    Limits,
+    Portion,
+    Position,
+    StoredReply,
+    check_count,
+    check_debit,
+    from_picomu2,
+    to_picomu2,
+)
+from fieldfare.client.ledger.chain import (
+    Stated,
+    Statement,
+    StatementKind,
+    check_chain,
+    next_entry,
+    to_micros,
+)
+from fieldfare.client.ledger.database import Database
+from fieldfare.client.ledger.rows import BATCH, Store
+from fieldfare.client.ledger.split import Part, discard_draft, publish_part, write_part
+from fieldfare.client.ledger.witness import Witness
+from fieldfare.shared.errors import LedgerError
+
+__all__ = [
+    "Debit",
+    "Entry",
+    "Ledger",
+    "Limits",
+    "Position",
+    "StoredReply",
+    "from_picomu2",
+    "to_picomu2",
+]
+
+ACCEPT: Final = "fieldfare institution ledger accept-restore"
+
+
+class Ledger:
+    """One population's debits, replies and run states. Threads and processes may share it."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        witness: Witness | None,
+        *,
+        limits: Limits,
+        clock: Callable[[], datetime],
+    ) -> None:
+        """Use `Ledger.open`, which also checks the history."""
+        self._database = database
+        self._store = store
+        self._witness = witness
+        self._limits = limits
+        self._clock = clock
+        self._lock = RLock()
+        self._settled = -1  # entries up to here are witnessed, and the log was erased after them
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | None,
+        *,
+        population: str,
+        limits: Limits,
+        clock: Callable[[], datetime],
+        busy_timeout: float = 5.0,
+    ) -> Self:
+        """Open or create the ledger of `population`; None keeps it in memory, for simulations.
+
+        The file is 0600 in an existing directory. The whole chain is recomputed and compared
+        with the witness. `clock` returns the present with a time zone; `busy_timeout` (seconds)
+        is how long to wait for other processes.
+
+        Raises:
+            LedgerError: locked, read-only, damaged, truncated, restored from an older copy,
+                or another population's.
+        """
+        file = None if path is None else whereabouts(path)
+        witness = None if file is None else Witness(file, population)
+        if witness is not None:
+            witness.check_ledger_exists()
+        with ExitStack() as stack:
+            database = stack.enter_context(Database(file, busy_timeout=busy_timeout))
+            store = Store(database, population, clock)
+            ledger = cls(database, store, witness, limits=limits, clock=clock)
+            ledger._check_chain()
+            ledger._check_witness()
+            ledger._settle(0)
+            stack.pop_all()
+        return ledger
+
+    def __enter__(self) -> Self:
+        """Return the open ledger."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the ledger."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the ledger; anything later is refused."""
+        with self._lock:
+            self._database.close()
+
+    def stored(self, request: str) -> StoredReply | None:
+        """Return the bytes that answered `request` (sha256 of R), free of cost, or None.
+
+        Raises:
+            LedgerError: the ledger cannot be read, or the bytes are not those that left.
+        """
+        with self._lock:
+            found = self._store.reply(request)
+            if found is not None:
+                self._settle(found.position.sequence)
+            return found
+
+    def admit(
+        self, debit: Debit, *, study_limit: int, max_attempts: int, portion: Portion | None = None
+    ) -> None:
+        """Say early whether `debit` could be committed; `commit` asks again.
+
+        `study_limit` is in picomu2 over all runs of the study, `portion` limits those from one step
+        on; attempts count from 0. A request that was answered passes: its repeat is free.
+
+        Raises:
+            PolicyRefusal: REPLAY_CHANGED, STEP_CLOSED, ATTEMPT_CLOSED, TOO_MANY_ATTEMPTS or
+                BUDGET_EXHAUSTED.
+            LedgerError: the ledger cannot be read.
+        """
+        check_count("the study's limit in picomu2", study_limit)
+        check_count("the number of attempts", max_attempts)
+        with self._lock:
+            if self._store.answered(debit):
+                return
+            check_debit(
+                debit,
+                self._store.standing(debit, self._clock(), portion),
+                self._limits,
+                study_limit=study_limit,
+                max_attempts=max_attempts,
+                portion=portion,
+            )
+
+    def commit(
+        self,
+        debit: Debit,
+        *,
+        vector: bytes,
+        study_limit: int,
+        max_attempts: int,
+        seal: Callable[[Position], bytes],
+        run_states: Mapping[str, bytes],
+        portion: Portion | None = None,
+    ) -> StoredReply:
+        """Debit a release and keep its bytes, in one transaction on disk; then it may leave.
+
+        A repeated request, also one that another process just answered, returns the stored
+        bytes and costs nothing; `vector` and `run_states` are dropped then. `seal` signs the
+        reply that states the new position; its exceptions undo everything.
+
+        *Formal Guarantees.* When this returns, the disk holds the debit and these bytes, the
+        witness knows it, and the previous states are in no file of the ledger. When it
+        raises, nothing may be sent; if the failure came after the commit, the debit stands
+        and a repeat returns its bytes.
+
+        Raises:
+            PolicyRefusal: as `admit`.
+            LedgerError: the ledger cannot be written, or its log not be erased.
+        """
+        with self._lock:
+            with self._database.transaction():
+                self.admit(
+                    debit, study_limit=study_limit, max_attempts=max_attempts, portion=portion
+                )
+                found = self._store.reply(debit.request)
+                if found is None:
+                    found = self._append(debit, vector, seal)
+                    for name, state in run_states.items():
+                        self._store.put_run_state(debit.study, name, state)
+            self._settle(found.position.sequence)
+            return found
+
+    def run_state(self, study: str, run: str) -> bytes | None:
+        """Return the opaque state that the run's last commit left, or None.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.run_state(study, run)
+
+    def run_names(self, study: str) -> list[str]:
+        """Return the names under which a study has states, sorted.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.run_names(study)
+
+    def put_run_state(self, study: str, run: str, state: bytes) -> None:
+        """Replace the run's state outside a release; the old one is destroyed.
+
+        Raises:
+            LedgerError: the ledger cannot be written, or its log not be erased.
+        """
+        with self._lock:
+            with self._database.transaction():
+                self._store.put_run_state(study, run, state)
+            self._erase_log()
+
+    def forget_runs(self, study: str) -> None:
+        """Destroy the states of all runs of a study; entries and replies stay.
+
+        Raises:
+            LedgerError: the ledger cannot be written, or its log not be erased: repeat it.
+        """
+        with self._lock:
+            with self._database.transaction():
+                self._store.forget_runs(study)
+            self._erase_log()
+
+    def position(self) -> Position:
+        """Return where the ledger stands now.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.tip().position
+
+    def spent(self, study: str | None = None) -> int:
+        """Return what a study, or with None everything, has cost, in picomu2.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._lock:
+            if study is None:
+                return self._store.tip().position.cumulative
+            return self._store.study_total(study)
+
+    def spent_since(self, instant: datetime) -> int:
+        """Return the picomu2 of all entries at `instant` or later.
+
+        Raises:
+            LedgerError: `instant` has no time zone, or the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.spent_since(to_micros(instant))
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield every debit, oldest first, with those that are added meanwhile.
+
+        Raises:
+            LedgerError: the ledger cannot be read, or an entry is malformed.
+        """
+        return (entry for entry in self.history() if isinstance(entry, Entry))
+
+    def history(self) -> Iterator[Entry | Statement]:
+        """Yield every debit and every statement, as `entries`.
+
+        Raises:
+            LedgerError: the ledger cannot be read, or an entry is malformed.
+        """
+        batch: list[Entry | Statement] = []
+        while not batch or len(batch) == BATCH:
+            after = batch[-1].position.sequence if batch else 0
+            with self._lock:
+                batch = self._store.entries_after(after, BATCH)
+            if not batch:
+                return
+            yield from batch
+
+    def contains(self, position: Position) -> bool:
+        """Say whether `position` is in this ledger's history; a restored older copy lacks it.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.contains(position)
+
+    def accounts_for(self, position: Position) -> bool:
+        """Say whether this history has `position`, or carries over what a lost one had spent.
+
+        A position that it does not account for was reached by a newer copy: nothing may leave
+        before that copy is back, or this one is accepted (`ledger_restore`).
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.accounts_for(position)
+
+    def split(self, part: Part, *, user: str, reason: str) -> None:
+        """State that `part` and what stays here are disjoint; write the part's own ledger.
+
+        *Formal Guarantees.* The part starts from a copy of the whole history, so nothing that
+        was spent on a unit is forgotten; what must hold of units is in `ledger_statements`.
+        After a crash the same call finishes what it began; a part is split off once.
+
+        Raises:
+            LedgerError: the part has this population's name or was split off before, its file
+                exists, or a ledger cannot be written.
+        """
+        with self._lock:
+            with self._database.transaction():
+                if part.is_new(self._store):
+                    self._split_off(part, user, reason)
+            self._settle(self._store.tip().position.sequence)
+            publish_part(part)
+
+    def verify(self) -> None:
+        """Recompute the whole chain, all totals and the hash of everything that left.
+
+        Raises:
+            LedgerError: the first thing that does not fit.
+        """
+        with self._lock:
+            self._database.check_integrity()
+        self._check_chain()
+        self._check_witness()
+        for entry in self.entries():
+            with self._lock:
+                self._store.reply(entry.debit.request)
+
+    def _split_off(self, part: Part, user: str, reason: str) -> None:
+        stated = Stated(kind=StatementKind.SPLIT, user=user, reason=reason, population=part.name)
+        discard_draft(part)
+        self._database.copy_to(part.draft)
+        now = self._clock()
+        write_part(part, self._store.population, stated, now)
+        self._store.state(stated, now)
+
+    def _append(
+        self, debit: Debit, vector: bytes, seal: Callable[[Position], bytes]
+    ) -> StoredReply:
+        tip = self._store.tip()
+        entry = next_entry(
+            tip,
+            debit,
+            vector=hashlib.sha256(vector).hexdigest(),
+            study_total=self._store.study_total(debit.study),
+            # A clock that was set back must not date a debit out of the window early.
+            time=max(self._clock(), tip.time),
+        )
+        reply = seal(entry.position)
+        self._store.append(entry, reply, vector)
+        return StoredReply(reply=reply, vector=vector, position=entry.position)
+
+    def _settle(self, sequence: int) -> None:
+        """Do what must follow a commit before its bytes may leave: erase old keys, witness.
+
+        A crash or a failure in between leaves it to the next caller that wants these bytes.
+        """
+        if self._witness is None or sequence <= self._settled:
+            return
+        self._erase_log()
+        with self._database.transaction():  # its lock keeps a slower process from going back
+            position = self._store.tip().position
+            self._witness.write(position)
+        self._settled = position.sequence
+
+    def _erase_log(self) -> None:
+        if self._witness is not None:  # a ledger in memory has no log
+            self._database.erase_log()
+
+    def _check_chain(self) -> None:
+        check_chain(self._store.start, self.history())
+
+    def _check_witness(self) -> None:
+        """Refuse a ledger behind its witness, a restored backup (docs/design.md, "The ledger")."""
+        if self._witness is None:
+            return
+        # The write lock: no commit falls between reading one and the other.
+        with self._lock, self._database.transaction():
+            seen = self._witness.read()
+            position = self._store.tip().position
+            if seen is not None and not self._store.accounts_for(seen):
+                raise LedgerError(
+                    f"expected a history with entry {seen.sequence}, head {seen.head}, found one "
+                    f"that ends at entry {position.sequence} without it: the ledger was truncated "
+                    "or restored from an older copy; restore the newest copy, or accept this one: "
+                    f"{ACCEPT}"
+                )
+        if seen is None and position.sequence > 0:
+            raise LedgerError(
+                f"expected a witness {self._witness.path} of {position.sequence} entries, found "
+                "none: restore the ledger and its witness together, or accept this ledger and "
+                f"state what was spent: {ACCEPT}"
+            )
+
+
+def whereabouts(path: Path) -> Path:
+    """Return where the file really is, which is where SQLite keeps its log.
+
+    Raises:
+        LedgerError: the path leads nowhere.
+    """
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise LedgerError(f"expected a ledger at {path}, found: {error}") from error

@@ -1,0 +1,200 @@
+"""Accepting a restored copy of a ledger: a new epoch that has spent what the lost entries had.
+
+`Ledger.open` refuses a copy that is behind its witness, and a custodian works no more once a signed
+reply was shown that its ledger does not hold (docs/design.md, "The ledger"). An owner who cannot
+bring the newer ledger back opens the copy here, where the only possible act is to accept it: every
+run's keys are destroyed, keys and approvals of earlier epochs no longer count, and no budget comes
+back.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+from fieldfare.client.ledger.budget import Position, check_count, from_picomu2
+from fieldfare.client.ledger.chain import (
+    EVERY_STUDY,
+    Stated,
+    Statement,
+    StatementKind,
+    check_chain,
+    lost_cost,
+)
+from fieldfare.client.ledger.database import Database
+from fieldfare.client.ledger.ledger import whereabouts
+from fieldfare.client.ledger.rows import Store
+from fieldfare.client.ledger.witness import Witness
+from fieldfare.shared.errors import LedgerError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """The owner's statement when a copy is accepted.
+
+    Attributes:
+        user, reason: who accepts it, and why.
+        kept: the last entry that was in the copy when it was restored. None where that is sure:
+            a ledger behind its witness cannot have grown since. Too small a number counts
+            entries twice, too large a one would forget some.
+        spent: total that was ever spent, in picomu2, as the owner knows it; needed without a
+            witness, and never below what the ledger shows.
+        study: whose spend the lost entries were; empty: they count against every study.
+    """
+
+    user: str
+    reason: str
+    kept: int | None = None
+    spent: int | None = None
+    study: str = EVERY_STUDY
+
+
+class RestoredLedger:
+    """A ledger that was opened to be accepted, and for nothing else."""
+
+    def __init__(
+        self, database: Database, store: Store, witness: Witness, clock: Callable[[], datetime]
+    ) -> None:
+        """Use `RestoredLedger.open`."""
+        self._database = database
+        self._store = store
+        self._witness = witness
+        self._clock = clock
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        population: str,
+        clock: Callable[[], datetime],
+        busy_timeout: float = 5.0,
+    ) -> Self:
+        """Open the ledger at `path`, which may be lost where its witness is not.
+
+        Raises:
+            LedgerError: locked, read-only, damaged, another population's, or never there.
+        """
+        file = whereabouts(path)
+        witness = Witness(file, population)
+        if not file.exists() and witness.read() is None:
+            raise LedgerError(f"expected a ledger or a witness at {file}, found neither")
+        with ExitStack() as stack:
+            database = stack.enter_context(Database(file, busy_timeout=busy_timeout))
+            store = Store(database, population, clock)
+            check_chain(store.start, store.history())
+            stack.pop_all()
+        return cls(database, store, witness, clock)
+
+    def __enter__(self) -> Self:
+        """Return the open ledger."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the ledger."""
+        self._database.close()
+
+    def position(self) -> Position:
+        """Return where the copy ends.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        return self._store.tip().position
+
+    def run_state(self, study: str, run: str) -> bytes | None:
+        """Return the opaque state of a run, to find a signed reply that was shown.
+
+        Raises:
+            LedgerError: it cannot be read.
+        """
+        return self._store.run_state(study, run)
+
+    def accept(
+        self, terms: Acceptance, *, shown: Position | None = None, keep: str | None = None
+    ) -> Statement:
+        """Begin a new epoch on this copy.
+
+        Args:
+            terms: what the owner says.
+            shown: position in a signed reply of this institution that was shown, if any.
+            keep: the name whose states are no run's and stay; all others are destroyed.
+
+        *Formal Guarantees.* Afterwards the total is at least the one of every position that was
+        seen, so no limit of the population admits more than before; every epoch that was seen
+        has ended. It is possible only where `Ledger.open` or a custodian refuses.
+
+        Raises:
+            LedgerError: nothing is lost, or something that only the owner knows is not said.
+        """
+        with self._database.transaction():
+            seen = self._witness.read()
+            lost = [p for p in (seen, shown) if p and not self._store.accounts_for(p)]
+            unseen = seen is None and self.position().sequence > 0
+            if not lost and not unseen:
+                raise LedgerError(
+                    "expected a restored copy that lacks entries, found a ledger that lacks none: "
+                    "there is nothing to accept"
+                )
+            if unseen and terms.spent is None:
+                raise LedgerError(
+                    f"expected the witness {self._witness.path}, found none, so nobody knows what "
+                    "was spent: bring it back, or state the total of mu^2 that was ever spent "
+                    "(--spent; cumulative in the last signed reply, or the institution's log)"
+                )
+            kept = self._kept(terms, lost, seen)
+            statement = self._store.state(self._stated(terms, lost, kept), self._clock())
+            self._store.forget_all_runs(except_of=keep)
+        self._database.erase_log()
+        with self._database.transaction():  # its lock keeps a slower process from going back
+            self._witness.write(self.position())
+        return statement
+
+    def _kept(self, terms: Acceptance, lost: list[Position], seen: Position | None) -> int:
+        last = self.position().sequence
+        if terms.kept is not None:
+            check_count("the last entry kept", terms.kept)
+            if terms.kept > last:
+                raise LedgerError(
+                    f"expected an entry from 0 to {last} as the last one kept, found {terms.kept}"
+                )
+            return terms.kept
+        epoch = self.position().epoch
+        for position in lost:
+            behind = position is seen and position.sequence > last
+            if position.epoch >= epoch and not behind and last > 0:
+                raise LedgerError(
+                    "expected the number of the last entry that was in the restored copy (--kept), "
+                    f"found none: entries after it and the lost ones both count. If nothing was "
+                    f"released since, it is {last}; if that is not known, 0 is safe, and counts "
+                    "everything twice"
+                )
+        return last
+
+    def _stated(self, terms: Acceptance, lost: list[Position], kept: int) -> Stated:
+        tip = self.position()
+        carried = lost_cost(
+            lost,
+            self._store.statements(),
+            epoch=tip.epoch,
+            kept=self._store.total_at(kept),
+        )
+        if terms.spent is not None:
+            check_count("the total spent in picomu2", terms.spent)
+            if terms.spent < tip.cumulative:
+                raise LedgerError(
+                    f"expected a total of mu^2 of at least {from_picomu2(tip.cumulative)!r}, which "
+                    f"this copy shows as spent, found {from_picomu2(terms.spent)!r}"
+                )
+            carried = max(carried, terms.spent - tip.cumulative)
+        return Stated(
+            kind=StatementKind.EPOCH,
+            user=terms.user,
+            reason=terms.reason,
+            carried=carried,
+            study=terms.study,
+            kept=kept,
+            lost=tuple(lost),
+        )

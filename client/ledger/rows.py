@@ -1,0 +1,361 @@
+"""The ledger's statements: each reads or writes rows of one open database, nothing else.
+
+No locks and no transactions here; `ledger.Ledger` holds both around these calls.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from fieldfare.client.ledger.budget import (
+    WINDOW,
+    Debit,
+    Entry,
+    Portion,
+    Position,
+    Standing,
+    StoredReply,
+)
+from fieldfare.client.ledger.chain import (
+    EVERY_STUDY,
+    Stated,
+    Statement,
+    StatementKind,
+    Tip,
+    covered,
+    from_micros,
+    from_text,
+    genesis,
+    next_statement,
+    to_micros,
+    to_text,
+)
+from fieldfare.client.ledger.database import Database
+from fieldfare.shared.errors import LedgerError
+
+BATCH: Final = 500  # rows per read, so that no reader holds the log open for long
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+_COLUMNS: Final = (
+    "sequence, head, cumulative, epoch, time, study, run, step, attempt, kind, request, cost, "
+    "vector, study_total, type"
+)
+_DEBIT: Final = "debit"
+_STATEMENT_COLUMNS: Final = (
+    "sequence, head, cumulative, epoch, time, study, cost, study_total, type, content"
+)
+
+
+class Store:
+    """Entries, replies and run states of one population. Every failure is a LedgerError."""
+
+    def __init__(self, database: Database, population: str, clock: Callable[[], datetime]) -> None:
+        """Bring the tables up to date; `clock` dates the start of a new ledger.
+
+        Raises:
+            LedgerError: the ledger belongs to another population.
+        """
+        self._database = database
+        database.migrate()
+        if not database.rows("SELECT 1 FROM ledger"):
+            database.rows(
+                "INSERT INTO ledger VALUES (1, ?, ?) ON CONFLICT DO NOTHING",
+                population,
+                to_micros(clock()),
+            )
+        ((first, created),) = database.rows("SELECT population, created FROM ledger")
+        self.start = genesis(first, from_micros(created))
+        parts = [s.stated for s in self.statements() if s.stated.kind is StatementKind.PART]
+        self.population = parts[-1].population if parts else first
+        if self.population != population:
+            raise LedgerError(
+                f"expected the ledger of population {population!r}, found that of "
+                f"{self.population!r}: "
+                "a budget belongs to its units; open the right file"
+            )
+
+    def tip(self) -> Tip:
+        """Return the end of the chain."""
+        found = self._database.rows(
+            "SELECT sequence, head, cumulative, epoch, time FROM entries"
+            " ORDER BY sequence DESC LIMIT 1"
+        )
+        return (
+            Tip(position=_position(found[0]), time=from_micros(found[0][4]))
+            if found
+            else (self.start)
+        )
+
+    def entries_after(self, sequence: int, limit: int) -> list[Entry | Statement]:
+        """Return the next entries in order, at most `limit`."""
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM entries WHERE sequence > ? ORDER BY sequence LIMIT ?",
+            *(sequence, limit),
+        )
+        if all(row[-1] == _DEBIT for row in rows):
+            return [_entry(row) for row in rows]
+        stated = {s.position.sequence: s for s in self.statements()}
+        return [stated.get(row[0]) or _entry(row) for row in rows]
+
+    def history(self) -> Iterator[Entry | Statement]:
+        """Yield every entry, oldest first, a batch at a time."""
+        after, batch = 0, self.entries_after(0, BATCH)
+        while batch:
+            yield from batch
+            after = batch[-1].position.sequence
+            batch = self.entries_after(after, BATCH)
+
+    def statements(self) -> list[Statement]:
+        """Return every statement, oldest first.
+
+        Raises:
+            LedgerError: one is damaged.
+        """
+        rows = self._database.rows(
+            f"SELECT {_STATEMENT_COLUMNS} FROM entries JOIN statements USING (sequence)"
+            " ORDER BY sequence"
+        )
+        return [_statement(row) for row in rows]
+
+    def accounts_for(self, position: Position) -> bool:
+        """Say whether the history has this position, or carries over a lost one that reaches it.
+
+        A position of an ended epoch that is not in the history was on the branch that was lost.
+        """
+        if self.contains(position):
+            return True
+        ended = position.epoch < self.tip().position.epoch
+        return ended and position.cumulative <= covered(self.statements(), position.epoch)
+
+    def total_at(self, sequence: int) -> int:
+        """Return the picomu2 spent by the first `sequence` entries.
+
+        Raises:
+            LedgerError: there are fewer.
+        """
+        if sequence == 0:
+            return 0
+        found = self._database.rows("SELECT cumulative FROM entries WHERE sequence = ?", sequence)
+        if not found:
+            raise LedgerError(f"expected a ledger with an entry {sequence}, found a shorter one")
+        return int(found[0][0])
+
+    def contains(self, position: Position) -> bool:
+        """Say whether the history has this sequence with this head and epoch."""
+        if position.sequence == 0:
+            known = self.start.position
+            return (position.head, position.epoch) == (known.head, known.epoch)
+        found = self._database.rows(
+            "SELECT head, epoch FROM entries WHERE sequence = ?", position.sequence
+        )
+        return found == [(position.head, position.epoch)]
+
+    def study_total(self, study: str) -> int:
+        """Return the picomu2 spent by a study over all its runs, with what any may have spent."""
+        found = self._database.rows(
+            "SELECT study_total, sequence FROM entries WHERE study = ?"
+            " ORDER BY sequence DESC LIMIT 1",
+            study,
+        )
+        total, sequence = found[0] if found else (0, 0)
+        ((since,),) = self._database.rows(
+            "SELECT coalesce(sum(cost), 0) FROM entries WHERE study = ? AND sequence > ?",
+            *(EVERY_STUDY, sequence),
+        )
+        return int(total) + int(since)
+
+    def spent_since(self, micros: int) -> int:
+        """Return the picomu2 of entries at `micros` (since 1970) or later."""
+        # Times never fall, so everything before an instant is a prefix, and its total is known.
+        ((spent,),) = self._database.rows(
+            """
+SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1), 0)
+    - coalesce((
+        SELECT cumulative FROM entries WHERE time < ? ORDER BY time DESC, sequence DESC LIMIT 1
+    ), 0)
+""",
+            micros,
+        )
+        return int(spent)
+
+    def standing(self, debit: Debit, now: datetime, portion: Portion | None = None) -> Standing:
+        """Return what `debit` must be measured against at `now`."""
+        occupant = self._database.rows(
+            "SELECT request FROM entries WHERE type = 'debit'"
+            " AND study = ? AND run = ? AND step = ? AND attempt = ?",
+            *debit.place[:4],
+        )
+        last = self._database.rows(
+            "SELECT step, attempt FROM entries WHERE type = 'debit' AND study = ? AND run = ?"
+            " ORDER BY step DESC, attempt DESC LIMIT 1",
+            *debit.place[:2],
+        )
+        # The clock as it stands, not as the last entry says: a smaller `now` only counts more.
+        window = max(to_micros(now) - WINDOW // _MICROSECOND, 0)
+        return Standing(
+            occupant=occupant[0][0] if occupant else None,
+            last=(last[0][0], last[0][1]) if last else None,
+            study_total=self.study_total(debit.study),
+            yearly_total=self.spent_since(window),
+            lifetime_total=self.tip().position.cumulative,
+            portion_total=0 if portion is None else self._portion_total(debit.study, portion),
+        )
+
+    def _portion_total(self, study: str, portion: Portion) -> int:
+        ((total,),) = self._database.rows(
+            "SELECT coalesce(sum(cost), 0) FROM entries WHERE type = 'debit'"
+            " AND study = ? AND step >= ?",
+            *(study, portion.first_step),
+        )
+        return int(total)
+
+    def answered(self, debit: Debit) -> bool:
+        """Say whether this very request has its entry.
+
+        Raises:
+            LedgerError: the request has an entry for another place: it was not hashed whole.
+        """
+        found = self._debits("request = ?", debit.request)
+        if found and found[0].debit.place != debit.place:
+            raise LedgerError(
+                f"expected request {debit.request} at {found[0].debit.place}, where it was "
+                f"answered, found it at {debit.place}: hash the whole request"
+            )
+        return bool(found)
+
+    def reply(self, request: str) -> StoredReply | None:
+        """Return what left for a request.
+
+        Raises:
+            LedgerError: the bytes are missing, or are not those that left.
+        """
+        found = self._debits("request = ?", request)
+        if not found:
+            return None
+        (entry,) = found
+        sequence = entry.position.sequence
+        kept = self._database.rows(
+            "SELECT reply, vector, reply_sha256 FROM replies WHERE sequence = ?", sequence
+        )
+        if not kept or (_sha256(kept[0][0]), _sha256(kept[0][1])) != (kept[0][2], entry.vector):
+            raise LedgerError(
+                f"expected the bytes that left as entry {sequence}, found others or none: the "
+                "ledger is damaged; restore the newest copy of it and its witness"
+            )
+        return StoredReply(reply=kept[0][0], vector=kept[0][1], position=entry.position)
+
+    def append(self, entry: Entry, reply: bytes, vector: bytes) -> None:
+        """Write an entry and what leaves for it."""
+        values = (
+            *(entry.position.sequence, entry.position.head, entry.position.cumulative),
+            *(entry.position.epoch, to_micros(entry.time), *entry.debit.place),
+            *(entry.debit.request, entry.debit.cost, entry.vector, entry.study_total),
+        )
+        self._insert(*values, _DEBIT)
+        self._database.rows(
+            "INSERT INTO replies (sequence, reply, vector, reply_sha256) VALUES (?, ?, ?, ?)",
+            *(entry.position.sequence, reply, vector, _sha256(reply)),
+        )
+
+    def state(self, stated: Stated, now: datetime) -> Statement:
+        """Write a statement at the end of the chain.
+
+        Raises:
+            LedgerError: the chain does not admit it.
+        """
+        tip = self.tip()
+        statement = next_statement(
+            tip, stated, study_total=self.study_total(stated.study), time=max(now, tip.time)
+        )
+        position = statement.position
+        self._insert(
+            *(position.sequence, position.head, position.cumulative, position.epoch),
+            *(to_micros(statement.time), stated.study, "", 0, 0, "", "", stated.carried, ""),
+            *(statement.study_total, stated.kind.value),
+        )
+        self._database.rows(
+            "INSERT INTO statements (sequence, content) VALUES (?, ?)",
+            *(position.sequence, to_text(stated)),
+        )
+        return statement
+
+    def run_state(self, study: str, run: str) -> bytes | None:
+        """Return the state of a run."""
+        found = self._database.rows(
+            "SELECT state FROM runs WHERE study = ? AND run = ?", study, run
+        )
+        return found[0][0] if found else None
+
+    def run_names(self, study: str) -> list[str]:
+        """Return the names under which a study has states, sorted."""
+        found = self._database.rows("SELECT run FROM runs WHERE study = ? ORDER BY run", study)
+        return [name for (name,) in found]
+
+    def put_run_state(self, study: str, run: str, state: bytes) -> None:
+        """Write the state of a run over the one before."""
+        self._database.rows(
+            "INSERT INTO runs (study, run, state) VALUES (?, ?, ?)"
+            " ON CONFLICT (study, run) DO UPDATE SET state = excluded.state",
+            *(study, run, state),
+        )
+
+    def forget_runs(self, study: str) -> None:
+        """Delete the states of a study's runs."""
+        self._database.rows("DELETE FROM runs WHERE study = ?", study)
+
+    def forget_all_runs(self, *, except_of: str | None = None) -> None:
+        """Delete the states of all runs but those kept under one name."""
+        self._database.rows("DELETE FROM runs WHERE study IS NOT ?", except_of)
+
+    def _insert(self, *values: object) -> None:
+        marks = ", ".join("?" * len(values))
+        self._database.rows(f"INSERT INTO entries ({_COLUMNS}) VALUES ({marks})", *values)
+
+    def _debits(self, condition: str, *values: object) -> list[Entry]:
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM entries WHERE type = 'debit' AND {condition}", *values
+        )
+        return [_entry(row) for row in rows]
+
+
+def _entry(row: tuple[Any, ...]) -> Entry:
+    time, study, run, step, attempt, kind, request, cost, vector, study_total, found = row[4:]
+    if found != _DEBIT:
+        raise LedgerError(
+            f"expected entry {row[0]} to be a debit or a statement with its text, found "
+            f"{found!r} without one: restore the newest copy"
+        )
+    return Entry(
+        position=_position(row),
+        time=from_micros(time),
+        debit=Debit(
+            study=study,
+            run=run,
+            step=step,
+            attempt=attempt,
+            kind=kind,
+            request=request,
+            cost=cost,
+        ),
+        vector=vector,
+        study_total=study_total,
+    )
+
+
+def _statement(row: tuple[Any, ...]) -> Statement:
+    time, study, cost, study_total, kind, content = row[4:]
+    return Statement(
+        position=_position(row),
+        time=from_micros(time),
+        stated=from_text(content, kind=kind, study=study, carried=cost),
+        study_total=study_total,
+    )
+
+
+def _position(row: tuple[Any, ...]) -> Position:
+    return Position(sequence=row[0], head=row[1], cumulative=row[2], epoch=row[3])
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

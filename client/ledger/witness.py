@@ -1,0 +1,134 @@
+"""The witness: a small file beside a ledger that remembers how far its history went.
+
+A database that was truncated or restored from an older copy is consistent in itself; only
+something outside it can tell. The witness is written after every commit and before anything
+leaves, so a ledger may be ahead of its witness (a crash in between) but never behind it.
+It does not help against someone who restores both files: the last signed reply does.
+"""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import rfc8785
+
+from fieldfare.client.ledger.budget import Position, check_count, check_sha256
+from fieldfare.shared.errors import LedgerError
+
+FORMAT: Final = 1
+_FIELDS: Final = {"format", "population", "sequence", "head", "cumulative", "epoch"}
+
+
+class Witness:
+    """The remembered position of one ledger."""
+
+    def __init__(self, ledger: Path, population: str) -> None:
+        """Stand beside the database file `ledger`, which need not exist yet."""
+        self._ledger = ledger
+        self.path = ledger.with_name(ledger.name + ".witness")
+        self._draft = ledger.with_name(ledger.name + ".witness.new")
+        self._population = population
+
+    def check_ledger_exists(self) -> None:
+        """Refuse to start an empty ledger where one was: it would hand the budget out again.
+
+        Raises:
+            LedgerError: there is a witness, and no database or an empty file.
+        """
+        try:
+            lost = self.path.exists() and not (
+                self._ledger.exists() and self._ledger.stat().st_size
+            )
+        except OSError as error:
+            raise LedgerError(
+                f"expected access to {self._ledger}, found: {error.strerror}; give this user "
+                "access to its directory"
+            ) from error
+        if lost:
+            raise LedgerError(
+                f"expected the ledger {self._ledger} that {self.path.name} was written for, "
+                "found none: restore the newest copy of both"
+            )
+
+    def read(self) -> Position | None:
+        """Return what was last written, or None if there is no witness.
+
+        Raises:
+            LedgerError: the file cannot be read, or is no witness of this population.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise LedgerError(
+                f"expected a readable witness {self.path}, found: {error.strerror}"
+            ) from error
+        return self._parse(content)
+
+    def write(self, position: Position) -> None:
+        """Replace the witness in one step, on disk when this returns.
+
+        Temporary file, fsync, rename, fsync of the directory: whenever the power fails there
+        is an old witness or a new one, never half of one.
+
+        Raises:
+            LedgerError: the disk is full, read-only or failing.
+        """
+        written = asdict(position) | {"format": FORMAT, "population": self._population}
+        try:
+            self._replace(rfc8785.dumps(written))
+        except OSError as error:
+            raise LedgerError(
+                f"expected to write the witness {self.path}, found: {error.strerror}; nothing "
+                "leaves until it can be written; repeat the request afterwards"
+            ) from error
+
+    def _replace(self, content: bytes) -> None:
+        # Only the holder of the database's write lock comes here, so one draft is enough.
+        draft = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(draft, "wb", closefd=False) as file:
+                file.write(content)
+            os.fsync(draft)
+        finally:
+            os.close(draft)
+        self._draft.replace(self.path)
+        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _parse(self, content: bytes) -> Position:
+        try:
+            found = json.loads(content)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict) or set(found) != _FIELDS or found["format"] != FORMAT:
+            raise LedgerError(
+                f"expected a witness of format {FORMAT} in {self.path}, found something else: "
+                "restore the ledger and its witness together, or move the witness away and accept "
+                "the ledger as a new epoch with the total that was spent"
+            )
+        if found["population"] != self._population:
+            raise LedgerError(
+                f"expected the witness of population {self._population!r} in {self.path}, found "
+                f"population {found['population']!r}: each ledger needs its own file"
+            )
+        return self._position(found)
+
+    def _position(self, found: dict[str, Any]) -> Position:
+        position = Position(
+            sequence=found["sequence"],
+            head=found["head"],
+            cumulative=found["cumulative"],
+            epoch=found["epoch"],
+        )
+        check_count(f"sequence in {self.path}", position.sequence)
+        check_count(f"cumulative in {self.path}", position.cumulative)
+        check_count(f"epoch in {self.path}", position.epoch, least=1)
+        check_sha256(f"head in {self.path}", position.head)
+        return position

@@ -1,0 +1,4 @@
+"""A finished model at work in the institution.
+
+Imports scoring, institution, records and below.
+"""

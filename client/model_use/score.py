@@ -1,0 +1,269 @@
+"""Score an institution's own units: choose the alerts, give the reasons, store both.
+
+Nothing of it leaves: the file is the caller's own (0600), the alerts stay in the home, and the
+log says that it was done, never about whom or what came out (harm rule 7).
+
+The words of one alert's text, read from the records on request and never stored.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from fieldfare.client.alerts.alert import Alert, alert_id, alert_of
+from fieldfare.client.alerts.desk import casework_of, scoring_store, suppressed_units
+from fieldfare.client.home.keys import load_holdout_key
+from fieldfare.client.home.settings import Settings
+from fieldfare.client.institution.open import Institution, open_institution, open_journal
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.model_use.usable import UsableModel, as_tuned, usable_model
+from fieldfare.client.records.settings import tables_of
+from fieldfare.client.records.sources.mapping import load_mapping
+from fieldfare.client.records.sources.source import Table, table_at
+from fieldfare.client.scoring.ranking import Ranking, rank_units
+from fieldfare.client.scoring.ranking_table import AlertTable, write_alerts
+from fieldfare.client.scoring.reasons import TextReasons
+from fieldfare.client.scoring.rows import read_rows
+from fieldfare.client.scoring.selection import Budget
+from fieldfare.client.scoring.units import read_units, values_before
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.pages.words import plain
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.clock import utc_now
+
+CARDS: Final = 1 << 12  # made at once
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the records to score are.
+
+    Attributes:
+        records: files or folders instead of what institution.toml names; none: those.
+        mapping: a mapping file for them.
+        before: the same of an earlier time, for own baselines; none where there is none.
+    """
+
+    records: tuple[Path, ...] = ()
+    mapping: Path | None = None
+    before: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a scoring gave.
+
+    Attributes:
+        ranking: everyone who may be ranked.
+        alerts: who is looked at, by rank.
+        new: how many of them were not open already.
+    """
+
+    ranking: Ranking
+    alerts: tuple[Alert, ...]
+    new: int
+
+
+def tables(
+    institution: Institution, study: Study, sources: Sources, environment: Mapping[str, str]
+) -> list[Table]:
+    """Return the tables to score.
+
+    Raises:
+        UsageError: a mapping without files.
+        RecordsError: no source, or a path leads nowhere.
+        StudyError: a mapping file is wrong.
+    """
+    if sources.records:
+        return _files(sources.records, sources.mapping)
+    if sources.mapping is not None:
+        raise UsageError(
+            "--mapping: expected beside --records only; an institution's own sources say this in "
+            "institution.toml"
+        )
+    own = institution.settings.records
+    return tables_of(own, study, folder=institution.home.path, environment=environment)
+
+
+def _files(paths: Sequence[Path], mapping: Path | None) -> list[Table]:
+    declared = load_mapping(mapping) if mapping is not None else None
+    return [table_at(path, declared) for path in paths]
+
+
+def budget_of(settings: Settings, study: Study, asked: int | None) -> Budget:
+    """Return how many alerts there are: as asked, else as set, else the study's share."""
+    alerts = settings.alerts
+    units = asked if asked is not None else alerts.budget or None
+    share = study.evaluation.alert_budget if units is None else None
+    return Budget(units=units, share=share, below_line=alerts.below_line)
+
+
+def score(
+    institution: Institution,
+    journal: Journal,
+    model: UsableModel,
+    sources: Sources,
+    out: Path,
+    *,
+    budget: int | None,
+    known_too: bool = False,
+    user: str,
+    now: datetime,
+    random: np.random.Generator,
+    environment: Mapping[str, str],
+) -> Scored:
+    """Rank everybody, write the file, keep the alerts.
+
+    Args:
+        institution: whose records, settings and suppression list.
+        journal: its log.
+        model: what ranks.
+        sources: which records.
+        out: the file to write, new.
+        budget: alerts, if asked for here.
+        known_too: whether customers whom the records already label positive may be alerts.
+        user: who does it.
+        now: the present in UTC.
+        random: draws the sample below the line.
+        environment: variables that may hold a database's address.
+
+    Raises:
+        UsageError, RecordsError, StudyError: records, settings or the file do not fit.
+        LedgerError: the log cannot be written: nothing is kept then.
+    """
+    home, settings, study = institution.home, institution.settings, model.study
+    if sources.before and study.rows is not None:
+        raise UsageError(
+            f"--before: expected a model of features, found one of {study.rows.kind}s: a row has "
+            "no earlier value to show; leave --before out"
+        )
+    suppressed = suppressed_units(home, settings)
+    units = read_units(tables(institution, study, sources, environment), study)
+    with scoring_store(home, settings) as store:
+        ranking = rank_units(
+            study, model.parameters, units,
+            budget=budget_of(settings, study, budget), key=load_holdout_key(home), random=random,
+            suppressed=suppressed, resting=store.resting(now, settings.alerts.quiet_days),
+            known_too=known_too,
+        )  # fmt: skip
+        before = (
+            read_units(_files(sources.before, sources.mapping), study) if sources.before else None
+        )
+        baselines = None if before is None else values_before(ranking.units, before)
+        table = AlertTable.of(ranking, settings.alerts.families, baselines)
+        alerts = _alerts(table, model, load_holdout_key(home), now)
+        journal.append(Event.SCORED, user, study=study.id, run=model.kept.run)
+        said = {"study": study.id, "run": model.kept.run, "scored": _stamp(now)}
+        write_alerts(table, out, said)
+        new = store.put(alerts)
+    _show_card(institution, model)
+    return Scored(ranking, alerts, new)
+
+
+def _show_card(institution: Institution, model: UsableModel) -> None:
+    """Keep the model's page where a group works on its alerts: the home is not theirs to read."""
+    casework = casework_of(institution.home, institution.settings)
+    if casework is not None:
+        casework.keep_card(
+            f"{model.study.name}-{model.kept.run}.html", model.kept.page.read_bytes()
+        )
+
+
+def _alerts(table: AlertTable, model: UsableModel, key: bytes, now: datetime) -> tuple[Alert, ...]:
+    ranking = table.ranking
+    rows = np.flatnonzero(ranking.chosen)
+    rows = rows[np.argsort(ranking.ranks[rows])]
+    time = _stamp(now)
+    beside = {
+        "study": model.study.id, "study_name": model.study.name, "run": model.kept.run,
+        "opened": time, "scored": time, "of": len(ranking.units), "tuned": model.tuned,
+        "calibration": ranking.calibration.words,
+    }  # fmt: skip
+    between = ranking.calibration.between
+    return tuple(
+        alert_of(
+            row,
+            alert=alert_id(key, row["unit"], now),
+            likely=None if row["probability"] is None else between(row["probability"]),
+            **beside,
+        )
+        for start in range(0, len(rows), CARDS)
+        for row in table.cards(rows[start : start + CARDS]).to_pylist()
+    )
+
+
+def _stamp(now: datetime) -> str:
+    return now.isoformat(timespec="seconds")
+
+
+# -- alert words ----------------------------------------------------------------------------------
+
+KIND: Final = "text"
+
+
+def read_words(
+    home: Path,
+    alert: Alert,
+    records: tuple[Path, ...],
+    mapping: Path | None,
+    *,
+    user: str,
+    environment: Mapping[str, str],
+) -> list[str]:
+    """Log who reads a person's own words, then read and explain them.
+
+    Args:
+        home: of the institution.
+        alert: of a model of texts.
+        records: files instead of what institution.toml names; none: those.
+        mapping: a mapping file for them.
+        user: who reads.
+        environment: variables that may hold a database's address.
+
+    Raises:
+        UsageError, RecordsError: as `words_of`.
+        LedgerError: the log cannot be written: nothing is read then.
+    """
+    institution = open_institution(home)
+    # First the log: a person's own words are read by nobody unseen.
+    journal = open_journal(institution.home, utc_now)
+    journal.append(Event.WORDS_READ, user, study=alert.study, run=alert.run)
+    return words_of(institution, alert, Sources(records, mapping), environment)
+
+
+def words_of(
+    institution: Institution, alert: Alert, sources: Sources, environment: Mapping[str, str]
+) -> list[str]:
+    """Return why an alert's text has its score, for a terminal inside the institution.
+
+    Args:
+        institution: whose records and model.
+        alert: of a model of texts.
+        sources: where the text stands.
+        environment: variables that may hold a database's address.
+
+    Raises:
+        UsageError: another kind of model, a model or a tuning that is gone, or the unit is not
+            in the records.
+        RecordsError, StudyError: the records do not fit.
+    """
+    model = usable_model(institution, alert.run, KIND)
+    if alert.tuned:
+        model = as_tuned(institution, model)
+    found = read_rows(tables(institution, model.study, sources, environment), model.study,
+                      alert.unit)  # fmt: skip
+    if found.asked is None:
+        raise UsageError(
+            "expected the alert's unit in the records, found none: name the file that was scored "
+            "with --records"
+        )
+    reasons = TextReasons.of(found.asked, model.parameters)
+    title = f"{alert.alert}: {plain(alert.unit)}, score {alert.score:+.3f}"
+    if reasons.score != alert.score:
+        title += f"; the text, or the tuning, has changed since: {reasons.score:+.3f} now"
+    return [title, *reasons.lines()]

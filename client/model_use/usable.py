@@ -1,0 +1,183 @@
+"""A kept model, checked again and read: the start of scoring, tuning and evaluation.
+
+Models that were tuned here, one for each run; they stay in the home (0600).
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fieldfare.client.alerts.store import scoring_folder
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.models import KeptModel, find_model, standing_of_model
+from fieldfare.client.home.studies import kept_study
+from fieldfare.client.institution.open import Institution
+from fieldfare.client.scoring.tuning import Kind, Tuned
+from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.finished_model.file import model_from_bytes
+from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
+from fieldfare.shared.protocol.roster import Hex32
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.private_files import replace_private
+
+MOST_BYTES: Final = 32 * 1024 * 1024
+_Parameter = Annotated[float, Field(ge=-PARAMETER_LIMIT, le=PARAMETER_LIMIT)]
+
+
+class TunedModel(BaseModel):
+    """What is kept of a tuning.
+
+    Attributes:
+        model: SHA-256 of the shared parameters that it began with.
+        time: when (ISO 8601, UTC).
+        units, positives: what it was fitted on; secret like the records.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    format: Literal[1] = 1
+    study: Hex32
+    run: str
+    model: Hex32
+    kind: Kind = Field(strict=False)
+    bias: float
+    scale: float
+    parameters: tuple[_Parameter, ...] = Field(strict=False)
+    units: int
+    positives: int
+    time: str
+
+    @classmethod
+    def of(cls, kept: KeptModel, shared: NDArray[np.float64], tuned: Tuned, now: datetime) -> Self:
+        """Describe a tuning of a kept model."""
+        return cls(
+            study=kept.study, run=kept.run, model=_hash(shared), kind=tuned.kind,
+            bias=tuned.bias, scale=tuned.scale, parameters=tuple(tuned.parameters.tolist()),
+            units=tuned.units, positives=tuned.positives,
+            time=now.isoformat(timespec="seconds"),
+        )  # fmt: skip
+
+
+def keep_tuned(home: Home, tuned: TunedModel) -> Path:
+    """Keep a tuning in place of an earlier one of the same run.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    scoring_folder(home)
+    path = _path(home, tuned.study, tuned.run)
+    replace_private(path, tuned.model_dump_json().encode())
+    return path
+
+
+def tuned_model(
+    home: Home, kept: KeptModel, study: Study, shared: NDArray[np.float64]
+) -> TunedModel | None:
+    """Return the tuning of a run, if there is one.
+
+    Args:
+        home: where it is kept.
+        kept: the shared model's place.
+        study: its study.
+        shared: float64 (entries,), its parameters as delivered.
+
+    Raises:
+        UsageError: another file, or a tuning of another model.
+    """
+    path = _path(home, kept.study, kept.run)
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file:
+            found = TunedModel.model_validate_json(file.read(MOST_BYTES))
+    except (OSError, ValidationError):
+        found = None
+    fits = found is not None and (found.study, found.run, found.model, len(found.parameters)) == (
+        study.id, kept.run, _hash(shared), len(shared)
+    )  # fmt: skip
+    if not fits:
+        raise UsageError(
+            f"{path}: expected a tuning of this very model, found something else: tune it again, "
+            "or move the file away"
+        )
+    return found
+
+
+def _hash(parameters: NDArray[np.float64]) -> str:
+    return parameters_hash(parameters_to_bytes(parameters))
+
+
+def _path(home: Home, study: str, run: str) -> Path:
+    home.model(study, run)  # ids that are none become no path
+    return home.scoring / f"tuned-{study[:16]}-{run}.json"
+
+
+# -- usable model ---------------------------------------------------------------------------------
+
+# What lists the highest ranks of some kinds of model; `score` ranks with every kind.
+COMMANDS: Final = {"text": "texts", "vector": "vectors"}
+
+
+@dataclass(frozen=True, eq=False)
+class UsableModel:
+    """A delivered model, ready to score with.
+
+    Attributes:
+        study: whose features the parameters are about.
+        parameters: float64 (entries,).
+        verified: how far it was verified, in words.
+        tuned: whether the parameters were tuned here.
+    """
+
+    kept: KeptModel
+    study: Study
+    parameters: NDArray[np.float64]
+    verified: str
+    tuned: bool = False
+
+
+def usable_model(institution: Institution, text: str, kind: str | None = None) -> UsableModel:
+    """Find, check and read the model that a person means.
+
+    Args:
+        institution: whose models are searched.
+        text: a run, or first digits of its study.
+        kind: the one that the caller can rank with; None: any.
+
+    Raises:
+        UsageError: none or several fit, or another kind of model.
+        ProtocolError: its signature or hashes do not hold: it must not be used.
+    """
+    kept = find_model(institution.home, text)
+    standing = standing_of_model(kept, institution.roster)
+    if standing.card is None:
+        raise ProtocolError(f"{kept.folder}: {standing.words}")
+    study = kept_study(institution.home, kept.study, institution.roster).study
+    if kind is not None and study.model.kind != kind:
+        raise UsageError(
+            f"{study.name}: expected a model of kind {kind}, found {study.model.kind}: use "
+            f"fieldfare institution {COMMANDS.get(study.model.kind, 'score')}"
+        )
+    parameters = model_from_bytes(kept.read().model, study, kept.run)
+    return UsableModel(kept, study, parameters, standing.words)
+
+
+def as_tuned(institution: Institution, model: UsableModel) -> UsableModel:
+    """Return the same model as it was tuned here.
+
+    Raises:
+        UsageError: it was not, or the file is of another model.
+    """
+    found = tuned_model(institution.home, model.kept, model.study, model.parameters)
+    if found is None:
+        raise UsageError(
+            f"--tuned: expected a tuning of run {model.kept.run}, found none: make one with "
+            f"`fieldfare institution tune --model {model.kept.run}`"
+        )
+    return replace(model, parameters=np.array(found.parameters), tuned=True)

@@ -1,0 +1,146 @@
+"""The ClientApp: carries bytes between Flower's messages and the custodian.
+
+Flower's Message API only. One ConfigRecord of bytes each way; it decides nothing,
+keeps nothing (Context.state is never used) and holds no key.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from fieldfare.client.wire.frames import Released
+from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError
+from fieldfare.shared.protocol.flower_record import (
+    RECORD,
+    REFUSAL,
+    REJECTION,
+    Call,
+    Content,
+    bytes_of,
+    list_in,
+    list_of,
+    text_of,
+)
+from fieldfare.shared.protocol.messages import Refusal
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+
+
+class CustodianPort(Protocol):
+    """The calls that the outer zone may make to a custodian: bytes in, bytes out."""
+
+    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
+        """Answer `hello` with the sealed approval."""
+        ...
+
+    def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:
+        """Answer a run's opening with a key offer."""
+        ...
+
+    def agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes | Refusal:
+        """Take all offers."""
+        ...
+
+    def release(
+        self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> Released | Refusal:
+        """Answer a signed request."""
+        ...
+
+    def cosign(self, study: str, run: str, head: bytes, path: Sequence[bytes]) -> bytes | Refusal:
+        """Co-sign the head of a run's transcript."""
+        ...
+
+    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
+        """Take a finished model."""
+        ...
+
+
+class _TextStaysHere:
+    """Keeps the text of a failure inside: Flower's nodes send str(error) to the coordinator."""
+
+    def __enter__(self) -> None:
+        """Let the custodian work."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Put a fixed text in place of what was raised; the local traceback keeps the cause."""
+        if isinstance(error, FieldfareError):
+            raise RunError("expected a custodian that answers: its own log says why") from error
+        if kind is not None and issubclass(kind, Exception):
+            raise RuntimeError("a defect of the custodian: its own log says which") from error
+
+
+def client_app(custodian_of: Callable[[Context], CustodianPort]) -> ClientApp:
+    """Return a ClientApp that speaks to the custodian of the node it runs at."""
+    app = ClientApp()
+    for call in Call:
+        app.query(call.value)(_handler(call, custodian_of))
+    return app
+
+
+def _handler(
+    call: Call, custodian_of: Callable[[Context], CustodianPort]
+) -> Callable[[Message, Context], Message]:
+    def handle(message: Message, context: Context) -> Message:
+        with _TextStaysHere():
+            answer = _answer(call, custodian_of(context), message.content.get(RECORD, {}))
+        # Flower's records are generic in a way that no checker can follow here.
+        record: Any = ConfigRecord(answer)  # type: ignore[arg-type]
+        return Message(RecordDict({RECORD: record}), reply_to=message)
+
+    return handle
+
+
+def _answer(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
+    try:
+        return _ask(call, custodian, content)
+    except ProtocolError as error:
+        return _content(Refusal(error.code))
+
+
+def _ask(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
+    if call is Call.HELLO:
+        study, last = text_of(content, "study"), bytes_of(content, "last_reply")
+        offer = bytes_of(content, "offer") if "offer" in content else b""
+        return _content(custodian.describe(study, last, offer), "approval")
+    if call is Call.OPEN:
+        opening, approvals = bytes_of(content, "opening"), list_of(content, "approvals")
+        return _content(custodian.open_run(opening, approvals), "offer")
+    if call is Call.AGREE:
+        study, run = text_of(content, "study"), text_of(content, "run")
+        return _content(custodian.agree(study, run, list_of(content, "offers")), "agreed")
+    if call is Call.COSIGN:
+        study, run = text_of(content, "study"), text_of(content, "run")
+        head, path = bytes_of(content, "head"), list_in(content, "path")
+        return _content(custodian.cosign(study, run, head, path), "cosigned")
+    if call is Call.DELIVER:
+        files = (bytes_of(content, name) for name in ("delivery", "model", "card"))
+        return _content(custodian.deliver(*files), "received")
+    return _release(custodian, content)
+
+
+def _release(custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
+    last = LastSum(
+        bytes_of(content, "last_request") if "last_request" in content else b"",
+        tuple(list_in(content, "last_replies")),
+        tuple(list_in(content, "last_vectors")),
+    )
+    request, parameters = bytes_of(content, "request"), bytes_of(content, "parameters")
+    released = custodian.release(request, parameters, last)
+    if isinstance(released, Refusal):
+        return _content(released)
+    return {"reply": released.reply, "vector": released.vector}
+
+
+def _content(answer: bytes | Refusal, name: str = REFUSAL) -> Content:
+    if isinstance(answer, Refusal):
+        beside = {REJECTION: answer.rejection} if answer.rejection else {}
+        return {REFUSAL: answer.to_bytes(), **beside}
+    return {name: answer}

@@ -1,0 +1,202 @@
+"""The process in which a node runs, as a child of `institution node`.
+
+A process of its own because flwr ends the process when a SuperLink does not let a node in;
+what started this one then starts it again. It ends with its parent.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Final, NoReturn
+
+from flwr.app import Message
+
+from fieldfare.client.node.client_app import client_app
+from fieldfare.client.node.fleet import Arrival, Link, NotAdmittedError, RunFacts, joined
+from fieldfare.client.node.node import Node, Superlink
+from fieldfare.client.node.remote_custodian import connected
+from fieldfare.client.node.settings import NodeTerms, load_node_terms
+from fieldfare.client.node.state import NodeReport
+from fieldfare.shared.errors import FieldfareError, UsageError
+from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
+
+EXIT_STOPPED: Final = 0
+EXIT_DEFECT: Final = 1
+EXIT_AGAIN: Final = 75  # sysexits.h, EX_TEMPFAIL
+# All that flwr lets through of a status 401, whatever it was about.
+REFUSED: Final = (
+    "the SuperLink does not take this node's signature: the clock of one of the two is more than "
+    "300 s off (`fieldfare institution check` tells), the coordinator removed this node, or it has "
+    "another key; it signs on again"
+)
+
+log = logging.getLogger("fieldfare.client.node.process")  # it runs as __main__
+
+
+class StoppedError(BaseException):
+    """Somebody said stop. No Exception, so that nothing on its way takes it for a failure."""
+
+
+class DismissedError(BaseException):
+    """The SuperLink does not take this node's signature: flwr says so by SIGINT to itself."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A SuperLink as a node sees it; every answer and every message is noted."""
+
+    fleet: Superlink
+    report: NodeReport
+
+    @property
+    def node_id(self) -> int:
+        """This node's number."""
+        return self.fleet.node_id
+
+    def receive(self) -> Arrival | None:
+        """Return the next message, or None."""
+        arrival = self.fleet.receive()
+        if arrival is None:
+            self.report.heard()
+        else:
+            self.report.arrived()
+        return arrival
+
+    def run(self, run_id: int) -> RunFacts:
+        """Return what the SuperLink says of a run."""
+        return self.fleet.run(run_id)
+
+    def pull(self, arrival: Arrival) -> Message:
+        """Fetch the content of a message."""
+        return self.fleet.pull(arrival)
+
+    def send(self, reply: Message, seconds: float) -> None:
+        """Send a reply."""
+        self.fleet.send(reply, seconds)
+
+
+def run_node(terms: NodeTerms) -> int:
+    """Serve until stopped; returns the status to end with."""
+    try:
+        report = _report(terms)
+        status, reason = _served(terms, report)
+    except StoppedError:  # before it connected
+        return EXIT_STOPPED
+    if report is not None:
+        report.ended(reason)
+    return status
+
+
+def _served(terms: NodeTerms, report: NodeReport | None) -> tuple[int, str]:
+    """Serve until stopped; returns the status to end with, and why."""
+    link = Link(terms.superlink, terms.authority)
+    try:
+        with connected(terms.custodian) as custodian, joined(link, terms.key) as fleet:
+            log.info("admitted as node %d by %s", fleet.node_id, link.address)
+            if report is not None:
+                report.connected(fleet.node_id)
+            seen: Superlink = fleet if report is None else Watched(fleet, report)
+            Node(seen, client_app(lambda _: custodian), terms.bundles).serve()
+    except StoppedError:
+        return EXIT_STOPPED, "stopped"
+    except DismissedError:
+        reason = REFUSED
+    except NotAdmittedError as error:
+        reason = (
+            f"not admitted by {link.address}: {error}: after a crash its old lease ends within "
+            "60 s; otherwise compare address, authority, clock, and the node key that the "
+            "coordinator registered"
+        )
+    except UsageError as error:  # a certificate of the link to the custodian
+        log.warning("%s", error)
+        return error.exit_code, str(error)
+    except FieldfareError as error:
+        reason = str(error)
+    log.warning("%s", reason)
+    return EXIT_AGAIN, reason
+
+
+def _report(terms: NodeTerms) -> NodeReport | None:
+    """Return where this node writes down how it stands; a node runs without, too."""
+    try:
+        return NodeReport(terms.state, terms.superlink)
+    except OSError as error:
+        log.warning(
+            "%s: expected a file that this node can write, for `institution status`, found: %s; "
+            'name another with state = "..." in its settings',
+            terms.state,
+            error.strerror,
+        )
+        return None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a node by the settings in a file; for `institution node` alone."""
+    _speak()
+    _listen()
+    end_with_parent()
+    try:
+        terms = load_node_terms(Path(arguments[0]))
+    except FieldfareError as error:
+        log.warning("%s", error)
+        return error.exit_code
+    except StoppedError:
+        return EXIT_STOPPED
+    return run_node(terms)
+
+
+def _speak() -> None:
+    """Write this project's lines, and of flwr's and httpx's those that warn."""
+    logging.basicConfig(format="fieldfare: node: %(message)s", level=logging.WARNING)
+    logging.getLogger("fieldfare").setLevel(logging.INFO)
+
+
+def _listen() -> None:
+    """Take signals from here on; those that came while this process started are waiting."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        for each in STOP_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)  # signing off is not interrupted
+        raise StoppedError
+
+    def dismiss(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise DismissedError
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, dismiss)
+    # A heartbeat that fails for good ends its thread only; a node that is thought dead by its
+    # SuperLink must not go on as if it were not.
+    threading.excepthook = _give_up
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOP_SIGNALS, signal.SIGCHLD))
+
+
+def _give_up(failure: threading.ExceptHookArgs) -> None:
+    log.warning("a thread of flwr failed: %s", failure.exc_type.__name__)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def _end_on_defect(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    sys.__excepthook__(kind, error, trace)
+    _end(EXIT_DEFECT)
+
+
+def _end(status: int) -> NoReturn:
+    """End at once: threads of flwr that still try to reach a SuperLink would be waited for."""
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    sys.excepthook = _end_on_defect
+    _end(main(sys.argv[1:]))

@@ -1,0 +1,164 @@
+"""A custodian at the other end of a socket, as the node's ClientApp speaks to it.
+
+Bytes in, bytes out, one attempt: a call that failed is repeated by the coordinator, which
+sends the same R, and the custodian then answers with the same bytes.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from fieldfare.client.wire import custodian_pb2 as pb
+from fieldfare.client.wire.frames import LARGEST_FRAME, Released, path_of, unix_address
+from fieldfare.client.wire.tls import TlsTarget
+from fieldfare.shared.errors import ProtocolError, RunError
+from fieldfare.shared.protocol.messages import Refusal
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+
+# What to do about a call that got a status in place of an answer.
+_REMEDIES: Final = {
+    grpc.StatusCode.UNAVAILABLE: "start it, and check that this user may use its socket",
+    grpc.StatusCode.DEADLINE_EXCEEDED: "see its load and log; the same bytes may be sent again",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "it is busy or the message is too large; see its log",
+    grpc.StatusCode.PERMISSION_DENIED: "use the certificate that its settings name",
+    grpc.StatusCode.UNIMPLEMENTED: "run the same version of both",
+}
+_ELSE: Final = "its own log says why"
+
+A = TypeVar("A", bound=Message)
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds to wait for an answer; a release takes as long as the sum over all records."""
+
+    setup_seconds: float = 60.0
+    release_seconds: float = 600.0
+
+
+class RemoteCustodian:
+    """A custodian's calls, over a channel.
+
+    Every method raises RunError where no answer came (no custodian, late, busy, a defect): whether
+    the call was done is then unknown, and sending the same bytes again is safe. It is not a
+    ProtocolError, which a ClientApp answers with a refusal, and a refusal is final. An answer that
+    does not follow the protocol raises ProtocolError.
+    """
+
+    def __init__(self, channel: grpc.Channel, deadlines: Deadlines | None = None) -> None:
+        """Speak over `channel`, which the caller closes."""
+        self._channel = channel
+        self._deadlines = deadlines or Deadlines()
+
+    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
+        """Return the sealed approval of a study, or a refusal."""
+        asked = pb.DescribeRequest(study=study, last_reply=last_reply, offer=offer)
+        answer = self._ask("Describe", asked, pb.DescribeAnswer, self._deadlines.setup_seconds)
+        refusal = _refusal_in(answer)
+        if refusal is None:
+            return answer.approval
+        return replace(refusal, rejection=answer.rejection)
+
+    def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:
+        """Return the sealed key offer for a run, or a refusal."""
+        asked = pb.OpenRunRequest(opening=opening, approvals=approvals)
+        answer = self._ask("OpenRun", asked, pb.OpenRunAnswer, self._deadlines.setup_seconds)
+        return _refusal_in(answer) or answer.offer
+
+    def agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes | Refusal:
+        """Hand over all offers; returns nothing, or a refusal."""
+        asked = pb.AgreeRequest(study=study, run=run, offers=offers)
+        answer = self._ask("Agree", asked, pb.AgreeAnswer, self._deadlines.setup_seconds)
+        return _refusal_in(answer) or answer.agreed
+
+    def release(
+        self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> Released | Refusal:
+        """Return the answer to a sealed request: what the custodian let out, or a refusal."""
+        asked = pb.ReleaseRequest(
+            request=request,
+            parameters=parameters,
+            last_request=last.request,
+            last_replies=last.replies,
+            last_vectors=last.vectors,
+        )
+        answer = self._ask("Release", asked, pb.ReleaseAnswer, self._deadlines.release_seconds)
+        return _refusal_in(answer) or Released(answer.released.reply, answer.released.vector)
+
+    def cosign(self, study: str, run: str, head: bytes, path: Sequence[bytes]) -> bytes | Refusal:
+        """Return the transcript's head as the institution sealed it, or a refusal."""
+        asked = pb.CosignRequest(study=study, run=run, head=head, path=path)
+        answer = self._ask("Cosign", asked, pb.CosignAnswer, self._deadlines.setup_seconds)
+        return _refusal_in(answer) or answer.cosigned
+
+    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
+        """Hand over a finished model; returns nothing, or a refusal."""
+        asked = pb.DeliverRequest(delivery=delivery, model=model, card=card)
+        answer = self._ask("Deliver", asked, pb.DeliverAnswer, self._deadlines.setup_seconds)
+        return _refusal_in(answer) or answer.received
+
+    def _ask(self, call: str, asked: Message, answer_type: type[A], seconds: float) -> A:
+        send: Callable[..., bytes] = self._channel.unary_unary(path_of(call))
+        try:
+            return answer_type.FromString(send(asked.SerializeToString(), timeout=seconds))
+        except grpc.RpcError as error:
+            raise _no_answer(call, error) from None
+        except DecodeError:
+            raise ProtocolError(
+                f"{call}: expected an answer's frame, found something else"
+            ) from None
+
+
+def _no_answer(call: str, error: Any) -> RunError:
+    code = error.code()  # what a call raises is the call, with its status; the stubs part them
+    remedy = _REMEDIES.get(code, _ELSE)
+    return RunError(
+        f"{call}: expected an answer of the custodian, found {code.name}: {remedy} "
+        f"({error.details() or 'no text came with it'})"
+    )
+
+
+def _refusal_in(answer: Any) -> Refusal | None:
+    """Return the refusal that an answer holds, if it is one."""
+    held = answer.WhichOneof("answer")
+    if held is None:
+        raise ProtocolError(
+            "expected an answer that holds content or a refusal, found an empty one"
+        )
+    return Refusal.from_bytes(getattr(answer, held)) if held == "refusal" else None
+
+
+@contextmanager
+def connected(
+    where: Path | TlsTarget, deadlines: Deadlines | None = None
+) -> Iterator[RemoteCustodian]:
+    """Speak to the custodian at a unix socket or a port; nothing connects before the first call.
+
+    Raises:
+        UsageError: certificates that cannot be read.
+    """
+    if isinstance(where, Path):
+        address = unix_address(where.absolute())
+        credentials = grpc.local_channel_credentials(grpc.LocalConnectionType.UDS)
+    else:
+        address, credentials = f"{where.host}:{where.port}", where.files.channel_credentials()
+    with grpc.secure_channel(address, credentials, _OPTIONS) as channel:
+        yield RemoteCustodian(channel, deadlines)
+
+
+_OPTIONS: Final = [
+    ("grpc.max_receive_message_length", LARGEST_FRAME),
+    ("grpc.max_send_message_length", LARGEST_FRAME),
+    ("grpc.enable_retries", 0),  # repeating is the coordinator's decision
+    ("grpc.enable_http_proxy", 0),  # the environment does not choose who is spoken to
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.use_local_subchannel_pool", 1),
+    # A custodian that was restarted is found again within a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]

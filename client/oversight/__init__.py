@@ -1,0 +1,4 @@
+"""What an institution sees of its own state.
+
+Checks, overview, reports; imports approvals and below.
+"""

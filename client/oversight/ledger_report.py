@@ -1,0 +1,383 @@
+"""A ledger's report to its owner: remaining budget, spending by kind, the last entries.
+
+A ledger as a record of the OpenDP deployments registry, to be completed and published.
+
+Field names and closed sets of values: schemas/deployments-schema.yaml of the repository
+opendp/deployments-registry-data at commit 3e9c812a (July 2026; MIT licence), which allows no
+other field. What only people know is marked `TO_FILL_IN`.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from fieldfare.client.ledger.budget import WINDOW, Entry, Position, from_picomu2
+from fieldfare.client.ledger.chain import Statement, StatementKind
+from fieldfare.client.ledger.freeing import Freed, freed_later, next_freed, worth
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.policy.policy import Policy, limits
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.terminal.screen import SHORT
+
+LAST: Final = 8  # entries shown
+BAR: Final = 30  # characters
+INDENT: Final = 14
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """One limit and what was spent of it.
+
+    Attributes:
+        limit, spent: picomu2.
+        limit_epsilon: as the policy says it.
+        delta: at which every epsilon here holds.
+    """
+
+    limit: int
+    spent: int
+    limit_epsilon: float
+    delta: float
+
+    @property
+    def left(self) -> int:
+        """What may still be spent, in picomu2."""
+        return max(self.limit - self.spent, 0)
+
+    @property
+    def spent_epsilon(self) -> float:
+        """What was spent as epsilon; it does not add up, mu^2 does."""
+        return worth(self.spent, self.delta)
+
+    @property
+    def left_epsilon(self) -> float:
+        """What the rest is worth by itself, as epsilon."""
+        return worth(self.left, self.delta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """A ledger in figures; every sum in picomu2.
+
+    Attributes:
+        position: where it ends.
+        yearly, lifetime: the two limits of the population.
+        studies: what each study's debits cost.
+        kinds: what each kind of release cost.
+        carried: what entries cost that a restored copy lacked.
+        last: the newest entries, oldest first.
+        freed: what comes free of the yearly limit, and when.
+    """
+
+    population: str
+    position: Position
+    yearly: Budget
+    lifetime: Budget
+    studies: dict[str, int]
+    kinds: dict[str, int]
+    carried: int
+    last: tuple[Entry | Statement, ...]
+    freed: tuple[Freed, ...] = ()
+
+
+def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Report:
+    """Read a ledger once and add it up.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    studies, kinds, carried = Counter[str](), Counter[str](), 0
+    last: list[Entry | Statement] = []
+    for entry in ledger.history():
+        last = [*last[1 - LAST :], entry]
+        if isinstance(entry, Statement):
+            carried += entry.stated.carried
+        else:
+            studies[entry.debit.study] += entry.debit.cost
+            kinds[entry.debit.kind] += entry.debit.cost
+    granted, budget = limits(policy), policy.budget
+    return Report(
+        population=population,
+        position=ledger.position(),
+        yearly=Budget(
+            limit=granted.yearly_picomu2,
+            spent=ledger.spent_since(now - WINDOW),
+            limit_epsilon=budget.yearly_epsilon,
+            delta=budget.delta,
+        ),
+        lifetime=Budget(
+            limit=granted.lifetime_picomu2,
+            spent=ledger.spent(),
+            limit_epsilon=budget.lifetime_epsilon,
+            delta=budget.delta,
+        ),
+        studies=dict(studies.most_common()),
+        kinds=dict(kinds.most_common()),
+        carried=carried,
+        last=tuple(last),
+        freed=freed_later(ledger.history(), now),
+    )
+
+
+def report_json(found: Report) -> dict[str, Any]:
+    """Return a report for programs; mu^2 as numbers and, exactly, in units of 1e-12."""
+    position = found.position
+    return {
+        "population": found.population,
+        "entries": position.sequence,
+        "epoch": position.epoch,
+        "head": position.head,
+        "delta": found.lifetime.delta,
+        "any_365_days": _budget_json(found.yearly),
+        "lifetime": _budget_json(found.lifetime),
+        "comes_free": {one.day.isoformat(): _sum_json(one.picomu2) for one in found.freed},
+        "studies": {study: _sum_json(cost) for study, cost in found.studies.items()},
+        "kinds": {kind: _sum_json(cost) for kind, cost in found.kinds.items()},
+        "carried_over": _sum_json(found.carried),
+        "last": [_entry_json(entry) for entry in found.last],
+    }
+
+
+def report_lines(found: Report) -> Iterator[str]:
+    """Yield a report as one screen."""
+    position = found.position
+    yield f"{'population':<{INDENT}}{found.population}"
+    yield f"{'history':<{INDENT}}{position.sequence} entries, epoch {position.epoch}"
+    yield from _budget_lines("any 365 days", found.yearly)
+    if found.freed:
+        yield f"{'':<{INDENT}}{next_freed(found.freed, found.yearly.delta)}"
+    yield from _budget_lines("ever", found.lifetime)
+    yield ""
+    parts = {f"study {study[:SHORT]}": cost for study, cost in found.studies.items()}
+    if found.carried:
+        parts["lost, carried over"] = found.carried
+    delta = found.lifetime.delta
+    yield from _share_lines("spent by study, of all that was ever spent", parts, delta)
+    yield from _share_lines("spent by kind of release", found.kinds, delta)
+    if found.last:
+        yield f"last {len(found.last)} entries" if len(found.last) > 1 else "last entry"
+        yield from (f"  {entry_line(entry, delta)}" for entry in found.last)
+    else:
+        yield "nothing was ever released"
+
+
+def entry_line(entry: Entry | Statement, delta: float) -> str:
+    """Say an entry on one line; what it cost, by itself, as epsilon at `delta`."""
+    head = f"{entry.position.sequence:>6}  {entry.time:%Y-%m-%d %H:%M}  "
+    if isinstance(entry, Entry):
+        debit = entry.debit
+        return head + (
+            f"{debit.kind} step {debit.step} attempt {debit.attempt}, study {debit.study[:SHORT]}, "
+            f"run {debit.run}: epsilon {worth(debit.cost, delta):.3g}"
+        )
+    stated = entry.stated
+    what = {
+        StatementKind.EPOCH: f"restored copy accepted, epsilon {worth(stated.carried, delta):.3g} "
+        "carried over",
+        StatementKind.SPLIT: f"{stated.population} split off",
+        StatementKind.PART: f"from here on the ledger of {stated.population}",
+    }[stated.kind]
+    return f"{head}{what}, by {stated.user}: {stated.reason}"
+
+
+def bar(spent: int, limit: int) -> str:
+    """Return a bar and a share that never hide a rest: full only when nothing is left."""
+    if limit <= 0:
+        return f"[{'#' * BAR}] no budget"
+    share = 100 * spent / limit
+    if spent >= limit:
+        filled, text = BAR, f"{share:.1f} %"
+    else:
+        filled = min(math.ceil(BAR * spent / limit), BAR - 1)
+        text = f"{share:.1f} %"
+        if spent > 0 and share < 0.05:  # noqa: PLR2004 -- would be rounded to nothing
+            text = "below 0.1 %"
+        elif share >= 99.95:  # noqa: PLR2004 -- would be rounded to everything
+            text = "above 99.9 %"
+    return f"[{'#' * filled}{'-' * (BAR - filled)}] {text}"
+
+
+def _budget_lines(name: str, budget: Budget) -> Iterator[str]:
+    yield f"{name:<{INDENT}}{bar(budget.spent, budget.limit)}"
+    left = f"left epsilon {budget.left_epsilon:.4g}" if budget.left else "nothing is left"
+    yield (
+        f"{'':<{INDENT}}spent epsilon {budget.spent_epsilon:.4g} of {budget.limit_epsilon:g} at "
+        f"delta {budget.delta:g}"
+    )
+    yield f"{'':<{INDENT}}{left}"
+
+
+def _share_lines(title: str, parts: dict[str, int], delta: float) -> Iterator[str]:
+    if not parts:
+        return
+    whole = sum(parts.values())
+    width = max(map(len, parts))
+    yield title
+    for name, cost in parts.items():
+        yield f"  {name:<{width}}  {bar(cost, whole)}  epsilon {worth(cost, delta):.3g}"
+    yield ""
+
+
+def _sum_json(cost: int) -> dict[str, float | int]:
+    return {"mu2": from_picomu2(cost), "picomu2": cost}
+
+
+def _budget_json(budget: Budget) -> dict[str, Any]:
+    return {
+        "limit": _sum_json(budget.limit) | {"epsilon": budget.limit_epsilon},
+        "spent": _sum_json(budget.spent) | {"epsilon": budget.spent_epsilon},
+        "left": _sum_json(budget.left) | {"epsilon": budget.left_epsilon},
+    }
+
+
+def _entry_json(entry: Entry | Statement) -> dict[str, Any]:
+    common = {
+        "sequence": entry.position.sequence,
+        "time": entry.time.isoformat(),
+        "epoch": entry.position.epoch,
+        "head": entry.position.head,
+        "cumulative_picomu2": entry.position.cumulative,
+    }
+    if isinstance(entry, Entry):
+        debit = entry.debit
+        return common | {
+            "type": "debit",
+            "study": debit.study,
+            "run": debit.run,
+            "step": debit.step,
+            "attempt": debit.attempt,
+            "kind": debit.kind,
+            "picomu2": debit.cost,
+        }
+    stated = entry.stated
+    return common | {
+        "type": stated.kind.value,
+        "user": stated.user,
+        "reason": stated.reason,
+        "population": stated.population,
+        "study": stated.study,
+        "picomu2": stated.carried,
+    }
+
+
+# -- ledger export --------------------------------------------------------------------------------
+
+TO_FILL_IN: Final = "to be filled in"
+TIER: Final = 3
+
+
+def registry_record(found: Report, institution: str, first: datetime | None) -> dict[str, Any]:
+    """Return the record of everything that a population's ledger ever released.
+
+    Args:
+        found: the ledger in figures.
+        institution: who publishes, as on the roster.
+        first: when the first release was debited.
+
+    Raises:
+        UsageError: nothing was released, so there is no deployment.
+    """
+    if first is None:
+        raise UsageError("expected a ledger with a release, found none: there is nothing to export")
+    slug = re.sub(r"[^a-z0-9]+", "-", f"fieldfare-{institution}-{found.population}".lower())
+    return {
+        "url_slug": slug.strip("-"),
+        "status": "Draft",
+        "tier": TIER,
+        "deployment": {
+            "basic": _basic(found, institution, first),
+            "dp_variant": {
+                "variant_name": "Approximate DP",
+                "data_domain": TO_FILL_IN,
+                "unprotected_quantities": "That the institution took part, and when; what a study "
+                "declares public: its features' bounds, knots, levels and unit counts.",
+            },
+            "privacy_loss": _privacy_loss(found),
+            "deployment_model": _model(),
+            "accounting": {
+                "post_processing": "The coordinator adds masked sums, trains on their noisy mean "
+                "and averages models; nothing of it reads records.",
+                "composition": _composition(found),
+            },
+            "implementation": _implementation(),
+            "administrative": {
+                "notes": f"Ledger of {found.position.sequence} entries, epoch "
+                f"{found.position.epoch}, head {found.position.head}.",
+                "registry_authors": [institution],
+            },
+        },
+    }
+
+
+def _basic(found: Report, institution: str, first: datetime) -> dict[str, Any]:
+    trained = ReleaseKind.TRAINING.value in found.kinds
+    return {
+        "name": f"Sums that {institution} released about {found.population}",
+        "data_curators": [institution],
+        "intended_use": TO_FILL_IN,
+        "data_product_type": "Machine learning model" if trained else "Summary statistics",
+        "data_product_region": TO_FILL_IN,
+        "description": "Bounded sums over people or cases, noised and masked, that several "
+        "institutions add up against human trafficking; no institution's own sum can be seen.",
+        "publication_date": f"{first:%Y-%m-%d}",
+    }
+
+
+def _privacy_loss(found: Report) -> dict[str, Any]:
+    spent = found.lifetime
+    return {
+        "privacy_unit": "Person-level",
+        "privacy_unit_details": "What an institution's own records hold about one customer or one "
+        "case: a customer's own statement. Adjacent data sets differ by adding or removing one "
+        "unit at every institution that knows it, up to the roster's limit. What the statements "
+        "of others say of the same person is not covered.",
+        "privacy_parameters": {"epsilon": spent.spent_epsilon, "delta": spent.delta},
+        "privacy_parameters_details": (
+            f"Spent so far, over all studies and years. mu^2 {from_picomu2(spent.spent)!r} in "
+            f"Gaussian DP, of at most {from_picomu2(spent.limit)!r} ever (epsilon "
+            f"{spent.limit_epsilon:g}) and {from_picomu2(found.yearly.limit)!r} in any 365 days "
+            f"(epsilon {found.yearly.limit_epsilon:g}), all at delta {spent.delta:g}."
+        ),
+    }
+
+
+def _model() -> dict[str, Any]:
+    return {
+        "model_name": "Federated",
+        "model_name_details": "Distributed noise under secure aggregation: each institution adds "
+        "its share, and only the sum of all, with the whole noise, can be read.",
+        "actors": "Institutions that hold records, the coordinator that adds up, and up to t "
+        "colluding institutions per study, beside whom the promise still holds.",
+        "release_type": "Many releases",
+        "data_source_type": "Dynamic",
+        "access_type": "Non-interactive",
+    }
+
+
+def _composition(found: Report) -> str:
+    studies = "; ".join(f"{s}: {from_picomu2(cost)!r}" for s, cost in found.studies.items())
+    kinds = "; ".join(f"{k}: {from_picomu2(cost)!r}" for k, cost in found.kinds.items())
+    text = (
+        "mu^2 of Gaussian DP adds up over releases, studies and years, also when each is chosen "
+        f"after seeing the last. By study: {studies}. By kind: {kinds}."
+    )
+    if found.carried:
+        carried = from_picomu2(found.carried)
+        text += f" Carried over for entries that a restored copy lacked: {carried!r}."
+    return text
+
+
+def _implementation() -> dict[str, Any]:
+    return {
+        "preprocessing_and_hyperparameter_tuning": "Bounds and knots are public or were themselves "
+        "released through the same ledger.",
+        "mechanisms": "Discrete Gaussian noise (OpenDP's exact sampler) on integer sums of "
+        "per-unit vectors of bounded L2 norm; no floating point between sum and noise. Every "
+        "release is debited in a hash-chained ledger before it leaves.",
+        "justification": TO_FILL_IN,
+    }

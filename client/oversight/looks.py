@@ -1,0 +1,282 @@
+"""A preflight's looks at a home: software, files, keys, agreements, budget, records.
+
+Nothing here shows a record's value or a secret: counts, names of columns and fingerprints.
+"""
+
+import grp
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from fieldfare.client.alerts.desk import casework_of
+from fieldfare.client.approvals.approval import Standing, standing_of
+from fieldfare.client.daemon.admin_client import custodian_status
+from fieldfare.client.home.keys import (
+    load_identity,
+    load_node_key,
+    node_fingerprint,
+    node_public_line,
+    public_identity,
+)
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.roster import check_member, pinned_roster
+from fieldfare.client.home.settings import admin_socket_path, custodian_socket_path, load_settings
+from fieldfare.client.home.studies import KeptStudy, kept_studies
+from fieldfare.client.institution.restoring import check_not_behind, open_ledger
+from fieldfare.client.journal.journal import verify
+from fieldfare.client.node.settings import load_node_terms
+from fieldfare.client.oversight.ledger_report import report
+from fieldfare.client.oversight.preflight import (
+    Look,
+    MissingError,
+    Outcome,
+    Part,
+    Seen,
+    budget_seen,
+    check_answers,
+    check_socket,
+    disk_seen,
+    policy_seen,
+    software_seen,
+)
+from fieldfare.client.policy.policy import load_policy, pinned_coordinator
+from fieldfare.client.records.load import check_records
+from fieldfare.client.records.settings import tables_of
+from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
+from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.terminal.screen import SHORT
+
+HALF: Final = 39  # characters of a fingerprint's first eight groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preflight:
+    """What is looked at.
+
+    Attributes:
+        home: the institution's folder.
+        node_settings: the node's own file, whether or not it is there.
+        passphrase: of the identity, or None.
+        environment: variables that may hold a database's address.
+        now: the present, with a time zone.
+        records: read the records of every approved study.
+    """
+
+    home: Path
+    node_settings: Path
+    passphrase: bytes | None
+    environment: Mapping[str, str]
+    now: datetime
+    records: bool = True
+
+
+class HomeLooks:
+    """The looks at one home; what several rest on is read once."""
+
+    def __init__(self, given: Preflight) -> None:
+        """Read nothing yet."""
+        self._given = given
+        self.home = Part("the home", lambda: _found(given.home))
+        self.settings = Part("institution.toml", lambda: load_settings(self.home.need()))
+        self.policy = Part("policy.toml", lambda: load_policy(self.home.need()))
+        self.coordinator = Part(
+            "the coordinator's key",
+            lambda: pinned_coordinator(self.home.need(), self.policy.need()),
+        )
+        self.roster = Part("the roster", self._pinned)
+        self.node = Part("node.toml", lambda: load_node_terms(given.node_settings))
+        self.studies = Part("the studies", self._approved)
+
+    def looks(self) -> Iterator[Look]:
+        """Yield them in the order in which one rests on another."""
+        yield Look("software", software_seen, "install this version of fieldfare anew")
+        yield Look("home", lambda: str(Home.open(self._given.home).path))
+        yield Look("settings", lambda: f"institution {self.settings.get().id}")
+        yield Look("policy", lambda: policy_seen(self.policy.get()), "change policy.toml")
+        yield Look(
+            "coordinator",
+            lambda: fingerprint(bytes.fromhex(self.coordinator.get()))[:HALF],
+            "join with the coordinator's invitation: fieldfare institution join FILE",
+        )
+        yield Look("identity", self._identity)
+        yield Look("node key", self._node_key)
+        yield Look(
+            "roster",
+            self._roster_seen,
+            "accept the coordinator's newest: fieldfare institution roster accept FILE",
+        )
+        yield Look("node", self._node_seen)
+        yield Look("sockets", self._sockets)
+        yield Look(
+            "custodian", self._custodian, "start it: fieldfare institution start (or its service)"
+        )
+        yield Look("ledger", self._ledger)
+        yield Look(
+            "budget", self._budget, "wait for the window to move on, or raise it in policy.toml"
+        )
+        yield Look("log", self._log)
+        yield Look("casework", self._casework, "look at it: fieldfare institution casework show")
+        yield Look("disk", lambda: disk_seen(shutil.disk_usage(self.home.need().path).free))
+
+    def record_looks(self) -> Iterator[Look]:
+        """Yield a look at the records for each approved study."""
+        try:
+            approved = self.studies.get()
+        except (FieldfareError, OSError, MissingError):
+            yield Look("records", lambda: str(self.studies.get()))  # raises it once more
+            return
+        if not approved:
+            yield Look("records", lambda: Seen(Outcome.SKIP, "no study is approved"))
+        for study in approved:
+            yield Look(
+                "records",
+                lambda study=study: self._records(study),  # type: ignore[misc] # bound per study
+                "read it in full: fieldfare institution records check STUDY.toml",
+            )
+
+    # -- each of them -----------------------------------------------------------------------
+
+    def _pinned(self) -> Roster:
+        return pinned_roster(self.home.need(), self.coordinator.need())
+
+    def _identity(self) -> str | Seen:
+        home = self.home.need()
+        spoken = fingerprint(bytes.fromhex(public_identity(home)))[:HALF]
+        if self._given.passphrase is None and b"ENCRYPTED" in home.identity_key.read_bytes():
+            return Seen(
+                Outcome.SKIP, f"{spoken}; under a passphrase: give --passphrase-file to try it"
+            )
+        load_identity(home, self._given.passphrase)
+        return spoken
+
+    def _node_key(self) -> str:
+        home = self.home.need()
+        public = load_node_key(home).public_key()
+        line = public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        if line != node_public_line(home):
+            raise KeysError(
+                f"{home.node_public}: expected the public half of {home.node_key}, found another: "
+                f"write {line} into it and send that to the coordinator"
+            )
+        return node_fingerprint(home)[:HALF]
+
+    def _roster_seen(self) -> str:
+        roster, home = self.roster.get(), self.home.need()
+        check_member(roster, str(home.roster), self.settings.need().id, public_identity(home))
+        return f"version {roster.version}, {len(roster.members)} members, this one among them"
+
+    def _node_seen(self) -> str | Seen:
+        if not self._given.node_settings.exists():
+            return Seen(
+                Outcome.SKIP,
+                "no node.toml: join with `fieldfare institution join FILE`, or name that of a node "
+                "which runs elsewhere with --node-settings",
+            )
+        terms = self.node.get()
+        listed = ", ".join(sorted(bundle[:SHORT] for bundle in terms.bundles))
+        expected = custodian_socket_path(self.home.need(), self.settings.need())
+        if isinstance(terms.custodian, Path) and terms.custodian != expected:
+            return Seen(
+                Outcome.WARN,
+                f"expected custodian = {expected}, as institution.toml says, found "
+                f"{terms.custodian} in its settings",
+            )
+        return f"SuperLink {terms.superlink}, answers runs of the bundles {listed}"
+
+    def _sockets(self) -> str:
+        home, settings = self.home.need(), self.settings.need()
+        group = settings.custodian.group
+        try:
+            if group:
+                grp.getgrnam(group)
+        except KeyError:
+            raise UsageError(
+                f"custodian.group: expected a group of this machine, found {group!r}: make it, or "
+                "leave it empty"
+            ) from None
+        data, admin = custodian_socket_path(home, settings), admin_socket_path(home, settings)
+        check_socket(data, 0o660)
+        check_socket(admin, 0o600)
+        return f"{data.name} for {group or 'this user'}, {admin.name} for this user alone"
+
+    def _custodian(self) -> str | Seen:
+        home, settings = self.home.need(), self.settings.need()
+        status = custodian_status(admin_socket_path(home, settings))
+        if status is None:
+            return Seen(Outcome.SKIP, "not running")
+        if status.trouble:
+            return Seen(Outcome.FAIL, f"it serves nothing: {status.trouble}")
+        left_out = [one for one in status.studies if not one.serving]
+        if left_out:
+            reasons = "\n".join(f"left out {one.id[:SHORT]}: {one.reason}" for one in left_out)
+            return Seen(Outcome.FAIL, reasons)
+        check_answers(custodian_socket_path(home, settings))
+        return f"serving {len(status.studies)} approved"
+
+    def _ledger(self) -> str:
+        with open_ledger(self.home.need()) as ledger:
+            ledger.verify()
+            check_not_behind(ledger)
+            position = ledger.position()
+        return f"recomputed: {position.sequence} entries, epoch {position.epoch}"
+
+    def _budget(self) -> str | Seen:
+        home, settings, policy = self.home.need(), self.settings.need(), self.policy.need()
+        with open_ledger(home) as ledger:
+            found = report(ledger, settings.population, policy, self._given.now)
+        return budget_seen(found.yearly, found.lifetime)
+
+    def _log(self) -> str | Seen:
+        folder = self.home.need().log_folder
+        if not any(folder.iterdir()):
+            return Seen(Outcome.SKIP, "nothing was ever logged")
+        verified = verify(folder)
+        return f"recomputed: entries {verified.first} to {verified.last}"
+
+    def _casework(self) -> str | Seen:
+        casework = casework_of(self.home.need(), self.settings.need())
+        if casework is None:
+            return Seen(Outcome.SKIP, "alerts are in the home, for this user alone")
+        terms = casework.terms
+        _, complaints = casework.acts(self._given.now)
+        said = f"{len(terms.analysts)} analysts, {len(terms.reviewers)} reviewers"
+        if complaints:
+            return Seen(Outcome.WARN, "\n".join([said, *complaints]))
+        return said
+
+    def _approved(self) -> tuple[KeptStudy, ...]:
+        """Return the studies that may run."""
+        home, roster = self.home.need(), self.roster.need()
+        with open_ledger(home) as ledger:
+            epoch = ledger.position().epoch
+        kept = kept_studies(home, roster)
+        return tuple(
+            one for one in kept if standing_of(one.decision, roster, epoch) is Standing.APPROVED
+        )
+
+    def _records(self, kept: KeptStudy) -> str | Seen:
+        if not self._given.records:
+            return Seen(Outcome.SKIP, f"{kept.short}: left out by --skip-records")
+        home, settings = self.home.need(), self.settings.need()
+        tables = tables_of(
+            settings.records, kept.study, folder=home.path, environment=self._given.environment
+        )
+        found = check_records(tables, kept.study, today=self._given.now.date())
+        said = "\n".join(one.text for one in found.findings)
+        if not found.loads:
+            return Seen(Outcome.FAIL, f"{kept.short}: {said}")
+        if found.findings:
+            return Seen(Outcome.WARN, f"{kept.short}: {found.rows:,} rows; {said}")
+        return f"{kept.short}: {found.rows:,} rows, everything fits"
+
+
+def _found(path: Path) -> Home:
+    """Return a home as it is: what is wrong with one mode hides nothing else."""
+    home = Home(path.absolute())
+    return home if home.settings.is_file() else Home.open(path)

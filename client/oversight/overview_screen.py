@@ -1,0 +1,190 @@
+"""An overview as one screen of plain text, at most 80 columns wide."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from fieldfare.client.approvals.approval import Standing
+from fieldfare.client.daemon.status import CustodianStatus
+from fieldfare.client.node.state import Link
+from fieldfare.client.oversight.ledger_report import Budget, Report, bar
+from fieldfare.client.oversight.overview import NodeLine, Overview, StudyLine, Unread
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.terminal.screen import SHORT, plain
+
+WIDTH: Final = 80
+INDENT: Final = 14
+SILENCE: Final = timedelta(seconds=60)  # a node that heard nothing for longer says so
+MOST_NAMED: Final = 6  # members, studies of one standing
+NAME: Final = 40  # characters of somebody else's name
+REASON: Final = 300
+
+Rows = Iterator[tuple[str, str]]
+
+
+def overview_lines(found: Overview) -> Iterator[str]:
+    """Yield an overview line by line."""
+    for topic, text in _rows(found):
+        lines = textwrap.wrap(text, WIDTH - INDENT, break_on_hyphens=False) or [""]
+        yield f"{topic:<{INDENT}}{lines[0]}"
+        yield from (f"{'':<{INDENT}}{line}" for line in lines[1:])
+
+
+def _rows(found: Overview) -> Rows:
+    yield "institution", found.institution
+    yield "home", str(found.home)
+    yield "custodian", _custodian(found)
+    yield "node", _node(found)
+    yield "roster", _roster(found.roster)
+    yield from _studies(found.studies)
+    if isinstance(found.custodian, CustodianStatus):
+        yield from _activity(found.custodian, found.now)
+    yield from _budget(found.budget)
+    yield "log", _log(found)
+
+
+def _custodian(found: Overview) -> str:
+    status = found.custodian
+    if status is None:
+        return "not running"
+    if isinstance(status, Unread):
+        return f"gives no answer: {_short(status.reason)}"
+    if status.trouble:
+        return f"running, SERVES NOTHING: {_short(status.trouble)}"
+    serving = sum(study.serving for study in status.studies)
+    text = f"serving {_count(serving, 'study', 'studies')}, for {_since(status.started, found.now)}"
+    text += f", process {status.process}"
+    return text + (", taking a change into force" if status.busy else "")
+
+
+def _node(found: Overview) -> str:
+    node = found.node
+    if node is None:
+        return (
+            "no settings here: join with `fieldfare institution join FILE`, or name those of a "
+            "node that runs elsewhere with --node-settings"
+        )
+    if isinstance(node, Unread):
+        return f"its settings cannot be read: {_short(node.reason)}"
+    if node.state is None:
+        return f"never ran, or nothing of it can be read (SuperLink {node.superlink})"
+    return _node_state(node, found.now)
+
+
+def _node_state(node: NodeLine, now: datetime) -> str:
+    state = node.state
+    if state is None or state.link is Link.ENDED:
+        last = f"{_since(state.since, now)} ago" if state else "never"
+        reason = (state.reason if state else "") or "it ended without a word"
+        return f"not connected: {_short(reason)} (it last said so {last})"
+    if state.link is Link.CONNECTING:
+        return f"connecting to {state.superlink} for {_since(state.since, now)}"
+    silent = now - datetime.fromisoformat(state.heard)
+    message = (
+        f"last message {_since(state.message, now)} ago" if state.message else "no message yet"
+    )
+    if silent > SILENCE:
+        return f"no word from {state.superlink} for {_time(silent)}; {message}"
+    return f"connected to {state.superlink} for {_since(state.since, now)}; {message}"
+
+
+def _roster(roster: Roster | Unread) -> str:
+    if isinstance(roster, Unread):
+        return f"cannot be used: {_short(roster.reason)}"
+    names = [plain(name, NAME) for name in roster.ids]
+    return f"version {roster.version}, {len(names)} members: {_listed(names)}"
+
+
+def _studies(studies: Sequence[StudyLine] | Unread) -> Rows:
+    if isinstance(studies, Unread):
+        yield "studies", f"cannot be read: {_short(studies.reason)}"
+        return
+    topic = "studies"
+    for standing, words in (
+        (Standing.RECEIVED, "waiting for your decision"),
+        (Standing.APPROVED, "approved"),
+        (Standing.OUTDATED, "approved before, to be approved again"),
+        (Standing.REJECTED, "rejected"),
+        (Standing.WITHDRAWN, "withdrawn"),
+    ):
+        ones = [one for one in studies if one.standing is standing]
+        if ones:
+            named = [f"{one.id[:SHORT]} {plain(one.name, NAME)}" for one in ones]
+            yield topic, f"{len(ones)} {words}: {_listed(named)}"
+            topic = ""
+    if topic:
+        yield topic, "none has arrived"
+    topic = "runs"
+    for one in studies:
+        if one.runs:
+            yield topic, f"of {one.id[:SHORT]}: {_listed(one.runs)}"
+            topic = ""
+
+
+def _activity(status: CustodianStatus, now: datetime) -> Rows:
+    last = status.last_release
+    if last is not None:
+        where = f"{last.kind} step {last.step} of run {last.run}, study {last.study[:SHORT]}"
+        since = f"{status.releases} since the custodian started"
+        yield "last release", f"{where}, {_since(last.time, now)} ago; {since}"
+    if status.refusals:
+        each = ", ".join(f"{code} {count}" for code, count in status.refusals.items())
+        yield "refusals", f"since the custodian started: {each}"
+    for study in status.studies:
+        if not study.serving:
+            yield "left out", f"{study.id[:SHORT]}: {_short(study.reason)}"
+        elif study.records:
+            yield "records", f"{study.id[:SHORT]}: {study.records}"
+
+
+def _budget(found: Report | Unread) -> Rows:
+    if isinstance(found, Unread):
+        yield "budget", f"NOTHING LEAVES: {_short(found.reason)}"
+        return
+    yield "any 365 days", bar(found.yearly.spent, found.yearly.limit)
+    yield "", _spent(found.yearly)
+    yield "ever", bar(found.lifetime.spent, found.lifetime.limit)
+    yield "", _spent(found.lifetime)
+    position = found.position
+    yield "ledger", f"{_count(position.sequence, 'entry', 'entries')}, epoch {position.epoch}"
+
+
+def _spent(budget: Budget) -> str:
+    return (
+        f"spent epsilon {budget.spent_epsilon:.3g} of {budget.limit_epsilon:g} at delta "
+        f"{budget.delta:g}"
+    )
+
+
+def _log(found: Overview) -> str:
+    if isinstance(found.log, Unread):
+        return f"NOT WHOLE: {_short(found.log.reason)}"
+    count = max(found.log.last - found.log.first + 1, 0)
+    return f"whole: {_count(count, 'entry', 'entries')}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown, more = ", ".join(names[:MOST_NAMED]), len(names) - MOST_NAMED
+    return shown + (f" and {more} more" if more > 0 else "")
+
+
+def _short(reason: str) -> str:
+    return plain(reason, REASON)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _since(stamp: str, now: datetime) -> str:
+    return _time(now - datetime.fromisoformat(stamp))
+
+
+def _time(span: timedelta) -> str:
+    """Say a length of time by its largest unit; a clock that went back shows as 0."""
+    seconds = max(int(span.total_seconds()), 0)
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

@@ -1,0 +1,282 @@
+"""A preflight: a list of looks, each of which passes, warns, fails or is skipped, with a remedy.
+
+A look returns what it saw, or raises what is wrong: errors of this project say what was
+expected, what was found and what to do. A look at something that rests on another one that
+failed is skipped, so that one mistake is said once.
+
+A preflight's judgements of given values: versions, a policy, a budget, a disk, a socket.
+"""
+
+import platform
+import re
+import socket
+import stat
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from fieldfare.client.oversight.ledger_report import Budget
+from fieldfare.client.policy.explained import warnings
+from fieldfare.client.policy.policy import Policy
+from fieldfare.client.wire.sockets import LONGEST_PATH
+from fieldfare.shared.errors import FieldfareError, RunError, UsageError
+
+WIDTH: Final = 80
+TOPIC: Final = 12
+INDENT: Final = TOPIC + 7
+LONGEST: Final = 600  # characters of what is shown of one finding
+
+T = TypeVar("T")
+
+
+class Outcome(Enum):
+    """How a look ended; the value is what the screen says."""
+
+    PASS = "pass"  # noqa: S105 -- no password
+    WARN = "warn"
+    FAIL = "FAIL"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look saw that neither passes nor fails by itself."""
+
+    outcome: Outcome
+    text: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look.
+
+    Attributes:
+        topic: what it is at, in a word.
+        act: returns what it saw; raises FieldfareError or OSError where something is wrong.
+        remedy: what to do then, beyond what the error says; may be empty.
+    """
+
+    topic: str
+    act: Callable[[], str | Seen]
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of a look."""
+
+    topic: str
+    outcome: Outcome
+    text: str
+    remedy: str
+
+
+class MissingError(Exception):
+    """What a look rests on could not be had; an earlier look said why."""
+
+
+class Part(Generic[T]):
+    """Something that several looks rest on, made once."""
+
+    def __init__(self, name: str, make: Callable[[], T]) -> None:
+        """Take down how it is made; `name` is what a skipped look says."""
+        self._name = name
+        self._make = make
+        self._made: list[T] = []
+
+    def get(self) -> T:
+        """Return it, for the look that is at itself.
+
+        Raises:
+            FieldfareError, OSError: it cannot be made.
+        """
+        if not self._made:
+            self._made.append(self._make())
+        return self._made[0]
+
+    def need(self) -> T:
+        """Return it, for a look that rests on it.
+
+        Raises:
+            MissingError: it cannot be made.
+        """
+        try:
+            return self.get()
+        except (FieldfareError, OSError):
+            raise MissingError(self._name) from None
+
+
+def findings(looks: Iterable[Look]) -> Iterator[Finding]:
+    """Look at everything in order."""
+    for look in looks:
+        seen = _seen(look)
+        wrong = seen.outcome in {Outcome.FAIL, Outcome.WARN}
+        yield Finding(look.topic, seen.outcome, seen.text, look.remedy if wrong else "")
+
+
+def _seen(look: Look) -> Seen:
+    try:
+        seen = look.act()
+    except MissingError as missing:
+        return Seen(Outcome.SKIP, f"needs {missing}, which failed above")
+    except FieldfareError as error:
+        return Seen(Outcome.FAIL, str(error))
+    except OSError as error:
+        return Seen(Outcome.FAIL, f"{error.filename or 'system'}: {error.strerror or error}")
+    return seen if isinstance(seen, Seen) else Seen(Outcome.PASS, seen)
+
+
+def finding_lines(found: Finding) -> Iterator[str]:
+    """Yield a finding for a terminal, at most 80 columns wide."""
+    head = f"{found.outcome.value:<6}{found.topic:<{TOPIC}} "
+    for line in _wrapped(found.text):
+        yield f"{head}{line}"
+        head = " " * INDENT
+    for index, line in enumerate(_wrapped(found.remedy) if found.remedy else []):
+        yield f"{'    to do:' if not index else '':<{INDENT}}{line}"
+
+
+def _wrapped(text: str) -> list[str]:
+    """Fold a text; what others wrote moves no cursor."""
+    shown = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    lines = ["".join(c if c.isprintable() else " " for c in line) for line in shown.split("\n")]
+    width = WIDTH - INDENT
+    return [
+        part for line in lines for part in textwrap.wrap(line, width, break_on_hyphens=False)
+    ] or [""]
+
+
+def findings_json(found: Iterable[Finding]) -> list[dict[str, Any]]:
+    """Return findings for programs."""
+    return [
+        {
+            "topic": one.topic,
+            "outcome": one.outcome.value.lower(),
+            "found": one.text,
+            "remedy": one.remedy,
+        }
+        for one in found
+    ]
+
+
+# -- preflight figures ----------------------------------------------------------------------------
+
+FLOWER: Final = "1.42."
+SPEAKS: Final = ("flwr", "grpcio", "cryptography", "numpy")  # what others are compared with
+LEAST_FREE: Final = 100 * 2**20  # bytes: below, nothing can be relied on to be written
+FEW_FREE: Final = 2**30
+SECONDS: Final = 5.0
+
+_REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_EXTRA: Final = re.compile(r"""extra == ["']institution["']""")
+
+
+def software_seen() -> str | Seen:
+    """Judge what is installed."""
+    missing = [name for name in _required() if _version(name) is None]
+    if missing:
+        return Seen(
+            Outcome.FAIL,
+            f"expected every library, found these missing: {', '.join(missing)}: run pip install "
+            "'fieldfare[institution]'",
+        )
+    flower = str(_version("flwr"))
+    if not flower.startswith(FLOWER):
+        return Seen(Outcome.FAIL, f"expected flwr {FLOWER}*, found {flower}")
+    said = ", ".join(f"{name} {_version(name)}" for name in ("fieldfare", *SPEAKS))
+    return f"{said}, Python {platform.python_version()}"
+
+
+def policy_seen(policy: Policy) -> str | Seen:
+    """Judge a policy that can be read: what is unfinished or weak."""
+    found = [
+        line for line in warnings(policy) if not line.startswith("coordinator is empty")
+    ]  # the key may be in coordinator.pub: the look at the coordinator says
+    if found:
+        return Seen(Outcome.WARN, "\n".join(found))
+    budget = policy.budget
+    return (
+        f"epsilon {budget.study_epsilon:g} a study, {budget.yearly_epsilon:g} in any 365 days, "
+        f"{budget.lifetime_epsilon:g} ever, at delta {budget.delta:g}"
+    )
+
+
+def budget_seen(yearly: Budget, lifetime: Budget) -> str | Seen:
+    """Judge what is left."""
+    if not yearly.left or not lifetime.left:
+        which = "of any 365 days" if lifetime.left else "of all time"
+        return Seen(Outcome.FAIL, f"expected some budget left, found the budget {which} spent")
+    return (
+        f"left in any 365 days epsilon {yearly.left_epsilon:.3g} of {yearly.limit_epsilon:g}, "
+        f"ever {lifetime.left_epsilon:.3g} of {lifetime.limit_epsilon:g}"
+    )
+
+
+def disk_seen(free: int) -> str | Seen:
+    """Judge how many bytes are free."""
+    said = f"{free / 2**30:.1f} GiB free"
+    if free < LEAST_FREE:
+        return Seen(Outcome.FAIL, f"expected {LEAST_FREE >> 20} MiB free, found {free >> 20} MiB")
+    return Seen(Outcome.WARN, said) if free < FEW_FREE else said
+
+
+def check_socket(path: Path, mode: int) -> None:
+    """Check that a socket can be made at a path, or that the one there is closed to others.
+
+    Raises:
+        UsageError: a path that is too long, something else there, or a wider mode.
+    """
+    if len(str(path.with_name(f".{path.name}") / "s").encode()) > LONGEST_PATH:
+        raise UsageError(
+            f"{path}: expected a shorter path, found one too long for a socket: name another in "
+            "institution.toml"
+        )
+    try:
+        found = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found):
+        raise UsageError(f"{path}: expected a socket or nothing, found another file: move it")
+    if stat.S_IMODE(found) & ~mode:
+        raise UsageError(
+            f"{path}: expected mode {mode:04o}, found {stat.S_IMODE(found):04o}: restart the "
+            "custodian"
+        )
+
+
+def check_answers(path: Path) -> None:
+    """Check that somebody listens at the data plane's socket; nothing is asked.
+
+    Raises:
+        RunError: nobody does.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(SECONDS)
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            raise RunError(
+                f"{path}: expected a custodian that listens, found: {error.strerror or error}: "
+                "restart it"
+            ) from None
+
+
+def _required() -> list[str]:
+    """Return the names of the libraries that an institution needs: everybody's and its extra's."""
+    found = []
+    for line in requires("fieldfare") or []:
+        name = _REQUIREMENT.match(line)
+        if name and ("extra ==" not in line or _EXTRA.search(line)):
+            found.append(name[0])
+    return found
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,323 @@
+"""An institution's check of a transcript: the audit, its own replies, and its own model.
+
+A check that a transcript holds this institution's replies exactly as its ledger recorded them.
+
+The audit has verified every signature before this is asked; here the institution compares with
+what only it knows: what its own ledger says left.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import BinaryIO
+
+from fieldfare.client.home.keys import public_identity
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.models import KeptModel, kept_model, note_recomputed
+from fieldfare.client.institution.open import Institution
+from fieldfare.client.ledger.budget import Entry, StoredReply
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.shared.audit.audit import AuditReport, audit
+from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Reply, Request, unseal
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.transcript.file import (
+    Header,
+    Misfit,
+    MisfitError,
+    TranscriptFile,
+    read_transcript,
+)
+from fieldfare.shared.transcript.leaves import Leaf, LeafKind, SumRecord
+
+FIRST_LEAF_LINE = 2
+
+
+@dataclass(frozen=True)
+class RecordedReply:
+    """A reply that left, as the ledger holds it."""
+
+    entry: Entry
+    stored: StoredReply
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnReplies:
+    """What was found.
+
+    Attributes:
+        recorded: replies that ledger and transcript both hold, byte for byte.
+        rehearsals: signed replies over zeros, which no ledger records.
+        lost: signed replies of an ended epoch that the restored ledger does not hold.
+        unseen: entries of the ledger whose replies are not in the transcript: they came too
+            late for their attempt, or were left out. No sum counts them.
+    """
+
+    recorded: int
+    rehearsals: int
+    lost: int
+    unseen: tuple[Entry, ...]
+
+
+def compare_replies(
+    leaves: Sequence[Leaf],
+    roster: Roster,
+    institution: str,
+    recorded: Mapping[str, RecordedReply],
+    epoch: int,
+) -> OwnReplies:
+    """Compare a transcript with a ledger.
+
+    Args:
+        leaves: of an audited transcript, in order.
+        roster: that it ran under.
+        institution: whose replies.
+        recorded: what the ledger holds of this run, by the request's hash.
+        epoch: of the ledger now.
+
+    Raises:
+        MisfitError: a reply in this institution's name that its ledger does not hold or that
+            is another one; or a sum that counts one that is not there.
+    """
+    comparison = _Comparison(roster, institution, recorded, epoch)
+    for index, leaf in enumerate(leaves):
+        comparison.take(index, leaf)
+    return comparison.finished()
+
+
+class _Comparison:
+    def __init__(
+        self,
+        roster: Roster,
+        institution: str,
+        recorded: Mapping[str, RecordedReply],
+        epoch: int,
+    ) -> None:
+        self._roster = roster
+        self._institution = institution
+        self._recorded = recorded
+        self._epoch = epoch
+        self._requests: dict[str, Request] = {}
+        self._answered: set[str] = set()
+        self._rehearsals = 0
+        self._lost = 0
+
+    def take(self, index: int, leaf: Leaf) -> None:
+        if leaf.kind is LeafKind.REQUEST:
+            request = unseal(leaf.content, Request, self._roster, Assurance.EXACT).body
+            self._requests[request.hash] = request
+        elif leaf.kind is LeafKind.REPLY:
+            opened = unseal(leaf.content, Reply, self._roster, Assurance.EXACT)
+            if self._institution in {opened.signer, opened.body.institution}:
+                self._take_reply(index, opened.body, leaf.content)
+        elif leaf.kind is LeafKind.SUM:
+            self._take_sum(index, SumRecord.from_bytes(leaf.content))
+
+    def _take_reply(self, index: int, reply: Reply, content: bytes) -> None:
+        request = self._requests.get(reply.request)
+        again = reply.request in self._answered  # a resumed run may ask for the same bytes again
+        self._answered.add(reply.request)
+        if request is not None and request.kind is ReleaseKind.REHEARSAL:
+            self._rehearsals += not again
+            return
+        own = self._recorded.get(reply.request)
+        if own is None:
+            if reply.epoch >= self._epoch:
+                reason = (
+                    "expected a reply that your ledger recorded, found one in your name that it "
+                    "does not hold: another party may have your key; revoke it"
+                )
+                raise self._misfit(index, LeafKind.REPLY, reply.request, reason)
+            self._lost += not again
+        elif own.stored.reply != content:
+            reason = (
+                "expected the reply that left you, found another in your name: another party "
+                "may have your key; revoke it"
+            )
+            raise self._misfit(index, LeafKind.REPLY, reply.request, reason)
+
+    def _take_sum(self, index: int, record: SumRecord) -> None:
+        counted = self._institution in record.participants
+        if counted and record.request not in self._answered:
+            reason = (
+                "expected a sum of replies that are in the transcript, found one with yours, which "
+                "is not in it"
+            )
+            raise self._misfit(index, LeafKind.SUM, record.request, reason)
+
+    def finished(self) -> OwnReplies:
+        unseen = [r.entry for name, r in self._recorded.items() if name not in self._answered]
+        return OwnReplies(
+            recorded=len(self._recorded) - len(unseen),
+            rehearsals=self._rehearsals,
+            lost=self._lost,
+            unseen=tuple(sorted(unseen, key=lambda entry: entry.position.sequence)),
+        )
+
+    def _misfit(self, index: int, kind: LeafKind, request: str, reason: str) -> MisfitError:
+        asked = self._requests.get(request)
+        return MisfitError(
+            Misfit(
+                line=FIRST_LEAF_LINE + index,
+                leaf=index,
+                kind=kind.value,
+                institution=self._institution,
+                step=asked.step if asked else None,
+                reason=reason,
+            )
+        )
+
+
+def check_own_key(roster: Roster, institution: str, keys: Iterable[str]) -> None:
+    """Refuse a roster that has a key for this institution that it never had.
+
+    Args:
+        roster: of the transcript.
+        institution: this one.
+        keys: its public keys, the present one and former ones, hex.
+
+    Raises:
+        ProtocolError: not on the roster, or under a key that is none of them.
+    """
+    listed = {member.id: member.key for member in roster.members}
+    if institution not in listed:
+        raise ProtocolError(
+            f"expected a transcript of a run that {institution} may take part in, found one whose "
+            "roster does not name it"
+        )
+    if listed[institution] not in set(keys):
+        raise ProtocolError(
+            f"expected {institution}'s own key on the transcript's roster, found one that it never "
+            "had: another party signs in your name; tell the other institutions"
+        )
+
+
+# -- transcript check -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscriptCheck:
+    """A transcript that fits.
+
+    Attributes:
+        header: its study and run.
+        report: what the audit verified.
+        own: what was found of this institution's replies.
+        cosigned: leaves that this institution co-signed; 0 for none.
+        model: the delivered model that it was compared with, if one is here.
+        roster_version: of the roster that the run ran under.
+    """
+
+    header: Header
+    report: AuditReport
+    own: OwnReplies
+    cosigned: int
+    model: KeptModel | None
+    roster_version: int
+
+
+def check_transcript(
+    institution: Institution, ledger: Ledger, file: BinaryIO, now: datetime
+) -> TranscriptCheck:
+    """Verify a transcript, and write down beside a delivered model that it was recomputed.
+
+    Args:
+        institution: this one.
+        ledger: its own.
+        file: the transcript, at its start; seekable.
+        now: the present in UTC.
+
+    Raises:
+        MisfitError: the first thing that does not fit.
+        ProtocolError: a roster with a key that is not this institution's, or other than the
+            pinned one of the same version; or a delivered model that is not the transcript's.
+        UsageError: a delivered model whose files are gone.
+        LedgerError: the ledger cannot be read.
+        OSError: the file cannot be read, or the home not be written.
+    """
+    report = audit(file, Trust(institution.coordinator))
+    if report.misfit is not None:
+        raise MisfitError(report.misfit)
+    file.seek(0)
+    transcript = read_transcript(file)
+    roster = _known_roster(institution, report.roster)
+    own_id = institution.settings.id
+    header = transcript.header
+    own = compare_replies(
+        transcript.leaves,
+        roster,
+        own_id,
+        recorded_replies(ledger, header.study, header.run),
+        ledger.position().epoch,
+    )
+    return TranscriptCheck(
+        header=header,
+        report=report,
+        own=own,
+        cosigned=report.cosigned.get(own_id, 0),
+        model=_compare_model(institution, transcript, report, now),
+        roster_version=roster.version,
+    )
+
+
+def recorded_replies(ledger: Ledger, study: str, run: str) -> dict[str, RecordedReply]:
+    """Return what the ledger holds of a run's replies, by the request's hash.
+
+    Raises:
+        LedgerError: the ledger cannot be read.
+    """
+    found = {}
+    for entry in ledger.entries():
+        if (entry.debit.study, entry.debit.run) == (study, run):
+            stored = ledger.stored(entry.debit.request)
+            if stored is not None:
+                found[entry.debit.request] = RecordedReply(entry, stored)
+    return found
+
+
+def own_keys(home: Home) -> Iterable[str]:
+    """Return the identity's public keys, hex: the present one and those that it replaced."""
+    yield public_identity(home)
+    for path in home.rotations.glob("*.sealed"):
+        yield path.stem
+
+
+def _known_roster(institution: Institution, roster: Roster | None) -> Roster:
+    """Return the transcript's roster, if this institution can have agreed to it.
+
+    A run names the roster that it ran under, and a newer one may be pinned since. That it was
+    pinned here once follows from this institution's signature on the approval under it.
+    """
+    if roster is None:
+        raise ProtocolError("expected a transcript with a roster, found one without")
+    pinned = institution.roster
+    if roster.version >= pinned.version and roster != pinned:
+        raise ProtocolError(
+            f"expected the pinned roster (version {pinned.version}) or an earlier one, found "
+            f"another of version {roster.version}: accept the newest roster first, if it is newer"
+        )
+    check_own_key(roster, institution.settings.id, own_keys(institution.home))
+    return roster
+
+
+def _compare_model(
+    institution: Institution, transcript: TranscriptFile, report: AuditReport, now: datetime
+) -> KeptModel | None:
+    header = transcript.header
+    kept = kept_model(institution.home, header.study, header.run)
+    if kept is None or not report.model:
+        return None
+    delivered = kept.read().open(institution.roster).model
+    if delivered != report.model:
+        raise ProtocolError(
+            f"{kept.folder}: expected the transcript's model {report.model[:16]}, found "
+            f"{delivered[:16]}: do not use it; ask the coordinator which of the two is the run's"
+        )
+    if not report.purged:
+        head = bytes_hash(transcript.head)
+        note_recomputed(kept, model=report.model, leaves=report.leaves, head=head, now=now)
+    return kept

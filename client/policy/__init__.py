@@ -1,0 +1,4 @@
+"""An institution's policy.
+
+What may be approved, and why; imports home and shared.
+"""

@@ -1,0 +1,4 @@
+"""The canonical tables that indicators read.
+
+Imports records sources and shared.
+"""

@@ -1,0 +1,4 @@
+"""Records as encoded units.
+
+Imports records sources and shared.
+"""

@@ -1,0 +1,203 @@
+"""Rows into units, where a unit may have several.
+
+Which rows share a unit, among millions, without a set of all of them.
+
+Which units evaluation uses: a keyed hash of the unit id decides, alone and for good.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features.basis import Positions, UnitTables
+
+Texts = NDArray[np.object_]  # str per unit
+
+
+def shared_rows(
+    units: Texts, institutions: Texts | None = None, *, hashed: Callable[[Any], int] = hash
+) -> NDArray[np.bool_]:
+    """Mark every row whose unit stands in another row of the same institution too.
+
+    All of them, also the first: whether one is marked depends on rows of its own unit alone,
+    and never on their order.
+
+    Sorted hashes bring equal units together; only rows that share a hash are compared as
+    texts, so a collision costs time and decides nothing. 24 bytes a row, whatever the ids.
+
+    Across institutions a unit may return: that is the roster's M, not a fault of the file
+    (docs/design.md, "One person, several units").
+
+    Args:
+        units: str (rows,); an empty one is no unit and never repeats.
+        institutions: str (rows,), or None for one institution.
+        hashed: equal for equal keys; Python's own is keyed, so nobody can choose ids that collide.
+
+    Returns:
+        bool (rows,).
+    """
+    hashes = np.fromiter(map(hashed, _keys(units, institutions)), np.int64, len(units))
+    order = np.argsort(hashes, kind="stable")  # stable: rows of a hash stay in their order
+    hashes = hashes[order]
+    same = hashes[1:] == hashes[:-1]
+    shared = np.zeros(len(units), dtype=np.bool_)
+    shared[1:] |= same
+    shared[:-1] |= same
+    rows = order[shared]
+    others = None if institutions is None else institutions[rows]
+    found = np.zeros(len(units), dtype=np.bool_)
+    last, begun = None, dict[Any, int]()
+    keys = _keys(units[rows], others)
+    for row, value, key in zip(rows.tolist(), hashes[shared].tolist(), keys, strict=True):
+        if value != last:
+            last, begun = value, {}
+        if key in begun:
+            found[row] = found[begun[key]] = True
+        begun.setdefault(key, row)
+    found[units == ""] = False
+    return found
+
+
+def named_rows(contents: Texts, institutions: Texts | None = None) -> Texts:
+    """Return names for rows without an id: their content, and a number among equal ones.
+
+    One row less takes one name away, the last of its content, and leaves all others as they are.
+
+    Args:
+        contents: str (rows,), equal for equal rows.
+        institutions: str (rows,), or None for one institution; each counts for itself.
+
+    Returns:
+        str (rows,).
+    """
+    seen: Counter[Any] = Counter()
+    names = np.empty(len(contents), dtype=np.object_)
+    for row, key in enumerate(_keys(contents, institutions)):
+        seen[key] += 1
+        names[row] = f"row-{contents[row]}-{seen[key]}"
+    return names
+
+
+def _keys(units: Texts, institutions: Texts | None) -> Iterable[Any]:
+    return units if institutions is None else zip(units, institutions, strict=True)
+
+
+# -- grouping -------------------------------------------------------------------------------------
+
+
+def rows_beside(
+    units: Texts, institutions: Texts | None, fits: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return bool (rows,): rows that fit, of units that have a row which does not.
+
+    Args:
+        units: str (rows,).
+        institutions: str (rows,), or None for one institution.
+        fits: bool (rows,).
+    """
+    if fits.all():
+        return ~fits
+    owners = Grouping.of(units, institutions, 1).owners
+    touched = np.zeros(len(units), dtype=np.bool_)
+    touched[owners[~fits]] = True
+    found: NDArray[np.bool_] = touched[owners] & fits
+    return found
+
+
+@dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
+class Grouping:
+    """Which rows belong together.
+
+    Attributes:
+        owners: int64 (rows,), each row's unit; units are counted as they first appear.
+        first: int64 (units,), the first row of each.
+        kept: int64 (some,), rows that count, by unit and then as they stand.
+        starts: int64 (units + 1,): where each unit's begin among those.
+    """
+
+    owners: NDArray[np.int64]
+    first: NDArray[np.int64]
+    kept: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, units: Texts, institutions: Texts | None, most: int) -> "Grouping":
+        """Group rows by unit, and by institution where rows name it; keep the first `most`.
+
+        Which rows of a unit count depends on that unit's rows alone.
+        """
+        keys: Iterable[Any] = (
+            units if institutions is None else zip(units, institutions, strict=True)
+        )
+        numbers: dict[Any, int] = {}
+        owners = np.fromiter(
+            (numbers.setdefault(key, len(numbers)) for key in keys), np.int64, len(units)
+        )
+        rows = np.argsort(owners, kind="stable")  # stable: rows of a unit stay in their order
+        counts = np.bincount(owners, minlength=len(numbers)).astype(np.int64)
+        begins = np.cumsum(counts) - counts
+        place = np.arange(len(rows)) - np.repeat(begins, counts)
+        starts = np.concatenate([[0], np.cumsum(np.minimum(counts, most))]).astype(np.int64)
+        return cls(owners, rows[begins], rows[place < most], starts)
+
+    @property
+    def beyond(self) -> int:
+        """How many rows do not count."""
+        return len(self.owners) - len(self.kept)
+
+    def labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return uint8 (units,): 1 where any row of a unit is positive, beyond R too."""
+        found = np.zeros(len(self.first), np.uint8)
+        np.maximum.at(found, self.owners, labels)
+        return found
+
+    def tables(self, positions: Positions) -> UnitTables:
+        """Return the rows that count."""
+        return UnitTables(self.starts, np.ascontiguousarray(positions[:, self.kept]))
+
+
+# -- holdout --------------------------------------------------------------------------------------
+
+_BYTES = 8
+
+
+def holdout_mask(units: Iterable[str], *, key: bytes, share: float) -> NDArray[np.bool_]:
+    """Tell which units belong to the hold-out.
+
+    Keyed BLAKE2b (RFC 7693) of the id, below `share` of its range: a unit stays on its side
+    whoever stands beside it and however often it is asked, and without the key nobody can
+    choose an id for a side.
+
+    Args:
+        units: unit ids as text.
+        key: 1 to 64 bytes.
+        share: the share to hold out, 0 to 1.
+
+    Returns:
+        bool (units,).
+
+    Raises:
+        UsageError: a key or share out of range.
+    """
+    if not 1 <= len(key) <= hashlib.blake2b.MAX_KEY_SIZE:
+        raise UsageError(f"hold-out key: expected 1 to 64 bytes, found {len(key)}")
+    if not 0 <= share <= 1:
+        raise UsageError(f"hold-out share: expected 0 to 1, found {share}")
+    keyed = hashlib.blake2b(key=key, digest_size=_BYTES)
+    digests = bytearray()
+    for unit in units:
+        state = keyed.copy()
+        state.update(unit.encode())
+        digests += state.digest()
+    places = np.frombuffer(bytes(digests), dtype="<u8")
+    limit = int(share * 2.0 ** (8 * _BYTES))
+    if limit == 0:
+        return np.zeros(len(places), dtype=np.bool_)
+    mask: NDArray[np.bool_] = places <= np.uint64(limit - 1)
+    return mask

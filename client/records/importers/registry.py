@@ -1,0 +1,104 @@
+"""Importers: they read other programs' files into canonical records (`docs/records.md`).
+
+Each takes what it declares and looks at nothing else: names, addresses, birth dates, narratives
+and the text of payments stay in the source (docs/design.md, "The harm rules", rules 4 and 6).
+
+Choice of the importer for the given files, and the options that it takes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from fieldfare.client.records.importers.amlsim import import_amlsim
+from fieldfare.client.records.importers.amlworld import import_amlworld
+from fieldfare.client.records.importers.base import MODELS, ImportOptions
+from fieldfare.client.records.importers.camt053 import import_camt053
+from fieldfare.client.records.importers.htcds import import_htcds
+from fieldfare.client.records.importers.pacs008 import import_pacs008
+from fieldfare.client.records.importers.paysim import import_paysim
+from fieldfare.shared.errors import UsageError
+
+# -- choosing -------------------------------------------------------------------------------------
+
+
+class ImportFormat(StrEnum):
+    """The form of the given FILES."""
+
+    CAMT053 = "camt053"
+    PACS008 = "pacs008"
+    AMLSIM = "amlsim"
+    AMLWORLD = "amlworld"
+    PAYSIM = "paysim"
+    HTCDS = "htcds"
+
+
+@dataclass(frozen=True)
+class Importer:
+    """One importer.
+
+    Attributes:
+        run: reads files, writes a folder, returns lines.
+        options: of the command, those that it heeds besides `--lacking` and the key.
+    """
+
+    run: Callable[[Sequence[Path], Path, ImportOptions], list[str]]
+    options: frozenset[str] = frozenset()
+
+
+IMPORTERS: Final[Mapping[ImportFormat, Importer]] = MappingProxyType(
+    {
+        ImportFormat.CAMT053: Importer(import_camt053, frozenset({"--codes"})),
+        ImportFormat.PACS008: Importer(import_pacs008, frozenset({"--bic", "--in-house"})),
+        ImportFormat.AMLSIM: Importer(import_amlsim, frozenset({"--bank", "--start"})),
+        ImportFormat.AMLWORLD: Importer(import_amlworld, frozenset({"--bank"})),
+        ImportFormat.PAYSIM: Importer(import_paysim, frozenset({"--start"})),
+        ImportFormat.HTCDS: Importer(import_htcds, frozenset({"--mapping"})),
+    }
+)
+
+
+def import_records(
+    form: ImportFormat,
+    files: Sequence[Path],
+    out: Path,
+    options: ImportOptions,
+    given: frozenset[str] = frozenset(),
+) -> list[str]:
+    """Write files of a form as canonical records to a new folder; returns what was read, in lines.
+
+    Args:
+        form: what the files are.
+        files: in any order.
+        out: a new or empty folder.
+        options: what the command says.
+        given: which options were said.
+
+    Raises:
+        RecordsError: what cannot be read, by file and line, never by value.
+        UsageError: an option that says nothing here, or a folder that cannot be written.
+    """
+    importer = IMPORTERS[form]
+    unheard = sorted(given - importer.options)
+    if unheard:
+        raise UsageError(f"{unheard[0]}: nothing that {form.value} heeds; leave it out")
+    _refuse_unknown(options.lacking)
+    return importer.run(files, out, options)
+
+
+def _refuse_unknown(lacking: frozenset[str]) -> None:
+    may_lack = {
+        f"{name}.{column}"
+        for name, model in MODELS.items()
+        for column, field in model.model_fields.items()
+        if not field.is_required()
+    }
+    unknown = sorted(lacking - may_lack)
+    if unknown:
+        raise UsageError(
+            "--lacking: expected columns that a record may do without, such as transactions.mcc, "
+            f"found {unknown[0]}"
+        )

@@ -1,0 +1,4 @@
+"""Files and databases as sources of rows.
+
+Imports shared only.
+"""

@@ -1,0 +1,220 @@
+"""DuckDB and SQLite files, opened to be read and nothing else."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import duckdb
+import pyarrow as pa
+from adbc_driver_manager import Error as AdbcError
+
+from fieldfare.client.records.sources.engine import (
+    ATTACHED,
+    CheckedBatches,
+    Feed,
+    Source,
+    connect,
+    described,
+    different,
+)
+from fieldfare.client.records.sources.mapping import ColumnMapping
+from fieldfare.client.records.sources.sql import ColumnType, quoted
+from fieldfare.shared.errors import RecordsError
+
+_SQLITE_ROWS: Final = 16_384  # in one batch
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of a database: those of a table or view, or of a query; else of its only table.
+
+    Attributes:
+        table: the table's or view's name.
+        schema: the schema that it stands in; the database's default where nothing is said.
+        query: one SELECT statement.
+    """
+
+    table: str | None = None
+    schema: str | None = None
+    query: str | None = None
+
+    @property
+    def relation(self) -> str | None:
+        """SQL for the rows; None where the database is to have one table."""
+        if self.query is not None:
+            # A line of its own for the end: the query may close with a comment.
+            return f"({self.query.strip().rstrip(';')}\n) AS records"
+        if self.table is None:
+            return None
+        return ".".join(quoted(name) for name in (self.schema, self.table) if name is not None)
+
+    @property
+    def label(self) -> str:
+        """What messages call them."""
+        return "query" if self.query is not None else f"table {self.table}"
+
+
+WHOLE: Final = Rows()
+
+
+def _only(name: str, tables: Sequence[str]) -> str:
+    if len(tables) != 1:
+        raise RecordsError(
+            f"{name}: expected one table where none is named, found {len(tables)}; name a table or "
+            "a query"
+        )
+    return tables[0]
+
+
+def _refused(name: str, rows: Rows) -> RecordsError:
+    return RecordsError(
+        f"{name}: expected a {'query' if rows.query else 'table'} that the database can read, "
+        "found one that it refuses; check the name or the query there"
+    )
+
+
+@contextmanager
+def open_duckdb(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
+    """Open a DuckDB file, attached read-only.
+
+    Raises:
+        RecordsError: it cannot be opened, or does not have the rows.
+    """
+    try:
+        connection = connect(database=str(path))
+    except duckdb.Error:
+        raise RecordsError(
+            f"{path}: expected a DuckDB file that no other program has open to write; close it "
+            "there, or name a copy"
+        ) from None
+    with connection:
+        try:
+            relation = rows.relation or _only(str(path), _duckdb_tables(connection))
+            columns = described(connection, relation)
+        except duckdb.Error:
+            raise _refused(str(path), rows) from None
+        feed = Feed(connection, relation)
+        yield Source(str(path), columns, lambda _: feed, mapping.numerals)
+
+
+def _duckdb_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    found = connection.execute(
+        "SELECT table_schema, table_name FROM information_schema.tables WHERE table_catalog = ?",
+        [ATTACHED],
+    )
+    return [f"{quoted(schema)}.{quoted(table)}" for schema, table in found.fetchall()]
+
+
+@contextmanager
+def open_sqlite(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
+    """Open a SQLite file through ADBC, in SQLite's own read-only mode.
+
+    SQLite's values have types, its columns do not: every value is read as text, so that how
+    one is read does not depend on the rows before it.
+
+    Raises:
+        RecordsError: it cannot be opened, or does not have the rows.
+    """
+    from adbc_driver_sqlite import dbapi  # noqa: PLC0415 -- loads much; few records are SQLite's
+
+    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
+    try:
+        database = dbapi.connect(uri)
+    except AdbcError:
+        raise RecordsError(f"{path}: expected a SQLite file that can be read") from None
+    with closing(database), connect(threads=1) as connection:
+        try:
+            relation = rows.relation or _only(str(path), _sqlite_tables(database))
+            names = _sqlite_columns(database, relation)
+        except (AdbcError, OSError):
+            raise _refused(str(path), rows) from None
+        different(str(path), names)
+        columns = dict.fromkeys(names, ColumnType.TEXT)
+
+        def feed(wanted: Sequence[str]) -> Feed:
+            return _sqlite_feed(path, database, connection, relation, wanted)
+
+        yield Source(str(path), columns, feed, mapping.numerals)
+
+
+def _sqlite_tables(database: Any) -> list[str]:
+    with database.cursor() as cursor:
+        cursor.execute("SELECT name, type FROM sqlite_schema")
+        found = cursor.fetchall()
+    return [
+        quoted(name)
+        for name, kind in found
+        if kind in {"table", "view"} and not name.startswith("sqlite_")
+    ]
+
+
+def _sqlite_columns(database: Any, relation: str) -> list[str]:
+    with database.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {relation} LIMIT 0")
+        return list(cursor.fetch_record_batch().schema.names)
+
+
+def _sqlite_feed(
+    path: Path, database: Any, connection: Any, relation: str, wanted: Sequence[str]
+) -> Feed:
+    # The driver gives a column the type of its first rows: a first row of texts, which is
+    # dropped again, makes every column text, whatever its values are.
+    texts = ", ".join(f"'' AS {quoted(name)}" for name in wanted)
+    values = ", ".join(map(_sqlite_text, wanted))
+    cursor = database.cursor()
+    message = (
+        f"{path}: expected rows that SQLite can read, found damaged content; check the database "
+        "with PRAGMA integrity_check"
+    )
+    try:
+        cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_SQLITE_ROWS)})
+        cursor.execute(f"SELECT {texts} UNION ALL SELECT {values} FROM {relation}")
+        reader = cursor.fetch_record_batch()
+    except (AdbcError, OSError):
+        cursor.close()
+        raise RecordsError(message) from None
+    checked = CheckedBatches(_after_first(reader), (AdbcError, OSError), message)
+    connection.register("sqlite_records", checked.reader())
+
+    def finish() -> RecordsError | None:
+        checked.end(cursor.close)
+        return checked.problem
+
+    return Feed(connection, "sqlite_records", finish)
+
+
+def _sqlite_text(column: str) -> str:
+    """Return SQL (SQLite's) for a value's text: 17 digits are enough for any double."""
+    name = quoted(column)
+    return (
+        f"CASE typeof({name}) WHEN 'real' THEN printf('%!.17g', {name}) "
+        f"WHEN 'blob' THEN quote({name}) ELSE CAST({name} AS TEXT) END"
+    )
+
+
+def _utf8(column: Any) -> Any:
+    """Return texts that SQLite never looked at; bytes that are no UTF-8 stand as escapes.
+
+    Each value by itself, and different ones stay different: one row's must end no load.
+    """
+    plain = column.view(pa.binary())
+    try:
+        return plain.cast(pa.string())
+    except pa.ArrowInvalid:
+        texts = (None if one is None else one.decode("utf-8", "backslashreplace")
+                 for one in plain.to_pylist())  # fmt: skip
+        return pa.array(texts, pa.string())
+
+
+def _after_first(reader: Any) -> Any:
+    def batches() -> Iterator[Any]:
+        skip = 1
+        for batch in reader:
+            columns = [_utf8(column) for column in batch.slice(skip).columns]
+            yield pa.RecordBatch.from_arrays(columns, schema=reader.schema)
+            skip = 0
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())

@@ -1,0 +1,331 @@
+"""DuckDB reads every source, and can reach only the source that it was given.
+
+No extension is loaded or installed, no other path opened, no network reached. Rows stream in
+batches and in the source's order.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from fieldfare.client.records.sources.sql import PLAIN, ColumnType, Numerals, literal, quoted
+from fieldfare.shared.errors import RecordsError
+
+BATCH_ROWS: Final = 100_000
+BATCH_VALUES: Final = 4_000_000  # of a batch of many columns
+LEAST_ROWS: Final = 2_048  # DuckDB's own vectors
+GROUP_CHARACTERS: Final = 24_000  # of SQL that is computed at once: some 16 numbers in texts
+MEMORY_LIMIT: Final = "512MB"  # of DuckDB's own buffers
+_PLAIN_BATCH: Final = "fieldfare_batch"
+ATTACHED: Final = "fieldfare_source"  # the catalog of a database file
+
+
+def _no_problem() -> RecordsError | None:
+    return None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Lines that are no rows, where a source may have such.
+
+    Attributes:
+        count: how many.
+        first: numbers of the first ones, 1 for the file's first line.
+        more: there may be further ones, which were not counted.
+    """
+
+    count: int = 0
+    first: tuple[int, ...] = ()
+    more: bool = False
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The rows that one query reads.
+
+    Attributes:
+        connection: where it runs.
+        relation: SQL for the rows.
+        finish: closes the source of the rows and reports its failure; may be called twice.
+        unread: once all is read, which lines were passed over.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    relation: str
+    finish: Callable[[], RecordsError | None] = _no_problem
+    unread: Callable[[], Unread] = Unread
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One open file or database table: its columns, and a way to stream expressions over them.
+
+    Attributes:
+        name: of the source, for messages.
+        columns: each column's name and type, in order.
+        numerals: how its texts write numbers.
+        linked: columns of which the file itself says that they look at other units.
+        covered: columns whose promise covers the person, as the file says, each with the banks
+            whose customers' payments are left out of it.
+        lenient: a feed that passes over lines which are no rows; none where there are no such.
+    """
+
+    name: str
+    columns: dict[str, ColumnType]
+    feed: Callable[[Sequence[str]], Feed]
+    numerals: Numerals = PLAIN
+    linked: frozenset[str] = frozenset()
+    covered: Mapping[str, str] = field(default_factory=dict)
+    lenient: Callable[[Sequence[str]], Feed] | None = None
+
+    def batches(
+        self,
+        expressions: Sequence[str],
+        columns: Sequence[str] | None = None,
+        where: str = "",
+        unread: list[Unread] | None = None,
+    ) -> Iterator[Any]:
+        """Stream SQL `expressions` as Arrow record batches, in the source's row order.
+
+        Args:
+            expressions: over the columns.
+            columns: those that the expressions name: a database sends no others. All by default.
+            where: SQL over the columns; rows of which it is not true are left out. None by default.
+            unread: takes which lines are no rows; without it such a line is an error.
+
+        Raises:
+            RecordsError: the source is damaged or its rows do not fit its header.
+        """
+        needed = tuple(self.columns) if columns is None else tuple(dict.fromkeys(columns))
+        feed = (self.feed if unread is None else self.lenient or self.feed)(needed)
+        try:
+            yield from _streamed(feed, expressions, needed, where)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise feed.finish() or unreadable(self.name, error) from None
+        else:
+            if unread is not None:
+                unread.append(feed.unread())
+        finally:
+            problem = feed.finish()
+        if problem is not None:
+            raise problem
+
+
+def _streamed(
+    feed: Feed, expressions: Sequence[str], columns: Sequence[str], where: str
+) -> Iterator[Any]:
+    """Stream expressions; many of them group by group, over batches that are read plainly.
+
+    The engine holds a vector for every part of every expression at once: sixty columns of numbers
+    in texts filled its memory.
+    """
+    groups, chosen = _groups(expressions), f" WHERE {where}" if where else ""
+    if len(groups) == 1:
+        rows = min(BATCH_ROWS, max(LEAST_ROWS, BATCH_VALUES // len(expressions)))
+        query = f"SELECT {', '.join(expressions)} FROM {feed.relation}{chosen}"
+        yield from feed.connection.execute(query).to_arrow_reader(rows)
+        return
+    rows = min(BATCH_ROWS, max(LEAST_ROWS, BATCH_VALUES // len(columns)))
+    query = f"SELECT {', '.join(map(quoted, columns))} FROM {feed.relation}{chosen}"
+    with feed.connection.cursor() as second:
+        for batch in feed.connection.execute(query).to_arrow_reader(rows):
+            yield _computed(second, batch, groups)
+
+
+def _computed(connection: Any, batch: Any, groups: Sequence[Sequence[str]]) -> Any:
+    """Return one batch of all expressions over a batch of columns."""
+    connection.register(_PLAIN_BATCH, pa.Table.from_batches([batch]))
+    tables = [
+        connection.execute(f"SELECT {', '.join(group)} FROM {_PLAIN_BATCH}").to_arrow_table()
+        for group in groups
+    ]
+    connection.unregister(_PLAIN_BATCH)
+    arrays = [column.combine_chunks() for table in tables for column in table.columns]
+    return pa.RecordBatch.from_arrays(arrays, names=[n for t in tables for n in t.column_names])
+
+
+def _groups(expressions: Sequence[str]) -> list[list[str]]:
+    """Split expressions into groups of about equal text, each as much as is computed at once."""
+    groups: list[list[str]] = [[]]
+    size = 0
+    for expression in expressions:
+        if groups[-1] and size + len(expression) > GROUP_CHARACTERS:
+            groups.append([])
+            size = 0
+        groups[-1].append(expression)
+        size += len(expression)
+    return groups
+
+
+_LINES: Final = {
+    "Expected Number of Columns": (
+        "expected as many fields as the header in every row, found another number at line {line}; "
+        "check separators and quotes there"
+    ),
+    "Value with unterminated quote": (
+        "expected fields whose quotes end, found another form at line {line}; write a quote inside "
+        "a field twice"
+    ),
+    "Invalid unicode": (
+        "expected UTF-8 text, found other bytes at line {line}; declare the encoding that the file "
+        "has, or write it again"
+    ),
+    "Maximum line size": (
+        "expected rows of at most 2,000,000 bytes, found a longer one at line {line}; a quote that "
+        "does not end makes one, else shorten the texts there"
+    ),
+}
+_OTHER_LINE: Final = (
+    "expected rows as the header announces them, found another form at line {line}; check "
+    "separators and quotes there"
+)
+_NO_MEMORY: Final = (
+    f"expected rows that can be read in {MEMORY_LIMIT}, found rows that need more: shorten texts, "
+    "leave columns out of the file, or write it as Parquet in row groups of 10,000 rows"
+)
+_REASONS: Final[dict[type[Exception], str]] = {
+    duckdb.NotImplementedException: (
+        "expected columns of numbers, truth values, dates or text, found a column of another type; "
+        "convert or leave it out"
+    ),
+    duckdb.BinderException: (
+        "expected the columns that were asked for, found one missing; the source changed while it "
+        "was read, or a view in it names a column that is gone"
+    ),
+    duckdb.CatalogException: (
+        "expected tables, views and functions that this engine has, found one that it lacks; a "
+        "view in the source may need an extension: make a table of it"
+    ),
+    duckdb.ConversionException: (
+        "expected values of their column's type, found others; correct what the query or view "
+        "converts"
+    ),
+    duckdb.InternalException: (  # bytes that are no UTF-8, in a column after those that are read
+        "expected content that the engine can follow, found something else: damaged, or text in "
+        "another encoding than declared; declare it, or write the source again"
+    ),
+    PermissionError: (
+        "expected a source that may be read, found that permission is denied; give this user access"
+    ),
+}
+_DAMAGED: Final = (
+    "expected a readable source, found damaged content or mixed line endings; write it again"
+)
+
+
+def unreadable(name: str, error: Exception) -> RecordsError:
+    """Say where reading stopped, why and what to do; the engine's own message would quote the row.
+
+    Late errors come through Arrow's stream as OSError, with the engine's own words.
+    """
+    said = str(error)
+    if isinstance(error, duckdb.OutOfMemoryException) or said.startswith("Out of Memory Error"):
+        return RecordsError(f"{name}: {_NO_MEMORY}")
+    line = re.search(r"CSV Error on Line: (\d+)", said)
+    if line is not None:
+        # At the start of a line: a record is quoted further on in one.
+        found = (why for mark, why in _LINES.items() if re.search(f"^{mark}", said, re.MULTILINE))
+        return RecordsError(f"{name}: {next(found, _OTHER_LINE).format(line=line[1])}")
+    reason = next((why for kind, why in _REASONS.items() if isinstance(error, kind)), _DAMAGED)
+    return RecordsError(f"{name}: {reason}")
+
+
+def connect(
+    *, files: Sequence[str] = (), database: str | None = None, threads: int | None = None
+) -> Any:
+    """Open an engine in memory that may read `files`, or attach one `database` file to read.
+
+    `threads` is 1 where batches come from a driver: a worker that still wants one while the
+    query is left would wait for ever.
+
+    Raises:
+        duckdb.Error: the database cannot be attached.
+    """
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "memory_limit": MEMORY_LIMIT,
+            **({} if threads is None else {"threads": str(threads)}),
+        },
+    )
+    if database is not None:
+        connection.execute(f"ATTACH {literal(database)} AS {ATTACHED} (TYPE duckdb, READ_ONLY)")
+        connection.execute(f"USE {ATTACHED}")
+    connection.execute("SET allowed_paths = ?", [list(files)])
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def described(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, ColumnType]:
+    """Return the columns of SQL for rows, each with what it can be read as.
+
+    Raises:
+        duckdb.Error: there are no such rows.
+    """
+    rows = connection.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+    return {str(row[0]): ColumnType.of(str(row[1])) for row in rows}
+
+
+def different(name: str, columns: Sequence[str]) -> None:
+    """Refuse columns that SQL would take for the same.
+
+    Raises:
+        RecordsError: two names are the same. Neither is shown: where a header is missing,
+            names are a record's values.
+    """
+    if len({column.casefold() for column in columns}) < len(columns):
+        raise RecordsError(f"{name}: expected different column names, found one twice")
+
+
+class CheckedBatches:
+    """An Arrow stream whose every batch is validated before anything computes with it.
+
+    Other programs wrote these buffers: a text that is no UTF-8, or an offset that points
+    outside, must end the load with a message and not the process.
+    """
+
+    def __init__(self, reader: Any, errors: tuple[type[Exception], ...], problem: str) -> None:
+        """Pass on the batches of `reader`; `problem` is what one of `errors` means."""
+        self._reader = reader
+        self._errors = (*errors, pa.ArrowException)
+        self._message = problem
+        self._lock = Lock()
+        self._ended = False
+        self.problem: RecordsError | None = None
+
+    def reader(self) -> Any:
+        """Return a stream that just ends where something is wrong; then see `problem`."""
+        return pa.RecordBatchReader.from_batches(self._reader.schema, self._batches())
+
+    def end(self, let_go: Callable[[], None]) -> None:
+        """Bring no further batch, and let go of what brings them; may be called twice.
+
+        DuckDB reads ahead on threads of its own: whoever leaves early must not close a
+        database under one of them.
+        """
+        with self._lock:
+            self._ended = True
+            let_go()
+
+    def _batches(self) -> Iterator[Any]:
+        try:
+            source = iter(self._reader)
+            while (batch := self._next(source)) is not None:
+                yield batch
+        except self._errors:
+            self.problem = RecordsError(self._message)
+
+    def _next(self, source: Iterator[Any]) -> Any:
+        with self._lock:
+            batch = None if self._ended else next(source, None)
+            if batch is not None:
+                batch.validate(full=True)
+            return batch

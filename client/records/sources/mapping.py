@@ -1,0 +1,134 @@
+"""An institution's declaration about a source: a small TOML file.
+
+    encoding = "latin-1"      # of a CSV file; UTF-8 where nothing is said
+    separator = ";"           # of a CSV file; else the header line shows it
+    decimal = ","             # 1234,5
+    thousands = "."           # 1.234,5
+
+    [columns]
+    amount_in = "AMT_CR"      # the study's name = the source's name
+
+    [dates]
+    OPENED = "%d.%m.%Y"       # a source's column of dates (or "iso"): none may be of the future
+
+A column that is not listed keeps its name.
+"""
+
+import codecs
+import re
+import tomllib
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+
+from fieldfare.client.records.sources.sql import ISO_DATES, Numerals
+from fieldfare.shared.errors import StudyError
+from fieldfare.shared.features.features import Name
+from fieldfare.shared.study.toml import problem_lines
+
+UTF8: Final = "utf-8"
+_DATE_FORM: Final = re.compile(r"([^%]|%[-]?[aAbBdmyYHIpMSfzjF%T])+")
+
+
+class Declared(BaseModel):
+    """Names of a source's columns and the form of its texts; identity where nothing is said.
+
+    Attributes:
+        columns: study column names to source column names.
+        dates: source columns of dates, each with `iso` or a form as in strptime(3); looked at
+            by `records check` alone.
+        decimal: the character between a number's whole part and the rest, in texts.
+        thousands: the character that may stand between groups of three digits, in texts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: dict[Name, Name] = {}
+    dates: dict[Name, Name] = {}
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ".", ",", "'", " "] = ""
+
+    @field_validator("dates")
+    @classmethod
+    def _written(cls, dates: dict[str, str]) -> dict[str, str]:
+        for column, form in dates.items():
+            if form != ISO_DATES and ("%" not in form or not _DATE_FORM.fullmatch(form)):
+                raise ValueError(f'{column}: expected "iso" or a form such as "%d.%m.%Y"')
+        return dates
+
+    @field_validator("thousands")
+    @classmethod
+    def _different(cls, thousands: str, info: ValidationInfo) -> str:
+        if thousands == info.data.get("decimal"):
+            raise ValueError("expected another character than decimal")
+        return thousands
+
+
+class ColumnMapping(Declared):
+    """Names of a source's columns and the form of its texts, CSV included.
+
+    Attributes:
+        encoding: of CSV, by any name that Python's codecs know.
+        separator: of CSV; empty where the header line shows it.
+    """
+
+    encoding: str = UTF8
+    separator: str = ""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known(cls, encoding: str) -> str:
+        unknown = ValueError(
+            "expected an encoding that Python knows, such as latin-1, cp1252 or utf-16"
+        )
+        try:
+            b"a".decode(
+                encoding, "replace"
+            )  # also refuses codecs that are none of texts, such as hex
+            name = codecs.lookup(encoding).name
+            codecs.getincrementaldecoder(name)
+        except (LookupError, UnicodeError, ValueError):
+            raise unknown from None
+        return UTF8 if name == "utf-8-sig" else name  # a byte order mark is always tolerated
+
+    @field_validator("separator")
+    @classmethod
+    def _one_sign(cls, separator: str) -> str:
+        if len(separator) > 1 or separator in {'"', "\n", "\r", "\0"}:
+            raise ValueError("expected one character that is no quote and no end of a line")
+        return separator
+
+    @property
+    def numerals(self) -> Numerals:
+        """How texts write numbers."""
+        return Numerals(self.decimal, self.thousands)
+
+    def source_of(self, column: str) -> str:
+        """Return the source's name for the study's `column`."""
+        return self.columns.get(column, column)
+
+    def only(self, columns: set[str]) -> "ColumnMapping":
+        """Return the same for those study `columns` alone: one source may serve many studies."""
+        kept = {name: source for name, source in self.columns.items() if name in columns}
+        return self.model_copy(update={"columns": kept})
+
+
+def load_mapping(path: Path) -> ColumnMapping:
+    """Read and validate a mapping file.
+
+    Raises:
+        StudyError: unreadable, no TOML, or lists every mistake, one line each.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StudyError(
+            f"{path}: expected a readable mapping file, found: {error.strerror}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: expected TOML: {error}") from None
+    try:
+        return ColumnMapping.model_validate(data)
+    except ValidationError as error:
+        raise StudyError([f"{path}: {line}" for line in problem_lines(error)]) from None

@@ -1,0 +1,260 @@
+"""Files of records, opened by their kind: CSV, Parquet, Arrow, DuckDB, SQLite.
+
+Everything is opened to be read; nothing is written, and nothing beside the file is opened.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fieldfare.client.records.sources.covering import covered_columns
+from fieldfare.client.records.sources.csv_text import open_csv
+from fieldfare.client.records.sources.databases import WHOLE, Rows, open_duckdb, open_sqlite
+from fieldfare.client.records.sources.engine import (
+    CheckedBatches,
+    Feed,
+    Source,
+    connect,
+    described,
+    different,
+    unreadable,
+)
+from fieldfare.client.records.sources.mapping import ColumnMapping
+from fieldfare.client.records.sources.sql import literal
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.features.features import Dependence
+
+PASSED_OVER: Final = (".", "_")  # what other programs leave in folders of data: .crc, _SUCCESS
+
+
+class FileKind(Enum):
+    """The kind of a file."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+    DUCKDB = "duckdb"
+    SQLITE = "sqlite"
+
+
+_SUFFIXES: Final = {
+    ".parquet": FileKind.PARQUET,
+    ".pq": FileKind.PARQUET,
+    ".arrow": FileKind.ARROW,
+    ".feather": FileKind.ARROW,
+    ".ipc": FileKind.ARROW,
+    ".duckdb": FileKind.DUCKDB,
+    ".ddb": FileKind.DUCKDB,
+    ".sqlite": FileKind.SQLITE,
+    ".sqlite3": FileKind.SQLITE,
+}
+# https://arrow.apache.org/docs/format/Columnar.html, "IPC Streaming Format"
+_STREAM_END: Final = b"\xff\xff\xff\xff\0\0\0\0"
+_SQLITE_START: Final = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html, section 1.3
+_DATABASES: Final = frozenset({FileKind.DUCKDB, FileKind.SQLITE})
+
+
+def kind_of(path: Path) -> FileKind:
+    """Return what a file's name says that it is; CSV where it says nothing known."""
+    suffix = path.suffix.lower()
+    if suffix != ".db":
+        return _SUFFIXES.get(suffix, FileKind.CSV)
+    with path.open("rb") as stream:
+        start = stream.read(len(_SQLITE_START))
+    return FileKind.SQLITE if start == _SQLITE_START else FileKind.DUCKDB
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a table, or all of a database's.
+
+    Attributes:
+        name: within the table; empty where the table has one part.
+        open: opens it.
+    """
+
+    name: str
+    open: Callable[[], AbstractContextManager[Source]]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under one mapping, in one or more parts that are read in order.
+
+    Attributes:
+        name: of the source, for messages.
+    """
+
+    name: str
+    mapping: ColumnMapping
+    parts: tuple[Part, ...]
+
+
+def table_at(
+    path: Path,
+    mapping: ColumnMapping | None = None,
+    *,
+    kind: FileKind | None = None,
+    rows: Rows = WHOLE,
+) -> Table:
+    """Return the table in a file, or in a folder of files of one kind (by name, in order).
+
+    Args:
+        path: the file or folder.
+        mapping: what is declared about it.
+        kind: what it is; by default what its name says.
+        rows: which rows of a database.
+
+    Raises:
+        RecordsError: no file, or a folder with something else in it.
+    """
+    declared = mapping or ColumnMapping()
+    if not path.is_dir():
+        return Table(str(path), declared, (Part("", _opener(path, declared, kind, rows)),))
+    files = folder_files(path, kind)
+    parts = (Part(file.name, _opener(file, declared, kind, rows)) for file in files)
+    return Table(str(path), declared, tuple(parts))
+
+
+def _opener(
+    path: Path, mapping: ColumnMapping, kind: FileKind | None, rows: Rows
+) -> Callable[[], AbstractContextManager[Source]]:
+    return lambda: open_source(path, mapping, kind=kind, rows=rows)
+
+
+def folder_files(folder: Path, kind: FileKind | None = None) -> tuple[Path, ...]:
+    """Return a folder's files by name; those that begin with `.` or `_` are passed over.
+
+    Raises:
+        RecordsError: no file, a folder inside, or files of several kinds: a file that is left
+            out by mistake would be units that nobody misses.
+    """
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith(PASSED_OVER))
+    inner = [path.name for path in entries if not path.is_file()]
+    if inner:
+        raise RecordsError(f"{folder}: expected files alone, found {inner[0]}; move it elsewhere")
+    if not entries:
+        raise RecordsError(f"{folder}: expected at least one file, found none; check the path")
+    kinds = {kind_of(path) for path in entries}
+    if len(kinds) > 1 or (kind is not None and kinds != {kind}):
+        one = kind.value if kind else "one"
+        found = " and ".join(sorted(other.value for other in kinds))
+        raise RecordsError(f"{folder}: expected files of {one} kind, found {found}; move the rest")
+    if kinds & _DATABASES and len(entries) > 1:
+        raise RecordsError(f"{folder}: expected one database file, found {len(entries)}")
+    return tuple(entries)
+
+
+@contextmanager
+def open_source(
+    path: Path,
+    mapping: ColumnMapping | None = None,
+    *,
+    kind: FileKind | None = None,
+    rows: Rows = WHOLE,
+) -> Iterator[Source]:
+    """Open one file.
+
+    Args:
+        path: `.parquet`/`.pq`, `.arrow`/`.feather`/`.ipc`, `.duckdb`/`.ddb`, `.sqlite`/`.sqlite3`,
+            `.db`, or else CSV (also `.gz`).
+        mapping: what is declared about it.
+        kind: what it is; by default what its name says.
+        rows: which rows of a database.
+
+    Raises:
+        RecordsError: no such file, or it cannot be read as what it is.
+    """
+    if not path.is_file():
+        raise RecordsError(f"{path}: expected a file with records, found none; check the path")
+    declared = mapping or ColumnMapping()
+    with ExitStack() as stack:
+        try:
+            opened = _OPENERS[kind or kind_of(path)](path, declared, rows)
+            source = stack.enter_context(opened)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise unreadable(str(path), error) from None
+        yield source
+
+
+@contextmanager
+def _parquet(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
+    del rows
+    with connect(files=[str(path)]) as connection:
+        feed = Feed(connection, f"read_parquet({literal(str(path))})")
+        columns = described(connection, feed.relation)
+        schema = pq.read_schema(path)
+        linked, covered = _linked(schema), covered_columns(schema)
+        yield Source(str(path), columns, lambda _: feed, mapping.numerals, linked, covered)
+
+
+def _linked(schema: Any) -> frozenset[str]:
+    """Return the columns that `typologies run`, or whoever wrote the file, tagged as linked."""
+    tag = Dependence.LINKED.value.encode()
+    return frozenset(one.name for one in schema if (one.metadata or {}).get(b"tag") == tag)
+
+
+@contextmanager
+def _arrow(path: Path, mapping: ColumnMapping, rows: Rows) -> Iterator[Source]:
+    del rows
+    with connect() as connection:
+
+        def feed(_: Sequence[str]) -> Feed:
+            checked = CheckedBatches(
+                _arrow_reader(path), (OSError,), (
+                    f"{path}: expected a sound Arrow file, found a damaged batch; write it again"
+                ),
+            )  # fmt: skip
+            connection.register("arrow_records", checked.reader())
+            return Feed(connection, "arrow_records", lambda: checked.problem)
+
+        schema = _arrow_reader(path).schema
+        different(str(path), schema.names)
+        columns = described(connection, feed(()).relation)
+        linked, covered = _linked(schema), covered_columns(schema)
+        yield Source(str(path), columns, feed, mapping.numerals, linked, covered)
+
+
+def _arrow_reader(path: Path) -> Any:
+    mapped = pa.memory_map(str(path))
+    try:
+        opened = pa.ipc.open_file(mapped)
+    except pa.ArrowInvalid:
+        return _arrow_stream(mapped, path)
+    batches = (opened.get_batch(index) for index in range(opened.num_record_batches))
+    return pa.RecordBatchReader.from_batches(opened.schema, batches)
+
+
+def _arrow_stream(mapped: Any, path: Path) -> Any:
+    """Open a stream that ends with its mark: without it, half of one looks whole."""
+    mapped.seek(max(0, mapped.size() - len(_STREAM_END)))
+    if mapped.read() != _STREAM_END:
+        raise RecordsError(
+            f"{path}: expected a whole Arrow file or stream, found another form or a part of one; "
+            "write or fetch it again"
+        )
+    mapped.seek(0)
+    return pa.ipc.open_stream(mapped)
+
+
+def _csv(path: Path, mapping: ColumnMapping, rows: Rows) -> AbstractContextManager[Source]:
+    del rows
+    return open_csv(path, mapping)
+
+
+_OPENERS: Final[
+    dict[FileKind, Callable[[Path, ColumnMapping, Rows], AbstractContextManager[Source]]]
+] = {
+    FileKind.CSV: _csv,
+    FileKind.PARQUET: _parquet,
+    FileKind.ARROW: _arrow,
+    FileKind.DUCKDB: open_duckdb,
+    FileKind.SQLITE: open_sqlite,
+}

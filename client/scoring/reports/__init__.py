@@ -1,1 +1,0 @@
-"""Drafts of reports to a financial intelligence unit, which people finish and file themselves."""

@@ -1,0 +1,4 @@
+"""Answers to shared questions from their sums.
+
+Imports studies, run and below.
+"""

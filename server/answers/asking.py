@@ -1,0 +1,134 @@
+"""Asking a deployed federation: earlier answers, remaining allowance, and the run that asks.
+
+The same question again gets the answer that is stored; asking anew is a new release that costs
+again, however little the records have changed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from fieldfare.server.answers.answer import Answer
+from fieldfare.server.answers.sets import AnswerSet, kept_answers
+from fieldfare.server.members.publication import published_roster
+from fieldfare.server.run.conduct import check_later, keep_questions
+from fieldfare.server.studies.desk import Desk
+from fieldfare.server.studies.proposals import Proposal
+from fieldfare.server.studies.steering import start
+from fieldfare.shared.canonical import canonical_bytes
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, check_groups
+from fieldfare.shared.queries.questions import Question, QuestionGroup
+
+
+def answers_of_study(desk: Desk, study: str) -> tuple[AnswerSet, ...]:
+    """Return everything that a study's runs answered, oldest run first.
+
+    Raises:
+        RunError: a kept run cannot be read.
+    """
+    rows = [row for row in desk.store.rows() if row.study == study]
+    return tuple(one for row in rows for one in kept_answers(desk.store, desk.home, row))
+
+
+def already_answered(sets: Sequence[AnswerSet], asked: QuestionGroup) -> tuple[AnswerSet, ...]:
+    """Return the newest answer to each question under the name that it is asked by.
+
+    Names and shares tell no questions apart. Nothing where any question is new: what is asked
+    is then answered together.
+    """
+    wanted = {_content(question): question.name for question in asked.questions}
+    found: list[AnswerSet] = []
+    for one in reversed(sets):
+        answers: list[Answer] = []
+        for question, answer in zip(_questions(one), one.answers, strict=True):
+            name = wanted.pop(_content(question), None)
+            if name is not None:
+                answers.append(replace(answer, name=name))
+        if answers:
+            found.append(replace(one, answers=tuple(answers)))
+    return () if wanted else tuple(reversed(found))
+
+
+def _questions(one: AnswerSet) -> tuple[Question, ...]:
+    return one.questions.questions if one.questions else ()
+
+
+def _content(question: Question) -> bytes:
+    return canonical_bytes(question.model_copy(update={"name": "question", "share": 1.0}))
+
+
+def is_later(proposal: Proposal, asked: QuestionGroup) -> bool:
+    """Tell whether questions are asked within the allowance; those that are declared are not.
+
+    Raises:
+        UsageError: declared questions of a study that trains: its runs ask them.
+    """
+    declared = {_content(question) for question in proposal.study.queries}
+    if not all(_content(question) in declared for question in asked.questions):
+        return True
+    if proposal.study.trains:
+        raise UsageError(
+            "expected questions that the study does not declare, found declared ones: they are "
+            f"answered by a whole run: fieldfare coordinator run start {proposal.short}"
+        )
+    return False
+
+
+def check_asked(desk: Desk, proposal: Proposal, asked: QuestionGroup, *, later: bool) -> None:
+    """Check what can be checked before anybody is asked.
+
+    Raises:
+        StudyError: a question that is wrong, not allowed, or about too few institutions.
+        UsageError: no roster is published.
+        PolicyRefusal: too little of the budget is left, so institutions would refuse.
+    """
+    roster, plan = published_roster(desk.home), proposal.plan
+    if later:
+        check_later(plan, [asked])
+    if roster is None:
+        raise UsageError("expected a published roster, found none: fieldfare coordinator roster")
+    check_groups(proposal.study, asked, roster.ids)
+    terms = plan.allowance if later else plan.query
+    if later:
+        portion = terms.cost * (terms.steps + terms.spare)
+        _check_left(plan, "the allowance", terms.cost, portion - spent_later(desk, proposal.id))
+    _check_left(plan, "the study", terms.cost, plan.study_limit - desk.spent(proposal.id))
+
+
+def _check_left(plan: Plan, what: str, cost: int, left: int) -> None:
+    if cost > left:
+        rest = plan.epsilon(left / PICOMU2) if left > 0 else 0.0
+        raise PolicyRefusal(
+            RefusalCode.BUDGET_EXHAUSTED,
+            f"this costs epsilon {plan.epsilon(cost / PICOMU2):.3g}, {rest:.3g} is left of "
+            f"{what}, and institutions would refuse: propose another study",
+        )
+
+
+def spent_later(desk: Desk, study: str) -> int:
+    """Return what later questions of a study spent, 1e-12 mu^2; no institution spent more."""
+    return sum(
+        row.progress.spent
+        for row in desk.store.rows()
+        if row.study == study and row.progress and desk.home.questions(row.run).is_file()
+    )
+
+
+def begin(
+    desk: Desk, proposal: Proposal, later: QuestionGroup | None, run: str, now: datetime
+) -> None:
+    """Start the run that asks: later questions, or with none what the study declares.
+
+    Raises:
+        UsageError: another run of the study has not ended; nothing was kept.
+        RunError: it could not be started; the run is kept as failed and can be resumed.
+    """
+    kept = desk.home.questions(run)
+    if later is not None:
+        keep_questions(kept, [later])
+    try:
+        start(desk.store, desk.control, desk.bundle, run, proposal.id, now)
+    except UsageError:
+        kept.unlink(missing_ok=True)
+        raise

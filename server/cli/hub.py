@@ -1,0 +1,312 @@
+"""`fieldfare coordinator init`, `renew` and `invitation`.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare coordinator start`: the SuperLink and the runs, in the foreground.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare coordinator transcript export` and `purge`: a file for auditors; deletion.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
+from fieldfare.server.cli.runs import RunArgument
+from fieldfare.server.home.founding import (
+    Hub,
+    certificate_trouble,
+    found_coordinator,
+    free_port,
+    load_signing_key,
+    renew_server,
+    signing_public,
+)
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.settings import DEFAULT_LOCAL_PORT, load_settings
+from fieldfare.server.members.publication import invite, present_invitation
+from fieldfare.server.service.run_process import line_of
+from fieldfare.server.store.export import export_transcript
+from fieldfare.server.store.store import run_store
+from fieldfare.server.studies.steering import find_run
+from fieldfare.server.superlink.process import terms_of
+from fieldfare.server.superlink.retention import flower_environment, purge_finished
+from fieldfare.shared.advice import at_home
+from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.key_files import read_passphrase
+from fieldfare.shared.system.processes import Child, Rules, supervise_many
+
+coordinator_init_app = typer.Typer(add_completion=False)
+renew_app = typer.Typer(add_completion=False)
+invitation_app = typer.Typer(add_completion=False)
+
+
+@coordinator_init_app.command("init")
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the hub, for institutions.")],
+    address: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where institutions' nodes find it.")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    bind: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where it listens for nodes.",
+            show_default="every interface, at the address's port",
+        ),
+    ] = "",
+    contact: Annotated[str, typer.Option(help="How to reach its people.", show_default=False)] = "",
+    dns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A further name or address of it; repeat it."),
+    ] = None,
+    local_port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port on 127.0.0.1 for the commands of this host.",
+            show_default=f"{DEFAULT_LOCAL_PORT}, or the next one that is free",
+        ),
+    ] = None,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Make a coordinator's folder, its keys, certificates and invitation."""
+    passphrase = read_passphrase(passphrase_file)
+    chosen = free_port(DEFAULT_LOCAL_PORT) if local_port is None else local_port
+    hub = Hub(name, address, contact, tuple(dns or ()), bind, chosen)
+    made = found_coordinator(home, hub, _now(), passphrase=passphrase)
+    invite(made, load_signing_key(made, passphrase))
+    protected = "under your passphrase" if passphrase else "readable by this user, no passphrase"
+    lines = [
+        f"made {made.path} for {name}",
+        f"signing key is {protected}",
+        *_other_port(chosen, given=local_port is not None),
+        "",
+        _told(made),
+        "",
+        "Read this aloud to every institution, in person or by telephone: it is how they know you.",
+        f"Keep a backup of {made.path} as safe as the folder itself.",
+        f"Next: send {made.invitation} to the institutions; they answer with a file each:",
+        at_home("      fieldfare coordinator enrol FILE..."),
+    ]
+    typer.echo("\n".join(lines))
+
+
+@renew_app.command("renew")
+def renew(home: HomeOption = DEFAULT_HOME) -> None:
+    """Replace the SuperLink's certificate, for a year; its authority stays, so do institutions."""
+    ends = renew_server(CoordinatorHome.open(home), _now())
+    typer.echo(f"the SuperLink's certificate is valid until {ends:%Y-%m-%d}")
+    typer.echo("stop `fieldfare coordinator start` and start it again to use it")
+
+
+@invitation_app.command("invitation")
+def invitation(
+    home: HomeOption = DEFAULT_HOME,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A copy to send.", show_default=False),
+    ] = None,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Make the invitation anew, after a change of name, address or version."""
+    opened = CoordinatorHome.open(home)
+    before = present_invitation(opened) if opened.invitation.exists() else None
+    made = invite(opened, load_signing_key(opened, read_passphrase(passphrase_file)))
+    if out is not None:
+        if out.exists():
+            raise UsageError(
+                f"{out}: expected a new file, found an existing one: nothing is overwritten"
+            )
+        shutil.copyfile(opened.invitation, out)
+    trouble = certificate_trouble(opened, _now())
+    if trouble:
+        typer.echo(f"Before you send it: {trouble}")
+    typer.echo(f"{out or opened.invitation} invites to {made.hub} at {made.address}")
+    typer.echo(_told(opened))
+    if before is not None and before.bundle != made.bundle:
+        typer.echo(
+            f"THE BUNDLE CHANGED from {before.bundle} to {made.bundle}:\n"
+            "every institution has to list the new one, with `fieldfare institution join`, before "
+            "its node answers runs again"
+        )
+    elif before is not None and before != made:
+        typer.echo("It changed: institutions take the new one with `fieldfare institution join`.")
+
+
+def _other_port(chosen: int, *, given: bool) -> list[str]:
+    if given or chosen == DEFAULT_LOCAL_PORT:
+        return []
+    said = f"its local_port is {chosen}: something else, another hub perhaps, has"
+    return [f"{said} {DEFAULT_LOCAL_PORT}"]
+
+
+def _told(home: CoordinatorHome) -> str:
+    return f"coordinator  {fingerprint(bytes.fromhex(signing_public(home)))}"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+# -- cli start ------------------------------------------------------------------------------------
+
+SUPERLINK: Final = "fieldfare.server.superlink.process"
+RUNNER: Final = "fieldfare.server.service.runner_process"
+BAD_INPUT: Final = 2
+SUPERLINK_RULES: Final = Rules(final=frozenset({0, BAD_INPUT}))
+RUNNER_RULES: Final = Rules(final=frozenset({0, BAD_INPUT}), grace_seconds=20.0)  # it ends runs
+
+start_app = typer.Typer(add_completion=False)
+
+
+@start_app.command("start")
+def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None) -> None:
+    """Serve nodes and runs; goes on until it is stopped.
+
+    Opens the port that nodes need and, on 127.0.0.1 only, one for this host's own commands.
+    """
+    opened = CoordinatorHome.open(home)
+    passphrase = read_passphrase(passphrase_file)
+    load_signing_key(opened, passphrase)  # now, not when the first run needs it
+    terms_of(opened)
+    trouble = certificate_trouble(opened, datetime.now(UTC))
+    if trouble:
+        _say("superlink", trouble)
+    with _only_one(opened):
+        children = (_superlink(opened), _runner(opened, passphrase))
+        status = supervise_many(children, _say)
+    raise typer.Exit(status)
+
+
+def _superlink(home: CoordinatorHome) -> Child:
+    return Child(
+        name="superlink",
+        command=[sys.executable, "-I", "-m", SUPERLINK, str(home.path)],
+        environment=flower_environment(os.environ, home.run),
+        rules=SUPERLINK_RULES,
+    )
+
+
+def _runner(home: CoordinatorHome, passphrase: bytes | None) -> Child:
+    return Child(
+        name="runs",
+        command=[sys.executable, "-I", "-m", RUNNER, str(home.path)],
+        environment=flower_environment(os.environ, home.run),
+        given=line_of(passphrase),
+        rules=RUNNER_RULES,
+    )
+
+
+def _say(name: str, text: str) -> None:
+    typer.echo(f"fieldfare: {name}: {text}", err=True)
+
+
+@contextmanager
+def _only_one(home: CoordinatorHome) -> Iterator[None]:
+    """Hold the home against a second start; the lock ends with this process, however it ends."""
+    descriptor = os.open(_lock(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            raise UsageError(
+                f"{home.path}: expected a coordinator that does not run, found one that runs as "
+                f"process {other}: end that one first, or give another --home"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(home: CoordinatorHome) -> Path:
+    return home.run / "start.lock"
+
+
+# -- cli upkeep -----------------------------------------------------------------------------------
+
+transcript_export_app = typer.Typer(add_completion=False)
+purge_app = typer.Typer(add_completion=False)
+
+
+@transcript_export_app.command("export")
+def transcript_export(
+    run: RunArgument,
+    out: Annotated[Path, typer.Option("--out", help="A new file, JSON Lines.")],
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a run's transcript for auditors: every message, signed at the end."""
+    opened = CoordinatorHome.open(home)
+    signer = IdentitySigner(load_signing_key(opened, read_passphrase(passphrase_file)))
+    with run_store(opened.runs_database) as store:
+        row = find_run(store, run)
+        done = export_transcript(store, row.run, signer, out)
+    if as_json:
+        found = {
+            "run": row.run,
+            "file": str(out),
+            "leaves": done.leaves,
+            "vectors": done.vectors,
+            "cosigned": done.cosigned,
+            "root": done.root,
+        }
+        typer.echo(json.dumps(found, indent=2))
+        return
+    typer.echo(
+        f"{out}: {done.leaves} leaves and {done.vectors} masked vectors of {row.run}, "
+        f"co-signed by {done.cosigned}"
+    )
+    typer.echo(f"root {done.root}")
+    if row.purged:
+        typer.echo("its masked vectors were deleted at the end of their time; hashes stay for good")
+    typer.echo(f"Next: fieldfare audit transcript {out}")
+
+
+@purge_app.command("purge")
+def purge(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Delete the masked vectors of runs whose time is over, and what Flower kept of ended runs.
+
+    How long vectors are kept stands in coordinator.toml; signed replies and hashes stay.
+    """
+    opened = CoordinatorHome.open(home)
+    days = load_settings(opened).retention_days
+    with run_store(opened.runs_database) as store:
+        vectors = store.purge(utc_now() - timedelta(days=days))
+    rows = _purge_superlink(opened.superlink_database)
+    if as_json:
+        found = {"retention_days": days, "vectors": vectors, "superlink_rows": rows}
+        typer.echo(json.dumps(found, indent=2))
+        return
+    typer.echo(f"{vectors} masked vectors of runs that ended more than {days} days ago deleted")
+    typer.echo(f"{rows} rows of ended runs deleted from the SuperLink's own state")
+
+
+def _purge_superlink(database: Path) -> int:
+    if not database.is_file():
+        return 0
+    try:
+        return purge_finished(database)
+    except sqlite3.Error as error:
+        raise RunError(f"{database}: could not be purged now: {error}: repeat it later") from None

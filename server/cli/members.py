@@ -1,0 +1,323 @@
+"""`fieldfare coordinator enrol` and `remove`.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare coordinator members` and `roster`: the members, and the roster that they pin.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import click
+import typer
+
+from fieldfare.server.cli.options import (
+    DEFAULT_HOME,
+    EXIT_DECLINED,
+    HomeOption,
+    JsonOption,
+    PassphraseFileOption,
+)
+from fieldfare.server.home.founding import load_signing_key, signing_public
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.members.enrolment import (
+    Change,
+    Member,
+    Paper,
+    enrolled,
+    examine,
+    keep,
+    member_called,
+    members,
+    remove,
+)
+from fieldfare.server.members.node_registration import settle_nodes
+from fieldfare.server.members.publication import Published, publish, published_roster
+from fieldfare.server.superlink.control import control_target
+from fieldfare.server.superlink.superlink import control
+from fieldfare.shared.advice import at_home
+from fieldfare.shared.errors import ProtocolError, RunError, UsageError
+from fieldfare.shared.protocol.identity import (
+    fingerprint,
+    matches_fingerprint,
+    node_key_fingerprint,
+)
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.signed_files import open_roster, read_sealed
+from fieldfare.shared.system.key_files import read_passphrase
+
+MULTIPLICITY: Final = """\
+How many of the institutions may know the same person, at most?
+  1  nobody is a customer or a case of two of them: least noise
+  2  somebody may be known to two: twice the noise, and the promise holds for them too
+It is one constant for all studies. Who is known to more than it says gets less than is
+promised: at 1, somebody known to two has epsilon 2.15 where 1 is promised (delta 1e-5).\
+"""
+
+members_app = typer.Typer(add_completion=False)
+coordinator_roster_app = typer.Typer(add_completion=False)
+
+
+@members_app.command("members")
+def list_members(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List who is enrolled, under which keys, and who is on the roster."""
+    opened = CoordinatorHome.open(home)
+    roster, found = published_roster(opened), members(opened)
+    if as_json:
+        listed = [_as_data(member, roster) for member in found]
+        version = roster.version if roster else None
+        typer.echo(json.dumps({"members": listed, "roster": version}, indent=2, sort_keys=True))
+        return
+    if not found:
+        typer.echo("nobody is enrolled yet: fieldfare coordinator enrol FILE")
+        return
+    for member in found:
+        contact = f"  {member.contact}" if member.contact else ""
+        typer.echo(f"{member.institution}  ({_place(member, roster)}){contact}")
+        typer.echo(f"  identity   {_spoken(member.identity)}")
+        typer.echo(f"  node       {node_key_fingerprint(member.node)}")
+    if _is_behind(found, roster):
+        typer.echo("The roster is behind: fieldfare coordinator roster")
+
+
+@coordinator_roster_app.command("roster")
+def roster(
+    home: HomeOption = DEFAULT_HOME,
+    multiplicity: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Institutions that may know the same person.",
+            show_default="as before; asked for at first",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A copy to send.", show_default=False)] = None,
+    above: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="After an old backup: the highest version that any institution has.",
+            show_default=False,
+        ),
+    ] = 0,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Publish who takes part, signed; where nothing changed, the same version again."""
+    opened = CoordinatorHome.open(home)
+    key = load_signing_key(opened, read_passphrase(passphrase_file))
+    if out is not None:
+        _check_free(opened, out)
+    if multiplicity is None and published_roster(opened) is None and members(opened):
+        multiplicity = _asked_multiplicity()
+    made = publish(opened, key, multiplicity=multiplicity, above=above)
+    if out is not None:
+        out.write_bytes(made.content)
+    typer.echo("\n".join(told(made)))
+    typer.echo(f"Send {out or opened.roster} to every member; each looks at it and pins it with")
+    typer.echo("      fieldfare institution roster accept FILE")
+
+
+def _asked_multiplicity() -> int:
+    """Ask for the constant that every study rests on; it is never chosen in silence.
+
+    Raises:
+        UsageError: nobody can be asked.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "--multiplicity: expected the number of institutions that may know the same person, "
+            "found neither it nor a terminal to ask at: 1 where nobody is a customer or case of "
+            "two of them, 2 where somebody may be"
+        )
+    typer.echo(MULTIPLICITY)
+    return typer.prompt("Institutions that may know the same person", type=click.IntRange(1, 64))
+
+
+def told(made: Published) -> Iterator[str]:
+    """Say what was published, a line for each member."""
+    found = made.roster
+    state = "published" if made.fresh else "nothing changed since"
+    count = len(found.members)
+    yield f"{state} version {found.version}, members: {count}, M = {found.multiplicity}"
+    for one in found.members:
+        yield f"  {one.id}  {_spoken(one.key)}"
+
+
+def _check_free(home: CoordinatorHome, out: Path) -> None:
+    """Let a new file be written, or an earlier roster of this coordinator be replaced."""
+    if not out.exists():
+        return
+    try:
+        open_roster(read_sealed(out), signing_public(home))
+    except ProtocolError:
+        raise UsageError(
+            f"{out}: expected a new file or an earlier roster, found something else: nothing is "
+            "overwritten"
+        ) from None
+
+
+def _place(member: Member, roster: Roster | None) -> str:
+    """Say how a member stands on the roster, in a few words."""
+    listed = {one.id: one.key for one in roster.members} if roster else {}
+    on_it = listed.get(member.institution)
+    if member.revoked:
+        return "identity taken back, STILL ON THE ROSTER" if on_it else "identity taken back"
+    if on_it is None:
+        return "not on the roster yet"
+    return "on the roster" if on_it == member.identity else "on the roster under its former key"
+
+
+def _is_behind(found: tuple[Member, ...], roster: Roster | None) -> bool:
+    wanted = {one.institution: one.identity for one in found if not one.revoked}
+    return bool(wanted) and wanted != {
+        one.id: one.key for one in (roster.members if roster else ())
+    }
+
+
+def _as_data(member: Member, roster: Roster | None) -> dict[str, object]:
+    return {
+        "institution": member.institution,
+        "identity": member.identity,
+        "node": member.node,
+        "contact": member.contact,
+        "revoked": member.revoked,
+        "standing": _place(member, roster),
+    }
+
+
+def _spoken(key: str) -> str:
+    return fingerprint(bytes.fromhex(key))
+
+
+# -- cli members ----------------------------------------------------------------------------------
+
+enrol_app = typer.Typer(add_completion=False)
+remove_app = typer.Typer(add_completion=False)
+
+
+@enrol_app.command("enrol")
+def enrol(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...", help="Enrolments, or statements on keys, as they were sent."
+        ),
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: the fingerprint was compared before.")
+    ] = False,
+    expected: Annotated[
+        str,
+        typer.Option(
+            "--fingerprint", help="The identity's, as the institution said it.", show_default=False
+        ),
+    ] = "",
+) -> None:
+    """Look at what institutions sent, and make each a member under its key."""
+    if expected and len(files) > 1:
+        raise UsageError(
+            f"--fingerprint: expected one file beside it, found {len(files)}: it is that of one "
+            "institution"
+        )
+    opened = CoordinatorHome.open(home)
+    taken = 0
+    try:
+        for file in files:
+            _take(opened, examine(opened, read_sealed(file), str(file)), yes=yes, said=expected)
+            taken += 1
+    finally:
+        if taken:  # also those that came before one that is refused
+            _settle(opened)
+
+
+def _take(home: CoordinatorHome, paper: Paper, *, yes: bool, said: str) -> None:
+    typer.echo("\n".join(_shown(paper)))
+    if paper.change is not Change.NONE:
+        _agree(paper, yes=yes, expected=said)
+        keep(home, paper)
+        typer.echo(_done(paper))
+
+
+@remove_app.command("remove")
+def remove_member(
+    institution: Annotated[str, typer.Argument(help="Its id.")],
+    home: HomeOption = DEFAULT_HOME,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Take an institution off: a new roster without it, and its node is let in no more."""
+    opened = CoordinatorHome.open(home)
+    found = member_called(opened, institution)
+    key = load_signing_key(opened, read_passphrase(passphrase_file))
+    typer.echo(f"{found.institution}  identity   {_spoken(found.identity)}")
+    if not yes and not typer.confirm("Remove it? Its node key can never be used here again."):
+        typer.echo("nothing was changed")
+        raise typer.Exit(EXIT_DECLINED)
+    remove(opened, institution)
+    typer.echo(f"removed {institution}")
+    if published_roster(opened) is None:
+        typer.echo("no roster was published yet, so there is none to change")
+    elif enrolled(opened):
+        typer.echo("\n".join(told(publish(opened, key))))
+        typer.echo(f"Send {opened.roster} to every member: until they accept it, they go on with")
+        typer.echo("the earlier one, on which it still stands.")
+    else:
+        typer.echo("Nobody is left to publish a roster for; the last one stands.")
+    _settle(opened)
+
+
+def _agree(paper: Paper, *, yes: bool, expected: str) -> None:
+    """Let a person compare; a revocation needs no comparing, its own key signed it."""
+    if expected and not matches_fingerprint(expected, bytes.fromhex(paper.identity)):
+        raise UsageError(
+            f"--fingerprint: expected {_spoken(paper.identity)}, found another: nothing was "
+            "changed; ask the institution out of band which is theirs"
+        )
+    if yes or expected or paper.change is Change.REVOCATION:
+        return
+    question = "Did you compare the identity's fingerprint with the institution? Take it?"
+    if not typer.confirm(question):
+        typer.echo("nothing was changed")
+        raise typer.Exit(EXIT_DECLINED)
+
+
+def _settle(home: CoordinatorHome) -> None:
+    """Tell the SuperLink whose nodes it may let in; one that does not run is told at its start."""
+    try:
+        with control(control_target(home)) as open_control:
+            settled = settle_nodes(members(home), open_control)
+    except RunError:
+        typer.echo(
+            "The SuperLink does not answer: `fieldfare coordinator start` tells it who is in."
+        )
+        return
+    for name in settled.registered:
+        typer.echo(f"the SuperLink lets {name}'s node in")
+    if settled.taken_off:
+        typer.echo(f"the SuperLink lets {settled.taken_off} former node(s) in no more")
+    for name, reason in settled.refused:
+        typer.echo(f"the SuperLink does not take {name}'s node: {reason}")
+        typer.echo("the institution makes a new one: fieldfare institution keys renew-node")
+
+
+def _shown(paper: Paper) -> Iterator[str]:
+    yield f"{paper.institution}: {paper.change.value}"
+    yield f"identity   {_spoken(paper.identity)}"
+    yield f"node       {node_key_fingerprint(paper.node)}"
+    if paper.contact:
+        yield f"contact    {paper.contact}"
+
+
+def _done(paper: Paper) -> str:
+    if paper.change is Change.REVOCATION:
+        return at_home(f"{paper.institution} counts no more. Next: fieldfare coordinator roster")
+    if paper.change is Change.DETAILS:
+        return f"{paper.institution}: kept"
+    return at_home(f"{paper.institution}: kept. Next: fieldfare coordinator roster")

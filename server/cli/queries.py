@@ -1,0 +1,552 @@
+"""`fieldfare query ask`: ask a deployed federation, after printing the cost.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare query answers`: questions and their answers, as a table, a file or a picture.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare query plan`: which epsilon buys which error, before anything is spent.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import json
+import math
+import secrets
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.server.answers.asking import (
+    already_answered,
+    answers_of_study,
+    begin,
+    check_asked,
+    is_later,
+    spent_later,
+)
+from fieldfare.server.answers.expected_error import (
+    Expected,
+    QuestionPlan,
+    load_questions,
+    question_plans,
+)
+from fieldfare.server.answers.output import answers_csv, answers_json, answers_table, arrow_bytes
+from fieldfare.server.answers.plots import check_plot, write_plot
+from fieldfare.server.answers.sets import AnswerSet, kept_answers, simulated_answers
+from fieldfare.server.cli.options import DEFAULT_HOME, EXIT_DECLINED, HomeOption
+from fieldfare.server.cli.runs import EXIT_INTERRUPTED, StudyArgument
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.store import RunStore, run_store
+from fieldfare.server.studies.desk import Desk, follow, news, open_desk
+from fieldfare.server.studies.proposals import Proposal, find_study, shown
+from fieldfare.server.studies.run_view import line
+from fieldfare.server.studies.steering import SUFFIX_BYTES, new_run_id
+from fieldfare.shared.errors import RunError, StudyError, UsageError
+from fieldfare.shared.pages.words import plain
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.terminal.screen import console
+
+RESULTS: Final = ".json"
+
+query_answers_app = typer.Typer(add_completion=False)
+
+
+class AnswerFormat(Enum):
+    """How answers are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    ARROW = "arrow"
+
+
+FormatOption = Annotated[AnswerFormat, typer.Option("--format", help="How answers are written.")]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Write into this file.", show_default="standard output"),
+]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE.png|.svg|.html", help="Draw them into this file too."),
+]
+
+
+@query_answers_app.command("answers")
+def query_answers(
+    asked: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|STUDY|RESULTS.json",
+            help="A run, a study (all of its runs), or a simulation's results.json.",
+        ),
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    form: FormatOption = AnswerFormat.TABLE,
+    out: OutOption = None,
+    plot: PlotOption = None,
+) -> None:
+    """Show what was asked and answered; costs nothing, however often it is read."""
+    if plot is not None:
+        check_plot(plot)
+    sets = find_answers(asked, home)
+    if plot is not None:
+        write_plot(plot, sets)
+        typer.echo(f"wrote {plot}", err=True)
+    write_answers(sets, form, out)
+
+
+def find_answers(asked: str, home: Path) -> tuple[AnswerSet, ...]:
+    """Return the answers that a person means.
+
+    Raises:
+        UsageError: neither a run nor a study nor a simulation's file, or nothing was answered.
+        RunError: the run store cannot be read.
+    """
+    if asked.endswith(RESULTS):
+        return (simulated_answers(Path(asked)),)
+    opened = CoordinatorHome.open(home)
+    with run_store(opened.runs_database) as store:
+        rows = _rows(store, opened, asked)
+        sets = tuple(one for row in rows for one in kept_answers(store, opened, row))
+    if not sets:
+        raise UsageError(
+            f"{shown(asked)}: expected answers, found none yet: see `fieldfare coordinator runs`, "
+            "or ask with `fieldfare query ask`"
+        )
+    return sets
+
+
+def _rows(store: RunStore, home: CoordinatorHome, asked: str) -> list[RunRow]:
+    """Return the run of that id, or beginning of an id; else the runs of that study."""
+    rows = store.rows()
+    exact = [row for row in rows if row.run == asked]
+    if exact:
+        return exact
+    try:
+        study = find_study(home, asked).id
+    except UsageError:
+        begun = [row for row in rows if asked and row.run.startswith(asked)]
+        if len(begun) == 1:
+            return begun
+        if begun:
+            listed = ", ".join(row.run for row in begun)
+            raise UsageError(
+                f"RUN: expected one run, found {shown(asked)}, which fits {listed}: give more of "
+                "its id"
+            ) from None
+        raise UsageError(
+            f"RUN|STUDY: expected one run, a study or a results.json, found {shown(asked)}: see "
+            "`fieldfare coordinator runs` and `fieldfare coordinator studies`"
+        ) from None
+    return [row for row in rows if row.study == study]
+
+
+def write_answers(sets: Sequence[AnswerSet], form: AnswerFormat, out: Path | None) -> None:
+    """Write answers in one of the formats.
+
+    Raises:
+        UsageError: binary data for a terminal.
+        OSError: `out` cannot be written.
+    """
+    if form is AnswerFormat.TABLE and out is None:
+        _show(sets, console())
+        return
+    content = _content(sets, form)
+    if out is not None:
+        out.write_bytes(content)
+        typer.echo(f"wrote {out}", err=True)
+        return
+    if form is AnswerFormat.ARROW and sys.stdout.isatty():
+        raise UsageError("--out: expected a file for arrow, found none: a terminal cannot show it")
+    typer.echo(content, nl=False)
+
+
+def _content(sets: Sequence[AnswerSet], form: AnswerFormat) -> bytes:
+    if form is AnswerFormat.JSON:
+        return (json.dumps(answers_json(sets), indent=2) + "\n").encode()
+    if form is AnswerFormat.CSV:
+        return answers_csv(sets).encode()
+    if form is AnswerFormat.ARROW:
+        return arrow_bytes(sets)
+    to = console()
+    with to.capture() as captured:
+        _show(sets, to)
+    return captured.get().encode()
+
+
+def _show(sets: Sequence[AnswerSet], to: Console) -> None:
+    for one in sets:
+        institutions = one.answers[0].institutions
+        where = f"run {one.run}" if one.run else "a simulation"
+        later = ", asked later" if one.later else ""
+        to.print(Text(f"{one.name}: {where}{later}; {institutions} institutions"))
+        to.print(answers_table(one))
+        to.print()
+    to.print(Text("An interval holds the answer over these records 19 times in 20 (noise alone)."))
+    to.print(Text("held back: too few units to be told from none."))
+
+
+# -- query cli ------------------------------------------------------------------------------------
+
+WIDTH: Final = 100  # where the terminal's is not known
+TIMES: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the study's epsilon, where none is asked for
+MOST_EPSILON: Final = 100.0
+
+query_plan_app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Priced:
+    """One group of questions under one study's plan.
+
+    Attributes:
+        plan: of the study, or of the study at another epsilon.
+        terms: of the group's release.
+        later: whether it is asked within the allowance.
+        questions: each with its cost and its errors.
+    """
+
+    plan: Plan
+    terms: ReleaseTerms
+    later: bool
+    questions: tuple[QuestionPlan, ...]
+
+
+@query_plan_app.command("plan")
+def query_plan(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            "--questions",
+            metavar="QUESTIONS.toml",
+            help="Questions to ask later, within the study's allowance.",
+            show_default="the study's own",
+        ),
+    ] = None,
+    epsilon: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--epsilon",
+            help="Show the errors that this epsilon buys; may be repeated.",
+            show_default="a quarter of the study's to four times as much",
+        ),
+    ] = None,
+    institutions: Annotated[
+        int | None,
+        typer.Option(
+            "--institutions", help="How many take part.", show_default="the study's minimum"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")] = False,
+) -> None:
+    """Show what each question would cost and which error that buys; nothing is spent."""
+    found = load_study(study)
+    group = None if questions is None else load_questions(questions)
+    count = _institutions(found, institutions)
+    own = priced(found, group, count)
+    others = [priced(_at(found, one), group, count) for one in _epsilons(found, epsilon)]
+    if as_json:
+        typer.echo(json.dumps(plan_json(own, others, count), indent=2))
+        return
+    console = _console()
+    for head in head_lines(own, count):
+        console.print(Text(head))
+    console.print(errors_table(own))
+    console.print(Text("\nExpected error at another epsilon for the whole study"))
+    console.print(_by_epsilon(others))
+    for note in _notes(found):
+        console.print(Text(note))
+
+
+def priced(study: Study, group: QuestionGroup | None, institutions: int) -> Priced:
+    """Return what a group, by default the declared questions, costs under a study's plan.
+
+    Raises:
+        StudyError: nothing is declared, or what is asked is not within the allowance.
+        AccountingError: so few institutions that the accounting rule does not hold.
+    """
+    plan = plan_for(study)
+    plan.check_noise(institutions)
+    declared = group is None or set(group.questions) <= set(study.queries)
+    asked = study.questions if declared else group  # declared ones are answered all together
+    if asked is None:
+        raise StudyError(
+            "expected a study that declares [[queries]], found none: declare some, or give "
+            "--questions where it has an [allowance]"
+        )
+    later = not declared
+    step = plan.allowance.first_step if later else plan.query.first_step
+    terms = plan.question_terms(step, asked)
+    return Priced(plan, terms, later, question_plans(plan, asked, terms, institutions))
+
+
+def plan_json(own: Priced, others: Sequence[Priced], institutions: int) -> dict[str, Any]:
+    """Return everything for programs; what cannot be said is null."""
+    study = own.plan.study
+    return {
+        "study": study.id,
+        "name": study.name,
+        "epsilon": study.privacy.epsilon,
+        "delta": study.privacy.delta,
+        "units": study.records.units,
+        "institutions": institutions,
+        "asked": "allowance" if own.later else "study",
+        "groups": study.allowance.groups if own.later and study.allowance else 1,
+        "mu2": own.terms.mu2,
+        "questions": [_question_json(one) for one in own.questions],
+        "by_epsilon": [
+            {
+                "epsilon": other.plan.study.privacy.epsilon,
+                "mu2": other.terms.mu2,
+                "questions": [_question_json(one) for one in other.questions],
+            }
+            for other in others
+        ],
+    }
+
+
+def _question_json(one: QuestionPlan) -> dict[str, Any]:
+    return {
+        "name": one.question.name,
+        "kind": one.question.kind,
+        "mu2": one.mu2,
+        "cells": one.cells,
+        "measures": [
+            {
+                "measure": expected.measure,
+                "of": expected.of,
+                "sigma": _finite(expected.sigma),
+                "expected_error": _finite(expected.error),
+                "smallest_count": _finite(expected.least),
+            }
+            for expected in one.expected
+        ],
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _institutions(study: Study, given: int | None) -> int:
+    least = study.aggregation.minimum_institutions
+    if given is None:
+        return least
+    if given < least:
+        raise UsageError(
+            f"--institutions: expected at least {least}, the study's minimum, found {given}"
+        )
+    return given
+
+
+def _epsilons(study: Study, given: Sequence[float] | None) -> list[float]:
+    own = study.privacy.epsilon
+    if not given:
+        return [own * times for times in TIMES if own * times <= MOST_EPSILON]
+    for one in given:
+        if not 0 < one <= MOST_EPSILON:  # also not a number
+            raise UsageError(f"--epsilon: expected more than 0 and at most {MOST_EPSILON:g}")
+    return sorted(set(given))
+
+
+def _at(study: Study, epsilon: float) -> Study:
+    privacy = study.privacy.model_copy(update={"epsilon": epsilon})
+    return study.model_copy(update={"privacy": privacy})
+
+
+def head_lines(own: Priced, institutions: int) -> Iterator[str]:
+    """Say under which promise a group is asked, and what it costs of it."""
+    study, privacy = own.plan.study, own.plan.study.privacy
+    unit = plain(study.records.unit or "unit")
+    yield (
+        f"{study.name}: epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit} for "
+        f"the whole study, {institutions} institutions"
+    )
+    if own.later and study.allowance is not None:
+        allowed = study.allowance
+        yield (
+            f"one of {allowed.groups} groups that may be asked later; each costs mu^2 "
+            f"{own.terms.mu2:.4g} of {own.plan.mu2:.4g}"
+        )
+    else:
+        yield f"answered together; mu^2 {own.terms.mu2:.4g} of {own.plan.mu2:.4g}"
+
+
+def errors_table(own: Priced) -> Table:
+    """Return each question's cost, expected error and smallest count."""
+    table = _table("question", "kind", "of")
+    for title in ("mu^2", "cells", "expected error", "told from 0"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for one in own.questions:
+        for index, expected in enumerate(one.expected):
+            first = index == 0
+            table.add_row(
+                Text(one.question.name if first else ""),
+                Text(one.question.kind if first else ""),
+                _of(expected),
+                f"{one.mu2:.3g}" if first else "",
+                f"{one.cells:,}" if first else "",
+                number(expected.error),
+                "" if expected.least is None else f"{math.ceil(expected.least):,}",
+            )
+    return table
+
+
+def _by_epsilon(others: Sequence[Priced]) -> Table:
+    table = _table("question", "of")
+    for other in others:
+        title = f"epsilon {other.plan.study.privacy.epsilon:g}"
+        table.add_column(title, justify="right", no_wrap=True)
+    for index, one in enumerate(others[0].questions):
+        for place, expected in enumerate(one.expected):
+            errors = (number(other.questions[index].expected[place].error) for other in others)
+            table.add_row(Text(one.question.name if place == 0 else ""), _of(expected), *errors)
+    return table
+
+
+def _of(expected: Expected) -> Text:
+    named = expected.measure if expected.of in {"", "units"} else f"{expected.measure}, "
+    return Text(named if expected.of in {"", "units"} else named + plain(expected.of))
+
+
+def number(value: float) -> str:
+    """Write an error for people: three digits."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"  # noqa: PLR2004
+
+
+def _notes(study: Study) -> Iterator[str]:
+    yield ""
+    yield "told from 0: a cell whose noisy count is smaller is held back; never less than 10."
+    yield (
+        f"Errors of means, ratios, ranks and correlations suppose that all {study.records.units:,} "
+        "units count;"
+    )
+    yield "with a tenth of them, such an error is ten times as large. Nothing was spent."
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
+def _console() -> Console:
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+# -- cli ask --------------------------------------------------------------------------------------
+
+query_ask_app = typer.Typer(add_completion=False)
+
+
+@query_ask_app.command("ask")
+def query_ask(
+    study: StudyArgument,
+    questions: Annotated[
+        Path, typer.Argument(metavar="QUESTIONS.toml", help="What to ask, as [[queries]].")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask without being asked back.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Pay for a new answer where one is stored.")
+    ] = False,
+    form: FormatOption = AnswerFormat.TABLE,
+    out: OutOption = None,
+    plot: PlotOption = None,
+) -> None:
+    """Ask all institutions together: what a study declares, or within its allowance.
+
+    Says what each question costs first. The same question again gets the stored answer for
+    free. What is not the answer goes to standard error.
+    """
+    if plot is not None:
+        check_plot(plot)
+    asked = load_questions(questions)
+    with open_desk(home) as desk:
+        found = find_study(desk.home, study)
+        sets = () if again else already_answered(answers_of_study(desk, found.id), asked)
+        if sets:
+            typer.echo("answered before: the stored answer costs nothing", err=True)
+        else:
+            sets = _asked_now(desk, found, asked, yes=yes)
+    if plot is not None:
+        write_plot(plot, sets)
+        typer.echo(f"wrote {plot}", err=True)
+    write_answers(sets, form, out)
+
+
+def _asked_now(
+    desk: Desk, found: Proposal, asked: QuestionGroup, *, yes: bool
+) -> tuple[AnswerSet, ...]:
+    later = is_later(found, asked)
+    check_asked(desk, found, asked, later=later)
+    _say_cost(desk, found, asked if later else None)
+    if not yes and not typer.confirm("Ask the institutions, and spend this?", err=True):
+        typer.echo("nothing was asked, nothing was spent", err=True)
+        raise typer.Exit(EXIT_DECLINED)
+    run = new_run_id(found, utc_now(), secrets.token_bytes(SUFFIX_BYTES))
+    begin(desk, found, asked if later else None, run, utc_now())
+    _await(desk, run)
+    sets = already_answered(kept_answers(desk.store, desk.home, desk.store.row(run)), asked)
+    if not sets:
+        raise RunError(
+            f"run {run}: expected answers, found none: see fieldfare query answers {run}"
+        )
+    return sets
+
+
+def _say_cost(desk: Desk, found: Proposal, later: QuestionGroup | None) -> None:
+    """Say what each question costs, and which error that buys, before it is asked."""
+    least = found.study.aggregation.minimum_institutions
+    own = priced(found.study, later, least)
+    to = Console(stderr=True, highlight=False)
+    for text in head_lines(own, least):
+        to.print(Text(text))
+    to.print(errors_table(own))
+    if later is not None:
+        terms = own.plan.allowance
+        portion = terms.cost * (terms.steps + terms.spare)
+        left = min(terms.steps, (portion - spent_later(desk, found.id)) // terms.cost)
+        to.print(Text(f"one of {left} groups that are still left of the allowance"))
+
+
+def _await(desk: Desk, run: str) -> None:
+    """Wait until a run ends, saying what it does.
+
+    Raises:
+        RunError: it did not finish.
+    """
+    try:
+        pictures = follow(desk, run, now=utc_now, monotonic=time.monotonic, sleep=time.sleep)
+        for picture in news(pictures, line):
+            typer.echo(line(picture), err=True)
+    except KeyboardInterrupt:
+        typer.echo(f"the run goes on; its answers: fieldfare query answers {run}", err=True)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    row = desk.store.row(run)
+    if row.state is not RunState.FINISHED:
+        why = row.reason or "its process is gone"
+        raise RunError(
+            f"run {run} {row.state.value}: {why}; what was asked is kept: fieldfare coordinator "
+            f"run resume {run}, then fieldfare query answers {run}"
+        )

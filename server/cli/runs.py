@@ -1,0 +1,494 @@
+"""`fieldfare coordinator runs`, `run start`, `run stop`, `run resume`, `run watch`.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare coordinator propose`, `studies`, `approvals`.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare coordinator model export RUN`: a finished model for institutions that were absent.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
+from fieldfare.server.home.founding import load_signing_key, signing_public
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.settings import load_settings
+from fieldfare.server.members.publication import published_roster
+from fieldfare.server.run.closing import kept_delivery
+from fieldfare.server.store.rows import RunState
+from fieldfare.server.studies.desk import Desk, follow, news, open_desk
+from fieldfare.server.studies.proposals import Proposal, find_study, proposal, proposals, propose
+from fieldfare.server.studies.run_view import (
+    Heard,
+    Picture,
+    ago,
+    given,
+    heard_of,
+    last_lines,
+    line,
+    picture_json,
+    plain,
+    runs_table,
+    screen,
+    start_obstacles,
+)
+from fieldfare.server.studies.steering import (
+    SUFFIX_BYTES,
+    await_end,
+    check_startable,
+    find_run,
+    look,
+    new_run_id,
+    resume,
+    say_hello,
+    start,
+    stop,
+)
+from fieldfare.shared.advice import at_home
+from fieldfare.shared.cli.study import plan_lines
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageError
+from fieldfare.shared.protocol.delivery import DeliveryFile
+from fieldfare.shared.protocol.flower_record import bytes_of
+from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.protocol.prospects import cautions, obstacles
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.study.study import load_study
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.key_files import read_passphrase
+from fieldfare.shared.system.private_files import create_private
+from fieldfare.shared.terminal.screen import console
+
+HELLO_SECONDS = 60.0  # for a process to begin and to end, beside what institutions may take
+
+propose_app = typer.Typer(add_completion=False)
+studies_app = typer.Typer(add_completion=False)
+approvals_app = typer.Typer(add_completion=False)
+
+StudyArgument = Annotated[
+    str, typer.Argument(metavar="STUDY", help="Its name, its id or the first digits of it.")
+]
+
+
+@propose_app.command("propose")
+def propose_study(
+    file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+    no_hello: Annotated[
+        bool, typer.Option("--no-hello", help="Sign and keep it, send nothing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check and sign a study, and let the institutions know of it."""
+    with open_desk(home) as desk:
+        signer = IdentitySigner(load_signing_key(desk.home, read_passphrase(passphrase_file)))
+        made = propose(desk.home, load_study(file), signer)
+        hello, note = (None, "nothing was sent") if no_hello else _greet(desk, made)
+        path = desk.home.study(made.id)
+    if as_json:
+        found = {"study": made.id, "name": made.study.name, "file": str(path)}
+        weak = {"obstacles": obstacles(made.plan), "cautions": cautions(made.plan)}
+        typer.echo(json.dumps({**found, **weak, "hello": hello, "note": note}, indent=2))
+        return
+    for text in plan_lines(made.plan):
+        typer.echo(text)
+    typer.echo(f"proposed as {made.short}, signed in {path}")
+    typer.echo(note)
+    typer.echo(at_home(f"Next: fieldfare coordinator approvals {made.short} --refresh"))
+
+
+def _greet(desk: Desk, made: Proposal) -> tuple[int | None, str]:
+    """Send a study out; without a SuperLink it is enough to say so."""
+    if published_roster(desk.home) is None:
+        return None, (
+            "nothing was sent, for no roster is published: fieldfare coordinator roster, then "
+            "propose it again"
+        )
+    try:
+        hello = say_hello(desk.control, desk.bundle, made.id)
+    except RunError as error:
+        return None, f"institutions get it with the next run or hello: {error}"
+    return hello, "institutions that are online get it now, others with the next run or hello"
+
+
+@studies_app.command("studies")
+def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List the studies that were proposed, with who approved them."""
+    with open_desk(home) as desk:
+        roster = published_roster(desk.home)
+        found = [
+            (one, heard_of(roster, one.id, desk.store.approvals(one.id)))
+            for one in proposals(desk.home)
+        ]
+    if as_json:
+        typer.echo(json.dumps([_study_json(one, heard) for one, heard in found], indent=2))
+        return
+    if not found:
+        typer.echo("no study was proposed: fieldfare coordinator propose STUDY.toml")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    noes = ["no from"] if any(said.no for _, heard in found for said in heard.values()) else []
+    for title in ("study", "name", "epsilon", "proposed", "approved by", *noes):
+        table.add_column(title, overflow="fold")
+    for one, heard in found:
+        privacy = one.study.privacy
+        approved = [name for name, said in heard.items() if said.approval]
+        refused = [name for name, said in heard.items() if said.no]
+        table.add_row(
+            *(one.short, one.study.name, f"{privacy.epsilon:g} at {privacy.delta:g}"),
+            ago(utc_now() - one.at),
+            Text(plain(", ".join(approved) or "nobody yet")),
+            *(Text(plain(", ".join(refused))) for _ in noes),
+        )
+    console().print(table)
+
+
+@approvals_app.command("approvals")
+def approvals(
+    study: StudyArgument,
+    home: HomeOption = DEFAULT_HOME,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Ask the institutions first; they are online.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which institution approved a study, under which hash, and when it was heard."""
+    with open_desk(home) as desk:
+        found = find_study(desk.home, study)
+        if refresh:
+            ask_institutions(desk, found)
+        heard = heard_now(desk, found)
+    if as_json:
+        typer.echo(json.dumps(_study_json(found, heard), indent=2))
+        return
+    typer.echo(f"{found.study.name}  {found.id}")
+    if not heard:
+        typer.echo("no institution is on the roster: fieldfare coordinator roster")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for title in ("institution", "says", "approval", "heard"):
+        table.add_column(title, overflow="fold")
+    for name, said in heard.items():
+        table.add_row(
+            *(Text(plain(name)), Text(plain(said.text)), said.approval[:12]),
+            ago(utc_now() - said.at) if said.at else "",
+        )
+    console().print(table)
+    least = found.study.aggregation.minimum_institutions
+    if given(heard) < least:
+        typer.echo(f"{given(heard)} of at least {least} approvals")
+    else:
+        typer.echo(at_home(f"Next: fieldfare coordinator run start {found.short}"))
+
+
+def heard_now(desk: Desk, found: Proposal) -> dict[str, Heard]:
+    """Return what is known of what the institutions say to a study."""
+    return heard_of(published_roster(desk.home), found.id, desk.store.approvals(found.id))
+
+
+def ask_institutions(desk: Desk, found: Proposal) -> None:
+    """Ask the institutions that are online what they say to a study, and wait for it.
+
+    Raises:
+        RunError: the SuperLink cannot be reached, or the hello did not end well.
+    """
+    wait = load_settings(desk.home).wait_seconds + found.study.aggregation.deadline_seconds
+    hello = say_hello(desk.control, desk.bundle, found.id)
+    status = await_end(
+        desk.control,
+        hello,
+        seconds=2 * wait + HELLO_SECONDS,
+        monotonic=time.monotonic,
+        sleep=time.sleep,
+    )
+    if status.state != "completed":
+        raise RunError(
+            f"expected answers of the institutions, found that the hello ended as {status.state}: "
+            f"{status.reason or 'see what `fieldfare coordinator start` says'}"
+        )
+
+
+def _study_json(one: Proposal, heard: Mapping[str, Heard]) -> dict[str, Any]:
+    privacy = one.study.privacy
+    return {
+        "study": one.id,
+        "name": one.study.name,
+        "epsilon": privacy.epsilon,
+        "delta": privacy.delta,
+        "proposed": one.at.isoformat(),
+        "minimum_institutions": one.study.aggregation.minimum_institutions,
+        "institutions": {
+            name: {
+                "says": said.text,
+                "approval": said.approval or None,
+                "no": said.no,
+                "heard": said.at.isoformat() if said.at else None,
+            }
+            for name, said in heard.items()
+        },
+    }
+
+
+# -- cli runs -------------------------------------------------------------------------------------
+
+EXIT_NOT_FINISHED: Final = 1
+EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
+MOST_REASON: Final = 2000  # characters: names of many institutions
+STOP_SECONDS: Final = 10.0  # that a process may take to end, beside the step it is at
+
+runs_app = typer.Typer(add_completion=False)
+run_start_app = typer.Typer(add_completion=False)
+run_stop_app = typer.Typer(add_completion=False)
+run_resume_app = typer.Typer(add_completion=False)
+run_watch_app = typer.Typer(add_completion=False)
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
+
+
+@runs_app.command("runs")
+def runs(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List all runs, oldest first: where they stand and what each of them spent."""
+    with open_desk(home) as desk:
+        pictures = [_copied(one) for one in desk.pictures(utc_now())]
+    if as_json:
+        typer.echo(json.dumps([picture_json(one) for one in pictures], indent=2))
+    elif pictures:
+        console().print(runs_table(pictures))
+    else:
+        typer.echo(at_home("no run yet: fieldfare coordinator run start STUDY"))
+
+
+@run_start_app.command("start")
+def run_start(
+    study: StudyArgument,
+    home: HomeOption = DEFAULT_HOME,
+    run: Annotated[
+        str, typer.Option("--run", help="The run's id.", show_default="day, study, random digits")
+    ] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Start it even where it cannot finish.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Start a run of a study, with every institution that approved it and is online.
+
+    Refused, with exit status 3, where the study's budget, its approvals, a missing unit or
+    noise that hides every metric would waste what it spends.
+    """
+    with open_desk(home) as desk:
+        found = find_study(desk.home, study)
+        if published_roster(desk.home) is None:
+            raise UsageError(
+                "expected a published roster, found none: fieldfare coordinator roster"
+            )
+        now = utc_now()
+        chosen = run or new_run_id(found, now, secrets.token_bytes(SUFFIX_BYTES))
+        check_startable(desk.store, chosen, found.id)
+        _check_prospects(desk, found, force=force)
+        start(desk.store, desk.control, desk.bundle, chosen, found.id, now)
+        _say_begun(desk, chosen, "started", as_json=as_json)
+
+
+def _check_prospects(desk: Desk, found: Proposal, *, force: bool) -> None:
+    """Refuse a run that would spend budget for nothing; with `force`, say so and go on.
+
+    Raises:
+        PolicyRefusal: it cannot finish, one line for each reason.
+        RunError: the institutions cannot be asked.
+    """
+    heard = heard_now(desk, found)
+    if not force and given(heard) < found.study.aggregation.minimum_institutions:
+        typer.echo("too few approvals are known: asking the institutions", err=True)
+        ask_institutions(desk, found)
+        heard = heard_now(desk, found)
+    reasons = start_obstacles(found.plan, heard, desk.spent(found.id))
+    if reasons and not force:
+        remedy = "nothing was started and nothing spent; --force starts it all the same"
+        raise PolicyRefusal(RefusalCode.POLICY, "\n".join([*reasons, remedy]))
+    for reason in reasons:
+        typer.echo(f"warning: {plain(reason, MOST_REASON)}", err=True)
+
+
+@run_resume_app.command("resume")
+def run_resume(
+    run: RunArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
+) -> None:
+    """Carry on a run that stopped, failed or was interrupted, at its next step."""
+    with open_desk(home) as desk:
+        chosen = find_run(desk.store, run).run
+        before = resume(desk.store, desk.control, desk.bundle, chosen, utc_now())
+        done = before.progress.step if before.progress else 0
+        _say_begun(desk, chosen, f"resumed after step {done}", as_json=as_json)
+
+
+def _say_begun(desk: Desk, run: str, what: str, *, as_json: bool) -> None:
+    row = desk.store.row(run)
+    if as_json:
+        found = {"run": run, "study": row.study, "flower_run": row.flower_run}
+        typer.echo(json.dumps(found, indent=2))
+        return
+    typer.echo(f"{what}: {run}")
+    typer.echo(at_home(f"Next: fieldfare coordinator run watch {run}"))
+
+
+@run_stop_app.command("stop")
+def run_stop(
+    run: RunArgument,
+    home: HomeOption = DEFAULT_HOME,
+    grace: Annotated[
+        float | None,
+        typer.Option(
+            "--grace",
+            min=0.0,
+            help="Seconds until its process is ended.",
+            show_default="the study's deadline and 10 more",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """End a run after the step it is at; it can be resumed."""
+    with open_desk(home) as desk:
+        row = find_run(desk.store, run)
+        ended = stop(
+            desk.store,
+            desk.control,
+            row.run,
+            grace_seconds=_grace(desk, row.study) if grace is None else grace,
+            now=utc_now,
+            monotonic=time.monotonic,
+            sleep=time.sleep,
+        )
+        picture = _copied(desk.picture(look(desk.store, desk.control, ended.run), utc_now()))
+    _say(picture, as_json=as_json)
+
+
+def _grace(desk: Desk, study: str) -> float:
+    try:
+        aggregation = proposal(desk.home, study).study.aggregation
+    except UsageError:
+        return STOP_SECONDS
+    return aggregation.deadline_seconds + STOP_SECONDS
+
+
+@run_watch_app.command("watch")
+def run_watch(
+    run: RunArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
+) -> None:
+    """Watch a run until it ends; Ctrl-C leaves it alone. Exit status 0 if it finished."""
+    with open_desk(home) as desk:
+        chosen = find_run(desk.store, run).run
+        try:
+            last = _watch(desk, chosen, as_json=as_json)
+        except KeyboardInterrupt:
+            again = at_home(f"fieldfare coordinator run watch {chosen}")
+            typer.echo(f"the run goes on; watch it again: {again}", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    if last.seen.row.state is not RunState.FINISHED:
+        raise typer.Exit(EXIT_NOT_FINISHED)
+
+
+def _watch(desk: Desk, run: str, *, as_json: bool) -> Picture:
+    followed = follow(desk, run, now=utc_now, monotonic=time.monotonic, sleep=time.sleep)
+    pictures = map(_copied, followed)
+    if as_json:
+        return _print_each(news(pictures, _json_without_time_left), _json_line)
+    to = console()
+    if to.is_terminal:
+        return _show_each(pictures, to)
+    last = _print_each(news(pictures, line), line)
+    _say(last, as_json=False)
+    return last
+
+
+def _copied(picture: Picture) -> Picture:
+    """Return a picture whose command can be copied: with the home that was named."""
+    if not picture.seen.command:
+        return picture
+    seen = replace(picture.seen, command=at_home(picture.seen.command))
+    return replace(picture, seen=seen)
+
+
+def _print_each(pictures: Iterator[Picture], said: Callable[[Picture], str]) -> Picture:
+    last = next(pictures)
+    typer.echo(said(last))
+    for last in pictures:
+        typer.echo(said(last))
+    return last
+
+
+def _show_each(pictures: Iterator[Picture], to: Console) -> Picture:
+    last = next(pictures)
+    with Live(screen(last), console=to, auto_refresh=False) as live:
+        live.refresh()
+        for last in pictures:
+            live.update(screen(last), refresh=True)
+    return last
+
+
+def _say(picture: Picture, *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(picture_json(picture), indent=2))
+        return
+    for text in last_lines(picture):
+        typer.echo(text)
+
+
+def _json_line(picture: Picture) -> str:
+    return json.dumps(picture_json(picture))
+
+
+def _json_without_time_left(picture: Picture) -> str:
+    return json.dumps(picture_json(replace(picture, seconds_left=None)))
+
+
+# -- cli model ------------------------------------------------------------------------------------
+
+model_export_app = typer.Typer(add_completion=False)
+
+
+@model_export_app.command("export")
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The finished run's id.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write; a new one.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Write a finished model, its card and your signature into one file to send."""
+    opened = CoordinatorHome.open(home)
+    file = delivery_file(opened, run)
+    own = Roster(version=1, coordinator=signing_public(opened), members=())
+    file.open(own)  # what no institution would take is not sent either
+    create_private(out, file.to_bytes())
+    typer.echo(f"wrote {out}: send it; they take it with `fieldfare institution import {out.name}`")
+
+
+def delivery_file(home: CoordinatorHome, run: str) -> DeliveryFile:
+    """Return what a finished run delivers as one file.
+
+    Raises:
+        UsageError: no run id.
+        RunError: the run has not finished a model, or its files are gone.
+    """
+    folder = home.model(run)
+    if not folder.is_dir():
+        raise RunError(
+            f"expected a finished run, found {run}, which has no model yet: see `fieldfare "
+            "coordinator runs`"
+        )
+    content = kept_delivery(folder)
+    return DeliveryFile(*(bytes_of(content, name) for name in ("delivery", "model", "card")))

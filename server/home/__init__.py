@@ -1,0 +1,4 @@
+"""The folder of a coordinator.
+
+Layout, settings, authority, decisions; imports shared only.
+"""

@@ -1,0 +1,272 @@
+"""Founding a coordinator: its home, keys, authority, tokens and settings, all of them or none.
+
+The settings are written last. Without them a home does not open, so one that was left half
+made is never taken for a whole one.
+
+The Flower bundle that runs are started with: a few texts, no code.
+
+Built here rather than by Flower's tools, so that its hash, which institutions list, depends on
+the texts alone: not on a library of compression, a clock, or a version of Flower.
+
+The bundle that a coordinator's runs are started with, as its home keeps it.
+
+Institutions list its hash, so an upgrade of this software changes nothing by itself: the
+bundle is kept when the coordinator is founded and replaced when it invites anew.
+"""
+
+import hashlib
+import io
+import secrets
+import socket
+import zipfile
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fieldfare.server.home.authority import (
+    PemPair,
+    issue_server,
+    known_as,
+    new_authority,
+    valid_until,
+)
+from fieldfare.server.home.decision_log import Decision, write_down
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.settings import (
+    DEFAULT_LOCAL_PORT,
+    Settings,
+    load_settings,
+    settings_text,
+)
+from fieldfare.shared.errors import KeysError
+from fieldfare.shared.protocol.identity import parse_public_hex, public_hex
+from fieldfare.shared.study.toml import parse_toml
+from fieldfare.shared.system.addresses import ip_of
+from fieldfare.shared.system.key_files import read_signing_key, signing_pem
+from fieldfare.shared.system.private_files import (
+    create_private,
+    read_private,
+    read_public,
+    replace_private,
+)
+
+FOLDER: Final = "flower-app"
+FILES: Final = ("pyproject.toml", "README.md")  # Flower expects the first one first
+MANIFEST: Final = ".info/CONTENT"
+_OLDEST: Final = (1980, 1, 1, 0, 0, 0)  # as far back as a zip file's clock goes
+
+
+def build_bundle() -> bytes:
+    """Return the bundle: a zip file that is the same bytes wherever it is built."""
+    folder = resources.files("fieldfare.server.superlink").joinpath(FOLDER)
+    contents = {name: folder.joinpath(name).read_bytes() for name in FILES}
+    # Flower's format: path, sha256 and size in bits of every file.
+    manifest = "\n".join(
+        f"{name},{hashlib.sha256(content).hexdigest()},{len(content) * 8}"
+        for name, content in contents.items()
+    )
+    written = io.BytesIO()
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in {**contents, MANIFEST: manifest.encode()}.items():
+            archive.writestr(_entry(name), content)
+    return written.getvalue()
+
+
+def bundle_hash(bundle: bytes) -> str:
+    """Return what institutions list: a bundle's SHA-256, hex."""
+    return hashlib.sha256(bundle).hexdigest()
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name, _OLDEST)
+    entry.create_system = 3  # Unix, whatever this is
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+# -- bundle file ----------------------------------------------------------------------------------
+
+
+def keep_bundle(home: CoordinatorHome) -> str:
+    """Keep the bundle of the installed software; returns its SHA-256, hex.
+
+    Raises:
+        OSError: the disk says no.
+    """
+    content = build_bundle()
+    replace_private(home.bundle_file, content)
+    replace_private(home.bundle_hash, f"{bundle_hash(content)}\n".encode())
+    return bundle_hash(content)
+
+
+def kept_bundle(home: CoordinatorHome) -> bytes:
+    """Return the bundle that runs are started with, the one that institutions list.
+
+    Raises:
+        KeysError: missing, or another one than its hash says.
+    """
+    content = read_public(home.bundle_file)
+    listed = read_public(home.bundle_hash).strip().decode(errors="replace")
+    if bundle_hash(content) != listed:
+        raise KeysError(
+            f"{home.bundle_file}: expected the bundle with the hash in {home.bundle_hash.name}, "
+            "found another one: restore both from your backup, or invite every institution anew "
+            "with `fieldfare coordinator invitation`"
+        )
+    return content
+
+
+# -- founding -------------------------------------------------------------------------------------
+
+TOKEN_BYTES: Final = 32
+RENEW_BEFORE: Final = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Hub:
+    """What a person says of a hub that is founded.
+
+    Attributes:
+        name: what institutions see.
+        address: host:port where nodes find it.
+        contact: how to reach its people.
+        names: further names of its certificate.
+        bind: host:port to listen at; empty: every interface, at the address's port.
+        local_port: on the loopback address, for this host's own commands.
+    """
+
+    name: str
+    address: str
+    contact: str = ""
+    names: tuple[str, ...] = ()
+    bind: str = ""
+    local_port: int = DEFAULT_LOCAL_PORT
+
+
+def found_coordinator(
+    path: Path, hub: Hub, now: datetime, *, passphrase: bytes | None = None
+) -> CoordinatorHome:
+    """Make a coordinator's home with all its secrets.
+
+    Args:
+        path: a new or an empty folder.
+        hub: names and addresses.
+        now: with a time zone; certificates begin and end by it.
+        passphrase: of the signing key; None leaves it unprotected but for the file's mode.
+
+    Raises:
+        StudyError: lists every mistake in `hub`.
+        UsageError: something is there already; nothing is overwritten.
+        OSError: the disk or a folder says no.
+    """
+    text = settings_text(  # checked before anything is made
+        hub.name,
+        hub.address,
+        contact=hub.contact,
+        names=hub.names,
+        bind=hub.bind,
+        local_port=hub.local_port,
+    )
+    settings = parse_toml(text, Settings, "coordinator")
+    home = CoordinatorHome.create(path)
+    key = Ed25519PrivateKey.generate()
+    create_private(home.signing_key, signing_pem(key, passphrase))
+    create_private(home.signing_public, f"{public_hex(key)}\n".encode())
+    authority = new_authority(settings.name, now)
+    create_private(home.authority, authority.certificate)
+    create_private(home.authority_key, authority.key)
+    _write_server(home, issue_server(authority, (settings.host, *settings.names), now))
+    for token in (home.control_token, home.runtime_token):
+        create_private(token, secrets.token_hex(TOKEN_BYTES).encode())
+    keep_bundle(home)
+    write_down(home, Decision.FOUNDING, {"hub": settings.name, "coordinator": public_hex(key)})
+    create_private(home.settings, text.encode())
+    return home
+
+
+def free_port(first: int, most: int = 100) -> int:
+    """Return the first port of the loopback address, from `first` on, at which nobody listens.
+
+    A hub that is founded but does not run listens nowhere: two such hubs may get the same one,
+    and the second to start is told to change it. Where none of `most` is free, `first`.
+    """
+    for port in range(first, first + most):
+        with socket.socket() as place:
+            try:
+                place.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    return first
+
+
+def renew_server(home: CoordinatorHome, now: datetime) -> datetime:
+    """Replace the SuperLink's certificate and key by new ones of the same authority.
+
+    The names are those in the settings now. After a crash between the two files the SuperLink
+    does not start; calling this again makes both anew.
+
+    Returns:
+        When the new certificate ends.
+
+    Raises:
+        StudyError: the settings have mistakes.
+        KeysError: the authority's files are missing or damaged, or it has ended.
+        OSError: the disk says no.
+    """
+    settings = load_settings(home)
+    authority = PemPair(read_public(home.authority), read_private(home.authority_key))
+    made = issue_server(authority, (settings.host, *settings.names), now)
+    write_down(home, Decision.CERTIFICATE, {"names": ", ".join((settings.host, *settings.names))})
+    _write_server(home, made)
+    return valid_until(made.certificate)
+
+
+def certificate_trouble(home: CoordinatorHome, now: datetime) -> str:
+    """Say what keeps nodes from trusting the SuperLink's certificate, or soon will; else nothing.
+
+    Raises:
+        StudyError: the settings have mistakes.
+        KeysError: the certificate is missing or damaged.
+    """
+    certificate, host = read_public(home.server_certificate), load_settings(home).host
+    if str(ip_of(host) or host) not in known_as(certificate):
+        return f"the SuperLink's certificate is not good for {host}: fieldfare coordinator renew"
+    ends = valid_until(certificate)
+    if ends - now < RENEW_BEFORE:
+        return f"the SuperLink's certificate ends {ends:%Y-%m-%d}: fieldfare coordinator renew"
+    return ""
+
+
+def load_signing_key(home: CoordinatorHome, passphrase: bytes | None) -> Ed25519PrivateKey:
+    """Load the coordinator's signing key.
+
+    Raises:
+        KeysError: missing, open to others, another kind of key, a wrong, missing or needless
+            passphrase, or a public half in signing.pub that is not this key's.
+    """
+    key = read_signing_key(home.signing_key, passphrase)
+    if signing_public(home) != public_hex(key):
+        raise KeysError(
+            f"{home.signing_public}: expected the public half of {home.signing_key}, found "
+            "another: restore both from your backup; institutions pinned one of them"
+        )
+    return key
+
+
+def signing_public(home: CoordinatorHome) -> str:
+    """Return the coordinator's public key, hex, as it stands in signing.pub.
+
+    Raises:
+        KeysError: missing, or no key.
+    """
+    return parse_public_hex(read_public(home.signing_public), str(home.signing_public))
+
+
+def _write_server(home: CoordinatorHome, pair: PemPair) -> None:
+    replace_private(home.server_key, pair.key)
+    replace_private(home.server_certificate, pair.certificate)

@@ -1,0 +1,310 @@
+"""A coordinator's home: one folder, and a property for every path in it.
+
+coordinator.toml  roster.sealed  invitation.json  bundle.sha256
+keys/             signing.pem  signing.pub
+tls/              authority.pem  authority.key  server.pem  server.key
+tokens/           control  runtime
+members/          enrolments, and statements about their keys
+studies/          signed studies
+bundle/           what runs are started with
+state/            superlink.sqlite  runs.sqlite
+log/              audit.jsonl  decisions.jsonl
+run/              what only lives as long as a process
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.private_files import (
+    OTHERS,
+    PRIVATE_FILE,
+    PRIVATE_FOLDER,
+    WRITE_BY_OTHERS,
+    create_private_folder,
+    path_problems,
+)
+
+_HEX32: Final = re.compile(r"[0-9a-f]{64}")
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class CoordinatorHome:
+    """A coordinator's folder.
+
+    Attributes:
+        path: the folder, absolute.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Make the folder (0700) and those inside it; no files.
+
+        Raises:
+            UsageError: something is there already; nothing is ever overwritten.
+            OSError: the disk or a folder above says no.
+        """
+        home = cls(path.absolute())
+        create_private_folder(home.path)
+        for folder in home.folders:
+            create_private_folder(folder)
+        return home
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Return an existing home after a look at every folder's and file's mode and owner.
+
+        Raises:
+            UsageError: no home, an unfinished one, or one that others can reach; names every
+                problem, one line each, and what to do.
+        """
+        home = cls(path.absolute())
+        if not home.settings.is_file():
+            raise UsageError(
+                f"{path}: expected a coordinator's folder with {home.settings.name}, found none: "
+                "give --home, or make one with `fieldfare coordinator init`"
+            )
+        problems = [*home._folder_problems(), *home._file_problems()]
+        if problems:
+            raise UsageError("\n".join(problems))
+        return home
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Every folder inside."""
+        return (
+            self.keys,
+            self.tls,
+            self.tokens,
+            self.members,
+            self.studies,
+            self.bundle,
+            self.state,
+            self.audit_log.parent,
+            self.run,
+        )
+
+    @property
+    def settings(self) -> Path:
+        """Names, addresses, retention (settings.py); written last by `init`."""
+        return self.path / "coordinator.toml"
+
+    @property
+    def keys(self) -> Path:
+        """Folder of the signing key."""
+        return self.path / "keys"
+
+    @property
+    def signing_key(self) -> Path:
+        """Ed25519 private key, PKCS8 PEM, with or without a passphrase."""
+        return self.keys / "signing.pem"
+
+    @property
+    def signing_public(self) -> Path:
+        """Its public half, hex: what institutions pin."""
+        return self.keys / "signing.pub"
+
+    @property
+    def tls(self) -> Path:
+        """Folder of certificates and their keys."""
+        return self.path / "tls"
+
+    @property
+    def authority(self) -> Path:
+        """The own authority's certificate, PEM: what nodes trust."""
+        return self.tls / "authority.pem"
+
+    @property
+    def authority_key(self) -> Path:
+        """The authority's private key; only `init` and `renew` read it."""
+        return self.tls / "authority.key"
+
+    @property
+    def server_certificate(self) -> Path:
+        """What the SuperLink shows, PEM."""
+        return self.tls / "server.pem"
+
+    @property
+    def server_key(self) -> Path:
+        """Its private key."""
+        return self.tls / "server.key"
+
+    @property
+    def tokens(self) -> Path:
+        """Folder of the bearer tokens."""
+        return self.path / "tokens"
+
+    @property
+    def control_token(self) -> Path:
+        """Who holds it may start runs and register nodes; one line."""
+        return self.tokens / "control"
+
+    @property
+    def runtime_token(self) -> Path:
+        """Who holds it may carry out runs at the SuperLink; one line."""
+        return self.tokens / "runtime"
+
+    @property
+    def members(self) -> Path:
+        """Folder of enrolments (enrolment.py)."""
+        return self.path / "members"
+
+    def enrolment(self, institution: str) -> Path:
+        """Return where an institution's enrolment is kept."""
+        return self.members / f"{_file_name(institution)}.enrolment"
+
+    def rotation(self, institution: str, key: str) -> Path:
+        """Return where the statement is kept that replaces a key of an institution.
+
+        Raises:
+            UsageError: no key.
+        """
+        return self.members / f"{_file_name(institution)}.{_hex32(key, 'a key')}.rotation"
+
+    def revocation(self, institution: str, key: str) -> Path:
+        """Return where the statement is kept that takes a key of an institution back.
+
+        Raises:
+            UsageError: no key.
+        """
+        return self.members / f"{_file_name(institution)}.{_hex32(key, 'a key')}.revocation"
+
+    @property
+    def roster(self) -> Path:
+        """The signed roster that was published last."""
+        return self.path / "roster.sealed"
+
+    @property
+    def invitation(self) -> Path:
+        """What a new institution is sent (members/publication.py)."""
+        return self.path / "invitation.json"
+
+    @property
+    def studies(self) -> Path:
+        """Folder of the studies that were proposed."""
+        return self.path / "studies"
+
+    def study(self, study_id: str) -> Path:
+        """Return where a signed study is kept.
+
+        Raises:
+            UsageError: no study id; a name from outside never becomes a path.
+        """
+        return self.studies / f"{_hex32(study_id, 'a study id')}.sealed"
+
+    @property
+    def bundle(self) -> Path:
+        """Folder of the bundle that runs are started with."""
+        return self.path / "bundle"
+
+    @property
+    def bundle_file(self) -> Path:
+        """The bundle itself (members/publication.py keeps it)."""
+        return self.bundle / "fieldfare.fab"
+
+    @property
+    def bundle_hash(self) -> Path:
+        """SHA-256 of the bundle, hex: what nodes compare."""
+        return self.path / "bundle.sha256"
+
+    @property
+    def models(self) -> Path:
+        """Folder of finished models."""
+        return self.path / "models"
+
+    def model(self, run: str) -> Path:
+        """Return the folder of what a finished run delivers.
+
+        Raises:
+            UsageError: no run id; a name from outside never becomes a path.
+        """
+        if not _PLAIN_NAME.fullmatch(run):
+            raise UsageError(
+                "expected a run id of letters, digits, dots, dashes and underscores, found "
+                "something else"
+            )
+        return self.models / run
+
+    def questions(self, run: str) -> Path:
+        """Return the file of the later questions that a run is for; there is none for most.
+
+        Raises:
+            UsageError: no run id; a name from outside never becomes a path.
+        """
+        return self.state / f"{self.model(run).name}.questions"
+
+    @property
+    def state(self) -> Path:
+        """Folder of the databases."""
+        return self.path / "state"
+
+    @property
+    def superlink_database(self) -> Path:
+        """The SuperLink's own state."""
+        return self.state / "superlink.sqlite"
+
+    @property
+    def runs_database(self) -> Path:
+        """Runs, transcripts and checkpoints (store.py)."""
+        return self.state / "runs.sqlite"
+
+    @property
+    def audit_log(self) -> Path:
+        """What was asked of the SuperLink, JSON lines."""
+        return self.path / "log" / "audit.jsonl"
+
+    @property
+    def decisions(self) -> Path:
+        """Who was let in, put out and published, by whom and when, JSON lines (decisions.py)."""
+        return self.path / "log" / "decisions.jsonl"
+
+    @property
+    def run(self) -> Path:
+        """Folder of what only lives as long as a process."""
+        return self.path / "run"
+
+    def _folder_problems(self) -> Iterator[str]:
+        yield from path_problems(self.path, OTHERS, PRIVATE_FOLDER)
+        for folder in self.folders:
+            if folder.is_dir():
+                yield from path_problems(folder, OTHERS, PRIVATE_FOLDER)
+            else:
+                yield f"{folder}: expected a folder, found none: mkdir -m 700 {folder}"
+
+    def _file_problems(self) -> Iterator[str]:
+        secret = (self.signing_key, self.authority_key, self.server_key)
+        for path in (*secret, self.control_token, self.runtime_token):
+            yield from path_problems(path, OTHERS, PRIVATE_FILE)
+        # Who can write these decides who takes part, and in what.
+        trusted = (self.settings, self.signing_public, self.authority, self.server_certificate)
+        for path in (
+            *trusted,
+            self.roster,
+            self.invitation,
+            self.bundle_file,
+            self.bundle_hash,
+            self.decisions,
+        ):
+            yield from path_problems(path, WRITE_BY_OTHERS, PRIVATE_FILE)
+
+
+def _file_name(institution: str) -> str:
+    """Return an institution's id as a file's name; one that could lead elsewhere is hashed."""
+    if _PLAIN_NAME.fullmatch(institution):
+        return institution
+    return "~" + hashlib.sha256(institution.encode()).hexdigest()
+
+
+def _hex32(text: str, name: str) -> str:
+    if not _HEX32.fullmatch(text):
+        raise UsageError(
+            f"expected {name} of 64 lower-case hexadecimal digits, found something else"
+        )
+    return text

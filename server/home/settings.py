@@ -1,0 +1,137 @@
+"""`coordinator.toml`: the hub's name, and the addresses where it listens."""
+
+from typing import Annotated, Final, Literal, Self
+
+import tomlkit
+from pydantic import Field, model_validator
+
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.shared.protocol.identity import Contact, HubName
+from fieldfare.shared.study.toml import Section, load_toml, parse_toml
+from fieldfare.shared.system.addresses import Host, HostPort, Port, split_address
+
+SETTINGS_FORMAT: Final = 1
+DEFAULT_LOCAL_PORT: Final = 8001
+DEFAULT_RETENTION: Final = 3650  # days
+DEFAULT_WAIT: Final = 90.0  # seconds; a node that crashed comes back within 60
+MOST_NAMES: Final = 100
+
+
+class Settings(Section):
+    """The whole file.
+
+    Attributes:
+        name: of the hub, as institutions see it.
+        contact: how to reach its people; may be empty.
+        address: host:port where nodes find it.
+        names: further names or addresses that its certificate is good for.
+        bind: host:port where it listens for nodes.
+        local_port: port on the loopback address for this host's own commands.
+        wait_seconds: how long a run waits for institutions whose nodes are not there.
+        retention_days: how long the payloads of ended runs are kept; hashes stay for good.
+    """
+
+    format: Literal[1] = SETTINGS_FORMAT
+    name: HubName
+    contact: Contact = ""
+    address: HostPort
+    names: tuple[Host, ...] = Field(default=(), max_length=MOST_NAMES, strict=False)
+    bind: HostPort
+    local_port: Port = DEFAULT_LOCAL_PORT
+    wait_seconds: Annotated[float, Field(ge=0, le=86_400, strict=False)] = DEFAULT_WAIT
+    retention_days: Annotated[int, Field(ge=1, le=36500)] = DEFAULT_RETENTION
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Self:
+        if self.bind_port == self.local_port:
+            raise ValueError(
+                f"local_port: expected another port than {self.local_port}, where nodes are "
+                "served, found the same"
+            )
+        return self
+
+    @property
+    def host(self) -> str:
+        """Where nodes find it, without the port."""
+        return split_address(self.address)[0]
+
+    @property
+    def bind_host(self) -> str:
+        """The address it listens at for nodes."""
+        return split_address(self.bind)[0]
+
+    @property
+    def bind_port(self) -> int:
+        """The port it listens at for nodes."""
+        return split_address(self.bind)[1]
+
+    @property
+    def local_address(self) -> str:
+        """host:port for this host's own commands."""
+        return f"127.0.0.1:{self.local_port}"
+
+
+def load_settings(home: CoordinatorHome) -> Settings:
+    """Read `coordinator.toml`.
+
+    Raises:
+        StudyError: unreadable, or lists every mistake, one line each.
+    """
+    return load_toml(home.settings, Settings)
+
+
+def settings_text(
+    name: str,
+    address: str,
+    *,
+    contact: str = "",
+    names: tuple[str, ...] = (),
+    bind: str = "",
+    local_port: int = DEFAULT_LOCAL_PORT,
+) -> str:
+    """Return the file that `init` writes, with comments.
+
+    Args:
+        name: of the hub.
+        address: host:port where nodes find it.
+        contact: how to reach its people.
+        names: further names of its certificate.
+        bind: host:port to listen at; empty: every interface, at the address's port.
+        local_port: for this host's own commands.
+
+    Raises:
+        StudyError: lists every mistake, one line each.
+    """
+    bind = bind or f"0.0.0.0:{address.rpartition(':')[2]}"  # nodes come from other hosts
+    text = f"""\
+# The hub. Relative paths do not occur here: everything lies in this folder.
+format = 1
+
+# As institutions see it when they join.
+name = {_quoted(name)}
+contact = {_quoted(contact)}
+
+# Where nodes find it: host:port as it stands in the invitation. After a change here or in
+# names: fieldfare coordinator renew, then coordinator invitation.
+address = {_quoted(address)}
+names = [{", ".join(map(_quoted, names))}]
+
+# Where it listens for nodes: every interface, unless an address is named.
+bind = {_quoted(bind)}
+
+# On 127.0.0.1 only, for the commands of this host: starting runs, registering nodes.
+local_port = {local_port}
+
+# A run waits so long for institutions whose nodes are not connected; then it begins without
+# them, if those that are there are enough for the study.
+wait_seconds = {DEFAULT_WAIT}
+
+# Masked sums of ended runs are kept so long for auditors; their hashes stay for good.
+retention_days = {DEFAULT_RETENTION}
+"""
+    parse_toml(text, Settings, "coordinator")
+    return text
+
+
+def _quoted(text: str) -> str:
+    return tomlkit.string(text).as_string()

@@ -1,0 +1,4 @@
+"""Members of a federation.
+
+Enrolment, roster, node registration; imports home, superlink and below.
+"""

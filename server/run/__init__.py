@@ -1,0 +1,4 @@
+"""Who conducts a run, and what it keeps.
+
+Imports store, shared.run; reaches Flower's public API.
+"""

@@ -1,0 +1,328 @@
+"""One run's process: it opens or resumes the run, trains, closes it, and stores every step.
+
+Everything that must outlive the process is in the run store before anything depends on it, so
+that a process that was killed is followed by another one that goes on.
+
+The questions of a later run, stored in the coordinator's home before the run starts.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from flwr.serverapp import Grid
+
+from fieldfare.server.home.founding import signing_public
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.settings import load_settings
+from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.closing import Closing, ComposedDelivery, Nodes, compose, keep_delivery
+from fieldfare.server.run.evaluation import read_groups
+from fieldfare.server.run.hello import Heard, RunTerms, hello
+from fieldfare.server.run.record import Standing
+from fieldfare.server.run.rounds import Federation
+from fieldfare.server.run.server_app import Job
+from fieldfare.server.run.store_record import HelloRecord, RunFacts, RunRecord
+from fieldfare.server.run.training import StoppedError
+from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.store import RunStore, run_store
+from fieldfare.server.superlink.control import control_target
+from fieldfare.server.superlink.superlink import control
+from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError, StudyError
+from fieldfare.shared.finished_model.card_writing import RunFacts as CardFacts
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import (
+    IdentitySigner,
+    Reply,
+    Request,
+    RunOpening,
+    parameters_to_bytes,
+    unseal,
+)
+from fieldfare.shared.protocol.plan import Plan, plan_for
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.signed_files import open_roster, open_study, read_sealed
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.system.key_files import read_signing_key
+from fieldfare.shared.system.private_files import replace_private
+from fieldfare.shared.transcript.leaves import TreeHead
+
+MAX_FILE: Final = 64 * 1024 * 1024
+
+
+def check_later(plan: Plan, groups: Sequence[QuestionGroup]) -> None:
+    """Check that a study's allowance covers groups of questions, in this order in one run.
+
+    Raises:
+        StudyError: the reason and the fix, one line each; nothing was spent.
+    """
+    most = plan.allowance.steps
+    if not 1 <= len(groups) <= most:
+        raise StudyError(
+            f"expected 1 to {most} groups of the study's allowance, found {len(groups)}: ask fewer "
+            "at once, or propose a study with an allowance"
+        )
+    for index, questions in enumerate(groups):
+        plan.question_terms(plan.allowance.first_step + index, questions)
+
+
+def keep_questions(path: Path, groups: Sequence[QuestionGroup]) -> None:
+    """Write the questions of a run that is not started yet.
+
+    Raises:
+        OSError: `path` cannot be written.
+    """
+    replace_private(path, json.dumps([group.to_bytes().decode() for group in groups]).encode())
+
+
+def read_questions(path: Path) -> tuple[QuestionGroup, ...]:
+    """Return the questions of a run; none where it is one of the whole study.
+
+    Raises:
+        RunError: the file is none that `keep_questions` wrote.
+    """
+    if not path.is_file():
+        return ()
+    try:
+        texts = json.loads(path.read_bytes()[:MAX_FILE])
+        groups = tuple(QuestionGroup.from_bytes(text.encode()) for text in texts)
+    except (ProtocolError, ValueError, AttributeError, TypeError, OSError):
+        raise RunError(f"{path}: expected the questions of a run, found something else") from None
+    if not groups:
+        raise RunError(f"{path}: expected the questions of a run, found none")
+    return groups
+
+
+# -- coordination ---------------------------------------------------------------------------------
+
+log = logging.getLogger(__name__)
+
+CLOSING_SECONDS: Final = 30.0  # for a co-signature or a delivery; later ones come at the next run
+NodesOf = Callable[[CoordinatorHome], Mapping[int, str]]
+
+SEALED: Final = "delivery.sealed"  # written last
+
+
+def registered_nodes(home: CoordinatorHome) -> dict[int, str]:
+    """Return the institution of each node that the SuperLink knows.
+
+    Raises:
+        RunError: the SuperLink cannot be reached.
+    """
+    with control(control_target(home)) as superlink:
+        return {node.node: node.name for node in superlink.nodes()}
+
+
+def carry_out(
+    home: CoordinatorHome,
+    grid: Grid,
+    study: str,
+    run: str,
+    *,
+    passphrase: bytes | None = None,
+    nodes_of: NodesOf = registered_nodes,
+) -> None:
+    """Carry out a run, or with no run say hello: the study goes out, approvals come back.
+
+    Args:
+        home: the coordinator's.
+        grid: the nodes.
+        study: the study's id.
+        run: the run's id; empty for a hello.
+        passphrase: of the signing key, where it has one.
+        nodes_of: whose nodes are whose.
+
+    Raises:
+        FieldfareError: why it could not be finished; the run store says so too.
+    """
+    with run_store(home.runs_database) as store:
+        conduct = _conduct(home, grid, store, study, run, passphrase, nodes_of)
+        if run:
+            conduct.run()
+        else:
+            conduct.greet()
+
+
+def _conduct(
+    home: CoordinatorHome,
+    grid: Grid,
+    store: RunStore,
+    study: str,
+    run: str,
+    passphrase: bytes | None,
+    nodes_of: NodesOf,
+) -> "_Conduct":
+    """Read what a run stands on.
+
+    Raises:
+        FieldfareError: a file is missing or does not fit; the run store says so.
+    """
+    try:
+        roster_offer, study_offer = read_sealed(home.roster), read_sealed(home.study(study))
+        roster = open_roster(roster_offer, signing_public(home))
+        plan = plan_for(open_study(study_offer, roster, Assurance.EXACT))
+        later = read_questions(home.questions(run)) if run else ()
+        signer = IdentitySigner(read_signing_key(home.signing_key, passphrase))
+    except FieldfareError as error:
+        if run:
+            store.set_state(run, RunState.FAILED, str(error), _now())
+        raise
+    facts = RunFacts(run, plan, roster, roster_offer, study_offer, later)
+    return _Conduct(home, Channel(grid), store, facts, signer, nodes_of)
+
+
+@dataclass(frozen=True)
+class _Conduct:
+    """One process's work on one run."""
+
+    home: CoordinatorHome
+    channel: Channel
+    store: RunStore
+    facts: RunFacts
+    signer: IdentitySigner
+    nodes_of: NodesOf
+
+    def greet(self) -> None:
+        """Send the study out, take approvals in, and hand over what was not delivered yet."""
+        record = HelloRecord(self.store, self.facts.plan.study_id, _now)
+        heard = hello(self.channel, self._terms(), record)
+        self._closing().deliver(_nodes_of(heard), self.home.model)
+
+    def run(self) -> None:
+        """Go on from where the run stands to its end, or to where it can be resumed."""
+        run = self.facts.run
+        record = RunRecord(self.store, self.facts, _now, time.monotonic)
+        try:
+            self.store.set_state(run, RunState.RUNNING, "", _now())
+            self._carry_on(record)
+            self.store.set_state(run, RunState.FINISHED, "", _now())
+        except StoppedError as error:
+            self._interrupt(record, RunState.STOPPED, str(error))
+        except FieldfareError as error:
+            self._interrupt(record, RunState.FAILED, str(error))
+            raise
+
+    def _carry_on(self, record: RunRecord) -> None:
+        standing = record.standing()
+        self._check_roster(standing)
+        left: frozenset[str] = frozenset()
+        if standing.done:
+            nodes = _nodes_of(hello(self.channel, self._terms(), record))
+        else:
+            opened: list[Federation] = []
+            job = Job(
+                self._terms(),
+                record,
+                on_open=lambda found: self._opened(found, opened),
+                later=self.facts.later,
+            )
+            outcome = job.run(self.channel)
+            record.finished(parameters_to_bytes(outcome.parameters))
+            nodes = opened[0].nodes
+            left = frozenset(nodes) - frozenset(outcome.participants)
+        self._hand_over(nodes, left)
+
+    def _opened(self, federation: Federation, opened: list[Federation]) -> None:
+        """Let the first leaves be co-signed, so that nobody can be shown another beginning."""
+        opened.append(federation)
+        closing = self._closing()
+        closing.cosign(closing.sign(self.facts.plan.study_id, self.facts.run), federation.nodes)
+        closing.deliver(federation.nodes, self.home.model)
+
+    def _hand_over(self, nodes: Nodes, left: frozenset[str]) -> None:
+        """Close a finished run: head, co-signatures, model; what was done before stays as it is."""
+        run = self.facts.run
+        # Read anew: what is handed over is what the store holds, also after a crash.
+        standing = RunRecord(self.store, self.facts, _now, time.monotonic).standing()
+        closing = replace(self._closing(), left=left)
+        head = closing.sign(self.facts.plan.study_id, run)
+        closing.cosign(head, nodes)
+        if not self.facts.trains:  # answers are in the transcript; there is no model
+            return
+        if not self.home.model(run).joinpath(SEALED).is_file():
+            with self.store.together():
+                for institution in self.facts.roster.ids:
+                    self.store.put_undelivered(institution, run)
+            keep_delivery(self.home.model(run), self._composed(standing, head))
+        closing.deliver(nodes, self.home.model)
+
+    def _composed(self, standing: Standing, head: TreeHead) -> ComposedDelivery:
+        if standing.state is None:
+            raise RunError(f"run {self.facts.run}: expected a finished model, found no step")
+        request = unseal(standing.request, Request, self.facts.roster, Assurance.EXACT).body
+        facts = CardFacts(
+            run=self.facts.run,
+            roster=self.facts.roster.hash,
+            institutions=request.n,
+            steps=standing.state.step,
+            spent=max(standing.debits.values(), default=0),
+            failed_attempts=standing.failed,
+            metrics=json.loads(standing.metrics) if standing.metrics else None,
+            groups=read_groups(self.facts.plan, standing.groups),
+            transcript_size=head.size,
+            transcript_root=head.root,
+        )
+        return compose(self.facts.plan, standing.state.model, facts, self.signer, _now())
+
+    def _interrupt(self, record: RunRecord, state: RunState, reason: str) -> None:
+        """Say why this part of the run ended, in its transcript too where that can be written."""
+        run = self.facts.run
+        try:
+            record.interrupted(stopped=state is RunState.STOPPED, reason=reason)
+            self._closing().sign(self.facts.plan.study_id, run)
+        except RunError as error:
+            log.warning("run %s: its end is not in the transcript: %s", run, error)
+        self.store.set_state(run, state, reason, _now())
+
+    def _check_roster(self, standing: Standing) -> None:
+        if standing.opening is None:
+            return
+        opening = unseal(
+            standing.opening.opening, RunOpening, self.facts.roster, Assurance.SIMULATED
+        ).body
+        if opening.roster != self.facts.roster.hash:
+            raise RunError(
+                f"run {self.facts.run}: expected the roster that it was opened under, found a "
+                "newer one: start another run"
+            )
+
+    def _terms(self) -> RunTerms:
+        return RunTerms(
+            self.facts.plan,
+            self.facts.roster,
+            self.signer,
+            Assurance.EXACT,
+            self.facts.run,
+            _verified(self.store.last_replies(), self.facts.roster),
+            self.facts.study_offer,
+            load_settings(self.home).wait_seconds,
+            self.nodes_of(self.home),
+        )
+
+    def _closing(self) -> Closing:
+        return Closing(self.channel, self.store, self.facts.roster, self.signer, CLOSING_SECONDS)
+
+
+def _nodes_of(heard: Heard) -> Nodes:
+    return {name: approved.node for name, approved in heard.approvals.items()}
+
+
+def _verified(replies: Mapping[str, bytes], roster: Roster) -> dict[str, bytes]:
+    """Return the replies that an institution's present key signed: it believes no others."""
+    kept = {}
+    for institution, envelope in replies.items():
+        try:
+            unseal(envelope, Reply, roster, Assurance.EXACT)
+        except ProtocolError:
+            continue
+        kept[institution] = envelope
+    return kept
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,230 @@
+"""`hello`: send the study to the institutions, collect approvals, wait for absent nodes."""
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.record import Record
+from fieldfare.shared.errors import ProtocolError, RunError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.flower_record import REJECTION, Call, Content, bytes_of, refusal_in
+from fieldfare.shared.protocol.messages import Approval, Opened, Rejection, Signer, unseal
+from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.roster import Roster
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS: Final = 1.0  # between two looks at who is there
+LATE: Final = "no answer in time"
+UNSEEN: Final = "not connected"
+
+
+@dataclass(frozen=True)
+class RunTerms:
+    """What a run is opened with.
+
+    Attributes:
+        plan: of the study.
+        roster: the published one.
+        signer: the coordinator's.
+        assurance: exact, or simulated.
+        run: its id.
+        last_replies: the last signed reply held, by institution.
+        offer: the signed study, for institutions that do not have it; nothing in simulations.
+        wait_seconds: how long to wait for institutions whose nodes are not there.
+        node_names: what is known of nodes, for messages only.
+    """
+
+    plan: Plan
+    roster: Roster
+    signer: Signer
+    assurance: Assurance
+    run: str
+    last_replies: Mapping[str, bytes]
+    offer: bytes = b""
+    wait_seconds: float = 0.0
+    node_names: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Approved:
+    """One institution's approval and the node that it came from."""
+
+    node: int
+    approval: Approval
+    envelope: bytes
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came back: approvals by institution, and why other nodes take no part."""
+
+    approvals: dict[str, Approved]
+    absent: dict[int, str]
+
+
+def hello(channel: Channel, terms: RunTerms, record: Record, wanted: Collection[str] = ()) -> Heard:
+    """Ask every node for its approval of the study.
+
+    Waits until everybody who is wanted has answered, at most `terms.wait_seconds`.
+
+    Args:
+        channel: the nodes.
+        terms: what the run is opened with.
+        record: takes what is heard.
+        wanted: institutions to wait for; all of the roster, if none is named.
+
+    Raises:
+        RunError: two nodes speak for one institution.
+    """
+    end = channel.monotonic() + terms.wait_seconds
+    heard = Heard({}, {})
+    while True:
+        settled = {approved.node for approved in heard.approvals.values()} | {
+            node for node, reason in heard.absent.items() if reason != LATE
+        }
+        _ask(channel, terms, record, heard, settled)
+        # By name: some other node's refusal is nobody's answer.
+        missing = _missing(terms, heard, wanted)
+        if not missing or channel.monotonic() >= end:
+            _give_up(terms, record, heard, missing)
+            return _without_restored(channel, terms, heard)
+        record.waiting_for(missing)
+        channel.sleep(LOOK_SECONDS)
+
+
+def _ask(
+    channel: Channel, terms: RunTerms, record: Record, heard: Heard, settled: set[int]
+) -> None:
+    """Ask nodes that have not answered yet; adds to what was heard."""
+    nodes = [node for node in channel.grid.get_node_ids() if node not in settled]
+    study = terms.plan.study
+    content: Content = {
+        "study": terms.plan.study_id.encode(),
+        "last_reply": b"",
+        "offer": terms.offer,
+    }
+    # A node that is starting answers a look later; nobody else waits for it.
+    deadline = min(study.aggregation.deadline_seconds, max(terms.wait_seconds, LOOK_SECONDS))
+    if not terms.wait_seconds:
+        deadline = study.aggregation.deadline_seconds
+    answers = channel.ask(Call.HELLO, dict.fromkeys(nodes, content), deadline)
+    for node in sorted(set(nodes) - set(answers)):
+        _absent(terms, record, heard, node, channel.refused.get(node, LATE))
+    for node, answer in sorted(answers.items()):
+        if said := _rejection_in(answer, terms, node):
+            # The reason is for the coordinator's people: a run's transcript says no more than no.
+            heard.absent[node] = said.body.answer
+            record.answered_hello(said.signer, said.body.text, said.content)
+            continue
+        try:
+            envelope, approval = _approval_in(answer, terms)
+        except ProtocolError as error:
+            _absent(terms, record, heard, node, str(error))
+            continue
+        heard.absent.pop(node, None)
+        name = approval.institution
+        if name in heard.approvals:
+            raise RunError(f"expected one node for each institution, found {name} twice")
+        heard.approvals[name] = Approved(node, approval, envelope)
+        record.answered_hello(name, "approved", envelope)
+
+
+def _absent(terms: RunTerms, record: Record, heard: Heard, node: int, reason: str) -> None:
+    """Note why a node takes no part; one that is late may still come."""
+    heard.absent[node] = reason
+    if reason == LATE:
+        return
+    log.warning("%s takes no part: %s", terms.node_names.get(node, node), reason)
+    if node in terms.node_names:
+        record.answered_hello(terms.node_names[node], reason, b"")
+
+
+def _missing(terms: RunTerms, heard: Heard, wanted: Collection[str]) -> list[str]:
+    """Return the institutions that are waited for and have not been heard of."""
+    answered = {terms.node_names.get(n) for n, reason in heard.absent.items() if reason != LATE}
+    awaited = sorted(wanted) or terms.roster.ids
+    return [name for name in awaited if name not in heard.approvals and name not in answered]
+
+
+def _give_up(terms: RunTerms, record: Record, heard: Heard, missing: Sequence[str]) -> None:
+    """Say of those who are waited for no longer what is known: they would be "waiting" for ever."""
+    for name in missing:
+        nodes = [node for node, known in terms.node_names.items() if known == name]
+        late = any(node in heard.absent for node in nodes)
+        if nodes and not late:
+            heard.absent[nodes[-1]] = UNSEEN
+        record.heard(name, LATE if late else UNSEEN)
+
+
+def _without_restored(channel: Channel, terms: RunTerms, heard: Heard) -> Heard:
+    """Show institutions their own last signed reply; who does not know it takes no part."""
+    study, known = terms.plan.study, terms.last_replies
+    shown: dict[int, Content] = {
+        approved.node: {
+            "study": terms.plan.study_id.encode(),
+            "last_reply": known[name],
+            "offer": b"",
+        }
+        for name, approved in heard.approvals.items()
+        if name in known
+    }
+    if not shown:
+        return heard
+    answers = channel.ask(Call.HELLO, shown, study.aggregation.deadline_seconds)
+    agreed = {node for node, content in answers.items() if "approval" in content}
+    heard.absent.update(dict.fromkeys(set(shown) - agreed, "does not know its own last reply"))
+    kept = {
+        name: approved
+        for name, approved in heard.approvals.items()
+        if approved.node not in shown or approved.node in agreed
+    }
+    return Heard(kept, heard.absent)
+
+
+def _rejection_in(
+    content: Mapping[str, Any], terms: RunTerms, node: int
+) -> Opened[Rejection] | None:
+    """Return the rejection beside a refusal; None where there is none that can be believed.
+
+    It counts for the institution whose node brought it alone: nobody answers for another.
+    """
+    if REJECTION not in content:
+        return None
+    try:
+        envelope = bytes_of(content, REJECTION)
+        opened = unseal(envelope, Rejection, terms.roster, terms.assurance)
+    except ProtocolError as error:
+        log.warning("%s: a rejection that cannot be read: %s", terms.node_names.get(node), error)
+        return None
+    name, body = opened.signer, opened.body
+    found = (body.study, body.roster, body.institution, terms.node_names.get(node, name))
+    return opened if found == (terms.plan.study_id, terms.roster.hash, name, name) else None
+
+
+def _approval_in(content: Mapping[str, Any], terms: RunTerms) -> tuple[bytes, Approval]:
+    """Parse and check one node's approval.
+
+    Raises:
+        ProtocolError: a refusal, another study or roster, or a signature by somebody else.
+    """
+    refusal = refusal_in(content)
+    if refusal is not None:
+        raise ProtocolError(f"expected an approval, found a refusal with {refusal.code.value}")
+    envelope = bytes_of(content, "approval")
+    opened = unseal(envelope, Approval, terms.roster, terms.assurance)
+    approval = opened.body
+    expected = (terms.plan.study_id, terms.roster.hash, opened.signer)
+    if (approval.study, approval.roster, approval.institution) != expected:
+        raise ProtocolError("expected an approval of this study by its own signer, found another")
+    if approval.institution not in terms.roster.ids:
+        raise ProtocolError("expected an institution on the roster, found another")
+    return envelope, approval
+
+
+def reasons(terms: RunTerms, absent: Mapping[int, str]) -> str:
+    """Return why nodes take no part, each by the name that it is known by."""
+    named = {terms.node_names.get(node, f"node {node}"): reason for node, reason in absent.items()}
+    return ", ".join(f"{name}: {reason}" for name, reason in sorted(named.items())) or "-"

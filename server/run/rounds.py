@@ -1,0 +1,317 @@
+"""One secure sum over a Flower Grid: opening, rehearsal, deadline, attempts.
+
+A failed attempt is first repeated with the same R, which costs nothing because
+institutions resend what they stored. Only then comes a new attempt with those who
+are left: fresh noise, one more debit (docs/design.md, "Attempts").
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.record import NoRecord, Record, Standing, Sum
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import ProtocolError, RunError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
+from fieldfare.shared.protocol.messages import (
+    PROTOCOL_VERSION,
+    Participant,
+    Reply,
+    Request,
+    Signer,
+    parameters_hash,
+    parameters_to_bytes,
+    seal,
+    unseal,
+)
+from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms, check_groups
+from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.ring import WordBits, decode, encode
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum, carries_last_sum
+from fieldfare.shared.run.replay import add_words, decoded_sum
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Federation:
+    """What a coordinator knows about a run: the plan, the roster and who is where."""
+
+    plan: Plan
+    roster: Roster
+    signer: Signer
+    assurance: Assurance
+    run: str
+    nodes: Mapping[str, int]  # node id by institution
+    participants: Mapping[str, Participant]
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    reply: bytes
+    vector: bytes
+
+
+@dataclass
+class SecureSums:
+    """Secure sums of one run; remembers who has been lost."""
+
+    channel: Channel
+    federation: Federation
+    record: Record = field(default_factory=NoRecord)
+    standing: Standing = field(default_factory=Standing)
+    present: list[str] = field(default_factory=list)
+    lost: dict[str, str] = field(default_factory=dict)
+    on_attempt: Callable[[int, int, Mapping[str, str]], None] | None = None
+    failed: int = 0
+
+    def __post_init__(self) -> None:
+        """Start with everybody who opened the run and whose node is there."""
+        self.present = sorted(self.federation.nodes)
+        self.failed = self.standing.failed
+
+    def rehearse(self, parameters: NDArray[np.float64]) -> Sum:
+        """Sum masks over zeros, before any budget is spent.
+
+        Raises:
+            RunError: masks do not cancel, or too few institutions answered.
+        """
+        outcome = self.collect(ReleaseKind.REHEARSAL, 0, parameters)
+        if outcome.values.any():
+            raise RunError(
+                "expected masks that cancel in the rehearsal, found a remainder: the institutions "
+                "do not share the same keys; open a new run (no budget was spent)"
+            )
+        return outcome
+
+    def collect(
+        self,
+        kind: ReleaseKind,
+        step: int,
+        parameters: NDArray[np.float64],
+        last: LastSum = NO_LAST_SUM,
+    ) -> Sum:
+        """Collect one sum, over as many attempts as the study admits.
+
+        Args:
+            kind: what is released.
+            step: its position in the run.
+            parameters: float64 (entries,).
+            last: the training sum that they follow from.
+
+        Raises:
+            RunError: too few institutions, attempts used up, or a sum out of range.
+        """
+        terms = self.federation.plan.terms(kind)
+        return self._collect(terms, step, parameters_to_bytes(parameters), last)
+
+    def ask(self, questions: QuestionGroup, step: int) -> Sum:
+        """Collect the answers to questions that are answered together.
+
+        Args:
+            questions: declared in the study, or within its allowance.
+            step: their position in the run.
+
+        Raises:
+            StudyError: neither declared nor allowed, or about groups of institutions of which
+                too few are here; nothing was sent.
+            RunError: as `collect`.
+        """
+        terms = self.federation.plan.question_terms(step, questions)
+        check_groups(self.federation.plan.study, questions, self.present)
+        return self._collect(terms, step, questions.to_bytes(), NO_LAST_SUM)
+
+    def _collect(self, terms: ReleaseTerms, step: int, content: bytes, last: LastSum) -> Sum:
+        kind = terms.kind
+        attempts = self.federation.plan.study.aggregation.attempts
+        debits: dict[str, int] = {}
+        interrupted = self._interrupted(kind, step)
+        first = 0 if interrupted is None else interrupted.attempt + int(self._is_spent(interrupted))
+        for attempt in range(first, attempts):
+            self._check_quorum(kind, step)
+            if interrupted is not None and attempt == interrupted.attempt:
+                request = interrupted  # the same R costs nothing a second time
+                if self.standing.answered:  # some replies to it are kept: these begin anew
+                    self.record.requested(self.standing.request)
+            else:
+                request = self._request(terms, step, attempt, content)
+                self.record.requested(seal(request, COORDINATOR, self.federation.signer))
+            answers = self._answers(request, terms, content, last)
+            for institution in answers:
+                debits[institution] = debits.get(institution, 0) + int(terms.cost > 0)
+            if len(answers) == request.n:
+                return self._sum(terms, request, answers, debits)
+            self.present = [i for i in self.present if i in answers]
+            replies = {name: answer.reply for name, answer in answers.items()}
+            self.failed += 1
+            self.record.failed(replies, costs=terms.cost > 0)
+            if self.on_attempt:
+                self.on_attempt(step, attempt, dict(self.lost))
+        raise RunError(
+            f"{kind.value} step {step}: expected an attempt in which every institution answers, "
+            f"found {attempts} that failed ({self._losses()})"
+        )
+
+    def _interrupted(self, kind: ReleaseKind, step: int) -> Request | None:
+        """Return the request of this release that a crash came after, if that is how we began."""
+        if not self.standing.request:
+            return None
+        opened = unseal(
+            self.standing.request, Request, self.federation.roster, self.federation.assurance
+        )
+        request = opened.body
+        return request if (request.kind, request.step) == (kind, step) else None
+
+    def _is_spent(self, interrupted: Request) -> bool:
+        """Tell whether an interrupted attempt cannot succeed any more."""
+        named = {participant.institution for participant in interrupted.participants}
+        if not named <= set(self.present):
+            return True
+        # Where too few answered for another attempt, this one is asked again, of all of them.
+        minimum = self.federation.plan.study.aggregation.minimum_institutions
+        return self.standing.answered and len(self.standing.stayed) >= minimum
+
+    def _check_quorum(self, kind: ReleaseKind, step: int) -> None:
+        minimum = self.federation.plan.study.aggregation.minimum_institutions
+        if len(self.present) < minimum:
+            raise RunError(
+                f"{kind.value} step {step}: expected at least {minimum} institutions, found "
+                f"{len(self.present)} left ({self._losses()})"
+            )
+
+    def _losses(self) -> str:
+        return ", ".join(f"{name}: {reason}" for name, reason in sorted(self.lost.items())) or "-"
+
+    def _request(self, terms: ReleaseTerms, step: int, attempt: int, parameters: bytes) -> Request:
+        """Write R: every term that noise, cost and masks depend on."""
+        federation = self.federation
+        privacy = federation.plan.study.privacy
+        return Request(
+            protocol=PROTOCOL_VERSION,
+            study=federation.plan.study_id,
+            roster=federation.roster.hash,
+            run=federation.run,
+            step=step,
+            attempt=attempt,
+            kind=terms.kind,
+            participants=tuple(federation.participants[i] for i in self.present),
+            n=len(self.present),
+            t=privacy.collusion_tolerance,
+            multiplicity=privacy.multiplicity,
+            clipping_norm=terms.vectors.clipping_norm,
+            sigma=terms.sigma,
+            gamma_bits=terms.vectors.gamma_bits,
+            word_bits=terms.word_bits.value,
+            entries=terms.vectors.entries,
+            dtype="<u4" if terms.word_bits is WordBits.K32 else "<u8",
+            parameters=parameters_hash(parameters),
+        )
+
+    def _answers(
+        self, request: Request, terms: ReleaseTerms, parameters: bytes, last: LastSum
+    ) -> dict[str, _Answer]:
+        """Ask everybody; the channel asks those again, with the same R, who do not answer."""
+        content = self._content(request, parameters, last)
+        deadline = self.federation.plan.study.aggregation.deadline_seconds
+        nodes = {self.federation.nodes[i]: i for i in self.present}
+        for institution in self.present:
+            self.record.heard(institution, "asked")
+        replies = self.channel.ask(Call.RELEASE, dict.fromkeys(nodes, content), deadline)
+        answers: dict[str, _Answer] = {}
+        for node, institution in nodes.items():
+            self._take(institution, replies.get(node), request, terms, answers)
+        for institution in answers:
+            self.lost.pop(institution, None)
+        return answers
+
+    def _content(self, request: Request, parameters: bytes, last: LastSum) -> Content:
+        envelope = seal(request, COORDINATOR, self.federation.signer)
+        content: Content = {"request": envelope, "parameters": parameters}
+        opened_by = len(self.federation.participants)
+        if last.request and carries_last_sum(self.federation.plan, opened_by):
+            content["last_request"] = last.request
+            content["last_replies"] = list(last.replies)
+            content["last_vectors"] = list(last.vectors)
+        return content
+
+    def _take(
+        self,
+        institution: str,
+        content: Mapping[str, Any] | None,
+        request: Request,
+        terms: ReleaseTerms,
+        answers: dict[str, _Answer],
+    ) -> None:
+        """File one reply as an answer, a refusal or a loss."""
+        if content is None:
+            self._lose(institution, request, "no answer in time")
+            return
+        try:
+            refusal = refusal_in(content)
+            if refusal is None:
+                answers[institution] = self._check_reply(institution, content, request, terms)
+                self.record.heard(institution, "answered")
+                return
+            reason = f"refused: {refusal.code.value}"
+        except ProtocolError as error:
+            reason = f"bad reply: {error}"
+        self._lose(institution, request, reason)
+
+    def _lose(self, institution: str, request: Request, reason: str) -> None:
+        self.lost[institution] = reason
+        self.record.heard(institution, reason)
+        log.warning("%s left step %d: %s", institution, request.step, reason)
+
+    def _check_reply(
+        self, institution: str, content: Mapping[str, Any], request: Request, terms: ReleaseTerms
+    ) -> _Answer:
+        """Check a reply's signature and that it answers R with this vector at this price."""
+        envelope, vector = bytes_of(content, "reply"), bytes_of(content, "vector")
+        opened = unseal(envelope, Reply, self.federation.roster, self.federation.assurance)
+        reply = opened.body
+        participant = self.federation.participants[institution]
+        expected = (institution, institution, participant.approval, request.hash, terms.cost)
+        found = (opened.signer, reply.institution, reply.approval, reply.request, reply.debit)
+        if expected != found or reply.vector != bytes_hash(vector):
+            raise ProtocolError(
+                "expected a reply to this request by this institution, found another"
+            )
+        decode(vector, terms.word_bits, terms.vectors.entries)  # of the right length
+        return _Answer(envelope, vector)
+
+    def _sum(
+        self,
+        terms: ReleaseTerms,
+        request: Request,
+        answers: Mapping[str, _Answer],
+        debits: Mapping[str, int],
+    ) -> Sum:
+        """Add the vectors up, decode, and stop at a sum that is out of range."""
+        names = tuple(sorted(answers))
+        words = add_words(
+            [answers[name].vector for name in names], terms.word_bits, terms.vectors.entries
+        )
+        try:
+            values = decoded_sum(words, terms, len(names))
+        except ProtocolError as error:
+            raise RunError(
+                f"{terms.kind.value} step {request.step}: {error}: masks did not cancel or an "
+                "institution poisoned the sum; the run stops"
+            ) from None
+        return Sum(
+            values,
+            names,
+            request.attempt,
+            dict(debits),
+            seal(request, COORDINATOR, self.federation.signer),
+            {name: answers[name].reply for name in names},
+            {name: answers[name].vector for name in names},
+            encode(words, terms.word_bits),
+        )

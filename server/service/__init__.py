@@ -1,0 +1,4 @@
+"""The processes of a coordinator that carry out runs.
+
+Imports run, superlink, home and below.
+"""

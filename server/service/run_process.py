@@ -1,0 +1,211 @@
+"""The process that is one run's server, as a child of the runner (runner.py).
+
+A process of its own because flwr keeps what a run is in globals, and because a run that goes
+wrong then takes no other with it. The token that makes it the run's server comes through its
+standard input: what stands in arguments or the environment, others can read.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Final, NoReturn, Protocol
+
+from flwr.serverapp import Grid
+
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.settings import load_settings
+from fieldfare.server.superlink.facts import ServerTask
+from fieldfare.server.superlink.retention import quiet_flower
+from fieldfare.server.superlink.superlink import server_task
+from fieldfare.shared.errors import FieldfareError, RunError
+from fieldfare.shared.system.private_files import OTHERS, read_public
+from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
+
+EXIT_DONE: Final = 0
+EXIT_DEFECT: Final = 1
+EXIT_FAILED: Final = 3  # the SuperLink was told why
+EXIT_STOPPED: Final = 4  # so was it
+EXIT_OVER: Final = 5  # it said so itself
+TOLD: Final = frozenset({EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, EXIT_OVER})
+LONGEST_LINE: Final = 64 * 1024
+
+STOPPED: Final = (
+    "the coordinator was stopped: `fieldfare coordinator run resume` goes on with the next step"
+)
+
+
+class CarryOut(Protocol):
+    """What a run does (run/conduct.py)."""
+
+    def __call__(
+        self,
+        home: CoordinatorHome,
+        grid: Grid,
+        study: str,
+        run: str,
+        *,
+        passphrase: bytes | None = None,
+    ) -> None:
+        """Carry out a run of a study."""
+        ...
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What the runner hands over on standard input, one line each.
+
+    Attributes:
+        token: makes this process the run's server.
+        passphrase: of the coordinator's signing key, None where it has none.
+    """
+
+    token: str = field(repr=False)
+    passphrase: bytes | None = field(repr=False)
+
+    def lines(self) -> bytes:
+        """Return what is written to the process."""
+        return f"{self.token}\n".encode() + line_of(self.passphrase)
+
+
+log = logging.getLogger("fieldfare.server.service.run_process")  # it runs as __main__
+
+
+class StoppedError(BaseException):
+    """Somebody said stop. No Exception, so that nothing on its way takes it for a failure."""
+
+
+class DismissedError(BaseException):
+    """The SuperLink ended the run: flwr says so by SIGINT to itself."""
+
+
+def run_task(home: CoordinatorHome, handed: Handed, carry_out: CarryOut) -> int:
+    """Be a run's server until its end; returns the status to end with.
+
+    Raises:
+        RunError: the SuperLink does not give the run, or did not hear of its end.
+    """
+    address = load_settings(home).local_address
+    try:
+        with server_task(address, read_public(home.authority), handed.token) as task:
+            return _carried_out(home, task, handed.passphrase, carry_out)
+    except DismissedError:
+        log.info("the SuperLink ended the run")
+        return EXIT_OVER
+
+
+def _carried_out(
+    home: CoordinatorHome, task: ServerTask, passphrase: bytes | None, carry_out: CarryOut
+) -> int:
+    study, run = task.configuration.get("study", ""), task.configuration.get("run", "")
+    try:
+        carry_out(home, task.grid, study, run, passphrase=passphrase)
+    except FieldfareError as error:
+        log.warning("%s: %s", run or study, error)
+        task.finish(str(error))
+        return EXIT_FAILED
+    except StoppedError:
+        task.finish(STOPPED)
+        return EXIT_STOPPED
+    task.finish(None)
+    return EXIT_DONE
+
+
+def main(arguments: Sequence[str], carry_out: CarryOut) -> int:
+    """Be the server of the run whose token is on standard input; for the runner alone."""
+    os.umask(OTHERS)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("fieldfare").setLevel(logging.INFO)
+    quiet_flower()
+    _listen()
+    try:
+        handed = Handed(first_line().decode("ascii", "replace"), first_line() or None)
+        end_with_parent()
+        return run_task(CoordinatorHome.open(Path(arguments[0])), handed, carry_out)
+    except FieldfareError as error:
+        log.warning("%s", error)
+        return EXIT_DEFECT
+    except StoppedError:
+        return EXIT_DEFECT  # before it had the run: the runner says so
+
+
+def first_line() -> bytes:
+    """Take a line from standard input, and nothing after it: that is for `end_with_parent`.
+
+    Raises:
+        RunError: there is none, or one that is too long.
+    """
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        found = os.read(sys.stdin.fileno(), 1)
+        if not found or len(line) > LONGEST_LINE:
+            raise RunError(
+                "expected a line on standard input, as the runner writes it, found none or too "
+                "long a line"
+            )
+        line += found
+    return bytes(line).rstrip(b"\n")
+
+
+def line_of(passphrase: bytes | None) -> bytes:
+    """Return a passphrase as a line, an empty one for none."""
+    return (passphrase or b"") + b"\n"
+
+
+def _listen() -> None:
+    """Take signals; the first one counts."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        _ignore()
+        raise StoppedError
+
+    def dismiss(number: int, frame: FrameType | None) -> NoReturn:
+        del number, frame
+        _ignore()
+        raise DismissedError
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGHUP, stop)
+    signal.signal(signal.SIGINT, dismiss)
+    # A heartbeat that fails for good ends its thread only; the SuperLink would end the run.
+    threading.excepthook = _give_up
+
+
+def _ignore() -> None:
+    for each in STOP_SIGNALS:
+        signal.signal(each, signal.SIG_IGN)  # the end is not interrupted
+
+
+def _give_up(failure: threading.ExceptHookArgs) -> None:
+    log.warning("a thread of flwr failed: %s", failure.exc_type.__name__)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def end_on_defect(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Show a defect and end (sys.excepthook)."""
+    sys.__excepthook__(kind, error, trace)
+    end(EXIT_DEFECT)
+
+
+def end(status: int) -> NoReturn:
+    """End at once: threads of flwr that still try to reach a SuperLink would be waited for."""
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    # Not above: the runner imports this module too, and needs none of what a run needs.
+    from fieldfare.server.run.conduct import carry_out
+    from fieldfare.shared.study.model_sections import permit_as_told
+
+    permit_as_told(os.environ)
+    sys.excepthook = end_on_defect
+    end(main(sys.argv[1:], carry_out))

@@ -1,0 +1,4 @@
+"""The run store, one SQLite file.
+
+Imports home and shared.
+"""

@@ -1,0 +1,100 @@
+"""A run's transcript as the file that auditors get: one moment of the log, signed at its end."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from fieldfare.server.store.store import RunStore
+from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.protocol.messages import Signer, seal
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.system.private_files import PRIVATE_FILE
+from fieldfare.shared.transcript.file import write_transcript
+from fieldfare.shared.transcript.leaves import tree_head
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        leaves: in the log.
+        vectors: masked vectors beside it; 0 once they were deleted.
+        cosigned: institutions that signed the log's end or an earlier size.
+        root: of the log, hex.
+    """
+
+    leaves: int
+    vectors: int
+    cosigned: int
+    root: str
+
+
+@dataclass(frozen=True)
+class _Vectors(Mapping[str, bytes]):
+    """The vectors of a run, each read when it is asked for."""
+
+    store: RunStore
+    names: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> bytes:
+        content = self.store.blob(name)
+        if content is None:
+            raise RunError("a masked vector was deleted meanwhile: export the transcript again")
+        return content
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def export_transcript(store: RunStore, run: str, signer: Signer, path: Path) -> Exported:
+    """Write a run's transcript into a new file (0600), complete or not at all.
+
+    A run that goes on is written as far as it is.
+
+    Raises:
+        UsageError: no such run, nothing in its log yet, or something is at `path`.
+        RunError: the run store or the disk does not do.
+    """
+    row = store.row(run)
+    with store.together():  # one moment: a log and a head of the same size
+        leaves = store.leaves(run)
+        if not leaves:
+            raise UsageError(f"run {run}: expected a run that was opened, found an empty log")
+        head = tree_head(row.study, run, store.leaf_hashes(run))
+        envelope = seal(head, COORDINATOR, signer)
+        store.put_head(run, envelope, head.size)
+        cosignatures = store.cosignatures(run)
+        vectors = _Vectors(store, store.blob_names(run))
+    part = path.with_name(path.name + ".part")
+    try:
+        with _new_file(path, part) as out:
+            write_transcript(
+                out,
+                study=row.study,
+                run=run,
+                leaves=leaves,
+                blobs=vectors,
+                head=envelope,
+                cosignatures=cosignatures,
+            )
+        part.rename(path)
+    except OSError as error:
+        raise RunError(f"{path}: not written: {error.strerror}: make room and repeat") from None
+    finally:
+        part.unlink(missing_ok=True)
+    return Exported(len(leaves), len(vectors), len(cosignatures), head.root)
+
+
+def _new_file(path: Path, part: Path) -> BinaryIO:
+    if path.exists():
+        raise UsageError(
+            f"{path}: expected a new file, found an existing one: nothing is overwritten"
+        )
+    part.unlink(missing_ok=True)  # of an export that was interrupted
+    part.touch(mode=PRIVATE_FILE, exist_ok=False)
+    return part.open("wb")

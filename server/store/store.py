@@ -1,0 +1,217 @@
+"""The run store: every run's state, transcript and checkpoint in one SQLite file.
+
+One process carries out a run and writes it; several runs' processes and people who watch may
+have the file open at once. What one call writes is on the disk when it returns, or not at all.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from fieldfare.server.store.database import BUSY_SECONDS, StoreDatabase
+from fieldfare.server.store.rows import (
+    ApprovalRow,
+    Progress,
+    RunRow,
+    RunState,
+    from_micros,
+    to_micros,
+)
+from fieldfare.server.store.tables import NewsTables, TranscriptTables
+from fieldfare.shared.errors import RunError, UsageError
+
+__all__ = ["ApprovalRow", "Progress", "RunRow", "RunState", "RunStore", "run_store"]
+
+_COLUMNS: Final = (
+    "runs.run, study, state, reason, flower_run, created, ended, purged, step, steps,"
+    " attempt_failures, seconds, spent, phase, time"
+)
+_FLOWER_IDS: Final = 2**64
+_FROM: Final = "FROM runs LEFT JOIN progress ON progress.run = runs.run"
+
+
+class RunStore(TranscriptTables, NewsTables):
+    """All runs of one coordinator. Failures of the file or the disk are RunErrors."""
+
+    def create(self, run: str, study: str, at: datetime) -> None:
+        """Add a run that waits for its process.
+
+        Raises:
+            UsageError: the id is taken, or another run of the study has not ended.
+        """
+        with self.together():
+            self.check_new(run, study)
+            self._database.rows(
+                "INSERT INTO runs (run, study, state, reason, created) VALUES (?, ?, ?, '', ?)",
+                *(run, study, RunState.WAITING.value, to_micros(at)),
+            )
+
+    def check_new(self, run: str, study: str) -> None:
+        """Refuse a run that cannot be added now.
+
+        Raises:
+            UsageError: the id is taken, or another run of the study has not ended.
+        """
+        if self._database.rows("SELECT 1 FROM runs WHERE run = ?", run):
+            raise UsageError(f"expected a new run id, found {run!r} again: name another")
+        self._check_alone(run, study)
+
+    def rows(self) -> tuple[RunRow, ...]:
+        """Return all runs, oldest first."""
+        found = self._database.rows(f"SELECT {_COLUMNS} {_FROM} ORDER BY created, runs.run")
+        return tuple(_row(values) for values in found)
+
+    def row(self, run: str) -> RunRow:
+        """Return one run.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        found = self._database.rows(f"SELECT {_COLUMNS} {_FROM} WHERE runs.run = ?", run)
+        if not found:
+            raise UsageError(f"expected a known run, found {run!r}: see fieldfare coordinator runs")
+        return _row(found[0])
+
+    def set_state(self, run: str, state: RunState, reason: str, at: datetime) -> None:
+        """Say where a run stands.
+
+        A wish to stop is not forgotten: RUNNING changes nothing where it is STOPPING.
+
+        Raises:
+            UsageError: there is no such run.
+            RunError: the run is finished, which is for good.
+        """
+        with self.together():
+            now = self.row(run).state
+            if now is RunState.FINISHED and state is not now:
+                raise RunError(f"run {run}: finished for good; start another run")
+            if now is RunState.STOPPING and state is RunState.RUNNING:
+                return
+            self._database.rows(
+                "UPDATE runs SET state = ?, reason = ?, ended = ? WHERE run = ?",
+                *(state.value, reason, to_micros(at) if state.ended else None, run),
+            )
+
+    def request_stop(self, run: str) -> RunRow:
+        """Ask a run's process to end after its step; return the row after that.
+
+        Raises:
+            UsageError: there is no such run, or it has ended.
+        """
+        with self.together():
+            row = self.row(run)
+            if row.state.ended:
+                raise UsageError(
+                    f"expected a run that goes on, found {run}, which is {row.state.value}"
+                )
+            self._database.rows(
+                "UPDATE runs SET state = ? WHERE run = ?", RunState.STOPPING.value, run
+            )
+            return self.row(run)
+
+    def reopen(self, seen: RunRow) -> None:
+        """Let a run wait for a new process.
+
+        Args:
+            seen: the row on whose account nobody works on the run any more.
+
+        Raises:
+            UsageError: finished, purged, another run of the study has not ended, or somebody
+                else changed the run meanwhile.
+        """
+        with self.together():
+            row = self.row(seen.run)
+            if row.state is RunState.FINISHED:
+                raise UsageError(f"run {row.run} is finished: start another run")
+            if row.purged:
+                raise UsageError(
+                    f"run {row.run}: the replies that it would go on from were deleted at the end "
+                    "of their time: start another run"
+                )
+            if (row.state, row.flower_run) != (seen.state, seen.flower_run):
+                raise UsageError(f"run {row.run} was changed meanwhile: look again, then repeat")
+            self._check_alone(row.run, row.study)
+            self._database.rows(
+                "UPDATE runs SET state = ?, reason = '', ended = NULL WHERE run = ?",
+                *(RunState.WAITING.value, row.run),
+            )
+
+    def set_flower_run(self, run: str, flower_run: int) -> None:
+        """Say which Flower run carries out a run.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        with self.together():
+            self.row(run)
+            self._database.rows(
+                "UPDATE runs SET flower_run = ? WHERE run = ?", _signed(flower_run), run
+            )
+
+    def stop_requested(self, run: str) -> bool:
+        """Tell whether somebody asked the run to end, or declared it stopped already.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        return self.row(run).state in {RunState.STOPPING, RunState.STOPPED}
+
+    def _check_alone(self, run: str, study: str) -> None:
+        """Refuse two runs of one study at once: they would spend the same budget."""
+        for other in self.rows():
+            if other.study == study and other.run != run and not other.state.ended:
+                raise UsageError(
+                    f"expected no other run of this study, found {other.run}, which is "
+                    f"{other.state.value}: wait for it, or fieldfare coordinator run stop "
+                    f"{other.run}"
+                )
+
+
+@contextmanager
+def run_store(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Iterator[RunStore]:
+    """Open the run store at `path` (0600, created if absent) and close it at the end.
+
+    Raises:
+        RunError: the file cannot be used: says what to do.
+    """
+    database = StoreDatabase(path, busy_seconds=busy_seconds)
+    try:
+        yield RunStore(database)
+    finally:
+        database.close()
+
+
+def _signed(flower_run: int) -> int:
+    """Return an id of 64 bits without a sign as SQLite holds it: with one."""
+    return flower_run - _FLOWER_IDS if flower_run >= _FLOWER_IDS // 2 else flower_run
+
+
+def _row(values: tuple[Any, ...]) -> RunRow:
+    run, study, state, reason, flower_run, created, ended, purged, *progress = values
+    return RunRow(
+        run=run,
+        study=study,
+        state=RunState(state),
+        reason=reason,
+        flower_run=None if flower_run is None else flower_run % _FLOWER_IDS,
+        created=from_micros(created),
+        ended=None if ended is None else from_micros(ended),
+        progress=None if progress[0] is None else _progress(*progress),
+        purged=bool(purged),
+    )
+
+
+def _progress(
+    step: int, steps: int, failures: int, seconds: float, spent: int, phase: str, time: int
+) -> Progress:
+    return Progress(
+        step=step,
+        steps=steps,
+        attempt_failures=failures,
+        seconds=seconds,
+        spent=spent,
+        phase=phase,
+        at=from_micros(time),
+    )

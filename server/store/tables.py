@@ -1,0 +1,297 @@
+"""The transcript's tables: leaves, attachments, and the signed heads.
+
+The coordinator's last news: of institutions in a run, to a study, and of results.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+
+from fieldfare.server.store.database import StoreDatabase, Tables
+from fieldfare.server.store.rows import ApprovalRow, Progress, RunState, from_micros, to_micros
+from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.transcript.leaves import Leaf, LeafKind
+
+_NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
+_COORDINATOR: Final = ""  # whose head it is; no institution has the empty name
+# A few at a time: whoever carries out a run waits for no more than these.
+_PURGE_SOME: Final = (
+    "DELETE FROM blobs WHERE rowid IN"
+    " (SELECT blobs.rowid FROM blobs JOIN runs USING (run) WHERE purged LIMIT 100)"
+)
+_ENDED: Final = ", ".join(f"'{state.value}'" for state in RunState if state.ended)
+
+
+class TranscriptTables(Tables):
+    """Every run's log. Failures of the file or the disk are RunErrors."""
+
+    def __init__(self, database: StoreDatabase) -> None:
+        """Read and write an open database."""
+        super().__init__(database)
+        self._written: dict[str, int] = {}
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Make all that is written inside one transaction: all of it is kept, or nothing.
+
+        One sync to the disk instead of many. An exception takes everything back, and must
+        not be caught inside.
+
+        Raises:
+            RunError: as `append`.
+        """
+        before, kept = dict(self._written), False
+        try:
+            with self._database.transaction():
+                yield
+            kept = True
+        finally:
+            if not kept:
+                self._written = before
+
+    def append(
+        self,
+        run: str,
+        leaves: Sequence[Leaf],
+        *,
+        blobs: Mapping[str, bytes] = _NOTHING,
+        checkpoint: bytes | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Add leaves and what goes with them in one transaction that reaches the disk.
+
+        Args:
+            run: whose log.
+            leaves: in order; none is fine.
+            blobs: bytes by their SHA-256, hex.
+            checkpoint: takes the place of the last one.
+            progress: takes the place of the last one.
+
+        Returns:
+            The log's new size.
+
+        Raises:
+            UsageError: no such run.
+            RunError: the disk is full or not writable, or another process writes this run's
+                log: nothing of this was written.
+        """
+        hashes = [leaf.hash for leaf in leaves]
+        with self.together():
+            start = self._start(run)
+            self._database.many(
+                "INSERT INTO leaves (run, position, kind, hash, content) VALUES (?, ?, ?, ?, ?)",
+                [
+                    (run, start + at, leaf.kind.value, hashes[at], leaf.content)
+                    for at, leaf in enumerate(leaves)
+                ],
+            )
+            self._database.many(
+                "INSERT INTO blobs (run, hash, content) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                [(run, name, content) for name, content in blobs.items()],
+            )
+            if checkpoint is not None:
+                self._database.rows("REPLACE INTO checkpoints VALUES (?, ?)", run, checkpoint)
+            if progress is not None:
+                self._put_progress(run, progress)
+            self._written[run] = start + len(leaves)
+        return start + len(leaves)
+
+    def leaves(self, run: str) -> tuple[Leaf, ...]:
+        """Return a run's leaves in order."""
+        found = self._database.rows(
+            "SELECT kind, content FROM leaves WHERE run = ? ORDER BY position", run
+        )
+        return tuple(Leaf(LeafKind(kind), content) for kind, content in found)
+
+    def leaf_hashes(self, run: str) -> tuple[bytes, ...]:
+        """Return the stored hashes of a run's leaves in order, 32 bytes each."""
+        found = self._database.rows("SELECT hash FROM leaves WHERE run = ? ORDER BY position", run)
+        return tuple(value for (value,) in found)
+
+    def blob(self, name: str) -> bytes | None:
+        """Return the bytes with this SHA-256 (hex), unless they were deleted or never here."""
+        found = self._database.rows("SELECT content FROM blobs WHERE hash = ? LIMIT 1", name)
+        return found[0][0] if found else None
+
+    def blob_names(self, run: str) -> tuple[str, ...]:
+        """Return the SHA-256 (hex) of everything beside a run's log, sorted."""
+        found = self._database.rows("SELECT hash FROM blobs WHERE run = ? ORDER BY hash", run)
+        return tuple(name for (name,) in found)
+
+    def blobs_of(self, run: str) -> Mapping[str, bytes]:
+        """Return everything beside a run's log by its SHA-256, hex."""
+        found = self._database.rows(
+            "SELECT hash, content FROM blobs WHERE run = ? ORDER BY hash", run
+        )
+        return dict(found)
+
+    def checkpoint(self, run: str) -> bytes | None:
+        """Return what was last given to `append` as checkpoint."""
+        found = self._database.rows("SELECT content FROM checkpoints WHERE run = ?", run)
+        return found[0][0] if found else None
+
+    def put_head(self, run: str, envelope: bytes, size: int) -> None:
+        """Keep the coordinator's newest signed head, over `size` leaves."""
+        self._put_head(run, _COORDINATOR, envelope, size)
+
+    def head(self, run: str) -> bytes | None:
+        """Return the coordinator's newest signed head."""
+        found = self._database.rows(
+            "SELECT envelope FROM heads WHERE run = ? AND institution = ?", run, _COORDINATOR
+        )
+        return found[0][0] if found else None
+
+    def put_cosignature(self, run: str, institution: str, envelope: bytes, size: int) -> None:
+        """Keep an institution's newest signature on a head, over `size` leaves."""
+        self._put_head(run, institution, envelope, size)
+
+    def cosignatures(self, run: str) -> Mapping[str, bytes]:
+        """Return the newest co-signature of each institution, sorted by institution."""
+        found = self._database.rows(
+            "SELECT institution, envelope FROM heads WHERE run = ? AND institution <> ?"
+            " ORDER BY institution",
+            *(run, _COORDINATOR),
+        )
+        return dict(found)
+
+    def cosigned_size(self, run: str, institution: str) -> int:
+        """Return how many leaves an institution's newest co-signature covers, 0 without one."""
+        found = self._database.rows(
+            "SELECT size FROM heads WHERE run = ? AND institution = ?", run, institution
+        )
+        return int(found[0][0]) if found else 0
+
+    def purge(self, before: datetime) -> int:
+        """Delete what lies beside the logs of runs that ended before a moment; return how many.
+
+        Leaves, with the hashes of what is deleted, stay.
+        """
+        ended = f"ended < ? AND state IN ({_ENDED})"
+        # First, so that a run of which some was deleted is never resumed.
+        self._database.rows(f"UPDATE runs SET purged = 1 WHERE {ended}", to_micros(before))
+        deleted = 0
+        while some := self._database.changed(_PURGE_SOME):
+            deleted += some
+        self._database.give_back()
+        return deleted
+
+    def _start(self, run: str) -> int:
+        """Return where the next leaf goes; refuse where somebody else writes the same log."""
+        ((known, size),) = self._database.rows(
+            "SELECT (SELECT count(*) FROM runs WHERE run = ?),"
+            " (SELECT coalesce(max(position) + 1, 0) FROM leaves WHERE run = ?)",
+            *(run, run),
+        )
+        if not known:
+            raise UsageError(f"expected a known run, found {run!r}: see fieldfare coordinator runs")
+        if self._written.get(run, size) != size:
+            raise RunError(
+                f"run {run}: expected a log of {self._written[run]} leaves, found {size}: another "
+                "process carries on this run, this one ends here"
+            )
+        return int(size)
+
+    def _put_head(self, run: str, signer: str, envelope: bytes, size: int) -> None:
+        self._database.rows(
+            "REPLACE INTO heads (run, institution, size, envelope) VALUES (?, ?, ?, ?)",
+            *(run, signer, size, envelope),
+        )
+
+    def _put_progress(self, run: str, progress: Progress) -> None:
+        self._database.rows(
+            "REPLACE INTO progress (run, step, steps, attempt_failures, seconds, spent, phase,"
+            " time) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            *(run, progress.step, progress.steps, progress.attempt_failures, progress.seconds),
+            *(progress.spent, progress.phase, to_micros(progress.at)),
+        )
+
+
+# -- store news -----------------------------------------------------------------------------------
+
+
+class NewsTables(Tables):
+    """The newest of everything. Failures of the file or the disk are RunErrors."""
+
+    def put_status(self, run: str, institution: str, text: str, at: datetime) -> None:
+        """Keep what an institution last did in a run, in words."""
+        self._database.rows(
+            "REPLACE INTO statuses (run, institution, text, time) VALUES (?, ?, ?, ?)",
+            *(run, institution, text, to_micros(at)),
+        )
+
+    def statuses(self, run: str) -> Mapping[str, tuple[str, datetime]]:
+        """Return what each institution last did and when, sorted by institution."""
+        found = self._database.rows(
+            "SELECT institution, text, time FROM statuses WHERE run = ? ORDER BY institution", run
+        )
+        return {name: (text, from_micros(time)) for name, text, time in found}
+
+    def put_metrics(self, run: str, metrics: str) -> None:
+        """Keep what a run released of its model's quality: canonical JSON."""
+        self._database.rows("REPLACE INTO metrics (run, content) VALUES (?, ?)", run, metrics)
+
+    def metrics(self, run: str) -> str | None:
+        """Return what a run released; None before that."""
+        found = self._database.rows("SELECT content FROM metrics WHERE run = ?", run)
+        return found[0][0] if found else None
+
+    def put_approval(
+        self, study: str, institution: str, text: str, envelope: bytes, at: datetime
+    ) -> None:
+        """Keep what an institution last said to a study; the envelope may be empty."""
+        self._database.rows(
+            "REPLACE INTO approvals (study, institution, text, envelope, time)"
+            " VALUES (?, ?, ?, ?, ?)",
+            *(study, institution, text, envelope, to_micros(at)),
+        )
+
+    def approvals(self, study: str) -> Mapping[str, ApprovalRow]:
+        """Return what each institution last said to a study, sorted by institution."""
+        found = self._database.rows(
+            "SELECT institution, text, envelope, time FROM approvals WHERE study = ?"
+            " ORDER BY institution",
+            study,
+        )
+        return {
+            name: ApprovalRow(text, envelope, from_micros(time))
+            for name, text, envelope, time in found
+        }
+
+    def put_last_reply(self, institution: str, envelope: bytes) -> None:
+        """Keep an institution's newest signed reply, over all runs and studies."""
+        self._database.rows(
+            "REPLACE INTO last_replies (institution, envelope) VALUES (?, ?)",
+            *(institution, envelope),
+        )
+
+    def last_replies(self) -> Mapping[str, bytes]:
+        """Return the newest signed reply of each institution, sorted by institution."""
+        return dict(
+            self._database.rows(
+                "SELECT institution, envelope FROM last_replies ORDER BY institution"
+            )
+        )
+
+    def put_undelivered(self, institution: str, run: str) -> None:
+        """Keep in mind that an institution has yet to receive a run's model."""
+        self._database.rows(
+            "INSERT INTO undelivered (institution, run) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            *(institution, run),
+        )
+
+    def undelivered(self, institution: str) -> tuple[str, ...]:
+        """Return the runs whose model an institution has yet to receive, oldest first."""
+        found = self._database.rows(
+            "SELECT run FROM undelivered JOIN runs USING (run) WHERE institution = ?"
+            " ORDER BY created, run",
+            institution,
+        )
+        return tuple(run for (run,) in found)
+
+    def set_delivered(self, institution: str, run: str) -> None:
+        """Note that an institution has received a run's model."""
+        self._database.rows(
+            "DELETE FROM undelivered WHERE institution = ? AND run = ?", institution, run
+        )

@@ -1,0 +1,4 @@
+"""Studies and runs as the coordinator steers them.
+
+Imports run, members, store and below.
+"""

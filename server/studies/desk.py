@@ -1,0 +1,174 @@
+"""The objects of study and run commands: a home, its run store, its SuperLink.
+
+Following a run until it ends; a watcher changes nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from fieldfare.server.home.founding import kept_bundle
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.members.publication import published_roster
+from fieldfare.server.store.rows import RunRow
+from fieldfare.server.store.store import RunStore, run_store
+from fieldfare.server.studies.proposals import proposal
+from fieldfare.server.studies.run_view import Pace, Picture, Promise, parse_metrics
+from fieldfare.server.studies.steering import Life, RunControl, Seen, look
+from fieldfare.server.superlink.control import control_target
+from fieldfare.server.superlink.superlink import control
+from fieldfare.shared.errors import PackageError, UsageError
+from fieldfare.shared.protocol.plan import PICOMU2, Plan
+
+
+@dataclass(frozen=True)
+class Desk:
+    """An open coordinator.
+
+    Attributes:
+        home: its folder.
+        store: its runs.
+        control: of its SuperLink, which may not be reachable.
+    """
+
+    home: CoordinatorHome
+    store: RunStore
+    control: RunControl
+    _known: dict[str, tuple[str, Plan] | None] = field(default_factory=dict)
+
+    @property
+    def bundle(self) -> bytes:
+        """What runs are started with: the one that institutions list.
+
+        Raises:
+            KeysError: missing or damaged.
+        """
+        return kept_bundle(self.home)
+
+    def picture(self, seen: Seen, now: datetime, pace: Pace | None = None) -> Picture:
+        """Return everything that is shown of a run.
+
+        Raises:
+            RunError: the run store cannot be read.
+        """
+        row = seen.row
+        known = self._study(row.study)
+        statuses = self.store.statuses(row.run)
+        roster = published_roster(self.home)
+        names = sorted({*(roster.ids if roster else ()), *statuses})
+        return Picture(
+            seen=seen,
+            name=known[0] if known else row.study[:12],
+            promise=self._promise(row, known[1]) if known else None,
+            metrics=parse_metrics(self.store.metrics(row.run)),
+            institutions={name: statuses.get(name) for name in names},
+            seconds_left=(pace or Pace()).seconds_left(row.progress),
+            now=now,
+        )
+
+    def pictures(self, now: datetime) -> list[Picture]:
+        """Return everything that is shown of all runs, oldest first."""
+        rows = self.store.rows()
+        return [self.picture(look(self.store, self.control, row.run), now) for row in rows]
+
+    def again(self, seen: Seen) -> Seen:
+        """Return what the store says now of a run that was alive a moment ago."""
+        row = self.store.row(seen.row.run)
+        if row.state.ended or seen.life is not Life.ALIVE:
+            return look(self.store, self.control, row.run)
+        return Seen(row, seen.life, row.state.value, row.reason)
+
+    def spent(self, study: str) -> int:
+        """Return what all runs of a study spent, 1e-12 mu^2; no institution spent more."""
+        return sum(
+            row.progress.spent
+            for row in self.store.rows()
+            if row.study == study and row.progress is not None
+        )
+
+    def _promise(self, row: RunRow, plan: Plan) -> Promise:
+        privacy, own = plan.study.privacy, row.progress.spent if row.progress else 0
+        of_study, of_run = (
+            plan.epsilon(spent / PICOMU2) if spent else 0.0
+            for spent in (self.spent(row.study), own)
+        )
+        return Promise(privacy.epsilon, privacy.delta, of_study, of_run)
+
+    def _study(self, study: str) -> tuple[str, Plan] | None:
+        if study not in self._known:
+            self._known[study] = _named_plan(self.home, study)
+        return self._known[study]
+
+
+def _named_plan(home: CoordinatorHome, study: str) -> tuple[str, Plan] | None:
+    """Return a study's name and plan; None without file or module: its runs are shown anyway."""
+    try:
+        found = proposal(home, study)
+        plan = found.plan
+    except (UsageError, PackageError):
+        return None
+    return found.study.name, plan
+
+
+@contextmanager
+def open_desk(path: Path) -> Iterator[Desk]:
+    """Open a coordinator's folder for commands.
+
+    Raises:
+        UsageError, StudyError, KeysError: the folder, its settings or its tokens do not do.
+        RunError: the run store cannot be opened.
+    """
+    home = CoordinatorHome.open(path)
+    with run_store(home.runs_database) as store, control(control_target(home)) as link:
+        yield Desk(home, store, link)
+
+
+# -- watching -------------------------------------------------------------------------------------
+
+POLL_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 3.0  # between questions to the SuperLink, which has a run to serve
+
+
+def follow(
+    desk: Desk,
+    run: str,
+    *,
+    now: Callable[[], datetime],
+    monotonic: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Iterator[Picture]:
+    """Yield a run's picture now and then; the last one is of its end or its interruption.
+
+    Args:
+        desk: the coordinator's.
+        run: its id.
+        now: the present, with a time zone.
+        monotonic: seconds that only go forward.
+        sleep: waits for so many seconds.
+
+    Raises:
+        RunError: the run store cannot be read.
+    """
+    pace, seen, looked = Pace(), look(desk.store, desk.control, run), monotonic()
+    while True:
+        yield desk.picture(seen, now(), pace)
+        if seen.life in {Life.ENDED, Life.INTERRUPTED}:
+            return
+        sleep(POLL_SECONDS)
+        if monotonic() - looked >= LOOK_SECONDS:
+            seen, looked = look(desk.store, desk.control, run), monotonic()
+        else:
+            seen = desk.again(seen)
+
+
+def news(pictures: Iterator[Picture], said: Callable[[Picture], str]) -> Iterator[Picture]:
+    """Keep the pictures of which something else is said than of the one before."""
+    before = None
+    for picture in pictures:
+        text = said(picture)
+        if text != before:
+            before = text
+            yield picture

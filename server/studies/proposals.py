@@ -1,0 +1,158 @@
+"""Studies that a coordinator proposed: signed, stored in its folder, found by id or name."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from fieldfare.server.home.founding import signing_public
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.members.publication import published_roster
+from fieldfare.shared.errors import ProtocolError, StudyError, UsageError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Signer
+from fieldfare.shared.protocol.plan import Plan, plan_for
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.signed_files import offer_study, open_study, read_sealed
+from fieldfare.shared.study.study import Study, check_deployable
+from fieldfare.shared.system.private_files import create_private
+
+SHORT: Final = 12  # digits of an id as it is shown
+LEAST_PREFIX: Final = 4
+
+_ID: Final = re.compile(r"[0-9a-f]{64}")
+_PREFIX: Final = re.compile(rf"[0-9a-f]{{{LEAST_PREFIX},64}}")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One study that was proposed.
+
+    Attributes:
+        id: the study's id, 64 hexadecimal digits.
+        study: what was proposed.
+        envelope: as the coordinator signed it.
+        at: when it was written.
+    """
+
+    id: str
+    study: Study
+    envelope: bytes
+    at: datetime
+
+    @property
+    def short(self) -> str:
+        """The id as it is shown."""
+        return self.id[:SHORT]
+
+    @property
+    def plan(self) -> Plan:
+        """What the study plans to release, and what that costs."""
+        return plan_for(self.study)
+
+
+def check_proposal(study: Study, roster: Roster | None) -> None:
+    """Check what a study plans, and that it keeps the roster's own constant.
+
+    Raises:
+        StudyError: no unit, a plan that cannot be carried out, or another multiplicity than the
+            roster's.
+    """
+    check_deployable(study)
+    plan_for(study).check_noise(study.aggregation.minimum_institutions)
+    found = study.privacy.multiplicity
+    if roster is not None and found != roster.multiplicity:
+        raise StudyError(
+            f"privacy.multiplicity: expected the roster's {roster.multiplicity}, found {found}"
+        )
+
+
+def propose(home: CoordinatorHome, study: Study, signer: Signer) -> Proposal:
+    """Sign a study and keep it; one that was proposed before stays as it is.
+
+    Raises:
+        StudyError: as `check_proposal`.
+        UsageError: what stands under its id is another study.
+        OSError: the disk says no.
+    """
+    check_proposal(study, published_roster(home))
+    path = home.study(study.id)
+    if not path.exists():
+        create_private(path, offer_study(study, signer))
+    return proposal(home, study.id)
+
+
+def proposal(home: CoordinatorHome, study_id: str) -> Proposal:
+    """Return one study that was proposed.
+
+    Raises:
+        UsageError: unknown, or a file that this coordinator did not sign.
+    """
+    path = home.study(study_id)
+    if not path.is_file():
+        raise UsageError(
+            f"expected a study that was proposed here, found {study_id[:SHORT]}: see `fieldfare "
+            "coordinator studies`"
+        )
+    content = read_sealed(path)
+    own = Roster(version=1, coordinator=signing_public(home), members=())
+    try:
+        study = open_study(content, own, Assurance.EXACT)
+    except ProtocolError as error:
+        raise UsageError(
+            f"{path}: {error}; move the file away and propose the study again"
+        ) from None
+    found = study.id
+    if found != study_id:
+        raise UsageError(f"{path}: expected the study of that id, found another: move it away")
+    return Proposal(found, study, content, datetime.fromtimestamp(path.stat().st_mtime, UTC))
+
+
+def proposals(home: CoordinatorHome) -> tuple[Proposal, ...]:
+    """Return all studies that were proposed, oldest first.
+
+    Raises:
+        UsageError: as `proposal`.
+    """
+    found = [proposal(home, study_id) for study_id in _ids(home)]
+    return tuple(sorted(found, key=lambda one: (one.at, one.id)))
+
+
+def find_study(home: CoordinatorHome, text: str) -> Proposal:
+    """Return the study that a person means: its id, the first digits of it, or its name.
+
+    Raises:
+        UsageError: none or several fit.
+    """
+    if _PREFIX.fullmatch(text):
+        by_id = [study_id for study_id in _ids(home) if study_id.startswith(text)]
+        if len(by_id) == 1:
+            return proposal(home, by_id[0])
+        if by_id:
+            raise _several(text, by_id)
+    named = [one.id for one in proposals(home) if one.study.name == text]
+    if len(named) > 1:
+        raise _several(text, named)
+    if not named:
+        raise UsageError(
+            f"STUDY: expected an id's first {LEAST_PREFIX} digits or more, or a name, found "
+            f"{shown(text)}: see `fieldfare coordinator studies`"
+        )
+    return proposal(home, named[0])
+
+
+def shown(text: str) -> str:
+    """Return what somebody typed as one short line."""
+    return repr(text if len(text) <= SHORT * 4 else text[: SHORT * 4] + "...")
+
+
+def _ids(home: CoordinatorHome) -> list[str]:
+    paths = sorted(home.studies.glob("*.sealed"))
+    return [path.stem for path in paths if _ID.fullmatch(path.stem)]
+
+
+def _several(text: str, ids: list[str]) -> UsageError:
+    listed = ", ".join(one[:SHORT] for one in ids)
+    return UsageError(
+        f"STUDY: expected one study, found {shown(text)}, which fits {listed}: give more of its id"
+    )

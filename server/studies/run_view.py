@@ -1,0 +1,489 @@
+"""The view of runs for people: one screen for each, one line for each change, one table of all.
+
+Everything shown is either the coordinator's own or was released; names and reasons are other
+people's texts, and nothing in them moves the cursor or sets colours.
+
+The institutions' approvals of a study; an approval counts only if it still verifies.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from rich.console import Group, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.server.store.rows import ApprovalRow, Progress
+from fieldfare.server.studies.steering import Life, Seen
+from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.evaluation.groups import group_lines
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import REJECTED, WITHDRAWN, Approval, Rejection, unseal
+from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.prospects import budget_obstacle, obstacles
+from fieldfare.shared.protocol.roster import Roster
+
+BAR: Final = 24  # characters
+MOST_INSTITUTIONS: Final = 20  # rows on the screen; --json has all
+MOST_TEXT: Final = 200
+_TIMED: Final = frozenset({"training", "evaluation", "fairness"})
+PHASES: Final = ("hello", "rehearsal", "training", "evaluation", "fairness", "delivery")
+METRICS: Final = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "precision": "precision",
+    "recall": "recall",
+}
+UNHEARD: Final = "not heard yet"
+
+_GOOD: Final = frozenset(["asked", "answered", "approved"])
+_STYLES: Final = {
+    "finished": "green",
+    "running": "bold",
+    "stopping": "yellow",
+    "interrupted": "bold red",
+    "failed": "bold red",
+}
+_MINUTE: Final = 60
+_HOUR: Final = 3600
+_DAY: Final = 86_400
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A study's promise and what is spent of it.
+
+    Attributes:
+        epsilon, delta: what the study promises.
+        spent: epsilon spent so far over all runs of the study, at that delta.
+        of_run: epsilon that this run alone spent.
+    """
+
+    epsilon: float
+    delta: float
+    spent: float
+    of_run: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One run at one moment, with everything that is shown of it.
+
+    Attributes:
+        seen: its row, and whether anybody works on it.
+        name: of its study.
+        promise: privacy; None where the study's file is gone.
+        metrics: what was released, parsed; empty where noise hid everything, None before.
+        institutions: what each last did and when; None for one that was not heard.
+        seconds_left: of training, None where nothing is known.
+        now: the moment.
+    """
+
+    seen: Seen
+    name: str
+    promise: Promise | None
+    metrics: Mapping[str, Any] | None
+    institutions: Mapping[str, tuple[str, datetime] | None]
+    seconds_left: float | None
+    now: datetime
+
+
+def picture_json(picture: Picture) -> dict[str, Any]:
+    """Return everything of a picture for programs."""
+    row = picture.seen.row
+    return {
+        "run": row.run,
+        "study": row.study,
+        "name": picture.name,
+        "state": row.state.value,
+        "life": picture.seen.life.value,
+        "reason": row.reason,
+        "note": picture.seen.note,
+        "command": picture.seen.command,
+        "created": row.created.isoformat(),
+        "ended": row.ended.isoformat() if row.ended else None,
+        "progress": progress_json(row.progress),
+        "seconds_left": picture.seconds_left,
+        "privacy": _promise_json(picture.promise),
+        "metrics": picture.metrics,
+        "institutions": {
+            name: None if said is None else {"status": said[0], "at": said[1].isoformat()}
+            for name, said in picture.institutions.items()
+        },
+    }
+
+
+def progress_json(progress: Progress | None) -> dict[str, Any] | None:
+    """Return a run's progress for programs."""
+    if progress is None:
+        return None
+    return {
+        "phase": progress.phase,
+        "step": progress.step,
+        "steps": progress.steps,
+        "attempt_failures": progress.attempt_failures,
+        "seconds": progress.seconds,
+        "spent_picomu2": progress.spent,
+        "at": progress.at.isoformat(),
+    }
+
+
+def screen(picture: Picture) -> RenderableType:
+    """Render a run for a terminal of 80 columns or more."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for topic, text in _rows(picture):
+        grid.add_row(topic, text)
+    parts: list[RenderableType] = [_title(picture), grid]
+    if picture.institutions:
+        parts += [Text(), _institutions(picture)]
+    return Group(*parts)
+
+
+def line(picture: Picture) -> str:
+    """Say a run's state in one line, for logs and pipes."""
+    row, progress = picture.seen.row, picture.seen.row.progress
+    parts = [f"{row.run}: {picture.seen.word}"]
+    if progress is not None:
+        parts.append(_phase(progress))
+        if progress.step:
+            parts.append(f"{progress.seconds:.2f} s")
+        if progress.attempt_failures:
+            parts.append(_failures(progress))
+    if picture.promise is not None:
+        parts.append(f"epsilon {_short(picture.promise.spent)} of {picture.promise.epsilon:g}")
+    problems = [
+        f"{name} {said[0]}"
+        for name, said in picture.institutions.items()
+        if said is not None and said[0] not in _GOOD
+    ]
+    return plain(", ".join([*parts, *problems]), 4 * MOST_TEXT)
+
+
+def last_lines(picture: Picture) -> list[str]:
+    """Say how a run ended: why, what it released, what to do."""
+    row = picture.seen.row
+    lines = [f"{row.run}: {picture.seen.word}" + (f": {row.reason}" if row.reason else "")]
+    lines += [f"released {text}" for text in metric_texts(picture.metrics)]
+    if picture.seen.note:
+        lines.append(picture.seen.note)
+    if picture.seen.command:
+        lines.append(f"Next: {picture.seen.command}")
+    return [plain(text, 4 * MOST_TEXT) for text in lines]
+
+
+def metric_texts(metrics: Mapping[str, Any] | None) -> list[str]:
+    """Say each released metric with its 95 % interval, and on which groups alerts fall."""
+    if metrics is None:
+        return []
+    groups = metrics.get("released_groups")
+    return _rates(metrics) + (group_lines(groups) if groups else [])
+
+
+def _rates(metrics: Mapping[str, Any]) -> list[str]:
+    known = [(METRICS[key], metrics[key]) for key in METRICS if isinstance(metrics.get(key), dict)]
+    if not known:
+        return ["nothing: noise hid every metric"]
+    return [
+        f"{name} {found['value']:.3f} (95 %: {found['low']:.3f} to {found['high']:.3f})"
+        for name, found in known
+    ]
+
+
+def runs_table(pictures: Sequence[Picture]) -> RenderableType:
+    """Render all runs, one row each."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("run", overflow="fold")
+    table.add_column("study", overflow="fold", max_width=24)
+    table.add_column("state", no_wrap=True)
+    for title in ("step", "epsilon"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("since", no_wrap=True)
+    for one in pictures:
+        row, progress = one.seen.row, one.seen.row.progress
+        table.add_row(
+            Text(row.run),
+            Text(plain(one.name)),
+            Text(one.seen.word, style=_STYLES.get(one.seen.word, "")),
+            f"{progress.step}/{progress.steps}" if progress else "-",
+            _short(one.promise.of_run) if one.promise else "-",
+            ago(one.now - (row.ended or row.created)),
+        )
+    unclear = [one for one in pictures if one.seen.life in {Life.INTERRUPTED, Life.UNKNOWN}]
+    notes = dict.fromkeys(text for one in unclear for text in (one.seen.note, one.seen.command))
+    lines = [
+        Text(plain(text, 2 * MOST_TEXT), style="dim") for text in (*notes, *_noes(pictures)) if text
+    ]
+    return Group(table, *lines)
+
+
+def _noes(pictures: Sequence[Picture]) -> dict[str, None]:
+    """Say once which institution said no to which study, and why."""
+    return dict.fromkeys(
+        f"{one.name}: {name} {said[0]}"
+        for one in pictures
+        for name, said in one.institutions.items()
+        if said is not None and said[0].startswith((REJECTED, WITHDRAWN))
+    )
+
+
+def ago(span: timedelta) -> str:
+    """Say how long ago something was, in its largest unit."""
+    seconds = max(0, int(span.total_seconds()))
+    for size, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {name} ago"
+    return f"{seconds} s ago"
+
+
+def duration(seconds: float) -> str:
+    """Say how long something takes, to about two digits."""
+    if seconds < _MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    return f"{seconds / _HOUR:.1f} h"
+
+
+def plain(text: str, most: int = MOST_TEXT) -> str:
+    """Return somebody else's text on one line, cut, without what moves a cursor."""
+    shown = "".join(sign if sign.isprintable() else " " for sign in text[: most + 1])
+    return shown if len(text) <= most else shown[: most - 3] + "..."
+
+
+def parse_metrics(content: str | None) -> Mapping[str, Any] | None:
+    """Parse what a run store keeps as metrics; empty where noise hid everything."""
+    if content is None:
+        return None
+    found = json.loads(content) if content else {}
+    return found if isinstance(found, dict) else {}
+
+
+@dataclass
+class Pace:
+    """How fast a run goes, from what was seen of it.
+
+    Attributes:
+        most: steps that are looked back on.
+    """
+
+    most: int = 20
+    _marks: tuple[tuple[int, datetime], ...] = ()
+
+    def seconds_left(self, progress: Progress | None) -> float | None:
+        """Return how long the rest of training and the evaluation will take, if that is known."""
+        if progress is None or progress.phase not in _TIMED:
+            self._marks = ()
+            return None
+        mark = (progress.step, progress.at)
+        if not self._marks or mark[0] > self._marks[-1][0]:
+            self._marks = (*self._marks, mark)[-self.most :]
+        first, last = self._marks[0], self._marks[-1]
+        steps = last[0] - first[0]
+        each = (last[1] - first[1]).total_seconds() / steps if steps else progress.seconds
+        if progress.phase != "training":
+            return each or None
+        return each * (progress.steps - progress.step + 1) or None
+
+
+def _title(picture: Picture) -> Rule:
+    title = Text(plain(picture.name, 40), style="bold")
+    word = picture.seen.word
+    title.append(f"  {picture.seen.row.run}", style="not bold")
+    title.append(f"  {word}", style=_STYLES.get(word, ""))
+    return Rule(title, align="left", style="dim", characters="-")
+
+
+def _rows(picture: Picture) -> Iterator[tuple[str, Text]]:
+    row, progress = picture.seen.row, picture.seen.row.progress
+    if row.reason and row.state.ended:
+        yield "because", Text(plain(row.reason, 2 * MOST_TEXT))
+    if picture.seen.note:
+        yield "now", Text(plain(picture.seen.note, 2 * MOST_TEXT))
+    if picture.seen.command:
+        yield "next", Text(plain(picture.seen.command, 2 * MOST_TEXT))
+    if progress is None:
+        yield "phase", Text("waiting for its process")
+    else:
+        yield "phase", Text(f"{_phase(progress)}  {_bar(progress)}")
+        yield "time", Text(_time(picture, progress))
+    if picture.promise is not None:
+        promise = picture.promise
+        yield (
+            "privacy",
+            Text(
+                f"epsilon {_short(promise.spent)} of {promise.epsilon:g} spent "
+                f"(delta {promise.delta:g}), over all runs of this study"
+            ),
+        )
+    for number, text in enumerate(metric_texts(picture.metrics)):
+        yield ("released" if number == 0 else ""), Text(plain(text, 4 * MOST_TEXT))
+
+
+def _phase(progress: Progress) -> str:
+    steps = f"step {progress.step} of {progress.steps}"
+    return steps if progress.phase == "training" else f"{plain(progress.phase, 20)}, {steps}"
+
+
+def _bar(progress: Progress) -> str:
+    share = min(1.0, progress.step / progress.steps) if progress.steps else 0.0
+    full = int(share * BAR)
+    return f"[{'#' * full}{'.' * (BAR - full)}] {int(100 * share)} %"
+
+
+def _time(picture: Picture, progress: Progress) -> str:
+    parts = []
+    if progress.step:
+        parts.append(f"last step {progress.seconds:.2f} s")
+    if picture.seconds_left is not None and picture.seen.life is Life.ALIVE:
+        parts.append(f"about {duration(picture.seconds_left)} left")
+    if progress.attempt_failures:
+        parts.append(_failures(progress))
+    began = f"started {ago(picture.now - picture.seen.row.created)}"
+    return ", ".join([*parts, began])
+
+
+def _failures(progress: Progress) -> str:
+    count = progress.attempt_failures
+    return f"{count} attempt{'' if count == 1 else 's'} failed"
+
+
+def _institutions(picture: Picture) -> RenderableType:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("institution", overflow="fold", max_width=32)
+    table.add_column("last", overflow="fold")
+    table.add_column("when", no_wrap=True)
+    listed = list(picture.institutions.items())
+    cut = min(len(listed), MOST_INSTITUTIONS)
+    # Who did not answer is what somebody looks for: they are not cut off.
+    listed.sort(key=lambda entry: _is_good(entry[1]))
+    for name, said in sorted(listed[:cut]):
+        text, when = (UNHEARD, "") if said is None else (said[0], ago(picture.now - said[1]))
+        style = "" if _is_good(said) else "yellow"
+        table.add_row(Text(plain(name)), Text(plain(text), style=style), when)
+    rest = len(listed) - cut
+    return Group(table, Text(f"and {rest} more", style="dim")) if rest else table
+
+
+def _is_good(said: tuple[str, datetime] | None) -> bool:
+    return said is not None and said[0] in _GOOD
+
+
+def _promise_json(promise: Promise | None) -> dict[str, float] | None:
+    if promise is None:
+        return None
+    return {
+        "epsilon": promise.epsilon,
+        "delta": promise.delta,
+        "epsilon_spent": promise.spent,
+        "epsilon_of_run": promise.of_run,
+    }
+
+
+def _short(value: float) -> str:
+    """Return a number to three digits."""
+    return f"{value:.3g}"
+
+
+# -- approvals ------------------------------------------------------------------------------------
+
+APPROVED: Final = "approved"
+PENDING: Final = "has it, not approved yet"  # a study that is not approved is not known there
+OUTDATED: Final = "approved under an older roster: has to approve again"
+ELSEWHERE: Final = "an approval of something else"
+OFF_ROSTER: Final = "not on the roster"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an institution says to a study.
+
+    Attributes:
+        text: in words.
+        approval: hash of an approval that counts under the present roster, hex; or nothing.
+        at: when it was last heard; None if never.
+        no: whether a person there said no.
+    """
+
+    text: str
+    approval: str
+    at: datetime | None
+    no: bool = False
+
+
+def heard_of(
+    roster: Roster | None, study: str, rows: Mapping[str, ApprovalRow]
+) -> dict[str, Heard]:
+    """Return what every institution of the roster, and others that were heard, say to a study.
+
+    Args:
+        roster: the published one; without one, nobody's approval counts.
+        study: the study's id.
+        rows: what the run store holds.
+    """
+    members = roster.ids if roster else ()
+    names = sorted({*members, *rows})
+    return {name: _heard(roster, study, name, rows.get(name)) for name in names}
+
+
+def given(heard: Mapping[str, Heard]) -> int:
+    """Return how many approvals count."""
+    return sum(bool(said.approval) for said in heard.values())
+
+
+def start_obstacles(plan: Plan, heard: Mapping[str, Heard], spent: int) -> tuple[str, ...]:
+    """Return why a run that is started now could not finish, or not give anything; one line each.
+
+    Args:
+        plan: of the study.
+        heard: what the institutions say to it.
+        spent: by earlier runs of the study, in 1e-12 mu^2.
+    """
+    least, approved = plan.study.aggregation.minimum_institutions, given(heard)
+    found = list(obstacles(plan, max(approved, least)))
+    if left := budget_obstacle(plan, spent):
+        found.append(left)
+    if approved < least:
+        others = "; ".join(f"{name}: {one.text}" for name, one in heard.items() if not one.approval)
+        found.append(
+            f"approvals: expected {least} or more that count, found {approved} ({others or '-'})"
+        )
+    return tuple(found)
+
+
+def _said_no(roster: Roster, study: str, name: str, row: ApprovalRow) -> Heard | None:
+    """Return what an institution's own signed rejection says; None where it is none of its own."""
+    try:
+        opened = unseal(row.envelope, Rejection, roster, Assurance.EXACT)
+    except ProtocolError:
+        return None
+    if (opened.signer, opened.body.institution, opened.body.study) != (name, name, study):
+        return None
+    return Heard(opened.body.text, "", row.at, no=True)
+
+
+def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None) -> Heard:
+    if row is None:
+        return Heard(UNHEARD, "", None)
+    if roster is None or name not in roster.ids:
+        return Heard(OFF_ROSTER, "", row.at)
+    if not row.envelope:
+        text = PENDING if RefusalCode.UNKNOWN_STUDY.value in row.text else row.text
+        return Heard(text, "", row.at)
+    try:
+        opened = unseal(row.envelope, Approval, roster, Assurance.EXACT)
+    except ProtocolError:  # its key is another one now, or it is no approval
+        return _said_no(roster, study, name, row) or Heard(OUTDATED, "", row.at)
+    approval = opened.body
+    if (opened.signer, approval.institution, approval.study) != (name, name, study):
+        text, counted = ELSEWHERE, ""
+    elif approval.roster != roster.hash:
+        text, counted = OUTDATED, ""
+    else:
+        text, counted = APPROVED, approval.hash
+    return Heard(text, counted, row.at)

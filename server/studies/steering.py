@@ -1,0 +1,304 @@
+"""Steering runs from outside: start, stop, resume; tell dead processes from live ones.
+
+The run store says what a run's process last wrote; the SuperLink says whether that process
+can still be there. Only both together say that a run goes on.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final, Protocol
+
+from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.store import RunStore
+from fieldfare.server.studies.proposals import Proposal, shown
+from fieldfare.shared.errors import RunError, UsageError
+
+POLL_SECONDS: Final = 0.2
+ALIVE: Final = frozenset(["pending", "starting", "running"])  # of a Flower run
+MOST_OF_NAME: Final = 40  # characters of a study's name in a run's id
+SUFFIX_BYTES: Final = 3
+
+_RUN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class FlowerStatus(Protocol):
+    """How a Flower run stands (superlink.RunStatus)."""
+
+    @property
+    def state(self) -> str:
+        """One of superlink.RunStatus's states; something else where the run is unknown."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """What the SuperLink was told at the end, may be empty."""
+        ...
+
+
+class RunControl(Protocol):
+    """What is needed of a SuperLink's control API (superlink.Control).
+
+    Every method raises RunError where it cannot be reached.
+    """
+
+    def start_run(self, bundle: bytes, configuration: Mapping[str, str]) -> int:
+        """Start a Flower run; returns its id."""
+        ...
+
+    def stop_run(self, run: int) -> None:
+        """End a Flower run."""
+        ...
+
+    def run_status(self, run: int) -> FlowerStatus:
+        """Return how a Flower run stands."""
+        ...
+
+
+class Life(Enum):
+    """Whether anybody works on a run."""
+
+    ENDED = "ended"  # the store says so
+    ALIVE = "alive"
+    INTERRUPTED = "interrupted"  # its process is gone without a word
+    UNKNOWN = "unknown"  # the SuperLink does not answer
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A run's row, and what the SuperLink makes of it.
+
+    Attributes:
+        row: from the store, read after the SuperLink answered.
+        life: whether anybody works on it.
+        word: the state in one word, for people.
+        note: what to know of it, one sentence; may be empty.
+        command: what to type to go on; empty where there is nothing to do.
+    """
+
+    row: RunRow
+    life: Life
+    word: str
+    note: str
+    command: str = ""
+
+
+def look(store: RunStore, control: RunControl, run: str) -> Seen:
+    """Look at a run.
+
+    Raises:
+        UsageError: there is no such run.
+    """
+    row = store.row(run)
+    if row.state.ended:
+        return _ended(row)
+    if row.flower_run is None:
+        return _interrupted(row, "it was never started")
+    try:
+        status = control.run_status(row.flower_run)
+    except RunError as error:
+        note = f"whether it goes on is not known: {error}"
+        return Seen(row, Life.UNKNOWN, row.state.value, note)
+    row = store.row(run)  # what its process wrote before it ended counts
+    if row.state.ended:
+        return _ended(row)
+    if status.state in ALIVE:
+        return Seen(row, Life.ALIVE, row.state.value, row.reason)
+    return _interrupted(row, status.reason or "its process is gone")
+
+
+def check_startable(store: RunStore, run: str, study: str) -> None:
+    """Refuse an id, or a moment, at which no run of a study can begin.
+
+    Raises:
+        UsageError: the id is taken or is none, or another run of the study has not ended.
+    """
+    if not _RUN.fullmatch(run):
+        raise UsageError(
+            f"--run: expected 1 to 64 letters, digits, dots, dashes or underscores, found "
+            f"{shown(run)}"
+        )
+    store.check_new(run, study)
+
+
+def start(
+    store: RunStore, control: RunControl, bundle: bytes, run: str, study: str, now: datetime
+) -> None:
+    """Start a new run of a study.
+
+    Raises:
+        UsageError: the id is taken or is none, or another run of the study has not ended.
+        RunError: it could not be started; the run is kept as failed and can be resumed.
+    """
+    check_startable(store, run, study)
+    store.create(run, study, now)
+    _launch(store, control, bundle, run, study, now)
+
+
+def resume(store: RunStore, control: RunControl, bundle: bytes, run: str, now: datetime) -> RunRow:
+    """Carry on a run that stopped, failed or was interrupted; returns the row of before.
+
+    Raises:
+        UsageError: it goes on, is finished, or another run of its study has not ended.
+        RunError: whether it goes on cannot be found out, or it could not be started.
+    """
+    seen = look(store, control, run)
+    if seen.life is Life.ALIVE:
+        raise UsageError(
+            f"run {run}: expected a run that does not go on, found it {seen.word}; a process that "
+            f"died is noticed within a minute: see fieldfare coordinator run watch {run}"
+        )
+    if seen.life is Life.UNKNOWN:
+        raise RunError(f"run {run}: {seen.note}")
+    store.reopen(seen.row)
+    _launch(store, control, bundle, run, seen.row.study, now)
+    return seen.row
+
+
+def stop(
+    store: RunStore,
+    control: RunControl,
+    run: str,
+    *,
+    grace_seconds: float,
+    now: Callable[[], datetime],
+    monotonic: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> RunRow:
+    """End a run after its step; by force where its process does not answer in time.
+
+    Args:
+        store: the run store.
+        control: of the SuperLink.
+        run: its id.
+        grace_seconds: how long the process may take to end by itself.
+        now: the present, with a time zone.
+        monotonic: seconds that only go forward.
+        sleep: waits for so many seconds.
+
+    Raises:
+        UsageError: no such run, or it has ended.
+        RunError: the SuperLink does not answer; the wish to stop stays.
+    """
+    store.request_stop(run)
+    end = monotonic() + grace_seconds
+    while True:
+        seen = look(store, control, run)
+        if seen.life is Life.ENDED:
+            return seen.row
+        if seen.life is Life.INTERRUPTED:
+            return _ended_from_outside(store, run, "its process was gone", now())
+        if monotonic() >= end:
+            break
+        sleep(POLL_SECONDS)
+    if seen.life is Life.UNKNOWN:
+        raise RunError(
+            f"run {run} will stop when it is carried on; {seen.note}: repeat this when the "
+            "SuperLink runs"
+        )
+    if seen.row.flower_run is not None:
+        control.stop_run(seen.row.flower_run)
+    reason = f"its process did not end within {grace_seconds:g} s and was ended"
+    return _ended_from_outside(store, run, reason, now())
+
+
+def say_hello(control: RunControl, bundle: bytes, study: str) -> int:
+    """Let institutions hear of a study and say whether they approve; returns the Flower run.
+
+    Raises:
+        RunError: the SuperLink cannot be reached.
+    """
+    return control.start_run(bundle, {"study": study, "run": ""})
+
+
+def await_end(
+    control: RunControl,
+    flower_run: int,
+    *,
+    seconds: float,
+    monotonic: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> FlowerStatus:
+    """Wait until a Flower run is over.
+
+    Raises:
+        RunError: the SuperLink cannot be reached, or the run is not over in time.
+    """
+    end = monotonic() + seconds
+    while (status := control.run_status(flower_run)).state in ALIVE:
+        if monotonic() >= end:
+            raise RunError(
+                f"expected answers within {seconds:g} s, found the SuperLink's run {flower_run} "
+                f"{status.state}: is `fieldfare coordinator start` running?"
+            )
+        sleep(POLL_SECONDS)
+    return status
+
+
+def new_run_id(proposal: Proposal, now: datetime, token: bytes) -> str:
+    """Return an id that no other run has: date, study, some random digits.
+
+    Args:
+        proposal: the study.
+        now: with a time zone.
+        token: SUFFIX_BYTES random bytes.
+    """
+    name = proposal.study.name[:MOST_OF_NAME]
+    return f"{now.astimezone(UTC):%Y-%m-%d}-{name}-{token.hex()}"
+
+
+def find_run(store: RunStore, text: str) -> RunRow:
+    """Return the run that a person means: by its id, or by the beginning of it.
+
+    Raises:
+        UsageError: none or several fit.
+    """
+    rows = store.rows()
+    exact = [row for row in rows if row.run == text]
+    found = exact or [row for row in rows if text and row.run.startswith(text)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        listed = ", ".join(row.run for row in found)
+        raise UsageError(
+            f"RUN: expected one run, found {shown(text)}, which fits {listed}: give more of its id"
+        )
+    raise UsageError(
+        f"RUN: expected a run's id or the beginning of one, found {shown(text)}: see `fieldfare "
+        "coordinator runs`"
+    )
+
+
+def _launch(
+    store: RunStore, control: RunControl, bundle: bytes, run: str, study: str, now: datetime
+) -> None:
+    try:
+        flower_run = control.start_run(bundle, {"study": study, "run": run})
+    except RunError as error:
+        store.set_state(run, RunState.FAILED, f"not started: {error}", now)
+        raise
+    store.set_flower_run(run, flower_run)
+
+
+def _ended(row: RunRow) -> Seen:
+    resumable = row.state is not RunState.FINISHED and not row.purged
+    return Seen(row, Life.ENDED, row.state.value, "", _resume(row) if resumable else "")
+
+
+def _interrupted(row: RunRow, reason: str) -> Seen:
+    return Seen(row, Life.INTERRUPTED, "interrupted", reason, _resume(row))
+
+
+def _resume(row: RunRow) -> str:
+    return f"fieldfare coordinator run resume {row.run}"
+
+
+def _ended_from_outside(store: RunStore, run: str, reason: str, now: datetime) -> RunRow:
+    with store.together():
+        row = store.row(run)
+        if row.state.ended:  # it answered after all
+            return row
+        store.set_state(run, RunState.STOPPED, reason, now)
+        return store.row(run)

@@ -1,0 +1,252 @@
+"""The process that serves the SuperLink: two listeners of one app, both with TLS.
+
+Nodes reach the public one; control and runs come over the loopback address only. It ends with
+its parent, `coordinator start`.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import sqlite3
+import ssl
+import sys
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import uvicorn
+
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.settings import load_settings
+from fieldfare.server.superlink.access_log import AuditLog
+from fieldfare.server.superlink.control import read_token
+from fieldfare.server.superlink.gate import LOCAL, PUBLIC, App, Gate, Rules
+from fieldfare.server.superlink.retention import overwrite_deleted, purge_finished, quiet_flower
+from fieldfare.server.superlink.superlink import SuperlinkApp
+from fieldfare.shared.errors import FieldfareError, UsageError
+from fieldfare.shared.system.private_files import OTHERS
+from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
+
+LOOPBACK: Final = "127.0.0.1"
+STOP_SECONDS: Final = 5
+PURGE_SECONDS: Final = 60.0
+FLUSH_SECONDS: Final = 10.0
+MOST_REQUESTS: Final = 256  # of nodes, at once; an institution has two or three
+BACKLOG: Final = 256
+SILENT_SECONDS: Final = 15.0
+
+log = logging.getLogger("fieldfare.server.superlink.process")  # it runs as __main__
+
+
+@dataclass(frozen=True)
+class SuperlinkTerms:
+    """Where a SuperLink listens, and what it needs.
+
+    Attributes:
+        host, port: where nodes are served.
+        local_port: on the loopback address, for control and runs.
+        certificate, key: PEM files, shown on both.
+        control_token: opens the control API.
+        runtime_token: opens runs.
+        database: its state.
+        audit_log: what it was asked.
+    """
+
+    host: str
+    port: int
+    local_port: int
+    certificate: Path
+    key: Path
+    database: Path
+    audit_log: Path
+    control_token: str = field(repr=False)
+    runtime_token: bytes = field(repr=False)
+
+
+def terms_of(home: CoordinatorHome) -> SuperlinkTerms:
+    """Read a home.
+
+    Raises:
+        StudyError: its settings are wrong.
+        KeysError: a token is missing, or open to others.
+    """
+    settings = load_settings(home)
+    return SuperlinkTerms(
+        host=settings.bind_host,
+        port=settings.bind_port,
+        local_port=settings.local_port,
+        certificate=home.server_certificate,
+        key=home.server_key,
+        database=home.superlink_database,
+        audit_log=home.audit_log,
+        control_token=read_token(home.control_token),
+        runtime_token=read_token(home.runtime_token).encode(),
+    )
+
+
+def serve(terms: SuperlinkTerms) -> None:
+    """Serve until a stop signal.
+
+    Raises:
+        UsageError: a port is taken, or certificate and key cannot be used.
+    """
+    context = _tls(terms)
+    with (
+        _bound(terms.host, terms.port) as outer,
+        _bound(LOOPBACK, terms.local_port) as inner,
+    ):
+        overwrite_deleted()
+        flower = SuperlinkApp(terms.database, terms.runtime_token)
+        audit = AuditLog(terms.audit_log, flower.name_of)
+        public = Rules("public", PUBLIC, None, flower.vouched)
+        local = Rules("local", LOCAL, terms.control_token, flower.vouched)
+        servers = (
+            (_server(Gate(flower.app, public, audit.tell), context, MOST_REQUESTS), outer),
+            (_server(Gate(flower.app, local, audit.tell), context, None), inner),
+        )
+        log.info("nodes are served at https://%s:%d", terms.host, terms.port)
+        log.info("control and runs at https://%s:%d, this host alone", LOOPBACK, terms.local_port)
+        log.info("audit log: %s", terms.audit_log)
+        loop = servers[0][0].config.get_loop_factory()
+        try:
+            with asyncio.Runner(loop_factory=loop) as runner:
+                runner.run(_serve(servers, audit, terms.database))
+        finally:
+            audit.close()
+
+
+async def _serve(
+    servers: Sequence[tuple["_Server", socket.socket]], audit: AuditLog, database: Path
+) -> None:
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for server, _ in servers:
+            server.should_exit = True
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+    chores = [
+        asyncio.create_task(_flush(audit)),
+        asyncio.create_task(_purge(database)),
+        asyncio.create_task(_hang_up(servers[0][0])),
+    ]
+    try:
+        await asyncio.gather(*(server.serve([place]) for server, place in servers))
+    finally:
+        for chore in chores:
+            chore.cancel()
+
+
+async def _flush(audit: AuditLog) -> None:
+    while True:
+        await asyncio.sleep(FLUSH_SECONDS)
+        audit.flush()
+
+
+async def _purge(database: Path) -> None:
+    while True:
+        try:
+            removed = await asyncio.to_thread(purge_finished, database)
+        except sqlite3.Error as error:  # next time, then
+            log.warning("finished runs were not purged: %s", error)
+        else:
+            if removed:
+                log.info("%d rows of finished runs purged", removed)
+        await asyncio.sleep(PURGE_SECONDS)
+
+
+async def _hang_up(server: "_Server") -> None:
+    """Close connections that nobody asks anything on; uvicorn waits for a first request for ever.
+
+    It hangs up itself on those that asked before and are idle, and the gate on slow bodies.
+    """
+    seen: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
+    while True:
+        await asyncio.sleep(SILENT_SECONDS / 3)
+        now = time.monotonic()
+        for connection in list(server.server_state.connections):
+            silent: Any = connection
+            if silent.cycle is None and now - seen.setdefault(silent, now) >= SILENT_SECONDS:
+                silent.transport.abort()
+
+
+class _Server(uvicorn.Server):
+    """One of several in a loop: signals are for the loop."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _server(app: App, context: ssl.SSLContext, most: int | None) -> _Server:
+    config = uvicorn.Config(
+        app,
+        access_log=False,  # the audit log has it
+        date_header=True,  # `institution check` finds a clock that is wrong by it
+        interface="asgi3",
+        lifespan="off",
+        limit_concurrency=most,
+        log_config=None,
+        proxy_headers=False,  # a header does not say who calls
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        ws="none",
+    )
+    config.load()
+    config.ssl = context
+    return _Server(config)
+
+
+def _tls(terms: SuperlinkTerms) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(terms.certificate, terms.key)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"{terms.certificate}: expected a certificate that fits its key, found: {error}: "
+            "fieldfare coordinator renew"
+        ) from None
+    return context
+
+
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        place = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise UsageError(
+            f"{host}:{port}: expected a free port of this host, found: {error.strerror}: end what "
+            "listens there (another hub, perhaps), or change bind or local_port in coordinator.toml"
+        ) from None
+    with place:
+        # Connections inherit it; without it each answer waits 40 ms for the last one's receipt.
+        place.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield place
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve the SuperLink of a home; for `coordinator start` alone."""
+    os.umask(OTHERS)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger("fieldfare").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # what strangers send is no news
+    quiet_flower()
+    end_with_parent()
+    try:
+        serve(terms_of(CoordinatorHome.open(Path(arguments[0]))))
+    except FieldfareError as error:
+        log.warning("%s", error)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

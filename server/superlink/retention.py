@@ -1,0 +1,124 @@
+"""Deletion of every finished Flower run from the SuperLink's own state.
+
+The SuperLink keeps messages and objects of runs that ended (measured: every reply of a failed
+run), and SQLite keeps deleted rows in free pages. What auditors need is in the run store.
+
+Environment and log of every coordinator's process that uses Flower.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Engine, event
+
+BUSY_SECONDS: Final = 5.0
+REWRITE_MILLISECONDS: Final = 500
+
+_FINISHED: Final = "SELECT run_id FROM run JOIN task USING (run_id) WHERE finished_at IS NOT NULL"
+_TASKS: Final = f"SELECT task_id FROM task WHERE run_id IN ({_FINISHED})"
+_SESSIONS: Final = f"SELECT session_id FROM object_push_sessions WHERE run_id IN ({_FINISHED})"
+# In this order: rows that point at others go first.
+_PURGE: Final = (
+    f"DELETE FROM message_res WHERE run_id IN ({_FINISHED})",
+    f"DELETE FROM message_ins WHERE run_id IN ({_FINISHED})",
+    f"DELETE FROM task_message WHERE run_id IN ({_FINISHED})",
+    f"DELETE FROM object_push_session_pending WHERE session_id IN ({_SESSIONS})",
+    f"DELETE FROM object_push_session_roots WHERE session_id IN ({_SESSIONS})",
+    f"DELETE FROM object_push_sessions WHERE run_id IN ({_FINISHED})",
+    f"DELETE FROM task_event WHERE run_id IN ({_FINISHED})",
+    f"DELETE FROM task_logs WHERE task_id IN ({_TASKS})",
+    f"DELETE FROM run_objects WHERE run_id IN ({_FINISHED})",
+)
+# What no unfinished run holds any more; Flower lists every object of a run before it is stored.
+_SWEEP: Final = (
+    "DELETE FROM object_children WHERE parent_id NOT IN (SELECT object_id FROM run_objects)",
+    "DELETE FROM objects WHERE object_id NOT IN (SELECT object_id FROM run_objects)",
+)
+_UNFINISHED: Final = "SELECT COUNT(*) FROM task WHERE finished_at IS NULL"
+_FREE_PAGES: Final = "PRAGMA freelist_count"
+
+
+def purge_finished(database: Path) -> int:
+    """Remove what finished runs left behind; returns how many rows were.
+
+    Where no run goes on, the file is rewritten too, so that nothing stays in free pages; that
+    waits for the next call where somebody else is busy with the file.
+
+    Args:
+        database: the SuperLink's own; it may be in use.
+
+    Raises:
+        sqlite3.Error: the file cannot be read or written now.
+    """
+    with closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as link:
+        link.execute("PRAGMA secure_delete = ON")
+        link.execute("BEGIN IMMEDIATE")
+        with link:
+            removed = sum(link.execute(statement).rowcount for statement in (*_PURGE, *_SWEEP))
+        if not _one(link, _UNFINISHED) and (removed or _one(link, _FREE_PAGES)):
+            _rewrite(link)
+        return removed
+
+
+def overwrite_deleted() -> None:
+    """Let every database that this process opens from now on overwrite what it deletes.
+
+    For flwr's own connections: a run deletes its messages as it goes.
+    """
+    event.listen(Engine, "connect", _overwrite)
+
+
+def _overwrite(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA secure_delete = ON").close()
+
+
+def _rewrite(link: sqlite3.Connection) -> None:
+    link.execute(f"PRAGMA busy_timeout = {REWRITE_MILLISECONDS}")  # others wait for this
+    try:
+        link.execute("VACUUM")
+        link.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:  # in use right now; the rows are gone either way
+        return
+
+
+def _one(link: sqlite3.Connection, query: str) -> int:
+    found: int = link.execute(query).fetchone()[0]
+    return found
+
+
+# -- flower environment ---------------------------------------------------------------------------
+
+
+def flower_environment(given: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return an environment in which nothing steers flwr and flwr calls nobody.
+
+    Args:
+        given: the environment of this process.
+        folder: a private one, for what flwr may want to keep.
+    """
+    kept = {name: value for name, value in given.items() if not name.upper().startswith("FLWR_")}
+    return kept | {
+        "FLWR_HOME": str(folder),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    }
+
+
+def quiet_flower() -> None:
+    """Let flwr's log say what is unexpected, and never what was in a message."""
+    log = logging.getLogger("flwr")
+    log.setLevel(logging.WARNING)
+    log.addFilter(without_contents)
+
+
+def without_contents(record: logging.LogRecord) -> bool:
+    """Take values out of a record; says whether the record is shown at all."""
+    said: object = record.msg
+    if isinstance(said, dict):  # a query that failed, with its values
+        record.msg, record.args = "a query failed: %s", (str(said.get("query"))[:80],)
+    return "[ApiError:" not in record.msg  # answered, and in the audit log

@@ -1,0 +1,628 @@
+"""Flower's SuperLink as a coordinator uses it; the only server module that reaches inside flwr.
+
+Three things are taken from there: the app that nodes and runs talk to, the control API that
+starts runs and registers nodes, and the Grid of one run. What is taken, and how it behaves, is
+held by tests/server/superlink/test_flwr_contract.py, so that another version of flwr fails in
+a test.
+Who may call what is decided before Flower's app is reached (gate.py).
+
+Errors of a link or of its other end, made fit for a terminal.
+"""
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from flwr.app import Error, Message
+from flwr.app.message import make_message
+from flwr.common.constant import (
+    ISOLATION_MODE_PROCESS,
+    NOOP_FLWR_AID,
+    TRANSPORT_TYPE_GRPC_RERE,
+    ErrorCode,
+    SubStatus,
+)
+from flwr.common.event_log_plugin import EventLogWriterPlugin
+from flwr.common.serde import (
+    fab_to_proto,
+    run_from_proto,
+    user_config_to_proto,
+)
+from flwr.common.serde_utils import metadata_from_proto
+from flwr.proto.control_pb2 import (
+    ListNodesRequest,
+    ListRunsRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    StopRunRequest,
+    UnregisterNodeRequest,
+)
+from flwr.proto.fleet_pb2 import PushMessagesRequest
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    PullAppMessagesRequest,
+    PullTaskInputRequest,
+    PushTaskOutputRequest,
+)
+from flwr.supercore.constant import TaskType
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.error import ApiErrorCode, FlowerError
+from flwr.supercore.fab import Fab
+from flwr.supercore.heartbeat import HeartbeatSender, make_task_heartbeat_fn_http
+from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPushError,
+    inflate_object_from_contents,
+)
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.run import RunNotRunningException
+from flwr.supercore.runtime import RuntimeHttpClient
+from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.auth_plugin import NoOpControlAuthnPlugin
+from flwr.superlink.config_loader import SuperLinkLifespanConfig
+from flwr.superlink.grid.http_grid import HttpGrid
+from google.protobuf.message import DecodeError
+
+from fieldfare.server.superlink.facts import ControlTarget, NodeFacts, RunStatus, ServerTask, Task
+from fieldfare.server.superlink.gate import App, Headers
+from fieldfare.server.superlink.node_keys import (
+    PUBLIC_KEY_HEADER,
+    header_in,
+    openssh_of,
+    signer_of,
+    spki_of,
+)
+from fieldfare.shared.errors import RunError
+
+LONGEST_REASON: Final = 300  # characters
+
+
+def reason_of(error: Exception) -> str:
+    """Return what an error of a link says: one line, printable ASCII, of bounded length."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, httpx.HTTPStatusError):
+        text = f"status {error.response.status_code}: {error.response.text}"
+    shown = "".join(sign if sign.isascii() and sign.isprintable() else " " for sign in text)
+    return " ".join(shown.split())[:LONGEST_REASON]
+
+
+# -- superlink ------------------------------------------------------------------------------------
+
+
+ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
+MOST_OBJECTS: Final = 8  # of one reply; ours have 3: message, content, record
+REFRESH_SECONDS: Final = 1.0
+MOST_PUSHES: Final = 3
+UNAVAILABLE: Final = int(ErrorCode.MESSAGE_UNAVAILABLE)
+
+# What a reply that is nonsense makes flwr raise.
+_NONSENSE: Final = (DecodeError, ValueError, LookupError, TypeError, AttributeError)
+
+
+class RunOverError(RunError):
+    """The SuperLink ended the run, or does not know it."""
+
+
+# ---- the app ---------------------------------------------------------------------------------
+
+
+class SuperlinkApp:
+    """Flower's app over one database, and who its nodes are."""
+
+    def __init__(self, database: Path, secret: bytes) -> None:
+        """Open the database; the file is made, or brought to the shape that flwr wants.
+
+        Args:
+            database: SQLite file.
+            secret: that proves a request for a run's task.
+        """
+        # Not above: half a second that only the SuperLink's own process has to wait.
+        from flwr.superlink.main import create_app  # noqa: PLC0415
+
+        nothing: Any = _NothingElse
+        made = create_app(_configuration(database, secret), nothing)
+        made.user_middleware[:] = [
+            each for each in made.user_middleware if getattr(each.cls, "__name__", "") not in _IDLE
+        ]
+        self.app: App = made
+        self._nodes = made.state.linkstate_factory.state()
+        self._names: dict[bytes, str] = {}
+        self._refreshed = 0.0
+
+    def name_of(self, headers: Headers) -> str | None:
+        """Return the name of the node whose key is in a request's headers, None if unknown."""
+        key = header_in(headers, PUBLIC_KEY_HEADER)
+        if key not in self._names and time.monotonic() - self._refreshed >= REFRESH_SECONDS:
+            self._refreshed = time.monotonic()
+            found = self._nodes.get_node_info(owner_aids=[NOOP_FLWR_AID])
+            self._names = {base64.b64encode(node.public_key): node.name for node in found}
+        return self._names.get(key)
+
+    def vouched(self, headers: Headers) -> bool:
+        """Say whether headers hold a fresh signature by a registered node's key.
+
+        Flower asks the same once more, after it has read the body.
+        """
+        pem = signer_of(headers, datetime.now(UTC))
+        return pem is not None and self._nodes.get_node_id_by_public_key(pem) is not None
+
+
+# Flower's layers that do nothing here: they look after calls that the gate does not offer, or
+# after plugins that are not there. Each costs every call a third of a millisecond.
+_IDLE: Final = frozenset(
+    {"ControlSensitiveResponseMiddleware", "ControlLicenseMiddleware", "ControlEventLogMiddleware"}
+)
+
+
+class _NothingElse:
+    """In place of the servers that flwr starts beside its app: none."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def startup(self) -> None: ...
+
+    def shutdown(self) -> None: ...
+
+
+def _configuration(database: Path, secret: bytes) -> SuperLinkLifespanConfig:
+    return SuperLinkLifespanConfig(
+        control_address="",
+        health_server_address=None,
+        host="",
+        port=0,
+        insecure=False,
+        certificates=None,  # TLS is the listeners' (superlink/process.py)
+        superexec_auth_secret=secret,
+        authn_plugin=NoOpControlAuthnPlugin(),  # the gate asks for the token
+        event_log_plugin=None,
+        fleet_event_log_plugin=_OwnVoice(),
+        enable_event_log=True,
+        artifact_provider=None,
+        enable_supernode_auth=True,
+        fleet_api_type=TRANSPORT_TYPE_GRPC_RERE,
+        fleet_api_address=None,
+        simulation=False,
+        ssl_ca_certfile=None,
+        ssl_certfile=None,
+        ssl_keyfile=None,
+        database=str(database),
+        isolation=ISOLATION_MODE_PROCESS,
+        runtime_dependency_install=False,
+    )
+
+
+class _OwnVoice(EventLogWriterPlugin):
+    """In place of an event log: a node may answer for itself alone.
+
+    Flower compares a reply's sender with the message's addressee, but not with the node whose
+    key the request was signed by. This is called between the two.
+    """
+
+    def __init__(self) -> None: ...
+
+    def compose_log_before_event(self, request: Any, *_: Any, **__: Any) -> Any:
+        if isinstance(request, PushMessagesRequest):
+            senders = {each.metadata.src_node_id for each in request.messages_list}
+            if senders != {request.node.node_id}:
+                raise FlowerError(ApiErrorCode.NO_PERMISSIONS, "a node answers for itself alone")
+
+    def compose_log_after_event(self, *_: Any, **__: Any) -> Any: ...
+
+    def write_log(self, log_entry: Any) -> None: ...
+
+
+# ---- control ---------------------------------------------------------------------------------
+
+
+class Control:
+    """A SuperLink's control API; every method raises RunError where it cannot be reached."""
+
+    def __init__(self, client: ControlHttpClient, address: str) -> None:
+        """Wrap an open client."""
+        self._client, self._address = client, address
+
+    def register_node(self, public_key: bytes, name: str) -> int:
+        """Let the node with this key sign on; returns its id, that of before if it is known.
+
+        Args:
+            public_key: NIST P-256, P-384 or P-521, an OpenSSH line.
+            name: that the node is shown under.
+
+        Raises:
+            UsageError: no such key.
+            RunError: the key was taken off before; that is for good.
+        """
+        pem, line = spki_of(public_key), openssh_of(spki_of(public_key))
+        for known in self.nodes():
+            if known.public_key == line and known.status != "unregistered":
+                return known.node
+            if known.public_key == line:
+                raise RunError(
+                    f"{name}: expected a node key that was never taken off, found one that was: "
+                    "the institution makes a new one and enrols again"
+                )
+        with self._translated():
+            request = RegisterNodeRequest(public_key=pem, name=name)
+            return int(self._client.RegisterNode(request).node_id)
+
+    def unregister_node(self, node: int) -> None:
+        """Take a node off, for good."""
+        with self._translated():
+            self._client.UnregisterNode(UnregisterNodeRequest(node_id=node))
+
+    def nodes(self) -> tuple[NodeFacts, ...]:
+        """Return every node that was ever registered."""
+        with self._translated():
+            found = self._client.ListNodes(ListNodesRequest()).nodes_info
+        return tuple(
+            NodeFacts(each.node_id, openssh_of(each.public_key), each.status, each.name)
+            for each in found
+        )
+
+    def start_run(self, bundle: bytes, configuration: Mapping[str, str]) -> int:
+        """Start a run of a bundle; returns Flower's id of it.
+
+        Raises:
+            RunError: the SuperLink does not take it.
+        """
+        content = Fab(hashlib.sha256(bundle).hexdigest(), bundle, {})
+        request = StartRunRequest(
+            fab=fab_to_proto(content), override_config=user_config_to_proto(dict(configuration))
+        )
+        with self._translated():
+            run = int(self._client.StartRun(request).run_id)
+        if not run:
+            raise RunError("expected a bundle that the SuperLink takes, found one that it refuses")
+        return run
+
+    def stop_run(self, run: int) -> None:
+        """End a run; one that has ended stays as it is."""
+        if self.run_status(run).state in {"completed", "stopped", "failed"}:
+            return
+        with self._translated():
+            self._client.StopRun(StopRunRequest(run_id=run))
+
+    def run_status(self, run: int) -> RunStatus:
+        """Return how a run stands."""
+        with self._translated():
+            found = self._client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
+        return RunStatus(found.sub_status or found.status, found.details)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == HTTPStatus.UNAUTHORIZED:
+                raise RunError(
+                    f"expected the control token of the SuperLink at {self._address}, found "
+                    "another: is it another coordinator's SuperLink?"
+                ) from None
+            raise RunError(f"the SuperLink refused: {reason_of(error)}") from None
+        except (httpx.HTTPError, ValueError) as error:
+            raise RunError(
+                f"expected a SuperLink at {self._address}, found: {reason_of(error)}: start it "
+                "with `fieldfare coordinator start`"
+            ) from None
+
+
+@contextmanager
+def control(target: ControlTarget) -> Iterator[Control]:
+    """Open a SuperLink's control API."""
+    with ControlHttpClient.from_server_address(
+        target.address,
+        insecure=False,
+        root_certificates=target.authority,
+        interceptors=[RuntimeVersionHttpInterceptor("flwr CLI"), _Bearer(target.token)],
+    ) as client:
+        yield Control(client, target.address)
+
+
+class _Bearer:
+    def __init__(self, token: str) -> None:
+        self._value = f"Bearer {token}"
+
+    def intercept(self, context: Any, call_next: Callable[[Any], httpx.Response]) -> httpx.Response:
+        context.request.headers["authorization"] = self._value
+        return call_next(context)
+
+
+# ---- runs ------------------------------------------------------------------------------------
+
+
+class Tasks:
+    """The SuperLink's tasks, for who holds its secret."""
+
+    def __init__(self, client: RuntimeHttpClient) -> None:
+        """Wrap an open client."""
+        self._client = client
+
+    def acquire(self) -> Task | None:
+        """Take the oldest run that waits, if there is one; its lease ends after 30 s.
+
+        Raises:
+            RunError: the SuperLink cannot be reached, or refuses the secret.
+        """
+        request = AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])
+        try:
+            found = self._client.AcquireTask(request)
+        except httpx.HTTPStatusError as error:
+            raise RunError(f"the SuperLink refused: {reason_of(error)}") from None
+        except (httpx.HTTPError, ValueError) as error:
+            raise RunError(f"no SuperLink: {reason_of(error)}") from None
+        return Task(found.task.run_id, found.token) if found.token else None
+
+
+@contextmanager
+def tasks(address: str, authority: bytes, secret: bytes) -> Iterator[Tasks]:
+    """Open the SuperLink's tasks.
+
+    Args:
+        address: host:port.
+        authority: PEM of the authority that signed its certificate.
+        secret: the SuperLink's runtime token.
+    """
+    proof = SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=[ACQUIRE])
+    with RuntimeHttpClient.from_server_address(
+        address, False, authority, [RuntimeVersionHttpInterceptor("flower-superexec"), proof]
+    ) as client:
+        yield Tasks(client)
+
+
+def fail_task(address: str, authority: bytes, task: Task, reason: str) -> None:
+    """Tell the SuperLink that a run's process is gone; one try, from outside that process.
+
+    Raises:
+        RunError: it does not hear it, or the run is over.
+    """
+    output = PushTaskOutputRequest(sub_status=SubStatus.FAILED, details=reason)
+    with _task_client(address, authority, task.token) as client, _run_faults():
+        client.PushTaskOutput(output)
+
+
+def _task_client(address: str, authority: bytes, token: str) -> RuntimeHttpClient:
+    """Return a link that tries once, and says what it met: flwr's own ends the process."""
+    interceptors: list[Any] = [
+        RuntimeVersionHttpInterceptor("flwr-serverapp"),
+        RuntimeTokenHttpInterceptor(token),
+    ]
+    return RuntimeHttpClient.from_server_address(address, False, authority, interceptors)
+
+
+def _heartbeat(link: RuntimeHttpClient) -> Callable[[], bool]:
+    """Return what sends a heartbeat; False where it is to be sent again.
+
+    flwr's raises where the SuperLink failed at one, over a database that was locked for some
+    seconds: its thread would end, and the run with it.
+    """
+    beat = make_task_heartbeat_fn_http(link)
+
+    def sent() -> bool:
+        try:
+            return bool(beat())
+        except httpx.HTTPStatusError as error:
+            if error.response.is_server_error:
+                return False
+            raise
+
+    return sent
+
+
+@contextmanager
+def server_task(address: str, authority: bytes, token: str) -> Iterator[ServerTask]:
+    """Take a run's place as its server; heartbeats go on by themselves until it is finished.
+
+    One at a time in a process: flwr's TaskIdentity is global. Where the SuperLink ends the run,
+    flwr sends SIGINT to this process at the next call, or a thread ends with httpx's error.
+
+    Raises:
+        RunError: the task is not there any more.
+    """
+    grid = QuickGrid(address, insecure=False, root_certificates=authority, token=token)
+    with _task_client(address, authority, token) as link:
+        heartbeat = HeartbeatSender(_heartbeat(link))
+        heartbeat.start()
+
+        def quiet() -> None:
+            if heartbeat.is_running:
+                heartbeat.stop()
+
+        def finish(failure: str | None) -> None:
+            quiet()  # the heartbeat of a run that is over would be refused
+            status = SubStatus.COMPLETED if failure is None else SubStatus.FAILED
+            output = PushTaskOutputRequest(sub_status=status, details=failure or "")
+            with _run_faults():
+                link.PushTaskOutput(output)
+
+        try:
+            run, configuration = grid.begin()
+            yield ServerTask(grid, run, configuration, finish)
+        finally:
+            quiet()
+            grid.close()
+
+
+@dataclass
+class _Coming:
+    """A reply of which not everything has been pushed yet."""
+
+    envelope: Any
+    names: list[str]
+    contents: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> str:
+        """The id of the message that it answers."""
+        return str(self.envelope.metadata.reply_to_message_id)
+
+
+class QuickGrid(HttpGrid):
+    """Flower's Grid without its waits: what is not there yet is asked for by the next poll.
+
+    Stock, a pull waits a second for the first reply whose content is just being pushed, and up
+    to hours for one whose node went away. Here one node's reply never delays another's.
+    """
+
+    def __init__(self, address: str, **rest: Any) -> None:
+        """See HttpGrid."""
+        super().__init__(address, **rest)
+        self._coming: list[_Coming] = []
+
+    @property
+    def client(self) -> RuntimeHttpClient:
+        """The link to the SuperLink."""
+        return self._runtime_client
+
+    def begin(self) -> tuple[int, Mapping[str, str]]:
+        """Start the task; returns the run's id and what it was started with.
+
+        Raises:
+            RunError: the SuperLink does not give it.
+        """
+        with _run_faults():
+            given = self.client.PullTaskInput(PullTaskInputRequest())
+        run = run_from_proto(given.run)
+        TaskIdentity.task_id, TaskIdentity.run_id = given.task_id, run.run_id
+        TaskIdentity.node_id = given.context.node_id
+        self.set_run(run)
+        configuration = {key: str(value) for key, value in run.override_config.items()}
+        return run.run_id, configuration
+
+    def get_node_ids(self) -> list[int]:
+        """Return the nodes that are online."""
+        with _run_faults():
+            return list(super().get_node_ids())
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Send messages; returns their ids, empty for one that was not taken.
+
+        A piece is taken once: a SuperLink that is killed after it stored one, and before it said
+        so, refuses the one that flwr repeats. Pushed anew, only what is missing is asked for.
+        """
+        given = list(messages)
+        with _run_faults():
+            for _ in range(MOST_PUSHES - 1):
+                with suppress(ObjectPushError):
+                    return list(super().push_messages(given))
+            return list(super().push_messages(given))
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """Return the replies that have arrived whole, each once."""
+        wanted = set(message_ids)
+        waiting = [each for each in self._coming if each.asked in wanted]
+        with _run_faults():
+            # A reply's envelope is given once; asked again, Flower says that there never was one.
+            waiting += self._announced(wanted - {each.asked for each in waiting})
+            self._coming, here = [], []
+            for each in waiting:
+                message = self._message(each)
+                if message is None:
+                    self._coming.append(each)
+                else:
+                    here.append(message)
+        return here
+
+    def _announced(self, ids: set[str]) -> list[_Coming]:
+        """Return the replies to these messages that Flower has heard of since."""
+        if not ids:
+            return []
+        found = self.client.PullMessages(PullAppMessagesRequest(message_ids=ids))
+        return [
+            _Coming(envelope, [each.object_id for each in iterate_object_tree(tree)])
+            for envelope, tree in zip(found.messages_list, found.message_object_trees, strict=True)
+        ]
+
+    def _message(self, coming: _Coming) -> Message | None:
+        """Return a reply, an error in its place where it cannot be read, None if it is coming."""
+        if len(coming.names) > MOST_OBJECTS:
+            return _unreadable(coming, "too many objects")
+        for name in coming.names:
+            if name in coming.contents:
+                continue
+            given = self.client.PullObject(
+                PullObjectRequest(node=self.node, run_id=self.run.run_id, object_id=name)
+            )
+            if not given.object_found:
+                return _unreadable(coming, "an object is missing")
+            if not given.object_available:
+                return None
+            coming.contents[name] = given.object_content
+        self._confirm(coming)
+        return _inflated(coming)
+
+    def _confirm(self, coming: _Coming) -> None:
+        name = coming.envelope.metadata.message_id
+        self.client.ConfirmMessageReceived(
+            ConfirmMessageReceivedRequest(
+                node=self.node, run_id=self.run.run_id, message_object_id=name
+            )
+        )
+
+
+def _inflated(coming: _Coming) -> Message:
+    name = coming.envelope.metadata.message_id
+    try:
+        message = inflate_object_from_contents(name, coming.contents)
+        if not isinstance(message, Message) or not _fits(message, coming.envelope):
+            return _unreadable(coming, "another message")
+    except _NONSENSE as error:
+        return _unreadable(coming, type(error).__name__)
+    message.metadata.__dict__["_message_id"] = name
+    return message
+
+
+def _fits(message: Message, envelope: Any) -> bool:
+    inside, outside = message.metadata, metadata_from_proto(envelope.metadata)
+    return all(
+        getattr(inside, name) == getattr(outside, name)
+        for name in ("run_id", "src_node_id", "dst_node_id", "reply_to_message_id", "message_type")
+    )
+
+
+def _unreadable(coming: _Coming, reason: str) -> Message:
+    return make_message(
+        metadata=metadata_from_proto(coming.envelope.metadata), error=Error(UNAVAILABLE, reason)
+    )
+
+
+@contextmanager
+def _run_faults() -> Iterator[None]:
+    try:
+        yield
+    except RunNotRunningException:
+        raise RunOverError(
+            "expected a run that goes on, found one that the SuperLink ended"
+        ) from None
+    except ObjectPushError:
+        raise RunError(
+            f"expected a message that the SuperLink stores, found one that it refused "
+            f"{MOST_PUSHES} times: is its disk full?"
+        ) from None
+    except httpx.HTTPError as error:
+        raise RunError(f"expected an answer of the SuperLink, found: {reason_of(error)}") from None
+
+
+__all__ = [
+    "Control",
+    "QuickGrid",
+    "RunOverError",
+    "SuperlinkApp",
+    "Tasks",
+    "control",
+    "fail_task",
+    "server_task",
+    "tasks",
+]

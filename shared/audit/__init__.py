@@ -1,0 +1,4 @@
+"""The audit of a finished run from its transcript alone.
+
+Imports run, transcript, protocol, finished_model and below.
+"""

@@ -1,0 +1,283 @@
+"""The audit: a check that a transcript is that of an honest run, and a report of its proofs.
+
+Needs nothing but the file and the coordinator's public key (or a pinned roster). Everything
+is verified in the file's order, and the first thing that does not fit is named.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO, Final
+
+from fieldfare.shared.audit.evidence import (
+    KeptVectors,
+    check_cosignatures,
+    check_head,
+    check_header,
+)
+from fieldfare.shared.audit.ledgers import Spent
+from fieldfare.shared.audit.opening import OpeningAudit, Trust
+from fieldfare.shared.audit.releases import ReplayedRun
+from fieldfare.shared.canonical import claimed
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.evaluation.groups import read_fairness
+from fieldfare.shared.protocol.plan import PICOMU2, Plan
+from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.results import GroupsSum
+from fieldfare.shared.run.state import RunState
+from fieldfare.shared.transcript.file import (
+    Header,
+    Misfit,
+    MisfitError,
+    TranscriptFile,
+    read_transcript,
+)
+from fieldfare.shared.transcript.leaves import AnswersRecord, EndRecord, Leaf, LeafKind
+
+FIRST_LEAF_LINE: Final = 2
+UNFINISHED: Final = "unfinished"
+SIGNED_BY_INSTITUTIONS: Final = frozenset({LeafKind.APPROVAL, LeafKind.OFFER, LeafKind.REPLY})
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstitutionReport:
+    """One institution's spending, as it signed it.
+
+    Attributes:
+        spent: in this run, failed attempts included.
+        epsilon: of its spending, at the study's delta.
+        at_most: epsilon had it also debited every request whose answer is not in the transcript.
+    """
+
+    spent: Spent
+    epsilon: float
+    at_most: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditReport:
+    """The findings, up to the first item that does not fit.
+
+    Attributes:
+        header: study and run as the file names them; None where it has no readable header.
+        misfit: the first thing that does not fit, or None.
+        roster: as the coordinator signed it.
+        plan: of the study; None before a valid one was found.
+        participants: the institutions that opened the run.
+        leaves: in the file.
+        state: "finished", "stopped", "failed" or "unfinished".
+        reason: why it ended, in the coordinator's words.
+        steps: of training, verified.
+        requests: that were verified; each of them is an attempt.
+        sums: that were verified, and how many of them were added up again.
+        model: the model's hash, hex; empty where none was reached.
+        metrics: the federation's measurements of its model, canonical JSON; not recomputed.
+        groups: how alerts fall on groups, read off the sum in the transcript; None without one.
+        answers: the questions, and the sums that answer them.
+        institutions: each one's spending.
+        cosigned: size of the log that each institution co-signed.
+    """
+
+    header: Header | None = None
+    misfit: Misfit | None = None
+    roster: Roster | None = None
+    plan: Plan | None = None
+    participants: tuple[str, ...] = ()
+    leaves: int = 0
+    state: str = UNFINISHED
+    reason: str = ""
+    steps: int = 0
+    requests: int = 0
+    sums: int = 0
+    recomputed: int = 0
+    model: str = ""
+    metrics: str | None = None
+    groups: Mapping[str, Any] | None = None
+    answers: tuple[AnswersRecord, ...] = ()
+    institutions: Mapping[str, InstitutionReport] = field(default_factory=dict)
+    cosigned: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def failed_attempts(self) -> int:
+        """Requests that led to no sum."""
+        return self.requests - self.sums
+
+    @property
+    def purged(self) -> bool:
+        """Whether sums could not be added up again because their vectors were deleted."""
+        return self.recomputed < self.sums
+
+    @property
+    def epsilon(self) -> float:
+        """Epsilon of the institution that spent most."""
+        return max((found.epsilon for found in self.institutions.values()), default=0.0)
+
+
+def audit(file: BinaryIO, trust: Trust) -> AuditReport:
+    """Verify a transcript from its first line to its last.
+
+    Args:
+        file: at its start; seekable.
+        trust: what the auditor knows of the coordinator and the roster.
+
+    Formal Guarantees:
+        Without a misfit: the coordinator signed this log; every request was its own and asked
+        for the plan's release; every institution signed every reply, with the plan's debit and
+        a ledger that only went forward; and, where vectors are kept, every sum, every step of
+        Adam and the model follow from the signed vectors bit for bit. With a pinned roster the
+        institutions are those that the auditor knows; with the coordinator's key alone they
+        are those that the coordinator named.
+    """
+    try:
+        transcript = read_transcript(file)
+    except MisfitError as error:
+        return AuditReport(misfit=error.misfit)
+    run = _RunAudit(transcript, trust)
+    try:
+        run.verify()
+    except MisfitError as error:
+        return run.report(error.misfit)
+    return run.report(None)
+
+
+class _RunAudit:
+    """Takes a transcript's leaves in order; only forward."""
+
+    def __init__(self, transcript: TranscriptFile, trust: Trust) -> None:
+        self._transcript = transcript
+        self._trust = trust
+        self._vectors = KeptVectors(transcript)
+        header = transcript.header
+        self._opening = OpeningAudit(trust, header.study, header.run)
+        self._releases: ReplayedRun | None = None
+        self._end: EndRecord | None = None
+        self._cosigned: Mapping[str, int] = {}
+
+    def verify(self) -> None:
+        """Verify everything.
+
+        Raises:
+            MisfitError: the first thing that does not fit.
+        """
+        check_header(self._transcript, self._trust)
+        for index, leaf in enumerate(self._transcript.leaves):
+            try:
+                self._take(leaf)
+            except MisfitError:
+                raise
+            except ProtocolError as error:
+                raise MisfitError(self._misfit(index, leaf, error)) from None
+        self._vectors.check_used()
+        hashes = [leaf.hash for leaf in self._transcript.leaves]
+        head = check_head(self._transcript, self._trust, hashes)
+        roster = self._opening.roster
+        self._cosigned = check_cosignatures(self._transcript, roster, head, hashes)
+
+    def _take(self, leaf: Leaf) -> None:
+        opened = self._opening.opened
+        allowed = self._allowed()
+        if leaf.kind not in allowed:
+            kinds = " or ".join(sorted(kind.value for kind in allowed))
+            raise ProtocolError(f"expected {kinds}, found {leaf.kind.value}")
+        if leaf.kind is LeafKind.END:
+            self._take_end(leaf)
+        elif opened is None:
+            self._opening.take(leaf.kind, leaf.content)
+        else:
+            self._replayed(opened).take(leaf)
+
+    def _replayed(self, opened: RunState) -> ReplayedRun:
+        if self._releases is None:
+            self._releases = ReplayedRun(opened, self._opening.approvals, self._vectors)
+        return self._releases
+
+    def _allowed(self) -> frozenset[LeafKind]:
+        """A run may end anywhere, and go on; once there is a model it may only end."""
+        end = frozenset({LeafKind.END})
+        if self._opening.opened is None:
+            return end | self._opening.allowed
+        if self._releases is None:
+            return end | {LeafKind.REQUEST}
+        return self._releases.state.allowed
+
+    def _take_end(self, leaf: Leaf) -> None:
+        """Take the end of the run, or of a part of it; a stopped or failed run may go on."""
+        end = EndRecord.from_bytes(leaf.content)
+        if self._releases is not None:
+            self._releases.take(leaf)
+        elif end.state == "finished":
+            raise ProtocolError("expected a model or answers before a finished end, found none")
+        self._end = end
+        self._opening.interrupted()
+
+    def _misfit(self, index: int, leaf: Leaf, error: ProtocolError) -> Misfit:
+        releases, ended = self._releases, leaf.kind is LeafKind.END
+        whose = error.institution if isinstance(error, MismatchError) else None
+        whose = whose or (self._opening.institution if releases is None else None)
+        if whose is None and leaf.kind in SIGNED_BY_INSTITUTIONS:
+            whose = claimed(leaf.content, "institution")
+        return Misfit(
+            line=FIRST_LEAF_LINE + index,
+            leaf=index,
+            kind=leaf.kind.value,
+            institution=None if ended else whose,
+            step=None if releases is None or ended else releases.state.release.step,
+            reason=str(error),
+        )
+
+    def report(self, misfit: Misfit | None) -> AuditReport:
+        """Return what was found so far."""
+        releases, plan, opening = self._releases, self._opening.plan, self._opening.opening
+        names = () if opening is None else tuple(p.institution for p in opening.participants)
+        found = AuditReport(
+            header=self._transcript.header,
+            misfit=misfit,
+            roster=self._opening.roster,
+            plan=plan,
+            participants=names,
+            leaves=len(self._transcript.leaves),
+            state=UNFINISHED if self._end is None else self._end.state,
+            reason="" if self._end is None else self._end.reason,
+            cosigned=self._cosigned,
+        )
+        if releases is None or plan is None:
+            return found
+        state = releases.state
+        return replace(
+            found,
+            steps=state.results.steps,
+            requests=state.requests,
+            sums=state.sums,
+            recomputed=state.recomputed,
+            model=state.model,
+            metrics=state.results.metrics,
+            groups=_groups(plan, state.results.groups),
+            answers=releases.answers,
+            institutions=_institutions(plan, names, releases.trail.spent),
+        )
+
+
+def _groups(plan: Plan, counted: GroupsSum | None) -> dict[str, Any] | None:
+    """Read the counts by group again; the sum's words are in the transcript for everybody."""
+    if counted is None:
+        return None
+    tolerance = plan.study.privacy.collusion_tolerance
+    noise = plan.fairness.noise_on_sum(counted.participants, tolerance)
+    return read_fairness(plan.study, counted.values, noise, counted.threshold)
+
+
+def _institutions(
+    plan: Plan, names: Iterable[str], spent: Mapping[str, Spent]
+) -> dict[str, InstitutionReport]:
+    epsilons: dict[int, float] = {}
+
+    def epsilon(picomu2: int) -> float:
+        if picomu2 not in epsilons:  # most institutions spent the same
+            epsilons[picomu2] = plan.epsilon(picomu2 / PICOMU2) if picomu2 else 0.0
+        return epsilons[picomu2]
+
+    found = {name: spent.get(name, Spent()) for name in names}
+    return {
+        name: InstitutionReport(spent=one, epsilon=epsilon(one.debits), at_most=epsilon(one.asked))
+        for name, one in found.items()
+    }

@@ -1,0 +1,220 @@
+"""The ends of a transcript: its header, the signed head over it, and the co-signatures.
+
+Leaves carry signatures or are computed again; statements of the coordinator alone (the metrics, why
+a run ended) are bound by the head only.
+
+The masked vectors beside a transcript, found by the hashes that replies sign.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.canonical import claimed
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import unseal
+from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.transcript import merkle
+from fieldfare.shared.transcript.file import Misfit, MisfitError, TranscriptFile, expect
+from fieldfare.shared.transcript.leaves import LeafKind, TreeHead
+
+
+def check_header(transcript: TranscriptFile, trust: Trust) -> None:
+    """Blame the header where it names another run than the file's own signed parts do.
+
+    Raises:
+        MisfitError: the header is the odd one out.
+    """
+    found = (transcript.header.study, transcript.header.run)
+    try:
+        head = _opened_head(transcript, trust)
+        signed = (head.study, head.run)
+    except ProtocolError:
+        signed = None
+    if signed == found:
+        return
+    for study, run in filter(None, (_claimed(transcript), signed)):
+        if (study, run) != found:
+            reason = f"expected run {run} of study {study}; found: run {found[1]} of {found[0]}"
+            raise MisfitError(Misfit(line=1, kind="header", reason=reason))
+        return
+
+
+def check_head(transcript: TranscriptFile, trust: Trust, hashes: Sequence[bytes]) -> TreeHead:
+    """Check the coordinator's head over all leaves, and the list of their hashes.
+
+    Args:
+        transcript: whose leaves were verified.
+        trust: the coordinator's key.
+        hashes: of the leaves as they are.
+
+    Raises:
+        MisfitError: the head, or the leaf that is not the one that was signed.
+    """
+    try:
+        head = _opened_head(transcript, trust)
+        expect("a head of the study", transcript.header.study, head.study)
+        expect("a head of the run", transcript.header.run, head.run)
+        expect("a head over every leaf", len(hashes), head.size)
+    except ProtocolError as error:
+        _misfit(transcript.head_line, "head", str(error))
+    root = merkle.root(hashes).hex()
+    if root != head.root:
+        _blame(transcript, hashes, head)
+        _misfit(transcript.head_line, "head", f"expected root {root}, found {head.root}")
+    if list(transcript.hashes) != list(hashes):
+        _misfit(transcript.hashes_line, "hashes", "expected the hashes of the leaves")
+    return head
+
+
+def check_cosignatures(
+    transcript: TranscriptFile, roster: Roster | None, head: TreeHead, hashes: Sequence[bytes]
+) -> dict[str, int]:
+    """Check that each co-signature is of this log, at its end or at an earlier size.
+
+    Args:
+        transcript: whose head was verified.
+        roster: as the log states it; None where it does not.
+        head: the coordinator's.
+        hashes: of the leaves.
+
+    Returns:
+        The size of the log that each institution co-signed.
+
+    Raises:
+        MisfitError: the first one that is not.
+    """
+    found: dict[str, int] = {}
+    roots = {head.size: head.root}
+
+    def root_of(size: int) -> str:
+        if size not in roots:  # most co-sign the same size
+            roots[size] = merkle.root(hashes[:size]).hex()
+        return roots[size]
+
+    for index, content in enumerate(transcript.cosignatures):
+        try:
+            signer, size = _check_cosignature(content, roster, head, root_of)
+            _check_after(signer, found)
+        except ProtocolError as error:
+            _misfit(transcript.head_line + 1 + index, "cosignature", str(error))
+        found[signer] = size
+    return found
+
+
+def _check_cosignature(
+    content: bytes, roster: Roster | None, head: TreeHead, root_of: Callable[[int], str]
+) -> tuple[str, int]:
+    if roster is None:
+        raise ProtocolError("expected a roster that names who co-signs, found none")
+    opened = unseal(content, TreeHead, roster, Assurance.EXACT)
+    body = opened.body
+    if opened.signer == COORDINATOR:
+        raise ProtocolError("expected an institution's signature, found the coordinator's")
+    expect("a head of the study", head.study, body.study)
+    expect("a head of the run", head.run, body.run)
+    if body.size > head.size:
+        raise ProtocolError(f"expected a head of at most {head.size} leaves, found {body.size}")
+    what = f"{opened.signer}'s head over the first {body.size} leaves"
+    expect(what, root_of(body.size), body.root)
+    return opened.signer, body.size
+
+
+def _check_after(signer: str, found: Mapping[str, int]) -> None:
+    if found and signer <= max(found):
+        raise ProtocolError("expected institutions in order, one co-signature each")
+
+
+def _opened_head(transcript: TranscriptFile, trust: Trust) -> TreeHead:
+    opened = unseal(transcript.head, TreeHead, trust.coordinator_only, Assurance.EXACT)
+    expect("the coordinator's signature", COORDINATOR, opened.signer)
+    return opened.body
+
+
+def _claimed(transcript: TranscriptFile) -> tuple[str | None, str | None] | None:
+    """Return the study and the run that the opening names, unverified."""
+    for leaf in transcript.leaves:
+        if leaf.kind is LeafKind.OPENING:
+            return claimed(leaf.content, "study"), claimed(leaf.content, "run")
+    return None
+
+
+def _blame(transcript: TranscriptFile, hashes: Sequence[bytes], head: TreeHead) -> None:
+    """Find the leaf that was changed: the one whose hash is not among those that were signed."""
+    listed = transcript.hashes
+    if len(listed) != len(hashes) or merkle.root(listed).hex() != head.root:
+        return
+    for index, (signed, found) in enumerate(zip(listed, hashes, strict=True)):
+        if signed != found:
+            kind = transcript.leaves[index].kind.value
+            reason = f"expected the leaf that the head signs, {signed.hex()}; found: {found.hex()}"
+            raise MisfitError(Misfit(line=index + 2, leaf=index, kind=kind, reason=reason))
+
+
+def _misfit(line: int, kind: str, reason: str) -> NoReturn:
+    raise MisfitError(Misfit(line=line, kind=kind, reason=reason))
+
+
+# -- audit vectors --------------------------------------------------------------------------------
+
+
+class KeptVectors:
+    """Vectors by their hash; remembers which ones were asked for.
+
+    Vectors are deleted after a date, all of a run at once, so either all of them are there or
+    none (`kept`).
+    """
+
+    def __init__(self, transcript: TranscriptFile) -> None:
+        """Find the vectors of a transcript in its file."""
+        self._transcript = transcript
+        self._places = {place.hash: place for place in transcript.vectors}
+        self._used: set[str] = set()
+
+    @property
+    def kept(self) -> bool:
+        """Whether there are vectors at all."""
+        return bool(self._places)
+
+    def vector(self, name: str) -> bytes:
+        """Return the vector of this SHA-256.
+
+        Raises:
+            MisfitError: it is missing, and another one is there that no reply signs.
+            ProtocolError: it is missing.
+        """
+        place = self._places.get(name)
+        if place is None:
+            self._check_signed()
+            raise ProtocolError(f"expected the vector {name} that the reply signs, found none")
+        self._used.add(name)
+        return self._transcript.read_vector(place)
+
+    def check_used(self) -> None:
+        """Check that there is nothing but the vectors of sums, sorted and once each.
+
+        Raises:
+            MisfitError: the first line that is not.
+        """
+        before = ""
+        for place in self._transcript.vectors:
+            if place.hash not in self._used:
+                raise _vector_misfit(
+                    place.line, "expected a vector of a verified sum, found another"
+                )
+            if place.hash <= before:
+                raise _vector_misfit(place.line, "expected vectors in the order of their hashes")
+            before = place.hash
+
+    def _check_signed(self) -> None:
+        """Blame a vector that no reply names, where there is one: it was changed."""
+        replies = (leaf for leaf in self._transcript.leaves if leaf.kind is LeafKind.REPLY)
+        signed = {claimed(leaf.content, "vector") for leaf in replies}
+        for place in self._transcript.vectors:
+            if place.hash not in signed:
+                raise _vector_misfit(place.line, "expected a vector whose hash a reply signs")
+
+
+def _vector_misfit(line: int, reason: str) -> MisfitError:
+    return MisfitError(Misfit(line=line, kind="blob", reason=reason))

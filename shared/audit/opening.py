@@ -1,0 +1,215 @@
+"""The opening of a run, checked from its transcript: participants, study, approvals and keys.
+
+Takes the first leaves of a transcript in order and can only go forward: leaves that were taken are
+verified, and all later ones are checked against them.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fieldfare.shared.errors import AccountingError, PackageError, ProtocolError, StudyError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Approval, KeyOffer, RunOpening, decode_key, unseal
+from fieldfare.shared.protocol.plan import Plan, plan_for
+from fieldfare.shared.protocol.roster import COORDINATOR, Roster
+from fieldfare.shared.protocol.secure_sum import MLKEM_CIPHERTEXT_BYTES, check_approval_keys
+from fieldfare.shared.protocol.signed_files import open_roster, open_study
+from fieldfare.shared.run.request_check import AgreedRun
+from fieldfare.shared.run.state import RunState
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.transcript.file import expect
+from fieldfare.shared.transcript.leaves import LeafKind
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The auditor's own inputs; everything else is checked against it.
+
+    Attributes:
+        coordinator: the coordinator's public key, hex, compared out of band.
+        roster: the roster that the auditor pinned, if any: then no other will do.
+    """
+
+    coordinator: str
+    roster: Roster | None = None
+
+    @classmethod
+    def in_roster(cls, content: bytes) -> "Trust":
+        """Trust a signed roster that the auditor knows to be right, and so its coordinator.
+
+        Raises:
+            ProtocolError: no roster that its own coordinator signed.
+        """
+        try:
+            coordinator = json.loads(json.loads(content)["body"]["roster"])["coordinator"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise ProtocolError("expected a signed roster") from None
+        if not isinstance(coordinator, str) or re.fullmatch(r"[0-9a-f]{64}", coordinator) is None:
+            raise ProtocolError("expected a roster with the coordinator's key")
+        return cls(coordinator, open_roster(content, coordinator))
+
+    @property
+    def coordinator_only(self) -> Roster:
+        """A roster on which only the coordinator has a key."""
+        return Roster(version=1, coordinator=self.coordinator, members=())
+
+
+class OpeningAudit:
+    """Takes ROSTER, STUDY, APPROVALs, OPENING and OFFERs, in this order."""
+
+    def __init__(self, trust: Trust, study: str, run: str) -> None:
+        """Expect the run that the transcript says it is of."""
+        self._trust = trust
+        self._study_id = study
+        self._run = run
+        self.approvals: dict[str, Approval] = {}
+        self._offers: list[str] = []
+        self.institution: str | None = None  # whose leaf is being looked at
+        self.roster: Roster | None = None
+        self.study: Study | None = None
+        self.plan: Plan | None = None
+        self.opening: RunOpening | None = None
+        self.opened: RunState | None = None
+        self._takers: Mapping[LeafKind, Callable[[bytes], None]] = {
+            LeafKind.ROSTER: self._take_roster,
+            LeafKind.STUDY: self._take_study,
+            LeafKind.APPROVAL: self._take_approval,
+            LeafKind.OPENING: self._take_opening,
+            LeafKind.OFFER: self._take_offer,
+        }
+
+    @property
+    def allowed(self) -> frozenset[LeafKind]:
+        """The kinds of which the next leaf must be, but for END; none once the run is open."""
+        if self.roster is None:
+            return frozenset({LeafKind.ROSTER})
+        if self.study is None:
+            return frozenset({LeafKind.STUDY})
+        if self.opening is None:
+            return frozenset({LeafKind.APPROVAL, LeafKind.OPENING})
+        if self.opened is None:
+            return frozenset({LeafKind.OFFER})
+        return frozenset()
+
+    def take(self, kind: LeafKind, content: bytes) -> None:
+        """Verify one leaf of an allowed kind.
+
+        Raises:
+            ProtocolError: the first thing that does not fit.
+        """
+        self.institution = None
+        self._takers[kind](content)
+
+    def interrupted(self) -> None:
+        """Begin again what an END cut short: all approvals, or all offers, come once more."""
+        if self.opening is None:
+            self.approvals = {}
+        self._offers = []
+
+    def _take_roster(self, content: bytes) -> None:
+        roster = open_roster(content, self._trust.coordinator)
+        pinned = self._trust.roster
+        if pinned is not None and roster != pinned:
+            raise ProtocolError(
+                f"expected the given roster, version {pinned.version}, found version "
+                f"{roster.version} ({roster.hash}): give the roster of that time"
+            )
+        keyless = [member.id for member in roster.members if not member.key]
+        if keyless:
+            raise ProtocolError(f"expected a key for every member, found none for {keyless[0]}")
+        self.roster = roster
+
+    def _take_study(self, content: bytes) -> None:
+        roster = _known(self.roster)
+        study = open_study(content, roster, Assurance.EXACT)
+        found = study.id
+        if found != self._study_id:
+            raise ProtocolError(f"expected study {self._study_id}, found study {found}")
+        if study.privacy.multiplicity != roster.multiplicity:
+            raise ProtocolError(
+                f"expected the roster's multiplicity {roster.multiplicity}, found "
+                f"{study.privacy.multiplicity} in the study"
+            )
+        try:
+            self.plan = plan_for(study)
+        except PackageError:  # the auditor's own machine: no fault of the transcript
+            raise
+        except (StudyError, AccountingError) as error:
+            raise ProtocolError(f"expected a study with a plan: {error}") from None
+        self.study = study
+
+    def _take_approval(self, content: bytes) -> None:
+        roster = _known(self.roster)
+        opened = unseal(content, Approval, roster, Assurance.EXACT)
+        approval, self.institution = opened.body, opened.body.institution
+        expect("a signature by the approval's institution", approval.institution, opened.signer)
+        expect("an approval of the study", self._study_id, approval.study)
+        expect("an approval under the roster", roster.hash, approval.roster)
+        _expect_after(approval.institution, list(self.approvals))
+        self.approvals[approval.institution] = approval
+
+    def _take_opening(self, content: bytes) -> None:
+        roster, plan = _known(self.roster), _known(self.plan)
+        opened = unseal(content, RunOpening, roster, Assurance.EXACT)
+        opening = opened.body
+        expect("the coordinator's signature", COORDINATOR, opened.signer)
+        expect("a run of the study", self._study_id, opening.study)
+        expect("a run under the roster", roster.hash, opening.roster)
+        expect("the run", self._run, opening.run)
+        self._check_participants(opening)
+        minimum = plan.study.aggregation.minimum_institutions
+        if len(opening.participants) < minimum:
+            raise ProtocolError(
+                f"expected at least {minimum} participants, found {len(opening.participants)}"
+            )
+        check_approval_keys(self.approvals)
+        self.opening = opening
+
+    def _check_participants(self, opening: RunOpening) -> None:
+        found = {p.institution: p.approval for p in opening.participants}
+        for institution in sorted(set(found) | set(self.approvals)):
+            self.institution = institution
+            approval = self.approvals.get(institution)
+            expect(
+                "a participant with the approval that stands before the opening",
+                "no approval" if approval is None else approval.hash,
+                found.get(institution, "no participant"),
+            )
+        self.institution = None
+
+    def _take_offer(self, content: bytes) -> None:
+        roster, opening = _known(self.roster), _known(self.opening)
+        opened = unseal(content, KeyOffer, roster, Assurance.EXACT)
+        offer, self.institution = opened.body, opened.body.institution
+        names = [p.institution for p in opening.participants]
+        expect("an offer by the next participant", names[len(self._offers)], offer.institution)
+        expect("a signature by the offer's institution", offer.institution, opened.signer)
+        expect("an offer for the run's opening", opening.hash, offer.opening)
+        higher = [name for name in names if name > offer.institution]
+        if sorted(offer.ciphertexts) != higher:
+            raise ProtocolError("expected a ciphertext for each participant with a higher id")
+        for ciphertext in offer.ciphertexts.values():
+            decode_key(ciphertext, MLKEM_CIPHERTEXT_BYTES)
+        self._offers.append(offer.institution)
+        if len(self._offers) == len(names):
+            plan = _known(self.plan)
+            run = AgreedRun(plan=plan, roster_hash=roster.hash, opening=opening)
+            self.opened = RunState.begin(run, roster)
+
+
+def _known(value: T | None) -> T:
+    if value is None:
+        raise ProtocolError("expected leaves in the transcript's order")
+    return value
+
+
+def _expect_after(institution: str, before: list[str]) -> None:
+    if before and institution <= before[-1]:
+        raise ProtocolError(
+            f"expected institutions in order, found {institution} after {before[-1]}"
+        )

@@ -1,0 +1,305 @@
+"""`fieldfare audit transcript FILE`: check a run without trusting its coordinator.
+
+Errors pass through: the root command turns them into exit codes.
+
+An audit's report for people, on one screen, and for programs.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.shared.audit.audit import AuditReport, InstitutionReport, audit
+from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.evaluation.groups import group_lines
+from fieldfare.shared.pages.words import plain, short
+from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.plan import PICOMU2, Plan
+from fieldfare.shared.protocol.signed_files import read_sealed
+
+GOOD: Final = "bold green"
+BAD: Final = "bold red"
+DOUBT: Final = "bold yellow"
+MOST_SHOWN: Final = 24  # institutions; --json has all
+
+
+def report_json(report: AuditReport, trust: Trust) -> dict[str, Any]:
+    """Return a report for programs; mu^2 as numbers and, exactly, in units of 1e-12."""
+    header, roster, plan, misfit = report.header, report.roster, report.plan, report.misfit
+    return {
+        "verified": misfit is None,
+        "misfit": None if misfit is None else misfit.as_dict(),
+        "study": None if header is None else header.study,
+        "run": None if header is None else header.run,
+        "name": None if plan is None else plan.study.name,
+        "coordinator": trust.coordinator,
+        "roster": None
+        if roster is None
+        else {
+            "version": roster.version,
+            "hash": roster.hash,
+            "pinned": trust.roster is not None,
+        },
+        "state": report.state,
+        "reason": report.reason,
+        "leaves": report.leaves,
+        "steps": report.steps,
+        "planned_steps": None if plan is None else plan.study.training.steps,
+        "attempts": report.requests,
+        "failed_attempts": report.failed_attempts,
+        "sums": report.sums,
+        "recomputed_sums": report.recomputed,
+        "model": report.model or None,
+        "metrics": json.loads(report.metrics) if report.metrics else None,
+        "groups": report.groups,
+        "questions": sum(len(record.group.questions) for record in report.answers),
+        "delta": None if plan is None else plan.study.privacy.delta,
+        "planned_epsilon": None if plan is None else plan.epsilon(),
+        "spent_epsilon": report.epsilon,
+        "institutions": {
+            name: _institution_json(found, report.cosigned.get(name))
+            for name, found in report.institutions.items()
+        },
+    }
+
+
+def _institution_json(found: InstitutionReport, cosigned: int | None) -> dict[str, Any]:
+    return {
+        "releases": found.spent.releases,
+        "picomu2": found.spent.debits,
+        "mu2": found.spent.debits / PICOMU2,
+        "epsilon": found.epsilon,
+        "epsilon_at_most": found.at_most,
+        "picomu2_elsewhere": found.spent.elsewhere,
+        "cosigned_leaves": cosigned,
+    }
+
+
+def report_screen(report: AuditReport, trust: Trust) -> RenderableType:
+    """Render a report for one terminal screen.
+
+    Names in it come from others: nothing in them is read as markup or moves a cursor.
+    """
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for topic, words in _rows(report, trust):
+        grid.add_row(topic, Text(plain(words)))
+    parts: list[RenderableType] = [grid]
+    if report.institutions:
+        parts += [Text(), _institutions(report)]
+    return Group(*parts, Text(), *_verdict(report))
+
+
+def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
+    if report.header is not None:
+        name = f", {report.plan.study.name}" if report.plan else ""
+        yield "run", report.header.run
+        yield "study", report.header.study + name
+    yield "coordinator", fingerprint(bytes.fromhex(trust.coordinator))
+    if report.roster is not None:
+        whose = "the one that you gave" if trust.roster else "as the coordinator signed it"
+        count = len(report.roster.members)
+        yield "roster", f"version {report.roster.version}, {count} institutions, {whose}"
+    if report.plan is None or not report.participants:
+        return
+    yield "log", f"{report.leaves:,} leaves; {_ended(report)}"
+    planned = report.plan.study.training.steps
+    yield "steps", f"{report.steps} of {planned}, {_attempts(report)}"
+    yield "sums", _sums(report)
+    if report.model:
+        again = "as the coordinator states it" if report.purged else "computed again, bit for bit"
+        yield "model", f"{report.model} {again}"
+    if report.metrics is not None:
+        yield "metrics", "as the coordinator states them: not computed again"
+    if report.groups is not None:
+        for line in group_lines(report.groups):
+            yield "fairness", line
+    if report.answers:
+        count = sum(len(record.group.questions) for record in report.answers)
+        yield "questions", f"{count} answered; their sums are in the transcript"
+    yield "promise", _promise(report, report.plan)
+    elsewhere = [name for name, found in report.institutions.items() if found.spent.elsewhere]
+    if elsewhere:
+        yield "elsewhere", _elsewhere(report, elsewhere)
+
+
+def _ended(report: AuditReport) -> str:
+    if report.state == "unfinished":
+        return "the run had not ended"
+    return f"the run {report.state}" if report.state == "finished" else _stopped(report)
+
+
+def _stopped(report: AuditReport) -> str:
+    how = "was stopped" if report.state == "stopped" else "failed"
+    return f"the run {how}: {report.reason}" if report.reason else f"the run {how}"
+
+
+def _attempts(report: AuditReport) -> str:
+    failed = report.failed_attempts
+    return f"{report.requests} requests, {failed or 'none'} of them without a sum"
+
+
+def _sums(report: AuditReport) -> str:
+    if not report.purged:
+        return f"{report.recomputed} of {report.sums} added up again, bit for bit"
+    return (
+        f"none of {report.sums} could be added up again: the masked vectors are not in the file "
+        "(they are deleted after the retention time)"
+    )
+
+
+def _promise(report: AuditReport, plan: Plan) -> str:
+    delta = plan.study.privacy.delta
+    return (
+        f"epsilon {short(plan.epsilon())} planned, {short(report.epsilon)} spent in this "
+        f"run, at delta {delta:g}"
+    )
+
+
+def _elsewhere(report: AuditReport, names: Sequence[str]) -> str:
+    shown = ", ".join(
+        f"{name} mu^2 {short(report.institutions[name].spent.elsewhere / PICOMU2)}"
+        for name in names[:MOST_SHOWN]
+    )
+    return (
+        f"between their replies ledgers debited what is not in this transcript: {shown} (other "
+        "runs, or answers that were lost)"
+    )
+
+
+def _institutions(report: AuditReport) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("institution", overflow="fold")
+    for title in ("releases", "mu^2", "epsilon", "co-signed"):
+        table.add_column(title, justify="right")
+    for name, found in list(report.institutions.items())[:MOST_SHOWN]:
+        table.add_row(
+            Text(plain(name)),
+            str(found.spent.releases),
+            short(found.spent.debits / PICOMU2),
+            _epsilon(found),
+            _cosigned(report, name),
+        )
+    more = len(report.institutions) - MOST_SHOWN
+    if more > 0:
+        table.add_row(f"and {more} more")
+    return table
+
+
+def _epsilon(found: InstitutionReport) -> str:
+    text = short(found.epsilon)
+    if found.at_most > found.epsilon:  # an answer that was lost is debited all the same
+        text += f" (at most {short(found.at_most)})"
+    return text
+
+
+def _cosigned(report: AuditReport, name: str) -> str:
+    size = report.cosigned.get(name)
+    if size is None:
+        return "no"
+    return "all of it" if size == report.leaves else f"the first {size} leaves"
+
+
+def _verdict(report: AuditReport) -> Iterator[Text]:
+    if report.misfit is not None:
+        yield Text("DOES NOT FIT  ", style=BAD).append(plain(report.misfit.place))
+        yield Text(plain(report.misfit.reason))
+    elif report.purged:
+        yield Text("FITS AS FAR AS IT CAN BE CHECKED  ", style=DOUBT).append(
+            "signatures, order and debits; not the sums"
+        )
+    else:
+        yield Text("FITS  ", style=GOOD).append("every signature, sum, step and debit")
+
+
+# -- audit cli ------------------------------------------------------------------------------------
+
+WIDTH: Final = 100  # where the terminal's is not known
+EXIT_MISFIT: Final = 1
+
+audit_transcript_app = typer.Typer(add_completion=False)
+
+
+@audit_transcript_app.command("transcript")
+def audit_transcript(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="As the coordinator exported it.")],
+    roster: Annotated[
+        Path | None,
+        typer.Option(help="The signed roster that you know to be right.", show_default=False),
+    ] = None,
+    coordinator_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HEX|FILE",
+            help="The coordinator's public key, compared out of band; the roster is then the one "
+            "that it signed.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+) -> None:
+    """Check every signature, sum and step of a run, and what it spent; name what does not fit."""
+    trust = trusted(roster, coordinator_key)
+    try:
+        with file.open("rb") as content:
+            if not content.seekable():
+                raise UsageError(f"{file}: expected a file, found a stream: save it first")
+            report = audit(content, trust)
+    except OSError as error:
+        raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
+    if as_json:
+        typer.echo(json.dumps(report_json(report, trust), indent=2))
+    else:
+        _console().print(report_screen(report, trust))
+    if report.misfit is not None:
+        raise typer.Exit(EXIT_MISFIT)
+
+
+def trusted(roster: Path | None, coordinator_key: str | None) -> Trust:
+    """Read what the auditor trusts: a roster, or the coordinator's key.
+
+    Raises:
+        UsageError: neither or both, or something that is no roster or no key.
+    """
+    if (roster is None) == (coordinator_key is None):
+        raise UsageError("expected either --roster or --coordinator-key: say which one you trust")
+    if roster is None:
+        return Trust(_key(coordinator_key or ""))
+    try:
+        return Trust.in_roster(read_sealed(roster))
+    except ProtocolError as error:
+        raise UsageError(f"{roster}: {error}: give the roster as it was published") from None
+
+
+def _key(text: str) -> str:
+    """Read a public key: 64 hexadecimal digits, or a file that holds them."""
+    path = Path(text)
+    found = text if _is_key(text) or not path.is_file() else _line_of(path)
+    if not _is_key(found):
+        raise UsageError(
+            "--coordinator-key: expected 64 hexadecimal digits, or a file that holds them: the "
+            "coordinator's signing.pub"
+        )
+    return found.strip().lower()
+
+
+def _is_key(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-fA-F]{64}", text.strip()) is not None
+
+
+def _line_of(path: Path) -> str:
+    return read_sealed(path).decode("ascii", errors="replace")
+
+
+def _console() -> Console:
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=WIDTH)

@@ -1,0 +1,237 @@
+"""The root command. Parts register their commands by entry points; this is the only exit.
+
+An entry point in the group `fieldfare.commands` names a command, with a dot for a
+subcommand (`study.new`); it is loaded only when it is asked for. Lists and completion load none:
+their texts are in `commands.toml`, in order of work.
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import typer
+from click.shell_completion import CompletionItem
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from fieldfare.shared.advice import meant, told
+from fieldfare.shared.errors import FieldfareError
+from fieldfare.shared.study.model_sections import VARIABLE, permit
+
+GROUP: Final = "fieldfare.commands"
+EXIT_FAILED: Final = 1
+EXIT_BAD_INPUT: Final = 2
+EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
+SECTIONS: Final = tomllib.loads(
+    Path(__file__).with_name("commands.toml").read_text(encoding="utf-8")
+)  # heading -> command -> what it does, in order of work
+SUMMARIES: Final = {name: said for section in SECTIONS.values() for name, said in section.items()}
+OTHERS: Final = "Others"
+# The extra whose libraries a command needs, by what stands first in its call.
+ROLES: Final = {
+    "coordinator": "coordinator",
+    "demo": "demo",
+    "federation": "demo",
+    "institution": "institution",
+    "model": "demo",
+    "query": "coordinator",
+    "simulate": "demo",
+    "world": "demo",
+}
+
+
+@cache
+def _points() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+class _Formatter(click.HelpFormatter):
+    """Of commands that explain themselves without rich: typer escapes brackets for it anyway."""
+
+    def write_dl(
+        self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2
+    ) -> None:
+        unescaped = [(term, said.replace("\\[", "[")) for term, said in rows]
+        super().write_dl(unescaped, col_max, col_spacing)
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are entry points, loaded on use."""
+
+    def __init__(self, prefix: str = "", **settings: Any) -> None:
+        """Offer the entry points whose names start with `prefix`."""
+        super().__init__(**settings)
+        self._prefix = prefix
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names at this level, in order of work."""
+        return [name for names in self._sections(ctx).values() for name in names]
+
+    def _sections(self, ctx: click.Context) -> dict[str, list[str]]:
+        del ctx
+        heads = [n.removeprefix(self._prefix) for n in _points() if n.startswith(self._prefix)]
+        found = {head.partition(".")[0] for head in heads}
+        sections = {
+            heading: [name for one in told if (name := one.removeprefix(self._prefix)) in found
+                      and one.startswith(self._prefix)]
+            for heading, told in SECTIONS.items()
+        }  # fmt: skip
+        said = {name for names in sections.values() for name in names}
+        sections[OTHERS] = sorted(found - said)
+        return {heading: names for heading, names in sections.items() if names}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command, or open the next level."""
+        if "." in cmd_name:  # a dot separates levels in an entry point's name, not in a call
+            return None
+        name = self._prefix + cmd_name
+        point = _points().get(name)
+        if point is not None:
+            return _plain(get_command(point.load()), cmd_name)
+        if cmd_name in self.list_commands(ctx):
+            return LazyGroup(f"{name}.", name=cmd_name, help=SUMMARIES.get(name))
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of a name that is none, say which one was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise click.UsageError(
+                error.message.rstrip(".") + meant(args[0], self.list_commands(ctx)), ctx
+            ) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List commands under headings, by what is said of them; loads what is unknown."""
+        sections = self._sections(ctx)
+        width = max((len(name) for names in sections.values() for name in names), default=0)
+        for heading, names in sections.items():
+            with formatter.section(heading if len(sections) > 1 else "Commands"):
+                formatter.write_dl([(f"{name:<{width}}", self._said(ctx, name)) for name in names])
+
+    def _said(self, ctx: click.Context, name: str) -> str:
+        said = SUMMARIES.get(self._prefix + name)
+        if said is None and self._prefix and (command := self.get_command(ctx, name)):
+            return command.get_short_help_str(1000)
+        return said or ""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete commands without loading any, so that a key press does not wait; options."""
+        names = (name for name in self.list_commands(ctx) if name.startswith(incomplete))
+        found = [CompletionItem(n, help=SUMMARIES.get(self._prefix + n)) for n in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
+
+def _plain(command: click.Command, name: str) -> click.Command:
+    """Name a command, and let it and what is below explain itself as lists do: without boxes."""
+    command.name, command.context_class = name, _Context
+    if isinstance(command, TyperCommand | TyperGroup):
+        command.rich_markup_mode = None
+    if isinstance(command, click.Group):
+        for below, one in command.commands.items():
+            one.short_help = one.get_short_help_str(1000)  # lists wrap it and cut nothing off
+            _plain(one, below)
+    return command
+
+
+def _allow(package: tuple[str, ...]) -> None:
+    permit(package)
+    if package:  # a coordinator's runs are processes of their own
+        os.environ[VARIABLE] = " ".join(package)
+
+
+root = LazyGroup(
+    name="fieldfare",
+    params=[
+        click.Option(
+            ["--package"],
+            multiple=True,
+            envvar=VARIABLE,
+            metavar="NAME==VERSION",
+            help="A package whose torch modules studies may name; institutions: policy.toml.",
+        )
+    ],
+    callback=_allow,
+    help="Institutions learn together; only bounded, noised, masked sums leave them.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+click.version_option(
+    None, "-V", "--version", package_name="fieldfare", message="%(package)s %(version)s"
+)(root)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and return its exit status.
+
+    0 done, 1 failed, 2 bad input, 3 refused by policy or budget, 130 interrupted.
+    """
+    # Set before flwr is imported: nothing here calls home.
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    try:
+        result = root.main(list(arguments), prog_name="fieldfare", standalone_mode=False)
+    except (FieldfareError, ModuleNotFoundError) as error:
+        return _failed(error, next((ROLES[word] for word in arguments if word in ROLES), None))
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        _complain_of_call(error)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _stopped(error)
+    except OSError as error:
+        _complain(f"{error.filename or 'file'}: {error.strerror or error}")
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _failed(error: FieldfareError | ModuleNotFoundError, role: str | None) -> int:
+    problem = told(error, role) if isinstance(error, ModuleNotFoundError) else error
+    if not isinstance(problem, FieldfareError):
+        raise problem
+    _complain(str(problem))
+    return problem.exit_code
+
+
+def _stopped(error: BaseException) -> int:
+    """Say why a command ended before its end: somebody stopped it, or nobody answered it."""
+    if isinstance(error.__context__, EOFError):  # of click's own prompt
+        _complain(
+            "expected an answer to the question above, found the end of the input: answer it in a "
+            "terminal, or give the option that does (such as --yes, see --help)"
+        )
+        return EXIT_BAD_INPUT
+    _complain("interrupted; nothing more was released")
+    return EXIT_INTERRUPTED
+
+
+def _complain(message: str) -> None:
+    for line in message.split("\n"):
+        typer.echo(f"fieldfare: {line}", err=True)
+
+
+def _complain_of_call(error: click.ClickException) -> None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()  # the help itself
+        return
+    _complain(error.format_message())
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        _complain(f"try '{error.ctx.command_path} --help'")
+
+
+def main() -> None:
+    """Run the command line and leave with its status."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,247 @@
+"""`fieldfare study check`: every mistake in one line each, and what the plan costs.
+
+`fieldfare study sign`: the coordinator's signature on a study, so that it may be approved.
+
+Errors pass through: the root command turns them into exit codes.
+
+`fieldfare roster sign`: the coordinator's signature on who may take part, under which keys.
+
+Errors pass through: the root command turns them into exit codes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.evaluation.groups import group_scale
+from fieldfare.shared.pages.words import banks_shown
+from fieldfare.shared.protocol.identity import fingerprint, public_hex
+from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
+from fieldfare.shared.protocol.prospects import cautions, obstacles
+from fieldfare.shared.protocol.roster import Member, Roster
+from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
+from fieldfare.shared.queries.layout import layout_for
+from fieldfare.shared.study.study import Study, load_study
+from fieldfare.shared.study.toml import problem_lines
+from fieldfare.shared.system.key_files import read_passphrase, read_signing_key
+
+study_check_app = typer.Typer(add_completion=False)
+
+
+@study_check_app.command()
+def study_check(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
+) -> None:
+    """Check a study and print what it would cost, before anyone runs it."""
+    typer.echo("\n".join(plan_lines(plan_for(load_study(study)))))
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """Explain a plan in plain lines: promise, releases, noise, if masks failed, what is wrong."""
+    study, privacy = plan.study, plan.study.privacy
+    least = study.aggregation.minimum_institutions
+    plan.check_noise(least)
+    failed = ", ".join(
+        f"{plan.epsilon_if_masks_fail(n):.3g} with {n}" for n in (least, 2 * least, 4 * least)
+    )
+    unit = _one_line(study.records.unit or "unit")
+    return [
+        f"{study.name} is a valid study",
+        f"id            {study.id}",
+        f"purpose       {_one_line(study.purpose)}",
+        _model_line(plan),
+        f"promise       epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit}",
+        f"covers        {_covered(study, unit)}",
+        f"planned       mu^2 {plan.mu2:.6g} in {_releases(plan)} releases",
+        *(_kind_line(plan, terms) for terms in plan.releases),
+        *_group_lines(plan),
+        *_question_lines(plan),
+        *_local_lines(study),
+        f"together      {least} institutions or more; {privacy.collusion_tolerance} may collude",
+        f"same person   known to at most {privacy.multiplicity} institutions",
+        f"if every mask failed, epsilon would be {failed} institutions",
+        *(f"no run        {line}" for line in obstacles(plan)),
+        *(f"careful       {line}" for line in cautions(plan)),
+    ]
+
+
+def _covered(study: Study, unit: str) -> str:
+    banks = study.records.left_out_banks
+    if not banks:
+        return f"what the own records about one {unit} hold, not what those of others say"
+    return f"the person: payments with customers of {banks_shown(banks)} are left out everywhere"
+
+
+def _reads(study: Study) -> str:
+    if study.rows is not None:
+        return f"{study.rows.kind}, column {_one_line(study.rows.column)}"
+    return f"{study.model.kind}, {len(study.features)} features"
+
+
+def _one_line(text: str) -> str:
+    """Keep a study's text from moving the terminal's cursor."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _model_line(plan: Plan) -> str:
+    study = plan.study
+    if not study.trains:
+        return "model         none: questions only"
+    entries = plan.training.vectors.entries
+    return f"model         {_reads(study)}, {entries} parameters"
+
+
+def _releases(plan: Plan) -> int:
+    return sum(terms.steps + terms.spare for terms in plan.releases)
+
+
+def _group_lines(plan: Plan) -> list[str]:
+    """Say by what alerts are counted, and how blurred one count is."""
+    sigma = plan.fairness.sigma / group_scale(plan.study.groups)
+    return [
+        f"group         {_one_line(one.column)}: {len(one.names)} levels, alerts or not, labelled "
+        f"or not; noise {sigma:.4g} on each count"
+        for one in plan.study.groups
+    ]
+
+
+def _local_lines(study: Study) -> list[str]:
+    if not study.training.local:
+        return []
+    return ["local mode    training's noise is each institution's own, whoever else colludes"]
+
+
+def _question_lines(plan: Plan) -> list[str]:
+    """Say what each question costs of its release, and what later ones may be about."""
+    study, lines = plan.study, []
+    if study.questions is not None:
+        layout = layout_for(study.questions, study.asked_columns)
+        for question, share in zip(study.queries, layout.shares, strict=True):
+            cost = float(share) * plan.query.mu2
+            lines.append(f"question      {question.name} ({question.kind}): mu^2 {cost:.4g}")
+    if study.allowance is not None:
+        allowed = study.allowance
+        lines.append(
+            f"later         {allowed.groups} groups of {', '.join(allowed.kinds)} over "
+            f"{_one_line(', '.join(allowed.columns))}"
+        )
+    return lines
+
+
+def _kind_line(plan: Plan, terms: ReleaseTerms) -> str:
+    name = "allowance" if terms is plan.allowance else terms.kind.value
+    most = terms.sensitivity.l2(plan.relation) if terms.sensitivity else 0.0
+    inside = f" for {terms.local_steps} steps inside in full noise" if terms.local_steps else ""
+    return (
+        f"{name:<13} {terms.steps} + {terms.spare} spare, each mu^2 {terms.mu2:.4g}{inside}: "
+        f"sensitivity {most:.6g}, noise {terms.sigma:.4g} on each of {terms.vectors.entries} "
+        f"entries, {terms.vectors.entries * terms.word_bits.value // 8} bytes"
+    )
+
+
+# -- sign cli -------------------------------------------------------------------------------------
+
+study_sign_app = typer.Typer(add_completion=False)
+
+
+@study_sign_app.command("sign")
+def study_sign(
+    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
+    key: Annotated[Path, typer.Option(help="The coordinator's Ed25519 key, PKCS8 PEM, 0600.")],
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="A private file whose one line is its passphrase.", show_default=False),
+    ] = None,
+) -> None:
+    """Check a study and sign it as the coordinator; the sealed study goes to stdout."""
+    signed = load_study(study)
+    plan_for(signed).check_noise(signed.aggregation.minimum_institutions)
+    signer = coordinator_key(key, passphrase_file)
+    typer.echo(offer_study(signed, IdentitySigner(signer)))
+    public = fingerprint(bytes.fromhex(public_hex(signer)))
+    typer.echo(f"signed {signed.id} as coordinator {public}", err=True)
+
+
+def coordinator_key(path: Path, passphrase_file: Path | None) -> Ed25519PrivateKey:
+    """Load the coordinator's key.
+
+    Raises:
+        KeysError: unreadable, open to others, another kind of key, or a wrong, missing or
+            needless passphrase.
+    """
+    return read_signing_key(path, read_passphrase(passphrase_file))
+
+
+# -- roster cli -----------------------------------------------------------------------------------
+
+roster_sign_app = typer.Typer(add_completion=False)
+
+
+@roster_sign_app.command("sign")
+def roster_sign(
+    member: Annotated[
+        list[str],
+        typer.Option(metavar="ID=KEY", help="An institution and its identity.pub; repeat it."),
+    ],
+    key: Annotated[Path, typer.Option(help="The coordinator's Ed25519 key, PKCS8 PEM, 0600.")],
+    version: Annotated[int, typer.Option(min=1, help="Higher than every one before.")] = 1,
+    multiplicity: Annotated[
+        int, typer.Option(min=1, max=64, help="Institutions that may know the same person.")
+    ] = 1,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="A private file whose one line is its passphrase.", show_default=False),
+    ] = None,
+) -> None:
+    """Sign a roster as the coordinator; the sealed roster goes to stdout."""
+    signer = coordinator_key(key, passphrase_file)
+    roster = roster_of(
+        parse_members(member),
+        coordinator=public_hex(signer),
+        version=version,
+        multiplicity=multiplicity,
+    )
+    typer.echo(offer_roster(roster, IdentitySigner(signer)))
+    typer.echo(f"signed roster {roster.version}, {roster.hash}", err=True)
+    for one in roster.members:
+        typer.echo(f"  {one.id}  {fingerprint(bytes.fromhex(one.key))}", err=True)
+
+
+def parse_members(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Parse `ID=KEY` texts; a key has no equals sign, so the last one separates.
+
+    Raises:
+        UsageError: a text of another form.
+    """
+    pairs = []
+    for text in texts:
+        name, separator, key = text.rpartition("=")
+        if not separator or not name:
+            raise UsageError("--member: expected ID=KEY, with the 64 hex digits of identity.pub")
+        pairs.append((name, key.strip().lower()))
+    return pairs
+
+
+def roster_of(
+    members: Sequence[tuple[str, str]], *, coordinator: str, version: int, multiplicity: int
+) -> Roster:
+    """Build a roster of members with keys, sorted by id.
+
+    Raises:
+        UsageError: a key that is no Ed25519 key in hex, an id or a key that appears twice.
+    """
+    try:
+        listed = tuple(Member(id=name, key=key) for name, key in sorted(members))
+        if any(not one.key for one in listed):
+            raise UsageError("--member: expected a key for each institution, found an empty one")
+        return Roster(
+            version=version, multiplicity=multiplicity, coordinator=coordinator, members=listed
+        )
+    except ValidationError as error:
+        raise UsageError("\n".join(f"--member: {line}" for line in problem_lines(error))) from None

@@ -1,0 +1,4 @@
+"""Features with public bounds, as rows and as text hashes.
+
+Pure, imports errors and canonical forms only.
+"""

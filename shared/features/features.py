@@ -1,0 +1,289 @@
+"""Feature declarations: the public constants that turn a record into a basis.
+
+Everything here is public: bounds, knots and levels are domain knowledge or were
+released through the door (docs/design.md, "Where knots go"), never read off private records.
+
+Columns by which a study says how its alerts fall on groups of people: public levels, no input.
+
+docs/design.md, "The harm rules", rule 4: what people are stays in the institution, for fairness
+audit only. This is that audit, and the one place in a study where a protected attribute may be
+named. Only counts of units by level leave, in one bounded, noised sum; no unit's level does.
+"""
+
+import math
+from enum import Enum
+from itertools import pairwise, starmap
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from fieldfare.shared.harm_rules import AGE_REMEDY, is_protected, names_age
+
+DEFAULT_KNOTS: Final = 8
+ASKED_KNOTS: Final = 4  # at quantiles, and as many evenly: either alone loses the rest
+MAX_KNOTS: Final = 12  # more cost accuracy at epsilon 1 (docs/design.md, "Where knots go")
+MAX_SPECIAL: Final = 8
+MAX_LEVELS: Final = 512
+LEAST_GAP: Final = 1e-300  # between knots: 256 / gap stays finite
+LEAST_STEP: Final = 2.0**-40  # of a knot's size: 256 steps to the next are different doubles
+
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class Dependence(Enum):
+    """Whose records a feature's value may depend on (docs/design.md, "The unit")."""
+
+    OWN = "own"  # only the unit's own partition
+    PEER = "peer"  # own values against a constant that is public or was itself released
+    LINKED = "linked"  # other units: refused in what leaves
+
+
+_LINKED_NAME: Final = "_linked"
+
+
+def names_linked(name: str) -> bool:
+    """Tell whether a column's name says that it looks at other units, as linked forms do."""
+    return name.strip().casefold().endswith(_LINKED_NAME)
+
+
+class Scale(Enum):
+    """The scale on which a numeric feature is interpolated."""
+
+    LINEAR = "linear"
+    LOG1P = "log1p"
+
+
+class _Declared(BaseModel):
+    # Strict: a quoted number or `true` where a number belongs is a mistake, not a number.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    name: Name
+    tag: Dependence = Field(default=Dependence.OWN, strict=False)
+
+    # On the fields themselves, so that these are said also where something else is wrong.
+    @field_validator("tag")
+    @classmethod
+    def _may_leave(cls, tag: Dependence) -> Dependence:
+        if tag is Dependence.LINKED:
+            raise ValueError(
+                'expected "own" or "peer", found "linked": a linked feature may not leave without '
+                "an enforced cap; restate it on the unit's own records"
+            )
+        return tag
+
+    @field_validator("name")
+    @classmethod
+    def _may_be_learned_from(cls, name: str) -> str:
+        if is_protected(name):
+            raise ValueError(
+                f"expected a feature that harm rule 4 allows, found {name!r}, a protected "
+                "attribute: keep it in the institution for fairness audit and remove it here"
+                + (AGE_REMEDY if names_age(name) else "")
+            )
+        if names_linked(name):  # whatever the tag says
+            raise ValueError(
+                f"expected a feature of the unit's own records, found {name!r}, a linked one: it "
+                "looks at other units and may not leave; restate it on the unit's own records"
+            )
+        return name
+
+
+def _apart(left: float, right: float) -> bool:
+    """Tell whether hats between two knots can be computed: slopes finite, steps resolved."""
+    gap = right - left
+    return math.isfinite(gap) and gap > max(LEAST_GAP, max(abs(left), abs(right)) * LEAST_STEP)
+
+
+class NumericFeature(_Declared):
+    """A number on a piecewise-linear (hat) basis over public knots.
+
+    Slots, in order: one per knot, one per special value, one for missing.
+
+    With `knots_from`, knots follow from the private answer to that question of the study:
+    `quantile_knots` at quantiles and `even_knots` evenly over the range (`knot_places`). `knots`
+    then gives their number, and their places if no answer comes.
+    """
+
+    kind: Literal["numeric"]
+    lower: float
+    upper: float
+    scale: Scale = Field(default=Scale.LINEAR, strict=False)
+    knots: tuple[float, ...] = Field(default=(), strict=False)
+    knots_from: str | None = Field(default=None, min_length=1, max_length=64)
+    quantile_knots: int = Field(default=0, ge=0, le=MAX_KNOTS)
+    even_knots: int = Field(default=0, ge=0, le=MAX_KNOTS)
+    special: tuple[float, ...] = Field(default=(), max_length=MAX_SPECIAL, strict=False)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        problems = self._bound_problems()
+        problems += self._asked_problems() if not problems else []
+        if not problems and not self.knots:
+            object.__setattr__(self, "knots", self._even_knots(self._count))
+        if not problems:
+            problems += self._knot_problems()
+        if len(set(self.special)) != len(self.special):
+            problems.append("special: expected different values")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _bound_problems(self) -> list[str]:
+        problems = []
+        if not self.lower < self.upper:
+            problems.append(f"expected lower < upper, found {self.lower} and {self.upper}")
+        if self.scale is Scale.LOG1P and self.lower <= -1:
+            problems.append(f'expected lower > -1 for scale "log1p", found {self.lower}')
+        return problems
+
+    def _asked_problems(self) -> list[str]:
+        """Fill in how many knots are asked for, and say what does not fit."""
+        if self.knots_from is None:
+            asked = self.quantile_knots or self.even_knots
+            return ["quantile_knots and even_knots: expected only with knots_from"] * bool(asked)
+        for name in ("quantile_knots", "even_knots"):
+            object.__setattr__(self, name, getattr(self, name) or ASKED_KNOTS)
+        if self.even_knots < 2 or self._count > MAX_KNOTS:  # noqa: PLR2004 -- both ends
+            found = f"{self.even_knots} and {self.quantile_knots} found"
+            least = f"expected at least 2, and with quantile_knots at most {MAX_KNOTS}"
+            return [f"even_knots: {least}, {found}"]
+        if self.knots not in ((), self._even_knots(self._count)):
+            return ["knots: expected none beside knots_from: they follow from the answer"]
+        return []
+
+    @property
+    def _count(self) -> int:
+        """How many knots there are where none are listed."""
+        return DEFAULT_KNOTS if self.knots_from is None else self.quantile_knots + self.even_knots
+
+    @model_serializer(mode="wrap")
+    def _as_before_asked_knots(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a feature with listed knots did not have: its study's id stays."""
+        data: dict[str, Any] = handler(self)
+        if self.knots_from is None:
+            for name in ("knots_from", "quantile_knots", "even_knots"):
+                data.pop(name, None)
+        return data
+
+    def _knot_problems(self) -> list[str]:
+        problems = []
+        if not 2 <= len(self.knots) <= MAX_KNOTS:  # noqa: PLR2004 -- a hat needs two ends
+            problems.append(f"knots: expected 2 to {MAX_KNOTS}, found {len(self.knots)}")
+        if any(a >= b for a, b in pairwise(self.knots)):
+            problems.append("knots: expected strictly increasing values")
+        elif self.knots[0] < self.lower or self.knots[-1] > self.upper:
+            problems.append(f"knots: expected between lower and upper, found {self.knots}")
+        elif not all(starmap(_apart, pairwise(map(self._scaled, self.knots)))):
+            problems.append("knots: too close together or too far apart to interpolate between")
+        return problems
+
+    def _scaled(self, value: float) -> float:
+        return math.log1p(value) if self.scale is Scale.LOG1P else value
+
+    def _even_knots(self, count: int) -> tuple[float, ...]:
+        """Fill in the default: evenly spaced on the scale, ends included."""
+        low, high = self._scaled(self.lower), self._scaled(self.upper)
+        inner = [low + (high - low) * i / (count - 1) for i in range(1, count - 1)]
+        if self.scale is Scale.LOG1P:
+            inner = [math.expm1(x) for x in inner]
+        # Few digits, so that the study's hash is the same on every machine's logarithm.
+        for digits in (6, 12):
+            short = (self.lower, *(float(f"{x:.{digits}g}") for x in inner), self.upper)
+            if all(a < b for a, b in pairwise(short)):
+                break
+        return short
+
+    @property
+    def slots(self) -> int:
+        """Number of basis slots: knots, special values, missing."""
+        return len(self.knots) + len(self.special) + 1
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """What each slot stands for, in order."""
+        special = (f"= {value:g}" for value in self.special)
+        return (*(f"at {knot:g}" for knot in self.knots), *special, "missing")
+
+
+class CategoricalFeature(_Declared):
+    """A category out of declared levels.
+
+    Slots, in order: one per level, one for any other value, one for missing.
+    """
+
+    kind: Literal["categorical"]
+    levels: tuple[str, ...] = Field(min_length=1, max_length=MAX_LEVELS, strict=False)
+
+    @field_validator("levels")
+    @classmethod
+    def _distinct(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(levels)) != len(levels):
+            raise ValueError("expected different levels")
+        if any(level != level.strip() for level in levels):
+            raise ValueError("expected levels without spaces around them: values are trimmed")
+        return levels
+
+    @property
+    def slots(self) -> int:
+        """Number of basis slots: levels, other, missing."""
+        return len(self.levels) + 2
+
+    @property
+    def slot_names(self) -> tuple[str, ...]:
+        """What each slot stands for, in order."""
+        return (*(f"is {level}" for level in self.levels), "other", "missing")
+
+
+Feature = Annotated[NumericFeature | CategoricalFeature, Field(discriminator="kind")]
+
+
+# -- group columns --------------------------------------------------------------------------------
+
+MAX_GROUP_COLUMNS: Final = 4  # each halves what the others can tell
+MAX_GROUP_LEVELS: Final = 64
+REST: Final = "other or unknown"
+
+
+class GroupColumn(BaseModel):
+    """One grouping: every unit is in exactly one of its levels, or in the rest.
+
+    Attributes:
+        column: of the records; no feature, label, unit or column that questions may name.
+        levels: public, in the order in which they are reported.
+        rest: name of the level for units whose level is another one, or missing.
+    """
+
+    # Strict: a quoted number or `true` where a number belongs is a mistake, not a number.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    column: Name
+    levels: tuple[str, ...] = Field(min_length=1, max_length=MAX_GROUP_LEVELS, strict=False)
+    rest: str = Field(default=REST, min_length=1, max_length=128)
+
+    @field_validator("levels")
+    @classmethod
+    def _distinct(cls, levels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(levels)) != len(levels):
+            raise ValueError("expected different levels")
+        if any(level != level.strip() or not level for level in levels):
+            raise ValueError("expected levels without spaces around them: values are trimmed")
+        return levels
+
+    @model_validator(mode="after")
+    def _rest_apart(self) -> "GroupColumn":
+        if self.rest in self.levels:
+            raise ValueError(f"rest: expected a name that is no level, found {self.rest!r}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each cell is called: the levels, then the rest."""
+        return (*self.levels, self.rest)

@@ -1,0 +1,363 @@
+"""Every message that is signed, and the envelope that carries it.
+
+A signature covers the type string, a zero byte and the canonical bytes of the body
+as *parsed*, so the parsed message is the signed one (docs/protocol.md, "Bytes"). Vectors
+and parameters travel beside the envelope as raw bytes; bodies hold their hashes.
+"""
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from numpy.typing import NDArray
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash, typed_bytes
+from fieldfare.shared.errors import ProtocolError, RefusalCode
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Roster
+from fieldfare.shared.ring import MAX_GAMMA_BITS
+
+PROTOCOL_VERSION: Final = 1
+MAX_MESSAGE_BYTES: Final = 16 * 1024 * 1024
+MAX_REASON: Final = 500  # characters of a rejection's reason
+REJECTED: Final = "rejected it"
+WITHDRAWN: Final = "withdrew its approval"
+
+RunId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+Base64 = Annotated[str, Field(max_length=4096, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class MessageBody(BaseModel):
+    """Base of everything that is signed: frozen, strict, with a type string and a format."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    TYPE: ClassVar[str]
+    format: Literal[1] = 1
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 under the message's type string, hex."""
+        return content_hash(self.TYPE, self)
+
+
+class Approval(MessageBody):
+    """An institution's numbered yes to a study, with fresh keys: approving is the key exchange."""
+
+    TYPE = "fieldfare.approval.v1"
+
+    study: Hex32
+    roster: Hex32
+    institution: InstitutionId
+    number: Count
+    epoch: Count
+    x25519: Base64  # RFC 7748, 32 bytes; empty in simulations
+    mlkem768: Base64  # FIPS 203, 1184 bytes; empty in simulations
+
+
+class Rejection(MessageBody):
+    """An institution's rejection of a study: a person's decision there, in that person's words.
+
+    Nothing in it comes from records: a person typed the reason to be read by the coordinator.
+    """
+
+    TYPE = "fieldfare.rejection.v1"
+
+    study: Hex32
+    roster: Hex32
+    institution: InstitutionId
+    decision: Literal["rejected", "withdrawn"]
+    reason: str = Field(max_length=MAX_REASON)
+
+    @field_validator("reason")
+    @classmethod
+    def _on_one_line(cls, reason: str) -> str:
+        if not reason.isprintable():
+            raise ValueError("expected printable characters on one line")
+        return reason
+
+    @property
+    def answer(self) -> str:
+        """What was decided, in words."""
+        return REJECTED if self.decision == "rejected" else WITHDRAWN
+
+    @property
+    def text(self) -> str:
+        """What was decided, and what a person typed."""
+        return f"{self.answer}: {self.reason}" if self.reason else self.answer
+
+
+class Participant(MessageBody):
+    """A participant of a run or a request, bound to the approval that it gave."""
+
+    TYPE = "fieldfare.participant.v1"
+
+    institution: InstitutionId
+    approval: Hex32
+
+
+def _check_participants(participants: tuple[Participant, ...]) -> None:
+    ids = [participant.institution for participant in participants]
+    if ids != sorted(set(ids)):  # docs/protocol.md, "R, the request": strictly sorted and unique
+        raise ValueError("participants: expected them sorted by id, each once")
+
+
+class RunOpening(MessageBody):
+    """The coordinator opens a run: its participants and their approvals."""
+
+    TYPE = "fieldfare.run-opening.v1"
+
+    study: Hex32
+    roster: Hex32
+    run: RunId
+    participants: tuple[Participant, ...]
+
+    @model_validator(mode="after")
+    def _strict_participants(self) -> Self:
+        _check_participants(self.participants)
+        return self
+
+
+class KeyOffer(MessageBody):
+    """One ML-KEM ciphertext for each participant with a higher id."""
+
+    TYPE = "fieldfare.key-offer.v1"
+
+    opening: Hex32
+    institution: InstitutionId
+    ciphertexts: dict[InstitutionId, Base64]
+
+
+class Request(MessageBody):
+    """R: everything a release depends on (docs/protocol.md, "R, the request")."""
+
+    TYPE = "fieldfare.request.v1"
+
+    protocol: Count
+    study: Hex32
+    roster: Hex32
+    run: RunId
+    step: Count
+    attempt: Count
+    kind: ReleaseKind = Field(strict=False)
+    participants: tuple[Participant, ...]
+    n: Count
+    t: Count
+    multiplicity: Count
+    clipping_norm: float
+    sigma: float
+    gamma_bits: int = Field(ge=0, le=MAX_GAMMA_BITS)
+    word_bits: Literal[32, 64]
+    entries: Count
+    dtype: Literal["<u4", "<u8"]
+    parameters: Hex32
+
+    @model_validator(mode="after")
+    def _strict_participants(self) -> Self:
+        _check_participants(self.participants)
+        if self.n != len(self.participants):
+            raise ValueError("n: expected the number of participants")
+        return self
+
+
+class Reply(MessageBody):
+    """The statement that an institution signs with every vector that leaves it."""
+
+    TYPE = "fieldfare.reply.v1"
+
+    request: Hex32
+    institution: InstitutionId
+    approval: Hex32
+    vector: Hex32
+    debit: Count  # 1e-12 mu^2
+    ledger_sequence: Count
+    ledger_head: Hex32
+    cumulative: Count  # 1e-12 mu^2
+    epoch: Count
+
+
+B = TypeVar("B", bound=MessageBody)
+
+
+class Signer(Protocol):
+    """Signs typed bytes; a closed choice of two, see `IdentitySigner` and `NoSigner`."""
+
+    def sign(self, content: bytes) -> bytes:
+        """Return the signature."""
+        ...
+
+
+@dataclass(frozen=True)
+class IdentitySigner:
+    """Ed25519 (RFC 8032) with an institution's or the coordinator's identity key."""
+
+    key: Ed25519PrivateKey
+
+    def sign(self, content: bytes) -> bytes:
+        """Return the 64-byte signature."""
+        return self.key.sign(content)
+
+
+@dataclass(frozen=True)
+class NoSigner:
+    """Simulations: nothing is signed, and results say so."""
+
+    def sign(self, content: bytes) -> bytes:  # noqa: ARG002 -- the interface's argument
+        """Return no signature."""
+        return b""
+
+
+def seal(body: MessageBody, signer_id: str, signer: Signer) -> bytes:
+    """Return the envelope's canonical bytes: type, body, signer, signature."""
+    return _envelope_bytes(body, signer_id, signer.sign(typed_bytes(body.TYPE, body)))
+
+
+class _Envelope(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    type: str = Field(max_length=64)
+    body: dict[str, object]
+    signer: str = Field(max_length=64)
+    signature: Base64
+
+
+def _envelope_bytes(body: MessageBody, signer_id: str, signature: bytes) -> bytes:
+    envelope = _Envelope(
+        type=body.TYPE,
+        body=body.model_dump(mode="json"),
+        signer=signer_id,
+        signature=base64.b64encode(signature).decode(),
+    )
+    return canonical_bytes(envelope)
+
+
+@dataclass(frozen=True)
+class Opened(Generic[B]):
+    """A parsed message, its signer, and the bytes it came in."""
+
+    body: B
+    signer: str
+    content: bytes
+
+
+def unseal(content: bytes, body_type: type[B], roster: Roster, assurance: Assurance) -> Opened[B]:
+    """Parse an envelope and check its signature against the roster.
+
+    Only the bytes that `seal` writes are accepted: no second spelling of a message
+    (another encoding, duplicate keys, spaces, `true` for 1) can be read as the first.
+
+    Raises:
+        ProtocolError: too large, not an envelope of this type, a field out of place, not
+            canonical, a signer unknown to the roster or a signature that does not verify.
+    """
+    if len(content) > MAX_MESSAGE_BYTES:
+        raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes, found {len(content)}")
+    try:
+        envelope = _Envelope.model_validate(json.loads(content))
+        if envelope.type != body_type.TYPE:
+            raise ProtocolError(f"expected a message of type {body_type.TYPE}")
+        body = body_type.model_validate_json(json.dumps(envelope.body))
+        signature = base64.b64decode(envelope.signature, validate=True)
+        if _envelope_bytes(body, envelope.signer, signature) != content:
+            raise ProtocolError(f"expected the canonical bytes of a {body_type.TYPE}")
+    except (ValidationError, ValueError, RecursionError, binascii.Error):
+        # Nothing of the message is repeated: it may be hostile, and it may be long.
+        raise ProtocolError(f"expected a well-formed {body_type.TYPE}") from None
+    if assurance is Assurance.EXACT:
+        roster.verify(envelope.signer, signature, typed_bytes(body.TYPE, body))
+    return Opened(body, envelope.signer, content)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An answer in place of a sum: a fixed code and nothing else, unsigned.
+
+    Unsigned because two institutions must give identical bytes (docs/design.md, "Refusals").
+
+    Attributes:
+        rejection: a sealed Rejection, where a person rejected the study.
+    """
+
+    code: RefusalCode
+    rejection: bytes = b""
+
+    def to_bytes(self) -> bytes:
+        """Return the wire form."""
+        return b"fieldfare.refusal.v1\x00" + self.code.value.encode()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "Refusal":
+        """Parse the wire form.
+
+        Raises:
+            ProtocolError: no refusal, or an unknown code.
+        """
+        head, _, code = content.partition(b"\x00")
+        try:
+            if head != b"fieldfare.refusal.v1":
+                raise ProtocolError("expected a refusal")
+            return cls(RefusalCode(code.decode("ascii")))
+        except ValueError:
+            raise ProtocolError("expected a refusal with a known code") from None
+
+
+def parameters_to_bytes(parameters: NDArray[np.float64]) -> bytes:
+    """Return float64 (entries,) as little-endian bytes."""
+    return parameters.astype("<f8").tobytes()
+
+
+def parameters_from_bytes(content: bytes, entries: int, limit: float) -> NDArray[np.float64]:
+    """Parse parameters: finite, and no magnitude above `limit`.
+
+    Raises:
+        ProtocolError: wrong length, not finite, or too large.
+    """
+    if len(content) != entries * 8:
+        raise ProtocolError(f"expected {entries * 8} bytes of parameters, found {len(content)}")
+    parameters = np.frombuffer(content, dtype="<f8").astype(np.float64)
+    # Also false for NaN, so this one comparison refuses everything that is not finite.
+    if not bool((np.abs(parameters) <= limit).all()):
+        raise ProtocolError(f"expected finite parameters of magnitude at most {limit:g}")
+    return parameters
+
+
+def parameters_hash(content: bytes) -> str:
+    """Return the hash of parameters that a request binds."""
+    return bytes_hash(content)
+
+
+def decode_key(text: str, length: int) -> bytes:
+    """Decode a base64 key or ciphertext of a fixed length.
+
+    Raises:
+        ProtocolError: not base64, not its canonical spelling (RFC 4648, section 3.5), or
+            another length.
+    """
+    try:
+        content = base64.b64decode(text, validate=True)
+    except ValueError:  # also for text that is not ASCII
+        raise ProtocolError("expected base64") from None
+    if encode_key(content) != text:
+        raise ProtocolError("expected canonical base64: unused bits are zero")
+    if len(content) != length:
+        raise ProtocolError(f"expected {length} bytes, found {len(content)}")
+    return content
+
+
+def encode_key(content: bytes) -> str:
+    """Encode a key or ciphertext as base64."""
+    return base64.b64encode(content).decode()

@@ -1,0 +1,86 @@
+"""What a study will come to, foreseen from public numbers alone, before anybody pays for it.
+
+Pure: a plan goes in, lines for people come out. The coordinator says them when it proposes a
+study and refuses to start a run for them; an institution says them before it approves.
+"""
+
+import math
+from typing import Final
+
+from fieldfare.shared.protocol.plan import PICOMU2, Plan
+
+SEEN: Final = 1.96  # sigmas: below, the 95 % interval of a count holds nobody at all
+
+
+def obstacles(plan: Plan, participants: int | None = None) -> tuple[str, ...]:
+    """Return why a run of a study cannot give what the study is for, one line each.
+
+    Args:
+        plan: of the study.
+        participants: institutions that will take part; None: the study's minimum.
+    """
+    found = []
+    if plan.study.records.unit is None:
+        found.append(
+            "records.unit: expected the column that names each unit, found none: institutions do "
+            "not serve such a study, and nobody could use a score without a name; name it"
+        )
+    return (*found, *_hidden(plan, participants or plan.study.aggregation.minimum_institutions))
+
+
+def cautions(plan: Plan) -> tuple[str, ...]:
+    """Return what is weak in a study that can run all the same, one line each."""
+    units, delta = plan.study.records.units, plan.study.privacy.delta
+    if delta * 2 * units <= 1:
+        return ()
+    said = (
+        f"privacy.delta = {delta:g} is above 1 / (2 x {units:,} units) = {1 / (2 * units):.3g}: "
+        "the promise may fail outright for somebody; lower it"
+    )
+    return (said,)
+
+
+def budget_obstacle(plan: Plan, spent: int) -> str:
+    """Return why the study's own budget does not carry another whole run, or nothing.
+
+    Args:
+        plan: of the study.
+        spent: by earlier runs, in 1e-12 mu^2.
+    """
+    run = sum(terms.steps * terms.cost for terms in plan.releases if terms is not plan.allowance)
+    if spent + run <= plan.study_limit:
+        return ""
+    left = max(plan.study_limit - spent, 0)
+    return (
+        f"budget: a run costs epsilon {plan.epsilon(run / PICOMU2):.3g}, and earlier runs left "
+        f"{plan.epsilon(left / PICOMU2) if left else 0.0:.3g} of this study's "
+        f"{plan.study.privacy.epsilon:g}: institutions will refuse; resume an earlier run, or "
+        "propose another study"
+    )
+
+
+def _hidden(plan: Plan, participants: int) -> tuple[str, ...]:
+    """Say so where the hold-out's positives or negatives drown in the table's noise.
+
+    Whoever adds up a class adds up its noise too, sigma * sqrt(bins): all released metrics are
+    shares of the two classes, and where one may as well be empty they are noise themselves.
+    """
+    study, terms = plan.study, plan.evaluation
+    if not terms.cost:
+        return ()
+    sigma = terms.noise_on_sum(participants, study.privacy.collusion_tolerance)
+    noise = SEEN * sigma * math.sqrt(study.evaluation.score_bins)
+    positives = study.holdout_units * study.records.prevalence
+    name, least = min(
+        ("positives", positives),
+        ("negatives", study.holdout_units - positives),
+        key=lambda one: one[1],
+    )
+    if least >= noise:
+        return ()
+    said = (
+        f"evaluation: expected more than {noise:.0f} {name} in the hold-out, so that noise does "
+        f"not hide every metric, found about {least:.0f}: raise evaluation.holdout or "
+        "privacy.epsilon, or lower evaluation.score_bins"
+    )
+    return (said,)

@@ -1,0 +1,220 @@
+"""What a coordinator does to replies, step by step, so that anybody can do it again.
+
+Pure: vectors in, words, sums and parameters out, bit for bit the same on another machine
+(docs/design.md, "Recomputation"). The coordinator runs this code, custodians run it before they
+answer the next step, and an audit runs it over the whole transcript.
+
+From the answered sum of a study's questions to the knots that its model is trained on.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.evaluation.score_table import prevalence_log_odds
+from fieldfare.shared.features.knots import asked_features, chosen_places
+from fieldfare.shared.models import model_for
+from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
+from fieldfare.shared.protocol.plan import ReleaseTerms
+from fieldfare.shared.queries.layout import WEIGHT_BITS, layout_for
+from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode
+from fieldfare.shared.run.optimizer import TrainingState, averaged_state, next_state
+from fieldfare.shared.study.study import Study
+
+
+def asked_knots(study: Study, total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the knots of all features that ask for theirs, as a model's parameters hold them.
+
+    Args:
+        study: whose declared questions were answered.
+        total: float64 (entries,), the decoded sum, in the vector's own unit.
+
+    Returns:
+        float64 (knots,), whole places on each feature's grid, features in the study's order.
+
+    Formal Guarantees:
+        Post-processing of the released sum: no further record is read and nothing more is spent.
+        Integers only, so that every party gets the same knots from the same sum.
+    """
+    group = study.questions
+    if group is None:
+        return np.zeros(0)
+    layout = layout_for(group, study.asked_columns)
+    names = [question.name for question in group.questions]
+    steps = np.ldexp(total, WEIGHT_BITS)  # exact: whole grid steps
+    found: list[int] = []
+    for feature in asked_features(study.features):
+        block = layout.blocks[layout.reads[names.index(str(feature.knots_from))][0]]
+        cells = [int(step) for step in steps[block.part]]
+        bins = cells[:-1]  # the last cell counts the units without a value
+        found += chosen_places(bins, quantiles=feature.quantile_knots, even=feature.even_knots)
+    return np.array(found, dtype=np.float64)
+
+
+# -- replay ---------------------------------------------------------------------------------------
+
+LAST_BITS: Final = (0, 1, -1, 2, -2)  # how far logarithms of two machines may lie apart
+
+
+def add_words(vectors: Sequence[bytes], word_bits: WordBits, entries: int) -> Word:
+    """Add masked vectors up in Z_2^k; the order does not matter.
+
+    Args:
+        vectors: wire form of each participant's vector.
+        word_bits: the ring.
+        entries: of each vector.
+
+    Returns:
+        uint64 (entries,), reduced modulo 2^k; zeros where there are no vectors.
+
+    Raises:
+        ProtocolError: a vector of another length.
+    """
+    total: Word = np.zeros(entries, dtype=np.uint64)
+    for vector in vectors:
+        total = add(total, decode(vector, word_bits, entries), word_bits)
+    return total
+
+
+def words_hash(total: Word, word_bits: WordBits) -> str:
+    """Return the SHA-256 of a sum's words in wire form, as a transcript's sum states it."""
+    return bytes_hash(encode(total, word_bits))
+
+
+def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[np.float64]:
+    """Decode added words as centred integers in units of gamma.
+
+    Args:
+        total: uint64 (entries,), as `add_words` returns it.
+        terms: ring, grid and range.
+        participants: how many are in it.
+
+    Returns:
+        float64 (entries,), in the sum's own unit.
+
+    Edge cases:
+        | release | a sum beyond `terms.largest_sum` |
+        |---|---|
+        | training, evaluation | refused |
+        | rehearsal | returned: it holds no records, and must be zero to be accepted |
+
+    Raises:
+        ProtocolError: out of range: masks did not cancel, or somebody poisoned the sum.
+    """
+    integers = centre(total, terms.word_bits)
+    # Exact: |sum| / gamma is far below 2^53 for every sum that is in range.
+    values = np.ldexp(integers.astype(np.float64), -terms.vectors.gamma_bits)
+    largest = terms.largest_sum(participants)
+    if terms.cost and bool((np.abs(values) > largest).any()):
+        raise ProtocolError(
+            f"expected a sum within {largest:.4g}, found one out of range: masks did not cancel or "
+            "an institution poisoned the sum"
+        )
+    return values
+
+
+def summed_again(terms: ReleaseTerms, vectors: Sequence[bytes]) -> NDArray[np.float64]:
+    """Return float64 (entries,): the decoded sum of all masked vectors.
+
+    Raises:
+        ProtocolError: a vector of another length, or a sum out of range.
+    """
+    words = add_words(vectors, terms.word_bits, terms.vectors.entries)
+    return decoded_sum(words, terms, len(vectors))
+
+
+def initial_state(study: Study, answer: NDArray[np.float64] | None = None) -> TrainingState:
+    """Return where training starts: the public prevalence, and the knots that were asked for.
+
+    Args:
+        study: prevalence, model and questions.
+        answer: float64 (entries,), the decoded sum of the questions that knots follow from;
+            without one they are evenly spaced, as in a rehearsal.
+    """
+    return _start(study, prevalence_log_odds(study), answer)
+
+
+def _start(study: Study, log_odds: float, answer: NDArray[np.float64] | None) -> TrainingState:
+    parameters = model_for(study).initial(log_odds)
+    if answer is not None and study.asks_for_knots:
+        knots = asked_knots(study, answer)
+        parameters[len(parameters) - len(knots) :] = knots
+    return TrainingState.start(parameters)
+
+
+def bound_initial_state(
+    study: Study, parameters: str, answer: NDArray[np.float64] | None = None
+) -> TrainingState | None:
+    """Return the start whose parameters have this hash, if there is one.
+
+    The start holds a logarithm, which another machine may round otherwise in its last bits: what
+    the first request bound counts, as long as it lies that near (docs/design.md, "Recomputation").
+
+    Args:
+        study: prevalence and model.
+        parameters: hash of the parameters that the first request binds.
+        answer: as for `initial_state`.
+    """
+    for state in possible_starts(study, answer):
+        if state_hash(state) == parameters:
+            return state
+    return None
+
+
+def possible_starts(
+    study: Study, answer: NDArray[np.float64] | None = None
+) -> Iterator[TrainingState]:
+    """Yield where training may start: here, then as other machines may round its logarithm."""
+    log_odds = prevalence_log_odds(study)
+    for bits in LAST_BITS:
+        yield _start(study, _moved(log_odds, bits), answer)
+
+
+def replay_step(
+    study: Study, state: TrainingState, terms: ReleaseTerms, vectors: Sequence[bytes]
+) -> TrainingState:
+    """Take one step from the masked vectors of all its participants.
+
+    Raises:
+        ProtocolError: a vector of another length, or a sum out of range.
+    """
+    return stepped(study, state, summed_again(terms, vectors), len(vectors))
+
+
+def stepped(
+    study: Study, state: TrainingState, total: NDArray[np.float64], participants: int
+) -> TrainingState:
+    """Take one step from a decoded sum: one of Adam, or in local mode the average of changes.
+
+    Args:
+        study: which mode, and its constants.
+        state: before the step.
+        total: float64 (entries,), the decoded sum.
+        participants: how many are in it.
+    """
+    if study.training.local:
+        return averaged_state(study, state, total, participants)
+    return next_state(study, state, total)
+
+
+def state_hash(state: TrainingState) -> str:
+    """Return the hash of the current parameters, as the next request binds it."""
+    return parameters_hash(parameters_to_bytes(state.parameters))
+
+
+def model_hash(state: TrainingState) -> str:
+    """Return the hash of the averaged parameters: the model."""
+    return parameters_hash(parameters_to_bytes(state.model))
+
+
+def _moved(value: float, bits: int) -> float:
+    """Return the double that lies `bits` places from `value`."""
+    direction = math.copysign(math.inf, bits)
+    for _ in range(abs(bits)):
+        value = math.nextafter(value, direction)
+    return value

@@ -1,0 +1,642 @@
+"""The study: the one plan that everybody agrees to and that never changes after.
+
+Read from TOML, validated as a whole, hashed in canonical form (docs/design.md, "The study").
+Every mistake is reported at once: key path, what was expected, what was found.
+"""
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash
+from fieldfare.shared.errors import StudyError
+from fieldfare.shared.features.features import MAX_GROUP_COLUMNS, Feature, GroupColumn, Name
+from fieldfare.shared.features.knots import asked_features
+from fieldfare.shared.features.media_gate import media_in
+from fieldfare.shared.queries.columns import Column, Columns, InstitutionColumn, columns_by_name
+from fieldfare.shared.queries.layout import layout_for
+from fieldfare.shared.queries.questions import (
+    MAX_QUESTIONS,
+    Kind,
+    Quantiles,
+    Question,
+    QuestionGroup,
+)
+from fieldfare.shared.study.model_sections import (
+    AdditiveSection,
+    MlpSection,
+    ModelSection,
+    RowSection,
+    row_section,
+)
+from fieldfare.shared.study.toml import problem_lines
+
+STUDY_FORMAT: Final = 1
+STUDY_TYPE: Final = "fieldfare.study.v1"
+MAX_FEATURES: Final = 1000
+MAX_SPARE_RELEASES: Final = 10_000
+MAX_INSTITUTIONS: Final = 10_000  # each step costs a mask for every pair
+MAX_STUDY_BYTES: Final = 4 * 1024 * 1024
+MAX_COLUMNS: Final = 200  # for questions alone
+QUERY_SHARE: Final = 0.2  # of mu^2, where a study that trains asks questions too
+DEFAULT_MISSING: Final = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
+LOCAL_EXCHANGES: Final = 5
+_OF_ADAM: Final = ("learning_rate", "beta1", "beta2")
+_OF_LOCAL_MODE: Final = ("local_steps", "local_rate")
+PROHIBITED_BY_DEFAULT: Final = (
+    "automated account closure, freeze or report",
+    "immigration enforcement",
+    "action against consenting adult sex workers",
+    "treating a possible victim as a subject",
+)
+
+
+class _Section(BaseModel):
+    # Strict: a quoted number or `true` where a number belongs is a mistake, not a number.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+# A canonical key in capitals; of a BIC (ISO 9362) the eight characters that name the bank.
+BankCode = Annotated[
+    str, Field(max_length=64, pattern=r"^([A-Z0-9_.:@=+/*-]{1,10}|[A-Z0-9_.:@=+/*-]{12,64})$")
+]
+
+
+class RecordsSection(_Section):
+    """The records that a study needs, and the two public numbers about them.
+
+    Attributes:
+        left_out_banks: bank codes of all participants. Where some are named, every column that is
+            read must say that payments with their customers are left out, and the promise covers
+            the person; a BIC by its first eight characters, sorted.
+    """
+
+    unit: Name | None = None
+    label: Name
+    positive: str = Field(default="1", min_length=1)
+    missing: tuple[str, ...] = Field(default=DEFAULT_MISSING, strict=False)
+    units: int = Field(ge=1, le=2**40)  # public: all institutions, hold-out included
+    prevalence: float = Field(gt=0, lt=1)  # public: share of positives
+    left_out_banks: tuple[BankCode, ...] = Field(default=(), max_length=1000, strict=False)
+
+    @field_validator("left_out_banks")
+    @classmethod
+    def _in_order(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        if list(codes) != sorted(set(codes)):
+            raise ValueError("expected different codes in alphabetical order, found others")
+        return codes
+
+    @model_serializer(mode="wrap")
+    def _as_before_codes(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a study without such codes did not have: its id stays as it was."""
+        data: dict[str, Any] = handler(self)
+        if not self.left_out_banks:
+            data.pop("left_out_banks", None)
+        return data
+
+
+class TrainingSection(_Section):
+    """Full-batch training: Adam at the coordinator on the noisy mean (docs/design.md, "The model").
+
+    In local mode each institution takes several noised steps of gradient descent inside, and the
+    coordinator averages how far everybody moved.
+
+    Attributes:
+        mode: "together": each step is one sum over all; "local": see above.
+        steps: sums that are collected, 5 where a study in local mode does not say; 0: nothing is
+            trained, questions are asked.
+        learning_rate, beta1, beta2: of Adam; not in local mode.
+        local_steps: steps inside for each sum; in local mode only.
+        local_rate: of these steps, in units of one over the log loss's curvature at the public
+            prevalence.
+        average_last: share of iterates averaged.
+    """
+
+    mode: Literal["together", "local"] = "together"
+    steps: int = Field(default=60, ge=0, le=10_000)
+    learning_rate: float = Field(default=0.15, gt=0, le=10)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.99, ge=0, lt=1)
+    local_steps: int = Field(default=10, ge=1, le=1000)
+    local_rate: float = Field(default=0.5, gt=0, le=10)
+    average_last: float = Field(default=0.5, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _of_one_mode(self) -> Self:
+        idle, other = self._idle(), "together" if self.local else "local"
+        problems = [
+            f"training.{name}: expected only where training.mode is {other!r}"
+            for name in idle
+            if name in self.model_fields_set
+        ]
+        if self.local and not self.steps:
+            problems.append("training.steps: expected 1 or more in local mode, found 0")
+        if problems:
+            raise ValueError("\n".join(problems))
+        if self.local and "steps" not in self.model_fields_set:
+            object.__setattr__(self, "steps", LOCAL_EXCHANGES)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _of_its_mode(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what the mode has no use for: the id of a study without it stays as it was."""
+        data: dict[str, Any] = handler(self)
+        for name in (*self._idle(), *(() if self.local else ("mode",))):
+            data.pop(name, None)
+        return data
+
+    def _idle(self) -> tuple[str, ...]:
+        return _OF_ADAM if self.local else _OF_LOCAL_MODE
+
+    @property
+    def local(self) -> bool:
+        """Tell whether institutions take steps of their own."""
+        return self.mode == "local"
+
+
+class EvaluationSection(_Section):
+    """What the federation measures of itself through the door, on the hold-out.
+
+    With `groups`, also how alerts fall on groups of people: one more release of counts, priced
+    like the table of scores.
+    """
+
+    holdout: float = Field(default=0.2, gt=0, lt=1)
+    score_bins: int = Field(default=20, ge=4, le=512)
+    alert_budget: float = Field(default=0.01, gt=0, lt=1)  # share of units reviewed
+    spare_releases: int = Field(default=1, ge=0, le=10)
+    groups: tuple[GroupColumn, ...] = Field(default=(), max_length=MAX_GROUP_COLUMNS, strict=False)
+
+    @model_serializer(mode="wrap")
+    def _as_before_groups(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a study without groups did not have: its id stays as it was."""
+        data: dict[str, Any] = handler(self)
+        if not self.groups:
+            data.pop("groups", None)
+        return data
+
+
+class PrivacySection(_Section):
+    """The promise: add or remove one unit, at (epsilon, delta), over the whole study."""
+
+    epsilon: float = Field(gt=0, le=100)
+    delta: float = Field(ge=1e-30, lt=0.1)
+    clipping_norm: float = Field(default=0.25, gt=0, le=8)  # C, a multiple of 2^-10
+    collusion_tolerance: int = Field(default=1, ge=1)  # t, an absolute number
+    multiplicity: int = Field(default=1, ge=1, le=64)  # M: the roster's constant
+    spare_releases: int | None = Field(default=None, ge=0, le=MAX_SPARE_RELEASES)  # of training
+    training_share: float = Field(default=0.8, gt=0, lt=1)  # of what questions leave of mu^2
+    query_share: float | None = Field(default=None, ge=0, le=1)  # of mu^2, for questions
+
+    @field_validator("clipping_norm")
+    @classmethod
+    def _on_grid(cls, clipping_norm: float) -> float:
+        if (clipping_norm * 1024) % 1 != 0:
+            raise ValueError(f"expected a multiple of 2^-10, found {clipping_norm}")
+        return clipping_norm
+
+
+class AggregationSection(_Section):
+    """How many must take part, how long a step may take, how often it is tried."""
+
+    minimum_institutions: int = Field(default=3, ge=3, le=MAX_INSTITUTIONS)
+    deadline_seconds: float = Field(default=60.0, gt=0, le=86_400)
+    attempts: int = Field(default=3, ge=1, le=100)
+
+
+class AllowanceSection(_Section):
+    """Questions that may be asked later, without another approval.
+
+    Attributes:
+        kinds: that may be asked.
+        columns: that they may read, conditions included.
+        groups: of questions, each answered in one release, in one run.
+        share: of the mu^2 for questions; the rest is for those that are declared.
+        spare_releases: further releases reserved for attempts that fail.
+    """
+
+    kinds: tuple[Kind, ...] = Field(min_length=1, strict=False)
+    columns: tuple[Name, ...] = Field(min_length=1, strict=False)
+    groups: int = Field(default=10, ge=1, le=1000)
+    share: float = Field(default=0.5, gt=0, le=1)
+    spare_releases: int = Field(default=1, ge=0, le=100)
+
+
+class Study(_Section):
+    """One study: purpose, records, features, model, training, evaluation, privacy, aggregation."""
+
+    format: Literal[1] = STUDY_FORMAT
+    name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    purpose: str = Field(min_length=1, max_length=2000)
+    prohibited_uses: tuple[str, ...] = Field(default=PROHIBITED_BY_DEFAULT, strict=False)
+    records: RecordsSection
+    features: tuple[Feature, ...] = Field(default=(), strict=False)
+    columns: tuple[Column, ...] = Field(default=(), max_length=MAX_COLUMNS, strict=False)
+    queries: tuple[Question, ...] = Field(default=(), max_length=MAX_QUESTIONS, strict=False)
+    allowance: AllowanceSection | None = None
+    model: ModelSection = Field(default=AdditiveSection(), validate_default=True)
+    training: TrainingSection = TrainingSection()
+    evaluation: EvaluationSection = EvaluationSection()
+    privacy: PrivacySection
+    aggregation: AggregationSection = Field(default=AggregationSection(), validate_default=True)
+
+    # Each rule stands on the field that it can see first, so that it is said even where
+    # another section is wrong; only a rule about a broken section has to wait.
+    @field_validator("features")
+    @classmethod
+    def _distinct_features(
+        cls, features: tuple[Feature, ...], info: ValidationInfo
+    ) -> tuple[Feature, ...]:
+        problems = []
+        if len(features) > MAX_FEATURES:
+            problems.append(f"expected 1 to {MAX_FEATURES}, found {len(features)}")
+        records = info.data.get("records")
+        taken = {records.label, records.unit} if records else set()
+        seen: set[str] = set()
+        for index, feature in enumerate(features):
+            path = f"features.{index}.name"
+            if feature.name in seen:
+                problems.append(f"{path}: expected a new name, found {feature.name!r} again")
+            if feature.name in taken:
+                problems.append(f"{path}: expected neither label nor unit, found {feature.name!r}")
+            seen.add(feature.name)
+        if problems:
+            raise ValueError("\n".join(problems))
+        return features
+
+    @field_validator("model")
+    @classmethod
+    def _reads_something(cls, model: ModelSection, info: ValidationInfo) -> ModelSection:
+        features, records = info.data.get("features"), info.data.get("records")
+        rows = row_section(model)
+        if rows is None:
+            if features is not None and not features:
+                raise ValueError(f"features: expected 1 to {MAX_FEATURES}, found 0")
+            if isinstance(model, MlpSection):
+                _check_network(model, info)
+            return model
+        problems = []
+        if features:
+            problems.append(f"features: expected none beside a {rows.kind} model, found some")
+        if records is not None and rows.column in {records.label, records.unit}:
+            problems.append(f"model.column: expected neither label nor unit, found {rows.column!r}")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return model
+
+    @field_validator("aggregation")
+    @classmethod
+    def _two_honest(cls, value: AggregationSection, info: ValidationInfo) -> AggregationSection:
+        privacy = info.data.get("privacy")
+        # docs/design.md, "Noise": n - t >= 2
+        least = privacy.collusion_tolerance + 2 if privacy else 0
+        if value.minimum_institutions < least:
+            raise ValueError(
+                "aggregation.minimum_institutions: expected at least collusion_tolerance + 2 = "
+                f"{least}, found {value.minimum_institutions}"
+            )
+        return value
+
+    @field_validator("columns")
+    @classmethod
+    def _distinct_columns(
+        cls, columns: tuple[Column, ...], info: ValidationInfo
+    ) -> tuple[Column, ...]:
+        records = info.data.get("records")
+        taken = {feature.name for feature in info.data.get("features") or ()}
+        taken |= {records.label, records.unit} if records else set()
+        problems = []
+        for index, column in enumerate(columns):
+            if column.name in taken:
+                problems.append(f"columns.{index}.name: expected a new name, found {column.name!r}")
+            taken.add(column.name)
+        if sum(isinstance(column, InstitutionColumn) for column in columns) > 1:
+            problems.append(
+                "columns: expected one column of kind institution, found more: groups that overlap "
+                "would single institutions out; keep one"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return columns
+
+    @field_validator("queries")
+    @classmethod
+    def _answerable(
+        cls, queries: tuple[Question, ...], info: ValidationInfo
+    ) -> tuple[Question, ...]:
+        columns = _named_in(info)
+        if not queries or columns is None:
+            return queries
+        try:
+            layout_for(QuestionGroup(questions=queries), columns)
+        except ValidationError as error:
+            raise ValueError("\n".join(f"queries: {e['msg']}" for e in error.errors())) from None
+        except StudyError as error:
+            raise ValueError("\n".join(f"queries: {line}" for line in error.problems)) from None
+        return queries
+
+    @field_validator("allowance")
+    @classmethod
+    def _of_declared_columns(
+        cls, allowance: AllowanceSection | None, info: ValidationInfo
+    ) -> AllowanceSection | None:
+        columns, queries = _named_in(info), info.data.get("queries")
+        if allowance is None or columns is None or queries is None:
+            return allowance
+        problems = [
+            f"allowance.columns: expected a declared column, found {name!r}"
+            for name in allowance.columns
+            if name not in columns
+        ]
+        if queries and allowance.share == 1:
+            problems.append("allowance.share: expected less than 1 where queries are declared")
+        if problems:
+            raise ValueError("\n".join(problems))
+        # With nothing declared, all of it: what nobody can ask for must not be planned for.
+        return allowance if queries else allowance.model_copy(update={"share": 1.0})
+
+    @field_validator("training")
+    @classmethod
+    def _trains_or_asks(cls, training: TrainingSection, info: ValidationInfo) -> TrainingSection:
+        asks = info.data.get("queries", True) or info.data.get("allowance", True)
+        if training.steps == 0 and not asks:
+            raise ValueError("training.steps: expected greater than or equal to 1, found 0")
+        return training
+
+    @field_validator("evaluation")
+    @classmethod
+    def _groups_apart(cls, section: EvaluationSection, info: ValidationInfo) -> EvaluationSection:
+        """Keep what groups are made by out of everything else that a study reads (harm rule 4)."""
+        training, names = info.data.get("training"), [one.column for one in section.groups]
+        problems = []
+        if names and training is not None and training.steps == 0:
+            problems.append("evaluation.groups: expected none where no model is trained")
+        model = info.data.get("model")
+        if names and isinstance(model, MlpSection) and model.rows > 1:
+            problems.append("evaluation.groups: expected none where model.rows > 1: they read one")
+        taken = _taken_names(info)
+        for index, name in enumerate(names):
+            if name.casefold() in taken | {one.casefold() for one in names[:index]}:
+                problems.append(
+                    f"evaluation.groups.{index}.column: expected a column that is read for nothing "
+                    f"else, found {name!r}: a group is for fairness alone, never an input"
+                )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return section
+
+    @model_validator(mode="after")
+    def _shared_out(self) -> Self:
+        problems, share = [], self.privacy.query_share
+        if self.trains and share == 1:
+            problems.append("privacy.query_share: expected less than 1 where a model is trained")
+        if not self.asks and share:
+            problems.append("privacy.query_share: expected 0 where no question is asked")
+        if self.asks and share == 0:
+            problems.append("privacy.query_share: expected more than 0 where questions are asked")
+        if not self.trains and share not in {None, 1}:
+            problems.append("privacy.query_share: expected 1 where nothing is trained")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _no_media(self) -> Self:
+        found = list(media_in(self.model_dump()))
+        if found:
+            rule = "leave it out (harm rule 6)"
+            raise ValueError("\n".join(f"{p}: expected plain words, {w}: {rule}" for p, w in found))
+        return self
+
+    @model_validator(mode="after")
+    def _knots_asked_for(self) -> Self:
+        asked = asked_features(self.features)
+        queries = {query.name: query for query in self.queries}
+        problems = []
+        for feature in asked:
+            query = queries.get(str(feature.knots_from))
+            if not isinstance(query, Quantiles) or query.column != feature.name:
+                problems.append(
+                    f"features.{self.features.index(feature)}.knots_from: expected the name of a "
+                    f"query of kind quantiles over {feature.name!r}, found {feature.knots_from!r}"
+                )
+        if asked and not self.trains:
+            problems.append("features: expected knots_from only where a model is trained")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _filled_in(self) -> Self:
+        if self.privacy.query_share is None and self.asks:
+            share = QUERY_SHARE if self.trains else 1.0
+            given = self.privacy.model_copy(update={"query_share": share})
+            object.__setattr__(self, "privacy", given)
+        if self.privacy.query_share == 0:  # nothing is asked: the same as not saying so
+            given = self.privacy.model_copy(update={"query_share": None})
+            object.__setattr__(self, "privacy", given)
+        if self.privacy.spare_releases is None:
+            spare = math.ceil(self.training.steps / 10)  # docs/design.md, "Attempts": a tenth
+            filled = self.privacy.model_copy(update={"spare_releases": spare})
+            object.__setattr__(self, "privacy", filled)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before_questions(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what a study without questions did not have: its id stays as it was."""
+        data: dict[str, Any] = handler(self)
+        if not self.columns:
+            data.pop("columns", None)
+        if not self.query_share and isinstance(data.get("privacy"), dict):
+            data["privacy"].pop("query_share", None)
+        return data
+
+    @property
+    def id(self) -> str:
+        """SHA-256 of the canonical bytes under the study's type string, hex."""
+        return content_hash(STUDY_TYPE, self)
+
+    @property
+    def rows(self) -> RowSection | None:
+        """The model's section where it reads rows of one column, None where it reads features."""
+        return row_section(self.model)
+
+    @property
+    def asks(self) -> bool:
+        """Tell whether the study asks questions, now or later."""
+        return bool(self.queries) or self.allowance is not None
+
+    @property
+    def trains(self) -> bool:
+        """Tell whether the study trains a model."""
+        return self.training.steps > 0
+
+    @property
+    def stepwise(self) -> "Study":
+        """The same study with a sum at every step: what local mode is compared with.
+
+        It has as many steps as an institution takes in local mode, spare ones too, and therefore
+        the same budget for each; Adam's own defaults. Another study is its own counterpart.
+        """
+        if not self.training.local:
+            return self
+        inside = self.training.local_steps
+        training = TrainingSection(
+            steps=self.training.steps * inside, average_last=self.training.average_last
+        )
+        privacy = self.privacy.model_copy(update={"spare_releases": self.spare_releases * inside})
+        return self.model_copy(update={"training": training, "privacy": privacy})
+
+    @property
+    def groups(self) -> tuple[GroupColumn, ...]:
+        """By what columns the study says how alerts fall on groups; none: it does not."""
+        return self.evaluation.groups
+
+    @property
+    def asks_for_knots(self) -> bool:
+        """Tell whether knots follow from the answers: questions then come before training."""
+        return bool(asked_features(self.features))
+
+    @property
+    def questions(self) -> QuestionGroup | None:
+        """The declared questions, all answered in one release."""
+        return QuestionGroup(questions=self.queries) if self.queries else None
+
+    @property
+    def asked_columns(self) -> Columns:
+        """Everything that a question may name, by name."""
+        return columns_by_name(self.features, self.columns, self.records.label)
+
+    @property
+    def query_share(self) -> float:
+        """Share of mu^2 for questions."""
+        return self.privacy.query_share or 0.0
+
+    @property
+    def spare_releases(self) -> int:
+        """Training releases reserved for attempts that fail."""
+        return self.privacy.spare_releases or 0
+
+    @property
+    def training_units(self) -> float:
+        """Public count of units that training sums over: the divisor of every mean."""
+        return self.records.units * (1 - self.evaluation.holdout)
+
+    @property
+    def holdout_units(self) -> float:
+        """Public count of units that evaluation sums over."""
+        return self.records.units * self.evaluation.holdout
+
+    def canonical(self) -> bytes:
+        """RFC 8785 bytes with defaults filled in."""
+        return canonical_bytes(self)
+
+
+def _check_network(model: MlpSection, info: ValidationInfo) -> None:
+    """Refuse what a network of features cannot carry."""
+    problems = []
+    records, features = info.data.get("records"), info.data.get("features") or ()
+    if records is not None and records.unit is None:
+        problems.append("records.unit: expected a column of ids beside a model of kind mlp")
+    if asked_features(features):
+        problems.append("features: expected no knots_from beside a model of kind mlp, found some")
+    asks = info.data.get("queries") or info.data.get("allowance")
+    if model.rows > 1 and asks:
+        problems.append("model.rows: expected 1 where questions are asked: they read one row")
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _named_in(info: ValidationInfo) -> Columns | None:
+    """Return what questions may name, or None where a section that says it is wrong."""
+    records, features = info.data.get("records"), info.data.get("features")
+    columns = info.data.get("columns")
+    if records is None or features is None or columns is None:
+        return None
+    return columns_by_name(features, columns, records.label)
+
+
+def _taken_names(info: ValidationInfo) -> set[str]:
+    """Return every column that a study reads for something else than groups, in one case."""
+    records, model = info.data.get("records"), info.data.get("model")
+    rows = None if model is None else row_section(model)
+    taken: set[str | None] = {one.name for one in info.data.get("features") or ()}
+    taken |= {column.name for column in info.data.get("columns") or ()}
+    taken |= {records.label, records.unit, rows.column if rows else None} if records else set()
+    return {name.casefold() for name in taken if name}
+
+
+def check_deployable(study: Study) -> None:
+    """Check that institutions may run a study, and not a simulation alone.
+
+    Its unit decides the side of the hold-out: by an id it stays there for good, whatever other
+    rows come or go (docs/design.md, "The unit").
+
+    Raises:
+        StudyError: it names no unit.
+    """
+    if study.records.unit is None:
+        raise StudyError(
+            "records.unit: expected a column of ids, found none: a study that institutions run "
+            "names its unit, so that each one stays on its side of the hold-out; add an id to the "
+            "records and name its column (`fieldfare simulate` alone does without)"
+        )
+
+
+def parse_study(text: str) -> Study:
+    """Parse TOML text into a validated study.
+
+    Raises:
+        StudyError: the text is no TOML, or lists every mistake, one line each.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"expected TOML: {error}") from None
+    except (ValueError, RecursionError):  # a number of thousands of digits; brackets as many
+        raise StudyError(
+            "expected TOML, found a number too long or brackets too deep; shorten them"
+        ) from None
+    try:
+        return Study.model_validate(data)
+    except ValidationError as error:
+        raise StudyError(problem_lines(error)) from None
+
+
+def load_study(path: Path) -> Study:
+    """Read and validate a study file (UTF-8 TOML, at most 4 MiB).
+
+    Raises:
+        StudyError: unreadable file, too large, or any mistake inside.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_STUDY_BYTES + 1)
+    except OSError as error:
+        raise StudyError(
+            f"{path}: expected a readable study file, found: {error.strerror}"
+        ) from None
+    if len(content) > MAX_STUDY_BYTES:
+        raise StudyError(f"{path}: expected at most {MAX_STUDY_BYTES} bytes, found more")
+    try:
+        return parse_study(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise StudyError(f"{path}: expected UTF-8 text") from None
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a study file's bytes, to name a file apart from its meaning."""
+    return bytes_hash(path.read_bytes())

@@ -1,0 +1,125 @@
+"""Mistakes in a file that pydantic found, as lines that people can act on.
+
+The institution's own TOML files: read whole, every mistake said at once.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fieldfare.shared.errors import StudyError
+
+LONGEST_FOUND: Final = 60  # characters of what was found: one line says it
+_KINDS: Final = frozenset(["numeric", "categorical", "month", "several", "open", "institution"])
+_TAGGED: Final = frozenset(["features", "columns", "queries"])
+
+
+def problem_lines(error: ValidationError) -> list[str]:
+    """Return one line per mistake: key path, what was expected, what was found."""
+    return [line for item in error.errors() for line in mistake_lines(dict(item))]
+
+
+def mistake_lines(error: dict[str, Any]) -> list[str]:
+    """Return `path: expected, found` lines for one of pydantic's errors."""
+    path, kind, message = _path(error["loc"]), error["type"], str(error["msg"])
+    if kind == "value_error":
+        lines = message.removeprefix("Value error, ").split("\n")
+        # A model's rule about features says so itself.
+        return [
+            ln if ln.startswith((path, "features:", "records.")) else f"{path}: {ln}"
+            for ln in lines
+        ]
+    if kind in {"missing", "union_tag_not_found"}:
+        key = f"{path}.kind" if kind == "union_tag_not_found" else path
+        return [f"{key}: expected a value, found none"]
+    if kind == "extra_forbidden":
+        return [f"{path}: expected no such key; remove it or correct its spelling"]
+    if kind == "union_tag_invalid":
+        return [f"{path}.kind: expected {error['ctx']['expected_tags']}, found {_found(error)}"]
+    expected = re.sub(r"^\w+ should (?:be|have) ", "", message)
+    return [f"{path}: expected {expected}, found {_found(error)}"]
+
+
+def _found(error: dict[str, Any]) -> str:
+    tag = error.get("ctx", {}).get("tag")
+    value = tag if tag is not None else error.get("input")
+    try:
+        found = repr(value)
+    except ValueError:  # Python writes no integer of more than some thousand digits
+        return "a very large number"
+    return found if len(found) <= LONGEST_FOUND else found[: LONGEST_FOUND - 3] + "..."
+
+
+def _path(location: tuple[Any, ...]) -> str:
+    """Write a key path; keys that TOML had to quote stay quoted, so a line stays one line."""
+    # Whoever made no mistake does not wait for every kind of question.
+    from fieldfare.shared.queries.questions import KINDS  # noqa: PLC0415 -- see above
+
+    parts = list(location)
+    if len(parts) > 2 and parts[0] in _TAGGED and parts[2] in {*_KINDS, *KINDS}:  # noqa: PLR2004
+        del parts[2]  # pydantic's union tag is no key of the file
+    if len(parts) > 1 and parts[0] == "model":
+        del parts[1]
+    return ".".join(_key(str(part)) for part in parts)
+
+
+def _key(part: str) -> str:
+    if part.isprintable() and part and len(part) <= LONGEST_FOUND:
+        return part
+    return repr(part[:LONGEST_FOUND])
+
+
+# -- toml files -----------------------------------------------------------------------------------
+
+MAX_TOML_BYTES: Final = 1024 * 1024
+
+PathText = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")]
+
+
+class Section(BaseModel):
+    """A table of such a file: frozen, no unknown keys, no `"1"` or `true` for 1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def parse_toml(text: str, model: type[S], name: str) -> S:
+    """Parse TOML text into a validated `model`; `name` begins every line of an error.
+
+    Raises:
+        StudyError: the text is no TOML, or lists every mistake, one line each.
+    """
+    try:
+        return model.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise StudyError(f"{name}: expected TOML: {error}") from None
+    except ValidationError as error:
+        raise StudyError([f"{name}: {line}" for line in problem_lines(error)]) from None
+    except (ValueError, RecursionError):  # a number of thousands of digits; brackets as many
+        raise StudyError(
+            f"{name}: expected TOML, found a number too long or brackets too deep"
+        ) from None
+
+
+def load_toml(path: Path, model: type[S]) -> S:
+    """Read and validate a file (UTF-8 TOML, at most 1 MiB).
+
+    Raises:
+        StudyError: unreadable, too large, or any mistake inside.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_TOML_BYTES + 1)
+    except OSError as error:
+        raise StudyError(f"{path}: expected a readable file, found: {error.strerror}") from None
+    if len(content) > MAX_TOML_BYTES:
+        raise StudyError(f"{path}: expected at most {MAX_TOML_BYTES} bytes, found more")
+    try:
+        return parse_toml(content.decode("utf-8"), model, str(path))
+    except UnicodeDecodeError:
+        raise StudyError(f"{path}: expected UTF-8 text") from None

@@ -1,0 +1,197 @@
+"""Files that only their owner may read or change: made, replaced, read.
+
+A file is created with its mode, never tightened afterwards, and is on the disk when the
+call returns. What is read is checked through the open file, so that it cannot be swapped
+between the check and the reading.
+
+The user at the keyboard, as the operating system knows it.
+"""
+
+import os
+import pwd
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from fieldfare.shared.errors import KeysError, UsageError
+
+PRIVATE_FILE: Final = 0o600
+PRIVATE_FOLDER: Final = 0o700
+OTHERS: Final = 0o077  # any right of the group or of everybody else
+WRITE_BY_OTHERS: Final = 0o022
+MAX_PRIVATE_BYTES: Final = 64 * 1024
+ROOT: Final = 0
+
+
+def create_private_folder(path: Path) -> None:
+    """Make a folder, mode 0700, or take an empty one.
+
+    Raises:
+        UsageError: something is there already; nothing is ever overwritten.
+        OSError: the disk or a folder above says no.
+    """
+    try:
+        path.mkdir(mode=PRIVATE_FOLDER, parents=True)
+    except FileExistsError:
+        if not path.is_dir() or any(path.iterdir()):
+            raise UsageError(
+                f"{path}: expected a new or empty folder, found files in it: nothing is "
+                "overwritten; choose another --home, or move the files away"
+            ) from None
+    path.chmod(PRIVATE_FOLDER)
+
+
+def create_private(path: Path, content: bytes) -> None:
+    """Write a new file, mode 0600, and bring it to the disk.
+
+    Raises:
+        UsageError: the path exists; nothing is ever overwritten.
+        OSError: the disk or the folder says no.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, PRIVATE_FILE)
+    except FileExistsError:
+        raise UsageError(
+            f"{path}: expected a new file, found an existing one: nothing is overwritten; move it "
+            "away first"
+        ) from None
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, PRIVATE_FILE)  # an odd umask may have taken the owner's rights too
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    sync_folder(path.parent)
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Put a file, mode 0600, in another's place: after a crash it is the old or the new one.
+
+    Raises:
+        OSError: the disk or the folder says no.
+    """
+    fresh = path.with_name(path.name + ".new")
+    fresh.unlink(missing_ok=True)  # left behind by a crash, never in use
+    create_private(fresh, content)
+    fresh.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's list of names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_private(path: Path) -> bytes:
+    """Read a file with a secret, of at most 64 KiB, that only its owner can read.
+
+    A pipe is taken as it is: a shell or a service manager may hand a secret over in one.
+
+    Raises:
+        KeysError: no such file, not readable, no file, too large, of another user, or open to
+            group or others; says what to do.
+    """
+    return _read(path, _check_private)
+
+
+def read_public(path: Path) -> bytes:
+    """Read a file of at most 64 KiB that anybody may read, such as a public key.
+
+    Raises:
+        KeysError: no such file, not readable, or too large.
+    """
+    return _read(path, lambda _path, _found: None)
+
+
+def _read(path: Path, check: Callable[[Path, os.stat_result], None]) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            check(path, os.fstat(descriptor))
+            content = file.read(MAX_PRIVATE_BYTES + 1)
+    except OSError as error:
+        raise KeysError(f"{path}: expected a readable file, found: {error.strerror}") from None
+    if len(content) > MAX_PRIVATE_BYTES:
+        raise KeysError(f"{path}: expected at most {MAX_PRIVATE_BYTES} bytes, found more")
+    return content
+
+
+def _check_private(path: Path, found: os.stat_result) -> None:
+    if stat.S_ISFIFO(found.st_mode):
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise KeysError(f"{path}: expected a file, found something else; check the path")
+    reader = os.geteuid()
+    if found.st_uid not in {reader, ROOT}:
+        raise KeysError(
+            f"{path}: expected a file of the user who runs this (uid {reader}), found one of uid "
+            f"{found.st_uid}: run as that user, or change the owner"
+        )
+    exposed = exposed_mode(found.st_mode, owner=found.st_uid, group=found.st_gid, reader=reader)
+    if exposed:
+        raise KeysError(
+            f"{path}: expected mode 0600, found {stat.S_IMODE(found.st_mode):04o}, so others may "
+            f"have read it: replace it if they may, then chmod 600 {path}"
+        )
+
+
+def exposed_mode(mode: int, *, owner: int, group: int, reader: int) -> int:
+    """Return the permission bits by which another user could reach a file; 0 is well kept.
+
+    A service manager hands a credential to an unprivileged user as root's file, readable by
+    root's group: to that group there is nobody but root, so reading by it exposes nothing.
+    """
+    lent = owner == ROOT and group == ROOT and reader != ROOT
+    return mode & (OTHERS & ~stat.S_IRGRP if lent else OTHERS)
+
+
+def path_problems(path: Path, forbidden: int, mode: int) -> Iterator[str]:
+    """Say what is wrong with a path's owner or mode; a missing one is for its reader to miss.
+
+    Args:
+        path: a file or a folder.
+        forbidden: permission bits that it may not have.
+        mode: which mode it should have, for the remedy.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield f"{path}: expected a path that this user can reach, found: {error.strerror}"
+        return
+    user = os.geteuid()
+    if found.st_uid not in {user, ROOT}:
+        yield (
+            f"{path}: expected owner uid {user}, found uid {found.st_uid}: run this as the user "
+            "who owns it"
+        )
+    elif stat.S_IMODE(found.st_mode) & forbidden:
+        yield (
+            f"{path}: expected mode {mode:04o}, found {stat.S_IMODE(found.st_mode):04o}: chmod "
+            f"{mode:o} {path}"
+        )
+
+
+# -- os user --------------------------------------------------------------------------------------
+
+
+def os_user() -> str:
+    """Return the name of the process's real user; its number where it has no name.
+
+    From the user id, not from the environment, where anybody may write any name.
+    """
+    return user_name(os.getuid())
+
+
+def user_name(uid: int) -> str:
+    """Return the name of a user id; `uid N` where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # a user id without an entry, as containers have
+        return f"uid {uid}"

@@ -1,0 +1,4 @@
+"""Timings that the project promises, measured.
+
+Imports every room of simulations.
+"""

@@ -1,0 +1,126 @@
+"""A private step of a network over features beside plain torch and Opacus, in a process of its own.
+
+    python -m fieldfare.simulations.bench.mlp [UNITS ...]
+
+prints one JSON object. The plain step: float32, one thread, dense hat weights cut into chunks of
+4,096 units beforehand, summed loss forward and backward, no clipping, no optimiser. The private
+step begins with units as they are kept, and ends with whole numbers: unpacked, clipped, summed in
+buckets of 128, rounded. Peak memory is the process's and only grows: what
+needs least goes first.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from fieldfare.shared.features.basis import WEIGHT_STEPS, EncodedUnits, table_size
+from fieldfare.shared.features.features import NumericFeature
+from fieldfare.shared.features.rows import splitmix
+from fieldfare.shared.models.feature_network import MlpModel
+from fieldfare.simulations.bench.network import (
+    CLIPPING_NORM,
+    HOOKED,
+    POSITIVE,
+    UNITS,
+    Step,
+    batches,
+    ghost_step,
+    hooks_step,
+    lines_of,
+    plain_step,
+    timed,
+)
+
+FEATURES: Final = tuple(
+    NumericFeature(name=f"f{place}", kind="numeric", lower=0, upper=7) for place in range(28)
+)
+HIDDEN: Final = (64, 32)
+CHUNK: Final = 4096
+MOST_RATIO: Final = 2.0
+REPEATS: Final = 15  # a step of a small institution takes milliseconds
+FEWER: Final = 3  # of a large one: hooks alone take seconds
+LARGE: Final = 20_000
+
+
+def made_up(units: int) -> EncodedUnits:
+    """Return units of which a tenth are positive."""
+    draws = np.random.default_rng(0)
+    positions = [draws.integers(0, table_size(f), units, dtype=np.uint16) for f in FEATURES]
+    labels = (draws.random(units) < POSITIVE).astype(np.uint8)
+    order = splitmix(np.arange(units, dtype=np.uint64))
+    return EncodedUnits(np.stack(positions), labels, order=order)
+
+
+def network() -> torch.nn.Module:
+    """Return the same network as torch writes it."""
+    widths = (sum(feature.slots for feature in FEATURES), *HIDDEN)
+    layers: list[torch.nn.Module] = []
+    for before, width in pairwise(widths):
+        layers += [torch.nn.Linear(before, width), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers, torch.nn.Linear(HIDDEN[-1], 1))
+
+
+def private_step(model: MlpModel, data: EncodedUnits) -> Step:
+    """Return the project's own step."""
+    sums, parameters = model.prepare(data), model.initial(-2.0)
+    parameters[1 : 1 + HIDDEN[-1]] = 0.1
+    return lambda: sums.gradient_sum(parameters)
+
+
+def measure(units: int) -> dict[str, Any]:
+    """Return seconds of a step (medians) and by how many megabytes each raised the peak."""
+    model, data = MlpModel(FEATURES, HIDDEN, 1, CLIPPING_NORM), made_up(units)
+    private = private_step(model, data)
+    dense = model.inputs.filled(data.positions)[:, : model.inputs.count].astype(np.float32)
+    dense /= np.float32(WEIGHT_STEPS)
+    whole = batches(dense, data.labels, CHUNK)
+    small = batches(dense, data.labels, HOOKED)
+    return timed(
+        units,
+        {
+            "private": private,
+            "plain": plain_step(whole, network),
+            "ghost": ghost_step(whole, network),
+            "hooks": hooks_step(small, network),
+        },
+        REPEATS if units < LARGE else min(FEWER, REPEATS),
+    )
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the figures for people."""
+    widths = " to ".join(map(str, (sum(f.slots for f in FEATURES), *HIDDEN, 1)))
+    return [
+        f"A step of a network over features, {widths}, one thread, times plain torch:",
+        *lines_of(rows),
+    ]
+
+
+def promises(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, bool]]:
+    """Return what is promised of a private step: what, measured, promised, whether it holds."""
+    ratios = [(row["units"], row["seconds"]["private"] / row["seconds"]["plain"]) for row in rows]
+    return [
+        (
+            f"private step of a network, {units:,} units / plain torch",
+            f"{ratio:.2f} x",
+            f"{MOST_RATIO} x",
+            ratio <= MOST_RATIO,
+        )
+        for units, ratio in ratios
+    ]
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure networks over the given numbers of units and print one JSON list."""
+    torch.set_num_threads(1)
+    sizes = [int(text) for text in arguments] or list(UNITS)
+    print(json.dumps([measure(units) for units in sizes]))  # noqa: T201 -- read by another process
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

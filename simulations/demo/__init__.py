@@ -1,0 +1,4 @@
+"""The demo.
+
+Five banks in an invented world; imports federation, report, world.
+"""

@@ -1,0 +1,138 @@
+"""The federation's baselines, under the same features, steps and budget.
+
+    alone      each institution by itself, without privacy
+    alone_dp   each by itself, at the study's epsilon, with its own full noise
+    local_dp   all together, but each adds the full noise to its own sums
+    central    all records in one place, without privacy
+    central_dp all records in one place, one trusted curator, at the study's epsilon
+
+Baselines release nothing, so their noise is always the fast seeded kind. `local_dp` and
+`central_dp` use the draws of the federation's own simulated noise, each at its own scale
+(common random numbers), so that what differs between them is the scale and not the luck.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.shared.models import UnitSums
+from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.run.optimizer import next_state
+from fieldfare.shared.run.replay import initial_state
+from fieldfare.simulations.federation.federation import noise_stream
+
+Vector = NDArray[np.float64]
+GradientOf = Callable[[Vector], Vector]
+
+ALONE_STREAMS: Final = 2**16  # far from the federation's own
+
+
+class Baseline(Enum):
+    """The baselines; hyphenated on the command line, underscored in results."""
+
+    ALONE = "alone"
+    ALONE_DP = "alone_dp"
+    LOCAL_DP = "local_dp"
+    CENTRAL = "central"
+    CENTRAL_DP = "central_dp"
+
+    @property
+    def by_institution(self) -> bool:
+        """Whether there is one model for each institution."""
+        return self in (Baseline.ALONE, Baseline.ALONE_DP)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains baselines of one study.
+
+    Attributes:
+        plan: noise and steps, the same as the federation's.
+        sums: prepared training units by institution.
+        units: training units by institution, for the divisor of `alone*`.
+        seed: of all noise.
+        answer: float64 (entries,), the federation's sum that knots follow from, if any: every
+            baseline starts on the same ones.
+    """
+
+    plan: Plan
+    sums: Mapping[str, UnitSums]
+    units: Mapping[str, int]
+    seed: int
+    answer: Vector | None = None
+
+    def train(self, baseline: Baseline) -> dict[str, Vector]:
+        """Return parameters by institution; the key is "" for one model of all."""
+        if baseline.by_institution:
+            return {name: self._alone(baseline, name) for name in sorted(self.sums)}
+        return {"": self._descend(self._together(baseline))}
+
+    def federated(self) -> Vector:
+        """Return parameters learned as the federation learns, without its masks and ledgers.
+
+        All n shares of the noise are in its sums, of which n - t make sigma: more noise than one
+        curator adds (`Baseline.CENTRAL_DP`), by sqrt(n / (n - t)).
+        """
+        tolerance = self.plan.study.privacy.collusion_tolerance
+        noise = self.plan.training.noise_on_sum(len(self.sums), tolerance)
+        return self._descend(self._shared_noise(noise / self.plan.training.sigma))
+
+    def _alone(self, baseline: Baseline, name: str) -> Vector:
+        """Train on one institution; its own count, like the public one, divides the sum."""
+        sums = self.sums[name]
+        ratio = self.plan.study.training_units / max(1, self.units[name])
+        if baseline is Baseline.ALONE:
+            return self._descend(lambda p: sums.plain_gradient(p) * ratio)
+        stream = noise_stream(self.seed, ALONE_STREAMS + sorted(self.sums).index(name))
+        noisy = self._noisy(self._decoded(sums), 1.0, [stream])
+        return self._descend(lambda p: noisy(p) * ratio)
+
+    def _together(self, baseline: Baseline) -> GradientOf:
+        if baseline is Baseline.CENTRAL:
+            return lambda p: _added([sums.plain_gradient(p) for sums in self.sums.values()])
+        # Everybody's full noise adds up to sqrt(n) times what one curator needs.
+        return self._shared_noise(
+            math.sqrt(len(self.sums)) if baseline is Baseline.LOCAL_DP else 1.0
+        )
+
+    def _shared_noise(self, factor: float) -> GradientOf:
+        """Return the sum over all institutions with `factor` sigma from everybody's streams."""
+        parts = [self._decoded(sums) for sums in self.sums.values()]
+        streams = [noise_stream(self.seed, index) for index in range(len(parts))]
+        return self._noisy(lambda p: _added([part(p) for part in parts]), factor, streams)
+
+    def _decoded(self, sums: UnitSums) -> GradientOf:
+        bits = self.plan.training.vectors.gamma_bits
+        return lambda p: np.ldexp(sums.gradient_sum(p).astype(np.float64), -bits)
+
+    def _noisy(
+        self, gradient: GradientOf, factor: float, streams: Sequence[np.random.Generator]
+    ) -> GradientOf:
+        """Add noise of `factor` sigma, shared out evenly over the streams."""
+        share = self.plan.training.sigma * factor / math.sqrt(len(streams))
+
+        def noisy(parameters: Vector) -> Vector:
+            exact = gradient(parameters)
+            draws = [stream.normal(0.0, share, len(exact)) for stream in streams]
+            return _added([exact, *draws])
+
+        return noisy
+
+    def _descend(self, gradient: GradientOf) -> Vector:
+        study = self.plan.study
+        state = initial_state(study, self.answer)
+        for _ in range(study.training.steps):
+            state = next_state(study, state, gradient(state.parameters))
+        return state.model
+
+
+def _added(vectors: list[Vector]) -> Vector:
+    total = np.zeros_like(vectors[0])
+    for vector in vectors:
+        total += vector
+    return total

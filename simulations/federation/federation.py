@@ -1,0 +1,198 @@
+"""A whole federation in one process: custodians, nodes, coordinator.
+
+The same custodians, door, ledger and rounds that a deployment runs. With exact noise
+they run in full: identities, signatures, masks, a ledger on disk. With simulated noise
+nothing is signed or masked, and every result says so.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flwr.app import Context, RecordDict
+
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.party import Site
+from fieldfare.client.ledger.budget import Limits
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.node.client_app import client_app
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.server.run.hello import RunTerms
+from fieldfare.server.run.server_app import Job, Outcome, server_app
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.privacy.samplers import Assurance, ExactNoise, NoiseSource, SimulatedNoise
+from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner, Signer
+from fieldfare.shared.protocol.plan import Plan, plan_for
+from fieldfare.shared.protocol.roster import Member, Roster
+from fieldfare.shared.protocol.signed_files import offer_study
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.federation.grid import Drop, InProcessGrid, Tap
+
+FIRST_NODE: Final = 101
+
+
+@dataclass(frozen=True)
+class Identities:
+    """Keys of a simulated federation; none when nothing is signed."""
+
+    roster: Roster
+    signers: Mapping[str, Signer]
+    coordinator: Signer
+
+    @classmethod
+    def make(cls, names: list[str], multiplicity: int, assurance: Assurance) -> "Identities":
+        """Make fresh identities from operating-system entropy, or none."""
+        if assurance is Assurance.SIMULATED:
+            members = tuple(Member(id=name, key="") for name in sorted(names))
+            roster = Roster(version=1, multiplicity=multiplicity, coordinator="", members=members)
+            return cls(roster, {name: NoSigner() for name in names}, NoSigner())
+        keys = {name: Ed25519PrivateKey.generate() for name in sorted(names)}
+        hub = Ed25519PrivateKey.generate()
+        roster = Roster(
+            version=1,
+            multiplicity=multiplicity,
+            coordinator=_public(hub),
+            members=tuple(Member(id=name, key=_public(key)) for name, key in keys.items()),
+        )
+        signers = {name: IdentitySigner(key) for name, key in keys.items()}
+        return cls(roster, signers, IdentitySigner(hub))
+
+
+def _public(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes_raw().hex()
+
+
+class LocalFederation:
+    """Custodians of one study in this process, ready for a run.
+
+    Use as a context manager: closing it closes the ledgers.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        sums: Mapping[str, StudySums],
+        assurance: Assurance,
+        *,
+        seed: int,
+        directory: Path | None = None,
+        sources: Mapping[str, NoiseSource] | None = None,
+    ) -> None:
+        """Build one custodian for each institution.
+
+        Args:
+            study: the study that all approve.
+            sums: prepared sums by institution.
+            assurance: exact or simulated.
+            seed: of simulated noise; exact noise has none.
+            directory: where exact ledgers live.
+            sources: noise by institution, of the same kind, for audits that put in a defect.
+
+        Raises:
+            StudyError, AccountingError: the study cannot be approved.
+            RunError: exact without a directory.
+        """
+        if assurance is Assurance.EXACT and directory is None:
+            raise RunError("expected a directory for the ledgers for exact noise, found none")
+        self.study, self.assurance = study, assurance
+        self.plan: Plan = plan_for(study)
+        self._directory = directory
+        names = sorted(sums)
+        self.identities = Identities.make(names, study.privacy.multiplicity, assurance)
+        offer = offer_study(study, self.identities.coordinator)
+        self.ledgers: dict[str, Ledger] = {}
+        self.custodians: dict[str, Custodian] = {}
+        for index, name in enumerate(names):
+            site = Site(name, self.identities.roster, self.identities.signers[name], assurance)
+            self.ledgers[name] = self._open_ledger(index, name)
+            noise = (
+                noise_source(assurance, seed=seed, stream=index)
+                if sources is None
+                else sources[name]
+            )
+            self.custodians[name] = Custodian(site, self.ledgers[name], noise)
+            self.custodians[name].accept(offer, partial(_given, sums[name]))
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the ledgers."""
+        for ledger in self.ledgers.values():
+            ledger.close()
+
+    def job(self, run: str | None = None, later: tuple[QuestionGroup, ...] = ()) -> Job:
+        """Return a run of the study, or of later questions, for the coordinator to carry out."""
+        run = run or secrets.token_hex(8)
+        terms = RunTerms(
+            self.plan,
+            self.identities.roster,
+            self.identities.coordinator,
+            self.assurance,
+            run,
+            last_replies={},
+        )
+        return Job(terms, later=later)
+
+    def grid(self, *, drop: Drop | None = None, tap: Tap | None = None) -> InProcessGrid:
+        """Return a Grid with one node for each institution."""
+        nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(self.custodians))}
+        return InProcessGrid(client_app(self._custodian_of), nodes, drop=drop, tap=tap)
+
+    def run(self, job: Job, grid: InProcessGrid | None = None) -> Outcome:
+        """Carry out a job with the real ServerApp and ClientApps.
+
+        Raises:
+            RunError: the run could not be finished.
+        """
+        grid = grid or self.grid()
+        context = Context(run_id=1, node_id=1, node_config={}, state=RecordDict(), run_config={})
+        server_app(job)(grid, context)
+        if job.outcome is None:
+            raise RunError(
+                "expected a finished run, found a ServerApp that ended without an outcome"
+            )
+        return job.outcome
+
+    def _custodian_of(self, context: Context) -> Custodian:
+        return self.custodians[str(context.node_config["institution"])]
+
+    def _open_ledger(self, index: int, name: str) -> Ledger:
+        limits = Limits(
+            yearly_picomu2=self.plan.study_limit, lifetime_picomu2=self.plan.study_limit
+        )
+        path = None
+        if self._directory is not None and self.assurance is Assurance.EXACT:
+            path = self._directory / f"ledger-{index}.sqlite"
+        return Ledger.open(path, population=name, limits=limits, clock=partial(datetime.now, UTC))
+
+
+def noise_source(assurance: Assurance, *, seed: int, stream: int) -> NoiseSource:
+    """Return the noise of one institution: exact takes no seed, simulated its own stream."""
+    if assurance is Assurance.EXACT:
+        return ExactNoise()
+    return SimulatedNoise(noise_stream(seed, stream))
+
+
+def noise_stream(seed: int, stream: int) -> np.random.Generator:
+    """Return one institution's seeded stream of simulated noise."""
+    return np.random.default_rng([seed, stream])
+
+
+def holdout_key(seed: int) -> bytes:
+    """Return the key that splits units into training and hold-out in a simulation."""
+    return hashlib.blake2b(seed.to_bytes(8), person=b"fieldfare-hold").digest()
+
+
+def _given(sums: StudySums, study: Study) -> StudySums:
+    del study  # the custodian checks that the sums are this study's
+    return sums

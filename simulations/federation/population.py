@@ -1,0 +1,314 @@
+"""The records of each institution in a simulation: files, a column, or a seeded partition."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.client.records import Records, holdout_mask, read_records
+from fieldfare.client.records.encoding.asked import unit_order
+from fieldfare.client.records.sources.source import open_source
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features.basis import EncodedUnits, concatenate
+from fieldfare.shared.protocol.roster import is_institution_id
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.federation.federation import holdout_key
+
+ALL = ""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """How rows of one file are dealt to institutions.
+
+    Attributes:
+        institutions: how many.
+        alpha: None for iid; else the Dirichlet concentration of each class over institutions.
+    """
+
+    institutions: int
+    alpha: float | None
+
+    @classmethod
+    def parse(cls, institutions: int, text: str) -> "Partition":
+        """Parse `iid` or `dirichlet:A`.
+
+        Raises:
+            UsageError: another form, or A not above 0.
+        """
+        if text == "iid":
+            return cls(institutions, None)
+        kind, _, concentration = text.partition(":")
+        try:
+            alpha = float(concentration)
+        except ValueError:
+            alpha = 0.0
+        if kind != "dirichlet" or not 0 < alpha < float("inf"):
+            raise UsageError(f"--partition: expected iid or dirichlet:A with A > 0, found {text}")
+        return cls(institutions, alpha)
+
+    def assign(
+        self, units: Iterable[str], labels: NDArray[np.uint8], *, seed: int
+    ) -> NDArray[np.str_]:
+        """Return str (units,): each unit's institution, by its id, its label and the seed alone.
+
+        A unit stays where it is whoever else comes or goes, so shares hold on average only.
+        """
+        places = unit_order(units, key=hashlib.sha256(f"partition {seed}".encode()).digest())
+        generator = np.random.default_rng([seed, 2**17])
+        owners = np.empty(len(labels), dtype=np.int64)
+        for label in (0, 1):
+            shares = np.full(self.institutions, 1 / self.institutions)
+            if self.alpha is not None:
+                shares = generator.dirichlet(np.full(self.institutions, self.alpha))
+            bounds, rows = np.cumsum(shares) * 2.0**64, labels == label
+            found = np.searchsorted(bounds, places[rows].astype(np.float64), side="right")
+            owners[rows] = found.clip(0, self.institutions - 1)
+        return np.array(self.names)[owners]
+
+    @property
+    def names(self) -> list[str]:
+        """Every institution, also one that was dealt nothing: it takes part like any other."""
+        width = len(str(self.institutions))
+        return [f"institution-{i + 1:0{width}d}" for i in range(self.institutions)]
+
+
+@dataclass(frozen=True)
+class RecordsChoice:
+    """Which files hold the records, as the command line says it."""
+
+    records: Sequence[str]
+    institution_column: str | None = None
+    institutions: int | None = None
+    partition: str | None = None
+    audit_column: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Records by institution, and which of their units are held out.
+
+    Attributes:
+        records: by institution name, sorted.
+        holdout: bool (units,) by institution name.
+    """
+
+    records: Mapping[str, Records]
+    holdout: Mapping[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """At how many institutions units stand.
+
+    Attributes:
+        by_id: told by ids; else by rows that are equal in everything, which may be chance.
+        units: different ones.
+        several: at two institutions or more.
+        beyond: at more than the study's multiplicity.
+        most: the most institutions at which one stands; 0 without units.
+    """
+
+    by_id: bool
+    units: int
+    several: int
+    beyond: int
+    most: int
+
+    @classmethod
+    def of(cls, study: Study, population: Population) -> "Overlap":
+        """Count a population's units."""
+        seen = Counter(u for records in population.records.values() for u in set(records.units))
+        sizes = np.array(list(seen.values()), dtype=np.int64)
+        multiplicity = study.privacy.multiplicity
+        return cls(
+            by_id=study.records.unit is not None,
+            units=len(sizes),
+            several=int(np.count_nonzero(sizes > 1)),
+            beyond=int(np.count_nonzero(sizes > multiplicity)),
+            most=int(sizes.max(initial=0)),
+        )
+
+
+def load_population(study: Study, choice: RecordsChoice, *, seed: int) -> Population:
+    """Read records and deal them to institutions.
+
+    Raises:
+        UsageError: options that do not go together, or fewer than three institutions.
+        RecordsError: records that do not fit the study.
+    """
+    named = _named_files(choice)
+    if named:
+        records = {
+            name: read_records([path], study, audit_column=choice.audit_column, whole=True)
+            for name, path in named.items()
+        }
+    else:
+        records = _dealt_records(study, choice, seed)
+    least = study.aggregation.minimum_institutions
+    if len(records) < least:
+        raise UsageError(
+            f"expected at least {least} institutions (the study's minimum), found {len(records)}"
+        )
+    share = study.evaluation.holdout
+    key = holdout_key(seed)
+    holdout = {n: holdout_mask(r.units, key=key, share=share) for n, r in records.items()}
+    return Population(dict(sorted(records.items())), holdout)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredUnits:
+    """The units that models are measured on.
+
+    Attributes:
+        data: encoded units.
+        owners: str (units,): each unit's institution; "" where nobody is named.
+        audit: text (units,) of the audit column; None without one.
+    """
+
+    data: EncodedUnits
+    owners: NDArray[Any]
+    audit: NDArray[Any] | None
+
+
+def held_out(population: Population) -> MeasuredUnits:
+    """Return the hold-outs of all institutions, one after the other."""
+    chosen = {
+        name: records.select(population.holdout[name])
+        for name, records in population.records.items()
+    }
+    return _pooled([(part, np.full(len(part), name)) for name, part in chosen.items()])
+
+
+def _pooled(parts: Sequence[tuple[Records, NDArray[Any]]]) -> MeasuredUnits:
+    """Put units and their owners one after the other."""
+    audits = [records.audit for records, _ in parts if records.audit is not None]
+    return MeasuredUnits(
+        concatenate([records.data for records, _ in parts]),
+        np.concatenate([owners for _, owners in parts]),
+        np.concatenate(audits) if audits else None,
+    )
+
+
+def given_holdout(
+    study: Study, choice: RecordsChoice, given: Sequence[str], names: Collection[str]
+) -> MeasuredUnits:
+    """Read `--holdout-file`, in place of the hold-outs.
+
+    Units are an institution's own where the files say whose they are: NAME=FILE, or the
+    institution column, where the one file has it.
+
+    Args:
+        study: the public plan.
+        choice: how the records themselves were given.
+        given: FILE, or NAME=FILE for each institution that has one.
+        names: of the institutions.
+
+    Raises:
+        UsageError: names that are no institution's, or several files without names.
+        RecordsError: a file that does not fit the study.
+    """
+    named = _by_name(given, "--holdout-file")
+    if strangers := sorted(set(named) - set(names)):
+        raise UsageError(
+            f"--holdout-file NAME=FILE: expected names of institutions with records, found "
+            f"{len(strangers)} other; the first is {strangers[0]!r}"
+        )
+    column = choice.institution_column
+    parts = []
+    for name, path in named.items() if named else [("", Path(given[0]))]:
+        whose = column if column and not named and _has_column(path, column) else None
+        records = read_records(
+            [path],
+            study,
+            institution_column=whose,
+            audit_column=choice.audit_column,
+            whole=True,
+        )
+        owners = np.full(len(records), name) if whose is None else records.institutions
+        parts.append((records, np.asarray(owners, dtype=str)))
+    return _pooled(parts)
+
+
+def _has_column(path: Path, column: str) -> bool:
+    with open_source(path) as source:
+        return column in source.columns
+
+
+def _by_name(given: Sequence[str], option: str) -> dict[str, Path]:
+    """Return files by name when all are given as NAME=FILE; nothing for one file alone.
+
+    Raises:
+        UsageError: several files, some without a name, or a name twice.
+    """
+    # A file whose own path holds "=" is a file, not a name.
+    pairs = [("", "", text) if Path(text).exists() else text.partition("=") for text in given]
+    if not all(separator for _, separator, _ in pairs):
+        if len(given) > 1:
+            raise UsageError(
+                f"expected one {option} FILE, or NAME=FILE for each institution, found several "
+                "without a name"
+            )
+        return {}
+    files = {name: Path(file) for name, _, file in pairs}
+    if len(files) != len(pairs):
+        raise UsageError(f"{option} NAME=FILE: expected each institution once, found one twice")
+    return files
+
+
+def _named_files(choice: RecordsChoice) -> dict[str, Path]:
+    """Return files by institution when all are given as NAME=FILE, else nothing."""
+    if not choice.records:
+        raise UsageError(
+            "expected --records FILE or --records NAME=FILE, found neither: say where records are"
+        )
+    files = _by_name(choice.records, "--records")
+    if not files:
+        return {}
+    if choice.institution_column or choice.institutions or choice.partition:
+        raise UsageError(
+            "--records NAME=FILE already says who holds what: leave out --institution-column, "
+            "--institutions and --partition"
+        )
+    _check_names(files)
+    return files
+
+
+def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, Records]:
+    """Split one file by a column or by a seeded partition."""
+    if (choice.institution_column is None) == (choice.institutions is None):
+        raise UsageError(
+            "expected either --institution-column COL or --institutions N for one records file, "
+            "found both or neither"
+        )
+    if choice.partition and choice.institutions is None:
+        raise UsageError("--partition goes with --institutions N")
+    everything = read_records(
+        [Path(choice.records[0])],
+        study,
+        institution_column=choice.institution_column,
+        audit_column=choice.audit_column,
+        whole=True,
+    )
+    owners: NDArray[Any] | None = everything.institutions
+    if owners is None:
+        partition = Partition.parse(choice.institutions or 0, choice.partition or "iid")
+        owners = partition.assign(everything.units, everything.data.labels, seed=seed)
+        return {name: everything.select(owners == name) for name in partition.names}
+    names = sorted(set(owners.tolist()))
+    _check_names(names)
+    return {name: everything.select(owners == name) for name in names}
+
+
+def _check_names(names: Sequence[str] | Mapping[str, Path]) -> None:
+    for name in names:
+        if not is_institution_id(name):
+            raise UsageError(
+                "expected institution names of 1 to 64 printable characters (and none called "
+                '"coordinator"), found another'
+            )

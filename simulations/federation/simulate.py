@@ -1,0 +1,459 @@
+"""`fieldfare simulate`: one study over one population, against its baselines.
+
+The model as files: parameters, and the meaning of each.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldfare.client.scoring.evidence import titles
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.server.answers.analytics import read_answers
+from fieldfare.server.run.record import AnswerSum, Sum
+from fieldfare.server.run.server_app import Outcome
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features.basis import Basis
+from fieldfare.shared.finished_model.file import MODEL_FORMAT, model_to_bytes
+from fieldfare.shared.models import RiskModel, model_for, slot_values
+from fieldfare.shared.pages.charts import shapes_of
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
+from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.study.model_sections import MlpSection
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.federation.baselines import Baseline, Trainer
+from fieldfare.simulations.federation.federation import LocalFederation, holdout_key
+from fieldfare.simulations.federation.population import (
+    MeasuredUnits,
+    Overlap,
+    Population,
+    RecordsChoice,
+    given_holdout,
+    held_out,
+    load_population,
+)
+from fieldfare.simulations.federation.true_answers import answers_beside_truth
+from fieldfare.simulations.metrics import (
+    alerts,
+    group_rows,
+    mean_of,
+    measure,
+    probabilities,
+)
+from fieldfare.simulations.report.answers import write_answers_report
+from fieldfare.simulations.report.curves import ModelScores
+from fieldfare.simulations.report.page import write_report
+
+SIMULATED_RUN: Final = "simulation"  # the run that a simulated model names
+
+
+def write_model(folder: Path, study: Study, parameters: NDArray[np.float64]) -> None:
+    """Write `model.safetensors` and `model.json` (documented in docs/results.md)."""
+    (folder / "model.safetensors").write_bytes(model_to_bytes(study, SIMULATED_RUN, parameters))
+    basis = Basis(study.features)
+    values = slot_values(study, parameters)
+    features: list[dict[str, Any]] = [
+        {
+            **feature.model_dump(mode="json"),
+            "contributions": dict(zip(feature.slot_names, values[part].tolist(), strict=True)),
+        }
+        for feature, part in zip(basis.shown_features(parameters), basis.slices(), strict=True)
+    ]
+    model: dict[str, Any] = {
+        "format": MODEL_FORMAT,
+        "study": study.id,
+        "name": study.name,
+        "kind": study.model.kind,
+        "bias": float(parameters[0]),
+        "features": features,
+    }
+    if isinstance(study.model, MlpSection):
+        model["network"] = {
+            **study.model.model_dump(mode="json"),
+            "parameters": parameters.tolist(),
+        }
+    if study.rows is not None:
+        model["rows"] = {**study.rows.model_dump(mode="json"), "weights": parameters[1:].tolist()}
+    write_json(folder / "model.json", model)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON for people and programs: indented, finite numbers only; whole or not at all."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+# -- simulate -------------------------------------------------------------------------------------
+
+RESULTS_FORMAT = 1
+RESULTS: Final = "results.json"
+REPORT: Final = "report.html"
+FEDERATED = "federated"
+
+Parameters = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What to simulate.
+
+    Attributes:
+        study: the study.
+        choice: where records are and who holds them.
+        out: folder for results.
+        holdout_files: FILE or NAME=FILE; they replace the hold-out for `models` only.
+        baselines: which to train.
+        seed: fixes split, partition and simulated noise; never exact noise.
+        assurance: exact or simulated.
+        world: what an invented population is, for the reader; no model sees it.
+        report: whether report.html is written; it takes some seconds.
+    """
+
+    study: Study
+    choice: RecordsChoice
+    out: Path
+    holdout_files: Sequence[str] = ()
+    baselines: tuple[Baseline, ...] = tuple(Baseline)
+    seed: int = 0
+    assurance: Assurance = Assurance.SIMULATED
+    world: Mapping[str, Any] | None = None
+    report: bool = True
+
+
+@dataclass
+class _Clock:
+    started: float = field(default_factory=time.perf_counter)
+    date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    marks: dict[str, float] = field(default_factory=dict)
+    steps: list[float] = field(default_factory=list)
+
+    @property
+    def so_far(self) -> float:
+        """Seconds since the start."""
+        return round(time.perf_counter() - self.started, 4)
+
+    def mark(self, name: str, since: float) -> None:
+        self.marks[name] = round(time.perf_counter() - since, 4)
+
+
+def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, Any]:
+    """Run a simulation and write its files; returns the content of `results.json`.
+
+    Raises:
+        FieldfareError: by whose fault it is; see `fieldfare.shared.errors`.
+    """
+    clock = _Clock()
+    make_folder(task.out)
+    population = load_population(task.study, task.choice, seed=task.seed)
+    test = (
+        given_holdout(task.study, task.choice, task.holdout_files, list(population.records))
+        if task.holdout_files
+        else held_out(population)
+    )
+    clock.mark("loading_seconds", clock.started)
+    sums = {
+        name: StudySums.prepare(
+            task.study,
+            records.data,
+            population.holdout[name],
+            records.asked_units(name, key=holdout_key(task.seed)),
+        )
+        for name, records in population.records.items()
+    }
+    outcome, plan, participants = _federate(task, sums, clock, progress)
+    since = time.perf_counter()
+    models: dict[str, dict[str, Parameters]] = {}
+    if task.study.trains:
+        models = {FEDERATED: {"": outcome.parameters}}
+        models |= _baselines(task, plan, sums, outcome.answers, progress)
+    clock.mark("baselines_seconds", since)
+    results = _results(task, plan, outcome, participants, population, models, test)
+    for found in outcome.answers:
+        results["answers"] = _answers(task.study, plan, found, sums)
+    _write(task, results, models, test, clock)
+    return results
+
+
+def _answers(
+    study: Study, plan: Plan, found: AnswerSum, sums: Mapping[str, StudySums]
+) -> list[dict[str, Any]]:
+    """Read the answers, and set what they would be without privacy beside them."""
+    answers = read_answers(plan, found.questions, found.values, institutions=found.participants)
+    return answers_beside_truth(study, answers, sums)
+
+
+def make_folder(out: Path) -> None:
+    """Make the folder for results, if it is not there.
+
+    Raises:
+        UsageError: something else is in its place, or it may not be made.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {out}: expected a folder, found: {error.strerror}") from None
+
+
+def _federate(
+    task: Simulation,
+    sums: Mapping[str, StudySums],
+    clock: _Clock,
+    progress: Progress | None,
+) -> tuple[Outcome, Plan, int]:
+    """Run the federation: real custodians, real door, real rounds."""
+    since = time.perf_counter()
+    last = [since]
+
+    def stepped(state: TrainingState, total: Sum) -> None:
+        del total
+        now = time.perf_counter()
+        clock.steps.append(now - last[0])
+        last[0] = now
+        if progress:
+            progress("training together", state.step, task.study.training.steps)
+
+    # Ledgers of a simulated federation live as long as its one run.
+    with (
+        tempfile.TemporaryDirectory(dir=task.out, prefix=".ledgers-") as folder,
+        LocalFederation(
+            task.study, sums, task.assurance, seed=task.seed, directory=Path(folder)
+        ) as federation,
+    ):
+        job = federation.job()
+        job.on_step = stepped
+        last[0] = time.perf_counter()
+        outcome = federation.run(job)
+        for custodian in federation.custodians.values():
+            custodian.finish(task.study.id)
+    clock.mark("federation_seconds", since)
+    return outcome, federation.plan, len(outcome.participants)
+
+
+def _baselines(
+    task: Simulation,
+    plan: Plan,
+    sums: Mapping[str, StudySums],
+    answers: Sequence[AnswerSum],
+    progress: Progress | None,
+) -> dict[str, dict[str, Parameters]]:
+    training = {name: part.training for name, part in sums.items()}
+    units = {name: part.training_count for name, part in sums.items()}
+    answer = answers[0].values if answers else None
+    # In local mode baselines take as many steps, at the same price each, all of them by sums.
+    stepwise = plan_for(task.study.stepwise) if task.study.training.local else plan
+    trainer = Trainer(stepwise, training, units, task.seed, answer)
+    trained = {}
+    for index, baseline in enumerate(task.baselines):
+        if progress:
+            progress(f"baseline {baseline.value}", index, len(task.baselines))
+        trained[baseline.value] = trainer.train(baseline)
+    return trained
+
+
+def _results(
+    task: Simulation,
+    plan: Plan,
+    outcome: Outcome,
+    participants: int,
+    population: Population,
+    models: Mapping[str, Mapping[str, Parameters]],
+    test: MeasuredUnits,
+) -> dict[str, Any]:
+    study = task.study
+    names = list(population.records)
+    model = model_for(study)
+    results: dict[str, Any] = {
+        "format": RESULTS_FORMAT,
+        "study": {
+            "name": study.name,
+            "id": study.id,
+            "purpose": study.purpose,
+            "prohibited_uses": list(study.prohibited_uses),
+            "unit": study.records.unit,
+            "model": study.model.kind,
+            "steps": study.training.steps,
+            "mode": study.training.mode,
+            "local_steps": study.training.local_steps if study.training.local else None,
+        },
+        "version": version("fieldfare"),
+        "seed": task.seed,
+        "institutions": [
+            {"name": name, "units": len(records), **_measured_on(test, test.owners == name)}
+            for name, records in population.records.items()
+        ],
+        "privacy": {
+            **_privacy(task, plan, outcome, participants),
+            "multiplicity": _multiplicity(plan, Overlap.of(study, population)),
+        },
+        "models": {
+            key: _model_metrics(model, trained, names, test, study.evaluation.alert_budget)
+            for key, trained in models.items()
+        },
+        "released_metrics": outcome.released_metrics,
+    }
+    if outcome.released_groups is not None:
+        results["released_groups"] = outcome.released_groups
+    if task.world is not None:
+        results["world"] = dict(task.world)
+    if test.audit is not None and task.study.trains:
+        results["groups"] = _groups(task, model, outcome.parameters, test)
+    return results
+
+
+def _measured_on(test: MeasuredUnits, chosen: NDArray[np.bool_]) -> dict[str, int]:
+    """Say how many of an institution's own units models are measured on, and how many labelled."""
+    return {
+        "measured_units": int(chosen.sum()),
+        "measured_positives": int(test.data.labels[chosen].sum()),
+    }
+
+
+def _privacy(task: Simulation, plan: Plan, outcome: Outcome, participants: int) -> dict[str, Any]:
+    privacy = task.study.privacy
+    main = plan.training if task.study.trains else plan.query
+    sensitivity = main.sensitivity
+    spent = outcome.spent / PICOMU2
+    return {
+        "epsilon": privacy.epsilon,
+        "delta": privacy.delta,
+        "mu2_planned": plan.mu2,
+        "mu2_spent": spent,
+        "epsilon_spent": plan.epsilon(spent),
+        "sigma": main.sigma,
+        "sensitivity": sensitivity.l2(plan.relation) if sensitivity else 0.0,
+        "clipping_norm": main.vectors.clipping_norm,
+        "collusion_tolerance": privacy.collusion_tolerance,
+        "participants": participants,
+        "noise": task.assurance.value,
+        "masked": task.assurance is Assurance.EXACT,
+        "epsilon_if_masks_fail": plan.epsilon_if_masks_fail(participants),
+        "failed_attempts": outcome.attempts,
+    }
+
+
+def _multiplicity(plan: Plan, found: Overlap) -> dict[str, Any]:
+    """Say what multiplicity these records need, and what holds for who stands at most places.
+
+    A unit at k institutions moves a sum by k vectors where M are counted in, so its mu is k / M
+    times the plan's (docs/design.md, "One person, several units").
+    """
+    counted = plan.study.privacy.multiplicity
+    times = max(1.0, found.most / counted)
+    return {
+        "study": counted,
+        "needed": max(1, found.most),
+        "by": "id" if found.by_id else "content",
+        "units": found.units,
+        "several": found.several,
+        "beyond": found.beyond,
+        "epsilon_of_worst": plan.epsilon(plan.mu2 * times**2),
+    }
+
+
+def _model_metrics(
+    model: RiskModel,
+    trained: Mapping[str, Parameters],
+    names: list[str],
+    test: MeasuredUnits,
+    budget: float,
+) -> dict[str, Any]:
+    """Measure one model of all, or one model for each institution."""
+    labels = test.data.labels
+    scored = {key: probabilities(model, p, test.data) for key, p in trained.items()}
+    pooled = {key: measure(labels, scores, budget) for key, scores in scored.items()}
+    rows = {}
+    for name in names:
+        key = name if name in trained else ""
+        own = test.owners == name
+        rows[name] = {"pooled": pooled[key], "own": measure(labels[own], scored[key][own], budget)}
+    return {**mean_of(list(pooled.values())), "per_institution": rows}
+
+
+def _groups(
+    task: Simulation, model: RiskModel, parameters: Parameters, test: MeasuredUnits
+) -> dict[str, Any]:
+    """Alerts and false positives by a column that no model has seen."""
+    if test.audit is None:
+        raise UsageError("expected an audit column, found none")
+    budget = task.study.evaluation.alert_budget
+    reviewed = alerts(probabilities(model, parameters, test.data), budget)
+    return {
+        "column": task.choice.audit_column,
+        "alert_budget": budget,
+        "rows": group_rows(test.audit, test.data.labels, reviewed),
+    }
+
+
+def _write(
+    task: Simulation,
+    results: dict[str, Any],
+    models: Mapping[str, Mapping[str, Parameters]],
+    test: MeasuredUnits,
+    clock: _Clock,
+) -> None:
+    """Write model, report and results; results last, so that their presence means all is there."""
+    for earlier in (RESULTS, REPORT):
+        (task.out / earlier).unlink(missing_ok=True)  # of an earlier run: no longer whole
+    files = [RESULTS, *([REPORT] if task.report else [])]
+    if task.study.trains:
+        write_model(task.out, task.study, models[FEDERATED][""])
+        files += ["model.json", "model.safetensors"]
+    results["files"] = {name: name for name in files}
+    results["timing"] = {"started": clock.date, "total_seconds": clock.so_far, **clock.marks}
+    if task.study.trains:
+        results["timing"] |= _step_times(clock)
+    if task.report and task.study.trains:
+        _write_report(task, results, models, test)
+    elif task.report:
+        write_answers_report(task.out / REPORT, results)
+    results["timing"]["total_seconds"] = clock.so_far
+    write_json(task.out / RESULTS, results)
+
+
+def _write_report(
+    task: Simulation,
+    results: dict[str, Any],
+    models: Mapping[str, Mapping[str, Parameters]],
+    test: MeasuredUnits,
+) -> None:
+    parameters = models[FEDERATED][""]
+    since = time.perf_counter()
+    model = model_for(task.study)
+    scores = {
+        key: [
+            ModelScores(
+                name=name or key,
+                labels=test.data.labels,
+                probabilities=probabilities(model, p, test.data),
+            )
+            for name, p in trained.items()
+        ]
+        for key, trained in models.items()
+    }
+    write_report(
+        task.out / REPORT,
+        results=results,
+        scores=scores,
+        shapes=shapes_of(task.study, parameters, titles([f.name for f in task.study.features])),
+    )
+    results["timing"]["report_seconds"] = round(time.perf_counter() - since, 4)
+
+
+def _step_times(clock: _Clock) -> dict[str, float]:
+    return {
+        "training_seconds": round(float(np.sum(clock.steps)), 4),
+        "step_seconds_median": round(float(np.median(clock.steps)), 6),
+    }

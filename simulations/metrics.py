@@ -1,0 +1,83 @@
+"""Exact metrics on raw hold-out records, which only a simulation can see."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
+
+from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.models import RiskModel
+
+Metrics = dict[str, float | None]
+METRICS = ("auroc", "average_precision", "brier", "precision_at_budget", "recall_at_budget")
+
+
+def probabilities(
+    model: RiskModel, parameters: NDArray[np.float64], data: EncodedUnits
+) -> NDArray[np.float64]:
+    """Return float64 (units,): 1 / (1 + exp(-score))."""
+    scores = np.clip(model.scores(parameters, data), -500.0, 500.0)
+    return 1.0 / (1.0 + np.exp(-scores))
+
+
+def alerts(scores: NDArray[np.float64], budget: float) -> NDArray[np.bool_]:
+    """Return bool (units,): the `budget` share of units with the highest scores, at least one.
+
+    Ties are broken by position, which is the order of the file and never of the label.
+    """
+    count = min(len(scores), max(1, round(budget * len(scores))))
+    chosen = np.zeros(len(scores), dtype=bool)
+    chosen[np.argsort(-scores, kind="stable")[:count]] = True
+    return chosen
+
+
+def measure(labels: NDArray[np.uint8], scores: NDArray[np.float64], budget: float) -> Metrics:
+    """Return the metrics of `METRICS`; all null where a class is missing."""
+    positives = int(labels.sum())
+    if positives in (0, len(labels)):
+        return dict.fromkeys(METRICS)
+    reviewed = alerts(scores, budget)
+    found = int(labels[reviewed].sum())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-learn warns of what is handled above
+        return {
+            "auroc": float(roc_auc_score(labels, scores)),
+            "average_precision": float(average_precision_score(labels, scores)),
+            "brier": float(brier_score_loss(labels, scores)),
+            "precision_at_budget": found / int(reviewed.sum()),
+            "recall_at_budget": found / positives,
+        }
+
+
+def mean_of(rows: list[Metrics]) -> Metrics:
+    """Return the unweighted mean of each metric over rows that have it."""
+    means: Metrics = {}
+    for name in METRICS:
+        values = [value for row in rows if (value := row[name]) is not None]
+        means[name] = float(np.mean(values)) if values else None
+    return means
+
+
+def group_rows(
+    groups: NDArray[Any], labels: NDArray[np.uint8], reviewed: NDArray[np.bool_]
+) -> list[dict[str, Any]]:
+    """Return units, alerts and the false-positive rate of each group (harm rule 5)."""
+    rows = []
+    for name in sorted(set(groups.tolist())):
+        inside = groups == name
+        negatives = inside & (labels == 0)
+        wrong = int((negatives & reviewed).sum())
+        total = int(negatives.sum())
+        rows.append(
+            {
+                "name": name,
+                "units": int(inside.sum()),
+                "positives": int(labels[inside].sum()),
+                "alerts": int((inside & reviewed).sum()),
+                "false_positives": wrong,
+                "false_positive_rate": wrong / total if total else None,
+            }
+        )
+    return rows

@@ -1,0 +1,4 @@
+"""Published data sets as records.
+
+Imports client.records and client.typologies.
+"""

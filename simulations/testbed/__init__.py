@@ -1,0 +1,4 @@
+"""A federation of real processes on one machine.
+
+Imports demo, federation, server and client.
+"""

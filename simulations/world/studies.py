@@ -1,0 +1,182 @@
+"""The banks' training data in an invented world: indicators of the pack, one row a customer.
+
+Indicators come from each bank's own canonical files, as they would in its own house. The label
+and the persona come from the world's truth: observed labels lag and miss, and are for studies
+of that. Persona and age band serve fairness audits and are no model input (harm rules 4 and 5).
+
+The questions to a written world's NGOs and hotlines: region and month, nothing else.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fieldfare.client.typologies.extract import open_extract
+from fieldfare.client.typologies.features import UNIT, feature_table
+from fieldfare.client.typologies.pack import Pack
+from fieldfare.simulations.world.tables import as_date
+from fieldfare.simulations.world.writing import MARGINALS, TRUTH
+
+CUSTOMER: Final = "customer"
+INSTITUTION: Final = "institution"
+LABEL: Final = "label"
+PERSONA: Final = "persona"
+AUDIT: Final = (INSTITUTION, LABEL, PERSONA)
+AGE_BAND: Final = "age_band"
+
+OnBank = Callable[[str, int, int], None]
+
+
+def pack_for(features: Sequence[str], pack: Pack) -> Pack:
+    """Return the indicators of a pack that give some features; others need not be computed.
+
+    Raises:
+        UsageError: a feature is of no indicator of the pack.
+    """
+    return pack.chosen(dict.fromkeys(name.partition("_")[0] for name in features))
+
+
+def banks_of(world: Path) -> list[str]:
+    """Return the names of a written world's banks."""
+    found = json.loads((world / MARGINALS).read_text(encoding="utf-8"))
+    return [one["name"] for one in found["institutions"] if one["kind"] == "bank"]
+
+
+def last_day(world: Path) -> Any:
+    """Return the last day of a written world: a public date."""
+    found = json.loads((world / MARGINALS).read_text(encoding="utf-8"))
+    return as_date(found["asked"]["days"]) - timedelta(days=1)
+
+
+def bank_units(world: Path, bank: str, pack: Pack, *, banks: tuple[str, ...] = ()) -> Any:
+    """Return one bank's customers, in their order, as Arrow.
+
+    Payments with customers of `banks` are left out (`bank_codes`), so that the promise covers the
+    person.
+
+    Columns: institution, label (int8), persona, age_band, customer; the pack's features (float64,
+    null where missing). All else strings; a business has no age.
+    """
+    with open_extract(world / bank, last_day(world), banks=banks) as extract:
+        table = feature_table(extract, pack).table
+    truth = pq.read_table(world / TRUTH / "customers.parquet").filter(pc.field(INSTITUTION) == bank)
+    place = pc.index_in(table[UNIT], truth["customer_id"].combine_chunks())
+    known = truth.select(list(AUDIT)).take(place)
+    own = pq.read_table(world / bank / "customers.parquet", columns=["customer_id", AGE_BAND])
+    columns = {name: known[name] for name in AUDIT}
+    columns[AGE_BAND] = own[AGE_BAND].take(pc.index_in(table[UNIT], own["customer_id"]))
+    columns[CUSTOMER] = table[UNIT]
+    said = {field.name: field.metadata for field in table.schema if field.name != UNIT}
+    columns |= {name: table[name] for name in said}
+    made = pa.table(columns)
+    fields = [field.with_metadata(said.get(field.name)) for field in made.schema]
+    return made.cast(pa.schema(fields))  # what fields say of features stays with them
+
+
+def write_units(
+    world: Path,
+    pack: Pack,
+    out: Path,
+    on_bank: OnBank | None = None,
+    *,
+    left_out: tuple[str, ...] = (),
+) -> None:
+    """Write every bank's customers to one file; `on_bank` hears of each before it is begun.
+
+    Payments with customers of the banks `left_out` are, so that the promise covers the person.
+    """
+    banks = banks_of(world)
+    parts = []
+    for index, bank in enumerate(banks):
+        if on_bank:
+            on_bank(f"indicators of {bank}", index, len(banks))
+        parts.append(bank_units(world, bank, pack, banks=left_out))
+    pq.write_table(pa.concat_tables(parts), out, compression="zstd")
+
+
+# -- helplines ------------------------------------------------------------------------------------
+
+_MONTH: Final = "%Y-%m"
+
+
+def write_help_records(world: Path, out: Path) -> None:
+    """Write one row for each case whose person consented to research, and for each contact.
+
+    Columns: institution, unit, region, month (2025-01), label int8 (1: a case).
+    """
+    cases = sorted(world.glob("*/cases.parquet"))
+    contacts = sorted(world.glob("*/signals.parquet"))
+    apart = {TRUTH}
+    parts = [_cases(path) for path in cases if path.parent.name not in apart]
+    parts += [_contacts(path) for path in contacts if path.parent.name not in apart]
+    pq.write_table(pa.concat_tables(parts), out)
+
+
+def _cases(path: Path) -> Any:
+    table = pq.read_table(path).filter(pc.field("consent_research"))
+    return _rows(path, table, ("case_id", "opened"), label=1)
+
+
+def _contacts(path: Path) -> Any:
+    return _rows(path, pq.read_table(path), ("signal_id", "ts"), label=0)
+
+
+def _rows(path: Path, table: Any, names: tuple[str, str], *, label: int) -> Any:
+    unit, when = names
+    size = table.num_rows
+    return pa.table(
+        {
+            "institution": pa.array([path.parent.name] * size, pa.string()),
+            "unit": table[unit],
+            "region": table["region_exploit" if label else "region"],
+            "month": pc.strftime(table[when], format=_MONTH),
+            "label": pa.array([label] * size, pa.int8()),
+        }
+    )
+
+
+def growth(answer: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the region whose cases and calls grew most from the first month to the last.
+
+    Args:
+        answer: of results.json, by region and month.
+
+    Returns:
+        region, first, last (months), before, after (noised counts) and margin: half the width
+        of the widest of the two 95 % intervals; None where an answer was held back throughout.
+    """
+    found = {
+        (cell[0], cell[1]): (value, interval)
+        for cell, value, interval in zip(
+            answer["cells"], answer["value"], answer["interval"], strict=True
+        )
+        if value is not None
+    }
+    months = sorted({month for _, month in found if month[:1].isdigit()})
+    regions = sorted({region for region, _ in found if region.startswith("region-")})
+    if not months:
+        return None
+    first, last = months[0], months[-1]
+    both = [r for r in regions if (r, first) in found and (r, last) in found]
+    if not both or first == last:
+        return None
+    most = max(both, key=lambda r: found[r, last][0] - found[r, first][0])
+    ends = [found[most, month] for month in (first, last)]
+    return {
+        "region": most,
+        "first": first,
+        "last": last,
+        "before": ends[0][0],
+        "after": ends[1][0],
+        "margin": max(_half(interval) for _, interval in ends),
+    }
+
+
+def _half(interval: Sequence[float]) -> float:
+    return (interval[1] - interval[0]) / 2

@@ -1,0 +1,124 @@
+"""What is signed at a group's desk: seen at once, collected once, in the log before the store."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from tests.support.reported import reported_alert
+
+from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
+from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework
+from fieldfare.client.alerts.desk import CaseworkDesk, HomeDesk, collect, open_desk, scoring_store
+from fieldfare.client.alerts.store import store_at
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import load_settings
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.private_files import os_user
+
+ME = os_user()
+ALERT = reported_alert()
+
+
+def decision(what: Disposition = Disposition.BENIGN_OTHER) -> Feedback:
+    return Feedback(ALERT.alert, utc_now(), ME, what, PartyRole.UNKNOWN, Confidence.HIGH)
+
+
+def logged(home: Home) -> list[str]:
+    path = home.log_folder / "log.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line)["event"] for line in lines]
+
+
+@pytest.fixture
+def folder(home: Home, tmp_path: Path) -> Path:
+    """A group's folder with one alert, named in the home's settings."""
+    path = tmp_path / "casework"
+    made = make_casework(path, os.getgid(), CaseworkTerms(institution="bank-a", reviewers=(ME,)))
+    text = home.settings.read_text()
+    home.settings.write_text(f'{text}\n[casework]\nfolder = "{path}"\n')
+    with store_at(made.store, FILE_MODE) as store:
+        store.put([ALERT])
+    return path
+
+
+def test_in_a_home_of_ones_own_everything_is_as_it_was(home: Home) -> None:
+    desk = open_desk(home.path)
+    assert isinstance(desk, HomeDesk)
+    with desk.store() as store:
+        store.put([ALERT])
+        desk.decide(store, ALERT, decision())
+        assert store.find(ALERT.alert).standing.state == "closed"
+    desk.note(Deed.LABELS)
+    assert logged(home) == ["feedback", "labels exported"]
+
+
+def test_a_members_decision_is_seen_at_once_and_collected_once(home: Home, folder: Path) -> None:
+    desk = open_desk(folder)
+    assert isinstance(desk, CaseworkDesk)
+    with desk.store() as store:
+        desk.decide(store, ALERT, decision())
+    desk.note(Deed.DRAFTED, kind="goaml", fingerprint="f" * 64)
+    with desk.store() as store:
+        assert store.find(ALERT.alert).standing.state == "closed"
+    assert logged(home) == []
+    found = collect(home, desk.casework)
+    assert (found.taken, found.refused, found.gone) == (2, 0, 0)
+    assert logged(home) == ["feedback", "report drafted"]
+    assert collect(home, desk.casework).taken == 0
+    with desk.store() as store:
+        assert len(store.find(ALERT.alert).decisions) == 1
+
+
+def test_who_lost_the_right_after_collecting_still_counts(home: Home, folder: Path) -> None:
+    desk = open_desk(folder)
+    with desk.store() as store:
+        desk.decide(store, ALERT, decision())
+    assert isinstance(desk, CaseworkDesk)
+    collect(home, desk.casework)
+    (folder / "casework.toml").write_text('format = 1\ninstitution = "bank-a"\n')
+    desk = open_desk(folder)
+    with desk.store() as store:
+        assert store.find(ALERT.alert).standing.state == "closed"
+    with pytest.raises(UsageError, match="found neither"), desk.store() as store:
+        desk.decide(store, ALERT, decision())
+
+
+def test_what_is_about_nothing_is_not_taken_over(home: Home, folder: Path) -> None:
+    desk = open_desk(home.path)
+    assert isinstance(desk, CaseworkDesk)
+    stray = Act(time=utc_now(), deed=Deed.FEEDBACK, alert="none", disposition=Disposition.FILE)
+    desk.casework.sign(stray)
+    found = collect(home, desk.casework)
+    assert (found.taken, found.refused) == (0, 1)
+    assert logged(home) == []
+
+
+def test_the_operators_own_decisions_are_collected_at_once(home: Home, folder: Path) -> None:
+    desk = open_desk(home.path)
+    with desk.store() as store:
+        desk.decide(store, ALERT, decision())
+    assert logged(home) == ["feedback"]
+
+
+def test_hidden_alerts_and_codes_reach_members_without_the_home(home: Home, folder: Path) -> None:
+    home.suppression.write_text(f"unit,reason\n{ALERT.unit},recovery\n")
+    home.suppression.chmod(0o600)
+    text = home.settings.read_text()
+    home.settings.write_text(f'{text}\n[alerts]\nindicator_codes = {{ R01 = "MURCW" }}\n')
+    with scoring_store(home, load_settings(home)):
+        pass
+    desk = open_desk(folder)
+    with desk.store() as store:
+        assert desk.hidden(store) == {ALERT.unit}
+        assert desk.codes(store) == {"R01": "MURCW"}
+    assert ALERT.unit.encode() not in (folder / "casework.toml").read_bytes()
+
+
+def test_a_desk_is_a_home_or_a_casework_folder(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(UsageError, match="institution's folder"):
+        open_desk(tmp_path)
+    (folder / "alerts.sqlite").unlink()
+    with pytest.raises(UsageError, match="the operator scores first"), open_desk(folder).store():
+        pass

@@ -1,0 +1,680 @@
+"""What a decision permits, what it forbids, and what is left after a withdrawal."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.homes import (
+    NAMES,
+    NOW,
+    UNITS,
+    Hub,
+    OpenCustody,
+    all_bytes,
+    approve_all,
+    clock,
+    custody_of,
+    home_study,
+    hub,
+    loaded,
+)
+from tests.support.packages import MODEL, PACKAGE, install
+
+from fieldfare.client.approvals.approval import (
+    Standing,
+    approve,
+    check_before_records,
+    receive,
+    reject,
+    resume,
+    spent_now,
+    standing_of,
+    withdraw,
+)
+from fieldfare.client.approvals.review import Spent
+from fieldfare.client.custodian.custodian import APPROVAL_STATE
+from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree
+from fieldfare.client.home.keys import rotate_identity
+from fieldfare.client.home.studies import (
+    Decision,
+    KeptStudy,
+    State,
+    deciding,
+    keep_study,
+    kept_studies,
+    kept_study,
+    read_decision,
+    write_decision,
+)
+from fieldfare.client.institution.open import (
+    Custody,
+    LoadedSums,
+    open_custody,
+    open_institution_ledger,
+    open_journal,
+    records_loader,
+)
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.ledger.budget import Debit
+from fieldfare.client.ledger.freeing import Freed
+from fieldfare.client.wire.frames import Released
+from fieldfare.shared.errors import (
+    LedgerError,
+    PolicyRefusal,
+    RecordsError,
+    RefusalCode,
+    StudyError,
+    UsageError,
+)
+from fieldfare.shared.protocol.messages import (
+    Approval,
+    Participant,
+    Refusal,
+    Request,
+    RunOpening,
+    parameters_to_bytes,
+    seal,
+    unseal,
+)
+from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.ring import centre, decode, subtract
+from fieldfare.shared.run.replay import initial_state
+from fieldfare.shared.study.study import Study
+
+__all__ = ["custody_of", "hub"]
+
+STUDY = home_study()
+NOTHING = Spent(yearly=0, lifetime=0, study=0, promised=0)
+UNKNOWN_STUDY = Refusal(RefusalCode.UNKNOWN_STUDY)
+
+
+def logged(custody: Custody) -> list[dict[str, Any]]:
+    lines = custody.institution.home.log.read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def decide(custody: Custody, kept: KeptStudy) -> Decision:
+    return approve(custody, kept, loaded(custody, kept.study), "tester", NOW)
+
+
+def end(custody: Custody, how: Any, study: str, reason: str = "because") -> Decision:
+    home = custody.institution.home
+    made = how(home, custody.ledger, custody.journal, study, reason, "tester", NOW)
+    assert isinstance(made, Decision)
+    return made
+
+
+# -- receive --------------------------------------------------------------------------------
+
+
+def test_receiving_is_logged_once_and_decides_nothing(hub: Hub, custody_of: OpenCustody) -> None:
+    custody = custody_of()
+    for _ in range(2):
+        kept = hub.receive(STUDY)
+    assert kept.decision.state is State.RECEIVED
+    assert [(e["event"], e["actor"], e["details"]) for e in logged(custody)] == [
+        ("study received", "coordinator", {"study": STUDY.id, "user": "tester"})
+    ]
+    assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+    assert resume(custody, records_loader(custody.institution, {})) == ()
+    assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+
+
+def test_a_study_without_a_unit_is_not_received(hub: Hub) -> None:
+    """Without ids one removed row would move others to another side of the hold-out."""
+    study = home_study(records__unit=None)
+    with pytest.raises(StudyError, match=r"^records\.unit: expected a column of ids, found none"):
+        hub.receive(study)
+    assert not hub.homes["bank-a"].study(study.id).exists()
+
+
+def test_a_study_without_a_unit_is_neither_approved_nor_loaded(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    """As one that an earlier version of this program let in."""
+    custody, study = custody_of(), home_study(records__unit=None)
+    keep_study(custody.institution.home, study, hub.sealed(study), NOW)
+    kept = kept_study(custody.institution.home, study.id, custody.institution.roster)
+    with pytest.raises(StudyError, match="names its unit"):
+        loaded(custody, study)
+    sums = loaded(custody, STUDY)  # never looked at
+    with pytest.raises(StudyError, match="names its unit"):
+        approve(custody, kept, sums, "tester", NOW)
+    assert custody.ledger.run_state(study.id, APPROVAL_STATE) is None
+
+
+def test_a_study_whose_receipt_cannot_be_logged_is_not_kept(
+    hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    institution = custody_of().institution
+    journal = Journal.open(institution.home.log_folder, clock=clock)
+    monkeypatch.setattr(Journal, "append", full_disk)
+    with pytest.raises(LedgerError):
+        receive(institution, journal, hub.sealed(STUDY), "sent", "tester", NOW)
+    assert list(institution.home.studies.iterdir()) == []
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise LedgerError("no space left")
+
+
+# -- approve --------------------------------------------------------------------------------
+
+
+def test_an_approval_is_recorded_with_user_time_and_hash(hub: Hub, custody_of: OpenCustody) -> None:
+    custody = custody_of()
+    decision = decide(custody, hub.receive(STUDY))
+    envelope = custody.custodian.describe(STUDY.id)
+    assert isinstance(envelope, bytes)
+    approval = custody.site.from_member(envelope, Approval, "bank-a").body
+    assert decision.approval == approval.hash
+    assert (decision.state, decision.user) == (State.APPROVED, "tester")
+    assert decision.time == "2025-06-01T12:00:00+00:00"
+    assert read_decision(custody.institution.home, STUDY.id) == decision
+    entry = logged(custody)[-1]
+    assert (entry["event"], entry["actor"]) == ("approval", "tester")
+    assert entry["details"]["fingerprint"] == approval.hash
+    assert entry["time"].startswith("2025-06-01T12:00:00")
+
+
+def test_approving_twice_keeps_the_keys(hub: Hub, custody_of: OpenCustody) -> None:
+    custody = custody_of()
+    kept = hub.receive(STUDY)
+    first = decide(custody, kept)
+    entries = len(logged(custody))
+    assert decide(custody, kept) == first
+    assert len(logged(custody)) == entries
+
+
+OUTSIDE: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"privacy__multiplicity": 2}, StudyError, "multiplicity"),
+    ({"aggregation__minimum_institutions": 5}, StudyError, "minimum_institutions"),
+    ({"records__label": "other"}, PolicyRefusal, "records.columns: .*'other'"),
+    ({"privacy__epsilon": 1.5}, PolicyRefusal, "budget.study_epsilon"),
+]
+
+
+@pytest.mark.parametrize(("changes", "error", "said"), OUTSIDE, ids=lambda v: str(v)[:30])
+def test_what_policy_or_roster_forbid_is_not_approved(
+    hub: Hub, custody_of: OpenCustody, changes: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    custody, study = custody_of(), home_study(**changes)
+    kept = hub.receive(study)
+    with pytest.raises(error, match=said) as refused:
+        check_before_records(custody.institution, study, NOTHING)
+    assert "\n" not in str(refused.value)
+    sums = loaded(custody, STUDY)  # never looked at
+    with pytest.raises(error, match=said):
+        approve(custody, kept, sums, "tester", NOW)
+    assert custody.ledger.run_state(study.id, APPROVAL_STATE) is None
+    assert [entry["event"] for entry in logged(custody)] == ["study received"]
+
+
+def test_a_module_waits_until_its_package_is_listed_and_runs_only_while_it_is(
+    hub: Hub, custody_of: OpenCustody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    study, policy = home_study(name="named", model=MODEL), hub.homes["bank-a"].policy
+    kept = hub.receive(study)  # people may look at it before they list anything
+    custody = custody_of()
+    with pytest.raises(PolicyRefusal, match=r"models\.packages: expected no package") as refused:
+        check_before_records(custody.institution, study, NOTHING)
+    assert refused.value.code is RefusalCode.POLICY
+    custody.ledger.close()
+    hub.edit(policy, "packages = []", f'packages = ["{PACKAGE}"]')
+    custody = custody_of()
+    decide(custody, kept)
+    others = kept_studies(custody.institution.home, custody.institution.roster)
+    assert spent_now(custody.ledger, STUDY, others, hub.roster(), NOW).promised > 0
+    custody.ledger.close()
+    hub.edit(policy, f'packages = ["{PACKAGE}"]', "packages = []")
+    custody = custody_of()
+    (left_out,) = resume(custody, records_loader(custody.institution, {}))
+    assert "model.package: expected a package that is allowed here" in left_out.reason
+    assert custody.custodian.describe(study.id) == UNKNOWN_STUDY
+    assert spent_now(custody.ledger, STUDY, others, hub.roster(), NOW).promised == 0
+
+
+def test_with_too_few_units_a_study_is_not_approved(hub: Hub, custody_of: OpenCustody) -> None:
+    hub.edit(hub.homes["bank-a"].policy, "minimum_units = 100", f"minimum_units = {UNITS + 1}")
+    custody = custody_of()
+    with pytest.raises(PolicyRefusal, match=f"at least {UNITS + 1} units, found {UNITS}"):
+        decide(custody, hub.receive(STUDY))
+    assert custody.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
+
+
+def test_a_budget_that_was_spent_by_others_does_not_do(hub: Hub, custody_of: OpenCustody) -> None:
+    custody = custody_of()
+    kept, cost = hub.receive(STUDY), plan_for(STUDY).study_limit
+    yearly = custody.ledger._limits.yearly_picomu2
+    spend(custody, yearly - cost + 1)
+    with pytest.raises(PolicyRefusal, match=r"budget\.yearly_epsilon: .* is left of") as refused:
+        decide(custody, kept)
+    assert refused.value.exit_code == 3
+    assert custody.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
+
+
+def spend(custody: Custody, cost: int, study: str = "ab" * 32) -> None:
+    debit = Debit(
+        study=study, run="r", step=0, attempt=0, kind="training", request="cd" * 32, cost=cost
+    )
+    custody.ledger.commit(
+        debit,
+        vector=b"v",
+        study_limit=cost,
+        max_attempts=1,
+        seal=lambda _: b"reply",
+        run_states={"r": b""},
+    )
+
+
+def test_what_others_may_still_spend_is_told(hub: Hub, custody_of: OpenCustody) -> None:
+    custody, other = custody_of(), home_study(name="other")
+    decide(custody, hub.receive(STUDY))
+    hub.receive(other)
+    roster = custody.institution.roster
+    kept = kept_studies(custody.institution.home, roster)
+    cost = plan_for(STUDY).study_limit
+    spend(custody, 7, study=STUDY.id)
+    found = spent_now(custody.ledger, other, kept, roster, NOW)
+    freed = (Freed((NOW + timedelta(days=366)).date(), 7),)
+    assert found == Spent(yearly=7, lifetime=7, study=0, promised=cost - 7, freed=freed)
+    own = spent_now(custody.ledger, STUDY, kept, roster, NOW)
+    assert (own.study, own.promised) == (7, 0)
+    later = spent_now(custody.ledger, other, kept, roster, NOW.replace(year=2027))
+    assert (later.yearly, later.lifetime) == (0, 7)
+
+
+def test_an_approval_that_cannot_be_logged_is_none(
+    hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    custody = custody_of()
+    kept = hub.receive(STUDY)
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", full_disk)
+        with pytest.raises(LedgerError):
+            decide(custody, kept)
+    assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+    assert custody.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
+    assert read_decision(custody.institution.home, STUDY.id).state is State.RECEIVED
+    assert decide(custody, kept).state is State.APPROVED
+
+
+def test_a_crash_before_the_decision_leaves_nothing_that_runs(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    custody = custody_of()
+    kept = hub.receive(STUDY)
+    custody.custodian.accept(kept.offer, lambda study: loaded(custody, study).sums)
+    keys = own_keys(custody)
+    again = custody_of()
+    assert resume(again, records_loader(again.institution, {})) == ()
+    assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+    decide(again, kept)
+    assert own_keys(again) != keys
+    assert keys.hex().encode() not in all_bytes(again.institution.home)
+
+
+def test_one_decision_at_a_time(
+    hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    custody = custody_of()
+    kept = hub.receive(STUDY)
+    monkeypatch.setattr(deciding.__wrapped__, "__defaults__", (0.1,))  # type: ignore[attr-defined]
+    with deciding(custody.institution.home), pytest.raises(UsageError, match="under way"):
+        decide(custody, kept)
+
+
+# -- start ----------------------------------------------------------------------------------
+
+
+def test_a_restarted_custodian_answers_for_what_was_approved(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    first = custody_of()
+    decide(first, hub.receive(STUDY))
+    again = custody_of()
+    assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+    assert resume(again, records_loader(again.institution, {})) == ()
+    assert again.custodian.describe(STUDY.id) == first.custodian.describe(STUDY.id)
+
+
+def test_one_study_whose_records_are_gone_stops_no_other(hub: Hub, custody_of: OpenCustody) -> None:
+    first, other = custody_of(), home_study(name="other")
+    for study in (STUDY, other):
+        decide(first, hub.receive(study))
+    again = custody_of()
+    load = records_loader(again.institution, {})
+
+    def one_fails(study: Study) -> LoadedSums:
+        if study == other:
+            raise RecordsError("a column expected")
+        return load(study)
+
+    assert resume(again, one_fails) == ((other.id, "a column expected"),)
+    assert isinstance(again.custodian.describe(STUDY.id), bytes)
+    assert again.custodian.describe(other.id) == UNKNOWN_STUDY
+
+
+def test_a_study_that_is_withdrawn_while_its_records_load_gets_no_new_keys(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    first = custody_of()
+    decide(first, hub.receive(STUDY))
+    again = custody_of()
+    load = records_loader(again.institution, {})
+
+    def slow(study: Study) -> LoadedSums:
+        end(first, withdraw, study.id)
+        return load(study)
+
+    assert len(resume(again, slow)) == 1
+    assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+    assert again.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
+    assert resume(again, slow) == ()
+
+
+def test_a_running_custodian_lets_go_of_what_was_withdrawn(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    custody, other = custody_of(), custody_of()
+    decide(custody, hub.receive(STUDY))
+    end(other, withdraw, STUDY.id)
+    assert STUDY.id in custody.custodian._prepared
+    assert resume(custody, records_loader(custody.institution, {})) == ()
+    assert STUDY.id not in custody.custodian._prepared
+
+
+def test_under_a_new_roster_a_person_approves_again(hub: Hub, custody_of: OpenCustody) -> None:
+    first = custody_of()
+    before = decide(first, hub.receive(STUDY))
+    hub.pin(hub.roster(version=2))
+    again = custody_of()
+    (left_out,) = resume(again, records_loader(again.institution, {}))
+    assert left_out == (STUDY.id, Standing.OUTDATED.value)
+    assert str(left_out) == f"{STUDY.id}: {Standing.OUTDATED.value}"
+    assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+    after = decide(again, hub.receive(STUDY))
+    assert after.roster != before.roster
+    assert after.approval != before.approval
+
+
+def test_after_a_rotation_of_the_identity_a_study_is_approved_with_new_keys(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    first = custody_of()
+    decide(first, hub.receive(STUDY))
+    keys = own_keys(first)
+    rotate_identity(hub.homes["bank-a"], "bank-a", None)
+    hub.pin(hub.roster(version=2))
+    again = custody_of()
+    assert len(resume(again, records_loader(again.institution, {}))) == 1
+    decide(again, hub.receive(STUDY))
+    envelope = again.custodian.describe(STUDY.id)
+    assert isinstance(envelope, bytes)
+    assert again.site.from_member(envelope, Approval, "bank-a").body.number == 2
+    assert keys.hex().encode() not in all_bytes(again.institution.home)
+
+
+def test_a_decision_without_keys_runs_nothing(hub: Hub, custody_of: OpenCustody) -> None:
+    """As when an older copy of the studies' folder is put back after a withdrawal."""
+    custody = custody_of()
+    decision = decide(custody, hub.receive(STUDY))
+    end(custody, withdraw, STUDY.id)
+    write_decision(custody.institution.home, decision)
+    again = custody_of()
+    assert len(resume(again, records_loader(again.institution, {}))) == 1
+    assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+    assert again.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
+
+
+def test_an_approval_counts_under_its_own_roster_and_epoch_alone(hub: Hub) -> None:
+    roster = hub.roster()
+    approved = Decision(study=STUDY.id, state=State.APPROVED, roster=roster.hash, epoch=1)
+    assert standing_of(approved, roster, 1) is Standing.APPROVED
+    assert standing_of(approved, roster, 2) is Standing.OUTDATED
+    assert standing_of(approved, hub.roster(version=2), 1) is Standing.OUTDATED
+    for state in set(State) - {State.APPROVED}:
+        other = approved.model_copy(update={"state": state})
+        assert standing_of(other, roster, 1) is Standing[state.name]
+
+
+# -- reject and withdraw --------------------------------------------------------------------
+
+
+def test_a_rejection_is_recorded_with_its_reason_and_runs_nothing(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    custody = custody_of()
+    hub.receive(STUDY)
+    decision = end(custody, reject, STUDY.id, "the purpose is too wide")
+    assert (decision.state, decision.reason) == (State.REJECTED, "the purpose is too wide")
+    entry = logged(custody)[-1]
+    assert (entry["event"], entry["actor"]) == ("rejection", "tester")
+    assert entry["details"]["reason"] == "the purpose is too wide"
+    assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+    assert hub.receive(STUDY).decision == decision
+
+
+def test_each_way_to_say_no_has_its_place(hub: Hub, custody_of: OpenCustody) -> None:
+    custody = custody_of()
+    kept = hub.receive(STUDY)
+    with pytest.raises(UsageError, match="expected an approved study"):
+        end(custody, withdraw, STUDY.id)
+    decide(custody, kept)
+    with pytest.raises(UsageError, match="institution withdraw"):
+        end(custody, reject, STUDY.id)
+    for reason in ("two\nlines", "x" * 501):
+        with pytest.raises(UsageError, match="--reason"):
+            end(custody, withdraw, STUDY.id, reason)
+    assert isinstance(custody.custodian.describe(STUDY.id), bytes)
+    for _ in range(2):  # a withdrawal may be repeated: a crash may have come in between
+        assert end(custody, withdraw, STUDY.id, "").state is State.WITHDRAWN
+    assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+
+
+def test_a_withdrawal_that_cannot_be_logged_has_still_destroyed_the_keys(
+    hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    custody = custody_of()
+    decide(custody, hub.receive(STUDY))
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "append", full_disk)
+        with pytest.raises(LedgerError):
+            end(custody, withdraw, STUDY.id)
+    assert custody.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
+    assert read_decision(custody.institution.home, STUDY.id).state is State.WITHDRAWN
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What anybody on the wire could have kept of one release of `bank-c`."""
+
+    opening: bytes
+    approvals: Sequence[bytes]
+    offers: Sequence[bytes]
+    request: Request
+    released: Released
+
+
+def run_one_step(hub: Hub, custodies: Sequence[Custody]) -> Transcript:
+    """Play the coordinator up to the first release; all custodies have approved."""
+    envelopes = [custody.custodian.describe(STUDY.id) for custody in custodies]
+    approvals = [bytes_in(envelope) for envelope in envelopes]
+    bodies = [
+        custody.site.from_member(envelope, Approval, custody.site.institution).body
+        for custody, envelope in zip(custodies, approvals, strict=True)
+    ]
+    participants = tuple(
+        Participant(institution=body.institution, approval=body.hash) for body in bodies
+    )
+    opening = RunOpening(
+        study=STUDY.id, roster=hub.roster().hash, run="run-1", participants=participants
+    )
+    sealed = seal(opening, COORDINATOR, hub.signer)
+    offers = [bytes_in(c.custodian.open_run(sealed, approvals)) for c in custodies]
+    for custody in custodies:
+        assert custody.custodian.agree(STUDY.id, "run-1", offers) == b""
+    request = first_request(hub, participants)
+    released = custodies[-1].custodian.release(seal(request, COORDINATOR, hub.signer), parameters())
+    assert isinstance(released, Released), released
+    return Transcript(sealed, approvals, offers, request, released)
+
+
+def parameters() -> bytes:
+    return parameters_to_bytes(initial_state(STUDY).parameters)
+
+
+def bytes_in(answer: bytes | Refusal) -> bytes:
+    assert isinstance(answer, bytes), answer
+    return answer
+
+
+def first_request(hub: Hub, participants: tuple[Participant, ...]) -> Request:
+    from fieldfare.server.run.channel import Channel
+    from fieldfare.server.run.rounds import Federation, SecureSums
+    from fieldfare.shared.privacy.samplers import Assurance
+
+    by_name = {participant.institution: participant for participant in participants}
+    plan = plan_for(STUDY)
+    federation = Federation(
+        plan, hub.roster(), hub.signer, Assurance.EXACT, "run-1", dict.fromkeys(by_name, 0), by_name
+    )
+    grid: Any = None  # nothing is sent
+    sums = SecureSums(Channel(grid), federation)
+    return sums._request(plan.terms(ReleaseKind.TRAINING), 0, 0, parameters())
+
+
+def unmask(custody: Custody, kept: Transcript) -> Any:
+    """Take the mask off with whatever the home still holds: int64 (entries,)."""
+    state = custody.ledger.run_state(STUDY.id, APPROVAL_STATE)
+    if state is None:
+        raise LookupError("no private keys are left")
+    own = ApprovedStudy.from_bytes(state, custody.site)
+    approvals = {
+        name: unseal(envelope, Approval, custody.site.roster, custody.site.assurance).body
+        for name, envelope in zip(NAMES, kept.approvals, strict=True)
+    }
+    opening = custody.site.from_coordinator(kept.opening, RunOpening)
+    run = OpenedRun(opening, approvals, kept.offers[-1], {})
+    keys = agree(custody.site, own, run, kept.offers).at(1)  # the chain's start is the rehearsal's
+    terms = plan_for(STUDY).terms(ReleaseKind.TRAINING)
+    entries, bits = terms.vectors.entries, terms.word_bits
+    peers = frozenset(NAMES) - {custody.site.institution}
+    mask = keys.mask(custody.site.institution, peers, kept.request.hash, entries, bits)
+    return centre(subtract(decode(kept.released.vector, bits, entries), mask, bits), bits)
+
+
+def own_keys(custody: Custody) -> bytes:
+    state = custody.ledger.run_state(STUDY.id, APPROVAL_STATE)
+    assert state is not None
+    keys = ApprovedStudy.from_bytes(state, custody.site).keys
+    assert keys is not None
+    return keys.to_bytes()
+
+
+def test_after_a_withdrawal_a_captured_transcript_cannot_be_unmasked(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    custodies = [custody_of(name) for name in NAMES]
+    approve_all(hub, custodies, STUDY)
+    kept = run_one_step(hub, custodies)
+    victim, home = custodies[-1], hub.homes[NAMES[-1]]
+    terms = plan_for(STUDY).terms(ReleaseKind.TRAINING)
+    raw = loaded(victim, STUDY).sums.vector(
+        ReleaseKind.TRAINING, np.frombuffer(parameters(), dtype="<f8")
+    )
+    # What keys can do while they exist: everything but the noise comes off.
+    bound = 10 * terms.share(3, 1)
+    assert np.abs(unmask(victim, kept) - raw).max() < bound
+    masked = centre(
+        decode(kept.released.vector, terms.word_bits, terms.vectors.entries), terms.word_bits
+    )
+    assert np.abs(masked - raw).max() > 100 * bound
+
+    secrets = [own_keys(victim).hex()]
+    chain = victim.ledger.run_state(STUDY.id, "run-1")
+    assert chain is not None
+    secrets += list(json.loads(chain)["keys"].values())
+    before = all_bytes(home)
+    assert all(secret.encode() in before for secret in secrets)
+
+    end(victim, withdraw, STUDY.id)
+    after = all_bytes(home)
+    for secret in secrets:
+        assert secret.encode() not in after
+        assert bytes.fromhex(secret) not in after
+    with pytest.raises(LookupError):
+        unmask(victim, kept)
+
+    # A custodian that was running all along answers nothing new, and neither does a fresh one.
+    second = kept.request.model_copy(update={"attempt": 1})
+    answer = victim.custodian.release(seal(second, COORDINATOR, hub.signer), parameters())
+    assert answer in (Refusal(RefusalCode.UNKNOWN_RUN), UNKNOWN_STUDY)
+    with open_custody(victim.institution, None, clock) as fresh:
+        assert resume(fresh, records_loader(fresh.institution, {})) == ()
+        assert fresh.custodian.describe(STUDY.id) == UNKNOWN_STUDY
+        assert fresh.ledger.spent(STUDY.id) == terms.cost  # what was spent stays spent
+
+
+class WithdrawnMeanwhile:
+    """Noise that takes long: another process withdraws the study while it is drawn."""
+
+    def __init__(self, custody: Custody) -> None:
+        self._custody = custody
+        self._noise = custody.custodian._door._noise
+        self.assurance = self._noise.assurance
+
+    def sample(self, entries: int, scale: float) -> Any:
+        institution = self._custody.institution
+        with open_institution_ledger(institution, clock) as ledger:
+            journal = open_journal(institution.home, clock)
+            withdraw(institution.home, ledger, journal, STUDY.id, "", "tester", NOW)
+        return self._noise.sample(entries, scale)
+
+
+def test_a_release_that_is_under_way_when_the_study_is_withdrawn_does_not_leave(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    custodies = [custody_of(name) for name in NAMES]
+    approve_all(hub, custodies, STUDY)
+    victim = custodies[-1]
+    victim.custodian._door._noise = WithdrawnMeanwhile(victim)
+    with pytest.raises(AssertionError, match=r"Refusal\(code=<RefusalCode\.UNKNOWN_RUN"):
+        run_one_step(hub, custodies)
+    assert victim.ledger.spent() == 0
+    assert victim.ledger.run_state(STUDY.id, "run-1") is None
+    assert [e["event"] for e in logged(victim)][-2:] == ["withdrawal", "refusal"]
+
+
+def test_keys_that_a_run_under_way_put_back_are_destroyed_at_the_next_start(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    custody = custody_of()
+    decide(custody, hub.receive(STUDY))
+    end(custody, withdraw, STUDY.id)
+    custody.ledger.put_run_state(STUDY.id, "run-1", b"keys")
+    again = custody_of()
+    assert resume(again, records_loader(again.institution, {})) == ()
+    assert again.ledger.run_state(STUDY.id, "run-1") is None
+
+
+def test_after_a_withdrawal_an_approval_has_fresh_keys_and_a_higher_number(
+    hub: Hub, custody_of: OpenCustody
+) -> None:
+    custody = custody_of()
+    kept = hub.receive(STUDY)
+    decide(custody, kept)
+    old = own_keys(custody)
+    end(custody, withdraw, STUDY.id)
+    decision = decide(custody, kept)
+    assert (decision.state, decision.reason) == (State.APPROVED, "")
+    assert own_keys(custody) != old
+    envelope = bytes_in(custody.custodian.describe(STUDY.id))
+    assert custody.site.from_member(envelope, Approval, "bank-a").body.number == 2

@@ -1,0 +1,268 @@
+"""What a person is shown before a decision: the plan's own numbers, and every change."""
+
+import json
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from tests.support.homes import Hub, home_study, hub
+
+from fieldfare.client.approvals.review import (
+    Review,
+    Spent,
+    all_objections,
+    compare,
+    review_study,
+    roster_problems,
+)
+from fieldfare.client.ledger.freeing import Freed
+from fieldfare.client.policy.policy import Policy, limits, load_policy
+from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
+from fieldfare.shared.privacy.gaussian import epsilon_for
+from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.study.study import Study
+
+__all__ = ["hub"]
+
+NOTHING = Spent(yearly=0, lifetime=0, study=0, promised=0)
+
+LEAVING = (ReleaseKind.REHEARSAL, ReleaseKind.TRAINING, ReleaseKind.EVALUATION)
+
+
+@pytest.fixture
+def policy(hub: Hub) -> Policy:
+    return load_policy(hub.homes["bank-a"])
+
+
+def reviewed(
+    hub: Hub,
+    policy: Policy,
+    study: Study,
+    *,
+    spent: Spent = NOTHING,
+    earlier: Study | None = None,
+) -> Review:
+    return review_study(
+        study,
+        policy,
+        hub.roster(),
+        spent,
+        institution="bank-a",
+        standing="waits for a decision",
+        earlier=earlier,
+    )
+
+
+def test_what_leaves_is_the_plan(hub: Hub, policy: Policy) -> None:
+    study = home_study()
+    review, plan = reviewed(hub, policy, study), plan_for(study)
+    assert [kind.kind for kind in review.leaving] == [kind.value for kind in LEAVING]
+    for shown, kind in zip(review.leaving, LEAVING, strict=True):
+        terms = plan.terms(kind)
+        assert (shown.releases, shown.spare) == (terms.steps, terms.spare)
+        assert (shown.entries, shown.noise) == (terms.vectors.entries, terms.sigma)
+        assert shown.size * 8 == terms.vectors.entries * terms.word_bits.value
+        assert shown.allowed
+    training = review.leaving[1]
+    assert training.most == pytest.approx(0.25, rel=1e-3)  # C
+    assert review.leaving[2].most == 1  # a unit is in one cell
+    assert review.problems == ()
+
+
+def test_in_local_mode_the_steps_inside_are_said(hub: Hub, policy: Policy) -> None:
+    study = home_study(training={"mode": "local", "steps": 5, "local_steps": 7})
+    leaving = reviewed(hub, policy, study).leaving
+    assert [kind.local_steps for kind in leaving] == [0, 7, 0]
+    assert leaving[1].noise == plan_for(study).training.sigma
+
+
+def test_every_column_is_shown_with_what_policy_says(hub: Hub, policy: Policy) -> None:
+    narrow = policy.model_copy(
+        update={"records": policy.records.model_copy(update={"columns": ("customer", "amount")})}
+    )
+    review = reviewed(hub, narrow, home_study())
+    assert [(c.name, c.role, c.allowed) for c in review.columns] == [
+        ("customer", "unit", True),
+        ("reported", "label", False),
+        ("amount", "feature", True),
+        ("channel", "feature", False),
+    ]
+    assert any("records.columns" in problem for problem in review.problems)
+
+
+def test_the_column_of_a_model_of_texts_is_shown_as_such(hub: Hub, policy: Policy) -> None:
+    study = home_study(features=(), model={"kind": "text", "column": "message"})
+    shown = [(c.name, c.role, c.allowed) for c in reviewed(hub, policy, study).columns]
+    assert shown[-1] == ("message", "text", False)
+
+
+def test_a_group_is_shown_as_what_it_is_for(hub: Hub, policy: Policy) -> None:
+    groups = {"groups": [{"column": "age_band", "levels": ["18-24"]}]}
+    star = policy.model_copy(
+        update={"records": policy.records.model_copy(update={"columns": ("*",)})}
+    )
+    review = reviewed(hub, star, home_study(evaluation=groups))
+    last = review.columns[-1]
+    assert (last.name, last.role, last.allowed) == ("age_band", "fairness", False)  # harm rule 4
+    (leaving,) = (one for one in review.leaving if one.kind == "fairness")
+    assert (leaving.releases, leaving.entries, leaving.most, leaving.allowed) == (1, 8, 1.0, True)
+
+
+def test_the_budget_is_what_is_left_now(hub: Hub, policy: Policy) -> None:
+    study = home_study()
+    plan, granted = plan_for(study), limits(policy)
+    cost = plan.study_limit
+    spent = Spent(
+        yearly=granted.yearly_picomu2 - 2 * cost,
+        lifetime=granted.lifetime_picomu2 - 4 * cost,
+        study=cost // 2,
+        promised=7 * 10**9,
+    )
+    budget = reviewed(hub, policy, study, spent=spent).budget
+    assert budget.share_of_year == pytest.approx(0.25, rel=1e-9)
+    assert budget.share_of_lifetime == pytest.approx(0.125, rel=1e-9)
+    assert budget.yearly_left == epsilon_for(
+        delta=policy.budget.delta, mu2=budget.yearly_left_mu2, xi=XI_LIMIT
+    )
+    assert budget.yearly_left_mu2 == 2 * cost / 10**12
+    assert (budget.spent_mu2, budget.promised_mu2) == (cost // 2 / 10**12, 0.007)
+    fresh = reviewed(hub, policy, study).budget
+    assert fresh.yearly_left == pytest.approx(policy.budget.yearly_epsilon, rel=1e-6)
+    assert fresh.epsilon == pytest.approx(0.5, rel=1e-3)  # the deltas agree here
+    assert fresh.epsilon <= 0.5
+
+
+@pytest.mark.parametrize("which", ["yearly", "lifetime"])
+def test_a_budget_too_small_by_one_unit_is_an_objection(policy: Policy, which: str) -> None:
+    plan, granted = plan_for(home_study()), limits(policy)
+    limit = granted.yearly_picomu2 if which == "yearly" else granted.lifetime_picomu2
+
+    def spent(picomu2: int, study: int = 0) -> Spent:
+        totals = {"yearly": 0, "lifetime": 0, which: picomu2}
+        return Spent(yearly=totals["yearly"], lifetime=totals["lifetime"], study=study, promised=0)
+
+    assert all_objections(policy, plan, spent(limit - plan.study_limit)) == ()
+    (objection,) = all_objections(policy, plan, spent(limit - plan.study_limit + 1))
+    assert objection.rule == f"budget.{which}_epsilon"
+    begun = spent(limit, study=plan.study_limit)
+    assert all_objections(policy, plan, begun) == ()  # it needs no more
+
+
+def test_what_is_left_and_when_more_comes_free_is_said_in_words(policy: Policy) -> None:
+    plan, granted = plan_for(home_study(privacy={"epsilon": 0.9, "delta": 1e-5})), limits(policy)
+    used = granted.yearly_picomu2 - plan.study_limit // 4
+    freed = (
+        Freed(date(2027, 3, 3), plan.study_limit // 9),
+        Freed(date(2027, 5, 9), plan.study_limit),
+    )
+    (found,) = all_objections(policy, plan, replace(NOTHING, yearly=used, freed=freed))
+    assert str(found) == (
+        "budget.yearly_epsilon: costs 0.9, 0.422 is left of 2 in any 365 days, the next 0.27 comes "
+        "free on 3 March 2027, enough on 9 May 2027 (epsilon at delta 1e-05)"
+    )
+    assert (found.limit, found.asked) == (  # figures are for programs
+        f"at most mu^2 {plan.study_limit // 4 / 10**12!r} of {granted.yearly_picomu2 / 10**12!r}",
+        f"mu^2 {plan.study_limit / 10**12!r}",
+    )
+    spent = replace(NOTHING, lifetime=granted.lifetime_picomu2)
+    (ever,) = all_objections(policy, plan, spent)
+    assert "costs 0.9, 0 is left of 6 ever, which never comes free" in str(ever)
+
+
+def test_a_study_that_gives_nothing_is_said_to(hub: Hub, policy: Policy) -> None:
+    study = home_study()
+    records = study.records.model_copy(update={"unit": None, "units": 300})
+    review = reviewed(hub, policy, study.model_copy(update={"records": records}))
+    assert [line.partition(":")[0] for line in review.obstacles] == ["records.unit", "evaluation"]
+    privacy = study.privacy.model_copy(update={"delta": 1e-3})
+    weak = reviewed(hub, policy, study.model_copy(update={"privacy": privacy}))
+    assert weak.cautions[0].startswith("privacy.delta = 0.001 is above 1 / (2 x")
+
+
+def test_an_exhausted_budget_is_worth_nothing(hub: Hub, policy: Policy) -> None:
+    granted = limits(policy)
+    spent = replace(NOTHING, yearly=granted.yearly_picomu2 + 5, lifetime=granted.lifetime_picomu2)
+    budget = reviewed(hub, policy, home_study(), spent=spent).budget
+    assert (budget.yearly_left, budget.lifetime_left) == (0.0, 0.0)
+    assert budget.share_of_year > 1
+
+
+def test_the_rosters_constant_and_its_size_are_held_against_the_study(hub: Hub) -> None:
+    assert roster_problems(home_study(), hub.roster()) == ()
+    (line,) = roster_problems(home_study(privacy__multiplicity=2), hub.roster())
+    assert line == "privacy.multiplicity: expected the roster's 1, found 2"
+    (line,) = roster_problems(home_study(records__unit=None), hub.roster())
+    assert line.startswith("records.unit: expected a column of ids, found none: a study that")
+    (line,) = roster_problems(home_study(aggregation__minimum_institutions=4), hub.roster())
+    assert "roster's 3 members, found 4" in line
+
+
+def test_who_else_takes_part_and_what_remains_if_masks_fail(hub: Hub, policy: Policy) -> None:
+    study = home_study()
+    review = reviewed(hub, policy, study)
+    assert [(p.id, p.own) for p in review.parties] == [
+        *(("bank-a", True), ("bank-b", False), ("bank-c", False))
+    ]
+    member = hub.roster().members[1]
+    assert review.parties[1].fingerprint == fingerprint(bytes.fromhex(member.key))
+    assert review.failed_masks == ((3, plan_for(study).epsilon_if_masks_fail(3)),)
+    assert review.failed_masks[0][1] > study.privacy.epsilon
+
+
+def test_changes_are_named_by_canonical_key() -> None:
+    before = home_study()
+    after = home_study(
+        privacy__epsilon=0.75,
+        prohibited_uses=["anything else"],
+        features=[
+            {"name": "amount", "kind": "numeric", "lower": 0, "upper": 10, "special": [0]},
+            {"name": "age_of_account", "kind": "numeric", "lower": 0, "upper": 9},
+        ],
+    )
+    found = {change.key: (change.before, change.after) for change in compare(before, after).changes}
+    assert found["privacy.epsilon"] == ("0.5", "0.75")
+    assert found["features[amount].special"] == ("[]", "[0]")
+    assert found["features[channel].levels"] == ('["branch", "online"]', None)
+    assert found["features[age_of_account].upper"] == (None, "9")
+    assert found["prohibited_uses"][1] == '["anything else"]'
+    assert "purpose" not in found
+    assert not any(key.startswith("training") for key in found)
+
+
+def test_the_order_of_features_is_a_change_and_the_same_study_has_none() -> None:
+    study = home_study()
+    turned = Study.model_validate(
+        study.model_dump(mode="json")
+        | {"features": study.model_dump(mode="json")["features"][::-1]}
+    )
+    assert turned.id != study.id
+    (change,) = compare(study, turned).changes
+    assert (change.key, change.before) == ("features", '["amount", "channel"]')
+    assert compare(study, study).changes == ()
+
+
+def test_different_studies_always_differ_in_some_key() -> None:
+    studies = [
+        home_study(name="other"),
+        home_study(purpose="x"),
+        home_study(records__units=601),
+        home_study(records__missing=["-"]),
+        home_study(training__beta1=0.5),
+        home_study(evaluation__score_bins=8),
+        home_study(aggregation__deadline_seconds=5.0),
+    ]
+    for study in studies:
+        assert len(compare(home_study(), study).changes) == 1
+
+
+def test_json_holds_everything_in_ascii(hub: Hub, policy: Policy) -> None:
+    study = home_study(purpose="für Prüfer \x1b[2J")
+    text = reviewed(hub, policy, study, earlier=home_study()).to_json()
+    assert text.isascii()
+    assert "\x1b" not in text
+    data = json.loads(text)
+    assert data["id"] == study.id
+    assert data["purpose"] == study.purpose
+    assert data["comparison"]["changes"][0]["key"] == "purpose"
+    assert len(data["harm_rules"]) == 5

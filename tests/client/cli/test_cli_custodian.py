@@ -1,0 +1,230 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.homes import (
+    NAMES,
+    NOW,
+    Hub,
+    OpenCustody,
+    approve_all,
+    clock,
+    custody_of,
+    home_study,
+    hub,
+)
+
+from fieldfare.client.approvals.approval import withdraw
+from fieldfare.client.daemon.process import LOOK_SECONDS, socket_of
+from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.open import open_custody
+from fieldfare.client.journal.journal import Journal, verify
+from fieldfare.client.node.remote_custodian import connected
+from fieldfare.shared.errors import RefusalCode
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Approval, Refusal, unseal
+
+__all__ = ["custody_of", "hub"]
+
+NAME = NAMES[0]
+PATIENCE = 60.0
+COMMAND = "import sys; from fieldfare.shared.cli.root import run; sys.exit(run(sys.argv[1:]))"
+
+Process = subprocess.Popen[str]
+
+
+@contextmanager
+def started(home: Home) -> Iterator[Process]:
+    """The real command, ended when the test is done with it."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "institution", "custodian", "--home", str(home.path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def told(child: Process, text: str) -> None:
+    """Wait until the command says a line with `text`."""
+    assert child.stderr is not None
+    lines = []
+    for line in child.stderr:
+        lines.append(line)
+        if text in line:
+            return
+    raise AssertionError(lines)
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if holds():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def describe(home: Home, study: str) -> bytes | Refusal:
+    with connected(home.custodian_socket) as custodian:
+        return custodian.describe(study)
+
+
+@pytest.fixture
+def approved(hub: Hub, custody_of: OpenCustody) -> str:
+    study = home_study()
+    custody = custody_of(NAME)
+    approve_all(hub, [custody], study)
+    custody.ledger.close()
+    return study.id
+
+
+def test_it_answers_for_approved_studies_and_for_no_other(hub: Hub, approved: str) -> None:
+    home = hub.homes[NAME]
+    with started(home) as child:
+        told(child, "serving on")
+
+        envelope = describe(home, approved)
+        assert isinstance(envelope, bytes)
+        roster = hub.institution(NAME).roster
+        approval = unseal(envelope, Approval, roster, Assurance.EXACT).body
+        assert (approval.study, approval.institution) == (approved, NAME)
+        assert describe(home, "0" * 64) == Refusal(RefusalCode.UNKNOWN_STUDY)
+
+
+def test_a_withdrawal_takes_effect_without_a_restart(hub: Hub, approved: str) -> None:
+    home = hub.homes[NAME]
+    with started(home) as child:
+        told(child, "serving on")
+        journal = Journal.open(home.log_folder, clock=clock)
+        with open_custody(hub.institution(NAME), None, clock) as custody:
+            withdraw(home, custody.ledger, journal, approved, "no more", "tester", NOW)
+
+        assert describe(home, approved) == Refusal(RefusalCode.UNKNOWN_STUDY)
+        told(child, f"in force: study {approved[:12]} is answered for no more")
+
+
+def test_an_approval_takes_effect_without_a_restart(hub: Hub, custody_of: OpenCustody) -> None:
+    home, study = hub.homes[NAME], home_study()
+    with started(home) as child:
+        told(child, "serving on")
+        assert describe(home, study.id) == Refusal(RefusalCode.UNKNOWN_STUDY)
+
+        approve_all(hub, [custody_of(NAME)], study)
+
+        assert eventually(lambda: isinstance(describe(home, study.id), bytes))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_cleanly_when_it_is_told_to(hub: Hub, approved: str, stop: signal.Signals) -> None:
+    del approved
+    home = hub.homes[NAME]
+    with started(home) as child:
+        told(child, "serving on")
+        child.send_signal(stop)
+        assert child.wait(PATIENCE) == 0
+
+    assert not home.custodian_socket.exists()
+    assert verify(home.log_folder).last >= 0
+    log = home.log.read_text()
+    assert '"event":"start"' in log
+    assert '"event":"stop"' in log
+
+
+@pytest.mark.faults
+def test_killed_it_starts_again_over_what_it_left(hub: Hub, approved: str) -> None:
+    home = hub.homes[NAME]
+    with started(home) as child:
+        told(child, "serving on")
+        child.kill()
+        child.wait(PATIENCE)
+    with started(home) as child:
+        told(child, "serving on")
+        assert isinstance(describe(home, approved), bytes)
+
+
+def test_a_second_one_is_refused(hub: Hub, approved: str) -> None:
+    del approved
+    home = hub.homes[NAME]
+    with started(home) as first:
+        told(first, "serving on")
+        with started(home) as second:
+            assert second.wait(PATIENCE) == 2
+
+
+def test_without_a_home_it_says_so(tmp_path: Path) -> None:
+    home = Home(tmp_path / "nowhere")
+    with started(home) as child:
+        assert child.wait(PATIENCE) == 2
+
+
+def test_the_socket_is_where_the_settings_say(hub: Hub, tmp_path: Path) -> None:
+    home = hub.homes[NAME]
+    assert socket_of(hub.institution(NAME)).path == home.custodian_socket
+
+    elsewhere = tmp_path / "run" / "c.sock"
+    hub.edit(home.settings, 'socket = ""', f'socket = "{elsewhere}"')
+    assert socket_of(hub.institution(NAME)).path == elsewhere
+
+
+def command(home: Home, *words: str) -> str:
+    """Run another command of the institution; returns its screen."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "institution", *words, "--home", str(home.path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    return done.stdout
+
+
+def test_what_a_command_decides_is_in_force_when_it_ends(hub: Hub) -> None:
+    home, study = hub.homes[NAME], hub.receive(home_study(), NAME).study.id
+    with started(home) as child:
+        told(child, "serving on")
+        said = command(home, "approve", study[:12], "--yes")
+        assert f"in force now\n  study {study[:12]} is answered for\n" in said
+        assert isinstance(describe(home, study), bytes)
+
+        roster = hub.file("roster.sealed", hub.sealed_roster(hub.roster(version=2)))
+        said = command(home, "roster", "accept", str(roster), "--yes")
+        assert "in force now\n  roster version 2 (was 1)\n" in said
+        assert describe(home, study) == Refusal(RefusalCode.UNKNOWN_STUDY)
+
+        said = command(home, "keys", "rotate")
+        assert "in force now: NOTHING IS SERVED" in said
+        child.terminate()
+        assert child.wait(PATIENCE) == 0
+
+
+def test_a_file_in_the_middle_of_being_written_closes_no_door(hub: Hub, approved: str) -> None:
+    home = hub.homes[NAME]
+    policy = home.policy.read_text()
+    with started(home) as child:
+        told(child, "serving on")
+        for _ in range(8):  # as an editor does it: empty for a moment, then whole
+            begun = time.monotonic()
+            home.policy.write_text("")
+            time.sleep(0.05)
+            home.policy.write_text(policy)
+            if time.monotonic() - begun > LOOK_SECONDS / 2:
+                pytest.skip("a machine that stood still left half a file for longer than a moment")
+            time.sleep(0.25)
+            assert isinstance(describe(home, approved), bytes)
+        home.policy.write_text("nonsense")
+        told(child, "nothing is served: ")
+        assert describe(home, approved) == Refusal(RefusalCode.UNKNOWN_STUDY)
+        home.policy.write_text(policy)
+        told(child, "in force: studies are served again")
+        assert isinstance(describe(home, approved), bytes)

@@ -1,0 +1,135 @@
+"""The commands as an owner types them."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.ledger.budget import Debit
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.policy.policy import limits, load_policy
+from fieldfare.shared.cli.root import run
+from fieldfare.shared.system.clock import utc_now
+
+Capture = pytest.CaptureFixture[str]
+
+
+def fill(home: Home, steps: range) -> None:
+    with Ledger.open(
+        home.ledger, population="bank-a", limits=limits(load_policy(home)), clock=utc_now
+    ) as ledger:
+        for step in steps:
+            ledger.commit(
+                Debit(
+                    study="5" * 64,
+                    run="r",
+                    step=step,
+                    attempt=0,
+                    kind="training",
+                    request=hashlib.sha256(f"{step}".encode()).hexdigest(),
+                    cost=10**10,
+                ),
+                vector=b"masked",
+                study_limit=10**12,
+                max_attempts=1,
+                seal=lambda _: b"signed",
+                run_states={"r": b"keys"},
+            )
+
+
+def ledger(home: Home, command: str, *arguments: str) -> int:
+    return run(["institution", "ledger", command, "--home", str(home.path), *arguments])
+
+
+@pytest.fixture
+def behind(home: Home, tmp_path: Path) -> Home:
+    fill(home, range(2))
+    shutil.copy2(home.ledger, tmp_path / "backup")
+    fill(home, range(2, 5))
+    shutil.copy2(tmp_path / "backup", home.ledger)
+    return home
+
+
+def test_a_fresh_home_has_its_whole_budget(home: Home, capsys: Capture) -> None:
+    assert ledger(home, "show") == 0
+    said = capsys.readouterr().out
+    assert "nothing was ever released" in said
+    assert "left epsilon 6" in said
+    assert ledger(home, "verify") == 0
+    assert "0 entries" in capsys.readouterr().out
+    assert ledger(home, "export") == 2
+    assert not list(home.ledger.parent.iterdir())
+
+
+def test_show_says_what_is_left_and_on_what_it_was_spent(home: Home, capsys: Capture) -> None:
+    fill(home, range(3))
+    assert ledger(home, "show") == 0
+    said = capsys.readouterr().out
+    assert "any 365 days  [###" in said
+    assert f"study {'5' * 12}  [{'#' * 30}] 100.0 %  epsilon 0.6" in said
+    assert "training step 2 attempt 0" in said
+    assert all(len(line) <= 110 for line in said.splitlines())
+    assert ledger(home, "show", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["lifetime"]["spent"]["picomu2"] == 3 * 10**10
+    assert found["kinds"]["training"]["mu2"] == 0.03
+
+
+def test_verify_is_one_line(home: Home, capsys: Capture) -> None:
+    fill(home, range(3))
+    assert ledger(home, "verify") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("ledger verified: 3 entries, epoch 1, mu^2 0.03 spent, head ")
+    assert said.count("\n") == 1
+
+
+def test_a_restored_copy_is_refused_until_it_is_accepted(behind: Home, capsys: Capture) -> None:
+    for command in ("show", "verify", "export"):
+        assert ledger(behind, command) == 1
+        assert "accept-restore" in capsys.readouterr().err
+    assert ledger(behind, "accept-restore") == 2
+    assert "--reason" in capsys.readouterr().err
+    assert ledger(behind, "accept-restore", "--reason", "the disk failed") == 0
+    said = capsys.readouterr().out
+    assert "accepted as epoch 2: mu^2 0.03 carried over, 0.05 spent in all" in said
+    assert ledger(behind, "show") == 0
+    said = capsys.readouterr().out
+    assert "lost, carried over" in said
+    assert "the disk failed" in said
+    assert ledger(behind, "accept-restore", "--reason", "again") == 1
+    assert "nothing to accept" in capsys.readouterr().err
+
+
+def test_without_a_witness_the_total_is_stated(home: Home, capsys: Capture) -> None:
+    fill(home, range(2))
+    home.ledger.with_name("ledger.sqlite.witness").unlink()
+    assert ledger(home, "accept-restore", "--reason", "lost") == 1
+    assert "--spent" in capsys.readouterr().err
+    assert ledger(home, "accept-restore", "--reason", "lost", "--spent", "0.125") == 0
+    assert "0.125 spent in all" in capsys.readouterr().out
+
+
+def test_a_population_is_split(home: Home, tmp_path: Path, capsys: Capture) -> None:
+    fill(home, range(2))
+    part = found_institution(tmp_path / "cases", "bank-a-cases")
+    arguments = ("--into", str(part.path), "--reason", "cases are kept apart")
+    assert ledger(home, "split", *arguments) == 0
+    assert "split off bank-a-cases" in capsys.readouterr().out
+    for one in (home, part):
+        assert ledger(one, "verify") == 0
+        assert "mu^2 0.02 spent" in capsys.readouterr().out
+    assert ledger(home, "split", *arguments) == 1
+    assert "expected no ledger at" in capsys.readouterr().err
+
+
+def test_export_is_a_record_for_the_registry(home: Home, capsys: Capture) -> None:
+    fill(home, range(2))
+    assert ledger(home, "export") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["status"] == "Draft"
+    assert record["deployment"]["privacy_loss"]["privacy_parameters"]["delta"] == 1e-5
+    assert record["deployment"]["basic"]["data_curators"] == ["bank-a"]

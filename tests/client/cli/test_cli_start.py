@@ -1,0 +1,153 @@
+"""One command for one user: real processes, stopped together and never left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.support.certificates import Authority
+from tests.support.homes import NAMES, Hub, hub
+from tests.support.ports import free_port
+from tests.support.processes import alive, children, until
+
+from fieldfare.client.cli.run import without_secrets
+from fieldfare.client.daemon.admin_client import custodian_status
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import Settings
+from fieldfare.client.node.state import Link, read_node_state
+from fieldfare.shared.cli.root import run
+
+__all__ = ["hub"]
+
+COMMAND: Final = Path(sys.executable).with_name("fieldfare")
+NAME: Final = NAMES[0]
+PATIENCE: Final = 60.0
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def home(hub: Hub) -> Home:
+    """A home whose SuperLink is not there."""
+    home = hub.homes[NAME]
+    authority = Authority.make(hub.folder).folder / "authority.pem"
+    (home.path / "node.toml").write_text(
+        f'superlink = "127.0.0.1:{free_port()}"\nauthority = "{authority}"\n'
+        f'bundles = ["{"ab" * 32}"]\n'
+    )
+    return home
+
+
+@pytest.fixture
+def start(hub: Hub) -> Iterator[Start]:
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(home: Home, *options: str) -> "subprocess.Popen[bytes]":
+        with written(home).open("ab") as log:
+            running.append(
+                subprocess.Popen(
+                    [COMMAND, "institution", "start", "--home", home.path, *options],
+                    stdout=log,
+                    stderr=log,
+                    env=os.environ | {"OMP_NUM_THREADS": "1"},
+                )
+            )
+        return running[-1]
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+def written(home: Home) -> Path:
+    return home.path.with_name("start.log")
+
+
+def up(home: Home) -> bool:
+    """Both are: the custodian serves, the node writes down that it connects."""
+    found = read_node_state(home.run / "node.json")
+    return custodian_status(home.admin_socket) is not None and found is not None and found[1]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_it_runs_both_and_one_signal_stops_them(
+    home: Home, start: Start, sent: signal.Signals
+) -> None:
+    process = start(home)
+    until(lambda: up(home), PATIENCE)
+    both = children(process)
+    assert len(both) == 2
+    process.send_signal(sent)
+    assert process.wait(PATIENCE) == 0
+    assert not any(alive(pid) for pid in both)
+    assert not home.custodian_socket.exists()
+    assert not home.admin_socket.exists()
+    said = written(home).read_text().splitlines()
+    assert f"fieldfare: custodian: serving on {home.custodian_socket}" in said
+    assert "fieldfare: custodian: stopped" in said
+    assert all(line.startswith(("fieldfare: custodian: ", "fieldfare: node: ")) for line in said)
+    found = read_node_state(home.run / "node.json")
+    assert found is not None
+    assert (found[0].link, found[0].reason, found[1]) == (Link.ENDED, "stopped", False)
+
+
+def test_a_second_one_says_at_once_that_one_runs(
+    home: Home, start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = start(home)
+    until(lambda: up(home), PATIENCE)
+    assert run(["institution", "start", "--home", str(home.path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "expected that nothing runs for it yet, found a custodian (process " in line
+    assert "and a node: see `fieldfare institution status`" in line
+    assert process.poll() is None  # it goes on
+
+
+def test_nothing_is_left_of_a_killed_one(home: Home, start: Start) -> None:
+    process = start(home)
+    until(lambda: up(home), PATIENCE)
+    both = children(process)
+    process.kill()
+    process.wait()
+    until(lambda: not any(alive(pid) for pid in both), PATIENCE)
+    assert not home.custodian_socket.exists()
+    assert '"event":"stop"' in home.log.read_text()
+
+
+@pytest.mark.faults
+def test_a_custodian_that_was_killed_serves_again(home: Home, start: Start) -> None:
+    process = start(home, "--custodian-only")
+    until(lambda: custodian_status(home.admin_socket), PATIENCE)
+    (custodian,) = children(process)
+    os.kill(custodian, signal.SIGKILL)
+    until(lambda: custodian not in children(process), PATIENCE)
+    until(lambda: custodian_status(home.admin_socket), PATIENCE)
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
+def test_what_starting_again_does_not_mend_ends_it(home: Home, start: Start) -> None:
+    home.policy.write_text("nonsense")
+    process = start(home)
+    assert process.wait(PATIENCE) == 2
+    assert "policy.toml" in written(home).read_text()
+
+
+def test_without_a_nodes_settings_it_says_how_to_join(hub: Hub, start: Start) -> None:
+    home = hub.homes[NAME]
+    assert start(home).wait(PATIENCE) == 2
+    said = written(home).read_text()
+    assert "fieldfare institution join FILE" in said
+    assert "--custodian-only" in said
+
+
+def test_the_node_is_given_no_databases_address() -> None:
+    source = {"kind": "postgresql", "uri_environment": "BANK_DB", "table": "accounts"}
+    settings = Settings.model_validate({"id": "bank-a", "records": [source]})
+    given = {"BANK_DB": "postgresql://secret", "PGPASSWORD": "secret", "PATH": "/bin"}
+    assert without_secrets(given, settings) == {"PATH": "/bin"}

@@ -1,0 +1,142 @@
+"""`institution transcript verify FILE` as it is typed."""
+
+import io
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from tests.support.finished import RUN, facts_of
+from tests.support.homes import NAMES, NOW, Hub, OpenCustody, custody_of, home_study, hub
+from tests.support.hub_runs import finished_run
+from tests.support.transcripts import Recorder
+
+from fieldfare.client.cli.ledger import lines
+from fieldfare.client.institution.open import Custody
+from fieldfare.client.oversight.transcript_check import OwnReplies, check_transcript
+from fieldfare.server.run.closing import compose
+from fieldfare.shared.cli.root import run
+from fieldfare.shared.protocol.messages import Reply
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.transcript.leaves import Leaf, LeafKind
+
+__all__ = ["custody_of", "hub"]
+
+NAME = NAMES[0]
+STUDY = home_study()
+
+
+@dataclass
+class Typed:
+    """The command of `bank-a`, and what it says."""
+
+    hub: Hub
+    custody: Custody
+    recorder: Recorder
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, content: bytes, *more: str) -> tuple[int, str, str]:
+        path = self.hub.file("transcript", content)
+        home = str(self.hub.homes[NAME].path)
+        status = run(["institution", "transcript", "verify", str(path), "--home", home, *more])
+        out, err = self.capsys.readouterr()
+        return status, out, err
+
+    def deliver(self) -> None:
+        assert self.recorder.state is not None
+        model = self.recorder.state.model
+        made = compose(plan_for(STUDY), model, facts_of(STUDY), self.hub.signer, NOW)
+        self.custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
+
+
+@pytest.fixture
+def typed(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Typed:
+    custodies = [custody_of(name) for name in NAMES]
+    return Typed(hub, custodies[0], finished_run(hub, custodies, STUDY), capsys)
+
+
+def test_an_honest_transcript_is_explained(typed: Typed) -> None:
+    typed.deliver()
+    status, out, err = typed(typed.recorder.to_bytes())
+    assert (status, err) == (0, "")
+    leaves = len(typed.recorder.leaves)
+    for text in (
+        f"study {STUDY.id[:12]}, run {RUN}: {leaves} leaves, finished",
+        "5 sums and 3 steps follow from the replies, bit for bit",
+        "4 of your ledger are there as they left, and 1 of a rehearsal",
+        f"you co-signed {leaves} of {leaves} leaves",
+        "your model of this run is the transcript's",
+    ):
+        assert text in out
+    status, out, _ = typed(typed.recorder.to_bytes(), "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert found["own"] == {
+        "recorded": 4,
+        "rehearsals": 1,
+        "lost": 0,
+        "unseen": [],
+        "cosigned": leaves,
+    }
+    assert (found["state"], found["recomputed"]) == ("finished", found["sums"])
+    home = str(typed.hub.homes[NAME].path)
+    assert run(["institution", "models", "--home", home]) == 0
+    assert "recomputed from its transcript" in typed.capsys.readouterr().out
+
+
+def test_deleted_vectors_and_a_model_that_did_not_come_are_said(typed: Typed) -> None:
+    status, out, _ = typed(typed.recorder.to_bytes(purged=True))
+    assert status == 0
+    assert "0 of 5 sums were added up again" in out
+    assert "has not arrived here" in out
+
+
+def test_a_head_without_a_co_signature_is_said(typed: Typed) -> None:
+    del typed.recorder.cosignatures[NAME]
+    assert "you have not co-signed it" in typed(typed.recorder.to_bytes())[1]
+
+
+def test_lost_and_unseen_replies_are_explained(typed: Typed) -> None:
+    content = io.BytesIO(typed.recorder.to_bytes())
+    found = check_transcript(typed.hub.institution(NAME), typed.custody.ledger, content, NOW)
+    unseen = tuple(typed.custody.ledger.entries())[:2]
+    own = OwnReplies(recorded=2, rehearsals=1, lost=3, unseen=unseen)
+    text = "\n".join(lines(replace(found, own=own), NAME))
+    assert "3 more bear your signature and are not in your ledger" in text
+    assert "2 in your ledger are not there (step 0 attempt 0, step 1 attempt 0)" in text
+    stopped = replace(found, report=replace(found.report, state="stopped", reason="full disk"))
+    assert "leaves, stopped (full disk)" in lines(stopped, NAME)[0]
+
+
+def test_what_does_not_fit_is_named_by_its_line(typed: Typed) -> None:
+    content = typed.recorder.to_bytes()
+    status, out, err = typed(content[:-20])
+    assert (status, out) == (1, "")
+    assert "line" in err
+    recorder = typed.recorder
+    at = recorder.find(LeafKind.REPLY, 3)
+
+    def forge(leaves: list[Leaf]) -> None:
+        leaves[at] = recorder.forged(at, Reply, vector="00" * 32)
+
+    status, _, err = typed(recorder.lie(forge))
+    assert status == 1
+    assert "line" in err
+
+
+def test_a_missing_file_is_said_to_be_missing(typed: Typed, tmp_path: Path) -> None:
+    home = str(typed.hub.homes[NAME].path)
+    missing = str(tmp_path / "nowhere")
+    assert run(["institution", "transcript", "verify", missing, "--home", home]) == 2
+    assert "expected a readable file" in typed.capsys.readouterr().err
+
+
+def test_who_took_no_part_is_told_so(
+    hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.found("bank-d")
+    hub.pin()
+    custodies = [custody_of(name) for name in ("bank-b", "bank-c", "bank-d")]
+    recorder = finished_run(hub, custodies, STUDY)
+    status, out, _ = Typed(hub, custody_of(NAME), recorder, capsys)(recorder.to_bytes())
+    assert (status, "you took no part in this run" in out) == (0, True)

@@ -1,0 +1,31 @@
+"""`institution vectors` as it is typed."""
+
+import re
+
+import pytest
+from tests.support.finished import RUN
+from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.scored import Desk
+from tests.support.scored_rows import vector_desk
+
+__all__ = ["custody_of", "hub"]
+
+
+@pytest.fixture
+def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return vector_desk(hub, custody_of, capsys)
+
+
+def test_units_are_listed_highest_first_without_their_vectors(desk: Desk) -> None:
+    status, said, _ = desk("vectors", "--model", RUN, "--top", "3")
+    assert status == 0
+    ranked = re.findall(r"^ +(\d+) +\S+  (\w+)$", said, re.MULTILINE)
+    assert [rank for rank, _ in ranked] == ["1", "2", "3"]
+    assert ranked[0][1] == "c17"
+    assert "130 ranked" in said
+    assert "no reasons" in said
+
+
+def test_texts_sends_here(desk: Desk) -> None:
+    status, _, errors = desk("texts", "--model", RUN)
+    assert (status, "use fieldfare institution vectors" in errors) == (2, True)

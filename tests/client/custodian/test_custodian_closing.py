@@ -1,0 +1,375 @@
+"""What comes beside a run: offers of studies, heads to co-sign, finished models."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+import pytest
+from tests.support.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study
+
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.ports import NoInbox
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
+from fieldfare.shared.protocol.delivery import Delivery
+from fieldfare.shared.protocol.messages import IdentitySigner, Refusal, parameters_to_bytes, seal
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.signed_files import offer_study
+from fieldfare.shared.run.replay import model_hash
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.transcript.leaves import TreeHead, tree_head
+from fieldfare.shared.transcript.merkle import consistency_path
+
+NAME: Final = "bank-b"
+MALFORMED: Final = Refusal(RefusalCode.MALFORMED)
+BAD_SIGNATURE: Final = Refusal(RefusalCode.BAD_SIGNATURE)
+UNKNOWN_STUDY: Final = Refusal(RefusalCode.UNKNOWN_STUDY)
+UNKNOWN_RUN: Final = Refusal(RefusalCode.UNKNOWN_RUN)
+LEAVES: Final = [bytes([place]) * 32 for place in range(20)]
+
+
+@dataclass(frozen=True)
+class Box(NoInbox):
+    """An inbox in memory, which may refuse."""
+
+    offered: list[tuple[bytes, Study]] = field(default_factory=list)
+    models: list[tuple[Delivery, bytes, bytes, bytes]] = field(default_factory=list)
+    recomputed: list[bool] = field(default_factory=list)
+    error: Exception | None = None
+
+    def study_offered(self, offer: bytes, study: Study) -> None:
+        self._fail()
+        self.offered.append((offer, study))
+
+    def delivered(
+        self,
+        delivery: Delivery,
+        envelope: bytes,
+        model: bytes,
+        card: bytes,
+        *,
+        recomputed: bool = False,
+    ) -> None:
+        self._fail()
+        self.recomputed.append(recomputed)
+        self.models.append((delivery, envelope, model, card))
+
+    def _fail(self) -> None:
+        if self.error:
+            raise self.error
+
+
+def give_inbox(bench: Bench, error: Exception | None = None) -> Box:
+    """Put a custodian with an inbox in place of one, over the same ledger and keys."""
+    box, old = Box(error=error), bench.custodian(NAME)
+    custodian = Custodian(bench.site(NAME), bench.ledger(NAME), old._door._noise, None, box)
+    custodian.approve(bench.study, lambda: bench.sums[NAME])
+    bench.federation.custodians[NAME] = custodian
+    return box
+
+
+def coordinator(bench: Bench) -> Any:
+    return bench.federation.identities.coordinator
+
+
+def given(sums: StudySums) -> StudySums:
+    return sums
+
+
+# -- offers --------------------------------------------------------------------------------------
+
+
+def test_an_unknown_study_goes_to_the_inbox_and_is_refused(bench: Bench) -> None:
+    box, study = give_inbox(bench), make_study(name="another")
+    offer = offer_study(study, coordinator(bench))
+    for _ in range(2):  # what is kept twice is the inbox's own affair
+        assert bench.custodian(NAME).describe(study.id, b"", offer) == UNKNOWN_STUDY
+    assert box.offered == [(offer, study)] * 2
+    assert bench.custodian(NAME).describe(study.id) == UNKNOWN_STUDY
+    assert box.offered == [(offer, study)] * 2
+
+
+def test_an_approved_study_is_answered_and_its_offer_kept_by_nobody(bench: Bench) -> None:
+    box = give_inbox(bench)
+    offer = offer_study(bench.study, coordinator(bench))
+    approval = bench.custodian(NAME).describe(bench.study.id)
+    assert isinstance(approval, bytes)
+    for sent in (offer, b"rubbish", b""):
+        assert bench.custodian(NAME).describe(bench.study.id, b"", sent) == approval
+    assert box.offered == []
+
+
+def test_an_offer_by_somebody_else_or_of_another_study_is_not_kept(bench: Bench) -> None:
+    box, study = give_inbox(bench), make_study(name="another")
+    honest = offer_study(study, coordinator(bench))
+    forged = offer_study(study, bench.federation.identities.signers["bank-a"])
+    custodian = bench.custodian(NAME)
+    assert custodian.describe(study.id, b"", forged) == BAD_SIGNATURE
+    assert custodian.describe("0" * 64, b"", honest) == MALFORMED
+    assert custodian.describe(study.id, b"", b"rubbish") == MALFORMED
+    assert custodian.describe(study.id, b"", honest[:-1]) == MALFORMED
+    assert box.offered == []
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PolicyRefusal(RefusalCode.UNKNOWN_STUDY, "too many"), RefusalCode.UNKNOWN_STUDY),
+        (LedgerError("the disk is full"), RefusalCode.LEDGER_UNAVAILABLE),
+    ],
+)
+def test_what_an_inbox_cannot_keep_is_refused(
+    error: Exception, code: RefusalCode, bench: Bench
+) -> None:
+    give_inbox(bench, error)
+    study = make_study(name="another")
+    offer = offer_study(study, coordinator(bench))
+    assert bench.custodian(NAME).describe(study.id, b"", offer) == Refusal(code)
+
+
+def test_a_custodian_that_is_behind_takes_no_offer(bench: Bench) -> None:
+    box, study = give_inbox(bench), make_study(name="another")
+    bench.ledger(NAME).close()
+    offer = offer_study(study, coordinator(bench))
+    broken = Refusal(RefusalCode.LEDGER_UNAVAILABLE)
+    assert bench.custodian(NAME).describe(study.id, b"", offer) == broken
+    assert box.offered == []
+
+
+# -- heads ---------------------------------------------------------------------------------------
+
+
+def head(run: Run, size: int, /, **changes: object) -> bytes:
+    body = tree_head(run.bench.study.id, run.federation.run, LEAVES[:size])
+    return seal(body.model_copy(update=changes), COORDINATOR, coordinator(run.bench))
+
+
+def cosign(run: Run, content: bytes, path: Any = (), name: str = NAME) -> bytes | Refusal:
+    custodian = run.bench.custodian(name)
+    return custodian.cosign(run.bench.study.id, run.federation.run, content, path)
+
+
+def test_a_log_that_grows_is_cosigned_again_and_again(bench: Bench) -> None:
+    run, before = bench.open_run(), 0
+    for size in (1, 2, 7, 8, 20):
+        path = consistency_path(before, LEAVES[:size]) if before else ()
+        cosigned = cosign(run, head(run, size), path)
+        assert isinstance(cosigned, bytes)
+        found = bench.site("bank-a").from_member(cosigned, TreeHead, NAME).body
+        assert found == tree_head(bench.study.id, run.federation.run, LEAVES[:size])
+        before = size
+    assert bench.ledger(NAME).spent() == 0
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_head_that_was_cosigned_is_cosigned_again(bench: Bench, *, restart: bool) -> None:
+    run = bench.open_run()
+    first = cosign(run, head(run, 5))
+    if restart:
+        bench.restart(NAME)
+    assert cosign(run, head(run, 5)) == first
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_log_that_shrank_changed_or_proves_nothing_is_not_cosigned(
+    bench: Bench, *, restart: bool
+) -> None:
+    run = bench.open_run()
+    assert isinstance(cosign(run, head(run, 5)), bytes)
+    if restart:  # what was co-signed is on the disk
+        bench.restart(NAME)
+    path = consistency_path(5, LEAVES[:9])
+    rewritten = [*LEAVES[:3], b"x" * 32, *LEAVES[4:9]]
+    other = tree_head(bench.study.id, run.federation.run, rewritten)
+    changed = seal(other, COORDINATOR, coordinator(bench))
+    refused: list[tuple[bytes, Any]] = [
+        (head(run, 4), consistency_path(4, LEAVES[:5])),
+        (head(run, 4), ()),
+        (head(run, 0), ()),
+        (head(run, 5, root="0" * 64), ()),
+        (head(run, 9), ()),
+        (head(run, 9), path[:-1]),
+        (head(run, 9), (*path, bytes(32))),
+        (head(run, 9), [bytes(32)] * len(path)),
+        (head(run, 9), [b"short"] * len(path)),
+        (changed, path),
+        (changed, consistency_path(5, rewritten)),
+    ]
+    for content, given in refused:
+        assert cosign(run, content, given) == MALFORMED
+    assert isinstance(cosign(run, head(run, 9), path), bytes)
+
+
+def test_a_head_by_somebody_else_is_not_cosigned(bench: Bench) -> None:
+    run = bench.open_run()
+    body = tree_head(bench.study.id, run.federation.run, LEAVES[:5])
+    identities = bench.federation.identities
+    for signer_id, signer in (
+        ("bank-a", identities.signers["bank-a"]),
+        (COORDINATOR, identities.signers["bank-a"]),
+        (NAME, identities.signers[NAME]),
+    ):
+        assert cosign(run, seal(body, signer_id, signer)) == BAD_SIGNATURE
+    assert cosign(run, b"rubbish") == MALFORMED
+    assert isinstance(cosign(run, head(run, 2)), bytes)  # none of them counted
+
+
+def test_a_head_is_of_the_run_that_is_asked_for(bench: Bench) -> None:
+    run, other = bench.open_run(), bench.open_run()
+    assert cosign(run, head(other, 5)) == MALFORMED
+    assert cosign(run, head(run, 5, study="0" * 64)) == MALFORMED
+    custodian, study = bench.custodian(NAME), bench.study.id
+    assert custodian.cosign("0" * 64, run.federation.run, head(run, 5), []) == UNKNOWN_STUDY
+    assert custodian.cosign(study, "elsewhere", head(run, 5), []) == UNKNOWN_RUN
+    # Each run has a log of its own.
+    assert isinstance(cosign(run, head(run, 9)), bytes)
+    assert isinstance(cosign(other, head(other, 5)), bytes)
+
+
+def test_an_approval_anew_does_not_forget_what_was_cosigned(bench: Bench) -> None:
+    """The study's states go; the head stays beside them, so that no past can be rewritten."""
+    run = bench.open_run("r")
+    assert isinstance(cosign(run, head(run, 9)), bytes)
+    for name in NAMES:
+        bench.custodian(name).finish(bench.study.id)
+        bench.custodian(name).approve(bench.study, partial(given, bench.sums[name]))
+    again = bench.open_run("r")
+    assert cosign(again, head(again, 3)) == MALFORMED
+    path = consistency_path(9, LEAVES)
+    assert isinstance(cosign(again, head(again, 20), path), bytes)
+
+
+# -- models --------------------------------------------------------------------------------------
+
+
+def delivery(run: Run, /, **changes: object) -> Delivery:
+    body = Delivery(
+        study=run.bench.study.id,
+        run=run.federation.run,
+        model="0" * 64,
+        file=bytes_hash(b"model"),
+        card=bytes_hash(b"card"),
+    )
+    return body.model_copy(update=changes)
+
+
+def deliver(
+    run: Run, body: Delivery, model: bytes = b"model", card: bytes = b"card"
+) -> bytes | Refusal:
+    content = seal(body, COORDINATOR, coordinator(run.bench))
+    return run.bench.custodian(NAME).deliver(content, model, card)
+
+
+def finished(bench: Bench) -> Run:
+    run = bench.open_run()
+    for name in NAMES:
+        run.answer(name, run.request(ReleaseKind.EVALUATION, STEPS))
+    return run
+
+
+def test_the_model_that_was_recomputed_is_taken(make_bench: MakeBench) -> None:
+    bench = make_bench(make_study(training={"steps": STEPS, "average_last": 1.0}))
+    box, run = give_inbox(bench), finished(bench)
+    state = run.state(STEPS)
+    body = delivery(run, model=model_hash(state))
+    assert deliver(run, body) == b""
+    content = seal(body, COORDINATOR, coordinator(bench))
+    assert box.models == [(body, content, b"model", b"card")]
+    assert box.recomputed == [True]
+    wrong = [
+        bytes_hash(parameters_to_bytes(state.parameters)),  # the last iterate, not the average
+        bytes_hash(parameters_to_bytes(run.state(STEPS - 1).model)),
+        "0" * 64,
+    ]
+    for model in wrong:
+        assert deliver(run, replace_model(body, model)) == Refusal(RefusalCode.NOT_RECOMPUTED)
+    assert len(box.models) == 1
+    assert bench.ledger(NAME).position().sequence == STEPS + 1
+
+
+def replace_model(body: Delivery, model: str) -> Delivery:
+    return body.model_copy(update={"model": model})
+
+
+def test_a_model_is_taken_after_a_restart_too(bench: Bench) -> None:
+    run = finished(bench)
+    bench.restart(NAME)
+    box = give_inbox(bench)
+    assert deliver(run, delivery(run)) == Refusal(RefusalCode.NOT_RECOMPUTED)
+    assert deliver(run, delivery(run, model=model_hash(run.state(STEPS)))) == b""
+    assert len(box.models) == 1
+
+
+def test_who_left_a_run_takes_its_model_on_the_coordinators_word(bench: Bench) -> None:
+    """It cannot say where the run ended; nor can who was never part of it."""
+    box, run = give_inbox(bench), bench.open_run()
+    run.answer(NAME, run.request(step=1))
+    assert deliver(run, delivery(run)) == b""
+    assert deliver(run, delivery(run, run="elsewhere")) == b""
+    assert len(box.models) == 2
+    assert box.recomputed == [False, False]
+
+
+def test_a_delivery_binds_both_files_and_their_study(bench: Bench) -> None:
+    box, run = give_inbox(bench), bench.open_run()
+    body = delivery(run)
+    assert deliver(run, body, model=b"other") == MALFORMED
+    assert deliver(run, body, card=b"other") == MALFORMED
+    assert deliver(run, body, model=b"card", card=b"model") == MALFORMED
+    assert deliver(run, body, model=b"", card=b"") == MALFORMED
+    assert deliver(run, delivery(run, study="0" * 64)) == UNKNOWN_STUDY
+    assert box.models == []
+
+
+@pytest.mark.parametrize("signer_id", ["bank-a", COORDINATOR, NAME])
+def test_a_delivery_by_somebody_else_is_not_taken(bench: Bench, signer_id: str) -> None:
+    box, run = give_inbox(bench), bench.open_run()
+    signer: IdentitySigner | Any = bench.federation.identities.signers[
+        NAME if signer_id == NAME else "bank-a"
+    ]
+    content = seal(delivery(run), signer_id, signer)
+    assert bench.custodian(NAME).deliver(content, b"model", b"card") == BAD_SIGNATURE
+    assert bench.custodian(NAME).deliver(b"", b"model", b"card") == MALFORMED
+    assert box.models == []
+
+
+def test_a_repeated_delivery_reaches_the_inbox_which_knows_what_it_has(bench: Bench) -> None:
+    box, run = give_inbox(bench), bench.open_run()
+    assert [deliver(run, delivery(run)) for _ in range(2)] == [b"", b""]
+    assert box.models[0] == box.models[1]
+
+
+def test_another_model_of_a_run_is_refused_by_the_inbox(bench: Bench) -> None:
+    error = PolicyRefusal(RefusalCode.REPLAY_CHANGED, "the model that was delivered before")
+    give_inbox(bench, error)
+    run = bench.open_run()
+    assert deliver(run, delivery(run)) == Refusal(RefusalCode.REPLAY_CHANGED)
+
+
+def test_a_finished_study_takes_no_more_models_and_signs_no_more_heads(bench: Bench) -> None:
+    box, run = give_inbox(bench), bench.open_run()
+    bench.custodian(NAME).finish(bench.study.id)
+    assert deliver(run, delivery(run)) == UNKNOWN_STUDY
+    assert cosign(run, head(run, 1)) == UNKNOWN_STUDY
+    assert box.models == []
+
+
+CALLS: Final[dict[str, Callable[[Run], bytes | Refusal]]] = {
+    "cosign": lambda run: cosign(run, head(run, 1)),
+    "deliver": lambda run: deliver(run, delivery(run)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_ledger_that_cannot_be_read_answers_nothing(call: str, bench: Bench) -> None:
+    run = bench.open_run()
+    bench.ledger(NAME).close()
+    assert CALLS[call](run) == Refusal(RefusalCode.LEDGER_UNAVAILABLE)
+
+
+def test_without_an_inbox_a_delivery_is_looked_at_and_kept_nowhere(bench: Bench) -> None:
+    run = bench.open_run()
+    assert deliver(run, delivery(run)) == b""

@@ -1,0 +1,92 @@
+"""The administration's socket: who reaches it, what it tells, and that it takes nothing in."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tests.support.homes import NAMES, Hub, clock, custody_of, hub
+from tests.support.served import hostile_channel, raw, room, status_of
+
+from fieldfare.client.custodian.service import serving_calls
+from fieldfare.client.daemon.admin import (
+    ADMIN_LIMITS,
+    LARGEST_ADMIN_QUESTION,
+    admin_socket,
+    administration,
+)
+from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, tell_to_follow
+from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.wire.frames import SERVICE
+from fieldfare.client.wire.sockets import UnixSocket
+
+__all__ = ["custody_of", "hub", "room"]
+
+NAME = NAMES[0]
+
+
+@pytest.fixture
+def guard(hub: Hub) -> Iterator[Guard]:
+    home = hub.homes[NAME].path
+    with guarding(Ground(home=home, passphrase=None, environment={}, clock=clock)) as made:
+        yield made
+
+
+@pytest.fixture
+def path(guard: Guard, room: Path) -> Iterator[Path]:
+    path = room.with_name("admin.sock")
+    with serving_calls(
+        administration(guard), UnixSocket(path, mode=0o600, directory_mode=0o700), ADMIN_LIMITS
+    ):
+        yield path
+
+
+def test_it_tells_how_the_custodian_stands(guard: Guard, path: Path) -> None:
+    assert custodian_status(path) == guard.status()
+
+
+def test_it_follows_when_it_is_told_to(path: Path, hub: Hub) -> None:
+    hub.pin(hub.roster(version=2))
+    followed = tell_to_follow(path)
+    assert followed is not None
+    assert followed.changed == ["roster version 2 (was 1)"]
+    status = custodian_status(path)
+    assert status is not None
+    assert status.roster == 2
+
+
+def test_only_its_owner_reaches_it(path: Path, hub: Hub) -> None:
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    where = admin_socket(hub.institution(NAME))
+    assert (where.path, where.group) == (hub.homes[NAME].admin_socket, None)
+    assert (where.mode, where.directory_mode) == (0o600, 0o700)
+
+
+def test_it_is_where_the_settings_say(hub: Hub, tmp_path: Path) -> None:
+    hub.edit(hub.homes[NAME].settings, 'admin_socket = ""', f'admin_socket = "{tmp_path}/a.sock"')
+    assert admin_socket(hub.institution(NAME)).path == tmp_path / "a.sock"
+
+
+@pytest.mark.parametrize("method", [f"/{SERVICE}/Release", f"/{ADMIN_SERVICE}/Approve"])
+def test_nothing_else_is_there(path: Path, method: str) -> None:
+    with hostile_channel(path) as channel:
+        call = raw(channel, method).future(b"", timeout=60)
+        assert status_of(call) is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("frame", [b"\xff" * 100, b"\n\x80", b""])
+def test_what_a_frame_holds_changes_nothing(guard: Guard, path: Path, frame: bytes) -> None:
+    with hostile_channel(path) as channel:
+        call: Any = raw(channel, f"/{ADMIN_SERVICE}/Status").future(frame, timeout=60)
+        assert status_of(call) is grpc.StatusCode.OK
+    assert custodian_status(path) == guard.status()
+
+
+def test_a_frame_that_is_too_large_is_refused(path: Path) -> None:
+    with hostile_channel(path) as channel:
+        call = raw(channel, f"/{ADMIN_SERVICE}/Follow").future(
+            bytes(LARGEST_ADMIN_QUESTION + 1), timeout=60
+        )
+        assert status_of(call) is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -1,0 +1,94 @@
+"""The custodian as a child: its passphrase comes through a pipe, and its end is its parent's."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.homes import NAMES, Hub, hub
+from tests.support.processes import until
+
+from fieldfare.client.daemon.admin_client import custodian_status
+from fieldfare.client.daemon.process import MOST_GIVEN, given_line, read_given
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.roster import pin_roster
+from fieldfare.client.institution.founding import found_institution
+
+__all__ = ["hub"]
+
+NAME = NAMES[0]
+PASSPHRASE = b"a long enough passphrase"
+PATIENCE = 60.0
+
+
+@pytest.fixture
+def protected(hub: Hub) -> Home:
+    """A home whose identity is under a passphrase."""
+    home = found_institution(
+        hub.folder / "protected", "bank-p", coordinator=hub.public, passphrase=PASSPHRASE
+    )
+    hub.homes["bank-p"] = home
+    pin_roster(home, hub.sealed_roster())
+    return home
+
+
+def started(home: Home) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-I", "-m", "fieldfare.client.daemon.process", home.path],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.fixture
+def process(protected: Home) -> Iterator["subprocess.Popen[bytes]"]:
+    child = started(protected)
+    yield child
+    child.kill()
+    child.communicate()
+
+
+def test_it_serves_with_the_passphrase_and_ends_with_its_pipe(
+    protected: Home, process: "subprocess.Popen[bytes]"
+) -> None:
+    assert process.stdin is not None
+    process.stdin.write(given_line(PASSPHRASE))
+    process.stdin.flush()
+    until(lambda: custodian_status(protected.admin_socket), PATIENCE)
+    assert PASSPHRASE not in Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    assert PASSPHRASE not in Path(f"/proc/{process.pid}/environ").read_bytes()
+    process.stdin.close()
+    assert process.wait(PATIENCE) == 0
+    process.stdin = None
+
+
+def test_without_it_it_says_what_is_missing(process: "subprocess.Popen[bytes]") -> None:
+    """Its pipe stays open meanwhile: at its end the child ends, whatever it was about to say."""
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(given_line(None))
+    process.stdin.flush()
+    assert process.wait(PATIENCE) == 2
+    said = process.stderr.read()
+    assert b"fieldfare: custodian: " in said
+    assert b"expected a passphrase, found none" in said
+    assert b"Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [(b"secret\nmore", b"secret"), (b"\n", None), (b"", None), (b"x" * 9000, b"x" * MOST_GIVEN)],
+)
+def test_one_line_is_read_and_no_more(
+    given: bytes, read: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, given)
+    os.close(writing)
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda _, count: real(reading, count))
+    assert read_given() == read
+    monkeypatch.undo()
+    os.close(reading)

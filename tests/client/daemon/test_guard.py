@@ -1,0 +1,316 @@
+"""Who is on duty follows the home; what cannot be trusted any more serves nothing."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from threading import Event as Gate
+from threading import Thread
+from typing import Any
+
+import pytest
+from tests.support.homes import (
+    NAMES,
+    NOW,
+    Hub,
+    OpenCustody,
+    approve_all,
+    clock,
+    custody_of,
+    home_study,
+    hub,
+)
+
+from fieldfare.client.approvals.approval import withdraw
+from fieldfare.client.daemon import reload as guard_module
+from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.home.keys import rotate_identity
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.studies import State, read_decision
+from fieldfare.client.institution.open import open_custody
+from fieldfare.client.journal.journal import Journal, verify
+from fieldfare.client.wire import custodian_pb2 as pb
+from fieldfare.shared.errors import RefusalCode, UsageError
+from fieldfare.shared.protocol.messages import Refusal
+
+__all__ = ["custody_of", "hub"]
+
+NAME = NAMES[0]
+STUDY = home_study()
+module: Any = guard_module
+
+
+def ground(home: Home) -> Ground:
+    return Ground(home=home.path, passphrase=None, environment={}, clock=clock)
+
+
+def approve(hub: Hub, custody_of: OpenCustody, study: Any = STUDY) -> None:
+    custody = custody_of(NAME)
+    approve_all(hub, [custody], study)
+
+
+@pytest.fixture
+def guard(hub: Hub, custody_of: OpenCustody) -> Iterator[Guard]:
+    approve(hub, custody_of)
+    with guarding(ground(hub.homes[NAME])) as made:
+        yield made
+
+
+def describe(guard: Guard, study: str = STUDY.id) -> bytes | RefusalCode:
+    """The approval, or the code of the refusal."""
+    frame = pb.DescribeRequest(study=study).SerializeToString()
+    answer = pb.DescribeAnswer.FromString(guard.answer("Describe", frame))
+    return Refusal.from_bytes(answer.refusal).code if answer.refusal else answer.approval
+
+
+def serves(guard: Guard, study: str = STUDY.id) -> bool:
+    found = describe(guard, study)
+    assert isinstance(found, bytes) or found is RefusalCode.UNKNOWN_STUDY
+    return isinstance(found, bytes)
+
+
+def test_it_begins_with_what_is_approved(guard: Guard) -> None:
+    assert serves(guard)
+    assert not serves(guard, "0" * 64)
+    assert not guard.changed()
+    assert guard.follow().changed == []
+    status = guard.status()
+    assert [(one.id, one.serving) for one in status.studies] == [(STUDY.id, True)]
+    assert (status.roster, status.trouble, status.releases) == (1, "", 0)
+    assert status.refusals == {"unknown_study": 1}
+    assert status.ledger is not None
+    assert status.ledger.entries == 0
+    assert 0 < status.ledger.yearly_left <= status.ledger.lifetime_left
+
+
+def test_without_a_roster_there_is_no_beginning(hub: Hub) -> None:
+    home = hub.homes[NAME]
+    home.roster.unlink()
+    with pytest.raises(UsageError, match="roster"), guarding(ground(home)):
+        pass
+
+
+def test_a_new_approval_reads_no_other_studys_records(
+    guard: Guard, hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = home_study(name="other")
+    approve(hub, custody_of, other)
+    loaded: list[str] = []
+    prepare = monkeypatch_loader(monkeypatch, loaded)
+    assert guard.changed()
+    assert guard.follow().changed == [f"study {other.id[:12]} is answered for"]
+    assert loaded == ["other"]
+    assert serves(guard, other.id)
+    assert serves(guard)
+    prepare.undo()
+
+
+def monkeypatch_loader(monkeypatch: pytest.MonkeyPatch, loaded: list[str]) -> pytest.MonkeyPatch:
+    """Take down the names of studies whose records are read."""
+    real = module.records_loader
+
+    def watched(*arguments: Any) -> Callable[..., Any]:
+        load = real(*arguments)
+
+        def read(study: Any) -> Any:
+            loaded.append(study.name)
+            return load(study)
+
+        return read
+
+    monkeypatch.setattr(module, "records_loader", watched)
+    return monkeypatch
+
+
+def test_a_withdrawal_is_followed(guard: Guard, hub: Hub) -> None:
+    home = hub.homes[NAME]
+    journal = Journal.open(home.log_folder, clock=clock)
+    with open_custody(hub.institution(NAME), None, clock) as custody:
+        withdraw(home, custody.ledger, journal, STUDY.id, "", "tester", NOW)
+    assert not serves(guard)  # at once: its keys are gone
+    assert guard.follow().changed == [f"study {STUDY.id[:12]} is answered for no more"]
+    assert guard.status().studies == []
+
+
+def test_under_a_new_roster_nothing_runs_until_it_is_approved_again(
+    guard: Guard, hub: Hub, custody_of: OpenCustody
+) -> None:
+    first = describe(guard)
+    hub.pin(hub.roster(version=2))
+    assert guard.changed()
+    followed = guard.follow()
+    assert followed.changed[0] == "roster version 2 (was 1)"
+    assert [one.id for one in followed.left_out] == [STUDY.id]
+    assert not serves(guard)
+    assert guard.status().roster == 2
+
+    approve(hub, custody_of)
+    guard.follow()
+    assert serves(guard)
+    assert describe(guard) != first
+
+
+def test_another_identity_closes_the_door_until_a_roster_carries_it(guard: Guard, hub: Hub) -> None:
+    home = hub.homes[NAME]
+    rotate_identity(home, NAME, None)
+    followed = guard.follow()
+    assert "nothing is served" in followed.changed
+    assert "own key" in followed.trouble
+    assert not serves(guard)
+
+    hub.pin(hub.roster(version=2))
+    followed = guard.follow()
+    assert (followed.trouble, guard.trouble) == ("", "")
+    assert "studies are served again" in followed.changed
+    assert "another identity signs" in followed.changed
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda home: home.roster.write_bytes(b"{}"),
+        lambda home: home.roster.unlink(),
+        lambda home: home.policy.write_text("nonsense"),
+        lambda home: home.policy.chmod(0o666),
+        lambda home: home.coordinator_key.write_text("0" * 64),
+        lambda home: home.settings.write_text(home.settings.read_text() + "surprise = 1\n"),
+        lambda home: home.identity_key.write_text("nonsense"),
+        lambda home: shutil.rmtree(home.keys),
+    ],
+)
+def test_what_cannot_be_trusted_serves_nothing_until_it_is_mended(
+    guard: Guard, hub: Hub, harm: Callable[[Home], None]
+) -> None:
+    home = hub.homes[NAME]
+    kept = home.path.with_name("kept")
+    shutil.copytree(home.path, kept)
+    harm(home)
+    followed = guard.follow()
+    assert followed.trouble
+    assert not serves(guard)
+    assert guard.status().trouble == followed.trouble
+    assert guard.status().studies == []
+    assert '"rule":"nothing is served: ' in home.log.read_text()
+
+    for name in ("keys", "policy.toml", "roster.sealed", "coordinator.pub", "institution.toml"):
+        restore(kept / name, home.path / name)
+    followed = guard.follow()
+    assert followed.trouble == ""
+    assert serves(guard)
+    verify(home.log_folder)
+
+
+def restore(kept: Any, path: Any) -> None:
+    if kept.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(kept, path)
+    else:
+        path.unlink(missing_ok=True)
+        shutil.copy2(kept, path)
+
+
+def test_a_ledger_that_was_put_back_closes_the_door(
+    guard: Guard, hub: Hub, custody_of: OpenCustody
+) -> None:
+    home = hub.homes[NAME]
+    copy = home.ledger.with_name("copy")
+    copy.write_bytes(b"no database")
+    copy.chmod(0o600)
+    copy.replace(home.ledger)
+    assert guard.changed()
+    assert guard.follow().trouble
+    assert not serves(guard)
+
+
+def test_a_tighter_policy_counts_without_a_restart(guard: Guard, hub: Hub) -> None:
+    home = hub.homes[NAME]
+    before = guard.status()
+    hub.edit(home.policy, "yearly_epsilon = 2.0", "yearly_epsilon = 1.5")
+    assert guard.changed()
+    assert guard.follow().changed == [
+        "the policy as it is now: its budget holds from the next release on"
+    ]
+    after = guard.status()
+    assert before.ledger is not None
+    assert after.ledger is not None
+    assert after.ledger.yearly_left < before.ledger.yearly_left
+    assert serves(guard)
+
+
+def test_records_that_do_not_load_are_tried_again_when_they_change(hub: Hub) -> None:
+    home = hub.homes[NAME]
+    with open_custody(hub.institution(NAME), None, clock) as custody:
+        approve_all(hub, [custody], STUDY)
+    records = home.path / "records.csv"
+    kept = records.read_bytes()
+    records.write_text("customer\n1\n")
+    with guarding(ground(home)) as guard:
+        assert not serves(guard)
+        (one,) = guard.status().studies
+        assert (one.id, one.serving) == (STUDY.id, False)
+        assert not guard.changed()
+        records.write_bytes(kept)
+        assert guard.changed()
+        guard.follow()
+        assert serves(guard)
+        records.write_bytes(kept + b"\n")  # while it runs, an extract that changes stops nothing
+        assert not guard.changed()
+
+
+def test_a_call_in_work_is_finished_by_whoever_began_it(
+    guard: Guard, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate = Gate(), Gate()
+
+    def slow(custodian: Any, call: str, frame: bytes) -> bytes:
+        begun.set()
+        assert gate.wait(60)
+        return custodian.describe(STUDY.id)  # type: ignore[no-any-return]
+
+    answers: list[Any] = []
+    monkeypatch.setattr(module, "answer", slow)
+    caller = Thread(target=lambda: answers.append(guard.answer("Describe", b"")))
+    caller.start()
+    assert begun.wait(60)
+    hub.pin(hub.roster(version=2))
+    follower = Thread(target=guard.follow)
+    follower.start()
+    follower.join(0.5)
+    assert follower.is_alive()  # it waits for the call
+    assert guard.status().busy
+    gate.set()
+    caller.join(60)
+    follower.join(60)
+    assert isinstance(answers[0], bytes)
+    monkeypatch.undo()
+    assert not serves(guard)
+
+
+def test_what_looks_brought_is_told_once(guard: Guard, hub: Hub) -> None:
+    assert list(guard.told()) == []
+    hub.pin(hub.roster(version=2))
+    followed = guard.follow()
+    assert list(guard.told()) == [followed]
+    assert list(guard.told()) == []
+
+
+def test_a_study_that_arrives_waits_for_a_person(guard: Guard, hub: Hub) -> None:
+    other = home_study(name="other")
+    hub.receive(other, NAME)
+    assert guard.follow().left_out == []
+    assert not serves(guard, other.id)
+    assert read_decision(hub.homes[NAME], other.id).state is State.RECEIVED
+
+
+def test_rows_that_count_as_zero_are_told_and_served(hub: Hub, custody_of: OpenCustody) -> None:
+    records = hub.homes[NAME].path / "records.csv"
+    header, *rows = records.read_text().splitlines()
+    rows[0] = rows[0].replace(",1,", ",,").replace(",0,", ",,")  # no label
+    records.write_text("\n".join([header, *rows, ""]))
+    approve(hub, custody_of)
+    with guarding(ground(hub.homes[NAME])) as made:
+        assert serves(made)
+        (now,) = made.status().studies
+        assert (now.serving, now.records) == (True, "1 of 200 rows counts as zero (0.5 %)")
+        other = home_study(name="other")
+        approve(hub, custody_of, other)
+        changed = made.follow().changed
+    assert changed[-1] == f"study {other.id[:12]}: 1 of 200 rows counts as zero (0.5 %)"

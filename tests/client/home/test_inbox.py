@@ -1,0 +1,360 @@
+"""What arrives is kept once, as it came, within bounds; what does not fit is refused."""
+
+import json
+import stat
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.finished import FINISHED, RUN, delivered, parameters_of
+from tests.support.homes import (
+    NOW,
+    Hub,
+    OpenCustody,
+    approve_all,
+    clock,
+    custody_of,
+    home_study,
+    hub,
+)
+from tests.support.packages import MODEL, PACKAGE, install
+
+from fieldfare.client.approvals.approval import reject, withdraw
+from fieldfare.client.custodian.ports import SaidNo
+from fieldfare.client.home import inbox as inbox_module
+from fieldfare.client.home.inbox import HomeInbox
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.models import Standing, kept_model, standing_of_model
+from fieldfare.client.home.studies import State, Told, keep_study, kept_ids, read_decision
+from fieldfare.client.institution.open import open_institution, open_institution_ledger
+from fieldfare.client.journal.journal import Journal
+from fieldfare.server.run.closing import ComposedDelivery
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
+from fieldfare.shared.finished_model.file import model_to_bytes
+from fieldfare.shared.study.model_sections import permit
+from fieldfare.shared.study.study import MAX_STUDY_BYTES
+
+__all__ = ["custody_of", "hub"]
+
+NAME = "bank-a"
+STUDY = home_study()
+
+
+@pytest.fixture
+def home(hub: Hub) -> Home:
+    return hub.homes[NAME]
+
+
+@pytest.fixture
+def inbox(hub: Hub, home: Home) -> HomeInbox:
+    return HomeInbox(home, hub.roster(), Journal.open(home.log_folder, clock=clock), clock)
+
+
+def events(home: Home) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in home.log.read_text().splitlines()]
+
+
+# -- what was said no to --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "heard"),
+    [
+        (Told.NOTHING, None),
+        (Told.DECISION, SaidNo("rejected", "")),
+        (Told.REASON, SaidNo("rejected", "too wide")),
+    ],
+)
+def test_a_no_is_told_as_far_as_a_person_let_it(
+    hub: Hub, home: Home, inbox: HomeInbox, told: Told, heard: SaidNo | None
+) -> None:
+    inbox.study_offered(hub.sealed(STUDY), STUDY)
+    assert inbox.said_no(STUDY.id) is None
+    journal = Journal.open(home.log_folder, clock=clock)
+    with open_institution_ledger(open_institution(home.path), clock) as ledger:
+        reject(home, ledger, journal, STUDY.id, "too wide", "tester", NOW, told)
+    assert inbox.said_no(STUDY.id) == heard
+
+
+def test_a_no_from_before_it_could_be_told_is_not(home: Home, inbox: HomeInbox) -> None:
+    """Who typed a reason then was told that it stays in the log."""
+    old = {"format": 1, "study": STUDY.id, "state": "rejected", "reason": "too wide"}
+    home.study(STUDY.id).with_suffix(".json").write_text(json.dumps(old))
+    assert read_decision(home, STUDY.id).reason == "too wide"
+    assert inbox.said_no(STUDY.id) is None
+
+
+# -- studies ----------------------------------------------------------------------------------
+
+
+def test_an_offered_study_waits_for_a_person(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+    offer = hub.sealed(STUDY)
+    inbox.study_offered(offer, STUDY)
+    assert home.study(STUDY.id).read_bytes() == offer
+    decision = read_decision(home, STUDY.id)
+    assert (decision.state, decision.received) == (State.RECEIVED, NOW.isoformat())
+    (entry,) = events(home)
+    assert (entry["event"], entry["actor"]) == ("study received", "coordinator")
+    assert entry["details"] == {"study": STUDY.id}
+
+
+def test_the_same_study_again_changes_nothing(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+    journal = Journal.open(home.log_folder, clock=clock)
+    inbox.study_offered(hub.sealed(STUDY), STUDY)
+    with open_institution_ledger(hub.institution(NAME), clock) as ledger:
+        reject(home, ledger, journal, STUDY.id, "no", "tester", NOW)
+    before = events(home)
+    inbox.study_offered(hub.sealed(STUDY), STUDY)
+    assert read_decision(home, STUDY.id).state is State.REJECTED
+    assert events(home) == before
+
+
+def test_a_study_of_a_package_that_is_not_listed_waits_too_and_its_model_does_not_come(
+    hub: Hub, inbox: HomeInbox, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, monkeypatch)
+    study = home_study(model=MODEL)
+    inbox.study_offered(hub.sealed(study), study)
+    assert read_decision(home, study.id).state is State.RECEIVED
+    permit([PACKAGE])
+    made = delivered(study, hub.signer)
+    monkeypatch.setattr(inbox_module, "EVER_APPROVED", {State.RECEIVED})
+    permit([])
+    with pytest.raises(PolicyRefusal, match="expected a package that is allowed here"):
+        give(inbox, made)
+    assert not home.models.exists()
+    permit([PACKAGE])
+    give(inbox, made)
+
+
+def test_a_flood_of_offers_is_bounded_and_decisions_make_room(
+    hub: Hub, home: Home, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "MOST_UNDECIDED", 3)
+    studies = [home_study(name=f"s{i}") for i in range(4)]
+    for study in studies[:3]:
+        inbox.study_offered(hub.sealed(study), study)
+    with pytest.raises(PolicyRefusal, match="approve or reject") as refused:
+        inbox.study_offered(hub.sealed(studies[3]), studies[3])
+    assert refused.value.code is RefusalCode.UNKNOWN_STUDY
+    assert len(kept_ids(home)) == len(events(home)) == 3
+    with open_institution_ledger(hub.institution(NAME), clock) as ledger:
+        journal = Journal.open(home.log_folder, clock=clock)
+        reject(home, ledger, journal, studies[0].id, "no", "tester", NOW)
+    inbox.study_offered(hub.sealed(studies[3]), studies[3])
+
+
+def test_sixty_four_may_wait() -> None:
+    assert inbox_module.MOST_UNDECIDED == 64
+
+
+def test_what_is_too_large_comes_as_a_file(home: Home, inbox: HomeInbox) -> None:
+    with pytest.raises(PolicyRefusal, match="institution study receive"):
+        inbox.study_offered(b"x" * (MAX_STUDY_BYTES + 1), STUDY)
+    assert kept_ids(home) == ()
+
+
+def test_a_study_without_a_plan_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+    study = home_study(records__units=2**40, privacy__epsilon=1e-11)
+    with pytest.raises(ProtocolError, match="that can run"):
+        inbox.study_offered(hub.sealed(study), study)
+    assert kept_ids(home) == ()
+
+
+def test_a_study_without_a_unit_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+    study = home_study(records__unit=None)
+    with pytest.raises(ProtocolError, match=r"records\.unit: expected a column of ids"):
+        inbox.study_offered(hub.sealed(study), study)
+    assert kept_ids(home) == ()
+
+
+def test_nothing_is_kept_that_is_not_logged(
+    hub: Hub, home: Home, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise LedgerError("expected to write the log, found: no space")
+
+    monkeypatch.setattr(Journal, "append", full)
+    with pytest.raises(LedgerError):
+        inbox.study_offered(hub.sealed(STUDY), STUDY)
+    assert kept_ids(home) == ()
+
+
+def test_a_disk_that_says_no_is_an_answer(
+    hub: Hub, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(inbox_module, "keep_study", full)
+    with pytest.raises(LedgerError, match="No space left"):
+        inbox.study_offered(hub.sealed(STUDY), STUDY)
+
+
+def test_a_home_that_cannot_be_read_is_an_answer(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+    other = home_study(name="other")
+    inbox.study_offered(hub.sealed(other), other)
+    home.study(other.id).with_suffix(".json").write_text("{}")
+    with pytest.raises(LedgerError, match="decide again"):
+        inbox.study_offered(hub.sealed(STUDY), STUDY)
+
+
+# -- models -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def approved(hub: Hub, custody_of: OpenCustody) -> None:
+    approve_all(hub, [custody_of(NAME)], STUDY)
+
+
+def give(inbox: HomeInbox, made: ComposedDelivery) -> None:
+    inbox.delivered(made.delivery, made.envelope, made.model, made.card)
+
+
+@pytest.mark.usefixtures("approved")
+def test_a_model_is_kept_privately_and_logged(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+    made = delivered(STUDY, hub.signer)
+    give(inbox, made)
+    folder = home.model(STUDY.id, RUN)
+    files = {path.name: path for path in folder.iterdir()}
+    assert sorted(files) == ["card.html", "card.json", "delivery.sealed", "model.safetensors"]
+    assert files["delivery.sealed"].read_bytes() == made.envelope
+    assert files["model.safetensors"].read_bytes() == made.model
+    assert files["card.json"].read_bytes() == made.card
+    assert "Fieldfare model card" in files["card.html"].read_text()
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files.values()} == {0o600}
+    outer = (home.models, folder.parent, folder)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in outer} == {0o700}
+    entry = events(home)[-1]
+    assert (entry["event"], entry["actor"]) == ("model received", "coordinator")
+    assert entry["details"] == {
+        "study": STUDY.id,
+        "run": RUN,
+        "fingerprint": bytes_hash(made.model),
+    }
+    Home.open(home.path)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.usefixtures("approved")
+def test_a_model_that_the_custodian_recomputed_says_so(
+    hub: Hub, home: Home, inbox: HomeInbox
+) -> None:
+    made = delivered(STUDY, hub.signer)
+    inbox.delivered(made.delivery, made.envelope, made.model, made.card, recomputed=True)
+    kept = kept_model(home, STUDY.id, RUN)
+    assert kept is not None
+    standing = standing_of_model(kept, hub.institution(NAME).roster)
+    assert standing.standing is Standing.RECOMPUTED
+    assert standing.words == f"recomputed here step by step in its run on {NOW:%Y-%m-%d}"
+
+
+@pytest.mark.usefixtures("approved")
+def test_the_same_delivery_again_changes_nothing(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+    give(inbox, delivered(STUDY, hub.signer))
+    before = (contents(home.models), events(home))
+    give(inbox, delivered(STUDY, hub.signer))
+    assert (contents(home.models), events(home)) == before
+
+
+@pytest.mark.usefixtures("approved")
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"at": FINISHED + timedelta(days=1)}, {"metrics": None}]
+)
+def test_another_model_of_the_same_run_is_refused(
+    hub: Hub, home: Home, inbox: HomeInbox, change: dict[str, Any]
+) -> None:
+    give(inbox, delivered(STUDY, hub.signer))
+    before = contents(home.models)
+    with pytest.raises(PolicyRefusal, match="delivered before") as refused:
+        give(inbox, delivered(STUDY, hub.signer, **change))
+    assert refused.value.code is RefusalCode.REPLAY_CHANGED
+    assert contents(home.models) == before
+    give(inbox, delivered(STUDY, hub.signer, run="run-2", **change))  # another run may differ
+
+
+@pytest.mark.usefixtures("approved")
+def test_a_kept_model_that_was_changed_on_disk_is_not_taken_for_the_delivered_one(
+    hub: Hub, home: Home, inbox: HomeInbox
+) -> None:
+    made = delivered(STUDY, hub.signer)
+    give(inbox, made)
+    (home.model(STUDY.id, RUN) / "card.json").unlink()
+    with pytest.raises(PolicyRefusal):
+        give(inbox, made)
+
+
+def test_only_models_of_studies_that_were_approved_are_kept(
+    hub: Hub, home: Home, inbox: HomeInbox, custody_of: OpenCustody
+) -> None:
+    made = delivered(STUDY, hub.signer)
+    with pytest.raises(PolicyRefusal, match="approved here"):
+        give(inbox, made)
+    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    with pytest.raises(PolicyRefusal, match="approved here"):
+        give(inbox, made)
+    assert not home.models.exists()
+    custody = custody_of(NAME)
+    approve_all(hub, [custody], STUDY)
+    withdraw(home, custody.ledger, custody.journal, STUDY.id, "", "tester", NOW)
+    give(inbox, made)  # what was paid for may still come
+
+
+@pytest.mark.usefixtures("approved")
+def test_what_does_not_fit_the_study_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+    made = delivered(STUDY, hub.signer)
+    other = home_study(purpose="another")
+    wrong = [
+        replace(made, model=made.model[:-8]),
+        replace(made, model=model_to_bytes(other, RUN, parameters_of(other))),
+        replace(made, model=model_to_bytes(STUDY, RUN, parameters_of(STUDY, seed=1))),
+        replace(made, card=delivered(STUDY, hub.signer, seed=1).card),
+        replace(made, card=delivered(STUDY, hub.signer, run="run-2").card),
+        replace(made, card=b"{}"),
+        replace(made, delivery=made.delivery.model_copy(update={"run": "run-2"})),
+    ]
+    for one in wrong:
+        with pytest.raises(ProtocolError):
+            give(inbox, one)
+    assert not home.models.exists()
+
+
+@pytest.mark.usefixtures("approved")
+@pytest.mark.parametrize("run", [".", "..", ".new"])
+def test_a_run_that_is_no_name_is_refused(hub: Hub, home: Home, inbox: HomeInbox, run: str) -> None:
+    with pytest.raises(ProtocolError, match="run id"):
+        give(inbox, delivered(STUDY, hub.signer, run=run))
+    assert not home.models.exists()
+
+
+@pytest.mark.usefixtures("approved")
+def test_models_of_one_study_are_bounded(
+    hub: Hub, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox_module, "MOST_MODELS", 2)
+    for number in range(2):
+        give(inbox, delivered(STUDY, hub.signer, run=f"run-{number}"))
+    with pytest.raises(PolicyRefusal, match="move those"):
+        give(inbox, delivered(STUDY, hub.signer, run="run-2"))
+    give(inbox, delivered(STUDY, hub.signer, run="run-1"))
+
+
+def test_a_custodian_gives_what_arrives_to_the_home(
+    hub: Hub, home: Home, custody_of: OpenCustody
+) -> None:
+    custody = custody_of(NAME)
+    approve_all(hub, [custody], STUDY)
+    made = delivered(STUDY, hub.signer)
+    assert custody.custodian.deliver(made.envelope, made.model, made.card) == b""
+    assert home.model(STUDY.id, RUN).is_dir()
+    other = delivered(STUDY, hub.signer, seed=1)
+    refusal = custody.custodian.deliver(other.envelope, other.model, other.card)
+    assert getattr(refusal, "code", None) is RefusalCode.REPLAY_CHANGED
+    assert events(home)[-1]["event"] == "refusal"
+    assert events(home)[-1]["details"]["code"] == "replay_changed"

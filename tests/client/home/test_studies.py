@@ -1,0 +1,171 @@
+import json
+import threading
+from datetime import timedelta
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.support.homes import NOW, Hub, home_study, hub
+
+from fieldfare.client.home.studies import (
+    Decision,
+    State,
+    deciding,
+    find_id,
+    keep_study,
+    kept_ids,
+    kept_studies,
+    kept_study,
+    offered_study,
+    read_decision,
+    stamp,
+    write_decision,
+)
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.protocol.messages import IdentitySigner
+from fieldfare.shared.protocol.signed_files import offer_study
+
+__all__ = ["hub"]
+
+STUDY = home_study()
+
+
+def test_what_arrived_is_kept_as_it_came(hub: Hub) -> None:
+    home = hub.homes["bank-a"]
+    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    kept = kept_study(home, STUDY.id, hub.roster())
+    assert (kept.study, kept.offer) == (STUDY, hub.sealed(STUDY))
+    assert kept.decision == Decision(study=STUDY.id, received="2025-06-01T12:00:00+00:00")
+    for suffix in (".sealed", ".json"):
+        assert home.study(STUDY.id).with_suffix(suffix).stat().st_mode & 0o777 == 0o600
+
+
+def test_an_offer_that_comes_again_keeps_its_decision(hub: Hub) -> None:
+    home = hub.homes["bank-a"]
+    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    rejected = read_decision(home, STUDY.id).model_copy(update={"state": State.REJECTED})
+    write_decision(home, rejected)
+    keep_study(home, STUDY, hub.sealed(STUDY), NOW + timedelta(days=1))
+    assert read_decision(home, STUDY.id) == rejected
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 5000, b"null"])
+def test_no_study_is_refused_in_one_line(hub: Hub, content: bytes) -> None:
+    with pytest.raises(UsageError, match=r"^sent: ") as refused:
+        offered_study(content, "sent", hub.roster())
+    assert "\n" not in str(refused.value)
+
+
+def test_a_study_of_another_coordinator_or_a_changed_one_is_refused(hub: Hub) -> None:
+    foreign = offer_study(STUDY, IdentitySigner(Ed25519PrivateKey.generate()))
+    changed = hub.sealed(STUDY).replace(b'epsilon\\":0.5', b'epsilon\\":9.5')
+    assert changed != hub.sealed(STUDY)
+    for content in (foreign, changed, hub.sealed_roster()):
+        with pytest.raises(UsageError, match=r"^sent: "):
+            offered_study(content, "sent", hub.roster())
+
+
+def test_a_kept_offer_is_checked_each_time(hub: Hub) -> None:
+    home, other = hub.homes["bank-a"], home_study(name="other")
+    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    home.study(STUDY.id).write_bytes(hub.sealed(other))
+    with pytest.raises(UsageError, match="of that id"):
+        kept_study(home, STUDY.id, hub.roster())
+    with pytest.raises(UsageError, match="found none"):
+        kept_study(home, other.id, hub.roster())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff", b"[]", b'{"format":1}', b'{"state":"approved"}', b"[" * 5000],
+)
+def test_a_decision_that_cannot_be_read_decides_nothing(hub: Hub, content: bytes) -> None:
+    home = hub.homes["bank-a"]
+    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    home.study(STUDY.id).with_suffix(".json").write_bytes(content)
+    with pytest.raises(UsageError, match="decision, found"):
+        read_decision(home, STUDY.id)
+
+
+def test_another_studys_decision_is_not_this_ones(hub: Hub) -> None:
+    home, other = hub.homes["bank-a"], home_study(name="other")
+    write_decision(home, Decision(study=other.id, state=State.APPROVED))
+    approved = home.study(other.id).with_suffix(".json").read_bytes()
+    home.study(STUDY.id).with_suffix(".json").write_bytes(approved)
+    with pytest.raises(UsageError, match="decision, found"):
+        read_decision(home, STUDY.id)
+
+
+def test_a_study_without_a_decision_is_only_received(hub: Hub) -> None:
+    home = hub.homes["bank-a"]
+    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    home.study(STUDY.id).with_suffix(".json").unlink()
+    assert read_decision(home, STUDY.id).state is State.RECEIVED
+
+
+def test_studies_are_listed_in_order_of_arrival(hub: Hub) -> None:
+    home = hub.homes["bank-a"]
+    studies = [home_study(name=f"study-{index}") for index in range(4)]
+    for days, study in enumerate(studies):
+        keep_study(home, study, hub.sealed(study), NOW + timedelta(days=days))
+    (home.studies / "notes.sealed").write_text("somebody's own file")
+    assert [kept.study for kept in kept_studies(home, hub.roster())] == studies
+    assert kept_ids(home) == tuple(sorted(study.id for study in studies))
+
+
+def test_a_few_digits_mean_one_study_or_none(hub: Hub) -> None:
+    home = hub.homes["bank-a"]
+    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    for digits in (4, 12, 64):
+        assert find_id(home, STUDY.id[:digits]) == STUDY.id
+    twin = STUDY.id[:-1] + ("0" if STUDY.id[-1] != "0" else "1")
+    (home.studies / f"{twin}.sealed").touch()
+    assert find_id(home, STUDY.id) == STUDY.id
+    with pytest.raises(UsageError, match="fits 2"):
+        find_id(home, STUDY.id[:12])
+    missing = "0000" if not STUDY.id.startswith("0000") else "1111"
+    with pytest.raises(UsageError, match="fits none"):
+        find_id(home, missing)
+
+
+@pytest.mark.parametrize("text", ["", "abc", "../roster", "ABCDEF", "x" * 1000, "\x1b[2J", "study"])
+def test_what_is_no_id_is_refused_and_moves_no_cursor(hub: Hub, text: str) -> None:
+    with pytest.raises(UsageError, match="hexadecimal digits") as refused:
+        find_id(hub.homes["bank-a"], text)
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 200
+
+
+def test_one_decision_at_a_time(hub: Hub) -> None:
+    home = hub.homes["bank-a"]
+    refused = pytest.raises(UsageError, match="found another under way")
+    with deciding(home), refused, deciding(home, 0.1):
+        pass
+    with deciding(home):
+        pass
+
+
+def test_a_decision_waits_for_another_to_end(hub: Hub) -> None:
+    home, order = hub.homes["bank-a"], []
+
+    def second() -> None:
+        with deciding(home):
+            order.append("second")
+
+    waiting = threading.Thread(target=second, daemon=True)
+    with deciding(home):
+        waiting.start()
+        waiting.join(0.3)
+        order.append("first")
+    waiting.join(10)
+    assert order == ["first", "second"]
+
+
+def test_a_decision_is_canonical_json(hub: Hub) -> None:
+    home = hub.homes["bank-a"]
+    write_decision(home, Decision(study=STUDY.id, state=State.APPROVED, time=stamp(NOW)))
+    found = json.loads(home.study(STUDY.id).with_suffix(".json").read_bytes())
+    assert (found["format"], found["state"], found["time"]) == (
+        1,
+        "approved",
+        "2025-06-01T12:00:00+00:00",
+    )

@@ -1,0 +1,371 @@
+"""Entries become lines and come back; anything else is refused."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, Final
+
+import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fieldfare.client.journal.entries import (
+    COUNTS,
+    ENTRY_TYPE,
+    GENESIS,
+    HEAD_BYTES,
+    MAX_LINE,
+    MAX_SENTENCE,
+    MAX_TEXT,
+    SENTENCES,
+    TERMS,
+    TEXTS,
+    Entry,
+    Event,
+    Head,
+    Mark,
+    Value,
+    _sealed,
+    find_end,
+    follow,
+    head_line,
+    next_entry,
+    parse_entry,
+    parse_head,
+)
+from fieldfare.shared.errors import LedgerError, UsageError
+
+NOON: Final = datetime(2025, 1, 1, 12, tzinfo=UTC)
+EXACT: Final = 2**53 - 1
+
+texts = st.text(min_size=1, max_size=40).filter(str.isprintable)
+counts = st.integers(0, EXACT)
+terms = st.one_of(
+    texts,
+    st.booleans(),
+    st.integers(-EXACT, EXACT),
+    st.floats(-EXACT, EXACT, allow_nan=False),
+)
+details = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(TEXTS | SENTENCES, texts)
+    | dict.fromkeys(COUNTS, counts)
+    | dict.fromkeys(TERMS, terms),
+)
+times = st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001 -- hypothesis wants naive bounds
+
+
+def entry(end: Mark = GENESIS, **found: Value) -> Entry:
+    return next_entry(end, time=NOON, event=Event.REQUEST, actor="coordinator", details=found)
+
+
+def chain(length: int) -> list[Entry]:
+    entries: list[Entry] = []
+    for step in range(length):
+        entries.append(entry(entries[-1].mark if entries else GENESIS, step=step))
+    return entries
+
+
+def lines_of(entries: list[Entry]) -> list[bytes]:
+    return [e.line.removesuffix(b"\n") for e in entries]
+
+
+def nowhere() -> Mark:
+    raise AssertionError("the file before is not needed")
+
+
+@given(times, st.sampled_from(Event), texts, details, counts.filter(lambda n: n < EXACT))
+def test_a_line_comes_back_as_what_was_written(
+    time: datetime, event: Event, actor: str, found: dict[str, Value], sequence: int
+) -> None:
+    end = Mark(sequence=sequence, hash="ab" * 32)
+    written = next_entry(end, time=time, event=event, actor=actor, details=found)
+    assert written.line.count(b"\n") == 1
+    read = parse_entry(written.line.removesuffix(b"\n"))
+    assert read == written
+    assert read.line == written.line
+    assert follow(end, read) == Mark(sequence=sequence + 1, hash=written.hash)
+
+
+def test_the_largest_entry_fits_a_line() -> None:
+    wide: dict[str, Value] = dict.fromkeys(TEXTS, "\U0001f426" * MAX_TEXT)
+    wide |= dict.fromkeys(TERMS, "\U0001f426" * MAX_TEXT)
+    wide |= dict.fromkeys(SENTENCES, "\U0001f426" * MAX_SENTENCE) | dict.fromkeys(COUNTS, EXACT)
+    escaped = {
+        k: v.replace("\U0001f426", '"') if isinstance(v, str) else v for k, v in wide.items()
+    }
+    for found in (wide, escaped):
+        line = next_entry(
+            Mark(sequence=EXACT - 1, hash="f" * 64),
+            time=NOON,
+            event=Event.STUDY_RECEIVED,
+            actor="\U0001f426" * MAX_TEXT,
+            details=found,
+        ).line
+        assert len(line) < MAX_LINE
+        parse_entry(line.removesuffix(b"\n"))
+
+
+def test_every_bit_of_a_line_counts() -> None:
+    line = entry(study="ab", asked=1.5, limit=True).line.removesuffix(b"\n")
+    for place in range(len(line)):
+        for bit in range(8):
+            changed = bytearray(line)
+            changed[place] ^= 1 << bit
+            with pytest.raises(LedgerError, match="expected"):
+                parse_entry(bytes(changed))
+
+
+def test_every_field_is_under_the_hash() -> None:
+    one = entry(step=1)
+    others = [
+        replace(one, time=NOON + timedelta(microseconds=1)),
+        replace(one, event=Event.RELEASE),
+        replace(one, actor="custodian"),
+        replace(one, details={"step": 2}),
+        replace(one, details={"attempt": 1}),
+        replace(one, previous="1" * 64),
+        replace(one, sequence=2),
+    ]
+    hashes = {json.loads(other.line)["hash"] for other in (one, *others)}
+    assert len(hashes) == 8
+
+
+def sealed(**changes: Any) -> bytes:
+    """A line whose hash is right, whatever it says."""
+    content = json.loads(entry(step=1).line) | changes
+    content.pop("hash")
+    return _sealed(ENTRY_TYPE, content)[1].removesuffix(b"\n")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 2},
+        {"format": True},
+        {"sequence": 0},
+        {"sequence": -1},
+        {"sequence": "1"},
+        {"sequence": True},
+        {"sequence": 1.5},
+        {"previous": "0" * 63},
+        {"previous": None},
+        {"previous": "A" * 64},
+        {"time": "2025-01-01T12:00:00Z"},
+        {"time": "2025-01-01T12:00:00.5Z"},
+        {"time": "2025-01-01T12:00:00.000000+00:00"},
+        {"time": "1969-01-01T12:00:00.000000Z"},
+        {"time": 5},
+        {"event": "lunch"},
+        {"event": []},
+        {"actor": ""},
+        {"actor": None},
+        {"actor": "two\nlines"},
+        {"details": []},
+        {"details": None},
+        {"details": {"name": "x"}},
+        {"details": {"step": "x"}},
+        {"details": {"step": {"deep": 1}}},
+        {"more": 1},
+    ],
+)
+def test_a_right_hash_does_not_make_it_an_entry(changes: dict[str, Any]) -> None:
+    parse_entry(sealed())
+    with pytest.raises(LedgerError, match="expected"):
+        parse_entry(sealed(**changes))
+
+
+def test_one_entry_has_one_line() -> None:
+    line = entry(step=1).line.removesuffix(b"\n")
+    for other in (
+        line + b" ",
+        line.replace(b":1,", b":1.0,"),
+        line.replace(b'"step"', b'"s\\u0074ep"'),
+        line.replace(b'{"step":1}', b'{"step":0,"step":1}'),
+        json.dumps(json.loads(line)).encode(),
+        line + b"\r",
+        b"\xef\xbb\xbf" + line,
+    ):
+        assert other != line
+        with pytest.raises(LedgerError, match="expected"):
+            parse_entry(other)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"\x00" * 300,
+        b"[" * 20_000,
+        b"9" * 10_000,
+        b"NaN",
+        b" " * MAX_LINE,
+    ],
+)
+def test_what_is_no_entry_is_refused(line: bytes) -> None:
+    with pytest.raises(LedgerError, match="expected an entry"):
+        parse_entry(line)
+
+
+def test_a_misfit_is_never_repeated_in_the_message() -> None:
+    marker = "MARKER-4711"
+    for changes in (
+        {"event": marker},
+        {"time": marker},
+        {"details": {"name": marker}},
+        {"details": {marker: 1}},
+        {"actor": marker + "\n"},
+        {"previous": marker},
+    ):
+        with pytest.raises(LedgerError) as caught:
+            parse_entry(sealed(**changes))
+        assert marker not in str(caught.value)
+    changed = entry(study="ab").line.replace(b'"ab"', f'"{marker}"'.encode())
+    with pytest.raises(LedgerError) as caught:
+        parse_entry(changed.removesuffix(b"\n"))
+    assert marker not in str(caught.value)
+
+
+def test_follow_wants_the_next_entry_after_the_right_one() -> None:
+    first, second, third = chain(3)
+    assert follow(first.mark, second) == second.mark
+    for end, found in ((GENESIS, second), (first.mark, third), (second.mark, second)):
+        with pytest.raises(LedgerError, match="expected entry"):
+            follow(end, found)
+    with pytest.raises(LedgerError, match="expected an entry after"):
+        follow(replace(first.mark, hash="1" * 64), second)
+
+
+def test_a_time_is_in_utc_whatever_the_clocks_zone() -> None:
+    there = NOON.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    one = next_entry(GENESIS, time=there, event=Event.START, actor="a", details={})
+    assert json.loads(one.line)["time"] == "2025-01-01T12:00:00.000000Z"
+
+
+@pytest.mark.parametrize("time", [NOON.replace(tzinfo=None), NOON.replace(year=1969)])
+def test_an_odd_clock_is_refused(time: datetime) -> None:
+    with pytest.raises(LedgerError, match="set the clock"):
+        next_entry(GENESIS, time=time, event=Event.START, actor="a", details={})
+
+
+def test_a_log_has_an_end() -> None:
+    with pytest.raises(LedgerError, match="begin a new log"):
+        entry(Mark(sequence=EXACT, hash="0" * 64))
+
+
+def test_what_may_not_stand_in_the_log_is_refused() -> None:
+    with pytest.raises(UsageError, match="actor"):
+        next_entry(GENESIS, time=NOON, event=Event.START, actor="", details={})
+    with pytest.raises(UsageError, match="step"):
+        entry(step=-1)
+
+
+marks = st.builds(Mark, sequence=counts, hash=st.text("0123456789abcdef", min_size=64, max_size=64))
+
+
+@given(marks, marks, st.integers(1, EXACT))
+def test_a_head_comes_back_from_one_sector(start: Mark, end: Mark, file: int) -> None:
+    head = Head(start=start, file=file, end=end)
+    line = head_line(head)
+    assert len(line) == HEAD_BYTES
+    assert parse_head(line) == head
+
+
+def test_every_bit_of_a_head_counts() -> None:
+    line = head_line(Head(end=chain(1)[0].mark))
+    for place in range(len(line)):
+        for bit in range(8):
+            changed = bytearray(line)
+            changed[place] ^= 1 << bit
+            with pytest.raises(LedgerError, match="expected"):
+                parse_head(bytes(changed))
+    for other in (b"", line[:-1], line + b" ", line.rstrip(), line + line):
+        with pytest.raises(LedgerError, match="expected"):
+            parse_head(other)
+
+
+def test_a_head_of_other_types_is_refused() -> None:
+    from fieldfare.client.journal.entries import HEAD_TYPE
+
+    good = json.loads(head_line(Head()))
+    good.pop("hash")
+    for changes in ({"start": -1}, {"end": "1"}, {"file": 0}, {"end_hash": ""}, {"start_hash": 0}):
+        content = _sealed(HEAD_TYPE, good | changes)[1].rstrip().ljust(HEAD_BYTES - 1) + b"\n"
+        with pytest.raises(LedgerError, match="expected sequence numbers"):
+            parse_head(content)
+
+
+def test_an_entry_is_no_head_and_a_head_no_entry() -> None:
+    with pytest.raises(LedgerError, match="a head"):
+        parse_head(entry().line)
+    with pytest.raises(LedgerError, match="an entry"):
+        parse_entry(head_line(Head()))
+
+
+# -- where a log ends ---------------------------------------------------------------------
+
+
+def test_the_end_is_what_the_head_says() -> None:
+    entries = chain(5)
+    lines = lines_of(entries)
+    head = Head(end=entries[-1].mark)
+    assert find_end(lines, nowhere, head) == (entries[-1].mark, 0)
+    assert find_end(lines[-1:], nowhere, head) == (entries[-1].mark, 0)
+    assert find_end([], lambda: entries[-1].mark, head) == (entries[-1].mark, 0)
+    assert find_end([], lambda: GENESIS, Head()) == (GENESIS, 0)
+
+
+def test_lines_may_be_ahead_of_the_head() -> None:
+    entries = chain(5)
+    lines = lines_of(entries)
+    for known in range(5):
+        head = Head(end=entries[known].mark)
+        assert find_end(lines, nowhere, head) == (entries[-1].mark, 0)
+        assert find_end([], lambda: entries[-1].mark, head) == (entries[-1].mark, 0)
+    assert find_end(lines, nowhere, Head()) == (entries[-1].mark, 0)
+
+
+def test_one_unreadable_line_after_the_end_is_no_entry() -> None:
+    entries = chain(5)
+    lines = lines_of(entries)
+    head = Head(end=entries[-1].mark)
+    assert find_end([*lines, b"\x00" * 9], nowhere, head) == (entries[-1].mark, 1)
+    assert find_end([*lines, b"\x00" * 9], nowhere, Head(end=entries[2].mark)) == (
+        entries[-1].mark,
+        1,
+    )
+    assert find_end([b"torn"], lambda: entries[-1].mark, head) == (entries[-1].mark, 1)
+    with pytest.raises(LedgerError, match="expected"):
+        find_end([*lines, b"torn", b"torn"], nowhere, head)
+
+
+def test_a_removed_or_changed_end_is_refused() -> None:
+    entries = chain(5)
+    lines = lines_of(entries)
+    head = Head(end=entries[-1].mark)
+    fork = entry(entries[3].mark, step=99)
+    for found, before in (
+        (lines[:-1], nowhere),
+        (lines[:2], nowhere),
+        ([], lambda: entries[3].mark),
+        ([], lambda: GENESIS),
+        ([*lines[:-1], b"changed"], nowhere),
+        ([b"changed"], lambda: entries[3].mark),
+        ([*lines[:-1], *lines_of([fork])], nowhere),
+        ([*lines, *lines_of([entry(replace(entries[-1].mark, hash="1" * 64))])], nowhere),
+    ):
+        with pytest.raises(LedgerError, match="expected"):
+            find_end(found, before, head)
+
+
+def test_canonical_numbers_do_not_change_an_entry() -> None:
+    """RFC 8785 writes 1.0 as 1 and -0.0 as 0; reading must not trip over it."""
+    for value in (1.0, -0.0, 1e15, 5e-324, 0.1, EXACT, float(EXACT), False):
+        line = entry(asked=value).line
+        assert rfc8785.dumps(json.loads(line)) + b"\n" == line
+        assert parse_entry(line.removesuffix(b"\n")).details["asked"] == value

@@ -1,0 +1,88 @@
+"""Each refusal has its own reason, and the order of reasons is fixed."""
+
+from dataclasses import replace
+
+import pytest
+
+from fieldfare.client.ledger.budget import Debit, Limits, Portion, Standing, check_debit
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
+
+DEBIT = Debit(study="s", run="r", step=5, attempt=1, kind="training", request="a" * 64, cost=10)
+FREE = Standing(occupant=None, last=(5, 0), study_total=0, yearly_total=0, lifetime_total=0)
+LIMITS = Limits(yearly_picomu2=100, lifetime_picomu2=1000)
+
+
+def check(standing: Standing, *, debit: Debit = DEBIT, attempts: int = 3) -> None:
+    check_debit(debit, standing, LIMITS, study_limit=50, max_attempts=attempts)
+
+
+def refusal(standing: Standing, *, debit: Debit = DEBIT, attempts: int = 3) -> RefusalCode:
+    with pytest.raises(PolicyRefusal, match=r"expected .*, found ") as caught:
+        check(standing, debit=debit, attempts=attempts)
+    return caught.value.code
+
+
+@pytest.mark.parametrize(
+    "standing",
+    [
+        FREE,
+        replace(FREE, last=None),
+        replace(FREE, last=(5, 1)),
+        replace(FREE, last=(4, 7)),
+        replace(FREE, study_total=40, yearly_total=90, lifetime_total=990),  # to the last unit
+    ],
+)
+def test_what_is_in_order_and_affordable_passes(standing: Standing) -> None:
+    check(standing)
+
+
+@pytest.mark.parametrize(
+    ("standing", "code"),
+    [
+        (replace(FREE, occupant="b" * 64), RefusalCode.REPLAY_CHANGED),
+        (replace(FREE, last=(6, 0)), RefusalCode.STEP_CLOSED),
+        (replace(FREE, last=(5, 2)), RefusalCode.ATTEMPT_CLOSED),
+        (replace(FREE, study_total=41), RefusalCode.BUDGET_EXHAUSTED),
+        (replace(FREE, yearly_total=91), RefusalCode.BUDGET_EXHAUSTED),
+        (replace(FREE, lifetime_total=991), RefusalCode.BUDGET_EXHAUSTED),
+    ],
+)
+def test_each_rule_refuses_with_its_code(standing: Standing, code: RefusalCode) -> None:
+    assert refusal(standing) is code
+
+
+def test_a_part_of_a_study_has_a_limit_of_its_own() -> None:
+    portion = Portion(first_step=4, picomu2=25)
+    terms = {"study_limit": 50, "max_attempts": 3}
+    check_debit(DEBIT, replace(FREE, portion_total=15), LIMITS, portion=portion, **terms)
+    with pytest.raises(PolicyRefusal, match="the allowance") as caught:
+        check_debit(DEBIT, replace(FREE, portion_total=16), LIMITS, portion=portion, **terms)
+    assert caught.value.code is RefusalCode.BUDGET_EXHAUSTED
+    with pytest.raises(LedgerError):
+        Portion(first_step=-1, picomu2=1)
+
+
+def test_attempts_count_from_zero() -> None:
+    check(FREE, attempts=2)
+    assert refusal(FREE, attempts=1) is RefusalCode.TOO_MANY_ATTEMPTS
+    assert refusal(FREE, debit=replace(DEBIT, attempt=0), attempts=0) is (
+        RefusalCode.TOO_MANY_ATTEMPTS
+    )
+
+
+def test_the_first_reason_that_applies_is_given() -> None:
+    everything = Standing(
+        occupant="b" * 64, last=(6, 0), study_total=99, yearly_total=999, lifetime_total=9999
+    )
+    assert refusal(everything, attempts=0) is RefusalCode.REPLAY_CHANGED
+    assert refusal(replace(everything, occupant=None), attempts=0) is RefusalCode.STEP_CLOSED
+    closed = replace(everything, occupant=None, last=(5, 2))
+    assert refusal(closed, attempts=0) is RefusalCode.ATTEMPT_CLOSED
+    spent = replace(closed, last=None)
+    assert refusal(spent, attempts=0) is RefusalCode.TOO_MANY_ATTEMPTS
+    assert refusal(spent) is RefusalCode.BUDGET_EXHAUSTED
+
+
+def test_an_exhausted_budget_says_which_limit_and_what_is_left() -> None:
+    with pytest.raises(PolicyRefusal, match=r"at most 9e-12 of mu\^2.*365 days.*costs 1e-11"):
+        check(replace(FREE, yearly_total=91))

@@ -1,0 +1,60 @@
+"""The words of an alert's text: read when a person asks, exact, kept nowhere."""
+
+import json
+
+import pytest
+from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.scored import Desk
+from tests.support.scored_rows import kept_bytes, scored, text_desk
+
+from fieldfare.client.cli import alerts as cli_alerts
+
+__all__ = ["custody_of", "hub"]
+
+
+@pytest.fixture
+def texts(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return text_desk(hub, custody_of, capsys)
+
+
+def test_a_persons_own_words_are_shown_on_request_and_add_up(texts: Desk) -> None:
+    alert = next(one for one in scored(texts) if one["unit"] == "c2")
+    status, card, _ = texts("alert", "show", alert["alert"])
+    assert (status, "--words" in card, "none; not enough" in " ".join(card.split())) == (
+        0,
+        True,
+        True,
+    )
+    assert "cash" not in card
+    status, said, _ = texts("alert", "show", alert["alert"], "--words")
+    assert status == 0
+    assert "word        'cash'" in said
+    assert "changed" not in said
+    assert f"= {alert['score']:+.3f}" in said
+    assert b"cash" not in kept_bytes(texts)
+
+
+def test_the_log_says_who_read_a_persons_words_and_not_whose(
+    texts: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alert = next(one for one in scored(texts) if one["unit"] == "c2")
+    log = texts.home.log_folder / "log.jsonl"
+    before = log.read_text()
+    assert texts("alert", "show", alert["alert"])[0] == 0
+    assert log.read_text() == before
+    monkeypatch.setattr(cli_alerts, "os_user", lambda: "ben")
+    assert texts("alert", "show", alert["alert"], "--words")[0] == 0
+    entry = json.loads(log.read_text().removeprefix(before))
+    assert (entry["event"], entry["actor"]) == ("words read", "ben")
+    assert entry["details"] == {"study": alert["study"], "run": alert["run"]}
+
+
+def test_words_need_the_text_that_was_scored(texts: Desk) -> None:
+    alert = next(one for one in scored(texts) if one["unit"] == "c2")
+    other = texts.folder / "other.csv"
+    other.write_text("customer,note\nc2,nothing here\n")
+    status, said, _ = texts("alert", "show", alert["alert"], "--words", "--records", str(other))
+    assert (status, "has changed since" in said) == (0, True)
+    other.write_text("customer,note\nzz,nothing here\n")
+    status, _, errors = texts("alert", "show", alert["alert"], "--words", "--records", str(other))
+    assert (status, "--records" in errors) == (2, True)

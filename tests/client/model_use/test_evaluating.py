@@ -1,0 +1,80 @@
+import json
+
+import numpy as np
+import pytest
+from tests.support.homes import NOW, Hub, OpenCustody, clock, custody_of, hub
+from tests.support.scored import Desk, desk_of
+
+from fieldfare.client.home.keys import load_holdout_key
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.model_use.evaluate import (
+    ALONE,
+    SHARED,
+    TUNED,
+    LocalLabels,
+    evaluate,
+    local_labels,
+    tune_here,
+)
+from fieldfare.client.model_use.score import Sources
+from fieldfare.client.model_use.usable import usable_model
+from fieldfare.client.records import holdout_mask
+from fieldfare.client.scoring.tuning import Kind
+from fieldfare.shared.errors import UsageError
+
+__all__ = ["custody_of", "hub"]
+
+
+@pytest.fixture
+def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return desk_of(hub, custody_of, capsys)
+
+
+def labels(desk: Desk) -> LocalLabels:
+    return local_labels(desk.hub.institution(), desk.study, Sources(), {}, ["group"])
+
+
+def test_units_are_split_as_the_study_splits_them(desk: Desk) -> None:
+    found = labels(desk)
+    key = load_holdout_key(desk.home)
+    names = [f"n{row:05d}" for row in range(2000)]
+    held = holdout_mask(names, key=key, share=desk.study.evaluation.holdout)
+    assert (len(found.training), len(found.holdout)) == (int((~held).sum()), int(held.sum()))
+    assert len(found.groups["group"]) == len(found.holdout)
+
+
+def test_three_models_are_compared_on_the_same_units(desk: Desk) -> None:
+    institution = desk.hub.institution()
+    model = usable_model(institution, "run-1")
+    found = evaluate(institution, model, labels(desk), budget=100, seed=0)
+    assert list(found.qualities) == [SHARED, TUNED, ALONE]
+    assert found.budget == round(100 / 2000 * found.units)
+    assert all(one.auroc.value > 0.7 for one in found.qualities.values())
+    assert found == evaluate(institution, model, labels(desk), budget=100, seed=0)
+    assert [one.name for one in found.groups["group"]] == ["x", "y"]
+
+
+def test_a_kept_tuning_is_the_one_that_is_compared(desk: Desk) -> None:
+    institution = desk.hub.institution()
+    model = usable_model(institution, "run-1")
+    journal = Journal.open(desk.home.log_folder, clock=clock)
+    training = labels(desk).training
+    tune_here(institution, journal, model, training, Kind.SCALED, user="ana", now=NOW)
+    found = evaluate(institution, model, labels(desk), budget=None, seed=0)
+    assert found.tuning == "scaled, kept since 2025-06-01"
+    # Two numbers change no rank.
+    assert found.qualities[TUNED].auroc == found.qualities[SHARED].auroc
+    last = json.loads((desk.home.log_folder / "log.jsonl").read_text().splitlines()[-1])
+    assert (last["event"], set(last["details"])) == ("model tuned", {"study", "run"})
+
+
+def test_too_few_held_out_labels_measure_nothing(desk: Desk) -> None:
+    found = labels(desk)
+    none = found.holdout.select(found.holdout.labels == 0)
+    institution = desk.hub.institution()
+    with pytest.raises(UsageError, match="0 positive"):
+        evaluate(
+            institution, usable_model(institution, "run-1"),
+            LocalLabels(found.training, none, {}), budget=None, seed=0,
+        )  # fmt: skip
+    assert np.all(none.labels == 0)

@@ -1,0 +1,105 @@
+"""Alerts from models of texts and vectors, as they are typed: one family, no words kept."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from tests.support.finished import RUN
+from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.scored import Desk
+from tests.support.scored_rows import kept_bytes, network_desk, scored, text_desk, vector_desk
+
+__all__ = ["custody_of", "hub"]
+
+
+@pytest.fixture
+def texts(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return text_desk(hub, custody_of, capsys)
+
+
+@pytest.fixture
+def vectors(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return vector_desk(hub, custody_of, capsys)
+
+
+def test_texts_become_alerts_whose_one_reason_adds_up(texts: Desk) -> None:
+    alerts = scored(texts)
+    assert [alert["selected"] for alert in alerts].count("below_line") == 1
+    assert alerts[0]["unit"] == "c2"
+    assert alerts[0]["probability"] is not None
+    for alert in alerts:  # nothing published says when a text is a sign
+        assert (alert["families"], alert["family_names"], alert["evidence"]) == (0, [], [])
+        assert {one["family"] for one in alert["reasons"]} <= {"TEXT"}
+    everyone = pq.read_table(texts.folder / "alerts.parquet").to_pylist()
+    assert [row["rank"] for row in everyone] == list(range(1, 405))
+    for row in (*everyone, *alerts):
+        (reason,) = (*row["reasons"], *row["counter_evidence"]) or [{"contribution": 0.0}]
+        assert row["base"] + reason["contribution"] + row["others"] == row["score"]
+    assert everyone[0]["reasons"][0]["level"] == "one text, not kept"
+
+
+def test_harm_rule_6_no_word_of_any_text_is_kept_or_leaves_in_a_report(texts: Desk) -> None:
+    alert = scored(texts)[0]["alert"]
+    for user in ("escalate", "file"):
+        arguments = ("--disposition", user, "--role", "controller")
+        assert texts("feedback", alert, *arguments)[0] == 0
+    report = texts.folder / "report.xml"
+    assert texts("export", alert, "--format", "goaml", "--out", report)[0] == 0
+    draft = report.read_text()
+    assert "no indicator" in draft
+    assert "independent families" not in draft
+    # The file is compressed: what it says is read, not its bytes.
+    table = pq.read_table(texts.folder / "alerts.parquet")
+    kept = kept_bytes(texts) + report.read_bytes()
+    kept += f"{table.to_pylist()} {table.schema.metadata}".encode()
+    # Words that no hash, key or probability holds by chance.
+    for word in ("cash", "FREE", "free", "morning", "0900123456", "note: "):
+        assert word.encode() not in kept
+
+
+def test_the_suppressed_are_no_alert_and_earlier_values_are_refused(texts: Desk) -> None:
+    path = texts.home.suppression
+    path.write_text("unit,reason\nc2,in recovery\n")
+    path.chmod(0o600)
+    assert "c2" not in {alert["unit"] for alert in scored(texts)}
+    units = pq.read_table(texts.folder / "alerts.parquet").column("unit").to_pylist()
+    assert len(units) == 403
+    out = texts.folder / "b.parquet"
+    status, _, errors = texts("score", "--model", RUN, "--out", out, "--before", out)
+    assert (status, "leave --before out" in errors) == (2, True)
+    assert not out.exists()
+
+
+def test_texts_are_tuned_and_compared_here(texts: Desk) -> None:
+    status, said, errors = texts("tune", "--model", RUN)
+    assert (status, "tuned here (corrected)" in said) == (0, True), errors
+    status, said, errors = texts("evaluate", "--model", RUN)
+    assert status == 0, errors
+    assert "corrected, kept since" in said
+    alert = next(one for one in scored(texts, "--tuned") if one["unit"] == "c2")
+    assert alert["tuned"]
+    status, said, _ = texts("alert", "show", alert["alert"], "--words")
+    assert (status, "changed" in said) == (0, False)
+
+
+def test_vectors_become_alerts_that_say_what_they_are_not(vectors: Desk) -> None:
+    alert = scored(vectors)[0]
+    assert alert["unit"] == "c17"
+    assert (alert["families"], alert["reasons"][0]["family"]) == (0, "VECTOR")
+    status, card, _ = vectors("alert", "show", alert["alert"])
+    assert (status, "no reasons that people can read" in " ".join(card.split())) == (0, True)
+    status, _, errors = vectors("alert", "show", alert["alert"], "--words")
+    assert (status, "a model of kind text expected" in errors) == (2, True)
+
+
+def test_a_networks_head_is_tuned_here_and_scores_on_request(
+    hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = network_desk(hub, custody_of, capsys)
+    status, said, errors = desk("tune", "--model", RUN)
+    assert (status, "tuned here (own head)" in said) == (0, True), errors
+    found = json.loads(desk("evaluate", "--model", RUN, "--json")[1])
+    auroc = {name: one["auroc"]["value"] for name, one in found["qualities"].items()}
+    assert auroc["tuned here"] > auroc["shared"] + 0.03
+    assert found["tuning"].startswith("own head, kept since")
+    assert all(alert["tuned"] for alert in scored(desk, "--tuned"))

@@ -1,0 +1,150 @@
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tests.support.finished import RUN
+from tests.support.homes import NOW, Hub, OpenCustody, all_bytes, clock, custody_of, hub
+from tests.support.scored import Desk, customers, desk_of, write
+
+from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
+from fieldfare.client.alerts.desk import suppressed_units
+from fieldfare.client.alerts.store import open_store
+from fieldfare.client.home.settings import AlertsSection
+from fieldfare.client.journal.journal import Journal
+from fieldfare.client.model_use.score import Scored, Sources, budget_of, score, tables
+from fieldfare.client.model_use.usable import usable_model
+from fieldfare.shared.errors import UsageError
+
+__all__ = ["custody_of", "hub"]
+
+
+@pytest.fixture
+def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return desk_of(hub, custody_of, capsys, units=300)
+
+
+def scored(desk: Desk, name: str = "a", days: int = 0, **changes: Path) -> Scored:
+    institution = desk.hub.institution()
+    return score(
+        institution,
+        Journal.open(institution.home.log_folder, clock=clock),
+        usable_model(institution, RUN),
+        Sources(before=(changes["before"],) if "before" in changes else ()),
+        desk.folder / f"{name}.parquet",
+        budget=20,
+        user="ana",
+        now=NOW + timedelta(days=days),
+        random=np.random.default_rng(1),
+        environment={},
+    )
+
+
+def test_a_scoring_keeps_its_alerts_and_writes_everyone(desk: Desk) -> None:
+    found = scored(desk)
+    assert (len(found.alerts), found.new) == (21, 21)
+    assert [alert.rank for alert in found.alerts] == sorted(alert.rank for alert in found.alerts)
+    assert pq.read_table(desk.folder / "a.parquet").num_rows == 300
+    with open_store(desk.home) as store:
+        assert sorted(k.alert.alert for k in store.all()) == sorted(a.alert for a in found.alerts)
+
+
+def test_an_alerts_reasons_add_up_exactly_to_its_score(desk: Desk) -> None:
+    for alert in scored(desk).alerts:
+        total = alert.base
+        for one in (*alert.reasons, *alert.counter_evidence):
+            total += one.contribution
+        assert total + alert.others == alert.score
+
+
+def test_the_log_says_that_it_was_done_and_about_nobody(desk: Desk) -> None:
+    before = b"".join(path.read_bytes() for path in sorted(desk.home.log_folder.iterdir()))
+    found = scored(desk)
+    log = b"".join(path.read_bytes() for path in sorted(desk.home.log_folder.iterdir()))
+    added = log.replace(before, b"")
+    assert b'"scored"' in added
+    for alert in found.alerts:
+        assert alert.unit.encode() not in log
+        assert alert.alert.encode() not in log
+
+
+def test_a_second_scoring_asks_nobody_twice(desk: Desk) -> None:
+    first = scored(desk)
+    second = scored(desk, "b", days=1)
+    assert second.new <= 1  # the random one
+    with open_store(desk.home) as store:
+        chosen = store.find(first.alerts[0].alert).alert
+        store.add(
+            Feedback(chosen.alert, NOW, "ana", Disposition.BENIGN_OTHER, PartyRole.BYSTANDER,
+                     Confidence.HIGH)
+        )  # fmt: skip
+    third = scored(desk, "c", days=2)
+    assert third.ranking.resting == 1
+    assert chosen.unit not in {alert.unit for alert in third.alerts}
+
+
+def test_who_is_suppressed_is_in_no_file(desk: Desk) -> None:
+    unit = scored(desk).alerts[0].unit
+    desk.home.suppression.write_text(f"unit,reason\n{unit},survivor in recovery\n")
+    desk.home.suppression.chmod(0o600)
+    found = scored(desk, "b")
+    assert found.ranking.suppressed == 1
+    assert unit not in {alert.unit for alert in found.alerts}
+    assert unit not in pq.read_table(desk.folder / "b.parquet").column("unit").to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("unit,reason\na,b\n", 0o644, "chmod 600"),
+        ("no header\n", 0o600, "header"),
+        ("unit,reason\na\n", 0o600, "row 1"),
+    ],
+)
+def test_a_wrong_suppression_list_stops_everything(
+    desk: Desk, text: str, mode: int, said: str
+) -> None:
+    desk.home.suppression.write_text(text)
+    desk.home.suppression.chmod(mode)
+    with pytest.raises(UsageError, match=said):
+        suppressed_units(desk.home, desk.hub.institution().settings)
+
+
+def test_a_list_that_is_named_must_be_there(desk: Desk) -> None:
+    settings = desk.hub.institution().settings
+    assert suppressed_units(desk.home, settings) == {}
+    named = settings.model_copy(update={"alerts": AlertsSection(suppression="lists/none.csv")})
+    with pytest.raises(UsageError, match=r"none\.csv"):
+        suppressed_units(desk.home, named)
+
+
+def test_own_baselines_come_from_an_earlier_table(desk: Desk) -> None:
+    path = write(desk.folder / "before.csv", customers(300, seed=9))
+    found = scored(desk, before=path)
+    assert any(one.own_baseline is not None for alert in found.alerts for one in alert.reasons)
+
+
+def test_the_budget_is_asked_set_or_the_studys(desk: Desk) -> None:
+    settings = desk.hub.institution().settings
+    assert budget_of(settings, desk.study, 7).alerts(1000) == 7
+    set_here = settings.model_copy(update={"alerts": AlertsSection(budget=9)})
+    assert budget_of(set_here, desk.study, None).alerts(1000) == 9
+    assert budget_of(settings, desk.study, None).alerts(1000) == 10
+
+
+def test_a_mapping_needs_files(desk: Desk) -> None:
+    with pytest.raises(UsageError, match="--mapping"):
+        tables(desk.hub.institution(), desk.study, Sources(mapping=Path("m.toml")), {})
+
+
+def test_nothing_that_scoring_keeps_is_where_the_network_reads(desk: Desk) -> None:
+    before = {path for path in desk.folder.rglob("*") if path.is_file()}
+    scored(desk)
+    new = {p.relative_to(desk.folder).as_posix() for p in desk.folder.rglob("*") if p.is_file()}
+    new -= {path.relative_to(desk.folder).as_posix() for path in before}
+    assert {name for name in new if not name.startswith("log/")} == {
+        "a.parquet",
+        "scoring/alerts.sqlite",
+    }
+    assert all_bytes(desk.home)

@@ -1,0 +1,35 @@
+import numpy as np
+import pytest
+from tests.support.finished import RUN
+from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.scored import Desk, desk_of, parameters
+
+from fieldfare.client.model_use.usable import usable_model
+from fieldfare.shared.errors import ProtocolError, UsageError
+
+__all__ = ["custody_of", "hub"]
+
+
+@pytest.fixture
+def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+    return desk_of(hub, custody_of, capsys, units=150)
+
+
+def test_a_model_is_found_by_its_run_or_study_and_is_the_delivered_one(desk: Desk) -> None:
+    institution = desk.hub.institution()
+    for text in (RUN, desk.study.id[:6]):
+        found = usable_model(institution, text)
+        assert found.study == desk.study
+        assert np.array_equal(found.parameters, parameters(desk.study))
+        assert "signed by the coordinator" in found.verified
+        assert not found.tuned
+
+
+def test_an_unknown_or_changed_model_is_not_used(desk: Desk) -> None:
+    institution = desk.hub.institution()
+    with pytest.raises(UsageError, match="models"):
+        usable_model(institution, "run-none")
+    path = desk.home.model(desk.study.id, RUN) / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ProtocolError, match="do not use it"):
+        usable_model(institution, RUN)

@@ -1,0 +1,344 @@
+"""The ClientApp: whatever stands in a message, a fixed answer; whatever fails, no text."""
+
+# ruff: noqa: ARG002 -- what fails takes the arguments of what it stands for
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.bench import NAMES, Bench, make_study, make_sums
+
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.node.client_app import client_app
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.wire.frames import Released
+from fieldfare.shared.errors import (
+    AccountingError,
+    FieldfareError,
+    LedgerError,
+    PolicyRefusal,
+    ProtocolError,
+    RecordsError,
+    RefusalCode,
+    StudyError,
+)
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.flower_record import RECORD, REFUSAL, Call
+from fieldfare.shared.protocol.messages import Refusal
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
+from fieldfare.simulations.federation.grid import InProcessGrid
+
+NAME: Final = "bank-b"
+NODE: Final = FIRST_NODE + NAMES.index(NAME)
+MALFORMED: Final = Refusal(RefusalCode.MALFORMED)
+VALUE: Final = "customer 4711"
+
+
+def ask(grid: InProcessGrid, call: Call, record: Any, name: str = RECORD) -> Message:
+    """One message through the grid, with any kind of record in it."""
+    content = RecordDict({name: record})
+    message = Message(content, dst_node_id=NODE, message_type=call.message_type)
+    (reply,) = grid.send_and_receive([message])
+    return reply
+
+
+def answer(reply: Message) -> dict[str, Any]:
+    assert not reply.has_error(), reply.error
+    assert list(reply.content) == [RECORD]
+    record = reply.content[RECORD]
+    assert isinstance(record, ConfigRecord)
+    return dict(record)
+
+
+def refusal(reply: Message) -> Refusal:
+    content = answer(reply)
+    assert list(content) == [REFUSAL]
+    return Refusal.from_bytes(content[REFUSAL])
+
+
+NEEDED: Final[dict[Call, dict[str, Any]]] = {
+    Call.HELLO: {"study": b"0" * 64, "last_reply": b""},
+    Call.OPEN: {"opening": b"", "approvals": [b""]},
+    Call.AGREE: {"study": b"0" * 64, "run": b"r", "offers": [b""]},
+    Call.RELEASE: {"request": b"", "parameters": b""},
+    Call.COSIGN: {"study": b"0" * 64, "run": b"r", "head": b""},
+    Call.DELIVER: {"delivery": b"", "model": b"", "card": b""},
+}
+# Left out where there is nothing to say: the first step has no last sum.
+OPTIONAL: Final[dict[Call, dict[str, Any]]] = {
+    Call.HELLO: {"offer": b""},
+    Call.RELEASE: {"last_request": b"", "last_replies": [b""], "last_vectors": [b""]},
+    Call.COSIGN: {"path": [b""]},
+}
+LISTS: Final = {"approvals", "offers", "last_replies", "last_vectors", "path"}
+TEXTS: Final = {"study", "run"}
+NO_BYTES: Final[list[Any]] = ["text", 1, 1.5, True, [b"x"], ["text"], [1, 2], [1.5]]
+NO_LISTS: Final[list[Any]] = [b"x", "text", 1, ["text"], [1], [1.5], [True]]
+NO_TEXTS: Final[list[Any]] = [b"\xff", b"x" * 129, "text".encode("utf-16"), "é".encode()]
+
+
+def malformed() -> list[tuple[Call, dict[str, Any]]]:
+    """Every call with every name missing or of every wrong type."""
+    rows: list[tuple[Call, dict[str, Any]]] = []
+    for call, needed in NEEDED.items():
+        rows.append((call, {}))
+        for name in needed:
+            rows.append((call, {k: v for k, v in needed.items() if k != name}))
+            wrong = NO_LISTS if name in LISTS else NO_BYTES
+            wrong = wrong + (NO_TEXTS if name in TEXTS else [])
+            rows += [(call, needed | {name: value}) for value in wrong]
+        for name in OPTIONAL.get(call, {}):
+            wrong = NO_LISTS if name in LISTS else NO_BYTES
+            rows += [(call, needed | {name: value}) for value in wrong]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessGrid]:
+
+    study = make_study()
+    sums = {name: make_sums(study, 20) for name in NAMES}
+    folder = tmp_path_factory.mktemp("ledgers")
+    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+        yield federation.grid()
+
+
+def test_malformed_contents_get_the_fixed_refusal(grid: InProcessGrid) -> None:
+    rows = malformed()
+    assert len(rows) > 130
+    assert {call for call, _ in rows} == set(Call)
+    for call, content in rows:
+        assert refusal(ask(grid, call, ConfigRecord(content))) == MALFORMED, (call, content)
+
+
+@pytest.mark.parametrize("call", Call)
+def test_a_record_of_another_kind_or_name_gets_it_too(call: Call, grid: InProcessGrid) -> None:
+    arrays = ArrayRecord({name: Array(np.zeros(2)) for name in NEEDED[call]})
+    metrics = MetricRecord(dict.fromkeys(NEEDED[call], 1.0))
+    assert refusal(ask(grid, call, arrays)) == MALFORMED
+    assert refusal(ask(grid, call, metrics)) == MALFORMED
+    assert refusal(ask(grid, call, ConfigRecord(NEEDED[call]), "another")) == MALFORMED
+
+
+def test_well_formed_nonsense_is_refused_by_the_custodian_itself(grid: InProcessGrid) -> None:
+    codes = {
+        Call.HELLO: RefusalCode.UNKNOWN_STUDY,
+        Call.OPEN: RefusalCode.MALFORMED,
+        Call.AGREE: RefusalCode.UNKNOWN_STUDY,
+        Call.RELEASE: RefusalCode.MALFORMED,
+        Call.COSIGN: RefusalCode.UNKNOWN_STUDY,
+        Call.DELIVER: RefusalCode.MALFORMED,
+    }
+    assert set(codes) == set(Call)
+    for call, code in codes.items():
+        whole = NEEDED[call] | OPTIONAL.get(call, {})
+        for content in (NEEDED[call], whole):
+            assert refusal(ask(grid, call, ConfigRecord(content))) == Refusal(code)
+
+
+values = st.one_of(
+    st.binary(max_size=200),
+    st.text(max_size=20),
+    st.integers(-(2**31), 2**31),
+    st.floats(allow_nan=False),
+    st.lists(st.binary(max_size=50), max_size=4),
+)
+
+
+@settings(deadline=None)
+@given(
+    call=st.sampled_from(Call),
+    content=st.dictionaries(
+        st.sampled_from(
+            sorted({k for table in (NEEDED, OPTIONAL) for part in table.values() for k in part})
+        ),
+        values,
+    ),
+)
+def test_any_content_gets_a_refusal_and_nothing_else(
+    call: Call, content: dict[str, Any], grid: InProcessGrid
+) -> None:
+    assert isinstance(refusal(ask(grid, call, ConfigRecord(content))), Refusal)
+
+
+def test_each_call_gets_its_answer_under_its_name(bench: Bench) -> None:
+    """And in a whole run no node ever answers with anything else."""
+    names: set[tuple[str, tuple[str, ...]]] = set()
+
+    def tap(message: Message) -> None:
+        record = message.content[RECORD]
+        assert isinstance(record, ConfigRecord)
+        if message.metadata.reply_to_message_id:
+            names.add((message.metadata.message_type, tuple(sorted(record))))
+
+    bench.federation.run(bench.federation.job(), bench.federation.grid(tap=tap))
+    assert names == {
+        ("query.hello", ("approval",)),
+        ("query.open", ("offer",)),
+        ("query.agree", ("agreed",)),
+        ("query.release", ("reply", "vector")),
+    }
+
+
+class Recording:
+    """A custodian that writes down what it is asked, and refuses."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def write_down(*given: Any) -> Refusal:
+            self.asked.append((name, given))
+            return MALFORMED
+
+        return write_down
+
+
+def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
+    custodian = Recording()
+    port: Any = custodian
+    grid = InProcessGrid(client_app(lambda _: port), {NAME: NODE})
+    questions: dict[Call, dict[str, Any]] = {
+        Call.HELLO: {"study": b"s", "last_reply": b"l", "offer": b"o"},
+        Call.OPEN: {"opening": b"o", "approvals": [b"1", b"2"]},
+        Call.AGREE: {"study": b"s", "run": b"r", "offers": [b"1", b""]},
+        Call.RELEASE: {
+            "request": b"q",
+            "parameters": b"p",
+            "last_request": b"l",
+            "last_replies": [b"1", b"2"],
+            "last_vectors": [b"3", b"4"],
+        },
+        Call.COSIGN: {"study": b"s", "run": b"r", "head": b"h", "path": [b"1", b"2"]},
+        Call.DELIVER: {"delivery": b"d", "model": b"m", "card": b"c"},
+    }
+    for call, content in questions.items():
+        assert refusal(ask(grid, call, ConfigRecord(content))) == MALFORMED
+    ask(grid, Call.RELEASE, ConfigRecord({"request": b"q", "parameters": b"p"}))
+    ask(grid, Call.COSIGN, ConfigRecord({"study": b"s", "run": b"r", "head": b"h"}))
+    ask(grid, Call.HELLO, ConfigRecord({"study": b"s", "last_reply": b""}))
+    assert custodian.asked == [
+        ("describe", ("s", b"l", b"o")),
+        ("open_run", (b"o", [b"1", b"2"])),
+        ("agree", ("s", "r", [b"1", b""])),
+        ("release", (b"q", b"p", LastSum(b"l", (b"1", b"2"), (b"3", b"4")))),
+        ("cosign", ("s", "r", b"h", [b"1", b"2"])),
+        ("deliver", (b"d", b"m", b"c")),
+        ("release", (b"q", b"p", NO_LAST_SUM)),
+        ("cosign", ("s", "r", b"h", [])),
+        ("describe", ("s", b"", b"")),
+    ]
+
+
+# -- failures ------------------------------------------------------------------------------------
+
+
+class Failing:
+    """A custodian in which everything goes wrong in the same way."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
+        raise self._error
+
+    def open_run(self, opening: bytes, approvals: Any) -> bytes | Refusal:
+        raise self._error
+
+    def agree(self, study: str, run: str, offers: Any) -> bytes | Refusal:
+        raise self._error
+
+    def release(
+        self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
+    ) -> Released | Refusal:
+        raise self._error
+
+    def cosign(self, study: str, run: str, head: bytes, path: Any) -> bytes | Refusal:
+        raise self._error
+
+    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
+        raise self._error
+
+
+OWN_ERRORS: Final[list[Callable[[str], FieldfareError]]] = [
+    AccountingError,
+    LedgerError,
+    RecordsError,
+    StudyError,
+    lambda text: PolicyRefusal(RefusalCode.NOT_IN_PLAN, text),
+]
+
+
+@pytest.mark.parametrize("call", Call)
+@pytest.mark.parametrize("make", OWN_ERRORS)
+def test_an_error_inside_is_answered_without_its_text(
+    make: Callable[[str], FieldfareError], call: Call
+) -> None:
+    grid = InProcessGrid(client_app(lambda _: Failing(make(VALUE))), {NAME: NODE})
+    reply = ask(grid, call, ConfigRecord(NEEDED[call]))
+    assert reply.has_error()
+    assert VALUE not in repr(vars(reply.error)) + repr(vars(reply.metadata))
+    assert type(make(VALUE)).__name__ not in repr(vars(reply.error))
+
+
+@pytest.mark.parametrize("call", Call)
+def test_a_defect_inside_shows_no_text_to_whoever_runs_the_app(call: Call) -> None:
+    """Flower's own nodes send str(error) to the coordinator."""
+    app = client_app(lambda _: Failing(ValueError(VALUE)))
+    grid = InProcessGrid(app, {NAME: NODE})
+    with pytest.raises(RuntimeError) as found:
+        ask(grid, call, ConfigRecord(NEEDED[call]))
+    assert VALUE not in str(found.value)
+    assert VALUE in str(found.value.__cause__), "the local traceback keeps the cause"
+
+
+def test_a_node_without_a_custodian_shows_no_text_either() -> None:
+    def nobody(context: Context) -> Custodian:
+        raise RecordsError(f"{VALUE} {context.node_id}")
+
+    grid = InProcessGrid(client_app(nobody), {NAME: NODE})
+    reply = ask(grid, Call.HELLO, ConfigRecord(NEEDED[Call.HELLO]))
+    assert reply.has_error()
+    assert VALUE not in repr(vars(reply.error))
+
+
+@pytest.mark.parametrize("call", Call)
+def test_a_refusal_that_a_custodian_raises_is_its_code(call: Call) -> None:
+    error = ProtocolError(VALUE, RefusalCode.BAD_KEYS)
+    grid = InProcessGrid(client_app(lambda _: Failing(error)), {NAME: NODE})
+    reply = ask(grid, call, ConfigRecord(NEEDED[call]))
+    assert refusal(reply) == Refusal(RefusalCode.BAD_KEYS)
+    assert VALUE not in repr(answer(reply))
+
+
+def test_an_interruption_is_not_swallowed() -> None:
+    class Interrupted(Failing):
+        def describe(
+            self, study: str, last_reply: bytes = b"", offer: bytes = b""
+        ) -> bytes | Refusal:
+            raise KeyboardInterrupt
+
+    grid = InProcessGrid(client_app(lambda _: Interrupted(ValueError())), {NAME: NODE})
+    with pytest.raises(KeyboardInterrupt):
+        ask(grid, Call.HELLO, ConfigRecord(NEEDED[Call.HELLO]))
+
+
+def test_an_exception_over_records_shows_none_of_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vector(self: StudySums, *_: Any) -> Any:
+        raise RecordsError(f"row {VALUE}")
+
+    run = bench.open_run()
+    request = run.request()
+    monkeypatch.setattr(StudySums, "vector", vector)
+    content: dict[str, Any] = {"request": bench.seal(request), "parameters": bench.parameters()}
+    reply = ask(bench.federation.grid(), Call.RELEASE, ConfigRecord(content))
+    assert reply.has_error()
+    assert VALUE not in repr(vars(reply.error))
+    assert bench.ledger(NAME).spent() == 0

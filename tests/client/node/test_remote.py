@@ -1,0 +1,291 @@
+"""A custodian over a socket is a custodian: the same bytes, or an error that says what to do."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tests.support.bench import NAMES, STEPS, Bench, MakeBench, make_study, make_sums
+from tests.support.served import Gated, served
+
+from fieldfare.client.custodian.ports import NoInbox, SaidNo
+from fieldfare.client.custodian.service import serving
+from fieldfare.client.node.client_app import CustodianPort, client_app
+from fieldfare.client.node.remote_custodian import Deadlines, connected
+from fieldfare.client.wire import custodian_pb2 as pb
+from fieldfare.client.wire.frames import LARGEST_FRAME, SERVICE, Released, unix_address
+from fieldfare.client.wire.sockets import UnixSocket
+from fieldfare.server.run.server_app import Outcome
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
+from fieldfare.shared.protocol.delivery import Delivery
+from fieldfare.shared.protocol.messages import Refusal, Rejection, seal
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.signed_files import offer_study
+from fieldfare.shared.run.last_sum import NO_LAST_SUM
+from fieldfare.shared.transcript.leaves import TreeHead, tree_head
+from fieldfare.shared.transcript.merkle import consistency_path
+from fieldfare.simulations.federation.federation import FIRST_NODE
+from fieldfare.simulations.federation.grid import InProcessGrid
+
+
+def test_every_call_gives_the_custodians_own_answer(bench: Bench, room: Path) -> None:
+    inside = bench.custodian("bank-b")
+    with served(bench, "bank-b", room) as remote:
+        run = bench.open_run()  # bank-b describes, opens and agrees over the socket
+        released = run.answer("bank-b", run.request())
+        approval = remote.describe(bench.study.id)
+    assert approval == inside.describe(bench.study.id)
+    assert released == inside.release(bench.seal(run.request()), bench.parameters())
+    assert isinstance(released, Released)
+
+
+def test_refusals_come_through(bench: Bench, room: Path) -> None:
+    unknown, malformed = Refusal(RefusalCode.UNKNOWN_STUDY), Refusal(RefusalCode.MALFORMED)
+    with served(bench, "bank-b", room) as remote:
+        assert remote.describe("no such study") == unknown
+        assert remote.agree("no such study", "run", []) == unknown
+        assert remote.open_run(b"", []) == malformed
+        assert remote.release(b"", b"") == malformed
+        assert remote.cosign("no such study", "run", b"", []) == unknown
+        assert remote.deliver(b"", b"", b"") == malformed
+
+
+def test_the_last_sum_goes_over_the_socket(bench: Bench, room: Path) -> None:
+    """A whole run, in which nothing is answered for parameters that do not follow."""
+    run = bench.open_run()
+    with served(bench, "bank-b", room) as remote:
+        for step in range(STEPS):
+            request, content = run.request(step=step), run.parameters(ReleaseKind.TRAINING, step)
+            last = run.last(step) if step else NO_LAST_SUM
+            if step:
+                short = replace(last, vectors=last.vectors[:-1])
+                refused = Refusal(RefusalCode.NOT_RECOMPUTED)
+                assert remote.release(bench.seal(request), content, short) == refused
+            answer = remote.release(bench.seal(request), content, last)
+            assert isinstance(answer, Released)
+    assert bench.ledger("bank-b").position().sequence == STEPS
+
+
+def test_heads_models_and_offers_go_over_the_socket(bench: Bench, room: Path) -> None:
+    run, coordinator = bench.open_run(), bench.federation.identities.coordinator
+    study, name = bench.study.id, run.federation.run
+    hashes = [bytes([at]) * 32 for at in range(5)]
+    heads = [
+        seal(tree_head(study, name, hashes[:size]), COORDINATOR, coordinator) for size in (2, 5)
+    ]
+    body = Delivery(
+        study=study, run=name, model="0" * 64, file=bytes_hash(b"model"), card=bytes_hash(b"card")
+    )
+    other = make_study(name="another")
+    with served(bench, "bank-b", room) as remote:
+        for head, path in zip(heads, ([], consistency_path(2, hashes)), strict=True):
+            cosigned = remote.cosign(study, name, head, path)
+            assert isinstance(cosigned, bytes)
+            site = bench.site("bank-a")
+            signed = site.from_member(cosigned, TreeHead, "bank-b").body
+            assert signed == site.from_coordinator(head, TreeHead).body
+        delivery = seal(body, COORDINATOR, coordinator)
+        assert remote.deliver(delivery, b"model", b"card") == b""
+        offer = offer_study(other, coordinator)
+        unknown = Refusal(RefusalCode.UNKNOWN_STUDY)
+        assert remote.describe(other.id, b"", offer) == unknown
+        assert remote.describe(study, b"", offer) == bench.custodian("bank-b").describe(study)
+
+
+@dataclass(frozen=True)
+class Refusing(NoInbox):
+    """Whose people said no."""
+
+    def said_no(self, study: str) -> SaidNo | None:
+        del study
+        return SaidNo("rejected", "too wide")
+
+
+def test_a_rejection_goes_over_the_socket_beside_the_fixed_refusal(
+    bench: Bench, room: Path
+) -> None:
+    study, coordinator = make_study(name="another"), bench.federation.identities.coordinator
+    offer = offer_study(study, coordinator)
+    bench.custodian("bank-b")._inbox = Refusing()
+    with served(bench, "bank-b", room) as remote:
+        answer = remote.describe(study.id, b"", offer)
+        silent = remote.describe(study.id)
+    assert isinstance(answer, Refusal)
+    assert (answer.code, silent) == (RefusalCode.UNKNOWN_STUDY, Refusal(answer.code))
+    assert answer.to_bytes() == Refusal(answer.code).to_bytes()
+    body = bench.site("bank-a").from_member(answer.rejection, Rejection, "bank-b").body
+    assert (body.study, body.institution) == (study.id, "bank-b")
+    assert (body.decision, body.reason) == ("rejected", "too wide")
+
+
+def test_a_port_is_a_port(bench: Bench, room: Path) -> None:
+    with connected(room) as remote:
+        port: CustodianPort = remote
+        assert port is remote
+
+
+# -- no answer -----------------------------------------------------------------------------------
+
+
+def test_nobody_there(room: Path) -> None:
+    with connected(room) as remote, pytest.raises(RunError, match="found UNAVAILABLE: start it"):
+        remote.describe("study")
+
+
+def test_a_dead_socket(room: Path) -> None:
+    room.parent.mkdir()
+    with closing(socket.socket(socket.AF_UNIX)) as gone:
+        gone.bind(str(room))
+    with connected(room) as remote, pytest.raises(RunError, match="UNAVAILABLE"):
+        remote.describe("study")
+
+
+def test_a_custodian_that_comes_back_is_found(bench: Bench, room: Path) -> None:
+    custodian = bench.custodian("bank-b")
+    with connected(room) as remote:
+        for _ in range(2):
+            with serving(custodian, UnixSocket(room)):
+                # Within a second or two, where gRPC left to itself would take two minutes.
+                assert any(describes(remote, bench) for _ in range(600))
+            assert not describes(remote, bench)
+
+
+def describes(remote: Any, bench: Bench) -> bool:
+    try:
+        return isinstance(remote.describe(bench.study.id), bytes)
+    except RunError:
+        threading.Event().wait(0.05)
+        return False
+
+
+def test_a_late_answer(make_bench: MakeBench, room: Path) -> None:
+    """What was asked for is done all the same, and asking again gives it."""
+    study = make_study()
+    sums = {name: make_sums(study, 100, seed=i) for i, name in enumerate(NAMES)}
+    gate = Gated(sums["bank-b"].model.vectors.entries)
+    sums["bank-b"] = replace(sums["bank-b"], training=gate)
+    bench = make_bench(study, sums)
+    run = bench.open_run()
+    content = bench.seal(run.request())
+    with serving(bench.custodian("bank-b"), UnixSocket(room)):
+        with (
+            connected(room, Deadlines(release_seconds=0.2)) as hasty,
+            pytest.raises(RunError, match="found DEADLINE_EXCEEDED: see its load"),
+        ):
+            hasty.release(content, bench.parameters())
+        gate.gate.set()
+        with connected(room) as patient:
+            answer = patient.release(content, bench.parameters())
+    assert isinstance(answer, Released)
+    assert gate.sums == 1
+    assert bench.ledger("bank-b").position().sequence == 1
+
+
+def test_a_message_that_is_too_large(bench: Bench, room: Path) -> None:
+    with served(bench, "bank-b", room) as remote:
+        with pytest.raises(RunError, match="RESOURCE_EXHAUSTED"):
+            remote.release(b"", bytes(LARGEST_FRAME))
+        assert isinstance(remote.describe(bench.study.id), bytes)
+
+
+# -- answers that are none -------------------------------------------------------------------------
+
+
+@contextmanager
+def answering(room: Path, frame: bytes) -> Iterator[None]:
+    """Something at the socket that answers everything with the same bytes."""
+    calls = ("Describe", "OpenRun", "Agree", "Release", "Cosign", "Deliver")
+    handler: Any = grpc.unary_unary_rpc_method_handler(lambda *_: frame)
+    room.parent.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        server = grpc.server(pool)
+        server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler(SERVICE, dict.fromkeys(calls, handler))]
+        )
+        local = grpc.local_server_credentials(grpc.LocalConnectionType.UDS)
+        server.add_secure_port(unix_address(room), local)
+        server.start()
+        yield
+        server.stop(None).wait()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\xff",
+        pb.DescribeAnswer(refusal=b"no").SerializeToString(),
+        pb.DescribeAnswer(refusal=b"fieldfare.refusal.v1\x00because").SerializeToString(),
+    ],
+)
+def test_something_else_is_no_answer(frame: bytes, room: Path) -> None:
+    with answering(room, frame), connected(room) as remote:
+        calls: list[Any] = [
+            lambda: remote.describe("study"),
+            lambda: remote.open_run(b"", []),
+            lambda: remote.agree("study", "run", []),
+            lambda: remote.release(b"", b""),
+            lambda: remote.cosign("study", "run", b"", []),
+            lambda: remote.deliver(b"", b"", b""),
+        ]
+        for call in calls:
+            with pytest.raises(ProtocolError, match="expected"):
+                call()
+
+
+def test_the_environment_chooses_no_proxy(
+    bench: Bench, room: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with served(bench, "bank-b", room) as remote:
+        assert isinstance(remote.describe(bench.study.id), bytes)
+
+
+# -- a whole run -----------------------------------------------------------------------------------
+
+
+def run_over_sockets(bench: Bench, room: Path, *, leave_out: str = "") -> Outcome:
+    """One run in which every ClientApp has a socket and nothing else of its institution."""
+    federation = bench.federation
+    with ExitStack() as stack:
+        far: dict[str, CustodianPort] = {}
+        for name in bench.names:
+            path = room.with_name(f"{name}.sock")
+            if name != leave_out:
+                stack.enter_context(serving(bench.custodian(name), UnixSocket(path)))
+            far[name] = stack.enter_context(connected(path))
+        app = client_app(lambda context: far[str(context.node_config["institution"])])
+        nodes = {name: FIRST_NODE + index for index, name in enumerate(bench.names)}
+        return federation.run(federation.job("over-sockets"), InProcessGrid(app, nodes))
+
+
+def three_banks(make_bench: MakeBench) -> Bench:
+    study = make_study()
+    return make_bench(
+        study, {name: make_sums(study, 100, seed=i) for i, name in enumerate(NAMES[:3])}
+    )
+
+
+def test_three_institutions_run_over_their_sockets(make_bench: MakeBench, room: Path) -> None:
+    bench = three_banks(make_bench)
+    outcome = run_over_sockets(bench, room)
+    assert outcome.participants == tuple(NAMES[:3])
+    plan = bench.plan
+    planned = plan.training.cost * plan.training.steps + plan.evaluation.cost
+    for name in bench.names:
+        assert bench.ledger(name).spent() == planned
+        bench.ledger(name).verify()
+
+
+def test_an_institution_whose_custodian_is_down_is_absent(bench: Bench, room: Path) -> None:
+    outcome = run_over_sockets(bench, room, leave_out="bank-d")
+    assert outcome.participants == tuple(NAMES[:3])

@@ -1,0 +1,115 @@
+"""What is gathered: from a home alone, with a custodian that runs, and where parts are broken."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.homes import (
+    NAMES,
+    NOW,
+    Hub,
+    OpenCustody,
+    approve_all,
+    clock,
+    custody_of,
+    home_study,
+    hub,
+)
+
+from fieldfare.client.approvals.approval import Standing
+from fieldfare.client.custodian.service import serving_calls
+from fieldfare.client.daemon.admin import ADMIN_LIMITS, admin_socket, administration
+from fieldfare.client.daemon.reload import Ground, guarding
+from fieldfare.client.daemon.status import CustodianStatus
+from fieldfare.client.home.layout import Home
+from fieldfare.client.node.state import Link, NodeReport
+from fieldfare.client.oversight.overview import Overview, Unread, overview, overview_json
+from fieldfare.client.oversight.overview_screen import overview_lines
+
+__all__ = ["custody_of", "hub"]
+
+NAME = NAMES[0]
+
+
+def look(home: Home) -> Overview:
+    return overview(home, home.path / "node.toml", NOW)
+
+
+def test_a_home_in_which_nothing_runs(hub: Hub, custody_of: OpenCustody) -> None:
+    approved, waiting = home_study(), home_study(name="other")
+    approve_all(hub, [custody_of(NAME)], approved)
+    hub.receive(waiting, NAME)
+    found = look(hub.homes[NAME])
+    assert (found.custodian, found.node) == (None, None)
+    assert not isinstance(found.studies, Unread)
+    assert {one.id: one.standing for one in found.studies} == {
+        approved.id: Standing.APPROVED,
+        waiting.id: Standing.RECEIVED,
+    }
+    assert not isinstance(found.budget, Unread)
+    assert found.budget.yearly.spent == 0
+    assert not isinstance(found.log, Unread)
+    written = overview_json(found)
+    assert json.loads(json.dumps(written)) == written
+    assert written["custodian"] is None
+    assert written["roster"] == {"version": 1, "members": sorted(NAMES)}
+    assert sorted(one["standing"] for one in written["studies"]) == ["approved", "received"]
+
+
+def test_a_custodian_that_runs_is_asked(hub: Hub) -> None:
+    home = hub.homes[NAME]
+    ground = Ground(home=home.path, passphrase=None, environment={}, clock=clock)
+    with (
+        guarding(ground) as guard,
+        serving_calls(administration(guard), admin_socket(guard.institution), ADMIN_LIMITS),
+    ):
+        found = look(home)
+    assert isinstance(found.custodian, CustodianStatus)
+    assert found.custodian.roster == 1
+    assert overview_json(found)["custodian"]["institution"] == NAME
+
+
+def test_a_node_is_read_where_its_settings_say(hub: Hub) -> None:
+    home = hub.homes[NAME]
+    settings = home.path / "node.toml"
+    settings.write_text(
+        f'superlink = "hub:8000"\nauthority = "a.pem"\nbundles = ["{"ab" * 32}"]\n'
+        'state = "elsewhere.json"\n'
+    )
+    found = look(home).node
+    assert not isinstance(found, Unread)
+    assert found is not None
+    assert (found.superlink, found.state, found.alive) == ("hub:8000", None, False)
+    report = NodeReport(home.path / "elsewhere.json", "hub:8000", clock)
+    report.connected(7)
+    found = look(home).node
+    assert not isinstance(found, Unread)
+    assert found is not None
+    assert found.state is not None
+    assert (found.state.link, found.alive) == (Link.CONNECTED, True)
+    settings.write_text("nonsense")
+    assert isinstance(look(home).node, Unread)
+
+
+@pytest.mark.parametrize(
+    ("part", "harm"),
+    [
+        ("roster", lambda home: home.roster.unlink()),
+        ("budget", lambda home: home.policy.write_text("nonsense")),
+        ("budget", lambda home: (home.ledger.write_bytes(b"x"), home.ledger.chmod(0o600))),
+        ("log", lambda home: home.log.write_bytes(b"{}\n")),
+    ],
+)
+def test_a_part_that_is_broken_hides_no_other(
+    hub: Hub, custody_of: OpenCustody, part: str, harm: Callable[[Home], Any]
+) -> None:
+    custody = custody_of(NAME)
+    approve_all(hub, [custody], home_study())
+    custody.ledger.close()
+    home = hub.homes[NAME]
+    harm(home)
+    found = look(home)
+    assert isinstance(getattr(found, part), Unread)
+    assert "error" in overview_json(found)[part]
+    assert list(overview_lines(found))

@@ -1,0 +1,139 @@
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.homes import NAMES, Hub, hub
+from tests.support.served import room
+
+from fieldfare.client.ledger.budget import to_picomu2
+from fieldfare.client.oversight import preflight as preflight_figures
+from fieldfare.client.oversight.ledger_report import Budget
+from fieldfare.client.oversight.preflight import (
+    FEW_FREE,
+    LEAST_FREE,
+    Outcome,
+    Seen,
+    budget_seen,
+    check_answers,
+    check_socket,
+    disk_seen,
+    policy_seen,
+    software_seen,
+)
+from fieldfare.client.policy.policy import load_policy
+from fieldfare.shared.errors import RunError, UsageError
+
+__all__ = ["hub", "room"]
+
+
+def outcome(seen: str | Seen) -> Outcome:
+    return seen.outcome if isinstance(seen, Seen) else Outcome.PASS
+
+
+def test_what_is_installed_here_will_do() -> None:
+    said = software_seen()
+    assert isinstance(said, str)
+    assert "flwr 1.42." in said
+    assert "Python 3." in said
+
+
+@pytest.mark.parametrize(("found", "said"), [("1.41.0", "expected flwr 1.42.*"), (None, "flwr")])
+def test_another_flower_fails(
+    monkeypatch: pytest.MonkeyPatch, found: str | None, said: str
+) -> None:
+    real: Any = preflight_figures._version
+    monkeypatch.setattr(
+        preflight_figures, "_version", lambda name: found if name == "flwr" else real(name)
+    )
+    seen = software_seen()
+    assert isinstance(seen, Seen)
+    assert (seen.outcome, said in seen.text) == (Outcome.FAIL, True)
+
+
+@pytest.mark.parametrize(
+    ("absent", "expected"),
+    [
+        ("duckdb", Outcome.FAIL),  # of an institution
+        ("numpy", Outcome.FAIL),  # of everybody
+        ("torch", Outcome.PASS),  # of those who want networks
+        ("matplotlib", Outcome.PASS),  # of a hub
+        ("ruff", Outcome.PASS),  # of developers
+    ],
+)
+def test_what_an_institution_needs_is_missed_and_nothing_else(
+    absent: str, expected: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real: Any = preflight_figures._version
+    monkeypatch.setattr(
+        preflight_figures, "_version", lambda name: None if name == absent else real(name)
+    )
+    seen = software_seen()
+    assert outcome(seen) is expected
+    if isinstance(seen, Seen):
+        assert f"missing: {absent}: run pip install 'fieldfare[institution]'" in seen.text
+
+
+def test_a_policy_that_allows_nothing_warns(hub: Hub) -> None:
+    home = hub.homes[NAMES[0]]
+    assert outcome(policy_seen(load_policy(home))) is Outcome.PASS
+    hub.edit(home.policy, "minimum_units = 100", "minimum_units = 9")
+    seen = policy_seen(load_policy(home))
+    assert isinstance(seen, Seen)
+    assert seen.outcome is Outcome.WARN
+    assert "minimum_units is below" in seen.text
+
+
+def budget(spent: float) -> Budget:
+    return Budget(limit=to_picomu2(0.2), spent=to_picomu2(spent), limit_epsilon=2.0, delta=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("yearly", "lifetime", "expected"),
+    [
+        (0.0, 0.0, Outcome.PASS),
+        (0.19, 0.19, Outcome.PASS),
+        (0.2, 0.1, Outcome.FAIL),
+        (0.1, 0.2, Outcome.FAIL),
+    ],
+)
+def test_a_spent_budget_fails(yearly: float, lifetime: float, expected: Outcome) -> None:
+    assert outcome(budget_seen(budget(yearly), budget(lifetime))) is expected
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [
+        (LEAST_FREE - 1, Outcome.FAIL),
+        (LEAST_FREE, Outcome.WARN),
+        (FEW_FREE - 1, Outcome.WARN),
+        (FEW_FREE, Outcome.PASS),
+    ],
+)
+def test_a_full_disk_fails(free: int, expected: Outcome) -> None:
+    assert outcome(disk_seen(free)) is expected
+
+
+def test_a_socket_may_be_there_or_not(room: Path) -> None:
+    room.parent.mkdir()
+    check_socket(room, 0o600)
+    with pytest.raises(RunError, match="expected a custodian that listens"):
+        check_answers(room)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(room))
+        listening.listen()
+        room.chmod(0o600)
+        check_socket(room, 0o600)
+        check_answers(room)
+        room.chmod(0o666)
+        with pytest.raises(UsageError, match="expected mode 0660, found 0666"):
+            check_socket(room, 0o660)
+
+
+def test_something_else_in_its_place_and_a_long_path_fail(room: Path) -> None:
+    room.parent.mkdir()
+    with pytest.raises(UsageError, match="expected a shorter path"):
+        check_socket(room.with_name("x" * 100), 0o600)
+    room.write_text("")
+    with pytest.raises(UsageError, match="found another file"):
+        check_socket(room, 0o600)

@@ -1,0 +1,171 @@
+"""What is wrong in a home is found, with a remedy; no value of a record is shown."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.certificates import Authority
+from tests.support.homes import (
+    NAMES,
+    NOW,
+    Hub,
+    OpenCustody,
+    approve_all,
+    clock,
+    custody_of,
+    home_study,
+    hub,
+)
+
+from fieldfare.client.custodian.service import data_plane, serving_calls
+from fieldfare.client.daemon.admin import ADMIN_LIMITS, admin_socket, administration
+from fieldfare.client.daemon.process import socket_of
+from fieldfare.client.daemon.reload import Ground, Guard, guarding
+from fieldfare.client.home.keys import rotate_identity
+from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.oversight.looks import HomeLooks, Preflight
+from fieldfare.client.oversight.preflight import Finding, Outcome, findings
+
+__all__ = ["custody_of", "hub"]
+
+NAME = NAMES[0]
+STUDY = home_study()
+
+
+def look(home: Home, **changes: Any) -> dict[str, Finding]:
+    given: dict[str, Any] = {
+        "home": home.path,
+        "node_settings": home.path / "node.toml",
+        "passphrase": None,
+        "environment": {},
+        "now": NOW,
+    }
+    looks = HomeLooks(Preflight(**given | changes))
+    return {one.topic: one for one in [*findings(looks.looks()), *findings(looks.record_looks())]}
+
+
+@pytest.fixture
+def home(hub: Hub, custody_of: OpenCustody) -> Home:
+    """A home with an approved study."""
+    custody = custody_of(NAME)
+    approve_all(hub, [custody], STUDY)
+    custody.ledger.close()
+    return hub.homes[NAME]
+
+
+def failing(found: dict[str, Finding]) -> set[str]:
+    return {topic for topic, one in found.items() if one.outcome is Outcome.FAIL}
+
+
+def test_a_home_that_is_in_order(home: Home) -> None:
+    found = look(home)
+    assert {one.outcome for one in found.values()} == {Outcome.PASS, Outcome.SKIP}
+    skipped = {topic for topic, one in found.items() if one.outcome is Outcome.SKIP}
+    assert skipped == {"node", "custodian", "casework"}
+    assert found["records"].text == f"{STUDY.id[:12]}: 200 rows, everything fits"
+
+
+@pytest.mark.parametrize(
+    ("topic", "harm"),
+    [
+        ("home", lambda home: home.policy.chmod(0o666)),
+        ("settings", lambda home: home.settings.write_text("nonsense")),
+        ("policy", lambda home: home.policy.write_text("nonsense")),
+        ("coordinator", lambda home: home.coordinator_key.write_text("0" * 64)),
+        ("identity", lambda home: home.identity_key.write_text("nonsense")),
+        ("node key", lambda home: shutil.copy(home.identity_key, home.node_key)),
+        ("roster", lambda home: home.roster.unlink()),
+        ("roster", lambda home: rotate_identity(home, NAME, None)),
+        ("node", lambda home: (home.path / "node.toml").write_text("nonsense")),
+        ("sockets", lambda home: home.admin_socket.write_text("")),
+        ("ledger", lambda home: (home.ledger.write_bytes(b"x"), home.ledger.chmod(0o600))),
+        ("log", lambda home: home.log.write_bytes(b"{}\n")),
+        ("records", lambda home: (home.path / "records.csv").unlink()),
+        ("records", lambda home: (home.path / "records.csv").write_text("customer\nsecret-1\n")),
+    ],
+)
+def test_what_is_wrong_is_found(home: Home, topic: str, harm: Callable[[Home], Any]) -> None:
+    harm(home)
+    found = look(home)
+    assert topic in failing(found)
+    assert "expected" in found[topic].text or "missing" in found[topic].text
+    assert all("secret" not in one.text for one in found.values())
+
+
+def test_the_public_half_of_another_node_key_is_found(hub: Hub, home: Home) -> None:
+    shutil.copy(hub.homes[NAMES[1]].node_public, home.node_public)
+    assert "the public half" in look(home)["node key"].text
+
+
+def test_a_group_that_nobody_made_is_found(hub: Hub, home: Home) -> None:
+    hub.edit(home.settings, 'group = ""', 'group = "no-such-group"')
+    assert "no-such-group" in look(home)["sockets"].text
+
+
+def test_an_identity_under_a_passphrase_is_tried_when_it_is_given(tmp_path: Path) -> None:
+    home = found_institution(tmp_path / "home", NAME, passphrase=b"a long passphrase")
+    assert look(home)["identity"].outcome is Outcome.SKIP
+    assert look(home, passphrase=b"a long passphrase")["identity"].outcome is Outcome.PASS
+    assert look(home, passphrase=b"another passphrase")["identity"].outcome is Outcome.FAIL
+
+
+def test_a_node_is_shown_with_what_it_answers(hub: Hub, home: Home) -> None:
+    authority = Authority.make(hub.folder).folder / "authority.pem"
+    settings = home.path / "node.toml"
+    settings.write_text(
+        f'superlink = "hub:8000"\nauthority = "{authority}"\nbundles = ["{"ab" * 32}"]\n'
+    )
+    assert look(home)["node"].text == "SuperLink hub:8000, answers runs of the bundles abababababab"
+    settings.write_text(settings.read_text() + 'custodian = "elsewhere.sock"\n')
+    assert look(home)["node"].outcome is Outcome.WARN
+
+
+@pytest.fixture
+def guard(home: Home) -> Iterator[Guard]:
+    ground = Ground(home=home.path, passphrase=None, environment={}, clock=clock)
+    with (
+        guarding(ground) as made,
+        serving_calls(administration(made), admin_socket(made.institution), ADMIN_LIMITS),
+    ):
+        yield made
+
+
+def test_a_custodian_that_runs_is_asked(home: Home, guard: Guard) -> None:
+    assert "expected a custodian that listens" in look(home)["custodian"].text
+    with serving_calls(data_plane(guard.answer), socket_of(guard.institution)):
+        found = look(home)["custodian"]
+        assert (found.outcome, found.text) == (Outcome.PASS, "serving 1 approved")
+    kept = home.roster.read_bytes()
+    home.roster.unlink()
+    guard.follow()
+    assert "it serves nothing" in look(home)["custodian"].text
+    home.roster.write_bytes(kept)
+
+
+def test_a_study_that_is_left_out_is_said(hub: Hub, home: Home, guard: Guard) -> None:
+    hub.pin(hub.roster(version=2))
+    guard.follow()
+    found = look(home)["custodian"]
+    assert found.outcome is Outcome.FAIL
+    assert f"left out {STUDY.id[:12]}: approved under an earlier roster" in found.text
+
+
+def test_records_may_be_left_alone(home: Home) -> None:
+    (home.path / "records.csv").unlink()
+    assert look(home, records=False)["records"].outcome is Outcome.SKIP
+
+
+def test_a_new_home_says_what_is_next(tmp_path: Path) -> None:
+    home = found_institution(tmp_path / "home", NAME)
+    found = look(home)
+    assert failing(found) == {"coordinator"}
+    assert "join" in found["coordinator"].remedy
+    assert found["log"].outcome is Outcome.SKIP
+
+
+def test_no_home_is_one_mistake(tmp_path: Path) -> None:
+    found = look(Home(tmp_path / "nowhere"))
+    assert failing(found) == {"home"}

@@ -1,0 +1,132 @@
+"""An institution looks at a transcript: the audit, its own replies, its key, its model."""
+
+import io
+from typing import Any
+
+import pytest
+from tests.support.finished import RUN, facts_of
+from tests.support.homes import NAMES, NOW, Hub, OpenCustody, custody_of, home_study, hub
+from tests.support.hub_runs import finished_run
+from tests.support.transcripts import Recorder
+
+from fieldfare.client.home.models import kept_model, read_recomputed
+from fieldfare.client.institution.open import Custody
+from fieldfare.client.oversight.transcript_check import TranscriptCheck, check_transcript, own_keys
+from fieldfare.server.run.closing import ComposedDelivery, compose
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.protocol.roster import Member
+from fieldfare.shared.transcript.file import MisfitError
+from fieldfare.shared.transcript.leaves import Leaf
+
+__all__ = ["custody_of", "hub"]
+
+NAME = NAMES[0]
+STUDY = home_study()
+
+
+@pytest.fixture
+def custodies(custody_of: OpenCustody) -> list[Custody]:
+    return [custody_of(name) for name in NAMES]
+
+
+@pytest.fixture
+def run(hub: Hub, custodies: list[Custody]) -> Recorder:
+    return finished_run(hub, custodies, STUDY)
+
+
+def delivery_of(run: Recorder, hub: Hub) -> ComposedDelivery:
+    assert run.state is not None
+    return compose(plan_for(STUDY), run.state.model, facts_of(STUDY), hub.signer, NOW)
+
+
+def deliver(custody: Custody, made: ComposedDelivery) -> None:
+    custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
+
+
+def check(hub: Hub, custody: Custody, content: bytes) -> TranscriptCheck:
+    institution = hub.institution(NAME)
+    return check_transcript(institution, custody.ledger, io.BytesIO(content), NOW)
+
+
+def test_an_honest_run_is_recomputed_and_noted(
+    hub: Hub, custodies: list[Custody], run: Recorder
+) -> None:
+    deliver(custodies[0], delivery_of(run, hub))
+    found = check(hub, custodies[0], run.to_bytes())
+    assert (found.header.study, found.header.run) == (STUDY.id, RUN)
+    assert (found.own.recorded, found.own.rehearsals, found.own.unseen) == (4, 1, ())
+    assert found.cosigned == found.report.leaves == len(run.leaves)
+    kept = kept_model(hub.homes[NAME], STUDY.id, RUN)
+    assert found.model == kept
+    assert kept is not None
+    note = read_recomputed(kept)
+    assert note is not None
+    assert (note.model, note.leaves) == (found.report.model, len(run.leaves))
+
+
+def test_without_vectors_nothing_is_called_recomputed(
+    hub: Hub, custodies: list[Custody], run: Recorder
+) -> None:
+    deliver(custodies[0], delivery_of(run, hub))
+    found = check(hub, custodies[0], run.to_bytes(purged=True))
+    assert found.report.purged
+    assert found.model is not None
+    assert read_recomputed(found.model) is None
+
+
+def test_a_model_that_is_not_the_transcripts_is_found(
+    hub: Hub, custodies: list[Custody], run: Recorder
+) -> None:
+    assert run.state is not None
+    other = compose(plan_for(STUDY), -run.state.model, facts_of(STUDY), hub.signer, NOW)
+    deliver(custodies[0], other)
+    with pytest.raises(ProtocolError, match="do not use it"):
+        check(hub, custodies[0], run.to_bytes())
+
+
+def test_a_transcript_that_does_not_fit_is_named(
+    hub: Hub, custodies: list[Custody], run: Recorder
+) -> None:
+    def drop(leaves: list[Leaf]) -> None:
+        del leaves[10]
+
+    with pytest.raises(MisfitError, match="line"):
+        check(hub, custodies[0], run.lie(drop))
+
+
+def rosters(hub: Hub) -> dict[str, Any]:
+    member = Member(id="bank-x", key="0" * 63 + "9")
+    roster = hub.roster()
+    return {
+        "the same version": roster.model_copy(update={"members": (*roster.members, member)}),
+        "a newer one": roster.model_copy(update={"version": 2}),
+    }
+
+
+@pytest.mark.parametrize("which", ["the same version", "a newer one"])
+def test_a_roster_that_was_never_pinned_here_is_refused(
+    hub: Hub, custodies: list[Custody], run: Recorder, which: str
+) -> None:
+    """The transcript is whole; this institution has pinned another roster."""
+    other = rosters(hub)[which]
+    hub.pin(other.model_copy(update={"version": 1}) if which == "the same version" else None)
+    if which == "a newer one":
+        older = hub.roster(version=1).model_copy(update={"multiplicity": 2})
+        hub.pin(older)
+    with pytest.raises(ProtocolError, match="pinned roster"):
+        check(hub, custodies[0], run.to_bytes())
+
+
+def test_runs_under_an_earlier_roster_still_fit(
+    hub: Hub, custodies: list[Custody], run: Recorder
+) -> None:
+    hub.pin(hub.roster(version=2))
+    assert check(hub, custodies[0], run.to_bytes()).roster_version == 1
+
+
+def test_former_keys_are_ones_own(hub: Hub) -> None:
+    home = hub.homes[NAME]
+    (present,) = own_keys(home)
+    (home.rotations / f"{'ab' * 32}.sealed").touch()
+    assert set(own_keys(home)) == {present, "ab" * 32}

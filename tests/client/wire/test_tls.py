@@ -1,0 +1,137 @@
+"""Over TCP there is TLS with a certificate on both sides, or there is nothing."""
+
+import ast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import grpc
+import pytest
+from tests.support.bench import Bench
+from tests.support.certificates import Authority
+from tests.support.served import raw, status_of
+
+from fieldfare.client.custodian.service import serving
+from fieldfare.client.node.remote_custodian import connected
+from fieldfare.client.wire.frames import path_of
+from fieldfare.client.wire.tls import TlsFiles, TlsPort, TlsTarget
+from fieldfare.shared.errors import RunError, UsageError
+
+CLIENT: Final = Path(__file__).parents[3] / "client"
+HOST: Final = "127.0.0.1"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority.make(tmp_path)
+
+
+@contextmanager
+def serve(bench: Bench, files: TlsFiles) -> Iterator[int]:
+    with serving(bench.custodian("bank-b"), TlsPort(HOST, 0, files, "node.bank-b")) as at:
+        yield at.port
+
+
+def ask(bench: Bench, port: int, files: TlsFiles, host: str = HOST) -> bytes | None:
+    """What a client with these certificates gets; None where it is not let in."""
+    with connected(TlsTarget(host, port, files)) as remote:
+        try:
+            answer = remote.describe(bench.study.id)
+        except RunError:
+            return None
+    assert isinstance(answer, bytes)
+    return answer
+
+
+def test_the_node_is_let_in(bench: Bench, authority: Authority) -> None:
+    with serve(bench, authority.issue("custodian")) as port:
+        answer = ask(bench, port, authority.issue("node.bank-b"))
+    assert answer == bench.custodian("bank-b").describe(bench.study.id)
+
+
+def test_nobody_else_is(bench: Bench, authority: Authority, tmp_path: Path) -> None:
+    server, node = authority.issue("custodian"), authority.issue("node.bank-b")
+    stranger = Authority.make(tmp_path, "stranger").issue("node.bank-b")
+    others = {
+        "another name of the same authority": authority.issue("node.bank-c"),
+        "the name as a common name only": authority.issue("x", common_name="node.bank-b"),
+        "another authority's certificate": replace(stranger, authority=node.authority),
+        "a certificate without its key": replace(node, key=server.key),
+        "the custodian's own certificate": server,
+    }
+    with serve(bench, server) as port:
+        let_in = [what for what, files in others.items() if ask(bench, port, files)]
+        assert not let_in
+        expired = authority.issue("node.bank-b", expired=True)
+        assert ask(bench, port, expired) is None
+        assert ask(bench, port, authority.issue("node.bank-b")) is not None
+
+
+def test_the_name_is_asked_for_before_anything_is_read(bench: Bench, authority: Authority) -> None:
+    with serve(bench, authority.issue("custodian")) as port:
+        credentials = authority.issue("node.bank-c").channel_credentials()
+        with grpc.secure_channel(f"{HOST}:{port}", credentials) as channel:
+            ended = status_of(raw(channel, path_of("Describe")).future(b"\xff"))
+    assert ended is grpc.StatusCode.PERMISSION_DENIED
+
+
+def test_nobody_is_let_in_without_a_certificate(bench: Bench, authority: Authority) -> None:
+    server = authority.issue("custodian")
+    bare = grpc.ssl_channel_credentials(server.authority.read_bytes())
+    with serve(bench, server) as port:
+        for channel in (
+            grpc.secure_channel(f"{HOST}:{port}", bare),
+            grpc.insecure_channel(f"{HOST}:{port}"),
+        ):
+            with channel:
+                ended = status_of(raw(channel, path_of("Describe")).future(b"", timeout=60))
+            assert ended is grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_node_asks_nobody_but_its_custodian(
+    bench: Bench, authority: Authority, tmp_path: Path
+) -> None:
+    node = authority.issue("node.bank-b")
+    stranger = Authority.make(tmp_path, "stranger").issue("custodian")
+    with serve(bench, replace(stranger, authority=node.authority)) as port:
+        assert ask(bench, port, node) is None
+    with serve(bench, authority.issue("custodian")) as port:
+        assert ask(bench, port, node, host="localhost") is None  # a name it does not have
+
+
+def test_a_port_in_use_is_refused(bench: Bench, authority: Authority) -> None:
+    files = authority.issue("custodian")
+    with (
+        serve(bench, files) as port,
+        pytest.raises(UsageError, match="can be bound"),
+        serving(bench.custodian("bank-b"), TlsPort(HOST, port, files, "node")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604])
+def test_a_key_that_others_may_read_is_refused(mode: int, authority: Authority) -> None:
+    files = authority.issue("custodian")
+    files.key.chmod(mode)
+    for use in (files.server_credentials, files.channel_credentials):
+        with pytest.raises(UsageError, match="chmod 600"):
+            use()
+
+
+@pytest.mark.parametrize("name", ["certificate", "key", "authority"])
+def test_a_missing_file_is_named(name: str, authority: Authority, tmp_path: Path) -> None:
+    files = replace(authority.issue("custodian"), **{name: tmp_path / "no.pem"})
+    for use in (files.server_credentials, files.channel_credentials):
+        with pytest.raises(UsageError, match=r"no\.pem: a readable PEM file"):
+            use()
+
+
+def test_nothing_can_be_plaintext() -> None:
+    """gRPC's two plaintext doors are not named anywhere on the institution's side."""
+    for path in sorted(CLIENT.rglob("*.py")):
+        named = {
+            n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)
+        }
+        assert not named & {"insecure_channel", "add_insecure_port"}, path

@@ -1,0 +1,388 @@
+"""Questions over real custodians: one exchange, one debit, a transcript that fits."""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Message
+from scipy.stats import chi2
+from tests.server.conftest import Clock, Setting
+from tests.server.run.test_coordination import RUN, Hub
+from tests.server.run.test_coordination_audit import Killed, audited, kill_at_release, resume
+from tests.support.asking import asking, made_up, sums_of
+
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.server.answers.analytics import noise_on_sum, read_answers
+from fieldfare.server.run.conduct import check_later, keep_questions
+from fieldfare.server.run.opening import open_federation
+from fieldfare.server.run.rounds import SecureSums
+from fieldfare.server.store.rows import RunState
+from fieldfare.shared.audit.audit import AuditReport, audit
+from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.errors import RunError, StudyError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import seal
+from fieldfare.shared.protocol.plan import Plan, ReleaseKind, plan_for
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.queries.layout import WEIGHT_BITS, layout_for
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.ring import decode
+from fieldfare.shared.run.replay import decoded_sum, initial_state
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.transcript.file import write_transcript
+from fieldfare.shared.transcript.leaves import (
+    AnswersRecord,
+    Leaf,
+    LeafKind,
+    QuestionsRecord,
+    tree_head,
+)
+from fieldfare.simulations.federation.federation import LocalFederation
+
+BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
+UNITS = 200
+QUESTIONS = (
+    {"name": "units", "kind": "count"},
+    {"name": "channels", "kind": "group_by", "by": ["channel", "band"]},
+)
+MakeHub = Callable[..., Hub]
+
+
+@contextmanager
+def hub_maker(folder: Path, sums_at: Callable[[Study, str, int], StudySums]) -> Iterator[MakeHub]:
+    """What founds hubs over BANKS; their ledgers are closed in the end.
+
+    Args:
+        folder: for hub and ledgers.
+        sums_at: sums of a study at a bank, from its name and number.
+    """
+    opened: list[LocalFederation] = []
+
+    def make(study: Study) -> Hub:
+        sums = {name: sums_at(study, name, seed) for seed, name in enumerate(BANKS)}
+        ledgers = folder / "ledgers"
+        ledgers.mkdir()
+        federation = LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=ledgers)
+        opened.append(federation)
+        return Hub(folder, Setting(federation, sums, Clock()))
+
+    try:
+        yield make
+    finally:
+        for federation in opened:
+            federation.__exit__()
+
+
+@pytest.fixture
+def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
+    def sums(study: Study, name: str, seed: int) -> StudySums:
+        return sums_of(study, made_up(UNITS, institution=name, seed=seed))
+
+    with hub_maker(tmp_path, sums) as make:
+        yield make
+
+
+def questions_only(**changes: Any) -> Study:
+    return asking(*QUESTIONS, names=BANKS, privacy={"epsilon": 4.0}, **changes)
+
+
+def released(plan: Plan, report: AuditReport) -> np.ndarray:
+    """The answers' sum, from the transcript alone."""
+    (answers,) = report.answers
+    words = decode(answers.content, plan.query.word_bits, plan.query.vectors.entries)
+    return decoded_sum(words, plan.query, len(report.participants))
+
+
+def test_a_study_of_questions_is_one_exchange_and_its_transcript_fits(
+    make_hub: MakeHub, tmp_path: Path
+) -> None:
+    study = questions_only()
+    hub, plan, asked = make_hub(study), plan_for(study), []
+
+    def count(message: Message) -> bool:
+        asked.append(message.metadata.message_type == "query.release")
+        return False
+
+    hub.carry_out(drop=count)
+    assert hub.row().state is RunState.FINISHED
+    assert hub.kinds()[-4:] == ["reply", "sum", "answers", "end"]
+    assert sum(asked) == 2 * len(BANKS)  # a rehearsal and the answers
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 1)
+    report = audited(hub, tmp_path)
+    assert (report.state, report.sums, report.recomputed) == ("finished", 2, 2)
+    assert {found.spent.debits for found in report.institutions.values()} == {plan.query.cost}
+    assert study.questions is not None
+    units, channels = read_answers(plan, study.questions, released(plan, report), institutions=4)
+    assert units.cells[0].value == pytest.approx(len(BANKS) * UNITS, abs=6 * units.sigma)
+    assert channels.cells[1].key == ("branch", "other")  # a bank in no group
+
+
+def test_a_study_may_train_and_ask(make_hub: MakeHub, tmp_path: Path) -> None:
+    study = asking(*QUESTIONS, steps=2, names=BANKS)
+    hub = make_hub(study)
+    hub.carry_out()
+    assert hub.kinds()[-5:] == ["reply", "sum", "answers", "model", "end"]
+    report = audited(hub, tmp_path)
+    assert (report.state, report.steps, report.sums) == ("finished", 2, 5)
+    assert report.metrics is not None
+    assert [record.group for record in report.answers] == [study.questions]
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_coordinator_that_dies_before_the_answers_asks_again_for_nothing(
+    make_hub: MakeHub, tmp_path: Path, steps: int
+) -> None:
+    study = asking(*QUESTIONS[:1], steps=steps, names=BANKS)
+    hub, releases = make_hub(study), steps + 1 + int(steps > 0)
+    kill_at_release(hub, releases + 1)  # at the last institution's answer
+    resume(hub)
+    assert hub.row().state is RunState.FINISHED
+    assert hub.setting.debits() == dict.fromkeys(BANKS, releases)  # nothing was paid twice
+    assert audited(hub, tmp_path).state == "finished"
+
+
+def test_questions_that_are_not_the_studys_are_not_even_sent(make_hub: MakeHub) -> None:
+    hub = make_hub(questions_only())
+    setting = hub.setting
+    channel = setting.channel()
+    job = setting.federation.job()
+    sums = SecureSums(channel, open_federation(channel, job.terms))
+    other = asking({"name": "more", "kind": "count"}).questions
+    assert other is not None
+    with pytest.raises(StudyError, match="the questions that the study declares"):
+        sums.ask(other, 0)
+    assert setting.debits() == dict.fromkeys(BANKS, 0)
+
+
+def test_an_institution_that_would_be_singled_out_is_not_asked(make_hub: MakeHub) -> None:
+    """Three in a group and one outside it: the group's answer tells that one's from the whole."""
+    study = questions_only(
+        columns=[{"name": "band", "kind": "institution", "groups": {"all": list(BANKS[:3])}}]
+    )
+    hub = make_hub(study)
+    with pytest.raises(StudyError, match="at least 3 participants in each group"):
+        hub.carry_out()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 0)
+
+
+def test_the_same_questions_again_return_the_stored_answer_and_never_cost_less(
+    make_hub: MakeHub,
+) -> None:
+    study = questions_only(evaluation={"spare_releases": 1})
+    setting = make_hub(study).setting
+    channel = setting.channel()
+    assert study.questions is not None
+    first = SecureSums(channel, open_federation(channel, setting.federation.job("one").terms))
+    first.rehearse(initial_state(study).parameters)
+    told = first.ask(study.questions, 0)
+    again = first.ask(study.questions, 0)
+    assert again.words == told.words
+    assert again.replies == told.replies
+    assert setting.debits() == dict.fromkeys(BANKS, 1)
+    for run in ("two", "three"):  # another run is another answer, paid for while there is budget
+        later = SecureSums(channel, open_federation(channel, setting.federation.job(run).terms))
+        later.rehearse(initial_state(study).parameters)
+        if run == "two":
+            assert later.ask(study.questions, 0).words != told.words
+        else:
+            with pytest.raises(RunError, match="budget"):
+                later.ask(study.questions, 0)
+    assert setting.debits() == dict.fromkeys(BANKS, 2)
+    cost = setting.federation.plan.terms(ReleaseKind.QUERY).cost
+    spent = {ledger.position().cumulative for ledger in setting.federation.ledgers.values()}
+    assert spent == {2 * cost}
+    assert 2 * cost == setting.federation.plan.study_limit
+
+
+# -- later questions, within an allowance ---------------------------------------------------
+
+LATER = tuple(
+    QuestionGroup.model_validate({"questions": [question]})
+    for question in (
+        {"name": "hours", "kind": "mean", "column": "hours"},
+        {"name": "long hours", "kind": "count", "where": [{"column": "hours", "lower": 12.0}]},
+    )
+)
+
+
+def with_allowance(*, steps: int = 0, declared: bool = True, groups: int = 3) -> Study:
+    allowance = {
+        "kinds": ["mean", "count"],
+        "columns": ["hours"],
+        "groups": groups,
+        "spare_releases": 0,
+    }
+    return asking(
+        *QUESTIONS[:1], steps=steps, names=BANKS, allowance=allowance,
+        **({} if declared else {"queries": []}),
+    )  # fmt: skip
+
+
+def ask_later(
+    hub: Hub, *groups: QuestionGroup, drop: Callable[[Message], bool] | None = None
+) -> None:
+    keep_questions(hub.home.questions(RUN), groups)
+    hub.carry_out(drop=drop)
+
+
+@pytest.mark.parametrize(("steps", "declared"), [(0, True), (0, False), (2, True)])
+def test_later_questions_are_a_run_of_their_own_and_its_transcript_fits(
+    make_hub: MakeHub, tmp_path: Path, steps: int, declared: bool
+) -> None:
+    study = with_allowance(steps=steps, declared=declared)
+    hub, plan = make_hub(study), plan_for(study)
+    ask_later(hub, *LATER)
+    assert hub.row().state is RunState.FINISHED
+    after = ["questions", "request", *["reply"] * len(BANKS), "sum", "answers"]
+    assert hub.kinds()[-2 * len(after) - 1 :] == [*after, *after, "end"]
+    report = audited(hub, tmp_path)
+    assert (report.state, report.sums, report.steps) == ("finished", 3, 0)
+    assert [record.group for record in report.answers] == list(LATER)
+    spent = {found.spent.debits for found in report.institutions.values()}
+    assert spent == {2 * plan.allowance.cost}
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 2)
+
+
+def test_a_run_of_later_questions_goes_on_where_it_was_killed(
+    make_hub: MakeHub, tmp_path: Path
+) -> None:
+    hub, asked = make_hub(with_allowance()), 0
+
+    def die(message: Message) -> bool:
+        nonlocal asked
+        if message.metadata.message_type == "query.release":
+            asked += 1
+            if asked == 3 * len(BANKS):  # of the second group
+                raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        ask_later(hub, *LATER, drop=die)
+    resume(hub)
+    assert hub.row().state is RunState.FINISHED
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 2)
+    assert hub.kinds().count("questions") == 2
+    assert audited(hub, tmp_path).state == "finished"
+
+
+def test_the_allowance_ends_whatever_run_asks(make_hub: MakeHub) -> None:
+    study = with_allowance(groups=2)
+    federation = make_hub(study).setting.federation
+    for run in ("one", "two"):
+        outcome = federation.run(federation.job(run, LATER[:1]))
+        (found,) = outcome.answers
+        (answer,) = read_answers(
+            federation.plan, found.questions, found.values, institutions=4, step=found.step
+        )
+        assert answer.cells[0].value == pytest.approx(12.5, abs=8 * answer.sigma)
+    federation.run(federation.job("three"))  # what the study declares is still paid for
+    with pytest.raises(RunError, match="budget"):
+        federation.run(federation.job("four", LATER[:1]))
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ({"name": "q", "kind": "sum", "column": "hours"}, "a kind of the allowance"),
+        ({"name": "q", "kind": "mean", "column": "amount"}, "columns of the allowance"),
+        ({"name": "q", "kind": "count", "where": [{"column": "hours", "lower": 1.0, "upper": 1.1}]},
+         "could isolate one unit"),
+        ({"name": "q", "kind": "count", "where": [{"column": "channel", "levels": ["post"]}]},
+         "columns of the allowance"),
+    ],
+)  # fmt: skip
+def test_what_the_allowance_does_not_cover_is_refused_before_anybody_is_asked(
+    make_hub: MakeHub, question: dict[str, Any], reason: str
+) -> None:
+    federation = make_hub(with_allowance()).setting.federation
+    group = QuestionGroup.model_validate({"questions": [question]})
+    with pytest.raises(StudyError, match=reason):
+        federation.run(federation.job("one", (group,)))
+    with pytest.raises(StudyError, match=reason):
+        check_later(federation.plan, [group])
+    with pytest.raises(StudyError, match="a position of the study's allowance"):
+        federation.run(federation.job("one", LATER[:1] * 4))
+    assert {ledger.position().sequence for ledger in federation.ledgers.values()} == {0}
+
+
+# -- a coordinator that lies, and an auditor who looks --------------------------------------
+
+
+def audited_with(hub: Hub, leaves: list[Leaf]) -> AuditReport:
+    """Audit a transcript of which the coordinator has signed other leaves."""
+    federation = hub.setting.federation
+    identities, study = federation.identities, federation.study.id
+    head = tree_head(study, RUN, [leaf.hash for leaf in leaves])
+    with hub.store() as store:
+        blobs = {name: store.blob(name) for name in store.blob_names(RUN)}
+    file = io.BytesIO()
+    write_transcript(
+        file,
+        study=study,
+        run=RUN,
+        leaves=leaves,
+        blobs=blobs,
+        head=seal(head, COORDINATOR, identities.coordinator),
+        cosignatures={},
+    )
+    file.seek(0)
+    return audit(file, Trust(identities.roster.coordinator))
+
+
+def test_an_auditor_sees_what_was_asked_without_being_written_down(make_hub: MakeHub) -> None:
+    hub = make_hub(with_allowance())
+    ask_later(hub, *LATER)
+    with hub.store() as store:
+        leaves = list(store.leaves(RUN))
+    assert audited_with(hub, leaves).misfit is None
+    kinds = [leaf.kind for leaf in leaves]
+    first = kinds.index(LeafKind.QUESTIONS)
+    answers = [leaf for leaf in leaves if leaf.kind is LeafKind.ANSWERS]
+    second = AnswersRecord.from_bytes(answers[1].content)
+
+    def written(kind: str) -> list[Leaf]:
+        asked = {"name": "another", "kind": kind, "column": "hours"}
+        group = QuestionGroup.model_validate({"questions": [asked]})
+        return [*leaves[:first], QuestionsRecord.of(group).leaf(), *leaves[first + 1 :]]
+
+    def answered(leaf: Leaf) -> list[Leaf]:
+        return [leaf if one is answers[0] else one for one in leaves]
+
+    lies = {
+        "the parameters that follow": written("mean"),
+        "a kind of the allowance": written("sum"),
+        "a request for the next step": [*leaves[:first], *leaves[first + 1 :]],  # not written down
+        "the questions of the request": answered(second.leaf()),
+        "the words of the sum": answered(AnswersRecord.of(LATER[0], second.content).leaf()),
+    }
+    for reason, told in lies.items():
+        misfit = audited_with(hub, told).misfit
+        assert misfit is not None, reason
+        assert reason in misfit.reason
+
+
+def test_noise_on_every_kind_of_question_is_what_the_plan_says(make_hub: MakeHub) -> None:
+    """Through the real door: what the sum holds beyond the records is noise of the plan's size."""
+    study = asking(names=BANKS)
+    setting = make_hub(study).setting
+    outcome = setting.federation.run(setting.federation.job())
+    (found,) = outcome.answers
+    total = sum(part.answers(found.questions) for part in setting.sums.values())
+    noise = found.values - np.ldexp(np.asarray(total, dtype=np.float64), -WEIGHT_BITS)
+    plan, layout = setting.federation.plan, layout_for(found.questions, study.asked_columns)
+    sigma = noise_on_sum(plan.query, institutions=4, collusion_tolerance=1)
+    drawn: dict[str, list[np.ndarray]] = {}
+    for question, reads in zip(study.queries, layout.reads, strict=True):
+        drawn.setdefault(question.kind, []).extend(noise[layout.blocks[i].part] for i in reads)
+    for kind, parts in drawn.items():
+        squares = np.concatenate(parts) ** 2 / sigma**2
+        low, high = chi2.ppf([1e-9, 1 - 1e-9], len(squares)) / len(squares)
+        assert low <= squares.mean() <= high, kind
+    spread = float(noise.std())
+    assert spread == pytest.approx(sigma, rel=0.05)
+    for wrong in (2 / 3, 3 / 2):
+        assert spread != pytest.approx(sigma * wrong, rel=0.05)

@@ -1,0 +1,81 @@
+"""`coordinator model export` as it is typed."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from tests.support.finished import RUN, delivered
+from tests.support.homes import home_study
+from tests.support.server_homes import coordinator
+
+from fieldfare.server.cli.runs import delivery_file
+from fieldfare.server.home.founding import load_signing_key, signing_public
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.run.closing import keep_delivery
+from fieldfare.shared.cli.root import run
+from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.protocol.delivery import DeliveryFile
+from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner
+from fieldfare.shared.protocol.roster import Roster
+
+__all__ = ["coordinator"]
+
+STUDY = home_study()
+
+
+def finish(home: CoordinatorHome) -> None:
+    made = delivered(STUDY, IdentitySigner(load_signing_key(home, None)))
+    keep_delivery(home.model(RUN), made)
+
+
+def export(home: CoordinatorHome, out: Path, which: str = RUN) -> int:
+    arguments = ["coordinator", "model", "export", which, "--out", str(out)]
+    return run([*arguments, "--home", str(home.path)])
+
+
+def test_the_file_is_what_institutions_open(
+    coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(coordinator)
+    out = tmp_path / "model.delivery"
+    assert export(coordinator, out) == 0
+    assert "institution import model.delivery" in capsys.readouterr().out
+    roster = Roster(version=1, coordinator=signing_public(coordinator), members=())
+    file = DeliveryFile.from_bytes(out.read_bytes())
+    assert file.open(roster).run == RUN
+    assert file == delivery_file(coordinator, RUN)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_nothing_is_written_over(
+    coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(coordinator)
+    out = tmp_path / "model.delivery"
+    out.write_text("mine")
+    assert export(coordinator, out) == 2
+    assert out.read_text() == "mine"
+    assert "nothing is overwritten" in capsys.readouterr().err
+
+
+def test_a_run_without_a_model_is_said_to_have_none(
+    coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(coordinator, tmp_path / "out") == 1
+    assert "has no model yet" in capsys.readouterr().err
+    with pytest.raises(UsageError):
+        delivery_file(coordinator, "..")
+    finish(coordinator)
+    (coordinator.model(RUN) / "card.json").unlink()
+    with pytest.raises(RunError, match="expected a finished model"):
+        delivery_file(coordinator, RUN)
+
+
+def test_what_nobody_would_take_is_not_exported(
+    coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_delivery(coordinator.model(RUN), delivered(STUDY, NoSigner()))
+    out = tmp_path / "out"
+    assert export(coordinator, out) == 1
+    assert not out.exists()
+    assert "signature" in capsys.readouterr().err

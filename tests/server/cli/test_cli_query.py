@@ -1,0 +1,80 @@
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from tests.server.answers.test_asking import LATER, MakeHub, ask_later, make_hub
+from tests.server.answers.test_asking import with_allowance as allowing
+from tests.server.run.test_coordination import RUN
+from tests.support.answered import results_file
+from tests.support.desks import TestDesk, desk
+
+from fieldfare.server.store.rows import RunState
+from fieldfare.server.studies.proposals import propose
+from fieldfare.shared.cli.root import run
+
+__all__ = ["desk", "make_hub"]
+
+Read = pytest.CaptureFixture[str]
+
+
+def query(capsys: Read, *arguments: str | Path) -> tuple[int, str, str]:
+    status = run(["query", *map(str, arguments)])
+    return (status, *capsys.readouterr())
+
+
+def test_a_runs_answers_are_shown_by_run_and_by_study(
+    make_hub: MakeHub, tmp_path: Path, capsys: Read
+) -> None:
+    hub = make_hub(allowing())
+    ask_later(hub, *LATER)
+    home = ("--home", hub.home.path)
+    by_run = query(capsys, "answers", RUN[:4], *home, "--format", "json")
+    assert by_run == query(capsys, "answers", "asking", *home, "--format", "json")
+    found = json.loads(by_run[1])["answered"]
+    assert [one["asked"] for one in found] == ["allowance"] * 2
+    status, out, err = query(capsys, "answers", RUN, *home, "--plot", tmp_path / "p.svg")
+    assert status == 0
+    assert f"run {RUN}, asked later; 4 institutions" in out
+    assert "long hours" in out
+    assert err == f"wrote {tmp_path / 'p.svg'}\n"
+
+
+def test_every_format_goes_into_a_file(tmp_path: Path, capsys: Read) -> None:
+    results = results_file(tmp_path)
+    for form in ("table", "json", "csv", "arrow"):
+        out = tmp_path / form
+        status, shown, _ = query(capsys, "answers", results, "--format", form, "--out", out)
+        assert (status, shown) == (0, "")
+    assert "95 % from" in (tmp_path / "table").read_text()
+    rows = pa.ipc.open_file(io.BytesIO((tmp_path / "arrow").read_bytes())).read_all().num_rows
+    assert len((tmp_path / "csv").read_text().splitlines()) == rows + 1
+    assert json.loads((tmp_path / "json").read_text())["format"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nothing",), "expected one run, a study or a results.json"),
+        (("",), "expected one run, a study or a results.json"),
+        (("none.json",), "expected a readable file"),
+        (("payments",), "expected answers, found none yet"),
+        (("run-1",), "expected answers, found none yet"),
+        (("run-",), "fits run-1, run-2: give more of its id"),
+        (("payments", "--plot", "p.pdf"), "--plot: expected a file that ends in"),
+        (("payments", "--format", "xml"), "'xml'"),
+    ],
+)
+def test_wrong_input_is_said_in_a_line(
+    desk: TestDesk, capsys: Read, arguments: tuple[str, ...], said: str
+) -> None:
+    propose(desk.home, desk.study, desk.signer)
+    with desk.store() as store:
+        for name in ("run-1", "run-2"):
+            store.create(name, desk.study.id, datetime.now(UTC))
+            store.set_state(name, RunState.STOPPED, "", datetime.now(UTC))
+    status, out, err = query(capsys, "answers", *arguments, "--home", desk.home.path)
+    assert (status, out) == (2, "")
+    assert said in err

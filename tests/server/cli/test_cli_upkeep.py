@@ -1,0 +1,77 @@
+"""`coordinator transcript export` and `purge`, as a user calls them."""
+
+import hashlib
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.support.coordinator import running_superlink
+from tests.support.desks import TestDesk, desk, said
+
+from fieldfare.server.store.rows import RunState
+from fieldfare.shared.transcript.leaves import Leaf, LeafKind
+
+__all__ = ["desk"]
+
+VECTOR = b"a masked vector" * 100
+
+
+@pytest.fixture
+def ended(desk: TestDesk) -> TestDesk:
+    """A coordinator with one run that ended eleven years ago and one that ended yesterday."""
+    with desk.store() as store:
+        for run, days in (("old", 4000), ("recent", 1)):
+            at = datetime.now(UTC) - timedelta(days=days)
+            store.create(run, desk.study.id, at)
+            blobs = {hashlib.sha256(VECTOR + run.encode()).hexdigest(): VECTOR + run.encode()}
+            store.append(run, [Leaf(LeafKind.ROSTER, b"{}")], blobs=blobs)
+            store.set_state(run, RunState.FINISHED, "", at)
+    return desk
+
+
+def test_a_transcript_is_exported(ended: TestDesk, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ended.folder / "recent.transcript"
+    assert ended.command("transcript", "export", "rec", "--out", str(out)) == 0
+    said_lines = capsys.readouterr().out.splitlines()
+    assert said_lines[0] == f"{out}: 1 leaves and 1 masked vectors of recent, co-signed by 0"
+    assert said_lines[-1] == f"Next: fieldfare audit transcript {out}"
+    assert out.read_bytes().startswith(b'{"format":1,"run":"recent"')
+    assert ended.command("transcript", "export", "recent", "--out", str(out)) == 2
+    out.unlink()
+    assert ended.command("transcript", "export", "recent", "--out", str(out), "--json") == 0
+    found = said(capsys)
+    assert (found["run"], found["leaves"], found["vectors"]) == ("recent", 1, 1)
+
+
+def test_vectors_are_purged_when_their_time_is_over(
+    ended: TestDesk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended.command("purge", "--json") == 0
+    assert said(capsys) == {"retention_days": 3650, "vectors": 1, "superlink_rows": 0}
+    with ended.store() as store:
+        assert (len(store.blob_names("old")), len(store.blob_names("recent"))) == (0, 1)
+    out = ended.folder / "old.transcript"
+    assert ended.command("transcript", "export", "old", "--out", str(out)) == 0
+    assert "masked vectors were deleted at the end of their time" in capsys.readouterr().out
+    settings = ended.home.settings.read_text()
+    ended.home.settings.write_text(settings.replace("= 3650", "= 1"))
+    with ended.store() as store:
+        store.set_state("recent", RunState.FINISHED, "", datetime.now(UTC) - timedelta(days=2))
+    assert ended.command("purge") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1 masked vectors of runs that ended more than 1 days ago deleted",
+        "0 rows of ended runs deleted from the SuperLink's own state",
+    ]
+
+
+def test_a_superlinks_state_is_purged_too(
+    desk: TestDesk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running_superlink(desk.home):
+        assert desk.command("purge", "--json") == 0
+    assert said(capsys)["superlink_rows"] == 0
+    with closing(sqlite3.connect(desk.home.superlink_database)) as link:
+        link.execute("DROP TABLE message_res")
+    assert desk.command("purge") == 1
+    assert "could not be purged now" in capsys.readouterr().err

@@ -1,0 +1,128 @@
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from tests.support.server_homes import coordinator, found
+
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.shared.errors import UsageError
+
+__all__ = ["coordinator"]
+
+KEY = "5" * 64
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_everything_is_private_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        home = found(tmp_path / "deep" / "home")
+    finally:
+        os.umask(before)
+    for path in (home.path, *home.path.rglob("*")):
+        assert mode_of(path) == (0o700 if path.is_dir() else 0o600), path
+    assert CoordinatorHome.open(home.path) == home
+
+
+def test_every_path_is_where_the_layout_says() -> None:
+    home = CoordinatorHome(Path("/h"))
+    paths = (
+        *(home.settings, home.signing_key, home.signing_public, home.authority),
+        *(home.authority_key, home.server_certificate, home.server_key, home.control_token),
+        *(home.runtime_token, home.enrolment("bank-a"), home.roster, home.study(KEY)),
+        *(home.bundle_file, home.bundle_hash, home.superlink_database, home.runs_database),
+        *(home.audit_log, home.invitation, home.run),
+        *(home.rotation("bank-a", KEY), home.revocation("bank-a", KEY)),
+    )
+    assert [str(path.relative_to("/h")) for path in paths] == [
+        *("coordinator.toml", "keys/signing.pem", "keys/signing.pub", "tls/authority.pem"),
+        *("tls/authority.key", "tls/server.pem", "tls/server.key", "tokens/control"),
+        *("tokens/runtime", "members/bank-a.enrolment", "roster.sealed", f"studies/{KEY}.sealed"),
+        *("bundle/fieldfare.fab", "bundle.sha256", "state/superlink.sqlite", "state/runs.sqlite"),
+        *("log/audit.jsonl", "invitation.json", "run"),
+        *(f"members/bank-a.{KEY}.rotation", f"members/bank-a.{KEY}.revocation"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "a/b", "/etc/passwd", "a b", "é", "~x", "\u4e2d" * 64, ".hidden"]
+)
+def test_an_id_never_leads_out_of_the_folder_and_fits_a_file_name(name: str) -> None:
+    home = CoordinatorHome(Path("/h"))
+    path = home.rotation(name, KEY)
+    assert path.parent == home.members
+    assert len(path.name.encode()) < 255
+    assert home.enrolment(name) != home.enrolment(name + "x")
+
+
+@pytest.mark.parametrize("name", ["", "../roster", "A" * 64, "5" * 63, "5" * 64 + "/x"])
+def test_a_hash_from_outside_never_becomes_a_path(name: str) -> None:
+    home = CoordinatorHome(Path("/h"))
+    with pytest.raises(UsageError, match="study id"):
+        home.study(name)
+    with pytest.raises(UsageError, match="key"):
+        home.rotation("bank-a", name)
+
+
+def test_nothing_is_overwritten(coordinator: CoordinatorHome) -> None:
+    before = coordinator.signing_key.read_bytes()
+    with pytest.raises(UsageError, match="nothing is overwritten"):
+        CoordinatorHome.create(coordinator.path)
+    assert coordinator.signing_key.read_bytes() == before
+
+
+def test_an_unfinished_home_is_none(tmp_path: Path) -> None:
+    for path in (tmp_path / "none", CoordinatorHome.create(tmp_path / "unfinished").path):
+        with pytest.raises(UsageError, match="coordinator init"):
+            CoordinatorHome.open(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "remedy"),
+    [
+        ("", 0o750, "chmod 700"),
+        ("keys", 0o705, "chmod 700"),
+        ("tokens", 0o770, "chmod 700"),
+        ("run", 0o750, "chmod 700"),
+        ("keys/signing.pem", 0o640, "chmod 600"),
+        ("tls/authority.key", 0o604, "chmod 600"),
+        ("tls/server.key", 0o660, "chmod 600"),
+        ("tokens/control", 0o640, "chmod 600"),
+        ("tokens/runtime", 0o604, "chmod 600"),
+        ("coordinator.toml", 0o620, "chmod 600"),
+        ("tls/authority.pem", 0o602, "chmod 600"),
+        ("roster.sealed", 0o660, "chmod 600"),
+        ("bundle.sha256", 0o660, "chmod 600"),
+    ],
+)
+def test_what_others_can_reach_is_refused_with_the_remedy(
+    coordinator: CoordinatorHome, name: str, mode: int, remedy: str
+) -> None:
+    path = coordinator.path / name
+    if not path.exists():
+        path.touch()
+    path.chmod(mode)
+    with pytest.raises(UsageError, match=f"found {mode:04o}: {remedy} {path}"):
+        CoordinatorHome.open(coordinator.path)
+
+
+def test_every_problem_is_said_at_once(coordinator: CoordinatorHome) -> None:
+    coordinator.path.chmod(0o755)
+    coordinator.studies.rmdir()
+    coordinator.server_key.chmod(0o644)
+    with pytest.raises(UsageError) as refused:
+        CoordinatorHome.open(coordinator.path)
+    assert len(str(refused.value).split("\n")) == 3
+    assert f"mkdir -m 700 {coordinator.studies}" in str(refused.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_another_users_home_is_refused(coordinator: CoordinatorHome) -> None:
+    os.chown(coordinator.path, 12345, 12345)
+    with pytest.raises(UsageError, match="found uid 12345"):
+        CoordinatorHome.open(coordinator.path)

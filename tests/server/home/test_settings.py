@@ -1,0 +1,58 @@
+from typing import Any
+
+import pytest
+from tests.support.server_homes import coordinator
+
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.home.settings import Settings, load_settings, settings_text
+from fieldfare.shared.errors import StudyError
+from fieldfare.shared.study.toml import parse_toml
+
+__all__ = ["coordinator"]
+
+EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 -- what a hub listens at
+
+
+def test_what_init_writes_is_what_is_read(coordinator: CoordinatorHome) -> None:
+    settings = load_settings(coordinator)
+    assert (settings.name, settings.contact) == ("Example hub", "")
+    assert (settings.address, settings.host) == ("hub.example.org:8443", "hub.example.org")
+    assert (settings.bind_host, settings.bind_port) == (EVERY_INTERFACE, 8443)
+    assert settings.local_address == "127.0.0.1:8001"
+    assert settings.retention_days == 3650
+
+
+def test_any_name_survives_its_quoting() -> None:
+    name = 'Hub "east" \\ é'
+    text = settings_text(name, "[::1]:99", contact="a'b", names=("x.org", "10.0.0.1"))
+    settings = parse_toml(text, Settings, "coordinator")
+    assert (settings.name, settings.contact) == (name, "a'b")
+    assert (settings.names, settings.host) == (("x.org", "10.0.0.1"), "::1")
+    assert settings.bind == f"{EVERY_INTERFACE}:99"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"address": "hub"}, "address: .*host:port"),
+        ({"address": "hub:0"}, "address: "),
+        ({"bind": "eth0"}, "bind: "),
+        ({"names": ("*.example.org",)}, "names"),
+        ({"name": ""}, "name: "),
+        ({"name": "two\nlines"}, "name: "),
+        ({"contact": "x" * 201}, "contact: "),
+        ({"local_port": 0}, "local_port: "),
+        ({"local_port": 8443}, "local_port: another port"),
+    ],
+)
+def test_a_mistake_is_named(changes: dict[str, object], said: str) -> None:
+    given: dict[str, Any] = {"name": "Hub", "address": "hub.example.org:8443"} | changes
+    with pytest.raises(StudyError, match=said):
+        settings_text(**given)
+
+
+def test_unknown_keys_are_refused(coordinator: CoordinatorHome) -> None:
+    with coordinator.settings.open("a") as file:
+        file.write("surprise = 1\n")
+    with pytest.raises(StudyError, match="surprise"):
+        load_settings(coordinator)

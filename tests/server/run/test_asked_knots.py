@@ -1,0 +1,138 @@
+"""Knots that follow from a study's own answers, over real custodians and liars."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.server.answers.test_asking import BANKS, QUESTIONS, MakeHub, make_hub, released
+from tests.server.run.test_coordination import RUN
+from tests.server.run.test_coordination_audit import audited, exported, kill_at_release, resume
+from tests.support.asking import asking
+
+from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation
+from fieldfare.server.run.rounds import SecureSums
+from fieldfare.server.store.rows import RunState
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.run.replay import asked_knots, initial_state, model_hash
+from fieldfare.shared.study.study import Study
+
+__all__ = ["make_hub"]
+
+SPREAD = {"name": "spread", "kind": "quantiles", "column": "amount", "bins": 8}
+KNOTS = 8
+
+
+def knots_first(**changes: Any) -> Study:
+    features = [
+        {"name": "amount", "kind": "numeric", "lower": 0, "upper": 100, "knots_from": "spread"},
+        {"name": "hours", "kind": "numeric", "lower": 1, "upper": 24},
+        {"name": "channel", "kind": "categorical", "levels": ["branch", "online", "post"]},
+    ]
+    return asking(SPREAD, QUESTIONS[0], steps=2, names=BANKS, features=features, **changes)
+
+
+def test_a_study_may_ask_for_its_knots_first(make_hub: MakeHub, tmp_path: Path) -> None:
+    study = knots_first()
+    hub, plan = make_hub(study), plan_for(study)
+    hub.carry_out()
+    assert hub.row().state is RunState.FINISHED
+    kinds = hub.kinds()
+    assert kinds.index("answers") < kinds.index("parameters")
+    assert kinds[-4:] == ["sum", "metrics", "model", "end"]
+    report = audited(hub, tmp_path)
+    assert (report.state, report.steps, report.sums, report.recomputed) == ("finished", 2, 5, 5)
+    cost = plan.query.cost + 2 * plan.training.cost + plan.evaluation.cost
+    assert {found.spent.debits for found in report.institutions.values()} == {cost}
+    knots = asked_knots(study, released(plan, report))
+    for ledger in hub.setting.federation.ledgers.values():
+        state = TrainingState.from_bytes(ledger.run_state(study.id, PROGRESS_STATE + RUN) or b"")
+        assert state.model[-KNOTS:].tolist() == knots.tolist()
+        assert model_hash(state) == report.model  # what the institution recomputed is the model
+
+
+@pytest.mark.parametrize("release", range(1, 6))
+def test_a_run_that_asks_first_goes_on_from_wherever_it_was_killed(
+    make_hub: MakeHub, tmp_path: Path, release: int
+) -> None:
+    hub = make_hub(knots_first())
+    kill_at_release(hub, release)
+    resume(hub)
+    assert hub.row().state is RunState.FINISHED
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)
+    report = audited(hub, tmp_path)
+    assert (report.state, report.steps) == ("finished", 2)
+
+
+def craft(study: Study, answer: Any = None) -> TrainingState:
+    """A start whose second knot somebody moved by one place."""
+    state = initial_state(study, answer)
+    if answer is not None:
+        state.parameters[1 - KNOTS] += 1
+    return state
+
+
+def test_institutions_refuse_knots_that_do_not_follow(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = make_hub(knots_first())
+    monkeypatch.setattr("fieldfare.server.run.server_app.initial_state", craft)
+    with pytest.raises(RunError, match="not_recomputed"):
+        hub.carry_out()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 1)  # the questions, and nothing after
+
+
+LIES: dict[str, Callable[[LastSum], LastSum]] = {
+    "no sum": lambda _: NO_LAST_SUM,
+    "no request": lambda last: replace(last, request=b""),
+    "one vector changed": lambda last: replace(
+        last, vectors=(bytes(len(last.vectors[0])), *last.vectors[1:])
+    ),
+    "one institution left out": lambda last: replace(
+        last, replies=last.replies[1:], vectors=last.vectors[1:]
+    ),
+    "two exchanged": lambda last: replace(last, vectors=(last.vectors[::-1])),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_institutions_refuse_a_sum_that_was_not_signed(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    hub, collect = make_hub(knots_first()), SecureSums.collect
+
+    def lying(sums: SecureSums, kind: ReleaseKind, step: int, values: Any, last: Any = None) -> Any:
+        last = NO_LAST_SUM if last is None else last
+        return collect(sums, kind, step, values, LIES[lie](last) if step == 1 else last)
+
+    monkeypatch.setattr(SecureSums, "collect", lying)
+    with pytest.raises(RunError, match="not_recomputed"):
+        hub.carry_out()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 1)
+
+
+def test_knots_that_nobody_could_recompute_are_refused_before_anything_is_spent(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = make_hub(knots_first())
+    monkeypatch.setattr("fieldfare.shared.run.last_sum.MOST_WORDS", 1)
+    with pytest.raises(RunError, match="not_recomputed"):
+        hub.carry_out()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 0)
+
+
+def test_an_audit_finds_knots_that_do_not_follow_though_everybody_colludes(
+    make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = make_hub(knots_first())
+    monkeypatch.setattr("fieldfare.server.run.server_app.initial_state", craft)
+    monkeypatch.setattr(Recomputation, "check", lambda *_: {})
+    hub.carry_out()
+    misfit = exported(hub, tmp_path).misfit
+    assert misfit is not None
+    assert misfit.kind == "request"
+    assert "the knots that were answered" in misfit.reason

@@ -1,0 +1,220 @@
+"""One run's process over real custodians: what it keeps, and how the next one goes on."""
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flwr.app import Message
+from tests.server.conftest import BANKS, MakeSetting, Setting, make_study, to_bank
+from tests.support.server_homes import found
+
+from fieldfare.server.home.layout import CoordinatorHome
+from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.closing import LEFT_SECONDS
+from fieldfare.server.run.conduct import CLOSING_SECONDS, carry_out
+from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.store import run_store
+from fieldfare.shared.errors import FieldfareError, RunError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.delivery import Delivery
+from fieldfare.shared.protocol.flower_record import Call
+from fieldfare.shared.protocol.messages import IdentitySigner, unseal
+from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
+from fieldfare.shared.system.key_files import signing_pem
+from fieldfare.shared.system.private_files import replace_private
+from fieldfare.simulations.federation.federation import FIRST_NODE
+
+RUN = "run-1"
+NODES = {FIRST_NODE + index: name for index, name in enumerate(BANKS)}
+
+
+class Hub:
+    """A coordinator's home over an in-process federation of exact custodians."""
+
+    def __init__(self, folder: Path, setting: Setting) -> None:
+        self.setting = setting
+        self.home = found(folder / "hub")
+        identities, study = setting.federation.identities, setting.federation.study
+        signer = identities.coordinator
+        assert isinstance(signer, IdentitySigner)
+        public = signer.key.public_key().public_bytes_raw().hex()
+        replace_private(self.home.signing_key, signing_pem(signer.key, None))
+        replace_private(self.home.signing_public, public.encode())
+        replace_private(self.home.roster, offer_roster(identities.roster, signer))
+        replace_private(self.home.study(study.id), offer_study(study, signer))
+        settings = self.home.settings.read_text()
+        self.home.settings.write_text(settings.replace("wait_seconds = 90.0", "wait_seconds = 0"))
+        with self.store() as store:
+            store.create(RUN, study.id, datetime.now(UTC))
+
+    def store(self) -> Any:
+        return run_store(self.home.runs_database)
+
+    def carry_out(self, run: str = RUN, drop: Callable[[Message], bool] | None = None) -> None:
+        federation = self.setting.federation
+        carry_out(self.home, federation.grid(drop=drop), federation.study.id, run, nodes_of=_nodes)
+
+    def row(self) -> RunRow:
+        with self.store() as store:
+            found: RunRow = store.row(RUN)
+        return found
+
+    def kinds(self) -> list[str]:
+        with self.store() as store:
+            return [leaf.kind.value for leaf in store.leaves(RUN)]
+
+
+def _nodes(home: CoordinatorHome) -> Mapping[int, str]:
+    return NODES
+
+
+@pytest.fixture
+def hub(tmp_path: Path, make_setting: MakeSetting) -> Hub:
+    study = make_study(aggregation={"deadline_seconds": 2.0})
+    return Hub(tmp_path, make_setting(study, Assurance.EXACT))
+
+
+def test_a_run_ends_with_a_signed_log_and_a_model_at_everybody(hub: Hub) -> None:
+    hub.carry_out()
+    row = hub.row()
+    assert (row.state, row.reason) == (RunState.FINISHED, "")
+    assert row.progress is not None
+    assert row.progress.step == hub.setting.federation.study.training.steps
+    assert hub.kinds()[-2:] == ["model", "end"]
+    with hub.store() as store:
+        assert set(store.cosignatures(RUN)) == set(BANKS)
+        assert all(store.undelivered(name) == () for name in BANKS)
+        assert set(store.last_replies()) == set(BANKS)
+    roster = hub.setting.federation.identities.roster
+    content = (hub.home.model(RUN) / "delivery.sealed").read_bytes()
+    delivery = unseal(content, Delivery, roster, Assurance.EXACT).body
+    assert (delivery.study, delivery.run) == (hub.setting.federation.study.id, RUN)
+    card = json.loads((hub.home.model(RUN) / "card.json").read_bytes())
+    assert card["run"] == RUN
+
+
+def test_a_hello_without_a_run_brings_approvals_back_and_starts_nothing(hub: Hub) -> None:
+    hub.carry_out(run="")
+    study = hub.setting.federation.study.id
+    with hub.store() as store:
+        approvals = store.approvals(study)
+        assert {name: row.text for name, row in approvals.items()} == dict.fromkeys(
+            BANKS, "approved"
+        )
+        assert all(row.envelope for row in approvals.values())
+        assert store.leaves(RUN) == ()
+    assert hub.row().state is RunState.WAITING
+
+
+def test_a_stop_ends_between_two_steps_and_the_next_process_goes_on(hub: Hub) -> None:
+    def stop_at(message: Message) -> bool:
+        if message.metadata.message_type == "query.release":
+            with hub.store() as store:
+                if store.row(RUN).state is RunState.RUNNING and store.checkpoint(RUN):
+                    store.request_stop(RUN)
+        return False
+
+    hub.carry_out(drop=stop_at)
+    stopped = hub.row()
+    assert stopped.state is RunState.STOPPED
+    assert "resume" in stopped.reason
+    assert hub.kinds()[-1] == "end"
+    done = stopped.progress.step if stopped.progress else 0
+    assert 0 < done < hub.setting.federation.study.training.steps
+    with hub.store() as store:
+        store.reopen(store.row(RUN))
+    hub.carry_out()
+    assert hub.row().state is RunState.FINISHED
+    releases = hub.setting.federation.study.training.steps + 1
+    assert hub.setting.debits() == dict.fromkeys(BANKS, releases)  # nothing was paid twice
+
+
+def test_too_few_institutions_end_a_run_with_a_reason_and_it_can_go_on(hub: Hub) -> None:
+    lost = [to_bank(name, after=2) for name in BANKS[:2]]
+    with pytest.raises(RunError, match="at least 3 institutions"):
+        hub.carry_out(drop=lambda message: any(each(message) for each in lost))
+    failed = hub.row()
+    assert failed.state is RunState.FAILED
+    assert all(name in failed.reason for name in BANKS[:2])
+    assert hub.kinds()[-1] == "end"
+    with hub.store() as store:
+        store.reopen(store.row(RUN))
+    hub.carry_out()  # both are back: all are asked the same again
+    assert hub.row().state is RunState.FINISHED
+    releases = hub.setting.federation.study.training.steps + 1
+    # Who had answered sent the same bytes again, for nothing.
+    assert hub.setting.debits() == dict.fromkeys(BANKS, releases)
+
+
+def test_a_run_that_went_on_without_somebody_does_not_wait_for_it_at_the_end(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Call, set[str], float]] = []
+    ask = Channel.ask
+
+    def recorded(channel: Channel, call: Call, contents: Any, seconds: float) -> Any:
+        asked.append((call, {NODES[node] for node in contents}, seconds))
+        return ask(channel, call, contents, seconds)
+
+    monkeypatch.setattr(Channel, "ask", recorded)
+    hub.carry_out(drop=to_bank(BANKS[0], after=2))
+    assert hub.row().state is RunState.FINISHED
+    waited = [(names, seconds) for call, names, seconds in asked if call is Call.DELIVER]
+    assert waited[-2:] == [(set(BANKS[1:]), CLOSING_SECONDS), ({BANKS[0]}, LEFT_SECONDS)]
+    with hub.store() as store:
+        assert store.undelivered(BANKS[0]) == ()  # it was back in time
+
+
+def test_what_is_missing_in_the_home_fails_the_run_with_a_reason(hub: Hub) -> None:
+    hub.home.roster.unlink()
+    with pytest.raises(FieldfareError):
+        hub.carry_out()
+    assert hub.row().state is RunState.FAILED
+    assert "roster.sealed" in hub.row().reason
+
+
+def test_a_model_that_was_not_handed_over_is_handed_over_at_the_next_occasion(hub: Hub) -> None:
+    def no_delivery_to_bank_d(message: Message) -> bool:
+        metadata = message.metadata
+        return metadata.message_type == "query.deliver" and NODES[metadata.dst_node_id] == BANKS[3]
+
+    import fieldfare.server.run.conduct as module
+
+    before, module.CLOSING_SECONDS = module.CLOSING_SECONDS, 0.5  # type: ignore[misc]
+    try:
+        hub.carry_out(drop=no_delivery_to_bank_d)
+    finally:
+        module.CLOSING_SECONDS = before  # type: ignore[misc]
+    with hub.store() as store:
+        assert store.undelivered(BANKS[3]) == (RUN,)
+        assert store.undelivered(BANKS[0]) == ()
+    hub.carry_out(run="")
+    with hub.store() as store:
+        assert store.undelivered(BANKS[3]) == ()
+
+
+def test_a_process_that_died_while_handing_over_is_followed_by_one_that_does(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fieldfare.server.run.conduct as module
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(module, "keep_delivery", killed)
+    with pytest.raises(Killed):
+        hub.carry_out()
+    assert hub.row().state is RunState.RUNNING
+    monkeypatch.undo()
+    before = hub.kinds()
+    hub.carry_out()
+    assert hub.row().state is RunState.FINISHED
+    assert hub.kinds() == before  # the log says once that the model is made
+    with hub.store() as store:
+        assert all(store.undelivered(name) == () for name in BANKS)

@@ -1,0 +1,288 @@
+"""Alerts counted by group over real custodians: a threshold that follows, one debit, an audit."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import chi2
+from tests.server.answers.test_asking import BANKS, MakeHub, audited_with, hub_maker
+from tests.server.conftest import to_bank
+from tests.server.run.test_asked_knots import LIES
+from tests.server.run.test_coordination import RUN, Hub
+from tests.server.run.test_coordination_audit import audited, exported, kill_at_release, resume
+from tests.support.grouped import AGES, grouped_study, grouped_sums
+
+from fieldfare.client.custodian.recomputation import Recomputation
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.server.run.rounds import SecureSums
+from fieldfare.server.store.rows import RunState
+from fieldfare.server.studies.run_view import metric_texts, parse_metrics
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.evaluation.groups import count_groups, group_lines, group_scale
+from fieldfare.shared.evaluation.score_table import STEPS, alert_threshold
+from fieldfare.shared.finished_model.card import ModelCard
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.run.last_sum import NO_LAST_SUM
+from fieldfare.shared.run.replay import summed_again
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.transcript.leaves import FairnessRecord, Leaf, LeafKind
+from fieldfare.simulations.federation.federation import LocalFederation
+
+UNITS = 500
+FAIRNESS = ReleaseKind.FAIRNESS
+
+
+@pytest.fixture
+def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
+    with hub_maker(tmp_path, lambda study, _, seed: grouped_sums(study, UNITS, seed=seed)) as make:
+        yield make
+
+
+@pytest.fixture
+def make_empty_hub(tmp_path: Path) -> Iterator[MakeHub]:
+    with hub_maker(tmp_path, lambda study, _, seed: grouped_sums(study, 0, seed=seed)) as make:
+        yield make
+
+
+def true_counts(sums: Mapping[str, StudySums], model: np.ndarray, threshold: float) -> np.ndarray:
+    """What the sum would hold without noise, in the sum's own unit."""
+    parts = [
+        count_groups(
+            one.study.groups,
+            one.groups,
+            one.holdout.labels,
+            one.model.scores(model, one.holdout) >= threshold,
+        )
+        for one in sums.values()
+    ]
+    found: np.ndarray = np.ldexp(np.sum(parts, axis=0).astype(np.float64), -20)
+    return found
+
+
+def card_of(hub: Hub) -> ModelCard:
+    return ModelCard.from_bytes((hub.home.model(RUN) / "card.json").read_bytes())
+
+
+def test_alerts_are_counted_by_group_in_one_more_release(make_hub: MakeHub, tmp_path: Path) -> None:
+    study = grouped_study()
+    hub, plan = make_hub(study), plan_for(study)
+    hub.carry_out()
+    assert hub.row().state is RunState.FINISHED
+    assert hub.kinds()[-5:] == ["reply", "sum", "fairness", "model", "end"]
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)  # 2 steps, the table, the groups
+    report = audited(hub, tmp_path)
+    assert (report.state, report.sums, report.recomputed) == ("finished", 5, 5)
+    cost = 2 * plan.training.cost + plan.evaluation.cost + plan.fairness.cost
+    assert {found.spent.debits for found in report.institutions.values()} == {cost}
+    found = report.groups
+    assert found is not None
+    assert [one["column"] for one in found["columns"]] == ["age_band", "segment"]
+    assert found["everybody"]["units"]["value"] == pytest.approx(
+        sum(len(one.holdout) for one in hub.setting.sums.values()), abs=6 * 4 * found["sigma"]
+    )
+    with hub.store() as store:
+        told = parse_metrics(store.metrics(RUN))
+    assert told is not None
+    assert told["released_groups"] == found
+    assert metric_texts(told)[-2:] == group_lines(found)
+    card = card_of(hub)
+    assert card.groups is not None
+    assert card.groups.model_dump(mode="json") == found
+    assert card.limits[-2].startswith("False positives by group were counted")
+
+
+def test_a_study_without_groups_is_what_it_was(make_hub: MakeHub, tmp_path: Path) -> None:
+    hub = make_hub(grouped_study(evaluation={"groups": []}))
+    hub.carry_out()
+    assert hub.kinds()[-4:] == ["sum", "metrics", "model", "end"]
+    assert audited(hub, tmp_path).groups is None
+    assert b'"groups"' not in (hub.home.model(RUN) / "card.json").read_bytes()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 3)
+
+
+def test_groups_questions_and_knots_go_together(make_hub: MakeHub, tmp_path: Path) -> None:
+    study = grouped_study(
+        evaluation={"groups": [AGES]},
+        allowance={"kinds": ["count"], "columns": ["reported"], "groups": 1},
+    )
+    plan = plan_for(study)
+    assert plan.fairness.first_step == plan.evaluation.first_step + 1
+    assert plan.allowance.first_step == plan.fairness.first_step + 1
+    hub = make_hub(study)
+    hub.carry_out()
+    assert audited(hub, tmp_path).state == "finished"
+
+
+def test_institutions_without_units_take_part_like_any_other(
+    make_empty_hub: MakeHub, tmp_path: Path
+) -> None:
+    hub = make_empty_hub(grouped_study())
+    hub.carry_out()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)
+    found = audited(hub, tmp_path).groups
+    assert found is not None
+    rows = [row for one in found["columns"] for row in one["rows"]]
+    assert {row["verdict"] for row in rows} == {"too few to say"}
+
+
+@pytest.mark.parametrize("release", range(1, 6))
+def test_a_run_goes_on_from_wherever_it_was_killed(
+    make_hub: MakeHub, tmp_path: Path, release: int
+) -> None:
+    hub = make_hub(grouped_study())
+    kill_at_release(hub, release)
+    resume(hub)
+    assert hub.row().state is RunState.FINISHED
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)
+    assert audited(hub, tmp_path).groups is not None
+
+
+def test_an_attempt_that_fails_is_tried_with_those_who_are_left(
+    make_hub: MakeHub, tmp_path: Path
+) -> None:
+    hub = make_hub(grouped_study())
+    hub.carry_out(drop=to_bank("bank-b", after=4))  # the rehearsal, two steps, the table
+    report = audited(hub, tmp_path)
+    assert (report.state, report.failed_attempts) == ("finished", 1)
+    assert {name: n for name, n in hub.setting.debits().items() if name != "bank-b"} == {
+        "bank-a": 5, "bank-c": 5, "bank-d": 5,
+    }  # fmt: skip
+
+
+def test_purged_vectors_leave_what_was_stated(make_hub: MakeHub, tmp_path: Path) -> None:
+    hub = make_hub(grouped_study())
+    hub.carry_out()
+    before = audited(hub, tmp_path).groups
+    with hub.store() as store:
+        store.purge(datetime.now(UTC) + timedelta(days=1))
+    report = audited(hub, tmp_path)
+    assert report.purged
+    assert report.groups == before
+
+
+# -- thresholds that do not follow -------------------------------------------------------------
+
+
+def crafted(study: Study, table: np.ndarray) -> float:
+    """Two steps beside the threshold that everybody finds."""
+    return alert_threshold(study, table) + 2 / STEPS
+
+
+def test_institutions_refuse_a_threshold_that_does_not_follow(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = make_hub(grouped_study())
+    monkeypatch.setattr("fieldfare.server.run.server_app.alert_threshold", crafted)
+    with pytest.raises(RunError, match="not_recomputed"):
+        hub.carry_out()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 3)  # the table, and nothing after
+
+
+def test_an_audit_finds_a_threshold_that_does_not_follow_though_everybody_colludes(
+    make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = make_hub(grouped_study())
+    monkeypatch.setattr("fieldfare.server.run.server_app.alert_threshold", crafted)
+    monkeypatch.setattr(Recomputation, "check", lambda *_: {})
+    hub.carry_out()
+    misfit = exported(hub, tmp_path).misfit
+    assert misfit is not None
+    assert misfit.kind == "request"
+    assert "the threshold that follows from its table" in misfit.reason
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_institutions_refuse_a_table_that_was_not_signed(
+    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    hub, collect = make_hub(grouped_study()), SecureSums.collect
+
+    def lying(sums: SecureSums, kind: ReleaseKind, step: int, values: Any, last: Any = None) -> Any:
+        last = NO_LAST_SUM if last is None else last
+        return collect(sums, kind, step, values, LIES[lie](last) if kind is FAIRNESS else last)
+
+    monkeypatch.setattr(SecureSums, "collect", lying)
+    with pytest.raises(RunError, match="not_recomputed"):
+        hub.carry_out()
+    assert hub.setting.debits() == dict.fromkeys(BANKS, 3)
+
+
+def test_another_model_is_refused_too(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, collect = make_hub(grouped_study()), SecureSums.collect
+
+    def lying(sums: SecureSums, kind: ReleaseKind, step: int, values: Any, last: Any = None) -> Any:
+        moved = values + (1e-9 if kind is FAIRNESS else 0)
+        return collect(sums, kind, step, moved, NO_LAST_SUM if last is None else last)
+
+    monkeypatch.setattr(SecureSums, "collect", lying)
+    with pytest.raises(RunError, match="not_recomputed"):
+        hub.carry_out()
+
+
+def test_an_audit_finds_lies_about_the_counts(make_hub: MakeHub) -> None:
+    hub = make_hub(grouped_study())
+    hub.carry_out()
+    with hub.store() as store:
+        leaves = list(store.leaves(RUN))
+    at = [leaf.kind for leaf in leaves].index(LeafKind.FAIRNESS)
+    record = FairnessRecord.from_bytes(leaves[at].content)
+
+    def told(*instead: Leaf) -> list[Leaf]:
+        return [*leaves[:at], *instead, *leaves[at + 1 :]]
+
+    moved = FairnessRecord(threshold=record.threshold + 1 / STEPS, words=record.words)
+    other = FairnessRecord.of(record.threshold, bytes(len(record.content)))
+    lies = {
+        "the threshold of the request": told(moved.leaf()),
+        "the words of the sum": told(other.leaf()),
+        "or fairness, found": told(),
+        "or model, found": told(leaves[at], leaves[at]),
+    }
+    assert audited_with(hub, leaves).misfit is None
+    for reason, lie in lies.items():
+        misfit = audited_with(hub, lie).misfit
+        assert misfit is not None, reason
+        assert reason in misfit.reason
+
+
+# -- noise -------------------------------------------------------------------------------------
+
+
+def test_noise_on_the_counts_is_what_the_plan_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the real door: beyond the records, the sum holds noise of the plan's size."""
+    groups = [{"column": "branch", "levels": [f"branch {i}" for i in range(63)]}]
+    groups += [{"column": "segment", "levels": [f"segment {i}" for i in range(63)]}]
+    study = grouped_study(training={"steps": 1}, evaluation={"groups": groups})
+    plan = plan_for(study)
+    sums = {name: grouped_sums(study, 200, seed=seed) for seed, name in enumerate(BANKS)}
+    collected: dict[ReleaseKind, Any] = {}
+    collect = SecureSums.collect
+
+    def kept(sums: SecureSums, kind: ReleaseKind, *given: Any) -> Any:
+        collected[kind] = collect(sums, kind, *given)
+        return collected[kind]
+
+    monkeypatch.setattr(SecureSums, "collect", kept)
+    folder = tmp_path / "ledgers"
+    folder.mkdir()
+    with LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=folder) as federation:
+        outcome = federation.run(federation.job())
+    table = summed_again(plan.evaluation, tuple(collected[ReleaseKind.EVALUATION].vectors.values()))
+    threshold = alert_threshold(study, table)
+    assert outcome.released_groups is not None
+    assert outcome.released_groups["threshold"] == threshold
+    truth = true_counts(sums, outcome.parameters, threshold)
+    noise = collected[FAIRNESS].values - truth
+    sigma = plan.fairness.noise_on_sum(len(BANKS), 1)
+    low, high = chi2.ppf([1e-9, 1 - 1e-9], len(noise)) / len(noise)
+    assert len(noise) == 512
+    assert low <= np.mean(noise**2) / sigma**2 <= high
+    for wrong in (2 / 3, 3 / 2):
+        assert not low <= np.mean(noise**2) / (sigma * wrong) ** 2 <= high
+    assert outcome.released_groups["sigma"] == pytest.approx(sigma / group_scale(study.groups))

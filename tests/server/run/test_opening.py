@@ -1,0 +1,423 @@
+"""How a run opens: who answers is who takes part, and who does not fit is left out or named."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.server.conftest import BANKS, MakeSetting, Setting
+
+from fieldfare.server.run.opening import open_federation
+from fieldfare.server.run.record import NoRecord, Opening, Standing
+from fieldfare.server.run.rounds import Federation, SecureSums
+from fieldfare.shared.errors import LedgerError, ProtocolError, RefusalCode, RunError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Approval, Refusal, seal, unseal
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.run.replay import initial_state
+from fieldfare.simulations.federation.federation import FIRST_NODE
+
+EXACT: Final = Assurance.EXACT
+REST: Final = ("bank-a", "bank-c", "bank-d")
+
+
+def start(setting: Setting) -> NDArray[np.float64]:
+    return initial_state(setting.federation.study).parameters
+
+
+def opened(setting: Setting, run: str = "run", **terms: Any) -> Federation:
+    job = setting.federation.job(run)
+    return open_federation(setting.channel(), replace(job.terms, **terms))
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_everybody_who_approved_takes_part(make_setting: MakeSetting, assurance: Assurance) -> None:
+    federation = opened(make_setting(assurance=assurance))
+    assert tuple(sorted(federation.participants)) == BANKS
+    assert sorted(federation.nodes.values()) == [FIRST_NODE + i for i in range(4)]
+    approvals = {p.approval for p in federation.participants.values()}
+    assert len(approvals) == len(BANKS)
+
+
+def test_opening_a_run_again_changes_nothing(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    first, second = opened(setting), opened(setting)
+    assert first.participants == second.participants
+    SecureSums(setting.channel(), second).rehearse(start(setting))
+
+
+def test_who_has_not_approved_is_left_out(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    setting.federation.custodians["bank-b"].finish(setting.federation.study.id)
+    federation = opened(setting)
+    assert tuple(federation.participants) == REST
+    SecureSums(setting.channel(), federation).rehearse(start(setting))
+
+
+def test_too_few_approvals_open_no_run_and_the_error_says_why(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    setting.federation.custodians["bank-a"].finish(setting.federation.study.id)
+    job = setting.federation.job("run")
+    silent = setting.channel(lambda m: m.metadata.dst_node_id == FIRST_NODE + 3)
+    with pytest.raises(RunError) as caught:
+        open_federation(silent, job.terms)
+    assert str(caught.value) == (
+        "expected approvals of at least 3 institutions, found 2 "
+        f"(node {FIRST_NODE}: expected an approval, found a refusal with unknown_study, "
+        f"node {FIRST_NODE + 3}: no answer in time)"
+    )
+
+
+def test_no_nodes_open_no_run(make_setting: MakeSetting) -> None:
+    setting = make_setting()
+    setting.federation.custodians.clear()
+    with pytest.raises(RunError, match=r"at least 3 institutions, found 0 \(-\)"):
+        opened(setting)
+
+
+def test_one_institution_at_two_nodes_is_a_mistake_to_settle(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    custodians = setting.federation.custodians
+    custodians["bank-z"] = custodians["bank-b"]
+    with pytest.raises(
+        RunError, match="expected one node for each institution, found bank-b twice"
+    ):
+        opened(setting)
+
+
+def approval_of(setting: Setting, name: str, **changes: object) -> bytes:
+    """An approval that its institution itself signed, with something else in it."""
+    federation = setting.federation
+    envelope = federation.custodians[name].describe(federation.study.id)
+    assert isinstance(envelope, bytes)
+    body = unseal(envelope, Approval, federation.identities.roster, federation.assurance).body
+    changed = body.model_copy(update=changes)
+    return seal(changed, name, federation.identities.signers[name])
+
+
+MISFITS: dict[str, Callable[[Setting], bytes]] = {
+    "rubbish": lambda _: b"rubbish",
+    "nothing": lambda _: b"",
+    "another roster": lambda s: approval_of(s, "bank-b", roster="0" * 64),
+    "another study": lambda s: approval_of(s, "bank-b", study="0" * 64),
+    "another name": lambda s: approval_of(s, "bank-b", institution="bank-a"),
+    "a name of nobody": lambda s: approval_of(s, "bank-b", institution="bank-q"),
+    "a request": lambda s: s.federation.identities.roster.hash.encode(),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_a_node_that_answers_something_else_is_left_out(
+    make_setting: MakeSetting, misfit: str
+) -> None:
+    setting = make_setting(assurance=EXACT)
+    answer = MISFITS[misfit](setting)
+    setting.bend("bank-b", describe=lambda _: answer)
+    assert tuple(opened(setting).participants) == REST
+
+
+def test_an_approval_with_a_foreign_signature_is_left_out(make_setting: MakeSetting) -> None:
+    setting, other = make_setting(assurance=EXACT), make_setting(assurance=EXACT)
+    forged = approval_of(other, "bank-b", roster=setting.federation.identities.roster.hash)
+    setting.bend("bank-b", describe=lambda _: forged)
+    assert tuple(opened(setting).participants) == REST
+
+
+def test_a_node_that_fails_at_hello_is_left_out(make_setting: MakeSetting) -> None:
+    def fail(_: object) -> bytes:
+        raise LedgerError("locked")
+
+    setting = make_setting(assurance=EXACT)
+    setting.bend("bank-b", describe=fail)
+    assert tuple(opened(setting).participants) == REST
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "why"),
+    [
+        ("open_run", Refusal(RefusalCode.BAD_KEYS), r"open: bank-b .*refused: bad_keys"),
+        ("agree", Refusal(RefusalCode.MALFORMED), r"agree: bank-b .*refused: malformed"),
+    ],
+)
+def test_who_leaves_between_hello_and_keys_is_named(
+    make_setting: MakeSetting, call: str, answer: Refusal, why: str
+) -> None:
+    """A run starts with all its participants or not at all: no budget is spent yet."""
+    setting = make_setting(assurance=EXACT)
+    setting.bend("bank-b", **{call: lambda _: answer})
+    with pytest.raises(RunError, match=why):
+        opened(setting)
+    assert setting.debits() == dict.fromkeys(BANKS, 0)
+
+
+def test_who_offers_rubbish_is_named(make_setting: MakeSetting) -> None:
+    """Not who would have had to refuse it."""
+    setting = make_setting(assurance=EXACT)
+    setting.bend("bank-b", open_run=lambda _: b"rubbish")
+    with pytest.raises(RunError, match=r"open: bank-b takes no part \(bad reply: a well-formed"):
+        opened(setting)
+
+
+OWN_OFFER: Final = "expected an offer for this opening by its own signer"
+
+
+def test_who_repeats_its_offer_to_another_opening_is_named(make_setting: MakeSetting) -> None:
+    setting, offers = make_setting(assurance=EXACT), list[bytes]()
+
+    def first(offer: bytes) -> bytes:
+        offers.append(offer)
+        return offers[0]
+
+    setting.bend("bank-b", open_run=first)
+    opened(setting)
+    with pytest.raises(RunError, match=rf"open: bank-b takes no part \(bad reply: {OWN_OFFER}"):
+        opened(setting, "another")
+    assert len(set(offers)) == 2
+
+
+def test_who_repeats_anothers_offer_is_named(make_setting: MakeSetting) -> None:
+    setting, offers = make_setting(assurance=EXACT), list[bytes]()
+
+    def heard(offer: bytes) -> bytes:
+        offers.append(offer)
+        return offer
+
+    setting.bend("bank-a", open_run=heard)
+    setting.bend("bank-b", open_run=lambda _: offers[0])
+    with pytest.raises(RunError, match=rf"open: bank-b takes no part \(bad reply: {OWN_OFFER}"):
+        opened(setting)
+
+
+def test_an_answer_without_its_content_is_named(make_setting: MakeSetting) -> None:
+    class Unreadable(Refusal):
+        def to_bytes(self) -> bytes:
+            return b"nonsense"
+
+    setting = make_setting(assurance=EXACT)
+    setting.bend("bank-b", open_run=lambda _: Unreadable(RefusalCode.MALFORMED))
+    with pytest.raises(RunError, match=r"open: bank-b .*bad reply: expected a refusal"):
+        opened(setting)
+
+
+def test_silence_between_hello_and_keys_is_named(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+
+    def lost(message: Any) -> bool:
+        metadata = message.metadata
+        return bool(metadata.dst_node_id == FIRST_NODE and metadata.message_type == "query.agree")
+
+    with pytest.raises(RunError, match="agree: expected an answer from bank-a, found none in time"):
+        open_federation(setting.channel(lost), setting.federation.job("run").terms)
+
+
+def spend_once(setting: Setting) -> dict[str, bytes]:
+    """Release one step; returns the replies that a coordinator would keep."""
+    sums = SecureSums(setting.channel(), opened(setting, "earlier"))
+    return dict(sums.collect(ReleaseKind.TRAINING, 0, start(setting)).replies)
+
+
+def test_institutions_are_shown_their_own_last_reply(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    replies = spend_once(setting)
+    shown: dict[int, bytes] = {}
+
+    def watch(message: Any) -> None:
+        metadata = message.metadata
+        if metadata.message_type == "query.hello" and not metadata.reply_to_message_id:
+            shown[metadata.dst_node_id] = message.content["fieldfare"]["last_reply"]
+
+    terms = replace(setting.federation.job("run").terms, last_replies=replies)
+    federation = open_federation(setting.over(setting.federation.grid(tap=watch)), terms)
+    assert tuple(sorted(federation.participants)) == BANKS
+    assert shown == {node: replies[name] for name, node in federation.nodes.items()}
+
+
+def test_a_ledger_behind_its_last_reply_takes_no_part(make_setting: MakeSetting) -> None:
+    """A restored backup would pay twice from one budget (docs/design.md, "The ledger")."""
+    setting = make_setting(assurance=EXACT)
+    replies = spend_once(setting)
+    asked = [0]
+
+    def restored(approval: bytes) -> bytes | Refusal:
+        asked[0] += 1  # hello once, then its own last reply
+        return approval if asked[0] == 1 else Refusal(RefusalCode.LEDGER_UNAVAILABLE)
+
+    setting.bend("bank-b", describe=restored)
+    assert tuple(opened(setting, last_replies=replies).participants) == REST
+    assert asked == [2]
+
+
+def test_who_is_not_known_from_before_is_shown_nothing(make_setting: MakeSetting) -> None:
+    setting = make_setting(assurance=EXACT)
+    replies = spend_once(setting)
+    few = {"bank-c": replies["bank-c"], "bank-gone": replies["bank-a"]}
+    assert tuple(sorted(opened(setting, last_replies=few).participants)) == BANKS
+
+
+def test_a_reply_that_a_ledger_never_gave_keeps_its_institution_out(
+    make_setting: MakeSetting,
+) -> None:
+    """The real custodian and its real ledger are asked, and they say no."""
+    setting = make_setting(assurance=EXACT)
+    replies = spend_once(setting)
+    swapped = {"bank-b": replies["bank-a"]}
+    assert tuple(opened(setting, last_replies=swapped).participants) == REST
+    with pytest.raises(RunError, match=r"found 2 .*does not know its own last reply"):
+        opened(setting, last_replies={**swapped, "bank-a": replies["bank-c"]})
+
+
+# -- a run that is joined again ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kept(NoRecord):
+    """Keeps openings, and dies where a test says."""
+
+    openings: list[Opening] = field(default_factory=list)
+    dies: str = ""
+
+    def opening(self, opening: Opening) -> None:
+        self._keep(opening, "opening")
+
+    def agreed(self, opening: Opening) -> None:
+        self._keep(opening, "agreed")
+
+    def _keep(self, opening: Opening, what: str) -> None:
+        if self.dies == f"before {what}":
+            raise ConnectionError
+        self.openings.append(opening)
+        if self.dies == f"after {what}":
+            raise ConnectionError
+
+
+def joined(setting: Setting, standing: Standing, record: Kept, **terms: Any) -> Federation:
+    job = setting.federation.job("run")
+    chosen = replace(job.terms, **terms)
+    return open_federation(setting.channel(), chosen, record, standing)
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_an_opening_is_kept_before_it_is_sent_and_offers_when_all_have_agreed(
+    make_setting: MakeSetting, assurance: Assurance
+) -> None:
+    setting, record, sent = make_setting(assurance=assurance), Kept(), []
+
+    def watch(message: Any) -> None:
+        metadata = message.metadata
+        if not metadata.reply_to_message_id:
+            sent.append((metadata.message_type, len(record.openings)))
+
+    channel = setting.over(setting.federation.grid(tap=watch))
+    open_federation(channel, setting.federation.job("run").terms, record)
+    assert set(sent) == {("query.hello", 0), ("query.open", 1), ("query.agree", 1)}
+    before, after = record.openings
+    assert before.offers == ()
+    assert replace(after, offers=()) == before
+    assert len(after.approvals) == len(after.offers) == len(BANKS)
+
+
+@pytest.mark.parametrize("dies", ["before opening", "after opening", "before agreed"])
+def test_a_run_that_died_while_it_opened_is_opened_as_it_began(
+    make_setting: MakeSetting, dies: str
+) -> None:
+    setting = make_setting(assurance=EXACT)
+    dying = Kept(dies=dies)
+    with pytest.raises(ConnectionError):
+        joined(setting, Standing(), dying)
+    kept = dying.openings[-1] if dying.openings else None
+    record = Kept()
+    federation = joined(setting, Standing(opening=kept), record)
+    if kept is not None:
+        assert [replace(o, offers=()) for o in record.openings] == [kept]
+    assert len(record.openings[-1].offers) == len(BANKS)
+    SecureSums(setting.channel(), federation).rehearse(start(setting))
+
+
+def test_a_run_that_has_agreed_is_joined_without_a_word_about_keys(
+    make_setting: MakeSetting,
+) -> None:
+    setting, record = make_setting(assurance=EXACT), Kept()
+    first = joined(setting, Standing(), record)
+    asked = set()
+    channel = setting.over(
+        setting.federation.grid(tap=lambda m: asked.add(m.metadata.message_type))
+    )
+    standing, again = Standing(opening=record.openings[-1]), Kept()
+    second = open_federation(channel, setting.federation.job("run").terms, again, standing)
+    assert asked == {"query.hello"}
+    assert (second.participants, second.nodes) == (first.participants, first.nodes)
+    assert again.openings == []
+
+
+def test_a_run_is_joined_by_its_participants_only_and_all_who_are_back(
+    make_setting: MakeSetting,
+) -> None:
+    """Who did not open the run has no keys in it; who is not there is missed, not replaced."""
+    setting, record = make_setting(assurance=EXACT), Kept()
+    custodian = setting.federation.custodians.pop("bank-d")
+    joined(setting, Standing(), record)
+    setting.federation.custodians["bank-d"] = custodian
+    standing = Standing(opening=record.openings[-1])
+    assert tuple(joined(setting, standing, Kept()).nodes) == BANKS[:3]
+    del setting.federation.custodians["bank-c"]
+    with pytest.raises(RunError, match="at least 3 institutions, found 2"):
+        joined(setting, standing, Kept())
+
+
+def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) -> None:
+    setting, record = make_setting(assurance=EXACT), Kept()
+    federation = joined(setting, Standing(), record)
+    sums = SecureSums(setting.channel(), federation)
+    sums.present.remove("bank-d")
+    total = sums.collect(ReleaseKind.TRAINING, 0, start(setting))
+    standing = Standing(opening=record.openings[-1], request=total.request)
+    again = joined(setting, standing, Kept())
+    assert tuple(again.nodes) == BANKS[:3]
+    assert tuple(again.participants) == BANKS  # as the opening has them: n of the run is n
+    del setting.federation.custodians["bank-d"]
+    before = setting.clock.now
+    assert tuple(joined(setting, standing, Kept(), wait_seconds=600.0).nodes) == BANKS[:3]
+    assert setting.clock.now - before < 600.0  # gone for good: nobody waits for it
+
+
+def test_who_was_silent_in_an_attempt_that_failed_has_left_too(make_setting: MakeSetting) -> None:
+    setting, record = make_setting(assurance=EXACT), Kept()
+    federation = joined(setting, Standing(), record)
+    total = SecureSums(setting.channel(), federation).collect(
+        ReleaseKind.TRAINING, 0, start(setting)
+    )
+    standing = Standing(
+        opening=record.openings[-1], request=total.request, stayed=frozenset(BANKS[1:])
+    )
+    assert tuple(joined(setting, standing, Kept()).nodes) == BANKS[1:]
+
+
+def test_an_institution_with_a_new_approval_stays_away(make_setting: MakeSetting) -> None:
+    """Its keys of the run are gone: it approved anew, or withdrew in between."""
+    setting, record = make_setting(assurance=EXACT), Kept()
+    joined(setting, Standing(), record)
+    custodian, study = setting.federation.custodians["bank-b"], setting.federation.study
+    custodian.finish(study.id)
+    custodian.approve(study, lambda: setting.sums["bank-b"])
+    assert tuple(joined(setting, Standing(opening=record.openings[-1]), Kept()).nodes) == REST
+
+
+def test_keys_are_agreed_on_by_all_participants_of_the_opening_or_by_none(
+    make_setting: MakeSetting,
+) -> None:
+    setting, dying = make_setting(assurance=EXACT), Kept(dies="after opening")
+    with pytest.raises(ConnectionError):
+        joined(setting, Standing(), dying)
+    del setting.federation.custodians["bank-d"]
+    standing = Standing(opening=dying.openings[-1])
+    with pytest.raises(RunError, match=r"all participants .* bank-d missing.*no budget was spent"):
+        joined(setting, standing, Kept())
+
+
+def test_an_opening_by_somebody_else_is_not_joined(make_setting: MakeSetting) -> None:
+    setting, other, record = make_setting(assurance=EXACT), make_setting(assurance=EXACT), Kept()
+    joined(other, Standing(), record)
+    with pytest.raises(ProtocolError):
+        joined(setting, Standing(opening=record.openings[-1]), Kept())

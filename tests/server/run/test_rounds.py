@@ -1,0 +1,506 @@
+"""One secure sum: who drops, refuses, lies or poisons, and what it costs whom."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.server.conftest import (
+    BANKS,
+    MakeSetting,
+    Setting,
+    exact_gradient,
+    make_study,
+    to_bank,
+)
+
+from fieldfare.client.wire.frames import Released
+from fieldfare.server.run.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, Channel
+from fieldfare.server.run.opening import open_federation
+from fieldfare.server.run.record import NoRecord, Standing
+from fieldfare.server.run.rounds import SecureSums
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Refusal, Reply, Request, seal, unseal
+from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.secure_sum import RunKeys
+from fieldfare.shared.ring import WordBits
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.run.replay import initial_state
+
+TRAINING = ReleaseKind.TRAINING
+EXACT = Assurance.EXACT
+LONG = make_study(training={"steps": 5})
+
+
+def open_sums(setting: Setting, lose: Callable[..., bool] | None = None) -> SecureSums:
+    channel = setting.channel(lose)
+    return SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
+
+
+def start(setting: Setting) -> NDArray[np.float64]:
+    return initial_state(setting.federation.study).parameters
+
+
+def request_of(setting: Setting, envelope: bytes) -> Request:
+    federation = setting.federation
+    return unseal(envelope, Request, federation.identities.roster, federation.assurance).body
+
+
+def is_near(
+    setting: Setting,
+    values: NDArray[np.float64],
+    names: tuple[str, ...],
+    parameters: NDArray[np.float64] | None = None,
+) -> bool:
+    """Whether a sum is that of these institutions, up to noise, and of no others."""
+    at = start(setting) if parameters is None else parameters
+    noise = values - exact_gradient(setting, names, at)
+    return bool(np.abs(noise).max() < 6 * setting.federation.plan.training.sigma)
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_a_sum_is_that_of_all_records_with_noise(
+    make_setting: MakeSetting, assurance: Assurance
+) -> None:
+    generous = make_study(privacy={"epsilon": 50.0})  # little noise, so that every bank shows
+    setting = make_setting(generous, assurance)
+    total = open_sums(setting).collect(TRAINING, 0, start(setting))
+    assert is_near(setting, total.values, BANKS)
+    for name in BANKS:
+        assert not is_near(setting, total.values, tuple(set(BANKS) - {name}))
+    assert total.participants == BANKS
+    assert (total.attempt, total.debits) == (0, dict.fromkeys(BANKS, 1))
+    assert request_of(setting, total.request).n == len(BANKS)
+    replies = {name: reply_in(setting, envelope) for name, envelope in total.replies.items()}
+    hashes = {reply.request for reply in replies.values()}
+    assert hashes == {request_of(setting, total.request).hash}
+    assert {name: reply.institution for name, reply in replies.items()} == {b: b for b in BANKS}
+
+
+def reply_in(setting: Setting, envelope: bytes) -> Reply:
+    federation = setting.federation
+    return unseal(envelope, Reply, federation.identities.roster, federation.assurance).body
+
+
+def test_a_lost_question_is_asked_again_and_costs_nothing(make_setting: MakeSetting) -> None:
+    setting = make_setting(LONG, EXACT)
+    lost = to_bank("bank-b", times=1)
+    sums = open_sums(setting, lost)
+    total = sums.collect(TRAINING, 0, start(setting))
+    assert (total.attempt, total.participants) == (0, BANKS)
+    assert setting.debits() == dict.fromkeys(BANKS, 1)
+    assert sums.lost == {}
+    silence = SILENT_SHARE * LONG.aggregation.deadline_seconds
+    assert silence <= setting.clock.now <= silence + 0.1
+
+
+def test_a_lost_answer_is_sent_again_as_it_left(make_setting: MakeSetting) -> None:
+    """The institution has paid already: its stored bytes come back, with no second noise."""
+    setting = make_setting(LONG, EXACT)
+    left: list[Released] = []
+
+    def lose_once(answer: Released) -> Released:
+        left.append(answer)
+        if len(left) == 1:
+            raise LedgerError("the connection broke")
+        return answer
+
+    setting.bend("bank-c", release=lose_once)
+    total = open_sums(setting).collect(TRAINING, 0, start(setting))
+    assert total.participants == BANKS
+    assert left[0] == left[1]
+    assert setting.debits() == dict.fromkeys(BANKS, 1)
+    assert AFTER_ERROR_SECONDS <= setting.clock.now <= AFTER_ERROR_SECONDS + 0.1
+
+
+def test_who_stays_away_is_left_out_and_the_others_pay_once_more(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    sums = open_sums(setting, to_bank("bank-d", after=1))
+    told: list[tuple[int, int, dict[str, str]]] = []
+    sums.on_attempt = lambda step, attempt, lost: told.append((step, attempt, dict(lost)))
+    walk = setting.walk(sums)
+    walk.step()
+    parameters = walk.state.parameters
+    total = walk.step()
+    assert total.attempt == 1
+    assert total.participants == BANKS[:3]
+    assert total.debits == dict.fromkeys(BANKS[:3], 2)
+    assert setting.debits() == {**dict.fromkeys(BANKS[:3], 3), "bank-d": 1}
+    assert told == [(1, 0, {"bank-d": "no answer in time"})]
+    assert is_near(setting, total.values, BANKS[:3], parameters)
+    # Fewer share the same noise out, so each adds more; R says how many they are.
+    request = request_of(setting, total.request)
+    assert (request.n, request.attempt) == (3, 1)
+    later = walk.step()
+    assert (later.attempt, later.participants) == (0, BANKS[:3])
+
+
+def test_too_few_end_the_run_and_the_error_says_who_left_and_why(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG)
+    sums = open_sums(setting, to_bank("bank-d"))
+    setting.bend("bank-a", release=lambda _: Refusal(RefusalCode.LEDGER_UNAVAILABLE))
+    with pytest.raises(RunError) as caught:
+        sums.collect(TRAINING, 0, start(setting))
+    assert str(caught.value) == (
+        "training step 0: expected at least 3 institutions, found 2 left "
+        "(bank-a: refused: ledger_unavailable, bank-d: no answer in time)"
+    )
+
+
+def test_a_refusal_is_taken_at_once_and_told(
+    make_setting: MakeSetting, caplog: pytest.LogCaptureFixture
+) -> None:
+    setting = make_setting(LONG)
+    sums = open_sums(setting)
+    setting.federation.custodians["bank-b"].finish(LONG.id)
+    with caplog.at_level(logging.WARNING, "fieldfare.server"):
+        total = sums.collect(TRAINING, 0, start(setting))
+    assert total.participants == ("bank-a", "bank-c", "bank-d")
+    assert sums.lost == {"bank-b": "refused: unknown_study"}
+    assert "bank-b left step 0: refused: unknown_study" in caplog.text
+    assert setting.clock.now == 0.0  # a refusal does not change by asking again
+
+
+def resealed(setting: Setting, name: str, **changes: object) -> Callable[[Released], Released]:
+    """Change what an institution signs, with its own signature on it."""
+    federation = setting.federation
+
+    def change(answer: Released) -> Released:
+        reply = reply_in(setting, answer.reply).model_copy(update=changes)
+        vector = changes.get("content", answer.vector)
+        assert isinstance(vector, bytes)
+        reply = reply.model_copy(update={"vector": bytes_hash(vector)})
+        return Released(seal(reply, name, federation.identities.signers[name]), vector)
+
+    return change
+
+
+LIES: dict[str, Callable[[Setting], Callable[[Released], Released]]] = {
+    "another's signature": lambda s: (
+        lambda a: Released(
+            seal(reply_in(s, a.reply), "bank-b", s.federation.identities.signers["bank-a"]),
+            a.vector,
+        )
+    ),
+    "another signer": lambda s: (
+        lambda a: Released(
+            seal(reply_in(s, a.reply), "bank-a", s.federation.identities.signers["bank-a"]),
+            a.vector,
+        )
+    ),
+    "a changed vector": lambda _: (
+        lambda a: replace(a, vector=bytes([a.vector[0] ^ 1]) + a.vector[1:])
+    ),
+    "another request": lambda s: resealed(s, "bank-b", request="0" * 64),
+    "another institution": lambda s: resealed(s, "bank-b", institution="bank-a"),
+    "another approval": lambda s: resealed(s, "bank-b", approval="0" * 64),
+    "another price": lambda s: resealed(s, "bank-b", debit=1),
+    "a vector of another length": lambda s: resealed(s, "bank-b", content=bytes(8)),
+    "rubbish": lambda _: lambda a: Released(b"rubbish", a.vector),
+    "nothing": lambda _s: lambda _a: Released(b"", b""),
+    "an approval": lambda s: (
+        lambda a: Released(
+            s.federation.custodians["bank-b"].describe(s.federation.study.id),  # type: ignore[arg-type]
+            a.vector,
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_reply_that_is_not_what_was_asked_for_leaves_its_sender_out(
+    make_setting: MakeSetting, lie: str
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    sums = open_sums(setting)
+    setting.bend("bank-b", release=LIES[lie](setting))
+    total = sums.collect(TRAINING, 0, start(setting))
+    assert total.participants == ("bank-a", "bank-c", "bank-d")
+    assert sums.lost["bank-b"].startswith("bad reply: ")
+    assert is_near(setting, total.values, total.participants)
+
+
+def test_a_custodian_that_answers_rubbish_in_place_of_a_refusal_is_left_out(
+    make_setting: MakeSetting,
+) -> None:
+    class Rubbish(Refusal):
+        def to_bytes(self) -> bytes:
+            return b"fieldfare.refusal.v1\x00because"
+
+    setting = make_setting(LONG)
+    sums = open_sums(setting)
+    setting.bend("bank-b", release=lambda _: Rubbish(RefusalCode.MALFORMED))
+    assert sums.collect(TRAINING, 0, start(setting)).participants == BANKS[:1] + BANKS[2:]
+    assert sums.lost["bank-b"] == "bad reply: expected a refusal with a known code"
+
+
+def test_failed_attempts_that_use_the_budget_up_end_the_run_with_the_reason(
+    make_setting: MakeSetting,
+) -> None:
+    """No spare release: a second attempt takes what evaluation and the last step were to cost."""
+    study = make_study(privacy={"spare_releases": 0}, evaluation={"spare_releases": 0})
+    setting = make_setting(study)
+    sums = open_sums(setting, to_bank("bank-a", after=1))
+    walk = setting.walk(sums)
+    walk.step()
+    walk.step()  # two attempts
+    paid = setting.debits()
+    with pytest.raises(RunError, match=r"training step 2: expected at least 3 .* 0 left") as caught:
+        walk.step()
+    for name in BANKS[1:]:
+        assert f"{name}: refused: budget_exhausted" in str(caught.value)
+    assert setting.debits() == paid
+    limit = setting.federation.plan.study_limit
+    assert all(ledger.spent() <= limit for ledger in setting.federation.ledgers.values())
+
+
+def test_attempts_are_counted_and_end(make_setting: MakeSetting) -> None:
+    study = make_study(aggregation={"attempts": 2, "minimum_institutions": 3})
+    setting = make_setting(study, banks=(*BANKS, "bank-e"))
+    one, two = to_bank("bank-a"), to_bank("bank-b", after=1)  # once in attempt 0, then silent
+    sums = open_sums(setting, lambda m: one(m) or two(m))
+    answered = [0]
+
+    def only_once(answer: Released) -> Released:
+        answered[0] += 1
+        if answered[0] > 1:
+            raise LedgerError("broken")
+        return answer
+
+    setting.bend("bank-c", release=only_once)
+    with pytest.raises(RunError, match=r"2 that failed \(.*bank-c: no answer in time") as caught:
+        sums.collect(TRAINING, 0, start(setting))
+    assert "bank-a: no answer in time" in str(caught.value)
+    assert setting.debits()["bank-e"] == 2
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_a_poisoned_sum_stops_the_run(make_setting: MakeSetting, assurance: Assurance) -> None:
+    setting = make_setting(LONG, assurance)
+    terms = setting.federation.plan.training
+    sums = open_sums(setting)
+    words = np.zeros(terms.vectors.entries, dtype=terms.word_bits.dtype)
+    words[0] = 1 << (terms.word_bits.value - 2)
+
+    def poison(answer: Released) -> Released:
+        honest = np.frombuffer(answer.vector, dtype=terms.word_bits.dtype)
+        return resealed(setting, "bank-d", content=(honest + words).tobytes())(answer)
+
+    setting.bend("bank-d", release=poison)
+    with pytest.raises(RunError, match="out of range: masks did not cancel"):
+        sums.collect(TRAINING, 0, start(setting))
+
+
+def test_a_small_study_travels_in_small_words(make_setting: MakeSetting) -> None:
+    """The poison above must be out of range in the ring that is used."""
+    terms = make_setting(LONG).federation.plan.training
+    assert terms.word_bits is WordBits.K64 or terms.largest_entry * 2**28 < 2**31
+
+
+def test_a_rehearsal_costs_nothing(make_setting: MakeSetting) -> None:
+    setting = make_setting(LONG, EXACT)
+    open_sums(setting).rehearse(start(setting))
+    assert setting.debits() == dict.fromkeys(BANKS, 0)
+
+
+def test_a_rehearsal_finds_keys_that_differ_before_anything_is_paid(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    sums = open_sums(setting)
+    ledger = setting.federation.ledgers["bank-c"]
+    state = ledger.run_state(LONG.id, "run")
+    assert state is not None
+    keys = RunKeys.from_bytes(state)
+    broken = {**keys.keys, "bank-a": bytes(32)}
+    ledger.put_run_state(LONG.id, "run", RunKeys(keys.step, broken).to_bytes())
+    with pytest.raises(RunError, match=r"do not share the same keys.*no budget was spent"):
+        sums.rehearse(start(setting))
+    assert setting.debits() == dict.fromkeys(BANKS, 0)
+
+
+def test_who_misses_the_rehearsal_is_left_out_from_the_start(make_setting: MakeSetting) -> None:
+    setting = make_setting(LONG, EXACT)
+    sums = open_sums(setting, to_bank("bank-b", times=4))
+    sums.rehearse(start(setting))
+    total = sums.collect(TRAINING, 0, start(setting))
+    assert total.participants == ("bank-a", "bank-c", "bank-d")
+    assert (total.attempt, setting.debits()["bank-b"]) == (0, 0)
+
+
+def test_all_get_the_same_request_and_the_same_parameters(make_setting: MakeSetting) -> None:
+    setting = make_setting(LONG, EXACT)
+    seen: set[tuple[bytes, bytes]] = set()
+
+    def watch(message: Any) -> None:
+        if (
+            message.metadata.message_type == "query.release"
+            and not message.metadata.reply_to_message_id
+        ):
+            record = message.content["fieldfare"]
+            seen.add((record["request"], record["parameters"]))
+
+    channel = setting.over(setting.federation.grid(tap=watch))
+    sums = SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
+    sums.collect(TRAINING, 0, start(setting))
+    assert len(seen) == 1
+
+
+def last_sums(setting: Setting) -> tuple[Channel, list[LastSum]]:
+    """A channel, and the last sums that pass over it."""
+    seen: list[LastSum] = []
+
+    def watch(message: Any) -> None:
+        metadata, record = message.metadata, message.content["fieldfare"]
+        if metadata.message_type == "query.release" and not metadata.reply_to_message_id:
+            replies, vectors = record.get("last_replies", []), record.get("last_vectors", [])
+            seen.append(LastSum(record.get("last_request", b""), tuple(replies), tuple(vectors)))
+
+    return setting.over(setting.federation.grid(tap=watch)), seen
+
+
+def test_a_request_carries_the_sum_that_its_parameters_follow_from(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    channel, seen = last_sums(setting)
+    sums = SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
+    sums.rehearse(start(setting))
+    walk = setting.walk(sums)
+    first, _ = walk.step(), walk.step()
+    assert seen == [NO_LAST_SUM] * 8 + [first.as_last] * 4
+    assert first.as_last.request == first.request
+    assert [reply_in(setting, r).institution for r in first.as_last.replies] == list(BANKS)
+    hashes = [bytes_hash(vector) for vector in first.as_last.vectors]
+    assert hashes == [reply_in(setting, r).vector for r in first.as_last.replies]
+
+
+def test_a_sum_that_is_too_large_travels_nowhere(
+    make_setting: MakeSetting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    words = setting.federation.plan.training.vectors.entries * len(BANKS)
+    monkeypatch.setattr("fieldfare.shared.run.last_sum.MOST_WORDS", words - 1)
+    channel, seen = last_sums(setting)
+    walk = setting.walk(
+        SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
+    )
+    walk.step()
+    walk.step()
+    assert seen == [NO_LAST_SUM] * 8
+
+
+def test_parameters_that_do_not_follow_are_answered_by_nobody(make_setting: MakeSetting) -> None:
+    setting = make_setting(LONG, EXACT)
+    sums = open_sums(setting)
+    with pytest.raises(RunError, match=r"0 left \(bank-a: refused: not_recomputed"):
+        sums.collect(TRAINING, 0, start(setting) + 1.0)
+    assert setting.debits() == dict.fromkeys(BANKS, 0)
+    assert setting.clock.now == 0.0
+
+
+# -- what is kept --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Keeping(NoRecord):
+    """Writes down what it is told, and how far everybody was by then."""
+
+    setting: Setting
+    told: list[tuple[str, Any]] = field(default_factory=list)
+
+    def requested(self, request: bytes) -> None:
+        request_of(self.setting, request)
+        self.told.append(("requested", self.setting.debits()))
+
+    def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
+        self.told.append(("failed", (sorted(replies), costs)))
+
+    def heard(self, institution: str, text: str) -> None:
+        self.told.append((institution, text))
+
+
+def test_a_request_is_kept_before_it_is_sent_and_a_failure_before_the_next(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG)
+    channel, record = setting.channel(to_bank("bank-d")), Keeping(setting)
+    federation = open_federation(channel, setting.federation.job("run").terms)
+    total = SecureSums(channel, federation, record).collect(TRAINING, 0, start(setting))
+    assert total.attempt == 1
+    asked, answered = [(b, "asked") for b in BANKS], [(b, "answered") for b in BANKS[:3]]
+    assert record.told == [
+        ("requested", dict.fromkeys(BANKS, 0)),
+        *asked,
+        *answered,
+        ("bank-d", "no answer in time"),
+        ("failed", (["bank-a", "bank-b", "bank-c"], True)),
+        ("requested", {**dict.fromkeys(BANKS[:3], 1), "bank-d": 0}),
+        *asked[:3],
+        *answered,
+    ]
+
+
+def test_a_failed_rehearsal_costs_nothing(make_setting: MakeSetting) -> None:
+    setting = make_setting(LONG, EXACT)
+    channel, record = setting.channel(to_bank("bank-d")), Keeping(setting)
+    federation = open_federation(channel, setting.federation.job("run").terms)
+    sums = SecureSums(channel, federation, record)
+    sums.rehearse(start(setting))
+    assert ("failed", (["bank-a", "bank-b", "bank-c"], False)) in record.told
+    assert sums.failed == 1
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_an_interrupted_request_is_sent_again_unless_its_attempt_is_over(
+    make_setting: MakeSetting, *, answered: bool
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    first = open_sums(setting).collect(TRAINING, 0, start(setting))
+    stayed = frozenset(BANKS if answered else ())
+    standing = Standing(request=first.request, answered=answered, stayed=stayed, failed=7)
+    channel = setting.channel()
+    federation = open_federation(channel, setting.federation.job("run").terms)
+    sums = SecureSums(channel, federation, standing=standing)
+    total = sums.collect(TRAINING, 0, start(setting))
+    assert (total.request == first.request) is not answered
+    assert (total.replies == first.replies) is not answered
+    assert total.attempt == int(answered)
+    assert setting.debits() == dict.fromkeys(BANKS, 1 + answered)
+    assert sums.failed == 7
+
+
+def test_an_interrupted_request_to_somebody_who_is_gone_is_not_sent_again(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    first = open_sums(setting).collect(TRAINING, 0, start(setting))
+    channel = setting.channel()
+    federation = open_federation(channel, setting.federation.job("run").terms)
+    nodes = {name: node for name, node in federation.nodes.items() if name != "bank-a"}
+    standing = Standing(request=first.request, answered=False)
+    sums = SecureSums(channel, replace(federation, nodes=nodes), standing=standing)
+    total = sums.collect(TRAINING, 0, start(setting))
+    assert (total.attempt, total.participants) == (1, BANKS[1:])
+
+
+def test_a_request_of_another_step_or_kind_is_nothing_that_was_interrupted(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(LONG, EXACT)
+    rehearsal = open_sums(setting).rehearse(start(setting))
+    channel = setting.channel()
+    federation = open_federation(channel, setting.federation.job("run").terms)
+    standing = Standing(request=rehearsal.request, answered=False)
+    total = SecureSums(channel, federation, standing=standing).collect(TRAINING, 0, start(setting))
+    assert request_of(setting, total.request).kind is TRAINING
+    assert total.attempt == 0

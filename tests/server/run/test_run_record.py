@@ -1,0 +1,590 @@
+"""A run that is cut anywhere goes on as if nothing had happened, and nobody pays twice."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from sqlite3 import connect
+from typing import Any, Final
+
+import pytest
+from flwr.app import Message
+from tests.server.conftest import (
+    BANKS,
+    STEPS,
+    Book,
+    MakeSetting,
+    Setting,
+    make_study,
+)
+
+from fieldfare.client.custodian.recomputation import Recomputation
+from fieldfare.server.run.record import Standing
+from fieldfare.server.run.server_app import Outcome
+from fieldfare.server.run.store_record import RunRecord
+from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.store import run_store
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import Reply, Request, parameters_to_bytes, unseal
+from fieldfare.shared.transcript.leaves import (
+    EndRecord,
+    Leaf,
+    LeafKind,
+    MetricsRecord,
+    ModelRecord,
+    ParametersRecord,
+    SumRecord,
+)
+from fieldfare.simulations.federation.federation import FIRST_NODE
+
+EXACT: Final = Assurance.EXACT
+STUDY: Final = make_study(training={"steps": 2})
+RELEASES: Final = 1 + 2 + 1  # rehearsal, steps, evaluation
+KEEPS: Final = ("opening", "agreed", "requested", "failed", "summed", "evaluated")
+WHOLE: Final = 2 + 2 * RELEASES  # what is kept of a run in which nothing fails
+
+
+class Died(Exception):  # noqa: N818 -- a power cut, not an error
+    """The coordinator's process dies."""
+
+
+class Mortal:
+    """A record whose process dies before or after something was kept."""
+
+    def __init__(self, record: RunRecord, at: int, *, after: bool) -> None:
+        self._record, self._at, self._after = record, at, after
+        self.kept: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(self._record, name)
+        if name not in KEEPS:
+            return real
+
+        def keep(*given: Any, **named: Any) -> None:
+            fatal = len(self.kept) == self._at
+            if fatal and not self._after:
+                raise Died
+            real(*given, **named)
+            self.kept.append(name)
+            if fatal:
+                raise Died
+
+        return keep
+
+
+@dataclass
+class Wire:
+    """What was asked for in a run, by everybody's ears."""
+
+    requests: dict[tuple[str, int, int], set[bytes]] = field(default_factory=dict)
+    setting: Setting | None = None
+
+    def watch(self, message: Message) -> None:
+        metadata = message.metadata
+        if metadata.message_type != "query.release" or metadata.reply_to_message_id:
+            return
+        assert self.setting is not None
+        federation = self.setting.federation
+        record: Any = message.content["fieldfare"]
+        roster, assurance = federation.identities.roster, federation.assurance
+        body = unseal(record["request"], Request, roster, assurance).body
+        place = body.kind.value, body.step, body.attempt
+        self.requests.setdefault(place, set()).add(record["request"])
+
+
+Lose = Callable[[Setting], Callable[[Message], bool]] | None
+
+
+def run_until(book: Book, wire: Wire, at: int, *, after: bool, lose: Lose = None) -> bool:
+    """Carry a run out in a process that may die; returns whether it did."""
+    setting = wire.setting = book.setting
+    grid = setting.federation.grid(drop=lose(setting) if lose else None, tap=wire.watch)
+    with book.record() as record:
+        mortal: Any = Mortal(record, at, after=after)
+        try:
+            book.job(mortal).run(setting.over(grid))
+        except Died:
+            return True
+    return False
+
+
+def finish(book: Book, wire: Wire, lose: Lose = None) -> Outcome:
+    setting = book.setting
+    grid = setting.federation.grid(drop=lose(setting) if lose else None, tap=wire.watch)
+    with book.record() as record:
+        outcome = book.job(record).run(setting.over(grid))
+        record.finished(parameters_to_bytes(outcome.parameters))
+    return outcome
+
+
+CUTS: Final = [(at, after) for at in range(WHOLE) for after in (False, True)]
+
+
+def test_a_run_that_is_cut_anywhere_ends_at_the_model_of_an_uninterrupted_one(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    """Seeded noise: all draw the same, so that the models may be compared bit for bit."""
+    setting = make_setting(STUDY, seed=3)
+    whole = finish(Book.begin(setting, tmp_path / "whole"), Wire(setting=setting))
+    for number, (at, after) in enumerate(CUTS):
+        setting, wire = make_setting(STUDY, seed=3), Wire()
+        book = Book.begin(setting, tmp_path / str(number))
+        assert run_until(book, wire, at, after=after), (at, after)
+        outcome = finish(book, wire)
+        where = f"cut {'after' if after else 'before'} {at}"
+        assert outcome.parameters.tobytes() == whole.parameters.tobytes(), where
+        assert outcome.released_metrics == whole.released_metrics, where
+        assert outcome.spent == whole.spent, where
+        assert outcome.attempts == 0, where
+        assert setting.debits() == dict.fromkeys(BANKS, RELEASES - 1), where
+        assert len(wire.requests) == RELEASES, where
+        assert {len(sent) for sent in wire.requests.values()} == {1}, where
+
+
+@pytest.mark.parametrize(
+    ("at", "after"),
+    # Opened; rehearsal asked for; answered; a step asked for; answered; summed; evaluated.
+    [(0, True), (2, True), (3, False), (4, True), (5, False), (5, True), (8, True), (9, False)],
+)
+def test_an_exact_run_that_is_cut_is_followed_by_all_custodians_to_its_end(
+    make_setting: MakeSetting, tmp_path: Path, at: int, *, after: bool
+) -> None:
+    setting, wire = make_setting(STUDY, EXACT), Wire()
+    book = Book.begin(setting, tmp_path / "runs")
+    assert run_until(book, wire, at, after=after)
+    outcome = finish(book, wire)
+    federation = setting.federation
+    for name in BANKS:
+        recomputed = Recomputation(federation.custodians[name]._site, federation.ledgers[name])
+        model = recomputed.model(STUDY, book.run)
+        assert model is not None
+        assert model.tobytes() == outcome.parameters.tobytes()
+        federation.ledgers[name].verify()
+    assert setting.debits() == dict.fromkeys(BANKS, RELEASES - 1)
+    assert {len(sent) for sent in wire.requests.values()} == {1}
+    assert len(wire.requests) == RELEASES
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A run's store as it was after something was kept."""
+
+    kept: str
+    path: Path
+
+
+class Copying(Mortal):
+    """A record that copies its store after everything that it keeps."""
+
+    def __init__(self, record: RunRecord, path: Path, folder: Path) -> None:
+        super().__init__(record, -1, after=True)
+        self._path, self._folder = path, folder
+        self.copies: list[Copied] = []
+
+    def __getattr__(self, name: str) -> Any:
+        keep = super().__getattr__(name)
+        if name not in KEEPS:
+            return keep
+
+        def copy(*given: Any, **named: Any) -> None:
+            keep(*given, **named)
+            target = self._folder / f"copy-{len(self.copies)}"
+            target.touch(0o600)
+            with closing(connect(self._path)) as source, closing(connect(target)) as copied:
+                source.backup(copied)
+            self.copies.append(Copied(name, target))
+
+        return copy
+
+
+def test_from_every_cut_the_stored_replies_lead_to_the_same_exact_model(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    """All were answered: what is sent again meets the bytes that were committed, for free."""
+    setting = make_setting(STUDY, EXACT)
+    book = Book.begin(setting, tmp_path / "runs")
+    with book.record() as record:
+        copying: Any = Copying(record, book.path, tmp_path)
+        whole = book.job(copying).run(setting.channel())
+    paid = setting.debits()
+    rehearsed = [copy.kept for copy in copying.copies].index("summed")
+    cuts = copying.copies[rehearsed:]
+    assert [c.kept for c in cuts] == [
+        "summed",
+        *["requested", "summed"] * 2,
+        "requested",
+        "evaluated",
+    ]
+    for copy in cuts:
+        again = Book(setting, copy.path)
+        outcome = again.carry_on()
+        assert outcome.parameters.tobytes() == whole.parameters.tobytes()
+        assert outcome.released_metrics == whole.released_metrics
+        assert setting.debits() == paid
+        assert leaves_of(again) == leaves_of(book)
+
+
+def leaves_of(book: Book) -> tuple[Leaf, ...]:
+    with run_store(book.path) as store:
+        return store.leaves(book.run)
+
+
+# -- attempts that fail --------------------------------------------------------------------------
+
+
+def without(*names: str) -> Callable[[Setting], Callable[[Message], bool]]:
+    """They answer step 0, and no later step in any process."""
+    nodes = {FIRST_NODE + BANKS.index(name) for name in names}
+
+    def lose(setting: Setting) -> Callable[[Message], bool]:
+        federation = setting.federation
+
+        def lost(message: Message) -> bool:
+            metadata = message.metadata
+            if metadata.dst_node_id not in nodes or metadata.message_type != "query.release":
+                return False
+            record: Any = message.content["fieldfare"]
+            roster, assurance = federation.identities.roster, federation.assurance
+            return unseal(record["request"], Request, roster, assurance).body.step > 0
+
+        return lost
+
+    return lose
+
+
+without_bank_d: Final = without("bank-d")
+
+
+def test_a_run_with_a_failed_attempt_is_cut_anywhere(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    """Whoever pays twice for a step pays for two attempts, never for one request."""
+    setting = make_setting(STUDY, seed=3)
+    book = Book.begin(setting, tmp_path / "whole")
+    whole = finish(book, Wire(setting=setting), without_bank_d)
+    for at in range(WHOLE + 2):
+        for after in (False, True):
+            setting, wire = make_setting(STUDY, seed=3), Wire()
+            book = Book.begin(setting, tmp_path / f"{at}-{after}")
+            assert run_until(book, wire, at, after=after, lose=without_bank_d)
+            outcome = finish(book, wire, without_bank_d)
+            where = f"cut {'after' if after else 'before'} {at}"
+            assert outcome.participants == BANKS[:3], where
+            assert {len(sent) for sent in wire.requests.values()} == {1}, where
+            for name, ledger in setting.federation.ledgers.items():
+                asked = [entry.debit.request for entry in ledger.entries()]
+                assert len(asked) == len(set(asked)), (where, name)
+            spent = [ledger.spent() for ledger in setting.federation.ledgers.values()]
+            assert outcome.spent == max(spent), where
+            # Also between the failure and the next request: who left is not asked once more.
+            assert outcome.attempts == 1, where
+            assert setting.debits() == {**dict.fromkeys(BANKS[:3], 4), "bank-d": 1}, where
+            assert outcome.parameters.tobytes() == whole.parameters.tobytes(), where
+
+
+def test_a_run_that_lost_too_many_asks_them_the_same_when_they_are_back(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    """There can be no other attempt; the request that failed is free for those who answered."""
+    setting = make_setting(STUDY, seed=3)
+    whole = finish(Book.begin(setting, tmp_path / "whole"), Wire(setting=setting))
+    setting = make_setting(STUDY, seed=3)
+    book, wire = Book.begin(setting, tmp_path / "runs"), Wire(setting=setting)
+    for _ in range(2):  # the second time they are not back yet
+        with pytest.raises(RunError, match=r"step 1: expected at least 3 institutions .* 2 left"):
+            finish(book, wire, without("bank-c", "bank-d"))
+    outcome = finish(book, wire)
+    assert {len(sent) for sent in wire.requests.values()} == {1}
+    assert {attempt for _, _, attempt in wire.requests} == {0}
+    assert setting.debits() == dict.fromkeys(BANKS, 3)
+    assert outcome.participants == BANKS
+    assert outcome.parameters.tobytes() == whole.parameters.tobytes()
+    with book.record() as fresh:
+        standing = fresh.standing()
+    spent = {name: ledger.spent() for name, ledger in setting.federation.ledgers.items()}
+    assert (standing.failed, standing.debits) == (2, spent)
+
+
+# -- where a run stands --------------------------------------------------------------------------
+
+
+def standings(setting: Setting, path: Path, lose: Lose = None) -> Iterator[tuple[str, Standing]]:
+    """What a fresh process reads after everything that was kept."""
+    book = Book.begin(setting, path / "runs")
+    with book.record() as record:
+        copying: Any = Copying(record, book.path, path)
+        book.job(copying).run(
+            setting.over(setting.federation.grid(drop=lose(setting) if lose else None))
+        )
+    for copy in copying.copies:
+        with Book(setting, copy.path).record() as fresh:
+            yield copy.kept, fresh.standing()
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_a_standing_is_what_was_kept(
+    make_setting: MakeSetting, tmp_path: Path, assurance: Assurance
+) -> None:
+    setting = make_setting(STUDY, assurance)
+    cost = setting.federation.plan.training.cost
+    found = list(standings(setting, tmp_path))
+    assert [kept for kept, _ in found] == [
+        "opening",
+        "agreed",
+        *["requested", "summed"] * (1 + STUDY.training.steps),
+        "requested",
+        "evaluated",
+    ]
+    opened, agreed, asked, rehearsed, first, summed = (standing for _, standing in found[:6])
+    assert opened.opening is not None
+    assert agreed.opening is not None
+    assert (len(opened.opening.approvals), opened.opening.offers) == (4, ())
+    assert (opened.state, opened.request, opened.answered) == (None, b"", True)
+    assert len(agreed.opening.offers) == 4
+    assert (asked.state, asked.answered, bool(asked.request)) == (None, False, True)
+    assert rehearsed.state is not None
+    assert (rehearsed.state.step, rehearsed.answered, rehearsed.last.request) == (0, True, b"")
+    assert set(rehearsed.debits.values()) <= {0}
+    assert (first.answered, first.request == asked.request) == (False, False)
+    assert summed.state is not None
+    assert (summed.state.step, summed.answered) == (1, True)
+    assert summed.last.request == summed.request == first.request
+    assert summed.debits == dict.fromkeys(BANKS, cost)
+    evaluated = found[-1][1]
+    assert evaluated.last == found[-3][1].last  # the last training step's, not the evaluation's
+    assert evaluated.metrics is not None
+    total = cost * STUDY.training.steps + setting.federation.plan.evaluation.cost
+    assert evaluated.debits == dict.fromkeys(BANKS, total)
+    assert {standing.failed for _, standing in found} == {0}
+    assert {standing.done for _, standing in found} == {False}
+
+
+def test_a_failed_attempt_is_done_with_and_paid_by_those_who_answered(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    setting = make_setting(STUDY)
+    found = list(standings(setting, tmp_path, without_bank_d))
+    (at,) = (index for index, (kept, _) in enumerate(found) if kept == "failed")
+    before, failed, asked = (standing for _, standing in found[at - 1 : at + 2])
+    cost = setting.federation.plan.training.cost
+    assert (before.answered, before.failed) == (False, 0)
+    assert (failed.answered, failed.failed) == (True, 1)
+    assert (before.stayed, failed.stayed) == (frozenset(), frozenset(BANKS[:3]))
+    assert failed.request == before.request
+    assert failed.debits == {**dict.fromkeys(BANKS[:3], 2 * cost), "bank-d": cost}
+    assert (asked.answered, asked.failed) == (False, 1)
+    assert found[-1][1].failed == 1
+
+
+def test_an_attempt_that_nobody_answered_is_counted_by_the_next(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    setting = make_setting(STUDY)
+    book = Book.begin(setting, tmp_path / "runs")
+    run_until(book, Wire(), 5, after=False)
+    request = bytes(leaves_of(book)[-1].content)
+    with book.record() as record:
+        record.standing()
+        record.failed({}, costs=True)
+        record.requested(request)
+        assert record.failures == 1
+    with book.record() as fresh:
+        standing = fresh.standing()
+        assert (standing.failed, standing.answered) == (1, False)
+        assert (fresh.failures, fresh.spent) == (1, 0)
+
+
+def test_a_standing_is_read_once(make_setting: MakeSetting, tmp_path: Path) -> None:
+    book = Book.begin(make_setting(STUDY), tmp_path / "runs")
+    with book.record() as record:
+        assert record.standing() is record.standing()
+        assert record.standing().opening is None
+
+
+def test_vectors_that_were_deleted_end_a_run_that_needs_them(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    setting = make_setting(STUDY, EXACT)
+    book = Book.begin(setting, tmp_path / "runs")
+    run_until(book, Wire(), 5, after=True)
+    with run_store(book.path) as store:
+        store.set_state(book.run, RunState.FAILED, "", book.now)
+        assert store.purge(book.now + timedelta(days=1)) == 2 * len(BANKS)
+    with pytest.raises(RunError, match="found deleted ones: start another run"):
+        book.carry_on()
+
+
+@pytest.mark.parametrize("kind", [LeafKind.REPLY, LeafKind.METRICS, LeafKind.SUM])
+def test_a_store_that_holds_something_else_is_no_run(
+    make_setting: MakeSetting, tmp_path: Path, kind: LeafKind
+) -> None:
+    book = Book.begin(make_setting(STUDY), tmp_path / "runs")
+    with run_store(book.path) as store:
+        store.append(book.run, [Leaf(kind, b"rubbish")])
+    with book.record() as record, pytest.raises(RunError, match="kept run cannot be read"):
+        record.standing()
+
+
+def test_a_checkpoint_that_is_none_is_no_run(make_setting: MakeSetting, tmp_path: Path) -> None:
+    book = Book.begin(make_setting(STUDY), tmp_path / "runs")
+    with run_store(book.path) as store:
+        store.append(book.run, [], checkpoint=b"rubbish")
+    with book.record() as record, pytest.raises(RunError, match="a state of a training run"):
+        record.standing()
+
+
+# -- the transcript ------------------------------------------------------------------------------
+
+
+def test_a_transcript_has_every_message_and_what_was_made_of_it(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    setting = make_setting(STUDY, EXACT)
+    book = Book.begin(setting, tmp_path / "runs")
+    wire = Wire(setting=setting)
+    outcome = finish(book, wire)
+    leaves = leaves_of(book)
+    kinds = [leaf.kind.value for leaf in leaves]
+    released = ["request", *["reply"] * 4, "sum"]
+    assert kinds == [
+        *("roster", "study", *["approval"] * 4, "opening", *["offer"] * 4),
+        *released,
+        *[*released, "parameters"] * STUDY.training.steps,
+        *(*released, "metrics", "model", "end"),
+    ]
+    sent = {next(iter(requests)) for requests in wire.requests.values()}
+    assert {leaf.content for leaf in leaves if leaf.kind is LeafKind.REQUEST} == sent
+    assert (leaves[0].content, leaves[1].content) == (
+        book.facts.roster_offer,
+        book.facts.study_offer,
+    )
+    model = parameters_to_bytes(outcome.parameters)
+    last = [ModelRecord.from_bytes(leaves[-2].content), EndRecord.from_bytes(leaves[-1].content)]
+    assert last == [
+        ModelRecord(model=bytes_hash(model), steps=STUDY.training.steps),
+        EndRecord(state="finished", reason=""),
+    ]
+    with book.record() as record:
+        assert record.standing().done
+
+
+def test_sums_parameters_and_vectors_fit_each_other(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    setting = make_setting(STUDY, EXACT)
+    book = Book.begin(setting, tmp_path / "runs")
+    steps: list[tuple[Any, Any]] = []
+    with book.record() as record:
+        job = book.job(record)
+        job.on_step = lambda state, total: steps.append((state, total))
+        setting.run(job)
+    roster = setting.federation.identities.roster
+    leaves = leaves_of(book)
+    sums = [SumRecord.from_bytes(leaf.content) for leaf in leaves if leaf.kind is LeafKind.SUM]
+    requests = [leaf.content for leaf in leaves if leaf.kind is LeafKind.REQUEST]
+    bodies = [unseal(content, Request, roster, EXACT).body for content in requests]
+    assert [record.request for record in sums] == [body.hash for body in bodies]
+    assert {record.participants for record in sums} == {BANKS}
+    assert [record.words for record in sums[1:-1]] == [bytes_hash(t.words) for _, t in steps]
+    found = [
+        ParametersRecord.from_bytes(leaf.content)
+        for leaf in leaves
+        if leaf.kind is LeafKind.PARAMETERS
+    ]
+    assert found == [
+        ParametersRecord(
+            step=state.step, parameters=bytes_hash(parameters_to_bytes(state.parameters))
+        )
+        for state, _ in steps
+    ]
+    replies = [
+        unseal(leaf.content, Reply, roster, EXACT).body
+        for leaf in leaves
+        if leaf.kind is LeafKind.REPLY
+    ]
+    with run_store(book.path) as store:
+        assert set(store.blobs_of(book.run)) == {reply.vector for reply in replies}
+        assert store.last_replies() == {
+            reply.institution: leaf.content
+            for reply, leaf in zip(
+                replies, (leaf for leaf in leaves if leaf.kind is LeafKind.REPLY), strict=True
+            )
+            if bodies[-1].hash == reply.request
+        }
+
+
+def test_a_rehearsals_replies_are_nobodys_last(make_setting: MakeSetting, tmp_path: Path) -> None:
+    """Nothing was debited: an institution could not tell a restored ledger by them."""
+    book = Book.begin(make_setting(STUDY, EXACT), tmp_path / "runs")
+    run_until(book, Wire(), 3, after=True)
+    with run_store(book.path) as store:
+        assert store.last_replies() == {}
+    run_until(book, Wire(), 1, after=True)
+    with run_store(book.path) as store:
+        assert sorted(store.last_replies()) == list(BANKS)
+
+
+def test_how_a_part_of_a_run_ended_is_kept_and_it_goes_on(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    book = Book.begin(make_setting(STUDY), tmp_path / "runs")
+    run_until(book, Wire(), 5, after=True)
+    with book.record() as record:
+        record.interrupted(stopped=True, reason="as somebody asked")
+        record.interrupted(stopped=False, reason="x" * 10_000)
+    ends = [EndRecord.from_bytes(leaf.content) for leaf in leaves_of(book)[-2:]]
+    assert [(end.state, len(end.reason)) for end in ends] == [("stopped", 17), ("failed", 4000)]
+    assert book.carry_on().participants == BANKS
+    metrics = [leaf for leaf in leaves_of(book) if leaf.kind is LeafKind.METRICS]
+    assert len(metrics) == 1
+    assert '"auroc"' in MetricsRecord.from_bytes(metrics[0].content).metrics
+
+
+# -- for those who watch -------------------------------------------------------------------------
+
+
+def test_progress_and_news_reach_the_store_with_what_is_kept(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    setting = make_setting(STUDY)
+    book = Book.begin(setting, tmp_path / "runs")
+    run_until(book, Wire(), WHOLE + 1, after=True, lose=without_bank_d)
+    with run_store(book.path) as store:
+        row, heard = store.row(book.run), store.statuses(book.run)
+    assert row.progress is not None
+    assert (row.progress.step, row.progress.steps) == (STEPS - 1, STEPS - 1)
+    assert (row.progress.attempt_failures, row.progress.phase) == (1, "delivery")
+    assert row.progress.spent > 0
+    assert {name: text for name, (text, _) in heard.items()} == {
+        **dict.fromkeys(BANKS[:3], "answered"),
+        "bank-d": "no answer in time",
+    }
+
+
+def test_hello_and_who_is_waited_for_are_told_at_once(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    book = Book.begin(make_setting(STUDY), tmp_path / "runs")
+    with book.record() as record, run_store(book.path) as watching:
+        record.answered_hello("bank-a", "approved", b"sealed")
+        record.answered_hello("bank-b", "x" * 10_000, b"")
+        record.waiting_for(["bank-c"])
+        heard = watching.statuses(book.run)
+        assert {name: text[:8] for name, (text, _) in heard.items()} == {
+            "bank-a": "approved",
+            "bank-b": "x" * 8,
+            "bank-c": "waiting",
+        }
+        approvals = watching.approvals(STUDY.id)
+        assert (approvals["bank-a"].text, approvals["bank-a"].envelope) == ("approved", b"sealed")
+
+
+def test_a_stop_that_somebody_asked_for_is_seen(make_setting: MakeSetting, tmp_path: Path) -> None:
+    book = Book.begin(make_setting(STUDY), tmp_path / "runs")
+    with book.record() as record, run_store(book.path) as watching:
+        assert not record.stopping()
+        watching.request_stop(book.run)
+        assert record.stopping()

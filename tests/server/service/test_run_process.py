@@ -1,0 +1,145 @@
+"""What a run's process takes and how it ends; with a real SuperLink it is in test_runner.py."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.support.coordinator import new_home
+
+from fieldfare.server.service.run_process import (
+    EXIT_DEFECT,
+    EXIT_OVER,
+    TOLD,
+    Handed,
+    first_line,
+    line_of,
+)
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.study.model_sections import VARIABLE
+
+PROCESS: Final = "fieldfare.server.service.run_process"
+WAIT_SECONDS: Final = 30.0
+STARTED: Final = f"""
+import os, runpy, sys
+from fieldfare.shared import named_modules
+os._exit = sys.exit
+try:
+    runpy.run_module({PROCESS!r}, run_name="__main__")
+finally:
+    print(*sorted(named_modules._permitted))
+"""
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """One whose SuperLink is not there."""
+    home = new_home(tmp_path / "home")
+    with subprocess.Popen(
+        [sys.executable, "-I", "-m", PROCESS, home.path],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def hand(process: "subprocess.Popen[bytes]", content: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(content)
+    process.stdin.flush()
+
+
+def said_until(process: "subprocess.Popen[bytes]", text: bytes) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"expected {text!r}, the process ended")
+
+
+def test_it_waits_for_its_superlink_and_stops_when_told(
+    child: "subprocess.Popen[bytes]",
+) -> None:
+    hand(child, Handed("token", None).lines())
+    said_until(child, b"retrying")
+    child.terminate()
+    assert child.wait(WAIT_SECONDS) == EXIT_DEFECT
+
+
+def test_it_ends_with_its_parent(child: "subprocess.Popen[bytes]") -> None:
+    hand(child, Handed("token", b"x").lines())
+    said_until(child, b"retrying")
+    assert child.stdin is not None
+    child.stdin.close()
+    assert child.wait(WAIT_SECONDS) == EXIT_DEFECT
+
+
+def test_it_ends_where_the_superlink_ended_its_run(child: "subprocess.Popen[bytes]") -> None:
+    hand(child, Handed("token", None).lines())
+    said_until(child, b"retrying")
+    child.send_signal(signal.SIGINT)  # as flwr says it
+    assert child.wait(WAIT_SECONDS) == EXIT_OVER
+
+
+@pytest.mark.parametrize("given", [b"", b"token\n", b"x" * 70_000 + b"\n"])
+def test_it_ends_where_it_is_handed_something_else(
+    given: bytes, child: "subprocess.Popen[bytes]"
+) -> None:
+    with pytest.MonkeyPatch.context():
+        assert child.stdin is not None
+        try:
+            child.stdin.write(given)
+            child.stdin.close()
+        except BrokenPipeError:  # it has read enough
+            pass
+    assert child.wait(WAIT_SECONDS) == EXIT_DEFECT
+    assert child.stderr is not None
+    said = child.stderr.read()
+    assert b"Traceback" not in said
+    assert b"token" not in said
+
+
+@pytest.mark.parametrize("told", ["", "acme-nets==1.2.0 b==2"])
+def test_it_allows_the_packages_that_the_coordinator_was_started_with(
+    told: str, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", STARTED, tmp_path],
+        input=b"",  # it is handed nothing, and ends
+        env={**os.environ, VARIABLE: told},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.decode().strip()) == (EXIT_DEFECT, told)
+
+
+def test_what_is_handed_over_is_read_as_it_was_and_no_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source, sink = os.pipe()
+    os.write(sink, Handed("token", b"pass phrase \xff").lines() + b"rest")
+    with os.fdopen(source, "rb", buffering=0) as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert first_line() == b"token"
+        assert first_line() == b"pass phrase \xff"
+        assert os.read(source, 10) == b"rest"
+        os.close(sink)
+        with pytest.raises(RunError, match="expected a line on standard input"):
+            first_line()
+
+
+def test_no_passphrase_is_an_empty_line() -> None:
+    assert line_of(None) == b"\n"
+    assert Handed("t", None).lines() == b"t\n\n"
+    shown: Any = repr(Handed("hush", b"hush"))
+    assert "hush" not in shown
+
+
+def test_the_runner_is_told_nothing_of_a_defect() -> None:
+    assert EXIT_DEFECT not in TOLD
+    assert EXIT_OVER in TOLD

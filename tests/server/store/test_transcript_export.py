@@ -1,0 +1,110 @@
+"""What is exported is one moment of the log, under a head that covers all of it."""
+
+import hashlib
+import io
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.support.desks import TestDesk, desk
+
+from fieldfare.server.store.export import export_transcript
+from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.store import RunStore
+from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import unseal
+from fieldfare.shared.transcript.file import TranscriptFile, read_transcript
+from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, TreeHead, tree_head
+
+__all__ = ["desk"]
+
+NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
+RUN: Final = "run-1"
+LEAVES: Final = (Leaf(LeafKind.ROSTER, b"{}"), Leaf(LeafKind.STUDY, b"{}"))
+VECTORS: Final = {hashlib.sha256(v).hexdigest(): v for v in (b"one" * 100, b"two" * 100)}
+
+
+@pytest.fixture
+def store(desk: TestDesk) -> Iterator[RunStore]:
+    with desk.store() as opened:
+        opened.create(RUN, desk.study.id, NOW)
+        yield opened
+
+
+def read(path: Path) -> TranscriptFile:
+    return read_transcript(io.BytesIO(path.read_bytes()))
+
+
+def test_everything_is_in_the_file_under_a_new_head(desk: TestDesk, store: RunStore) -> None:
+    store.append(RUN, LEAVES, blobs=VECTORS)
+    store.put_head(RUN, b"an older head", 1)
+    old = tree_head(desk.study.id, RUN, store.leaf_hashes(RUN)[:1])
+    store.put_cosignature(RUN, "bank-a", b"an older signature", old.size)
+    out = desk.folder / "run.transcript"
+    done = export_transcript(store, RUN, desk.signer, out)
+    found = read(out)
+    assert (found.header.run, found.header.study) == (RUN, desk.study.id)
+    assert tuple(found.leaves) == LEAVES
+    assert [place.hash for place in found.vectors] == sorted(VECTORS)
+    head = unseal(found.head, TreeHead, desk.roster(), Assurance.EXACT)
+    assert head.signer == "coordinator"
+    assert head.body == tree_head(desk.study.id, RUN, [leaf.hash for leaf in LEAVES])
+    assert found.cosignatures == [b"an older signature"]
+    assert (done.leaves, done.vectors, done.cosigned) == (2, 2, 1)
+    assert done.root == head.body.root
+    assert store.head(RUN) == found.head
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+
+
+def test_a_run_that_goes_on_is_exported_as_far_as_it_is(desk: TestDesk, store: RunStore) -> None:
+    store.append(RUN, LEAVES)
+    export_transcript(store, RUN, desk.signer, desk.folder / "first")
+    store.append(RUN, [EndRecord(state="stopped", reason="").leaf()])
+    export_transcript(store, RUN, desk.signer, desk.folder / "second")
+    assert [len(read(desk.folder / name).leaves) for name in ("first", "second")] == [2, 3]
+    again = desk.folder / "third"
+    export_transcript(store, RUN, desk.signer, again)
+    assert again.read_bytes() == (desk.folder / "second").read_bytes()
+
+
+def test_after_a_purge_hashes_stay(desk: TestDesk, store: RunStore) -> None:
+    store.append(RUN, LEAVES, blobs=VECTORS)
+    store.set_state(RUN, RunState.FINISHED, "", NOW - timedelta(days=9))
+    store.purge(NOW)
+    done = export_transcript(store, RUN, desk.signer, desk.folder / "purged")
+    assert (done.leaves, done.vectors) == (2, 0)
+    assert list(read(desk.folder / "purged").hashes) == [leaf.hash for leaf in LEAVES]
+
+
+def test_an_empty_log_and_a_taken_path_are_said(desk: TestDesk, store: RunStore) -> None:
+    out = desk.folder / "out"
+    with pytest.raises(UsageError, match="found an empty log"):
+        export_transcript(store, RUN, desk.signer, out)
+    with pytest.raises(UsageError, match="known run"):
+        export_transcript(store, "run-9", desk.signer, out)
+    store.append(RUN, LEAVES)
+    out.write_text("mine")
+    with pytest.raises(UsageError, match="nothing is overwritten"):
+        export_transcript(store, RUN, desk.signer, out)
+    assert out.read_text() == "mine"
+    with pytest.raises(RunError, match="not written: No such file or directory"):
+        export_transcript(store, RUN, desk.signer, desk.folder / "absent" / "out")
+
+
+def test_a_vector_deleted_meanwhile_leaves_no_half_file(desk: TestDesk, store: RunStore) -> None:
+    store.append(RUN, LEAVES, blobs=VECTORS)
+
+    class Vanishing:
+        """A store whose vectors are purged between two reads."""
+
+        def __getattr__(self, name: str) -> object:
+            return (lambda _: None) if name == "blob" else getattr(store, name)
+
+    out = desk.folder / "out"
+    with pytest.raises(RunError, match="export the transcript again"):
+        export_transcript(Vanishing(), RUN, desk.signer, out)  # type: ignore[arg-type]
+    assert not list(desk.folder.glob("out*"))

@@ -1,0 +1,116 @@
+import json
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import IdentitySigner, seal
+from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
+from fieldfare.shared.protocol.signed_files import (
+    RosterOffer,
+    StudyOffer,
+    offer_roster,
+    offer_study,
+    open_roster,
+    open_study,
+)
+from fieldfare.shared.study.study import Study, parse_study
+
+HUB = Ed25519PrivateKey.generate()
+BANK = Ed25519PrivateKey.generate()
+
+TEXT = """
+name = "offered"
+purpose = "test"
+[records]
+label = "y"
+units = 1000
+prevalence = 0.1
+[[features]]
+name = "x"
+kind = "numeric"
+lower = 0
+upper = 1
+[privacy]
+epsilon = 1
+delta = 1e-5
+"""
+
+
+def public(key: Ed25519PrivateKey) -> str:
+    return key.public_key().public_bytes_raw().hex()
+
+
+ROSTER = Roster(version=1, coordinator=public(HUB), members=(Member(id="bank", key=public(BANK)),))
+
+
+@pytest.fixture
+def study() -> Study:
+    return parse_study(TEXT)
+
+
+def test_a_signed_study_comes_back_equal_with_the_same_id(study: Study) -> None:
+    opened = open_study(offer_study(study, IdentitySigner(HUB)), ROSTER, Assurance.EXACT)
+
+    assert opened == study
+    assert opened.id == study.id
+
+
+@pytest.mark.parametrize(("old", "new"), [("offered", "changed"), (":1000", ":1001")])
+def test_a_changed_study_is_refused(study: Study, old: str, new: str) -> None:
+    offer = offer_study(study, IdentitySigner(HUB)).decode()
+    changed = offer.replace(old, new)
+
+    assert changed != offer
+    with pytest.raises(ProtocolError):
+        open_study(changed.encode(), ROSTER, Assurance.EXACT)
+
+
+def test_a_study_signed_by_a_member_is_refused(study: Study) -> None:
+    body = StudyOffer(study=study.canonical().decode())
+
+    with pytest.raises(ProtocolError, match="coordinator"):
+        open_study(seal(body, "bank", IdentitySigner(BANK)), ROSTER, Assurance.EXACT)
+
+
+def test_a_study_in_another_form_than_its_canonical_one_is_refused(study: Study) -> None:
+    spaced = json.dumps(json.loads(study.canonical()), indent=1)
+    offer = seal(StudyOffer(study=spaced), COORDINATOR, IdentitySigner(HUB))
+
+    with pytest.raises(ProtocolError, match="canonical"):
+        open_study(offer, ROSTER, Assurance.EXACT)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "not json", "[" * 5000])
+def test_a_signed_text_that_is_no_study_is_refused(text: str) -> None:
+    offer = seal(StudyOffer(study=text), COORDINATOR, IdentitySigner(HUB))
+
+    with pytest.raises(ProtocolError, match="valid study"):
+        open_study(offer, ROSTER, Assurance.EXACT)
+
+
+def test_a_signed_roster_comes_back_equal() -> None:
+    assert open_roster(offer_roster(ROSTER, IdentitySigner(HUB)), public(HUB)) == ROSTER
+
+
+def test_a_roster_by_another_key_than_the_pinned_one_is_refused() -> None:
+    offer = offer_roster(ROSTER, IdentitySigner(BANK))
+
+    with pytest.raises(ProtocolError):
+        open_roster(offer, public(HUB))
+
+
+def test_a_roster_that_names_another_coordinator_is_refused() -> None:
+    other = Roster(version=1, coordinator=public(BANK), members=())
+
+    with pytest.raises(ProtocolError, match="pinned"):
+        open_roster(offer_roster(other, IdentitySigner(HUB)), public(HUB))
+
+
+@pytest.mark.parametrize("text", ["{}", "11", "{{"])
+def test_a_signed_text_that_is_no_roster_is_refused(text: str) -> None:
+    offer = seal(RosterOffer(roster=text), COORDINATOR, IdentitySigner(HUB))
+
+    with pytest.raises(ProtocolError, match="valid roster"):
+        open_roster(offer, public(HUB))

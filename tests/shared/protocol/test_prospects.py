@@ -1,0 +1,107 @@
+"""What is foreseen of a study agrees with what its released table can and cannot say."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fieldfare.server.run.evaluation import evaluate
+from fieldfare.shared.protocol.plan import PICOMU2, plan_for
+from fieldfare.shared.protocol.prospects import budget_obstacle, cautions, obstacles
+from fieldfare.shared.study.study import Study, load_study, parse_study
+
+STUDIES = Path(__file__).parents[3] / "studies"
+
+
+def study(units: int = 40_000, prevalence: float = 0.05, **privacy: Any) -> Study:
+    terms = {"epsilon": 1.0, "delta": 1e-5} | privacy
+    lines = "\n".join(f"{key} = {value}" for key, value in terms.items())
+    return parse_study(f"""
+name = "payments"
+purpose = "tests"
+[records]
+unit = "customer"
+label = "reported"
+units = {units}
+prevalence = {prevalence}
+[[features]]
+name = "amount"
+kind = "numeric"
+lower = 0
+upper = 10
+[privacy]
+{lines}
+""")
+
+
+def test_a_study_that_can_run_has_nothing_against_it() -> None:
+    plan = plan_for(study())
+    assert obstacles(plan) == ()
+    assert cautions(plan) == ()
+    assert budget_obstacle(plan, 0) == ""
+
+
+def test_a_study_without_a_unit_is_of_no_use() -> None:
+    base = study()
+    records = base.records.model_copy(update={"unit": None})
+    (line,) = obstacles(plan_for(base.model_copy(update={"records": records})))
+    assert line.startswith("records.unit: expected the column that names each unit")
+
+
+@pytest.mark.parametrize(("units", "prevalence"), [(400, 0.05), (400, 0.95), (920, 0.55)])
+def test_noise_that_hides_a_class_is_foreseen(units: int, prevalence: float) -> None:
+    (line,) = obstacles(plan_for(study(units, prevalence, delta=1e-3)))
+    rare = "negatives" if prevalence > 0.5 else "positives"
+    assert f"{rare} in the hold-out, so that noise does not hide every metric" in line
+
+
+def hidden_share(found: Study, participants: int) -> float:
+    """How often a released table says nothing, or no more of AUROC than a coin would."""
+    plan, generator = plan_for(found), np.random.default_rng(1)
+    sigma = plan.evaluation.noise_on_sum(participants, found.privacy.collusion_tolerance)
+    positives = found.holdout_units * found.records.prevalence
+    bins = np.linspace(0.0, 2.0, found.evaluation.score_bins) / found.evaluation.score_bins
+    table = np.concatenate([(found.holdout_units - positives) * bins[::-1], positives * bins])
+    hidden = 0
+    for _ in range(40):
+        noisy = generator.poisson(table) + generator.normal(0.0, sigma, table.shape)
+        metrics = evaluate(found, noisy, sigma, generator)
+        hidden += metrics is None or metrics["positives"]["low"] == 0.0
+    return hidden / 40
+
+
+@pytest.mark.parametrize(("units", "foreseen"), [(4000, True), (40_000, False)])
+def test_what_is_foreseen_is_what_the_table_says(units: int, *, foreseen: bool) -> None:
+    found = study(units)
+    assert bool(obstacles(plan_for(found), 6)) == foreseen
+    assert (hidden_share(found, 6) > 0.5) == foreseen
+
+
+def test_more_institutions_leave_less_noise() -> None:
+    plan = plan_for(study(12_300))
+    assert obstacles(plan, 3)
+    assert not obstacles(plan, 30)
+
+
+def test_questions_alone_have_no_metrics_to_hide() -> None:
+    assert obstacles(plan_for(load_study(STUDIES / "amlsim-queries.toml"))) == ()
+
+
+@pytest.mark.parametrize(("delta", "careful"), [(1.25e-5, False), (1.3e-5, True)])
+def test_a_delta_above_half_a_unit_in_all_is_warned_of(delta: float, *, careful: bool) -> None:
+    found = cautions(plan_for(study(delta=delta)))
+    assert bool(found) == careful
+    if careful:
+        assert "above 1 / (2 x 40,000 units) = 1.25e-05" in found[0]
+
+
+def test_what_earlier_runs_left_has_to_carry_a_whole_run() -> None:
+    plan = plan_for(study())
+    run = sum(terms.steps * terms.cost for terms in plan.releases)
+    assert budget_obstacle(plan, plan.study_limit - run) == ""
+    line = budget_obstacle(plan, plan.study_limit - run + 1)
+    assert f"a run costs epsilon {plan.epsilon(run / PICOMU2):.3g}" in line
+    assert "of this study's 1: institutions will refuse" in line
+    assert "left 0 of" in budget_obstacle(plan, plan.study_limit)
+    assert "left 0 of" in budget_obstacle(plan, 2 * plan.study_limit)

@@ -1,0 +1,53 @@
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from fieldfare.shared.system.processes import STOP_SIGNALS, stop_signals
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+def test_a_wait_ends_when_a_signal_comes(number: signal.Signals) -> None:
+    with stop_signals() as stopped:
+        assert not stopped(0)
+        later = threading.Timer(0.05, os.kill, (os.getpid(), number))
+        later.start()
+        begun = time.monotonic()
+        assert stopped(30)
+        assert time.monotonic() - begun < 25
+        assert stopped(0)  # and it stays so
+        later.join()
+
+
+def test_a_signal_that_a_thread_of_a_library_takes_is_heard_too() -> None:
+    ready = threading.Event()
+    done = threading.Event()
+
+    def idle() -> None:
+        ready.set()
+        done.wait(30)
+
+    thread = threading.Thread(target=idle)
+    thread.start()
+    ready.wait()
+    with stop_signals() as stopped:
+        assert thread.ident is not None
+        signal.pthread_kill(thread.ident, signal.SIGTERM)
+        assert stopped(30)
+    done.set()
+    thread.join()
+
+
+def test_handlers_are_put_back_and_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        old = signal.getsignal(signal.SIGTERM)
+        with stop_signals() as stopped:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not stopped(0.05)
+            assert signal.getsignal(signal.SIGTERM) is not old
+        assert signal.getsignal(signal.SIGTERM) is old
+    finally:
+        signal.signal(signal.SIGINT, before)

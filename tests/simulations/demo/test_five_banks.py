@@ -1,0 +1,239 @@
+"""Five banks of a world that nobody lives in, their study, and the exact path to one screen."""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from tests.support.reported import decided
+
+from fieldfare.client.alerts.alert import Alert, PartyRole, alert_of
+from fieldfare.client.alerts.reports.facts import report_facts
+from fieldfare.client.alerts.reports.goaml import goaml_draft
+from fieldfare.client.alerts.store import Kept
+from fieldfare.client.alerts.text import card
+from fieldfare.client.records import read_records
+from fieldfare.client.records.sources.source import table_at
+from fieldfare.client.scoring.ranking import rank_units
+from fieldfare.client.scoring.ranking_table import AlertTable
+from fieldfare.client.scoring.selection import Budget
+from fieldfare.client.scoring.units import read_units
+from fieldfare.client.typologies.extract import open_extract
+from fieldfare.client.typologies.features import UNIT, feature_table, hit_table
+from fieldfare.client.typologies.pack import own_pack
+from fieldfare.shared.cli.root import run
+from fieldfare.shared.errors import UsageError
+from fieldfare.shared.features.features import Dependence
+from fieldfare.shared.models import model_for
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.simulations.demo.five_banks import (
+    HELPLINES,
+    PEOPLE,
+    PREVALENCE,
+    UNITS_FILE,
+    WORLD,
+    banks_study,
+    banks_task,
+    world_facts,
+)
+from fieldfare.simulations.federation.simulate import Simulation
+from fieldfare.simulations.world.making import Plan, make_society
+from fieldfare.simulations.world.studies import last_day
+
+ROOT = Path(__file__).parents[3]
+FEW = 1_500
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
+    return banks_task(tmp_path_factory.mktemp("demo"), seed=3, people=FEW)
+
+
+def test_the_study_can_be_run() -> None:
+    study = banks_study()
+    plan = plan_for(study)
+    plan.check_noise(5)
+    assert study.privacy.epsilon == 1
+    assert plan.epsilon() <= study.privacy.epsilon
+
+
+def test_every_feature_is_an_own_one_of_the_pack() -> None:
+    known = {spec.name: one.typology for one in own_pack().indicators
+             for spec in one.typology.features}  # fmt: skip
+    for feature in banks_study().features:
+        assert known[feature.name].tag is Dependence.OWN
+        assert feature.tag is Dependence.OWN
+
+
+@pytest.mark.parametrize("name", ["five-banks.toml", "helplines.toml"])
+def test_the_studies_are_listed_with_the_others(name: str) -> None:
+    shipped = ROOT / "simulations" / "world" / name
+    assert (ROOT / "studies" / name).read_text() == shipped.read_text()
+
+
+def test_the_whole_world_has_the_cases_that_privacy_needs() -> None:
+    """At least 600 positives among the banks' training units, at about two percent."""
+    study = banks_study()
+    plan = Plan.of(people=PEOPLE, months=3, seed=0, prevalence=PREVALENCE)
+    society = make_society(plan)
+    at_banks = society.customers.holder < 5
+    labelled = int(society.labels[at_banks].sum())
+    assert labelled * (1 - study.evaluation.holdout) >= 630
+    # Public numbers are rounded, and near the world's.
+    assert at_banks.sum() == pytest.approx(study.records.units, rel=0.05)
+    assert labelled / at_banks.sum() == pytest.approx(study.records.prevalence, rel=0.1)
+
+
+def test_the_task_is_exact_over_five_banks_and_audits_personas(small: Simulation) -> None:
+    assert small.assurance is Assurance.EXACT
+    assert small.choice.audit_column == "persona"
+    path = small.out / UNITS_FILE
+    records = read_records([path], small.study, institution_column="institution")
+    assert records.institutions is not None
+    assert len(set(records.institutions.tolist())) == 5
+    assert 0 < records.data.labels.mean() < 0.5
+    assert small.world is not None
+    assert 0.05 < small.world["at_two_banks"] < 0.25
+    assert small.world["customers"] == len(records)
+    assert small.world["positives"] == int(records.data.labels.sum())
+    assert small.world["rarer"]["positives"] < small.world["positives"]
+    asked = json.loads((small.out / HELPLINES / "results.json").read_text("utf-8"))
+    assert asked["privacy"]["masked"] is True
+    assert len(asked["institutions"]) == 3
+
+
+ALERTS = 60
+
+
+def alerts_of(small: Simulation, bank: str, file: Path, seed: int) -> list[Alert]:
+    """Score one bank's customers under the shipped study, with a model that is mostly noise.
+
+    So absences raise scores as often as not, which is what evidence must not follow.
+    """
+    everybody = pq.read_table(small.out / UNITS_FILE)
+    pq.write_table(everybody.filter(pc.equal(everybody["institution"], bank)), file)
+    random = np.random.default_rng(seed)
+    parameters = random.normal(0, 0.7, model_for(small.study).vectors.entries)
+    ranking = rank_units(
+        small.study, parameters, read_units([table_at(file)], small.study),
+        budget=Budget(units=ALERTS, below_line=0.0), key=b"k" * 32, random=random,
+    )  # fmt: skip
+    beside = {"study": "s", "study_name": "s", "run": "r", "opened": "", "scored": "",
+              "of": len(ranking.units), "calibration": ""}  # fmt: skip
+    rows = AlertTable.of(ranking, {}).cards(np.flatnonzero(ranking.chosen)).to_pylist()
+    return [alert_of(row, alert=row["unit"], **beside) for row in rows]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_alerts_say_how_many_published_indicators_fire_and_no_more(
+    small: Simulation, tmp_path: Path, seed: int
+) -> None:
+    """Holds for every alert, against the typologies' own rule over the bank's own statements."""
+    world, bank = small.out / WORLD, "bank-a"
+    with open_extract(world / bank, last_day(world)) as extract:
+        numbers = feature_table(extract, own_pack()).table
+    hits = hit_table(numbers, own_pack()).to_pylist()
+    values = {row[UNIT]: row for row in numbers.to_pylist()}
+    fire = {row[UNIT]: set(row["hits"]) for row in hits}
+    known = {feature.name for feature in small.study.features}
+    families = {one.id: one.typology.family.value for one in own_pack().indicators}
+    usual = {name: pc.quantile(numbers[name], 0.5)[0].as_py() for name in known}
+    alerts = alerts_of(small, bank, tmp_path / "own.parquet", seed)
+    assert len(alerts) == ALERTS
+    for alert in alerts:
+        assert set(alert.fired) == fire[alert.unit] & known
+        assert set(alert.evidence) <= set(alert.fired)
+        assert all(values[alert.unit][one] > usual[one] for one in alert.evidence)
+        counted = {families[one] for one in alert.evidence}
+        assert (alert.families, set(alert.family_names)) == (len(counted), counted)
+        for reason in alert.reasons:
+            value = values[alert.unit][reason.feature]
+            assert not reason.evidence or value > usual[reason.feature]
+            assert not reason.evidence or reason.indicator in alert.evidence
+        assert_all_say(alert)
+    assert sum(alert.families for alert in alerts) > 0
+
+
+def assert_all_say(alert: Alert) -> None:
+    """Check that the card and the draft of a report say one count."""
+    console = Console(width=200, force_terminal=False)
+    with console.capture() as shown:
+        console.print(card(Kept(alert, ())))
+    found = re.search(r"evidence +(\d+) independent famil(?:y|ies): ([A-Z_, ]+|none)", shown.get())
+    assert found is not None
+    assert (int(found[1]), found[2].strip()) == (
+        alert.families, ", ".join(alert.family_names) or "none",
+    )  # fmt: skip
+    draft = goaml_draft(report_facts(alert, decided(PartyRole.CONTROLLER), {})).decode()
+    said = re.search(r"(\d+) published indicators?, of (\d+) independent", draft)
+    counts: Any = (int(said[1]), int(said[2])) if said else (0, 0)
+    assert counts == (len(alert.evidence), alert.families)
+    assert ("is evidence here" in draft) == (not alert.evidence)
+
+
+def test_an_earlier_world_is_replaced_and_anything_else_is_kept(tmp_path: Path) -> None:
+    (tmp_path / WORLD).mkdir()
+    (tmp_path / WORLD / "mine").write_text("")
+    with pytest.raises(UsageError, match="an earlier world, found"):
+        banks_task(tmp_path, seed=0, people=FEW)
+    assert (tmp_path / WORLD / "mine").is_file()
+
+
+def test_facts_count_banks_only() -> None:
+    found = {
+        "asked": {"people": 9, "months": 2},
+        "totals": {"transactions": 5, "rings": 1, "cases": 2, "signals": 3},
+        "institutions": [
+            {"kind": "bank", "customers": 6, "serve_a_ring": 1},
+            {"kind": "remittance", "customers": 4, "serve_a_ring": 2},
+        ],
+    }
+    facts = world_facts(found)
+    assert (facts["customers"], facts["positives"], facts["banks"]) == (6, 1, 1)
+
+
+@pytest.mark.parametrize("command", [["demo"], ["world", "learn", "--people", str(FEW)]])
+def test_it_ends_in_one_screen(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+) -> None:
+    monkeypatch.setattr("fieldfare.simulations.cli.banks_task", partial(banks_task, people=FEW))
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.chdir(tmp_path)
+    out = Path("not") / "yet" / "there"
+    study = banks_study()
+    training = study.training.model_copy(update={"steps": 6})
+    brief = study.model_copy(update={"training": training})
+    monkeypatch.setattr("fieldfare.simulations.demo.five_banks.banks_study", lambda: brief)
+    assert run([*command, "--out", str(out)]) == 0
+    captured = capsys.readouterr()
+    assert "Among their own customers" in captured.out
+    assert "Real cases are rarer" in captured.out
+    assert captured.err == ""
+    assert len(captured.out.splitlines()) <= 20
+    names = {path.name for path in out.iterdir()}
+    files = {"results.json", "report.html", "model.json", "model.safetensors"}
+    assert names == {*files, UNITS_FILE, WORLD, HELPLINES}
+    results = json.loads((out / "results.json").read_text("utf-8"))
+    assert results["privacy"]["masked"] is True
+    assert len(results["models"]) == 6
+    assert results["groups"]["column"] == "persona"
+    assert "Real prevalence is far lower" in (out / "report.html").read_text("utf-8")
+
+
+def test_a_place_that_cannot_be_a_folder_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for command in (["demo"], ["world", "learn"]):
+        assert run([*command, "--out", str(tmp_path / "file"), "--quiet"]) == 2
+    assert "expected a folder" in capsys.readouterr().err

@@ -1,0 +1,126 @@
+"""Federations of real processes with a few units each, for tests that need the whole of it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.simulations.testbed.testbed import Bed
+
+NAMES: Final = ("bank-a", "bank-b", "bank-c")
+UNITS: Final = 400
+STUDY: Final = """\
+format = 1
+name = "small"
+purpose = "tests"
+
+[records]
+unit = "customer"
+label = "reported"
+units = {units}
+prevalence = 0.2
+
+[training]
+steps = {steps}
+
+[privacy]
+epsilon = 1.0
+delta = 1e-5
+collusion_tolerance = 1
+
+[aggregation]
+minimum_institutions = 3
+deadline_seconds = {deadline}
+attempts = {attempts}
+
+[evaluation]
+score_bins = 8
+
+[[features]]
+name = "amount"
+kind = "numeric"
+lower = 0
+upper = 10
+knots = [0, 2, 5, 10]
+
+[[features]]
+name = "channel"
+kind = "categorical"
+levels = ["branch", "online"]
+"""
+
+
+def write_records(path: Path, *, seed: int, units: int = UNITS) -> Path:
+    """Customers whose report grows likelier with the amount."""
+    random = np.random.default_rng(seed)
+    amounts = random.uniform(0, 10, units)
+    table = {
+        "customer": [f"{path.stem}-{row}" for row in range(units)],
+        "reported": (random.uniform(0, 25, units) < amounts).astype(np.int8),
+        "amount": amounts.round(2),
+        "channel": random.choice(["branch", "online"], units),
+    }
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+def small_bed(
+    folder: Path,
+    *,
+    names: Sequence[str] = NAMES,
+    steps: int = 4,
+    deadline: float = 60.0,
+    attempts: int = 3,
+) -> Bed:
+    """A bed that is not founded yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    records = {
+        name: write_records(folder / f"{name}.parquet", seed=seed)
+        for seed, name in enumerate(names)
+    }
+    study = folder / "study.toml"
+    study.write_text(
+        STUDY.format(units=UNITS * len(names), steps=steps, deadline=deadline, attempts=attempts)
+    )
+    return Bed(folder / "bed", records, study)
+
+
+@contextmanager
+def running(bed: Bed) -> Iterator[Bed]:
+    """Found and start a bed; nothing of it runs afterwards."""
+    bed.found()
+    try:
+        bed.start()
+        yield bed
+    finally:
+        bed.stop()
+
+
+def check_whole(bed: Bed, row: RunRow) -> dict[str, Any]:
+    """A finished run: the audit recomputes it, ledgers verify, nobody paid twice.
+
+    Returns:
+        The audit's report.
+    """
+    assert (row.state, row.reason) == (RunState.FINISHED, "")
+    report = bed.audit(bed.transcript(row.run))
+    assert report["verified"], report["misfit"]
+    for name in bed.names:
+        with open_ledger(Home(bed.home(name))) as ledger:
+            ledger.verify()
+            requests = [entry.debit.request for entry in ledger.entries()]
+            assert len(requests) == len(set(requests))
+    return report
+
+
+def delivered(bed: Bed, name: str) -> dict[str, Any]:
+    """What an institution says of the models that it has."""
+    return {each["run"]: each for each in json.loads(bed.institution(name, "models", "--json"))}

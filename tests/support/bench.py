@@ -1,0 +1,292 @@
+"""A whole federation with real custodians, for tests that attack or break one of its parts.
+
+Real identities, signatures, masks and ledgers on disk. The coordinator's side is at hand, so
+that a test can ask for anything that a coordinator could ask for.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from fieldfare.client.custodian.custodian import Custodian
+from fieldfare.client.custodian.party import Site
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.client.wire.frames import Released
+from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.opening import open_federation
+from fieldfare.server.run.rounds import Federation, SecureSums
+from fieldfare.shared.features.basis import EncodedUnits, encode_categorical, encode_numeric
+from fieldfare.shared.models import model_for
+from fieldfare.shared.privacy.samplers import Assurance, ExactNoise
+from fieldfare.shared.protocol.messages import (
+    Participant,
+    Refusal,
+    Request,
+    Signer,
+    parameters_to_bytes,
+    seal,
+)
+from fieldfare.shared.protocol.plan import Plan, ReleaseKind
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.run.replay import initial_state, replay_step
+from fieldfare.shared.study.study import Study
+from fieldfare.simulations.federation.federation import LocalFederation
+
+NAMES: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
+STEPS: Final = 3
+
+
+def make_study(**sections: Any) -> Study:
+    """A small study; keyword arguments change sections of it."""
+    data: dict[str, Any] = {
+        "name": "small",
+        "purpose": "tests",
+        "records": {"label": "reported", "units": 400, "prevalence": 0.2},
+        "features": (
+            {"name": "amount", "kind": "numeric", "lower": 0, "upper": 10, "knots": [0, 2, 5, 10]},
+            {"name": "channel", "kind": "categorical", "levels": ["branch", "online"]},
+        ),
+        "training": {"steps": STEPS},
+        "evaluation": {"score_bins": 8},
+        "privacy": {"epsilon": 4.0, "delta": 1e-5, "spare_releases": 3 * STEPS},
+        "aggregation": {"deadline_seconds": 5},
+    }
+    for name, section in sections.items():
+        old = data.get(name)
+        data[name] = old | dict(section) if isinstance(old, dict) else section
+    return Study.model_validate(data)
+
+
+def make_sums(study: Study, units: int, *, seed: int = 0, label: int | None = None) -> StudySums:
+    """Sums over made-up units of `make_study`; with `label`, of one class only."""
+    random = np.random.default_rng(seed)
+    amounts = random.uniform(-1, 11, units)
+    positions = np.stack(
+        [
+            encode_numeric(study.features[0], amounts),  # type: ignore[arg-type]
+            encode_categorical(study.features[1], random.integers(-1, 4, units)),  # type: ignore[arg-type]
+        ]
+    )
+    labels = (random.uniform(0, 10, units) < amounts).astype(np.uint8)
+    if label is not None:
+        labels[:] = label
+    holdout = random.uniform(size=units) < study.evaluation.holdout
+    return StudySums.prepare(study, EncodedUnits(positions, labels), holdout)
+
+
+@dataclass
+class Run:
+    """A run that was opened and agreed on, seen from a coordinator that may lie."""
+
+    bench: "Bench"
+    federation: Federation
+    tag: str = ""  # tells apart what several tellers of one story make
+    states: dict[int, TrainingState] = field(default_factory=dict)  # before each step
+    lasts: dict[int, LastSum] = field(default_factory=dict)  # the sum that led to each step
+    answered: dict[int, Request] = field(default_factory=dict)  # the last one, by training step
+    contents: dict[str, bytes] = field(default_factory=dict)  # parameters by their hash
+
+    def request(
+        self,
+        kind: ReleaseKind = ReleaseKind.TRAINING,
+        step: int = 0,
+        attempt: int = 0,
+        *,
+        parameters: bytes | None = None,
+        names: Sequence[str] | None = None,
+        **changes: object,
+    ) -> Request:
+        """R as an honest coordinator writes it, then changed without any check.
+
+        Without `parameters`, those that follow from the steps before: everybody answers these
+        first, where that has not happened yet.
+        """
+        sums = SecureSums(Channel(self.bench.federation.grid()), self.federation)
+        sums.present = sorted(names or sums.present)
+        content = self.parameters(kind, step) if parameters is None else parameters
+        request = sums._request(self._plan.terms(kind), step, attempt, content)
+        self.contents[request.parameters] = content
+        return request.model_copy(update=changes)
+
+    def ask(
+        self,
+        name: str,
+        request: Request,
+        parameters: bytes | None = None,
+        last: LastSum | None = None,
+    ) -> Released | Refusal:
+        """Send R, signed by the coordinator, to one custodian, with what it follows from."""
+        if parameters is None:
+            parameters = self.contents.get(request.parameters, self.bench.parameters())
+        if last is None:
+            last = self.lasts.get(request.step, NO_LAST_SUM)
+        answer = self.bench.custodian(name).release(self.bench.seal(request), parameters, last)
+        if isinstance(answer, Released) and request.kind is ReleaseKind.TRAINING:
+            self.answered[request.step] = request
+        return answer
+
+    def answer(
+        self,
+        name: str,
+        request: Request,
+        parameters: bytes | None = None,
+        last: LastSum | None = None,
+    ) -> Released:
+        """Send R to one custodian, which must answer it."""
+        answer = self.ask(name, request, parameters, last)
+        assert isinstance(answer, Released), answer
+        return answer
+
+    def parameters(self, kind: ReleaseKind, step: int) -> bytes:
+        """The honest ones; the start's for a release that no plan has."""
+        steps = self._plan.study.training.steps
+        if not 0 <= step <= steps - int(kind is not ReleaseKind.EVALUATION):
+            return parameters_to_bytes(self.state(0).parameters)
+        state = self.state(step)
+        return parameters_to_bytes(
+            state.model if kind is ReleaseKind.EVALUATION else state.parameters
+        )
+
+    def best_guess(self, kind: ReleaseKind, step: int) -> bytes:
+        """The honest ones; the start's where somebody refuses a step before."""
+        try:
+            return self.parameters(kind, step)
+        except AssertionError:
+            return self.bench.parameters()
+
+    def state(self, step: int) -> TrainingState:
+        """Where an honest run stands before `step`; walks there."""
+        if step not in self.states:
+            self.states[step] = (
+                initial_state(self._plan.study) if step == 0 else self._collect(step - 1)
+            )
+        return self.states[step]
+
+    def last(self, step: int) -> LastSum:
+        """The sum that led to `step`; walks there."""
+        self.state(step)
+        return self.lasts[step]
+
+    def _collect(self, step: int) -> TrainingState:
+        """Have everybody answer what anybody answered last of a step, and take the step."""
+        before = self.state(step)
+        request = self.answered.get(step) or self.request(step=step)
+        answers = [self.answer(p.institution, request) for p in request.participants]
+        vectors = tuple(answer.vector for answer in answers)
+        replies = tuple(answer.reply for answer in answers)
+        self.lasts[step + 1] = LastSum(self.bench.seal(request), replies, vectors)
+        return replay_step(self._plan.study, before, self._plan.training, vectors)
+
+    @property
+    def _plan(self) -> Plan:
+        return self.federation.plan
+
+    def participant(self, name: str) -> Participant:
+        """An institution with the approval that it gave."""
+        return self.federation.participants[name]
+
+
+@dataclass
+class Bench:
+    """Custodians of one study on disk, and the keys to play any party."""
+
+    federation: LocalFederation
+    sums: Mapping[str, StudySums]
+    runs: int = 0
+    signers: Mapping[str, Signer] = field(default_factory=dict)
+
+    @property
+    def study(self) -> Study:
+        return self.federation.study
+
+    @property
+    def plan(self) -> Plan:
+        return self.federation.plan
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self.federation.custodians)
+
+    def custodian(self, name: str) -> Custodian:
+        return self.federation.custodians[name]
+
+    def ledger(self, name: str) -> Ledger:
+        return self.federation.ledgers[name]
+
+    def site(self, name: str) -> Site:
+        return self.custodian(name)._site
+
+    def path(self, name: str) -> Path:
+        """The ledger's file."""
+        directory = self.federation._directory
+        assert directory is not None
+        return directory / f"ledger-{self.names.index(name)}.sqlite"
+
+    def parameters(self, bias: float | None = None) -> bytes:
+        """Where every run starts; crafted ones with `bias`."""
+        if bias is None:
+            return parameters_to_bytes(initial_state(self.study).parameters)
+        return parameters_to_bytes(model_for(self.study).initial(bias))
+
+    def seal(self, request: Request, signer: Signer | None = None) -> bytes:
+        return seal(request, COORDINATOR, signer or self.federation.identities.coordinator)
+
+    def open_run(self, run: str | None = None) -> Run:
+        """Open a run as the real coordinator does: hello, approvals, offers."""
+        self.runs += 1
+        job = self.federation.job(run or f"run-{self.runs}")
+        return Run(self, open_federation(Channel(self.federation.grid()), job.terms))
+
+    def restart(self, name: str, *, approve: bool = True, busy_timeout: float = 5.0) -> Custodian:
+        """A new process, as far as the custodian can tell: nothing is left but the disk."""
+        site, old = self.site(name), self.ledger(name)
+        old.close()
+        ledger = Ledger.open(
+            self.path(name),
+            population=name,
+            limits=old._limits,
+            clock=old._clock,
+            busy_timeout=busy_timeout,
+        )
+        self.federation.ledgers[name] = ledger
+        custodian = Custodian(site, ledger, ExactNoise())
+        self.federation.custodians[name] = custodian
+        if approve:
+            custodian.approve(self.study, lambda: self.sums[name])
+        return custodian
+
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path) -> Iterator[MakeBench]:
+    """Build federations on disk with exact noise; they are closed when the test ends."""
+    built: list[Bench] = []
+
+    def make(study: Study | None = None, sums: Mapping[str, StudySums] | None = None) -> Bench:
+        chosen = study or make_study()
+        parts = sums or {
+            name: make_sums(chosen, 100, seed=index) for index, name in enumerate(NAMES)
+        }
+        folder = tmp_path / f"ledgers-{len(built)}"
+        folder.mkdir()
+        federation = LocalFederation(chosen, parts, Assurance.EXACT, seed=0, directory=folder)
+        built.append(Bench(federation, parts))
+        return built[-1]
+
+    yield make
+    for bench in built:
+        bench.federation.__exit__()
+
+
+@pytest.fixture
+def bench(make_bench: MakeBench) -> Bench:
+    return make_bench()

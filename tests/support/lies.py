@@ -1,0 +1,64 @@
+"""What a coordinator may tell one institution in place of what it tells the others."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fieldfare.shared.protocol.messages import (
+    Participant,
+    Request,
+    parameters_from_bytes,
+    parameters_hash,
+    parameters_to_bytes,
+)
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
+
+STRANGER = Participant(institution="bank-x", approval="0" * 64)
+
+
+@dataclass(frozen=True)
+class Lie:
+    """What one institution is asked in place of R.
+
+    Attributes:
+        change: fields of R that are other for it.
+        parameters: what it is sent, from what the others are sent.
+    """
+
+    change: Callable[[Request], dict[str, object]] = lambda _: {}
+    parameters: Callable[[bytes], bytes] = lambda content: content
+
+    def told(self, request: Request, parameters: bytes) -> tuple[Request, bytes]:
+        """What the institution is asked, and with which parameters."""
+        content = self.parameters(parameters)
+        changes = {"parameters": parameters_hash(content), **self.change(request)}
+        return request.model_copy(update=changes), content
+
+
+def nudged(content: bytes) -> bytes:
+    """One parameter, one bit."""
+    values = np.frombuffer(content, dtype="<f8").copy()
+    values[0] = np.nextafter(values[0], np.inf)
+    return values.tobytes()
+
+
+def elsewhere(content: bytes) -> bytes:
+    """A vector that would show one unit's features in the sum of the rest's zeros."""
+    values = parameters_from_bytes(content, len(content) // 8, PARAMETER_LIMIT)
+    return parameters_to_bytes(np.where(np.arange(len(values)) == 1, 50.0, -50.0))
+
+
+def with_participants(change: Callable[[list[Participant]], list[Participant]]) -> Lie:
+    """Others are said to take part."""
+
+    def changes(request: Request) -> dict[str, object]:
+        found = change(list(request.participants))
+        return {"participants": tuple(found), "n": len(found)}
+
+    return Lie(changes)
+
+
+def without(*names: str) -> Lie:
+    """Some are said to take no part."""
+    return with_participants(lambda found: [p for p in found if p.institution not in names])
