@@ -179,7 +179,7 @@ def show(
     as_json: bool,
     details: bool = False,
 ) -> None:
-    """Simulate, with progress on a terminal's stderr, and print what was asked for."""
+    """Simulate, with progress on a terminal's stderr, and print the requested output."""
     # A refusal inside a simulation is reported where it ends the run, not as it happens.
     logging.getLogger("fieldfare").setLevel(logging.ERROR)
     errors = Console(stderr=True)

@@ -78,7 +78,7 @@ class CaseworkTerms(Section):
 
 
 class Deed(StrEnum):
-    """What a person did."""
+    """An action of a person."""
 
     FEEDBACK = "feedback"
     LABELS = "labels exported"
@@ -161,7 +161,7 @@ class Casework:
 
     @property
     def decisions(self) -> Path:
-        """Folder of everybody's own file."""
+        """Folder with one file for each user."""
         return self.path / DECISIONS
 
     @property
@@ -221,10 +221,10 @@ class Casework:
             ) from None
 
     def acts(self, now: datetime) -> tuple[list[Signed], list[str]]:
-        """Read what everybody signed, by time, and say in counts what cannot count.
+        """Read all users' signed acts, by time, and count those that are not valid.
 
         Args:
-            now: what was signed for later than this does not count yet.
+            now: acts that are dated later do not count yet.
         """
         signed: list[Signed] = []
         complaints: list[str] = []
@@ -309,7 +309,7 @@ reviewers = {listed(terms.reviewers)}
 
 
 def _problems(path: Path, owner: int) -> Iterator[str]:
-    """Say what would let somebody else than the operator change what is the operator's."""
+    """Yield each fault that lets another user than the operator change the operator's files."""
     looked = (
         (path, NOT_OF_FOLDER, FOLDER_MODE),
         (path / TERMS, NOT_OF_FILE, FILE_MODE),
@@ -329,10 +329,10 @@ def _problems(path: Path, owner: int) -> Iterator[str]:
 
 
 def _owned(path: Path) -> tuple[str, bytes]:
-    """Return whose file it is and what is in it, both of the open file.
+    """Return the owner and the content, both of the open file.
 
     Raises:
-        UsageError: it may be, or become, the work of somebody else.
+        UsageError: another user may have written it, or may write it later.
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:

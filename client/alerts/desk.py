@@ -42,7 +42,7 @@ class HomeDesk:
         return open_store(self.home)
 
     def hidden(self, store: AlertStore) -> set[str]:
-        """Return the units whose alerts nobody sees."""
+        """Return the units whose alerts are hidden from all users."""
         del store
         return set(suppressed_units(self.home, self.settings))
 
@@ -58,7 +58,7 @@ class HomeDesk:
 
     @property
     def second(self) -> str:
-        """Who is to sign second, in words."""
+        """The persons who may sign second, in words."""
         return "another one has to decide it"
 
     def note(self, deed: Deed, *, kind: str = "", fingerprint: str = "") -> None:
@@ -89,7 +89,7 @@ class CaseworkDesk:
         return read_store(self.casework.store, self._uncollected)
 
     def hidden(self, store: AlertStore) -> set[str]:
-        """Return the units whose alerts nobody sees."""
+        """Return the units whose alerts are hidden from all users."""
         own = suppressed_units(self.home, self.settings) if self.home and self.settings else {}
         return {*store.hidden(), *own}
 
@@ -110,7 +110,7 @@ class CaseworkDesk:
 
     @property
     def second(self) -> str:
-        """Who is to sign second, in words."""
+        """The persons who may sign second, in words."""
         reviewers = ", ".join(self.casework.terms.reviewers) or "nobody yet"
         return f"another one has to decide it, one of both a reviewer ({reviewers})"
 
@@ -137,7 +137,7 @@ def open_desk(path: Path) -> Desk:
     """Open the desk at a home or a casework folder.
 
     Raises:
-        UsageError: neither, or one that somebody else could change or read.
+        UsageError: neither, or one that another user can change or read.
         StudyError: institution.toml or casework.toml has mistakes.
     """
     try:
@@ -157,7 +157,7 @@ def casework_of(home: Home, settings: Settings) -> Casework | None:
     """Return the group's folder that institution.toml names; None where it names none.
 
     Raises:
-        UsageError: it cannot be reached, or somebody else could change it.
+        UsageError: it cannot be reached, or another user can change it.
         StudyError: casework.toml has mistakes.
     """
     named = settings.casework.folder
@@ -184,12 +184,12 @@ def scoring_store(home: Home, settings: Settings) -> Iterator[AlertStore]:
 
 @dataclass(frozen=True)
 class Collected:
-    """What collecting found, in counts.
+    """The counts of one collection.
 
     Attributes:
         taken: acts that were taken over.
         refused: acts of who has no right, or about an alert that is not there.
-        gone: acts that were taken over earlier and are no longer in anybody's file.
+        gone: acts that were taken over earlier and are no longer in any user's file.
         complaints: files and lines that count as nothing.
     """
 
@@ -238,7 +238,7 @@ def _take(store: AlertStore, journal: Journal, casework: Casework, signed: Signe
 
 
 def suppressed_units(home: Home, settings: Settings) -> dict[str, str]:
-    """Return who is never alerted, with the reasons; nobody where no file was ever named.
+    """Return the suppressed units, with the reasons; empty where no file was ever named.
 
     Raises:
         UsageError: the file is named and absent, others can reach it, or it cannot be read.

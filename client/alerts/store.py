@@ -137,7 +137,7 @@ class AlertStore:
 
         Args:
             text: what was typed.
-            hidden: units on the suppression list: their alerts are not there for anybody.
+            hidden: units on the suppression list; no user sees their alerts.
 
         Raises:
             UsageError: none or several fit.

@@ -56,7 +56,7 @@ ENDED: Final = frozenset({State.REJECTED, State.WITHDRAWN})
 
 
 class Standing(Enum):
-    """Whether a study may run; the value is what the screen says."""
+    """A study's permission to run; the value is the screen's text."""
 
     RECEIVED = "waits for a decision"
     APPROVED = "approved"
@@ -76,7 +76,7 @@ def standing_of(decision: Decision, roster: Roster, epoch: int) -> Standing:
 def spent_now(
     ledger: Ledger, study: Study, others: Sequence[KeptStudy], roster: Roster, now: datetime
 ) -> Spent:
-    """Ask the ledger what was spent, and what other approved studies may still spend.
+    """Ask the ledger for the spent budget, and for what other approved studies may still spend.
 
     Args:
         ledger: of the population.

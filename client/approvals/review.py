@@ -71,7 +71,7 @@ HARM_RULES: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """What the ledger says, in picomu2.
+    """The ledger's sums, in picomu2.
 
     Attributes:
         yearly: by all studies in the last 365 days.
@@ -126,11 +126,11 @@ class Leaving:
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """The study's cost against what is left; epsilons are at the policy's delta.
+    """The study's cost against the remaining budget; epsilons are at the policy's delta.
 
     Attributes:
         epsilon, mu2: what the study may cost in all.
-        spent_mu2: what it has cost already.
+        spent_mu2: the part that is spent already.
         yearly_left, lifetime_left: as epsilon of the mu^2 that is left.
         share_of_year, share_of_lifetime: what the study may still cost, of what is left.
         spent, promised: of that, what it has cost already and what other approved studies may
@@ -189,14 +189,14 @@ class Review:
 
     Attributes:
         failed_masks: (participants, epsilon that would remain at the study's delta).
-        questions: what is asked, and what may be asked later, one line each.
+        questions: the study's questions, and those that may be asked later, one line each.
         records: how many rows count as zero and why; empty where records were not read.
         left_out_banks: whose customers' payments are in no column, so that the promise covers the
             person; empty: it covers own records.
         problems: why it cannot be approved as things stand; empty: it can.
         objections: those that are rules of the policy or limits of the budget, in figures.
         obstacles: why its runs could give nothing, though they cost.
-        cautions: what is weak in it.
+        cautions: its weak points.
     """
 
     id: str
@@ -242,7 +242,7 @@ def review_study(
     """Put together what a person needs to know.
 
     Args:
-        study: what is to be approved.
+        study: the study to approve.
         policy: the institution's own.
         roster: the pinned one.
         spent: from the ledger.
@@ -321,7 +321,7 @@ def all_objections(
 
 
 def _left_objections(policy: Policy, plan: Plan, spent: Spent) -> Iterator[Objection]:
-    """Compare what the study may still cost with what is left of year and lifetime.
+    """Compare the study's remaining cost with the remaining budget of year and lifetime.
 
     The ledger would refuse the last releases anyway; a study that cannot finish is not begun.
     """
@@ -410,7 +410,7 @@ def _budget(policy: Policy, plan: Plan, spent: Spent) -> Budget:
 
 
 def _share(needed: int, left: int) -> float:
-    """Return a share of what is left; more than all of nothing counts as more than all."""
+    """Return a share of the remaining budget; 999 where nothing remains."""
     return needed / left if left else (0.0 if needed == 0 else 999.0)
 
 

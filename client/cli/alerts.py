@@ -57,7 +57,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")
 
 
 class Shown(StrEnum):
-    """Which alerts are listed."""
+    """The alerts that a list shows."""
 
     OPEN = "open"
     CLOSED = "closed"

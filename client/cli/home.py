@@ -412,7 +412,7 @@ def log_verify(
 
 
 def verified_line(verified: Verified) -> str:
-    """Say in one line what was verified."""
+    """Return the result of a verification in one line."""
     count = verified.last - verified.first + 1
     if count:
         text = f"log verified: {count} entries, {verified.first} to {verified.last}"

@@ -183,7 +183,7 @@ def verify_transcript(
 
 
 def lines(found: TranscriptCheck, institution: str) -> list[str]:
-    """Say what was verified, for people."""
+    """Return the result of the verification as text."""
     report, own = found.report, found.own
     took_part = institution in report.participants
     text = [

@@ -16,7 +16,7 @@ def ask(question: str, option: str, default: str = "") -> str:
     """Ask a person for one line, or read it where answers are piped in.
 
     Raises:
-        UsageError: nobody answers; says which option to give instead.
+        UsageError: there is no answer; the message names the option to give instead.
     """
     typer.echo(f"{question}{f' [{default}]' if default else ''}: ", nl=False)
     line = sys.stdin.readline()
@@ -32,7 +32,7 @@ def agreed(question: str) -> bool:
     """Ask a person for yes or no; anything but yes is no.
 
     Raises:
-        UsageError: nobody answers; says to give --yes.
+        UsageError: there is no answer; the message says to give --yes.
     """
     return ask(f"{question} [y/N]", "--yes").lower() in {"y", "yes"}
 

@@ -129,7 +129,7 @@ def node(
 
 
 def node_environment(given: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Return a node's environment: nothing in it steers flwr, which calls nobody but its SuperLink.
+    """Return a node's environment: nothing in it steers flwr, which calls only its SuperLink.
 
     Args:
         given: the environment of this process.
@@ -239,7 +239,7 @@ def without_secrets(environment: Mapping[str, str], settings: Settings) -> dict[
 
 
 class _Screen:
-    """The standard error, line by line, whoever writes."""
+    """The standard error, written line by line from any thread."""
 
     def __init__(self) -> None:
         self._lock = Lock()

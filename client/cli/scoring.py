@@ -369,7 +369,7 @@ def texts(
 def ranked_by(
     institution: Institution, model: UsableModel, sources: Sources, asked: str | None = None
 ) -> tuple[RankedRows, str]:
-    """Rank everybody whom nothing suppresses, and log that it was done, never what came out.
+    """Rank all units that are not suppressed, and log the scoring, never its result.
 
     Args:
         institution: whose records, settings, suppression list and log.

@@ -38,7 +38,7 @@ setup_app = typer.Typer(add_completion=False)
 
 @dataclass(frozen=True)
 class Counted:
-    """What a first look at the records found: counts."""
+    """The counts of a first look at the records."""
 
     rows: int
     twice: int
@@ -83,7 +83,7 @@ def setup(
 ) -> None:
     """Ask what is needed, look at the records, and write the home, settings and policy.
 
-    What is given as an option is not asked. Nothing is made before the records can be read.
+    Options are not asked again. Nothing is made before the records can be read.
     """
     name = institution or ask("This institution's id, as the coordinator will list it", "--id")
     settings_text(name)
@@ -182,7 +182,7 @@ def _counted(counted: Counted, column: str) -> str:
 
 
 def _policy(epsilon: str | None, minimum_units: str | None) -> str:
-    """Return policy.toml with the answers; what they mean is said by `policy check`."""
+    """Return policy.toml with the answers; `policy check` explains them."""
     document = tomlkit.parse(policy_text())
     budget, records = document["budget"], document["records"]
     most = _number(epsilon or ask("Most that one study may cost, as epsilon", "--epsilon",

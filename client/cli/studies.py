@@ -269,7 +269,7 @@ def _approve(
 
 
 def _fit(loaded: LoadedSums) -> list[str]:
-    """Say how many units take part, and which rows do not, before anybody answers."""
+    """Print how many units take part, and which rows do not, before the user is asked."""
     units = f"{loaded.units:,} units of yours"
     if not loaded.zero:
         return [f"records fit: {units}"]

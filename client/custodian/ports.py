@@ -98,7 +98,7 @@ class Inbox(Protocol):
         """Return the no that a person gave to a study that arrived, if it is to be told.
 
         Raises:
-            LedgerError: what was decided cannot be read.
+            LedgerError: the decision cannot be read.
         """
         ...
 

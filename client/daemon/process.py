@@ -93,7 +93,7 @@ def guard_home(home: Path, passphrase: bytes | None) -> None:
 
 
 def serve(guard: Guard, stopped: Stopped, say: Say) -> None:
-    """Serve whoever is on duty, and follow what the home says, until `stopped`.
+    """Serve with the custodian on duty, and follow the home's changes, until `stopped`.
 
     Args:
         guard: has a custodian on duty.
@@ -119,7 +119,7 @@ def serve(guard: Guard, stopped: Stopped, say: Say) -> None:
 
 
 def _watch(guard: Guard, stopped: Stopped, say: Say) -> None:
-    """Look every second; what a look brings is said, also where somebody else asked for it.
+    """Look every second; print the changes of every look, whichever command asked for it.
 
     A change is followed once nothing has moved for a second: an editor may be in the middle of
     writing, and half a policy would close the door on a run. Commands need not wait, they tell.

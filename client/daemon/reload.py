@@ -64,7 +64,7 @@ from fieldfare.shared.terminal.screen import SHORT
 
 @dataclass(frozen=True, kw_only=True)
 class InForce:
-    """What is in force.
+    """The state in force.
 
     Attributes:
         roster, roster_hash: version and hash.
@@ -85,7 +85,7 @@ class InForce:
 
     @property
     def ground(self) -> tuple[object, ...]:
-        """What everything rests on, whichever studies there are."""
+        """The state that every study rests on."""
         return (self.roster_hash, self.policy, self.identity, self.epoch, self.trouble)
 
 
@@ -175,7 +175,7 @@ class KeptSums:
         self._kept: dict[str, tuple[object, LoadedSums]] = {}
 
     def loader(self, load: Loader, state: object) -> Loader:
-        """Return what loads a study with `load`, or gives what was loaded in the same `state`."""
+        """Return a loader: it calls `load`, or returns the earlier sums of the same `state`."""
 
         def loaded(study: Study) -> LoadedSums:
             if study.id not in self.ready(state):
@@ -202,7 +202,7 @@ class KeptSums:
 
 @dataclass(frozen=True, kw_only=True)
 class Ground:
-    """Where a custodian stands.
+    """The home and the inputs that a custodian is built from.
 
     Attributes:
         home: the institution's folder.
@@ -218,7 +218,7 @@ class Ground:
 
 
 class Guard:
-    """Whoever is the custodian just now, and what puts another one in its place."""
+    """The custodian on duty, and its replacement when the home changes."""
 
     def __init__(self, ground: Ground, journal: Journal) -> None:
         """Use `guarding`, which puts the first custodian on duty."""
@@ -252,13 +252,13 @@ class Guard:
             return self._followed(())
 
     def close(self) -> None:
-        """Let go of the ledger; nobody may be asking any more."""
+        """Close the ledger; no call may be in work."""
         self._stack.close()
 
     # -- the data plane -------------------------------------------------------------------
 
     def answer(self, call: str, frame: bytes) -> bytes:
-        """Answer one frame of the data plane; nobody takes over before it is answered."""
+        """Answer one frame of the data plane; no replacement happens before it is answered."""
         with self._turn:
             return answer(self._on_duty, call, frame)
 
@@ -266,7 +266,7 @@ class Guard:
 
     @property
     def institution(self) -> Institution:
-        """What the home said when it was read last."""
+        """The home's settings when it was read last."""
         return self._custody.institution
 
     @property
@@ -279,7 +279,7 @@ class Guard:
         return standing_state(self._home), decisions_state(self._home)
 
     def changed(self) -> bool:
-        """Say whether the home looks different from what was seen last.
+        """Tell whether the home looks different from the last look.
 
         Records are looked at only where a study is left out, perhaps because of them: files
         that somebody replaces while a study runs stop nothing.
@@ -308,12 +308,12 @@ class Guard:
         return followed
 
     def told(self) -> Iterator[Followed]:
-        """Yield what looks brought since this was asked last, whoever asked for them."""
+        """Yield the changes of all looks since the last call, whichever caller asked for them."""
         while not self._told.empty():
             yield self._told.get()
 
     def status(self) -> CustodianStatus:
-        """Return how things stand; waits for nobody."""
+        """Return the present status; waits for no lock."""
         in_force = self._in_force
         return CustodianStatus(
             institution=self.institution.settings.id,
@@ -356,7 +356,7 @@ class Guard:
         self._sums.keep_only(self._in_force.served)
 
     def _settle(self, records: object, left_out: tuple[LeftOut, ...]) -> None:
-        """Take down what is served and what is not."""
+        """Store which studies are served and which are not."""
         names = self._sums.ready(records) - {one.study for one in left_out}
         served = (s for s in names if read_decision(self._home, s).state is State.APPROVED)
         self._records, self._left_out = records, left_out
@@ -380,7 +380,7 @@ class Guard:
         self._in_force, self._left_out = stood, ()
 
     def _write_down(self, in_force: InForce) -> None:
-        """Log what is in force from here on, where it is something else than before."""
+        """Log the state in force from here on, where it differs from before."""
         if in_force.ground == self._in_force.ground:
             return
         rule = in_force.trouble and f"nothing is served: {in_force.trouble}"
@@ -443,7 +443,7 @@ def _read_in_force(custody: Custody) -> InForce:
 
 @contextmanager
 def guarding(ground: Ground) -> Iterator[Guard]:
-    """Put a home's custodian on duty; at the end nobody is and the ledger is closed.
+    """Put a home's custodian on duty; at the end take it off duty and close the ledger.
 
     Raises:
         FieldfareError: as `open_institution`, `open_custody` and `open_journal`.

@@ -49,7 +49,7 @@ class ReleaseNow(_Told):
 
 
 class LedgerNow(_Told):
-    """Where the ledger stands; sums in picomu2."""
+    """The ledger's state; sums in picomu2."""
 
     entries: int
     epoch: int
@@ -92,7 +92,7 @@ class CustodianStatus(_Told):
 
 
 class Followed(_Told):
-    """What a look changed.
+    """The changes that one look at the home brought.
 
     Attributes:
         changed: one line each; empty if everything was in force already.

@@ -94,7 +94,7 @@ class HomeInbox:
         """Return the no that a person gave to a study, as far as they let it be told.
 
         Raises:
-            LedgerError: what was decided cannot be read.
+            LedgerError: the decision cannot be read.
         """
         with _faults(self._home):
             decision = read_decision(self._home, study)

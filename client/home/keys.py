@@ -51,7 +51,7 @@ HOLDOUT_BYTES: Final = 32
 
 @dataclass(frozen=True)
 class Rotation:
-    """What became of the identity.
+    """The result of a rotation of the identity.
 
     Attributes:
         old: former public key, hex.
@@ -121,7 +121,7 @@ def load_holdout_key(home: Home) -> bytes:
 
 
 def public_identity(home: Home) -> str:
-    """Return the identity's public key, hex, as it stands in identity.pub.
+    """Return the identity's public key, hex, from identity.pub.
 
     Raises:
         KeysError: missing, or not 64 hexadecimal digits.

@@ -91,12 +91,12 @@ class Home:
 
     @property
     def settings(self) -> Path:
-        """Who this is, its records and its sockets (settings.py); written last by `init`."""
+        """The institution's name, records and sockets (settings.py); written last by `init`."""
         return self.path / "institution.toml"
 
     @property
     def policy(self) -> Path:
-        """What the institution allows (policy.py)."""
+        """The limits that the institution sets (policy.py)."""
         return self.path / "policy.toml"
 
     @property
@@ -191,7 +191,7 @@ class Home:
 
     @property
     def suppression(self) -> Path:
-        """Who is never alerted, unless the settings name another file; absent for nobody."""
+        """The suppression list, unless the settings name another file; absent where it is empty."""
         return self.path / "suppression.csv"
 
     @property

@@ -56,7 +56,7 @@ _LIMITS: Final = {ENVELOPE: LARGEST_ENVELOPE, MODEL: LARGEST_MODEL, CARD: LARGES
 
 @dataclass(frozen=True)
 class KeptModel:
-    """Where one run's model is kept."""
+    """The place of one run's model in the home."""
 
     study: str
     run: str
@@ -207,7 +207,7 @@ class Recomputed(BaseModel):
 
 
 class Standing(Enum):
-    """How far a kept model was verified."""
+    """The degree to which a kept model was verified."""
 
     RECOMPUTED = "recomputed"
     SIGNED = "signed"
@@ -216,7 +216,7 @@ class Standing(Enum):
 
 @dataclass(frozen=True)
 class ModelStanding:
-    """A kept model, and what it rests on.
+    """A kept model, and the evidence for it.
 
     Attributes:
         kept: where it is.
@@ -234,7 +234,7 @@ class ModelStanding:
 
 
 def standing_of_model(kept: KeptModel, roster: Roster) -> ModelStanding:
-    """Check a kept model's signature and hashes again, and say what it rests on."""
+    """Check a kept model's signature and hashes again, and return the evidence for it."""
     try:
         file = kept.read()
         delivery = file.open(roster)
@@ -257,7 +257,7 @@ def _check_place(kept: KeptModel, delivery: Delivery) -> None:
 
 
 def in_the_run(model: str, now: datetime) -> bytes:
-    """Return what is kept beside a model that the custodian recomputed while the run went on.
+    """Return the note that is kept beside a model that the custodian recomputed during the run.
 
     Args:
         model: hash of the parameters that came out.
@@ -288,7 +288,7 @@ def note_recomputed(
 
 
 def read_recomputed(kept: KeptModel) -> Recomputed | None:
-    """Return what was written down; None for nothing, or for what cannot be read."""
+    """Return the note; None where there is none, or where it cannot be read."""
     try:
         with _path(kept).open("rb") as file:
             return Recomputed.model_validate_json(file.read(MAX_BYTES))

@@ -19,7 +19,7 @@ ACCEPT_FIRST: Final = "fieldfare institution roster accept FILE"
 
 
 class MemberChange(Enum):
-    """What a roster changes about one member; the value is what the screen says."""
+    """A roster's change to one member; the value is the screen's text."""
 
     SAME = ""
     NEW = "new"

@@ -36,7 +36,7 @@ class CustodianSection(Section):
 
 
 class AlertsSection(Section):
-    """How a model's ranking becomes a queue (docs/scoring.md).
+    """The rules that make a queue of a model's ranking (docs/scoring.md).
 
     Attributes:
         budget: alerts that people can look at; 0: the study's share of units.
@@ -56,7 +56,7 @@ class AlertsSection(Section):
 
 
 class CaseworkSection(Section):
-    """Where a group decides on alerts (docs/institution.md, "Several persons").
+    """The folder where a group decides on alerts (docs/institution.md, "Several persons").
 
     Attributes:
         folder: made by `fieldfare institution casework make`; empty: in the home, for one user.

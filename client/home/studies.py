@@ -40,7 +40,7 @@ Line = Annotated[str, Field(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class State(Enum):
-    """Where a study stands here."""
+    """A study's state at this institution."""
 
     RECEIVED = "received"
     APPROVED = "approved"
@@ -49,7 +49,7 @@ class State(Enum):
 
 
 class Told(Enum):
-    """What the coordinator is told of a no."""
+    """The form in which the coordinator learns of a rejection."""
 
     NOTHING = "nothing"  # also of decisions from before this could be chosen
     DECISION = "decision"
@@ -57,11 +57,11 @@ class Told(Enum):
 
 
 class Decision(BaseModel):
-    """What was decided about one study.
+    """The decision about one study.
 
     Attributes:
         received: when it first arrived (ISO 8601, UTC); empty where that is not known.
-        user: the OS user who decided last; empty while nobody has.
+        user: the OS user who decided last; empty before the first decision.
         time: when.
         reason: of a rejection.
         told: what of it the coordinator may know.
@@ -86,7 +86,7 @@ class Decision(BaseModel):
 
 @dataclass(frozen=True)
 class KeptStudy:
-    """A study that arrived, its offer as it came, and what was decided."""
+    """A study that arrived, its offer as it came, and the decision."""
 
     study: Study
     offer: bytes
@@ -131,7 +131,7 @@ def write_decision(home: Home, decision: Decision) -> None:
 
 
 def read_decision(home: Home, study: str) -> Decision:
-    """Return what was decided; a study without a file was received and no more.
+    """Return the decision; a study without a file is only received.
 
     Raises:
         UsageError: a file that this program did not write.

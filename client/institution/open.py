@@ -37,7 +37,7 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True)
 class Institution:
-    """What a home says, read and checked; no secret is in it.
+    """A home's settings, read and checked; it holds no secret.
 
     Attributes:
         coordinator: the pinned key, hex.
@@ -127,7 +127,7 @@ def open_institution_ledger(institution: Institution, clock: Clock) -> Ledger:
 
 
 def ledger_of(home: Home, settings: Settings, policy: Policy, clock: Clock) -> Ledger:
-    """Open a home's ledger whatever its roster says: to withdraw must always be possible.
+    """Open a home's ledger without regard to its roster: a withdrawal must always be possible.
 
     Raises:
         LedgerError: it cannot be trusted or written.

@@ -38,7 +38,7 @@ class _Window:
 
 
 class Flood(Generic[FloodKind]):
-    """How many lines of each kind were written in the present window, and how many were not."""
+    """The counts of written and of withheld lines, by kind, in the present window."""
 
     def __init__(self, monotonic: Callable[[], float], seconds: float = WINDOW_SECONDS) -> None:
         """Measure windows of so many seconds by `monotonic`."""
@@ -134,7 +134,7 @@ class JournalDecisions:
         asked: Term | None = None,
         limit: Term | None = None,
     ) -> None:
-        """Write down a refusal: its code, the rule in words, what was asked and the limit.
+        """Log a refusal: its code, the rule in words, the requested value and the limit.
 
         Raises:
             LedgerError: the log cannot be written; the refusal stands all the same.
@@ -164,7 +164,7 @@ class JournalDecisions:
         self._journal.append(Event.RELEASE, CUSTODIAN, **(_place(request) | spent))
 
     def settle(self, *, at_once: bool = False) -> None:
-        """Write down what was counted in minutes that are over; `at_once`: in this one too.
+        """Log the counts of the minutes that are over; `at_once`: of this one too.
 
         Raises:
             LedgerError: the log cannot be written; the counts are kept.

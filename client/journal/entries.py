@@ -84,7 +84,7 @@ def check_actor(actor: object) -> None:
     """Refuse anything but 1 to 256 printable characters.
 
     Raises:
-        UsageError: says what was expected, never what was found.
+        UsageError: names the expected value, never the found one.
     """
     _check_text("actor", actor, MAX_TEXT)
 
@@ -101,7 +101,7 @@ def check_details(details: Mapping[str, Value]) -> None:
         | -0.0 | written as 0 |
 
     Raises:
-        UsageError: says what was expected, never what was found.
+        UsageError: names the expected value, never the found one.
     """
     for key, value in details.items():
         if key in TEXTS:
@@ -182,7 +182,7 @@ GENESIS: Final = Mark(sequence=0, hash="0" * 64)
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What the log remembers of itself outside its lines.
+    """The log's end, remembered outside its lines.
 
     `start` is the last entry that the rule for old files deleted, `file` the number of the
     oldest file after that, `end` the last entry that was acknowledged. After a power cut the
@@ -208,7 +208,7 @@ class Entry:
 
     @property
     def mark(self) -> Mark:
-        """Where the log stands after this entry."""
+        """The log's position after this entry."""
         return Mark(sequence=self.sequence, hash=self.hash)
 
     @property

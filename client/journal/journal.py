@@ -46,7 +46,7 @@ _ATTEMPTS: Final = 5  # a running log may delete its oldest files while they are
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """What holds: every entry from `first` to `last`, in so many files.
+    """The verified part: every entry from `first` to `last`, in so many files.
 
     `first` is above 1 where the rule for old files deleted some, and above `last` in a log
     without entries. `incomplete` is the size in bytes of a line that a crash cut short; the
@@ -261,7 +261,7 @@ class Journal:
 
         Raises:
             UsageError: the actor or a detail may not stand in the log.
-            LedgerError: nothing was written; what was to be logged must not happen.
+            LedgerError: nothing was written; the event to be logged must not happen.
         """
         with self._alone():
             head = self._note(self._settle())
@@ -336,7 +336,7 @@ class Journal:
         files.cut(active, files.size_of(active) - len(rest))
 
     def _note(self, head: Head) -> Head:
-        """Log what was moved aside; a crash in between logs it twice rather than never."""
+        """Log the file that was moved aside; a crash in between logs it twice rather than never."""
         for path in sorted(self.folder.glob(f"torn-*{_PENDING}")):
             digest = path.name.removesuffix(f".jsonl{_PENDING}").rpartition("-")[2]
             details: dict[str, Value] = {"kind": "incomplete line", "fingerprint": digest}
@@ -385,7 +385,7 @@ class Journal:
     def _start_after(self, head: Head, old: list[int], numbers: list[int]) -> Mark | None:
         """Return the last entry of the `old` files; None where the next one does not fit.
 
-        What does not fit is evidence: it stays, and `verify` names it.
+        A file that does not fit is evidence: it stays, and `verify` names it.
         """
         if not old or numbers != list(range(head.file, head.file + len(numbers))):
             return None

@@ -16,7 +16,7 @@ from fieldfare.shared.privacy.gaussian import epsilon_for
 
 @dataclass(frozen=True)
 class Freed:
-    """What can be spent again from the beginning of a day (UTC) on, in picomu2."""
+    """The budget that comes free at the beginning of a day (UTC), in picomu2."""
 
     day: date
     picomu2: int

@@ -49,14 +49,14 @@ class LocalLabels:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a comparison gave; figures are about records and never leave.
+    """The result of a comparison; its figures are about records and never leave.
 
     Attributes:
         units, positives: held out.
         budget: alerts among the held-out units.
         tuning: how the tuned model came about.
         qualities: by model.
-        everybody: how the shared model's alerts fall on all of them together.
+        everybody: the shared model's alerts over all units together.
         groups: the same by audit column and group.
     """
 

@@ -41,7 +41,7 @@ CARDS: Final = 1 << 12  # made at once
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the records to score are.
+    """The sources of the records to score.
 
     Attributes:
         records: files or folders instead of what institution.toml names; none: those.
@@ -56,11 +56,11 @@ class Sources:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a scoring gave.
+    """The result of a scoring.
 
     Attributes:
         ranking: everyone who may be ranked.
-        alerts: who is looked at, by rank.
+        alerts: the alerts, by rank.
         new: how many of them were not open already.
     """
 
@@ -117,7 +117,7 @@ def score(
     random: np.random.Generator,
     environment: Mapping[str, str],
 ) -> Scored:
-    """Rank everybody, write the file, keep the alerts.
+    """Rank all units, write the file, keep the alerts.
 
     Args:
         institution: whose records, settings and suppression list.

@@ -31,12 +31,12 @@ _Parameter = Annotated[float, Field(ge=-PARAMETER_LIMIT, le=PARAMETER_LIMIT)]
 
 
 class TunedModel(BaseModel):
-    """What is kept of a tuning.
+    """The stored result of a tuning.
 
     Attributes:
         model: SHA-256 of the shared parameters that it began with.
         time: when (ISO 8601, UTC).
-        units, positives: what it was fitted on; secret like the records.
+        units, positives: the counts that it was fitted on; secret like the records.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -40,7 +40,7 @@ log = logging.getLogger("fieldfare.client.node.process")  # it runs as __main__
 
 
 class StoppedError(BaseException):
-    """Somebody said stop. No Exception, so that nothing on its way takes it for a failure."""
+    """The process was told to stop. Not an Exception, so that no handler takes it for a failure."""
 
 
 class DismissedError(BaseException):

@@ -82,12 +82,12 @@ class NodeSettings(Section):
 
 @dataclass(frozen=True)
 class NodeTerms:
-    """The settings with what they name, read and checked.
+    """The settings and the files that they name, read and checked.
 
     Attributes:
         superlink: host:port.
         authority: PEM of the authority that signed its certificate.
-        key: what it knows this node by.
+        key: the key that the SuperLink knows this node by.
         bundles: sha256 of the bundles whose runs are answered.
         custodian: its socket, or its port.
         state: where the node writes down how it stands.

@@ -24,7 +24,7 @@ HEARD_SECONDS: Final = 5.0  # between two notes that the SuperLink still answers
 
 
 class Link(Enum):
-    """What the node is doing; the value is what the screen says."""
+    """The node's activity; the value is the screen's text."""
 
     CONNECTING = "connecting"
     CONNECTED = "connected"
@@ -32,7 +32,7 @@ class Link(Enum):
 
 
 class NodeState(BaseModel):
-    """What a node wrote down; times are ISO 8601, UTC.
+    """A node's own report; times are ISO 8601, UTC.
 
     Attributes:
         since: when it came to this.
@@ -115,7 +115,7 @@ class NodeReport:
 def read_node_state(path: Path) -> tuple[NodeState, bool] | None:
     """Return what the last node wrote down and whether it lives; None if none ever did.
 
-    A node that is dead is not connected, whatever it wrote last.
+    A dead node is not connected, even if its last report says so.
     """
     try:
         with path.open("rb") as file:

@@ -31,7 +31,7 @@ INDENT: Final = 14
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """One limit and what was spent of it.
+    """One limit and the part of it that is spent.
 
     Attributes:
         limit, spent: picomu2.
@@ -46,17 +46,17 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """What may still be spent, in picomu2."""
+        """The remaining budget, in picomu2."""
         return max(self.limit - self.spent, 0)
 
     @property
     def spent_epsilon(self) -> float:
-        """What was spent as epsilon; it does not add up, mu^2 does."""
+        """The spent budget as epsilon; epsilons do not add up, mu^2 does."""
         return worth(self.spent, self.delta)
 
     @property
     def left_epsilon(self) -> float:
-        """What the rest is worth by itself, as epsilon."""
+        """The remaining budget by itself, as epsilon."""
         return worth(self.left, self.delta)
 
 
@@ -167,7 +167,7 @@ def report_lines(found: Report) -> Iterator[str]:
 
 
 def entry_line(entry: Entry | Statement, delta: float) -> str:
-    """Say an entry on one line; what it cost, by itself, as epsilon at `delta`."""
+    """Return an entry as one line, with its own cost as epsilon at `delta`."""
     head = f"{entry.position.sequence:>6}  {entry.time:%Y-%m-%d %H:%M}  "
     if isinstance(entry, Entry):
         debit = entry.debit

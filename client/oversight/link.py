@@ -116,7 +116,7 @@ def _greeted(terms: NodeTerms, address: str) -> x509.Certificate:
 
 
 def _renewal(said: str) -> str:
-    """Say who mends a certificate that has ended: nobody here can."""
+    """Return who can renew an expired certificate: only the coordinator."""
     return ": the coordinator must run `fieldfare coordinator renew`" if "expired" in said else ""
 
 

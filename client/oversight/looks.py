@@ -57,7 +57,7 @@ HALF: Final = 39  # characters of a fingerprint's first eight groups
 
 @dataclass(frozen=True, kw_only=True)
 class Preflight:
-    """What is looked at.
+    """The objects that a preflight looks at.
 
     Attributes:
         home: the institution's folder.
@@ -277,6 +277,6 @@ class HomeLooks:
 
 
 def _found(path: Path) -> Home:
-    """Return a home as it is: what is wrong with one mode hides nothing else."""
+    """Return a home as it is: a fault of one mode hides no other fault."""
     home = Home(path.absolute())
     return home if home.settings.is_file() else Home.open(path)

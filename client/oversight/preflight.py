@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Outcome(Enum):
-    """How a look ended; the value is what the screen says."""
+    """The result of a look; the value is the screen's text."""
 
     PASS = "pass"  # noqa: S105 -- no password
     WARN = "warn"
@@ -44,7 +44,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look saw that neither passes nor fails by itself."""
+    """A look's finding that neither passes nor fails by itself."""
 
     outcome: Outcome
     text: str
@@ -55,8 +55,8 @@ class Look:
     """One look.
 
     Attributes:
-        topic: what it is at, in a word.
-        act: returns what it saw; raises FieldfareError or OSError where something is wrong.
+        topic: its subject, in a word.
+        act: returns its finding; raises FieldfareError or OSError for a fault.
         remedy: what to do then, beyond what the error says; may be empty.
     """
 
@@ -67,7 +67,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of a look."""
+    """The result of a look."""
 
     topic: str
     outcome: Outcome
@@ -76,7 +76,7 @@ class Finding:
 
 
 class MissingError(Exception):
-    """What a look rests on could not be had; an earlier look said why."""
+    """A look's prerequisite is missing; an earlier look said why."""
 
 
 class Part(Generic[T]):
@@ -176,7 +176,7 @@ _EXTRA: Final = re.compile(r"""extra == ["']institution["']""")
 
 
 def software_seen() -> str | Seen:
-    """Judge what is installed."""
+    """Judge the installed software."""
     missing = [name for name in _required() if _version(name) is None]
     if missing:
         return Seen(
@@ -192,7 +192,7 @@ def software_seen() -> str | Seen:
 
 
 def policy_seen(policy: Policy) -> str | Seen:
-    """Judge a policy that can be read: what is unfinished or weak."""
+    """Judge a policy that can be read: find unfinished and weak points."""
     found = [
         line for line in warnings(policy) if not line.startswith("coordinator is empty")
     ]  # the key may be in coordinator.pub: the look at the coordinator says
@@ -206,7 +206,7 @@ def policy_seen(policy: Policy) -> str | Seen:
 
 
 def budget_seen(yearly: Budget, lifetime: Budget) -> str | Seen:
-    """Judge what is left."""
+    """Judge the remaining budget."""
     if not yearly.left or not lifetime.left:
         which = "of any 365 days" if lifetime.left else "of all time"
         return Seen(Outcome.FAIL, f"expected some budget left, found the budget {which} spent")
@@ -249,10 +249,10 @@ def check_socket(path: Path, mode: int) -> None:
 
 
 def check_answers(path: Path) -> None:
-    """Check that somebody listens at the data plane's socket; nothing is asked.
+    """Check that a process listens at the data plane's socket; nothing is asked.
 
     Raises:
-        RunError: nobody does.
+        RunError: no process does.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(SECONDS)
@@ -266,7 +266,7 @@ def check_answers(path: Path) -> None:
 
 
 def _required() -> list[str]:
-    """Return the names of the libraries that an institution needs: everybody's and its extra's."""
+    """Return the names of the libraries that an institution needs: common and extra."""
     found = []
     for line in requires("fieldfare") or []:
         name = _REQUIREMENT.match(line)

@@ -47,7 +47,7 @@ class RecordedReply:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnReplies:
-    """What was found.
+    """The result of the check.
 
     Attributes:
         recorded: replies that ledger and transcript both hold, byte for byte.
@@ -206,7 +206,7 @@ class TranscriptCheck:
     Attributes:
         header: its study and run.
         report: what the audit verified.
-        own: what was found of this institution's replies.
+        own: the check of this institution's replies.
         cosigned: leaves that this institution co-signed; 0 for none.
         model: the delivered model that it was compared with, if one is here.
         roster_version: of the roster that the run ran under.

@@ -38,7 +38,7 @@ class Allowing:
 
     Attributes:
         text: the whole file, with its comments.
-        added: what is added, one line each; empty where nothing is.
+        added: the added keys, one line each; empty where there are none.
         left: what the study breaks all the same, for a person to think about.
     """
 

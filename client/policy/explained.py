@@ -114,7 +114,7 @@ def explain(policy: Policy) -> list[str]:
 
 
 def warnings(policy: Policy) -> Iterator[str]:
-    """Yield what is unfinished or weak, with what to do, one line each."""
+    """Yield each unfinished or weak point with its remedy, one line each."""
     yield from _unfinished(policy)
     yield from _weak_budget(policy)
     if policy.records.columns == (EVERY_COLUMN,):

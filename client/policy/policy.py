@@ -40,7 +40,7 @@ Epsilon = Annotated[float, Field(ge=1e-6, le=100)]
 
 
 class BudgetSection(Section):
-    """What the population's records may cost, as epsilon at one delta.
+    """The limits of the population's budget, as epsilon at one delta.
 
     Attributes:
         delta: at which all three hold.
@@ -77,13 +77,13 @@ class ParticipantsSection(Section):
 
 
 class ReleasesSection(Section):
-    """What may leave; a rehearsal sums no records and is always allowed."""
+    """The kinds of release that are allowed; a rehearsal sums no records and is always allowed."""
 
     kinds: tuple[Annotated[ReleaseKind, Field(strict=False)], ...] = Field(strict=False)
 
 
 class RecordsSection(Section):
-    """What a study may read.
+    """The columns that a study may read.
 
     Attributes:
         minimum_units: fewest units of this institution at which it takes part at all.
@@ -253,7 +253,7 @@ def check_study(policy: Policy, study: Study, plan: Plan, *, units: int) -> None
 
     Args:
         policy: the institution's own.
-        study: what is to be approved.
+        study: the study to approve.
         plan: its plan, as computed here.
         units: this institution's units under the study. The answer depends on them, so it
             goes to the person who approves and never to the coordinator (docs/design.md,

@@ -65,7 +65,7 @@ class _Read:
     """One question's part of a sum.
 
     Attributes:
-        blocks: what it reads.
+        blocks: the blocks that it reads.
         raws: float64 (cells, width) of each, noisy, in units.
         sigmas: noise on each one's entries, in units.
     """

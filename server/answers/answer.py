@@ -22,7 +22,7 @@ class Cell:
 
     Attributes:
         key: the cell's label along each of the answer's keys.
-        measure: what it is: count, mean, sum, ...
+        measure: its kind: count, mean, sum, ...
         value: after post-processing; None where it was held back.
         low, high: 95 % interval for the value over the records that were asked; None likewise.
     """

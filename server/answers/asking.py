@@ -76,7 +76,7 @@ def is_later(proposal: Proposal, asked: QuestionGroup) -> bool:
 
 
 def check_asked(desk: Desk, proposal: Proposal, asked: QuestionGroup, *, later: bool) -> None:
-    """Check what can be checked before anybody is asked.
+    """Check the questions as far as possible before any institution is asked.
 
     Raises:
         StudyError: a question that is wrong, not allowed, or about too few institutions.

@@ -119,7 +119,7 @@ def _numbers(cell: Cell) -> list[str]:
 
 
 def cell_label(answer: Answer, cell: Cell) -> str:
-    """Say which cell it is, what is measured where that is not plain, and whether it alarms."""
+    """Return a cell's label: its place, its measure where that is not plain, and its alarm."""
     several = len({one.measure for one in answer.cells}) > 1
     parts = [*cell.key, *([cell.measure] if several or not cell.key else [])]
     alarm = bool(cell.key) and cell.key[0] in answer.alarms

@@ -56,7 +56,7 @@ SETTINGS: Final[Any] = {
 
 @dataclass(frozen=True)
 class Panel:
-    """What one picture shows: one measure of one answer.
+    """The content of one picture: one measure of one answer.
 
     Attributes:
         answer: whose cells.
@@ -72,7 +72,7 @@ class Panel:
 
     @property
     def title(self) -> str:
-        """The question and what is measured."""
+        """The question and its measure."""
         return str(plain(f"{self.answer.name}: {self.measure}"))
 
     @property
@@ -87,7 +87,7 @@ class Panel:
 
     @property
     def caption(self) -> str:
-        """Say how it was answered, and what is not in the picture."""
+        """Return how it was answered, and what the picture leaves out."""
         held = sum(cell.value is None for cell, _ in self.cells)
         parts = [f"{self.answer.kind}, {self.answer.institutions} institutions"]
         parts += [f"{held} cells held back"] if held else []
@@ -192,7 +192,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
 
 
 def _bars(axes: Axes, panel: Panel) -> None:
-    """Bars for counts, dots for what has no natural zero; the first cell on top."""
+    """Bars for counts, dots for measures without a natural zero; the first cell on top."""
     axes.grid(visible=True, axis="x")
     labels = []
     for row, (cell, truth) in enumerate(panel.cells):

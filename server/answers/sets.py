@@ -36,7 +36,7 @@ class AnswerSet:
         study, name: the study's id and name.
         run: whose release; empty for a simulation.
         later: asked within the allowance, not declared in the study.
-        questions: what was asked; None for a simulation's file, which does not say.
+        questions: the questions; None for a simulation's file, which does not hold them.
         answers: in the questions' order.
         truths: for each answer's cells what a simulation knows; empty otherwise.
     """

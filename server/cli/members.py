@@ -127,7 +127,7 @@ def _asked_multiplicity() -> int:
     """Ask for the constant that every study rests on; it is never chosen in silence.
 
     Raises:
-        UsageError: nobody can be asked.
+        UsageError: there is no terminal to ask at.
     """
     if not sys.stdin.isatty():
         raise UsageError(
@@ -140,7 +140,7 @@ def _asked_multiplicity() -> int:
 
 
 def told(made: Published) -> Iterator[str]:
-    """Say what was published, a line for each member."""
+    """Yield the published roster, a line for each member."""
     found = made.roster
     state = "published" if made.fresh else "nothing changed since"
     count = len(found.members)

@@ -67,7 +67,7 @@ query_answers_app = typer.Typer(add_completion=False)
 
 
 class AnswerFormat(Enum):
-    """How answers are written."""
+    """The formats of answers."""
 
     TABLE = "table"
     JSON = "json"
@@ -531,7 +531,7 @@ def _say_cost(desk: Desk, found: Proposal, later: QuestionGroup | None) -> None:
 
 
 def _await(desk: Desk, run: str) -> None:
-    """Wait until a run ends, saying what it does.
+    """Wait until a run ends, and print its progress.
 
     Raises:
         RunError: it did not finish.

@@ -198,12 +198,12 @@ def approvals(
 
 
 def heard_now(desk: Desk, found: Proposal) -> dict[str, Heard]:
-    """Return what is known of what the institutions say to a study."""
+    """Return the last known answers of the institutions to a study."""
     return heard_of(published_roster(desk.home), found.id, desk.store.approvals(found.id))
 
 
 def ask_institutions(desk: Desk, found: Proposal) -> None:
-    """Ask the institutions that are online what they say to a study, and wait for it.
+    """Ask the institutions that are online for their answers to a study, and wait for them.
 
     Raises:
         RunError: the SuperLink cannot be reached, or the hello did not end well.

@@ -39,12 +39,12 @@ def write_down(
 
     Args:
         home: the coordinator's.
-        decision: what was decided.
+        decision: the decision.
         facts: short ones: ids, keys, versions.
         now: the clock.
 
     Raises:
-        OSError: the disk says no; what was decided is not to be done then.
+        OSError: the disk failed; the decision must then not be carried out.
     """
     line = {
         **facts,

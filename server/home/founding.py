@@ -77,7 +77,7 @@ def build_bundle() -> bytes:
 
 
 def bundle_hash(bundle: bytes) -> str:
-    """Return what institutions list: a bundle's SHA-256, hex."""
+    """Return a bundle's SHA-256, hex, as institutions list it."""
     return hashlib.sha256(bundle).hexdigest()
 
 
@@ -128,10 +128,10 @@ RENEW_BEFORE: Final = timedelta(days=30)
 
 @dataclass(frozen=True)
 class Hub:
-    """What a person says of a hub that is founded.
+    """The operator's answers when a hub is founded.
 
     Attributes:
-        name: what institutions see.
+        name: the name that institutions see.
         address: host:port where nodes find it.
         contact: how to reach its people.
         names: further names of its certificate.
@@ -189,7 +189,7 @@ def found_coordinator(
 
 
 def free_port(first: int, most: int = 100) -> int:
-    """Return the first port of the loopback address, from `first` on, at which nobody listens.
+    """Return the first free port of the loopback address, from `first` on.
 
     A hub that is founded but does not run listens nowhere: two such hubs may get the same one,
     and the second to start is told to change it. Where none of `most` is free, `first`.
@@ -259,7 +259,7 @@ def load_signing_key(home: CoordinatorHome, passphrase: bytes | None) -> Ed25519
 
 
 def signing_public(home: CoordinatorHome) -> str:
-    """Return the coordinator's public key, hex, as it stands in signing.pub.
+    """Return the coordinator's public key, hex, from signing.pub.
 
     Raises:
         KeysError: missing, or no key.

@@ -108,7 +108,7 @@ class CoordinatorHome:
 
     @property
     def signing_public(self) -> Path:
-        """Its public half, hex: what institutions pin."""
+        """Its public half, hex, which institutions pin."""
         return self.keys / "signing.pub"
 
     @property
@@ -128,7 +128,7 @@ class CoordinatorHome:
 
     @property
     def server_certificate(self) -> Path:
-        """What the SuperLink shows, PEM."""
+        """The SuperLink's certificate, PEM."""
         return self.tls / "server.pem"
 
     @property
@@ -143,12 +143,12 @@ class CoordinatorHome:
 
     @property
     def control_token(self) -> Path:
-        """Who holds it may start runs and register nodes; one line."""
+        """Its holder may start runs and register nodes; one line."""
         return self.tokens / "control"
 
     @property
     def runtime_token(self) -> Path:
-        """Who holds it may carry out runs at the SuperLink; one line."""
+        """Its holder may carry out runs at the SuperLink; one line."""
         return self.tokens / "runtime"
 
     @property
@@ -257,12 +257,12 @@ class CoordinatorHome:
 
     @property
     def audit_log(self) -> Path:
-        """What was asked of the SuperLink, JSON lines."""
+        """The calls to the SuperLink, JSON lines."""
         return self.path / "log" / "audit.jsonl"
 
     @property
     def decisions(self) -> Path:
-        """Who was let in, put out and published, by whom and when, JSON lines (decisions.py)."""
+        """Members let in and removed, rosters published: JSON lines (decisions.py)."""
         return self.path / "log" / "decisions.jsonl"
 
     @property

@@ -52,7 +52,7 @@ class Settings(Section):
 
     @property
     def host(self) -> str:
-        """Where nodes find it, without the port."""
+        """The host name that nodes connect to, without the port."""
         return split_address(self.address)[0]
 
     @property

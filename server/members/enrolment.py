@@ -45,7 +45,7 @@ REVOCATION: Final = ".revocation"
 
 @dataclass(frozen=True)
 class Member:
-    """An institution as it stands.
+    """An enrolled institution with its present keys.
 
     Attributes:
         institution: its id.
@@ -63,7 +63,7 @@ class Member:
 
 
 class Change(Enum):
-    """What a paper does; the value is what the screen says."""
+    """A paper's effect; the value is the screen's text."""
 
     NONE = "is enrolled already; nothing changed"
     NEW = "a new member"
@@ -81,10 +81,10 @@ _DECISIONS: Final = {
 
 @dataclass(frozen=True)
 class Paper:
-    """What an institution sent, checked against what is known.
+    """A signed paper of an institution, checked against the enrolments.
 
     Attributes:
-        change: what it does.
+        change: its effect.
         institution: whose it is.
         identity: the identity's public key after it, hex; before it, of a revocation.
         node: the node's public key after it, one OpenSSH line; empty where it says none.
@@ -128,7 +128,7 @@ def enrolled(home: CoordinatorHome) -> tuple[Member, ...]:
 
 
 def examine(home: CoordinatorHome, content: bytes, name: str) -> Paper:
-    """Check an enrolment, a rotation or a revocation against what is known; changes nothing.
+    """Check an enrolment, a rotation or a revocation against the known members; changes nothing.
 
     Args:
         home: the coordinator's.
@@ -156,7 +156,7 @@ def keep(home: CoordinatorHome, paper: Paper) -> None:
     """Keep a paper that `examine` let pass and a person agreed to.
 
     Raises:
-        UsageError: what is known changed meanwhile, so that it would not pass any more.
+        UsageError: the enrolments changed meanwhile, so that it does not pass any more.
         OSError: the disk says no.
     """
     with alone(home):

@@ -11,7 +11,7 @@ UNREGISTERED: Final = "unregistered"
 
 
 class KnownNode(Protocol):
-    """What the SuperLink says of a node, as far as it is needed here."""
+    """The SuperLink's facts about a node, as far as they are needed here."""
 
     @property
     def node(self) -> int:
@@ -30,7 +30,7 @@ class KnownNode(Protocol):
 
 
 class NodeControl(Protocol):
-    """What is needed of superlink.Control."""
+    """The part of superlink.Control that is needed here."""
 
     def register_node(self, public_key: bytes, name: str) -> int:
         """Let a node sign on."""
@@ -47,7 +47,7 @@ class NodeControl(Protocol):
 
 @dataclass(frozen=True)
 class Settled:
-    """What was done at the SuperLink.
+    """The changes that were made at the SuperLink.
 
     Attributes:
         registered: institutions whose nodes may sign on from now on.

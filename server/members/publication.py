@@ -33,7 +33,7 @@ class Published:
     """A roster that institutions can pin.
 
     Attributes:
-        roster: what it says.
+        roster: its content.
         content: the sealed offer.
         fresh: it is a new version; False: nothing had changed.
     """
@@ -64,7 +64,7 @@ def publish(
     multiplicity: int | None = None,
     above: int = 0,
 ) -> Published:
-    """Sign the roster of everybody who is enrolled; where nothing changed, the last one again.
+    """Sign the roster of all enrolled institutions; where nothing changed, the last one again.
 
     Institutions refuse an older version, and another content under a version that they have.
 
@@ -76,7 +76,7 @@ def publish(
             came from an old backup.
 
     Raises:
-        UsageError: nobody is enrolled, or a paper or the last roster is damaged.
+        UsageError: no institution is enrolled, or a paper or the last roster is damaged.
         OSError: the disk says no.
     """
     with alone(home):

@@ -36,7 +36,7 @@ UNLISTED: Final = (
 
 @dataclass
 class _Asking:
-    """One exchange: what was sent to whom, and when to send it again."""
+    """One exchange: the sent messages, their receivers, and the times to send them again."""
 
     messages: dict[str, int] = field(default_factory=dict)  # node by message id
     again: dict[int, float] = field(default_factory=dict)  # time of the next sending, by node
@@ -68,7 +68,7 @@ class Channel:
     """A Grid, a clock that only goes forward, and a way to wait.
 
     Attributes:
-        refused: why nodes answer nothing of this run, whatever they are asked.
+        refused: the reasons of nodes that answer no call of this run.
     """
 
     grid: Grid
@@ -79,10 +79,10 @@ class Channel:
     def ask(
         self, call: Call, contents: Mapping[int, Content], deadline_seconds: float
     ) -> dict[int, Mapping[str, Any]]:
-        """Ask nodes and return what came back in time.
+        """Ask nodes and return the answers that came in time.
 
         Args:
-            call: what is asked.
+            call: the call to make.
             contents: one content for each node id.
             deadline_seconds: how long to wait for all of them.
 
@@ -129,7 +129,7 @@ def _pause(elapsed: float, to_do: float) -> float:
 
     Args:
         elapsed: seconds since the question.
-        to_do: seconds to when something is asked again, or nobody waits any more.
+        to_do: seconds until the next call is repeated, or until the wait ends.
     """
     pause = min(MOST_POLL_SECONDS, max(POLL_SECONDS, POLL_SHARE * elapsed))
     return max(LEAST_POLL_SECONDS, min(pause, to_do))

@@ -35,7 +35,7 @@ class ComposedDelivery:
     """A finished model, ready to be kept and sent.
 
     Attributes:
-        delivery: what was signed.
+        delivery: the signed content.
         envelope: the signed bytes (`delivery.sealed`).
         model: a safetensors file (`model.safetensors`).
         card: the model card's canonical JSON (`card.json`).
@@ -96,7 +96,7 @@ class Closing:
         roster: whose keys co-signatures are checked against.
         signer: the coordinator's.
         deadline_seconds: for each exchange; who is late gets it at the next run.
-        left: institutions that the run went on without; nobody waits long for them.
+        left: institutions that the run went on without; the run does not wait long for them.
     """
 
     channel: Channel
@@ -177,7 +177,7 @@ def _cosigned(answer: Mapping[str, Any], head: TreeHead, institution: str, roste
     """Return an institution's co-signature on this head.
 
     Raises:
-        ProtocolError: a refusal, another head, or somebody else's signature.
+        ProtocolError: a refusal, another head, or another party's signature.
     """
     refusal = refusal_in(answer)
     if refusal is not None:

@@ -188,7 +188,7 @@ class _Conduct:
     nodes_of: NodesOf
 
     def greet(self) -> None:
-        """Send the study out, take approvals in, and hand over what was not delivered yet."""
+        """Send the study out, take approvals in, and deliver models that were not delivered yet."""
         record = HelloRecord(self.store, self.facts.plan.study_id, _now)
         heard = hello(self.channel, self._terms(), record)
         self._closing().deliver(_nodes_of(heard), self.home.model)
@@ -228,14 +228,14 @@ class _Conduct:
         self._hand_over(nodes, left)
 
     def _opened(self, federation: Federation, opened: list[Federation]) -> None:
-        """Let the first leaves be co-signed, so that nobody can be shown another beginning."""
+        """Have the first leaves co-signed, so that every institution sees the same beginning."""
         opened.append(federation)
         closing = self._closing()
         closing.cosign(closing.sign(self.facts.plan.study_id, self.facts.run), federation.nodes)
         closing.deliver(federation.nodes, self.home.model)
 
     def _hand_over(self, nodes: Nodes, left: frozenset[str]) -> None:
-        """Close a finished run: head, co-signatures, model; what was done before stays as it is."""
+        """Close a finished run: head, co-signatures, model; finished steps are kept."""
         run = self.facts.run
         # Read anew: what is handed over is what the store holds, also after a crash.
         standing = RunRecord(self.store, self.facts, _now, time.monotonic).standing()

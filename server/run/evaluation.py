@@ -165,7 +165,7 @@ def read_metrics(
 ) -> dict[str, Any] | None:
     """Read one released table of counts: `evaluate` with the noise that is on this sum.
 
-    Replicates are seeded by what was released, so that anybody gets the same figures.
+    Replicates are seeded by the released sum, so that every reader gets the same figures.
 
     Args:
         plan: of the study.

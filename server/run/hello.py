@@ -23,7 +23,7 @@ UNSEEN: Final = "not connected"
 
 @dataclass(frozen=True)
 class RunTerms:
-    """What a run is opened with.
+    """The terms that a run is opened with.
 
     Attributes:
         plan: of the study.
@@ -34,7 +34,7 @@ class RunTerms:
         last_replies: the last signed reply held, by institution.
         offer: the signed study, for institutions that do not have it; nothing in simulations.
         wait_seconds: how long to wait for institutions whose nodes are not there.
-        node_names: what is known of nodes, for messages only.
+        node_names: the known names of nodes, for messages only.
     """
 
     plan: Plan
@@ -59,7 +59,7 @@ class Approved:
 
 @dataclass(frozen=True)
 class Heard:
-    """What came back: approvals by institution, and why other nodes take no part."""
+    """The answers: approvals by institution, and the reasons of nodes that take no part."""
 
     approvals: dict[str, Approved]
     absent: dict[int, str]
@@ -68,12 +68,12 @@ class Heard:
 def hello(channel: Channel, terms: RunTerms, record: Record, wanted: Collection[str] = ()) -> Heard:
     """Ask every node for its approval of the study.
 
-    Waits until everybody who is wanted has answered, at most `terms.wait_seconds`.
+    Waits until every wanted institution has answered, at most `terms.wait_seconds`.
 
     Args:
         channel: the nodes.
         terms: what the run is opened with.
-        record: takes what is heard.
+        record: takes the answers.
         wanted: institutions to wait for; all of the roster, if none is named.
 
     Raises:
@@ -98,7 +98,7 @@ def hello(channel: Channel, terms: RunTerms, record: Record, wanted: Collection[
 def _ask(
     channel: Channel, terms: RunTerms, record: Record, heard: Heard, settled: set[int]
 ) -> None:
-    """Ask nodes that have not answered yet; adds to what was heard."""
+    """Ask nodes that have not answered yet; adds to the answers."""
     nodes = [node for node in channel.grid.get_node_ids() if node not in settled]
     study = terms.plan.study
     content: Content = {
@@ -150,7 +150,7 @@ def _missing(terms: RunTerms, heard: Heard, wanted: Collection[str]) -> list[str
 
 
 def _give_up(terms: RunTerms, record: Record, heard: Heard, missing: Sequence[str]) -> None:
-    """Say of those who are waited for no longer what is known: they would be "waiting" for ever."""
+    """Record the state of nodes that are given up, or they would be "waiting" for ever."""
     for name in missing:
         nodes = [node for node, known in terms.node_names.items() if known == name]
         late = any(node in heard.absent for node in nodes)
@@ -189,7 +189,7 @@ def _rejection_in(
 ) -> Opened[Rejection] | None:
     """Return the rejection beside a refusal; None where there is none that can be believed.
 
-    It counts for the institution whose node brought it alone: nobody answers for another.
+    It counts only for the institution whose node brought it: none answers for another.
     """
     if REJECTION not in content:
         return None
@@ -208,7 +208,7 @@ def _approval_in(content: Mapping[str, Any], terms: RunTerms) -> tuple[bytes, Ap
     """Parse and check one node's approval.
 
     Raises:
-        ProtocolError: a refusal, another study or roster, or a signature by somebody else.
+        ProtocolError: a refusal, another study or roster, or a signature by another party.
     """
     refusal = refusal_in(content)
     if refusal is not None:

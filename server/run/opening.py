@@ -74,7 +74,7 @@ def _opened(channel: Channel, terms: RunTerms, record: Record, heard: Heard) -> 
 def _joined(
     channel: Channel, terms: RunTerms, record: Record, standing: Standing, sent: Opening
 ) -> Federation:
-    """Go on with a run: its opening is what it was, and who left it stays away."""
+    """Go on with a run: its opening stays, and an institution that left stays away."""
     opening = unseal(sent.opening, RunOpening, terms.roster, terms.assurance).body
     participants = {each.institution: each for each in opening.participants}
     wanted = _still_in(terms, standing, participants)
@@ -139,10 +139,10 @@ def _check_minimum(terms: RunTerms, found: int, heard: Heard) -> None:
 
 
 def _agree_on_keys(channel: Channel, federation: Federation, sent: Opening) -> Opening:
-    """Relay approvals, then offers; nobody but the institutions can read a key.
+    """Relay approvals, then offers; only the institutions can read a key.
 
     Raises:
-        RunError: somebody refused; a run starts with all its participants or not at all.
+        RunError: an institution refused; a run starts with all its participants or not at all.
     """
     names = sorted(federation.participants)
     opened: Content = {"opening": sent.opening, "approvals": list(sent.approvals)}
@@ -161,7 +161,7 @@ def _agree_on_keys(channel: Channel, federation: Federation, sent: Opening) -> O
 def _check_offers(federation: Federation, sent: Opening, offers: Mapping[str, bytes]) -> None:
     """Check who signed each offer, and for which opening.
 
-    Everybody else would refuse a foreign one, and be named in place of who sent it.
+    The other institutions would refuse a foreign one, and be named in place of its sender.
     """
     if federation.assurance is Assurance.SIMULATED:  # no keys, nothing offered
         return

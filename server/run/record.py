@@ -18,7 +18,7 @@ from fieldfare.shared.run.optimizer import TrainingState
 
 @dataclass(frozen=True, eq=False)
 class Sum:
-    """A decoded sum and what it took.
+    """A decoded sum and its attempts.
 
     Attributes:
         values: float64 (entries,), in the sum's own unit (exact: integers times gamma).
@@ -52,7 +52,7 @@ class Sum:
 
 @dataclass(frozen=True, eq=False)
 class AnswerSum:
-    """What institutions answered to a group of questions, before anybody reads it.
+    """The institutions' answer to a group of questions, before it is read.
 
     Attributes:
         questions: the group.
@@ -69,7 +69,7 @@ class AnswerSum:
 
 @dataclass(frozen=True, eq=False)
 class GroupsSum:
-    """What institutions counted by group, before anybody reads it.
+    """The institutions' counts by group, before they are read.
 
     Attributes:
         threshold: log-odds from which a unit was an alert.
@@ -99,7 +99,7 @@ class Opening:
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """Where a run stands.
+    """The state of a run.
 
     Attributes:
         opening: as it was sent, or None before.
@@ -115,7 +115,7 @@ class Standing:
         groups: counts by group, where the study asks for them and they were collected.
         answers: to the questions of the run, as far as they were asked.
         asked: later questions that were written down, and not answered yet.
-        done: the model is made; what is left is to hand it over.
+        done: the model is made; only its delivery is left.
     """
 
     opening: Opening | None = None
@@ -153,7 +153,7 @@ class Record(Protocol):
         ...
 
     def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
-        """Keep the replies of an attempt that not everybody answered."""
+        """Keep the replies of an attempt that not every institution answered."""
         ...
 
     def summed(self, total: Sum, state: TrainingState) -> None:
@@ -161,7 +161,7 @@ class Record(Protocol):
         ...
 
     def evaluated(self, total: Sum, metrics: str) -> None:
-        """Keep the evaluation's sum, and what it says as canonical JSON (nothing if hidden)."""
+        """Keep the evaluation's sum, and its metrics as canonical JSON (nothing if hidden)."""
         ...
 
     def grouped(self, total: Sum, threshold: float) -> None:
@@ -169,7 +169,7 @@ class Record(Protocol):
         ...
 
     def asking(self, questions: QuestionGroup) -> None:
-        """Keep later questions before anybody is asked."""
+        """Keep later questions before any institution is asked."""
         ...
 
     def answered(self, total: Sum, questions: QuestionGroup) -> None:
@@ -189,7 +189,7 @@ class Record(Protocol):
         ...
 
     def stopping(self) -> bool:
-        """Tell whether somebody wants the run to end after this step."""
+        """Tell whether the run was asked to end after this step."""
         ...
 
 
@@ -238,5 +238,5 @@ class NoRecord:
         """Note nothing."""
 
     def stopping(self) -> bool:
-        """Nobody can ask."""
+        """A run without a store cannot be asked."""
         return False

@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Federation:
-    """What a coordinator knows about a run: the plan, the roster and who is where."""
+    """The coordinator's knowledge about a run: the plan, the roster and the institutions' nodes."""
 
     plan: Plan
     roster: Roster
@@ -73,7 +73,7 @@ class SecureSums:
     failed: int = 0
 
     def __post_init__(self) -> None:
-        """Start with everybody who opened the run and whose node is there."""
+        """Start with every institution that opened the run and whose node is there."""
         self.present = sorted(self.federation.nodes)
         self.failed = self.standing.failed
 
@@ -101,7 +101,7 @@ class SecureSums:
         """Collect one sum, over as many attempts as the study admits.
 
         Args:
-            kind: what is released.
+            kind: the kind of release.
             step: its position in the run.
             parameters: float64 (entries,).
             last: the training sum that they follow from.
@@ -217,7 +217,7 @@ class SecureSums:
     def _answers(
         self, request: Request, terms: ReleaseTerms, parameters: bytes, last: LastSum
     ) -> dict[str, _Answer]:
-        """Ask everybody; the channel asks those again, with the same R, who do not answer."""
+        """Ask all institutions; the channel repeats the same R to those that do not answer."""
         content = self._content(request, parameters, last)
         deadline = self.federation.plan.study.aggregation.deadline_seconds
         nodes = {self.federation.nodes[i]: i for i in self.present}

@@ -32,7 +32,7 @@ from fieldfare.shared.run.replay import initial_state, summed_again
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a finished run leaves behind.
+    """The results of a finished run.
 
     Attributes:
         parameters: float64 (entries,), the averaged model.
@@ -58,7 +58,7 @@ class Job:
     """One run for the coordinator to carry out.
 
     Attributes:
-        terms: what it is opened with.
+        terms: the terms that it is opened with.
         record: keeps it.
         on_step: called after each training step.
         on_open: called when it is open.
@@ -79,7 +79,7 @@ class Job:
         """Open, rehearse, train, evaluate, ask; or go on where the run stands.
 
         Raises:
-            StoppedError: somebody asked for the run to end; it can be resumed.
+            StoppedError: the run was asked to end; it can be resumed.
             StudyError: later questions that the study does not allow; nothing was sent.
             RunError: the run could not be finished; says at which step and why.
         """

@@ -52,7 +52,7 @@ B = TypeVar("B", bound=MessageBody)
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What a run's record needs to know of it.
+    """The facts about a run that its record needs.
 
     Attributes:
         run: its id.
@@ -133,7 +133,7 @@ class RunRecord:
         self._append([Leaf(LeafKind.REQUEST, request)], phase=kind.value)
 
     def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
-        """Keep the replies of an attempt that not everybody answered."""
+        """Keep the replies of an attempt that not every institution answered."""
         self._failed += 1
         self._debit(replies)
         with self.store.together():
@@ -157,7 +157,7 @@ class RunRecord:
                 self._put_last(total.replies)
 
     def evaluated(self, total: Sum, metrics: str) -> None:
-        """Keep the evaluation's sum, and what it says as canonical JSON (nothing if hidden)."""
+        """Keep the evaluation's sum, and its metrics as canonical JSON (nothing if hidden)."""
         leaves = [*self._sum_leaves(total), MetricsRecord(metrics=metrics).leaf()]
         phase = "evaluation" if self.facts.plan.study.groups else "delivery"
         self._debit(total.replies)
@@ -185,7 +185,7 @@ class RunRecord:
         self.store.put_metrics(self.facts.run, rfc8785.dumps(told).decode())
 
     def asking(self, questions: QuestionGroup) -> None:
-        """Keep later questions before anybody is asked."""
+        """Keep later questions before any institution is asked."""
         self._append([QuestionsRecord.of(questions).leaf()], phase=ReleaseKind.QUERY.value)
 
     def answered(self, total: Sum, questions: QuestionGroup) -> None:
@@ -217,7 +217,7 @@ class RunRecord:
         self._append([EndRecord(state=state, reason=reason[:MAX_REASON]).leaf()])
 
     def heard(self, institution: str, text: str) -> None:
-        """Note what an institution did last; it reaches the disk with whatever is kept next."""
+        """Note an institution's last action; it reaches the disk with the next record."""
         self._news[institution] = text[:MAX_REASON]
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
@@ -233,7 +233,7 @@ class RunRecord:
         self._append([], phase="hello")
 
     def stopping(self) -> bool:
-        """Tell whether somebody wants the run to end after this step."""
+        """Tell whether the run was asked to end after this step."""
         return self.store.stop_requested(self.facts.run)
 
     @property

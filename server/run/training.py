@@ -16,12 +16,12 @@ OnStep = Callable[[TrainingState, Sum], None]
 
 
 class StoppedError(RunError):
-    """Somebody asked for the run to end; it can be resumed."""
+    """The run was asked to end; it can be resumed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """Where training ended, and the sum that led there."""
+    """The parameters where training ended, and the last sum."""
 
     state: TrainingState
     last: LastSum
@@ -40,8 +40,8 @@ class Training:
         """Train from where the run stands, or from the public prevalence, to the last step.
 
         Raises:
-            StoppedError: somebody asked for it, between two steps.
-            RunError: a sum could not be collected; what was kept stands.
+            StoppedError: the run was asked to end, between two steps.
+            RunError: a sum could not be collected; the kept steps stand.
         """
         return self.train(self.rehearsed(standing), standing.last)
 

@@ -58,7 +58,7 @@ class CarryOut(Protocol):
 
 @dataclass(frozen=True)
 class Handed:
-    """What the runner hands over on standard input, one line each.
+    """The values that the runner hands over on standard input, one line each.
 
     Attributes:
         token: makes this process the run's server.
@@ -69,7 +69,7 @@ class Handed:
     passphrase: bytes | None = field(repr=False)
 
     def lines(self) -> bytes:
-        """Return what is written to the process."""
+        """Return the lines that are written to the process."""
         return f"{self.token}\n".encode() + line_of(self.passphrase)
 
 
@@ -77,7 +77,7 @@ log = logging.getLogger("fieldfare.server.service.run_process")  # it runs as __
 
 
 class StoppedError(BaseException):
-    """Somebody said stop. No Exception, so that nothing on its way takes it for a failure."""
+    """The process was told to stop. Not an Exception, so that no handler takes it for a failure."""
 
 
 class DismissedError(BaseException):

@@ -25,10 +25,10 @@ GRACE_SECONDS: Final = 10.0  # that a run has to leave its step
 
 @dataclass(frozen=True)
 class RunCommand:
-    """How a run's process is started, and where its SuperLink is.
+    """The command that starts a run's process, and its SuperLink's address.
 
     Attributes:
-        command: reads what is handed over from its standard input.
+        command: reads the handed values from its standard input.
         environment: of the process.
         address: host:port of the SuperLink.
         authority: PEM of the authority that signed its certificate.
@@ -115,7 +115,7 @@ class Runner:
         self._tell(task, f"the run's process ended with status {status}")
 
     def _tell(self, task: Task, reason: str) -> None:
-        """Let the SuperLink know now what it would find out in a minute."""
+        """Tell the SuperLink at once that the process ended; it would notice within a minute."""
         with suppress(RunError):
             fail_task(self.command.address, self.command.authority, task, reason)
 

@@ -37,7 +37,7 @@ class Settling:
 
     Attributes:
         home: the coordinator's.
-        say: takes a line about what was done.
+        say: takes a line about each change.
         monotonic: a clock that only goes forward, seconds.
     """
 
@@ -67,7 +67,7 @@ class Settling:
         self._complain("; ".join(f"{name}: {reason}" for name, reason in done.refused))
 
     def _complain(self, trouble: str) -> None:
-        """Say what is wrong, once for as long as it stays so."""
+        """Report a fault, once for as long as it lasts."""
         if trouble and trouble != self._trouble:
             self.say(f"nodes are not as the enrolments say: {trouble}")
         self._trouble = trouble

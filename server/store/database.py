@@ -208,7 +208,7 @@ class StoreDatabase:
         """Run one statement to its end and return its rows.
 
         Raises:
-            RunError: whatever SQLite reports.
+            RunError: SQLite reports an error.
         """
         with self._lock, self._faults():
             return self._connection.execute(statement, values).fetchall()
@@ -217,7 +217,7 @@ class StoreDatabase:
         """Run one statement for each row of values.
 
         Raises:
-            RunError: whatever SQLite reports.
+            RunError: SQLite reports an error.
         """
         with self._lock, self._faults():
             self._connection.executemany(statement, values)
@@ -226,7 +226,7 @@ class StoreDatabase:
         """Run one statement and return how many rows it changed.
 
         Raises:
-            RunError: whatever SQLite reports.
+            RunError: SQLite reports an error.
         """
         with self._lock, self._faults():
             return self._connection.execute(statement, values).rowcount
@@ -253,12 +253,12 @@ class StoreDatabase:
                     self.rows("ROLLBACK")
 
     def give_back(self) -> None:
-        """Return the space of what was deleted to the disk, and empty the write-ahead log.
+        """Return the space of deleted content to the disk, and empty the write-ahead log.
 
         A reader that is in the way keeps the log; the next call empties it.
 
         Raises:
-            RunError: whatever SQLite reports.
+            RunError: SQLite reports an error.
         """
         with self._lock:
             before, left = 0, self._free_pages()

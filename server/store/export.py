@@ -16,7 +16,7 @@ from fieldfare.shared.transcript.leaves import tree_head
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The written file.
 
     Attributes:
         leaves: in the log.

@@ -10,10 +10,10 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class RunState(Enum):
-    """Where a run stands.
+    """The state of a run.
 
-    WAITING: somebody asked for it, its process has not begun. RUNNING: its process works.
-    STOPPING: somebody asked it to end after its step. STOPPED and FAILED: ended before it was
+    WAITING: it was asked for, its process has not begun. RUNNING: its process works.
+    STOPPING: it was asked to end after its step. STOPPED and FAILED: ended before it was
     done, and may be resumed. FINISHED: done for good.
     """
 
@@ -32,7 +32,7 @@ class RunState(Enum):
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
         step: training steps that are done.
@@ -82,7 +82,7 @@ class RunRow:
 
 @dataclass(frozen=True)
 class ApprovalRow:
-    """What an institution last said to a study: in words, as it was signed, and when.
+    """An institution's last answer to a study: in words, as it was signed, and when.
 
     The envelope is empty where nothing was signed.
     """

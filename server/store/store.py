@@ -115,7 +115,7 @@ class RunStore(TranscriptTables, NewsTables):
         """Let a run wait for a new process.
 
         Args:
-            seen: the row on whose account nobody works on the run any more.
+            seen: the row that showed that no process works on the run any more.
 
         Raises:
             UsageError: finished, purged, another run of the study has not ended, or somebody
@@ -151,7 +151,7 @@ class RunStore(TranscriptTables, NewsTables):
             )
 
     def stop_requested(self, run: str) -> bool:
-        """Tell whether somebody asked the run to end, or declared it stopped already.
+        """Tell whether the run was asked to end, or was declared stopped already.
 
         Raises:
             UsageError: there is no such run.

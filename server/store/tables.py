@@ -128,7 +128,7 @@ class TranscriptTables(Tables):
         return dict(found)
 
     def checkpoint(self, run: str) -> bytes | None:
-        """Return what was last given to `append` as checkpoint."""
+        """Return the checkpoint that was last given to `append`."""
         found = self._database.rows("SELECT content FROM checkpoints WHERE run = ?", run)
         return found[0][0] if found else None
 
@@ -166,7 +166,7 @@ class TranscriptTables(Tables):
     def purge(self, before: datetime) -> int:
         """Delete what lies beside the logs of runs that ended before a moment; return how many.
 
-        Leaves, with the hashes of what is deleted, stay.
+        Leaves, with the hashes of the deleted vectors, stay.
         """
         ended = f"ended < ? AND state IN ({_ENDED})"
         # First, so that a run of which some was deleted is never resumed.
@@ -178,7 +178,7 @@ class TranscriptTables(Tables):
         return deleted
 
     def _start(self, run: str) -> int:
-        """Return where the next leaf goes; refuse where somebody else writes the same log."""
+        """Return the index of the next leaf; refuse where another process writes the same log."""
         ((known, size),) = self._database.rows(
             "SELECT (SELECT count(*) FROM runs WHERE run = ?),"
             " (SELECT coalesce(max(position) + 1, 0) FROM leaves WHERE run = ?)",

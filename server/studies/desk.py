@@ -41,7 +41,7 @@ class Desk:
 
     @property
     def bundle(self) -> bytes:
-        """What runs are started with: the one that institutions list.
+        """The bundle that runs are started with, which institutions list.
 
         Raises:
             KeysError: missing or damaged.

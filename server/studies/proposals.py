@@ -30,7 +30,7 @@ class Proposal:
 
     Attributes:
         id: the study's id, 64 hexadecimal digits.
-        study: what was proposed.
+        study: the proposed study.
         envelope: as the coordinator signed it.
         at: when it was written.
     """
@@ -47,7 +47,7 @@ class Proposal:
 
     @property
     def plan(self) -> Plan:
-        """What the study plans to release, and what that costs."""
+        """The study's planned releases and their cost."""
         return plan_for(self.study)
 
 
@@ -142,7 +142,7 @@ def find_study(home: CoordinatorHome, text: str) -> Proposal:
 
 
 def shown(text: str) -> str:
-    """Return what somebody typed as one short line."""
+    """Return a typed text as one short line."""
     return repr(text if len(text) <= SHORT * 4 else text[: SHORT * 4] + "...")
 
 

@@ -55,7 +55,7 @@ _DAY: Final = 86_400
 
 @dataclass(frozen=True)
 class Promise:
-    """A study's promise and what is spent of it.
+    """A study's promise and the spent part of it.
 
     Attributes:
         epsilon, delta: what the study promises.
@@ -74,10 +74,10 @@ class Picture:
     """One run at one moment, with everything that is shown of it.
 
     Attributes:
-        seen: its row, and whether anybody works on it.
+        seen: its row, and whether a process works on it.
         name: of its study.
         promise: privacy; None where the study's file is gone.
-        metrics: what was released, parsed; empty where noise hid everything, None before.
+        metrics: the released metrics, parsed; empty where noise hid everything, None before.
         institutions: what each last did and when; None for one that was not heard.
         seconds_left: of training, None where nothing is known.
         now: the moment.
@@ -166,7 +166,7 @@ def line(picture: Picture) -> str:
 
 
 def last_lines(picture: Picture) -> list[str]:
-    """Say how a run ended: why, what it released, what to do."""
+    """Return how a run ended: the reason, the releases, the next command."""
     row = picture.seen.row
     lines = [f"{row.run}: {picture.seen.word}" + (f": {row.reason}" if row.reason else "")]
     lines += [f"released {text}" for text in metric_texts(picture.metrics)]
@@ -251,7 +251,7 @@ def duration(seconds: float) -> str:
 
 
 def plain(text: str, most: int = MOST_TEXT) -> str:
-    """Return somebody else's text on one line, cut, without what moves a cursor."""
+    """Return a foreign text on one line, cut, without control characters."""
     shown = "".join(sign if sign.isprintable() else " " for sign in text[: most + 1])
     return shown if len(text) <= most else shown[: most - 3] + "..."
 
@@ -266,7 +266,7 @@ def parse_metrics(content: str | None) -> Mapping[str, Any] | None:
 
 @dataclass
 class Pace:
-    """How fast a run goes, from what was seen of it.
+    """The speed of a run, from its observed steps.
 
     Attributes:
         most: steps that are looked back on.
@@ -401,7 +401,7 @@ OFF_ROSTER: Final = "not on the roster"
 
 @dataclass(frozen=True)
 class Heard:
-    """What an institution says to a study.
+    """An institution's answer to a study.
 
     Attributes:
         text: in words.
@@ -422,7 +422,7 @@ def heard_of(
     """Return what every institution of the roster, and others that were heard, say to a study.
 
     Args:
-        roster: the published one; without one, nobody's approval counts.
+        roster: the published one; without one, no approval counts.
         study: the study's id.
         rows: what the run store holds.
     """

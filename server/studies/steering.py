@@ -25,7 +25,7 @@ _RUN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class FlowerStatus(Protocol):
-    """How a Flower run stands (superlink.RunStatus)."""
+    """The status of a Flower run (superlink.RunStatus)."""
 
     @property
     def state(self) -> str:
@@ -34,12 +34,12 @@ class FlowerStatus(Protocol):
 
     @property
     def reason(self) -> str:
-        """What the SuperLink was told at the end, may be empty."""
+        """The reason that the SuperLink was told at the end, may be empty."""
         ...
 
 
 class RunControl(Protocol):
-    """What is needed of a SuperLink's control API (superlink.Control).
+    """The part of a SuperLink's control API that is needed here (superlink.Control).
 
     Every method raises RunError where it cannot be reached.
     """
@@ -58,7 +58,7 @@ class RunControl(Protocol):
 
 
 class Life(Enum):
-    """Whether anybody works on a run."""
+    """The state of a run as its processes show it."""
 
     ENDED = "ended"  # the store says so
     ALIVE = "alive"
@@ -72,7 +72,7 @@ class Seen:
 
     Attributes:
         row: from the store, read after the SuperLink answered.
-        life: whether anybody works on it.
+        life: whether a process works on it.
         word: the state in one word, for people.
         note: what to know of it, one sentence; may be empty.
         command: what to type to go on; empty where there is nothing to do.

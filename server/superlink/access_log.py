@@ -36,7 +36,7 @@ FIRST_FAILURE: Final = 500
 
 @dataclass(frozen=True)
 class Kind:
-    """What makes two calls the same in the log."""
+    """The key under which the log counts equal calls."""
 
     listener: str
     path: str
@@ -96,7 +96,7 @@ class AuditLog:
         count.last = at
 
     def flush(self, *, everything: bool = False) -> None:
-        """Write what was counted in minutes that are over, or all of it."""
+        """Write the counts of the minutes that are over, or all counts."""
         now = self._now()
         for kind, count in list(self._counts.items()):
             if everything or (now - count.begun).total_seconds() >= WINDOW_SECONDS:
@@ -105,7 +105,7 @@ class AuditLog:
                     self._write(kind, count.shown_path, count.last, count)
 
     def close(self) -> None:
-        """Write what was counted, and close the file."""
+        """Write the counts, and close the file."""
         self.flush(everything=True)
         self._file.close()
 

@@ -8,7 +8,7 @@ from flwr.serverapp import Grid
 
 @dataclass(frozen=True)
 class ControlTarget:
-    """Where a SuperLink's control API is, and what opens it.
+    """The address of a SuperLink's control API, and the token that opens it.
 
     Attributes:
         address: host:port.
@@ -23,7 +23,7 @@ class ControlTarget:
 
 @dataclass(frozen=True)
 class NodeFacts:
-    """What a SuperLink says of a node.
+    """A SuperLink's facts about a node.
 
     Attributes:
         node: its id.
@@ -40,11 +40,11 @@ class NodeFacts:
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What a SuperLink says of a run.
+    """A SuperLink's status of a run.
 
     Attributes:
         state: "pending", "starting", "running", "completed", "stopped" or "failed".
-        reason: what it was told at the end, may be empty.
+        reason: the reason that it was told at the end, may be empty.
     """
 
     state: str
@@ -57,7 +57,7 @@ class Task:
 
     Attributes:
         run: Flower's id of it.
-        token: that opens it; whoever holds it is this run's server.
+        token: that opens it; its holder is this run's server.
     """
 
     run: int

@@ -64,7 +64,7 @@ LOCAL: Final[Mapping[str, int]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Rules:
-    """What a listener lets through.
+    """The calls that a listener lets through.
 
     Attributes:
         listener: its name in the audit log.
@@ -82,7 +82,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Answered:
-    """What is told of every request that was answered."""
+    """The facts about every answered request."""
 
     listener: str
     path: str

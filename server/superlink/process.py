@@ -45,7 +45,7 @@ log = logging.getLogger("fieldfare.server.superlink.process")  # it runs as __ma
 
 @dataclass(frozen=True)
 class SuperlinkTerms:
-    """Where a SuperLink listens, and what it needs.
+    """The addresses where a SuperLink listens, and the files that it needs.
 
     Attributes:
         host, port: where nodes are served.
@@ -54,7 +54,7 @@ class SuperlinkTerms:
         control_token: opens the control API.
         runtime_token: opens runs.
         database: its state.
-        audit_log: what it was asked.
+        audit_log: the log of its calls.
     """
 
     host: str
@@ -162,7 +162,7 @@ async def _purge(database: Path) -> None:
 
 
 async def _hang_up(server: "_Server") -> None:
-    """Close connections that nobody asks anything on; uvicorn waits for a first request for ever.
+    """Close connections without a request; uvicorn waits for a first request for ever.
 
     It hangs up itself on those that asked before and are idle, and the gate on slow bodies.
     """

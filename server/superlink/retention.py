@@ -46,7 +46,7 @@ def purge_finished(database: Path) -> int:
     """Remove what finished runs left behind; returns how many rows were.
 
     Where no run goes on, the file is rewritten too, so that nothing stays in free pages; that
-    waits for the next call where somebody else is busy with the file.
+    waits for the next call where another process is busy with the file.
 
     Args:
         database: the SuperLink's own; it may be in use.
@@ -65,7 +65,7 @@ def purge_finished(database: Path) -> int:
 
 
 def overwrite_deleted() -> None:
-    """Let every database that this process opens from now on overwrite what it deletes.
+    """Let every database that this process opens from now on overwrite deleted content.
 
     For flwr's own connections: a run deletes its messages as it goes.
     """
@@ -94,7 +94,7 @@ def _one(link: sqlite3.Connection, query: str) -> int:
 
 
 def flower_environment(given: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Return an environment in which nothing steers flwr and flwr calls nobody.
+    """Return an environment in which nothing steers flwr and flwr calls no other host.
 
     Args:
         given: the environment of this process.

@@ -394,7 +394,7 @@ def fail_task(address: str, authority: bytes, task: Task, reason: str) -> None:
 
 
 def _task_client(address: str, authority: bytes, token: str) -> RuntimeHttpClient:
-    """Return a link that tries once, and says what it met: flwr's own ends the process."""
+    """Return a link that tries once and raises what it met: flwr's own link ends the process."""
     interceptors: list[Any] = [
         RuntimeVersionHttpInterceptor("flwr-serverapp"),
         RuntimeTokenHttpInterceptor(token),
@@ -470,7 +470,7 @@ class _Coming:
 
 
 class QuickGrid(HttpGrid):
-    """Flower's Grid without its waits: what is not there yet is asked for by the next poll.
+    """Flower's Grid without its waits: the next poll asks for answers that are not there yet.
 
     Stock, a pull waits a second for the first reply whose content is just being pushed, and up
     to hours for one whose node went away. Here one node's reply never delays another's.
@@ -487,7 +487,7 @@ class QuickGrid(HttpGrid):
         return self._runtime_client
 
     def begin(self) -> tuple[int, Mapping[str, str]]:
-        """Start the task; returns the run's id and what it was started with.
+        """Start the task; returns the run's id and the configuration that it was started with.
 
         Raises:
             RunError: the SuperLink does not give it.

@@ -16,7 +16,7 @@ UNKNOWN: Final = ""  # a hash that only a deleted sum would tell
 
 @dataclass(frozen=True, eq=False)
 class AnswerSum:
-    """What institutions answered to a group of questions, before anybody reads it.
+    """The institutions' answer to a group of questions, before it is read.
 
     Attributes:
         questions: the group.
@@ -33,7 +33,7 @@ class AnswerSum:
 
 @dataclass(frozen=True, eq=False)
 class GroupsSum:
-    """What institutions counted by group, before anybody reads it.
+    """The institutions' counts by group, before they are read.
 
     Attributes:
         threshold: log-odds from which a unit was an alert.

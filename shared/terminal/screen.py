@@ -23,7 +23,7 @@ def console() -> Console:
 
 
 def plain(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Return somebody else's text on one line, cut, without what moves a cursor."""
+    """Return a foreign text on one line, cut, without control characters."""
     line = "".join(c if c.isprintable() else " " for c in text[: most + 1])
     return line if len(text) <= most else line[: most - 3] + "..."
 

@@ -61,7 +61,7 @@ LIBRARIES: Final = ("numpy", "torch", "duckdb", "pyarrow", "flwr", "opendp", "cr
 
 @dataclass(frozen=True)
 class Records:
-    """What a simulation runs on."""
+    """The inputs of a simulation."""
 
     name: str
     study: Path

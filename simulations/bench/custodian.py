@@ -76,7 +76,7 @@ LIMIT_MILLISECONDS: Final = 20.0
 
 @dataclass(frozen=True)
 class Institution:
-    """What a custodian's process is started with."""
+    """The inputs of a custodian's process."""
 
     name: str
     study: Path
@@ -88,7 +88,7 @@ class Institution:
 
     @property
     def socket(self) -> Path:
-        """Where it is served."""
+        """The path of its socket."""
         return self.folder / self.name / "s"
 
 
@@ -206,7 +206,7 @@ def opened(
 
 
 def sealed_request(federation: Federation, step: int, parameters: bytes) -> bytes:
-    """Return R for a training step of everybody."""
+    """Return R for a training step of all institutions."""
     terms, privacy = federation.plan.training, federation.plan.study.privacy
     request = Request(
         protocol=PROTOCOL_VERSION,

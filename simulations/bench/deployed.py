@@ -58,7 +58,7 @@ def _tell(text: str) -> None:
 
 @dataclass
 class Steps:
-    """What was seen of one run from outside.
+    """The observations of one run from outside.
 
     Attributes:
         run: its id.
@@ -269,7 +269,7 @@ def table(found: dict[str, Any]) -> list[str]:
 
 
 def end_by_exception() -> None:
-    """End by an exception where somebody says stop, so that no process of a bed stays behind."""
+    """End by an exception on a signal to stop, so that no process of a bed stays behind."""
 
     def leave(number: int, frame: FrameType | None) -> NoReturn:
         del frame

@@ -51,12 +51,12 @@ _CSV: Final = "a draft with entries, from CSV"
 
 @dataclass(frozen=True)
 class Typed:
-    """What one command took.
+    """The cost of one command.
 
     Attributes:
-        name: what it does.
+        name: its task.
         seconds: of processor, the least of the runs.
-        most: what is promised.
+        most: the promised limit.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Typed:
 
     @property
     def holds(self) -> bool:
-        """Whether the promise does."""
+        """True where the promise holds."""
         return self.seconds <= self.most
 
 

@@ -102,7 +102,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def promises(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, bool]]:
-    """Return what is promised of a private step: what, measured, promised, whether it holds."""
+    """Return the promises about a private step: name, measured, promised, whether it holds."""
     ratios = [(row["units"], row["seconds"]["private"] / row["seconds"]["plain"]) for row in rows]
     return [
         (

@@ -41,7 +41,7 @@ _TASKS: Final = ("check", "load")
 
 @dataclass(frozen=True)
 class Measure:
-    """What one task took.
+    """The cost of one task.
 
     Attributes:
         seconds: wall clock, of the task alone.

@@ -46,7 +46,7 @@ _GROUP: Final = 250_000  # rows made and written at once
 
 @dataclass(frozen=True)
 class Measure:
-    """What scoring took.
+    """The cost of a scoring.
 
     Attributes:
         units, features: how many.
@@ -72,7 +72,7 @@ class Measure:
 
     @property
     def holds(self) -> bool:
-        """Whether the promise does."""
+        """True where the promise holds."""
         return self.seconds <= MOST_SECONDS and self.peak_bytes <= MOST_BYTES
 
 

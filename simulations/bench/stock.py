@@ -103,7 +103,7 @@ root-certificates = "{authority}"
 
 @dataclass(frozen=True)
 class Fabric:
-    """What stock Flower runs on.
+    """The files and addresses that stock Flower runs with.
 
     Attributes:
         folder: a new one, for its files.
@@ -163,7 +163,7 @@ def _await(times: Path, seconds: float, folder: Path) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Return an environment in which Flower calls nobody and finds its own commands."""
+    """Return an environment in which Flower calls no other host and finds its own commands."""
     return os.environ | {
         "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
         "FLWR_HOME": str(folder / "home"),

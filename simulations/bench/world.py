@@ -50,7 +50,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Speed:
-    """What making a world took: one process, writing included, start-up not."""
+    """The cost of making a world: one process, writing included, start-up not."""
 
     transactions: int
     seconds: float
@@ -63,13 +63,13 @@ class Speed:
 
     @property
     def holds(self) -> bool:
-        """Whether it is as fast and as small as promised."""
+        """True where it is as fast and as small as promised."""
         return self.seconds_a_million <= SECONDS and self.peak_bytes <= PEAK_BYTES
 
 
 @dataclass(frozen=True)
 class Worth:
-    """What can be learned in a world.
+    """The quality of models that learn in a world.
 
     Attributes:
         positives: customers whose account serves a ring.
@@ -87,7 +87,7 @@ class Worth:
 
     @property
     def holds(self) -> bool:
-        """Whether it is neither solved nor hopeless, and better learned together."""
+        """True where the task is neither solved nor hopeless, and joint learning is better."""
         low, high = PRECISION
         return (
             self.best_feature[1] < BEST_FEATURE
@@ -191,7 +191,7 @@ def promises(speed: Speed) -> list[tuple[str, str, str, bool]]:
 
 
 def lines(worth: Worth) -> list[str]:
-    """Return what was learned, in words."""
+    """Return the results in words."""
     name, auroc = worth.best_feature
     low, high = PRECISION
     return [

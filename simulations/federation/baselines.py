@@ -43,7 +43,7 @@ class Baseline(Enum):
 
     @property
     def by_institution(self) -> bool:
-        """Whether there is one model for each institution."""
+        """True where there is one model for each institution."""
         return self in (Baseline.ALONE, Baseline.ALONE_DP)
 
 
@@ -101,7 +101,7 @@ class Trainer:
         )
 
     def _shared_noise(self, factor: float) -> GradientOf:
-        """Return the sum over all institutions with `factor` sigma from everybody's streams."""
+        """Return the sum over all institutions with `factor` sigma from each one's stream."""
         parts = [self._decoded(sums) for sums in self.sums.values()]
         streams = [noise_stream(self.seed, index) for index in range(len(parts))]
         return self._noisy(lambda p: _added([part(p) for part in parts]), factor, streams)

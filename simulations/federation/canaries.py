@@ -69,7 +69,7 @@ Sums = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Design:
-    """What is audited.
+    """The design of an audit.
 
     Attributes:
         epsilon: of the study.
@@ -89,7 +89,7 @@ class Design:
 
     @cached_property
     def study(self) -> Study:
-        """All but a hundredth of the promise is spent on what is audited."""
+        """All but a hundredth of the promise is spent on the audited steps."""
         levels = [f"l{index}" for index in range(self.levels)]
         features = [
             {"name": f"f{index}", "kind": "categorical", "levels": levels}
@@ -139,7 +139,7 @@ class Scaled:
 
 @dataclass
 class Overheard:
-    """The noise of a member that colludes: it knows what it added."""
+    """The noise of a member that colludes: it knows its own noise."""
 
     source: NoiseSource
     drawn: list[Sums] = field(default_factory=list)
@@ -231,7 +231,7 @@ class Canaries:
 
 @dataclass(eq=False)
 class Attack:
-    """What the attacker gathers step by step.
+    """The sums that the attacker gathers step by step.
 
     Attributes:
         noise: float64 (canaries,): each one's vectors times what is left of the sums, added up.
@@ -300,7 +300,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Report:
-    """What an audit found, as `--json` prints it.
+    """The results of an audit, as `--json` prints them.
 
     Attributes:
         claimed_mu, claimed_epsilon: what the ledgers debited for training.
@@ -378,7 +378,7 @@ def audit(design: Design) -> Report:
 def _attacked(
     design: Design, canaries: Canaries, sums: Mapping[str, StudySums], folder: Path
 ) -> tuple[Attack, Plan, int]:
-    """Train through the door; returns what was gathered, the plan, and what training cost."""
+    """Train through the door; returns the attacker's sums, the plan, and the cost of training."""
     study, count = design.study, len(canaries.units)
     sources: dict[str, NoiseSource] = {name: Scaled(ExactNoise(), design.factor) for name in BANKS}
     colluder = Overheard(sources[COLLUDER])
@@ -405,7 +405,7 @@ def _attacked(
 
 
 def lines(report: Report) -> Iterator[str]:
-    """Return what was found, for a screen."""
+    """Return the results for a screen."""
     design = Design(**report.design)
     low, high = report.epsilon_interval
     mu_low, mu_high = report.mu_interval

@@ -87,7 +87,7 @@ def _read(study: Study, records: Path) -> tuple[Any, EncodedUnits, NDArray[np.in
 
 
 def measured(study: Study, table: pa.Table) -> Metrics | None:
-    """Measure a scored table against its labels; None where somebody has none."""
+    """Measure a scored table against its labels; None where a unit has none."""
     if table["label"].null_count or not len(table):
         return None
     labels = table["label"].to_numpy().astype(np.uint8)

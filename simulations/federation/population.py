@@ -24,7 +24,7 @@ ALL = ""
 
 @dataclass(frozen=True)
 class Partition:
-    """How rows of one file are dealt to institutions.
+    """The rule that deals rows of one file to institutions.
 
     Attributes:
         institutions: how many.
@@ -57,7 +57,7 @@ class Partition:
     ) -> NDArray[np.str_]:
         """Return str (units,): each unit's institution, by its id, its label and the seed alone.
 
-        A unit stays where it is whoever else comes or goes, so shares hold on average only.
+        A unit stays where it is when others come or go, so shares hold on average only.
         """
         places = unit_order(units, key=hashlib.sha256(f"partition {seed}".encode()).digest())
         generator = np.random.default_rng([seed, 2**17])
@@ -80,7 +80,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class RecordsChoice:
-    """Which files hold the records, as the command line says it."""
+    """The files of records that the command line names."""
 
     records: Sequence[str]
     institution_column: str | None = None
@@ -167,7 +167,7 @@ class MeasuredUnits:
 
     Attributes:
         data: encoded units.
-        owners: str (units,): each unit's institution; "" where nobody is named.
+        owners: str (units,): each unit's institution; "" where none is named.
         audit: text (units,) of the audit column; None without one.
     """
 

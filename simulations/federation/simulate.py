@@ -108,7 +108,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Simulation:
-    """What to simulate.
+    """The inputs of a simulation.
 
     Attributes:
         study: the study.
@@ -190,7 +190,7 @@ def simulate(task: Simulation, progress: Progress | None = None) -> dict[str, An
 def _answers(
     study: Study, plan: Plan, found: AnswerSum, sums: Mapping[str, StudySums]
 ) -> list[dict[str, Any]]:
-    """Read the answers, and set what they would be without privacy beside them."""
+    """Read the answers, and set the answers without privacy beside them."""
     answers = read_answers(plan, found.questions, found.values, institutions=found.participants)
     return answers_beside_truth(study, answers, sums)
 

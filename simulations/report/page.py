@@ -144,7 +144,7 @@ def _holdout(scores: Scores) -> dict[str, Any] | None:
 
 
 def _certainty(results: words.Results, scores: Scores) -> str:
-    """How sure the difference in AUROC to institutions alone is; empty where unknown."""
+    """The certainty of the difference in AUROC to institutions alone; empty where unknown."""
     federated = scores.get("federated", ())
     if len(federated) != 1 or words.compare(results, "federated", "alone") is None:
         return ""
@@ -176,7 +176,7 @@ def _comparison(results: words.Results) -> list[dict[str, Any]]:
 
 
 def _tiles(results: words.Results, scores: Scores) -> list[dict[str, Any]]:
-    """What stands above everything: AUROC and cases found, together and alone, with intervals."""
+    """The tiles at the top: AUROC and cases found, together and alone, with intervals."""
     share, tiles = words.alert_budget(results), []
     for model, who in (("federated", "Together"), ("alone", "Alone, no privacy")):
         given = scores.get(model, ())

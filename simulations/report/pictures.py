@@ -67,7 +67,7 @@ SETTINGS: Final[Mapping[str, Any]] = {
 
 
 class Stroke(NamedTuple):
-    """How a model's curve is drawn; told apart by dash as well as by colour."""
+    """The style of a model's curve; curves differ by dash as well as by colour."""
 
     colour: str
     dash: str | tuple[int, tuple[float, ...]]
@@ -154,7 +154,7 @@ def curves(scores: Mapping[str, Sequence[ModelScores]], kind: str) -> Picture | 
 
 
 def released(results: Mapping[str, Any]) -> Picture | None:
-    """What the federation measured through the door, with intervals, beside the truth."""
+    """The federation's metrics as released, with intervals, beside the truth."""
     rows = [
         (title, results["released_metrics"].get(key), metric(results, "federated", truth))
         for key, title, truth in RELEASED
@@ -244,7 +244,7 @@ def groups(results: Mapping[str, Any]) -> Picture | None:
 
 
 class _Output:
-    """Where a finished figure's SVG is kept."""
+    """The buffer of a finished figure's SVG."""
 
     def __init__(self, figure: Figure) -> None:
         self.figure = figure

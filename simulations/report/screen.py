@@ -118,7 +118,7 @@ def details(results: words.Results) -> RenderableType:
 
 
 def _asked_only(results: words.Results) -> Iterable[RenderableType]:
-    """What a study that only asks questions shows."""
+    """The screen of a study that only asks questions."""
     yield _title(results)
     if warning := words.warning(results):
         yield Text(warning, style=LOUD)
@@ -139,7 +139,7 @@ def _title(results: words.Results) -> Rule:
 
 
 def _models(results: words.Results) -> Table:
-    """What each gets alone, what all get together; without privacy and with it."""
+    """The models of each institution alone and of all together, without privacy and with it."""
     epsilon = short(results["privacy"]["epsilon"])
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("\nwho learns from what", no_wrap=True, overflow="ellipsis", min_width=27)
@@ -193,7 +193,7 @@ def _metrics(results: words.Results, model: str) -> list[str]:
 
 
 def _legend() -> str:
-    """What the two metrics mean."""
+    """The meaning of the two metrics."""
     return (
         "AUROC: how often a labelled one ranks above an unlabelled one (0.5 is guessing). "
         "Precision: labelled share among the highest ranked, averaged over list lengths."
@@ -228,7 +228,7 @@ def _sentences(results: words.Results) -> Table:
 
 
 def _files(results: words.Results) -> str:
-    """Where the files are: the folder once, where they share one."""
+    """The paths of the files: the folder once, where they share one."""
     paths = [PurePath(str(path)) for path in (results.get("files") or {}).values()]
     if not paths:
         return ""
@@ -239,7 +239,7 @@ def _files(results: words.Results) -> str:
 
 
 def _check(results: words.Results) -> str:
-    """How to check the claim."""
+    """The command that checks the claim."""
     mu2 = short(results["privacy"].get("mu2_planned"))
     return (
         "`fieldfare study check STUDY.toml` prints what the plan costs. The report shows the "

@@ -45,7 +45,7 @@ TOO_OFTEN: Final = 2.0
 
 
 class ModelWords(NamedTuple):
-    """How a model of the comparison is called and what it is."""
+    """The name and the description of a model of the comparison."""
 
     name: str
     meaning: str
@@ -191,7 +191,7 @@ def gains(results: Results) -> dict[str, float]:
 
 
 def conclusion(results: Results) -> list[str]:
-    """What the numbers say, sentence by sentence; the first one is the answer."""
+    """The meaning of the numbers, sentence by sentence; the first one is the answer."""
     pair = compare(results, "federated", "alone")
     sentences = [own_verdict(results)]
     if answer(results) not in sentences:
@@ -209,7 +209,7 @@ def conclusion(results: Results) -> list[str]:
 
 
 def answer(results: Results) -> str:
-    """Together against what institutions can do today, in one sentence without numbers."""
+    """The joint model against the institutions' own today, in one sentence without numbers."""
     if metric(results, "federated", "auroc") is None:
         return (
             f"No ranking could be measured: the hold-out lacks labelled or unlabelled "
@@ -237,7 +237,7 @@ def _figures(results: Results) -> str:
 
 
 def spread(results: Results) -> str:
-    """Who gains and who does not, by AUROC."""
+    """The institutions that gain and those that do not, by AUROC."""
     by_name = gains(results)
     if len(by_name) < 2:  # noqa: PLR2004 (one institution has no spread)
         return ""
@@ -436,7 +436,7 @@ def needs_more(results: Results) -> bool:
 
 
 def promise(results: Results) -> str:
-    """Say in one sentence what was promised, and to whom it is less."""
+    """Return the promise in one sentence, with the units for whom it is weaker."""
     terms, one = results["privacy"], unit(results)
     text = (
         f"Epsilon {short(terms['epsilon'])}: what own records hold about one {one} "
@@ -545,7 +545,7 @@ def world(results: Results) -> list[str]:
 
 
 def _at_two(results: Results) -> str:
-    """Say what the promise is to somebody who is a unit twice; empty where nobody is."""
+    """Return the promise to a person who is a unit twice; empty where there is none."""
     twice, terms = _twice(results), results.get("privacy") or {}
     if not twice:
         return ""
@@ -558,7 +558,7 @@ def _at_two(results: Results) -> str:
 
 
 def _twice(results: Results) -> float | None:
-    """Return the epsilon of somebody who is a unit twice; None where nobody is."""
+    """Return the epsilon of a person who is a unit twice; None where there is none."""
     terms = results.get("privacy") or {}
     share = (results.get("world") or {}).get("at_two_banks")
     if not share or terms.get("mu2_planned") is None:
@@ -581,7 +581,7 @@ def asked(results: Results) -> str:
 
 
 def budget(results: Results) -> str:
-    """What a fixed number of reviews finds, together and alone; empty where not measured."""
+    """The cases that a fixed number of reviews finds, together and alone; empty if unmeasured."""
     counts = [_per_hundred(results, model) for model in ("federated", "alone")]
     if counts[0] is None:
         return ""
@@ -632,7 +632,7 @@ def alert_budget(results: Results) -> float | None:
 
 
 def privacy(results: Results) -> list[str]:
-    """What was promised, in words: epsilon, the best attacker, what failed masks would leave."""
+    """The promise in words: epsilon, the best attacker, the rest if the masks fail."""
     terms = results["privacy"]
     one, factor = unit(results), odds_factor(terms["epsilon"])
     who = "This run" if protected(results) else "A protected run of this study"
@@ -657,7 +657,7 @@ def privacy(results: Results) -> list[str]:
 
 
 def spent(results: Results) -> str:
-    """What was spent of the plan."""
+    """The spent part of the plan."""
     terms = results["privacy"]
     if terms.get("epsilon_spent") is None:
         return ""
@@ -679,7 +679,7 @@ def drowned(results: Results) -> str:
 
 
 def participants(results: Results) -> int:
-    """How many institutions took part."""
+    """The number of institutions that took part."""
     given = results["privacy"].get("participants")
     if isinstance(given, int):
         return given

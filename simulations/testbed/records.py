@@ -28,7 +28,7 @@ AMLSIM_BANKS: Final = 3  # of each simulation
 
 @dataclass(frozen=True)
 class BedRecords:
-    """What a bed is made of: a Parquet file for each institution, and the study's file."""
+    """The inputs of a bed: a Parquet file for each institution, and the study's file."""
 
     records: Mapping[str, Path]
     study: Path

@@ -54,7 +54,7 @@ def _nothing(line: str) -> None:
 
 
 def in_a_process(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    """Run a command as people do, and return what it printed."""
+    """Run a command as people do, and return its output."""
     return subprocess.run(  # noqa: S603 -- our own
         [COMMAND, *command],
         stdin=subprocess.DEVNULL,
@@ -100,7 +100,7 @@ class Bed:
         return self.folder / institution
 
     def log(self, name: str) -> Path:
-        """Return where a process writes what it says."""
+        """Return the log file of a process."""
         return self.folder / f"{name}.log"
 
     # -- founding ---------------------------------------------------------------------------
@@ -203,7 +203,7 @@ class Bed:
             self.stop_one(name)
 
     def stop_one(self, name: str) -> None:
-        """End one process with what it started."""
+        """End one process with its child processes."""
         process = self._processes.pop(name, None)
         if process is None:
             return
@@ -216,7 +216,7 @@ class Bed:
             process.wait()
 
     def pid(self, name: str) -> int:
-        """Return the process id of what was started."""
+        """Return the id of a started process."""
         return self._processes[name].pid
 
     def _hub_answers(self) -> bool:
@@ -285,7 +285,7 @@ class Bed:
         """Start a run; returns its id.
 
         By force unless told otherwise: a bed's study may be too small to measure anything, and
-        its approvals came as files, so that nobody has to be asked first.
+        its approvals came as files, so that no institution is asked first.
         """
         how = ["--force"] if force else []
         return str(json.loads(self.coordinator("run", "start", study, "--json", *how))["run"])
@@ -323,7 +323,7 @@ class Bed:
     # -- commands ---------------------------------------------------------------------------
 
     def coordinator(self, *command: str) -> str:
-        """Run a command of the coordinator; returns what it printed.
+        """Run a command of the coordinator; returns its output.
 
         Raises:
             RunError: it failed.
@@ -332,7 +332,7 @@ class Bed:
         return _checked(self.command(whole), command)
 
     def institution(self, name: str, *command: str) -> str:
-        """Run a command of an institution; returns what it printed.
+        """Run a command of an institution; returns its output.
 
         Raises:
             RunError: it failed.
@@ -350,7 +350,7 @@ class Bed:
 
     @property
     def _allowing(self) -> list[str]:
-        """What everybody but institutions says of the package that the study names, if any."""
+        """The options of every party but institutions that allow the study's package, if any."""
         return [word for one in packages_of(self.loaded_study) for word in ("--package", one)]
 
 
@@ -382,7 +382,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports on the loopback address that nobody listens at now."""
+    """Return ports on the loopback address that are free now."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -396,7 +396,7 @@ _ALONE: Final = Lock()  # standard output is the process's
 
 
 def in_this_process(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
-    """Run a command here and return what it printed; one at a time."""
+    """Run a command here and return its output; one at a time."""
     out, errors = io.StringIO(), io.StringIO()
     with _ALONE, _permission_kept(), redirect_stdout(out), redirect_stderr(errors):
         status = run(command)

@@ -66,7 +66,7 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class Habit:
-    """How often, how much, when, with whom and where.
+    """The frequency, amount, time, counterparty and place of one kind of line.
 
     Attributes:
         monthly: mean entries in 30 days.
@@ -79,7 +79,7 @@ class Habit:
         away: share of entries outside the home city.
         cities: how many other cities.
         echo: money that moves on, or None.
-        others: share of cash paid in by somebody else than the holder.
+        others: share of cash that another person than the holder paid in.
     """
 
     monthly: float

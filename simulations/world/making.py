@@ -52,7 +52,7 @@ DEFAULT_PREVALENCE: Final = 0.005
 
 @dataclass(frozen=True)
 class Plan:
-    """What world to make; the same plan gives the same bytes.
+    """The plan of a world; the same plan gives the same bytes.
 
     Attributes:
         people: persons; some are customers of two institutions.
@@ -101,10 +101,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Society:
-    """Everybody and everything in a world except the lines of ordinary lives.
+    """All people and objects of a world except the lines of ordinary lives.
 
     Attributes:
-        plan: what it was made from.
+        plan: the plan that it was made from.
         customers: of all institutions with accounts, by institution.
         rings: ground truth.
         lives: everyday lives and odd months, by customer.

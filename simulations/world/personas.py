@@ -36,7 +36,7 @@ class Persona(Pattern):
 
     @property
     def look_alike(self) -> bool:
-        """Whether it shares indicators with exploitation: a labelled negative (harm rule 5)."""
+        """True where it shares indicators with exploitation: a labelled negative (harm rule 5)."""
         return bool(self.apart)
 
 

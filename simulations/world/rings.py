@@ -71,7 +71,7 @@ class Rings:
 
 @dataclass(frozen=True, slots=True)
 class Business:
-    """What rings do: engagements on top of lives, and which of their lines are shown.
+    """The activity of rings: engagements on top of lives, and which of their lines are shown.
 
     Attributes:
         engagements: one row for each member and role, by unit.
@@ -91,7 +91,7 @@ def draw_rings(
 ) -> tuple[Rings, Customers]:
     """Draw rings until `count` people serve one; returns them and the customers with covers.
 
-    The life that a member's account shows besides is drawn anew, and so are its devices.
+    The life that a member's account shows besides is drawn again, and so are its devices.
 
     Raises:
         UsageError: a bank has fewer customers than rings want there.

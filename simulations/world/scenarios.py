@@ -17,7 +17,7 @@ Party = Literal["potential_victim", "controller", "front_business", "employer", 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What one account does for a ring, above its holder's own life.
+    """The activity of one account for a ring, above its holder's own life.
 
     Attributes:
         pattern: habits on top of the cover's.
@@ -25,7 +25,7 @@ class Role:
         covers: weights of the personas whose life the account shows besides.
         thin: how much of that life is left, uniform between the two.
         from_centre: lines whose counterparty is the ring's centre.
-        shared_device: probability that somebody else's device orders its payments.
+        shared_device: probability that another person's device orders its payments.
         young: probability that the account was opened for it, not long before the window.
     """
 

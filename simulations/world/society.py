@@ -66,7 +66,7 @@ _SECOND: Final = INDEX["second_account"]
 
 @dataclass(frozen=True, slots=True)
 class Engagements:
-    """Who follows which pattern, how strongly and when; one row each.
+    """The patterns that people follow, with strength and time; one row each.
 
     Attributes:
         unit: index of the customer, int64.
@@ -99,7 +99,7 @@ class Customers:
         persona: index into `PATTERNS` of who the person is, int64.
         home: city, int64.
         scale: how much they earn and spend against the habits' amounts, float64.
-        device: own device, int64; `other_device`: somebody else's, or -1;
+        device: own device, int64; `other_device`: another person's, or -1;
             `other_share`: share of orders that it gives, float64.
         contact: phone or address; the same for those who share one, int64.
         several: has a second account there, bool.
@@ -227,7 +227,7 @@ def _traits(
 
 
 def _shared(rng: np.random.Generator, rate: FloatArray, size: int) -> IntArray:
-    """Return an own id for everybody; those who share take one of a few others' ids."""
+    """Return an own id for each person; those who share take one of a few others' ids."""
     sharing = np.flatnonzero(rng.random(size) < rate)
     own = np.arange(size)
     if sharing.size:
@@ -237,7 +237,7 @@ def _shared(rng: np.random.Generator, rate: FloatArray, size: int) -> IntArray:
 
 
 def draw_lives(rng: np.random.Generator, customers: Customers, days: int) -> Engagements:
-    """Everybody's everyday life and, for ordinary people, an odd month: one row each, by unit."""
+    """Each person's everyday life and, for ordinary people, an odd month: one row each, by unit."""
     size = len(customers)
     ordinary = np.flatnonzero((customers.life < len(ORDINARY)) & customers.main)
     shares = [pattern.share for pattern in EPISODES]
@@ -297,7 +297,7 @@ _WORLD: Final = 6  # apart from the demo's streams of the same seed
 
 
 class Concern(IntEnum):
-    """What is drawn; numbers are part of what a seed means, so they never change."""
+    """The subject of a draw; numbers are part of a seed's meaning, so they never change."""
 
     PEOPLE = 0
     RINGS = 1

@@ -61,7 +61,7 @@ class Lines:
         amount: minor units, int64.
         party: opaque id of the other side, below `MERCHANTS` a customer's index; -1 for cash.
         city: where it happened, int64; -1 where the kind has no place.
-        others: cash that somebody else paid in, or a booking for several, bool.
+        others: cash that another person paid in, or a booking for several, bool.
     """
 
     unit: IntArray
@@ -83,7 +83,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What lines depend on besides engagements; arrays of one row per customer.
+    """The inputs of lines besides engagements; arrays of one row per customer.
 
     Attributes:
         months: the window.
@@ -284,7 +284,7 @@ def _parties(
 
 
 def is_merchant(line: Line) -> bool:
-    """Whether the other side is a shop, known by its merchant key, not an account."""
+    """True where the other side is a shop, known by its merchant key, not an account."""
     return line.direction == "out" and line.channel in {"POS", "ECOM", "PREPAID_LOAD", "VASP_OUT"}
 
 

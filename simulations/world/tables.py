@@ -78,7 +78,7 @@ class Books:
     Attributes:
         one: the institution.
         salt: of its keys.
-        names: of everybody with accounts, by holder index, for counterparties' institutions.
+        names: of all account holders, by holder index, for counterparties' institutions.
     """
 
     one: Institution
@@ -126,7 +126,7 @@ def transactions(
     Args:
         rng: seconds of the day, tickets, branch checklists and gaps.
         lines: all of one institution, shown, in order.
-        customers: everybody.
+        customers: all customers.
         books: how it writes.
         first: number of the first line among its transactions.
     """
@@ -177,7 +177,7 @@ def _money(
 
 
 def _other_side(lines: Lines, customers: Customers, books: Books) -> dict[str, Any]:
-    """Merchants have a merchant's key, everybody else a counterparty's."""
+    """Merchants have a merchant's key, all others a counterparty's."""
     shop = np.array([is_merchant(kind) for kind in _KINDS])[lines.kind]
     person = ~shop & (lines.party >= 0)
     away = np.array([kind.abroad for kind in _KINDS])[lines.kind]
@@ -215,7 +215,7 @@ def _city(city: npt.NDArray[np.int64]) -> Any:
 def _around(
     rng: np.random.Generator, lines: Lines, customers: Customers, books: Books
 ) -> dict[str, Any]:
-    """Where, on which device, by whom, and what a payment was for."""
+    """The place, device, person and purpose of a payment."""
     kind, size = lines.kind, len(lines)
     cash = np.array([one.channel in {"CASH_DEP", "ATM_WD"} for one in _KINDS])[kind]
     counter = np.array([one.channel == "CASH_DEP" for one in _KINDS])[kind]
