@@ -137,7 +137,7 @@ def model_score_command(
     out: Annotated[Path, typer.Option(metavar="FILE", help="A .parquet or .csv file to write.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print metrics as JSON.")] = False,
 ) -> None:
-    """Score a file of records with a model, and measure it where everybody is labelled.
+    """Score a file of records with a model, and measure it where all units are labelled.
 
     For studies on one machine: no reasons, no alerts. An institution uses
     `fieldfare institution score`.
@@ -233,7 +233,7 @@ def world_make_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print world.json instead.")] = False,
 ) -> None:
-    """Make a world of people, banks, a remittance firm, NGOs and a hotline; nobody exists.
+    """Make a world of people, banks, a remittance firm, NGOs and a hotline; all are invented.
 
     One folder for each institution, and the truth apart. The same options give the same bytes.
     """

@@ -102,7 +102,7 @@ def show(
     records: RecordsOption = None,
     mapping: MappingOption = None,
 ) -> None:
-    """Show one alert: the evidence, what speaks against it, who looks alike, what was decided.
+    """Show one alert: the evidence, the counter-evidence, look-alikes and decisions.
 
     With --words the text is read from the records again, and kept nowhere; the log says who did.
     """
@@ -170,7 +170,7 @@ def feedback(
     note: Annotated[str, typer.Option(help="Why; stays inside.")] = "",
     home: DeskOption = DEFAULT_HOME,
 ) -> None:
-    """Write down what a person decided about an alert. Nothing is sent, frozen or closed elsewhere.
+    """Record a person's decision about an alert. Nothing is sent, frozen or closed elsewhere.
 
     Decisions are only added. To file needs two persons' word; the last decision counts.
     """
@@ -202,7 +202,7 @@ def labels(
     ] = "",
     home: DeskOption = DEFAULT_HOME,
 ) -> None:
-    """Write what was settled as labels for the next study, each with the time it was known from.
+    """Write settled decisions as labels for the next study, each with the time it was known from.
 
     A model may learn from a label only with features from before `effective_from`.
     """
@@ -347,7 +347,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="The draft that a person completed.")],
     form: FormatOption,
 ) -> None:
-    """Say what still keeps a report from being finished. Ends with 2 where something does.
+    """List what a report still lacks. Ends with 2 where something does.
 
     Your FIU's own validator has the last word: it knows its code lists and what it makes
     mandatory.

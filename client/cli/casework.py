@@ -151,7 +151,7 @@ def _name_in_settings(home: Home, path: Path) -> None:
 
 @casework_collect_app.command("collect")
 def collect_signed(home: HomeOption = DEFAULT_HOME) -> None:
-    """Take what persons signed over into the store and this institution's log; once each.
+    """Copy signed decisions into the store and this institution's log, each of them once.
 
     From then on it stands, whatever becomes of their files. Ends with 1 where something that was
     taken over earlier is no longer in anybody's file.
@@ -189,7 +189,7 @@ def _collected_lines(found: Collected) -> list[str]:
 
 @casework_show_app.command("show")
 def show(home: HomeOption = DEFAULT_HOME) -> None:
-    """Show who may decide, and what keeps them from it."""
+    """Show the analysts and reviewers, and what keeps them from deciding."""
     opened = Home.open(home)
     casework = _needed(opened)
     typer.echo(str(casework.path))

@@ -346,7 +346,7 @@ policy_allow_app = typer.Typer(add_completion=False)
 
 @policy_check_app.command("check")
 def check(home: HomeOption = DEFAULT_HOME) -> None:
-    """Check policy.toml and say what it allows, what that means and where it is weak."""
+    """Check policy.toml, and explain its limits, their meaning and its weak points."""
     opened = Home.open(home)
     policy = load_policy(opened)
     if policy.coordinator or opened.coordinator_key.exists():

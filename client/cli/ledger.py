@@ -57,7 +57,7 @@ def show(
     home: HomeOption = DEFAULT_HOME,
     as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
 ) -> None:
-    """Show what is left of the budget, what it was spent on and what happened last."""
+    """Show the remaining budget, the spending by study and kind, and the last entries."""
     opened = Home.open(home)
     with open_ledger(opened) as ledger:
         found = _report(opened, ledger)

@@ -48,7 +48,7 @@ def records_check(
         str | None, typer.Option(help="With --records: the table of a database file.")
     ] = None,
 ) -> None:
-    """Say whether records would load under a study, and name everything that does not fit.
+    """Check whether records load under a study, and name everything that does not fit.
 
     Prints counts and row numbers, never a value. Nothing leaves this machine. Exits with 0 when
     the records would load, with 2 when not.

@@ -164,7 +164,7 @@ def start(
         bool, typer.Option("--custodian-only", help="No node: it runs elsewhere, or not yet.")
     ] = False,
 ) -> None:
-    """Run the custodian and the node until this is stopped; what fails is started again.
+    """Run the custodian and the node until this is stopped; a process that fails starts again.
 
     Stops both when it is told to (Ctrl-C, SIGTERM), and both end if it is killed.
     """
@@ -296,7 +296,7 @@ def check(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """Look at everything that a study needs to run; says what to do about what fails.
+    """Check everything that a study needs to run, with a remedy for each failure.
 
     Nothing is changed and no value of a record is shown. Exits with 0 when nothing fails.
     """

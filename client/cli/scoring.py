@@ -93,7 +93,7 @@ def score_units(
         bool, typer.Option("--tuned", help="As it was tuned here, not as it was delivered.")
     ] = False,
 ) -> None:
-    """Rank everybody with a finished model, with reasons that add up. Nothing leaves.
+    """Rank all units with a finished model, with reasons that add up. Nothing leaves.
 
     The top of the ranking and a random sample below the line become alerts for people to decide
     on; customers whom the records already label positive are ranked and marked, and are no alerts
@@ -268,7 +268,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")
 
 @models_app.command("models")
 def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List the finished models that arrived, with what each rests on."""
+    """List the finished models that arrived, with the evidence for each."""
     institution = open_institution(home)
     found = [standing_of_model(kept, institution.roster) for kept in kept_models(institution.home)]
     if as_json:

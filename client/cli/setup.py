@@ -81,7 +81,7 @@ def setup(
     home: HomeOption = DEFAULT_HOME,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Ask what is needed, look at the records, and write the home, settings and policy.
+    """Ask a few questions, look at the records, and write the home, settings and policy.
 
     Options are not asked again. Nothing is made before the records can be read.
     """

@@ -114,7 +114,7 @@ def receive_study(
 
 @studies_app.command("studies")
 def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List the studies that arrived, with what was decided."""
+    """List the studies that arrived, with the decisions on them."""
     institution = open_institution(home)
     kept = kept_studies(institution.home, institution.roster)
     with open_institution_ledger(institution, utc_now) as ledger:
@@ -285,7 +285,7 @@ def reject_study(
     home: HomeOption = DEFAULT_HOME,
     keep_reason: KeepReasonOption = False,
 ) -> None:
-    """Say no to a study, and why; the coordinator reads it when it asks for the study again."""
+    """Reject a study, with a reason that the coordinator reads when it asks for the study again."""
     opened = Home.open(home)
     chosen = find_id(opened, study)
     journal, settings = open_journal(opened, utc_now), load_settings(opened)
@@ -307,7 +307,7 @@ def withdraw_study(
     keep_reason: KeepReasonOption = False,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
 ) -> None:
-    """Take an approval back and destroy the study's keys; what was spent stays spent."""
+    """Take an approval back and destroy the study's keys; spent budget stays spent."""
     opened = Home.open(home)  # also without a valid roster: a no must always be possible
     chosen = find_id(opened, study)
     if not yes:

@@ -126,7 +126,7 @@ def invitation(
     ] = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Make the invitation anew, after a change of name, address or version."""
+    """Make the invitation again, after a change of name, address or version."""
     opened = CoordinatorHome.open(home)
     before = present_invitation(opened) if opened.invitation.exists() else None
     made = invite(opened, load_signing_key(opened, read_passphrase(passphrase_file)))
@@ -286,7 +286,7 @@ def transcript_export(
 
 @purge_app.command("purge")
 def purge(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Delete the masked vectors of runs whose time is over, and what Flower kept of ended runs.
+    """Delete the masked vectors of runs whose time is over, and Flower's files of ended runs.
 
     How long vectors are kept stands in coordinator.toml; signed replies and hashes stay.
     """

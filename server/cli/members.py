@@ -65,7 +65,7 @@ coordinator_roster_app = typer.Typer(add_completion=False)
 
 @members_app.command("members")
 def list_members(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List who is enrolled, under which keys, and who is on the roster."""
+    """List the enrolled institutions, with their keys and their place on the roster."""
     opened = CoordinatorHome.open(home)
     roster, found = published_roster(opened), members(opened)
     if as_json:
@@ -108,7 +108,7 @@ def roster(
     ] = 0,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
-    """Publish who takes part, signed; where nothing changed, the same version again."""
+    """Publish the signed roster of members; where nothing changed, the same version again."""
     opened = CoordinatorHome.open(home)
     key = load_signing_key(opened, read_passphrase(passphrase_file))
     if out is not None:
@@ -220,7 +220,7 @@ def enrol(
         ),
     ] = "",
 ) -> None:
-    """Look at what institutions sent, and make each a member under its key."""
+    """Check the papers that institutions sent, and make each a member under its key."""
     if expected and len(files) > 1:
         raise UsageError(
             f"--fingerprint: expected one file beside it, found {len(files)}: it is that of one "

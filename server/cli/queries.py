@@ -100,7 +100,7 @@ def query_answers(
     out: OutOption = None,
     plot: PlotOption = None,
 ) -> None:
-    """Show what was asked and answered; costs nothing, however often it is read."""
+    """Show questions and their answers; reading costs nothing, however often."""
     if plot is not None:
         check_plot(plot)
     sets = find_answers(asked, home)

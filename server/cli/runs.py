@@ -263,7 +263,7 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the 
 
 @runs_app.command("runs")
 def runs(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List all runs, oldest first: where they stand and what each of them spent."""
+    """List all runs, oldest first, with the state and the spending of each."""
     with open_desk(home) as desk:
         pictures = [_copied(one) for one in desk.pictures(utc_now())]
     if as_json:

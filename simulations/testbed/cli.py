@@ -75,7 +75,7 @@ def up(
 
 @down_app.command("down")
 def down(out: OutOption = DEFAULT_OUT) -> None:
-    """End what `up` left running; its files stay."""
+    """End the processes that `up` left running; its files stay."""
     folder = out.absolute()
     running = _running(folder)
     if not running:
