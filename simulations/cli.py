@@ -104,7 +104,7 @@ def simulate_command(
     ] = ",".join(baseline.value.replace("_", "-") for baseline in Baseline),
     seed: Seed = 0,
     noise: Annotated[
-        Assurance, typer.Option(help="simulated: fast, protects nobody; exact: as deployed.")
+        Assurance, typer.Option(help="simulated: fast, without protection; exact: as deployed.")
     ] = Assurance.SIMULATED,
     no_report: Annotated[
         bool, typer.Option("--no-report", help="Write no report.html, which takes seconds.")

@@ -202,7 +202,7 @@ def _was_evidence(reason: dict[str, Any]) -> bool:
 
 # -- labels ---------------------------------------------------------------------------------------
 
-REVIEWERS_TO_FILE = 2  # persons: one person's word is not enough to report somebody
+REVIEWERS_TO_FILE = 2  # persons: one person's decision is not enough to file a report
 
 
 @dataclass(frozen=True)

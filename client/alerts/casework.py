@@ -232,7 +232,7 @@ class Casework:
             try:
                 user, content = _owned(path)
             except UsageError as error:
-                # Its name is anybody's in the group.
+                # Every member of the group can choose its name.
                 complaints.append(printable(f"{error}: it counts as nothing", MOST_LINE))
                 continue
             found = list(_parsed(user, content, now))
@@ -274,7 +274,7 @@ def make_casework(path: Path, group: int, terms: CaseworkTerms) -> Casework:
     modes = ((path / TERMS, FILE_MODE), (path / MODELS, FOLDER_MODE),
              (path / DECISIONS, DECISIONS_MODE), (path, FOLDER_MODE))  # fmt: skip
     try:
-        for one, mode in modes:  # the folder last: until then nobody gets in
+        for one, mode in modes:  # the folder last: until then no member gets in
             os.chown(one, -1, group)
             one.chmod(mode)
     except PermissionError:
@@ -302,8 +302,8 @@ institution = {tomlkit.string(terms.institution).as_string()}
 # May decide on alerts.
 analysts = {listed(terms.analysts)}
 
-# May decide too, and be the second to sign that an alert is filed. Before you take anybody off,
-# collect: what they signed and nobody collected would count no more.
+# May decide too, and be the second to sign that an alert is filed. Before you remove a person,
+# collect: acts that are signed but not collected would count no more.
 reviewers = {listed(terms.reviewers)}
 """
 

@@ -304,7 +304,7 @@ def export(
     typer.echo(f"drafted: {out} (0600). It is no report yet, and nothing sends it.")
     typer.echo(f'A person completes what says "{OPEN}", in {draft.decode().count(OPEN)} places.')
     if kept.standing.state != "closed":
-        typer.echo(f"{REVIEWERS_TO_FILE} persons must decide `file` before anybody files it.")
+        typer.echo(f"{REVIEWERS_TO_FILE} persons must decide `file` before it may be filed.")
     if facts.protected:
         typer.echo(
             "A possible victim: protected, and no subject. Name the suspected parties apart."

@@ -122,7 +122,7 @@ def _warnings(terms: CaseworkTerms, group: int, path: Path) -> Iterator[str]:
         yield "to file needs two persons, one of them a reviewer: fewer are named"
     for parent in path.parents:
         if parent.exists() and not parent.stat().st_mode & 0o001:
-            yield f"{parent}: not everybody may pass through: the group may not get in"
+            yield f"{parent}: other users may not pass through: the group may not get in"
 
 
 def _moved(home: Home, casework: Casework) -> str:
@@ -181,8 +181,8 @@ def _collected_lines(found: Collected) -> list[str]:
         )
     if found.gone:
         lines.append(
-            f"{found.gone} that were taken over earlier are no longer in anybody's file: somebody "
-            "removed or changed what they had signed; store and log still hold it"
+            f"{found.gone} that were taken over earlier are no longer in any user's file: they "
+            "were removed or changed there; store and log still hold them"
         )
     return lines
 

@@ -180,7 +180,7 @@ def revoke(
     passphrase = read_passphrase(passphrase_file)
     create_private(out, revoke_identity(opened, load_settings(opened).id, passphrase))
     typer.echo(
-        f"wrote {out}: whoever holds it can end this identity, and nobody can undo it.\n"
+        f"wrote {out}: its holder can end this identity, and no party can undo that.\n"
         "Keep it offline, apart from the key; send it to the coordinator if the key is lost "
         "or stolen."
     )

@@ -247,7 +247,7 @@ class _Screen:
     def say(self, name: str, line: str) -> None:
         """Write a line under a name; children write their own names before theirs already."""
         text = line.removeprefix(f"fieldfare: {name}: ")
-        with self._lock, suppress(OSError):  # nobody reads any more: that stops nothing
+        with self._lock, suppress(OSError):  # the reader is gone: that stops nothing
             typer.echo(f"fieldfare: {name}: {text}", err=True)
 
 

@@ -231,7 +231,7 @@ def _models(found: Evaluation) -> Table:
 
 def _groups(name: str, groups: Sequence[Group]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    heads = (plain(name), "units", "alerts", "alert rate", "false positives", "against everybody's")
+    heads = (plain(name), "units", "alerts", "alert rate", "false positives", "against overall")
     for title in heads:
         table.add_column(title, overflow="fold")
     for one in groups:
@@ -247,7 +247,7 @@ def _remarks(found: Evaluation) -> Iterator[str]:
         if worse:
             yield (
                 f"{plain(name)}: unlabelled people of {', '.join(worse)} are reviewed more than "
-                "twice as often as everybody's; look at why before anyone relies on this ranking"
+                "twice as often as overall; look at why before anyone relies on this ranking"
             )
         unsaid = sum(one.verdict is Verdict.TOO_FEW for one in groups)
         if unsaid:

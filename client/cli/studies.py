@@ -254,7 +254,7 @@ def _approve(
         check_not_behind(custody.ledger)  # nothing would leave under this approval
         spent = spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
         plan = check_before_records(institution, kept.study, spent)
-        if not ask:  # nobody saw the review
+        if not ask:  # no person saw the review
             for line in (*obstacles(plan, members), *cautions(plan)):
                 typer.echo(f"warning: {plain(line)}", err=True)
         loaded = records_loader(institution, os.environ)(kept.study)

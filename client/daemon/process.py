@@ -87,7 +87,7 @@ def guard_home(home: Path, passphrase: bytes | None) -> None:
         LedgerError: ledger or log cannot be trusted or written.
     """
     ground = Ground(home=home, passphrase=passphrase, environment=os.environ, clock=utc_now)
-    # Records are loaded before the socket appears: nobody is refused for being early.
+    # Records are loaded before the socket appears: no early call is refused.
     with stop_signals() as stopped, guarding(ground) as guard:
         serve(guard, stopped, _say)
 

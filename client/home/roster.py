@@ -81,7 +81,7 @@ def offered_roster(content: bytes, name: str, coordinator: str) -> Roster:
             f"{name}: {error} (the pinned coordinator is {fingerprint(bytes.fromhex(coordinator))})"
         ) from None
     keyless = [member.id for member in roster.members if not member.key]
-    if keyless:  # a simulation's roster; nobody's signature could be checked
+    if keyless:  # a simulation's roster: no signature could be checked
         raise UsageError(f"{name}: expected a key for every member, found none for {keyless[0]!r}")
     return roster
 

@@ -55,7 +55,7 @@ def locked(folder: Path, *, busy_timeout: float, shared: bool = False) -> Iterat
         LedgerError: others held it for `busy_timeout` seconds.
     """
     if shared and not (folder / LOCK).exists():
-        yield  # a copy of a log, which nobody writes
+        yield  # a copy of a log, which no process writes
         return
     flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
     lock = os.open(folder / LOCK, flags | _COMMON, PRIVATE_FILE)

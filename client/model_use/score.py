@@ -230,7 +230,7 @@ def read_words(
         LedgerError: the log cannot be written: nothing is read then.
     """
     institution = open_institution(home)
-    # First the log: a person's own words are read by nobody unseen.
+    # First the log: every reading of a person's own words is logged.
     journal = open_journal(institution.home, utc_now)
     journal.append(Event.WORDS_READ, user, study=alert.study, run=alert.run)
     return words_of(institution, alert, Sources(records, mapping), environment)

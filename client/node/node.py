@@ -174,7 +174,7 @@ class Node:
         Raises:
             LinkError: the SuperLink failed in a way that waiting does not mend.
         """
-        # As if nobody had asked for long: twenty nodes that start would else look for a run that
+        # As if no call had come for long: twenty nodes that start would else look for a run that
         # is not there yet as often as if they were in the middle of one.
         last, rhythm = -math.inf, math.inf
         while True:

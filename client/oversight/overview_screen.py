@@ -17,7 +17,7 @@ WIDTH: Final = 80
 INDENT: Final = 14
 SILENCE: Final = timedelta(seconds=60)  # a node that heard nothing for longer says so
 MOST_NAMED: Final = 6  # members, studies of one standing
-NAME: Final = 40  # characters of somebody else's name
+NAME: Final = 40  # characters of another party's name
 REASON: Final = 300
 
 Rows = Iterator[tuple[str, str]]
@@ -76,7 +76,7 @@ def _node_state(node: NodeLine, now: datetime) -> str:
     state = node.state
     if state is None or state.link is Link.ENDED:
         last = f"{_since(state.since, now)} ago" if state else "never"
-        reason = (state.reason if state else "") or "it ended without a word"
+        reason = (state.reason if state else "") or "it ended without a reason"
         return f"not connected: {_short(reason)} (it last said so {last})"
     if state.link is Link.CONNECTING:
         return f"connecting to {state.superlink} for {_since(state.since, now)}"

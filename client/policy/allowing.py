@@ -50,7 +50,7 @@ class Allowing:
         """Return the lines that change, as `-` and `+`."""
         lines = difflib.unified_diff(before.splitlines(), self.text.splitlines(), lineterm="", n=0)
         changed = (line for line in lines if not line.startswith(("---", "+++", "@@")))
-        return [printable(line, len(line)) for line in changed]  # a study's names are anybody's
+        return [printable(line, len(line)) for line in changed]  # names of a study are foreign text
 
 
 def allowing(text: str, name: str, plan: Plan) -> Allowing:

@@ -74,7 +74,7 @@ def list_members(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -
         typer.echo(json.dumps({"members": listed, "roster": version}, indent=2, sort_keys=True))
         return
     if not found:
-        typer.echo("nobody is enrolled yet: fieldfare coordinator enrol FILE")
+        typer.echo("no institution is enrolled yet: fieldfare coordinator enrol FILE")
         return
     for member in found:
         contact = f"  {member.contact}" if member.contact else ""
@@ -132,8 +132,8 @@ def _asked_multiplicity() -> int:
     if not sys.stdin.isatty():
         raise UsageError(
             "--multiplicity: expected the number of institutions that may know the same person, "
-            "found neither it nor a terminal to ask at: 1 where nobody is a customer or case of "
-            "two of them, 2 where somebody may be"
+            "found neither it nor a terminal to ask at: 1 where no person is a customer or case of "
+            "two of them, 2 where a person may be"
         )
     typer.echo(MULTIPLICITY)
     return typer.prompt("Institutions that may know the same person", type=click.IntRange(1, 64))
@@ -269,7 +269,7 @@ def remove_member(
         typer.echo(f"Send {opened.roster} to every member: until they accept it, they go on with")
         typer.echo("the earlier one, on which it still stands.")
     else:
-        typer.echo("Nobody is left to publish a roster for; the last one stands.")
+        typer.echo("No member is left to publish a roster for; the last one stands.")
     _settle(opened)
 
 

@@ -93,7 +93,7 @@ class Channel:
         end, silent = begun + deadline_seconds, deadline_seconds * SILENT_SHARE
         asking = _Asking(again=dict.fromkeys(contents, begun))
         while asking.again:
-            # Who gets a question when nobody takes its answer any more would pay for nothing.
+            # An institution that gets a question after the deadline would pay for nothing.
             due = asking.due(now) if now < end or now == begun else []
             if due:
                 self._push(call, {node: contents[node] for node in due}, asking)

@@ -86,7 +86,7 @@ def hello(channel: Channel, terms: RunTerms, record: Record, wanted: Collection[
             node for node, reason in heard.absent.items() if reason != LATE
         }
         _ask(channel, terms, record, heard, settled)
-        # By name: some other node's refusal is nobody's answer.
+        # By name: a refusal of an unknown node counts for no institution.
         missing = _missing(terms, heard, wanted)
         if not missing or channel.monotonic() >= end:
             _give_up(terms, record, heard, missing)
@@ -106,7 +106,7 @@ def _ask(
         "last_reply": b"",
         "offer": terms.offer,
     }
-    # A node that is starting answers a look later; nobody else waits for it.
+    # A node that is starting answers a look later; no other node waits for it.
     deadline = min(study.aggregation.deadline_seconds, max(terms.wait_seconds, LOOK_SECONDS))
     if not terms.wait_seconds:
         deadline = study.aggregation.deadline_seconds

@@ -78,14 +78,14 @@ def _joined(
     opening = unseal(sent.opening, RunOpening, terms.roster, terms.assurance).body
     participants = {each.institution: each for each in opening.participants}
     wanted = _still_in(terms, standing, participants)
-    heard = hello(channel, terms, record, wanted)  # nobody waits for those who left
+    heard = hello(channel, terms, record, wanted)  # no call waits for those who left
     same = {
         name: approved
         for name, approved in heard.approvals.items()
         if name in wanted and participants[name].approval == approved.approval.hash
     }
     present = Heard(same, heard.absent)
-    if not sent.offers:  # the crash came before all had agreed: everybody is asked again
+    if not sent.offers:  # the crash came before all had agreed: all are asked again
         if len(same) < len(participants):
             missing = ", ".join(sorted(set(participants) - set(same)))
             raise RunError(

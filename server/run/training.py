@@ -77,4 +77,4 @@ class Training:
 
     def _check_wanted(self, state: TrainingState) -> None:
         if self.record.stopping():
-            raise StoppedError(f"stopped after step {state.step} as somebody asked: resume it")
+            raise StoppedError(f"stopped after step {state.step} as requested: resume it")

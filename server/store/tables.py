@@ -16,7 +16,7 @@ from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
 _COORDINATOR: Final = ""  # whose head it is; no institution has the empty name
-# A few at a time: whoever carries out a run waits for no more than these.
+# A few at a time: a run's process waits for no more than these.
 _PURGE_SOME: Final = (
     "DELETE FROM blobs WHERE rowid IN"
     " (SELECT blobs.rowid FROM blobs JOIN runs USING (run) WHERE purged LIMIT 100)"

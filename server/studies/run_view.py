@@ -360,7 +360,7 @@ def _institutions(picture: Picture) -> RenderableType:
     table.add_column("when", no_wrap=True)
     listed = list(picture.institutions.items())
     cut = min(len(listed), MOST_INSTITUTIONS)
-    # Who did not answer is what somebody looks for: they are not cut off.
+    # Readers look for institutions that did not answer: those are not cut off.
     listed.sort(key=lambda entry: _is_good(entry[1]))
     for name, said in sorted(listed[:cut]):
         text, when = (UNHEARD, "") if said is None else (said[0], ago(picture.now - said[1]))

@@ -62,7 +62,7 @@ class Life(Enum):
 
     ENDED = "ended"  # the store says so
     ALIVE = "alive"
-    INTERRUPTED = "interrupted"  # its process is gone without a word
+    INTERRUPTED = "interrupted"  # its process is gone and gave no reason
     UNKNOWN = "unknown"  # the SuperLink does not answer
 
 

@@ -21,7 +21,7 @@ from fieldfare.server.superlink.gate import CONTROL, FLEET, Answered, Headers
 from fieldfare.shared.system.private_files import PRIVATE_FILE
 
 WINDOW_SECONDS: Final = 60.0
-MOST_KINDS: Final = 1000  # counted at once; more of them come only from somebody who tries
+MOST_KINDS: Final = 1000  # counted at once; more of them come only from an attack
 LONGEST_PATH: Final = 80  # characters
 FILE_BYTES: Final = 16 * 1024 * 1024
 OLDER_FILES: Final = 20

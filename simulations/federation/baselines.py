@@ -95,7 +95,7 @@ class Trainer:
     def _together(self, baseline: Baseline) -> GradientOf:
         if baseline is Baseline.CENTRAL:
             return lambda p: _added([sums.plain_gradient(p) for sums in self.sums.values()])
-        # Everybody's full noise adds up to sqrt(n) times what one curator needs.
+        # The full noise of all adds up to sqrt(n) times what one curator needs.
         return self._shared_noise(
             math.sqrt(len(self.sums)) if baseline is Baseline.LOCAL_DP else 1.0
         )

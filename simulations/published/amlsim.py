@@ -141,7 +141,7 @@ def _connection() -> duckdb.DuckDBPyConnection:
 # -- published ------------------------------------------------------------------------------------
 
 LAST_DAY: Final[date] = FIRST_DAY + timedelta(days=149)  # the samples' last step
-PUBLISHED: Final = KeyedHash(bytes(KEY_BYTES))  # nobody to protect, and the same bytes everywhere
+PUBLISHED: Final = KeyedHash(bytes(KEY_BYTES))  # no person to protect; the same bytes everywhere
 
 
 def derive_amlsim_pack(folder: Path, out: Path) -> list[str]:

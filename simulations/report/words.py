@@ -41,7 +41,7 @@ SPARED: Final = ("independent_adult_worker", "survivor_rebuilding")
 """Groups whom an alert may harm most: named whenever they are in the records (harm rule 5)."""
 
 TOO_OFTEN: Final = 2.0
-"""Times the false-positive rate of everybody above which a group is reviewed too often."""
+"""Times the overall false-positive rate above which a group is reviewed too often."""
 
 
 class ModelWords(NamedTuple):

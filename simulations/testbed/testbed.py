@@ -233,7 +233,7 @@ class Bed:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # a ctrl-C at the terminal is for whoever made the bed
+                start_new_session=True,  # a ctrl-C is for the command that made the bed
             )
         self.say(f"started {name}")
 

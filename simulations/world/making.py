@@ -162,7 +162,7 @@ def make_society(plan: Plan) -> Society:
     business = draw_business(ring_rng, rings, days)
     setting = Setting(plan.months, customers.home, customers.scale, thin)
     lines = ring_lines(lambda kind: stream(plan.seed, Concern.RING_LINES, kind), business, setting)
-    # Nobody who serves a ring has an odd month besides: its lines would be taken for the ring's.
+    # No member of a ring has an odd month besides: its lines would be taken for the ring's.
     lives = draw_lives(rng, customers, days)
     odd = lives.overlay & np.isin(lives.unit, rings.customer)
     return Society(plan, customers, rings, chosen(lives, ~odd), thin, lines)

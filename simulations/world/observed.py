@@ -179,7 +179,7 @@ def customer_truth(society: Society, books: Sequence[Books]) -> Any:
     rows = np.arange(len(customers))
     member = np.full(rows.size, NOBODY)
     member[rings.customer] = np.arange(rings.customer.size)
-    # one more entry, so that nobody's -1 finds a null
+    # one more entry, so that an absent person's -1 finds a null
     role, ring = (np.append(values, NOBODY)[member] for values in (rings.role, rings.ring))
     scenario = np.append(rings.scenario, NOBODY)[ring]
     alike = {p.name for p in LOOK_ALIKES}

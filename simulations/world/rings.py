@@ -202,7 +202,7 @@ def _covered(
         lives = np.array([INDEX[name] for name in one.covers])
         life[customer[mine]] = rng.choice(lives, mine.size, p=weights / weights.sum())
         shared = mine[rng.random(mine.size) < one.shared_device]
-        device[customer[shared]] = customers.person.size + ring[shared]  # nobody's own
+        device[customer[shared]] = customers.person.size + ring[shared]  # no person's own
         share[customer[shared]] = rng.uniform(0.3, 0.95, shared.size)
         young = mine[rng.random(mine.size) < one.young]
         opened[customer[young]] = -1 - rng.integers(0, 120, young.size)

@@ -37,7 +37,7 @@ CITIES_A_REGION: Final = 10
 NOBODY: Final = -1
 _SECOND_BANK: Final = 0.08
 _SENDERS: Final = {"migrant_sending_home": 0.5, "pay_to_rent": 0.05}
-_SENDER: Final = 0.012  # everybody else at the remittance firm
+_SENDER: Final = 0.012  # all others at the remittance firm
 _SHARED_HOME: Final = {"student": 0.45, "migrant_sending_home": 0.4, "survivor_rebuilding": 0.7}
 _SHARED_DEVICE: Final = {"family": 0.2, "carer_or_accountant": 0.5, "student": 0.03}
 

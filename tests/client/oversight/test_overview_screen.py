@@ -173,7 +173,7 @@ def test_a_custodian_says_what_is_wrong(change: dict[str, Any], expected: str) -
         ),
         (
             {"link": Link.ENDED, "reason": ""},
-            "not connected: it ended without a word (it last said so 2 h ago)",
+            "not connected: it ended without a reason (it last said so 2 h ago)",
         ),
     ],
 )

@@ -197,7 +197,7 @@ def test_removing_publishes_a_roster_that_others_must_accept(
     assert send(coordinator, other.revocation()) == 0  # still a member, on no new roster
     capsys.readouterr()
     assert call(coordinator, "remove", "bank-a", "--yes") == 0
-    assert "Nobody is left" in capsys.readouterr().out
+    assert "No member is left" in capsys.readouterr().out
 
 
 def test_removing_before_any_roster_says_so(

@@ -33,7 +33,7 @@ def test_members_are_shown_with_their_keys_and_place(
     coordinator: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(coordinator, "members") == 0
-    assert "nobody is enrolled yet" in capsys.readouterr().out
+    assert "no institution is enrolled yet" in capsys.readouterr().out
     bank = enrol(coordinator, "bank-a")
     assert call(coordinator, "members") == 0
     out = capsys.readouterr().out

@@ -107,7 +107,7 @@ def test_a_row_of_somebody_else_is_neither_kept_nor_checked(folder: Path) -> Non
     assert found(folder) == before
     table[1]["currency"] = "no currency"
     pq.write_table(pa.Table.from_pylist(table), folder / "transactions.parquet")
-    with pytest.raises(RecordsError, match="one of the rows asked for: a canonical currency"):
+    with pytest.raises(RecordsError, match="one of the rows asked for: expected a canonical"):
         found(folder)
 
 
