@@ -4,7 +4,7 @@ Canonical bytes are RFC 8785 JSON with defaults filled in; a hash or a
 signature covers a type string, a zero byte and those bytes, so that nothing
 signed can be read as something else (docs/protocol.md, "Bytes").
 
-What a sealed message claims before anything of it was checked: to say where to look.
+What a signed message claims before anything of it was checked: to say where to look.
 """
 
 import hashlib

@@ -81,7 +81,7 @@ from fieldfare.shared.protocol.identity import (
 )
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import read_sealed
+from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
@@ -229,12 +229,12 @@ def join(
     """Pin a coordinator after a look at its fingerprint, and write the enrolment to send back."""
     opened = Home.open(home)
     institution = load_settings(opened).id
-    content = read_sealed(file)
+    content = read_signed(file)
     invitation = read_invitation(content, str(file))
     pinned = check_pinned(opened, invitation, str(file))
     identity = load_identity(opened, read_passphrase(passphrase_file))
-    sealed = enrolment_for(opened, institution, invitation, identity, contact)
-    to = _free(out, sealed) if out else opened.path / f"{institution}{ENROLMENT_SUFFIX}"
+    signed = enrolment_for(opened, institution, invitation, identity, contact)
+    to = _free(out, signed) if out else opened.path / f"{institution}{ENROLMENT_SUFFIX}"
     typer.echo(f"{invitation.hub} at {invitation.address}")
     typer.echo(f"coordinator  {fingerprint(bytes.fromhex(invitation.coordinator))}")
     _agree(invitation, pinned=pinned, yes=yes, expected=expected)
@@ -245,7 +245,7 @@ def join(
         )
         pin_coordinator(opened, invitation)
     write_node_files(opened, invitation)
-    replace_private(to, sealed)
+    replace_private(to, signed)
     lines = [
         f"pinned; wrote {NODE_FILE} and {AUTHORITY_FILE}"
         if not pinned
@@ -297,7 +297,7 @@ def accept(
     opened = Home.open(home)
     settings = load_settings(opened)
     coordinator = pinned_coordinator(opened, load_policy(opened))
-    content = read_sealed(file)
+    content = read_signed(file)
     roster = offered_roster(content, str(file), coordinator)
     check_member(roster, str(file), settings.id, public_identity(opened))
     pinned = pinned_roster(opened, coordinator) if opened.roster.exists() else None

@@ -75,7 +75,7 @@ from fieldfare.shared.protocol.delivery import (
     DeliveryFile,
 )
 from fieldfare.shared.protocol.prospects import cautions, obstacles
-from fieldfare.shared.protocol.signed_files import RosterOffer, StudyOffer, read_sealed
+from fieldfare.shared.protocol.signed_files import RosterOffer, StudyOffer, read_signed
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
@@ -107,7 +107,7 @@ def receive_study(
     """Check a signed study and keep it for review."""
     institution = open_institution(home)
     journal = open_journal(institution.home, utc_now)
-    kept = receive(institution, journal, read_sealed(file), str(file), os_user(), utc_now())
+    kept = receive(institution, journal, read_signed(file), str(file), os_user(), utc_now())
     typer.echo(f"{kept.short}  {kept.study.name}: {kept.decision.state.value}")
     typer.echo(at_home(f"Next: fieldfare institution review {kept.short}"))
 
@@ -195,7 +195,7 @@ def meant_study(institution: Institution, text: str) -> Study:
     """
     path = Path(text)
     if path.is_file():
-        return offered_study(read_sealed(path), text, institution.roster)
+        return offered_study(read_signed(path), text, institution.roster)
     study = find_id(institution.home, text)
     return kept_study(institution.home, study, institution.roster).study
 

@@ -161,7 +161,7 @@ class Custodian:
         keys and a higher number (docs/design.md, "The ledger"); keys of the old one are destroyed.
 
         Returns:
-            The sealed approval.
+            The signed approval.
 
         Raises:
             StudyError: the study's M is not the roster's (docs/design.md, "One person,
@@ -219,7 +219,7 @@ class Custodian:
     # -- data plane: bytes in, bytes out ------------------------------------------------
 
     def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
-        """Answer `hello` with the sealed approval.
+        """Answer `hello` with the signed approval.
 
         Args:
             study: the study's id.
@@ -245,7 +245,7 @@ class Custodian:
         """Answer one signed request through the door.
 
         Args:
-            request: sealed R.
+            request: signed R.
             parameters: float64, little-endian; R holds their hash.
             last: the sum that they follow from.
         """
@@ -258,7 +258,7 @@ class Custodian:
         Args:
             study: the study's id.
             run: the run's.
-            head: sealed TreeHead by the coordinator.
+            head: signed TreeHead by the coordinator.
             path: from the head that was co-signed here last, or nothing (RFC 6962, 2.1.2).
         """
         return self._answer(partial(self._cosign, study, run, head, path))
@@ -294,7 +294,7 @@ class Custodian:
             RefusalCode.UNKNOWN_STUDY,
             f"expected a study that was approved here, found {said.decision}: told, {told}",
         )
-        return replace(self._refused(why.code, why, ()), rejection=self._site.seal(body))
+        return replace(self._refused(why.code, why, ()), rejection=self._site.sign(body))
 
     def _refused(self, code: RefusalCode, reason: Exception, read: Sequence[Request]) -> Refusal:
         log.warning("%s refused: %s (%s)", self._site.institution, code.value, reason)
@@ -391,7 +391,7 @@ class Custodian:
         if kept is not None:
             _check_growth(self._site.from_coordinator(kept, TreeHead).body, head, path)
         self._ledger.put_run_state(LEDGER_STATE, key, content)
-        return self._site.seal(head)
+        return self._site.sign(head)
 
     def _deliver(self, content: bytes, model: bytes, card: bytes) -> bytes:
         delivery = self._site.from_coordinator(content, Delivery).body

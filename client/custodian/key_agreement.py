@@ -47,7 +47,7 @@ class ApprovedStudy:
             x25519=x25519,
             mlkem768=mlkem768,
         )
-        return cls(approval, site.seal(approval), keys)
+        return cls(approval, site.sign(approval), keys)
 
     def to_bytes(self) -> bytes:
         """Return the state for the institution's own store."""
@@ -123,7 +123,7 @@ def open_run(
         ciphertexts={peer: ciphertext for peer, (_, ciphertext) in fresh.items()},
     )
     secrets = {peer: secret for peer, (secret, _) in fresh.items()}
-    return OpenedRun(opening, approvals, site.seal(offer), secrets)
+    return OpenedRun(opening, approvals, site.sign(offer), secrets)
 
 
 def _check_approvals(

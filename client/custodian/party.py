@@ -5,7 +5,13 @@ from typing import TypeVar
 
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import MessageBody, Opened, Signer, seal, unseal
+from fieldfare.shared.protocol.messages import (
+    MessageBody,
+    Opened,
+    Signer,
+    open_envelope,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 
 Body = TypeVar("Body", bound=MessageBody)
@@ -20,9 +26,9 @@ class Site:
     signer: Signer
     assurance: Assurance
 
-    def seal(self, body: MessageBody) -> bytes:
+    def sign(self, body: MessageBody) -> bytes:
         """Sign a message as this institution."""
-        return seal(body, self.institution, self.signer)
+        return sign_envelope(body, self.institution, self.signer)
 
     def from_coordinator(self, content: bytes, body_type: type[Body]) -> Opened[Body]:
         """Parse a message that only the coordinator may sign.
@@ -41,7 +47,7 @@ class Site:
         return self._from(content, body_type, member)
 
     def _from(self, content: bytes, body_type: type[Body], signer: str) -> Opened[Body]:
-        opened = unseal(content, body_type, self.roster, self.assurance)
+        opened = open_envelope(content, body_type, self.roster, self.assurance)
         if opened.signer != signer:
             raise ProtocolError(
                 "expected a message signed by the right party", RefusalCode.BAD_SIGNATURE

@@ -122,7 +122,7 @@ class Door:
         protected = self._noised(run, request, terms, asked)
         content = self._masked(protected, keys, request, terms)
 
-        def seal(position: Position) -> bytes:
+        def sign(position: Position) -> bytes:
             # Again, inside the transaction: another process may have withdrawn the study since,
             # and a withdrawn study neither releases nor gets its destroyed keys back.
             self._run_keys(request)
@@ -131,7 +131,7 @@ class Door:
         committed = self._ledger.commit(
             debit,
             vector=content,
-            seal=seal,
+            sign=sign,
             run_states={request.run: keys.to_bytes(), **progress},
             **limits,
         )
@@ -234,7 +234,7 @@ class Door:
         self, run: RunAtDoor, request: Request, vector: bytes, debit: int, position: Position
     ) -> bytes:
         """Sign what leaves: request, vector, debit and where the ledger stands after it."""
-        return self._site.seal(
+        return self._site.sign(
             Reply(
                 request=request.hash,
                 institution=self._site.institution,

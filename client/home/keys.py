@@ -192,7 +192,7 @@ def rotate_identity(home: Home, institution: str, passphrase: bytes | None) -> R
         old, new = load_identity(home, passphrase), Ed25519PrivateKey.generate()
         statement = state_rotation(institution, old, new)
         check_rotation(statement, institution, public_hex(old))
-        path = home.rotations / f"{public_hex(old)}.sealed"
+        path = home.rotations / f"{public_hex(old)}.signed"
         # One file for each former key: one left by a crash names a key that was never in use.
         replace_private(path, statement)
         replace_private(home.identity_public, public_hex(new).encode() + b"\n")

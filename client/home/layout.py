@@ -1,6 +1,6 @@
 """An institution's home: one folder, and a property for every path in it.
 
-institution.toml  policy.toml  coordinator.pub  roster.sealed
+institution.toml  policy.toml  coordinator.pub  roster.signed
 keys/             identity.pem  identity.pub  node  node.pub  holdout  rotations/
 studies/          signed study offers that arrived
 ledger/           ledger.sqlite and its witness
@@ -107,7 +107,7 @@ class Home:
     @property
     def roster(self) -> Path:
         """The signed roster that was accepted."""
-        return self.path / "roster.sealed"
+        return self.path / "roster.signed"
 
     @property
     def keys(self) -> Path:
@@ -159,7 +159,7 @@ class Home:
             raise UsageError(
                 "expected a study id of 64 lower-case hexadecimal digits, found something else"
             )
-        return self.studies / f"{study_id}.sealed"
+        return self.studies / f"{study_id}.signed"
 
     @property
     def models(self) -> Path:

@@ -43,7 +43,7 @@ from fieldfare.shared.system.private_files import (
     sync_folder,
 )
 
-ENVELOPE: Final = "delivery.sealed"
+ENVELOPE: Final = "delivery.signed"
 MODEL: Final = "model.safetensors"
 CARD: Final = "card.json"
 PAGE: Final = "card.html"

@@ -12,7 +12,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import open_roster, read_sealed
+from fieldfare.shared.protocol.signed_files import open_roster, read_signed
 from fieldfare.shared.system.private_files import replace_private
 
 ACCEPT_FIRST: Final = "fieldfare institution roster accept FILE"
@@ -55,7 +55,7 @@ def pinned_roster(home: Home, coordinator: str) -> Roster:
     if not home.roster.exists():
         raise UsageError(f"{home.roster}: expected a pinned roster, found none: {ACCEPT_FIRST}")
     try:
-        return open_roster(read_sealed(home.roster), coordinator)
+        return open_roster(read_signed(home.roster), coordinator)
     except ProtocolError as error:
         raise UsageError(
             f"{home.roster}: {error}; if the coordinator's key was changed and compared, move the "
@@ -67,7 +67,7 @@ def offered_roster(content: bytes, name: str, coordinator: str) -> Roster:
     """Read a roster that was sent, against the coordinator's pinned key.
 
     Args:
-        content: the sealed offer.
+        content: the signed offer.
         name: how messages call it.
         coordinator: the pinned key, hex.
 

@@ -24,7 +24,7 @@ from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.roster import Hex32, Roster
-from fieldfare.shared.protocol.signed_files import open_study, read_sealed
+from fieldfare.shared.protocol.signed_files import open_study, read_signed
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import replace_private
 from fieldfare.shared.terminal.screen import SHORT
@@ -161,7 +161,7 @@ def kept_study(home: Home, study: str, roster: Roster) -> KeptStudy:
     path = home.study(study)
     if not path.is_file():
         raise UsageError(f"{study[:SHORT]}: expected a study that arrived here, found none")
-    content = read_sealed(path)
+    content = read_signed(path)
     try:
         opened = offered_study(content, str(path), roster)
     except UsageError as error:
@@ -173,7 +173,7 @@ def kept_study(home: Home, study: str, roster: Roster) -> KeptStudy:
 
 def kept_ids(home: Home) -> tuple[str, ...]:
     """Return the ids of all studies that arrived, sorted."""
-    paths = sorted(home.studies.glob("*.sealed"))
+    paths = sorted(home.studies.glob("*.signed"))
     return tuple(path.stem for path in paths if re.fullmatch(r"[0-9a-f]{64}", path.stem))
 
 

@@ -214,7 +214,7 @@ class Entry:
     @property
     def line(self) -> bytes:
         """The line of the file, with its newline."""
-        return _sealed(ENTRY_TYPE, _content(self))[1]
+        return _hashed(ENTRY_TYPE, _content(self))[1]
 
 
 def next_entry(
@@ -245,7 +245,7 @@ def next_entry(
         previous=end.hash,
         hash="",
     )
-    return replace(entry, hash=_sealed(ENTRY_TYPE, _content(entry))[0])
+    return replace(entry, hash=_hashed(ENTRY_TYPE, _content(entry))[0])
 
 
 def parse_entry(line: bytes) -> Entry:
@@ -300,7 +300,7 @@ def head_line(head: Head) -> bytes:
         "end": head.end.sequence,
         "end_hash": head.end.hash,
     }
-    return _sealed(HEAD_TYPE, content)[1].rstrip(b"\n").ljust(HEAD_BYTES - 1) + b"\n"
+    return _hashed(HEAD_TYPE, content)[1].rstrip(b"\n").ljust(HEAD_BYTES - 1) + b"\n"
 
 
 def parse_head(content: bytes) -> Head:
@@ -367,7 +367,7 @@ def _content(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _sealed(type_string: bytes, content: dict[str, Any]) -> tuple[str, bytes]:
+def _hashed(type_string: bytes, content: dict[str, Any]) -> tuple[str, bytes]:
     """Return the hash of `content` and the line that holds both."""
     covered = type_string + TYPE_SEPARATOR + rfc8785.dumps(content)
     digest = hashlib.sha256(covered).hexdigest()

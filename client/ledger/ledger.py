@@ -174,14 +174,14 @@ class Ledger:
         vector: bytes,
         study_limit: int,
         max_attempts: int,
-        seal: Callable[[Position], bytes],
+        sign: Callable[[Position], bytes],
         run_states: Mapping[str, bytes],
         portion: Portion | None = None,
     ) -> StoredReply:
         """Debit a release and keep its bytes, in one transaction on disk; then it may leave.
 
         A repeated request, also one that another process just answered, returns the stored
-        bytes and costs nothing; `vector` and `run_states` are dropped then. `seal` signs the
+        bytes and costs nothing; `vector` and `run_states` are dropped then. `sign` signs the
         reply that states the new position; its exceptions undo everything.
 
         *Formal Guarantees.* When this returns, the disk holds the debit and these bytes, the
@@ -200,7 +200,7 @@ class Ledger:
                 )
                 found = self._store.reply(debit.request)
                 if found is None:
-                    found = self._append(debit, vector, seal)
+                    found = self._append(debit, vector, sign)
                     for name, state in run_states.items():
                         self._store.put_run_state(debit.study, name, state)
             self._settle(found.position.sequence)
@@ -360,7 +360,7 @@ class Ledger:
         self._store.state(stated, now)
 
     def _append(
-        self, debit: Debit, vector: bytes, seal: Callable[[Position], bytes]
+        self, debit: Debit, vector: bytes, sign: Callable[[Position], bytes]
     ) -> StoredReply:
         tip = self._store.tip()
         entry = next_entry(
@@ -371,7 +371,7 @@ class Ledger:
             # A clock that was set back must not date a debit out of the window early.
             time=max(self._clock(), tip.time),
         )
-        reply = seal(entry.position)
+        reply = sign(entry.position)
         self._store.append(entry, reply, vector)
         return StoredReply(reply=reply, vector=vector, position=entry.position)
 

@@ -32,7 +32,7 @@ class CustodianPort(Protocol):
     """The calls that the outer zone may make to a custodian: bytes in, bytes out."""
 
     def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
-        """Answer `hello` with the sealed approval."""
+        """Answer `hello` with the signed approval."""
         ...
 
     def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:

@@ -56,7 +56,7 @@ class RemoteCustodian:
         self._deadlines = deadlines or Deadlines()
 
     def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes | Refusal:
-        """Return the sealed approval of a study, or a refusal."""
+        """Return the signed approval of a study, or a refusal."""
         asked = pb.DescribeRequest(study=study, last_reply=last_reply, offer=offer)
         answer = self._ask("Describe", asked, pb.DescribeAnswer, self._deadlines.setup_seconds)
         refusal = _refusal_in(answer)
@@ -65,7 +65,7 @@ class RemoteCustodian:
         return replace(refusal, rejection=answer.rejection)
 
     def open_run(self, opening: bytes, approvals: Sequence[bytes]) -> bytes | Refusal:
-        """Return the sealed key offer for a run, or a refusal."""
+        """Return the signed key offer for a run, or a refusal."""
         asked = pb.OpenRunRequest(opening=opening, approvals=approvals)
         answer = self._ask("OpenRun", asked, pb.OpenRunAnswer, self._deadlines.setup_seconds)
         return _refusal_in(answer) or answer.offer
@@ -79,7 +79,7 @@ class RemoteCustodian:
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
     ) -> Released | Refusal:
-        """Return the answer to a sealed request: what the custodian let out, or a refusal."""
+        """Return the answer to a signed request: what the custodian let out, or a refusal."""
         asked = pb.ReleaseRequest(
             request=request,
             parameters=parameters,
@@ -91,7 +91,7 @@ class RemoteCustodian:
         return _refusal_in(answer) or Released(answer.released.reply, answer.released.vector)
 
     def cosign(self, study: str, run: str, head: bytes, path: Sequence[bytes]) -> bytes | Refusal:
-        """Return the transcript's head as the institution sealed it, or a refusal."""
+        """Return the transcript's head as the institution signed it, or a refusal."""
         asked = pb.CosignRequest(study=study, run=run, head=head, path=path)
         answer = self._ask("Cosign", asked, pb.CosignAnswer, self._deadlines.setup_seconds)
         return _refusal_in(answer) or answer.cosigned

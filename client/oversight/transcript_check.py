@@ -22,7 +22,7 @@ from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Reply, Request, unseal
+from fieldfare.shared.protocol.messages import Reply, Request, open_envelope
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.transcript.file import (
@@ -108,10 +108,10 @@ class _Comparison:
 
     def take(self, index: int, leaf: Leaf) -> None:
         if leaf.kind is LeafKind.REQUEST:
-            request = unseal(leaf.content, Request, self._roster, Assurance.EXACT).body
+            request = open_envelope(leaf.content, Request, self._roster, Assurance.EXACT).body
             self._requests[request.hash] = request
         elif leaf.kind is LeafKind.REPLY:
-            opened = unseal(leaf.content, Reply, self._roster, Assurance.EXACT)
+            opened = open_envelope(leaf.content, Reply, self._roster, Assurance.EXACT)
             if self._institution in {opened.signer, opened.body.institution}:
                 self._take_reply(index, opened.body, leaf.content)
         elif leaf.kind is LeafKind.SUM:
@@ -282,7 +282,7 @@ def recorded_replies(ledger: Ledger, study: str, run: str) -> dict[str, Recorded
 def own_keys(home: Home) -> Iterable[str]:
     """Return the identity's public keys, hex: the present one and those that it replaced."""
     yield public_identity(home)
-    for path in home.rotations.glob("*.sealed"):
+    for path in home.rotations.glob("*.signed"):
         yield path.stem
 
 

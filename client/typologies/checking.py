@@ -23,7 +23,7 @@ from pydantic.fields import FieldInfo
 
 from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.records.canonical.tables import LoadedTable, arrow_schema, base_type
-from fieldfare.client.typologies.extract import Extract, prepared, sealed_connection
+from fieldfare.client.typologies.extract import Extract, confined_connection, prepared
 from fieldfare.client.typologies.features import Query, own_query, query_columns
 from fieldfare.client.typologies.pack import Indicator, Pack
 from fieldfare.shared.errors import UsageError
@@ -137,7 +137,7 @@ def _column(rng: np.random.Generator, column: str, field: FieldInfo, size: int) 
 
 def probe_extract(records: dict[str, Any]) -> Extract:
     """Prepare probe records, or a part of them, as an institution's extract."""
-    connection = sealed_connection()
+    connection = confined_connection()
     for name, table in records.items():
         _create(connection, name, table)
     loaded = {

@@ -71,7 +71,7 @@ def open_extract(
         raise UsageError(
             f"--lacking: expected a canonical column such as transactions.mcc, found {unknown[0]}"
         )
-    with sealed_connection() as connection:
+    with confined_connection() as connection:
         try:
             tables = load_folder(connection, folder)
             yield prepared(connection, tables, as_of, lacking, banks=banks)
@@ -96,7 +96,7 @@ def _machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def sealed_connection() -> duckdb.DuckDBPyConnection:
+def confined_connection() -> duckdb.DuckDBPyConnection:
     """Return an engine in memory that can open no file, load no extension, reach no network."""
     return duckdb.connect(
         ":memory:",

@@ -64,7 +64,7 @@ def checked_name(name: str) -> str:
 
 
 def checked_list(items: Sequence[bytes]) -> list[bytes]:
-    """Return the parts of a list of sealed messages.
+    """Return the parts of a list of signed messages.
 
     Raises:
         ProtocolError: too many.

@@ -48,7 +48,7 @@ from fieldfare.shared.protocol.identity import (
     node_key_fingerprint,
 )
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import open_roster, read_sealed
+from fieldfare.shared.protocol.signed_files import open_roster, read_signed
 from fieldfare.shared.system.key_files import read_passphrase
 
 MULTIPLICITY: Final = """\
@@ -154,7 +154,7 @@ def _check_free(home: CoordinatorHome, out: Path) -> None:
     if not out.exists():
         return
     try:
-        open_roster(read_sealed(out), signing_public(home))
+        open_roster(read_signed(out), signing_public(home))
     except ProtocolError:
         raise UsageError(
             f"{out}: expected a new file or an earlier roster, found something else: nothing is "
@@ -230,7 +230,7 @@ def enrol(
     taken = 0
     try:
         for file in files:
-            _take(opened, examine(opened, read_sealed(file), str(file)), yes=yes, said=expected)
+            _take(opened, examine(opened, read_signed(file), str(file)), yes=yes, said=expected)
             taken += 1
     finally:
         if taken:  # also those that came before one that is refused

@@ -1,6 +1,6 @@
 """A coordinator's home: one folder, and a property for every path in it.
 
-coordinator.toml  roster.sealed  invitation.json  bundle.sha256
+coordinator.toml  roster.signed  invitation.json  bundle.sha256
 keys/             signing.pem  signing.pub
 tls/              authority.pem  authority.key  server.pem  server.key
 tokens/           control  runtime
@@ -179,7 +179,7 @@ class CoordinatorHome:
     @property
     def roster(self) -> Path:
         """The signed roster that was published last."""
-        return self.path / "roster.sealed"
+        return self.path / "roster.signed"
 
     @property
     def invitation(self) -> Path:
@@ -197,7 +197,7 @@ class CoordinatorHome:
         Raises:
             UsageError: no study id; a name from outside never becomes a path.
         """
-        return self.studies / f"{_hex32(study_id, 'a study id')}.sealed"
+        return self.studies / f"{_hex32(study_id, 'a study id')}.signed"
 
     @property
     def bundle(self) -> Path:

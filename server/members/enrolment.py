@@ -35,7 +35,7 @@ from fieldfare.shared.protocol.identity import (
     open_enrolment,
 )
 from fieldfare.shared.protocol.roster import is_institution_id
-from fieldfare.shared.protocol.signed_files import read_sealed
+from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.system.private_files import replace_private
 
 ENROLMENT: Final = ".enrolment"
@@ -225,7 +225,7 @@ def _facts(paper: Paper) -> dict[str, str | int]:
 
 def _read_enrolment(home: CoordinatorHome, path: Path, coordinator: str) -> Enrolment:
     try:
-        body = open_enrolment(read_sealed(path))
+        body = open_enrolment(read_signed(path))
     except ProtocolError as error:
         raise UsageError(f"{path}: {error}: restore it from your backup") from None
     if body.coordinator != coordinator:
@@ -267,7 +267,7 @@ def _rotations(home: CoordinatorHome, institution: str) -> dict[str, str]:
             continue
         if path == home.rotation(institution, old):
             try:
-                steps[old] = check_rotation(read_sealed(path), institution, old).new
+                steps[old] = check_rotation(read_signed(path), institution, old).new
             except ProtocolError as error:
                 raise UsageError(f"{path}: {error}: restore it from your backup") from None
     return steps
@@ -307,7 +307,7 @@ def _enrolment(home: CoordinatorHome, content: bytes) -> Paper:
     known = {member.institution: member for member in members(home)}
     before = known.get(body.institution)
     path = home.enrolment(body.institution)
-    if before is not None and not before.revoked and read_sealed(path) == content:
+    if before is not None and not before.revoked and read_signed(path) == content:
         return _paper(Change.NONE, before, path, content)
     _check_keys(home, body, known)
     asked = Member(body.institution, body.identity, body.node, body.contact)
@@ -367,7 +367,7 @@ def _rotation(home: CoordinatorHome, content: bytes) -> Paper:
     institution = _institution_in(content)
     before = member_called(home, institution)
     steps = _rotations(home, institution)
-    done = [old for old in steps if read_sealed(home.rotation(institution, old)) == content]
+    done = [old for old in steps if read_signed(home.rotation(institution, old)) == content]
     if done:
         return _paper(Change.NONE, before, home.rotation(institution, done[0]), content)
     body = check_rotation(content, institution, before.identity)

@@ -24,7 +24,7 @@ from fieldfare.shared.protocol.identity import (
 )
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Member, Roster
-from fieldfare.shared.protocol.signed_files import offer_roster, open_roster, read_sealed
+from fieldfare.shared.protocol.signed_files import offer_roster, open_roster, read_signed
 from fieldfare.shared.system.private_files import read_public, replace_private
 
 
@@ -34,7 +34,7 @@ class Published:
 
     Attributes:
         roster: its content.
-        content: the sealed offer.
+        content: the signed offer.
         fresh: it is a new version; False: nothing had changed.
     """
 
@@ -52,7 +52,7 @@ def published_roster(home: CoordinatorHome) -> Roster | None:
     if not home.roster.exists():
         return None
     try:
-        return open_roster(read_sealed(home.roster), signing_public(home))
+        return open_roster(read_signed(home.roster), signing_public(home))
     except ProtocolError as error:
         raise UsageError(f"{home.roster}: {error}: restore it from your backup") from None
 
@@ -83,7 +83,7 @@ def publish(
         last = published_roster(home)
         made = _roster(home, public_hex(key), last, multiplicity)
         if last is not None and made == last and last.version > above:
-            return Published(made, read_sealed(home.roster), fresh=False)
+            return Published(made, read_signed(home.roster), fresh=False)
         version = max(last.version if last else 0, above) + 1
         made = made.model_copy(update={"version": version})
         content = offer_roster(made, IdentitySigner(key))
@@ -159,7 +159,7 @@ def present_invitation(home: CoordinatorHome) -> Invitation | None:
     if not home.invitation.exists():
         return None
     try:
-        return open_invitation(read_sealed(home.invitation))
+        return open_invitation(read_signed(home.invitation))
     except ProtocolError as error:
         raise UsageError(
             f"{home.invitation}: {error}: make it anew with `fieldfare coordinator invitation`"

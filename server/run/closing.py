@@ -22,7 +22,7 @@ from fieldfare.shared.finished_model.file import model_to_bytes
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
-from fieldfare.shared.protocol.messages import Signer, seal, unseal
+from fieldfare.shared.protocol.messages import Signer, open_envelope, sign_envelope
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER, replace_private
@@ -36,7 +36,7 @@ class ComposedDelivery:
 
     Attributes:
         delivery: the signed content.
-        envelope: the signed bytes (`delivery.sealed`).
+        envelope: the signed bytes (`delivery.signed`).
         model: a safetensors file (`model.safetensors`).
         card: the model card's canonical JSON (`card.json`).
     """
@@ -74,7 +74,7 @@ def compose(
         file=bytes_hash(model),
         card=bytes_hash(content),
     )
-    return ComposedDelivery(delivery, seal(delivery, COORDINATOR, signer), model, content)
+    return ComposedDelivery(delivery, sign_envelope(delivery, COORDINATOR, signer), model, content)
 
 
 # -- closing --------------------------------------------------------------------------------------
@@ -109,13 +109,13 @@ class Closing:
     def sign(self, study: str, run: str) -> TreeHead:
         """Sign the head over everything that the run's log holds now, and keep it."""
         head = tree_head(study, run, self.store.leaf_hashes(run))
-        self.store.put_head(run, seal(head, COORDINATOR, self.signer), head.size)
+        self.store.put_head(run, sign_envelope(head, COORDINATOR, self.signer), head.size)
         return head
 
     def cosign(self, head: TreeHead, nodes: Nodes) -> frozenset[str]:
         """Ask institutions to co-sign a head; returns those that did."""
         hashes = self.store.leaf_hashes(head.run)[: head.size]
-        envelope = seal(head, COORDINATOR, self.signer)
+        envelope = sign_envelope(head, COORDINATOR, self.signer)
         contents: dict[str, Content] = {}
         for institution in nodes:
             seen = self.store.cosigned_size(head.run, institution)
@@ -183,7 +183,7 @@ def _cosigned(answer: Mapping[str, Any], head: TreeHead, institution: str, roste
     if refusal is not None:
         raise ProtocolError(f"refused with {refusal.code.value}")
     envelope = bytes_of(answer, "cosigned")
-    opened = unseal(envelope, TreeHead, roster, Assurance.EXACT)
+    opened = open_envelope(envelope, TreeHead, roster, Assurance.EXACT)
     if (opened.signer, opened.body) != (institution, head):
         raise ProtocolError("expected the same head by its own signer, found another")
     return envelope
@@ -200,7 +200,7 @@ def keep_delivery(folder: Path, composed: ComposedDelivery) -> None:
         folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         replace_private(folder / "model.safetensors", composed.model)
         replace_private(folder / "card.json", composed.card)
-        replace_private(folder / "delivery.sealed", composed.envelope)
+        replace_private(folder / "delivery.signed", composed.envelope)
     except OSError as error:
         raise RunError(
             f"{folder}: the finished model could not be kept: {error.strerror}: make room and "
@@ -216,7 +216,7 @@ def kept_delivery(folder: Path) -> Content:
     """
     try:
         return {
-            "delivery": (folder / "delivery.sealed").read_bytes(),
+            "delivery": (folder / "delivery.signed").read_bytes(),
             "model": (folder / "model.safetensors").read_bytes(),
             "card": (folder / "card.json").read_bytes(),
         }

@@ -41,12 +41,12 @@ from fieldfare.shared.protocol.messages import (
     Reply,
     Request,
     RunOpening,
+    open_envelope,
     parameters_to_bytes,
-    unseal,
 )
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import open_roster, open_study, read_sealed
+from fieldfare.shared.protocol.signed_files import open_roster, open_study, read_signed
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.system.key_files import read_signing_key
 from fieldfare.shared.system.private_files import replace_private
@@ -105,7 +105,7 @@ log = logging.getLogger(__name__)
 CLOSING_SECONDS: Final = 30.0  # for a co-signature or a delivery; later ones come at the next run
 NodesOf = Callable[[CoordinatorHome], Mapping[int, str]]
 
-SEALED: Final = "delivery.sealed"  # written last
+SIGNED: Final = "delivery.signed"  # written last
 
 
 def registered_nodes(home: CoordinatorHome) -> dict[int, str]:
@@ -163,7 +163,7 @@ def _conduct(
         FieldfareError: a file is missing or does not fit; the run store says so.
     """
     try:
-        roster_offer, study_offer = read_sealed(home.roster), read_sealed(home.study(study))
+        roster_offer, study_offer = read_signed(home.roster), read_signed(home.study(study))
         roster = open_roster(roster_offer, signing_public(home))
         plan = plan_for(open_study(study_offer, roster, Assurance.EXACT))
         later = read_questions(home.questions(run)) if run else ()
@@ -244,7 +244,7 @@ class _Conduct:
         closing.cosign(head, nodes)
         if not self.facts.trains:  # answers are in the transcript; there is no model
             return
-        if not self.home.model(run).joinpath(SEALED).is_file():
+        if not self.home.model(run).joinpath(SIGNED).is_file():
             with self.store.together():
                 for institution in self.facts.roster.ids:
                     self.store.put_undelivered(institution, run)
@@ -254,7 +254,7 @@ class _Conduct:
     def _composed(self, standing: Standing, head: TreeHead) -> ComposedDelivery:
         if standing.state is None:
             raise RunError(f"run {self.facts.run}: expected a finished model, found no step")
-        request = unseal(standing.request, Request, self.facts.roster, Assurance.EXACT).body
+        request = open_envelope(standing.request, Request, self.facts.roster, Assurance.EXACT).body
         facts = CardFacts(
             run=self.facts.run,
             roster=self.facts.roster.hash,
@@ -282,7 +282,7 @@ class _Conduct:
     def _check_roster(self, standing: Standing) -> None:
         if standing.opening is None:
             return
-        opening = unseal(
+        opening = open_envelope(
             standing.opening.opening, RunOpening, self.facts.roster, Assurance.SIMULATED
         ).body
         if opening.roster != self.facts.roster.hash:
@@ -317,7 +317,7 @@ def _verified(replies: Mapping[str, bytes], roster: Roster) -> dict[str, bytes]:
     kept = {}
     for institution, envelope in replies.items():
         try:
-            unseal(envelope, Reply, roster, Assurance.EXACT)
+            open_envelope(envelope, Reply, roster, Assurance.EXACT)
         except ProtocolError:
             continue
         kept[institution] = envelope

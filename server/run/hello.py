@@ -10,7 +10,7 @@ from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.flower_record import REJECTION, Call, Content, bytes_of, refusal_in
-from fieldfare.shared.protocol.messages import Approval, Opened, Rejection, Signer, unseal
+from fieldfare.shared.protocol.messages import Approval, Opened, Rejection, Signer, open_envelope
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import Roster
 
@@ -195,7 +195,7 @@ def _rejection_in(
         return None
     try:
         envelope = bytes_of(content, REJECTION)
-        opened = unseal(envelope, Rejection, terms.roster, terms.assurance)
+        opened = open_envelope(envelope, Rejection, terms.roster, terms.assurance)
     except ProtocolError as error:
         log.warning("%s: a rejection that cannot be read: %s", terms.node_names.get(node), error)
         return None
@@ -214,7 +214,7 @@ def _approval_in(content: Mapping[str, Any], terms: RunTerms) -> tuple[bytes, Ap
     if refusal is not None:
         raise ProtocolError(f"expected an approval, found a refusal with {refusal.code.value}")
     envelope = bytes_of(content, "approval")
-    opened = unseal(envelope, Approval, terms.roster, terms.assurance)
+    opened = open_envelope(envelope, Approval, terms.roster, terms.assurance)
     approval = opened.body
     expected = (terms.plan.study_id, terms.roster.hash, opened.signer)
     if (approval.study, approval.roster, approval.institution) != expected:

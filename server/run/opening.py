@@ -18,8 +18,8 @@ from fieldfare.shared.protocol.messages import (
     Participant,
     Request,
     RunOpening,
-    seal,
-    unseal,
+    open_envelope,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 
@@ -63,7 +63,7 @@ def _opened(channel: Channel, terms: RunTerms, record: Record, heard: Heard) -> 
         participants=tuple(participants.values()),
     )
     sent = Opening(
-        seal(opening, COORDINATOR, terms.signer),
+        sign_envelope(opening, COORDINATOR, terms.signer),
         tuple(heard.approvals[name].envelope for name in participants),
     )
     record.opening(sent)
@@ -75,7 +75,7 @@ def _joined(
     channel: Channel, terms: RunTerms, record: Record, standing: Standing, sent: Opening
 ) -> Federation:
     """Go on with a run: its opening stays, and an institution that left stays away."""
-    opening = unseal(sent.opening, RunOpening, terms.roster, terms.assurance).body
+    opening = open_envelope(sent.opening, RunOpening, terms.roster, terms.assurance).body
     participants = {each.institution: each for each in opening.participants}
     wanted = _still_in(terms, standing, participants)
     heard = hello(channel, terms, record, wanted)  # no call waits for those who left
@@ -109,7 +109,7 @@ def _still_in(
     """
     if not standing.request:
         return set(participants)
-    last = unseal(standing.request, Request, terms.roster, terms.assurance).body
+    last = open_envelope(standing.request, Request, terms.roster, terms.assurance).body
     asked = {each.institution for each in last.participants}
     stayed = asked & standing.stayed
     return stayed if len(stayed) >= terms.plan.study.aggregation.minimum_institutions else asked
@@ -165,10 +165,12 @@ def _check_offers(federation: Federation, sent: Opening, offers: Mapping[str, by
     """
     if federation.assurance is Assurance.SIMULATED:  # no keys, nothing offered
         return
-    opening = unseal(sent.opening, RunOpening, federation.roster, federation.assurance).body.hash
+    opening = open_envelope(
+        sent.opening, RunOpening, federation.roster, federation.assurance
+    ).body.hash
     for institution, envelope in offers.items():
         try:
-            found = unseal(envelope, KeyOffer, federation.roster, federation.assurance)
+            found = open_envelope(envelope, KeyOffer, federation.roster, federation.assurance)
         except ProtocolError as error:
             reason = str(error)
         else:

@@ -25,8 +25,8 @@ class Sum:
         participants: institutions in the sum, sorted.
         attempt: the attempt that succeeded.
         debits: releases answered for it, by institution, failed attempts included.
-        request: the sealed request of the attempt that succeeded.
-        replies: sealed replies by institution.
+        request: the signed request of the attempt that succeeded.
+        replies: signed replies by institution.
         vectors: masked vectors by institution.
         words: the sum's ring words, little-endian.
     """
@@ -87,9 +87,9 @@ class Opening:
     """A run's opening, as it was sent: it is sent again unchanged.
 
     Attributes:
-        opening: sealed RunOpening.
-        approvals: sealed approvals of the participants, in the opening's order.
-        offers: sealed key offers in the same order; empty before all have agreed.
+        opening: signed RunOpening.
+        approvals: signed approvals of the participants, in the opening's order.
+        offers: signed key offers in the same order; empty before all have agreed.
     """
 
     opening: bytes
@@ -106,7 +106,7 @@ class Standing:
         state: after the last step that was summed; None before the rehearsal.
         last: the training sum that led to it; after an evaluation that counts by group follow,
             the evaluation's.
-        request: the last sealed request, or nothing.
+        request: the last signed request, or nothing.
         answered: whether that request is done with: summed, or its attempt failed.
         stayed: who answered it, where its attempt failed; the others have left.
         debits: 1e-12 mu^2 by institution so far.
@@ -149,7 +149,7 @@ class Record(Protocol):
         ...
 
     def requested(self, request: bytes) -> None:
-        """Keep a sealed request before it is sent."""
+        """Keep a signed request before it is sent."""
         ...
 
     def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
@@ -181,7 +181,7 @@ class Record(Protocol):
         ...
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
-        """Note what an institution says to the study, and its sealed approval if it gave one."""
+        """Note what an institution says to the study, and its signed approval if it gave one."""
         ...
 
     def waiting_for(self, institutions: Sequence[str]) -> None:

@@ -25,10 +25,10 @@ from fieldfare.shared.protocol.messages import (
     Reply,
     Request,
     Signer,
+    open_envelope,
     parameters_hash,
     parameters_to_bytes,
-    seal,
-    unseal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms, check_groups
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
@@ -142,7 +142,7 @@ class SecureSums:
                     self.record.requested(self.standing.request)
             else:
                 request = self._request(terms, step, attempt, content)
-                self.record.requested(seal(request, COORDINATOR, self.federation.signer))
+                self.record.requested(sign_envelope(request, COORDINATOR, self.federation.signer))
             answers = self._answers(request, terms, content, last)
             for institution in answers:
                 debits[institution] = debits.get(institution, 0) + int(terms.cost > 0)
@@ -163,7 +163,7 @@ class SecureSums:
         """Return the request of this release that a crash came after, if that is how we began."""
         if not self.standing.request:
             return None
-        opened = unseal(
+        opened = open_envelope(
             self.standing.request, Request, self.federation.roster, self.federation.assurance
         )
         request = opened.body
@@ -232,7 +232,7 @@ class SecureSums:
         return answers
 
     def _content(self, request: Request, parameters: bytes, last: LastSum) -> Content:
-        envelope = seal(request, COORDINATOR, self.federation.signer)
+        envelope = sign_envelope(request, COORDINATOR, self.federation.signer)
         content: Content = {"request": envelope, "parameters": parameters}
         opened_by = len(self.federation.participants)
         if last.request and carries_last_sum(self.federation.plan, opened_by):
@@ -274,7 +274,7 @@ class SecureSums:
     ) -> _Answer:
         """Check a reply's signature and that it answers R with this vector at this price."""
         envelope, vector = bytes_of(content, "reply"), bytes_of(content, "vector")
-        opened = unseal(envelope, Reply, self.federation.roster, self.federation.assurance)
+        opened = open_envelope(envelope, Reply, self.federation.roster, self.federation.assurance)
         reply = opened.body
         participant = self.federation.participants[institution]
         expected = (institution, institution, participant.approval, request.hash, terms.cost)
@@ -310,7 +310,7 @@ class SecureSums:
             names,
             request.attempt,
             dict(debits),
-            seal(request, COORDINATOR, self.federation.signer),
+            sign_envelope(request, COORDINATOR, self.federation.signer),
             {name: answers[name].reply for name in names},
             {name: answers[name].vector for name in names},
             encode(words, terms.word_bits),

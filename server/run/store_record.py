@@ -22,8 +22,8 @@ from fieldfare.shared.protocol.messages import (
     MessageBody,
     Reply,
     Request,
+    open_envelope,
     parameters_to_bytes,
-    unseal,
 )
 from fieldfare.shared.protocol.plan import Plan, ReleaseKind
 from fieldfare.shared.protocol.roster import Roster
@@ -127,7 +127,7 @@ class RunRecord:
         self._append(leaves, phase="rehearsal")
 
     def requested(self, request: bytes) -> None:
-        """Keep a sealed request before it is sent."""
+        """Keep a signed request before it is sent."""
         self._begun = self.monotonic()
         kind = _parsed(request, Request, self.facts).kind
         self._append([Leaf(LeafKind.REQUEST, request)], phase=kind.value)
@@ -221,7 +221,7 @@ class RunRecord:
         self._news[institution] = text[:MAX_REASON]
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
-        """Note what an institution says to the study, and its sealed approval if it gave one."""
+        """Note what an institution says to the study, and its signed approval if it gave one."""
         now = self.now()
         with self.store.together():
             self.store.put_approval(self.facts.plan.study_id, institution, text, approval, now)
@@ -302,7 +302,7 @@ class RunRecord:
 
 def _parsed(content: bytes, body_type: type[B], facts: RunFacts) -> B:
     """Parse a message whose signature was checked before it was kept."""
-    return unseal(content, body_type, facts.roster, Assurance.SIMULATED).body
+    return open_envelope(content, body_type, facts.roster, Assurance.SIMULATED).body
 
 
 def _count(debits: dict[str, int], counted: set[bytes], envelope: bytes, facts: RunFacts) -> None:
@@ -474,5 +474,5 @@ class HelloRecord(NoRecord):
     now: Callable[[], datetime]
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
-        """Note what an institution says to the study, and its sealed approval if it gave one."""
+        """Note what an institution says to the study, and its signed approval if it gave one."""
         self.store.put_approval(self.study, institution, text, approval, self.now())

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.errors import RunError, UsageError
-from fieldfare.shared.protocol.messages import Signer, seal
+from fieldfare.shared.protocol.messages import Signer, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.system.private_files import PRIVATE_FILE
 from fieldfare.shared.transcript.file import write_transcript
@@ -66,7 +66,7 @@ def export_transcript(store: RunStore, run: str, signer: Signer, path: Path) -> 
         if not leaves:
             raise UsageError(f"run {run}: expected a run that was opened, found an empty log")
         head = tree_head(row.study, run, store.leaf_hashes(run))
-        envelope = seal(head, COORDINATOR, signer)
+        envelope = sign_envelope(head, COORDINATOR, signer)
         store.put_head(run, envelope, head.size)
         cosignatures = store.cosignatures(run)
         vectors = _Vectors(store, store.blob_names(run))

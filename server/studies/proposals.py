@@ -13,7 +13,7 @@ from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.messages import Signer
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import offer_study, open_study, read_sealed
+from fieldfare.shared.protocol.signed_files import offer_study, open_study, read_signed
 from fieldfare.shared.study.study import Study, check_deployable
 from fieldfare.shared.system.private_files import create_private
 
@@ -94,7 +94,7 @@ def proposal(home: CoordinatorHome, study_id: str) -> Proposal:
             f"expected a study that was proposed here, found {study_id[:SHORT]}: see `fieldfare "
             "coordinator studies`"
         )
-    content = read_sealed(path)
+    content = read_signed(path)
     own = Roster(version=1, coordinator=signing_public(home), members=())
     try:
         study = open_study(content, own, Assurance.EXACT)
@@ -147,7 +147,7 @@ def shown(text: str) -> str:
 
 
 def _ids(home: CoordinatorHome) -> list[str]:
-    paths = sorted(home.studies.glob("*.sealed"))
+    paths = sorted(home.studies.glob("*.signed"))
     return [path.stem for path in paths if _ID.fullmatch(path.stem)]
 
 

@@ -22,7 +22,13 @@ from fieldfare.server.studies.steering import Life, Seen
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import REJECTED, WITHDRAWN, Approval, Rejection, unseal
+from fieldfare.shared.protocol.messages import (
+    REJECTED,
+    WITHDRAWN,
+    Approval,
+    Rejection,
+    open_envelope,
+)
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.prospects import budget_obstacle, obstacles
 from fieldfare.shared.protocol.roster import Roster
@@ -459,7 +465,7 @@ def start_obstacles(plan: Plan, heard: Mapping[str, Heard], spent: int) -> tuple
 def _said_no(roster: Roster, study: str, name: str, row: ApprovalRow) -> Heard | None:
     """Return what an institution's own signed rejection says; None where it is none of its own."""
     try:
-        opened = unseal(row.envelope, Rejection, roster, Assurance.EXACT)
+        opened = open_envelope(row.envelope, Rejection, roster, Assurance.EXACT)
     except ProtocolError:
         return None
     if (opened.signer, opened.body.institution, opened.body.study) != (name, name, study):
@@ -476,7 +482,7 @@ def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None
         text = PENDING if RefusalCode.UNKNOWN_STUDY.value in row.text else row.text
         return Heard(text, "", row.at)
     try:
-        opened = unseal(row.envelope, Approval, roster, Assurance.EXACT)
+        opened = open_envelope(row.envelope, Approval, roster, Assurance.EXACT)
     except ProtocolError:  # its key is another one now, or it is no approval
         return _said_no(roster, study, name, row) or Heard(OUTDATED, "", row.at)
     approval = opened.body

@@ -13,7 +13,7 @@ from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import unseal
+from fieldfare.shared.protocol.messages import open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.transcript import merkle
 from fieldfare.shared.transcript.file import Misfit, MisfitError, TranscriptFile, expect
@@ -108,7 +108,7 @@ def _check_cosignature(
 ) -> tuple[str, int]:
     if roster is None:
         raise ProtocolError("expected a roster that names who co-signs, found none")
-    opened = unseal(content, TreeHead, roster, Assurance.EXACT)
+    opened = open_envelope(content, TreeHead, roster, Assurance.EXACT)
     body = opened.body
     if opened.signer == COORDINATOR:
         raise ProtocolError("expected an institution's signature, found the coordinator's")
@@ -127,7 +127,7 @@ def _check_after(signer: str, found: Mapping[str, int]) -> None:
 
 
 def _opened_head(transcript: TranscriptFile, trust: Trust) -> TreeHead:
-    opened = unseal(transcript.head, TreeHead, trust.coordinator_only, Assurance.EXACT)
+    opened = open_envelope(transcript.head, TreeHead, trust.coordinator_only, Assurance.EXACT)
     expect("the coordinator's signature", COORDINATOR, opened.signer)
     return opened.body
 

@@ -12,7 +12,13 @@ from typing import TypeVar
 
 from fieldfare.shared.errors import AccountingError, PackageError, ProtocolError, StudyError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Approval, KeyOffer, RunOpening, decode_key, unseal
+from fieldfare.shared.protocol.messages import (
+    Approval,
+    KeyOffer,
+    RunOpening,
+    decode_key,
+    open_envelope,
+)
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.protocol.secure_sum import MLKEM_CIPHERTEXT_BYTES, check_approval_keys
@@ -145,7 +151,7 @@ class OpeningAudit:
 
     def _take_approval(self, content: bytes) -> None:
         roster = _known(self.roster)
-        opened = unseal(content, Approval, roster, Assurance.EXACT)
+        opened = open_envelope(content, Approval, roster, Assurance.EXACT)
         approval, self.institution = opened.body, opened.body.institution
         expect("a signature by the approval's institution", approval.institution, opened.signer)
         expect("an approval of the study", self._study_id, approval.study)
@@ -155,7 +161,7 @@ class OpeningAudit:
 
     def _take_opening(self, content: bytes) -> None:
         roster, plan = _known(self.roster), _known(self.plan)
-        opened = unseal(content, RunOpening, roster, Assurance.EXACT)
+        opened = open_envelope(content, RunOpening, roster, Assurance.EXACT)
         opening = opened.body
         expect("the coordinator's signature", COORDINATOR, opened.signer)
         expect("a run of the study", self._study_id, opening.study)
@@ -184,7 +190,7 @@ class OpeningAudit:
 
     def _take_offer(self, content: bytes) -> None:
         roster, opening = _known(self.roster), _known(self.opening)
-        opened = unseal(content, KeyOffer, roster, Assurance.EXACT)
+        opened = open_envelope(content, KeyOffer, roster, Assurance.EXACT)
         offer, self.institution = opened.body, opened.body.institution
         names = [p.institution for p in opening.participants]
         expect("an offer by the next participant", names[len(self._offers)], offer.institution)

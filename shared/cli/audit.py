@@ -23,7 +23,7 @@ from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.pages.words import plain, short
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
-from fieldfare.shared.protocol.signed_files import read_sealed
+from fieldfare.shared.protocol.signed_files import read_signed
 
 GOOD: Final = "bold green"
 BAD: Final = "bold red"
@@ -275,7 +275,7 @@ def trusted(roster: Path | None, coordinator_key: str | None) -> Trust:
     if roster is None:
         return Trust(_key(coordinator_key or ""))
     try:
-        return Trust.in_roster(read_sealed(roster))
+        return Trust.in_roster(read_signed(roster))
     except ProtocolError as error:
         raise UsageError(f"{roster}: {error}: give the roster as it was published") from None
 
@@ -297,7 +297,7 @@ def _is_key(text: str) -> bool:
 
 
 def _line_of(path: Path) -> str:
-    return read_sealed(path).decode("ascii", errors="replace")
+    return read_signed(path).decode("ascii", errors="replace")
 
 
 def _console() -> Console:

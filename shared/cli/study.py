@@ -159,7 +159,7 @@ def study_sign(
         typer.Option(help="A private file whose one line is its passphrase.", show_default=False),
     ] = None,
 ) -> None:
-    """Check a study and sign it as the coordinator; the sealed study goes to stdout."""
+    """Check a study and sign it as the coordinator; the signed study goes to stdout."""
     signed = load_study(study)
     plan_for(signed).check_noise(signed.aggregation.minimum_institutions)
     signer = coordinator_key(key, passphrase_file)
@@ -199,7 +199,7 @@ def roster_sign(
         typer.Option(help="A private file whose one line is its passphrase.", show_default=False),
     ] = None,
 ) -> None:
-    """Sign a roster as the coordinator; the sealed roster goes to stdout."""
+    """Sign a roster as the coordinator; the signed roster goes to stdout."""
     signer = coordinator_key(key, passphrase_file)
     roster = roster_of(
         parse_members(member),

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import MessageBody, RunId, unseal
+from fieldfare.shared.protocol.messages import MessageBody, RunId, open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, Roster
 
 LARGEST_MODEL: Final = 8 * 1024 * 1024  # bytes
@@ -72,7 +72,7 @@ class DeliveryFile:
     """A signed delivery and the two files that it binds; nothing here is checked yet.
 
     Attributes:
-        envelope: the sealed `Delivery`.
+        envelope: the signed `Delivery`.
         model: a safetensors file.
         card: canonical JSON.
     """
@@ -115,7 +115,7 @@ class DeliveryFile:
         Raises:
             ProtocolError: not signed by the roster's coordinator, or other files.
         """
-        opened = unseal(self.envelope, Delivery, roster, Assurance.EXACT)
+        opened = open_envelope(self.envelope, Delivery, roster, Assurance.EXACT)
         if opened.signer != COORDINATOR:
             raise ProtocolError("expected the coordinator's signature", RefusalCode.BAD_SIGNATURE)
         bound = (opened.body.file, opened.body.card)

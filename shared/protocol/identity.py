@@ -29,7 +29,12 @@ from pydantic import AfterValidator, Field, model_validator
 
 from fieldfare.shared.errors import KeysError, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import IdentitySigner, MessageBody, seal, unseal
+from fieldfare.shared.protocol.messages import (
+    IdentitySigner,
+    MessageBody,
+    open_envelope,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, InstitutionId, Member, Roster
 from fieldfare.shared.system.addresses import HostPort
 
@@ -100,7 +105,7 @@ def public_hex(key: Ed25519PrivateKey) -> str:
 def state_rotation(institution: str, old: Ed25519PrivateKey, new: Ed25519PrivateKey) -> bytes:
     """Return the statement that `new` replaces `old`: two envelopes, the old key's first."""
     body = KeyRotation(institution=institution, old=public_hex(old), new=public_hex(new))
-    signed = [seal(body, institution, IdentitySigner(key)) for key in (old, new)]
+    signed = [sign_envelope(body, institution, IdentitySigner(key)) for key in (old, new)]
     return BETWEEN_SIGNATURES.join(signed)
 
 
@@ -135,7 +140,7 @@ def check_rotation(content: bytes, institution: str, key: str) -> KeyRotation:
 def state_revocation(institution: str, key: Ed25519PrivateKey) -> bytes:
     """Return the statement that takes a key back; its holder can send it at any time."""
     body = KeyRevocation(institution=institution, key=public_hex(key))
-    return seal(body, institution, IdentitySigner(key))
+    return sign_envelope(body, institution, IdentitySigner(key))
 
 
 def check_revocation(content: bytes, institution: str, key: str) -> KeyRevocation:
@@ -156,7 +161,7 @@ def check_revocation(content: bytes, institution: str, key: str) -> KeyRevocatio
 def _signed(content: bytes, kind: type[Statement], institution: str, key: str) -> Statement:
     """Parse an envelope that `institution` signed with `key`, which need not be on a roster."""
     one = Roster(version=1, coordinator="", members=(Member(id=institution, key=key),))
-    return unseal(content, kind, one, Assurance.EXACT).body
+    return open_envelope(content, kind, one, Assurance.EXACT).body
 
 
 # -- enrolment ------------------------------------------------------------------------------------
@@ -282,7 +287,7 @@ def sign_enrolment(body: Enrolment, identity: Ed25519PrivateKey) -> bytes:
         ProtocolError: the key is not the identity that the body names.
     """
     _own_key(identity, body.identity)
-    return seal(body, body.institution, IdentitySigner(identity))
+    return sign_envelope(body, body.institution, IdentitySigner(identity))
 
 
 def open_enrolment(content: bytes) -> Enrolment:
@@ -293,10 +298,10 @@ def open_enrolment(content: bytes) -> Enrolment:
             need not have the key that it names.
     """
     # Read for the key it names; nothing of it counts before that key's signature verifies.
-    claimed = unseal(content, Enrolment, _NOBODY, Assurance.SIMULATED).body
+    claimed = open_envelope(content, Enrolment, _NOBODY, Assurance.SIMULATED).body
     member = Member(id=claimed.institution, key=claimed.identity)
     signers = Roster(version=1, coordinator="", members=(member,))
-    return unseal(content, Enrolment, signers, Assurance.EXACT).body
+    return open_envelope(content, Enrolment, signers, Assurance.EXACT).body
 
 
 def sign_invitation(body: Invitation, coordinator: Ed25519PrivateKey) -> bytes:
@@ -306,7 +311,7 @@ def sign_invitation(body: Invitation, coordinator: Ed25519PrivateKey) -> bytes:
         ProtocolError: the key is not the coordinator's that the body names.
     """
     _own_key(coordinator, body.coordinator)
-    return seal(body, COORDINATOR, IdentitySigner(coordinator))
+    return sign_envelope(body, COORDINATOR, IdentitySigner(coordinator))
 
 
 def open_invitation(content: bytes) -> Invitation:
@@ -315,9 +320,9 @@ def open_invitation(content: bytes) -> Invitation:
     Raises:
         ProtocolError: malformed, not canonical, or not signed by that key.
     """
-    claimed = unseal(content, Invitation, _NOBODY, Assurance.SIMULATED).body  # as above
+    claimed = open_envelope(content, Invitation, _NOBODY, Assurance.SIMULATED).body  # as above
     signers = Roster(version=1, coordinator=claimed.coordinator, members=())
-    return unseal(content, Invitation, signers, Assurance.EXACT).body
+    return open_envelope(content, Invitation, signers, Assurance.EXACT).body
 
 
 def _own_key(key: Ed25519PrivateKey, named: str) -> None:

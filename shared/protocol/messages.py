@@ -221,7 +221,7 @@ class NoSigner:
         return b""
 
 
-def seal(body: MessageBody, signer_id: str, signer: Signer) -> bytes:
+def sign_envelope(body: MessageBody, signer_id: str, signer: Signer) -> bytes:
     """Return the envelope's canonical bytes: type, body, signer, signature."""
     return _envelope_bytes(body, signer_id, signer.sign(typed_bytes(body.TYPE, body)))
 
@@ -254,10 +254,12 @@ class Opened(Generic[B]):
     content: bytes
 
 
-def unseal(content: bytes, body_type: type[B], roster: Roster, assurance: Assurance) -> Opened[B]:
+def open_envelope(
+    content: bytes, body_type: type[B], roster: Roster, assurance: Assurance
+) -> Opened[B]:
     """Parse an envelope and check its signature against the roster.
 
-    Only the bytes that `seal` writes are accepted: no second spelling of a message
+    Only the bytes that `sign_envelope` writes are accepted: no second spelling of a message
     (another encoding, duplicate keys, spaces, `true` for 1) can be read as the first.
 
     Raises:
@@ -289,7 +291,7 @@ class Refusal:
     Unsigned because two institutions must give identical bytes (docs/design.md, "Refusals").
 
     Attributes:
-        rejection: a sealed Rejection, where a person rejected the study.
+        rejection: a signed Rejection, where a person rejected the study.
     """
 
     code: RefusalCode

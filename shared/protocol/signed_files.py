@@ -14,7 +14,13 @@ from pydantic import Field, ValidationError
 
 from fieldfare.shared.errors import ProtocolError, RefusalCode, UsageError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES, MessageBody, Signer, seal, unseal
+from fieldfare.shared.protocol.messages import (
+    MAX_MESSAGE_BYTES,
+    MessageBody,
+    Signer,
+    open_envelope,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.study.study import MAX_STUDY_BYTES, Study
 
@@ -39,7 +45,7 @@ class RosterOffer(MessageBody):
 
 def offer_study(study: Study, coordinator: Signer) -> bytes:
     """Sign a study as the coordinator."""
-    return seal(StudyOffer(study=study.canonical().decode()), COORDINATOR, coordinator)
+    return sign_envelope(StudyOffer(study=study.canonical().decode()), COORDINATOR, coordinator)
 
 
 def open_study(content: bytes, roster: Roster, assurance: Assurance) -> Study:
@@ -49,7 +55,7 @@ def open_study(content: bytes, roster: Roster, assurance: Assurance) -> Study:
         ProtocolError: not signed by the roster's coordinator, no valid study, or text that
             is not the study's own canonical form.
     """
-    offer = unseal(content, StudyOffer, roster, assurance)
+    offer = open_envelope(content, StudyOffer, roster, assurance)
     _by_coordinator(offer.signer)
     try:
         study = Study.model_validate(json.loads(offer.body.study))
@@ -62,21 +68,21 @@ def open_study(content: bytes, roster: Roster, assurance: Assurance) -> Study:
 
 def offer_roster(roster: Roster, coordinator: Signer) -> bytes:
     """Sign a roster as the coordinator."""
-    return seal(RosterOffer(roster=roster.canonical().decode()), COORDINATOR, coordinator)
+    return sign_envelope(RosterOffer(roster=roster.canonical().decode()), COORDINATOR, coordinator)
 
 
 def open_roster(content: bytes, coordinator_key: str) -> Roster:
     """Parse a signed roster against the coordinator's key that was compared out of band.
 
     Args:
-        content: the sealed offer.
+        content: the signed offer.
         coordinator_key: Ed25519 public key, hex; pinned before, never taken from the offer.
 
     Raises:
         ProtocolError: signed by another key, no valid roster, or not its canonical form.
     """
     pinned = Roster(version=1, coordinator=coordinator_key, members=())
-    offer = unseal(content, RosterOffer, pinned, Assurance.EXACT)
+    offer = open_envelope(content, RosterOffer, pinned, Assurance.EXACT)
     _by_coordinator(offer.signer)
     try:
         roster = Roster.model_validate(json.loads(offer.body.roster))
@@ -94,10 +100,10 @@ def _by_coordinator(signer: str) -> None:
         raise ProtocolError("expected the coordinator's signature", RefusalCode.BAD_SIGNATURE)
 
 
-# -- sealed files ---------------------------------------------------------------------------------
+# -- signed files ---------------------------------------------------------------------------------
 
 
-def read_sealed(path: Path) -> bytes:
+def read_signed(path: Path) -> bytes:
     """Read a signed file that somebody sent, at most 16 MiB; line ends after it are dropped.
 
     Raises:

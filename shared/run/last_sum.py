@@ -17,8 +17,8 @@ class LastSum:
     """One sum, in a form that every party can add up again.
 
     Attributes:
-        request: sealed R; empty where there is no last sum.
-        replies: sealed replies of R's participants, in R's order.
+        request: signed R; empty where there is no last sum.
+        replies: signed replies of R's participants, in R's order.
         vectors: the masked vectors whose hashes the replies sign, in the same order.
     """
 

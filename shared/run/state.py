@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from fieldfare.shared.errors import RefusalCode, StudyError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Opened, Reply, Request, unseal
+from fieldfare.shared.protocol.messages import Opened, Reply, Request, open_envelope
 from fieldfare.shared.protocol.plan import ReleaseKind, ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.ring import Word, encode
@@ -203,7 +203,7 @@ class RunState:
         raise MismatchError(self.release.kind.missing or FOLLOW, code=code)
 
     def _asked(self, content: bytes) -> "RunState":
-        opened = unseal(content, Request, self.roster, self.assurance)
+        opened = open_envelope(content, Request, self.roster, self.assurance)
         expect("the coordinator's signature", COORDINATOR, opened.signer)
         check_request(self.run, opened.body, due=self.release)
         results, attempt = self.bind(opened.body).results, self._attempted(opened)
@@ -244,7 +244,7 @@ class RunState:
     # -- what is answered ---------------------------------------------------------------
 
     def _answered(self, content: bytes) -> "RunState":
-        opened = unseal(content, Reply, self.roster, self.assurance)
+        opened = open_envelope(content, Reply, self.roster, self.assurance)
         before, name = self._open_attempt(), opened.body.institution
         attempt, debits = before.with_reply(opened), dict(self.debits)
         if before.is_new(opened):

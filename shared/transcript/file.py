@@ -6,8 +6,8 @@ Each line is the RFC 8785 bytes of one object and a line feed, nothing else:
     {"content":base64,"format":1,"kind":...}   one for each leaf, in order
     {"blob":base64}                            masked vectors, sorted by SHA-256; none once purged
     {"hashes":base64}                          the leaves' 32-byte hashes, one after the other
-    {"head":base64}                            the coordinator's sealed TreeHead
-    {"cosignature":base64}                     institutions' sealed TreeHeads, sorted by institution
+    {"head":base64}                            the coordinator's signed TreeHead
+    {"cosignature":base64}                     institutions' signed TreeHeads, sorted by institution
 
 The hashes say nothing that the leaves do not; they tell *which* leaf was changed where only
 the root shows that one was. Reading goes through the file once, in order, and holds leaves
@@ -173,8 +173,8 @@ def write_transcript(
         run: the run's id.
         leaves: in the log's order.
         blobs: masked vectors by SHA-256, hex; one is asked for at a time.
-        head: the coordinator's sealed TreeHead over all leaves.
-        cosignatures: sealed TreeHeads by institution.
+        head: the coordinator's signed TreeHead over all leaves.
+        cosignatures: signed TreeHeads by institution.
     """
     out.write(canonical_bytes(Header(study=study, run=run)) + LINE_END)
     hashes = bytearray()
@@ -212,7 +212,7 @@ class TranscriptFile:
         leaves: in order; leaf i stands on line i + 2.
         vectors: where masked vectors are, in the file's order.
         hashes: what the file says the leaves' hashes are.
-        head: the coordinator's sealed head.
+        head: the coordinator's signed head.
         cosignatures: in the file's order.
         hashes_line, head_line: where those stand; co-signatures follow the head.
     """

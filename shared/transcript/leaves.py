@@ -78,7 +78,7 @@ class LeafKind(Enum):
 
 @dataclass(frozen=True)
 class Leaf:
-    """One leaf: a sealed message, or a record's canonical bytes."""
+    """One leaf: a signed message, or a record's canonical bytes."""
 
     kind: LeafKind
     content: bytes
@@ -325,7 +325,7 @@ class EndRecord(Record):
 
 
 class TreeHead(MessageBody):
-    """The log of a run at one size: sealed by the coordinator, co-sealed by institutions."""
+    """The log of a run at one size: signed by the coordinator, co-signed by institutions."""
 
     TYPE: ClassVar[str] = "fieldfare.tree-head.v1"
 

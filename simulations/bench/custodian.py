@@ -53,7 +53,7 @@ from fieldfare.shared.protocol.messages import (
     Request,
     parameters_hash,
     parameters_to_bytes,
-    seal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
@@ -205,7 +205,7 @@ def opened(
     return open_federation(Channel(InProcessGrid(app, nodes)), terms)
 
 
-def sealed_request(federation: Federation, step: int, parameters: bytes) -> bytes:
+def signed_request(federation: Federation, step: int, parameters: bytes) -> bytes:
     """Return R for a training step of all institutions."""
     terms, privacy = federation.plan.training, federation.plan.study.privacy
     request = Request(
@@ -228,7 +228,7 @@ def sealed_request(federation: Federation, step: int, parameters: bytes) -> byte
         dtype="<u4" if terms.word_bits.value == 32 else "<u8",  # noqa: PLR2004 -- bits
         parameters=parameters_hash(parameters),
     )
-    return seal(request, COORDINATOR, federation.signer)
+    return sign_envelope(request, COORDINATOR, federation.signer)
 
 
 def timed_release(
@@ -265,7 +265,7 @@ def measure(folder: Path, *, units: int, steps: int) -> dict[str, float]:
         state, last = initial_state(study), NO_LAST_SUM
         for step in range(steps):
             content = parameters_to_bytes(state.parameters)
-            request = sealed_request(federation, step, content)
+            request = signed_request(federation, step, content)
             ask = partial(timed_release, request=request, parameters=content, last=last)
             found = [*pool.map(ask, (ports[n] for n in MEASURED)), ask(ports[NAMES[-1]])]
             for name, (seconds, _) in zip(MEASURED, found, strict=False):

@@ -128,7 +128,7 @@ class Bed:
     def publish(self) -> None:
         """Publish the roster and let every institution accept it."""
         self.coordinator("roster", "--multiplicity", str(self.loaded_study.privacy.multiplicity))
-        roster = str(self.hub / "roster.sealed")
+        roster = str(self.hub / "roster.signed")
         for name in self.names:
             self.institution(name, "roster", "accept", roster, "--yes")
 
@@ -272,13 +272,13 @@ class Bed:
         """Propose the study and let every institution approve it; returns its id."""
         study = self.loaded_study.id
         self.coordinator("propose", str(self.study), "--no-hello")
-        sealed = str(self.hub / "studies" / f"{study}.sealed")
+        signed = str(self.hub / "studies" / f"{study}.signed")
         with ThreadPoolExecutor(len(self.names)) as pool:
-            list(pool.map(lambda name: self._approve(name, study, sealed), self.names))
+            list(pool.map(lambda name: self._approve(name, study, signed), self.names))
         return study
 
-    def _approve(self, name: str, study: str, sealed: str) -> None:
-        self.institution(name, "study", "receive", sealed)
+    def _approve(self, name: str, study: str, signed: str) -> None:
+        self.institution(name, "study", "receive", signed)
         self.institution(name, "approve", study, "--yes")
 
     def run(self, study: str, *, force: bool = True) -> str:
@@ -314,7 +314,7 @@ class Bed:
             "transcript",
             str(transcript),
             "--roster",
-            str(self.hub / "roster.sealed"),
+            str(self.hub / "roster.signed"),
             "--json",
         )
         found: dict[str, Any] = json.loads(said)

@@ -252,6 +252,14 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             yield node.module or ""
 
 
+def test_a_signature_is_no_seal() -> None:
+    """In cryptography, what is sealed is encrypted; messages here are signed."""
+    word = re.compile(r"(?<![a-z])(?:un)?seal(?:ed|ing|s)?(?![a-z])", re.IGNORECASE)
+    assert [file for file in FILES if word.search((ROOT / file).read_text())] == []
+    assert word.search("roster.sealed")
+    assert word.search("unseal(x)")
+
+
 def test_test_folders_are_no_packages() -> None:
     """An __init__.py there would make equal test names collide (importmode=importlib)."""
     assert not list((ROOT / "tests").rglob("__init__.py"))

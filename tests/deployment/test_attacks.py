@@ -45,10 +45,16 @@ from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import FieldfareError, RefusalCode, RunError
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
-from fieldfare.shared.protocol.messages import IdentitySigner, Refusal, Request, seal, unseal
+from fieldfare.shared.protocol.messages import (
+    IdentitySigner,
+    Refusal,
+    Request,
+    open_envelope,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.shared.protocol.signed_files import open_roster, read_sealed
+from fieldfare.shared.protocol.signed_files import open_roster, read_signed
 from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.system.key_files import read_signing_key
 from fieldfare.simulations.testbed.testbed import COMMAND, Bed, edit, in_this_process
@@ -222,8 +228,8 @@ class Wire:
     def _meddle(self, name: str, record: Any) -> None:
         if "request" not in record or (name not in LIES and name != MISLED):
             return
-        roster = open_roster(read_sealed(self.home.roster), signing_public(self.home))
-        request = unseal(record["request"], Request, roster, Assurance.EXACT).body
+        roster = open_roster(read_signed(self.home.roster), signing_public(self.home))
+        request = open_envelope(record["request"], Request, roster, Assurance.EXACT).body
         lie, step = (LIES[name].lie, LIES[name].step) if name in LIES else (FEWER, 0)
         if (request.kind, request.step) != (ReleaseKind.TRAINING, step):
             return
@@ -231,7 +237,7 @@ class Wire:
         self.since.setdefault(name, len(self.heard[name]))
         self.told[name] = told
         signer = IdentitySigner(read_signing_key(self.home.signing_key, None))
-        record["request"], record["parameters"] = seal(told, COORDINATOR, signer), content
+        record["request"], record["parameters"] = sign_envelope(told, COORDINATOR, signer), content
 
 
 @dataclass(frozen=True)

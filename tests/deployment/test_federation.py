@@ -9,7 +9,7 @@ from safetensors.numpy import load
 from tests.support.beds import check_whole, delivered, running, small_bed
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.run.conduct import SEALED
+from fieldfare.server.run.conduct import SIGNED
 from fieldfare.simulations.testbed.testbed import in_this_process
 
 
@@ -30,7 +30,7 @@ def test_a_study_is_trained_to_a_delivered_model_that_anybody_can_recompute(tmp_
             assert np.isfinite(load(content)["parameters"]).all()
         status = json.loads(bed.institution(bed.names[0], "status", "--json"))
         assert status  # a screen of a federation that runs
-        assert (folder / SEALED).is_file()
+        assert (folder / SIGNED).is_file()
         log = (bed.hub / "log" / "audit.jsonl").read_text()
         home = CoordinatorHome(bed.hub)
         assert all(path.read_text().strip() not in log for path in home.tokens.iterdir())

@@ -71,7 +71,7 @@ def check_forgotten(bed: Bed) -> None:
 
 def check_auditor_without(bed: Bed, run: str) -> None:
     """An auditor who did not allow the package is told so, and accuses nobody."""
-    roster, transcript = bed.hub / "roster.sealed", bed.folder / f"{run}.transcript"
+    roster, transcript = bed.hub / "roster.signed", bed.folder / f"{run}.transcript"
     done = bed.command(["audit", "transcript", str(transcript), "--roster", str(roster)])
     assert (done.returncode, done.stdout) == (2, "")
     assert f"fieldfare --package {PACKAGE}" in done.stderr

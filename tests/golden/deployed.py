@@ -83,7 +83,7 @@ def keep(bed: Bed, run: str, folder: Path) -> None:
     folder.mkdir(parents=True)
     transcript = bed.transcript(run)
     (folder / "run.transcript").write_bytes(transcript.read_bytes())
-    (folder / "roster.sealed").write_bytes((bed.hub / "roster.sealed").read_bytes())
+    (folder / "roster.signed").write_bytes((bed.hub / "roster.signed").read_bytes())
     said = json.dumps(bed.audit(transcript), indent=2)
     (folder / "audit.json").write_text(said + "\n", "utf-8")
 

@@ -32,7 +32,7 @@ def audited(transcript: Path, roster: Path) -> tuple[int, dict[str, Any]]:
 @pytest.mark.parametrize("name", NAMES)
 def test_an_audit_says_what_it_always_said(name: str) -> None:
     folder = KEPT / name
-    status, report = audited(folder / "run.transcript", folder / "roster.sealed")
+    status, report = audited(folder / "run.transcript", folder / "roster.signed")
     assert report == json.loads((folder / "audit.json").read_text("utf-8"))
     assert (status, report["verified"], report["state"]) == (0, True, "finished")
 
@@ -43,7 +43,7 @@ def test_a_changed_byte_is_found(place: float, tmp_path: Path) -> None:
     content[int(len(content) * place)] ^= 1
     changed = tmp_path / "changed.transcript"
     changed.write_bytes(content)
-    status, report = audited(changed, KEPT / "training" / "roster.sealed")
+    status, report = audited(changed, KEPT / "training" / "roster.signed")
     assert (status, report["verified"]) == (1, False)
 
 

@@ -24,7 +24,7 @@ from fieldfare.shared.protocol.messages import (
     Signer,
     encode_key,
     parameters_to_bytes,
-    seal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.plan import ReleaseKind, ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR
@@ -336,18 +336,18 @@ def _fewer_than_honest(run: Run, name: str) -> Send:
 @case("a forged signature of the coordinator", RefusalCode.BAD_SIGNATURE)
 def _forged(run: Run, name: str) -> Send:
     stranger = IdentitySigner(Ed25519PrivateKey.generate())
-    return sends_raw(run, name, run.bench.seal(run.request(), stranger))
+    return sends_raw(run, name, run.bench.sign(run.request(), stranger))
 
 
 @case("a signature without a key", RefusalCode.BAD_SIGNATURE)
 def _unsigned(run: Run, name: str) -> Send:
-    envelope = json.loads(run.bench.seal(run.request())) | {"signature": ""}
+    envelope = json.loads(run.bench.sign(run.request())) | {"signature": ""}
     return sends_raw(run, name, rfc8785.dumps(envelope))
 
 
 @case("a changed body under the old signature", RefusalCode.BAD_SIGNATURE)
 def _changed_body(run: Run, name: str) -> Send:
-    envelope = json.loads(run.bench.seal(run.request()))
+    envelope = json.loads(run.bench.sign(run.request()))
     envelope["body"]["step"] = 1
     return sends_raw(run, name, rfc8785.dumps(envelope))
 
@@ -356,30 +356,30 @@ def _changed_body(run: Run, name: str) -> Send:
 def _member(run: Run, name: str) -> Send:
     member = other(run, name)
     signer = run.bench.federation.identities.signers[member]
-    return sends_raw(run, name, seal(run.request(), member, signer))
+    return sends_raw(run, name, sign_envelope(run.request(), member, signer))
 
 
 @case("a request signed by itself", RefusalCode.BAD_SIGNATURE)
 def _itself(run: Run, name: str) -> Send:
     signer = run.bench.federation.identities.signers[name]
-    return sends_raw(run, name, seal(run.request(), name, signer))
+    return sends_raw(run, name, sign_envelope(run.request(), name, signer))
 
 
 @case("a member in the coordinator's name", RefusalCode.BAD_SIGNATURE)
 def _impersonation(run: Run, name: str) -> Send:
     signer = run.bench.federation.identities.signers[other(run, name)]
-    return sends_raw(run, name, run.bench.seal(run.request(), signer))
+    return sends_raw(run, name, run.bench.sign(run.request(), signer))
 
 
 @case("a signer who is on no roster", RefusalCode.BAD_SIGNATURE)
 def _no_signer(run: Run, name: str) -> Send:
     signer = run.bench.federation.identities.coordinator
-    return sends_raw(run, name, seal(run.request(), "bank-x", signer))
+    return sends_raw(run, name, sign_envelope(run.request(), "bank-x", signer))
 
 
 @case("a second spelling of a request", RefusalCode.MALFORMED)
 def _spelling(run: Run, name: str) -> Send:
-    envelope = json.loads(run.bench.seal(run.request()))
+    envelope = json.loads(run.bench.sign(run.request()))
     return sends_raw(run, name, json.dumps(envelope, indent=1).encode())
 
 

@@ -20,7 +20,7 @@ from tests.support.bench import STEPS, Run
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.delivery import Delivery
-from fieldfare.shared.protocol.messages import MessageBody, seal
+from fieldfare.shared.protocol.messages import MessageBody, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import StudyOffer, offer_study
 from fieldfare.shared.study.study import Study
@@ -55,7 +55,7 @@ CASES |= {
     ),
     "an offer by a member": _offered(
         RefusalCode.BAD_SIGNATURE,
-        lambda run, name, study: seal(
+        lambda run, name, study: sign_envelope(
             StudyOffer(study=canonical_bytes(study).decode()),
             other(run, name),
             run.bench.federation.identities.signers[other(run, name)],
@@ -69,7 +69,7 @@ CASES |= {
     ),
     "an offer of rubbish": _offered(RefusalCode.MALFORMED, lambda _, __, ___: b"rubbish"),
     "a request for an offer": _offered(
-        RefusalCode.MALFORMED, lambda run, _, __: run.bench.seal(run.request())
+        RefusalCode.MALFORMED, lambda run, _, __: run.bench.sign(run.request())
     ),
 }
 
@@ -82,13 +82,13 @@ LEAVES: Final = [bytes([place]) * 32 for place in range(9)]
 
 def head(run: Run, size: int, signer: str = COORDINATOR, /, **changes: object) -> bytes:
     body = tree_head(run.bench.study.id, run.federation.run, LEAVES[:size])
-    return forged_seal(run, body.model_copy(update=changes), signer)
+    return forged_envelope(run, body.model_copy(update=changes), signer)
 
 
-def forged_seal(run: Run, body: MessageBody, signer: str = COORDINATOR) -> bytes:
+def forged_envelope(run: Run, body: MessageBody, signer: str = COORDINATOR) -> bytes:
     identities = run.bench.federation.identities
     key = identities.coordinator if signer == COORDINATOR else identities.signers[signer]
-    return seal(body, signer, key)
+    return sign_envelope(body, signer, key)
 
 
 def cosigns(run: Run, name: str, content: bytes, path: Sequence[bytes] = ()) -> Send:
@@ -152,7 +152,7 @@ CASES |= {
         ),
     ),
     "a request for a head": _head(
-        RefusalCode.MALFORMED, lambda run, _: (run.bench.seal(run.request()), GROWTH)
+        RefusalCode.MALFORMED, lambda run, _: (run.bench.sign(run.request()), GROWTH)
     ),
 }
 
@@ -186,7 +186,7 @@ def _delivered(
             file=bytes_hash(b"model"),
             card=bytes_hash(b"card"),
         )
-        content = forged_seal(run, body.model_copy(update=changes), signer(run, name))
+        content = forged_envelope(run, body.model_copy(update=changes), signer(run, name))
         return lambda: run.bench.custodian(name).deliver(content, model, b"card")
 
     return Hostile(code, build)
@@ -209,7 +209,7 @@ def _other_model(run: Run, name: str) -> Send:
 
 @case("a request for a delivery", RefusalCode.MALFORMED)
 def _request_delivered(run: Run, name: str) -> Send:
-    content = run.bench.seal(run.request())
+    content = run.bench.sign(run.request())
     return lambda: run.bench.custodian(name).deliver(content, b"model", b"card")
 
 

@@ -12,8 +12,8 @@ from fieldfare.shared.protocol.messages import (
     Participant,
     RunOpening,
     encode_key,
-    seal,
-    unseal,
+    open_envelope,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.secure_sum import StudyKeys, encapsulate
@@ -36,12 +36,12 @@ def opening(run: Run, run_id: str | None = None, **changes: object) -> RunOpenin
     return body.model_copy(update=changes)
 
 
-def sealed_opening(bench: Bench, body: RunOpening) -> bytes:
-    return seal(body, COORDINATOR, bench.federation.identities.coordinator)
+def signed_opening(bench: Bench, body: RunOpening) -> bytes:
+    return sign_envelope(body, COORDINATOR, bench.federation.identities.coordinator)
 
 
 def approvals(run: Run, names: Sequence[str] | None = None) -> list[bytes]:
-    """Sealed approvals, as `hello` got them."""
+    """Signed approvals, as `hello` got them."""
     answers = [
         run.bench.custodian(n).describe(run.bench.study.id) for n in names or run.bench.names
     ]
@@ -49,7 +49,7 @@ def approvals(run: Run, names: Sequence[str] | None = None) -> list[bytes]:
 
 
 def opens(run: Run, name: str, body: RunOpening, envelopes: Sequence[bytes]) -> Send:
-    content = sealed_opening(run.bench, body)
+    content = signed_opening(run.bench, body)
     return lambda: run.bench.custodian(name).open_run(content, envelopes)
 
 
@@ -59,7 +59,7 @@ def with_approval(run: Run, approval: Approval) -> tuple[RunOpening, list[bytes]
     changed = Participant(institution=approval.institution, approval=approval.hash)
     participants = {**run.federation.participants, approval.institution: changed}
     envelopes = dict(zip(run.bench.names, approvals(run), strict=True))
-    envelopes[approval.institution] = seal(approval, approval.institution, signer)
+    envelopes[approval.institution] = sign_envelope(approval, approval.institution, signer)
     body = opening(run, participants=tuple(participants[n] for n in run.bench.names))
     return body, [envelopes[n] for n in run.bench.names]
 
@@ -67,7 +67,7 @@ def with_approval(run: Run, approval: Approval) -> tuple[RunOpening, list[bytes]
 def approval_of(run: Run, name: str) -> Approval:
     (envelope,) = approvals(run, [name])
     site = run.bench.site(name)
-    return unseal(envelope, Approval, site.roster, site.assurance).body
+    return open_envelope(envelope, Approval, site.roster, site.assurance).body
 
 
 @case("a run opened again with other participants", RefusalCode.REPLAY_CHANGED)
@@ -81,7 +81,7 @@ def _reopened(run: Run, name: str) -> Send:
 @case("an opening signed by a member", RefusalCode.BAD_SIGNATURE)
 def _opening_by_member(run: Run, name: str) -> Send:
     member = other(run, name)
-    content = seal(opening(run), member, run.bench.federation.identities.signers[member])
+    content = sign_envelope(opening(run), member, run.bench.federation.identities.signers[member])
     return lambda: run.bench.custodian(name).open_run(content, approvals(run))
 
 
@@ -172,7 +172,7 @@ def _short_key(run: Run, name: str) -> Send:
 
 @case("an opening as a request", RefusalCode.MALFORMED)
 def _opening_as_request(run: Run, name: str) -> Send:
-    return sends_raw(run, name, sealed_opening(run.bench, opening(run)))
+    return sends_raw(run, name, signed_opening(run.bench, opening(run)))
 
 
 # -- agreements --------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def _opening_as_request(run: Run, name: str) -> Send:
 
 def half_open(run: Run, run_id: str | None = None) -> list[bytes]:
     """Open a run at everybody and return the offers, before anybody has them."""
-    content, envelopes = sealed_opening(run.bench, opening(run, run_id)), approvals(run)
+    content, envelopes = signed_opening(run.bench, opening(run, run_id)), approvals(run)
     answers = [run.bench.custodian(n).open_run(content, envelopes) for n in run.bench.names]
     assert all(isinstance(answer, bytes) for answer in answers)
     return [answer for answer in answers if isinstance(answer, bytes)]
@@ -195,8 +195,8 @@ def reoffered(run: Run, offers: Sequence[bytes], name: str, **changes: object) -
     """Offers in which one member says something else, and signs it."""
     site = run.bench.site(name)
     place = run.bench.names.index(name)
-    body = unseal(offers[place], KeyOffer, site.roster, site.assurance).body
-    envelope = site.seal(body.model_copy(update=changes))
+    body = open_envelope(offers[place], KeyOffer, site.roster, site.assurance).body
+    envelope = site.sign(body.model_copy(update=changes))
     return [*offers[:place], envelope, *offers[place + 1 :]]
 
 
@@ -244,13 +244,13 @@ def low_order(run: Run, name: str, point: int) -> Send:
     key = encode_key(point.to_bytes(32, "little"))
     changed = approval_of(run, mallory).model_copy(update={"x25519": key})
     body, envelopes = with_approval(run, changed)
-    content, signer = sealed_opening(run.bench, body), run.bench.federation.identities.signers
+    content, signer = signed_opening(run.bench, body), run.bench.federation.identities.signers
     higher = {n: encapsulate(approval_of(run, n))[1] for n in run.bench.names if n > mallory}
     fake = KeyOffer(opening=body.hash, institution=mallory, ciphertexts=higher)
     offers = []
     for n in run.bench.names:
         honest = run.bench.custodian(n).open_run(content, envelopes)
-        offers.append(honest if isinstance(honest, bytes) else seal(fake, n, signer[n]))
+        offers.append(honest if isinstance(honest, bytes) else sign_envelope(fake, n, signer[n]))
     return agrees(run, name, offers)
 
 

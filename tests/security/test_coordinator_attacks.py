@@ -45,9 +45,9 @@ from fieldfare.shared.protocol.messages import (
     Refusal,
     Reply,
     Request,
+    open_envelope,
     parameters_to_bytes,
-    seal,
-    unseal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
@@ -96,7 +96,9 @@ class Liar:
             self._hear(record)
 
     def _open(self, content: bytes, body: Any) -> Any:
-        return unseal(content, body, self.setting.federation.identities.roster, Assurance.EXACT)
+        return open_envelope(
+            content, body, self.setting.federation.identities.roster, Assurance.EXACT
+        )
 
     def _ask(self, record: Any) -> None:
         request = self._open(record["request"], Request).body
@@ -107,7 +109,7 @@ class Liar:
         self.told.append(told)
         self.before = self.setting.federation.ledgers[VICTIM].position().sequence
         signer = self.setting.federation.identities.coordinator
-        record["request"], record["parameters"] = seal(told, COORDINATOR, signer), content
+        record["request"], record["parameters"] = sign_envelope(told, COORDINATOR, signer), content
 
     def _hear(self, record: Any) -> None:
         refusal = refusal_in(record)
@@ -210,7 +212,7 @@ class Scene:
             run=self.book.run,
             leaves=leaves,
             blobs=blobs,
-            head=seal(head, COORDINATOR, identities.coordinator),
+            head=sign_envelope(head, COORDINATOR, identities.coordinator),
             cosignatures={},
         )
         out.seek(0)
@@ -219,9 +221,9 @@ class Scene:
     def with_the_lie(self) -> tuple[int, list[Leaf]]:
         """The leaves with what the victim was asked in place of what the others were."""
         signer = self.setting.federation.identities.coordinator
-        leaves, asked = self.leaves, seal(self.liar.asked[0], COORDINATOR, signer)
+        leaves, asked = self.leaves, sign_envelope(self.liar.asked[0], COORDINATOR, signer)
         at = next(i for i, leaf in enumerate(leaves) if leaf.content == asked)
-        leaves[at] = Leaf(LeafKind.REQUEST, seal(self.liar.told[0], COORDINATOR, signer))
+        leaves[at] = Leaf(LeafKind.REQUEST, sign_envelope(self.liar.told[0], COORDINATOR, signer))
         return at, leaves
 
 
@@ -330,7 +332,7 @@ class Fork:
     def head(self, story: str, size: int | None = None) -> bytes:
         hashes = [leaf.hash for leaf in self.stories[story][:size]]
         bench = self.recorder.bench
-        return self.recorder.sealed(tree_head(bench.study.id, self.recorder.run, hashes))
+        return self.recorder.signed(tree_head(bench.study.id, self.recorder.run, hashes))
 
     def cosign(self, name: str, story: str, *, since: int, size: int | None = None) -> Any:
         hashes = [leaf.hash for leaf in self.stories[story][:size]]
@@ -392,9 +394,9 @@ def test_a_head_by_somebody_else_or_of_another_run_is_not_signed(bench: Bench) -
     hashes = [leaf.hash for leaf in fork.stories["one"]]
     path = consistency_path(fork.shared, hashes)
     for head, code in (
-        (recorder.sealed_by("bank-b", tree_head(study, "run-1", hashes)), "bad_signature"),
-        (recorder.sealed(tree_head(study, "run-2", hashes)), "malformed"),
-        (recorder.sealed(tree_head("0" * 64, "run-1", hashes)), "malformed"),
+        (recorder.signed_by("bank-b", tree_head(study, "run-1", hashes)), "bad_signature"),
+        (recorder.signed(tree_head(study, "run-2", hashes)), "malformed"),
+        (recorder.signed(tree_head("0" * 64, "run-1", hashes)), "malformed"),
     ):
         found = bench.custodian("bank-a").cosign(study, "run-1", head, path)
         assert found == Refusal(RefusalCode(code))
@@ -415,20 +417,20 @@ def test_a_study_with_one_number_changed_is_another_study(
     assert isinstance(custodian.describe(study.id), bytes)
 
     # Under the approved study's signature, with the number changed in place.
-    sealed = hub.sealed(study)
-    changed = sealed.replace(b'\\"epsilon\\":0.5', b'\\"epsilon\\":1')
-    assert changed != sealed
+    signed = hub.signed(study)
+    changed = signed.replace(b'\\"epsilon\\":0.5', b'\\"epsilon\\":1')
+    assert changed != signed
     bad = Refusal(RefusalCode.BAD_SIGNATURE)
     assert custodian.describe(weaker.id, b"", changed) == bad
     # Signed by a member, and under the approved study's id.
     signer = custody.site.signer
     assert custodian.describe(weaker.id, b"", offer_study(weaker, signer)) == bad
-    assert custodian.describe("0" * 64, b"", hub.sealed(weaker)) == MALFORMED
+    assert custodian.describe("0" * 64, b"", hub.signed(weaker)) == MALFORMED
     assert not home.study(weaker.id).exists()
 
     # Signed by the coordinator: kept for a person, and nothing is answered for it before.
     unknown = Refusal(RefusalCode.UNKNOWN_STUDY)
-    assert custodian.describe(weaker.id, b"", hub.sealed(weaker)) == unknown
+    assert custodian.describe(weaker.id, b"", hub.signed(weaker)) == unknown
     kept = kept_study(home, weaker.id, hub.roster())
     assert kept.decision.state is State.RECEIVED
     shown = {change.key: (change.before, change.after) for change in compare(study, weaker).changes}

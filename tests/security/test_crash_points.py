@@ -117,7 +117,7 @@ def scene(make_bench: MakeBench) -> Scene:
         site=bench.site(VICTIM),
         ledger=bench.path(VICTIM),
         limits=bench.ledger(VICTIM)._limits,
-        request=bench.seal(request),
+        request=bench.sign(request),
         parameters=run.parameters(request.kind, 1),
         last=run.last(1),
         run=run.federation.run,

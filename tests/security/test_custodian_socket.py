@@ -54,7 +54,7 @@ class Besieged:
     def question(self, run: Run, **changes: Any) -> bytes:
         request = run.request(**changes)
         asked = pb.ReleaseRequest(
-            request=self.bench.seal(request), parameters=self.bench.parameters()
+            request=self.bench.sign(request), parameters=self.bench.parameters()
         )
         return asked.SerializeToString()
 
@@ -294,7 +294,7 @@ def test_parallel_attempts_at_one_step_are_one_debit_each(besieged: Besieged) ->
         with connected(besieged.path) as remote:
             while True:
                 try:
-                    return remote.release(besieged.bench.seal(request), content)
+                    return remote.release(besieged.bench.sign(request), content)
                 except RunError:
                     time.sleep(0.05)
 

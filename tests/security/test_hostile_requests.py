@@ -23,7 +23,13 @@ from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD
-from fieldfare.shared.protocol.messages import Refusal, Reply, Request, parameters_hash, unseal
+from fieldfare.shared.protocol.messages import (
+    Refusal,
+    Reply,
+    Request,
+    open_envelope,
+    parameters_hash,
+)
 from fieldfare.shared.protocol.plan import ReleaseKind, ReleaseTerms
 from fieldfare.shared.ring import add, centre, decode
 from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
@@ -189,18 +195,18 @@ class TwoFaced:
 
     def _ask(self, record: Any) -> None:
         site = self.bench.site(self.victim)
-        request = unseal(record["request"], Request, site.roster, site.assurance).body
+        request = open_envelope(record["request"], Request, site.roster, site.assurance).body
         other = self.bench.parameters(bias=5.0)
         changed = request.model_copy(update={"parameters": parameters_hash(other)})
         if request.kind is ReleaseKind.TRAINING:
             self.asked[changed.hash] = request.hash
-            record["request"], record["parameters"] = self.bench.seal(changed), other
+            record["request"], record["parameters"] = self.bench.sign(changed), other
 
     def _sign(self, record: Any) -> None:
         site = self.bench.site(self.victim)
-        reply = unseal(record["reply"], Reply, site.roster, site.assurance).body
+        reply = open_envelope(record["reply"], Reply, site.roster, site.assurance).body
         asked = self.asked.get(reply.request, reply.request)
-        record["reply"] = site.seal(reply.model_copy(update={"request": asked}))
+        record["reply"] = site.sign(reply.model_copy(update={"request": asked}))
 
 
 @pytest.mark.usefixtures("large_sums")

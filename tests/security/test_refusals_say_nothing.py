@@ -327,7 +327,7 @@ def test_an_offered_study_that_looks_for_an_id_is_answered_alike(there: bool) ->
         custody = stack.enter_context(open_custody(hub.institution(), None, clock))
         waits = pb.DescribeAnswer(refusal=Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes())
         for _ in range(2):  # it is kept, and no look at it changes the answer
-            found = described(custody.custodian, study, hub.sealed(study))
+            found = described(custody.custodian, study, hub.signed(study))
             assert found == waits.SerializeToString()
             assert resume(custody, records_loader(custody.institution, {})) == ()
         approve_all(hub, [custody], study)  # a person would have to want it

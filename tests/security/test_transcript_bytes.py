@@ -265,7 +265,7 @@ def test_a_cosigned_head_that_is_not_of_this_log_is_named(
 ) -> None:
     hashes = [leaf.hash for leaf in recorded.leaves]
     head = tree_head(recorded.bench.study.id, recorded.run, hashes)
-    lie = recorded.sealed_by("bank-b", TreeHead.model_validate(head.model_dump() | change))
+    lie = recorded.signed_by("bank-b", TreeHead.model_validate(head.model_dump() | change))
     kept = dict(recorded.cosignatures)
     recorded.cosignatures["bank-b"] = lie
     try:

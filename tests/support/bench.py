@@ -29,7 +29,7 @@ from fieldfare.shared.protocol.messages import (
     Request,
     Signer,
     parameters_to_bytes,
-    seal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.plan import Plan, ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR
@@ -127,7 +127,7 @@ class Run:
             parameters = self.contents.get(request.parameters, self.bench.parameters())
         if last is None:
             last = self.lasts.get(request.step, NO_LAST_SUM)
-        answer = self.bench.custodian(name).release(self.bench.seal(request), parameters, last)
+        answer = self.bench.custodian(name).release(self.bench.sign(request), parameters, last)
         if isinstance(answer, Released) and request.kind is ReleaseKind.TRAINING:
             self.answered[request.step] = request
         return answer
@@ -181,7 +181,7 @@ class Run:
         answers = [self.answer(p.institution, request) for p in request.participants]
         vectors = tuple(answer.vector for answer in answers)
         replies = tuple(answer.reply for answer in answers)
-        self.lasts[step + 1] = LastSum(self.bench.seal(request), replies, vectors)
+        self.lasts[step + 1] = LastSum(self.bench.sign(request), replies, vectors)
         return replay_step(self._plan.study, before, self._plan.training, vectors)
 
     @property
@@ -235,8 +235,8 @@ class Bench:
             return parameters_to_bytes(initial_state(self.study).parameters)
         return parameters_to_bytes(model_for(self.study).initial(bias))
 
-    def seal(self, request: Request, signer: Signer | None = None) -> bytes:
-        return seal(request, COORDINATOR, signer or self.federation.identities.coordinator)
+    def sign(self, request: Request, signer: Signer | None = None) -> bytes:
+        return sign_envelope(request, COORDINATOR, signer or self.federation.identities.coordinator)
 
     def open_run(self, run: str | None = None) -> Run:
         """Open a run as the real coordinator does: hello, approvals, offers."""

@@ -23,7 +23,7 @@ from fieldfare.server.store.rows import Progress
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import public_hex
-from fieldfare.shared.protocol.messages import Approval, IdentitySigner, seal
+from fieldfare.shared.protocol.messages import Approval, IdentitySigner, sign_envelope
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster
 from fieldfare.shared.study.study import Study, load_study
@@ -119,14 +119,14 @@ class TestDesk:
         }
         return Approval(**(fields | changes))
 
-    def sealed(self, name: str, approval: Approval) -> bytes:
-        return seal(approval, name, IdentitySigner(self.keys[name]))
+    def signed(self, name: str, approval: Approval) -> bytes:
+        return sign_envelope(approval, name, IdentitySigner(self.keys[name]))
 
     def approve(self, *names: str) -> None:
         """Let institutions be heard to have approved the study."""
         with self.store() as store:
             for name in names or BANKS:
-                envelope = self.sealed(name, self.approval(name))
+                envelope = self.signed(name, self.approval(name))
                 store.put_approval(self.study.id, name, "approved", envelope, datetime.now(UTC))
 
     def command(self, *arguments: str) -> int:

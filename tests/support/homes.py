@@ -120,15 +120,15 @@ class Hub:
             version=version, multiplicity=multiplicity, coordinator=self.public, members=members
         )
 
-    def sealed_roster(self, roster: Roster | None = None) -> bytes:
+    def signed_roster(self, roster: Roster | None = None) -> bytes:
         return offer_roster(roster or self.roster(), self.signer)
 
     def pin(self, roster: Roster | None = None) -> None:
         """Every home pins it."""
         for home in self.homes.values():
-            pin_roster(home, self.sealed_roster(roster))
+            pin_roster(home, self.signed_roster(roster))
 
-    def sealed(self, study: Study) -> bytes:
+    def signed(self, study: Study) -> bytes:
         return offer_study(study, self.signer)
 
     def file(self, name: str, content: bytes) -> Path:
@@ -142,7 +142,7 @@ class Hub:
     def receive(self, study: Study, name: str = NAMES[0], now: datetime = NOW) -> KeptStudy:
         institution = self.institution(name)
         journal = Journal.open(institution.home.log_folder, clock=clock)
-        return receive(institution, journal, self.sealed(study), "study", "tester", now)
+        return receive(institution, journal, self.signed(study), "study", "tester", now)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ UNASKED, UNHEARD, HEARD = "before its custodian", "before its reply", "after its
 
 @dataclass
 class Recorded:
-    """A custodian, and every answer to every sealed request that it ever gave."""
+    """A custodian, and every answer to every signed request that it ever gave."""
 
     custodian: Any
     after: Callable[[], object] = lambda: None

@@ -25,10 +25,10 @@ from fieldfare.shared.protocol.messages import (
     Participant,
     Request,
     RunOpening,
+    open_envelope,
     parameters_hash,
     parameters_to_bytes,
-    seal,
-    unseal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR
@@ -93,9 +93,9 @@ class Recorder:
         approvals = [_bytes(self.bench.custodian(name).describe(study.id)) for name in chosen]
         for name, envelope in zip(chosen, approvals, strict=True):
             self._put(LeafKind.APPROVAL, envelope)
-            body = unseal(envelope, Approval, identities.roster, Assurance.EXACT).body
+            body = open_envelope(envelope, Approval, identities.roster, Assurance.EXACT).body
             self.participants[name] = Participant(institution=name, approval=body.hash)
-        opening = self.sealed(
+        opening = self.signed(
             RunOpening(
                 study=study.id,
                 roster=identities.roster.hash,
@@ -148,7 +148,7 @@ class Recorder:
 
     def ask(self, request: Request, silent: Sequence[str] = ()) -> dict[str, Released]:
         """Ask everybody but those who are silent; write request and replies down."""
-        envelope = self.sealed(request)
+        envelope = self.signed(request)
         self._put(LeafKind.REQUEST, envelope)
         answers = {}
         for named in request.participants:
@@ -182,7 +182,7 @@ class Recorder:
             values = decoded_sum(total, terms, len(vectors))
             self.state = stepped(study, self.state, values, len(vectors))
             self.last = LastSum(
-                self.sealed(request), tuple(a.reply for a in answers.values()), tuple(vectors)
+                self.signed(request), tuple(a.reply for a in answers.values()), tuple(vectors)
             )
             record = ParametersRecord(step=self.state.step, parameters=state_hash(self.state))
             self.leaves.append(record.leaf())
@@ -246,29 +246,29 @@ class Recorder:
 
     # -- what a coordinator can sign ----------------------------------------------------
 
-    def sealed(self, body: MessageBody) -> bytes:
-        """Seal as the coordinator."""
-        return seal(body, COORDINATOR, self.bench.federation.identities.coordinator)
+    def signed(self, body: MessageBody) -> bytes:
+        """Sign as the coordinator."""
+        return sign_envelope(body, COORDINATOR, self.bench.federation.identities.coordinator)
 
-    def sealed_by(self, name: str, body: MessageBody) -> bytes:
-        """Seal as an institution."""
-        return seal(body, name, self.bench.federation.identities.signers[name])
+    def signed_by(self, name: str, body: MessageBody) -> bytes:
+        """Sign as an institution."""
+        return sign_envelope(body, name, self.bench.federation.identities.signers[name])
 
     def sign_head(self) -> None:
         """Sign a head over the leaves as they are now."""
         hashes = [leaf.hash for leaf in self.leaves]
-        self.head = self.sealed(tree_head(self.bench.study.id, self.run, hashes))
+        self.head = self.signed(tree_head(self.bench.study.id, self.run, hashes))
 
     def forged(
         self, at: int, body_type: type[MessageBody], signer: str | None = None, **changes: object
     ) -> Leaf:
-        """The message at a leaf with other fields, sealed again by its signer or by another."""
+        """The message at a leaf with other fields, signed again by its signer or by another."""
         roster = self.bench.federation.identities.roster
-        opened = unseal(self.leaves[at].content, body_type, roster, Assurance.EXACT)
+        opened = open_envelope(self.leaves[at].content, body_type, roster, Assurance.EXACT)
         body = opened.body.model_copy(update=changes)
         name = signer or opened.signer
-        sealed = self.sealed(body) if name == COORDINATOR else self.sealed_by(name, body)
-        return Leaf(self.leaves[at].kind, sealed)
+        signed = self.signed(body) if name == COORDINATOR else self.signed_by(name, body)
+        return Leaf(self.leaves[at].kind, signed)
 
     def misfit_with(self, at: int, leaf: Leaf) -> Misfit:
         """What an audit finds where the coordinator put another leaf, and signed that."""

@@ -29,7 +29,7 @@ from fieldfare.shared.protocol.messages import (
     Request,
     RunOpening,
     encode_key,
-    seal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
@@ -134,9 +134,9 @@ class WrittenRun:
         """Return a party's public key, hex."""
         return self.signer(name).key.public_key().public_bytes_raw().hex()
 
-    def sealed(self, body: MessageBody, name: str = COORDINATOR) -> bytes:
+    def signed(self, body: MessageBody, name: str = COORDINATOR) -> bytes:
         """Sign a message."""
-        return seal(body, name, self.signer(name))
+        return sign_envelope(body, name, self.signer(name))
 
     # -- how it begins ------------------------------------------------------------------
 
@@ -154,8 +154,8 @@ class WrittenRun:
         self.leaves += [
             Leaf(LeafKind.ROSTER, offer_roster(self.roster, signer)),
             Leaf(LeafKind.STUDY, offer_study(self.study, signer)),
-            *(Leaf(LeafKind.APPROVAL, self.sealed(b, b.institution)) for b in approvals),
-            Leaf(LeafKind.OPENING, self.sealed(opening)),
+            *(Leaf(LeafKind.APPROVAL, self.signed(b, b.institution)) for b in approvals),
+            Leaf(LeafKind.OPENING, self.signed(opening)),
             *(Leaf(LeafKind.OFFER, self._offer(name, opening)) for name in self.names),
         ]
         run = AgreedRun(plan=self.plan, roster_hash=self.roster.hash, opening=opening)
@@ -176,7 +176,7 @@ class WrittenRun:
         higher = [other for other in self.names if other > name]
         texts = {other: encode_key(_bytes(f"{name} to {other}", 1088)) for other in higher}
         offer = KeyOffer(institution=name, opening=opening.hash, ciphertexts=texts)
-        return self.sealed(offer, name)
+        return self.signed(offer, name)
 
     # -- what is asked and answered -----------------------------------------------------
 
@@ -219,7 +219,7 @@ class WrittenRun:
 
     def ask(self, request: Request, silent: Sequence[str] = ()) -> None:
         """Write a request down, and the replies of everybody but those who are silent."""
-        self.put(Leaf(LeafKind.REQUEST, self.sealed(request)))
+        self.put(Leaf(LeafKind.REQUEST, self.signed(request)))
         names = [p.institution for p in request.participants]
         for name, vector in zip(names, self._vectors(len(names)), strict=True):
             if name not in silent:
@@ -242,7 +242,7 @@ class WrittenRun:
             cumulative=position[1],
             epoch=1,
         ).model_copy(update=changes)
-        return Leaf(LeafKind.REPLY, self.sealed(body, name))
+        return Leaf(LeafKind.REPLY, self.signed(body, name))
 
     def _vectors(self, count: int) -> list[bytes]:
         """Return masked vectors: uniform words that add up to a sum within range."""
@@ -319,7 +319,7 @@ class WrittenRun:
     def to_bytes(self, leaves: Sequence[Leaf] | None = None, *, purged: bool = False) -> bytes:
         """The exported file, of these leaves or others."""
         chosen, out = list(self.leaves if leaves is None else leaves), io.BytesIO()
-        head = self.sealed(tree_head(self.study.id, RUN, [leaf.hash for leaf in chosen]))
+        head = self.signed(tree_head(self.study.id, RUN, [leaf.hash for leaf in chosen]))
         blobs = {name: self.blobs[name] for name in sorted(self.summed)}
         write_transcript(
             out,

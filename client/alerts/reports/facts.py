@@ -23,7 +23,7 @@ from fieldfare.client.alerts.alert import Alert, Disposition, PartyRole, Reason,
 from fieldfare.client.records.canonical.tables import Only, last_day, load_table, table_in
 from fieldfare.client.records.importers.base import minor_digits
 from fieldfare.client.scoring.evidence import ROW_FAMILIES, indicators, titles
-from fieldfare.client.typologies.extract import sealed_connection
+from fieldfare.client.typologies.extract import confined_connection
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import RecordsError, UsageError
 
@@ -259,7 +259,7 @@ def entries(folder: Path, customer: str, days: int, *, last: date | None, today:
     transactions = table_in(folder, "transactions")
     until = last or last_day(transactions, today) or today
     first = until - timedelta(days=days - 1)
-    with sealed_connection() as connection:
+    with confined_connection() as connection:
         own = Only("customer_id", (customer,))
         load_table(connection, "customers", table_in(folder, "customers"), own)
         if connection.execute("SELECT 1 FROM customers").fetchone() is None:

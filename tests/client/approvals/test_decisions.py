@@ -77,9 +77,9 @@ from fieldfare.shared.protocol.messages import (
     Refusal,
     Request,
     RunOpening,
+    open_envelope,
     parameters_to_bytes,
-    seal,
-    unseal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
@@ -139,7 +139,7 @@ def test_a_study_without_a_unit_is_neither_approved_nor_loaded(
 ) -> None:
     """As one that an earlier version of this program let in."""
     custody, study = custody_of(), home_study(records__unit=None)
-    keep_study(custody.institution.home, study, hub.sealed(study), NOW)
+    keep_study(custody.institution.home, study, hub.signed(study), NOW)
     kept = kept_study(custody.institution.home, study.id, custody.institution.roster)
     with pytest.raises(StudyError, match="names its unit"):
         loaded(custody, study)
@@ -156,7 +156,7 @@ def test_a_study_whose_receipt_cannot_be_logged_is_not_kept(
     journal = Journal.open(institution.home.log_folder, clock=clock)
     monkeypatch.setattr(Journal, "append", full_disk)
     with pytest.raises(LedgerError):
-        receive(institution, journal, hub.sealed(STUDY), "sent", "tester", NOW)
+        receive(institution, journal, hub.signed(STUDY), "sent", "tester", NOW)
     assert list(institution.home.studies.iterdir()) == []
 
 
@@ -269,7 +269,7 @@ def spend(custody: Custody, cost: int, study: str = "ab" * 32) -> None:
         vector=b"v",
         study_limit=cost,
         max_attempts=1,
-        seal=lambda _: b"reply",
+        sign=lambda _: b"reply",
         run_states={"r": b""},
     )
 
@@ -517,14 +517,16 @@ def run_one_step(hub: Hub, custodies: Sequence[Custody]) -> Transcript:
     opening = RunOpening(
         study=STUDY.id, roster=hub.roster().hash, run="run-1", participants=participants
     )
-    sealed = seal(opening, COORDINATOR, hub.signer)
-    offers = [bytes_in(c.custodian.open_run(sealed, approvals)) for c in custodies]
+    signed = sign_envelope(opening, COORDINATOR, hub.signer)
+    offers = [bytes_in(c.custodian.open_run(signed, approvals)) for c in custodies]
     for custody in custodies:
         assert custody.custodian.agree(STUDY.id, "run-1", offers) == b""
     request = first_request(hub, participants)
-    released = custodies[-1].custodian.release(seal(request, COORDINATOR, hub.signer), parameters())
+    released = custodies[-1].custodian.release(
+        sign_envelope(request, COORDINATOR, hub.signer), parameters()
+    )
     assert isinstance(released, Released), released
-    return Transcript(sealed, approvals, offers, request, released)
+    return Transcript(signed, approvals, offers, request, released)
 
 
 def parameters() -> bytes:
@@ -558,7 +560,7 @@ def unmask(custody: Custody, kept: Transcript) -> Any:
         raise LookupError("no private keys are left")
     own = ApprovedStudy.from_bytes(state, custody.site)
     approvals = {
-        name: unseal(envelope, Approval, custody.site.roster, custody.site.assurance).body
+        name: open_envelope(envelope, Approval, custody.site.roster, custody.site.assurance).body
         for name, envelope in zip(NAMES, kept.approvals, strict=True)
     }
     opening = custody.site.from_coordinator(kept.opening, RunOpening)
@@ -615,7 +617,7 @@ def test_after_a_withdrawal_a_captured_transcript_cannot_be_unmasked(
 
     # A custodian that was running all along answers nothing new, and neither does a fresh one.
     second = kept.request.model_copy(update={"attempt": 1})
-    answer = victim.custodian.release(seal(second, COORDINATOR, hub.signer), parameters())
+    answer = victim.custodian.release(sign_envelope(second, COORDINATOR, hub.signer), parameters())
     assert answer in (Refusal(RefusalCode.UNKNOWN_RUN), UNKNOWN_STUDY)
     with open_custody(victim.institution, None, clock) as fresh:
         assert resume(fresh, records_loader(fresh.institution, {})) == ()

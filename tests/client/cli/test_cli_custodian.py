@@ -28,7 +28,7 @@ from fieldfare.client.journal.journal import Journal, verify
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Approval, Refusal, unseal
+from fieldfare.shared.protocol.messages import Approval, Refusal, open_envelope
 
 __all__ = ["custody_of", "hub"]
 
@@ -97,7 +97,7 @@ def test_it_answers_for_approved_studies_and_for_no_other(hub: Hub, approved: st
         envelope = describe(home, approved)
         assert isinstance(envelope, bytes)
         roster = hub.institution(NAME).roster
-        approval = unseal(envelope, Approval, roster, Assurance.EXACT).body
+        approval = open_envelope(envelope, Approval, roster, Assurance.EXACT).body
         assert (approval.study, approval.institution) == (approved, NAME)
         assert describe(home, "0" * 64) == Refusal(RefusalCode.UNKNOWN_STUDY)
 
@@ -197,7 +197,7 @@ def test_what_a_command_decides_is_in_force_when_it_ends(hub: Hub) -> None:
         assert f"in force now\n  study {study[:12]} is answered for\n" in said
         assert isinstance(describe(home, study), bytes)
 
-        roster = hub.file("roster.sealed", hub.sealed_roster(hub.roster(version=2)))
+        roster = hub.file("roster.signed", hub.signed_roster(hub.roster(version=2)))
         said = command(home, "roster", "accept", str(roster), "--yes")
         assert "in force now\n  roster version 2 (was 1)\n" in said
         assert describe(home, study) == Refusal(RefusalCode.UNKNOWN_STUDY)

@@ -50,7 +50,7 @@ def a_file(hub: Hub, **changes: Any) -> DeliveryFile:
 
 
 def test_a_study_is_received(typed: Typed, hub: Hub) -> None:
-    status, out, _ = typed(hub.sealed(STUDY))
+    status, out, _ = typed(hub.signed(STUDY))
     assert status == 0
     assert f"institution review {STUDY.id[:12]}" in out
     assert read_decision(typed.home, STUDY.id).state is State.RECEIVED
@@ -104,7 +104,7 @@ def test_a_run_that_is_no_name_is_refused(typed: Typed, hub: Hub, custody_of: Op
 
 
 def test_other_files_are_sent_where_they_belong(typed: Typed, hub: Hub) -> None:
-    status, _, err = typed(hub.sealed_roster())
+    status, _, err = typed(hub.signed_roster())
     assert (status, "institution roster accept FILE" in err) == (2, True)
     transcript = b'{"format":1,"run":"r","study":"","type":"fieldfare.transcript.v1"}\n{"x":1}\n'
     status, _, err = typed(transcript)

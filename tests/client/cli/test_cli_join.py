@@ -22,7 +22,7 @@ from fieldfare.shared.protocol.identity import (
     public_hex,
     sign_invitation,
 )
-from fieldfare.shared.protocol.signed_files import read_sealed
+from fieldfare.shared.protocol.signed_files import read_signed
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_person_compares_the_fingerprint_before_it_is_pinned(
     assert f"identity     {identity_fingerprint(home)}" in out
     assert f"institution roster accept FILE --home {home.path}" in out
     assert home.coordinator_key.read_text().strip() == signing_public(hub)
-    body = open_enrolment(read_sealed(home.path / ENROLMENT))
+    body = open_enrolment(read_signed(home.path / ENROLMENT))
     assert (body.identity, body.contact) == (public_identity(home), "Bo")
     (entry,) = [json.loads(line) for line in home.log.read_text().splitlines()]
     assert entry["details"] == {"kind": "coordinator", "fingerprint": signing_public(hub)}
@@ -162,7 +162,7 @@ def test_the_enrolment_goes_where_it_is_wanted(
     for _ in range(2):  # the same again is no overwriting
         assert join(home, hub.invitation, "--yes", "--out", str(out)) == 0
     assert f"Send {out}" in capsys.readouterr().out
-    assert open_enrolment(read_sealed(out)).institution == "bank-a"
+    assert open_enrolment(read_signed(out)).institution == "bank-a"
 
 
 def test_an_identity_under_a_passphrase_needs_it(

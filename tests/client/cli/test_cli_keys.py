@@ -122,7 +122,7 @@ def test_rotate_tells_both_fingerprints_and_what_to_send(
     old, before = public_identity(home), identity_fingerprint(home)
     assert run(["institution", "keys", "rotate", "--home", str(home.path)]) == 0
     said = told(capsys)
-    statement = home.rotations / f"{old}.sealed"
+    statement = home.rotations / f"{old}.signed"
     assert f"old {before} new {identity_fingerprint(home)}" in said
     assert f"Send {statement} to the coordinator" in said
     assert check_rotation(statement.read_bytes(), "bank-a", old).new == public_identity(home)

@@ -36,7 +36,7 @@ def fill(home: Home, steps: range) -> None:
                 vector=b"masked",
                 study_limit=10**12,
                 max_attempts=1,
-                seal=lambda _: b"signed",
+                sign=lambda _: b"signed",
                 run_states={"r": b"keys"},
             )
 

@@ -18,7 +18,7 @@ __all__ = ["hub"]
 
 
 def accept(hub: Hub, roster: Roster, *options: str) -> int:
-    file = hub.file("roster.sealed", hub.sealed_roster(roster))
+    file = hub.file("roster.signed", hub.signed_roster(roster))
     home = str(hub.homes["bank-a"].path)
     return run(["institution", "roster", "accept", str(file), "--home", home, *options])
 
@@ -102,8 +102,8 @@ def test_wrong_input_is_one_line_and_status_2(
     stranger = hub.roster().model_copy(update={"coordinator": foreign.public})
     without = hub.roster().model_copy(update={"members": hub.roster().members[1:]})
     files = {
-        "foreign": foreign.sealed_roster(stranger),
-        "without": hub.sealed_roster(without),
+        "foreign": foreign.signed_roster(stranger),
+        "without": hub.signed_roster(without),
         "garbage": b"\x00\xff",
     }
     for name, content in files.items():

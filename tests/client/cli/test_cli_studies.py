@@ -13,7 +13,7 @@ from fieldfare.client.custodian.custodian import LEDGER_STATE, SHOWN_REPLY
 from fieldfare.client.home.studies import State, Told, read_decision
 from fieldfare.client.institution.open import open_institution, open_institution_ledger
 from fieldfare.shared.cli.root import run
-from fieldfare.shared.protocol.messages import NoSigner, Reply, seal
+from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
@@ -37,7 +37,7 @@ class Typed:
         return status, out, err
 
     def receive(self, study: Study = STUDY) -> tuple[int, str, str]:
-        file = self.hub.file(f"{study.id}.sealed", self.hub.sealed(study))
+        file = self.hub.file(f"{study.id}.signed", self.hub.signed(study))
         return self("study", "receive", str(file))
 
     def state(self, study: Study = STUDY) -> State:
@@ -111,7 +111,7 @@ def test_a_rejection_needs_a_reason(typed: Typed) -> None:
 def test_review_takes_a_file_that_was_not_received(typed: Typed) -> None:
     typed.receive()
     after = home_study(privacy__epsilon=0.75)
-    file = typed.hub.file("after", typed.hub.sealed(after))
+    file = typed.hub.file("after", typed.hub.signed(after))
     status, out, _ = typed("review", str(file))
     assert status == 0
     assert "not received yet" in out
@@ -160,9 +160,9 @@ def test_records_that_do_not_fit_are_said_at_the_approval(typed: Typed) -> None:
 def test_wrong_input_is_one_line_and_status_2(typed: Typed, tmp_path: Path) -> None:
     foreign = Hub(tmp_path / "foreign")
     files = {
-        "foreign": foreign.sealed(STUDY),
+        "foreign": foreign.signed(STUDY),
         "garbage": b"\x00",
-        "roster": typed.hub.sealed_roster(),
+        "roster": typed.hub.signed_roster(),
     }
     for name, content in files.items():
         path = str(typed.hub.file(name, content))
@@ -240,7 +240,7 @@ def test_under_a_ledger_that_is_behind_nothing_is_approved(typed: Typed) -> None
         epoch=1,
     )
     with open_institution_ledger(open_institution(typed.home.path), utc_now) as ledger:
-        shown = seal(reply, "bank-a", NoSigner())
+        shown = sign_envelope(reply, "bank-a", NoSigner())
         ledger.put_run_state(LEDGER_STATE, SHOWN_REPLY, shown)
     status, out, err = typed("approve", STUDY.id, "--yes")
     assert (status, typed.state()) == (1, State.RECEIVED)

@@ -17,7 +17,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
-from fieldfare.shared.protocol.messages import Refusal, seal
+from fieldfare.shared.protocol.messages import Refusal, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.transcript.leaves import tree_head
 from fieldfare.simulations.federation.federation import LocalFederation
@@ -57,13 +57,13 @@ def ask(bench: Bench, call: str, asked: Any) -> Any:
 
 def release(bench: Bench, run: Run, **changes: object) -> pb.ReleaseRequest:
     request = replace(run).request().model_copy(update=changes)
-    return pb.ReleaseRequest(request=bench.seal(request), parameters=bench.parameters())
+    return pb.ReleaseRequest(request=bench.sign(request), parameters=bench.parameters())
 
 
 def second_step(bench: Bench, run: Run) -> pb.ReleaseRequest:
     request, last = run.request(step=1), run.last(1)
     return pb.ReleaseRequest(
-        request=bench.seal(request),
+        request=bench.sign(request),
         parameters=run.contents[request.parameters],
         last_request=last.request,
         last_replies=last.replies,
@@ -112,7 +112,7 @@ def test_the_last_sum_is_framed_with_what_follows_from_it(bench: Bench) -> None:
     run = bench.open_run()
     request, last = run.request(step=1), run.last(1)
     asked = pb.ReleaseRequest(
-        request=bench.seal(request),
+        request=bench.sign(request),
         parameters=run.parameters(request.kind, 1),
         last_request=last.request,
         last_replies=last.replies,
@@ -127,11 +127,15 @@ def test_the_last_sum_is_framed_with_what_follows_from_it(bench: Bench) -> None:
 def test_a_head_is_cosigned_and_a_model_taken_in_frames(bench: Bench) -> None:
     run = bench.open_run()
     study, coordinator = bench.study.id, bench.federation.identities.coordinator
-    head = seal(tree_head(study, run.federation.run, [bytes(32)]), COORDINATOR, coordinator)
+    head = sign_envelope(
+        tree_head(study, run.federation.run, [bytes(32)]), COORDINATOR, coordinator
+    )
     asked = pb.CosignRequest(study=study, run=run.federation.run, head=head)
     found = ask(bench, "Cosign", asked)
     assert found.cosigned == bench.custodian("bank-b").cosign(study, run.federation.run, head, [])
-    other = seal(tree_head(study, run.federation.run, [b"1" * 32] * 2), COORDINATOR, coordinator)
+    other = sign_envelope(
+        tree_head(study, run.federation.run, [b"1" * 32] * 2), COORDINATOR, coordinator
+    )
     forged = pb.CosignRequest(study=study, run=run.federation.run, head=other, path=[b"2" * 32])
     assert ask(bench, "Cosign", forged).refusal == MALFORMED
 
@@ -142,7 +146,7 @@ def test_a_head_is_cosigned_and_a_model_taken_in_frames(bench: Bench) -> None:
         file=bytes_hash(b"model"),
         card=bytes_hash(b"card"),
     )
-    delivery = seal(body, COORDINATOR, coordinator)
+    delivery = sign_envelope(body, COORDINATOR, coordinator)
     handed = pb.DeliverRequest(delivery=delivery, model=b"model", card=b"card")
     found = ask(bench, "Deliver", handed)
     assert (found.WhichOneof("answer"), found.received) == ("received", b"")

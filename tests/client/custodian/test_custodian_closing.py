@@ -14,7 +14,12 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.delivery import Delivery
-from fieldfare.shared.protocol.messages import IdentitySigner, Refusal, parameters_to_bytes, seal
+from fieldfare.shared.protocol.messages import (
+    IdentitySigner,
+    Refusal,
+    parameters_to_bytes,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
@@ -144,7 +149,7 @@ def test_a_custodian_that_is_behind_takes_no_offer(bench: Bench) -> None:
 
 def head(run: Run, size: int, /, **changes: object) -> bytes:
     body = tree_head(run.bench.study.id, run.federation.run, LEAVES[:size])
-    return seal(body.model_copy(update=changes), COORDINATOR, coordinator(run.bench))
+    return sign_envelope(body.model_copy(update=changes), COORDINATOR, coordinator(run.bench))
 
 
 def cosign(run: Run, content: bytes, path: Any = (), name: str = NAME) -> bytes | Refusal:
@@ -184,7 +189,7 @@ def test_a_log_that_shrank_changed_or_proves_nothing_is_not_cosigned(
     path = consistency_path(5, LEAVES[:9])
     rewritten = [*LEAVES[:3], b"x" * 32, *LEAVES[4:9]]
     other = tree_head(bench.study.id, run.federation.run, rewritten)
-    changed = seal(other, COORDINATOR, coordinator(bench))
+    changed = sign_envelope(other, COORDINATOR, coordinator(bench))
     refused: list[tuple[bytes, Any]] = [
         (head(run, 4), consistency_path(4, LEAVES[:5])),
         (head(run, 4), ()),
@@ -212,7 +217,7 @@ def test_a_head_by_somebody_else_is_not_cosigned(bench: Bench) -> None:
         (COORDINATOR, identities.signers["bank-a"]),
         (NAME, identities.signers[NAME]),
     ):
-        assert cosign(run, seal(body, signer_id, signer)) == BAD_SIGNATURE
+        assert cosign(run, sign_envelope(body, signer_id, signer)) == BAD_SIGNATURE
     assert cosign(run, b"rubbish") == MALFORMED
     assert isinstance(cosign(run, head(run, 2)), bytes)  # none of them counted
 
@@ -259,7 +264,7 @@ def delivery(run: Run, /, **changes: object) -> Delivery:
 def deliver(
     run: Run, body: Delivery, model: bytes = b"model", card: bytes = b"card"
 ) -> bytes | Refusal:
-    content = seal(body, COORDINATOR, coordinator(run.bench))
+    content = sign_envelope(body, COORDINATOR, coordinator(run.bench))
     return run.bench.custodian(NAME).deliver(content, model, card)
 
 
@@ -276,7 +281,7 @@ def test_the_model_that_was_recomputed_is_taken(make_bench: MakeBench) -> None:
     state = run.state(STEPS)
     body = delivery(run, model=model_hash(state))
     assert deliver(run, body) == b""
-    content = seal(body, COORDINATOR, coordinator(bench))
+    content = sign_envelope(body, COORDINATOR, coordinator(bench))
     assert box.models == [(body, content, b"model", b"card")]
     assert box.recomputed == [True]
     wrong = [
@@ -330,7 +335,7 @@ def test_a_delivery_by_somebody_else_is_not_taken(bench: Bench, signer_id: str) 
     signer: IdentitySigner | Any = bench.federation.identities.signers[
         NAME if signer_id == NAME else "bank-a"
     ]
-    content = seal(delivery(run), signer_id, signer)
+    content = sign_envelope(delivery(run), signer_id, signer)
     assert bench.custodian(NAME).deliver(content, b"model", b"card") == BAD_SIGNATURE
     assert bench.custodian(NAME).deliver(b"", b"model", b"card") == MALFORMED
     assert box.models == []

@@ -19,7 +19,7 @@ from fieldfare.shared.protocol.messages import (
     Participant,
     RunOpening,
     encode_key,
-    seal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.secure_sum import MLKEM_PUBLIC_BYTES, RunKeys, StudyKeys, pair_key
@@ -58,13 +58,13 @@ class Parties:
                 Participant(institution=n, approval=a.hash) for n, a in approvals.items()
             ),
         )
-        content = seal(body, COORDINATOR, self.identities.coordinator)
+        content = sign_envelope(body, COORDINATOR, self.identities.coordinator)
         return self.sites["a"].from_coordinator(content, RunOpening)
 
     def envelopes(self, changed: Approval | None = None) -> list[bytes]:
         found = {n: s.envelope for n, s in self.studies.items()}
         if changed:
-            found[changed.institution] = self.sites[changed.institution].seal(changed)
+            found[changed.institution] = self.sites[changed.institution].sign(changed)
         return list(found.values())
 
     def opened(self, run: str = "r") -> dict[str, OpenedRun]:
@@ -233,7 +233,7 @@ def test_a_pair_without_a_ciphertext_of_the_right_length_is_refused(
         institution="a",
         ciphertexts=dict.fromkeys(names, ciphertext or ""),
     )
-    offers = [parties.sites["a"].seal(lie), *(opened[n].offer for n in "bcd")]
+    offers = [parties.sites["a"].sign(lie), *(opened[n].offer for n in "bcd")]
     arguments = (parties.sites["d"], parties.studies["d"], opened["d"], offers)
     assert refusal(agree, *arguments) is RefusalCode.BAD_KEYS
 
@@ -244,7 +244,7 @@ def test_a_ciphertext_for_somebody_else_gives_keys_that_differ(parties: Parties)
     site = parties.sites["a"]
     body = site.from_member(opened["a"].offer, KeyOffer, "a").body
     swapped = body.ciphertexts | {"d": body.ciphertexts["b"]}
-    lie = site.seal(body.model_copy(update={"ciphertexts": swapped}))
+    lie = site.sign(body.model_copy(update={"ciphertexts": swapped}))
     offers = [lie, *(opened[n].offer for n in "bcd")]
     keys = agree(parties.sites["d"], parties.studies["d"], opened["d"], offers)
     assert keys.keys["a"] != parties.agreed(opened)["a"].keys["d"]
@@ -254,8 +254,8 @@ def test_offers_come_from_their_own_senders_for_this_opening(parties: Parties) -
     opened, elsewhere = parties.opened(), parties.opened("s")
     offers = {n: o.offer for n, o in opened.items()}
     body = parties.sites["b"].from_member(offers["b"], KeyOffer, "b").body
-    impostor = parties.sites["c"].seal(body.model_copy(update={"institution": "c"}))
-    renamed = parties.sites["b"].seal(body.model_copy(update={"institution": "c"}))
+    impostor = parties.sites["c"].sign(body.model_copy(update={"institution": "c"}))
+    renamed = parties.sites["b"].sign(body.model_copy(update={"institution": "c"}))
     for wrong, code in (
         ({"c": offers["b"]}, RefusalCode.BAD_SIGNATURE),
         ({"b": impostor}, RefusalCode.BAD_SIGNATURE),

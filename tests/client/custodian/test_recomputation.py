@@ -20,9 +20,9 @@ from fieldfare.shared.protocol.messages import (
     Refusal,
     Reply,
     Request,
+    open_envelope,
     parameters_to_bytes,
-    seal,
-    unseal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR
@@ -216,7 +216,7 @@ def test_no_step_can_be_left_out(kind: ReleaseKind, step: int, bench: Bench) -> 
     request = run.request(kind, step).model_copy(update={"run": other.federation.run})
     content, last = run.parameters(kind, step), run.last(step)
     assert other.ask(NAME, request, content, last) == NOT_RECOMPUTED
-    own = bench.seal(run.answered[step - 1].model_copy(update={"run": other.federation.run}))
+    own = bench.sign(run.answered[step - 1].model_copy(update={"run": other.federation.run}))
     assert other.ask(NAME, request, content, replace(last, request=own)) == NOT_RECOMPUTED
 
 
@@ -226,15 +226,15 @@ def test_no_step_can_be_left_out(kind: ReleaseKind, step: int, bench: Bench) -> 
 def resigned(run: Run, envelope: bytes, name: str, signer: str, **changes: object) -> bytes:
     """A reply, changed, in somebody's name and with somebody's key."""
     site = run.bench.site(name)
-    reply = unseal(envelope, Reply, site.roster, site.assurance).body
-    return seal(
+    reply = open_envelope(envelope, Reply, site.roster, site.assurance).body
+    return sign_envelope(
         reply.model_copy(update=changes), name, run.bench.federation.identities.signers[signer]
     )
 
 
 def asked(run: Run, step: int = 0, **changes: object) -> bytes:
     """The request of a step, changed, with the coordinator's signature."""
-    return run.bench.seal(run.answered[step].model_copy(update=changes))
+    return run.bench.sign(run.answered[step].model_copy(update=changes))
 
 
 def put(items: tuple[bytes, ...], index: int, item: bytes) -> tuple[bytes, ...]:
@@ -257,7 +257,7 @@ def of_rehearsal(run: Run, last: LastSum) -> LastSum:
     answers = [other.answer(name, request) for name in NAMES]
     body = request.model_copy(update={"run": run.federation.run})
     return LastSum(
-        run.bench.seal(body), tuple(a.reply for a in answers), tuple(a.vector for a in answers)
+        run.bench.sign(body), tuple(a.reply for a in answers), tuple(a.vector for a in answers)
     )
 
 
@@ -267,7 +267,7 @@ def without_itself(run: Run, last: LastSum) -> LastSum:
     request = run.request(names=others, attempt=1)
     answers = [run.answer(name, request) for name in others]
     return LastSum(
-        run.bench.seal(request), tuple(a.reply for a in answers), tuple(a.vector for a in answers)
+        run.bench.sign(request), tuple(a.reply for a in answers), tuple(a.vector for a in answers)
     )
 
 
@@ -289,7 +289,7 @@ def replayed(run: Run, last: LastSum, **changes: object) -> LastSum:
         envelope if name == NAME else resigned(run, envelope, name, name, request=request.hash)
         for name, envelope in zip(NAMES, last.replies, strict=True)
     )
-    return LastSum(run.bench.seal(request), replies, last.vectors)
+    return LastSum(run.bench.sign(request), replies, last.vectors)
 
 
 def poisoned(run: Run, last: LastSum) -> LastSum:
@@ -352,8 +352,10 @@ MISFITS: Final[dict[str, Misfit]] = {
         replies=put(
             last.replies,
             2,
-            seal(
-                unseal(last.replies[2], Reply, run.bench.site(NAME).roster, Assurance.EXACT).body,
+            sign_envelope(
+                open_envelope(
+                    last.replies[2], Reply, run.bench.site(NAME).roster, Assurance.EXACT
+                ).body,
                 COORDINATOR,
                 run.bench.federation.identities.coordinator,
             ),
@@ -381,11 +383,13 @@ MISFITS: Final[dict[str, Misfit]] = {
     ),
     "a request by a member": lambda run, last: replace(
         last,
-        request=seal(run.answered[0], "bank-a", run.bench.federation.identities.signers["bank-a"]),
+        request=sign_envelope(
+            run.answered[0], "bank-a", run.bench.federation.identities.signers["bank-a"]
+        ),
     ),
     "a reply for a request": lambda _, last: replace(last, request=last.replies[0]),
     "a request for another step": lambda run, last: replace(
-        last, request=run.bench.seal(run.request(step=1))
+        last, request=run.bench.sign(run.request(step=1))
     ),
     "a request for another attempt": lambda run, last: replace(last, request=asked(run, attempt=1)),
     "a request of another study": lambda run, last: replace(

@@ -323,7 +323,7 @@ def test_two_custodians_over_one_ledger_answer_one_request_once(bench: Bench) ->
         twin.approve(bench.study, lambda: bench.sums[NAME])
         for step in range(STEPS):
             request = run.request(step=step)
-            envelope, content = bench.seal(request), run.contents[request.parameters]
+            envelope, content = bench.sign(request), run.contents[request.parameters]
             last = run.lasts.get(step, NO_LAST_SUM)
             custodians = [bench.custodian(NAME), twin] * 2
             answers = at_once([partial(c.release, envelope, content, last) for c in custodians])

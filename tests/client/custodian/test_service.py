@@ -45,7 +45,7 @@ def at(bench: Bench, room: Path, limits: ServiceLimits | None = None) -> Iterato
 
 def question(bench: Bench, run: Run, **changes: object) -> bytes:
     request = run.request().model_copy(update=changes)
-    asked = pb.ReleaseRequest(request=bench.seal(request), parameters=bench.parameters())
+    asked = pb.ReleaseRequest(request=bench.sign(request), parameters=bench.parameters())
     return asked.SerializeToString()
 
 
@@ -287,7 +287,7 @@ def test_one_custodian_to_a_socket(shared: Bench, room: Path) -> None:
         connected(room) as remote,
     ):
         with (
-            pytest.raises(UsageError, match="living process"),
+            pytest.raises(UsageError, match="expected no process that serves"),
             serving(shared.custodian("bank-c"), UnixSocket(room)),
         ):
             pass

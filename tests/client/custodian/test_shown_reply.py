@@ -2,7 +2,7 @@ import pytest
 
 from fieldfare.client.custodian.custodian import position_of, shown_position
 from fieldfare.shared.errors import LedgerError
-from fieldfare.shared.protocol.messages import NoSigner, Reply, seal
+from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 
 REPLY = Reply(
     request="a" * 64,
@@ -22,7 +22,7 @@ def test_nothing_was_shown() -> None:
 
 
 def test_a_shown_reply_says_where_the_ledger_stood_whoever_holds_the_key_now() -> None:
-    shown = shown_position(seal(REPLY, "bank-a", NoSigner()))
+    shown = shown_position(sign_envelope(REPLY, "bank-a", NoSigner()))
     assert shown == position_of(REPLY)
     assert (shown.sequence, shown.head, shown.cumulative, shown.epoch) == (7, "d" * 64, 35, 2)
 

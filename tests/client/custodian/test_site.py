@@ -8,7 +8,13 @@ from tests.support.bench import Bench
 from fieldfare.client.custodian.party import Site
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Approval, IdentitySigner, NoSigner, RunOpening, seal
+from fieldfare.shared.protocol.messages import (
+    Approval,
+    IdentitySigner,
+    NoSigner,
+    RunOpening,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.roster import COORDINATOR
 
 
@@ -27,8 +33,8 @@ def opening(bench: Bench) -> RunOpening:
     )
 
 
-def test_what_it_seals_is_read_as_its_own(site: Site, opening: RunOpening, bench: Bench) -> None:
-    content = site.seal(opening)
+def test_what_it_signs_is_read_as_its_own(site: Site, opening: RunOpening, bench: Bench) -> None:
+    content = site.sign(opening)
     opened = bench.site("bank-a").from_member(content, RunOpening, "bank-b")
     assert (opened.body, opened.signer, opened.content) == (opening, "bank-b", content)
 
@@ -37,7 +43,7 @@ def test_only_the_coordinator_speaks_for_the_coordinator(
     site: Site, opening: RunOpening, bench: Bench
 ) -> None:
     identities = bench.federation.identities
-    right = seal(opening, COORDINATOR, identities.coordinator)
+    right = sign_envelope(opening, COORDINATOR, identities.coordinator)
     assert site.from_coordinator(right, RunOpening).body == opening
     for signer_id, signer in (
         ("bank-a", identities.signers["bank-a"]),
@@ -46,14 +52,14 @@ def test_only_the_coordinator_speaks_for_the_coordinator(
         ("bank-x", identities.coordinator),
     ):
         with pytest.raises(ProtocolError) as found:
-            site.from_coordinator(seal(opening, signer_id, signer), RunOpening)
+            site.from_coordinator(sign_envelope(opening, signer_id, signer), RunOpening)
         assert found.value.code is RefusalCode.BAD_SIGNATURE
 
 
 def test_a_member_is_heard_under_its_own_name_only(
     site: Site, opening: RunOpening, bench: Bench
 ) -> None:
-    content = bench.site("bank-a").seal(opening)
+    content = bench.site("bank-a").sign(opening)
     assert site.from_member(content, RunOpening, "bank-a").signer == "bank-a"
     for other in ("bank-b", "bank-c", COORDINATOR):
         with pytest.raises(ProtocolError) as found:
@@ -63,13 +69,13 @@ def test_a_member_is_heard_under_its_own_name_only(
 
 def test_a_message_of_another_type_is_malformed(site: Site, opening: RunOpening) -> None:
     with pytest.raises(ProtocolError) as found:
-        site.from_member(site.seal(opening), Approval, "bank-b")
+        site.from_member(site.sign(opening), Approval, "bank-b")
     assert found.value.code is RefusalCode.MALFORMED
 
 
 def test_simulations_check_no_signature_but_still_the_name(site: Site, opening: RunOpening) -> None:
     simulated = replace(site, signer=NoSigner(), assurance=Assurance.SIMULATED)
-    content = simulated.seal(opening)
+    content = simulated.sign(opening)
     assert simulated.from_member(content, RunOpening, "bank-b").body == opening
     with pytest.raises(ProtocolError):
         simulated.from_coordinator(content, RunOpening)

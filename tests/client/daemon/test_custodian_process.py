@@ -30,7 +30,7 @@ def protected(hub: Hub) -> Home:
         hub.folder / "protected", "bank-p", coordinator=hub.public, passphrase=PASSPHRASE
     )
     hub.homes["bank-p"] = home
-    pin_roster(home, hub.sealed_roster())
+    pin_roster(home, hub.signed_roster())
     return home
 
 

@@ -190,7 +190,7 @@ def test_what_cannot_be_trusted_serves_nothing_until_it_is_mended(
     assert guard.status().studies == []
     assert '"rule":"nothing is served: ' in home.log.read_text()
 
-    for name in ("keys", "policy.toml", "roster.sealed", "coordinator.pub", "institution.toml"):
+    for name in ("keys", "policy.toml", "roster.signed", "coordinator.pub", "institution.toml"):
         restore(kept / name, home.path / name)
     followed = guard.follow()
     assert followed.trouble == ""

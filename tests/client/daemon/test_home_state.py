@@ -34,7 +34,7 @@ def touched(name: str) -> Callable[[Home], None]:
     [
         touched("institution.toml"),
         touched("policy.toml"),
-        touched("roster.sealed"),
+        touched("roster.signed"),
         touched("coordinator.pub"),
         lambda home: home.roster.unlink(),
         lambda home: rotate_identity(home, NAME, None),

@@ -46,9 +46,9 @@ def test_every_path_is_where_the_layout_says() -> None:
         *(home.models, home.model(STUDY, "2025-06-01.a_b")),
     )
     assert [str(path.relative_to("/h")) for path in paths] == [
-        *("institution.toml", "policy.toml", "coordinator.pub", "roster.sealed"),
+        *("institution.toml", "policy.toml", "coordinator.pub", "roster.signed"),
         *("keys/identity.pem", "keys/identity.pub", "keys/node", "keys/node.pub"),
-        *("keys/holdout", f"studies/{STUDY}.sealed", "ledger/ledger.sqlite", "log/log.jsonl"),
+        *("keys/holdout", f"studies/{STUDY}.signed", "ledger/ledger.sqlite", "log/log.jsonl"),
         *("run/custodian.sock", "run/admin.sock", "keys/rotations"),
         *("models", f"models/{STUDY}/2025-06-01.a_b"),
     ]
@@ -122,7 +122,7 @@ def test_an_unfinished_home_is_none(tmp_path: Path) -> None:
         ("policy.toml", 0o620, "chmod 600"),
         ("institution.toml", 0o602, "chmod 600"),
         ("coordinator.pub", 0o666, "chmod 600"),
-        ("roster.sealed", 0o660, "chmod 600"),
+        ("roster.signed", 0o660, "chmod 600"),
         ("keys/identity.pub", 0o620, "chmod 600"),
     ],
 )

@@ -71,7 +71,7 @@ def events(home: Home) -> list[dict[str, Any]]:
 def test_a_no_is_told_as_far_as_a_person_let_it(
     hub: Hub, home: Home, inbox: HomeInbox, told: Told, heard: SaidNo | None
 ) -> None:
-    inbox.study_offered(hub.sealed(STUDY), STUDY)
+    inbox.study_offered(hub.signed(STUDY), STUDY)
     assert inbox.said_no(STUDY.id) is None
     journal = Journal.open(home.log_folder, clock=clock)
     with open_institution_ledger(open_institution(home.path), clock) as ledger:
@@ -91,7 +91,7 @@ def test_a_no_from_before_it_could_be_told_is_not(home: Home, inbox: HomeInbox) 
 
 
 def test_an_offered_study_waits_for_a_person(hub: Hub, home: Home, inbox: HomeInbox) -> None:
-    offer = hub.sealed(STUDY)
+    offer = hub.signed(STUDY)
     inbox.study_offered(offer, STUDY)
     assert home.study(STUDY.id).read_bytes() == offer
     decision = read_decision(home, STUDY.id)
@@ -103,11 +103,11 @@ def test_an_offered_study_waits_for_a_person(hub: Hub, home: Home, inbox: HomeIn
 
 def test_the_same_study_again_changes_nothing(hub: Hub, home: Home, inbox: HomeInbox) -> None:
     journal = Journal.open(home.log_folder, clock=clock)
-    inbox.study_offered(hub.sealed(STUDY), STUDY)
+    inbox.study_offered(hub.signed(STUDY), STUDY)
     with open_institution_ledger(hub.institution(NAME), clock) as ledger:
         reject(home, ledger, journal, STUDY.id, "no", "tester", NOW)
     before = events(home)
-    inbox.study_offered(hub.sealed(STUDY), STUDY)
+    inbox.study_offered(hub.signed(STUDY), STUDY)
     assert read_decision(home, STUDY.id).state is State.REJECTED
     assert events(home) == before
 
@@ -117,7 +117,7 @@ def test_a_study_of_a_package_that_is_not_listed_waits_too_and_its_model_does_no
 ) -> None:
     install(tmp_path, monkeypatch)
     study = home_study(model=MODEL)
-    inbox.study_offered(hub.sealed(study), study)
+    inbox.study_offered(hub.signed(study), study)
     assert read_decision(home, study.id).state is State.RECEIVED
     permit([PACKAGE])
     made = delivered(study, hub.signer)
@@ -136,15 +136,15 @@ def test_a_flood_of_offers_is_bounded_and_decisions_make_room(
     monkeypatch.setattr(inbox_module, "MOST_UNDECIDED", 3)
     studies = [home_study(name=f"s{i}") for i in range(4)]
     for study in studies[:3]:
-        inbox.study_offered(hub.sealed(study), study)
+        inbox.study_offered(hub.signed(study), study)
     with pytest.raises(PolicyRefusal, match="approve or reject") as refused:
-        inbox.study_offered(hub.sealed(studies[3]), studies[3])
+        inbox.study_offered(hub.signed(studies[3]), studies[3])
     assert refused.value.code is RefusalCode.UNKNOWN_STUDY
     assert len(kept_ids(home)) == len(events(home)) == 3
     with open_institution_ledger(hub.institution(NAME), clock) as ledger:
         journal = Journal.open(home.log_folder, clock=clock)
         reject(home, ledger, journal, studies[0].id, "no", "tester", NOW)
-    inbox.study_offered(hub.sealed(studies[3]), studies[3])
+    inbox.study_offered(hub.signed(studies[3]), studies[3])
 
 
 def test_sixty_four_may_wait() -> None:
@@ -160,14 +160,14 @@ def test_what_is_too_large_comes_as_a_file(home: Home, inbox: HomeInbox) -> None
 def test_a_study_without_a_plan_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
     study = home_study(records__units=2**40, privacy__epsilon=1e-11)
     with pytest.raises(ProtocolError, match="that can run"):
-        inbox.study_offered(hub.sealed(study), study)
+        inbox.study_offered(hub.signed(study), study)
     assert kept_ids(home) == ()
 
 
 def test_a_study_without_a_unit_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
     study = home_study(records__unit=None)
     with pytest.raises(ProtocolError, match=r"records\.unit: expected a column of ids"):
-        inbox.study_offered(hub.sealed(study), study)
+        inbox.study_offered(hub.signed(study), study)
     assert kept_ids(home) == ()
 
 
@@ -179,7 +179,7 @@ def test_nothing_is_kept_that_is_not_logged(
 
     monkeypatch.setattr(Journal, "append", full)
     with pytest.raises(LedgerError):
-        inbox.study_offered(hub.sealed(STUDY), STUDY)
+        inbox.study_offered(hub.signed(STUDY), STUDY)
     assert kept_ids(home) == ()
 
 
@@ -191,15 +191,15 @@ def test_a_disk_that_says_no_is_an_answer(
 
     monkeypatch.setattr(inbox_module, "keep_study", full)
     with pytest.raises(LedgerError, match="No space left"):
-        inbox.study_offered(hub.sealed(STUDY), STUDY)
+        inbox.study_offered(hub.signed(STUDY), STUDY)
 
 
 def test_a_home_that_cannot_be_read_is_an_answer(hub: Hub, home: Home, inbox: HomeInbox) -> None:
     other = home_study(name="other")
-    inbox.study_offered(hub.sealed(other), other)
+    inbox.study_offered(hub.signed(other), other)
     home.study(other.id).with_suffix(".json").write_text("{}")
     with pytest.raises(LedgerError, match="decide again"):
-        inbox.study_offered(hub.sealed(STUDY), STUDY)
+        inbox.study_offered(hub.signed(STUDY), STUDY)
 
 
 # -- models -----------------------------------------------------------------------------------
@@ -220,8 +220,8 @@ def test_a_model_is_kept_privately_and_logged(hub: Hub, home: Home, inbox: HomeI
     give(inbox, made)
     folder = home.model(STUDY.id, RUN)
     files = {path.name: path for path in folder.iterdir()}
-    assert sorted(files) == ["card.html", "card.json", "delivery.sealed", "model.safetensors"]
-    assert files["delivery.sealed"].read_bytes() == made.envelope
+    assert sorted(files) == ["card.html", "card.json", "delivery.signed", "model.safetensors"]
+    assert files["delivery.signed"].read_bytes() == made.envelope
     assert files["model.safetensors"].read_bytes() == made.model
     assert files["card.json"].read_bytes() == made.card
     assert "Fieldfare model card" in files["card.html"].read_text()
@@ -296,7 +296,7 @@ def test_only_models_of_studies_that_were_approved_are_kept(
     made = delivered(STUDY, hub.signer)
     with pytest.raises(PolicyRefusal, match="approved here"):
         give(inbox, made)
-    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    keep_study(home, STUDY, hub.signed(STUDY), NOW)
     with pytest.raises(PolicyRefusal, match="approved here"):
         give(inbox, made)
     assert not home.models.exists()

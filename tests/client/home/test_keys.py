@@ -218,7 +218,7 @@ def test_a_rotation_leaves_a_new_key_and_a_statement_by_both(home: Home) -> None
     assert identity_fingerprint(home) != before
     stated = check_rotation(done.statement.read_bytes(), "bank-a", old)
     assert (stated.old, stated.new) == (done.old, done.new)
-    assert done.statement == home.rotations / f"{old}.sealed"  # the old public key stays
+    assert done.statement == home.rotations / f"{old}.signed"  # the old public key stays
     assert Home.open(home.path) == home
 
 
@@ -234,7 +234,7 @@ def test_rotations_chain_back_to_the_first_key(home: Home) -> None:
     for _ in range(3):
         rotate_identity(home, "bank-a", None)
     key, steps = first, 0
-    while (statement := home.rotations / f"{key}.sealed").exists():
+    while (statement := home.rotations / f"{key}.signed").exists():
         key, steps = check_rotation(statement.read_bytes(), "bank-a", key).new, steps + 1
     assert (key, steps) == (public_identity(home), 3)
 

@@ -27,7 +27,7 @@ NOW = datetime(2025, 7, 1, 10, tzinfo=UTC)
 def kept(hub: Hub) -> KeptModel:
     home, made = hub.homes["bank-a"], delivered(STUDY, hub.signer)
     files = {
-        "delivery.sealed": made.envelope,
+        "delivery.signed": made.envelope,
         "model.safetensors": made.model,
         "card.json": made.card,
     }
@@ -68,7 +68,7 @@ def test_a_note_that_cannot_be_read_is_none(hub: Hub, kept: KeptModel, content: 
     assert standing_of_model(kept, hub.roster()).standing is Standing.SIGNED
 
 
-@pytest.mark.parametrize("name", ["delivery.sealed", "model.safetensors", "card.json"])
+@pytest.mark.parametrize("name", ["delivery.signed", "model.safetensors", "card.json"])
 def test_a_changed_file_is_doubtful(hub: Hub, kept: KeptModel, name: str) -> None:
     note_recomputed(kept, model=model_of(hub), leaves=7, head="ab" * 32, now=NOW)
     path = kept.folder / name

@@ -37,7 +37,7 @@ def test_what_is_pinned_is_read_back_and_checked_again(hub: Hub) -> None:
     assert pinned_roster(home, hub.public) == hub.roster()
     assert home.roster.stat().st_mode & 0o777 == 0o600
     home.roster.write_bytes(home.roster.read_bytes().replace(b'"version\\":1', b'"version\\":2'))
-    with pytest.raises(UsageError, match=r"roster\.sealed: .*signature"):
+    with pytest.raises(UsageError, match=r"roster\.signed: .*signature"):
         pinned_roster(home, hub.public)
 
 
@@ -52,9 +52,9 @@ def test_a_roster_that_another_key_signed_is_refused_with_the_pinned_fingerprint
     other = Ed25519PrivateKey.generate()
     for coordinator in (hub.public, public_hex(other)):
         roster = hub.roster().model_copy(update={"coordinator": coordinator})
-        sealed = offer_roster(roster, IdentitySigner(other))
+        signed = offer_roster(roster, IdentitySigner(other))
         with pytest.raises(UsageError, match=f"^sent: .*{fingerprint(bytes.fromhex(hub.public))}"):
-            offered_roster(sealed, "sent", hub.public)
+            offered_roster(signed, "sent", hub.public)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b"[" * 5000])
@@ -68,14 +68,14 @@ def test_a_study_is_no_roster(hub: Hub) -> None:
     from tests.support.homes import home_study
 
     with pytest.raises(UsageError):
-        offered_roster(hub.sealed(home_study()), "sent", hub.public)
+        offered_roster(hub.signed(home_study()), "sent", hub.public)
 
 
 def test_a_simulations_roster_is_refused(hub: Hub) -> None:
     members = (*hub.roster().members, Member(id="bank-z", key=""))
     roster = hub.roster().model_copy(update={"members": members})
     with pytest.raises(UsageError, match="key for every member"):
-        offered_roster(hub.sealed_roster(roster), "sent", hub.public)
+        offered_roster(hub.signed_roster(roster), "sent", hub.public)
 
 
 def test_this_institution_must_be_on_it_with_its_own_key(hub: Hub) -> None:
@@ -115,5 +115,5 @@ def test_every_change_of_a_member_is_named(hub: Hub) -> None:
 
 def test_pinning_replaces_whole(hub: Hub) -> None:
     home, second = hub.homes["bank-a"], hub.roster(version=2)
-    pin_roster(home, hub.sealed_roster(second))
+    pin_roster(home, hub.signed_roster(second))
     assert pinned_roster(home, hub.public) == second

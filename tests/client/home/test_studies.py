@@ -31,20 +31,20 @@ STUDY = home_study()
 
 def test_what_arrived_is_kept_as_it_came(hub: Hub) -> None:
     home = hub.homes["bank-a"]
-    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    keep_study(home, STUDY, hub.signed(STUDY), NOW)
     kept = kept_study(home, STUDY.id, hub.roster())
-    assert (kept.study, kept.offer) == (STUDY, hub.sealed(STUDY))
+    assert (kept.study, kept.offer) == (STUDY, hub.signed(STUDY))
     assert kept.decision == Decision(study=STUDY.id, received="2025-06-01T12:00:00+00:00")
-    for suffix in (".sealed", ".json"):
+    for suffix in (".signed", ".json"):
         assert home.study(STUDY.id).with_suffix(suffix).stat().st_mode & 0o777 == 0o600
 
 
 def test_an_offer_that_comes_again_keeps_its_decision(hub: Hub) -> None:
     home = hub.homes["bank-a"]
-    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    keep_study(home, STUDY, hub.signed(STUDY), NOW)
     rejected = read_decision(home, STUDY.id).model_copy(update={"state": State.REJECTED})
     write_decision(home, rejected)
-    keep_study(home, STUDY, hub.sealed(STUDY), NOW + timedelta(days=1))
+    keep_study(home, STUDY, hub.signed(STUDY), NOW + timedelta(days=1))
     assert read_decision(home, STUDY.id) == rejected
 
 
@@ -57,17 +57,17 @@ def test_no_study_is_refused_in_one_line(hub: Hub, content: bytes) -> None:
 
 def test_a_study_of_another_coordinator_or_a_changed_one_is_refused(hub: Hub) -> None:
     foreign = offer_study(STUDY, IdentitySigner(Ed25519PrivateKey.generate()))
-    changed = hub.sealed(STUDY).replace(b'epsilon\\":0.5', b'epsilon\\":9.5')
-    assert changed != hub.sealed(STUDY)
-    for content in (foreign, changed, hub.sealed_roster()):
+    changed = hub.signed(STUDY).replace(b'epsilon\\":0.5', b'epsilon\\":9.5')
+    assert changed != hub.signed(STUDY)
+    for content in (foreign, changed, hub.signed_roster()):
         with pytest.raises(UsageError, match=r"^sent: "):
             offered_study(content, "sent", hub.roster())
 
 
 def test_a_kept_offer_is_checked_each_time(hub: Hub) -> None:
     home, other = hub.homes["bank-a"], home_study(name="other")
-    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
-    home.study(STUDY.id).write_bytes(hub.sealed(other))
+    keep_study(home, STUDY, hub.signed(STUDY), NOW)
+    home.study(STUDY.id).write_bytes(hub.signed(other))
     with pytest.raises(UsageError, match="of that id"):
         kept_study(home, STUDY.id, hub.roster())
     with pytest.raises(UsageError, match="found none"):
@@ -80,7 +80,7 @@ def test_a_kept_offer_is_checked_each_time(hub: Hub) -> None:
 )
 def test_a_decision_that_cannot_be_read_decides_nothing(hub: Hub, content: bytes) -> None:
     home = hub.homes["bank-a"]
-    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    keep_study(home, STUDY, hub.signed(STUDY), NOW)
     home.study(STUDY.id).with_suffix(".json").write_bytes(content)
     with pytest.raises(UsageError, match="decision, found"):
         read_decision(home, STUDY.id)
@@ -97,7 +97,7 @@ def test_another_studys_decision_is_not_this_ones(hub: Hub) -> None:
 
 def test_a_study_without_a_decision_is_only_received(hub: Hub) -> None:
     home = hub.homes["bank-a"]
-    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    keep_study(home, STUDY, hub.signed(STUDY), NOW)
     home.study(STUDY.id).with_suffix(".json").unlink()
     assert read_decision(home, STUDY.id).state is State.RECEIVED
 
@@ -106,19 +106,19 @@ def test_studies_are_listed_in_order_of_arrival(hub: Hub) -> None:
     home = hub.homes["bank-a"]
     studies = [home_study(name=f"study-{index}") for index in range(4)]
     for days, study in enumerate(studies):
-        keep_study(home, study, hub.sealed(study), NOW + timedelta(days=days))
-    (home.studies / "notes.sealed").write_text("somebody's own file")
+        keep_study(home, study, hub.signed(study), NOW + timedelta(days=days))
+    (home.studies / "notes.signed").write_text("somebody's own file")
     assert [kept.study for kept in kept_studies(home, hub.roster())] == studies
     assert kept_ids(home) == tuple(sorted(study.id for study in studies))
 
 
 def test_a_few_digits_mean_one_study_or_none(hub: Hub) -> None:
     home = hub.homes["bank-a"]
-    keep_study(home, STUDY, hub.sealed(STUDY), NOW)
+    keep_study(home, STUDY, hub.signed(STUDY), NOW)
     for digits in (4, 12, 64):
         assert find_id(home, STUDY.id[:digits]) == STUDY.id
     twin = STUDY.id[:-1] + ("0" if STUDY.id[-1] != "0" else "1")
-    (home.studies / f"{twin}.sealed").touch()
+    (home.studies / f"{twin}.signed").touch()
     assert find_id(home, STUDY.id) == STUDY.id
     with pytest.raises(UsageError, match="fits 2"):
         find_id(home, STUDY.id[:12])

@@ -42,9 +42,9 @@ def invitation(**changes: str) -> Invitation:
 
 
 def test_an_invitation_is_read_and_a_changed_one_refused() -> None:
-    sealed = sign_invitation(invitation(), COORDINATOR)
-    assert read_invitation(sealed, "sent") == invitation()
-    for content in (sealed.replace(b"8443", b"8444"), b"", b"{}"):
+    signed = sign_invitation(invitation(), COORDINATOR)
+    assert read_invitation(signed, "sent") == invitation()
+    for content in (signed.replace(b"8443", b"8444"), b"", b"{}"):
         with pytest.raises(UsageError, match=r"^sent: .*ask the coordinator"):
             read_invitation(content, "sent")
 
@@ -113,8 +113,8 @@ def test_a_node_toml_that_cannot_be_read_is_left_alone(home: Home, text: str) ->
 
 
 def test_an_enrolment_says_who_asks_and_of_whom(home: Home) -> None:
-    sealed = enrolment_for(home, "bank-a", invitation(), load_identity(home, None), "Bo")
-    body = open_enrolment(sealed)
+    signed = enrolment_for(home, "bank-a", invitation(), load_identity(home, None), "Bo")
+    body = open_enrolment(signed)
     assert (body.institution, body.identity) == ("bank-a", public_identity(home))
     assert (body.node, body.contact) == (node_public_line(home), "Bo")
     assert (body.hub, body.coordinator) == ("Example hub", public_hex(COORDINATOR))

@@ -22,7 +22,7 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import LedgerError, UsageError
-from fieldfare.shared.protocol.messages import NoSigner, Reply, seal
+from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 from fieldfare.shared.system.clock import utc_now
 
 TERMS: Final = Acceptance(user="ines", reason="the disk failed")
@@ -46,7 +46,7 @@ def fill(home: Home, steps: range) -> Position:
                 vector=b"masked",
                 study_limit=10**9,
                 max_attempts=1,
-                seal=lambda _: b"signed",
+                sign=lambda _: b"signed",
                 run_states={"r": b"keys"},
             )
         return ledger.position()
@@ -64,7 +64,7 @@ def signed(position: Position) -> bytes:
         cumulative=position.cumulative,
         epoch=position.epoch,
     )
-    return seal(body, "bank-a", NoSigner())
+    return sign_envelope(body, "bank-a", NoSigner())
 
 
 def show_reply(home: Home, position: Position) -> None:

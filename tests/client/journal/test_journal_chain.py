@@ -26,7 +26,7 @@ from fieldfare.client.journal.entries import (
     Head,
     Mark,
     Value,
-    _sealed,
+    _hashed,
     find_end,
     follow,
     head_line,
@@ -132,11 +132,11 @@ def test_every_field_is_under_the_hash() -> None:
     assert len(hashes) == 8
 
 
-def sealed(**changes: Any) -> bytes:
+def signed(**changes: Any) -> bytes:
     """A line whose hash is right, whatever it says."""
     content = json.loads(entry(step=1).line) | changes
     content.pop("hash")
-    return _sealed(ENTRY_TYPE, content)[1].removesuffix(b"\n")
+    return _hashed(ENTRY_TYPE, content)[1].removesuffix(b"\n")
 
 
 @pytest.mark.parametrize(
@@ -171,9 +171,9 @@ def sealed(**changes: Any) -> bytes:
     ],
 )
 def test_a_right_hash_does_not_make_it_an_entry(changes: dict[str, Any]) -> None:
-    parse_entry(sealed())
+    parse_entry(signed())
     with pytest.raises(LedgerError, match="expected"):
-        parse_entry(sealed(**changes))
+        parse_entry(signed(**changes))
 
 
 def test_one_entry_has_one_line() -> None:
@@ -223,7 +223,7 @@ def test_a_misfit_is_never_repeated_in_the_message() -> None:
         {"previous": marker},
     ):
         with pytest.raises(LedgerError) as caught:
-            parse_entry(sealed(**changes))
+            parse_entry(signed(**changes))
         assert marker not in str(caught.value)
     changed = entry(study="ab").line.replace(b'"ab"', f'"{marker}"'.encode())
     with pytest.raises(LedgerError) as caught:
@@ -295,7 +295,7 @@ def test_a_head_of_other_types_is_refused() -> None:
     good = json.loads(head_line(Head()))
     good.pop("hash")
     for changes in ({"start": -1}, {"end": "1"}, {"file": 0}, {"end_hash": ""}, {"start_hash": 0}):
-        content = _sealed(HEAD_TYPE, good | changes)[1].rstrip().ljust(HEAD_BYTES - 1) + b"\n"
+        content = _hashed(HEAD_TYPE, good | changes)[1].rstrip().ljust(HEAD_BYTES - 1) + b"\n"
         with pytest.raises(LedgerError, match="expected sequence numbers"):
             parse_head(content)
 

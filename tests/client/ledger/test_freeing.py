@@ -47,7 +47,7 @@ def spent(times: list[datetime], cost: int) -> Iterator[Ledger]:
                 vector=b"masked",
                 study_limit=10**15,
                 max_attempts=1,
-                seal=lambda _: b"signed",
+                sign=lambda _: b"signed",
                 run_states={},
             )
         yield ledger

@@ -90,7 +90,7 @@ def commit(
     vector: bytes = b"masked",
     limit: int = MOST,
     attempts: int = 3,
-    seal: Callable[[Position], bytes] = sign,
+    sign: Callable[[Position], bytes] = sign,
     state: bytes = b"next keys",
 ) -> StoredReply:
     return ledger.commit(
@@ -98,7 +98,7 @@ def commit(
         vector=vector,
         study_limit=limit,
         max_attempts=attempts,
-        seal=seal,
+        sign=sign,
         run_states={debit.run: state},
     )
 
@@ -121,7 +121,7 @@ def refusal(ledger: Ledger, debit: Debit, *, limit: int = MOST, attempts: int = 
 # --- what a caller gets ------------------------------------------------------------------
 
 
-def test_a_commit_debits_seals_and_keeps(ledger: Ledger) -> None:
+def test_a_commit_debits_signs_and_keeps(ledger: Ledger) -> None:
     start = ledger.position()
     assert (start.sequence, start.cumulative, start.epoch) == (0, 0, 1)
     assert ledger.stored(debit().request) is None
@@ -261,7 +261,7 @@ def test_an_impossible_limit_is_refused(ledger: Ledger, limit: int) -> None:
     assert ledger.position().sequence == 0
 
 
-def test_a_seal_that_fails_undoes_everything(ledger: Ledger) -> None:
+def test_a_signature_that_fails_undoes_everything(ledger: Ledger) -> None:
     commit(ledger, debit(0), state=b"keys 1")
     before = ledger.position()
 
@@ -270,7 +270,7 @@ def test_a_seal_that_fails_undoes_everything(ledger: Ledger) -> None:
         raise ValueError("the signing key is locked")
 
     with pytest.raises(ValueError, match="signing key"):
-        commit(ledger, debit(1), seal=broken, state=b"keys 2")
+        commit(ledger, debit(1), sign=broken, state=b"keys 2")
     assert ledger.position() == before
     assert ledger.run_state("s", "r") == b"keys 1"
     assert ledger.stored(debit(1).request) is None
@@ -286,12 +286,12 @@ def test_all_states_of_a_release_are_kept_with_it_or_none(ledger: Ledger) -> Non
         raise ValueError(f"no signature at {position.sequence}")
 
     with pytest.raises(ValueError, match="no signature"):
-        ledger.commit(debit(), seal=broken, run_states=states, **shared)
+        ledger.commit(debit(), sign=broken, run_states=states, **shared)
     assert ledger.run_names("s") == []
-    ledger.commit(debit(), seal=sign, run_states=states, **shared)
+    ledger.commit(debit(), sign=sign, run_states=states, **shared)
     assert {name: ledger.run_state("s", name) for name in ledger.run_names("s")} == states
     others = dict.fromkeys(states, b"of a repeat")
-    ledger.commit(debit(), seal=sign, run_states=others, **shared)
+    ledger.commit(debit(), sign=sign, run_states=others, **shared)
     assert ledger.run_state("s", "progress:r") == states["progress:r"]
 
 

@@ -62,7 +62,7 @@ def open_ledger(folder: Path) -> Ledger:
 
 
 def commit(
-    ledger: Ledger, step: int, seal: Callable[[Position], bytes], keys: bytes
+    ledger: Ledger, step: int, sign: Callable[[Position], bytes], keys: bytes
 ) -> StoredReply:
     debit = Debit(
         study="s",
@@ -74,7 +74,7 @@ def commit(
         cost=COST,
     )
     return ledger.commit(
-        debit, vector=VECTOR, study_limit=LIMIT, max_attempts=1, seal=seal, run_states={"r": keys}
+        debit, vector=VECTOR, study_limit=LIMIT, max_attempts=1, sign=sign, run_states={"r": keys}
     )
 
 
@@ -129,18 +129,18 @@ def around(call: Callable[..., Any], countdown: Countdown) -> Callable[..., Any]
 
 
 def release(folder: Path, ready: Callable[[], None] = lambda: None) -> None:
-    """Answer step 3 and write down what was sealed and, only at the end, what left."""
+    """Answer step 3 and write down what was signed and, only at the end, what left."""
 
-    def seal(position: Position) -> bytes:
-        reply = b"sealed in the child at %d " % position.sequence + os.urandom(16)
-        (folder / "sealed").write_bytes(reply)
+    def sign(position: Position) -> bytes:
+        reply = b"signed in the child at %d " % position.sequence + os.urandom(16)
+        (folder / "signed").write_bytes(reply)
         return reply
 
-    (folder / "sealed").touch()
+    (folder / "signed").touch()
     (folder / "left").touch()
     with open_ledger(folder) as ledger:
         ready()
-        reply = commit(ledger, 3, seal, NEW_KEYS)
+        reply = commit(ledger, 3, sign, NEW_KEYS)
         with (folder / "left").open("r+b") as left:
             left.write(reply.reply)
             left.flush()
@@ -149,17 +149,17 @@ def release(folder: Path, ready: Callable[[], None] = lambda: None) -> None:
 
 def check_and_repeat(folder: Path) -> bool:
     """Check every promise after a death; return whether the debit had been committed."""
-    sealed, left = (folder / "sealed").read_bytes(), (folder / "left").read_bytes()
+    signed, left = (folder / "signed").read_bytes(), (folder / "left").read_bytes()
     with open_ledger(folder) as ledger:
         ledger.verify()
         committed = ledger.position().sequence == 4
         assert ledger.spent() == COST * (4 if committed else 3)
         assert committed or not left, "bytes left without a debit"
-        assert left in {b"", sealed}
+        assert left in {b"", signed}
         # The state and the debit are one: never new keys without the debit, or the reverse.
         assert ledger.run_state("s", "r") == (NEW_KEYS if committed else OLD_KEYS)
-        again = commit(ledger, 3, lambda _: b"sealed by the repeat", NEW_KEYS)
-        assert again.reply == (sealed if committed else b"sealed by the repeat")
+        again = commit(ledger, 3, lambda _: b"signed by the repeat", NEW_KEYS)
+        assert again.reply == (signed if committed else b"signed by the repeat")
         assert again.vector == VECTOR
         assert ledger.spent() == 4 * COST
         ledger.verify()
@@ -245,24 +245,24 @@ def test_a_full_disk_is_an_error_and_a_repeat_continues(three_steps: Path, tmp_p
         shutil.copytree(three_steps, folder)
 
         def action(folder: Path = folder, size: int = size) -> None:
-            sealed = []
+            signed = []
 
-            def seal(position: Position) -> bytes:
-                sealed.append(b"sealed at %d " % position.sequence + os.urandom(16))
-                return sealed[-1]
+            def sign(position: Position) -> bytes:
+                signed.append(b"signed at %d " % position.sequence + os.urandom(16))
+                return signed[-1]
 
             with open_ledger(folder) as ledger:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
                 try:
-                    reply = commit(ledger, 3, seal, NEW_KEYS)
+                    reply = commit(ledger, 3, sign, NEW_KEYS)
                     result = "answered"
                 except LedgerError:
                     reply = None
                     result = "spent" if ledger.spent() == 4 * COST else "untouched"
                 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-                again = commit(ledger, 3, seal, NEW_KEYS)
-                assert len(sealed) == (2 if result == "untouched" else 1)
-                assert again.reply == sealed[-1]
+                again = commit(ledger, 3, sign, NEW_KEYS)
+                assert len(signed) == (2 if result == "untouched" else 1)
+                assert again.reply == signed[-1]
                 assert reply in {None, again}
                 assert ledger.spent() == 4 * COST
                 ledger.verify()

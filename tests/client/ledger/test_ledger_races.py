@@ -46,11 +46,11 @@ with Ledger.open(folder / "units.ledger", population="units", busy_timeout=60.0,
                  clock=lambda: datetime.now(UTC)) as ledger:
     for debit in debits():
         meet(f"step{debit.step}")
-        def seal(position):
+        def sign(position):
             return f"{name} at {position.sequence} {position.head} {os.urandom(8).hex()}".encode()
         try:
             reply = ledger.commit(debit, vector=os.urandom(100), study_limit=250, max_attempts=1,
-                                  seal=seal, run_states={debit.run: name.encode()})
+                                  sign=sign, run_states={debit.run: name.encode()})
         except PolicyRefusal as error:
             outcomes.append([debit.request, error.code.value, None])
         else:

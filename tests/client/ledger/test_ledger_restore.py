@@ -72,7 +72,7 @@ def commit(
         vector=b"masked",
         study_limit=limit,
         max_attempts=1,
-        seal=lambda position: f"signed: {position}".encode(),
+        sign=lambda position: f"signed: {position}".encode(),
         run_states={run: b"next keys" * 40},
     )
 

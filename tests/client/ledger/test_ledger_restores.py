@@ -48,7 +48,7 @@ def commit(
         vector=vector,
         study_limit=LIMIT,
         max_attempts=3,
-        seal=lambda position: f"signed: {position}".encode(),
+        sign=lambda position: f"signed: {position}".encode(),
         run_states={debit.run: state},
     )
 

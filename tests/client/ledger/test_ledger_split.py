@@ -46,7 +46,7 @@ def commit(ledger: Ledger, step: int, *, study: str = "s") -> None:
         vector=b"masked",
         study_limit=100,
         max_attempts=1,
-        seal=lambda position: f"signed: {position}".encode(),
+        sign=lambda position: f"signed: {position}".encode(),
         run_states={"r": SECRET},
     )
 

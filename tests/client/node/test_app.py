@@ -337,7 +337,7 @@ def test_an_exception_over_records_shows_none_of_them(
     run = bench.open_run()
     request = run.request()
     monkeypatch.setattr(StudySums, "vector", vector)
-    content: dict[str, Any] = {"request": bench.seal(request), "parameters": bench.parameters()}
+    content: dict[str, Any] = {"request": bench.sign(request), "parameters": bench.parameters()}
     reply = ask(bench.federation.grid(), Call.RELEASE, ConfigRecord(content))
     assert reply.has_error()
     assert VALUE not in repr(vars(reply.error))

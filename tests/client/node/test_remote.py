@@ -25,7 +25,7 @@ from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
 from fieldfare.shared.protocol.delivery import Delivery
-from fieldfare.shared.protocol.messages import Refusal, Rejection, seal
+from fieldfare.shared.protocol.messages import Refusal, Rejection, sign_envelope
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
@@ -43,7 +43,7 @@ def test_every_call_gives_the_custodians_own_answer(bench: Bench, room: Path) ->
         released = run.answer("bank-b", run.request())
         approval = remote.describe(bench.study.id)
     assert approval == inside.describe(bench.study.id)
-    assert released == inside.release(bench.seal(run.request()), bench.parameters())
+    assert released == inside.release(bench.sign(run.request()), bench.parameters())
     assert isinstance(released, Released)
 
 
@@ -68,8 +68,8 @@ def test_the_last_sum_goes_over_the_socket(bench: Bench, room: Path) -> None:
             if step:
                 short = replace(last, vectors=last.vectors[:-1])
                 refused = Refusal(RefusalCode.NOT_RECOMPUTED)
-                assert remote.release(bench.seal(request), content, short) == refused
-            answer = remote.release(bench.seal(request), content, last)
+                assert remote.release(bench.sign(request), content, short) == refused
+            answer = remote.release(bench.sign(request), content, last)
             assert isinstance(answer, Released)
     assert bench.ledger("bank-b").position().sequence == STEPS
 
@@ -79,7 +79,8 @@ def test_heads_models_and_offers_go_over_the_socket(bench: Bench, room: Path) ->
     study, name = bench.study.id, run.federation.run
     hashes = [bytes([at]) * 32 for at in range(5)]
     heads = [
-        seal(tree_head(study, name, hashes[:size]), COORDINATOR, coordinator) for size in (2, 5)
+        sign_envelope(tree_head(study, name, hashes[:size]), COORDINATOR, coordinator)
+        for size in (2, 5)
     ]
     body = Delivery(
         study=study, run=name, model="0" * 64, file=bytes_hash(b"model"), card=bytes_hash(b"card")
@@ -92,7 +93,7 @@ def test_heads_models_and_offers_go_over_the_socket(bench: Bench, room: Path) ->
             site = bench.site("bank-a")
             signed = site.from_member(cosigned, TreeHead, "bank-b").body
             assert signed == site.from_coordinator(head, TreeHead).body
-        delivery = seal(body, COORDINATOR, coordinator)
+        delivery = sign_envelope(body, COORDINATOR, coordinator)
         assert remote.deliver(delivery, b"model", b"card") == b""
         offer = offer_study(other, coordinator)
         unknown = Refusal(RefusalCode.UNKNOWN_STUDY)
@@ -174,7 +175,7 @@ def test_a_late_answer(make_bench: MakeBench, room: Path) -> None:
     sums["bank-b"] = replace(sums["bank-b"], training=gate)
     bench = make_bench(study, sums)
     run = bench.open_run()
-    content = bench.seal(run.request())
+    content = bench.sign(run.request())
     with serving(bench.custodian("bank-b"), UnixSocket(room)):
         with (
             connected(room, Deadlines(release_seconds=0.2)) as hasty,

@@ -50,7 +50,7 @@ def spend(policy: Policy, costs: list[int], *, days: int = 0) -> Report:
                 vector=b"masked",
                 study_limit=10**15,
                 max_attempts=1,
-                seal=lambda _: b"signed",
+                sign=lambda _: b"signed",
                 run_states={"r": b""},
             )
         return report(ledger, "units", policy, now[0])

@@ -132,13 +132,13 @@ def test_a_home_where_nothing_ever_ran() -> None:
         FULL,
         custodian=None,
         node=None,
-        roster=Unread("roster.sealed: expected a pinned roster, found none"),
+        roster=Unread("roster.signed: expected a pinned roster, found none"),
         studies=(),
         log=Unread("head.json: expected the head of a log, found none"),
     )
     assert row(bare, "custodian") == "not running"
     assert "fieldfare institution join" in row(bare, "node")
-    assert row(bare, "roster").startswith("cannot be used: roster.sealed")
+    assert row(bare, "roster").startswith("cannot be used: roster.signed")
     assert row(bare, "studies") == "none has arrived"
     assert row(bare, "log").startswith("NOT WHOLE: ")
     screen(bare)

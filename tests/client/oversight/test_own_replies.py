@@ -15,7 +15,7 @@ from fieldfare.client.oversight.transcript_check import (
 )
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Reply, unseal
+from fieldfare.shared.protocol.messages import Reply, open_envelope
 from fieldfare.shared.transcript.file import MisfitError
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
@@ -58,7 +58,7 @@ def replies_of(run: Recorder, name: str) -> list[int]:
         index
         for index, leaf in enumerate(run.leaves)
         if leaf.kind is LeafKind.REPLY
-        and unseal(leaf.content, Reply, roster, Assurance.EXACT).signer == name
+        and open_envelope(leaf.content, Reply, roster, Assurance.EXACT).signer == name
     ]
 
 

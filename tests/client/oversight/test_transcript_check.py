@@ -128,5 +128,5 @@ def test_runs_under_an_earlier_roster_still_fit(
 def test_former_keys_are_ones_own(hub: Hub) -> None:
     home = hub.homes[NAME]
     (present,) = own_keys(home)
-    (home.rotations / f"{'ab' * 32}.sealed").touch()
+    (home.rotations / f"{'ab' * 32}.signed").touch()
     assert set(own_keys(home)) == {present, "ab" * 32}

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.records.canonical.tables import LoadedTable, arrow_schema
-from fieldfare.client.typologies.extract import Extract, prepared, sealed_connection
+from fieldfare.client.typologies.extract import Extract, confined_connection, prepared
 
 AS_OF = date(2026, 3, 31)
 HOME = "Port Alder"
@@ -514,7 +514,7 @@ def extract_of(ledgers: dict[str, Ledger], columns: Iterable[str] | None = None)
                 for name, one in ledgers.items()]  # fmt: skip
     rows = [_transaction(row, f"acc-{name}", next(numbers))
             for name, one in ledgers.items() for row in one.rows]  # fmt: skip
-    connection = sealed_connection()
+    connection = confined_connection()
     tables = {}
     records = {"transactions": rows, "accounts": accounts, "customers": customers}
     for name, model in TABLES.items():

@@ -10,10 +10,10 @@ from tests.client.typologies.ledgers import AS_OF, Ledger, card, cash_in, extrac
 from fieldfare.client.typologies import extract as extracting
 from fieldfare.client.typologies.extract import (
     LEAST_MEMORY,
+    confined_connection,
     memory_limit,
     one_value,
     open_extract,
-    sealed_connection,
 )
 from fieldfare.client.typologies.features import feature_table
 from fieldfare.client.typologies.pack import own_pack
@@ -105,7 +105,7 @@ def test_raw_and_protected_columns_are_gone() -> None:
 
 
 def test_the_engine_reaches_nothing(tmp_path: Path) -> None:
-    connection = sealed_connection()
+    connection = confined_connection()
     (tmp_path / "x.csv").write_text("a\n1\n")
     for query in (
         f"SELECT * FROM read_csv('{tmp_path / 'x.csv'}')",

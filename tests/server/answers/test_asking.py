@@ -25,7 +25,7 @@ from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import seal
+from fieldfare.shared.protocol.messages import sign_envelope
 from fieldfare.shared.protocol.plan import Plan, ReleaseKind, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.queries.layout import WEIGHT_BITS, layout_for
@@ -326,7 +326,7 @@ def audited_with(hub: Hub, leaves: list[Leaf]) -> AuditReport:
         run=RUN,
         leaves=leaves,
         blobs=blobs,
-        head=seal(head, COORDINATOR, identities.coordinator),
+        head=sign_envelope(head, COORDINATOR, identities.coordinator),
         cosignatures={},
     )
     file.seek(0)

@@ -16,7 +16,7 @@ from fieldfare.server.studies.proposals import propose
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, seal
+from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
 from fieldfare.shared.protocol.signed_files import open_study
 
 __all__ = ["desk"]
@@ -107,8 +107,8 @@ def hear(desk: TestDesk, *names: str, **changes: Any) -> None:
         for name in names:
             at = datetime.now(UTC) - timedelta(minutes=5)
             approval = desk.approval(name, **changes)
-            sealed = desk.sealed(name, approval)
-            store.put_approval(desk.study.id, name, "approved", sealed, at)
+            signed = desk.signed(name, approval)
+            store.put_approval(desk.study.id, name, "approved", signed, at)
 
 
 def test_approvals_name_everybody(desk: TestDesk, capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,7 +203,7 @@ def test_a_no_is_shown_with_its_reason(desk: TestDesk, capsys: pytest.CaptureFix
         reason="the purpose is too wide",
     )
     with desk.store() as store:
-        envelope = seal(body, "bank-b", IdentitySigner(desk.keys["bank-b"]))
+        envelope = sign_envelope(body, "bank-b", IdentitySigner(desk.keys["bank-b"]))
         store.put_approval(made.id, "bank-b", body.text, envelope, datetime.now(UTC))
     assert desk.command("approvals", "payments") == 0
     assert "rejected it: the purpose is too wide" in capsys.readouterr().out

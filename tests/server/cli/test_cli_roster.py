@@ -14,7 +14,7 @@ from fieldfare.server.members.enrolment import examine, keep
 from fieldfare.server.members.publication import published_roster
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint, node_key_fingerprint
-from fieldfare.shared.protocol.signed_files import open_roster, read_sealed
+from fieldfare.shared.protocol.signed_files import open_roster, read_signed
 
 __all__ = ["coordinator"]
 
@@ -80,13 +80,13 @@ def test_members_for_programs(
 def test_a_roster_is_published_once_for_each_change(
     coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bank, out = enrol(coordinator, "bank-a"), tmp_path / "roster.sealed"
+    bank, out = enrol(coordinator, "bank-a"), tmp_path / "roster.signed"
     assert call(coordinator, "roster", "--multiplicity", "2", "--out", str(out)) == 0
     said = capsys.readouterr().out
     assert "published version 1, members: 1, M = 2" in said
     assert fingerprint(bytes.fromhex(bank.public)) in said
     assert "institution roster accept" in said
-    assert open_roster(read_sealed(out), signing_public(coordinator)).multiplicity == 2
+    assert open_roster(read_signed(out), signing_public(coordinator)).multiplicity == 2
     first = out.read_bytes()
     assert call(coordinator, "roster", "--out", str(out)) == 0  # the same bytes again
     assert "nothing changed since version 1" in capsys.readouterr().out
@@ -94,7 +94,7 @@ def test_a_roster_is_published_once_for_each_change(
     enrol(coordinator, "bank-b")
     assert call(coordinator, "roster", "--out", str(out)) == 0  # an earlier one is replaced
     assert "published version 2, members: 2, M = 2" in capsys.readouterr().out
-    assert open_roster(read_sealed(out), signing_public(coordinator)).version == 2
+    assert open_roster(read_signed(out), signing_public(coordinator)).version == 2
 
 
 def test_nothing_is_published_where_the_copy_would_overwrite_something(

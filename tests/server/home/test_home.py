@@ -42,7 +42,7 @@ def test_every_path_is_where_the_layout_says() -> None:
     assert [str(path.relative_to("/h")) for path in paths] == [
         *("coordinator.toml", "keys/signing.pem", "keys/signing.pub", "tls/authority.pem"),
         *("tls/authority.key", "tls/server.pem", "tls/server.key", "tokens/control"),
-        *("tokens/runtime", "members/bank-a.enrolment", "roster.sealed", f"studies/{KEY}.sealed"),
+        *("tokens/runtime", "members/bank-a.enrolment", "roster.signed", f"studies/{KEY}.signed"),
         *("bundle/fieldfare.fab", "bundle.sha256", "state/superlink.sqlite", "state/runs.sqlite"),
         *("log/audit.jsonl", "invitation.json", "run"),
         *(f"members/bank-a.{KEY}.rotation", f"members/bank-a.{KEY}.revocation"),
@@ -96,7 +96,7 @@ def test_an_unfinished_home_is_none(tmp_path: Path) -> None:
         ("tokens/runtime", 0o604, "chmod 600"),
         ("coordinator.toml", 0o620, "chmod 600"),
         ("tls/authority.pem", 0o602, "chmod 600"),
-        ("roster.sealed", 0o660, "chmod 600"),
+        ("roster.signed", 0o660, "chmod 600"),
         ("bundle.sha256", 0o660, "chmod 600"),
     ],
 )

@@ -12,7 +12,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.publication import invite, present_invitation
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import Invitation, open_invitation
-from fieldfare.shared.protocol.signed_files import read_sealed
+from fieldfare.shared.protocol.signed_files import read_signed
 
 __all__ = ["coordinator"]
 
@@ -24,7 +24,7 @@ def invite_now(home: CoordinatorHome) -> Invitation:
 def test_an_invitation_says_all_that_a_node_needs(coordinator: CoordinatorHome) -> None:
     assert present_invitation(coordinator) is None
     made = invite_now(coordinator)
-    assert open_invitation(read_sealed(coordinator.invitation)) == made
+    assert open_invitation(read_signed(coordinator.invitation)) == made
     assert present_invitation(coordinator) == made
     assert (made.hub, made.address) == ("Example hub", "hub.example.org:8443")
     assert made.authority.encode() == coordinator.authority.read_bytes()

@@ -22,7 +22,7 @@ from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call
-from fieldfare.shared.protocol.messages import NoSigner, seal, unseal
+from fieldfare.shared.protocol.messages import NoSigner, open_envelope, sign_envelope
 from fieldfare.shared.transcript.leaves import EndRecord, TreeHead
 
 RUN = "run-1"
@@ -60,7 +60,7 @@ def test_everybody_signs_the_same_head_and_its_growth(setting: Setting, store: R
         head = closing.sign(setting.federation.study.id, RUN)
         assert closing.cosign(head, nodes) == frozenset(BANKS)
         for name, envelope in store.cosignatures(RUN).items():
-            opened = unseal(envelope, TreeHead, closing.roster, Assurance.EXACT)
+            opened = open_envelope(envelope, TreeHead, closing.roster, Assurance.EXACT)
             assert (opened.signer, opened.body) == (name, head)
     assert closing.cosign(head, nodes) == frozenset(BANKS)  # asked again
 
@@ -87,10 +87,12 @@ def test_what_is_no_signature_on_this_head_is_not_kept(
 
     def changed(answer: Any) -> Any:
         body = TreeHead(study=setting.federation.study.id, run=RUN, size=1, root="e" * 64)
-        shown = unseal(answer, TreeHead, setting.federation.identities.roster, Assurance.EXACT)
+        shown = open_envelope(
+            answer, TreeHead, setting.federation.identities.roster, Assurance.EXACT
+        )
         return {
-            "another head": seal(body, "bank-a", signers["bank-a"]),
-            "another signer": seal(shown.body, "bank-b", signers["bank-b"]),
+            "another head": sign_envelope(body, "bank-a", signers["bank-a"]),
+            "another signer": sign_envelope(shown.body, "bank-b", signers["bank-b"]),
             "rubbish": b"{}",
         }[lie]
 
@@ -133,7 +135,9 @@ def test_nobody_waits_long_for_who_left_the_run(
 
 def composed() -> ComposedDelivery:
     delivery = Delivery.model_validate({"study": "a" * 64, "run": RUN, **HASHES})
-    return ComposedDelivery(delivery, seal(delivery, "coordinator", NoSigner()), b"model", b"card")
+    return ComposedDelivery(
+        delivery, sign_envelope(delivery, "coordinator", NoSigner()), b"model", b"card"
+    )
 
 
 def test_what_was_kept_is_what_is_sent(tmp_path: Path) -> None:

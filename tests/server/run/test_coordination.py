@@ -21,7 +21,7 @@ from fieldfare.shared.errors import FieldfareError, RunError
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call
-from fieldfare.shared.protocol.messages import IdentitySigner, unseal
+from fieldfare.shared.protocol.messages import IdentitySigner, open_envelope
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.system.key_files import signing_pem
 from fieldfare.shared.system.private_files import replace_private
@@ -89,8 +89,8 @@ def test_a_run_ends_with_a_signed_log_and_a_model_at_everybody(hub: Hub) -> None
         assert all(store.undelivered(name) == () for name in BANKS)
         assert set(store.last_replies()) == set(BANKS)
     roster = hub.setting.federation.identities.roster
-    content = (hub.home.model(RUN) / "delivery.sealed").read_bytes()
-    delivery = unseal(content, Delivery, roster, Assurance.EXACT).body
+    content = (hub.home.model(RUN) / "delivery.signed").read_bytes()
+    delivery = open_envelope(content, Delivery, roster, Assurance.EXACT).body
     assert (delivery.study, delivery.run) == (hub.setting.federation.study.id, RUN)
     card = json.loads((hub.home.model(RUN) / "card.json").read_bytes())
     assert card["run"] == RUN
@@ -173,7 +173,7 @@ def test_what_is_missing_in_the_home_fails_the_run_with_a_reason(hub: Hub) -> No
     with pytest.raises(FieldfareError):
         hub.carry_out()
     assert hub.row().state is RunState.FAILED
-    assert "roster.sealed" in hub.row().reason
+    assert "roster.signed" in hub.row().reason
 
 
 def test_a_model_that_was_not_handed_over_is_handed_over_at_the_next_occasion(hub: Hub) -> None:

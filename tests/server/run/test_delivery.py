@@ -18,9 +18,9 @@ from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
+    open_envelope,
     parameters_hash,
     parameters_to_bytes,
-    unseal,
 )
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
@@ -33,7 +33,7 @@ ROSTER = Roster(version=1, coordinator=public_hex(KEY), members=())
 
 def test_what_is_signed_names_the_three_hashes() -> None:
     made = delivered(STUDY, SIGNER)
-    opened = unseal(made.envelope, Delivery, ROSTER, Assurance.EXACT)
+    opened = open_envelope(made.envelope, Delivery, ROSTER, Assurance.EXACT)
     assert (opened.signer, opened.body) == (COORDINATOR, made.delivery)
     assert (opened.body.study, opened.body.run) == (STUDY.id, RUN)
     assert opened.body.file == bytes_hash(made.model)

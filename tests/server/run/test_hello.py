@@ -17,7 +17,13 @@ from fieldfare.server.run.hello import LATE, LOOK_SECONDS, UNSEEN, Heard, RunTer
 from fieldfare.server.run.record import NoRecord
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import REJECTED, WITHDRAWN, Refusal, Rejection, seal
+from fieldfare.shared.protocol.messages import (
+    REJECTED,
+    WITHDRAWN,
+    Refusal,
+    Rejection,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.signed_files import offer_study, open_study
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.federation import FIRST_NODE
@@ -346,7 +352,7 @@ def test_a_rejection_that_is_not_its_own_is_a_plain_refusal(
         reason="no",
     )
     site = setting.federation.custodians[name]._site
-    envelope = b"{}" if wrong == "bytes" else seal(body, name, site.signer)
+    envelope = b"{}" if wrong == "bytes" else sign_envelope(body, name, site.signer)
     refusal = Refusal(RefusalCode.UNKNOWN_STUDY, rejection=envelope)
     forging = setting.federation.custodians["bank-b"]
     monkeypatch.setattr(forging, "describe", lambda *_: refusal)

@@ -14,7 +14,7 @@ from fieldfare.server.run.record import NoRecord, Opening, Standing
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import LedgerError, ProtocolError, RefusalCode, RunError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Approval, Refusal, seal, unseal
+from fieldfare.shared.protocol.messages import Approval, Refusal, open_envelope, sign_envelope
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.simulations.federation.federation import FIRST_NODE
@@ -92,9 +92,11 @@ def approval_of(setting: Setting, name: str, **changes: object) -> bytes:
     federation = setting.federation
     envelope = federation.custodians[name].describe(federation.study.id)
     assert isinstance(envelope, bytes)
-    body = unseal(envelope, Approval, federation.identities.roster, federation.assurance).body
+    body = open_envelope(
+        envelope, Approval, federation.identities.roster, federation.assurance
+    ).body
     changed = body.model_copy(update=changes)
-    return seal(changed, name, federation.identities.signers[name])
+    return sign_envelope(changed, name, federation.identities.signers[name])
 
 
 MISFITS: dict[str, Callable[[Setting], bytes]] = {

@@ -25,7 +25,7 @@ from fieldfare.server.run.rounds import SecureSums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Refusal, Reply, Request, seal, unseal
+from fieldfare.shared.protocol.messages import Refusal, Reply, Request, open_envelope, sign_envelope
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import WordBits
@@ -48,7 +48,7 @@ def start(setting: Setting) -> NDArray[np.float64]:
 
 def request_of(setting: Setting, envelope: bytes) -> Request:
     federation = setting.federation
-    return unseal(envelope, Request, federation.identities.roster, federation.assurance).body
+    return open_envelope(envelope, Request, federation.identities.roster, federation.assurance).body
 
 
 def is_near(
@@ -84,7 +84,7 @@ def test_a_sum_is_that_of_all_records_with_noise(
 
 def reply_in(setting: Setting, envelope: bytes) -> Reply:
     federation = setting.federation
-    return unseal(envelope, Reply, federation.identities.roster, federation.assurance).body
+    return open_envelope(envelope, Reply, federation.identities.roster, federation.assurance).body
 
 
 def test_a_lost_question_is_asked_again_and_costs_nothing(make_setting: MakeSetting) -> None:
@@ -170,7 +170,7 @@ def test_a_refusal_is_taken_at_once_and_told(
     assert setting.clock.now == 0.0  # a refusal does not change by asking again
 
 
-def resealed(setting: Setting, name: str, **changes: object) -> Callable[[Released], Released]:
+def signed_again(setting: Setting, name: str, **changes: object) -> Callable[[Released], Released]:
     """Change what an institution signs, with its own signature on it."""
     federation = setting.federation
 
@@ -179,7 +179,7 @@ def resealed(setting: Setting, name: str, **changes: object) -> Callable[[Releas
         vector = changes.get("content", answer.vector)
         assert isinstance(vector, bytes)
         reply = reply.model_copy(update={"vector": bytes_hash(vector)})
-        return Released(seal(reply, name, federation.identities.signers[name]), vector)
+        return Released(sign_envelope(reply, name, federation.identities.signers[name]), vector)
 
     return change
 
@@ -187,24 +187,28 @@ def resealed(setting: Setting, name: str, **changes: object) -> Callable[[Releas
 LIES: dict[str, Callable[[Setting], Callable[[Released], Released]]] = {
     "another's signature": lambda s: (
         lambda a: Released(
-            seal(reply_in(s, a.reply), "bank-b", s.federation.identities.signers["bank-a"]),
+            sign_envelope(
+                reply_in(s, a.reply), "bank-b", s.federation.identities.signers["bank-a"]
+            ),
             a.vector,
         )
     ),
     "another signer": lambda s: (
         lambda a: Released(
-            seal(reply_in(s, a.reply), "bank-a", s.federation.identities.signers["bank-a"]),
+            sign_envelope(
+                reply_in(s, a.reply), "bank-a", s.federation.identities.signers["bank-a"]
+            ),
             a.vector,
         )
     ),
     "a changed vector": lambda _: (
         lambda a: replace(a, vector=bytes([a.vector[0] ^ 1]) + a.vector[1:])
     ),
-    "another request": lambda s: resealed(s, "bank-b", request="0" * 64),
-    "another institution": lambda s: resealed(s, "bank-b", institution="bank-a"),
-    "another approval": lambda s: resealed(s, "bank-b", approval="0" * 64),
-    "another price": lambda s: resealed(s, "bank-b", debit=1),
-    "a vector of another length": lambda s: resealed(s, "bank-b", content=bytes(8)),
+    "another request": lambda s: signed_again(s, "bank-b", request="0" * 64),
+    "another institution": lambda s: signed_again(s, "bank-b", institution="bank-a"),
+    "another approval": lambda s: signed_again(s, "bank-b", approval="0" * 64),
+    "another price": lambda s: signed_again(s, "bank-b", debit=1),
+    "a vector of another length": lambda s: signed_again(s, "bank-b", content=bytes(8)),
     "rubbish": lambda _: lambda a: Released(b"rubbish", a.vector),
     "nothing": lambda _s: lambda _a: Released(b"", b""),
     "an approval": lambda s: (
@@ -293,7 +297,7 @@ def test_a_poisoned_sum_stops_the_run(make_setting: MakeSetting, assurance: Assu
 
     def poison(answer: Released) -> Released:
         honest = np.frombuffer(answer.vector, dtype=terms.word_bits.dtype)
-        return resealed(setting, "bank-d", content=(honest + words).tobytes())(answer)
+        return signed_again(setting, "bank-d", content=(honest + words).tobytes())(answer)
 
     setting.bend("bank-d", release=poison)
     with pytest.raises(RunError, match="out of range: masks did not cancel"):

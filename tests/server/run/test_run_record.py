@@ -28,7 +28,7 @@ from fieldfare.server.store.store import run_store
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Reply, Request, parameters_to_bytes, unseal
+from fieldfare.shared.protocol.messages import Reply, Request, open_envelope, parameters_to_bytes
 from fieldfare.shared.transcript.leaves import (
     EndRecord,
     Leaf,
@@ -90,7 +90,7 @@ class Wire:
         federation = self.setting.federation
         record: Any = message.content["fieldfare"]
         roster, assurance = federation.identities.roster, federation.assurance
-        body = unseal(record["request"], Request, roster, assurance).body
+        body = open_envelope(record["request"], Request, roster, assurance).body
         place = body.kind.value, body.step, body.attempt
         self.requests.setdefault(place, set()).add(record["request"])
 
@@ -248,7 +248,7 @@ def without(*names: str) -> Callable[[Setting], Callable[[Message], bool]]:
                 return False
             record: Any = message.content["fieldfare"]
             roster, assurance = federation.identities.roster, federation.assurance
-            return unseal(record["request"], Request, roster, assurance).body.step > 0
+            return open_envelope(record["request"], Request, roster, assurance).body.step > 0
 
         return lost
 
@@ -485,7 +485,7 @@ def test_sums_parameters_and_vectors_fit_each_other(
     leaves = leaves_of(book)
     sums = [SumRecord.from_bytes(leaf.content) for leaf in leaves if leaf.kind is LeafKind.SUM]
     requests = [leaf.content for leaf in leaves if leaf.kind is LeafKind.REQUEST]
-    bodies = [unseal(content, Request, roster, EXACT).body for content in requests]
+    bodies = [open_envelope(content, Request, roster, EXACT).body for content in requests]
     assert [record.request for record in sums] == [body.hash for body in bodies]
     assert {record.participants for record in sums} == {BANKS}
     assert [record.words for record in sums[1:-1]] == [bytes_hash(t.words) for _, t in steps]
@@ -501,7 +501,7 @@ def test_sums_parameters_and_vectors_fit_each_other(
         for state, _ in steps
     ]
     replies = [
-        unseal(leaf.content, Reply, roster, EXACT).body
+        open_envelope(leaf.content, Reply, roster, EXACT).body
         for leaf in leaves
         if leaf.kind is LeafKind.REPLY
     ]
@@ -569,7 +569,7 @@ def test_hello_and_who_is_waited_for_are_told_at_once(
 ) -> None:
     book = Book.begin(make_setting(STUDY), tmp_path / "runs")
     with book.record() as record, run_store(book.path) as watching:
-        record.answered_hello("bank-a", "approved", b"sealed")
+        record.answered_hello("bank-a", "approved", b"signed")
         record.answered_hello("bank-b", "x" * 10_000, b"")
         record.waiting_for(["bank-c"])
         heard = watching.statuses(book.run)
@@ -579,7 +579,7 @@ def test_hello_and_who_is_waited_for_are_told_at_once(
             "bank-c": "waiting",
         }
         approvals = watching.approvals(STUDY.id)
-        assert (approvals["bank-a"].text, approvals["bank-a"].envelope) == ("approved", b"sealed")
+        assert (approvals["bank-a"].text, approvals["bank-a"].envelope) == ("approved", b"signed")
 
 
 def test_a_stop_that_somebody_asked_for_is_seen(make_setting: MakeSetting, tmp_path: Path) -> None:

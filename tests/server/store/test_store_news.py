@@ -49,9 +49,9 @@ def test_news_of_an_unknown_run_are_refused(store: RunStore) -> None:
 
 def test_approvals_are_the_newest_to_each_study(store: RunStore) -> None:
     store.put_approval(STUDY, "bank-b", "unknown_study", b"", NOW)
-    store.put_approval(STUDY, "bank-b", "approved", b"sealed", LATER)
+    store.put_approval(STUDY, "bank-b", "approved", b"signed", LATER)
     store.put_approval("b" * 64, "bank-b", "refused", b"", NOW)
-    assert store.approvals(STUDY) == {"bank-b": ApprovalRow("approved", b"sealed", LATER)}
+    assert store.approvals(STUDY) == {"bank-b": ApprovalRow("approved", b"signed", LATER)}
     assert store.approvals("c" * 64) == {}
 
 

@@ -16,7 +16,7 @@ from fieldfare.server.store.rows import RunState
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import unseal
+from fieldfare.shared.protocol.messages import open_envelope
 from fieldfare.shared.transcript.file import TranscriptFile, read_transcript
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, TreeHead, tree_head
 
@@ -50,7 +50,7 @@ def test_everything_is_in_the_file_under_a_new_head(desk: TestDesk, store: RunSt
     assert (found.header.run, found.header.study) == (RUN, desk.study.id)
     assert tuple(found.leaves) == LEAVES
     assert [place.hash for place in found.vectors] == sorted(VECTORS)
-    head = unseal(found.head, TreeHead, desk.roster(), Assurance.EXACT)
+    head = open_envelope(found.head, TreeHead, desk.roster(), Assurance.EXACT)
     assert head.signer == "coordinator"
     assert head.body == tree_head(desk.study.id, RUN, [leaf.hash for leaf in LEAVES])
     assert found.cosignatures == [b"an older signature"]

@@ -17,7 +17,7 @@ from fieldfare.server.studies.run_view import (
     UNHEARD,
     heard_of,
 )
-from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, seal
+from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
 
 __all__ = ["desk"]
 
@@ -25,7 +25,7 @@ NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
 
 def row(desk: TestDesk, name: str = "bank-a", **changes: Any) -> ApprovalRow:
-    return ApprovalRow(APPROVED, desk.sealed(name, desk.approval(name, **changes)), NOW)
+    return ApprovalRow(APPROVED, desk.signed(name, desk.approval(name, **changes)), NOW)
 
 
 def text_of(desk: TestDesk, found: ApprovalRow, name: str = "bank-a") -> str:
@@ -70,7 +70,7 @@ def rejection(desk: TestDesk, name: str = "bank-a", **changes: Any) -> ApprovalR
         "reason": "the purpose is too wide",
     }
     body = Rejection(**(fields | changes))
-    envelope = seal(body, "bank-a", IdentitySigner(desk.keys["bank-a"]))
+    envelope = sign_envelope(body, "bank-a", IdentitySigner(desk.keys["bank-a"]))
     return ApprovalRow("anything", envelope, NOW)
 
 

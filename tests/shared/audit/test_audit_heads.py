@@ -39,7 +39,7 @@ def test_a_head_over_something_else_is_named(
     recorded: Recorder, change: dict[str, object], reason: str
 ) -> None:
     body = honest(recorded).model_copy(update=change)
-    found = with_head(recorded, recorded.sealed(body))
+    found = with_head(recorded, recorded.signed(body))
     assert found is not None
     assert found.kind == "head"
     assert found.line == 2 + len(recorded.leaves) + len(recorded.blobs) + 1
@@ -47,7 +47,7 @@ def test_a_head_over_something_else_is_named(
 
 
 def test_a_head_by_an_institution_is_named(recorded: Recorder) -> None:
-    found = with_head(recorded, recorded.sealed_by("bank-a", honest(recorded)))
+    found = with_head(recorded, recorded.signed_by("bank-a", honest(recorded)))
     assert found is not None
     assert found.kind == "head"
 
@@ -155,7 +155,7 @@ def test_nobody_cosigns_a_log_without_a_roster(bench: Bench) -> None:
     recorder.end("failed", "nobody came")
     recorder.sign_head()
     head = tree_head(bench.study.id, recorder.run, [leaf.hash for leaf in recorder.leaves])
-    recorder.cosignatures = {cosigned_by: recorder.sealed_by(cosigned_by, head)}
+    recorder.cosignatures = {cosigned_by: recorder.signed_by(cosigned_by, head)}
     found = recorder.audit().misfit
     assert found is not None
     assert found.kind == "cosignature"
@@ -176,6 +176,6 @@ def test_a_cosignature_of_another_head_is_named(
     recorded: Recorder, change: dict[str, object]
 ) -> None:
     body = honest(recorded).model_copy(update=change)
-    found = cosigned(recorded, recorded.sealed_by("bank-a", body))
+    found = cosigned(recorded, recorded.signed_by("bank-a", body))
     assert found is not None
     assert found.kind == "cosignature"

@@ -15,7 +15,7 @@ from fieldfare.shared.protocol.messages import (
     IdentitySigner,
     KeyOffer,
     RunOpening,
-    unseal,
+    open_envelope,
 )
 from fieldfare.shared.protocol.roster import Member
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
@@ -63,9 +63,9 @@ def test_keys_that_two_institutions_share_are_named(recorded: Recorder) -> None:
     def copy_keys(leaves: list[Leaf]) -> None:
         roster = recorded.bench.federation.identities.roster
         first, second = recorded.find(LeafKind.APPROVAL), recorded.find(LeafKind.APPROVAL, 1)
-        keys = unseal(leaves[first].content, Approval, roster, Assurance.EXACT).body.x25519
+        keys = open_envelope(leaves[first].content, Approval, roster, Assurance.EXACT).body.x25519
         leaves[second] = recorded.forged(second, Approval, x25519=keys)
-        copied = unseal(leaves[second].content, Approval, roster, Assurance.EXACT).body
+        copied = open_envelope(leaves[second].content, Approval, roster, Assurance.EXACT).body
         at = recorded.find(LeafKind.OPENING)
         named = dict(recorded.participants)
         named["bank-b"] = named["bank-b"].model_copy(update={"approval": copied.hash})
@@ -136,7 +136,7 @@ def test_a_study_that_this_roster_cannot_run_is_named(
         Leaf(LeafKind.STUDY, offer_study(study, identities.coordinator)),
     ]
     hashes = [leaf.hash for leaf in recorder.leaves]
-    head = recorder.sealed(tree_head(study.id, "run-1", hashes))
+    head = recorder.signed(tree_head(study.id, "run-1", hashes))
     out = io.BytesIO()
     write_transcript(
         out,

@@ -8,7 +8,7 @@ from tests.support.transcripts import Recorder
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Reply, Request, unseal
+from fieldfare.shared.protocol.messages import Reply, Request, open_envelope
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.ring import decode, encode
 from fieldfare.shared.run.replay import (
@@ -132,7 +132,7 @@ def poisoned(recorder: Recorder, number: int, amount: int) -> bytes:
 
 def body(recorder: Recorder, at: int, kind: Any) -> Any:
     roster = recorder.bench.federation.identities.roster
-    return unseal(recorder.leaves[at].content, kind, roster, Assurance.EXACT).body
+    return open_envelope(recorder.leaves[at].content, kind, roster, Assurance.EXACT).body
 
 
 @pytest.fixture

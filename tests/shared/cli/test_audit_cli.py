@@ -28,7 +28,7 @@ def key(recorded: Recorder, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def roster(recorded: Recorder, tmp_path: Path) -> Path:
-    path = tmp_path / "roster.sealed"
+    path = tmp_path / "roster.signed"
     path.write_bytes(recorded.leaves[0].content + b"\n")
     return path
 

@@ -21,7 +21,7 @@ from fieldfare.shared.protocol.delivery import (
     DeliveryFile,
 )
 from fieldfare.shared.protocol.identity import public_hex
-from fieldfare.shared.protocol.messages import IdentitySigner, seal
+from fieldfare.shared.protocol.messages import IdentitySigner, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 
 KEY, MEMBER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
@@ -92,8 +92,10 @@ def test_files_of_another_delivery_are_refused() -> None:
 
 
 def test_only_the_coordinator_delivers() -> None:
-    by_member = seal(MADE.delivery, "bank-a", IdentitySigner(MEMBER))
-    stranger = seal(MADE.delivery, COORDINATOR, IdentitySigner(Ed25519PrivateKey.generate()))
+    by_member = sign_envelope(MADE.delivery, "bank-a", IdentitySigner(MEMBER))
+    stranger = sign_envelope(
+        MADE.delivery, COORDINATOR, IdentitySigner(Ed25519PrivateKey.generate())
+    )
     for envelope in (by_member, stranger):
         with pytest.raises(ProtocolError, match="signature"):
             replace(FILE, envelope=envelope).open(ROSTER)

@@ -24,7 +24,7 @@ from fieldfare.shared.protocol.identity import (
     sign_enrolment,
     sign_invitation,
 )
-from fieldfare.shared.protocol.messages import IdentitySigner, seal
+from fieldfare.shared.protocol.messages import IdentitySigner, sign_envelope
 
 NOW: Final = datetime(2026, 3, 1, tzinfo=UTC)
 COORDINATOR: Final = Ed25519PrivateKey.from_private_bytes(b"c" * 32)
@@ -75,16 +75,16 @@ def test_nobody_signs_with_a_key_that_is_not_named_inside() -> None:
 @pytest.mark.parametrize("signer", ["bank-a", "bank-b", "coordinator"])
 def test_who_names_anothers_key_without_having_it_is_refused(signer: str) -> None:
     with pytest.raises(ProtocolError):
-        open_enrolment(seal(enrolment(), signer, IdentitySigner(THIEF)))
+        open_enrolment(sign_envelope(enrolment(), signer, IdentitySigner(THIEF)))
     with pytest.raises(ProtocolError):
-        open_invitation(seal(invitation(), signer, IdentitySigner(THIEF)))
+        open_invitation(sign_envelope(invitation(), signer, IdentitySigner(THIEF)))
 
 
 def test_the_right_key_under_another_name_is_refused() -> None:
     with pytest.raises(ProtocolError):
-        open_enrolment(seal(enrolment(), "bank-b", IdentitySigner(IDENTITY)))
+        open_enrolment(sign_envelope(enrolment(), "bank-b", IdentitySigner(IDENTITY)))
     with pytest.raises(ProtocolError):
-        open_invitation(seal(invitation(), "bank-a", IdentitySigner(COORDINATOR)))
+        open_invitation(sign_envelope(invitation(), "bank-a", IdentitySigner(COORDINATOR)))
 
 
 def test_no_field_can_be_changed_under_the_signature() -> None:
@@ -103,10 +103,10 @@ def test_no_field_can_be_changed_under_the_signature() -> None:
 
 
 def test_one_paper_is_not_read_as_another_and_has_one_spelling() -> None:
-    sealed = sign_enrolment(enrolment(), IDENTITY)
+    signed = sign_enrolment(enrolment(), IDENTITY)
     with pytest.raises(ProtocolError):
-        open_invitation(sealed)
-    for other in (b" " + sealed, sealed + b"\n", sealed.replace(b'":"', b'": "'), sealed[:-1]):
+        open_invitation(signed)
+    for other in (b" " + signed, signed + b"\n", signed.replace(b'":"', b'": "'), signed[:-1]):
         with pytest.raises(ProtocolError):
             open_enrolment(other)
 

@@ -20,14 +20,14 @@ from fieldfare.shared.protocol.identity import (
     state_revocation,
     state_rotation,
 )
-from fieldfare.shared.protocol.messages import Approval, IdentitySigner, MessageBody, seal
+from fieldfare.shared.protocol.messages import Approval, IdentitySigner, MessageBody, sign_envelope
 
 OLD, NEW, THIEF = (Ed25519PrivateKey.from_private_bytes(bytes([b]) * 32) for b in b"onT")
 BANK = "bank-a"
 
 
 def signed(body: MessageBody, *keys: Ed25519PrivateKey, by: str = BANK) -> bytes:
-    return b"\n".join(seal(body, by, IdentitySigner(key)) for key in keys)
+    return b"\n".join(sign_envelope(body, by, IdentitySigner(key)) for key in keys)
 
 
 def rotation(
@@ -142,5 +142,5 @@ def test_a_public_keys_file_is_one_line_of_hex() -> None:
     for ending in (b"", b"\n", b"\r\n"):
         assert parse_public_hex(public_hex(OLD).encode() + ending, "file") == public_hex(OLD)
     for content in (b"", b"ab" * 31, b"AB" * 32, b"ab" * 33, b"\xff" * 64, b"ab" * 32 + b"\nab"):
-        with pytest.raises(KeysError, match=r"^file: 64 hexadecimal"):
+        with pytest.raises(KeysError, match=r"^file: expected 64 hexadecimal"):
             parse_public_hex(content, "file")

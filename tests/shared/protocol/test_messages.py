@@ -29,11 +29,11 @@ from fieldfare.shared.protocol.messages import (
     RunOpening,
     decode_key,
     encode_key,
+    open_envelope,
     parameters_from_bytes,
     parameters_hash,
     parameters_to_bytes,
-    seal,
-    unseal,
+    sign_envelope,
 )
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
@@ -88,28 +88,28 @@ BODIES: list[MessageBody] = [
 every_body = pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)
 
 
-def sealed(body: MessageBody, signer: str = "a") -> bytes:
-    return seal(body, signer, IdentitySigner(KEYS[signer]))
+def signed(body: MessageBody, signer: str = "a") -> bytes:
+    return sign_envelope(body, signer, IdentitySigner(KEYS[signer]))
 
 
 def opened(content: bytes, body_type: type[MessageBody] = Request) -> MessageBody:
-    return unseal(content, body_type, ROSTER, Assurance.EXACT).body
+    return open_envelope(content, body_type, ROSTER, Assurance.EXACT).body
 
 
 def refused(content: bytes, body_type: type[MessageBody] = Request) -> RefusalCode:
     """A hostile message is refused in both ways to run; returns the code of the exact one."""
     with pytest.raises(ProtocolError) as caught:
-        unseal(content, body_type, ROSTER, Assurance.EXACT)
+        open_envelope(content, body_type, ROSTER, Assurance.EXACT)
     assert len(str(caught.value)) < 200  # nothing of the message is repeated
     return caught.value.code
 
 
 def envelope(body: MessageBody = REQUEST) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(sealed(body))
+    content: dict[str, Any] = json.loads(signed(body))
     return content
 
 
-def resealed(content: dict[str, Any], change: Callable[[dict[str, Any]], None]) -> bytes:
+def signed_again(content: dict[str, Any], change: Callable[[dict[str, Any]], None]) -> bytes:
     """Change a body and sign the result as a hostile member would, with its own key."""
     change(content["body"])
     signed = content["type"].encode() + b"\x00" + rfc8785.dumps(content["body"])
@@ -118,21 +118,21 @@ def resealed(content: dict[str, Any], change: Callable[[dict[str, Any]], None]) 
 
 
 @every_body
-def test_what_was_sealed_is_unsealed(body: MessageBody) -> None:
-    content = sealed(body)
-    result = unseal(content, type(body), ROSTER, Assurance.EXACT)
+def test_what_was_signed_is_unsigned(body: MessageBody) -> None:
+    content = signed(body)
+    result = open_envelope(content, type(body), ROSTER, Assurance.EXACT)
     assert (result.body, result.signer, result.content) == (body, "a", content)
     assert type(result.body) is type(body)
     assert result.body.hash == body.hash
-    unsigned = seal(body, "a", NoSigner())
-    assert unseal(unsigned, type(body), SIMULATED_ROSTER, Assurance.SIMULATED).body == body
+    unsigned = sign_envelope(body, "a", NoSigner())
+    assert open_envelope(unsigned, type(body), SIMULATED_ROSTER, Assurance.SIMULATED).body == body
 
 
 def test_unsigned_messages_are_never_taken_where_signatures_count() -> None:
-    unsigned = seal(REQUEST, COORDINATOR, NoSigner())
+    unsigned = sign_envelope(REQUEST, COORDINATOR, NoSigner())
     assert refused(unsigned) is RefusalCode.BAD_SIGNATURE
     with pytest.raises(ProtocolError):
-        unseal(unsigned, Request, SIMULATED_ROSTER, Assurance.EXACT)
+        open_envelope(unsigned, Request, SIMULATED_ROSTER, Assurance.EXACT)
 
 
 def other_values(value: Any) -> list[Any]:
@@ -171,7 +171,7 @@ def test_every_field_moves_the_hash(body: MessageBody) -> None:
                 content[name] = new
 
             try:
-                changed = opened(resealed(envelope(body), change), type(body))
+                changed = opened(signed_again(envelope(body), change), type(body))
             except ProtocolError:
                 continue
             accepted += 1
@@ -203,7 +203,7 @@ def test_types_signers_and_signatures_are_covered() -> None:
 
 @every_body
 def test_no_message_is_read_as_one_of_another_type(body: MessageBody) -> None:
-    content = sealed(body)
+    content = signed(body)
     for other in BODIES:
         if type(other) is not type(body):
             refused(content, type(other))
@@ -245,12 +245,12 @@ def spelled(text: str) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("spelling", spelled(""))
 def test_only_one_spelling_of_a_message_is_taken(spelling: str) -> None:
-    text = sealed(REQUEST).decode()
+    text = signed(REQUEST).decode()
     content = spelled(text)[spelling]
     assert content != text.encode()
     refused(content)
     with pytest.raises(ProtocolError):
-        unseal(content, Request, SIMULATED_ROSTER, Assurance.SIMULATED)
+        open_envelope(content, Request, SIMULATED_ROSTER, Assurance.SIMULATED)
 
 
 def test_a_loose_base64_signature_is_another_spelling() -> None:
@@ -282,12 +282,12 @@ def test_values_out_of_place_are_refused(field: str, value: str) -> None:
     fields = {k: json.dumps(v) for k, v in envelope()["body"].items()}
     fields[field] = value
     body = ",".join(f'"{k}":{v}' for k, v in fields.items())
-    whole = sealed(REQUEST).decode()
+    whole = signed(REQUEST).decode()
     text = whole.replace(rfc8785.dumps(envelope()["body"]).decode(), f"{{{body}}}")
     assert text != whole
     assert refused(text.encode()) is RefusalCode.MALFORMED
     with pytest.raises(ProtocolError):
-        unseal(text.encode(), Request, SIMULATED_ROSTER, Assurance.SIMULATED)
+        open_envelope(text.encode(), Request, SIMULATED_ROSTER, Assurance.SIMULATED)
 
 
 @pytest.mark.parametrize("order", ["ba", "aab", "acb", "aa"])
@@ -300,14 +300,14 @@ def test_unsorted_and_repeated_participants_are_refused_though_signed(
         if "n" in body:
             body["n"] = len(order)
 
-    refused(resealed(envelope(message), change), type(message))
+    refused(signed_again(envelope(message), change), type(message))
 
 
 def test_n_is_the_number_of_participants() -> None:
     def change(body: dict[str, Any]) -> None:
         body["n"] = 4
 
-    refused(resealed(envelope(), change))
+    refused(signed_again(envelope(), change))
 
 
 @pytest.mark.parametrize("key", ["extra", "n ", "N", "__class__", ""])
@@ -315,7 +315,7 @@ def test_unknown_fields_are_refused_though_signed(key: str) -> None:
     def change(body: dict[str, Any]) -> None:
         body[key] = 1
 
-    refused(resealed(envelope(), change))
+    refused(signed_again(envelope(), change))
 
 
 def test_minus_zero_is_zero_in_what_is_signed() -> None:
@@ -366,9 +366,9 @@ def test_random_json_is_refused(field: str, value: Any, outer: str | None) -> No
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.integers(0, len(sealed(REQUEST)) - 1), st.integers(1, 255))
+@given(st.integers(0, len(signed(REQUEST)) - 1), st.integers(1, 255))
 def test_every_changed_byte_is_noticed(place: int, flip: int) -> None:
-    content = bytearray(sealed(REQUEST))
+    content = bytearray(signed(REQUEST))
     content[place] ^= flip
     refused(bytes(content))
 

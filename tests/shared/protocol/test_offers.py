@@ -5,7 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import IdentitySigner, seal
+from fieldfare.shared.protocol.messages import IdentitySigner, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import (
     RosterOffer,
@@ -71,12 +71,12 @@ def test_a_study_signed_by_a_member_is_refused(study: Study) -> None:
     body = StudyOffer(study=study.canonical().decode())
 
     with pytest.raises(ProtocolError, match="coordinator"):
-        open_study(seal(body, "bank", IdentitySigner(BANK)), ROSTER, Assurance.EXACT)
+        open_study(sign_envelope(body, "bank", IdentitySigner(BANK)), ROSTER, Assurance.EXACT)
 
 
 def test_a_study_in_another_form_than_its_canonical_one_is_refused(study: Study) -> None:
     spaced = json.dumps(json.loads(study.canonical()), indent=1)
-    offer = seal(StudyOffer(study=spaced), COORDINATOR, IdentitySigner(HUB))
+    offer = sign_envelope(StudyOffer(study=spaced), COORDINATOR, IdentitySigner(HUB))
 
     with pytest.raises(ProtocolError, match="canonical"):
         open_study(offer, ROSTER, Assurance.EXACT)
@@ -84,7 +84,7 @@ def test_a_study_in_another_form_than_its_canonical_one_is_refused(study: Study)
 
 @pytest.mark.parametrize("text", ["{}", "[]", "not json", "[" * 5000])
 def test_a_signed_text_that_is_no_study_is_refused(text: str) -> None:
-    offer = seal(StudyOffer(study=text), COORDINATOR, IdentitySigner(HUB))
+    offer = sign_envelope(StudyOffer(study=text), COORDINATOR, IdentitySigner(HUB))
 
     with pytest.raises(ProtocolError, match="valid study"):
         open_study(offer, ROSTER, Assurance.EXACT)
@@ -110,7 +110,7 @@ def test_a_roster_that_names_another_coordinator_is_refused() -> None:
 
 @pytest.mark.parametrize("text", ["{}", "11", "{{"])
 def test_a_signed_text_that_is_no_roster_is_refused(text: str) -> None:
-    offer = seal(RosterOffer(roster=text), COORDINATOR, IdentitySigner(HUB))
+    offer = sign_envelope(RosterOffer(roster=text), COORDINATOR, IdentitySigner(HUB))
 
     with pytest.raises(ProtocolError, match="valid roster"):
         open_roster(offer, public(HUB))

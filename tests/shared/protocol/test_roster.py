@@ -33,7 +33,7 @@ def test_members_are_found_by_id() -> None:
 
 @pytest.mark.parametrize("ids", [("b", "a"), ("a", "a"), ("a", "b", "a"), ("B", "a", "C")])
 def test_unsorted_and_repeated_members_are_refused(ids: tuple[str, ...]) -> None:
-    with pytest.raises(ValidationError, match="sorted by id and each once"):
+    with pytest.raises(ValidationError, match="sorted by id, each once"):
         roster(*ids)
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.shared.run.conftest import MakeRun
 from tests.support.written_runs import STUDIES, WrittenRun
 
-from fieldfare.shared.protocol.messages import Reply, unseal
+from fieldfare.shared.protocol.messages import Reply, open_envelope
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
@@ -65,7 +65,7 @@ def test_the_same_request_again_keeps_what_was_answered(written: MakeRun) -> Non
     run = written("training")
     at = [leaf.kind for leaf in run.leaves].index(LeafKind.REPLY)
     leaf: Leaf = run.leaves[at]
-    reply = unseal(leaf.content, Reply, run.roster, run.state.assurance)
+    reply = open_envelope(leaf.content, Reply, run.roster, run.state.assurance)
     state = run.state.begin(run.state.run, run.roster).after(run.leaves[at - 1])
     assert state.attempt is not None
     answered = state.attempt.with_reply(reply)

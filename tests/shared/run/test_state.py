@@ -9,7 +9,7 @@ from tests.shared.run.conftest import MakeRun
 from tests.support.written_runs import LATER, STUDIES, WrittenRun, group_of
 
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.protocol.messages import Request, parameters_to_bytes, unseal
+from fieldfare.shared.protocol.messages import Request, open_envelope, parameters_to_bytes
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
@@ -184,7 +184,7 @@ def test_who_keeps_no_leaves_follows_from_sum_to_sum(written: MakeRun, shape: st
     asked: Any = None
     for leaf in after_opening(run):
         if leaf.kind is LeafKind.REQUEST:
-            asked = unseal(leaf.content, Request, run.roster, state.assurance)
+            asked = open_envelope(leaf.content, Request, run.roster, state.assurance)
         if leaf.kind is LeafKind.SUM and asked.body.kind is not ReleaseKind.REHEARSAL:
             assert state.attempt is not None
             words = run.added(state.attempt, state.release.terms)
