@@ -20,6 +20,7 @@ from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, R
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.messages import Opened, Reply, Request
 from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.run.kinds import KINDS
 from fieldfare.shared.run.last_sum import LastSum, carries_last_sum
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
@@ -58,7 +59,7 @@ class Recomputation:
         """
         if self.site.assurance is Assurance.SIMULATED:
             return {}
-        if request.kind is ReleaseKind.QUERY:  # questions follow from the study, not from a sum
+        if not KINDS[request.kind].follows:  # from a sum; questions follow from the study
             return {}
         if not carries_last_sum(run.plan, len(run.opening.participants)):
             if run.plan.study.asks_for_knots:  # whoever makes up knots makes up parameters

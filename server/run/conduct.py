@@ -26,9 +26,8 @@ from fieldfare.server.run.evaluation import read_groups
 from fieldfare.server.run.hello import Heard, RunTerms, hello
 from fieldfare.server.run.record import Standing
 from fieldfare.server.run.rounds import Federation
-from fieldfare.server.run.server_app import Job
+from fieldfare.server.run.server_app import Job, StoppedError
 from fieldfare.server.run.store_record import HelloRecord, RunFacts, RunRecord
-from fieldfare.server.run.training import StoppedError
 from fieldfare.server.store.rows import RunState
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.superlink.control import control_target
@@ -39,7 +38,6 @@ from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
     Reply,
-    Request,
     RunOpening,
     open_envelope,
     parameters_to_bytes,
@@ -208,10 +206,9 @@ class _Conduct:
             raise
 
     def _carry_on(self, record: RunRecord) -> None:
-        standing = record.standing()
-        self._check_roster(standing)
+        self._check_roster(record.standing())
         left: frozenset[str] = frozenset()
-        if standing.done:
+        if record.done:
             nodes = _nodes_of(hello(self.channel, self._terms(), record))
         else:
             opened: list[Federation] = []
@@ -238,7 +235,8 @@ class _Conduct:
         """Close a finished run: head, co-signatures, model; finished steps are kept."""
         run = self.facts.run
         # Read anew: what is handed over is what the store holds, also after a crash.
-        standing = RunRecord(self.store, self.facts, _now, time.monotonic).standing()
+        kept = RunRecord(self.store, self.facts, _now, time.monotonic)
+        kept.standing()
         closing = replace(self._closing(), left=left)
         head = closing.sign(self.facts.plan.study_id, run)
         closing.cosign(head, nodes)
@@ -248,26 +246,27 @@ class _Conduct:
             with self.store.together():
                 for institution in self.facts.roster.ids:
                     self.store.put_undelivered(institution, run)
-            keep_delivery(self.home.model(run), self._composed(standing, head))
+            keep_delivery(self.home.model(run), self._composed(kept, head))
         closing.deliver(nodes, self.home.model)
 
-    def _composed(self, standing: Standing, head: TreeHead) -> ComposedDelivery:
-        if standing.state is None:
+    def _composed(self, kept: RunRecord, head: TreeHead) -> ComposedDelivery:
+        state = kept.run
+        results, asked = state.results, state.asked
+        if results.training is None or asked is None:
             raise RunError(f"run {self.facts.run}: expected a finished model, found no step")
-        request = open_envelope(standing.request, Request, self.facts.roster, Assurance.EXACT).body
         facts = CardFacts(
             run=self.facts.run,
             roster=self.facts.roster.hash,
-            institutions=request.n,
-            steps=standing.state.step,
-            spent=max(standing.debits.values(), default=0),
-            failed_attempts=standing.failed,
-            metrics=json.loads(standing.metrics) if standing.metrics else None,
-            groups=read_groups(self.facts.plan, standing.groups),
+            institutions=asked.body.n,
+            steps=results.steps,
+            spent=max(state.debits.values(), default=0),
+            failed_attempts=state.failed,
+            metrics=json.loads(results.metrics) if results.metrics else None,
+            groups=read_groups(self.facts.plan, results.groups),
             transcript_size=head.size,
             transcript_root=head.root,
         )
-        return compose(self.facts.plan, standing.state.model, facts, self.signer, _now())
+        return compose(self.facts.plan, results.training.model, facts, self.signer, _now())
 
     def _interrupt(self, record: RunRecord, state: RunState, reason: str) -> None:
         """Say why this part of the run ended, in its transcript too where that can be written."""

@@ -10,12 +10,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.server.run.record import GroupsSum
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.evaluation.groups import Interval, read_fairness
 from fieldfare.shared.evaluation.score_table import Counts, inner_edges, project
 from fieldfare.shared.protocol.messages import parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.run.results import GroupsSum
 from fieldfare.shared.study.study import Study
 
 REPLICATES: Final = 600

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from fieldfare.server.run.channel import Channel
 from fieldfare.server.run.hello import Heard, RunTerms, hello, reasons
-from fieldfare.server.run.record import NoRecord, Opening, Record, Standing
+from fieldfare.server.run.record import Opening, Record, Standing
 from fieldfare.server.run.rounds import Federation
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.samplers import Assurance
@@ -41,7 +41,7 @@ def open_federation(
     Raises:
         RunError: fewer institutions than the study's minimum, or keys that do not fit.
     """
-    kept = record or NoRecord()
+    kept = record or Record()
     before = standing or Standing()
     if before.opening is None:
         return _opened(channel, terms, kept, hello(channel, terms, kept))

@@ -1,19 +1,34 @@
-"""A run's record, which lets the coordinator resume the run after a crash.
+"""A coordinator's account of a run while it goes on, so that it can go on after a crash.
 
 Everything is kept before anybody depends on it: an opening and a request before they are
-sent, a sum and the step it led to before the next request is written.
+sent, a sum and what follows from it before the next request is written.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.plan import ReleaseTerms
+from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.ring import Word, decode
+from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
-from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.run.request_check import AgreedRun
+from fieldfare.shared.run.state import RunState
+from fieldfare.shared.transcript.leaves import (
+    EndRecord,
+    Leaf,
+    LeafKind,
+    ModelRecord,
+    QuestionsRecord,
+    SumRecord,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,37 +64,10 @@ class Sum:
             tuple(self.vectors[name] for name in self.participants),
         )
 
-
-@dataclass(frozen=True, eq=False)
-class AnswerSum:
-    """The institutions' answer to a group of questions, before it is read.
-
-    Attributes:
-        questions: the group.
-        values: float64 (entries,), in the vector's own unit.
-        participants: how many institutions are in the sum.
-        step: where in the run they were asked; the plan's terms follow from it.
-    """
-
-    questions: QuestionGroup
-    values: NDArray[np.float64]
-    participants: int
-    step: int
-
-
-@dataclass(frozen=True, eq=False)
-class GroupsSum:
-    """The institutions' counts by group, before they are read.
-
-    Attributes:
-        threshold: log-odds from which a unit was an alert.
-        values: float64 (entries,), in the vector's own unit.
-        participants: how many institutions are in the sum.
-    """
-
-    threshold: float
-    values: NDArray[np.float64]
-    participants: int
+    def added(self, attempt: Attempt, terms: ReleaseTerms) -> Word:
+        """Return the ring words, for the run's state."""
+        del attempt
+        return decode(self.words, terms.word_bits, terms.vectors.entries)
 
 
 @dataclass(frozen=True)
@@ -97,146 +85,154 @@ class Opening:
     offers: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Standing:
-    """The state of a run.
+    """Where a run was interrupted: what is sent again, and to whom.
 
     Attributes:
         opening: as it was sent, or None before.
-        state: after the last step that was summed; None before the rehearsal.
-        last: the training sum that led to it; after an evaluation that counts by group follow,
-            the evaluation's.
         request: the last signed request, or nothing.
         answered: whether that request is done with: summed, or its attempt failed.
         stayed: who answered it, where its attempt failed; the others have left.
-        debits: 1e-12 mu^2 by institution so far.
         failed: attempts that failed so far.
-        metrics: what the evaluation said, nothing if noise hid it; None before it.
-        groups: counts by group, where the study asks for them and they were collected.
-        answers: to the questions of the run, as far as they were asked.
-        asked: later questions that were written down, and not answered yet.
-        done: the model is made; only its delivery is left.
     """
 
     opening: Opening | None = None
-    state: TrainingState | None = None
-    last: LastSum = NO_LAST_SUM
     request: bytes = b""
     answered: bool = True
     stayed: frozenset[str] = frozenset()
-    debits: Mapping[str, int] = field(default_factory=dict)
     failed: int = 0
-    metrics: str | None = None
-    groups: GroupsSum | None = None
-    answers: tuple[AnswerSum, ...] = ()
-    asked: QuestionGroup | None = None
-    done: bool = False
+
+    @classmethod
+    def of(cls, opening: Opening | None, state: RunState | None) -> "Standing":
+        """Return where a run stands by its state."""
+        if state is None or state.asked is None:
+            return cls(opening)
+        stayed = frozenset(state.attempt.replies if state.attempt else ())
+        answered = state.attempt is None or bool(stayed)
+        failed = state.failed + int(bool(stayed))
+        return cls(opening, state.asked.content, answered, stayed, failed)
 
 
-class Record(Protocol):
-    """Keeps one run. Every method raises RunError where nothing could be kept."""
+@dataclass
+class Record:
+    """One run, kept in a list: a simulation is started again, not resumed.
+
+    Everything that is written down goes through the run's state, so that no other leaves can
+    follow each other. Whoever keeps a run elsewhere does so in `_append`; every method raises
+    RunError where nothing could be kept.
+
+    Attributes:
+        leaves: of the run.
+        state: that they lead to; None before the run is agreed on.
+        last: the sum that the next request's content follows from.
+    """
+
+    leaves: list[Leaf] = field(default_factory=list, init=False)
+    state: RunState | None = field(default=None, init=False)
+    last: LastSum = field(default=NO_LAST_SUM, init=False)
 
     def standing(self) -> Standing:
-        """Return where the run stands."""
-        ...
+        """Return where the run was interrupted."""
+        return Standing()
+
+    def begin(self, run: AgreedRun, roster: Roster) -> None:
+        """Begin the run's state; signatures were verified before anything is written down."""
+        self.state = RunState.begin(run, roster, Assurance.SIMULATED)
+
+    @property
+    def run(self) -> RunState:
+        """The state of a run that is agreed on.
+
+        Raises:
+            RunError: there is none.
+        """
+        if self.state is None:
+            raise RunError("expected a run that was opened, found none")
+        return self.state
 
     def opening(self, opening: Opening) -> None:
         """Keep an opening before it is sent."""
-        ...
+        approvals = (Leaf(LeafKind.APPROVAL, envelope) for envelope in opening.approvals)
+        self._append([*approvals, Leaf(LeafKind.OPENING, opening.opening)])
 
     def agreed(self, opening: Opening) -> None:
         """Keep the key offers that all participants have agreed on."""
-        ...
+        self._append([Leaf(LeafKind.OFFER, envelope) for envelope in opening.offers])
 
     def requested(self, request: bytes) -> None:
         """Keep a signed request before it is sent."""
-        ...
+        self._put([Leaf(LeafKind.REQUEST, request)])
 
     def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
-        """Keep the replies of an attempt that not every institution answered."""
-        ...
-
-    def summed(self, total: Sum, state: TrainingState) -> None:
-        """Keep a rehearsal's or a training step's sum, and the state that it led to."""
-        ...
-
-    def evaluated(self, total: Sum, metrics: str) -> None:
-        """Keep the evaluation's sum, and its metrics as canonical JSON (nothing if hidden)."""
-        ...
-
-    def grouped(self, total: Sum, threshold: float) -> None:
-        """Keep the counts by group, and the log-odds from which a unit was an alert."""
-        ...
+        """Keep the replies of an attempt that not everybody answered."""
+        del costs
+        self._put([Leaf(LeafKind.REPLY, replies[name]) for name in sorted(replies)])
 
     def asking(self, questions: QuestionGroup) -> None:
-        """Keep later questions before any institution is asked."""
-        ...
+        """Keep later questions before anybody is asked."""
+        self._put([QuestionsRecord.of(questions).leaf()])
 
-    def answered(self, total: Sum, questions: QuestionGroup) -> None:
-        """Keep the sum that answers a group of questions."""
-        ...
+    def summed(self, total: Sum, metrics: str = "") -> None:
+        """Keep a sum and what follows from it.
+
+        Args:
+            total: of the release that was due.
+            metrics: what an evaluation's sum says, as canonical JSON; nothing if noise hid it.
+        """
+        before = self.run
+        hashed = before.attempt.hash if before.attempt else ""
+        words = bytes_hash(total.words)
+        record = SumRecord(request=hashed, participants=total.participants, words=words)
+        replies = (Leaf(LeafKind.REPLY, total.replies[name]) for name in total.participants)
+        leaves, state = [*replies, record.leaf()], before
+        for leaf in leaves:
+            state = state.after(leaf, total.added)
+        follows = state.record(total.words, metrics)
+        if follows is not None:
+            leaves.append(follows.leaf())
+            state = state.after(leaves[-1])
+        self._append(leaves, state, total)
+        self.state = state
+        self.last = total.as_last if state.last is not before.last else self.last
+
+    def finished(self, model: bytes) -> None:
+        """Keep the finished model's hash: the run has nothing left but to hand it over.
+
+        Args:
+            model: the averaged parameters, little-endian float64; where the run trains none,
+                there is none to hand over.
+        """
+        leaves, state = [EndRecord(state="finished", reason="").leaf()], self.run
+        if state.due is LeafKind.MODEL:
+            record = ModelRecord(model=bytes_hash(model), steps=state.results.steps)
+            leaves.insert(0, record.leaf())
+        self._put(leaves)
+
+    def _put(self, leaves: Sequence[Leaf]) -> None:
+        """Keep leaves that need no vectors."""
+        state = self.state
+        for leaf in leaves if state is not None else ():
+            state = state and state.after(leaf)
+        self._append(leaves, state)
+        self.state = state
+
+    def _append(
+        self, leaves: Sequence[Leaf], state: RunState | None = None, total: Sum | None = None
+    ) -> None:
+        """Keep leaves, and the sum and the state that they lead to."""
+        del total, state
+        self.leaves += leaves
 
     def heard(self, institution: str, text: str) -> None:
         """Note what an institution did last, for those who watch."""
-        ...
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
         """Note what an institution says to the study, and its signed approval if it gave one."""
-        ...
 
     def waiting_for(self, institutions: Sequence[str]) -> None:
         """Note who is waited for, so that those who watch know at once."""
-        ...
 
     def stopping(self) -> bool:
-        """Tell whether the run was asked to end after this step."""
-        ...
-
-
-@dataclass(frozen=True)
-class NoRecord:
-    """Keeps nothing: a simulation is started again, not resumed."""
-
-    def standing(self) -> Standing:
-        """Return the beginning."""
-        return Standing()
-
-    def opening(self, opening: Opening) -> None:
-        """Keep nothing."""
-
-    def agreed(self, opening: Opening) -> None:
-        """Keep nothing."""
-
-    def requested(self, request: bytes) -> None:
-        """Keep nothing."""
-
-    def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
-        """Keep nothing."""
-
-    def summed(self, total: Sum, state: TrainingState) -> None:
-        """Keep nothing."""
-
-    def evaluated(self, total: Sum, metrics: str) -> None:
-        """Keep nothing."""
-
-    def grouped(self, total: Sum, threshold: float) -> None:
-        """Keep nothing."""
-
-    def asking(self, questions: QuestionGroup) -> None:
-        """Keep nothing."""
-
-    def answered(self, total: Sum, questions: QuestionGroup) -> None:
-        """Keep nothing."""
-
-    def heard(self, institution: str, text: str) -> None:
-        """Note nothing."""
-
-    def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
-        """Note nothing."""
-
-    def waiting_for(self, institutions: Sequence[str]) -> None:
-        """Note nothing."""
-
-    def stopping(self) -> bool:
-        """A run without a store cannot be asked."""
+        """Tell whether somebody wants the run to end after this step."""
         return False

@@ -10,11 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fieldfare.server.run.channel import Channel
-from fieldfare.server.run.record import NoRecord, Record, Standing, Sum
+from fieldfare.server.run.record import Record, Standing, Sum
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.samplers import Assurance
@@ -24,18 +21,19 @@ from fieldfare.shared.protocol.messages import (
     Participant,
     Reply,
     Request,
+    RunOpening,
     Signer,
     open_envelope,
     parameters_hash,
-    parameters_to_bytes,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms, check_groups
+from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
-from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import WordBits, decode, encode
+from fieldfare.shared.run.kinds.kind import Release
 from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum, carries_last_sum
 from fieldfare.shared.run.replay import add_words, decoded_sum
+from fieldfare.shared.run.request_check import AgreedRun
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +50,17 @@ class Federation:
     nodes: Mapping[str, int]  # node id by institution
     participants: Mapping[str, Participant]
 
+    @property
+    def agreed(self) -> AgreedRun:
+        """The run as its participants agreed on it."""
+        opening = RunOpening(
+            study=self.plan.study_id,
+            roster=self.roster.hash,
+            run=self.run,
+            participants=tuple(self.participants.values()),
+        )
+        return AgreedRun(plan=self.plan, roster_hash=self.roster.hash, opening=opening)
+
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
@@ -65,7 +74,7 @@ class SecureSums:
 
     channel: Channel
     federation: Federation
-    record: Record = field(default_factory=NoRecord)
+    record: Record = field(default_factory=Record)
     standing: Standing = field(default_factory=Standing)
     present: list[str] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
@@ -77,56 +86,25 @@ class SecureSums:
         self.present = sorted(self.federation.nodes)
         self.failed = self.standing.failed
 
-    def rehearse(self, parameters: NDArray[np.float64]) -> Sum:
-        """Sum masks over zeros, before any budget is spent.
+    def collect(self, release: Release, content: bytes, last: LastSum = NO_LAST_SUM) -> Sum:
+        """Collect one sum, over as many attempts as the study admits.
+
+        Args:
+            release: what is due.
+            content: what its request binds.
+            last: the sum that it follows from.
 
         Raises:
-            RunError: masks do not cancel, or too few institutions answered.
+            RunError: too few institutions, attempts used up, masks that do not cancel in a
+                rehearsal, or a sum out of range.
         """
-        outcome = self.collect(ReleaseKind.REHEARSAL, 0, parameters)
-        if outcome.values.any():
+        total = self._collect(release.terms, release.step, content, last)
+        if release.kind.release is ReleaseKind.REHEARSAL and total.values.any():
             raise RunError(
                 "expected masks that cancel in the rehearsal, found a remainder: the institutions "
                 "do not share the same keys; open a new run (no budget was spent)"
             )
-        return outcome
-
-    def collect(
-        self,
-        kind: ReleaseKind,
-        step: int,
-        parameters: NDArray[np.float64],
-        last: LastSum = NO_LAST_SUM,
-    ) -> Sum:
-        """Collect one sum, over as many attempts as the study admits.
-
-        Args:
-            kind: the kind of release.
-            step: its position in the run.
-            parameters: float64 (entries,).
-            last: the training sum that they follow from.
-
-        Raises:
-            RunError: too few institutions, attempts used up, or a sum out of range.
-        """
-        terms = self.federation.plan.terms(kind)
-        return self._collect(terms, step, parameters_to_bytes(parameters), last)
-
-    def ask(self, questions: QuestionGroup, step: int) -> Sum:
-        """Collect the answers to questions that are answered together.
-
-        Args:
-            questions: declared in the study, or within its allowance.
-            step: their position in the run.
-
-        Raises:
-            StudyError: neither declared nor allowed, or about groups of institutions of which
-                too few are here; nothing was sent.
-            RunError: as `collect`.
-        """
-        terms = self.federation.plan.question_terms(step, questions)
-        check_groups(self.federation.plan.study, questions, self.present)
-        return self._collect(terms, step, questions.to_bytes(), NO_LAST_SUM)
+        return total
 
     def _collect(self, terms: ReleaseTerms, step: int, content: bytes, last: LastSum) -> Sum:
         kind = terms.kind

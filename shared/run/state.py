@@ -63,6 +63,7 @@ class RunState:
         results: of the releases so far.
         attempts: at this release.
         attempt: the last one, while it is not summed.
+        asked: the last request, summed or not.
         summed: the sum whose record is due.
         due: the leaf that has to come, where it is no release.
         complete: everything was answered that was asked, and no model closes the run.
@@ -84,6 +85,7 @@ class RunState:
     results: Results
     attempts: int = 0
     attempt: Attempt | None = None
+    asked: Opened[Request] | None = None
     summed: Summed | None = None
     due: LeafKind | None = None
     complete: bool = False
@@ -212,6 +214,7 @@ class RunState:
             self,
             results=results,
             attempt=attempt,
+            asked=opened,
             attempts=self.attempts + int(not again),
             requests=self.requests + int(not again),
             failed=self.failed + int(self.attempt is not None),

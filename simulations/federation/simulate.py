@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fieldfare.client.scoring.evidence import titles
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import read_answers
-from fieldfare.server.run.record import AnswerSum, Sum
+from fieldfare.server.run.record import Sum
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import Basis
@@ -29,6 +29,7 @@ from fieldfare.shared.pages.charts import shapes_of
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.run.results import AnswerSum
 from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.baselines import Baseline, Trainer

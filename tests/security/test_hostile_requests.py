@@ -212,7 +212,7 @@ class TwoFaced:
 @pytest.mark.usefixtures("large_sums")
 def test_a_sum_over_different_parameters_stops_the_run(bench: Bench) -> None:
     tap = TwoFaced(bench, "bank-c")
-    with pytest.raises(RunError, match=r"training step 0: a sum within .* out of range"):
+    with pytest.raises(RunError, match=r"training step 0: expected a sum within .* out of range"):
         bench.federation.run(bench.federation.job(), bench.federation.grid(tap=tap))
     assert tap.asked
 

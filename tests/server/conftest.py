@@ -27,8 +27,11 @@ from fieldfare.server.store.store import run_store
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import parameters_to_bytes
 from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
+from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.run.kinds import KINDS, Release
 from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.run.replay import initial_state
@@ -89,6 +92,24 @@ class Clock:
         self.now += seconds
 
 
+def collect(
+    sums: SecureSums, kind: ReleaseKind, step: int, values: Any, last: LastSum = NO_LAST_SUM
+) -> Sum:
+    """One sum of a kind at a step, whether it is due or not."""
+    release = Release(KINDS[kind], step, sums.federation.plan.terms(kind))
+    return sums.collect(release, parameters_to_bytes(values), last)
+
+
+def rehearse(sums: SecureSums, values: Any) -> Sum:
+    return collect(sums, ReleaseKind.REHEARSAL, 0, values)
+
+
+def ask(sums: SecureSums, questions: QuestionGroup, step: int) -> Sum:
+    """The answers to questions, whether they are due or not."""
+    terms = sums.federation.plan.question_terms(step, questions)
+    return sums.collect(Release(KINDS[ReleaseKind.QUERY], step, terms), questions.to_bytes())
+
+
 @dataclass
 class Walk:
     """An honest coordinator's steps, one at a time."""
@@ -100,9 +121,8 @@ class Walk:
     def step(self) -> Sum:
         """Collect the next step's sum and take the step."""
         study = self.sums.federation.plan.study
-        total = self.sums.collect(
-            ReleaseKind.TRAINING, self.state.step, self.state.parameters, self.last
-        )
+        state = self.state
+        total = collect(self.sums, ReleaseKind.TRAINING, state.step, state.parameters, self.last)
         self.state, self.last = next_state(study, self.state, total.values), total.as_last
         return total
 

@@ -1,10 +1,14 @@
 """What a coordinator may tell one institution in place of what it tells the others."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 
+from fieldfare.server.run.record import Sum
+from fieldfare.server.run.rounds import SecureSums
+from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.messages import (
     Participant,
     Request,
@@ -13,6 +17,9 @@ from fieldfare.shared.protocol.messages import (
     parameters_to_bytes,
 )
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
+from fieldfare.shared.run.kinds import Release
+from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.run.state import RunState
 
 STRANGER = Participant(institution="bank-x", approval="0" * 64)
 
@@ -62,3 +69,29 @@ def with_participants(change: Callable[[list[Participant]], list[Participant]]) 
 def without(*names: str) -> Lie:
     """Some are said to take no part."""
     return with_participants(lambda found: [p for p in found if p.institution not in names])
+
+
+Telling = Callable[[Release, bytes, LastSum], tuple[bytes, LastSum]]
+
+
+def let_coordinator_lie(patch: pytest.MonkeyPatch, lie: Telling) -> None:
+    """Let a coordinator send something else than what follows, and write down that it did.
+
+    Its own state would refuse the request: it believes itself. Custodians' states are as they are.
+    """
+    collect, bind = SecureSums.collect, RunState.bind
+
+    def lying(
+        sums: SecureSums, release: Release, content: bytes, last: LastSum = NO_LAST_SUM
+    ) -> Sum:
+        return collect(sums, release, *lie(release, content, last))
+
+    def believing(state: RunState, request: Request) -> RunState:
+        if state.assurance is Assurance.EXACT:
+            return bind(state, request)
+        known = next(state.release.kind.contents(state.run.plan, state.results), None)
+        results = state.results if known is None else known.results
+        return replace(state, results=replace(results, bound=request.parameters))
+
+    patch.setattr(SecureSums, "collect", lying)
+    patch.setattr(RunState, "bind", believing)

@@ -9,7 +9,7 @@ from fieldfare.shared.protocol.messages import parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan, ReleaseKind
 from fieldfare.shared.ring import decode
 from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, expect_words
-from fieldfare.shared.run.mismatch import expect
+from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.replay import decoded_sum
 from fieldfare.shared.run.results import GroupsSum, Results
 from fieldfare.shared.transcript.leaves import FairnessRecord, Record
@@ -43,7 +43,9 @@ class Groups(Kind):
     def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> Record:
         """Write down the threshold, and the sum for everybody to read."""
         del plan, metrics
-        return FairnessRecord.of(results.threshold or 0.0, words)
+        if results.threshold is None:
+            raise MismatchError("a threshold that a request has bound")
+        return FairnessRecord.of(results.threshold, words)
 
     def read(self, plan: Plan, results: Results, summed: Summed, record: Record) -> Results:
         """Check the words and the threshold, and keep the counts."""

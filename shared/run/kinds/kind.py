@@ -1,7 +1,7 @@
 """What every kind of release says of itself; a run is made of nothing else."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -60,13 +60,14 @@ class Kind(ABC):
         release: which one.
         record: what the transcript holds after its sum; None: nothing.
         missing: what is expected where a request binds none of its contents.
-        leads: its sum goes with the next request, which binds what follows from it.
+        follows: what it binds follows from sums before it, which custodians add up again.
         stops: a run that is asked to stop may stop before it.
     """
 
     release: ClassVar[ReleaseKind]
     record: ClassVar[type[Record] | None] = None
     missing: ClassVar[str] = ""
+    follows: ClassVar[bool] = True
     stops: ClassVar[bool] = False
 
     def leads(self, plan: Plan) -> bool:
@@ -87,6 +88,14 @@ class Kind(ABC):
         """Return the terms of the next such release."""
         del results
         return plan.terms(self.release)
+
+    def check_participants(self, plan: Plan, results: Results, institutions: Sequence[str]) -> None:
+        """Check that this release may be asked of these institutions.
+
+        Raises:
+            StudyError: too few of some kind; nothing was sent.
+        """
+        del plan, results, institutions
 
     @abstractmethod
     def contents(self, plan: Plan, results: Results) -> Iterator[Content]:

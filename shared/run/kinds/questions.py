@@ -1,6 +1,6 @@
 """Questions: a group of them is answered by one sum, that of the study or a later one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ class Questions(Kind):
 
     release: ClassVar = ReleaseKind.QUERY
     record: ClassVar = AnswersRecord
+    follows: ClassVar = False
 
     def leads(self, plan: Plan) -> bool:
         """The first step's knots follow from it, where the study asks for its knots."""
@@ -47,6 +48,14 @@ class Questions(Kind):
         if not results.later:
             return plan.terms(self.release)
         return plan.question_terms(self.step(plan, results), results.later[-1])
+
+    def check_participants(self, plan: Plan, results: Results, institutions: Sequence[str]) -> None:
+        """Check that no answer would be that of one or two institutions.
+
+        Raises:
+            StudyError: a group of which too few take part.
+        """
+        check_groups(plan.study, _group(plan, results), institutions)
 
     def contents(self, plan: Plan, results: Results) -> Iterator[Content]:
         """Yield the questions."""

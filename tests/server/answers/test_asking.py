@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from flwr.app import Message
 from scipy.stats import chi2
-from tests.server.conftest import Clock, Setting
+from tests.server.conftest import Clock, Setting, ask, rehearse
 from tests.server.run.test_coordination import RUN, Hub
 from tests.server.run.test_coordination_audit import Killed, audited, kill_at_release, resume
 from tests.support.asking import asking, made_up, sums_of
@@ -154,7 +154,7 @@ def test_questions_that_are_not_the_studys_are_not_even_sent(make_hub: MakeHub) 
     other = asking({"name": "more", "kind": "count"}).questions
     assert other is not None
     with pytest.raises(StudyError, match="the questions that the study declares"):
-        sums.ask(other, 0)
+        ask(sums, other, 0)
     assert setting.debits() == dict.fromkeys(BANKS, 0)
 
 
@@ -177,20 +177,20 @@ def test_the_same_questions_again_return_the_stored_answer_and_never_cost_less(
     channel = setting.channel()
     assert study.questions is not None
     first = SecureSums(channel, open_federation(channel, setting.federation.job("one").terms))
-    first.rehearse(initial_state(study).parameters)
-    told = first.ask(study.questions, 0)
-    again = first.ask(study.questions, 0)
+    rehearse(first, initial_state(study).parameters)
+    told = ask(first, study.questions, 0)
+    again = ask(first, study.questions, 0)
     assert again.words == told.words
     assert again.replies == told.replies
     assert setting.debits() == dict.fromkeys(BANKS, 1)
     for run in ("two", "three"):  # another run is another answer, paid for while there is budget
         later = SecureSums(channel, open_federation(channel, setting.federation.job(run).terms))
-        later.rehearse(initial_state(study).parameters)
+        rehearse(later, initial_state(study).parameters)
         if run == "two":
-            assert later.ask(study.questions, 0).words != told.words
+            assert ask(later, study.questions, 0).words != told.words
         else:
             with pytest.raises(RunError, match="budget"):
-                later.ask(study.questions, 0)
+                ask(later, study.questions, 0)
     assert setting.debits() == dict.fromkeys(BANKS, 2)
     cost = setting.federation.plan.terms(ReleaseKind.QUERY).cost
     spent = {ledger.position().cumulative for ledger in setting.federation.ledgers.values()}

@@ -5,20 +5,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.server.answers.test_asking import BANKS, QUESTIONS, MakeHub, make_hub, released
 from tests.server.run.test_coordination import RUN
 from tests.server.run.test_coordination_audit import audited, exported, kill_at_release, resume
 from tests.support.asking import asking
+from tests.support.lies import let_coordinator_lie
 
 from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation
-from fieldfare.server.run.rounds import SecureSums
 from fieldfare.server.store.rows import RunState
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.protocol.messages import parameters_to_bytes
 from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.run.kinds import Release
 from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.optimizer import TrainingState
-from fieldfare.shared.run.replay import asked_knots, initial_state, model_hash
+from fieldfare.shared.run.replay import asked_knots, model_hash
 from fieldfare.shared.study.study import Study
 
 __all__ = ["make_hub"]
@@ -68,19 +71,20 @@ def test_a_run_that_asks_first_goes_on_from_wherever_it_was_killed(
     assert (report.state, report.steps) == ("finished", 2)
 
 
-def craft(study: Study, answer: Any = None) -> TrainingState:
+def craft(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
     """A start whose second knot somebody moved by one place."""
-    state = initial_state(study, answer)
-    if answer is not None:
-        state.parameters[1 - KNOTS] += 1
-    return state
+    if release.place != (ReleaseKind.TRAINING, 1):
+        return content, last
+    parameters = np.frombuffer(content).copy()
+    parameters[1 - KNOTS] += 1
+    return parameters_to_bytes(parameters), last
 
 
 def test_institutions_refuse_knots_that_do_not_follow(
     make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = make_hub(knots_first())
-    monkeypatch.setattr("fieldfare.server.run.server_app.initial_state", craft)
+    let_coordinator_lie(monkeypatch, craft)
     with pytest.raises(RunError, match="not_recomputed"):
         hub.carry_out()
     assert hub.setting.debits() == dict.fromkeys(BANKS, 1)  # the questions, and nothing after
@@ -103,13 +107,12 @@ LIES: dict[str, Callable[[LastSum], LastSum]] = {
 def test_institutions_refuse_a_sum_that_was_not_signed(
     make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
-    hub, collect = make_hub(knots_first()), SecureSums.collect
+    hub = make_hub(knots_first())
 
-    def lying(sums: SecureSums, kind: ReleaseKind, step: int, values: Any, last: Any = None) -> Any:
-        last = NO_LAST_SUM if last is None else last
-        return collect(sums, kind, step, values, LIES[lie](last) if step == 1 else last)
+    def lying(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
+        return content, LIES[lie](last) if release.step == 1 else last
 
-    monkeypatch.setattr(SecureSums, "collect", lying)
+    let_coordinator_lie(monkeypatch, lying)
     with pytest.raises(RunError, match="not_recomputed"):
         hub.carry_out()
     assert hub.setting.debits() == dict.fromkeys(BANKS, 1)
@@ -129,7 +132,7 @@ def test_an_audit_finds_knots_that_do_not_follow_though_everybody_colludes(
     make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = make_hub(knots_first())
-    monkeypatch.setattr("fieldfare.server.run.server_app.initial_state", craft)
+    let_coordinator_lie(monkeypatch, craft)
     monkeypatch.setattr(Recomputation, "check", lambda *_: {})
     hub.carry_out()
     misfit = exported(hub, tmp_path).misfit

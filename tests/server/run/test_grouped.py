@@ -14,6 +14,7 @@ from tests.server.run.test_asked_knots import LIES
 from tests.server.run.test_coordination import RUN, Hub
 from tests.server.run.test_coordination_audit import audited, exported, kill_at_release, resume
 from tests.support.grouped import AGES, grouped_study, grouped_sums
+from tests.support.lies import let_coordinator_lie
 
 from fieldfare.client.custodian.recomputation import Recomputation
 from fieldfare.client.sums.study_sums import StudySums
@@ -25,10 +26,11 @@ from fieldfare.shared.evaluation.groups import count_groups, group_lines, group_
 from fieldfare.shared.evaluation.score_table import STEPS, alert_threshold
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.protocol.messages import parameters_to_bytes
 from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
-from fieldfare.shared.run.last_sum import NO_LAST_SUM
+from fieldfare.shared.run.kinds import Release
+from fieldfare.shared.run.last_sum import LastSum
 from fieldfare.shared.run.replay import summed_again
-from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.leaves import FairnessRecord, Leaf, LeafKind
 from fieldfare.simulations.federation.federation import LocalFederation
 
@@ -167,16 +169,20 @@ def test_purged_vectors_leave_what_was_stated(make_hub: MakeHub, tmp_path: Path)
 # -- thresholds that do not follow -------------------------------------------------------------
 
 
-def crafted(study: Study, table: np.ndarray) -> float:
+def crafted(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
     """Two steps beside the threshold that everybody finds."""
-    return alert_threshold(study, table) + 2 / STEPS
+    if release.kind.release is not FAIRNESS:
+        return content, last
+    bound = np.frombuffer(content).copy()
+    bound[-1] += 2 / STEPS
+    return parameters_to_bytes(bound), last
 
 
 def test_institutions_refuse_a_threshold_that_does_not_follow(
     make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = make_hub(grouped_study())
-    monkeypatch.setattr("fieldfare.server.run.server_app.alert_threshold", crafted)
+    let_coordinator_lie(monkeypatch, crafted)
     with pytest.raises(RunError, match="not_recomputed"):
         hub.carry_out()
     assert hub.setting.debits() == dict.fromkeys(BANKS, 3)  # the table, and nothing after
@@ -186,7 +192,7 @@ def test_an_audit_finds_a_threshold_that_does_not_follow_though_everybody_collud
     make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = make_hub(grouped_study())
-    monkeypatch.setattr("fieldfare.server.run.server_app.alert_threshold", crafted)
+    let_coordinator_lie(monkeypatch, crafted)
     monkeypatch.setattr(Recomputation, "check", lambda *_: {})
     hub.carry_out()
     misfit = exported(hub, tmp_path).misfit
@@ -199,26 +205,25 @@ def test_an_audit_finds_a_threshold_that_does_not_follow_though_everybody_collud
 def test_institutions_refuse_a_table_that_was_not_signed(
     make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
-    hub, collect = make_hub(grouped_study()), SecureSums.collect
+    hub = make_hub(grouped_study())
 
-    def lying(sums: SecureSums, kind: ReleaseKind, step: int, values: Any, last: Any = None) -> Any:
-        last = NO_LAST_SUM if last is None else last
-        return collect(sums, kind, step, values, LIES[lie](last) if kind is FAIRNESS else last)
+    def lying(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
+        return content, LIES[lie](last) if release.kind.release is FAIRNESS else last
 
-    monkeypatch.setattr(SecureSums, "collect", lying)
+    let_coordinator_lie(monkeypatch, lying)
     with pytest.raises(RunError, match="not_recomputed"):
         hub.carry_out()
     assert hub.setting.debits() == dict.fromkeys(BANKS, 3)
 
 
 def test_another_model_is_refused_too(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub, collect = make_hub(grouped_study()), SecureSums.collect
+    hub = make_hub(grouped_study())
 
-    def lying(sums: SecureSums, kind: ReleaseKind, step: int, values: Any, last: Any = None) -> Any:
-        moved = values + (1e-9 if kind is FAIRNESS else 0)
-        return collect(sums, kind, step, moved, NO_LAST_SUM if last is None else last)
+    def lying(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
+        moved = np.frombuffer(content) + (1e-9 if release.kind.release is FAIRNESS else 0)
+        return parameters_to_bytes(moved), last
 
-    monkeypatch.setattr(SecureSums, "collect", lying)
+    let_coordinator_lie(monkeypatch, lying)
     with pytest.raises(RunError, match="not_recomputed"):
         hub.carry_out()
 
@@ -264,8 +269,9 @@ def test_noise_on_the_counts_is_what_the_plan_says(
     collected: dict[ReleaseKind, Any] = {}
     collect = SecureSums.collect
 
-    def kept(sums: SecureSums, kind: ReleaseKind, *given: Any) -> Any:
-        collected[kind] = collect(sums, kind, *given)
+    def kept(sums: SecureSums, release: Release, *given: Any) -> Any:
+        kind = release.kind.release
+        collected[kind] = collect(sums, release, *given)
         return collected[kind]
 
     monkeypatch.setattr(SecureSums, "collect", kept)

@@ -14,7 +14,7 @@ from fieldfare.client.node.client_app import client_app
 from fieldfare.client.node.fleet import BUNDLE_REFUSED
 from fieldfare.server.run.channel import UNLISTED
 from fieldfare.server.run.hello import LATE, LOOK_SECONDS, UNSEEN, Heard, RunTerms, hello, reasons
-from fieldfare.server.run.record import NoRecord
+from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.messages import (
@@ -34,8 +34,8 @@ NODES: Final = {name: FIRST_NODE + index for index, name in enumerate(BANKS)}
 NAMES: Final = {node: name for name, node in NODES.items()}
 
 
-@dataclass(frozen=True)
-class Notes(NoRecord):
+@dataclass
+class Notes(Record):
     """Keeps what is told of a hello."""
 
     told: list[tuple[str, str, bool]] = field(default_factory=list)
@@ -358,5 +358,5 @@ def test_a_rejection_that_is_not_its_own_is_a_plain_refusal(
     monkeypatch.setattr(forging, "describe", lambda *_: refusal)
     heard = heard_by(setting, ComingGrid(setting), record, offer=offered(setting))
     assert sorted(heard.approvals) == ["bank-a", "bank-c", "bank-d"]
-    assert "refused with unknown_study" in heard.absent[NODES["bank-b"]]
+    assert "a refusal with unknown_study" in heard.absent[NODES["bank-b"]]
     assert [text for _, text, _ in record.told if REJECTED in text] == []

@@ -7,10 +7,10 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.server.conftest import BANKS, MakeSetting, Setting
+from tests.server.conftest import BANKS, MakeSetting, Setting, collect, rehearse
 
 from fieldfare.server.run.opening import open_federation
-from fieldfare.server.run.record import NoRecord, Opening, Standing
+from fieldfare.server.run.record import Opening, Record, Standing
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import LedgerError, ProtocolError, RefusalCode, RunError
 from fieldfare.shared.privacy.samplers import Assurance
@@ -45,7 +45,7 @@ def test_opening_a_run_again_changes_nothing(make_setting: MakeSetting) -> None:
     setting = make_setting(assurance=EXACT)
     first, second = opened(setting), opened(setting)
     assert first.participants == second.participants
-    SecureSums(setting.channel(), second).rehearse(start(setting))
+    rehearse(SecureSums(setting.channel(), second), start(setting))
 
 
 def test_who_has_not_approved_is_left_out(make_setting: MakeSetting) -> None:
@@ -53,7 +53,7 @@ def test_who_has_not_approved_is_left_out(make_setting: MakeSetting) -> None:
     setting.federation.custodians["bank-b"].finish(setting.federation.study.id)
     federation = opened(setting)
     assert tuple(federation.participants) == REST
-    SecureSums(setting.channel(), federation).rehearse(start(setting))
+    rehearse(SecureSums(setting.channel(), federation), start(setting))
 
 
 def test_too_few_approvals_open_no_run_and_the_error_says_why(make_setting: MakeSetting) -> None:
@@ -158,7 +158,9 @@ def test_who_offers_rubbish_is_named(make_setting: MakeSetting) -> None:
     """Not who would have had to refuse it."""
     setting = make_setting(assurance=EXACT)
     setting.bend("bank-b", open_run=lambda _: b"rubbish")
-    with pytest.raises(RunError, match=r"open: bank-b takes no part \(bad reply: a well-formed"):
+    with pytest.raises(
+        RunError, match=r"open: bank-b takes no part \(bad reply: expected a well-formed"
+    ):
         opened(setting)
 
 
@@ -217,7 +219,7 @@ def test_silence_between_hello_and_keys_is_named(make_setting: MakeSetting) -> N
 def spend_once(setting: Setting) -> dict[str, bytes]:
     """Release one step; returns the replies that a coordinator would keep."""
     sums = SecureSums(setting.channel(), opened(setting, "earlier"))
-    return dict(sums.collect(ReleaseKind.TRAINING, 0, start(setting)).replies)
+    return dict(collect(sums, ReleaseKind.TRAINING, 0, start(setting)).replies)
 
 
 def test_institutions_are_shown_their_own_last_reply(make_setting: MakeSetting) -> None:
@@ -273,8 +275,8 @@ def test_a_reply_that_a_ledger_never_gave_keeps_its_institution_out(
 # -- a run that is joined again ------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Kept(NoRecord):
+@dataclass
+class Kept(Record):
     """Keeps openings, and dies where a test says."""
 
     openings: list[Opening] = field(default_factory=list)
@@ -334,7 +336,7 @@ def test_a_run_that_died_while_it_opened_is_opened_as_it_began(
     if kept is not None:
         assert [replace(o, offers=()) for o in record.openings] == [kept]
     assert len(record.openings[-1].offers) == len(BANKS)
-    SecureSums(setting.channel(), federation).rehearse(start(setting))
+    rehearse(SecureSums(setting.channel(), federation), start(setting))
 
 
 def test_a_run_that_has_agreed_is_joined_without_a_word_about_keys(
@@ -373,7 +375,7 @@ def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) ->
     federation = joined(setting, Standing(), record)
     sums = SecureSums(setting.channel(), federation)
     sums.present.remove("bank-d")
-    total = sums.collect(ReleaseKind.TRAINING, 0, start(setting))
+    total = collect(sums, ReleaseKind.TRAINING, 0, start(setting))
     standing = Standing(opening=record.openings[-1], request=total.request)
     again = joined(setting, standing, Kept())
     assert tuple(again.nodes) == BANKS[:3]
@@ -387,8 +389,8 @@ def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) ->
 def test_who_was_silent_in_an_attempt_that_failed_has_left_too(make_setting: MakeSetting) -> None:
     setting, record = make_setting(assurance=EXACT), Kept()
     federation = joined(setting, Standing(), record)
-    total = SecureSums(setting.channel(), federation).collect(
-        ReleaseKind.TRAINING, 0, start(setting)
+    total = collect(
+        SecureSums(setting.channel(), federation), ReleaseKind.TRAINING, 0, start(setting)
     )
     standing = Standing(
         opening=record.openings[-1], request=total.request, stayed=frozenset(BANKS[1:])

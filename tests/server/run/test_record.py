@@ -1,10 +1,16 @@
-"""What is kept of a run is told in order; a simulation keeps nothing and begins anew."""
+"""A run is written down in order; a simulation does so in a list, and begins anew."""
 
 import numpy as np
+import pytest
+from tests.server.conftest import BANKS, Setting
 
-from fieldfare.server.run.record import NoRecord, Opening, Record, Standing, Sum
+from fieldfare.server.run.record import Record, Standing, Sum
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.protocol.messages import parameters_to_bytes
 from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.optimizer import TrainingState
+from fieldfare.shared.transcript.leaves import LeafKind
 
 
 def a_sum() -> Sum:
@@ -26,23 +32,47 @@ def test_a_sum_travels_in_its_participants_order() -> None:
 
 def test_a_run_begins_with_nothing() -> None:
     standing = Standing()
-    assert (standing.opening, standing.state, standing.metrics) == (None, None, None)
-    assert (standing.last, standing.request, standing.answered) == (NO_LAST_SUM, b"", True)
-    assert (standing.debits, standing.failed, standing.done) == ({}, 0, False)
+    assert (standing.opening, standing.request, standing.answered) == (None, b"", True)
+    assert (standing.stayed, standing.failed) == (frozenset(), 0)
+    record = Record()
+    assert record.standing() == standing
+    assert (record.leaves, record.state, record.last) == ([], None, NO_LAST_SUM)
+    with pytest.raises(RunError, match="expected a run that was opened, found none"):
+        record.summed(a_sum())
 
 
-def test_a_simulation_keeps_nothing_and_nobody_stops_it() -> None:
-    record: Record = NoRecord()
-    state = TrainingState.start(np.zeros(2))
-    record.opening(Opening(b"opening", ()))
-    record.agreed(Opening(b"opening", (), (b"offer",)))
-    record.requested(b"R")
-    record.failed({"bank-a": b"reply"}, costs=True)
-    record.summed(a_sum(), state)
-    record.evaluated(a_sum(), "{}")
-    record.heard("bank-a", "answered")
-    record.answered_hello("bank-a", "approved", b"approval")
-    record.waiting_for(["bank-b"])
+def test_a_simulation_keeps_its_run_in_a_list_and_nobody_stops_it(setting: Setting) -> None:
+    job = setting.federation.job()
+    outcome = setting.run(job)
+    record, study = job.record, setting.federation.study
+    kinds = [leaf.kind.value for leaf in record.leaves]
+    assert kinds[: len(BANKS) + 1] == [*["approval"] * len(BANKS), "opening"]
+    released = ["request", *["reply"] * len(BANKS), "sum"]
+    assert kinds[2 * len(BANKS) + 1 :] == [
+        *released,
+        *[*released, "parameters"] * study.training.steps,
+        *released,
+        "metrics",
+    ]
+    assert record.run.due is LeafKind.MODEL
+    record.finished(parameters_to_bytes(outcome.parameters))
+    assert record.run.done
+    assert record.run.model == bytes_hash(parameters_to_bytes(outcome.parameters))
     assert record.stopping() is False
-    standing = record.standing()
-    assert (standing.opening, standing.state, standing.request) == (None, None, b"")
+
+
+def test_where_a_run_was_interrupted_follows_from_its_state(setting: Setting) -> None:
+    job = setting.federation.job()
+
+    def stop(state: TrainingState, total: Sum) -> None:
+        raise ConnectionError(state.step, total.attempt)
+
+    job.on_step = stop
+    with pytest.raises(ConnectionError):
+        setting.run(job)
+    state = job.record.run
+    summed = Standing.of(None, state)
+    assert (summed.answered, summed.stayed, summed.failed) == (True, frozenset(), 0)
+    requests = [leaf for leaf in job.record.leaves if leaf.kind is LeafKind.REQUEST]
+    assert summed.request == requests[-1].content
+    assert Standing.of(None, None) == Standing()

@@ -12,15 +12,17 @@ from tests.server.conftest import (
     BANKS,
     MakeSetting,
     Setting,
+    collect,
     exact_gradient,
     make_study,
+    rehearse,
     to_bank,
 )
 
 from fieldfare.client.wire.frames import Released
 from fieldfare.server.run.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, Channel
 from fieldfare.server.run.opening import open_federation
-from fieldfare.server.run.record import NoRecord, Standing
+from fieldfare.server.run.record import Record, Standing
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
@@ -69,7 +71,7 @@ def test_a_sum_is_that_of_all_records_with_noise(
 ) -> None:
     generous = make_study(privacy={"epsilon": 50.0})  # little noise, so that every bank shows
     setting = make_setting(generous, assurance)
-    total = open_sums(setting).collect(TRAINING, 0, start(setting))
+    total = collect(open_sums(setting), TRAINING, 0, start(setting))
     assert is_near(setting, total.values, BANKS)
     for name in BANKS:
         assert not is_near(setting, total.values, tuple(set(BANKS) - {name}))
@@ -91,7 +93,7 @@ def test_a_lost_question_is_asked_again_and_costs_nothing(make_setting: MakeSett
     setting = make_setting(LONG, EXACT)
     lost = to_bank("bank-b", times=1)
     sums = open_sums(setting, lost)
-    total = sums.collect(TRAINING, 0, start(setting))
+    total = collect(sums, TRAINING, 0, start(setting))
     assert (total.attempt, total.participants) == (0, BANKS)
     assert setting.debits() == dict.fromkeys(BANKS, 1)
     assert sums.lost == {}
@@ -111,7 +113,7 @@ def test_a_lost_answer_is_sent_again_as_it_left(make_setting: MakeSetting) -> No
         return answer
 
     setting.bend("bank-c", release=lose_once)
-    total = open_sums(setting).collect(TRAINING, 0, start(setting))
+    total = collect(open_sums(setting), TRAINING, 0, start(setting))
     assert total.participants == BANKS
     assert left[0] == left[1]
     assert setting.debits() == dict.fromkeys(BANKS, 1)
@@ -149,7 +151,7 @@ def test_too_few_end_the_run_and_the_error_says_who_left_and_why(
     sums = open_sums(setting, to_bank("bank-d"))
     setting.bend("bank-a", release=lambda _: Refusal(RefusalCode.LEDGER_UNAVAILABLE))
     with pytest.raises(RunError) as caught:
-        sums.collect(TRAINING, 0, start(setting))
+        collect(sums, TRAINING, 0, start(setting))
     assert str(caught.value) == (
         "training step 0: expected at least 3 institutions, found 2 left "
         "(bank-a: refused: ledger_unavailable, bank-d: no answer in time)"
@@ -163,7 +165,7 @@ def test_a_refusal_is_taken_at_once_and_told(
     sums = open_sums(setting)
     setting.federation.custodians["bank-b"].finish(LONG.id)
     with caplog.at_level(logging.WARNING, "fieldfare.server"):
-        total = sums.collect(TRAINING, 0, start(setting))
+        total = collect(sums, TRAINING, 0, start(setting))
     assert total.participants == ("bank-a", "bank-c", "bank-d")
     assert sums.lost == {"bank-b": "refused: unknown_study"}
     assert "bank-b left step 0: refused: unknown_study" in caplog.text
@@ -227,7 +229,7 @@ def test_a_reply_that_is_not_what_was_asked_for_leaves_its_sender_out(
     setting = make_setting(LONG, EXACT)
     sums = open_sums(setting)
     setting.bend("bank-b", release=LIES[lie](setting))
-    total = sums.collect(TRAINING, 0, start(setting))
+    total = collect(sums, TRAINING, 0, start(setting))
     assert total.participants == ("bank-a", "bank-c", "bank-d")
     assert sums.lost["bank-b"].startswith("bad reply: ")
     assert is_near(setting, total.values, total.participants)
@@ -243,7 +245,7 @@ def test_a_custodian_that_answers_rubbish_in_place_of_a_refusal_is_left_out(
     setting = make_setting(LONG)
     sums = open_sums(setting)
     setting.bend("bank-b", release=lambda _: Rubbish(RefusalCode.MALFORMED))
-    assert sums.collect(TRAINING, 0, start(setting)).participants == BANKS[:1] + BANKS[2:]
+    assert collect(sums, TRAINING, 0, start(setting)).participants == BANKS[:1] + BANKS[2:]
     assert sums.lost["bank-b"] == "bad reply: expected a refusal with a known code"
 
 
@@ -282,7 +284,7 @@ def test_attempts_are_counted_and_end(make_setting: MakeSetting) -> None:
 
     setting.bend("bank-c", release=only_once)
     with pytest.raises(RunError, match=r"2 that failed \(.*bank-c: no answer in time") as caught:
-        sums.collect(TRAINING, 0, start(setting))
+        collect(sums, TRAINING, 0, start(setting))
     assert "bank-a: no answer in time" in str(caught.value)
     assert setting.debits()["bank-e"] == 2
 
@@ -301,7 +303,7 @@ def test_a_poisoned_sum_stops_the_run(make_setting: MakeSetting, assurance: Assu
 
     setting.bend("bank-d", release=poison)
     with pytest.raises(RunError, match="out of range: masks did not cancel"):
-        sums.collect(TRAINING, 0, start(setting))
+        collect(sums, TRAINING, 0, start(setting))
 
 
 def test_a_small_study_travels_in_small_words(make_setting: MakeSetting) -> None:
@@ -312,7 +314,7 @@ def test_a_small_study_travels_in_small_words(make_setting: MakeSetting) -> None
 
 def test_a_rehearsal_costs_nothing(make_setting: MakeSetting) -> None:
     setting = make_setting(LONG, EXACT)
-    open_sums(setting).rehearse(start(setting))
+    rehearse(open_sums(setting), start(setting))
     assert setting.debits() == dict.fromkeys(BANKS, 0)
 
 
@@ -328,15 +330,15 @@ def test_a_rehearsal_finds_keys_that_differ_before_anything_is_paid(
     broken = {**keys.keys, "bank-a": bytes(32)}
     ledger.put_run_state(LONG.id, "run", RunKeys(keys.step, broken).to_bytes())
     with pytest.raises(RunError, match=r"do not share the same keys.*no budget was spent"):
-        sums.rehearse(start(setting))
+        rehearse(sums, start(setting))
     assert setting.debits() == dict.fromkeys(BANKS, 0)
 
 
 def test_who_misses_the_rehearsal_is_left_out_from_the_start(make_setting: MakeSetting) -> None:
     setting = make_setting(LONG, EXACT)
     sums = open_sums(setting, to_bank("bank-b", times=4))
-    sums.rehearse(start(setting))
-    total = sums.collect(TRAINING, 0, start(setting))
+    rehearse(sums, start(setting))
+    total = collect(sums, TRAINING, 0, start(setting))
     assert total.participants == ("bank-a", "bank-c", "bank-d")
     assert (total.attempt, setting.debits()["bank-b"]) == (0, 0)
 
@@ -355,7 +357,7 @@ def test_all_get_the_same_request_and_the_same_parameters(make_setting: MakeSett
 
     channel = setting.over(setting.federation.grid(tap=watch))
     sums = SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
-    sums.collect(TRAINING, 0, start(setting))
+    collect(sums, TRAINING, 0, start(setting))
     assert len(seen) == 1
 
 
@@ -378,7 +380,7 @@ def test_a_request_carries_the_sum_that_its_parameters_follow_from(
     setting = make_setting(LONG, EXACT)
     channel, seen = last_sums(setting)
     sums = SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
-    sums.rehearse(start(setting))
+    rehearse(sums, start(setting))
     walk = setting.walk(sums)
     first, _ = walk.step(), walk.step()
     assert seen == [NO_LAST_SUM] * 8 + [first.as_last] * 4
@@ -407,7 +409,7 @@ def test_parameters_that_do_not_follow_are_answered_by_nobody(make_setting: Make
     setting = make_setting(LONG, EXACT)
     sums = open_sums(setting)
     with pytest.raises(RunError, match=r"0 left \(bank-a: refused: not_recomputed"):
-        sums.collect(TRAINING, 0, start(setting) + 1.0)
+        collect(sums, TRAINING, 0, start(setting) + 1.0)
     assert setting.debits() == dict.fromkeys(BANKS, 0)
     assert setting.clock.now == 0.0
 
@@ -415,8 +417,8 @@ def test_parameters_that_do_not_follow_are_answered_by_nobody(make_setting: Make
 # -- what is kept --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Keeping(NoRecord):
+@dataclass
+class Keeping(Record):
     """Writes down what it is told, and how far everybody was by then."""
 
     setting: Setting
@@ -439,7 +441,7 @@ def test_a_request_is_kept_before_it_is_sent_and_a_failure_before_the_next(
     setting = make_setting(LONG)
     channel, record = setting.channel(to_bank("bank-d")), Keeping(setting)
     federation = open_federation(channel, setting.federation.job("run").terms)
-    total = SecureSums(channel, federation, record).collect(TRAINING, 0, start(setting))
+    total = collect(SecureSums(channel, federation, record), TRAINING, 0, start(setting))
     assert total.attempt == 1
     asked, answered = [(b, "asked") for b in BANKS], [(b, "answered") for b in BANKS[:3]]
     assert record.told == [
@@ -459,7 +461,7 @@ def test_a_failed_rehearsal_costs_nothing(make_setting: MakeSetting) -> None:
     channel, record = setting.channel(to_bank("bank-d")), Keeping(setting)
     federation = open_federation(channel, setting.federation.job("run").terms)
     sums = SecureSums(channel, federation, record)
-    sums.rehearse(start(setting))
+    rehearse(sums, start(setting))
     assert ("failed", (["bank-a", "bank-b", "bank-c"], False)) in record.told
     assert sums.failed == 1
 
@@ -469,13 +471,13 @@ def test_an_interrupted_request_is_sent_again_unless_its_attempt_is_over(
     make_setting: MakeSetting, *, answered: bool
 ) -> None:
     setting = make_setting(LONG, EXACT)
-    first = open_sums(setting).collect(TRAINING, 0, start(setting))
+    first = collect(open_sums(setting), TRAINING, 0, start(setting))
     stayed = frozenset(BANKS if answered else ())
     standing = Standing(request=first.request, answered=answered, stayed=stayed, failed=7)
     channel = setting.channel()
     federation = open_federation(channel, setting.federation.job("run").terms)
     sums = SecureSums(channel, federation, standing=standing)
-    total = sums.collect(TRAINING, 0, start(setting))
+    total = collect(sums, TRAINING, 0, start(setting))
     assert (total.request == first.request) is not answered
     assert (total.replies == first.replies) is not answered
     assert total.attempt == int(answered)
@@ -487,13 +489,13 @@ def test_an_interrupted_request_to_somebody_who_is_gone_is_not_sent_again(
     make_setting: MakeSetting,
 ) -> None:
     setting = make_setting(LONG, EXACT)
-    first = open_sums(setting).collect(TRAINING, 0, start(setting))
+    first = collect(open_sums(setting), TRAINING, 0, start(setting))
     channel = setting.channel()
     federation = open_federation(channel, setting.federation.job("run").terms)
     nodes = {name: node for name, node in federation.nodes.items() if name != "bank-a"}
     standing = Standing(request=first.request, answered=False)
     sums = SecureSums(channel, replace(federation, nodes=nodes), standing=standing)
-    total = sums.collect(TRAINING, 0, start(setting))
+    total = collect(sums, TRAINING, 0, start(setting))
     assert (total.attempt, total.participants) == (1, BANKS[1:])
 
 
@@ -501,10 +503,10 @@ def test_a_request_of_another_step_or_kind_is_nothing_that_was_interrupted(
     make_setting: MakeSetting,
 ) -> None:
     setting = make_setting(LONG, EXACT)
-    rehearsal = open_sums(setting).rehearse(start(setting))
+    rehearsal = rehearse(open_sums(setting), start(setting))
     channel = setting.channel()
     federation = open_federation(channel, setting.federation.job("run").terms)
     standing = Standing(request=rehearsal.request, answered=False)
-    total = SecureSums(channel, federation, standing=standing).collect(TRAINING, 0, start(setting))
+    total = collect(SecureSums(channel, federation, standing=standing), TRAINING, 0, start(setting))
     assert request_of(setting, total.request).kind is TRAINING
     assert total.attempt == 0

@@ -20,7 +20,6 @@ from tests.server.conftest import (
 )
 
 from fieldfare.client.custodian.recomputation import Recomputation
-from fieldfare.server.run.record import Standing
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.server.run.store_record import RunRecord
 from fieldfare.server.store.rows import RunState
@@ -29,6 +28,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.messages import Reply, Request, open_envelope, parameters_to_bytes
+from fieldfare.shared.run.last_sum import NO_LAST_SUM
 from fieldfare.shared.transcript.leaves import (
     EndRecord,
     Leaf,
@@ -43,7 +43,7 @@ from fieldfare.simulations.federation.federation import FIRST_NODE
 EXACT: Final = Assurance.EXACT
 STUDY: Final = make_study(training={"steps": 2})
 RELEASES: Final = 1 + 2 + 1  # rehearsal, steps, evaluation
-KEEPS: Final = ("opening", "agreed", "requested", "failed", "summed", "evaluated")
+KEEPS: Final = ("opening", "agreed", "requested", "failed", "summed")
 WHOLE: Final = 2 + 2 * RELEASES  # what is kept of a run in which nothing fails
 
 
@@ -216,7 +216,7 @@ def test_from_every_cut_the_stored_replies_lead_to_the_same_exact_model(
         "summed",
         *["requested", "summed"] * 2,
         "requested",
-        "evaluated",
+        "summed",
     ]
     for copy in cuts:
         again = Book(setting, copy.path)
@@ -294,7 +294,9 @@ def test_a_run_that_lost_too_many_asks_them_the_same_when_they_are_back(
     setting = make_setting(STUDY, seed=3)
     book, wire = Book.begin(setting, tmp_path / "runs"), Wire(setting=setting)
     for _ in range(2):  # the second time they are not back yet
-        with pytest.raises(RunError, match=r"step 1: expected at least 3 institutions .* 2 left"):
+        with pytest.raises(
+            RunError, match=r"step 1: expected at least 3 institutions, found 2 left"
+        ):
             finish(book, wire, without("bank-c", "bank-d"))
     outcome = finish(book, wire)
     assert {len(sent) for sent in wire.requests.values()} == {1}
@@ -305,13 +307,13 @@ def test_a_run_that_lost_too_many_asks_them_the_same_when_they_are_back(
     with book.record() as fresh:
         standing = fresh.standing()
     spent = {name: ledger.spent() for name, ledger in setting.federation.ledgers.items()}
-    assert (standing.failed, standing.debits) == (2, spent)
+    assert (standing.failed, fresh.run.debits) == (2, spent)
 
 
 # -- where a run stands --------------------------------------------------------------------------
 
 
-def standings(setting: Setting, path: Path, lose: Lose = None) -> Iterator[tuple[str, Standing]]:
+def records(setting: Setting, path: Path, lose: Lose = None) -> Iterator[tuple[str, RunRecord]]:
     """What a fresh process reads after everything that was kept."""
     book = Book.begin(setting, path / "runs")
     with book.record() as record:
@@ -321,7 +323,8 @@ def standings(setting: Setting, path: Path, lose: Lose = None) -> Iterator[tuple
         )
     for copy in copying.copies:
         with Book(setting, copy.path).record() as fresh:
-            yield copy.kept, fresh.standing()
+            fresh.standing()
+            yield copy.kept, fresh
 
 
 @pytest.mark.parametrize("assurance", Assurance)
@@ -330,53 +333,56 @@ def test_a_standing_is_what_was_kept(
 ) -> None:
     setting = make_setting(STUDY, assurance)
     cost = setting.federation.plan.training.cost
-    found = list(standings(setting, tmp_path))
+    found = list(records(setting, tmp_path))
     assert [kept for kept, _ in found] == [
         "opening",
         "agreed",
         *["requested", "summed"] * (1 + STUDY.training.steps),
         "requested",
-        "evaluated",
+        "summed",
     ]
-    opened, agreed, asked, rehearsed, first, summed = (standing for _, standing in found[:6])
-    assert opened.opening is not None
-    assert agreed.opening is not None
-    assert (len(opened.opening.approvals), opened.opening.offers) == (4, ())
-    assert (opened.state, opened.request, opened.answered) == (None, b"", True)
-    assert len(agreed.opening.offers) == 4
-    assert (asked.state, asked.answered, bool(asked.request)) == (None, False, True)
-    assert rehearsed.state is not None
-    assert (rehearsed.state.step, rehearsed.answered, rehearsed.last.request) == (0, True, b"")
-    assert set(rehearsed.debits.values()) <= {0}
-    assert (first.answered, first.request == asked.request) == (False, False)
-    assert summed.state is not None
-    assert (summed.state.step, summed.answered) == (1, True)
-    assert summed.last.request == summed.request == first.request
-    assert summed.debits == dict.fromkeys(BANKS, cost)
+    opened, agreed, asked, rehearsed, first, summed = (record for _, record in found[:6])
+    stood = [record.standing() for _, record in found]
+    sent = [standing.opening for standing in stood]
+    assert sent[0] is not None
+    assert sent[1] is not None
+    assert (len(sent[0].approvals), sent[0].offers, len(sent[1].offers)) == (4, (), 4)
+    assert (opened.state, stood[0].request, stood[0].answered) == (None, b"", True)
+    assert (agreed.run.sums, stood[2].answered, bool(stood[2].request)) == (0, False, True)
+    assert (asked.run.results.training is not None, asked.run.results.rehearsed) == (True, False)
+    assert (rehearsed.run.results.steps, stood[3].answered) == (0, True)
+    assert rehearsed.last == NO_LAST_SUM
+    assert set(rehearsed.run.debits.values()) <= {0}
+    assert (stood[4].answered, stood[4].request == stood[2].request) == (False, False)
+    assert (summed.run.results.steps, stood[5].answered) == (1, True)
+    assert summed.last.request == stood[5].request == stood[4].request
+    assert first.last == NO_LAST_SUM
+    assert summed.run.debits == dict.fromkeys(BANKS, cost)
     evaluated = found[-1][1]
     assert evaluated.last == found[-3][1].last  # the last training step's, not the evaluation's
-    assert evaluated.metrics is not None
+    assert evaluated.run.results.metrics is not None
     total = cost * STUDY.training.steps + setting.federation.plan.evaluation.cost
-    assert evaluated.debits == dict.fromkeys(BANKS, total)
-    assert {standing.failed for _, standing in found} == {0}
-    assert {standing.done for _, standing in found} == {False}
+    assert evaluated.run.debits == dict.fromkeys(BANKS, total)
+    assert {standing.failed for standing in stood} == {0}
+    assert {record.done for _, record in found} == {False}
 
 
 def test_a_failed_attempt_is_done_with_and_paid_by_those_who_answered(
     make_setting: MakeSetting, tmp_path: Path
 ) -> None:
     setting = make_setting(STUDY)
-    found = list(standings(setting, tmp_path, without_bank_d))
+    found = list(records(setting, tmp_path, without_bank_d))
     (at,) = (index for index, (kept, _) in enumerate(found) if kept == "failed")
-    before, failed, asked = (standing for _, standing in found[at - 1 : at + 2])
+    before, failed, asked = (record.standing() for _, record in found[at - 1 : at + 2])
     cost = setting.federation.plan.training.cost
     assert (before.answered, before.failed) == (False, 0)
     assert (failed.answered, failed.failed) == (True, 1)
     assert (before.stayed, failed.stayed) == (frozenset(), frozenset(BANKS[:3]))
     assert failed.request == before.request
-    assert failed.debits == {**dict.fromkeys(BANKS[:3], 2 * cost), "bank-d": cost}
+    debits = {**dict.fromkeys(BANKS[:3], 2 * cost), "bank-d": cost}
+    assert found[at][1].run.debits == debits
     assert (asked.answered, asked.failed) == (False, 1)
-    assert found[-1][1].failed == 1
+    assert found[-1][1].standing().failed == 1
 
 
 def test_an_attempt_that_nobody_answered_is_counted_by_the_next(
@@ -390,11 +396,11 @@ def test_an_attempt_that_nobody_answered_is_counted_by_the_next(
         record.standing()
         record.failed({}, costs=True)
         record.requested(request)
-        assert record.failures == 1
+        assert record.run.failed == 1
     with book.record() as fresh:
         standing = fresh.standing()
         assert (standing.failed, standing.answered) == (1, False)
-        assert (fresh.failures, fresh.spent) == (1, 0)
+        assert (fresh.run.failed, set(fresh.run.debits.values())) == (1, {0})
 
 
 def test_a_standing_is_read_once(make_setting: MakeSetting, tmp_path: Path) -> None:
@@ -468,7 +474,8 @@ def test_a_transcript_has_every_message_and_what_was_made_of_it(
         EndRecord(state="finished", reason=""),
     ]
     with book.record() as record:
-        assert record.standing().done
+        record.standing()
+        assert record.done
 
 
 def test_sums_parameters_and_vectors_fit_each_other(

@@ -1,4 +1,4 @@
-"""The loop: rehearse once, step, keep; and go on from what was kept as if nothing had happened."""
+"""Training as the coordinator carries it out: rehearse once, step, keep; and go on from there."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,13 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from tests.server.conftest import STEPS, Book, MakeSetting, Setting, exact_gradient, make_study
+from tests.server.conftest import (
+    STEPS,
+    Book,
+    MakeSetting,
+    Setting,
+    collect,
+    exact_gradient,
+    make_study,
+)
 
 from fieldfare.server.run.opening import open_federation
-from fieldfare.server.run.record import NoRecord, Standing, Sum
+from fieldfare.server.run.record import Record, Sum
 from fieldfare.server.run.rounds import SecureSums
-from fieldfare.server.run.training import StoppedError, Training
+from fieldfare.server.run.server_app import Job, StoppedError
 from fieldfare.server.store.rows import RunState
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
@@ -23,50 +30,53 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import initial_state, replay_step
 
 LONG = make_study(training={"steps": 8})
+Seen = list[tuple[TrainingState, Sum]]
 
 
-def sums_of(setting: Setting, run: str = "run") -> SecureSums:
-    channel = setting.channel()
-    return SecureSums(channel, open_federation(channel, setting.federation.job(run).terms))
+def job_of(setting: Setting, record: Record | None = None) -> tuple[Job, Seen]:
+    """A job, and what it says of its steps."""
+    job, seen = setting.federation.job("run"), []
+    job.record = record or Record()
+    job.on_step = lambda state, total: seen.append((state, total))
+    return job, seen
 
 
-@dataclass(frozen=True)
-class Full(NoRecord):
+@dataclass
+class Full(Record):
     """A disk that is full from some step on."""
 
     step: int
 
-    def summed(self, total: Sum, state: TrainingState) -> None:
-        del total
-        if state.step >= self.step:
+    def _append(self, leaves: Any, state: Any = None, total: Sum | None = None) -> None:
+        if total is not None and state.results.steps >= self.step:
             raise RunError("kept steps expected: No space left on device")
+        super()._append(leaves, state, total)
 
 
-@dataclass(frozen=True)
-class Wanted(NoRecord):
+@dataclass
+class Wanted(Record):
     """Somebody asks for the run to end once so many sums were kept."""
 
     sums: int
     kept: list[int] = field(default_factory=list)
 
-    def summed(self, total: Sum, state: TrainingState) -> None:
-        del total
-        self.kept.append(state.step)
+    def summed(self, total: Sum, metrics: str = "") -> None:
+        super().summed(total, metrics)
+        self.kept.append(self.run.results.steps)
 
     def stopping(self) -> bool:
         return len(self.kept) >= self.sums
 
 
 def test_training_starts_at_the_public_prevalence_and_makes_every_step(setting: Setting) -> None:
-    study = setting.federation.study
-    seen: list[tuple[TrainingState, Sum]] = []
-    training = Training(study, sums_of(setting), on_step=lambda s, t: seen.append((s, t)))
-    trained = training.run(Standing())
+    job, seen = job_of(setting)
+    outcome = setting.run(job)
     assert [s.step for s, _ in seen] == list(range(1, STEPS + 1))
-    assert trained.state is seen[-1][0]
-    assert trained.last == seen[-1][1].as_last
-    start = np.zeros_like(trained.state.parameters)
-    start[0] = prevalence_log_odds(study)
+    assert job.record.run.results.training is seen[-1][0]
+    assert outcome.parameters is not None
+    assert job.record.last == seen[-1][1].as_last
+    start = np.zeros_like(seen[-1][0].parameters)
+    start[0] = prevalence_log_odds(setting.federation.study)
     expected = exact_gradient(setting, tuple(setting.sums), start)
     sigma = setting.federation.plan.training.sigma
     noise = seen[0][1].values - expected
@@ -77,8 +87,8 @@ def test_training_starts_at_the_public_prevalence_and_makes_every_step(setting: 
 def test_every_step_follows_from_the_vectors_before_it(make_setting: MakeSetting) -> None:
     """As custodians and auditors take it, bit for bit."""
     setting = make_setting(LONG, Assurance.EXACT)
-    seen: list[tuple[TrainingState, Sum]] = []
-    Training(LONG, sums_of(setting), on_step=lambda s, t: seen.append((s, t))).run(Standing())
+    job, seen = job_of(setting)
+    setting.run(job)
     state = initial_state(LONG)
     for found, total in seen:
         vectors = list(total.vectors.values())
@@ -87,34 +97,19 @@ def test_every_step_follows_from_the_vectors_before_it(make_setting: MakeSetting
     assert len(seen) == LONG.training.steps
 
 
-def test_a_run_rehearses_once_and_before_anything_is_paid(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
+def test_a_run_rehearses_once_and_a_step_is_kept_before_the_next_is_asked_for(
+    setting: Setting,
 ) -> None:
-    sums = sums_of(setting)
-    paid: list[dict[str, int]] = []
-    rehearse = sums.rehearse
-
-    def watched(parameters: NDArray[np.float64]) -> Sum:
-        total = rehearse(parameters)
-        paid.append(setting.debits())
-        return total
-
-    monkeypatch.setattr(sums, "rehearse", watched)
-    Training(setting.federation.study, sums).run(Standing())
-    assert paid == [dict.fromkeys(setting.sums, 0)]
-    assert setting.debits() == dict.fromkeys(setting.sums, STEPS)
-
-
-def test_a_step_is_kept_before_the_next_is_asked_for(setting: Setting) -> None:
     kept: list[tuple[int, int]] = []
 
-    class Watched(NoRecord):
-        def summed(self, total: Sum, state: TrainingState) -> None:
-            del total
-            kept.append((state.step, setting.debits()["bank-a"]))
+    class Watched(Record):
+        def _append(self, leaves: Any, state: Any = None, total: Sum | None = None) -> None:
+            super()._append(leaves, state, total)
+            if total is not None:
+                kept.append((state.results.steps, setting.debits()["bank-a"]))
 
-    Training(setting.federation.study, sums_of(setting), Watched()).run(Standing())
-    assert kept == [(step, step) for step in range(STEPS + 1)]
+    setting.run(job_of(setting, Watched())[0])
+    assert kept == [*((step, step) for step in range(STEPS + 1)), (STEPS, STEPS + 1)]
 
 
 @pytest.mark.parametrize("step", [1, 5])
@@ -122,9 +117,11 @@ def test_a_disk_that_is_full_ends_the_run_with_at_most_one_sum_unkept(
     make_setting: MakeSetting, step: int
 ) -> None:
     setting = make_setting(LONG, seed=3)
+    job, _ = job_of(setting, Full(step))
     with pytest.raises(RunError, match="No space left"):
-        Training(LONG, sums_of(setting), Full(step)).run(Standing())
+        setting.run(job)
     assert setting.debits() == dict.fromkeys(setting.sums, step)  # one more than is kept
+    assert job.record.run.results.steps == step - 1
 
 
 @pytest.mark.parametrize("sums", range(1, LONG.training.steps + 2))
@@ -133,18 +130,16 @@ def test_a_run_stops_between_two_steps_when_somebody_asks(
 ) -> None:
     setting = make_setting(LONG)
     with pytest.raises(StoppedError, match=f"stopped after step {sums - 1} .*resume it"):
-        Training(LONG, sums_of(setting), Wanted(sums)).run(Standing())
+        setting.run(job_of(setting, Wanted(sums))[0])
     assert setting.debits() == dict.fromkeys(setting.sums, sums - 1)
 
 
-def test_a_run_that_is_not_wanted_any_more_is_not_begun(setting: Setting) -> None:
-    asked: list[Any] = []
-    channel = setting.over(setting.federation.grid(tap=asked.append))
-    sums = SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
-    asked.clear()
+def test_a_run_that_is_not_wanted_any_more_asks_for_no_release(setting: Setting) -> None:
+    asked: set[str] = set()
+    grid = setting.federation.grid(tap=lambda m: asked.add(m.metadata.message_type))
     with pytest.raises(StoppedError, match="stopped after step 0"):
-        Training(setting.federation.study, sums, Wanted(0)).run(Standing())
-    assert asked == []
+        job_of(setting, Wanted(0))[0].run(setting.over(grid))
+    assert asked == {"query.hello", "query.open", "query.agree"}
 
 
 def test_a_stopped_run_goes_on_where_it_stood(make_setting: MakeSetting, tmp_path: Path) -> None:
@@ -171,45 +166,46 @@ def test_a_stopped_run_goes_on_where_it_stood(make_setting: MakeSetting, tmp_pat
     assert stopped.debits() == whole.debits()
 
 
-def test_a_finished_training_is_not_trained_again(setting: Setting) -> None:
-    study = setting.federation.study
-    trained = Training(study, sums_of(setting)).run(Standing())
-    paid = setting.debits()
-    standing = Standing(state=trained.state, last=trained.last)
-    again = Training(study, sums_of(setting)).run(standing)
-    assert again.state is trained.state
-    assert again.last == trained.last
-    assert setting.debits() == paid
-
-
-def test_training_goes_on_from_a_standing_with_its_last_sum(make_setting: MakeSetting) -> None:
+def test_training_goes_on_with_the_sum_that_led_to_it(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
     """Without it custodians that have answered the step after it answer, and no others do."""
     setting = make_setting(LONG, Assurance.EXACT)
-    seen: list[tuple[TrainingState, Sum]] = []
-    stop = Wanted(4)
-    training = Training(LONG, sums_of(setting), stop, lambda s, t: seen.append((s, t)))
-    with pytest.raises(StoppedError):
-        training.run(Standing())
-    state, last = seen[-1][0], seen[-1][1].as_last
-    with pytest.raises(RunError, match="not_recomputed"):
-        Training(LONG, sums_of(setting)).run(Standing(state=state, last=NO_LAST_SUM))
-    trained = Training(LONG, sums_of(setting)).run(Standing(state=state, last=last))
-    assert trained.state.step == LONG.training.steps
-    assert setting.debits() == dict.fromkeys(setting.sums, LONG.training.steps)
+    book = Book.begin(setting, tmp_path / "runs")
+
+    def cut(state: TrainingState, total: Sum) -> None:
+        if state.step == 3:
+            raise ConnectionError(total.attempt)
+
+    with book.record() as record:
+        job = book.job(record)
+        job.on_step = cut
+        with pytest.raises(ConnectionError):
+            setting.run(job)
+    with book.record() as record:
+        record.standing()
+        assert record.last != NO_LAST_SUM
+        record.last = NO_LAST_SUM
+        with pytest.raises(RunError, match="not_recomputed"):
+            setting.run(book.job(record))
+    assert setting.debits() == dict.fromkeys(setting.sums, 3)
+    assert book.carry_on().attempts == 0  # nobody had answered: the same request again
+    assert setting.debits() == dict.fromkeys(setting.sums, LONG.training.steps + 1)
 
 
 def test_without_a_record_the_same_run_is_not_started_twice(setting: Setting) -> None:
     """The custodians' keys have moved on: a second start is found out before it costs anything."""
-    Training(setting.federation.study, sums_of(setting)).run(Standing())
+    setting.run(job_of(setting)[0])
     paid = setting.debits()
     with pytest.raises(RunError, match=r"at least 3 institutions.*step_closed"):
-        Training(setting.federation.study, sums_of(setting)).run(Standing())
+        setting.run(job_of(setting)[0])
     assert setting.debits() == paid
 
 
 def test_an_evaluation_belongs_after_training(setting: Setting) -> None:
-    sums = sums_of(setting)
+    channel = setting.channel()
+    sums = SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))
     parameters = np.zeros(setting.federation.plan.training.vectors.entries)
     with pytest.raises(RunError, match="not_in_plan"):
-        sums.collect(ReleaseKind.EVALUATION, 0, parameters)
+        collect(sums, ReleaseKind.EVALUATION, 0, parameters)
     assert setting.debits() == dict.fromkeys(setting.sums, 0)

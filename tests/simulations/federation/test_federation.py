@@ -8,7 +8,7 @@ from tests.simulations.conftest import BANKS, Desk
 
 from fieldfare.client.records import read_records
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.server.run.record import NoRecord
+from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import LedgerError, RunError, StudyError
 from fieldfare.shared.privacy.samplers import Assurance, ExactNoise, SimulatedNoise
 from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner
@@ -90,7 +90,7 @@ def test_a_simulated_run_is_not_kept(parts: dict[str, StudySums]) -> None:
     """It is started again, not resumed."""
     study = parts["bank-a"].study
     with LocalFederation(study, parts, SIMULATED, seed=0) as federation:
-        assert federation.job().record == NoRecord()
+        assert federation.job().record == Record()
 
 
 def test_closing_a_federation_closes_its_ledgers(
