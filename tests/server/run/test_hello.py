@@ -43,7 +43,7 @@ class Notes(Record):
     last: dict[str, str] = field(default_factory=dict)
 
     def heard(self, institution: str, text: str) -> None:
-        self.last[institution] = text
+        self.noted[institution] = text
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
         self.told.append((institution, text, bool(approval)))
@@ -114,7 +114,7 @@ def test_who_does_not_come_is_waited_for_no_longer_than_was_said(
     assert setting.clock.now == pytest.approx(30.0, abs=2 * LOOK_SECONDS)
     assert set(record.waited) == {("bank-d",)}
     # Nobody waits for it any more: who watches, and who reads why a run failed, is told so.
-    assert record.last == {"bank-d": UNSEEN}
+    assert record.noted == {"bank-d": UNSEEN}
     assert heard.absent == {NODES["bank-d"]: UNSEEN}
 
 

@@ -1,0 +1,92 @@
+"""The published test vectors, held against the audit and against a reader that shares no code."""
+
+import ast
+import io
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.support import checker
+from tests.support.checker import accepts
+from tests.support.vectors import FOLDER, FORGED, plan_of, vectors, with_changes
+
+from fieldfare.shared.audit.audit import AuditReport, audit
+from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.study.study import Study
+
+KEPT: Final = sorted((Path(__file__).parents[2] / "golden" / "transcripts").iterdir())
+LIES: Final = [(name, says) for name, (_, forged) in FORGED.items() for says in forged]
+
+
+def read(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    return content
+
+
+def audited(lines: list[str], coordinator: str) -> AuditReport:
+    content = "".join(f"{line}\n" for line in lines)
+    return audit(io.BytesIO(content.encode()), Trust(coordinator))
+
+
+def test_vectors_are_what_is_written_today() -> None:
+    """`python -m tests.support.vectors` writes them; other bytes are another format."""
+    written = dict(vectors())
+    assert sorted(written) == sorted(path.name for path in FOLDER.glob("*.json"))
+    drifted = [name for name, text in written.items() if (FOLDER / name).read_text() != text]
+    assert drifted == []
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_both_readers_accept_an_honest_run(name: str) -> None:
+    vector = read(name)
+    report = audited(vector["transcript"], vector["coordinator"])
+    found = vector["accepted"]
+    assert report.misfit is None
+    assert (report.state, report.steps, report.sums) == (
+        found["state"],
+        found["steps"],
+        found["sums"],
+    )
+    assert (report.model, len(report.answers)) == (found["model"], found["answers"])
+    assert {n: one.spent.debits for n, one in report.institutions.items()} == found["spent"]
+    assert accepts(vector["transcript"], vector["coordinator"], vector["plan"]) == ""
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_both_readers_accept_a_run_whose_vectors_were_deleted(name: str) -> None:
+    vector = read(name)
+    lines = [line for line in vector["transcript"] if not line.startswith('{"blob"')]
+    assert audited(lines, vector["coordinator"]).misfit is None
+    assert accepts(lines, vector["coordinator"], vector["plan"]) == ""
+
+
+@pytest.mark.parametrize(("name", "says"), LIES)
+def test_both_readers_refuse_a_lie(name: str, says: str) -> None:
+    vector = read(name)
+    (lie,) = (one for one in vector["refused"] if one["says"] == says)
+    lines = with_changes(vector["transcript"], lie["changes"])
+    misfit = audited(lines, vector["coordinator"]).misfit
+    assert misfit is not None
+    assert (misfit.line, misfit.kind) == (lie["line"], lie["kind"])
+    assert accepts(lines, vector["coordinator"], vector["plan"]) != ""
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda path: path.name)
+def test_the_second_reader_accepts_what_deployed_runs_left(folder: Path) -> None:
+    lines = (folder / "run.transcript").read_text().splitlines()
+    (path,) = folder.glob("roster.*")
+    trust = Trust.in_roster(path.read_bytes())
+    report = audit((folder / "run.transcript").open("rb"), trust)
+    assert report.plan is not None
+    assert isinstance(report.plan.study, Study)
+    plan = plan_of(plan_for(report.plan.study))
+    assert accepts(lines, trust.coordinator, plan) == ""
+
+
+def test_the_second_reader_shares_no_code() -> None:
+    tree = ast.parse(Path(checker.__file__).read_text())
+    whole = [n.names[0].name for n in ast.walk(tree) if isinstance(n, ast.Import)]
+    parts = [str(n.module) for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    assert not {name.split(".")[0] for name in [*whole, *parts]} & {"fieldfare", "tests"}

@@ -1,0 +1,411 @@
+"""A second reader of transcripts, written from docs/transcript.md and docs/protocol.md alone.
+
+It shares no code with Fieldfare, so that a mistake in the one telling of a run does not agree with
+itself. It is no audit: it says yes or no, takes the plan's terms as given (they stand in each test
+vector), and does not work out thresholds or knots. A stranger may begin from it.
+"""
+
+import base64
+import hashlib
+import json
+import math
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import rfc8785
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+Fields = dict[str, Any]
+SENT: Final = {
+    "roster": "fieldfare.roster-offer.v1",
+    "study": "fieldfare.study-offer.v1",
+    "approval": "fieldfare.approval.v1",
+    "opening": "fieldfare.run-opening.v1",
+    "offer": "fieldfare.key-offer.v1",
+    "request": "fieldfare.request.v1",
+    "reply": "fieldfare.reply.v1",
+}
+FOLLOWS: Final = {
+    "rehearsal": "",
+    "training": "parameters",
+    "evaluation": "metrics",
+    "fairness": "fairness",
+    "query": "answers",
+}
+
+
+class Refused(Exception):  # noqa: N818 -- an answer, not a fault
+    """The transcript is not that of an honest run."""
+
+
+def check(claim: object, what: str) -> None:
+    """Refuse where a claim does not hold."""
+    if not claim:
+        raise Refused(what)
+
+
+def sha(content: bytes) -> str:
+    """SHA-256, hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def typed(name: str, body: Fields) -> bytes:
+    """What is hashed and signed: the type string, a zero byte, the canonical bytes."""
+    return name.encode() + b"\0" + rfc8785.dumps(body)
+
+
+def root(hashes: Sequence[bytes]) -> bytes:
+    """RFC 6962, section 2.1."""
+    if len(hashes) == 1:
+        return hashes[0]
+    half = 1 << (len(hashes) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + root(hashes[:half]) + root(hashes[half:])).digest()
+
+
+@dataclass
+class Checker:
+    """Reads one file, forward."""
+
+    coordinator: str
+    plan: Fields
+    keys: dict[str, str] = field(default_factory=dict)
+    study: Fields = field(default_factory=dict)
+    run: str = ""
+    participants: dict[str, str] = field(default_factory=dict)  # approval by institution
+    epochs: dict[str, int] = field(default_factory=dict)
+    ledgers: dict[str, Fields] = field(default_factory=dict)
+    answered: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    vectors: dict[str, bytes] = field(default_factory=dict)
+    spent: dict[str, int] = field(default_factory=dict)
+    parameters: np.ndarray | None = None  # None: not known here
+    tail: list[np.ndarray] = field(default_factory=list)
+    moments: tuple[Any, Any, float, float] = (0.0, 0.0, 1.0, 1.0)
+    steps: int = 0
+    model: str = ""
+
+    def read(self, lines: Sequence[str]) -> None:
+        """Check a whole file."""
+        objects = [json.loads(line) for line in lines]
+        for line, one in zip(lines, objects, strict=True):
+            check(rfc8785.dumps(one) == line.encode(), "every line is the only spelling of itself")
+        head = next(i for i, one in enumerate(objects) if "kind" not in one and i)
+        self.run, leaves = objects[0]["run"], objects[1:head]
+        rest = objects[head:]
+        for one in rest:
+            if "blob" in one:
+                vector = base64.b64decode(one["blob"])
+                self.vectors[sha(vector)] = vector
+        self._head(objects[0], lines[1:head], rest)
+        self._leaves([(one["kind"], base64.b64decode(one["content"])) for one in leaves])
+
+    def _head(self, header: Fields, lines: Sequence[str], rest: Sequence[Fields]) -> None:
+        hashes = [hashlib.sha256(b"\0" + line.encode()).digest() for line in lines]
+        (signed,) = (one["head"] for one in rest if "head" in one)
+        body = self._signed(base64.b64decode(signed), "fieldfare.tree-head.v1", "coordinator")
+        found = (body["study"], body["run"], body["size"], body["root"])
+        wanted = (header["study"], header["run"], len(hashes), root(hashes).hex())
+        check(found == wanted, "the signed head covers these leaves and no others")
+
+    def _signed(self, content: bytes, name: str, signer: str | None = None) -> Fields:
+        envelope = json.loads(content)
+        check(rfc8785.dumps(envelope) == content, "an envelope is canonical")
+        check(envelope["type"] == name, f"a {name}")
+        check(signer in {None, envelope["signer"]}, f"signed by {signer}")
+        key = self.coordinator if envelope["signer"] == "coordinator" else None
+        key = key or self.keys.get(envelope["signer"])
+        check(key, "a signer on the roster")
+        signature = base64.b64decode(envelope["signature"])
+        try:
+            public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(str(key)))
+            public.verify(signature, typed(name, envelope["body"]))
+        except InvalidSignature:
+            raise Refused("a signature that verifies") from None
+        body: Fields = envelope["body"]
+        owner = body.get("institution", "coordinator")
+        check(envelope["signer"] == owner, "signed by whom it speaks for")
+        return body
+
+    # -- in the file's order ------------------------------------------------------------
+
+    def _leaves(self, leaves: Sequence[tuple[str, bytes]]) -> None:
+        kinds = " ".join(kind for kind, _ in leaves if kind != "end")
+        once, asked = r"(request (reply )*)+sum ", r"(request (reply )*)+sum answers "
+        trained = f"({once}(parameters |metrics |fairness |answers ))*model "
+        order = rf"roster study (approval )+opening (offer )+{once}({trained}|(questions )?{asked})"
+        again = rf"(questions {asked})*"
+        check(re.fullmatch(order + again, kinds + " "), "leaves in the order of a run")
+        check(leaves[-1][0] == "end", "an end")
+        taken = iter(leaves)
+        self._opening(taken)
+        self._releases([leaf for leaf in taken if leaf[0] != "end"])
+        last = json.loads(leaves[-1][1])
+        check(last["state"] == "finished", "a finished run")
+
+    def _opening(self, leaves: Iterator[tuple[str, bytes]]) -> None:
+        approvals, offers = {}, 0
+        for kind, content in leaves:
+            if kind == "end":
+                continue
+            signer = None if kind in {"approval", "offer"} else "coordinator"
+            body = self._signed(content, SENT[kind], signer)
+            if kind == "roster":
+                self.roster = json.loads(body["roster"])
+                self.keys = {one["id"]: one["key"] for one in self.roster["members"]}
+                check(self.roster["coordinator"] == self.coordinator, "the coordinator's roster")
+                self.roster_hash = sha(b"fieldfare.roster.v1\0" + body["roster"].encode())
+            elif kind == "study":
+                self.study = json.loads(body["study"])
+                self.study_hash = sha(b"fieldfare.study.v1\0" + body["study"].encode())
+            elif kind == "approval":
+                approvals[body["institution"]] = sha(typed(SENT[kind], body))
+                self.epochs[body["institution"]] = body["epoch"]
+                self._of_this_run(body)
+            elif kind == "opening":
+                self._of_this_run(body)
+                named = {one["institution"]: one["approval"] for one in body["participants"]}
+                check(
+                    named == approvals and list(named) == sorted(named), "who approved takes part"
+                )
+                check(len(named) >= self.plan["least"], "enough participants")
+                self.participants, opening = named, sha(typed(SENT[kind], body))
+            else:
+                check(body["opening"] == opening, "an offer for this opening")
+                check(body["institution"] == sorted(self.participants)[offers], "offers in order")
+                offers += 1
+            if offers and offers == len(self.participants):
+                return
+        raise Refused("an offer of every participant")
+
+    def _of_this_run(self, body: Fields) -> None:
+        found = (body["study"], body["roster"], body.get("run", self.run))
+        check(found == (self.study_hash, self.roster_hash, self.run), "this study, roster and run")
+
+    def _releases(self, leaves: Sequence[tuple[str, bytes]]) -> None:
+        """Every release: its attempts, its sum, and what follows from that."""
+        due, at = list(self._due(leaves)), 0
+        for place, (kind, step, terms) in enumerate(due):
+            if leaves[at][0] == "questions":
+                at += 1
+            request, replies, at = self._attempts(leaves, at, kind, step, terms)
+            record = json.loads(leaves[at][1])
+            found = (record["request"], record["participants"])
+            check(found == (sha(typed(SENT["request"], request)), list(replies)), "this sum")
+            values = self._sum(replies, record, terms, kind)
+            at += 1
+            self._bound(request, place)
+            if FOLLOWS[kind]:
+                check(leaves[at][0] == FOLLOWS[kind], f"{FOLLOWS[kind]} after the sum")
+                self._follow(kind, json.loads(leaves[at][1]), record, request, values)
+                at += 1
+        if leaves[at:]:
+            check([kind for kind, _ in leaves[at:]] == ["model"], "a model at the end")
+            model = json.loads(leaves[at][1])
+            check((model["model"], model["steps"]) == (self.model, self.steps), "the model")
+
+    def _due(self, leaves: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, int, Fields]]:
+        """The plan's releases in the order of their positions; later questions in their place."""
+        later = [json.loads(content) for kind, content in leaves if kind == "questions"]
+        releases = self.plan["releases"]
+        yield "rehearsal", 0, releases["rehearsal"]
+        if later:
+            terms = releases["later"]
+            check(len(later) <= terms["steps"], "as many groups as the allowance has")
+            for index in range(len(later)):
+                yield "query", terms["first_step"] + index, terms
+            return
+        planned = [one for one in releases if one not in {"rehearsal", "later"}]
+        for kind in sorted(planned, key=lambda one: int(releases[one]["first_step"])):
+            for index in range(releases[kind]["steps"]):
+                yield kind, releases[kind]["first_step"] + index, releases[kind]
+
+    def _attempts(
+        self, leaves: Sequence[tuple[str, bytes]], at: int, kind: str, step: int, terms: Fields
+    ) -> tuple[Fields, dict[str, Fields], int]:
+        attempts: list[str] = []
+        before, replies = set(self.participants), dict[str, Fields]()
+        request: Fields = {}
+        while leaves[at][0] != "sum":
+            check(leaves[at][0] == "request", "a request")
+            request = self._signed(leaves[at][1], SENT["request"], "coordinator")
+            hashed = sha(typed(SENT["request"], request))
+            if not attempts or attempts[-1] != hashed:
+                check(len(replies) < len(before) or not attempts, "no sum is thrown away")
+                check(request["attempt"] == len(attempts), "attempts without a gap")
+                check(len(attempts) < self.study["aggregation"]["attempts"], "attempts to spare")
+                attempts.append(hashed)
+            named = {one["institution"]: one["approval"] for one in request["participants"]}
+            self._request(request, named, kind, step, terms)
+            check(set(named) <= before, "nobody joins for another attempt")
+            before, replies, at = set(named), {}, at + 1
+            while leaves[at][0] == "reply":
+                reply = self._signed(leaves[at][1], SENT["reply"])
+                name = reply["institution"]
+                check(name in named and name > max(replies, default=""), "replies in order")
+                found = (reply["request"], reply["approval"], reply["epoch"])
+                check(found == (hashed, named[name], self.epochs[name]), "a reply to this request")
+                self._ledger(reply, leaves[at][1], terms["cost"])
+                replies[name], at = reply, at + 1
+        check(sorted(replies) == sorted(before), "everybody answered before the sum")
+        return request, replies, at
+
+    def _request(
+        self, request: Fields, named: Mapping[str, str], kind: str, step: int, terms: Fields
+    ) -> None:
+        self._of_this_run(request)
+        known = all(self.participants.get(name) == approval for name, approval in named.items())
+        check(known, "participants of the opening")
+        check(list(named) == sorted(named) and request["n"] == len(named), "sorted participants")
+        check(len(named) >= self.plan["least"], "enough participants")
+        privacy = self.study["privacy"]
+        wanted = {
+            "protocol": 1,
+            "kind": kind,
+            "step": step,
+            "t": privacy["collusion_tolerance"],
+            "multiplicity": privacy["multiplicity"],
+            "dtype": "<u4" if terms["word_bits"] == 32 else "<u8",
+            **{n: terms[n] for n in ("clipping_norm", "sigma", "gamma_bits", "word_bits")},
+        }
+        check(wanted == {name: request[name] for name in wanted}, "the plan's terms")
+        check(request["entries"] == terms["entries"] or kind == "query", "the plan's entries")
+
+    def _ledger(self, reply: Fields, content: bytes, cost: int) -> None:
+        """A ledger only goes forward; the same bytes again are free."""
+        name = reply["institution"]
+        known = self.answered.get((name, reply["request"]))
+        if known is not None and cost:
+            check(known == content, "the same answer to the same request")
+            return
+        self.answered[name, reply["request"]] = content
+        check(reply["debit"] == cost, "the plan's debit")
+        last, paid = self.ledgers.get(name), int(cost > 0)
+        if last is not None:
+            entries = reply["ledger_sequence"] - last["ledger_sequence"]
+            more = reply["cumulative"] - last["cumulative"] - cost
+            check(entries >= paid and more >= 0, "a ledger that goes forward")
+            check(more == 0 or entries > paid, "a total that grows by what was debited")
+            moved = reply["ledger_head"] != last["ledger_head"]
+            check(moved == bool(entries), "a head that moves with the ledger")
+        self.ledgers[name] = reply
+        self.spent[name] = self.spent.get(name, 0) + cost
+        check(self.spent[name] <= self.plan["limit"], "no more than the study allows")
+
+    # -- sums ---------------------------------------------------------------------------
+
+    def _sum(
+        self, replies: Mapping[str, Fields], record: Fields, terms: Fields, kind: str
+    ) -> np.ndarray | None:
+        if not self.vectors:
+            return None
+        bits = terms["word_bits"]
+        size, code = bits // 8, "I" if bits == 32 else "Q"
+        total: list[int] = []
+        for reply in replies.values():
+            check(reply["vector"] in self.vectors, "the vector that a reply signs")
+            vector = self.vectors[reply["vector"]]
+            sent = struct.unpack(f"<{len(vector) // size}{code}", vector)
+            total = [a + b for a, b in zip(total or [0] * len(sent), sent, strict=True)]
+        words = [word % 2**bits for word in total]
+        packed = struct.pack(f"<{len(words)}{code}", *words)
+        check(sha(packed) == record["words"], "the vectors' sum")
+        centred = [word - 2**bits if word >= 2 ** (bits - 1) else word for word in words]
+        values = np.array([math.ldexp(word, -terms["gamma_bits"]) for word in centred])
+        if kind == "rehearsal":
+            check(not values.any(), "masks that cancel")
+        elif self.study["training"].get("mode") == "local" and kind == "training":
+            check(np.abs(values).max() <= 16 * len(replies), "changes within 16")
+        else:
+            check(np.abs(values).max() <= terms["largest"], "a sum within range")
+        return values
+
+    def _bound(self, request: Fields, place: int) -> None:
+        """The parameters of a request are those that follow."""
+        kind = request["kind"]
+        if place == 0:
+            self._start(request["parameters"])
+        elif kind == "training" and self.parameters is not None:
+            wanted = sha(self.parameters.astype("<f8").tobytes())
+            check(request["parameters"] == wanted, "the parameters that follow")
+        elif kind == "evaluation":
+            self.model = request["parameters"]
+            if self.parameters is not None:
+                average = sum(self.tail[1:], self.tail[0]) / len(self.tail)
+                check(sha(average.astype("<f8").tobytes()) == self.model, "the averaged model")
+
+    def _start(self, bound: str) -> None:
+        """Zeros, and the public prevalence's log-odds; two bits of its last place either way."""
+        prevalence = self.study["records"]["prevalence"]
+        entries = self.plan["releases"]["rehearsal"]["parameters"]
+        if self.plan["asks_for_knots"]:  # they are in the parameters, and not worked out here
+            return
+        start = np.zeros(entries)
+        start[0] = math.log(prevalence / (1 - prevalence))
+        near = [start[0]]
+        for direction in (math.inf, -math.inf):
+            one = math.nextafter(start[0], direction)
+            near += [one, math.nextafter(one, direction)]
+        for bias in near:
+            start[0] = bias
+            if sha(start.astype("<f8").tobytes()) == bound:
+                self.parameters = start
+                return
+        raise Refused("parameters that start at the prevalence")
+
+    def _follow(
+        self, kind: str, told: Fields, record: Fields, request: Fields, values: np.ndarray | None
+    ) -> None:
+        if kind == "training":
+            self._step(values, request["n"])
+            check(told["step"] == self.steps, "the step that was taken")
+            if self.parameters is not None:
+                hashed = sha(self.parameters.astype("<f8").tobytes())
+                check(told["parameters"] == hashed, "the parameters after the step")
+        elif kind in {"fairness", "query"}:
+            check(sha(base64.b64decode(told["words"])) == record["words"], "the words of the sum")
+        if kind == "query":
+            check(sha(told["questions"].encode()) == request["parameters"], "what was asked")
+        if kind == "fairness" and self.parameters is not None:
+            model = sum(self.tail[1:], self.tail[0]) / len(self.tail)
+            bound = np.append(model, told["threshold"]).astype("<f8").tobytes()
+            check(sha(bound) == request["parameters"], "the model and the threshold")
+
+    def _step(self, total: np.ndarray | None, participants: int) -> None:
+        """Adam (Kingma-Ba 2015, algorithm 1), or in local mode the plain average."""
+        training = self.study["training"]
+        self.steps += 1
+        if total is None or self.parameters is None:
+            self.parameters = None
+            return
+        if training.get("mode") == "local":
+            moved = self.parameters + total / participants
+        else:
+            units = self.study["records"]["units"] * (1 - self.study["evaluation"]["holdout"])
+            gradient, (first, second, one, two) = total / units, self.moments
+            beta1, beta2 = training["beta1"], training["beta2"]
+            first = beta1 * first + (1.0 - beta1) * gradient
+            second = beta2 * second + (1.0 - beta2) * (gradient * gradient)
+            one, two = one * beta1, two * beta2
+            self.moments = first, second, one, two
+            spread = np.sqrt(second / (1.0 - two)) + 1e-8
+            moved = self.parameters - training["learning_rate"] * (first / (1.0 - one)) / spread
+        self.parameters = np.clip(moved, -1e4, 1e4)
+        averaged = max(1, int(training["steps"] * training["average_last"]))
+        if self.steps > training["steps"] - averaged:
+            self.tail.append(self.parameters)
+
+
+def accepts(lines: Sequence[str], coordinator: str, plan: Fields) -> str:
+    """Return nothing where a transcript is accepted, or the rule that it breaks."""
+    checker = Checker(coordinator, plan)
+    try:
+        checker.read(lines)
+    except Refused as refused:
+        return str(refused)
+    except (KeyError, ValueError, TypeError, IndexError, StopIteration, struct.error) as error:
+        return f"well-formed leaves: {type(error).__name__}"
+    return ""
