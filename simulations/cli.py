@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import decimals
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.demo.five_banks import PEOPLE, banks_task
 from fieldfare.simulations.federation.baselines import Baseline

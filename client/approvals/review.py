@@ -15,7 +15,8 @@ from fieldfare.client.ledger.freeing import Freed, enough_from, next_freed, wort
 from fieldfare.client.policy.policy import Objection, Policy, allows, limits, objections
 from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.protocol.identity import fingerprint
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind, plan_for
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.prospects import cautions, obstacles
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.queries.columns import InstitutionColumn

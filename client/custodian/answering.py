@@ -16,8 +16,7 @@ from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import checked_list, checked_name
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.protocol.messages import Refusal
-from fieldfare.shared.run.last_sum import LastSum
+from fieldfare.shared.protocol.messages import LastSum, Refusal
 
 log = logging.getLogger(__name__)
 

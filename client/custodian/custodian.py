@@ -37,9 +37,12 @@ from fieldfare.shared.errors import (
     RefusalCode,
     StudyError,
 )
-from fieldfare.shared.privacy.samplers import Assurance, NoiseSource
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    LastSum,
     Refusal,
     Rejection,
     Reply,
@@ -50,7 +53,6 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.signed_files import open_study
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.leaves import TreeHead
 from fieldfare.shared.transcript.merkle import verify_consistency

@@ -13,7 +13,7 @@ import rfc8785
 
 from fieldfare.client.custodian.party import Site
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Approval, KeyOffer, Opened, Participant, RunOpening
 from fieldfare.shared.protocol.secure_sum import (
     RunKeys,

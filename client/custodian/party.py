@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     MessageBody,
     Opened,

@@ -17,11 +17,10 @@ from fieldfare.client.custodian.party import Site
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Opened, Reply, Request
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import LastSum, Opened, ReleaseKind, Reply, Request
+from fieldfare.shared.protocol.plan import carries_last_sum
 from fieldfare.shared.run.kinds import KINDS
-from fieldfare.shared.run.last_sum import LastSum, carries_last_sum
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words

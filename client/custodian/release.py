@@ -36,13 +36,13 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance, NoiseSource
-from fieldfare.shared.protocol.messages import Reply, Request
-from fieldfare.shared.protocol.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import NoiseSource
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, ReleaseKind, Reply, Request
+from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, add, encode, to_ring
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 
 __all__ = ["Door", "Released", "RunAtDoor"]
 

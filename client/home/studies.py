@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.roster import Hex32, Roster
 from fieldfare.shared.protocol.signed_files import open_study, read_signed
 from fieldfare.shared.study.study import Study

@@ -26,7 +26,8 @@ from fieldfare.client.policy.policy import Policy, limits, load_policy, pinned_c
 from fieldfare.client.records import holdout_mask, read_sources
 from fieldfare.client.records.encoding.problems import Finding, zero_words
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.shared.privacy.samplers import Assurance, ExactNoise
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.study.model_sections import permit

@@ -24,8 +24,7 @@ from fieldfare.shared.protocol.flower_record import (
     list_of,
     text_of,
 )
-from fieldfare.shared.protocol.messages import Refusal
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
 
 
 class CustodianPort(Protocol):

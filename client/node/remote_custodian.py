@@ -17,8 +17,7 @@ from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import LARGEST_FRAME, Released, path_of, unix_address
 from fieldfare.client.wire.tls import TlsTarget
 from fieldfare.shared.errors import ProtocolError, RunError
-from fieldfare.shared.protocol.messages import Refusal
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
 
 # What to do about a call that got a status in place of an answer.
 _REMEDIES: Final = {

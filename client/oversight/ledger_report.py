@@ -21,7 +21,7 @@ from fieldfare.client.ledger.freeing import Freed, freed_later, next_freed, wort
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.terminal.screen import SHORT
 
 LAST: Final = 8  # entries shown

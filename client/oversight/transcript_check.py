@@ -21,9 +21,8 @@ from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Reply, Request, open_envelope
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import ReleaseKind, Reply, Request, open_envelope
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.transcript.file import (
     Header,

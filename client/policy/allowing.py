@@ -25,7 +25,8 @@ from fieldfare.client.policy.policy import (
 )
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.toml import parse_toml
 

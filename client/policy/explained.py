@@ -10,7 +10,7 @@ from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import delta_for
 from fieldfare.shared.protocol.identity import fingerprint
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind
 
 WIDTH: Final = 92
 INDENT: Final = 14

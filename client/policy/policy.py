@@ -22,7 +22,8 @@ from fieldfare.shared.features.features import Name
 from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import Hex32
 from fieldfare.shared.study.model_sections import PACKAGE_PATTERN, MlpSection
 from fieldfare.shared.study.study import Study

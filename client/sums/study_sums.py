@@ -19,7 +19,8 @@ from fieldfare.shared.evaluation.groups import count_groups
 from fieldfare.shared.evaluation.score_table import bin_of, inner_edges
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import RiskModel, UnitSums, model_for
-from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS
 from fieldfare.shared.queries.layout import layout_for
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.optimizer import local_change, local_step

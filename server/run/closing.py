@@ -19,7 +19,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.finished_model.card_writing import RunFacts, write_card
 from fieldfare.shared.finished_model.file import model_to_bytes
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import Signer, open_envelope, sign_envelope

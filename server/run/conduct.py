@@ -34,7 +34,7 @@ from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError, StudyError
 from fieldfare.shared.finished_model.card_writing import RunFacts as CardFacts
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
     Reply,

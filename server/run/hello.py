@@ -8,7 +8,7 @@ from typing import Any, Final
 from fieldfare.server.run.channel import Channel
 from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import ProtocolError, RunError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import REJECTION, Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import Approval, Opened, Rejection, Signer, open_envelope
 from fieldfare.shared.protocol.plan import Plan

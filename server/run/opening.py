@@ -11,7 +11,7 @@ from fieldfare.server.run.hello import Heard, RunTerms, hello, reasons
 from fieldfare.server.run.record import Opening, Record, Standing
 from fieldfare.server.run.rounds import Federation
 from fieldfare.shared.errors import ProtocolError, RunError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import (
     KeyOffer,

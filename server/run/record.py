@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum
 from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, decode
 from fieldfare.shared.run.attempt import Attempt
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.request_check import AgreedRun
 from fieldfare.shared.run.state import RunState
 from fieldfare.shared.transcript.leaves import (

@@ -14,11 +14,14 @@ from fieldfare.server.run.channel import Channel
 from fieldfare.server.run.record import Record, Standing, Sum
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, refusal_in
 from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
     PROTOCOL_VERSION,
+    LastSum,
     Participant,
+    ReleaseKind,
     Reply,
     Request,
     RunOpening,
@@ -27,11 +30,10 @@ from fieldfare.shared.protocol.messages import (
     parameters_hash,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, carries_last_sum
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.ring import WordBits, decode, encode
 from fieldfare.shared.run.kinds.kind import Release
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum, carries_last_sum
 from fieldfare.shared.run.replay import add_words, decoded_sum
 from fieldfare.shared.run.request_check import AgreedRun
 

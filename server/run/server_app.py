@@ -23,10 +23,9 @@ from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.record import Record, Sum
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, ReleaseKind
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds.kind import Release
-from fieldfare.shared.run.last_sum import NO_LAST_SUM
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum
 

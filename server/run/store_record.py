@@ -17,14 +17,13 @@ from fieldfare.server.store.rows import Progress
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import RunOpening, open_envelope
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import LastSum, ReleaseKind, RunOpening, open_envelope
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word
 from fieldfare.shared.run.attempt import Attempt
-from fieldfare.shared.run.last_sum import LastSum
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import add_words
 from fieldfare.shared.run.request_check import AgreedRun

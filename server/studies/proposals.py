@@ -9,7 +9,7 @@ from fieldfare.server.home.founding import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.publication import published_roster
 from fieldfare.shared.errors import ProtocolError, StudyError, UsageError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Signer
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Roster

@@ -21,7 +21,7 @@ from fieldfare.server.store.rows import ApprovalRow, Progress
 from fieldfare.server.studies.steering import Life, Seen
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.groups import group_lines
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     REJECTED,
     WITHDRAWN,

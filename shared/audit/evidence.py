@@ -12,7 +12,7 @@ from typing import NoReturn
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.transcript import merkle

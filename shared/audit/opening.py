@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fieldfare.shared.errors import AccountingError, PackageError, ProtocolError, StudyError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     Approval,
     KeyOffer,

@@ -3,28 +3,16 @@
 A closed choice instead of a callback, so that nothing outside can weaken the noise.
 """
 
-from enum import Enum
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.errors import AccountingError
+from fieldfare.shared.privacy.assurance import Assurance
 
 MAX_SCALE: Final = 2.0**58  # a draw beyond int64 is 32 standard deviations away
 MIN_SCALE: Final = 16.0  # grid units; below, sums of shares are not Gaussian enough (section 2)
-
-
-class Assurance(Enum):
-    """The two ways to run; a closed choice, made where a custodian is built.
-
-    EXACT is everything that a deployment runs: operating-system entropy, OpenDP noise,
-    masks, signatures, fsync. SIMULATED is fast seeded noise, no masks, no signatures, a
-    ledger in memory; results say `masked = false`.
-    """
-
-    EXACT = "exact"
-    SIMULATED = "simulated"
 
 
 class NoiseSource(Protocol):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import MessageBody, RunId, open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Hex32, Roster
 

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import AfterValidator, Field, model_validator
 
 from fieldfare.shared.errors import KeysError, ProtocolError, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
     MessageBody,

@@ -9,6 +9,7 @@ import base64
 import binascii
 import json
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
 
 import numpy as np
@@ -25,8 +26,7 @@ from pydantic import (
 
 from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash, typed_bytes
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Roster
 from fieldfare.shared.ring import MAX_GAMMA_BITS
 
@@ -140,6 +140,16 @@ class KeyOffer(MessageBody):
     opening: Hex32
     institution: InstitutionId
     ciphertexts: dict[InstitutionId, Base64]
+
+
+class ReleaseKind(Enum):
+    """Everything that may leave an institution; a closed list."""
+
+    REHEARSAL = "rehearsal"  # masks over zeros: no records, no debit
+    TRAINING = "training"
+    EVALUATION = "evaluation"
+    FAIRNESS = "fairness"  # alerts by group of the hold-out's units
+    QUERY = "query"  # the answers to a group of questions
 
 
 class Request(MessageBody):
@@ -363,3 +373,21 @@ def decode_key(text: str, length: int) -> bytes:
 def encode_key(content: bytes) -> str:
     """Encode a key or ciphertext as base64."""
     return base64.b64encode(content).decode()
+
+
+@dataclass(frozen=True)
+class LastSum:
+    """One sum, in a form that every party can add up again.
+
+    Attributes:
+        request: signed R; empty where there is no last sum.
+        replies: signed replies of R's participants, in R's order.
+        vectors: the masked vectors whose hashes the replies sign, in the same order.
+    """
+
+    request: bytes = b""
+    replies: tuple[bytes, ...] = ()
+    vectors: tuple[bytes, ...] = ()
+
+
+NO_LAST_SUM: Final = LastSum()

@@ -10,7 +10,6 @@ is spare.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from fractions import Fraction
 from functools import cached_property
 from typing import Final
@@ -30,6 +29,7 @@ from fieldfare.shared.privacy.discrete_noise import (
 )
 from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
 from fieldfare.shared.privacy.sensitivity import NeighbouringRelation, Sensitivity
+from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.queries.columns import LEAST_GROUP, InstitutionColumn
 from fieldfare.shared.queries.layout import MAX_ENTRIES, WEIGHT_BITS, layout_for
 from fieldfare.shared.queries.questions import QuestionGroup, columns_of
@@ -45,14 +45,7 @@ PARAMETER_LIMIT: Final = 1e4  # |log-odds| of one slot; bounds every request's p
 RELATION: Final = NeighbouringRelation.ADD_OR_REMOVE_ONE_UNIT
 
 
-class ReleaseKind(Enum):
-    """Everything that may leave an institution; a closed list."""
-
-    REHEARSAL = "rehearsal"  # masks over zeros: no records, no debit
-    TRAINING = "training"
-    EVALUATION = "evaluation"
-    FAIRNESS = "fairness"  # alerts by group of the hold-out's units
-    QUERY = "query"  # the answers to a group of questions
+MOST_WORDS: Final = 2**18  # of all participants together: 2 MiB in a ring of 64 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -555,3 +548,18 @@ def _rehearsal(training: ReleaseTerms) -> ReleaseTerms:
         word_bits=training.word_bits,
         largest_entry=0.0,
     )
+
+
+def carries_last_sum(plan: Plan, participants: int) -> bool:
+    """Say whether requests carry the last sum: if n * d is small (docs/design.md, "Recomputation").
+
+    Args:
+        plan: the study's plan.
+        participants: how many opened the run, so that everybody decides alike.
+    """
+    entries = plan.training.vectors.entries
+    if plan.study.asks_for_knots:  # the sum that the first step's knots follow from
+        entries = max(entries, plan.query.vectors.entries)
+    if plan.study.groups:  # the table that the threshold of alerts follows from
+        entries = max(entries, plan.evaluation.vectors.entries)
+    return entries * participants <= MOST_WORDS

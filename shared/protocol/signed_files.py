@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, ValidationError
 
 from fieldfare.shared.errors import ProtocolError, RefusalCode, UsageError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     MAX_MESSAGE_BYTES,
     MessageBody,

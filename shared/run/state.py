@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from fieldfare.shared.errors import RefusalCode, StudyError
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Opened, Reply, Request, open_envelope
-from fieldfare.shared.protocol.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import Opened, ReleaseKind, Reply, Request, open_envelope
+from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.ring import Word, encode
 from fieldfare.shared.run.attempt import Attempt

@@ -46,19 +46,22 @@ from fieldfare.server.run.rounds import Federation
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features.basis import EncodedUnits, table_size
 from fieldfare.shared.models.interface import UnitSums
-from fieldfare.shared.privacy.samplers import Assurance, ExactNoise
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
     PROTOCOL_VERSION,
     IdentitySigner,
+    LastSum,
+    ReleaseKind,
     Request,
     parameters_hash,
     parameters_to_bytes,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_study
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.replay import initial_state, replay_step
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.simulations.bench.inputs import study_toml

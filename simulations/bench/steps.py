@@ -27,9 +27,8 @@ from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import AdditiveModel, model_for
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
 from fieldfare.shared.protocol.flower_record import Call, Content
-from fieldfare.shared.protocol.messages import parameters_to_bytes
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid

@@ -20,7 +20,7 @@ from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import concatenate
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, parse_study
 from fieldfare.simulations.federation.baselines import Baseline, Trainer

@@ -44,7 +44,8 @@ from fieldfare.client.records import holdout_mask
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.record import Sum
 from fieldfare.shared.errors import FieldfareError
-from fieldfare.shared.privacy.samplers import Assurance, ExactNoise, NoiseSource
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import initial_state

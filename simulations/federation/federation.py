@@ -27,7 +27,8 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job, Outcome, server_app
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.samplers import Assurance, ExactNoise, NoiseSource, SimulatedNoise
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource, SimulatedNoise
 from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner, Signer
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Member, Roster

@@ -26,7 +26,7 @@ from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.finished_model.file import MODEL_FORMAT, model_to_bytes
 from fieldfare.shared.models import RiskModel, model_for, slot_values
 from fieldfare.shared.pages.charts import shapes_of
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, plan_for
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum

@@ -21,7 +21,7 @@ from tests.support.superlink import Superlink, new_node_key, running_superlink
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.wire.sockets import UnixSocket
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD, Call
 from fieldfare.simulations.federation.federation import LocalFederation
 

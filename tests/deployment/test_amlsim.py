@@ -12,7 +12,7 @@ from fieldfare.client.records import read_records
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Simulation, simulate

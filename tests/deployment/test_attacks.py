@@ -43,19 +43,20 @@ from fieldfare.server.superlink.superlink import control, server_task, tasks
 from fieldfare.shared.audit.audit import audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import FieldfareError, RefusalCode, RunError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
     IdentitySigner,
+    LastSum,
     Refusal,
+    ReleaseKind,
     Request,
     open_envelope,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import open_roster, read_signed
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.system.key_files import read_signing_key
 from fieldfare.simulations.testbed.testbed import COMMAND, Bed, edit, in_this_process
 

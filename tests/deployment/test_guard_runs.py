@@ -26,7 +26,7 @@ from fieldfare.server.run.channel import Channel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.federation.grid import InProcessGrid
 

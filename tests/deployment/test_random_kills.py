@@ -22,7 +22,7 @@ from fieldfare.client.node.client_app import client_app
 from fieldfare.server.run.channel import Channel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.grid import InProcessGrid

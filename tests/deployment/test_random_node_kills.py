@@ -27,7 +27,7 @@ from tests.support.superlink import Superlink
 from fieldfare.server.run.channel import SILENT_SHARE, Channel
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.server.superlink.superlink import server_task
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.simulations.federation.federation import LocalFederation
 
 pytestmark = pytest.mark.faults

@@ -17,18 +17,20 @@ from tests.support.bench import STEPS, Run
 from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
     IdentitySigner,
+    LastSum,
     Participant,
     Refusal,
+    ReleaseKind,
     Request,
     Signer,
     encode_key,
     parameters_to_bytes,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 
 Answer = bytes | Released | Refusal
 Send = Callable[[], Answer]

@@ -23,7 +23,8 @@ from fieldfare.server.run.record import Sum
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import UnitSums, model_for
-from fieldfare.shared.privacy.samplers import Assurance, NoiseSource
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import NoiseSource
 from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, plan_for
 from fieldfare.shared.ring import add, centre, decode
 from fieldfare.shared.run.optimizer import TrainingState

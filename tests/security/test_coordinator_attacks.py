@@ -39,17 +39,18 @@ from fieldfare.server.store.store import run_store
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 from fieldfare.shared.protocol.messages import (
     Refusal,
+    ReleaseKind,
     Reply,
     Request,
     open_envelope,
     parameters_to_bytes,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.transcript.file import Misfit, write_transcript

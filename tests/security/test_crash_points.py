@@ -30,9 +30,8 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.privacy.samplers import ExactNoise
-from fieldfare.shared.protocol.messages import Refusal
+from fieldfare.shared.protocol.messages import LastSum, Refusal
 from fieldfare.shared.protocol.secure_sum import RunKeys
-from fieldfare.shared.run.last_sum import LastSum
 from fieldfare.shared.study.study import Study
 
 VICTIM: Final = "bank-b"

@@ -30,9 +30,8 @@ from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import Released, path_of
 from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Refusal
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import Refusal, ReleaseKind
 from fieldfare.simulations.federation.federation import LocalFederation
 
 NAME: Final = "bank-b"

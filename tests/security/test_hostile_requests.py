@@ -21,16 +21,17 @@ from tests.support.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study,
 
 from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD
 from fieldfare.shared.protocol.messages import (
     Refusal,
+    ReleaseKind,
     Reply,
     Request,
     open_envelope,
     parameters_hash,
 )
-from fieldfare.shared.protocol.plan import ReleaseKind, ReleaseTerms
+from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.ring import add, centre, decode
 from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
 
@@ -156,7 +157,7 @@ def test_only_the_sum_of_everybody_means_anything(make_bench: MakeBench) -> None
 @pytest.fixture
 def large_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sums too large to be sent again: nobody recomputes, and only the masks are left."""
-    monkeypatch.setattr("fieldfare.shared.run.last_sum.MOST_WORDS", 0)
+    monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", 0)
 
 
 @pytest.mark.usefixtures("large_sums")

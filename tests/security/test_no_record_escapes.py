@@ -21,7 +21,7 @@ from flwr.app import ConfigRecord, Message
 
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.baselines import Baseline

@@ -21,9 +21,9 @@ from fieldfare.client.institution.open import Custody, open_custody, records_loa
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Refusal, parameters_to_bytes
-from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import Refusal, ReleaseKind, parameters_to_bytes
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.federation import LocalFederation
 
@@ -99,7 +99,7 @@ def test_the_largest_parameters_are_answered_whatever_the_records(
 
     Where sums are too large to be sent again, parameters are of the coordinator's choice.
     """
-    monkeypatch.setattr("fieldfare.shared.run.last_sum.MOST_WORDS", 0)
+    monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", 0)
     study = make_study(training=training)
     bench = make_bench(study, databases(study))
     run = bench.open_run()

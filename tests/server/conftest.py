@@ -26,13 +26,16 @@ from fieldfare.server.store.rows import RunState
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import parameters_to_bytes
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    LastSum,
+    ReleaseKind,
+    parameters_to_bytes,
+)
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.kinds import KINDS, Release
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study

@@ -22,18 +22,21 @@ from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.features.basis import EncodedUnits, encode_categorical, encode_numeric
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.samplers import Assurance, ExactNoise
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    LastSum,
     Participant,
     Refusal,
+    ReleaseKind,
     Request,
     Signer,
     parameters_to_bytes,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind
+from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import initial_state, replay_step
 from fieldfare.shared.study.study import Study

@@ -8,8 +8,10 @@ import pytest
 
 from fieldfare.server.run.record import Sum
 from fieldfare.server.run.rounds import SecureSums
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    LastSum,
     Participant,
     Request,
     parameters_from_bytes,
@@ -18,7 +20,6 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
 from fieldfare.shared.run.kinds import Release
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.state import RunState
 
 STRANGER = Participant(institution="bank-x", approval="0" * 64)

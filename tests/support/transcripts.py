@@ -17,12 +17,15 @@ from fieldfare.client.wire.frames import Released
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
     PROTOCOL_VERSION,
     Approval,
+    LastSum,
     MessageBody,
     Participant,
+    ReleaseKind,
     Request,
     RunOpening,
     open_envelope,
@@ -30,10 +33,8 @@ from fieldfare.shared.protocol.messages import (
     parameters_to_bytes,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import (
     add_words,

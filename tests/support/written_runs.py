@@ -17,7 +17,7 @@ from tests.support.asking import asking
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     PROTOCOL_VERSION,
     Approval,
@@ -25,13 +25,14 @@ from fieldfare.shared.protocol.messages import (
     KeyOffer,
     MessageBody,
     Participant,
+    ReleaseKind,
     Reply,
     Request,
     RunOpening,
     encode_key,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms, plan_for
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.queries.questions import QuestionGroup

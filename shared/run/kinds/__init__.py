@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.run.kinds.evaluation import Evaluation
 from fieldfare.shared.run.kinds.groups import Groups
 from fieldfare.shared.run.kinds.kind import Content, Kind, Release, Summed

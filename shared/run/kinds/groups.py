@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import ClassVar
 
 from fieldfare.shared.evaluation.score_table import thresholds_near, with_threshold
-from fieldfare.shared.protocol.messages import parameters_to_bytes
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
+from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.ring import decode
 from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, expect_words
 from fieldfare.shared.run.mismatch import MismatchError, expect

@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.protocol.messages import Request, parameters_hash
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms
+from fieldfare.shared.protocol.messages import ReleaseKind, Request, parameters_hash
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.results import Results, Values
 from fieldfare.shared.transcript.leaves import Record

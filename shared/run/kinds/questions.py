@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode, StudyError
-from fieldfare.shared.protocol.messages import Request, parameters_hash
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms, check_groups
+from fieldfare.shared.protocol.messages import ReleaseKind, Request, parameters_hash
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, check_groups
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import decode
 from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, expect_words

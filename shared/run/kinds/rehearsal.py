@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
-from fieldfare.shared.protocol.messages import parameters_to_bytes
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
+from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.run.kinds.kind import Content, Kind, Summed
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.replay import possible_starts

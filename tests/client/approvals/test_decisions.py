@@ -75,13 +75,14 @@ from fieldfare.shared.protocol.messages import (
     Approval,
     Participant,
     Refusal,
+    ReleaseKind,
     Request,
     RunOpening,
     open_envelope,
     parameters_to_bytes,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.ring import centre, decode, subtract
 from fieldfare.shared.run.replay import initial_state
@@ -541,7 +542,7 @@ def bytes_in(answer: bytes | Refusal) -> bytes:
 def first_request(hub: Hub, participants: tuple[Participant, ...]) -> Request:
     from fieldfare.server.run.channel import Channel
     from fieldfare.server.run.rounds import Federation, SecureSums
-    from fieldfare.shared.privacy.samplers import Assurance
+    from fieldfare.shared.privacy.assurance import Assurance
 
     by_name = {participant.institution: participant for participant in participants}
     plan = plan_for(STUDY)

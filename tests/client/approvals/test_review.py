@@ -20,7 +20,8 @@ from fieldfare.client.policy.policy import Policy, limits, load_policy
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.shared.protocol.identity import fingerprint
-from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 
 __all__ = ["hub"]

@@ -27,7 +27,7 @@ from fieldfare.client.institution.open import open_custody
 from fieldfare.client.journal.journal import Journal, verify
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Approval, Refusal, open_envelope
 
 __all__ = ["custody_of", "hub"]

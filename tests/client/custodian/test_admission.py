@@ -14,12 +14,13 @@ from fieldfare.shared.errors import PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import (
     PROTOCOL_VERSION,
     Participant,
+    ReleaseKind,
     Request,
     RunOpening,
     parameters_hash,
     parameters_to_bytes,
 )
-from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseKind, ReleaseTerms, plan_for
+from fieldfare.shared.protocol.plan import PARAMETER_LIMIT, ReleaseTerms, plan_for
 
 ROSTER: Final = "1" * 64
 PLANNED: Final = (ReleaseKind.REHEARSAL, ReleaseKind.TRAINING, ReleaseKind.EVALUATION)

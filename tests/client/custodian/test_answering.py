@@ -15,7 +15,7 @@ from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import LONGEST_LIST
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import Refusal, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR

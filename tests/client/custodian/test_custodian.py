@@ -28,9 +28,10 @@ from fieldfare.shared.errors import (
     RunError,
     StudyError,
 )
-from fieldfare.shared.privacy.samplers import Assurance, SimulatedNoise
-from fieldfare.shared.protocol.messages import Approval, Refusal, encode_key
-from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import SimulatedNoise
+from fieldfare.shared.protocol.messages import Approval, Refusal, ReleaseKind, encode_key
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.study.study import Study
 

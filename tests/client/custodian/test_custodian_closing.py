@@ -17,10 +17,10 @@ from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
     Refusal,
+    ReleaseKind,
     parameters_to_bytes,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.run.replay import model_hash

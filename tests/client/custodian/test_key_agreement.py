@@ -11,7 +11,7 @@ import pytest
 from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
 from fieldfare.client.custodian.party import Site
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     Approval,
     KeyOffer,

@@ -15,18 +15,19 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    LastSum,
     Refusal,
+    ReleaseKind,
     Reply,
     Request,
     open_envelope,
     parameters_to_bytes,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import initial_state, model_hash, replay_step
 from fieldfare.simulations.federation.federation import LocalFederation
@@ -521,14 +522,14 @@ def test_a_sum_that_is_too_large_to_send_is_not_recomputed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = bench.plan.training.vectors.entries * len(NAMES)
-    monkeypatch.setattr("fieldfare.shared.run.last_sum.MOST_WORDS", words)
+    monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", words)
     run, content = bench.open_run(), bench.parameters(-1.0)
     crafted = run.request(parameters=content)
     assert run.ask(NAME, crafted, content) == NOT_RECOMPUTED
     # Those who opened the run count, not those who are left: everybody decides alike.
     fewer = run.request(names=NAMES[:3], parameters=content)
     assert run.ask(NAME, fewer, content) == NOT_RECOMPUTED
-    monkeypatch.setattr("fieldfare.shared.run.last_sum.MOST_WORDS", words - 1)
+    monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", words - 1)
     run.answer(NAME, crafted, content, NO_LAST_SUM)
     assert kept(bench, run) is None
     run.answer(NAME, fewer.model_copy(update={"attempt": 1}), content, NO_LAST_SUM)

@@ -21,13 +21,13 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.models import UnitSums
 from fieldfare.shared.privacy.accountant import mu_squared
-from fieldfare.shared.privacy.samplers import Assurance, ExactNoise, NoiseSource
-from fieldfare.shared.protocol.messages import Refusal, Reply
-from fieldfare.shared.protocol.plan import PICOMU2, ReleaseKind, ReleaseTerms
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, Refusal, ReleaseKind, Reply
+from fieldfare.shared.protocol.plan import PICOMU2, ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import add, centre, decode, to_ring
-from fieldfare.shared.run.last_sum import NO_LAST_SUM
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source
 
 NAME: Final = "bank-b"

@@ -15,8 +15,7 @@ from tests.support.bench import Bench, MakeBench, Run, make_study
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits
-from fieldfare.shared.protocol.messages import Request
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind, Request
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import centre, decode, subtract
 from fieldfare.shared.study.study import Study

@@ -26,7 +26,7 @@ from fieldfare.client.wire.frames import LARGEST_QUESTION, path_of
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.simulations.federation.federation import LocalFederation
 
 Code = grpc.StatusCode

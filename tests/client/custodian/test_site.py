@@ -7,7 +7,7 @@ from tests.support.bench import Bench
 
 from fieldfare.client.custodian.party import Site
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     Approval,
     IdentitySigner,

@@ -30,7 +30,8 @@ from fieldfare.client.policy.policy import limits
 from fieldfare.shared.errors import KeysError, LedgerError, RecordsError, StudyError, UsageError
 from fieldfare.shared.features.basis import encode_numeric
 from fieldfare.shared.features.features import NumericFeature
-from fieldfare.shared.privacy.samplers import Assurance, ExactNoise
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 

@@ -21,8 +21,7 @@ from fieldfare.client.journal.entries import Entry, Event, parse_entry
 from fieldfare.client.journal.journal import Journal, verify
 from fieldfare.client.ledger.budget import Position
 from fieldfare.shared.errors import LedgerError, RefusalCode
-from fieldfare.shared.protocol.messages import Participant, Request
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import Participant, ReleaseKind, Request
 
 POSITION: Final = Position(sequence=3, head="e" * 64, cumulative=2**53 - 1, epoch=1)
 REQUEST: Final = Request(

@@ -10,7 +10,7 @@ from fieldfare.client.custodian.ports import NoLog
 from fieldfare.client.journal.decisions import LastRelease, Tally
 from fieldfare.client.ledger.budget import Position
 from fieldfare.shared.errors import LedgerError, RefusalCode
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind
 
 NOW: Final = datetime(2025, 6, 1, tzinfo=UTC)
 POSITION: Final = Position(sequence=3, head="e" * 64, cumulative=5, epoch=1)

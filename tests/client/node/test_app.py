@@ -26,10 +26,9 @@ from fieldfare.shared.errors import (
     RefusalCode,
     StudyError,
 )
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD, REFUSAL, Call
-from fieldfare.shared.protocol.messages import Refusal
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
 from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
 from fieldfare.simulations.federation.grid import InProcessGrid
 

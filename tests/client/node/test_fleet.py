@@ -234,7 +234,7 @@ def test_a_reply_that_is_refused_piece_by_piece_twice_is_a_link_error() -> None:
         raise ObjectPushError(name, run_id, session)
 
     fleet._push = refuse
-    with pytest.raises(LinkError, match="1 refused"):
+    with pytest.raises(LinkError, match="1 parts refused"):
         fleet.send(error_reply(arrival, APP_FAILED, "no"), 0.0)
     assert len(pieces) == 2
 

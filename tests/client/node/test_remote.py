@@ -25,11 +25,15 @@ from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode, RunError
 from fieldfare.shared.protocol.delivery import Delivery
-from fieldfare.shared.protocol.messages import Refusal, Rejection, sign_envelope
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    Refusal,
+    Rejection,
+    ReleaseKind,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
-from fieldfare.shared.run.last_sum import NO_LAST_SUM
 from fieldfare.shared.transcript.leaves import TreeHead, tree_head
 from fieldfare.shared.transcript.merkle import consistency_path
 from fieldfare.simulations.federation.federation import FIRST_NODE

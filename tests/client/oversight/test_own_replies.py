@@ -14,7 +14,7 @@ from fieldfare.client.oversight.transcript_check import (
     recorded_replies,
 )
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Reply, open_envelope
 from fieldfare.shared.transcript.file import MisfitError
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind

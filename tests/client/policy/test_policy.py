@@ -25,7 +25,8 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import KeysError, PolicyRefusal, RefusalCode, StudyError
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import delta_for, mu2_for
-from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.model_sections import permit
 from fieldfare.shared.study.study import Study, load_study, parse_study
 from fieldfare.shared.study.toml import parse_toml

@@ -19,7 +19,8 @@ from fieldfare.shared.evaluation.groups import group_parts, group_weight
 from fieldfare.shared.evaluation.score_table import inner_edges, with_threshold
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
-from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, ReleaseKind, plan_for
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import COUNT_GAMMA_BITS, plan_for
 
 STUDY: Final = make_study()
 PLAN: Final = plan_for(STUDY)

@@ -19,7 +19,7 @@ from fieldfare.client.wire.frames import (
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.delivery import LARGEST_CARD, LARGEST_MODEL
 from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES
-from fieldfare.shared.run.last_sum import MOST_WORDS
+from fieldfare.shared.protocol.plan import MOST_WORDS
 from fieldfare.shared.study.study import MAX_STUDY_BYTES
 
 

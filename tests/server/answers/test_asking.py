@@ -24,9 +24,9 @@ from fieldfare.server.store.rows import RunState
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import RunError, StudyError
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import sign_envelope
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind, plan_for
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import ReleaseKind, sign_envelope
+from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.queries.layout import WEIGHT_BITS, layout_for
 from fieldfare.shared.queries.questions import QuestionGroup

@@ -15,7 +15,7 @@ from tests.support.processes import until
 from fieldfare.server.studies.proposals import propose
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
 from fieldfare.shared.protocol.signed_files import open_study
 

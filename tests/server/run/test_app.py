@@ -16,7 +16,7 @@ from fieldfare.server.run.record import Sum
 from fieldfare.server.run.server_app import Job, server_app
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.plan import PICOMU2
 from fieldfare.shared.run.optimizer import TrainingState
 

@@ -16,10 +16,14 @@ from tests.support.lies import let_coordinator_lie
 from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation
 from fieldfare.server.store.rows import RunState
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.protocol.messages import parameters_to_bytes
-from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    LastSum,
+    ReleaseKind,
+    parameters_to_bytes,
+)
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds import Release
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import asked_knots, model_hash
 from fieldfare.shared.study.study import Study
@@ -122,7 +126,7 @@ def test_knots_that_nobody_could_recompute_are_refused_before_anything_is_spent(
     make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub = make_hub(knots_first())
-    monkeypatch.setattr("fieldfare.shared.run.last_sum.MOST_WORDS", 1)
+    monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", 1)
     with pytest.raises(RunError, match="not_recomputed"):
         hub.carry_out()
     assert hub.setting.debits() == dict.fromkeys(BANKS, 0)

@@ -19,7 +19,7 @@ from fieldfare.server.run.closing import (
 from fieldfare.server.run.opening import open_federation
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.protocol.messages import NoSigner, open_envelope, sign_envelope

@@ -18,7 +18,7 @@ from fieldfare.server.run.conduct import CLOSING_SECONDS, carry_out
 from fieldfare.server.store.rows import RunRow, RunState
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import FieldfareError, RunError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.protocol.messages import IdentitySigner, open_envelope

@@ -13,7 +13,7 @@ from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.finished_model.card import ModelCard
 from fieldfare.shared.finished_model.card_writing import check_card
 from fieldfare.shared.finished_model.file import model_from_bytes
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import (

@@ -25,11 +25,10 @@ from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.groups import count_groups, group_lines, group_scale
 from fieldfare.shared.evaluation.score_table import STEPS, alert_threshold
 from fieldfare.shared.finished_model.card import ModelCard
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import parameters_to_bytes
-from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import LastSum, ReleaseKind, parameters_to_bytes
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds import Release
-from fieldfare.shared.run.last_sum import LastSum
 from fieldfare.shared.run.replay import summed_again
 from fieldfare.shared.transcript.leaves import FairnessRecord, Leaf, LeafKind
 from fieldfare.simulations.federation.federation import LocalFederation

@@ -16,7 +16,7 @@ from fieldfare.server.run.channel import UNLISTED
 from fieldfare.server.run.hello import LATE, LOOK_SECONDS, UNSEEN, Heard, RunTerms, hello, reasons
 from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     REJECTED,
     WITHDRAWN,

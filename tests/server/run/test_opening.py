@@ -13,9 +13,14 @@ from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.record import Opening, Record, Standing
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import LedgerError, ProtocolError, RefusalCode, RunError
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Approval, Refusal, open_envelope, sign_envelope
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import (
+    Approval,
+    Refusal,
+    ReleaseKind,
+    open_envelope,
+    sign_envelope,
+)
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.simulations.federation.federation import FIRST_NODE
 

@@ -7,8 +7,7 @@ from tests.server.conftest import BANKS, Setting
 from fieldfare.server.run.record import Record, Standing, Sum
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.protocol.messages import parameters_to_bytes
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, parameters_to_bytes
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.transcript.leaves import LeafKind
 

@@ -26,12 +26,19 @@ from fieldfare.server.run.record import Record, Standing
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Refusal, Reply, Request, open_envelope, sign_envelope
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    LastSum,
+    Refusal,
+    ReleaseKind,
+    Reply,
+    Request,
+    open_envelope,
+    sign_envelope,
+)
 from fieldfare.shared.protocol.secure_sum import RunKeys
 from fieldfare.shared.ring import WordBits
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
 from fieldfare.shared.run.replay import initial_state
 
 TRAINING = ReleaseKind.TRAINING
@@ -395,7 +402,7 @@ def test_a_sum_that_is_too_large_travels_nowhere(
 ) -> None:
     setting = make_setting(LONG, EXACT)
     words = setting.federation.plan.training.vectors.entries * len(BANKS)
-    monkeypatch.setattr("fieldfare.shared.run.last_sum.MOST_WORDS", words - 1)
+    monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", words - 1)
     channel, seen = last_sums(setting)
     walk = setting.walk(
         SecureSums(channel, open_federation(channel, setting.federation.job("run").terms))

@@ -26,9 +26,14 @@ from fieldfare.server.store.rows import RunState
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Reply, Request, open_envelope, parameters_to_bytes
-from fieldfare.shared.run.last_sum import NO_LAST_SUM
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    Reply,
+    Request,
+    open_envelope,
+    parameters_to_bytes,
+)
 from fieldfare.shared.transcript.leaves import (
     EndRecord,
     Leaf,

@@ -23,9 +23,8 @@ from fieldfare.server.run.server_app import Job, StoppedError
 from fieldfare.server.store.rows import RunState
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.plan import ReleaseKind
-from fieldfare.shared.run.last_sum import NO_LAST_SUM
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, ReleaseKind
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import initial_state, replay_step
 

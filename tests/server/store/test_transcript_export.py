@@ -15,7 +15,7 @@ from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.rows import RunState
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.errors import RunError, UsageError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import open_envelope
 from fieldfare.shared.transcript.file import TranscriptFile, read_transcript
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, TreeHead, tree_head

@@ -14,7 +14,7 @@ from fieldfare.server.home.founding import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.studies.proposals import find_study, proposal, proposals, propose
 from fieldfare.shared.errors import StudyError, UsageError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study, open_study

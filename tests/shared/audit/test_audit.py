@@ -6,7 +6,8 @@ from tests.support.bench import Bench
 from tests.support.transcripts import METRICS, Recorder
 
 from fieldfare.shared.audit.audit import AuditReport, audit
-from fieldfare.shared.protocol.plan import PICOMU2, ReleaseKind
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import PICOMU2
 from fieldfare.shared.run.replay import model_hash
 from fieldfare.shared.transcript.leaves import (
     EndRecord,

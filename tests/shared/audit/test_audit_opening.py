@@ -8,7 +8,7 @@ from tests.support.transcripts import Recorder
 from fieldfare.shared.audit import opening as audit_opening
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import PackageError, ProtocolError, StudyError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import (
     Approval,

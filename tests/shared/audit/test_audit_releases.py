@@ -7,9 +7,8 @@ from tests.support.bench import Bench, MakeBench, make_study
 from tests.support.transcripts import Recorder
 
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.privacy.samplers import Assurance
-from fieldfare.shared.protocol.messages import Reply, Request, open_envelope
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import ReleaseKind, Reply, Request, open_envelope
 from fieldfare.shared.ring import decode, encode
 from fieldfare.shared.run.replay import (
     add_words,

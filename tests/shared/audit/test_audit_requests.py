@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 from tests.support.transcripts import Recorder
 
-from fieldfare.shared.protocol.messages import Participant, Request
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import Participant, ReleaseKind, Request
 from fieldfare.shared.transcript.leaves import LeafKind
 
 H = "0" * 64

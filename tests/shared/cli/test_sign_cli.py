@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from fieldfare.shared.cli.root import run
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.identity import fingerprint, public_hex
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import open_study

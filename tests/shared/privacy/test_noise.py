@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from fieldfare.shared.errors import AccountingError
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.samplers import (
     MAX_SCALE,
     MIN_SCALE,
-    Assurance,
     ExactNoise,
     NoiseSource,
     SimulatedNoise,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     MAX_MESSAGE_BYTES,
     Approval,
@@ -24,6 +24,7 @@ from fieldfare.shared.protocol.messages import (
     NoSigner,
     Participant,
     Refusal,
+    ReleaseKind,
     Reply,
     Request,
     RunOpening,
@@ -35,7 +36,6 @@ from fieldfare.shared.protocol.messages import (
     parameters_to_bytes,
     sign_envelope,
 )
-from fieldfare.shared.protocol.plan import ReleaseKind
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 
 KEYS = {name: Ed25519PrivateKey.from_private_bytes(name.encode() * 32) for name in "abc"}

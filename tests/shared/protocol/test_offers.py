@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import IdentitySigner, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import (

@@ -12,12 +12,12 @@ from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.privacy.accountant import mu_squared
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT, release_xi
 from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
+from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import (
     PICOMU2,
     RANGE_SIGMAS,
     RANGE_UNITS,
     Plan,
-    ReleaseKind,
     evaluation_vectors,
     plan_for,
 )

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.models import model_for
-from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
-from fieldfare.shared.protocol.plan import Plan, ReleaseKind, ReleaseTerms, plan_for
+from fieldfare.shared.protocol.messages import ReleaseKind, parameters_hash, parameters_to_bytes
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.ring import WordBits, encode, to_ring
 from fieldfare.shared.run.optimizer import TrainingState, next_state
 from fieldfare.shared.run.replay import (

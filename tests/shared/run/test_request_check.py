@@ -7,8 +7,7 @@ from tests.shared.run.conftest import MakeRun
 from tests.support.written_runs import STUDIES, WrittenRun, group_of
 
 from fieldfare.shared.errors import RefusalCode
-from fieldfare.shared.protocol.messages import Participant
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import Participant, ReleaseKind
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.request_check import check_request
 

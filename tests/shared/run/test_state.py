@@ -9,8 +9,12 @@ from tests.shared.run.conftest import MakeRun
 from tests.support.written_runs import LATER, STUDIES, WrittenRun, group_of
 
 from fieldfare.shared.errors import ProtocolError, RefusalCode
-from fieldfare.shared.protocol.messages import Request, open_envelope, parameters_to_bytes
-from fieldfare.shared.protocol.plan import ReleaseKind
+from fieldfare.shared.protocol.messages import (
+    ReleaseKind,
+    Request,
+    open_envelope,
+    parameters_to_bytes,
+)
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import initial_state

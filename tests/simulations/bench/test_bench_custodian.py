@@ -8,8 +8,7 @@ import pytest
 
 from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.protocol.messages import Refusal
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.bench.custodian import (
     MEASURED,

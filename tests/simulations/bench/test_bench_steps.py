@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from fieldfare.shared.features.basis import EncodedUnits
-from fieldfare.shared.privacy.samplers import Assurance, ExactNoise
-from fieldfare.shared.run.last_sum import NO_LAST_SUM, LastSum
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import ExactNoise
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum
 from fieldfare.shared.study.study import Study, parse_study
 from fieldfare.simulations.bench import steps as bench_steps
 from fieldfare.simulations.bench.inputs import study_toml, write_records

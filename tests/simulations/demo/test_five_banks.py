@@ -31,7 +31,7 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.features import Dependence
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.demo.five_banks import (
     HELPLINES,

@@ -13,7 +13,7 @@ from tests.simulations.conftest import BANKS, Desk, make_table
 from fieldfare.client.records import read_records
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.models import UnitSums, model_for
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, noise_source

@@ -10,7 +10,8 @@ from fieldfare.client.records import read_records
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import LedgerError, RunError, StudyError
-from fieldfare.shared.privacy.samplers import Assurance, ExactNoise, SimulatedNoise
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import ExactNoise, SimulatedNoise
 from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner
 from fieldfare.simulations.federation.federation import (
     Identities,

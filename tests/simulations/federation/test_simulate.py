@@ -20,8 +20,8 @@ from fieldfare.client.records import read_records
 from fieldfare.shared.errors import RecordsError, RunError, UsageError
 from fieldfare.shared.features.knots import PLACES, even_places
 from fieldfare.shared.models import model_for
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.gaussian import epsilon_for
-from fieldfare.shared.privacy.samplers import Assurance
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.shared.study.study import Study, parse_study
 from fieldfare.simulations.federation.baselines import Baseline

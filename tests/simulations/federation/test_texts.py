@@ -14,7 +14,7 @@ from fieldfare.client.records import Records, holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.models import model_for
-from fieldfare.shared.privacy.samplers import Assurance
+from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.federation import LocalFederation, holdout_key

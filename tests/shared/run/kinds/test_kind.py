@@ -4,7 +4,8 @@ import pytest
 from tests.support.written_runs import STUDIES
 
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.protocol.plan import ReleaseKind, plan_for
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds import KINDS, Release, Summed, next_kind
 from fieldfare.shared.run.kinds.kind import expect_words
 from fieldfare.shared.run.mismatch import MismatchError

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from fieldfare.shared.protocol.plan import Plan, plan_for
-from fieldfare.shared.run.last_sum import MOST_WORDS, NO_LAST_SUM, LastSum, carries_last_sum
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum
+from fieldfare.shared.protocol.plan import MOST_WORDS, Plan, carries_last_sum, plan_for
 from fieldfare.shared.study.study import Study
 
 
