@@ -12,28 +12,27 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.study import load_study
-from fieldfare.simulations.bench import deployed as bench_deployed
-from fieldfare.simulations.bench import desk as bench_desk
-from fieldfare.simulations.bench import mlp as bench_mlp
-from fieldfare.simulations.bench import network as bench_network
-from fieldfare.simulations.bench import scoring as bench_scoring
-from fieldfare.simulations.bench import world as bench_world
+from fieldfare.simulations.bench import deployed, desk, mlp, network, scoring, steps, world
+from fieldfare.simulations.bench.harness import (
+    COMMAND,
+    FOLDER,
+    Promise,
+    apart,
+    at_most,
+    run_process,
+)
 from fieldfare.simulations.bench.inputs import (
     ASKED_FEATURES,
     questions_toml,
@@ -41,21 +40,13 @@ from fieldfare.simulations.bench.inputs import (
     write_records,
 )
 
-COMMAND: Final = (sys.executable, "-c", "from fieldfare.shared.cli.root import main; main()")
-STEPS_MODULE: Final = "fieldfare.simulations.bench.steps"
-NETWORK_MODULE: Final = "fieldfare.simulations.bench.network"
-MLP_MODULE: Final = "fieldfare.simulations.bench.mlp"
 FORMAT: Final = 1
 BANKS, UNITS, FEATURES, STEPS = 6, 40_000, 25, 60
 LARGE_UNITS, LARGE_FEATURES = 1_000_000, 40
 # What the project promises on two cores.
 SECONDS: Final = {"exact": 15.0, "simulated": 8.0}
-MESSAGE_MILLISECONDS: Final = 10.0
-PRIVATE_RATIO: Final = 1.3
-PEAK_MEGABYTES: Final = 2000.0
 ASKED_UNITS: Final = 200_000
 ANSWER_SECONDS: Final = 3.0  # 12 questions, after start-up
-LINEAR_SLACK: Final = 1.25  # a million units may cost at most this many times four quarters
 LIBRARIES: Final = ("numpy", "torch", "duckdb", "pyarrow", "flwr", "opendp", "cryptography")
 
 
@@ -88,22 +79,6 @@ def _processor() -> str:
         return platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def run_process(arguments: Sequence[str | Path]) -> tuple[float, str]:
-    """Run a process to its end; returns seconds, start-up included, and its output.
-
-    Raises:
-        RunError: it ended with another status than 0.
-    """
-    started = time.perf_counter()
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)  # noqa: S603 -- our own
-    seconds = time.perf_counter() - started
-    if done.returncode != 0:
-        raise RunError(
-            f"expected a process that ends well, found status {done.returncode}: {done.stderr}"
-        )
-    return seconds, done.stdout
 
 
 def simulation(records: Records, noise: str, out: Path, runs: int) -> dict[str, Any]:
@@ -165,103 +140,53 @@ def amlsim(folder: Path, data: str | None) -> Records | None:
     return Records("amlsim", study, file, "institution")
 
 
-def measure(
-    folder: Path,
-    *,
-    runs: int,
-    units: int,
-    large: int,
-    networks: Sequence[int],
-    people: int,
-    scored: int,
-    desk: int,
-    counts: Sequence[int],
-    data: str | None,
-) -> dict[str, Any]:
-    """Measure everything; returns what `--json` prints."""
+def simulations(folder: Path, *, runs: int, units: int, data: str | None) -> list[dict[str, Any]]:
+    """Time simulations of made-up records, and of AMLSim's where it is at hand."""
     sources = [generated(folder, "generated", units, FEATURES), amlsim(folder, data)]
-    simulations = [
+    return [
         simulation(records, noise, folder / "out", runs)
         for records in sources
         if records is not None
         for noise in SECONDS
     ]
-    one = generated(folder, "large", large, LARGE_FEATURES)
-    steps = run_process([sys.executable, "-m", STEPS_MODULE, one.file, one.study])[1]
-    return {
-        "format": FORMAT,
-        "machine": machine(),
-        "simulations": simulations,
-        "questions": questions(folder, runs),
-        "institution": json.loads(steps),
-        "networks": json.loads(
-            run_process([sys.executable, "-m", NETWORK_MODULE, *map(str, networks)])[1]
-        ),
-        "mlp": json.loads(run_process([sys.executable, "-m", MLP_MODULE, *map(str, networks)])[1]),
-        "world": asdict(bench_world.speed_apart(people)),
-        "scoring": asdict(bench_scoring.speed_apart(scored)),
-        "desk": [asdict(one) for one in bench_desk.measure(desk, runs)],
-        "federations": bench_deployed.measure(folder, counts) if counts else None,
-    }
 
 
-def promises(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
-    """Return rows: what, measured, promised, whether it holds."""
-    rows = [_simulation_row(row) for row in found["simulations"]]
-    one = found["institution"]
-    whole, quarter = one["steps"][-1], one["steps"][0]
-    ratio = whole["private_seconds"] / whole["plain_seconds"]
-    growth = whole["private_seconds"] / quarter["private_seconds"]
-    expected = whole["units"] / quarter["units"]
-    milliseconds, peak = one["message_milliseconds"], one["peak_megabytes"]
-    return [
-        *rows,
-        _questions_row(found["questions"]),
-        *(bench_deployed.promises(found["federations"]) if found["federations"] else []),
-        (
-            "messages of a round of 6, in one process",
-            f"{milliseconds:.1f} ms",
-            f"{MESSAGE_MILLISECONDS:.0f} ms",
-            milliseconds <= MESSAGE_MILLISECONDS,
-        ),
-        (
-            "private step / the same without clipping and noise",
-            f"{ratio:.2f} x",
-            f"{PRIVATE_RATIO} x",
-            ratio <= PRIVATE_RATIO,
-        ),
-        (
-            "memory, loading included",
-            f"{peak:,.0f} MB",
-            f"{PEAK_MEGABYTES:,.0f} MB",
-            peak <= PEAK_MEGABYTES,
-        ),
-        (
-            f"{expected:.0f} x the units, private step",
-            f"{growth:.2f} x",
-            f"{expected * LINEAR_SLACK:.1f} x",
-            growth <= expected * LINEAR_SLACK,
-        ),
-        *bench_mlp.promises(found["mlp"]),
-        *bench_world.promises(bench_world.Speed(**found["world"])),
-        *bench_scoring.promises(bench_scoring.Measure(**found["scoring"])),
-        *bench_desk.promises([bench_desk.Typed(**one) for one in found["desk"]]),
-    ]
+def _simulation_promises(rows: Sequence[dict[str, Any]]) -> list[Promise]:
+    found = []
+    for row in rows:
+        size = f"{row['steps']} steps, {row['banks']} banks, {row['units']:,} units"
+        what = f"{row['noise']} noise: {size} ({row['records']})"
+        found.append(at_most(what, row["seconds"], row["limit"], "s"))
+    return found
 
 
-def _simulation_row(row: dict[str, Any]) -> tuple[str, str, str, bool]:
-    size = f"{row['steps']} steps, {row['banks']} banks, {row['units']:,} units"
-    seconds, limit = row["seconds"], row["limit"]
-    what = f"{row['noise']} noise: {size} ({row['records']})"
-    return what, f"{seconds:.1f} s", f"{limit:.0f} s", seconds <= limit
+def _question_promises(row: dict[str, Any]) -> list[Promise]:
+    size = f"{row['questions']} questions, {row['banks']} banks, {row['units']:,} units"
+    return [at_most(f"{size}, exact noise", row["seconds"], ANSWER_SECONDS, "s")]
 
 
-def _questions_row(row: dict[str, Any]) -> tuple[str, str, str, bool]:
-    what = (
-        f"{row['questions']} questions, {row['banks']} banks, {row['units']:,} units, exact noise"
-    )
-    seconds = row["seconds"]
-    return what, f"{seconds:.1f} s", f"{ANSWER_SECONDS:.0f} s", seconds <= ANSWER_SECONDS
+# From each part of the figures: what is promised, and what else people are shown.
+PROMISES: Final[dict[str, Callable[[Any], Sequence[Promise]]]] = {
+    "simulations": _simulation_promises,
+    "questions": _question_promises,
+    "federations": deployed.promises,
+    "institution": steps.promises,
+    "mlp": mlp.promises,
+    "world": world.speed_promises,
+    "scoring": scoring.promises,
+    "desk": desk.promises,
+}
+WORDS: Final[dict[str, Callable[[Any], Sequence[str]]]] = {
+    "institution": steps.words,
+    "networks": network.table,
+    "mlp": mlp.table,
+    "federations": deployed.table,
+}
+
+
+def promises(found: dict[str, Any]) -> list[Promise]:
+    """Return what is promised of every part that was measured."""
+    return [row for name, read in PROMISES.items() if found[name] for row in read(found[name])]
 
 
 def show(found: dict[str, Any], console: Console) -> None:
@@ -273,23 +198,9 @@ def show(found: dict[str, Any], console: Console) -> None:
     for what, measured, promised, holds in promises(found):
         table.add_row(what, measured, promised, "yes" if holds else "[bold]no[/bold]")
     console.print(table)
-    one = found["institution"]
-    steps = Table(title=f"One institution, {one['features']} features, medians in seconds")
-    for heading in ("units", "private step", "without clipping and noise", "dense torch"):
-        steps.add_column(heading, justify="right")
-    for row in one["steps"]:
-        dense = one["dense_torch_seconds"] * row["units"] / one["units"]
-        cells = (row["private_seconds"], row["plain_seconds"], dense)
-        steps.add_row(f"{row['units']:,}", *(f"{seconds:.3f}" for seconds in cells))
-    console.print(steps)
-    console.print(
-        f"Loading {one['units']:,} units from Parquet takes {one['loading_seconds']:.1f} s. Dense "
-        "torch: float32, the whole basis in memory, scaled from a part of the units."
-    )
-    console.print("\n".join(bench_network.table(found["networks"])), highlight=False)
-    console.print("\n".join(bench_mlp.table(found["mlp"])), highlight=False)
-    if found["federations"]:
-        console.print("\n".join(bench_deployed.table(found["federations"])), highlight=False)
+    for name, words in WORDS.items():
+        if found[name]:
+            console.print("\n".join(words(found[name])), highlight=False)
 
 
 def main(
@@ -298,35 +209,38 @@ def main(
     runs: Annotated[int, typer.Option(min=1, help="Of each simulation; medians count.")] = 3,
     units: Annotated[int, typer.Option(min=1000, help="Of the six banks together.")] = UNITS,
     large: Annotated[int, typer.Option(min=1000, help="Of the one institution.")] = LARGE_UNITS,
-    networks: Annotated[str, typer.Option(help="Units of each network.")] = "4096,100000",
+    networks: Annotated[str, typer.Option(help="Units of each network.")] = network.UNITS,
     people: Annotated[
         int, typer.Option(min=500, help="Of the invented world.")
-    ] = bench_world.MILLION_PEOPLE,
+    ] = world.MILLION_PEOPLE,
     scored: Annotated[
         int, typer.Option(min=500, help="Customers to score with reasons.")
-    ] = bench_scoring.UNITS,
-    desk: Annotated[
-        int, typer.Option(min=100, help="Customers whose alerts an analyst works on.")
-    ] = bench_desk.CUSTOMERS,
+    ] = scoring.UNITS,
+    customers: Annotated[
+        int, typer.Option("--desk", min=100, help="Customers whose alerts an analyst works on.")
+    ] = desk.CUSTOMERS,
     counts: Annotated[
         str, typer.Option(help="Institutions of each federation of processes.")
-    ] = bench_deployed.COUNTS,
+    ] = deployed.COUNTS,
 ) -> None:
     """Measure what the project promises about speed and memory."""
-    with tempfile.TemporaryDirectory(prefix="fieldfare-bench-") as folder:
-        data = os.environ.get("FIELDFARE_DATA")
-        found = measure(
-            Path(folder),
-            runs=runs,
-            units=units,
-            large=large,
-            networks=bench_deployed.numbers(networks),
-            people=people,
-            scored=scored,
-            desk=desk,
-            counts=bench_deployed.numbers(counts),
-            data=data,
-        )
+    data = os.environ.get("FIELDFARE_DATA")
+    with TemporaryDirectory(prefix=FOLDER) as name:
+        folder = Path(name)
+        one = generated(folder, "large", large, LARGE_FEATURES)
+        found = {
+            "format": FORMAT,
+            "machine": machine(),
+            "simulations": simulations(folder, runs=runs, units=units, data=data),
+            "questions": questions(folder, runs),
+            "institution": apart(steps.measure, one.file, one.study),
+            "networks": apart(network.measure, networks),
+            "mlp": apart(mlp.measure, networks),
+            "world": apart(world.make, people),
+            "scoring": scoring.measure(scored),
+            "desk": desk.measure(customers, runs),
+            "federations": deployed.measure(counts) if counts else None,
+        }
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:
@@ -334,5 +248,5 @@ def main(
 
 
 if __name__ == "__main__":
-    bench_deployed.end_by_exception()
+    deployed.end_by_exception()
     typer.run(main)

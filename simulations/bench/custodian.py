@@ -8,10 +8,8 @@ is timed inside, the call outside; what lies between is checks, noise, masks, si
 ledger's transaction and the socket. Both share this machine's cores with the asker.
 """
 
-import json
 import multiprocessing
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -64,6 +62,7 @@ from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.run.replay import initial_state, replay_step
 from fieldfare.shared.study.study import Study, load_study
+from fieldfare.simulations.bench.harness import Bench
 from fieldfare.simulations.bench.inputs import study_toml
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
@@ -250,7 +249,7 @@ def timed_release(
     return seconds, answer
 
 
-def measure(folder: Path, *, units: int, steps: int) -> dict[str, float]:
+def measure_in(folder: Path, *, units: int, steps: int) -> dict[str, float]:
     """Time training steps of two custodians that are asked at once.
 
     Returns:
@@ -301,20 +300,21 @@ def _figures(calls: list[float], sums: list[float]) -> dict[str, float]:
     }
 
 
-def main(
+def measure(
     units: Annotated[int, typer.Option(min=1000, help="Units of each custodian.")] = 1_000_000,
     steps: Annotated[int, typer.Option(min=4, help="Training steps.")] = 60,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+) -> dict[str, float]:
     """Measure what a custodian's process costs beside its sum."""
-    with tempfile.TemporaryDirectory(prefix="ff-") as folder:
-        found = measure(Path(folder), units=units, steps=steps)
-    if json_:
-        sys.stdout.write(json.dumps(found) + "\n")
-        return
-    for name, value in found.items():
-        sys.stdout.write(f"{name:26}{value:10.2f}\n")
+    with tempfile.TemporaryDirectory(prefix="ff-") as folder:  # short: it holds sockets
+        return measure_in(Path(folder), units=units, steps=steps)
 
+
+def words(found: dict[str, float]) -> list[str]:
+    """Return a line for each figure."""
+    return [f"{name:26}{value:10.2f}" for name, value in found.items()]
+
+
+BENCH: Final = Bench(measure, words=words)
 
 if __name__ == "__main__":
-    typer.run(main)
+    BENCH.app()()

@@ -8,19 +8,17 @@ Flower exchanges a vector of the same size on the same machine afterwards. For e
 processor time that the hub takes for a step is read from /proc.
 """
 
-import json
 import os
 import signal
 import statistics
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Annotated, Any, Final, NoReturn
 
@@ -30,8 +28,9 @@ import typer
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunState
 from fieldfare.server.store.store import run_store
-from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.simulations.bench.harness import FOLDER, Bench, Promise, at_most, numbers
 from fieldfare.simulations.bench.inputs import study_toml, write_records
 from fieldfare.simulations.bench.stock import Fabric, stock_rounds
 from fieldfare.simulations.testbed.testbed import HUB, Bed, in_this_process
@@ -45,15 +44,9 @@ STOCK_NODES: Final = 3  # a process for each message: more would say more of thi
 LOOK_SECONDS: Final = 0.02
 LIMIT_SECONDS: Final = 0.7  # a step of three institutions, the median
 SLACK: Final = 1.25  # of processor time for each institution, most against least
-SUPERLINK: Final = b"superlink_process"
+SUPERLINK: Final = b"superlink.process"
 RUN_PROCESS: Final = b"run_process"
 TICK: Final = 1.0 / os.sysconf("SC_CLK_TCK")
-
-Say = Callable[[str], None]
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 @dataclass
@@ -155,25 +148,27 @@ def trained(bed: Bed) -> Steps:
 
 
 def measure(
-    folder: Path, counts: Sequence[int], *, steps: int = STEPS, say: Say = _tell
+    counts: Annotated[str, typer.Option(help="Institutions of each federation.")] = COUNTS,
+    steps: Annotated[int, typer.Option(min=3, help="Training steps.")] = STEPS,
 ) -> dict[str, Any]:
-    """Time federations of so many institutions, one after another, and stock Flower.
+    """Time the steps of deployed federations, one after another, beside stock Flower.
 
     Returns:
         Seconds: medians of a step; processor time of a step; load averages of the machine.
     """
     rows: list[dict[str, float]] = []
     stock: dict[str, float] = {}
-    for count in counts:
-        say(f"{count} institutions: founding")
-        bed = new_bed(folder / f"of-{count}", count, steps)
-        bed.found()
-        say(f"{count} institutions: {steps} steps")
-        load, seen = os.getloadavg()[0], trained(bed)
-        rows.append(_row(count, load, seen))
-        if not stock:
-            say("stock Flower, the same vector")
-            stock = _stock(bed)
+    with TemporaryDirectory(prefix=FOLDER) as folder:
+        for count in numbers(counts):
+            typer.echo(f"{count} institutions: founding", err=True)
+            bed = new_bed(Path(folder) / f"of-{count}", count, steps)
+            bed.found()
+            typer.echo(f"{count} institutions: {steps} steps", err=True)
+            load, seen = os.getloadavg()[0], trained(bed)
+            rows.append(_row(count, load, seen))
+            if not stock:
+                typer.echo("stock Flower, the same vector", err=True)
+                stock = _stock(bed)
     return {"limit": LIMIT_SECONDS, "steps": steps, "deployed": rows, "stock": stock}
 
 
@@ -212,31 +207,20 @@ def line(rows: Sequence[dict[str, float]], name: str) -> tuple[float, float]:
     return float(start), float(slope)
 
 
-def promises(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
-    """Return rows: what, measured, promised, whether it holds."""
+def promises(found: dict[str, Any]) -> list[Promise]:
+    """Return what is promised of a step, and of the coordinator's work for each institution."""
     rows, stock = found["deployed"], found["stock"]
     first, median = rows[0]["institutions"], rows[0]["median_seconds"]
     ratio = stock["median_seconds"] / median
     beside = f"stock Flower {stock['median_seconds']:.2f} s a round, {ratio:.0f} x as long"
     what = f"step of {first} deployed institutions; {beside}"
-    limit = found["limit"]
-    made = [(what, f"{median:.2f} s", f"{limit} s", median <= limit)]
+    made = [at_most(what, median, found["limit"], "s", digits=2)]
     if len(rows) > 1:
-        made.append(_growth(rows))
+        few, many = rows[0]["institutions"], rows[-1]["institutions"]
+        growth = (_work(rows[-1]) / many) / (_work(rows[0]) / few)
+        what = f"processor time of a step for each institution, {many} / {few} of them"
+        made.append(at_most(what, growth, SLACK, "x", digits=2))
     return made
-
-
-def _growth(rows: Sequence[dict[str, float]]) -> tuple[str, str, str, bool]:
-    """Compare what each institution costs the hub, at the most and at the fewest of them."""
-    each = [_work(row) / row["institutions"] for row in rows]
-    few, many = rows[0]["institutions"], rows[-1]["institutions"]
-    growth = each[-1] / each[0]
-    return (
-        f"processor time of a step for each institution, {many} / {few} of them",
-        f"{growth:.2f} x",
-        f"{SLACK} x",
-        growth <= SLACK,
-    )
 
 
 def _work(row: dict[str, float]) -> float:
@@ -279,30 +263,8 @@ def end_by_exception() -> None:
     signal.signal(signal.SIGTERM, leave)
 
 
-def numbers(text: str) -> list[int]:
-    """Return numbers that commas part; none of nothing.
-
-    Raises:
-        UsageError: something else.
-    """
-    try:
-        return [int(part) for part in text.split(",")] if text else []
-    except ValueError:
-        raise UsageError(f"--counts: expected numbers and commas, found {text!r}") from None
-
-
-def main(
-    counts: Annotated[str, typer.Option(help="Institutions of each federation.")] = COUNTS,
-    steps: Annotated[int, typer.Option(min=3, help="Training steps.")] = STEPS,
-    *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Time the steps of deployed federations, beside stock Flower."""
-    with tempfile.TemporaryDirectory(prefix="fieldfare-bench-") as folder:
-        found = measure(Path(folder), numbers(counts), steps=steps)
-    sys.stdout.write(json.dumps(found) + "\n" if as_json else "\n".join([*table(found), ""]))
-
+BENCH: Final = Bench(measure, promises, table)
 
 if __name__ == "__main__":
     end_by_exception()
-    typer.run(main)
+    BENCH.app()()

@@ -1,6 +1,6 @@
 """Processor time of an analyst's commands on 20,000 customers, start-up included.
 
-    python -m fieldfare.simulations.bench.desk [--customers 20000] [--runs 3]
+    python -m fieldfare.simulations.bench.desk [--customers 20000] [--runs 3] [--json]
 
 Made-up customers are scored and their alerts kept in a home; then each command is typed as a
 process of its own, as an analyst types it: list, card, decision, labels, drafts of a report, the
@@ -9,17 +9,12 @@ is processor time, which other programs disturb less than the clock. Ends with 1
 takes more than is promised.
 """
 
-import argparse
-import json
 import resource
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +30,16 @@ from fieldfare.client.scoring.ranking_table import AlertTable
 from fieldfare.client.scoring.selection import Budget
 from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.models import model_for
-from fieldfare.simulations.bench.scoring import SEED, bench_study, write_units
+from fieldfare.simulations.bench.harness import (
+    COMMAND,
+    FOLDER,
+    Bench,
+    Promise,
+    at_most,
+    run_process,
+)
+from fieldfare.simulations.bench.scoring import SEED
+from fieldfare.simulations.bench.scoring import customers as pack_customers
 
 CUSTOMERS: Final = 20_000
 ENTRIES: Final = 80  # of each customer, in ninety days
@@ -43,38 +47,17 @@ SHARE: Final = 0.02  # of customers that are alerts
 RUNS: Final = 3
 MOST_SECONDS: Final = 1.0
 CSV_SECONDS: Final = 3.0
-COMMAND: Final = (sys.executable, "-c", "from fieldfare.shared.cli.root import main; main()")
 OPENED: Final = datetime(2026, 4, 1, tzinfo=UTC)
 _KEY: Final = b"bench"
 _CSV: Final = "a draft with entries, from CSV"
-
-
-@dataclass(frozen=True)
-class Typed:
-    """The cost of one command.
-
-    Attributes:
-        name: its task.
-        seconds: of processor, the least of the runs.
-        most: the promised limit.
-    """
-
-    name: str
-    seconds: float
-    most: float
-
-    @property
-    def holds(self) -> bool:
-        """True where the promise holds."""
-        return self.seconds <= self.most
 
 
 def make_desk(folder: Path, customers: int) -> tuple[Path, str]:
     """Make a home whose alerts are kept; return it and the id of one alert."""
     home = folder / "home"
     typed("init", "--id", "bench", "--home", str(home))
-    study = bench_study(customers)
-    write_units(folder / "units.parquet", study, customers)
+    study = pack_customers().study(customers)
+    pack_customers().write(folder / "units.parquet", customers)
     units = read_units([table_at(folder / "units.parquet")], study)
     generator = np.random.default_rng(SEED)
     parameters = generator.normal(0, 0.5, model_for(study).vectors.entries)
@@ -137,10 +120,10 @@ def commands(folder: Path, home: Path, alert: str) -> Iterator[tuple[str, list[s
     yield _CSV, [*draft, "--transactions", f"{folder}/csv"]
 
 
-def measure(customers: int = CUSTOMERS, runs: int = RUNS) -> list[Typed]:
-    """Make a desk, type every command `runs` times, and return the least of each."""
+def measure(customers: int = CUSTOMERS, runs: int = RUNS) -> list[dict[str, Any]]:
+    """Make a desk, type every command `runs` times, and return the least seconds of each."""
     found, number = [], 0
-    with TemporaryDirectory(prefix="fieldfare-bench-") as name:
+    with TemporaryDirectory(prefix=FOLDER) as name:
         folder = Path(name)
         home, alert = make_desk(folder, customers)
         for what, arguments in commands(folder, home, alert):
@@ -148,18 +131,20 @@ def measure(customers: int = CUSTOMERS, runs: int = RUNS) -> list[Typed]:
             for _ in range(runs):
                 number += 1
                 taken.append(typed(*(one.format(number) for one in arguments)))
-            found.append(Typed(what, min(taken), CSV_SECONDS if what == _CSV else MOST_SECONDS))
+            most = CSV_SECONDS if what == _CSV else MOST_SECONDS
+            row = {"name": what, "customers": customers, "seconds": min(taken), "most": most}
+            found.append(row)
     return found
 
 
 def typed(*arguments: str) -> float:
-    """Run a command; return seconds of processor, its own and the system's for it."""
+    """Run a command; return seconds of processor, its own and the system's for it.
+
+    Raises:
+        RunError: it failed.
+    """
     before = _children()
-    done = subprocess.run(  # noqa: S603 -- this very program
-        [*COMMAND, "institution", *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        sys.exit(f"{' '.join(arguments[:2])}: {done.stderr}")
+    run_process([*COMMAND, "institution", *arguments])
     return _children() - before
 
 
@@ -168,33 +153,21 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def promises(
-    found: Sequence[Typed], customers: int = CUSTOMERS
-) -> list[tuple[str, str, str, bool]]:
-    """Return rows as `make bench` shows them: what, measured, promised, whether it holds."""
+def promises(found: Sequence[dict[str, Any]]) -> list[Promise]:
+    """Return what is promised of each command."""
     return [
-        (f"{one.name}, {customers:,} customers", f"{one.seconds:.2f} s", f"{one.most:.0f} s",
-         one.holds)
+        at_most(
+            f"{one['name']}, {one['customers']:,} customers",
+            one["seconds"],
+            one["most"],
+            "s",
+            digits=2,
+        )
         for one in found
-    ]  # fmt: skip
+    ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print a line for each command, and return 1 where a promise does not hold."""
-    parser = argparse.ArgumentParser(prog="bench_desk", description=__doc__)
-    parser.add_argument("--customers", type=int, default=CUSTOMERS)
-    parser.add_argument("--runs", type=int, default=RUNS)
-    parser.add_argument("--json", action="store_true")
-    options = parser.parse_args(arguments)
-    found = measure(options.customers, options.runs)
-    if options.json:
-        print(json.dumps([asdict(one) for one in found]))  # noqa: T201
-        return 0
-    for name, seconds, most, holds in promises(found, options.customers):
-        verdict = "holds" if holds else "DOES NOT HOLD"
-        print(f"{name}: {seconds} of processor; promised {most}: {verdict}")  # noqa: T201
-    return 0 if all(one.holds for one in found) else 1
-
+BENCH: Final = Bench(measure, promises)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    BENCH.app()()

@@ -1,6 +1,6 @@
 """The joint gain of five banks of the invented world, down to the prevalence where it ends.
 
-    python -m fieldfare.simulations.bench.gain [--people 37500] [--seeds 0,1,2]
+    python -m fieldfare.simulations.bench.gain [--people 37500] [--seeds 0,1,2] [--json]
 
 For each seed the world of `fieldfare world learn` is made and its banks compute their
 indicators. Their study is trained at its epsilon by all together (as much noise as Fieldfare
@@ -11,16 +11,17 @@ Ends with 1 where together does not beat the mean bank alone by what is promised
 world's own prevalence.
 """
 
-import argparse
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
+
+import typer
 
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.study.study import Study
+from fieldfare.simulations.bench.harness import FOLDER, Bench, Promise, numbers
 from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE, banks_study, rarer
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.world.making import Plan
@@ -91,21 +92,28 @@ def lines(rows: Sequence[Row]) -> list[str]:
     return [*said, f"together is better by {GAIN:.0%} or more: {where}"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and return 1 where the gain is not there at the world's own prevalence."""
-    parser = argparse.ArgumentParser(prog="bench_gain", description=__doc__)
-    parser.add_argument("--people", type=int, default=PEOPLE)
-    parser.add_argument("--seeds", default="0,1,2")
-    options = parser.parse_args(arguments)
+def measure(people: int = PEOPLE, seeds: str = "0,1,2") -> list[dict[str, float]]:
+    """Return the joint gain at every prevalence, means over the seeds."""
     study, measured = banks_study(), []
-    for seed in map(int, options.seeds.split(",")):
-        with TemporaryDirectory(prefix="fieldfare-bench-") as folder:
-            measured.append(measure_seed(study, options.people, seed, Path(folder)))
-        print(f"seed {seed}", *lines(measured[-1]), sep="\n  ", flush=True)  # noqa: T201
-    rows = means(measured)
-    print("mean", *lines(rows), sep="\n  ")  # noqa: T201
-    return int(rows[0].gain < GAIN)
+    for seed in numbers(seeds):
+        with TemporaryDirectory(prefix=FOLDER) as folder:
+            measured.append(measure_seed(study, people, seed, Path(folder)))
+        typer.echo("\n  ".join([f"seed {seed}", *lines(measured[-1])]), err=True)
+    return [asdict(row) for row in means(measured)]
 
+
+def words(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the means in words."""
+    return ["mean", *(f"  {line}" for line in lines([Row(**row) for row in found]))]
+
+
+def promises(found: Sequence[dict[str, Any]]) -> list[Promise]:
+    """Return what is promised at the world's own prevalence."""
+    gain = Row(**found[0]).gain
+    return [Promise("joint gain", f"{gain:+.0%}", f"{GAIN:.0%} or more", gain >= GAIN)]
+
+
+BENCH: Final = Bench(measure, promises, words)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    BENCH.app()()

@@ -1,11 +1,18 @@
 """Records and studies to measure speed with: seeded, of any size, in bounded memory."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from fieldfare.shared.features.features import NumericFeature
+from fieldfare.shared.study.study import Study
 
 ROW_GROUP: Final = 100_000
 SLOPES: Final = 6  # features that the label follows
@@ -25,6 +32,63 @@ QUESTIONS: Final = (
     {"kind": "contingency", "marginals": '[["label", "x02"], ["label", "x03"]]'},
     {"kind": "correlation", "columns": '["x00", "x01", "x02", "x03"]'},
 )
+
+Draw = Callable[[np.random.Generator, float, int], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Customers:
+    """Made-up customers: ids of 14 characters in no order, labels, values with gaps.
+
+    Attributes:
+        features: what is known of each.
+        draw: makes values of a feature, from its upper bound and their number.
+        positive, absent: shares of labels, and of values.
+        at_once: rows made and written together.
+    """
+
+    features: Sequence[NumericFeature]
+    draw: Draw
+    positive: float
+    absent: float
+    seed: int
+    at_once: int
+
+    def study(self, units: int) -> Study:
+        """Return the study that such customers fit."""
+        records = {"unit": "unit", "label": "label", "units": units, "prevalence": self.positive}
+        return Study.model_validate(
+            {
+                "name": "bench",
+                "purpose": "measure",
+                "records": records,
+                "features": [feature.model_dump(mode="json") for feature in self.features],
+                "privacy": {"epsilon": 1, "delta": 1e-8},
+            }
+        )
+
+    def write(self, path: Path, units: int) -> None:
+        """Write so many of them as one Parquet file."""
+        generator = np.random.default_rng(self.seed)
+        ids = generator.permutation(units)
+        parts = [ids[start : start + self.at_once] for start in range(0, units, self.at_once)]
+        first = self._table(parts[0], generator)
+        with pq.ParquetWriter(path, first.schema) as writer:
+            writer.write_table(first)
+            for part in parts[1:]:
+                writer.write_table(self._table(part, generator))
+
+    def _table(self, ids: NDArray[np.int64], generator: np.random.Generator) -> pa.Table:
+        digits = pc.utf8_lpad(pa.array(ids).cast(pa.string()), width=10, padding="0")
+        columns: dict[str, Any] = {
+            "unit": pc.binary_join_element_wise("CUST", digits, ""),
+            "label": pa.array((generator.random(len(ids)) < self.positive).astype(np.int8)),
+        }
+        for feature in self.features:
+            values = self.draw(generator, feature.upper, len(ids))
+            missing = generator.random(len(ids)) < self.absent
+            columns[feature.name] = pa.array(values, mask=missing)
+        return pa.table(columns)
 
 
 def write_records(path: Path, *, units: int, features: int, banks: int, seed: int = 0) -> None:

@@ -1,16 +1,14 @@
 """A private step of a network over features beside plain torch and Opacus, in a process of its own.
 
-    python -m fieldfare.simulations.bench.mlp [UNITS ...]
+    python -m fieldfare.simulations.bench.mlp [--units 4096,100000] [--json]
 
-prints one JSON object. The plain step: float32, one thread, dense hat weights cut into chunks of
+The plain step: float32, one thread, dense hat weights cut into chunks of
 4,096 units beforehand, summed loss forward and backward, no clipping, no optimiser. The private
 step begins with units as they are kept, and ends with whole numbers: unpacked, clipped, summed in
 buckets of 128, rounded. Peak memory is the process's and only grows: what
 needs least goes first.
 """
 
-import json
-import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, Final
@@ -22,6 +20,7 @@ from fieldfare.shared.features.basis import WEIGHT_STEPS, EncodedUnits, table_si
 from fieldfare.shared.features.features import NumericFeature
 from fieldfare.shared.features.rows import splitmix
 from fieldfare.shared.models.feature_network import MlpModel
+from fieldfare.simulations.bench.harness import Bench, Promise, at_most, numbers
 from fieldfare.simulations.bench.network import (
     CLIPPING_NORM,
     HOOKED,
@@ -72,7 +71,7 @@ def private_step(model: MlpModel, data: EncodedUnits) -> Step:
     return lambda: sums.gradient_sum(parameters)
 
 
-def measure(units: int) -> dict[str, Any]:
+def measured(units: int) -> dict[str, Any]:
     """Return seconds of a step (medians) and by how many megabytes each raised the peak."""
     model, data = MlpModel(FEATURES, HIDDEN, 1, CLIPPING_NORM), made_up(units)
     private = private_step(model, data)
@@ -101,26 +100,26 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def promises(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str, bool]]:
-    """Return the promises about a private step: name, measured, promised, whether it holds."""
-    ratios = [(row["units"], row["seconds"]["private"] / row["seconds"]["plain"]) for row in rows]
+def promises(rows: Sequence[dict[str, Any]]) -> list[Promise]:
+    """Return what is promised of a private step."""
     return [
-        (
-            f"private step of a network, {units:,} units / plain torch",
-            f"{ratio:.2f} x",
-            f"{MOST_RATIO} x",
-            ratio <= MOST_RATIO,
+        at_most(
+            f"private step of a network, {row['units']:,} units / plain torch",
+            row["seconds"]["private"] / row["seconds"]["plain"],
+            MOST_RATIO,
+            "x",
+            digits=2,
         )
-        for units, ratio in ratios
+        for row in rows
     ]
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure networks over the given numbers of units and print one JSON list."""
-    torch.set_num_threads(1)
-    sizes = [int(text) for text in arguments] or list(UNITS)
-    print(json.dumps([measure(units) for units in sizes]))  # noqa: T201 -- read by another process
+def measure(units: str = UNITS) -> list[dict[str, Any]]:
+    """Measure networks over the given numbers of units."""
+    return [measured(count) for count in numbers(units)]
 
+
+BENCH: Final = Bench(measure, promises, table)
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    BENCH.app()()

@@ -1,13 +1,11 @@
 """A private step of a network beside plain torch and Opacus, measured in a process of its own.
 
-    python -m fieldfare.simulations.bench.network [UNITS ...]
+    python -m fieldfare.simulations.bench.network [--units 4096,100000] [--json]
 
-prints one JSON object. One thread, float32 for torch and Opacus, chunks of the same size for all;
+One thread, float32 for torch and Opacus, chunks of the same size for all;
 peak memory is the process's and only grows, so what needs least goes first.
 """
 
-import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,9 +18,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.features.rows import CHUNK_ROWS, unit_rows
 from fieldfare.shared.models import NetworkModel
+from fieldfare.simulations.bench.harness import Bench, numbers
 from fieldfare.simulations.bench.steps import medians, peak_megabytes
 
-UNITS: Final = (4_096, 100_000)
+UNITS: Final = "4096,100000"
 ENTRIES, HIDDEN = 256, 64
 CLIPPING_NORM: Final = 1.0
 POSITIVE: Final = 0.1  # share of units
@@ -132,7 +131,7 @@ def hooks_step(parts: Batches, build: Build | None = None) -> Step:
     return step
 
 
-def measure(units: int) -> dict[str, Any]:
+def measured(units: int) -> dict[str, Any]:
     """Return seconds of a step (medians) and by how many megabytes each raised the peak."""
     values, labels = made_up(units)
     whole, small = batches(values, labels, CHUNK_ROWS), batches(values, labels, HOOKED)
@@ -149,7 +148,8 @@ def measure(units: int) -> dict[str, Any]:
 
 
 def timed(units: int, steps: Mapping[str, Step], repeats: int) -> dict[str, Any]:
-    """Return what `measure` does of these steps, in this order."""
+    """Return what `measured` does of these steps, in this order, in one thread."""
+    torch.set_num_threads(1)
     peaks, before = {}, peak_megabytes()
     for name, step in steps.items():
         step()
@@ -179,12 +179,12 @@ def lines_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Measure networks of the given sizes and print one JSON list."""
-    torch.set_num_threads(1)
-    sizes = [int(text) for text in arguments] or list(UNITS)
-    print(json.dumps([measure(units) for units in sizes]))  # noqa: T201 -- read by another process
+def measure(units: str = UNITS) -> list[dict[str, Any]]:
+    """Measure networks over the given numbers of units."""
+    return [measured(count) for count in numbers(units)]
 
+
+BENCH: Final = Bench(measure, words=table)
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    BENCH.app()()

@@ -1,24 +1,22 @@
 """One large institution and one message round, measured in a process of its own.
 
-    python -m fieldfare.simulations.bench.steps RECORDS.parquet STUDY.toml
+    python -m fieldfare.simulations.bench.steps RECORDS.parquet STUDY.toml --json
 
-prints one JSON object. A process of its own, because peak memory is the process's.
+A process of its own, because peak memory is the process's.
 """
 
-import json
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, cast
 
 import numpy as np
 import torch
+import typer
 from numpy.typing import NDArray
 
-from fieldfare.client.node.client_app import client_app
+from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.records import holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
@@ -30,6 +28,7 @@ from fieldfare.shared.protocol.flower_record import Call, Content
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, load_study
+from fieldfare.simulations.bench.harness import Bench, Promise, at_most, peak_bytes
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
 
@@ -37,22 +36,29 @@ REPEATS: Final = 7
 ROUNDS: Final = 200
 BANKS: Final = 6
 DENSE_UNITS: Final = 1 << 17  # of the dense basis in memory at a time: 170 MB at 40 features
-KILOBYTE: Final = 1024
 COLLUDERS: Final = 1
+# What the project promises on two cores.
+MESSAGE_MILLISECONDS: Final = 10.0
+PRIVATE_RATIO: Final = 1.3
+PEAK_MEGABYTES: Final = 2000.0
+LINEAR_SLACK: Final = 1.25  # a million units may cost at most this many times four quarters
 SIZES: Final = (0.25, 0.5, 1.0)  # shares of the units, to see whether a step is linear in them
 
 Step = Callable[[], object]
 
 
-def measure(records: Path, study_file: Path) -> dict[str, Any]:
+def measure(
+    records: Annotated[Path, typer.Argument(help="Parquet.")],
+    study_file: Annotated[Path, typer.Argument(help="Study.")],
+) -> dict[str, Any]:
     """Load an institution, time its steps, and time a message round.
 
     Returns:
         Seconds (medians), megabytes (peak resident set), milliseconds a round of six.
     """
-    study = load_study(study_file)
+    study = load_study(Path(study_file))
     started = time.perf_counter()
-    data, holdout = _load(records, study)
+    data, holdout = _load(Path(records), study)
     loaded = time.perf_counter() - started
     StudySums.prepare(study, data, holdout)  # what a custodian holds besides: part of the peak
     peak = peak_megabytes()
@@ -77,8 +83,8 @@ def _load(records: Path, study: Study) -> tuple[EncodedUnits, NDArray[np.bool_]]
 
 
 def peak_megabytes() -> float:
-    """Return this process's peak resident set so far (Linux counts it in kilobytes)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / KILOBYTE
+    """Return this process's peak resident set so far."""
+    return peak_bytes() / 2**20
 
 
 def first(data: EncodedUnits, share: float) -> EncodedUnits:
@@ -145,35 +151,10 @@ class NullCustodian:
         """Make the answer."""
         self._released = Released(bytes(600), bytes(8 * entries))
 
-    def describe(self, study: str, last_reply: bytes = b"", offer: bytes = b"") -> bytes:
-        """Answer with no approval."""
-        del study, last_reply, offer
-        return b""
-
-    def open_run(self, opening: bytes, approvals: object) -> bytes:
-        """Answer with no offer."""
-        del opening, approvals
-        return b""
-
-    def agree(self, study: str, run: str, offers: object) -> bytes:
-        """Agree on nothing."""
-        del study, run, offers
-        return b""
-
     def release(self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM) -> Released:
         """Answer with the bytes that are at hand."""
         del request, parameters, last
         return self._released
-
-    def cosign(self, study: str, run: str, head: bytes, path: object) -> bytes:
-        """Answer with no signature."""
-        del study, run, head, path
-        return b""
-
-    def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes:
-        """Take nothing."""
-        del delivery, model, card
-        return b""
 
 
 def message_milliseconds(study: Study, rounds: int = ROUNDS) -> float:
@@ -181,7 +162,7 @@ def message_milliseconds(study: Study, rounds: int = ROUNDS) -> float:
     entries = plan_for(study).training.vectors.entries
     custodian = NullCustodian(entries)
     nodes = {f"bank-{index}": FIRST_NODE + index for index in range(BANKS)}
-    channel = Channel(InProcessGrid(client_app(lambda _: custodian), nodes))
+    channel = Channel(InProcessGrid(client_app(lambda _: cast("CustodianPort", custodian)), nodes))
     request = bytes(2000)  # about what a signed request of six participants measures
     last = custodian.release(b"", b"")
     content: Content = {
@@ -198,5 +179,51 @@ def message_milliseconds(study: Study, rounds: int = ROUNDS) -> float:
     return 1000 * seconds["round"]
 
 
+def promises(found: dict[str, Any]) -> list[Promise]:
+    """Return what is promised of an institution's step."""
+    whole, quarter = found["steps"][-1], found["steps"][0]
+    ratio = whole["private_seconds"] / whole["plain_seconds"]
+    growth = whole["private_seconds"] / quarter["private_seconds"]
+    more = whole["units"] / quarter["units"]
+    peak, milliseconds = found["peak_megabytes"], found["message_milliseconds"]
+    one_process = "messages of a round of 6, in one process"
+    return [
+        at_most(one_process, milliseconds, MESSAGE_MILLISECONDS, "ms"),
+        at_most(
+            "private step / the same without clipping and noise",
+            ratio,
+            PRIVATE_RATIO,
+            "x",
+            digits=2,
+        ),
+        at_most("memory, loading included", peak, PEAK_MEGABYTES, "MB", digits=0),
+        at_most(
+            f"{more:.0f} x the units, private step", growth, more * LINEAR_SLACK, "x", digits=2
+        ),
+    ]
+
+
+def words(found: dict[str, Any]) -> list[str]:
+    """Return the medians in seconds, for people."""
+    lines = [
+        f"One institution, {found['features']} features, medians in seconds",
+        "      units  private step  without clipping and noise  dense torch",
+    ]
+    for row in found["steps"]:
+        dense = found["dense_torch_seconds"] * row["units"] / found["units"]
+        lines.append(
+            f"{row['units']:11,}  {row['private_seconds']:12.3f}"
+            f"  {row['plain_seconds']:26.3f}  {dense:11.3f}"
+        )
+    loading = f"{found['units']:,} units from Parquet takes {found['loading_seconds']:.1f} s"
+    lines.append(f"Loading {loading}.")
+    lines.append(
+        "Dense torch: float32, the whole basis in memory, scaled from a part of the units."
+    )
+    return lines
+
+
+BENCH: Final = Bench(measure, promises, words)
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measure(Path(sys.argv[1]), Path(sys.argv[2]))))
+    BENCH.app()()

@@ -1,6 +1,6 @@
 """Time to make the invented world, and a check that a model can learn in it.
 
-    python -m fieldfare.simulations.bench.world [--people 60000] [--prevalence 0.005] [--seed 0]
+    python -m fieldfare.simulations.bench.world [--people N] [--prevalence P] [--seed N] [--json]
 
 First a million transactions are made and written, in a process of its own that reports its peak
 memory as the kernel counted it (`make bench` measures this too). Then a larger world is made at
@@ -10,10 +10,6 @@ model that has not seen it. Ends with 1 where a promise does not hold: no single
 who serves a ring, the best model is far from perfect, and together is better than alone.
 """
 
-import argparse
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,7 +26,7 @@ from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fieldfare.client.typologies.pack import own_pack
-from fieldfare.simulations.bench.records import peak_bytes
+from fieldfare.simulations.bench.harness import FOLDER, Bench, Promise, apart, at_most, peak_bytes
 from fieldfare.simulations.world.making import Plan
 from fieldfare.simulations.world.studies import AUDIT, CUSTOMER, INSTITUTION, LABEL, write_units
 from fieldfare.simulations.world.writing import write_world
@@ -46,25 +42,6 @@ MONTHS: Final = 3
 FOLDS: Final = 3
 
 FloatArray = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Speed:
-    """The cost of making a world: one process, writing included, start-up not."""
-
-    transactions: int
-    seconds: float
-    peak_bytes: int
-
-    @property
-    def seconds_a_million(self) -> float:
-        """Return wall clock for a million transactions."""
-        return self.seconds / self.transactions * 1e6
-
-    @property
-    def holds(self) -> bool:
-        """True where it is as fast and as small as promised."""
-        return self.seconds_a_million <= SECONDS and self.peak_bytes <= PEAK_BYTES
 
 
 @dataclass(frozen=True)
@@ -85,33 +62,20 @@ class Worth:
     alone: float
     together_at_banks: float
 
-    @property
-    def holds(self) -> bool:
-        """True where the task is neither solved nor hopeless, and joint learning is better."""
-        low, high = PRECISION
-        return (
-            self.best_feature[1] < BEST_FEATURE
-            and low <= self.together <= high
-            and self.alone < self.together_at_banks
-        )
 
+def make(people: int) -> dict[str, float]:
+    """Make a world in this process, writing included, start-up not.
 
-def measure_speed(people: int) -> Speed:
-    """Make a world in this process."""
+    Returns:
+        Transactions, seconds, peak bytes of the process.
+    """
     plan = Plan.of(people=people, months=MONTHS, seed=0)
-    with TemporaryDirectory(prefix="fieldfare-bench-") as folder:
+    with TemporaryDirectory(prefix=FOLDER) as folder:
         began = time.perf_counter()
         found = write_world(plan, Path(folder) / "world")
         seconds = time.perf_counter() - began
-    return Speed(found["totals"]["transactions"], seconds, peak_bytes())
-
-
-def speed_apart(people: int = MILLION_PEOPLE) -> Speed:
-    """Make a world in a process of its own, so that no memory of another counts."""
-    module = [sys.executable, "-m", "fieldfare.simulations.bench.world"]
-    arguments = ["--task", "speed", "--people", str(people)]
-    done = subprocess.run([*module, *arguments], stdout=subprocess.PIPE, check=True)  # noqa: S603
-    return Speed(**json.loads(done.stdout))
+    made: int = found["totals"]["transactions"]
+    return {"transactions": made, "seconds": seconds, "peak_bytes": peak_bytes()}
 
 
 def best_feature(values: FloatArray, labels: npt.NDArray[Any], names: Sequence[str]) -> Any:
@@ -170,68 +134,64 @@ def worth_of(table: Any) -> Worth:
     )
 
 
-def measure_worth(plan: Plan) -> Worth:
+def worth_of_world(plan: Plan) -> Worth:
     """Make a world, compute its banks' indicators, and learn from them."""
-    with TemporaryDirectory(prefix="fieldfare-bench-") as folder:
+    with TemporaryDirectory(prefix=FOLDER) as folder:
         world, units = Path(folder) / "world", Path(folder) / "units.parquet"
         write_world(plan, world)
         write_units(world, own_pack(), units)
         return worth_of(pq.read_table(units))
 
 
-def promises(speed: Speed) -> list[tuple[str, str, str, bool]]:
-    """Return rows as `make bench` shows them: what, measured, promised, whether it holds."""
-    seconds, peak = speed.seconds_a_million, speed.peak_bytes
+def speed_promises(speed: dict[str, float]) -> list[Promise]:
+    """Return what is promised of making a world."""
+    seconds = speed["seconds"] / speed["transactions"] * 1e6
+    peak = speed["peak_bytes"] / 1e6
     return [
-        ("a million transactions of the invented world", f"{seconds:.1f} s",
-         f"{SECONDS:.0f} s", seconds <= SECONDS),
-        ("memory, making it", f"{peak / 1e6:,.0f} MB", f"{PEAK_BYTES / 1e6:,.0f} MB",
-         peak <= PEAK_BYTES),
-    ]  # fmt: skip
+        at_most("a million transactions of the invented world", seconds, SECONDS, "s"),
+        at_most("memory, making it", peak, PEAK_BYTES / 1e6, "MB", digits=0),
+    ]
 
 
-def lines(worth: Worth) -> list[str]:
-    """Return the results in words."""
+def measure(people: int = 60_000, prevalence: float = 0.005, seed: int = 0) -> dict[str, Any]:
+    """Measure the making of a world, and what can be learned in one."""
+    speed = apart(make, min(people, MILLION_PEOPLE))
+    plan = Plan.of(people=people, months=MONTHS, seed=seed, prevalence=prevalence)
+    return {"speed": speed, "worth": asdict(worth_of_world(plan))}
+
+
+def promises(found: dict[str, Any]) -> list[Promise]:
+    """Return what is promised of making a world, and of learning in it."""
+    worth = Worth(**found["worth"])
     name, auroc = worth.best_feature
     low, high = PRECISION
+    together, alone = worth.together, worth.alone
+    at_banks = worth.together_at_banks
     return [
-        f"best single feature: {name}, AUROC {auroc:.3f} (below {BEST_FEATURE})",
-        (
-            f"gradient boosting, all banks together: average precision {worth.together:.3f} "
-            f"({low} to {high}), {worth.positives} positives"
+        *speed_promises(found["speed"]),
+        Promise(
+            f"best single feature, {name}: AUROC",
+            f"{auroc:.3f}",
+            f"below {BEST_FEATURE}",
+            auroc < BEST_FEATURE,
         ),
-        (
-            f"at the banks' own customers: {worth.alone:.3f} alone, "
-            f"{worth.together_at_banks:.3f} together"
+        Promise(
+            f"gradient boosting, all banks together, {worth.positives} positives: "
+            "average precision",
+            f"{together:.3f}",
+            f"{low} to {high}",
+            low <= together <= high,
+        ),
+        Promise(
+            "at the banks' own customers, together",
+            f"{at_banks:.3f}",
+            f"more than alone, {alone:.3f}",
+            alone < at_banks,
         ),
     ]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and return 1 where a promise does not hold."""
-    parser = argparse.ArgumentParser(prog="bench_world", description=__doc__)
-    parser.add_argument("--people", type=int, default=60_000)
-    parser.add_argument("--prevalence", type=float, default=0.005)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--task", choices=("speed",), help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    if options.task is not None:
-        print(json.dumps(asdict(measure_speed(options.people))))  # noqa: T201
-        return 0
-    speed = speed_apart(min(options.people, MILLION_PEOPLE))
-    for what, measured, promised, _ in promises(speed):
-        print(f"{what}: {measured} (at most {promised})")  # noqa: T201
-    worth = measure_worth(
-        Plan.of(
-            people=options.people,
-            months=MONTHS,
-            seed=options.seed,
-            prevalence=options.prevalence,
-        )
-    )
-    print("\n".join(lines(worth)))  # noqa: T201
-    return int(not (speed.holds and worth.holds))
-
+BENCH: Final = Bench(measure, promises)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    BENCH.app()()

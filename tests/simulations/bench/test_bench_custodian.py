@@ -15,14 +15,14 @@ from fieldfare.simulations.bench.custodian import (
     TimedSums,
     institutions,
     made_up,
-    measure,
+    measure_in,
     timed_release,
 )
 
 
 def test_two_processes_answer_and_their_sums_are_timed() -> None:
     with tempfile.TemporaryDirectory(prefix="ff-") as folder:  # short: it holds sockets
-        found = measure(Path(folder), units=2000, steps=4)
+        found = measure_in(Path(folder), units=2000, steps=4)
         assert all((Path(folder) / f"{name}.sqlite").stat().st_size for name in MEASURED)
     assert 0 < found["sum_milliseconds"] < found["call_milliseconds"]
     assert found["beside_milliseconds"] <= found["beside_milliseconds_95"]

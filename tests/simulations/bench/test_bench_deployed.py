@@ -1,6 +1,5 @@
 """What is made of a deployed federation's steps; the federation itself is in tests/deployment."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from typing import Any
 import pytest
 
 from fieldfare.server.store.rows import Progress, RunRow, RunState
-from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.bench import deployed as bench_deployed
 from fieldfare.simulations.bench.deployed import (
@@ -19,9 +17,8 @@ from fieldfare.simulations.bench.deployed import (
     SUPERLINK,
     Steps,
     line,
-    main,
+    measure,
     new_bed,
-    numbers,
     processor_seconds,
     promises,
     table,
@@ -71,7 +68,7 @@ def test_a_hello_is_no_step() -> None:
 def test_processor_time_is_that_of_a_process_below(tmp_path: Path) -> None:
     """A grandchild that works, a child that waits, and nobody else's process."""
     busy = "import time; e = time.process_time() + 0.3\nwhile time.process_time() < e: pass\n"
-    worker = tmp_path / "superlink/process.py"
+    worker = tmp_path / "superlink.process.py"
     worker.write_text(f"{busy}print('done', flush=True); input()")
     waits = tmp_path / "waits.py"
     waits.write_text(f"import subprocess as s, sys; s.run([sys.executable, {str(worker)!r}])")
@@ -126,7 +123,7 @@ def test_a_bed_has_records_and_a_study_for_each(tmp_path: Path) -> None:
 
 
 def test_sizes_are_measured_one_after_another_and_stock_flower_once(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What takes minutes stands aside: its own tests run it."""
     nodes: list[int] = []
@@ -145,18 +142,9 @@ def test_sizes_are_measured_one_after_another_and_stock_flower_once(
     monkeypatch.setattr(bench_deployed, "trained", trained)
     monkeypatch.setattr(bench_deployed, "stock_rounds", rounds)
     monkeypatch.setattr(Bed, "found", lambda _: None)
-    main("3,4", 4, as_json=True)
-    figures = json.loads(capsys.readouterr().out)
+    figures = measure("3,4", 4)
     medians = [(r["institutions"], r["median_seconds"]) for r in figures["deployed"]]
     assert medians == [(3, pytest.approx(0.3)), (4, pytest.approx(0.4))]
     assert figures["stock"]["median_seconds"] == 6.0
     assert nodes == [3]
-    main("3", 4, as_json=False)
-    assert "stock Flower: 6.00 / 7.00 s" in capsys.readouterr().out
-
-
-def test_sizes_are_numbers() -> None:
-    assert numbers("3,20") == [3, 20]
-    assert numbers("") == []
-    with pytest.raises(UsageError, match="--counts: expected numbers and commas, found 'x'"):
-        numbers("x")
+    assert "stock Flower: 6.00 / 7.00 s" in "\n".join(table(figures))

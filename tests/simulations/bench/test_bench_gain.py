@@ -1,9 +1,10 @@
 """The gain's benchmark measures what it says, at a size for tests."""
 
 import pytest
+from typer.testing import CliRunner
 
 from fieldfare.simulations.bench import gain as bench_gain
-from fieldfare.simulations.bench.gain import SHARES, Row, holds_down_to, lines, main, means
+from fieldfare.simulations.bench.gain import BENCH, SHARES, Row, holds_down_to, lines, means
 from fieldfare.simulations.demo.five_banks import banks_study
 
 
@@ -35,14 +36,14 @@ def test_it_holds_down_to_where_it_first_fails(
 
 
 def test_a_seed_is_measured_at_every_share(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = banks_study()
     training = study.training.model_copy(update={"steps": 5})
     brief = study.model_copy(update={"training": training, "features": study.features[:3]})
     monkeypatch.setattr(bench_gain, "banks_study", lambda: brief)
     monkeypatch.setattr(bench_gain, "GAIN", 1e9)
-    assert main(["--people", "700", "--seeds", "4"]) == 1
-    said = capsys.readouterr().out
-    assert said.count("to learn from") == 2 * len(SHARES)
-    assert "nowhere" in said
+    found = CliRunner().invoke(BENCH.app(), ["--people", "700", "--seeds", "4"])
+    assert found.exit_code == 1
+    assert found.output.count("to learn from") == 2 * len(SHARES)
+    assert "nowhere" in found.output

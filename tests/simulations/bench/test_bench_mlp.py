@@ -1,7 +1,5 @@
 """The bench of networks over features measures one network four times."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -13,16 +11,13 @@ from fieldfare.simulations.bench import network as bench_network
 from fieldfare.simulations.bench.mlp import FEATURES, HIDDEN, made_up, network, promises
 
 
-def test_figures_of_a_small_institution(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_figures_of_a_small_institution(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_mlp, "REPEATS", 1)
     threads = torch.get_num_threads()
     try:
-        bench_mlp.main(["64"])
+        (row,) = bench_mlp.measure("64")
     finally:
         torch.set_num_threads(threads)
-    (row,) = json.loads(capsys.readouterr().out)
     assert row["units"] == 64
     assert set(row["seconds"]) == set(row["megabytes"]) == {"private", "plain", "ghost", "hooks"}
     assert all(seconds > 0 for seconds in row["seconds"].values())

@@ -1,6 +1,5 @@
 """The bench of networks measures the same thing four times."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,13 @@ from fieldfare.simulations.bench import network as bench_network
 from fieldfare.simulations.bench.network import batches, ghost_step, hooks_step, made_up
 
 
-def test_figures_of_a_small_institution(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_figures_of_a_small_institution(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_network, "REPEATS", 1)
     threads = torch.get_num_threads()
     try:
-        bench_network.main(["64"])
+        (row,) = bench_network.measure("64")
     finally:
         torch.set_num_threads(threads)
-    (row,) = json.loads(capsys.readouterr().out)
     assert row["units"] == 64
     assert set(row["seconds"]) == set(row["megabytes"]) == {"exact", "plain", "ghost", "hooks"}
     assert all(seconds > 0 for seconds in row["seconds"].values())

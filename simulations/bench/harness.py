@@ -1,0 +1,139 @@
+"""One harness for every bench: a function that measures, what it promises, words for people.
+
+A bench is declared once. The parameters of its function are the options of its command; what the
+function returns is what `--json` prints, and what the promises are read from.
+"""
+
+import inspect
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+
+from fieldfare.shared.errors import RunError, UsageError
+
+COMMAND: Final = (sys.executable, "-c", "from fieldfare.shared.cli.root import main; main()")
+FOLDER: Final = "fieldfare-bench-"
+_CALL: Final = """\
+import importlib, json, sys
+module, name, arguments = sys.argv[1:]
+print(json.dumps(getattr(importlib.import_module(module), name)(*json.loads(arguments))))
+"""
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Promise(NamedTuple):
+    """A row of `make bench`: what, measured, promised, whether it holds."""
+
+    what: str
+    measured: str
+    promised: str
+    holds: bool
+
+
+def at_most(what: str, value: float, limit: float, unit: str, digits: int = 1) -> Promise:
+    """Return the promise that a figure is no larger than its limit."""
+    return Promise(what, f"{value:,.{digits}f} {unit}", f"{limit:,g} {unit}", value <= limit)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One bench.
+
+    Attributes:
+        measure: returns the figures; its parameters are the options of the command.
+        promises: rows from the figures.
+        words: lines for people from the figures, printed before the promises.
+    """
+
+    measure: Callable[..., Any]
+    promises: Callable[[Any], Sequence[Promise]] = lambda _: ()
+    words: Callable[[Any], Iterable[str]] = lambda _: ()
+
+    def app(self) -> typer.Typer:
+        """Return the command, which ends with 1 where a promise does not hold."""
+        app = typer.Typer(add_completion=False)
+        app.command(help=self.measure.__doc__)(self._command())
+        return app
+
+    def _command(self) -> Callable[..., None]:
+        def command(*, as_json: _Json = False, **inputs: Any) -> None:
+            found = self.measure(**inputs)
+            if as_json:
+                typer.echo(json.dumps(found, indent=2))
+                return
+            rows = self.promises(found)
+            for line in (*self.words(found), *map(line_of, rows)):
+                typer.echo(line)
+            raise typer.Exit(int(not all(row.holds for row in rows)))
+
+        measured = inspect.signature(self.measure, eval_str=True)
+        own = inspect.signature(command).parameters["as_json"]
+        command.__signature__ = measured.replace(  # type: ignore[attr-defined]
+            parameters=[*measured.parameters.values(), own], return_annotation=None
+        )
+        return command
+
+
+def line_of(row: Promise) -> str:
+    """Return a promise as a line for people."""
+    verdict = "holds" if row.holds else "DOES NOT HOLD"
+    return f"{row.what}: {row.measured}; promised {row.promised}: {verdict}"
+
+
+def run_process(arguments: Sequence[str | Path]) -> tuple[float, str]:
+    """Run a process to its end; returns seconds, start-up included, and its output.
+
+    Raises:
+        RunError: it ended with another status than 0.
+    """
+    started = time.perf_counter()
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)  # noqa: S603 -- our own
+    seconds = time.perf_counter() - started
+    if done.returncode != 0:
+        raise RunError(
+            f"expected a process that ends well, found status {done.returncode}: {done.stderr}"
+        )
+    return seconds, done.stdout
+
+
+def apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function of a module in a process of its own, so that no memory of another counts.
+
+    Arguments and what it returns travel as JSON, paths as text.
+
+    Raises:
+        RunError: the process ended with another status than 0.
+    """
+    module = function.__module__
+    if module == "__main__":
+        module = sys.modules["__main__"].__spec__.name  # type: ignore[union-attr]
+    call = (module, function.__name__, json.dumps(arguments, default=str))
+    return json.loads(run_process([sys.executable, "-c", _CALL, *call])[1])
+
+
+def peak_bytes() -> int:
+    """Return this process's peak resident memory: VmHWM of proc(5).
+
+    Not getrusage(2), which would count the parent that this process was started from.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def numbers(text: str) -> list[int]:
+    """Return numbers that commas part; none of nothing.
+
+    Raises:
+        UsageError: something else.
+    """
+    try:
+        return [int(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise UsageError(f"expected numbers and commas, found {text!r}") from None
