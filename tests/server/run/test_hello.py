@@ -40,7 +40,7 @@ class Notes(Record):
 
     told: list[tuple[str, str, bool]] = field(default_factory=list)
     waited: list[tuple[str, ...]] = field(default_factory=list)
-    last: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, str] = field(default_factory=dict)
 
     def heard(self, institution: str, text: str) -> None:
         self.noted[institution] = text
