@@ -6,13 +6,12 @@ it. Decisions are only ever added.
 """
 
 import os
-import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from fieldfare.client.alerts.alert import (
     Alert,
@@ -29,33 +28,58 @@ from fieldfare.client.alerts.alert import (
 from fieldfare.client.home.layout import Home
 from fieldfare.client.scoring.selection import Selected
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.sqlite.database import Database
+from fieldfare.shared.sqlite.kind import DURABLE, Kind
 from fieldfare.shared.system.private_files import PRIVATE_FILE, PRIVATE_FOLDER, sync_folder
 
 STORE: Final = "alerts.sqlite"
 LEAST_PREFIX: Final = 4
 BUSY_SECONDS: Final = 5.0
-_SCHEMA: Final = """
+_ALERTS: Final = (
+    """
 CREATE TABLE IF NOT EXISTS alert (
     alert TEXT PRIMARY KEY, unit TEXT NOT NULL, opened TEXT NOT NULL, scored TEXT NOT NULL,
     selected TEXT NOT NULL, rank INTEGER NOT NULL, card TEXT NOT NULL
-) STRICT;
+) STRICT
+""",
+    """
 CREATE TABLE IF NOT EXISTS feedback (
     number INTEGER PRIMARY KEY AUTOINCREMENT, alert TEXT NOT NULL REFERENCES alert,
     time TEXT NOT NULL, user TEXT NOT NULL, disposition TEXT NOT NULL, party_role TEXT NOT NULL,
     confidence TEXT NOT NULL, note TEXT NOT NULL
-) STRICT;
+) STRICT
+""",
+    """
 CREATE TRIGGER IF NOT EXISTS feedback_stays BEFORE UPDATE ON feedback
-    BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END;
+    BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END
+""",
+    """
 CREATE TRIGGER IF NOT EXISTS feedback_is_kept BEFORE DELETE ON feedback
-    BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END;
+    BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END
+""",
+)
+# Some files of version 1 have these too.
+_CASEWORK: Final = (
+    """
 CREATE TABLE IF NOT EXISTS collected (
     line TEXT PRIMARY KEY, number INTEGER NOT NULL REFERENCES feedback, reviewer INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS noted (line TEXT PRIMARY KEY) STRICT;
-CREATE TABLE IF NOT EXISTS hidden (alert TEXT PRIMARY KEY REFERENCES alert) STRICT;
-CREATE TABLE IF NOT EXISTS code (indicator TEXT PRIMARY KEY, code TEXT NOT NULL) STRICT;
-PRAGMA user_version = 1;
-"""
+) STRICT
+""",
+    "CREATE TABLE IF NOT EXISTS noted (line TEXT PRIMARY KEY) STRICT",
+    "CREATE TABLE IF NOT EXISTS hidden (alert TEXT PRIMARY KEY REFERENCES alert) STRICT",
+    "CREATE TABLE IF NOT EXISTS code (indicator TEXT PRIMARY KEY, code TEXT NOT NULL) STRICT",
+)
+_REMEDY: Final = "let other commands finish, free some space, or restore it from your backup"
+_KIND: Final = Kind(
+    name="the store of alerts",
+    error=UsageError,
+    again="repeat the command",
+    restore=_REMEDY,
+    otherwise=_REMEDY,
+    pragmas=DURABLE,  # no WAL: the group reads the file, and may not write its index
+    migrations=(_ALERTS, _CASEWORK),
+    application=0,
+)
 
 
 @dataclass(frozen=True)
@@ -89,9 +113,9 @@ class _Head:
 class AlertStore:
     """An open store. Every method is one transaction that is on disk when it returns."""
 
-    def __init__(self, connection: sqlite3.Connection, beside: Sequence[Feedback] = ()) -> None:
+    def __init__(self, database: Database, beside: Sequence[Feedback] = ()) -> None:
         """Use `open_store`; `beside` are decisions that were not collected yet."""
-        self._connection, self._beside = connection, beside
+        self._database, self._rows, self._beside = database, database.rows, beside
 
     def put(self, alerts: Sequence[Alert]) -> int:
         """Keep the alerts of one scoring; return how many are new.
@@ -101,7 +125,7 @@ class AlertStore:
         again stay as well.
         """
         new = 0
-        with self._connection:
+        with self._database.transaction():
             open_ones = {h.unit: h for h in self._heads() if h.standing.state != "closed"}
             for alert in alerts:
                 before = open_ones.get(alert.unit)
@@ -116,13 +140,13 @@ class AlertStore:
         return new
 
     def _write(self, alert: Alert) -> None:
-        self._connection.execute(
+        self._rows(
             "INSERT INTO alert VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (alert) DO UPDATE SET "
             "scored = excluded.scored, selected = excluded.selected, rank = excluded.rank, "
             "card = excluded.card",
-            (alert.alert, alert.unit, alert.opened, alert.scored, alert.selected.value,
-             alert.rank, alert.model_dump_json()),
-        )  # fmt: skip
+            *(alert.alert, alert.unit, alert.opened, alert.scored, alert.selected.value),
+            *(alert.rank, alert.model_dump_json()),
+        )
 
     def all(self) -> tuple[Kept, ...]:
         """Return every alert, the newest scoring first, then by rank."""
@@ -157,17 +181,17 @@ class AlertStore:
 
     def add(self, feedback: Feedback) -> None:
         """Add a decision."""
-        with self._connection:
-            self._insert(feedback)
+        self._insert(feedback)
 
-    def _insert(self, feedback: Feedback) -> int | None:
-        return self._connection.execute(
+    def _insert(self, feedback: Feedback) -> int:
+        ((number,),) = self._rows(
             "INSERT INTO feedback (alert, time, user, disposition, party_role, confidence, "
-            "note) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (feedback.alert, feedback.time.isoformat(), feedback.user,
-             feedback.disposition.value, feedback.party_role.value,
-             feedback.confidence.value, feedback.note),
-        ).lastrowid  # fmt: skip
+            "note) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING number",
+            *(feedback.alert, feedback.time.isoformat(), feedback.user),
+            *(feedback.disposition.value, feedback.party_role.value),
+            *(feedback.confidence.value, feedback.note),
+        )
+        return int(number)
 
     def collect(self, line: str, feedback: Feedback | None) -> None:
         """Take over what a person signed in a file of their own, known by its line's hash.
@@ -176,14 +200,12 @@ class AlertStore:
             line: SHA-256, hex; taken over once.
             feedback: the decision; None: another act, of which only the log says more.
         """
-        with self._connection:
+        with self._database.transaction():
             if feedback is None:
-                self._connection.execute("INSERT INTO noted VALUES (?)", (line,))
+                self._rows("INSERT INTO noted VALUES (?)", line)
                 return
             number = self._insert(feedback)
-            self._connection.execute(
-                "INSERT INTO collected VALUES (?, ?, ?)", (line, number, feedback.reviewer)
-            )
+            self._rows("INSERT INTO collected VALUES (?, ?, ?)", line, number, feedback.reviewer)
 
     def collected(self) -> set[str]:
         """Return the hashes of the lines that were taken over."""
@@ -202,11 +224,11 @@ class AlertStore:
             (alert,) for alert, unit in self._rows("SELECT alert, unit FROM alert")
             if unit in suppressed
         ]  # fmt: skip
-        with self._connection:
-            self._connection.execute("DELETE FROM hidden")
-            self._connection.executemany("INSERT INTO hidden VALUES (?)", hidden)
-            self._connection.execute("DELETE FROM code")
-            self._connection.executemany("INSERT INTO code VALUES (?, ?)", codes.items())
+        with self._database.transaction():
+            self._rows("DELETE FROM hidden")
+            self._database.many("INSERT INTO hidden VALUES (?)", hidden)
+            self._rows("DELETE FROM code")
+            self._database.many("INSERT INTO code VALUES (?, ?)", tuple(codes.items()))
 
     def hidden(self) -> set[str]:
         """Return the units of alerts that are hidden from those who cannot read the home."""
@@ -233,6 +255,14 @@ class AlertStore:
             for head in self._heads()
         )
         return latest([label for label in found if label is not None])
+
+    def copy_to(self, path: Path) -> None:
+        """Copy everything into a new file (0600).
+
+        Raises:
+            UsageError: something is at `path`, or it cannot be written.
+        """
+        self._database.copy_to(path)
 
     def _heads(self) -> list[_Head]:
         decisions = self._decisions()
@@ -267,9 +297,6 @@ class AlertStore:
                 PartyRole(role), Confidence(confidence), note, bool(reviewer),
             )  # fmt: skip
 
-    def _rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        return self._connection.execute(statement, values).fetchall()
-
 
 @contextmanager
 def open_store(home: Home) -> Iterator[AlertStore]:
@@ -296,13 +323,8 @@ def store_at(path: Path, mode: int) -> Iterator[AlertStore]:
         OSError: the disk says no.
     """
     _make(path, mode)
-    with _opened(path, f"{path.absolute().as_uri()}?mode=rw") as connection:
-        connection.execute("PRAGMA secure_delete = ON")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.executescript(_SCHEMA)
-        yield AlertStore(connection)
+    with Database(_KIND, path, busy_seconds=BUSY_SECONDS, mode=mode) as database:
+        yield AlertStore(database)
 
 
 @contextmanager
@@ -322,21 +344,8 @@ def read_store(
         raise UsageError(
             f"{path}: expected a store of alerts, found none: the operator scores first"
         )
-    with _opened(path, f"{path.absolute().as_uri()}?mode=ro") as connection:
-        yield AlertStore(connection, beside(AlertStore(connection).collected()))
-
-
-@contextmanager
-def _opened(path: Path, uri: str) -> Iterator[sqlite3.Connection]:
-    try:
-        with closing(sqlite3.connect(uri, timeout=BUSY_SECONDS, uri=True)) as connection:
-            yield connection
-    except sqlite3.Error as error:
-        raise UsageError(
-            f"{path}: expected a store of alerts that can be read and written, found: "
-            f"{error.sqlite_errorname}; let other commands finish, free some space, or restore it "
-            "from your backup"
-        ) from None
+    with Database(_KIND, path, busy_seconds=BUSY_SECONDS, read_only=True) as database:
+        yield AlertStore(database, beside(AlertStore(database).collected()))
 
 
 def scoring_folder(home: Home) -> Path:

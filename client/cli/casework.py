@@ -7,9 +7,7 @@ import grp
 import os
 import pwd
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -25,13 +23,13 @@ from fieldfare.client.alerts.casework import (
     make_casework,
 )
 from fieldfare.client.alerts.desk import Collected, casework_of, collect, scoring_store
-from fieldfare.client.alerts.store import STORE, store_at
+from fieldfare.client.alerts.store import STORE, open_store, store_at
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import problem_lines
-from fieldfare.shared.system.private_files import replace_private, user_name
+from fieldfare.shared.system.private_files import PRIVATE_FILE, replace_private, user_name
 
 EXIT_DOUBTFUL: Final = 1
 
@@ -128,15 +126,16 @@ def _warnings(terms: CaseworkTerms, group: int, path: Path) -> Iterator[str]:
 def _moved(home: Home, casework: Casework) -> str:
     """Copy the home's alerts into the group's store, and take them from the home."""
     before = home.scoring / STORE
-    with store_at(casework.store, FILE_MODE):
-        pass
-    shutil.chown(casework.store, group=casework.path.stat().st_gid)
-    if not before.exists():
-        return ""
-    with closing(sqlite3.connect(before)) as old, closing(sqlite3.connect(casework.store)) as new:
-        old.backup(new)
+    moved = before.exists()
+    if moved:
+        with open_store(home) as store:
+            store.copy_to(casework.store)
+    with store_at(casework.store, PRIVATE_FILE):
+        shutil.chown(casework.store, group=casework.path.stat().st_gid)
     with store_at(casework.store, FILE_MODE) as store:
         alerts = len(store.all())
+    if not moved:
+        return ""
     before.unlink()
     return f"{alerts} alerts moved there"
 

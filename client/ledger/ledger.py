@@ -40,11 +40,12 @@ from fieldfare.client.ledger.chain import (
     next_entry,
     to_micros,
 )
-from fieldfare.client.ledger.database import Database
 from fieldfare.client.ledger.rows import BATCH, Store
+from fieldfare.client.ledger.schema import erase_log, open_database
 from fieldfare.client.ledger.split import Part, discard_draft, publish_part, write_part
 from fieldfare.client.ledger.witness import Witness
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.sqlite.database import Database
 
 __all__ = [
     "Debit",
@@ -106,7 +107,7 @@ class Ledger:
         if witness is not None:
             witness.check_ledger_exists()
         with ExitStack() as stack:
-            database = stack.enter_context(Database(file, busy_timeout=busy_timeout))
+            database = stack.enter_context(open_database(file, busy_timeout=busy_timeout))
             store = Store(database, population, clock)
             ledger = cls(database, store, witness, limits=limits, clock=clock)
             ledger._check_chain()
@@ -390,7 +391,7 @@ class Ledger:
 
     def _erase_log(self) -> None:
         if self._witness is not None:  # a ledger in memory has no log
-            self._database.erase_log()
+            erase_log(self._database)
 
     def _check_chain(self) -> None:
         check_chain(self._store.start, self.history())

@@ -23,11 +23,12 @@ from fieldfare.client.ledger.chain import (
     check_chain,
     lost_cost,
 )
-from fieldfare.client.ledger.database import Database
 from fieldfare.client.ledger.ledger import whereabouts
 from fieldfare.client.ledger.rows import Store
+from fieldfare.client.ledger.schema import erase_log, open_database
 from fieldfare.client.ledger.witness import Witness
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.sqlite.database import Database
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,7 @@ class RestoredLedger:
         if not file.exists() and witness.read() is None:
             raise LedgerError(f"expected a ledger or a witness at {file}, found neither")
         with ExitStack() as stack:
-            database = stack.enter_context(Database(file, busy_timeout=busy_timeout))
+            database = stack.enter_context(open_database(file, busy_timeout=busy_timeout))
             store = Store(database, population, clock)
             check_chain(store.start, store.history())
             stack.pop_all()
@@ -147,7 +148,7 @@ class RestoredLedger:
             kept = self._kept(terms, lost, seen)
             statement = self._store.state(self._stated(terms, lost, kept), self._clock())
             self._store.forget_all_runs(except_of=keep)
-        self._database.erase_log()
+        erase_log(self._database)
         with self._database.transaction():  # its lock keeps a slower process from going back
             self._witness.write(self.position())
         return statement

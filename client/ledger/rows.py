@@ -31,8 +31,8 @@ from fieldfare.client.ledger.chain import (
     to_micros,
     to_text,
 )
-from fieldfare.client.ledger.database import Database
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.sqlite.database import Database
 
 BATCH: Final = 500  # rows per read, so that no reader holds the log open for long
 
@@ -51,13 +51,12 @@ class Store:
     """Entries, replies and run states of one population. Every failure is a LedgerError."""
 
     def __init__(self, database: Database, population: str, clock: Callable[[], datetime]) -> None:
-        """Bring the tables up to date; `clock` dates the start of a new ledger.
+        """Read an open database; `clock` dates the start of a new ledger.
 
         Raises:
             LedgerError: the ledger belongs to another population.
         """
         self._database = database
-        database.migrate()
         if not database.rows("SELECT 1 FROM ledger"):
             database.rows(
                 "INSERT INTO ledger VALUES (1, ?, ?) ON CONFLICT DO NOTHING",

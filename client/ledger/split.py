@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.client.ledger.chain import Stated, StatementKind
-from fieldfare.client.ledger.database import Database
 from fieldfare.client.ledger.rows import Store
+from fieldfare.client.ledger.schema import erase_log, open_database
 from fieldfare.client.ledger.witness import Witness
 from fieldfare.shared.errors import LedgerError
 
@@ -70,7 +70,7 @@ def write_part(part: Part, whole: str, split: Stated, now: datetime) -> None:
     Raises:
         LedgerError: it cannot be written.
     """
-    with Database(part.draft, busy_timeout=BUSY_TIMEOUT) as database:
+    with open_database(part.draft, busy_timeout=BUSY_TIMEOUT) as database:
         store = Store(database, whole, lambda: now)
         with database.transaction():
             store.state(split, now)  # the same entry as in the other ledger, with the same head
@@ -82,7 +82,7 @@ def write_part(part: Part, whole: str, split: Stated, now: datetime) -> None:
             )
             store.state(own, now)
             store.forget_all_runs()
-        database.erase_log()
+        erase_log(database)
 
 
 def discard_draft(part: Part) -> None:
@@ -108,7 +108,7 @@ def publish_part(part: Part) -> None:
     Raises:
         LedgerError: a file cannot be written.
     """
-    with Database(part.draft, busy_timeout=BUSY_TIMEOUT) as database:
+    with open_database(part.draft, busy_timeout=BUSY_TIMEOUT) as database:
         store = Store(database, part.name, _no_clock)
         Witness(part.path, part.name).write(store.tip().position)
     try:

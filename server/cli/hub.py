@@ -15,7 +15,6 @@ import fcntl
 import json
 import os
 import shutil
-import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +45,7 @@ from fieldfare.server.studies.steering import find_run
 from fieldfare.server.superlink.process import terms_of
 from fieldfare.server.superlink.retention import flower_environment, purge_finished
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.system.clock import utc_now
@@ -294,19 +293,11 @@ def purge(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     days = load_settings(opened).retention_days
     with run_store(opened.runs_database) as store:
         vectors = store.purge(utc_now() - timedelta(days=days))
-    rows = _purge_superlink(opened.superlink_database)
+    state = opened.superlink_database
+    rows = purge_finished(state) if state.is_file() else 0
     if as_json:
         found = {"retention_days": days, "vectors": vectors, "superlink_rows": rows}
         typer.echo(json.dumps(found, indent=2))
         return
     typer.echo(f"{vectors} masked vectors of runs that ended more than {days} days ago deleted")
     typer.echo(f"{rows} rows of ended runs deleted from the SuperLink's own state")
-
-
-def _purge_superlink(database: Path) -> int:
-    if not database.is_file():
-        return 0
-    try:
-        return purge_finished(database)
-    except sqlite3.Error as error:
-        raise RunError(f"{database}: could not be purged now: {error}: repeat it later") from None

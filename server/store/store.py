@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from fieldfare.server.store.database import BUSY_SECONDS, StoreDatabase
 from fieldfare.server.store.rows import (
     ApprovalRow,
     Progress,
@@ -19,10 +18,14 @@ from fieldfare.server.store.rows import (
     from_micros,
     to_micros,
 )
+from fieldfare.server.store.schema import RUN_STORE
 from fieldfare.server.store.tables import NewsTables, TranscriptTables
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.sqlite.database import Database
 
 __all__ = ["ApprovalRow", "Progress", "RunRow", "RunState", "RunStore", "run_store"]
+
+BUSY_SECONDS: Final = 15.0
 
 _COLUMNS: Final = (
     "runs.run, study, state, reason, flower_run, created, ended, purged, step, steps,"
@@ -176,11 +179,8 @@ def run_store(path: Path, *, busy_seconds: float = BUSY_SECONDS) -> Iterator[Run
     Raises:
         RunError: the file cannot be used: says what to do.
     """
-    database = StoreDatabase(path, busy_seconds=busy_seconds)
-    try:
+    with Database(RUN_STORE, path, busy_seconds=busy_seconds) as database:
         yield RunStore(database)
-    finally:
-        database.close()
 
 
 def _signed(flower_run: int) -> int:

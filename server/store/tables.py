@@ -9,9 +9,9 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from fieldfare.server.store.database import StoreDatabase, Tables
 from fieldfare.server.store.rows import ApprovalRow, Progress, RunState, from_micros, to_micros
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 _NOTHING: Final[Mapping[str, bytes]] = MappingProxyType({})
@@ -24,10 +24,18 @@ _PURGE_SOME: Final = (
 _ENDED: Final = ", ".join(f"'{state.value}'" for state in RunState if state.ended)
 
 
+class Tables:
+    """Base of what reads and writes some of the tables."""
+
+    def __init__(self, database: Database) -> None:
+        """Read and write an open database."""
+        self._database = database
+
+
 class TranscriptTables(Tables):
     """Every run's log. Failures of the file or the disk are RunErrors."""
 
-    def __init__(self, database: StoreDatabase) -> None:
+    def __init__(self, database: Database) -> None:
         """Read and write an open database."""
         super().__init__(database)
         self._written: dict[str, int] = {}

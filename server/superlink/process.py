@@ -8,7 +8,6 @@ import asyncio
 import logging
 import os
 import socket
-import sqlite3
 import ssl
 import sys
 import time
@@ -28,7 +27,7 @@ from fieldfare.server.superlink.control import read_token
 from fieldfare.server.superlink.gate import LOCAL, PUBLIC, App, Gate, Rules
 from fieldfare.server.superlink.retention import overwrite_deleted, purge_finished, quiet_flower
 from fieldfare.server.superlink.superlink import SuperlinkApp
-from fieldfare.shared.errors import FieldfareError, UsageError
+from fieldfare.shared.errors import FieldfareError, RunError, UsageError
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
 
@@ -153,7 +152,7 @@ async def _purge(database: Path) -> None:
     while True:
         try:
             removed = await asyncio.to_thread(purge_finished, database)
-        except sqlite3.Error as error:  # next time, then
+        except RunError as error:  # next time, then
             log.warning("finished runs were not purged: %s", error)
         else:
             if removed:

@@ -15,6 +15,8 @@ from typing import Final
 
 from sqlalchemy import Engine, event
 
+from fieldfare.shared.errors import RunError
+
 BUSY_SECONDS: Final = 5.0
 REWRITE_MILLISECONDS: Final = 500
 
@@ -52,16 +54,19 @@ def purge_finished(database: Path) -> int:
         database: the SuperLink's own; it may be in use.
 
     Raises:
-        sqlite3.Error: the file cannot be read or written now.
+        RunError: the file cannot be read or written now.
     """
-    with closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as link:
-        link.execute("PRAGMA secure_delete = ON")
-        link.execute("BEGIN IMMEDIATE")
-        with link:
-            removed = sum(link.execute(statement).rowcount for statement in (*_PURGE, *_SWEEP))
-        if not _one(link, _UNFINISHED) and (removed or _one(link, _FREE_PAGES)):
-            _rewrite(link)
-        return removed
+    try:
+        with closing(sqlite3.connect(database, timeout=BUSY_SECONDS, isolation_level=None)) as link:
+            link.execute("PRAGMA secure_delete = ON")
+            link.execute("BEGIN IMMEDIATE")
+            with link:
+                removed = sum(link.execute(statement).rowcount for statement in (*_PURGE, *_SWEEP))
+            if not _one(link, _UNFINISHED) and (removed or _one(link, _FREE_PAGES)):
+                _rewrite(link)
+            return removed
+    except sqlite3.Error as error:
+        raise RunError(f"{database}: could not be purged now: {error}: repeat it later") from None
 
 
 def overwrite_deleted() -> None:

@@ -1,5 +1,6 @@
 import sqlite3
 import stat
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -109,3 +110,25 @@ def test_what_is_no_store_says_what_to_do(home: Home) -> None:
     (home.scoring / STORE).write_bytes(b"no database at all, and longer than a header" * 40)
     with pytest.raises(UsageError, match="backup"), open_store(home):
         pass
+
+
+def test_a_store_from_before_casework_grows_and_keeps_its_decisions(home: Home) -> None:
+    with open_store(home) as store:
+        store.put([alert("aaaa1111", "u")])
+        store.add(decision("aaaa1111", Disposition.EDD))
+    with closing(sqlite3.connect(home.scoring / STORE)) as before:
+        for table in ("collected", "noted", "hidden", "code"):
+            before.execute(f"DROP TABLE {table}")
+        before.execute("PRAGMA user_version = 1")
+    with open_store(home) as store:
+        store.collect("f" * 64, decision("aaaa1111", Disposition.MONITOR, "ben"))
+        assert store.collected() == {"f" * 64}
+        assert [one.disposition for one in store.find("aaaa").decisions] == ["edd", "monitor"]
+
+
+def test_who_writes_elsewhere_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldfare.client.alerts.store.BUSY_SECONDS", 0.05)
+    with open_store(home) as store, closing(sqlite3.connect(home.scoring / STORE)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(UsageError, match="another process holds the store of alerts"):
+            store.put([alert("aaaa1111", "u")])

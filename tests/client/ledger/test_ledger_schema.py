@@ -1,26 +1,24 @@
-"""Rows stay as they were written, and old ledgers grow into new schemas."""
+"""Rows stay as they were written."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from fieldfare.client.ledger import database as ledger_database
-from fieldfare.client.ledger.database import MIGRATIONS, Database
+from fieldfare.client.ledger.schema import LEDGER, open_database
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.sqlite.database import Database
 
 ENTRY = "'debit', 1, 0, 's', 'r', {step}, 0, 'training', '{request}', 1, 'v', 1, 1, 'h'"
 
 
 @pytest.fixture
 def database() -> Iterator[Database]:
-    with Database(None, busy_timeout=0.05) as database:
+    with open_database(None, busy_timeout=0.05) as database:
         fill(database)
         yield database
 
 
 def fill(database: Database) -> None:
-    database.migrate()
     database.rows("INSERT INTO ledger VALUES (1, 'units', 0)")
     for number in (1, 2):
         entry = ENTRY.format(step=number, request=f"request {number}")
@@ -101,40 +99,6 @@ def test_statements_stand_beside_their_entries_and_stay(database: Database) -> N
     assert database.rows("SELECT content FROM statements") == [("{}",)]
 
 
-def test_an_old_ledger_grows_and_keeps_its_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, newest = tmp_path / "units.ledger", len(MIGRATIONS)
-    with Database(path, busy_timeout=0.05) as database:
-        fill(database)
-        before = database.rows("SELECT * FROM entries")
-    grown = (*MIGRATIONS, ("ALTER TABLE entries ADD COLUMN statement TEXT",))
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger_database, "MIGRATIONS", grown)
-        for _ in range(2):  # the second time there is nothing to do
-            with Database(path, busy_timeout=0.05) as database:
-                database.migrate()
-                assert database.rows("SELECT * FROM entries") == [(*row, None) for row in before]
-                assert database.rows("SELECT version FROM migrations") == [
-                    (number,) for number in range(1, newest + 2)
-                ]
-    with (
-        Database(path, busy_timeout=0.05) as database,
-        pytest.raises(LedgerError, match=f"schema version {newest} or older, found {newest + 1}"),
-    ):
-        database.migrate()
-
-
-def test_a_migration_that_fails_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = ("ALTER TABLE entries ADD COLUMN statement TEXT", "ALTER TABLE nowhere ADD COLUMN x")
-    with Database(tmp_path / "units.ledger", busy_timeout=0.05) as database:
-        fill(database)
-        before = database.rows("SELECT sql FROM sqlite_schema")
-        versions = database.rows("SELECT version FROM migrations")
-        monkeypatch.setattr(ledger_database, "MIGRATIONS", (*MIGRATIONS, broken))
-        with pytest.raises(LedgerError, match="nowhere"):
-            database.migrate()
-        assert database.rows("SELECT sql FROM sqlite_schema") == before
-        assert database.rows("SELECT version FROM migrations") == versions
+def test_versions_stand_one_a_row(database: Database) -> None:
+    found = database.rows("SELECT version FROM migrations")
+    assert found == [(number + 1,) for number in range(len(LEDGER.migrations))]

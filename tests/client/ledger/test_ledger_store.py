@@ -9,9 +9,10 @@ import pytest
 
 from fieldfare.client.ledger.budget import Debit, Entry
 from fieldfare.client.ledger.chain import Tip, next_entry, to_micros
-from fieldfare.client.ledger.database import Database
 from fieldfare.client.ledger.rows import Store
+from fieldfare.client.ledger.schema import open_database
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.sqlite.database import Database
 
 NOW = datetime(2025, 1, 1, 12, 30, 15, 123457, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -20,7 +21,7 @@ DEBIT = Debit(study="s", run="r", step=0, attempt=0, kind="training", request="a
 
 @pytest.fixture
 def database() -> Iterator[Database]:
-    with Database(None, busy_timeout=0.05) as database:
+    with open_database(None, busy_timeout=0.05) as database:
         yield database
 
 

@@ -1,29 +1,25 @@
 """The tables keep their own rules, whoever writes them."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from fieldfare.server.store.database import APPLICATION, MIGRATIONS
+from fieldfare.server.store.schema import APPLICATION, RUN_STORE
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.sqlite.database import Database
 
 HASH = bytes(32)
 
 
 @pytest.fixture
-def tables() -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA recursive_triggers = ON")
-        for migration in MIGRATIONS:
-            for statement in migration:
-                connection.execute(statement)
-        connection.execute(
+def tables() -> Iterator[Database]:
+    with Database(RUN_STORE, None, busy_seconds=0.05) as database:
+        database.rows(
             "INSERT INTO runs (run, study, state, reason, created) VALUES ('r', 's', 'x', '', 0)"
         )
-        connection.execute("INSERT INTO leaves VALUES ('r', 0, 'end', ?, ?)", (HASH, b"leaf"))
-        yield connection
+        database.rows("INSERT INTO leaves VALUES ('r', 0, 'end', ?, ?)", HASH, b"leaf")
+        yield database
 
 
 @pytest.mark.parametrize(
@@ -38,22 +34,36 @@ def tables() -> Iterator[sqlite3.Connection]:
         "DELETE FROM runs",
     ],
 )
-def test_a_log_only_grows(tables: sqlite3.Connection, statement: str) -> None:
-    with pytest.raises(sqlite3.IntegrityError):
-        tables.execute(statement)
-    assert tables.execute("SELECT content FROM leaves").fetchall() == [(b"leaf",)]
+def test_a_log_only_grows(tables: Database, statement: str) -> None:
+    with pytest.raises(RunError, match=r"append-only|constraint failed"):
+        tables.rows(statement)
+    assert tables.rows("SELECT content FROM leaves") == [(b"leaf",)]
 
 
 @pytest.mark.parametrize(
     "table", ["progress", "blobs", "checkpoints", "heads", "statuses", "metrics", "undelivered"]
 )
-def test_nothing_belongs_to_an_unknown_run(tables: sqlite3.Connection, table: str) -> None:
-    columns = tables.execute(f"PRAGMA table_info({table})").fetchall()
+def test_nothing_belongs_to_an_unknown_run(tables: Database, table: str) -> None:
+    columns = tables.rows(f"PRAGMA table_info({table})")
     values = ["unknown" if column[1] == "run" else 1 for column in columns]
     marks = ", ".join("?" * len(values))
-    with pytest.raises(sqlite3.IntegrityError, match="FOREIGN KEY"):
-        tables.execute(f"INSERT INTO {table} VALUES ({marks})", values)
+    with pytest.raises(RunError, match="FOREIGN KEY"):
+        tables.rows(f"INSERT INTO {table} VALUES ({marks})", *values)
 
 
 def test_the_application_id_spells_the_store() -> None:
     assert APPLICATION.to_bytes(4).decode() == "FFMR"
+
+
+def test_a_commit_reaches_the_disk_and_a_deletion_leaves_nothing(tmp_path: Path) -> None:
+    settings = {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "secure_delete": 1,
+        "foreign_keys": 1,
+        "auto_vacuum": 2,
+        "application_id": APPLICATION,
+        "user_version": 1,
+    }
+    with Database(RUN_STORE, tmp_path / "runs.sqlite", busy_seconds=0.05) as database:
+        assert {name: database.rows(f"PRAGMA {name}")[0][0] for name in settings} == settings

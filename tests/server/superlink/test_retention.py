@@ -8,6 +8,7 @@ import pytest
 
 from fieldfare.server.superlink.retention import purge_finished
 from fieldfare.server.superlink.superlink import SuperlinkApp
+from fieldfare.shared.errors import RunError
 
 PAYLOAD = b"PAYLOAD-OF-A-RUN"
 NOW = "2026-03-01 00:00:00"
@@ -138,7 +139,7 @@ def test_a_reader_in_the_way_delays_the_rewriting_only(database: Path) -> None:
 
 
 def test_a_file_that_is_none_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(sqlite3.Error):
+    with pytest.raises(RunError, match="could not be purged now"):
         purge_finished(tmp_path / "empty.sqlite")
 
 

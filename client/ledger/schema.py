@@ -1,0 +1,142 @@
+"""The ledger's SQLite file: its tables, its settings, and what to do when it fails.
+
+secure_delete overwrites what is replaced, and the log is emptied after each replacement, so that
+neither file keeps an old key.
+
+entries     one row per debit or statement, hash-chained, append-only
+replies     the signed reply and the masked vector that left for each debit
+statements  a person's statements: a restored copy accepted, the population split
+runs        opaque state of each run (its chain keys), replaced at every release, then destroyed
+ledger      whose units these are, and when the ledger began
+"""
+
+from pathlib import Path
+from typing import Final
+
+from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.sqlite.database import Database
+from fieldfare.shared.sqlite.kind import DURABLE, WAL, Kind, append_only
+
+_FIRST: Final = (
+    """
+CREATE TABLE ledger (
+    only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
+    population TEXT NOT NULL,
+    created INTEGER NOT NULL
+)
+""",
+    # `type` and `epoch` leave room for other events in the same chain (a new epoch, a split of
+    # the population); such rows get their own table, and debit columns stay as they are.
+    """
+CREATE TABLE entries (
+    sequence INTEGER PRIMARY KEY,
+    type TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    study TEXT NOT NULL,
+    run TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    request TEXT NOT NULL,
+    cost INTEGER NOT NULL CHECK (type <> 'debit' OR cost > 0),
+    vector TEXT NOT NULL,
+    cumulative INTEGER NOT NULL,
+    study_total INTEGER NOT NULL,
+    head TEXT NOT NULL
+)
+""",
+    "CREATE UNIQUE INDEX entries_request ON entries (request) WHERE type = 'debit'",
+    """
+CREATE UNIQUE INDEX entries_place ON entries (study, run, step, attempt) WHERE type = 'debit'
+""",
+    "CREATE INDEX entries_study ON entries (study, sequence)",
+    "CREATE INDEX entries_time ON entries (time, sequence)",
+    """
+CREATE TABLE replies (
+    sequence INTEGER PRIMARY KEY REFERENCES entries (sequence),
+    reply_sha256 TEXT NOT NULL,
+    reply BLOB NOT NULL,
+    vector BLOB NOT NULL
+)
+""",
+    """
+CREATE TABLE runs (
+    study TEXT NOT NULL,
+    run TEXT NOT NULL,
+    state BLOB NOT NULL,
+    UNIQUE (study, run)
+)
+""",
+    *append_only("entries", "entries are append-only"),
+    *append_only("replies", "replies are append-only"),
+    *append_only("ledger", "ledger are append-only"),
+    # INSERT OR REPLACE deletes without a DELETE trigger unless recursive_triggers is on.
+    """
+CREATE TRIGGER entries_INSERT BEFORE INSERT ON entries
+WHEN NEW.sequence IS NOT (SELECT coalesce(max(sequence), 0) + 1 FROM entries)
+    OR EXISTS (SELECT 1 FROM entries WHERE type = 'debit' AND request = NEW.request)
+    OR EXISTS (
+        SELECT 1 FROM entries WHERE type = 'debit' AND study = NEW.study AND run = NEW.run
+            AND step = NEW.step AND attempt = NEW.attempt
+    )
+BEGIN SELECT RAISE(ABORT, 'entries are append-only'); END
+""",
+    """
+CREATE TRIGGER replies_INSERT BEFORE INSERT ON replies
+WHEN EXISTS (SELECT 1 FROM replies WHERE sequence = NEW.sequence)
+BEGIN SELECT RAISE(ABORT, 'replies are append-only'); END
+""",
+)
+
+# Of a statement's row in `entries`, study and cost say what is carried over as spent; run, step,
+# attempt, kind, request and vector are empty.
+_STATEMENTS: Final = (
+    """
+CREATE TABLE statements (
+    sequence INTEGER PRIMARY KEY REFERENCES entries (sequence),
+    content TEXT NOT NULL
+)
+""",
+    *append_only("statements", "statements are append-only"),
+    """
+CREATE TRIGGER statements_INSERT BEFORE INSERT ON statements
+WHEN EXISTS (SELECT 1 FROM statements WHERE sequence = NEW.sequence)
+BEGIN SELECT RAISE(ABORT, 'statements are append-only'); END
+""",
+)
+
+LEDGER: Final = Kind(
+    name="the ledger",
+    error=LedgerError,
+    again="repeat the request",
+    restore="restore the newest copy of the ledger and its witness",
+    otherwise="nothing leaves until the ledger can be written",
+    # Not by itself: `erase_log` empties the log, and must be the one that does.
+    pragmas=(WAL, *DURABLE, ("wal_autocheckpoint", "0", 0)),
+    migrations=(_FIRST, _STATEMENTS),
+)
+
+
+def open_database(path: Path | None, *, busy_timeout: float) -> Database:
+    """Open the ledger at `path` (0600, created if absent) or, with None, one in memory.
+
+    Waits up to `busy_timeout` seconds for other processes.
+
+    Raises:
+        LedgerError: locked, read-only, readable by others, damaged or no database.
+    """
+    return Database(LEDGER, path, busy_seconds=busy_timeout)
+
+
+def erase_log(database: Database) -> None:
+    """Let no old key stay in the write-ahead log.
+
+    Raises:
+        LedgerError: another process reads or writes for longer than the timeout.
+    """
+    if not database.empty_log():
+        raise LedgerError(
+            "expected to erase old keys from the ledger's log, found another process reading it; "
+            "nothing leaves before that: let it finish, then repeat the request"
+        )
