@@ -45,7 +45,7 @@ demo: $(RUNTIME)  ## set up, invent a world, let its banks, NGOs and hotline lea
 	$(VENV)/bin/fieldfare demo --out out/demo
 
 .PHONY: federation
-federation: $(RUNTIME)  ## a hub and three banks as real processes: train, audit, leave it running
+federation: $(RUNTIME)  ## a coordinator and three banks as real processes: train, audit, leave it running
 	$(VENV)/bin/fieldfare federation up --out out/federation
 
 .PHONY: federation-stop

@@ -33,7 +33,7 @@ EXTRA_OF: Final = {
     "yaml": "institution",
 }
 FOR: Final = {
-    "coordinator": "a hub needs",
+    "coordinator": "a coordinator needs",
     "demo": "simulations need",
     "institution": "records need",
     "torch": "networks (mlp, modules) need",

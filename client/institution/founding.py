@@ -3,7 +3,7 @@
 The settings are written last. Without them a home does not open, so one that was left half
 made is never taken for a whole one.
 
-Joining a hub: pin its key, configure the node, write the enrolment.
+Joining a coordinator: pin its key, configure the node, write the enrolment.
 
 Nothing of an invitation counts before a person compared the fingerprint of the key that
 signed it; a later one counts where the key that is pinned already signed it.
@@ -131,7 +131,7 @@ def pin_coordinator(home: Home, invitation: Invitation) -> None:
 
 
 def write_node_files(home: Home, invitation: Invitation) -> None:
-    """Write the authority's certificate and node.toml; what node.toml says beyond the hub stays.
+    """Write the authority's certificate and node.toml; what else node.toml says stays.
 
     Raises:
         StudyError: node.toml exists and cannot be read or completed.

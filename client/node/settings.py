@@ -1,7 +1,7 @@
 """`node.toml`: the settings of the outer zone's node, and nothing else.
 
     format = 1
-    superlink = "hub.example.org:443"
+    superlink = "coordinator.example.org:443"
     authority = "authority.pem"  # who signed its certificate
     bundles = ["<sha256>"]       # runs of these bundles are answered, no others
     key = "keys/node"

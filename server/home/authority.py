@@ -41,15 +41,15 @@ class PemPair:
     key: bytes
 
 
-def new_authority(hub: str, now: datetime) -> PemPair:
+def new_authority(coordinator: str, now: datetime) -> PemPair:
     """Make an authority (NIST P-384) that is valid for ten years.
 
     Args:
-        hub: the coordinator's name, in the certificate's subject.
+        coordinator: the coordinator's name, in the certificate's subject.
         now: with a time zone.
     """
     key = ec.generate_private_key(_CURVE)
-    name = _name(f"Fieldfare {hub}")
+    name = _name(f"Fieldfare {coordinator}")
     builder = (
         _builder(name, name, key.public_key(), now, now + AUTHORITY_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

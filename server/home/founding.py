@@ -127,8 +127,8 @@ RENEW_BEFORE: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True)
-class Hub:
-    """The operator's answers when a hub is founded.
+class CoordinatorSetup:
+    """The operator's answers when a coordinator is founded.
 
     Attributes:
         name: the name that institutions see.
@@ -148,28 +148,28 @@ class Hub:
 
 
 def found_coordinator(
-    path: Path, hub: Hub, now: datetime, *, passphrase: bytes | None = None
+    path: Path, setup: CoordinatorSetup, now: datetime, *, passphrase: bytes | None = None
 ) -> CoordinatorHome:
     """Make a coordinator's home with all its secrets.
 
     Args:
         path: a new or an empty folder.
-        hub: names and addresses.
+        setup: names and addresses.
         now: with a time zone; certificates begin and end by it.
         passphrase: of the signing key; None leaves it unprotected but for the file's mode.
 
     Raises:
-        StudyError: lists every mistake in `hub`.
+        StudyError: lists every mistake in `setup`.
         UsageError: something is there already; nothing is overwritten.
         OSError: the disk or a folder says no.
     """
     text = settings_text(  # checked before anything is made
-        hub.name,
-        hub.address,
-        contact=hub.contact,
-        names=hub.names,
-        bind=hub.bind,
-        local_port=hub.local_port,
+        setup.name,
+        setup.address,
+        contact=setup.contact,
+        names=setup.names,
+        bind=setup.bind,
+        local_port=setup.local_port,
     )
     settings = parse_toml(text, Settings, "coordinator")
     home = CoordinatorHome.create(path)
@@ -191,7 +191,7 @@ def found_coordinator(
 def free_port(first: int, most: int = 100) -> int:
     """Return the first free port of the loopback address, from `first` on.
 
-    A hub that is founded but does not run listens nowhere: two such hubs may get the same one,
+    A coordinator that is founded but does not run listens nowhere: two such may get the same one,
     and the second to start is told to change it. Where none of `most` is free, `first`.
     """
     for port in range(first, first + most):

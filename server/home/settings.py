@@ -1,4 +1,4 @@
-"""`coordinator.toml`: the hub's name, and the addresses where it listens."""
+"""`coordinator.toml`: the coordinator's name, and the addresses where it listens."""
 
 from typing import Annotated, Final, Literal, Self
 
@@ -6,7 +6,7 @@ import tomlkit
 from pydantic import Field, model_validator
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.shared.protocol.identity import Contact, HubName
+from fieldfare.shared.protocol.identity import Contact, CoordinatorName
 from fieldfare.shared.study.toml import Section, load_toml, parse_toml
 from fieldfare.shared.system.addresses import Host, HostPort, Port, split_address
 
@@ -21,7 +21,7 @@ class Settings(Section):
     """The whole file.
 
     Attributes:
-        name: of the hub, as institutions see it.
+        name: of the coordinator, as institutions see it.
         contact: how to reach its people; may be empty.
         address: host:port where nodes find it.
         names: further names or addresses that its certificate is good for.
@@ -32,7 +32,7 @@ class Settings(Section):
     """
 
     format: Literal[1] = SETTINGS_FORMAT
-    name: HubName
+    name: CoordinatorName
     contact: Contact = ""
     address: HostPort
     names: tuple[Host, ...] = Field(default=(), max_length=MOST_NAMES, strict=False)
@@ -92,7 +92,7 @@ def settings_text(
     """Return the file that `init` writes, with comments.
 
     Args:
-        name: of the hub.
+        name: of the coordinator.
         address: host:port where nodes find it.
         contact: how to reach its people.
         names: further names of its certificate.
@@ -104,7 +104,7 @@ def settings_text(
     """
     bind = bind or f"0.0.0.0:{address.rpartition(':')[2]}"  # nodes come from other hosts
     text = f"""\
-# The hub. Relative paths do not occur here: everything lies in this folder.
+# The coordinator. Relative paths do not occur here: everything lies in this folder.
 format = 1
 
 # As institutions see it when they join.

@@ -136,8 +136,8 @@ def examine(home: CoordinatorHome, content: bytes, name: str) -> Paper:
         name: how messages call it.
 
     Raises:
-        UsageError: no such paper, a signature that does not verify, made for another hub, or an
-            id or a key that another institution has.
+        UsageError: no such paper, a signature that does not verify, made for another
+            coordinator, or an id or a key that another institution has.
     """
     try:
         kind = _type_of(content)
@@ -303,7 +303,7 @@ def _institution_in(content: bytes) -> str:
 
 def _enrolment(home: CoordinatorHome, content: bytes) -> Paper:
     body = open_enrolment(content)
-    _check_hub(home, body)
+    _check_coordinator(home, body)
     known = {member.institution: member for member in members(home)}
     before = known.get(body.institution)
     path = home.enrolment(body.institution)
@@ -329,16 +329,17 @@ def _paper(change: Change, after: Member, path: Path, content: bytes) -> Paper:
     return Paper(change, *names, path, content)
 
 
-def _check_hub(home: CoordinatorHome, body: Enrolment) -> None:
-    ours, hub = signing_public(home), load_settings(home).name
+def _check_coordinator(home: CoordinatorHome, body: Enrolment) -> None:
+    ours, named = signing_public(home), load_settings(home).name
     if body.coordinator != ours:
         raise UsageError(
             f"expected an enrolment at this coordinator ({_spoken(ours)}), found one at "
             f"{body.hub!r} ({_spoken(body.coordinator)}): send the institution your invitation"
         )
-    if body.hub != hub:
+    if body.hub != named:
         raise UsageError(
-            f"expected an enrolment at {hub!r}, found one at {body.hub!r}: was the hub renamed? "
+            f"expected an enrolment at {named!r}, found one at {body.hub!r}: "
+            "was the coordinator renamed? "
             "send the institution a new invitation"
         )
 

@@ -1,6 +1,6 @@
 """The roster that all members pin: published from the enrolments, one version after another.
 
-The invitation to a new institution: the hub's address, and the keys to verify it by.
+The invitation to a new institution: the coordinator's address, and the keys to verify it by.
 
 An invitation names the bundle that runs are started with: making one brings both to what the
 installed software has (home/founding.py).

@@ -30,7 +30,7 @@ SILENT_SHARE: Final = 0.25  # of the deadline without an answer, after which it 
 # will not have it a second later.
 FINAL_ERRORS: Final = frozenset({7})
 UNLISTED: Final = (
-    "its node does not list this run's bundle: it joins again with the invitation of this hub"
+    "its node does not list this run's bundle: it joins again with this coordinator's invitation"
 )
 
 

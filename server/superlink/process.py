@@ -223,7 +223,8 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
     except OSError as error:
         raise UsageError(
             f"{host}:{port}: expected a free port of this host, found: {error.strerror}: end what "
-            "listens there (another hub, perhaps), or change bind or local_port in coordinator.toml"
+            "listens there (another coordinator, perhaps), or change bind or local_port in "
+            "coordinator.toml"
         ) from None
     with place:
         # Connections inherit it; without it each answer waits 40 ms for the last one's receipt.

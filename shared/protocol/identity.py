@@ -228,7 +228,7 @@ def _one_certificate(text: str) -> str:
     return text
 
 
-HubName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
+CoordinatorName = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_one_line)]
 Contact = Annotated[str, Field(max_length=LONGEST_CONTACT), AfterValidator(_one_line)]
 
 
@@ -240,7 +240,7 @@ class Enrolment(MessageBody):
         identity: its Ed25519 public key, hex.
         node: its node's public key, NIST P-384, OpenSSH format.
         contact: how to reach its people; may be empty.
-        hub: the coordinator's hub, by the name in the invitation.
+        hub: the coordinator's name, as in the invitation.
         coordinator: the coordinator's public key, hex: no other may use this.
     """
 
@@ -250,7 +250,7 @@ class Enrolment(MessageBody):
     identity: Hex32
     node: Annotated[str, Field(max_length=LONGEST_NODE_KEY), AfterValidator(_node_key)]
     contact: Contact
-    hub: HubName
+    hub: CoordinatorName
     coordinator: Hex32
 
     @model_validator(mode="after")
@@ -273,7 +273,7 @@ class Invitation(MessageBody):
 
     TYPE: ClassVar[str] = "fieldfare.invitation.v1"
 
-    hub: HubName
+    hub: CoordinatorName
     address: HostPort
     authority: Annotated[str, Field(max_length=LARGEST_AUTHORITY), AfterValidator(_one_certificate)]
     bundle: Hex32

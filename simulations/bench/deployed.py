@@ -2,10 +2,10 @@
 
     python -m fieldfare.simulations.bench.deployed [--counts 3,6,12,20] [--steps N] [--json]
 
-A hub and institutions as `fieldfare coordinator start` and `fieldfare institution start` run
-them, each with a ledger that syncs; the hub keeps its transcript. For the first count, stock
-Flower exchanges a vector of the same size on the same machine afterwards. For each count, the
-processor time that the hub takes for a step is read from /proc.
+A coordinator and institutions as `fieldfare coordinator start` and `fieldfare institution start`
+run them, each with a ledger that syncs; the coordinator keeps its transcript. For the first count,
+stock Flower exchanges a vector of the same size on the same machine afterwards. For each count,
+the processor time that the coordinator takes for a step is read from /proc.
 """
 
 import os
@@ -33,7 +33,7 @@ from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.simulations.bench.harness import FOLDER, Bench, Promise, at_most, numbers
 from fieldfare.simulations.bench.inputs import study_toml, write_records
 from fieldfare.simulations.bench.stock import Fabric, stock_rounds
-from fieldfare.simulations.testbed.testbed import HUB, Bed, in_this_process
+from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, in_this_process
 
 COUNTS: Final = "3,6,12,20"
 STEPS: Final = 15
@@ -56,7 +56,7 @@ class Steps:
     Attributes:
         run: its id.
         ended: when each number of steps was first seen to be done.
-        begun: seconds of processor time of the hub's processes before the first step.
+        begun: seconds of processor time of the coordinator's processes before the first step.
         finished: the same after the last.
     """
 
@@ -65,14 +65,16 @@ class Steps:
     begun: dict[bytes, float] = field(default_factory=dict)
     finished: dict[bytes, float] = field(default_factory=dict)
 
-    def see(self, row: RunRow, hub: int) -> None:
+    def see(self, row: RunRow, coordinator: int) -> None:
         """Look at how a run stands."""
         progress = row.progress
         if progress is None or progress.phase == "hello" or progress.step in self.ended:
             return
         self.ended[progress.step] = progress.at
         if progress.step in (1, progress.steps):
-            found = {name: processor_seconds(hub, name) for name in (SUPERLINK, RUN_PROCESS)}
+            found = {
+                name: processor_seconds(coordinator, name) for name in (SUPERLINK, RUN_PROCESS)
+            }
             self.begun, self.finished = self.begun or found, found
 
     @property
@@ -132,11 +134,11 @@ def trained(bed: Bed) -> Steps:
     try:
         bed.start()
         run = bed.run(bed.agree())
-        with run_store(CoordinatorHome(bed.hub).runs_database) as store:
+        with run_store(CoordinatorHome(bed.coordinator_home).runs_database) as store:
             steps = Steps(run)
             while True:
                 row = store.row(run)
-                steps.see(row, bed.pid(HUB))
+                steps.see(row, bed.pid(COORDINATOR))
                 if row.state.ended:
                     break
                 time.sleep(LOOK_SECONDS)
@@ -185,7 +187,7 @@ def _row(count: int, load: float, seen: Steps) -> dict[str, float]:
 
 def _stock(bed: Bed) -> dict[str, float]:
     """Exchange a vector of the study's size with stock Flower, under the bed's certificates."""
-    home = CoordinatorHome(bed.hub)
+    home = CoordinatorHome(bed.coordinator_home)
     keys = {name: bed.home(name) / "keys" / "node" for name in bed.names[:STOCK_NODES]}
     tls = (home.authority, home.server_certificate, home.server_key)
     fabric = Fabric(bed.folder / "stock", *tls, keys)

@@ -56,15 +56,15 @@ class Identities:
             roster = Roster(version=1, multiplicity=multiplicity, coordinator="", members=members)
             return cls(roster, {name: NoSigner() for name in names}, NoSigner())
         keys = {name: Ed25519PrivateKey.generate() for name in sorted(names)}
-        hub = Ed25519PrivateKey.generate()
+        coordinator_key = Ed25519PrivateKey.generate()
         roster = Roster(
             version=1,
             multiplicity=multiplicity,
-            coordinator=_public(hub),
+            coordinator=_public(coordinator_key),
             members=tuple(Member(id=name, key=_public(key)) for name, key in keys.items()),
         )
         signers = {name: IdentitySigner(key) for name, key in keys.items()}
-        return cls(roster, signers, IdentitySigner(hub))
+        return cls(roster, signers, IdentitySigner(coordinator_key))
 
 
 def _public(key: Ed25519PrivateKey) -> str:

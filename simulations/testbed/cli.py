@@ -1,4 +1,4 @@
-"""`fieldfare federation up` and `down`: a hub and three banks as processes, to look at.
+"""`fieldfare federation up` and `down`: a coordinator and three banks as processes, to look at.
 
 Errors pass through: the root command turns them into exit codes.
 """
@@ -22,7 +22,7 @@ from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.simulations.testbed.records import BedRecords, amlsim_records, invented_records
-from fieldfare.simulations.testbed.testbed import HUB, STOP_SECONDS, Bed
+from fieldfare.simulations.testbed.testbed import COORDINATOR, STOP_SECONDS, Bed
 
 PROCESSES: Final = "processes.json"
 SEED: Final = 0
@@ -46,7 +46,7 @@ def up(
         ),
     ] = None,
 ) -> None:
-    """Found a hub and three banks, train their study to the end, and leave all of it running."""
+    """Found a coordinator and three banks, train their study, and leave all of it running."""
     folder = out.absolute()
     _make_room(folder)
     begun = time.monotonic()
@@ -58,7 +58,7 @@ def up(
     bed = Bed(folder, made.records, made.study, say)
     with ExitStack() as stack:
         stack.callback(bed.stop)
-        say("founding the hub and three institutions")
+        say("founding the coordinator and three institutions")
         bed.found()
         bed.start()
         say("all nodes are connected")
@@ -80,7 +80,7 @@ def down(out: OutOption = DEFAULT_OUT) -> None:
     running = _running(folder)
     if not running:
         typer.echo("nothing runs")
-    for name in [*(n for n in running if n != HUB), HUB]:
+    for name in [*(n for n in running if n != COORDINATOR), COORDINATOR]:
         if name in running:
             _end(running[name])
             typer.echo(f"stopped {name}")
@@ -98,7 +98,7 @@ def _records(folder: Path, data: Path | None) -> BedRecords:
 def _followed(bed: Bed, run: str, say: Callable[[str], None]) -> RunRow:
     """Say every tenth step of a run until it ends."""
     said = -1
-    with run_store(CoordinatorHome(bed.hub).runs_database) as store:
+    with run_store(CoordinatorHome(bed.coordinator_home).runs_database) as store:
         while True:
             row = store.row(run)
             progress = row.progress
@@ -114,7 +114,7 @@ def _followed(bed: Bed, run: str, say: Callable[[str], None]) -> RunRow:
 def _summary(bed: Bed, row: RunRow, report: dict[str, Any]) -> list[str]:
     plan = plan_for(bed.loaded_study)
     spent = row.progress.spent if row.progress else 0
-    with run_store(CoordinatorHome(bed.hub).runs_database) as store:
+    with run_store(CoordinatorHome(bed.coordinator_home).runs_database) as store:
         metrics = store.metrics(row.run)
     released = json.loads(metrics) if metrics else {}
     epsilon, promised = plan.epsilon(spent / PICOMU2), plan.study.privacy
@@ -128,8 +128,8 @@ def _summary(bed: Bed, row: RunRow, report: dict[str, Any]) -> list[str]:
         f"delivered  to {', '.join(bed.names)}",
         "",
         "All of it is still running. Look at it:",
-        f"  fieldfare coordinator run watch {row.run} --home {bed.hub}",
-        f"  fieldfare coordinator runs --home {bed.hub}",
+        f"  fieldfare coordinator run watch {row.run} --home {bed.coordinator_home}",
+        f"  fieldfare coordinator runs --home {bed.coordinator_home}",
         f"  fieldfare institution status --home {bed.home(bed.names[0])}",
         f"  fieldfare institution models --home {bed.home(bed.names[0])}",
         "and end it: make federation-stop",
@@ -148,7 +148,7 @@ def _make_room(folder: Path) -> None:
     if _running(folder):
         raise UsageError(f"{folder}: it is running already: make federation-stop ends it")
     if folder.exists() and any(folder.iterdir()):
-        if not (folder / HUB).is_dir() and not (folder / "records").is_dir():
+        if not (folder / COORDINATOR).is_dir() and not (folder / "records").is_dir():
             raise UsageError(
                 f"{folder}: expected a new folder or one of this command's, found another"
             )
@@ -156,7 +156,7 @@ def _make_room(folder: Path) -> None:
 
 
 def _write_processes(folder: Path, bed: Bed) -> None:
-    pids = {name: bed.pid(name) for name in (HUB, *bed.names)}
+    pids = {name: bed.pid(name) for name in (COORDINATOR, *bed.names)}
     (folder / PROCESSES).write_text(json.dumps(pids), "utf-8")
 
 

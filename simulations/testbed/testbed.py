@@ -1,9 +1,9 @@
-"""A whole federation of real processes on this machine: a hub, institutions, TLS between them.
+"""A federation of real processes on this machine: a coordinator, institutions, TLS between them.
 
 Everything is done by the commands that people type, each with its own home, keys and ledger;
 only the records are invented, or a public simulation's. Tests and `make federation` use it.
 
-    folder/hub/             the coordinator's home
+    folder/coordinator/     the coordinator's home
     folder/<institution>/   an institution's home, its records beside it in records/
     folder/processes.json   what was left running
 
@@ -39,7 +39,7 @@ from fieldfare.shared.study.model_sections import VARIABLE, MlpSection
 from fieldfare.shared.study.study import Study, load_study
 
 COMMAND: Final = Path(sys.executable).parent / "fieldfare"
-HUB: Final = "hub"
+COORDINATOR: Final = "coordinator"
 START_SECONDS: Final = 180.0
 STOP_SECONDS: Final = 40.0
 SHOWN: Final = 2000  # characters of a failed command's own words
@@ -66,7 +66,7 @@ def in_a_process(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
 
 @dataclass
 class Bed:
-    """A hub and institutions in one folder.
+    """A coordinator and institutions in one folder.
 
     Attributes:
         folder: where all of it is.
@@ -86,9 +86,9 @@ class Bed:
     _processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
 
     @property
-    def hub(self) -> Path:
+    def coordinator_home(self) -> Path:
         """The coordinator's home."""
-        return self.folder / HUB
+        return self.folder / COORDINATOR
 
     @property
     def names(self) -> list[str]:
@@ -106,7 +106,7 @@ class Bed:
     # -- founding ---------------------------------------------------------------------------
 
     def found(self) -> None:
-        """Make the hub and the institutions, and let them know each other.
+        """Make the coordinator and the institutions, and let them know each other.
 
         Raises:
             RunError: a command failed; says which and with what words.
@@ -115,7 +115,7 @@ class Bed:
         port, local = free_ports(2)
         self.coordinator(
             "init",
-            "Local hub",
+            "Local coordinator",
             *("--address", f"127.0.0.1:{port}", "--bind", f"127.0.0.1:{port}"),
             *("--local-port", str(local)),
         )
@@ -128,7 +128,7 @@ class Bed:
     def publish(self) -> None:
         """Publish the roster and let every institution accept it."""
         self.coordinator("roster", "--multiplicity", str(self.loaded_study.privacy.multiplicity))
-        roster = str(self.hub / "roster.signed")
+        roster = str(self.coordinator_home / "roster.signed")
         for name in self.names:
             self.institution(name, "roster", "accept", roster, "--yes")
 
@@ -138,7 +138,7 @@ class Bed:
         self.institution(
             name,
             "join",
-            str(self.hub / "invitation.json"),
+            str(self.coordinator_home / "invitation.json"),
             *(
                 "--fingerprint",
                 self._fingerprint(),
@@ -149,7 +149,7 @@ class Bed:
 
     def _fingerprint(self) -> str:
         """Return what the coordinator would read aloud."""
-        key = (self.hub / "keys" / "signing.pub").read_text("ascii").strip()
+        key = (self.coordinator_home / "keys" / "signing.pub").read_text("ascii").strip()
         return fingerprint(bytes.fromhex(key))
 
     def _allow(self, name: str) -> None:
@@ -172,16 +172,23 @@ class Bed:
     # -- processes --------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the hub and every institution, and wait until all nodes are connected."""
-        self.start_hub()
+        """Start the coordinator and every institution, and wait until all nodes are connected."""
+        self.start_coordinator()
         for name in self.names:
             self.start_institution(name)
         self.until_connected()
 
-    def start_hub(self) -> None:
+    def start_coordinator(self) -> None:
         """Start the SuperLink and what carries out runs."""
-        self._spawn(HUB, *self._allowing, "coordinator", "start", "--home", str(self.hub))
-        self.until(self._hub_answers, "the hub")
+        self._spawn(
+            COORDINATOR,
+            *self._allowing,
+            "coordinator",
+            "start",
+            "--home",
+            str(self.coordinator_home),
+        )
+        self.until(self._coordinator_answers, "the coordinator")
 
     def start_institution(self, name: str) -> None:
         """Start an institution's custodian and node."""
@@ -194,12 +201,12 @@ class Bed:
 
     def connected(self) -> set[str]:
         """Return the institutions whose nodes the SuperLink has."""
-        with control(control_target(CoordinatorHome(self.hub))) as superlink:
+        with control(control_target(CoordinatorHome(self.coordinator_home))) as superlink:
             return {node.name for node in superlink.nodes() if node.status == "online"}
 
     def stop(self) -> None:
         """End every process of this bed, institutions first; those that do not end are killed."""
-        for name in [*(n for n in self._processes if n != HUB), HUB]:
+        for name in [*(n for n in self._processes if n != COORDINATOR), COORDINATOR]:
             self.stop_one(name)
 
     def stop_one(self, name: str) -> None:
@@ -219,7 +226,7 @@ class Bed:
         """Return the id of a started process."""
         return self._processes[name].pid
 
-    def _hub_answers(self) -> bool:
+    def _coordinator_answers(self) -> bool:
         try:
             self.connected()
         except RunError:
@@ -260,7 +267,7 @@ class Bed:
     def _failed(self, text: str) -> RunError:
         """Return an error with the end of every log in its notes: a test's folder goes away."""
         error = RunError(text)
-        for name in (HUB, *self.names):
+        for name in (COORDINATOR, *self.names):
             if self.log(name).is_file():
                 said = self.log(name).read_text(errors="replace")[-LOGGED:]
                 error.add_note(f"--- the end of {self.log(name)}\n{said}")
@@ -272,7 +279,7 @@ class Bed:
         """Propose the study and let every institution approve it; returns its id."""
         study = self.loaded_study.id
         self.coordinator("propose", str(self.study), "--no-hello")
-        signed = str(self.hub / "studies" / f"{study}.signed")
+        signed = str(self.coordinator_home / "studies" / f"{study}.signed")
         with ThreadPoolExecutor(len(self.names)) as pool:
             list(pool.map(lambda name: self._approve(name, study, signed), self.names))
         return study
@@ -292,7 +299,7 @@ class Bed:
 
     def row(self, run: str) -> RunRow:
         """Return how a run stands."""
-        with run_store(CoordinatorHome(self.hub).runs_database) as store:
+        with run_store(CoordinatorHome(self.coordinator_home).runs_database) as store:
             return store.row(run)
 
     def until_ended(self, run: str, seconds: float = 600.0) -> RunRow:
@@ -314,7 +321,7 @@ class Bed:
             "transcript",
             str(transcript),
             "--roster",
-            str(self.hub / "roster.signed"),
+            str(self.coordinator_home / "roster.signed"),
             "--json",
         )
         found: dict[str, Any] = json.loads(said)
@@ -328,7 +335,7 @@ class Bed:
         Raises:
             RunError: it failed.
         """
-        whole = [*self._allowing, "coordinator", *command, "--home", str(self.hub)]
+        whole = [*self._allowing, "coordinator", *command, "--home", str(self.coordinator_home)]
         return _checked(self.command(whole), command)
 
     def institution(self, name: str, *command: str) -> str:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 from tests.support.finished import RUN
-from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
 from tests.support.reported import decided, reason, reported_alert
 from tests.support.scored import Desk, customers, desk_of, scored_study, write
 
@@ -37,7 +37,7 @@ from fieldfare.shared.terminal.screen import console
 from fieldfare.simulations.metrics import group_rows
 from fieldfare.simulations.world.personas import LOOK_ALIKES, PROTECTED_LOOK_ALIKES
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 ROOT = Path(__file__).parents[2]
 CLIENT = {
@@ -59,8 +59,10 @@ ACTING = {
 
 
 @pytest.fixture
-def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return desk_of(hub, custody_of, capsys, units=300)
+def desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return desk_of(coordinator, custody_of, capsys, units=300)
 
 
 def imports(source: str) -> set[str]:

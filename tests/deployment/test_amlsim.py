@@ -62,7 +62,7 @@ def test_processes_learn_what_a_simulation_learns(tmp_path: Path) -> None:
         run = bed.run(bed.agree())
         report = check_whole(bed, bed.until_ended(run))
         assert report["steps"] == report["planned_steps"] == 40
-        model = CoordinatorHome(bed.hub).model(run) / "model.safetensors"
+        model = CoordinatorHome(bed.coordinator_home).model(run) / "model.safetensors"
     together = auroc(made, model, units)
     expected = np.mean(
         [auroc(made, simulated(made, tmp_path / f"{seed}", seed), units) for seed in range(3)]

@@ -46,7 +46,15 @@ column = "channel"
 
 
 def query(bed: Bed, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-c", COMMAND, "query", *map(str, arguments), "--home", str(bed.hub)]
+    command = [
+        sys.executable,
+        "-c",
+        COMMAND,
+        "query",
+        *map(str, arguments),
+        "--home",
+        str(bed.coordinator_home),
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 

@@ -1,7 +1,7 @@
-"""The attacks of tests/security against a whole deployment: a real hub, nodes, custodians, TLS.
+"""The attacks of tests/security against a deployment: a real coordinator, nodes, custodians, TLS.
 
-One hub and seven institutions, each its own processes. What a hostile coordinator does, it does
-with its own keys, as the server of a run at its own SuperLink; strangers and thieves have what
+One coordinator and seven institutions, each its own processes. What a hostile coordinator does, it
+does with its own keys, as the server of a run at its own SuperLink; strangers and thieves have what
 such people have: the address, the authority, a node's key, what they saw on the wire.
 """
 
@@ -94,7 +94,7 @@ FEWER: Final = without("bank-f")
 
 @dataclass
 class Deployment:
-    """A hub's SuperLink and institutions that run; the runs' server is this process."""
+    """A coordinator's SuperLink and institutions that run; the runs' server is this process."""
 
     bed: Bed
     superlink: RunningSuperlink
@@ -184,7 +184,7 @@ def deployment() -> Iterator[Deployment]:
     bed = replace(small_bed(folder / "b", names=ALL), command=in_this_process)
     edit(bed.study, "[privacy]\nepsilon = 1.0\n", "[privacy]\nspare_releases = 4\nepsilon = 0.4\n")
     bed.found()
-    home = CoordinatorHome(bed.hub)
+    home = CoordinatorHome(bed.coordinator_home)
     try:
         with running_superlink(home) as superlink:
             with control(control_target(home)) as link:
@@ -201,7 +201,7 @@ def deployment() -> Iterator[Deployment]:
 
 @dataclass
 class Wire:
-    """The hub's end of the wire, with its key: lies at some releases, and listens."""
+    """The coordinator's end of the wire, with its key: lies at some releases, and listens."""
 
     grid: Any
     home: CoordinatorHome
@@ -372,7 +372,7 @@ def with_another_text(bundle: bytes) -> bytes:
 
 @pytest.mark.parametrize("token", ["", "wrong"])
 @pytest.mark.parametrize("place", ["public", "local"])
-def test_nobody_steers_the_hub_without_its_token(
+def test_nobody_steers_the_coordinator_without_its_token(
     token: str, place: str, deployment: Deployment
 ) -> None:
     before = deployment.statuses()

@@ -35,21 +35,21 @@ STOP_SECONDS: Final = 60.0
 
 @dataclass
 class Site:
-    """A hub and an institution, each in a folder of its own, and the files between them."""
+    """A coordinator and an institution, each in a folder of its own, and the files between them."""
 
     folder: Path
     stack: ExitStack
 
     @property
-    def hub(self) -> CoordinatorHome:
-        return CoordinatorHome(self.folder / "hub")
+    def coordinator_home(self) -> CoordinatorHome:
+        return CoordinatorHome(self.folder / "coordinator")
 
     @property
     def bank(self) -> Home:
         return Home(self.folder / "bank")
 
     def coordinator(self, *arguments: str) -> int:
-        return run(["coordinator", *arguments, "--home", str(self.hub.path)])
+        return run(["coordinator", *arguments, "--home", str(self.coordinator_home.path)])
 
     def institution(self, *arguments: str) -> int:
         return run(["institution", *arguments, "--home", str(self.bank.path)])
@@ -66,7 +66,7 @@ class Site:
     def statuses(self) -> dict[str, str]:
         """What the SuperLink says of nodes; nothing where it does not answer yet."""
         try:
-            with control(control_target(self.hub)) as link:
+            with control(control_target(self.coordinator_home)) as link:
                 return {node.name: node.status for node in link.nodes()}
         except RunError:
             return {}
@@ -90,24 +90,24 @@ def spoken(public: str) -> str:
 def found(site: Site) -> None:
     port, local = free_port(), free_port()
     address = ["--address", f"127.0.0.1:{port}", "--bind", f"127.0.0.1:{port}"]
-    assert site.coordinator("init", "Hub", *address, "--local-port", str(local)) == 0
+    assert site.coordinator("init", "Coordinator", *address, "--local-port", str(local)) == 0
 
 
 def test_five_commands_make_a_member_whose_node_is_let_in(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found(site)
-    site.keep_running("coordinator", "start", "--home", str(site.hub.path))
+    site.keep_running("coordinator", "start", "--home", str(site.coordinator_home.path))
 
     # What is read aloud is given as an option: both sides compare, nothing is just believed.
-    invitation, enrolment = str(site.hub.invitation), str(site.folder / "enrolment")
-    hub_said = ["--fingerprint", spoken(signing_public(site.hub))]
+    invitation, enrolment = str(site.coordinator_home.invitation), str(site.folder / "enrolment")
+    coordinator_said = ["--fingerprint", spoken(signing_public(site.coordinator_home))]
     assert site.institution("init", "--id", "bank-a") == 0
-    assert site.institution("join", invitation, *hub_said, "--out", enrolment) == 0
+    assert site.institution("join", invitation, *coordinator_said, "--out", enrolment) == 0
     bank_said = ["--fingerprint", identity_fingerprint(site.bank)]
     assert site.coordinator("enrol", enrolment, *bank_said) == 0
     assert site.coordinator("roster", "--multiplicity", "1") == 0
-    assert site.institution("roster", "accept", str(site.hub.roster), "--yes") == 0
+    assert site.institution("roster", "accept", str(site.coordinator_home.roster), "--yes") == 0
 
     key = pinned_coordinator(site.bank, load_policy(site.bank))
     assert pinned_roster(site.bank, key).ids == ("bank-a",)
@@ -135,8 +135,8 @@ def test_five_commands_make_a_member_whose_node_is_let_in(
 def test_who_enrolled_while_the_superlink_was_down_is_let_in_when_it_starts(site: Site) -> None:
     found(site)
     assert site.institution("init", "--id", "bank-a") == 0
-    assert site.institution("join", str(site.hub.invitation), "--yes") == 0
+    assert site.institution("join", str(site.coordinator_home.invitation), "--yes") == 0
     sent = str(site.bank.path / "bank-a.enrolment")
     assert site.coordinator("enrol", sent, "--yes") == 0
-    site.keep_running("coordinator", "start", "--home", str(site.hub.path))
+    site.keep_running("coordinator", "start", "--home", str(site.coordinator_home.path))
     until(lambda: site.let_in() == {"bank-a"}, START_SECONDS)

@@ -1,6 +1,6 @@
 """Processes of a federation that are killed in the middle of a run: it ends as if they were not.
 
-One hub and three institutions of which none can be missed; every test runs a study of its own.
+One coordinator and three institutions of which none can be missed; every test runs its own study.
 """
 
 import time
@@ -27,7 +27,7 @@ from tests.support.outages import (
 )
 from tests.support.processes import alive
 
-from fieldfare.simulations.testbed.testbed import HUB, Bed, in_this_process
+from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, in_this_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("kills")]
 
@@ -64,7 +64,7 @@ def test_a_run_s_process_is_killed_and_the_run_resumed(bed: Bed) -> None:
     run = begin(bed, "serverapp")
     for step in (1, 4):
         until_step(bed, run, step)
-        kill(process(bed, HUB, RUN))
+        kill(process(bed, COORDINATOR, RUN))
         resume(bed, run)
     check_run(bed, bed.until_ended(run))
 
@@ -72,10 +72,10 @@ def test_a_run_s_process_is_killed_and_the_run_resumed(bed: Bed) -> None:
 def test_a_superlink_is_killed_and_started_again(bed: Bed) -> None:
     run = begin(bed, "superlink")
     until_step(bed, run, 2)
-    superlink, task = process(bed, HUB, SUPERLINK), process(bed, HUB, RUN)
+    superlink, task = process(bed, COORDINATOR, SUPERLINK), process(bed, COORDINATOR, RUN)
     kill(superlink)
     check_run(bed, bed.until_ended(run))
-    assert process(bed, HUB, SUPERLINK) != superlink
+    assert process(bed, COORDINATOR, SUPERLINK) != superlink
     assert alive(task) or picture(bed, run)["state"] == "finished"
 
 
@@ -93,7 +93,7 @@ def test_the_whole_host_is_killed_and_brought_up_again(bed: Bed) -> None:
     run = begin(bed, "host")
     until_step(bed, run, 2)
     kill_everything(bed)
-    bed.start_hub()
+    bed.start_coordinator()
     for name in bed.names:
         bed.start_institution(name)
     bed.until(lambda: set(bed.names) <= bed.connected(), "leases that end", LEASE_SECONDS)

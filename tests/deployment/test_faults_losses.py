@@ -1,7 +1,7 @@
 """What a federation loses in the middle of a run, for a while or for good: it ends as it should.
 
-A hub and four institutions, of which one can be missed; the hub's files lie on a disk of their
-own, and a line that can be cut leads to it. Every test runs a study of its own.
+A coordinator and four institutions, of which one can be missed; the coordinator's files lie on a
+disk of their own, and a line that can be cut leads to it. Every test runs a study of its own.
 """
 
 import json
@@ -41,7 +41,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.store.rows import RunState
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.testbed.testbed import COMMAND, HUB, Bed, edit, in_this_process
+from fieldfare.simulations.testbed.testbed import COMMAND, COORDINATOR, Bed, edit, in_this_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("losses")]
 
@@ -55,7 +55,7 @@ DEADLINE: Final = 15.0  # seconds: somebody misses it, and nobody else on a mach
 
 @dataclass(frozen=True)
 class Place:
-    """A bed, the way to its hub, the hub's disk and the last bank's clock if they can be had."""
+    """A bed, the way to its coordinator, the disk of that, and the last bank's clock."""
 
     bed: Bed
     way: Way
@@ -78,15 +78,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with ExitStack() as stack:
         bed = small_bed(tmp_path_factory.mktemp("losses"), names=BANKS)
         bed.command = in_this_process
-        disk = own_disk(bed.hub, stack)
+        disk = own_disk(bed.coordinator_home, stack)
         bed.found()
-        port = load_settings(CoordinatorHome(bed.hub)).bind_port
+        port = load_settings(CoordinatorHome(bed.coordinator_home)).bind_port
         way = stack.enter_context(way_to(port))
         for name in BANKS:
             edit(bed.home(name) / "node.toml", f"127.0.0.1:{port}", f"127.0.0.1:{way.port}")
         stack.callback(bed.stop)
         clock = skewed_clock(tmp_path_factory.mktemp("clock"))
-        bed.start_hub()
+        bed.start_coordinator()
         for name in BANKS[:-1]:
             bed.start_institution(name)
         with pytest.MonkeyPatch.context() as environment:
@@ -167,10 +167,10 @@ def test_a_full_disk_ends_the_run_with_a_reason_and_room_lets_it_go_on(
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while True:
             file.write(bytes(4096))
-    until(lambda: not processes(bed, HUB, RUN), SECONDS)
+    until(lambda: not processes(bed, COORDINATOR, RUN), SECONDS)
     with pytest.raises(RunError, match="free some space on the disk"):
         bed.coordinator("runs")
-    assert "free some space on the disk, then resume the run" in said(bed, HUB)
+    assert "free some space on the disk, then resume the run" in said(bed, COORDINATOR)
     filler.unlink()
     resume(bed, run)
     check_run(bed, bed.until_ended(run))
@@ -180,7 +180,7 @@ def test_a_run_that_may_write_no_more_ends_with_a_reason_and_goes_on_later(bed: 
     """As a quota does it, which takes no root to set: the SuperLink goes on meanwhile."""
     run = begin(bed, "quota", steps=8)
     until_step(bed, run, 2)
-    resource.prlimit(process(bed, HUB, RUN), resource.RLIMIT_FSIZE, (0, 0))
+    resource.prlimit(process(bed, COORDINATOR, RUN), resource.RLIMIT_FSIZE, (0, 0))
     until(lambda: picture(bed, run)["life"] == "interrupted", SECONDS)
     assert "look at the disk's space, quotas and health" in picture(bed, run)["note"]
     resume(bed, run)
@@ -193,7 +193,7 @@ def test_an_institution_that_is_gone_for_good_is_gone_on_without(bed: Bed) -> No
     kill(*tree(bed.pid(LAST)))
     bed.stop_one(LAST)
     until_step(bed, run, 4)
-    kill(process(bed, HUB, RUN))
+    kill(process(bed, COORDINATOR, RUN))
     resume(bed, run)
     report = check_run(bed, bed.until_ended(run), failed=1)
     assert report["failed_attempts"] == 1
@@ -205,7 +205,7 @@ def test_fewer_than_the_study_wants_end_the_run_until_they_are_back(place: Place
     bed.stop_one(LAST)  # nothing, where it is gone for good
     bed.until_connected(BANKS[:3])
     # The last bank is gone, and the run would wait for it before it opens.
-    settings = CoordinatorHome(bed.hub).settings
+    settings = CoordinatorHome(bed.coordinator_home).settings
     edit(settings, "wait_seconds = 90.0", "wait_seconds = 10.0")
     run = begin(bed, "few", deadline=DEADLINE)
     until_step(bed, run, 2)

@@ -20,7 +20,7 @@ def test_a_study_is_trained_to_a_delivered_model_that_anybody_can_recompute(tmp_
         run = bed.run(bed.agree())
         report = check_whole(bed, bed.until_ended(run))
         assert (report["steps"], report["recomputed_sums"], report["sums"]) == (3, 5, 5)
-        folder = CoordinatorHome(bed.hub).model(run)
+        folder = CoordinatorHome(bed.coordinator_home).model(run)
         for name in bed.names:
             model = delivered(bed, name)[run]
             content = (Path(model["folder"]) / "model.safetensors").read_bytes()
@@ -31,6 +31,6 @@ def test_a_study_is_trained_to_a_delivered_model_that_anybody_can_recompute(tmp_
         status = json.loads(bed.institution(bed.names[0], "status", "--json"))
         assert status  # a screen of a federation that runs
         assert (folder / SIGNED).is_file()
-        log = (bed.hub / "log" / "audit.jsonl").read_text()
-        home = CoordinatorHome(bed.hub)
+        log = (bed.coordinator_home / "log" / "audit.jsonl").read_text()
+        home = CoordinatorHome(bed.coordinator_home)
         assert all(path.read_text().strip() not in log for path in home.tokens.iterdir())

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.homes import NAMES, Hub, approve_all, clock, home_study, hub, loaded
+from tests.support.homes import (
+    NAMES,
+    Coordinator,
+    approve_all,
+    clock,
+    coordinator,
+    home_study,
+    loaded,
+)
 from tests.support.served import room
 
 from fieldfare.client.approvals.approval import approve
@@ -32,7 +40,7 @@ from fieldfare.simulations.federation.grid import InProcessGrid
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 
-__all__ = ["hub", "room"]
+__all__ = ["coordinator", "room"]
 
 NAME: Final = NAMES[0]
 STUDY: Final = home_study()
@@ -56,28 +64,34 @@ class Meddled:
 
 
 @pytest.fixture
-def custodies(hub: Hub) -> Iterator[dict[str, Custody]]:
+def custodies(coordinator: Coordinator) -> Iterator[dict[str, Custody]]:
     with ExitStack() as stack:
         found = {
-            name: stack.enter_context(open_custody(hub.institution(name), None, clock))
+            name: stack.enter_context(open_custody(coordinator.institution(name), None, clock))
             for name in NAMES
         }
-        approve_all(hub, list(found.values()), STUDY)
+        approve_all(coordinator, list(found.values()), STUDY)
         yield found
 
 
 @pytest.fixture
-def guard(hub: Hub, custodies: dict[str, Custody]) -> Iterator[Guard]:
-    home = hub.homes[NAME].path
+def guard(coordinator: Coordinator, custodies: dict[str, Custody]) -> Iterator[Guard]:
+    home = coordinator.homes[NAME].path
     with guarding(Ground(home=home, passphrase=None, environment={}, clock=clock)) as made:
         yield made
 
 
-def run(hub: Hub, custodies: dict[str, Custody], guard: Guard, path: Path, before: Before) -> Any:
+def run(
+    coordinator: Coordinator,
+    custodies: dict[str, Custody],
+    guard: Guard,
+    path: Path,
+    before: Before,
+) -> Any:
     terms = RunTerms(
         plan=plan_for(STUDY),
-        roster=hub.roster(),
-        signer=hub.signer,
+        roster=coordinator.roster(),
+        signer=coordinator.signer,
         assurance=Assurance.EXACT,
         run="meddled",
         last_replies={},
@@ -91,13 +105,13 @@ def run(hub: Hub, custodies: dict[str, Custody], guard: Guard, path: Path, befor
 
 
 def test_a_run_goes_through_a_custodian_that_is_replaced_before_every_call(
-    hub: Hub, custodies: dict[str, Custody], guard: Guard, room: Path
+    coordinator: Coordinator, custodies: dict[str, Custody], guard: Guard, room: Path
 ) -> None:
-    outcome = run(hub, custodies, guard, room, lambda _: guard.follow())
+    outcome = run(coordinator, custodies, guard, room, lambda _: guard.follow())
     assert (outcome.attempts, outcome.participants) == (0, NAMES)
     assert custodies[NAME].ledger.spent() == outcome.spent
     custodies[NAME].ledger.verify()
-    verify(hub.homes[NAME].log_folder)
+    verify(coordinator.homes[NAME].log_folder)
     status = guard.status()
     assert status.last_release is not None
     assert (status.last_release.run, status.last_release.kind) == ("meddled", "evaluation")
@@ -109,7 +123,7 @@ def test_a_run_goes_through_a_custodian_that_is_replaced_before_every_call(
 
 
 def test_another_study_is_approved_while_one_runs(
-    hub: Hub, custodies: dict[str, Custody], guard: Guard, room: Path
+    coordinator: Coordinator, custodies: dict[str, Custody], guard: Guard, room: Path
 ) -> None:
     other = home_study(name="other")
     calls: list[str] = []
@@ -118,27 +132,29 @@ def test_another_study_is_approved_while_one_runs(
         calls.append(call)
         if calls.count("release") == 2:
             custody = custodies[NAME]
-            approve(custody, hub.receive(other, NAME), loaded(custody, other), "tester", clock())
+            approve(
+                custody, coordinator.receive(other, NAME), loaded(custody, other), "tester", clock()
+            )
             guard.follow()
 
-    outcome = run(hub, custodies, guard, room, approve_another)
+    outcome = run(coordinator, custodies, guard, room, approve_another)
     assert outcome.attempts == 0
     assert {one.id for one in guard.status().studies if one.serving} == {STUDY.id, other.id}
 
 
 def test_a_roster_that_is_broken_in_the_middle_of_a_run_ends_what_leaves(
-    hub: Hub, custodies: dict[str, Custody], guard: Guard, room: Path
+    coordinator: Coordinator, custodies: dict[str, Custody], guard: Guard, room: Path
 ) -> None:
     calls: list[str] = []
 
     def break_the_roster(call: str) -> None:
         calls.append(call)
         if calls.count("release") == 3:
-            hub.homes[NAME].roster.write_bytes(b"{}")
+            coordinator.homes[NAME].roster.write_bytes(b"{}")
             guard.follow()
 
     with pytest.raises(RunError):
-        run(hub, custodies, guard, room, break_the_roster)
+        run(coordinator, custodies, guard, room, break_the_roster)
     status = guard.status()
     assert status.trouble
     assert status.releases == 2  # the rehearsal and one step

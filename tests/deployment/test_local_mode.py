@@ -45,6 +45,6 @@ def test_a_local_study_is_trained_audited_and_paid_for(bed: Bed) -> None:
             costs = [entry.debit.cost for entry in ledger.entries()]
         assert costs == [plan.training.cost] * EXCHANGES + [plan.evaluation.cost]
         assert run in delivered(bed, name)
-    card = json.loads((CoordinatorHome(bed.hub).model(run) / "card.json").read_text())
+    card = json.loads((CoordinatorHome(bed.coordinator_home).model(run) / "card.json").read_text())
     assert f"{INSIDE} steps of training inside each institution" in card["privacy"]["noise"]
     assert card["privacy"]["training_sigma"] == plan.training.sigma

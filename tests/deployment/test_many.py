@@ -1,4 +1,4 @@
-"""Twenty institutions at one hub, all of them processes on this machine."""
+"""Twenty institutions at one coordinator, all of them processes on this machine."""
 
 import json
 import shutil
@@ -37,9 +37,9 @@ def folder() -> Iterator[Path]:
 
 
 def calls(bed: Bed) -> Counter[str]:
-    """How often the hub was called, by path, as its audit log counts; not what time alone asks."""
+    """How often the coordinator was called, by path, by its audit log; not what time alone asks."""
     found: Counter[str] = Counter()
-    for line in CoordinatorHome(bed.hub).audit_log.read_text("utf-8").splitlines():
+    for line in CoordinatorHome(bed.coordinator_home).audit_log.read_text("utf-8").splitlines():
         said = json.loads(line)
         if not said["path"].endswith(BY_TIME):
             found[said["path"]] += said.get("calls", 1)
@@ -49,7 +49,7 @@ def calls(bed: Bed) -> Counter[str]:
 def test_twenty_institutions_finish_ten_steps(folder: Path) -> None:
     """The whole of it for each: custodian, node, ledger, TLS; an audited model in the end.
 
-    The hub's work is counted, not timed: it grows with institutions, not with their square.
+    The coordinator's work is counted, not timed: it grows with institutions, not with their square.
     """
     bed = new_bed(folder / "many", INSTITUTIONS, STEPS)
     bed.found()

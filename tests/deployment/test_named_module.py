@@ -15,7 +15,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.server.store.rows import RunState
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.testbed.testbed import HUB, Bed, edit
+from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, edit
 
 LISTED = f'packages = ["{PACKAGE}"]'
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.faults  # slow: a whole federation of processes starts
 
 @pytest.fixture
 def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
-    """All have the package; the hub did not allow it, the last institution did not list it."""
+    """All have the package; the coordinator did not allow it, the last bank did not list it."""
     installed = tmp_path / "installed"
     installed.mkdir()
     install(installed, monkeypatch)
@@ -34,8 +34,8 @@ def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bed]:
     made.found()
     edit(made.home(NAMES[2]) / "policy.toml", LISTED, "packages = []")
     try:
-        made._spawn(HUB, "coordinator", "start", "--home", str(made.hub))
-        made.until(made._hub_answers, "the hub")
+        made._spawn(COORDINATOR, "coordinator", "start", "--home", str(made.coordinator_home))
+        made.until(made._coordinator_answers, "the coordinator")
         for name in made.names:
             made.start_institution(name)
         made.until_connected()
@@ -58,20 +58,20 @@ def check_refused(bed: Bed) -> None:
 
 
 def check_forgotten(bed: Bed) -> None:
-    """A hub that was started without the package says what to start it with; nothing is spent."""
+    """A coordinator started without the package says what to start it with; nothing is spent."""
     row = bed.until_ended(bed.run(bed.loaded_study.id))
     assert row.state is RunState.FAILED
     assert f"fieldfare --package {PACKAGE} (a coordinator with `coordinator start`" in row.reason
     for name in bed.names:
         with open_ledger(Home(bed.home(name))) as ledger:
             assert not list(ledger.entries())
-    bed.stop_one(HUB)
-    bed.start_hub()
+    bed.stop_one(COORDINATOR)
+    bed.start_coordinator()
 
 
 def check_auditor_without(bed: Bed, run: str) -> None:
     """An auditor who did not allow the package is told so, and accuses nobody."""
-    roster, transcript = bed.hub / "roster.signed", bed.folder / f"{run}.transcript"
+    roster, transcript = bed.coordinator_home / "roster.signed", bed.folder / f"{run}.transcript"
     done = bed.command(["audit", "transcript", str(transcript), "--roster", str(roster)])
     assert (done.returncode, done.stdout) == (2, "")
     assert f"fieldfare --package {PACKAGE}" in done.stderr
@@ -86,5 +86,5 @@ def test_a_named_module_is_learned_audited_and_scored(bed: Bed) -> None:
     run = bed.run(study)
     check_learned(bed, run)
     check_auditor_without(bed, run)
-    for name in (HUB, *bed.names):
+    for name in (COORDINATOR, *bed.names):
         assert "Warning" not in bed.log(name).read_text()

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from tests.support.homes import NAMES, Hub, approve_all, clock, home_study, hub
+from tests.support.homes import NAMES, Coordinator, approve_all, clock, coordinator, home_study
 from tests.support.killed_custodian import SENT, UNDONE, Victim
 
 from fieldfare.client.institution.open import Custody, open_custody
@@ -27,7 +27,7 @@ from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.grid import InProcessGrid
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 pytestmark = pytest.mark.faults
 
@@ -38,13 +38,13 @@ RESTART_SECONDS: Final = 20.0  # on a machine with other work
 FIRST_NODE: Final = 101
 
 
-def job_of(hub: Hub, study: Study) -> Job:
+def job_of(coordinator: Coordinator, study: Study) -> Job:
     """A run as the coordinator carries it out."""
     return Job(
         RunTerms(
             plan=plan_for(study),
-            roster=hub.roster(),
-            signer=hub.signer,
+            roster=coordinator.roster(),
+            signer=coordinator.signer,
             assurance=Assurance.EXACT,
             run="killed",
             last_replies={},
@@ -58,34 +58,34 @@ def study() -> Study:
 
 
 @pytest.fixture
-def others(hub: Hub, study: Study) -> Iterator[dict[str, Custody]]:
+def others(coordinator: Coordinator, study: Study) -> Iterator[dict[str, Custody]]:
     """The custodians that nobody kills, in this process; the victim has approved too."""
     with ExitStack() as stack:
         custodies = {
-            name: stack.enter_context(open_custody(hub.institution(name), None, clock))
+            name: stack.enter_context(open_custody(coordinator.institution(name), None, clock))
             for name in NAMES
         }
-        approve_all(hub, list(custodies.values()), study)
+        approve_all(coordinator, list(custodies.values()), study)
         custodies.pop(NAMES[0]).ledger.close()
         yield custodies
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_custodian_that_is_killed_loses_nothing(
-    hub: Hub,
+    coordinator: Coordinator,
     others: dict[str, Custody],
     study: Study,
     seed: int,
     tmp_path: Path,
 ) -> None:
-    victim = Victim(hub, NAMES[0], study.id, np.random.default_rng(seed), tmp_path)
+    victim = Victim(coordinator, NAMES[0], study.id, np.random.default_rng(seed), tmp_path)
     custodians: dict[str, Any] = {victim.name: victim}
     custodians |= {name: custody.custodian for name, custody in others.items()}
     app = client_app(lambda context: custodians[str(context.node_config["institution"])])
     nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(custodians))}
     try:
         victim.start()
-        outcome = job_of(hub, study).run(Channel(InProcessGrid(app, nodes)))
+        outcome = job_of(coordinator, study).run(Channel(InProcessGrid(app, nodes)))
     except Exception as error:
         error.add_note(f"seed {seed}, {victim.last}")
         raise
@@ -96,8 +96,8 @@ def test_a_custodian_that_is_killed_loses_nothing(
     assert (outcome.attempts, outcome.participants) == (0, NAMES)
     assert len(victim.committed(whole=True)) == STEPS + 1
     assert victim.ends.total() == CALLS
-    assert verify(hub.homes[victim.name].log_folder).incomplete == 0
-    with open_custody(hub.institution(victim.name), None, clock) as custody:
+    assert verify(coordinator.homes[victim.name].log_folder).incomplete == 0
+    with open_custody(coordinator.institution(victim.name), None, clock) as custody:
         assert custody.ledger.spent() == outcome.spent
     median = statistics.median(victim.seconds)
     print(  # noqa: T201 -- what was measured; -rP shows it

@@ -110,7 +110,7 @@ def test_texts_and_vectors_are_learned_audited_and_scored(bed: Bed, tmp_path: Pa
         run = bed.run(bed.agree())
         report = check_whole(bed, bed.until_ended(run))
         assert report["steps"] == report["planned_steps"] == 3
-        model = CoordinatorHome(bed.hub).model(run) / "model.safetensors"
+        model = CoordinatorHome(bed.coordinator_home).model(run) / "model.safetensors"
         copy = bed.home(NAMES[0]).rglob("model.safetensors")
         assert model.read_bytes() in {one.read_bytes() for one in copy}
         assert run in delivered(bed, NAMES[1])

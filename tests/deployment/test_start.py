@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.deployment.conftest import COMMAND, STOP_SECONDS, ask
-from tests.support.homes import NAMES, Hub, hub
+from tests.support.homes import NAMES, Coordinator, coordinator
 from tests.support.processes import alive, children, until
 from tests.support.superlink import Superlink
 
@@ -29,18 +29,18 @@ from fieldfare.shared.system.clock import utc_now
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 NAME: Final = NAMES[0]
 
 
 @pytest.fixture
-def home(hub: Hub, superlink: Superlink) -> Home:
+def home(coordinator: Coordinator, superlink: Superlink) -> Home:
     """A home that joined the SuperLink."""
-    home = hub.homes[NAME]
+    home = coordinator.homes[NAME]
     public = load_node_key(home).public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    superlink.register(pem, f"{hub.folder.name}-{NAME}")
+    superlink.register(pem, f"{coordinator.folder.name}-{NAME}")
     shutil.copy(superlink.authority, home.path / "authority.pem")
     (home.path / "node.toml").write_text(
         f'superlink = "{superlink.address}"\nauthority = "authority.pem"\n'

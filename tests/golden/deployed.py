@@ -1,4 +1,4 @@
-"""Record the kept transcripts anew: runs of real processes, four banks and a hub.
+"""Record the kept transcripts anew: runs of real processes, four banks and a coordinator.
 
     python -m tests.golden.deployed FOLDER
 
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from tests.support.beds import small_bed
 from tests.support.outages import RUN, begin, kill, process, resume, tree, until_step
 
-from fieldfare.simulations.testbed.testbed import HUB, Bed
+from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
 
 BANKS: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 LAST: Final = BANKS[-1]
@@ -72,7 +72,7 @@ def resumed(bed: Bed) -> str:
     kill(*tree(bed.pid(LAST)))
     bed.stop_one(LAST)
     until_step(bed, run, 4)
-    kill(process(bed, HUB, RUN))
+    kill(process(bed, COORDINATOR, RUN))
     resume(bed, run)
     bed.until_ended(run)
     return run
@@ -83,7 +83,7 @@ def keep(bed: Bed, run: str, folder: Path) -> None:
     folder.mkdir(parents=True)
     transcript = bed.transcript(run)
     (folder / "run.transcript").write_bytes(transcript.read_bytes())
-    (folder / "roster.signed").write_bytes((bed.hub / "roster.signed").read_bytes())
+    (folder / "roster.signed").write_bytes((bed.coordinator_home / "roster.signed").read_bytes())
     said = json.dumps(bed.audit(transcript), indent=2)
     (folder / "audit.json").write_text(said + "\n", "utf-8")
 

@@ -26,7 +26,14 @@ import pytest
 from flwr.app import Message
 from tests.server.conftest import BANKS, STEPS, Book, MakeSetting, Setting, make_setting, make_study
 from tests.support.bench import Bench
-from tests.support.homes import Hub, OpenCustody, approve_all, custody_of, home_study, hub
+from tests.support.homes import (
+    Coordinator,
+    OpenCustody,
+    approve_all,
+    coordinator,
+    custody_of,
+    home_study,
+)
 from tests.support.lies import STRANGER, Lie, elsewhere, nudged, with_participants, without
 from tests.support.transcripts import Recorder
 
@@ -58,7 +65,7 @@ from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, tree_h
 from fieldfare.shared.transcript.merkle import consistency_path
 from fieldfare.simulations.federation.federation import FIRST_NODE
 
-__all__ = ["custody_of", "hub", "make_setting"]
+__all__ = ["coordinator", "custody_of", "make_setting"]
 
 VICTIM: Final = "bank-c"
 OTHERS: Final = tuple(name for name in BANKS if name != VICTIM)
@@ -407,18 +414,18 @@ def test_a_head_by_somebody_else_or_of_another_run_is_not_signed(bench: Bench) -
 
 
 def test_a_study_with_one_number_changed_is_another_study(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     """Same name, less noise for the same price on paper: a person sees which number it was."""
     study = home_study()
     weaker = home_study(privacy__epsilon=study.privacy.epsilon * 2)
     custody = custody_of()
-    approve_all(hub, [custody], study)
+    approve_all(coordinator, [custody], study)
     custodian, home = custody.custodian, custody.institution.home
     assert isinstance(custodian.describe(study.id), bytes)
 
     # Under the approved study's signature, with the number changed in place.
-    signed = hub.signed(study)
+    signed = coordinator.signed(study)
     changed = signed.replace(b'\\"epsilon\\":0.5', b'\\"epsilon\\":1')
     assert changed != signed
     bad = Refusal(RefusalCode.BAD_SIGNATURE)
@@ -426,13 +433,13 @@ def test_a_study_with_one_number_changed_is_another_study(
     # Signed by a member, and under the approved study's id.
     signer = custody.site.signer
     assert custodian.describe(weaker.id, b"", offer_study(weaker, signer)) == bad
-    assert custodian.describe("0" * 64, b"", hub.signed(weaker)) == MALFORMED
+    assert custodian.describe("0" * 64, b"", coordinator.signed(weaker)) == MALFORMED
     assert not home.study(weaker.id).exists()
 
     # Signed by the coordinator: kept for a person, and nothing is answered for it before.
     unknown = Refusal(RefusalCode.UNKNOWN_STUDY)
-    assert custodian.describe(weaker.id, b"", hub.signed(weaker)) == unknown
-    kept = kept_study(home, weaker.id, hub.roster())
+    assert custodian.describe(weaker.id, b"", coordinator.signed(weaker)) == unknown
+    kept = kept_study(home, weaker.id, coordinator.roster())
     assert kept.decision.state is State.RECEIVED
     shown = {change.key: (change.before, change.after) for change in compare(study, weaker).changes}
     assert list(shown) == ["privacy.epsilon"]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tomlkit
-from tests.support.homes import NAMES, Hub, hub
+from tests.support.homes import NAMES, Coordinator, coordinator
 from tests.support.imports import SAMPLES, imported
 
 from fieldfare.client.institution.open import records_loader
@@ -24,7 +24,7 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.study.study import Study
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 RANDOM: Final = np.random.default_rng(11)
 TAIL: Final = RANDOM.bytes(90)
@@ -91,12 +91,17 @@ def written(folder: Path, payload: object, kind: pa.DataType) -> Path:
     return path
 
 
-def doors(hub: Hub, folder: Path, payload: object, kind: pa.DataType, study: Study) -> list[str]:
+def doors(
+    coordinator: Coordinator, folder: Path, payload: object, kind: pa.DataType, study: Study
+) -> list[str]:
     """What the importer and a custodian that loads the same records say; neither takes it in."""
     path = written(folder, payload, kind)
-    home = hub.homes[NAMES[0]]
-    hub.edit(home.settings, 'path = "records.csv"\n', f'path = "{path}"\n')
-    records, loaded = read_records([path], study), records_loader(hub.institution(), {})(study)
+    home = coordinator.homes[NAMES[0]]
+    coordinator.edit(home.settings, 'path = "records.csv"\n', f'path = "{path}"\n')
+    records, loaded = (
+        read_records([path], study),
+        records_loader(coordinator.institution(), {})(study),
+    )
     assert records.units.tolist() == ["a"]
     assert (loaded.units, loaded.rows, loaded.zero) == (1, 2, 1)
     return [
@@ -111,12 +116,12 @@ def test_there_are_thirty() -> None:
 
 @pytest.mark.parametrize("kind", ["text", "vector"])
 def test_records_with_a_medium_written_as_text_count_as_zero(
-    hub: Hub, tmp_path: Path, kind: str
+    coordinator: Coordinator, tmp_path: Path, kind: str
 ) -> None:
-    study, home = study_of(kind), hub.homes[NAMES[0]]
+    study, home = study_of(kind), coordinator.homes[NAMES[0]]
     settings = home.settings.read_bytes()
     for name, payload in TEXTS.items():
-        for said in doors(hub, tmp_path, payload, pa.string(), study):
+        for said in doors(coordinator, tmp_path, payload, pa.string(), study):
             assert "harm rule 6" in said, name
             assert "1 row (2)" in said, name
             assert payload[:12] not in said, name
@@ -124,8 +129,12 @@ def test_records_with_a_medium_written_as_text_count_as_zero(
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_lists_that_look_like_pixels_count_as_zero(hub: Hub, tmp_path: Path, name: str) -> None:
-    for said in doors(hub, tmp_path, LISTS[name], pa.list_(pa.float64()), study_of("vector")):
+def test_lists_that_look_like_pixels_count_as_zero(
+    coordinator: Coordinator, tmp_path: Path, name: str
+) -> None:
+    for said in doors(
+        coordinator, tmp_path, LISTS[name], pa.list_(pa.float64()), study_of("vector")
+    ):
         assert "harm rule 6" in said
         assert "1 row (2)" in said
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.security.hostile_closing import HOSTILE
 from tests.support.bench import STEPS, Bench, MakeBench, make_study, make_sums
-from tests.support.homes import NAMES, Hub, approve_all, clock, home_study
+from tests.support.homes import NAMES, Coordinator, approve_all, clock, home_study
 
 from fieldfare.client.approvals.approval import resume
 from fieldfare.client.custodian.answering import answer
@@ -178,12 +178,16 @@ BAD_REQUESTS: Final = (
 class Homes(LocalFederation):
     """Custodians of real homes, where a bench expects those of a federation in one process."""
 
-    def __init__(self, hub: Hub, study: Study, custodies: Mapping[str, Custody]) -> None:
+    def __init__(
+        self, coordinator: Coordinator, study: Study, custodies: Mapping[str, Custody]
+    ) -> None:
         self.study, self.assurance, self.plan = study, Assurance.EXACT, plan_for(study)
         self.custodians = {name: custody.custodian for name, custody in custodies.items()}
         self.ledgers = {name: custody.ledger for name, custody in custodies.items()}
         signers = {name: custody.site.signer for name, custody in custodies.items()}
-        made: Any = SimpleNamespace(roster=hub.roster(), signers=signers, coordinator=hub.signer)
+        made: Any = SimpleNamespace(
+            roster=coordinator.roster(), signers=signers, coordinator=coordinator.signer
+        )
         self.identities = made
 
 
@@ -191,7 +195,7 @@ class Homes(LocalFederation):
 class Deployed:
     """Three homes that approved a study over their first records."""
 
-    hub: Hub
+    coordinator: Coordinator
     study: Study
     approvals: Mapping[str, bytes]
     rows: list[str]  # of the first home
@@ -199,7 +203,7 @@ class Deployed:
     @contextmanager
     def restarted(self, rows: list[str]) -> Iterator[Bench]:
         """Start every custodian anew, the first over other rows; whatever they are, it serves."""
-        home = self.hub.homes[NAMES[0]]
+        home = self.coordinator.homes[NAMES[0]]
         content = [self.rows[0], *rows, ""]
         (home.path / "records.csv").write_bytes(
             b"\n".join(row.encode("utf-8", "surrogateescape") for row in content)
@@ -207,11 +211,13 @@ class Deployed:
         with ExitStack() as stack:
             custodies = {}
             for name in NAMES:
-                custody = stack.enter_context(open_custody(self.hub.institution(name), None, clock))
+                custody = stack.enter_context(
+                    open_custody(self.coordinator.institution(name), None, clock)
+                )
                 left_out = resume(custody, records_loader(custody.institution, {}))
                 assert left_out == (), left_out
                 custodies[name] = custody
-            yield Bench(Homes(self.hub, self.study, custodies), {})
+            yield Bench(Homes(self.coordinator, self.study, custodies), {})
 
 
 def described(custody_or_bench: Any, study: Study, offer: bytes = b"") -> bytes:
@@ -221,13 +227,13 @@ def described(custody_or_bench: Any, study: Study, offer: bytes = b"") -> bytes:
 
 
 @contextmanager
-def three_homes() -> Iterator[Hub]:
+def three_homes() -> Iterator[Coordinator]:
     with TemporaryDirectory(prefix="ff-") as folder:
-        hub = Hub(Path(folder))
+        coordinator = Coordinator(Path(folder))
         for name in NAMES:
-            hub.found(name)
-        hub.pin()
-        yield hub
+            coordinator.found(name)
+        coordinator.pin()
+        yield coordinator
 
 
 @pytest.fixture(scope="module")
@@ -237,15 +243,16 @@ def deployed() -> Iterator[Deployed]:
         records__unit="customer",
         privacy__spare_releases=SPARE,
     )
-    with three_homes() as hub, ExitStack() as stack:
-        rows = (hub.homes[NAMES[0]].path / "records.csv").read_text().splitlines()
+    with three_homes() as coordinator, ExitStack() as stack:
+        rows = (coordinator.homes[NAMES[0]].path / "records.csv").read_text().splitlines()
         custodies = [
-            stack.enter_context(open_custody(hub.institution(name), None, clock)) for name in NAMES
+            stack.enter_context(open_custody(coordinator.institution(name), None, clock))
+            for name in NAMES
         ]
-        approve_all(hub, custodies, study)
+        approve_all(coordinator, custodies, study)
         approvals = {one.site.institution: described(one.custodian, study) for one in custodies}
         stack.close()
-        yield Deployed(hub, study, approvals, rows)
+        yield Deployed(coordinator, study, approvals, rows)
 
 
 Rows = list[str]
@@ -318,22 +325,22 @@ def test_an_offered_study_that_looks_for_an_id_is_answered_alike(there: bool) ->
     study = home_study(
         records__label="customer", records__positive="nobody", records__missing=["", wanted]
     )
-    with three_homes() as hub, ExitStack() as stack:
-        records = hub.homes[NAMES[0]].path / "records.csv"
+    with three_homes() as coordinator, ExitStack() as stack:
+        records = coordinator.homes[NAMES[0]].path / "records.csv"
         rows = records.read_text().splitlines()
         assert len([row for row in rows if row.startswith(f"{wanted},")]) == 1
         if not there:
             records.write_text("\n".join(r for r in rows if not r.startswith(f"{wanted},")) + "\n")
-        custody = stack.enter_context(open_custody(hub.institution(), None, clock))
+        custody = stack.enter_context(open_custody(coordinator.institution(), None, clock))
         waits = pb.DescribeAnswer(refusal=Refusal(RefusalCode.UNKNOWN_STUDY).to_bytes())
         for _ in range(2):  # it is kept, and no look at it changes the answer
-            found = described(custody.custodian, study, hub.signed(study))
+            found = described(custody.custodian, study, coordinator.signed(study))
             assert found == waits.SerializeToString()
             assert resume(custody, records_loader(custody.institution, {})) == ()
-        approve_all(hub, [custody], study)  # a person would have to want it
+        approve_all(coordinator, [custody], study)  # a person would have to want it
         approval = pb.DescribeAnswer.FromString(described(custody.custodian, study)).approval
         assert approval
-        custody = stack.enter_context(open_custody(hub.institution(), None, clock))
+        custody = stack.enter_context(open_custody(coordinator.institution(), None, clock))
         assert resume(custody, records_loader(custody.institution, {})) == ()
         again = pb.DescribeAnswer.FromString(described(custody.custodian, study)).approval
         assert again == approval

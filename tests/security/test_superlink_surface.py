@@ -50,7 +50,7 @@ ACQUIRE: Final = AcquireTaskRequest(supported_task_types=["flwr-serverapp"])
 
 @pytest.fixture(scope="module")
 def superlink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuperlink]:
-    with running_superlink(new_home(tmp_path_factory.mktemp("hub") / "home")) as running:
+    with running_superlink(new_home(tmp_path_factory.mktemp("coordinator") / "home")) as running:
         yield running
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.ports import free_ports
 
-from fieldfare.server.home.founding import Hub, found_coordinator
+from fieldfare.server.home.founding import CoordinatorSetup, found_coordinator
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.superlink.retention import flower_environment
@@ -29,10 +29,13 @@ SUPERLINK: Final = "fieldfare.server.superlink.process"
 def new_home(path: Path) -> CoordinatorHome:
     """A coordinator on loopback, on free ports."""
     public, local = free_ports(2)
-    hub = Hub(
-        name="Hub", address=f"127.0.0.1:{public}", bind=f"127.0.0.1:{public}", local_port=local
+    setup = CoordinatorSetup(
+        name="Coordinator",
+        address=f"127.0.0.1:{public}",
+        bind=f"127.0.0.1:{public}",
+        local_port=local,
     )
-    return found_coordinator(path, hub, datetime.now(UTC))
+    return found_coordinator(path, setup, datetime.now(UTC))
 
 
 def new_node() -> tuple[ec.EllipticCurvePrivateKey, bytes]:

@@ -74,7 +74,7 @@ class TestDesk:
 
     @classmethod
     def found(cls, folder: Path) -> "TestDesk":
-        made = cls(folder, new_home(folder / "hub"), {})
+        made = cls(folder, new_home(folder / "coordinator"), {})
         made.keys = {name: Ed25519PrivateKey.generate() for name in BANKS}
         made.publish()
         made.study_file.write_text(STUDY)

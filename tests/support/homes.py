@@ -66,7 +66,7 @@ def home_study(**changes: Any) -> Study:
 
 
 @dataclass
-class Hub:
+class Coordinator:
     """A coordinator, and the homes on its roster."""
 
     folder: Path
@@ -146,10 +146,10 @@ class Hub:
 
 
 @pytest.fixture
-def hub() -> Iterator[Hub]:
+def coordinator() -> Iterator[Coordinator]:
     """Three homes that pinned a roster of all three, where no path is too long for a socket."""
     with TemporaryDirectory(prefix="ff-") as folder:
-        made = Hub(Path(folder))
+        made = Coordinator(Path(folder))
         for name in NAMES:
             made.found(name)
         made.pin()
@@ -160,11 +160,11 @@ OpenCustody = Callable[..., Custody]
 
 
 @pytest.fixture
-def custody_of(hub: Hub) -> Iterator[OpenCustody]:
+def custody_of(coordinator: Coordinator) -> Iterator[OpenCustody]:
     """Open custodies that are closed when the test ends."""
     with ExitStack() as stack:
         yield lambda name=NAMES[0]: stack.enter_context(
-            open_custody(hub.institution(name), None, clock)
+            open_custody(coordinator.institution(name), None, clock)
         )
 
 
@@ -172,10 +172,10 @@ def loaded(custody: Custody, study: Study) -> LoadedSums:
     return records_loader(custody.institution, {})(study)
 
 
-def approve_all(hub: Hub, custodies: Sequence[Custody], study: Study) -> None:
+def approve_all(coordinator: Coordinator, custodies: Sequence[Custody], study: Study) -> None:
     """Every custody receives and approves the study."""
     for custody in custodies:
-        kept = hub.receive(study, custody.site.institution)
+        kept = coordinator.receive(study, custody.site.institution)
         approve(custody, kept, loaded(custody, study), "tester", NOW)
 
 

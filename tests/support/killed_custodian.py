@@ -20,7 +20,7 @@ from threading import Thread
 from typing import Any, Final
 
 import numpy as np
-from tests.support.homes import Hub
+from tests.support.homes import Coordinator
 
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.ledger.ledger import Ledger
@@ -53,7 +53,7 @@ class Victim:
         seconds: each from a start to the first answer.
     """
 
-    hub: Hub
+    coordinator: Coordinator
     name: str
     study: str
     chance: np.random.Generator
@@ -79,7 +79,7 @@ class Victim:
         return self.scratch / "custodian.log"
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        home = self.hub.homes[self.name].path
+        home = self.coordinator.homes[self.name].path
         with self.said.open("ab") as log:
             self._process = subprocess.Popen(
                 [COMMAND, "institution", "custodian", "--home", home], stdout=log, stderr=log
@@ -113,7 +113,7 @@ class Victim:
 
     def _answers(self) -> bool:
         """Say whether somebody listens; a dead process leaves the socket's file behind."""
-        path = self.hub.homes[self.name].custodian_socket
+        path = self.coordinator.homes[self.name].custodian_socket
         with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
             probe.connect(str(path))
             with connected(path) as custodian:
@@ -158,10 +158,10 @@ class Victim:
             assert after[-1] == again  # what was debited is what leaves
             # No answer left before its debit was on disk; what was on disk is what left later.
             assert seen is None or len(left) == len(after)
-        assert verify(self.hub.homes[self.name].log_folder).incomplete == 0
+        assert verify(self.coordinator.homes[self.name].log_folder).incomplete == 0
 
     def _ask(self, ask: Callable[[RemoteCustodian], Any]) -> Any:
-        with connected(self.hub.homes[self.name].custodian_socket) as custodian:
+        with connected(self.coordinator.homes[self.name].custodian_socket) as custodian:
             return ask(custodian)
 
     def _ask_and_kill(self, call: str, ask: Callable[[RemoteCustodian], Any]) -> Any:
@@ -195,7 +195,7 @@ class Victim:
 
         From a copy: opening a ledger mends what a crash left, and that is the custodian's.
         """
-        institution = self.hub.institution(self.name)
+        institution = self.coordinator.institution(self.name)
         copy = self.scratch / "ledger"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(institution.home.ledger.parent, copy)

@@ -81,7 +81,7 @@ def check_learned(bed: Bed, run: str) -> None:
     """The run ends, the audit recomputes it, the model arrives and scores with exact reasons."""
     report = check_whole(bed, bed.until_ended(run))
     assert report["steps"] == report["planned_steps"] == 3
-    model = CoordinatorHome(bed.hub).model(run) / "model.safetensors"
+    model = CoordinatorHome(bed.coordinator_home).model(run) / "model.safetensors"
     copy = bed.home(NAMES[0]).rglob("model.safetensors")
     assert model.read_bytes() in {one.read_bytes() for one in copy}
     assert run in delivered(bed, NAMES[1])

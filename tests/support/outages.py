@@ -14,7 +14,7 @@ from tests.support.processes import alive, until
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
 from fieldfare.server.store.rows import RunRow
-from fieldfare.simulations.testbed.testbed import HUB, Bed
+from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
 
 # Processes by the module that each runs.
 CUSTODIAN: Final = "custodian_process"
@@ -37,7 +37,7 @@ def tree(pid: int) -> list[int]:
 
 
 def processes(bed: Bed, name: str, module: str) -> list[int]:
-    """What runs a module under an institution's or the hub's command."""
+    """What runs a module under an institution's or the coordinator's command."""
     return [pid for pid in tree(bed.pid(name)) if module.encode() in _command(pid)]
 
 
@@ -144,7 +144,7 @@ def check_run(bed: Bed, row: RunRow, *, failed: int = 0) -> dict[str, Any]:
 
 def kill_everything(bed: Bed) -> None:
     """What a power cut leaves: the files."""
-    names = [HUB, *bed.names]
+    names = [COORDINATOR, *bed.names]
     kill(*(pid for name in names for pid in tree(bed.pid(name))))
     for name in names:
         bed.stop_one(name)  # waits for what is dead already

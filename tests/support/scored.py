@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 from tests.support.finished import FINISHED, facts_of
-from tests.support.homes import NAMES, Hub, OpenCustody, approve_all
+from tests.support.homes import NAMES, Coordinator, OpenCustody, approve_all
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.records.sources.source import table_at
@@ -119,9 +119,11 @@ def ranking_of(units: ScorableUnits, study: Study, **changes: Any) -> Ranking:
 class Desk:
     """An institution with a delivered model, and its commands as they are typed."""
 
-    def __init__(self, hub: Hub, study: Study, capsys: pytest.CaptureFixture[str]) -> None:
-        self.hub, self.study = hub, study
-        self.home: Home = hub.homes[NAMES[0]]
+    def __init__(
+        self, coordinator: Coordinator, study: Study, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.coordinator, self.study = coordinator, study
+        self.home: Home = coordinator.homes[NAMES[0]]
         self._capsys = capsys
 
     @property
@@ -142,17 +144,22 @@ class Desk:
 
 
 def desk_of(
-    hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str], units: int = LABELLED
+    coordinator: Coordinator,
+    custody_of: OpenCustody,
+    capsys: pytest.CaptureFixture[str],
+    units: int = LABELLED,
 ) -> Desk:
     """Make one: records of 2,000 labelled customers, an approved study, its finished model."""
     study = scored_study(aggregation={"minimum_institutions": 3})
-    home = hub.homes[NAMES[0]]
+    home = coordinator.homes[NAMES[0]]
     write(home.path / "customers.csv", customers(units))
-    hub.edit(home.settings, 'path = "records.csv"\n', 'path = "customers.csv"\n')
+    coordinator.edit(home.settings, 'path = "records.csv"\n', 'path = "customers.csv"\n')
     listed = ", ".join(f'"{name}"' for name in (*NUMBERS, "group"))
-    hub.edit(home.policy, '"customer", ', f'"customer", {listed}, ')
+    coordinator.edit(home.policy, '"customer", ', f'"customer", {listed}, ')
     custody = custody_of(NAMES[0])
-    approve_all(hub, [custody], study)
-    made = compose(plan_for(study), parameters(study), facts_of(study), hub.signer, FINISHED)
+    approve_all(coordinator, [custody], study)
+    made = compose(
+        plan_for(study), parameters(study), facts_of(study), coordinator.signer, FINISHED
+    )
     custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
-    return Desk(hub, study, capsys)
+    return Desk(coordinator, study, capsys)

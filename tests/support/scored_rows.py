@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.support.finished import FINISHED, RUN, facts_of
-from tests.support.homes import NAMES, Hub, OpenCustody, approve_all
+from tests.support.homes import NAMES, Coordinator, OpenCustody, approve_all
 from tests.support.scored import Desk, scored_study, write
 
 from fieldfare.server.run.closing import compose
@@ -26,7 +26,7 @@ ENTRIES: Final = 64
 
 
 def delivered(
-    hub: Hub,
+    coordinator: Coordinator,
     custody_of: OpenCustody,
     capsys: pytest.CaptureFixture[str],
     model: dict[str, Any],
@@ -40,18 +40,20 @@ def delivered(
         aggregation={"minimum_institutions": 3},
         evaluation={"holdout": 0.5},  # whichever are held out, calibration finds its 20 cases
     )
-    home = hub.homes[NAMES[0]]
+    home = coordinator.homes[NAMES[0]]
     write(home.path / "rows.parquet", rows)
-    hub.edit(home.settings, 'path = "records.csv"\n', 'path = "rows.parquet"\n')
-    hub.edit(home.policy, '"customer", ', f'"customer", "{model["column"]}", ')
+    coordinator.edit(home.settings, 'path = "records.csv"\n', 'path = "rows.parquet"\n')
+    coordinator.edit(home.policy, '"customer", ', f'"customer", "{model["column"]}", ')
     custody = custody_of(NAMES[0])
-    approve_all(hub, [custody], study)
-    made = compose(plan_for(study), parameters, facts_of(study), hub.signer, FINISHED)
+    approve_all(coordinator, [custody], study)
+    made = compose(plan_for(study), parameters, facts_of(study), coordinator.signer, FINISHED)
     custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
-    return Desk(hub, study, capsys)
+    return Desk(coordinator, study, capsys)
 
 
-def text_desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+def text_desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
     """Four texts of their own, and 400 messages of which a third are cases with other words."""
     cases = [row % 3 == 0 for row in range(400)]
     said = [f"{'win cash' if case else 'good'} morning {'abc'[row % 3 if row % 7 else 0]}"
@@ -65,10 +67,12 @@ def text_desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[s
     parameters[0] = -1.5
     parameters[1 + TextEncoder(512).rows(["free cash"]).places.astype(int)] = 3.0
     model = {"kind": "text", "column": "note", "buckets": 512}
-    return delivered(hub, custody_of, capsys, model, rows, parameters)
+    return delivered(coordinator, custody_of, capsys, model, rows, parameters)
 
 
-def vector_desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+def vector_desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
     """130 vectors under a linear model that likes the seventeenth."""
     rows: dict[str, list[Any]] = {
         "customer": [f"c{row}" for row in range(130)],
@@ -77,7 +81,7 @@ def vector_desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture
     }
     model = {"kind": "vector", "column": "embedding", "entries": ENTRIES}
     parameters = np.concatenate([[-1.0], VECTORS[17]])
-    return delivered(hub, custody_of, capsys, model, rows, parameters)
+    return delivered(coordinator, custody_of, capsys, model, rows, parameters)
 
 
 def network_units(
@@ -109,7 +113,9 @@ def network(hidden: int = 8) -> tuple[NetworkModel, NDArray[np.float64]]:
     return model, parameters
 
 
-def network_desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
+def network_desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
     """1,500 vectors of which a third direction matters here, and a network that lacks it."""
     vectors, labels = network_units(1500, seed=4, own=2.0)
     rows: dict[str, list[Any]] = {
@@ -118,7 +124,7 @@ def network_desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixtur
         "reported": labels.tolist(),
     }
     model = {"kind": "vector", "column": "embedding", "entries": ENTRIES, "hidden": 8}
-    return delivered(hub, custody_of, capsys, model, rows, network()[1])
+    return delivered(coordinator, custody_of, capsys, model, rows, network()[1])
 
 
 def scored(desk: Desk, *arguments: str, budget: str = "20") -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from fieldfare.server.home.authority import new_authority
-from fieldfare.server.home.founding import Hub, found_coordinator
+from fieldfare.server.home.founding import CoordinatorSetup, found_coordinator
 from fieldfare.server.home.layout import CoordinatorHome
 
 NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -15,14 +15,19 @@ NOW: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def an_authority(now: datetime = NOW) -> str:
     """An authority's certificate, PEM."""
-    return new_authority("Example hub", now).certificate.decode()
+    return new_authority("Example coordinator", now).certificate.decode()
 
 
 def found(folder: Path, **changes: Any) -> CoordinatorHome:
     """A coordinator's home, as `init` makes it."""
-    hub: dict[str, Any] = {"name": "Example hub", "address": "hub.example.org:8443"}
+    setup: dict[str, Any] = {
+        "name": "Example coordinator",
+        "address": "coordinator.example.org:8443",
+    }
     passphrase = changes.pop("passphrase", None)
-    return found_coordinator(folder, Hub(**(hub | changes)), NOW, passphrase=passphrase)
+    return found_coordinator(
+        folder, CoordinatorSetup(**(setup | changes)), NOW, passphrase=passphrase
+    )
 
 
 @pytest.fixture

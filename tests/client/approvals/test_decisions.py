@@ -13,14 +13,14 @@ from tests.support.homes import (
     NAMES,
     NOW,
     UNITS,
-    Hub,
+    Coordinator,
     OpenCustody,
     all_bytes,
     approve_all,
     clock,
+    coordinator,
     custody_of,
     home_study,
-    hub,
     loaded,
 )
 from tests.support.packages import MODEL, PACKAGE, install
@@ -88,7 +88,7 @@ from fieldfare.shared.ring import centre, decode, subtract
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 STUDY = home_study()
 NOTHING = Spent(yearly=0, lifetime=0, study=0, promised=0)
@@ -114,10 +114,12 @@ def end(custody: Custody, how: Any, study: str, reason: str = "because") -> Deci
 # -- receive --------------------------------------------------------------------------------
 
 
-def test_receiving_is_logged_once_and_decides_nothing(hub: Hub, custody_of: OpenCustody) -> None:
+def test_receiving_is_logged_once_and_decides_nothing(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
     custody = custody_of()
     for _ in range(2):
-        kept = hub.receive(STUDY)
+        kept = coordinator.receive(STUDY)
     assert kept.decision.state is State.RECEIVED
     assert [(e["event"], e["actor"], e["details"]) for e in logged(custody)] == [
         ("study received", "coordinator", {"study": STUDY.id, "user": "tester"})
@@ -127,20 +129,20 @@ def test_receiving_is_logged_once_and_decides_nothing(hub: Hub, custody_of: Open
     assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
 
 
-def test_a_study_without_a_unit_is_not_received(hub: Hub) -> None:
+def test_a_study_without_a_unit_is_not_received(coordinator: Coordinator) -> None:
     """Without ids one removed row would move others to another side of the hold-out."""
     study = home_study(records__unit=None)
     with pytest.raises(StudyError, match=r"^records\.unit: expected a column of ids, found none"):
-        hub.receive(study)
-    assert not hub.homes["bank-a"].study(study.id).exists()
+        coordinator.receive(study)
+    assert not coordinator.homes["bank-a"].study(study.id).exists()
 
 
 def test_a_study_without_a_unit_is_neither_approved_nor_loaded(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     """As one that an earlier version of this program let in."""
     custody, study = custody_of(), home_study(records__unit=None)
-    keep_study(custody.institution.home, study, hub.signed(study), NOW)
+    keep_study(custody.institution.home, study, coordinator.signed(study), NOW)
     kept = kept_study(custody.institution.home, study.id, custody.institution.roster)
     with pytest.raises(StudyError, match="names its unit"):
         loaded(custody, study)
@@ -151,13 +153,13 @@ def test_a_study_without_a_unit_is_neither_approved_nor_loaded(
 
 
 def test_a_study_whose_receipt_cannot_be_logged_is_not_kept(
-    hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     institution = custody_of().institution
     journal = Journal.open(institution.home.log_folder, clock=clock)
     monkeypatch.setattr(Journal, "append", full_disk)
     with pytest.raises(LedgerError):
-        receive(institution, journal, hub.signed(STUDY), "sent", "tester", NOW)
+        receive(institution, journal, coordinator.signed(STUDY), "sent", "tester", NOW)
     assert list(institution.home.studies.iterdir()) == []
 
 
@@ -168,9 +170,11 @@ def full_disk(*_: object, **__: object) -> None:
 # -- approve --------------------------------------------------------------------------------
 
 
-def test_an_approval_is_recorded_with_user_time_and_hash(hub: Hub, custody_of: OpenCustody) -> None:
+def test_an_approval_is_recorded_with_user_time_and_hash(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
     custody = custody_of()
-    decision = decide(custody, hub.receive(STUDY))
+    decision = decide(custody, coordinator.receive(STUDY))
     envelope = custody.custodian.describe(STUDY.id)
     assert isinstance(envelope, bytes)
     approval = custody.site.from_member(envelope, Approval, "bank-a").body
@@ -184,9 +188,9 @@ def test_an_approval_is_recorded_with_user_time_and_hash(hub: Hub, custody_of: O
     assert entry["time"].startswith("2025-06-01T12:00:00")
 
 
-def test_approving_twice_keeps_the_keys(hub: Hub, custody_of: OpenCustody) -> None:
+def test_approving_twice_keeps_the_keys(coordinator: Coordinator, custody_of: OpenCustody) -> None:
     custody = custody_of()
-    kept = hub.receive(STUDY)
+    kept = coordinator.receive(STUDY)
     first = decide(custody, kept)
     entries = len(logged(custody))
     assert decide(custody, kept) == first
@@ -203,10 +207,14 @@ OUTSIDE: list[tuple[dict[str, Any], type[Exception], str]] = [
 
 @pytest.mark.parametrize(("changes", "error", "said"), OUTSIDE, ids=lambda v: str(v)[:30])
 def test_what_policy_or_roster_forbid_is_not_approved(
-    hub: Hub, custody_of: OpenCustody, changes: dict[str, Any], error: type[Exception], said: str
+    coordinator: Coordinator,
+    custody_of: OpenCustody,
+    changes: dict[str, Any],
+    error: type[Exception],
+    said: str,
 ) -> None:
     custody, study = custody_of(), home_study(**changes)
-    kept = hub.receive(study)
+    kept = coordinator.receive(study)
     with pytest.raises(error, match=said) as refused:
         check_before_records(custody.institution, study, NOTHING)
     assert "\n" not in str(refused.value)
@@ -218,41 +226,50 @@ def test_what_policy_or_roster_forbid_is_not_approved(
 
 
 def test_a_module_waits_until_its_package_is_listed_and_runs_only_while_it_is(
-    hub: Hub, custody_of: OpenCustody, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator,
+    custody_of: OpenCustody,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     install(tmp_path, monkeypatch)
-    study, policy = home_study(name="named", model=MODEL), hub.homes["bank-a"].policy
-    kept = hub.receive(study)  # people may look at it before they list anything
+    study, policy = home_study(name="named", model=MODEL), coordinator.homes["bank-a"].policy
+    kept = coordinator.receive(study)  # people may look at it before they list anything
     custody = custody_of()
     with pytest.raises(PolicyRefusal, match=r"models\.packages: expected no package") as refused:
         check_before_records(custody.institution, study, NOTHING)
     assert refused.value.code is RefusalCode.POLICY
     custody.ledger.close()
-    hub.edit(policy, "packages = []", f'packages = ["{PACKAGE}"]')
+    coordinator.edit(policy, "packages = []", f'packages = ["{PACKAGE}"]')
     custody = custody_of()
     decide(custody, kept)
     others = kept_studies(custody.institution.home, custody.institution.roster)
-    assert spent_now(custody.ledger, STUDY, others, hub.roster(), NOW).promised > 0
+    assert spent_now(custody.ledger, STUDY, others, coordinator.roster(), NOW).promised > 0
     custody.ledger.close()
-    hub.edit(policy, f'packages = ["{PACKAGE}"]', "packages = []")
+    coordinator.edit(policy, f'packages = ["{PACKAGE}"]', "packages = []")
     custody = custody_of()
     (left_out,) = resume(custody, records_loader(custody.institution, {}))
     assert "model.package: expected a package that is allowed here" in left_out.reason
     assert custody.custodian.describe(study.id) == UNKNOWN_STUDY
-    assert spent_now(custody.ledger, STUDY, others, hub.roster(), NOW).promised == 0
+    assert spent_now(custody.ledger, STUDY, others, coordinator.roster(), NOW).promised == 0
 
 
-def test_with_too_few_units_a_study_is_not_approved(hub: Hub, custody_of: OpenCustody) -> None:
-    hub.edit(hub.homes["bank-a"].policy, "minimum_units = 100", f"minimum_units = {UNITS + 1}")
+def test_with_too_few_units_a_study_is_not_approved(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
+    coordinator.edit(
+        coordinator.homes["bank-a"].policy, "minimum_units = 100", f"minimum_units = {UNITS + 1}"
+    )
     custody = custody_of()
     with pytest.raises(PolicyRefusal, match=f"at least {UNITS + 1} units, found {UNITS}"):
-        decide(custody, hub.receive(STUDY))
+        decide(custody, coordinator.receive(STUDY))
     assert custody.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
 
 
-def test_a_budget_that_was_spent_by_others_does_not_do(hub: Hub, custody_of: OpenCustody) -> None:
+def test_a_budget_that_was_spent_by_others_does_not_do(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
     custody = custody_of()
-    kept, cost = hub.receive(STUDY), plan_for(STUDY).study_limit
+    kept, cost = coordinator.receive(STUDY), plan_for(STUDY).study_limit
     yearly = custody.ledger._limits.yearly_picomu2
     spend(custody, yearly - cost + 1)
     with pytest.raises(PolicyRefusal, match=r"budget\.yearly_epsilon: .* is left of") as refused:
@@ -275,10 +292,12 @@ def spend(custody: Custody, cost: int, study: str = "ab" * 32) -> None:
     )
 
 
-def test_what_others_may_still_spend_is_told(hub: Hub, custody_of: OpenCustody) -> None:
+def test_what_others_may_still_spend_is_told(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
     custody, other = custody_of(), home_study(name="other")
-    decide(custody, hub.receive(STUDY))
-    hub.receive(other)
+    decide(custody, coordinator.receive(STUDY))
+    coordinator.receive(other)
     roster = custody.institution.roster
     kept = kept_studies(custody.institution.home, roster)
     cost = plan_for(STUDY).study_limit
@@ -293,10 +312,10 @@ def test_what_others_may_still_spend_is_told(hub: Hub, custody_of: OpenCustody) 
 
 
 def test_an_approval_that_cannot_be_logged_is_none(
-    hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     custody = custody_of()
-    kept = hub.receive(STUDY)
+    kept = coordinator.receive(STUDY)
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "append", full_disk)
         with pytest.raises(LedgerError):
@@ -308,10 +327,10 @@ def test_an_approval_that_cannot_be_logged_is_none(
 
 
 def test_a_crash_before_the_decision_leaves_nothing_that_runs(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custody = custody_of()
-    kept = hub.receive(STUDY)
+    kept = coordinator.receive(STUDY)
     custody.custodian.accept(kept.offer, lambda study: loaded(custody, study).sums)
     keys = own_keys(custody)
     again = custody_of()
@@ -323,10 +342,10 @@ def test_a_crash_before_the_decision_leaves_nothing_that_runs(
 
 
 def test_one_decision_at_a_time(
-    hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     custody = custody_of()
-    kept = hub.receive(STUDY)
+    kept = coordinator.receive(STUDY)
     monkeypatch.setattr(deciding.__wrapped__, "__defaults__", (0.1,))  # type: ignore[attr-defined]
     with deciding(custody.institution.home), pytest.raises(UsageError, match="under way"):
         decide(custody, kept)
@@ -336,20 +355,22 @@ def test_one_decision_at_a_time(
 
 
 def test_a_restarted_custodian_answers_for_what_was_approved(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     first = custody_of()
-    decide(first, hub.receive(STUDY))
+    decide(first, coordinator.receive(STUDY))
     again = custody_of()
     assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
     assert resume(again, records_loader(again.institution, {})) == ()
     assert again.custodian.describe(STUDY.id) == first.custodian.describe(STUDY.id)
 
 
-def test_one_study_whose_records_are_gone_stops_no_other(hub: Hub, custody_of: OpenCustody) -> None:
+def test_one_study_whose_records_are_gone_stops_no_other(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
     first, other = custody_of(), home_study(name="other")
     for study in (STUDY, other):
-        decide(first, hub.receive(study))
+        decide(first, coordinator.receive(study))
     again = custody_of()
     load = records_loader(again.institution, {})
 
@@ -364,10 +385,10 @@ def test_one_study_whose_records_are_gone_stops_no_other(hub: Hub, custody_of: O
 
 
 def test_a_study_that_is_withdrawn_while_its_records_load_gets_no_new_keys(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     first = custody_of()
-    decide(first, hub.receive(STUDY))
+    decide(first, coordinator.receive(STUDY))
     again = custody_of()
     load = records_loader(again.institution, {})
 
@@ -382,51 +403,55 @@ def test_a_study_that_is_withdrawn_while_its_records_load_gets_no_new_keys(
 
 
 def test_a_running_custodian_lets_go_of_what_was_withdrawn(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custody, other = custody_of(), custody_of()
-    decide(custody, hub.receive(STUDY))
+    decide(custody, coordinator.receive(STUDY))
     end(other, withdraw, STUDY.id)
     assert STUDY.id in custody.custodian._prepared
     assert resume(custody, records_loader(custody.institution, {})) == ()
     assert STUDY.id not in custody.custodian._prepared
 
 
-def test_under_a_new_roster_a_person_approves_again(hub: Hub, custody_of: OpenCustody) -> None:
+def test_under_a_new_roster_a_person_approves_again(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
     first = custody_of()
-    before = decide(first, hub.receive(STUDY))
-    hub.pin(hub.roster(version=2))
+    before = decide(first, coordinator.receive(STUDY))
+    coordinator.pin(coordinator.roster(version=2))
     again = custody_of()
     (left_out,) = resume(again, records_loader(again.institution, {}))
     assert left_out == (STUDY.id, Standing.OUTDATED.value)
     assert str(left_out) == f"{STUDY.id}: {Standing.OUTDATED.value}"
     assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
-    after = decide(again, hub.receive(STUDY))
+    after = decide(again, coordinator.receive(STUDY))
     assert after.roster != before.roster
     assert after.approval != before.approval
 
 
 def test_after_a_rotation_of_the_identity_a_study_is_approved_with_new_keys(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     first = custody_of()
-    decide(first, hub.receive(STUDY))
+    decide(first, coordinator.receive(STUDY))
     keys = own_keys(first)
-    rotate_identity(hub.homes["bank-a"], "bank-a", None)
-    hub.pin(hub.roster(version=2))
+    rotate_identity(coordinator.homes["bank-a"], "bank-a", None)
+    coordinator.pin(coordinator.roster(version=2))
     again = custody_of()
     assert len(resume(again, records_loader(again.institution, {}))) == 1
-    decide(again, hub.receive(STUDY))
+    decide(again, coordinator.receive(STUDY))
     envelope = again.custodian.describe(STUDY.id)
     assert isinstance(envelope, bytes)
     assert again.site.from_member(envelope, Approval, "bank-a").body.number == 2
     assert keys.hex().encode() not in all_bytes(again.institution.home)
 
 
-def test_a_decision_without_keys_runs_nothing(hub: Hub, custody_of: OpenCustody) -> None:
+def test_a_decision_without_keys_runs_nothing(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
     """As when an older copy of the studies' folder is put back after a withdrawal."""
     custody = custody_of()
-    decision = decide(custody, hub.receive(STUDY))
+    decision = decide(custody, coordinator.receive(STUDY))
     end(custody, withdraw, STUDY.id)
     write_decision(custody.institution.home, decision)
     again = custody_of()
@@ -435,12 +460,12 @@ def test_a_decision_without_keys_runs_nothing(hub: Hub, custody_of: OpenCustody)
     assert again.ledger.run_state(STUDY.id, APPROVAL_STATE) is None
 
 
-def test_an_approval_counts_under_its_own_roster_and_epoch_alone(hub: Hub) -> None:
-    roster = hub.roster()
+def test_an_approval_counts_under_its_own_roster_and_epoch_alone(coordinator: Coordinator) -> None:
+    roster = coordinator.roster()
     approved = Decision(study=STUDY.id, state=State.APPROVED, roster=roster.hash, epoch=1)
     assert standing_of(approved, roster, 1) is Standing.APPROVED
     assert standing_of(approved, roster, 2) is Standing.OUTDATED
-    assert standing_of(approved, hub.roster(version=2), 1) is Standing.OUTDATED
+    assert standing_of(approved, coordinator.roster(version=2), 1) is Standing.OUTDATED
     for state in set(State) - {State.APPROVED}:
         other = approved.model_copy(update={"state": state})
         assert standing_of(other, roster, 1) is Standing[state.name]
@@ -450,22 +475,24 @@ def test_an_approval_counts_under_its_own_roster_and_epoch_alone(hub: Hub) -> No
 
 
 def test_a_rejection_is_recorded_with_its_reason_and_runs_nothing(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custody = custody_of()
-    hub.receive(STUDY)
+    coordinator.receive(STUDY)
     decision = end(custody, reject, STUDY.id, "the purpose is too wide")
     assert (decision.state, decision.reason) == (State.REJECTED, "the purpose is too wide")
     entry = logged(custody)[-1]
     assert (entry["event"], entry["actor"]) == ("rejection", "tester")
     assert entry["details"]["reason"] == "the purpose is too wide"
     assert custody.custodian.describe(STUDY.id) == UNKNOWN_STUDY
-    assert hub.receive(STUDY).decision == decision
+    assert coordinator.receive(STUDY).decision == decision
 
 
-def test_each_way_to_say_no_has_its_place(hub: Hub, custody_of: OpenCustody) -> None:
+def test_each_way_to_say_no_has_its_place(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
     custody = custody_of()
-    kept = hub.receive(STUDY)
+    kept = coordinator.receive(STUDY)
     with pytest.raises(UsageError, match="expected an approved study"):
         end(custody, withdraw, STUDY.id)
     decide(custody, kept)
@@ -481,10 +508,10 @@ def test_each_way_to_say_no_has_its_place(hub: Hub, custody_of: OpenCustody) -> 
 
 
 def test_a_withdrawal_that_cannot_be_logged_has_still_destroyed_the_keys(
-    hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     custody = custody_of()
-    decide(custody, hub.receive(STUDY))
+    decide(custody, coordinator.receive(STUDY))
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "append", full_disk)
         with pytest.raises(LedgerError):
@@ -504,7 +531,7 @@ class Transcript:
     released: Released
 
 
-def run_one_step(hub: Hub, custodies: Sequence[Custody]) -> Transcript:
+def run_one_step(coordinator: Coordinator, custodies: Sequence[Custody]) -> Transcript:
     """Play the coordinator up to the first release; all custodies have approved."""
     envelopes = [custody.custodian.describe(STUDY.id) for custody in custodies]
     approvals = [bytes_in(envelope) for envelope in envelopes]
@@ -516,15 +543,15 @@ def run_one_step(hub: Hub, custodies: Sequence[Custody]) -> Transcript:
         Participant(institution=body.institution, approval=body.hash) for body in bodies
     )
     opening = RunOpening(
-        study=STUDY.id, roster=hub.roster().hash, run="run-1", participants=participants
+        study=STUDY.id, roster=coordinator.roster().hash, run="run-1", participants=participants
     )
-    signed = sign_envelope(opening, COORDINATOR, hub.signer)
+    signed = sign_envelope(opening, COORDINATOR, coordinator.signer)
     offers = [bytes_in(c.custodian.open_run(signed, approvals)) for c in custodies]
     for custody in custodies:
         assert custody.custodian.agree(STUDY.id, "run-1", offers) == b""
-    request = first_request(hub, participants)
+    request = first_request(coordinator, participants)
     released = custodies[-1].custodian.release(
-        sign_envelope(request, COORDINATOR, hub.signer), parameters()
+        sign_envelope(request, COORDINATOR, coordinator.signer), parameters()
     )
     assert isinstance(released, Released), released
     return Transcript(signed, approvals, offers, request, released)
@@ -539,7 +566,7 @@ def bytes_in(answer: bytes | Refusal) -> bytes:
     return answer
 
 
-def first_request(hub: Hub, participants: tuple[Participant, ...]) -> Request:
+def first_request(coordinator: Coordinator, participants: tuple[Participant, ...]) -> Request:
     from fieldfare.server.run.channel import Channel
     from fieldfare.server.run.rounds import Federation, SecureSums
     from fieldfare.shared.privacy.assurance import Assurance
@@ -547,7 +574,13 @@ def first_request(hub: Hub, participants: tuple[Participant, ...]) -> Request:
     by_name = {participant.institution: participant for participant in participants}
     plan = plan_for(STUDY)
     federation = Federation(
-        plan, hub.roster(), hub.signer, Assurance.EXACT, "run-1", dict.fromkeys(by_name, 0), by_name
+        plan,
+        coordinator.roster(),
+        coordinator.signer,
+        Assurance.EXACT,
+        "run-1",
+        dict.fromkeys(by_name, 0),
+        by_name,
     )
     grid: Any = None  # nothing is sent
     sums = SecureSums(Channel(grid), federation)
@@ -583,12 +616,12 @@ def own_keys(custody: Custody) -> bytes:
 
 
 def test_after_a_withdrawal_a_captured_transcript_cannot_be_unmasked(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custodies = [custody_of(name) for name in NAMES]
-    approve_all(hub, custodies, STUDY)
-    kept = run_one_step(hub, custodies)
-    victim, home = custodies[-1], hub.homes[NAMES[-1]]
+    approve_all(coordinator, custodies, STUDY)
+    kept = run_one_step(coordinator, custodies)
+    victim, home = custodies[-1], coordinator.homes[NAMES[-1]]
     terms = plan_for(STUDY).terms(ReleaseKind.TRAINING)
     raw = loaded(victim, STUDY).sums.vector(
         ReleaseKind.TRAINING, np.frombuffer(parameters(), dtype="<f8")
@@ -618,7 +651,9 @@ def test_after_a_withdrawal_a_captured_transcript_cannot_be_unmasked(
 
     # A custodian that was running all along answers nothing new, and neither does a fresh one.
     second = kept.request.model_copy(update={"attempt": 1})
-    answer = victim.custodian.release(sign_envelope(second, COORDINATOR, hub.signer), parameters())
+    answer = victim.custodian.release(
+        sign_envelope(second, COORDINATOR, coordinator.signer), parameters()
+    )
     assert answer in (Refusal(RefusalCode.UNKNOWN_RUN), UNKNOWN_STUDY)
     with open_custody(victim.institution, None, clock) as fresh:
         assert resume(fresh, records_loader(fresh.institution, {})) == ()
@@ -643,24 +678,24 @@ class WithdrawnMeanwhile:
 
 
 def test_a_release_that_is_under_way_when_the_study_is_withdrawn_does_not_leave(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custodies = [custody_of(name) for name in NAMES]
-    approve_all(hub, custodies, STUDY)
+    approve_all(coordinator, custodies, STUDY)
     victim = custodies[-1]
     victim.custodian._door._noise = WithdrawnMeanwhile(victim)
     with pytest.raises(AssertionError, match=r"Refusal\(code=<RefusalCode\.UNKNOWN_RUN"):
-        run_one_step(hub, custodies)
+        run_one_step(coordinator, custodies)
     assert victim.ledger.spent() == 0
     assert victim.ledger.run_state(STUDY.id, "run-1") is None
     assert [e["event"] for e in logged(victim)][-2:] == ["withdrawal", "refusal"]
 
 
 def test_keys_that_a_run_under_way_put_back_are_destroyed_at_the_next_start(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custody = custody_of()
-    decide(custody, hub.receive(STUDY))
+    decide(custody, coordinator.receive(STUDY))
     end(custody, withdraw, STUDY.id)
     custody.ledger.put_run_state(STUDY.id, "run-1", b"keys")
     again = custody_of()
@@ -669,10 +704,10 @@ def test_keys_that_a_run_under_way_put_back_are_destroyed_at_the_next_start(
 
 
 def test_after_a_withdrawal_an_approval_has_fresh_keys_and_a_higher_number(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custody = custody_of()
-    kept = hub.receive(STUDY)
+    kept = coordinator.receive(STUDY)
     decide(custody, kept)
     old = own_keys(custody)
     end(custody, withdraw, STUDY.id)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from tests.support.homes import Hub, home_study, hub
+from tests.support.homes import Coordinator, coordinator, home_study
 
 from fieldfare.client.approvals.review import (
     Review,
@@ -24,7 +24,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 NOTHING = Spent(yearly=0, lifetime=0, study=0, promised=0)
 
@@ -32,12 +32,12 @@ LEAVING = (ReleaseKind.REHEARSAL, ReleaseKind.TRAINING, ReleaseKind.EVALUATION)
 
 
 @pytest.fixture
-def policy(hub: Hub) -> Policy:
-    return load_policy(hub.homes["bank-a"])
+def policy(coordinator: Coordinator) -> Policy:
+    return load_policy(coordinator.homes["bank-a"])
 
 
 def reviewed(
-    hub: Hub,
+    coordinator: Coordinator,
     policy: Policy,
     study: Study,
     *,
@@ -47,7 +47,7 @@ def reviewed(
     return review_study(
         study,
         policy,
-        hub.roster(),
+        coordinator.roster(),
         spent,
         institution="bank-a",
         standing="waits for a decision",
@@ -55,9 +55,9 @@ def reviewed(
     )
 
 
-def test_what_leaves_is_the_plan(hub: Hub, policy: Policy) -> None:
+def test_what_leaves_is_the_plan(coordinator: Coordinator, policy: Policy) -> None:
     study = home_study()
-    review, plan = reviewed(hub, policy, study), plan_for(study)
+    review, plan = reviewed(coordinator, policy, study), plan_for(study)
     assert [kind.kind for kind in review.leaving] == [kind.value for kind in LEAVING]
     for shown, kind in zip(review.leaving, LEAVING, strict=True):
         terms = plan.terms(kind)
@@ -71,18 +71,20 @@ def test_what_leaves_is_the_plan(hub: Hub, policy: Policy) -> None:
     assert review.problems == ()
 
 
-def test_in_local_mode_the_steps_inside_are_said(hub: Hub, policy: Policy) -> None:
+def test_in_local_mode_the_steps_inside_are_said(coordinator: Coordinator, policy: Policy) -> None:
     study = home_study(training={"mode": "local", "steps": 5, "local_steps": 7})
-    leaving = reviewed(hub, policy, study).leaving
+    leaving = reviewed(coordinator, policy, study).leaving
     assert [kind.local_steps for kind in leaving] == [0, 7, 0]
     assert leaving[1].noise == plan_for(study).training.sigma
 
 
-def test_every_column_is_shown_with_what_policy_says(hub: Hub, policy: Policy) -> None:
+def test_every_column_is_shown_with_what_policy_says(
+    coordinator: Coordinator, policy: Policy
+) -> None:
     narrow = policy.model_copy(
         update={"records": policy.records.model_copy(update={"columns": ("customer", "amount")})}
     )
-    review = reviewed(hub, narrow, home_study())
+    review = reviewed(coordinator, narrow, home_study())
     assert [(c.name, c.role, c.allowed) for c in review.columns] == [
         ("customer", "unit", True),
         ("reported", "label", False),
@@ -92,25 +94,27 @@ def test_every_column_is_shown_with_what_policy_says(hub: Hub, policy: Policy) -
     assert any("records.columns" in problem for problem in review.problems)
 
 
-def test_the_column_of_a_model_of_texts_is_shown_as_such(hub: Hub, policy: Policy) -> None:
+def test_the_column_of_a_model_of_texts_is_shown_as_such(
+    coordinator: Coordinator, policy: Policy
+) -> None:
     study = home_study(features=(), model={"kind": "text", "column": "message"})
-    shown = [(c.name, c.role, c.allowed) for c in reviewed(hub, policy, study).columns]
+    shown = [(c.name, c.role, c.allowed) for c in reviewed(coordinator, policy, study).columns]
     assert shown[-1] == ("message", "text", False)
 
 
-def test_a_group_is_shown_as_what_it_is_for(hub: Hub, policy: Policy) -> None:
+def test_a_group_is_shown_as_what_it_is_for(coordinator: Coordinator, policy: Policy) -> None:
     groups = {"groups": [{"column": "age_band", "levels": ["18-24"]}]}
     star = policy.model_copy(
         update={"records": policy.records.model_copy(update={"columns": ("*",)})}
     )
-    review = reviewed(hub, star, home_study(evaluation=groups))
+    review = reviewed(coordinator, star, home_study(evaluation=groups))
     last = review.columns[-1]
     assert (last.name, last.role, last.allowed) == ("age_band", "fairness", False)  # harm rule 4
     (leaving,) = (one for one in review.leaving if one.kind == "fairness")
     assert (leaving.releases, leaving.entries, leaving.most, leaving.allowed) == (1, 8, 1.0, True)
 
 
-def test_the_budget_is_what_is_left_now(hub: Hub, policy: Policy) -> None:
+def test_the_budget_is_what_is_left_now(coordinator: Coordinator, policy: Policy) -> None:
     study = home_study()
     plan, granted = plan_for(study), limits(policy)
     cost = plan.study_limit
@@ -120,7 +124,7 @@ def test_the_budget_is_what_is_left_now(hub: Hub, policy: Policy) -> None:
         study=cost // 2,
         promised=7 * 10**9,
     )
-    budget = reviewed(hub, policy, study, spent=spent).budget
+    budget = reviewed(coordinator, policy, study, spent=spent).budget
     assert budget.share_of_year == pytest.approx(0.25, rel=1e-9)
     assert budget.share_of_lifetime == pytest.approx(0.125, rel=1e-9)
     assert budget.yearly_left == epsilon_for(
@@ -128,7 +132,7 @@ def test_the_budget_is_what_is_left_now(hub: Hub, policy: Policy) -> None:
     )
     assert budget.yearly_left_mu2 == 2 * cost / 10**12
     assert (budget.spent_mu2, budget.promised_mu2) == (cost // 2 / 10**12, 0.007)
-    fresh = reviewed(hub, policy, study).budget
+    fresh = reviewed(coordinator, policy, study).budget
     assert fresh.yearly_left == pytest.approx(policy.budget.yearly_epsilon, rel=1e-6)
     assert fresh.epsilon == pytest.approx(0.5, rel=1e-3)  # the deltas agree here
     assert fresh.epsilon <= 0.5
@@ -171,41 +175,45 @@ def test_what_is_left_and_when_more_comes_free_is_said_in_words(policy: Policy) 
     assert "costs 0.9, 0 is left of 6 ever, which never comes free" in str(ever)
 
 
-def test_a_study_that_gives_nothing_is_said_to(hub: Hub, policy: Policy) -> None:
+def test_a_study_that_gives_nothing_is_said_to(coordinator: Coordinator, policy: Policy) -> None:
     study = home_study()
     records = study.records.model_copy(update={"unit": None, "units": 300})
-    review = reviewed(hub, policy, study.model_copy(update={"records": records}))
+    review = reviewed(coordinator, policy, study.model_copy(update={"records": records}))
     assert [line.partition(":")[0] for line in review.obstacles] == ["records.unit", "evaluation"]
     privacy = study.privacy.model_copy(update={"delta": 1e-3})
-    weak = reviewed(hub, policy, study.model_copy(update={"privacy": privacy}))
+    weak = reviewed(coordinator, policy, study.model_copy(update={"privacy": privacy}))
     assert weak.cautions[0].startswith("privacy.delta = 0.001 is above 1 / (2 x")
 
 
-def test_an_exhausted_budget_is_worth_nothing(hub: Hub, policy: Policy) -> None:
+def test_an_exhausted_budget_is_worth_nothing(coordinator: Coordinator, policy: Policy) -> None:
     granted = limits(policy)
     spent = replace(NOTHING, yearly=granted.yearly_picomu2 + 5, lifetime=granted.lifetime_picomu2)
-    budget = reviewed(hub, policy, home_study(), spent=spent).budget
+    budget = reviewed(coordinator, policy, home_study(), spent=spent).budget
     assert (budget.yearly_left, budget.lifetime_left) == (0.0, 0.0)
     assert budget.share_of_year > 1
 
 
-def test_the_rosters_constant_and_its_size_are_held_against_the_study(hub: Hub) -> None:
-    assert roster_problems(home_study(), hub.roster()) == ()
-    (line,) = roster_problems(home_study(privacy__multiplicity=2), hub.roster())
+def test_the_rosters_constant_and_its_size_are_held_against_the_study(
+    coordinator: Coordinator,
+) -> None:
+    assert roster_problems(home_study(), coordinator.roster()) == ()
+    (line,) = roster_problems(home_study(privacy__multiplicity=2), coordinator.roster())
     assert line == "privacy.multiplicity: expected the roster's 1, found 2"
-    (line,) = roster_problems(home_study(records__unit=None), hub.roster())
+    (line,) = roster_problems(home_study(records__unit=None), coordinator.roster())
     assert line.startswith("records.unit: expected a column of ids, found none: a study that")
-    (line,) = roster_problems(home_study(aggregation__minimum_institutions=4), hub.roster())
+    (line,) = roster_problems(home_study(aggregation__minimum_institutions=4), coordinator.roster())
     assert "roster's 3 members, found 4" in line
 
 
-def test_who_else_takes_part_and_what_remains_if_masks_fail(hub: Hub, policy: Policy) -> None:
+def test_who_else_takes_part_and_what_remains_if_masks_fail(
+    coordinator: Coordinator, policy: Policy
+) -> None:
     study = home_study()
-    review = reviewed(hub, policy, study)
+    review = reviewed(coordinator, policy, study)
     assert [(p.id, p.own) for p in review.parties] == [
         *(("bank-a", True), ("bank-b", False), ("bank-c", False))
     ]
-    member = hub.roster().members[1]
+    member = coordinator.roster().members[1]
     assert review.parties[1].fingerprint == fingerprint(bytes.fromhex(member.key))
     assert review.failed_masks == ((3, plan_for(study).epsilon_if_masks_fail(3)),)
     assert review.failed_masks[0][1] > study.privacy.epsilon
@@ -257,9 +265,9 @@ def test_different_studies_always_differ_in_some_key() -> None:
         assert len(compare(home_study(), study).changes) == 1
 
 
-def test_json_holds_everything_in_ascii(hub: Hub, policy: Policy) -> None:
+def test_json_holds_everything_in_ascii(coordinator: Coordinator, policy: Policy) -> None:
     study = home_study(purpose="für Prüfer \x1b[2J")
-    text = reviewed(hub, policy, study, earlier=home_study()).to_json()
+    text = reviewed(coordinator, policy, study, earlier=home_study()).to_json()
     assert text.isascii()
     assert "\x1b" not in text
     data = json.loads(text)

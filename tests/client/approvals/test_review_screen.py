@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 from tests.support.asking import EVERY_KIND, asking
-from tests.support.homes import Hub, home_study, hub
+from tests.support.homes import Coordinator, coordinator, home_study
 
 from fieldfare.client.approvals.review import Spent, review_study
 from fieldfare.client.approvals.review_screen import show_review
@@ -13,18 +13,18 @@ from fieldfare.shared.protocol.roster import Member
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.screen import WIDTH
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 LINES = 50  # one screen
 
 
 @pytest.fixture
-def policy(hub: Hub) -> Policy:
-    return load_policy(hub.homes["bank-a"])
+def policy(coordinator: Coordinator) -> Policy:
+    return load_policy(coordinator.homes["bank-a"])
 
 
 def screen(
-    hub: Hub,
+    coordinator: Coordinator,
     policy: Policy,
     study: Study,
     *,
@@ -32,7 +32,7 @@ def screen(
     earlier: Study | None = None,
     members: int = 3,
 ) -> str:
-    roster = hub.roster()
+    roster = coordinator.roster()
     more = tuple(Member(id=f"bank-{n:03d}", key=f"{n:064x}") for n in range(members - 3))
     roster = roster.model_copy(update={"members": (*roster.members, *more)})
     review = review_study(
@@ -51,8 +51,10 @@ def screen(
     return text
 
 
-def test_a_study_that_fits_is_one_screen_of_plain_words(hub: Hub, policy: Policy) -> None:
-    text = screen(hub, policy, home_study(), earlier=home_study(privacy__epsilon=0.25))
+def test_a_study_that_fits_is_one_screen_of_plain_words(
+    coordinator: Coordinator, policy: Policy
+) -> None:
+    text = screen(coordinator, policy, home_study(), earlier=home_study(privacy__epsilon=0.25))
     assert len(text.splitlines()) <= LINES
     assert max(map(len, text.splitlines())) <= WIDTH
     for said in (
@@ -75,21 +77,21 @@ def test_a_study_that_fits_is_one_screen_of_plain_words(hub: Hub, policy: Policy
     words = " ".join(text.split())
     assert "own records hold about a unit: a customer's own statement" in words
     assert COVERS_NOT in words
-    person = screen(hub, policy, home_study(records__left_out_banks=["A", "B"]))
+    person = screen(coordinator, policy, home_study(records__left_out_banks=["A", "B"]))
     assert "It covers the person: every institution leaves out" in " ".join(person.split())
     assert "own statement" not in person
-    for member in hub.roster().members:
+    for member in coordinator.roster().members:
         assert any(line.split()[0] == member.id for line in text.splitlines() if line.strip())
 
 
-def test_what_stands_against_it_is_said(hub: Hub, policy: Policy) -> None:
+def test_what_stands_against_it_is_said(coordinator: Coordinator, policy: Policy) -> None:
     narrow = policy.model_copy(
         update={
             "records": policy.records.model_copy(update={"columns": ("customer", "amount")}),
             "releases": policy.releases.model_copy(update={"kinds": ()}),
         }
     )
-    text = screen(hub, narrow, home_study(privacy__multiplicity=2), spent=10**15)
+    text = screen(coordinator, narrow, home_study(privacy__multiplicity=2), spent=10**15)
     assert "Your policy does not list: reported (label), channel" in text
     assert "training: not allowed" in text
     assert "not enough for this study" in text
@@ -98,17 +100,21 @@ def test_what_stands_against_it_is_said(hub: Hub, policy: Policy) -> None:
         assert f"cannot be approved: {rule}" in text or rule in text
 
 
-def test_a_large_study_stays_one_screen(hub: Hub, policy: Policy) -> None:
+def test_a_large_study_stays_one_screen(coordinator: Coordinator, policy: Policy) -> None:
     features = [
         {"name": f"feature_{n}", "kind": "numeric", "lower": 0, "upper": n + 1} for n in range(300)
     ]
-    text = screen(hub, policy, home_study(features=features), earlier=home_study(), members=200)
+    text = screen(
+        coordinator, policy, home_study(features=features), earlier=home_study(), members=200
+    )
     assert len(text.splitlines()) <= 2 * LINES
     assert "and 188 more, see --json" in text
     assert "more, see --json" in text
 
 
-def test_a_studys_own_text_moves_no_cursor_and_sets_no_colour(hub: Hub, policy: Policy) -> None:
+def test_a_studys_own_text_moves_no_cursor_and_sets_no_colour(
+    coordinator: Coordinator, policy: Policy
+) -> None:
     study = home_study(
         purpose="good [bold red]markup[/] \x1b[2J\x1b[31m\r\u202e end",
         prohibited_uses=["\x1b]0;title\x07"],
@@ -116,19 +122,19 @@ def test_a_studys_own_text_moves_no_cursor_and_sets_no_colour(hub: Hub, policy: 
             {"name": "a\x1b[1m\n", "kind": "categorical", "levels": ["\x9b1m"]},
         ],
     )
-    text = screen(hub, policy, study, earlier=home_study())
+    text = screen(coordinator, policy, study, earlier=home_study())
     assert "[bold red]markup[/]" in text
     assert all(c.isprintable() or c == "\n" for c in text)
 
 
-def test_a_purpose_is_shown_whole(hub: Hub, policy: Policy) -> None:
+def test_a_purpose_is_shown_whole(coordinator: Coordinator, policy: Policy) -> None:
     purpose = " ".join(f"word{n}" for n in range(250))
-    text = screen(hub, policy, home_study(purpose=purpose))
+    text = screen(coordinator, policy, home_study(purpose=purpose))
     assert "word249" in text
 
 
-def test_what_a_study_asks_is_said_in_words(hub: Hub, policy: Policy) -> None:
-    text = screen(hub, policy, asking(*EVERY_KIND))
+def test_what_a_study_asks_is_said_in_words(coordinator: Coordinator, policy: Policy) -> None:
+    text = screen(coordinator, policy, asking(*EVERY_KIND))
     assert any(line.startswith("asks ") for line in text.splitlines())
     assert "flagged: count of all where flagged is 1" in text
     assert f"and {len(EVERY_KIND) - 12} more" in text
@@ -136,4 +142,4 @@ def test_what_a_study_asks_is_said_in_words(hub: Hub, policy: Policy) -> None:
     assert "band (" not in text  # no record is read for it
     assert "query: not allowed" in text
     assert "only training, evaluation" in text
-    assert "\nasks " not in screen(hub, policy, home_study())
+    assert "\nasks " not in screen(coordinator, policy, home_study())

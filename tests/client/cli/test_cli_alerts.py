@@ -5,15 +5,17 @@ from typing import Any
 
 import pytest
 from tests.support.finished import RUN
-from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
 from tests.support.scored import Desk, desk_of
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture
-def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    made = desk_of(hub, custody_of, capsys, units=300)
+def desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    made = desk_of(coordinator, custody_of, capsys, units=300)
     arguments = ("--budget", "6", "--out", made.folder / "alerts.parquet")
     assert made("score", "--model", RUN, *arguments)[0] == 0
     return made
@@ -25,9 +27,9 @@ def listed(desk: Desk, *arguments: str) -> list[dict[str, Any]]:
 
 
 def test_before_any_scoring_the_queue_says_how_one_comes(
-    hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, out, _ = desk_of(hub, custody_of, capsys, units=150)("alerts")
+    status, out, _ = desk_of(coordinator, custody_of, capsys, units=150)("alerts")
     assert (status, "institution score" in out) == (0, True)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.finished import RUN
-from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
 from tests.support.scored import Desk, desk_of
 from tests.support.typed_as import ANALYST, GROUP, MEMBER, OUTSIDER, REVIEWER, as_user, typed_as
 
@@ -19,7 +19,7 @@ from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.cli.root import run
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
 
@@ -34,8 +34,10 @@ def shared() -> Iterator[Path]:
 
 
 @pytest.fixture
-def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return desk_of(hub, custody_of, capsys, units=300)
+def desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return desk_of(coordinator, custody_of, capsys, units=300)
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.support.homes import NAMES, Hub, hub
+from tests.support.homes import NAMES, Coordinator, coordinator
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 
@@ -21,8 +21,8 @@ def check(home: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_it_ends_with_0_when_nothing_fails(hub: Hub) -> None:
-    done = check(hub.homes[NAMES[0]].path)
+def test_it_ends_with_0_when_nothing_fails(coordinator: Coordinator) -> None:
+    done = check(coordinator.homes[NAMES[0]].path)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
@@ -31,8 +31,8 @@ def test_it_ends_with_0_when_nothing_fails(hub: Hub) -> None:
     assert lines[-1] == "nothing failed"
 
 
-def test_it_ends_with_1_when_something_fails(hub: Hub) -> None:
-    home = hub.homes[NAMES[0]]
+def test_it_ends_with_1_when_something_fails(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAMES[0]]
     home.roster.unlink()
     done = check(home.path, "--json")
     assert done.returncode == 1

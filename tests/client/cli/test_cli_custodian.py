@@ -11,13 +11,13 @@ import pytest
 from tests.support.homes import (
     NAMES,
     NOW,
-    Hub,
+    Coordinator,
     OpenCustody,
     approve_all,
     clock,
+    coordinator,
     custody_of,
     home_study,
-    hub,
 )
 
 from fieldfare.client.approvals.approval import withdraw
@@ -30,7 +30,7 @@ from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Approval, Refusal, open_envelope
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 PATIENCE = 60.0
@@ -81,54 +81,62 @@ def describe(home: Home, study: str) -> bytes | Refusal:
 
 
 @pytest.fixture
-def approved(hub: Hub, custody_of: OpenCustody) -> str:
+def approved(coordinator: Coordinator, custody_of: OpenCustody) -> str:
     study = home_study()
     custody = custody_of(NAME)
-    approve_all(hub, [custody], study)
+    approve_all(coordinator, [custody], study)
     custody.ledger.close()
     return study.id
 
 
-def test_it_answers_for_approved_studies_and_for_no_other(hub: Hub, approved: str) -> None:
-    home = hub.homes[NAME]
+def test_it_answers_for_approved_studies_and_for_no_other(
+    coordinator: Coordinator, approved: str
+) -> None:
+    home = coordinator.homes[NAME]
     with started(home) as child:
         told(child, "serving on")
 
         envelope = describe(home, approved)
         assert isinstance(envelope, bytes)
-        roster = hub.institution(NAME).roster
+        roster = coordinator.institution(NAME).roster
         approval = open_envelope(envelope, Approval, roster, Assurance.EXACT).body
         assert (approval.study, approval.institution) == (approved, NAME)
         assert describe(home, "0" * 64) == Refusal(RefusalCode.UNKNOWN_STUDY)
 
 
-def test_a_withdrawal_takes_effect_without_a_restart(hub: Hub, approved: str) -> None:
-    home = hub.homes[NAME]
+def test_a_withdrawal_takes_effect_without_a_restart(
+    coordinator: Coordinator, approved: str
+) -> None:
+    home = coordinator.homes[NAME]
     with started(home) as child:
         told(child, "serving on")
         journal = Journal.open(home.log_folder, clock=clock)
-        with open_custody(hub.institution(NAME), None, clock) as custody:
+        with open_custody(coordinator.institution(NAME), None, clock) as custody:
             withdraw(home, custody.ledger, journal, approved, "no more", "tester", NOW)
 
         assert describe(home, approved) == Refusal(RefusalCode.UNKNOWN_STUDY)
         told(child, f"in force: study {approved[:12]} is answered for no more")
 
 
-def test_an_approval_takes_effect_without_a_restart(hub: Hub, custody_of: OpenCustody) -> None:
-    home, study = hub.homes[NAME], home_study()
+def test_an_approval_takes_effect_without_a_restart(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
+    home, study = coordinator.homes[NAME], home_study()
     with started(home) as child:
         told(child, "serving on")
         assert describe(home, study.id) == Refusal(RefusalCode.UNKNOWN_STUDY)
 
-        approve_all(hub, [custody_of(NAME)], study)
+        approve_all(coordinator, [custody_of(NAME)], study)
 
         assert eventually(lambda: isinstance(describe(home, study.id), bytes))
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_cleanly_when_it_is_told_to(hub: Hub, approved: str, stop: signal.Signals) -> None:
+def test_it_ends_cleanly_when_it_is_told_to(
+    coordinator: Coordinator, approved: str, stop: signal.Signals
+) -> None:
     del approved
-    home = hub.homes[NAME]
+    home = coordinator.homes[NAME]
     with started(home) as child:
         told(child, "serving on")
         child.send_signal(stop)
@@ -142,8 +150,8 @@ def test_it_ends_cleanly_when_it_is_told_to(hub: Hub, approved: str, stop: signa
 
 
 @pytest.mark.faults
-def test_killed_it_starts_again_over_what_it_left(hub: Hub, approved: str) -> None:
-    home = hub.homes[NAME]
+def test_killed_it_starts_again_over_what_it_left(coordinator: Coordinator, approved: str) -> None:
+    home = coordinator.homes[NAME]
     with started(home) as child:
         told(child, "serving on")
         child.kill()
@@ -153,9 +161,9 @@ def test_killed_it_starts_again_over_what_it_left(hub: Hub, approved: str) -> No
         assert isinstance(describe(home, approved), bytes)
 
 
-def test_a_second_one_is_refused(hub: Hub, approved: str) -> None:
+def test_a_second_one_is_refused(coordinator: Coordinator, approved: str) -> None:
     del approved
-    home = hub.homes[NAME]
+    home = coordinator.homes[NAME]
     with started(home) as first:
         told(first, "serving on")
         with started(home) as second:
@@ -168,13 +176,13 @@ def test_without_a_home_it_says_so(tmp_path: Path) -> None:
         assert child.wait(PATIENCE) == 2
 
 
-def test_the_socket_is_where_the_settings_say(hub: Hub, tmp_path: Path) -> None:
-    home = hub.homes[NAME]
-    assert socket_of(hub.institution(NAME)).path == home.custodian_socket
+def test_the_socket_is_where_the_settings_say(coordinator: Coordinator, tmp_path: Path) -> None:
+    home = coordinator.homes[NAME]
+    assert socket_of(coordinator.institution(NAME)).path == home.custodian_socket
 
     elsewhere = tmp_path / "run" / "c.sock"
-    hub.edit(home.settings, 'socket = ""', f'socket = "{elsewhere}"')
-    assert socket_of(hub.institution(NAME)).path == elsewhere
+    coordinator.edit(home.settings, 'socket = ""', f'socket = "{elsewhere}"')
+    assert socket_of(coordinator.institution(NAME)).path == elsewhere
 
 
 def command(home: Home, *words: str) -> str:
@@ -189,15 +197,17 @@ def command(home: Home, *words: str) -> str:
     return done.stdout
 
 
-def test_what_a_command_decides_is_in_force_when_it_ends(hub: Hub) -> None:
-    home, study = hub.homes[NAME], hub.receive(home_study(), NAME).study.id
+def test_what_a_command_decides_is_in_force_when_it_ends(coordinator: Coordinator) -> None:
+    home, study = coordinator.homes[NAME], coordinator.receive(home_study(), NAME).study.id
     with started(home) as child:
         told(child, "serving on")
         said = command(home, "approve", study[:12], "--yes")
         assert f"in force now\n  study {study[:12]} is answered for\n" in said
         assert isinstance(describe(home, study), bytes)
 
-        roster = hub.file("roster.signed", hub.signed_roster(hub.roster(version=2)))
+        roster = coordinator.file(
+            "roster.signed", coordinator.signed_roster(coordinator.roster(version=2))
+        )
         said = command(home, "roster", "accept", str(roster), "--yes")
         assert "in force now\n  roster version 2 (was 1)\n" in said
         assert describe(home, study) == Refusal(RefusalCode.UNKNOWN_STUDY)
@@ -208,8 +218,10 @@ def test_what_a_command_decides_is_in_force_when_it_ends(hub: Hub) -> None:
         assert child.wait(PATIENCE) == 0
 
 
-def test_a_file_in_the_middle_of_being_written_closes_no_door(hub: Hub, approved: str) -> None:
-    home = hub.homes[NAME]
+def test_a_file_in_the_middle_of_being_written_closes_no_door(
+    coordinator: Coordinator, approved: str
+) -> None:
+    home = coordinator.homes[NAME]
     policy = home.policy.read_text()
     with started(home) as child:
         told(child, "serving on")

@@ -5,12 +5,19 @@ from datetime import UTC, datetime
 
 import pytest
 from tests.support.finished import RUN, delivered
-from tests.support.homes import Hub, OpenCustody, approve_all, custody_of, home_study, hub
+from tests.support.homes import (
+    Coordinator,
+    OpenCustody,
+    approve_all,
+    coordinator,
+    custody_of,
+    home_study,
+)
 
 from fieldfare.client.home.models import kept_model, note_recomputed
 from fieldfare.shared.cli.root import run
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 NAME = "bank-a"
 STUDY = home_study()
@@ -19,9 +26,9 @@ STUDY = home_study()
 class Typed:
     """Commands of `bank-a`, and what they say."""
 
-    def __init__(self, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-        self.hub = hub
-        self.home = hub.homes[NAME]
+    def __init__(self, coordinator: Coordinator, capsys: pytest.CaptureFixture[str]) -> None:
+        self.coordinator = coordinator
+        self.home = coordinator.homes[NAME]
         self._capsys = capsys
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
@@ -31,19 +38,23 @@ class Typed:
 
 
 @pytest.fixture
-def typed(hub: Hub, capsys: pytest.CaptureFixture[str], custody_of: OpenCustody) -> Typed:
+def typed(
+    coordinator: Coordinator, capsys: pytest.CaptureFixture[str], custody_of: OpenCustody
+) -> Typed:
     """A home with one model."""
     custody = custody_of(NAME)
-    approve_all(hub, [custody], STUDY)
-    made = delivered(STUDY, hub.signer)
+    approve_all(coordinator, [custody], STUDY)
+    made = delivered(STUDY, coordinator.signer)
     custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
-    return Typed(hub, capsys)
+    return Typed(coordinator, capsys)
 
 
-def test_no_model_says_how_one_comes(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    status, out, _ = Typed(hub, capsys)("models")
+def test_no_model_says_how_one_comes(
+    coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = Typed(coordinator, capsys)("models")
     assert (status, "no model has arrived" in out) == (0, True)
-    assert Typed(hub, capsys)("models", "--json")[1].strip() == "[]"
+    assert Typed(coordinator, capsys)("models", "--json")[1].strip() == "[]"
 
 
 def test_models_are_listed(typed: Typed) -> None:
@@ -59,7 +70,7 @@ def test_models_are_listed(typed: Typed) -> None:
 def test_a_recomputed_model_is_listed_as_one(typed: Typed) -> None:
     kept = kept_model(typed.home, STUDY.id, RUN)
     assert kept is not None
-    delivery = delivered(STUDY, typed.hub.signer).delivery
+    delivery = delivered(STUDY, typed.coordinator.signer).delivery
     now = datetime(2025, 7, 1, tzinfo=UTC)
     note_recomputed(kept, model=delivery.model, leaves=9, head="ab" * 32, now=now)
     assert "recomputed from its transcript here on 2025-07-01" in typed("models")[1]

@@ -6,15 +6,17 @@ import stat
 import pyarrow.parquet as pq
 import pytest
 from tests.support.finished import RUN
-from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
 from tests.support.scored import Desk, customers, desk_of, write
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture
-def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return desk_of(hub, custody_of, capsys)
+def desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return desk_of(coordinator, custody_of, capsys)
 
 
 def test_everyone_is_ranked_and_the_screen_says_what_it_rests_on(desk: Desk) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 from tests.support.certificates import Authority
-from tests.support.homes import NAMES, Hub, hub
+from tests.support.homes import NAMES, Coordinator, coordinator
 from tests.support.ports import free_port
 from tests.support.processes import alive, children, until
 
@@ -21,7 +21,7 @@ from fieldfare.client.home.settings import Settings
 from fieldfare.client.node.state import Link, read_node_state
 from fieldfare.shared.cli.root import run
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 NAME: Final = NAMES[0]
@@ -31,10 +31,10 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
-def home(hub: Hub) -> Home:
+def home(coordinator: Coordinator) -> Home:
     """A home whose SuperLink is not there."""
-    home = hub.homes[NAME]
-    authority = Authority.make(hub.folder).folder / "authority.pem"
+    home = coordinator.homes[NAME]
+    authority = Authority.make(coordinator.folder).folder / "authority.pem"
     (home.path / "node.toml").write_text(
         f'superlink = "127.0.0.1:{free_port()}"\nauthority = "{authority}"\n'
         f'bundles = ["{"ab" * 32}"]\n'
@@ -43,7 +43,7 @@ def home(hub: Hub) -> Home:
 
 
 @pytest.fixture
-def start(hub: Hub) -> Iterator[Start]:
+def start(coordinator: Coordinator) -> Iterator[Start]:
     running: list[subprocess.Popen[bytes]] = []
 
     def begin(home: Home, *options: str) -> "subprocess.Popen[bytes]":
@@ -138,8 +138,10 @@ def test_what_starting_again_does_not_mend_ends_it(home: Home, start: Start) -> 
     assert "policy.toml" in written(home).read_text()
 
 
-def test_without_a_nodes_settings_it_says_how_to_join(hub: Hub, start: Start) -> None:
-    home = hub.homes[NAME]
+def test_without_a_nodes_settings_it_says_how_to_join(
+    coordinator: Coordinator, start: Start
+) -> None:
+    home = coordinator.homes[NAME]
     assert start(home).wait(PATIENCE) == 2
     said = written(home).read_text()
     assert "fieldfare institution join FILE" in said

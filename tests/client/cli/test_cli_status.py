@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.support.homes import NAMES, Hub, hub
+from tests.support.homes import NAMES, Coordinator, coordinator
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 
@@ -21,8 +21,8 @@ def status(home: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_it_works_when_nothing_runs(hub: Hub) -> None:
-    home = hub.homes[NAMES[0]].path
+def test_it_works_when_nothing_runs(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAMES[0]].path
     done = status(home)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()

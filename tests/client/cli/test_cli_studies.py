@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.homes import UNITS, Hub, home_study, hub
+from tests.support.homes import UNITS, Coordinator, coordinator, home_study
 from tests.support.packages import without_torch
 
 from fieldfare.client.custodian.custodian import LEDGER_STATE, SHOWN_REPLY
@@ -18,7 +18,7 @@ from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 STUDY = home_study()
 
@@ -26,9 +26,9 @@ STUDY = home_study()
 class Typed:
     """Commands of `bank-a`, and what they say."""
 
-    def __init__(self, hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-        self.hub = hub
-        self.home = hub.homes["bank-a"]
+    def __init__(self, coordinator: Coordinator, capsys: pytest.CaptureFixture[str]) -> None:
+        self.coordinator = coordinator
+        self.home = coordinator.homes["bank-a"]
         self._capsys = capsys
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
@@ -37,7 +37,7 @@ class Typed:
         return status, out, err
 
     def receive(self, study: Study = STUDY) -> tuple[int, str, str]:
-        file = self.hub.file(f"{study.id}.signed", self.hub.signed(study))
+        file = self.coordinator.file(f"{study.id}.signed", self.coordinator.signed(study))
         return self("study", "receive", str(file))
 
     def state(self, study: Study = STUDY) -> State:
@@ -45,8 +45,8 @@ class Typed:
 
 
 @pytest.fixture
-def typed(hub: Hub, capsys: pytest.CaptureFixture[str]) -> Typed:
-    return Typed(hub, capsys)
+def typed(coordinator: Coordinator, capsys: pytest.CaptureFixture[str]) -> Typed:
+    return Typed(coordinator, capsys)
 
 
 def answered(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -111,7 +111,7 @@ def test_a_rejection_needs_a_reason(typed: Typed) -> None:
 def test_review_takes_a_file_that_was_not_received(typed: Typed) -> None:
     typed.receive()
     after = home_study(privacy__epsilon=0.75)
-    file = typed.hub.file("after", typed.hub.signed(after))
+    file = typed.coordinator.file("after", typed.coordinator.signed(after))
     status, out, _ = typed("review", str(file))
     assert status == 0
     assert "not received yet" in out
@@ -158,14 +158,14 @@ def test_records_that_do_not_fit_are_said_at_the_approval(typed: Typed) -> None:
 
 
 def test_wrong_input_is_one_line_and_status_2(typed: Typed, tmp_path: Path) -> None:
-    foreign = Hub(tmp_path / "foreign")
+    foreign = Coordinator(tmp_path / "foreign")
     files = {
         "foreign": foreign.signed(STUDY),
         "garbage": b"\x00",
-        "roster": typed.hub.signed_roster(),
+        "roster": typed.coordinator.signed_roster(),
     }
     for name, content in files.items():
-        path = str(typed.hub.file(name, content))
+        path = str(typed.coordinator.file(name, content))
         commands: list[tuple[str, ...]] = [("study", "receive"), ("review",)]
         for command in commands:
             status, out, err = typed(*command, path)
@@ -181,11 +181,13 @@ def test_wrong_input_is_one_line_and_status_2(typed: Typed, tmp_path: Path) -> N
 def test_no_policy_approves_a_study_and_one_that_says_so_is_refused(typed: Typed) -> None:
     """D1: an approval that a program gave answered, without noise, what the records hold."""
     begin = "[budget]"
-    typed.hub.edit(typed.home.policy, begin, f"auto_approve = false\n{begin}")  # earlier files
+    typed.coordinator.edit(
+        typed.home.policy, begin, f"auto_approve = false\n{begin}"
+    )  # earlier files
     status, out, _ = typed.receive()
     assert (status, typed.state()) == (0, State.RECEIVED)
     assert "Next: fieldfare institution review" in out
-    typed.hub.edit(typed.home.policy, "auto_approve = false", "auto_approve = true")
+    typed.coordinator.edit(typed.home.policy, "auto_approve = false", "auto_approve = true")
     status, out, err = typed.receive()
     assert (status, out, typed.state()) == (2, "", State.RECEIVED)
     assert "auto_approve" in err

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 from tests.support.finished import RUN, facts_of
-from tests.support.homes import NAMES, NOW, Hub, OpenCustody, custody_of, home_study, hub
-from tests.support.hub_runs import finished_run
+from tests.support.home_runs import finished_run
+from tests.support.homes import (
+    NAMES,
+    NOW,
+    Coordinator,
+    OpenCustody,
+    coordinator,
+    custody_of,
+    home_study,
+)
 from tests.support.transcripts import Recorder
 
 from fieldfare.client.cli.ledger import lines
@@ -20,7 +28,7 @@ from fieldfare.shared.protocol.messages import Reply
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 STUDY = home_study()
@@ -30,14 +38,14 @@ STUDY = home_study()
 class Typed:
     """The command of `bank-a`, and what it says."""
 
-    hub: Hub
+    coordinator: Coordinator
     custody: Custody
     recorder: Recorder
     capsys: pytest.CaptureFixture[str]
 
     def __call__(self, content: bytes, *more: str) -> tuple[int, str, str]:
-        path = self.hub.file("transcript", content)
-        home = str(self.hub.homes[NAME].path)
+        path = self.coordinator.file("transcript", content)
+        home = str(self.coordinator.homes[NAME].path)
         status = run(["institution", "transcript", "verify", str(path), "--home", home, *more])
         out, err = self.capsys.readouterr()
         return status, out, err
@@ -45,14 +53,16 @@ class Typed:
     def deliver(self) -> None:
         assert self.recorder.state is not None
         model = self.recorder.state.model
-        made = compose(plan_for(STUDY), model, facts_of(STUDY), self.hub.signer, NOW)
+        made = compose(plan_for(STUDY), model, facts_of(STUDY), self.coordinator.signer, NOW)
         self.custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
 
 
 @pytest.fixture
-def typed(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Typed:
+def typed(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Typed:
     custodies = [custody_of(name) for name in NAMES]
-    return Typed(hub, custodies[0], finished_run(hub, custodies, STUDY), capsys)
+    return Typed(coordinator, custodies[0], finished_run(coordinator, custodies, STUDY), capsys)
 
 
 def test_an_honest_transcript_is_explained(typed: Typed) -> None:
@@ -79,7 +89,7 @@ def test_an_honest_transcript_is_explained(typed: Typed) -> None:
         "cosigned": leaves,
     }
     assert (found["state"], found["recomputed"]) == ("finished", found["sums"])
-    home = str(typed.hub.homes[NAME].path)
+    home = str(typed.coordinator.homes[NAME].path)
     assert run(["institution", "models", "--home", home]) == 0
     assert "recomputed from its transcript" in typed.capsys.readouterr().out
 
@@ -98,7 +108,9 @@ def test_a_head_without_a_co_signature_is_said(typed: Typed) -> None:
 
 def test_lost_and_unseen_replies_are_explained(typed: Typed) -> None:
     content = io.BytesIO(typed.recorder.to_bytes())
-    found = check_transcript(typed.hub.institution(NAME), typed.custody.ledger, content, NOW)
+    found = check_transcript(
+        typed.coordinator.institution(NAME), typed.custody.ledger, content, NOW
+    )
     unseen = tuple(typed.custody.ledger.entries())[:2]
     own = OwnReplies(recorded=2, rehearsals=1, lost=3, unseen=unseen)
     text = "\n".join(lines(replace(found, own=own), NAME))
@@ -125,18 +137,18 @@ def test_what_does_not_fit_is_named_by_its_line(typed: Typed) -> None:
 
 
 def test_a_missing_file_is_said_to_be_missing(typed: Typed, tmp_path: Path) -> None:
-    home = str(typed.hub.homes[NAME].path)
+    home = str(typed.coordinator.homes[NAME].path)
     missing = str(tmp_path / "nowhere")
     assert run(["institution", "transcript", "verify", missing, "--home", home]) == 2
     assert "expected a readable file" in typed.capsys.readouterr().err
 
 
 def test_who_took_no_part_is_told_so(
-    hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    hub.found("bank-d")
-    hub.pin()
+    coordinator.found("bank-d")
+    coordinator.pin()
     custodies = [custody_of(name) for name in ("bank-b", "bank-c", "bank-d")]
-    recorder = finished_run(hub, custodies, STUDY)
-    status, out, _ = Typed(hub, custody_of(NAME), recorder, capsys)(recorder.to_bytes())
+    recorder = finished_run(coordinator, custodies, STUDY)
+    status, out, _ = Typed(coordinator, custody_of(NAME), recorder, capsys)(recorder.to_bytes())
     assert (status, "you took no part in this run" in out) == (0, True)

@@ -4,16 +4,18 @@ import re
 
 import pytest
 from tests.support.finished import RUN
-from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
 from tests.support.scored import Desk
 from tests.support.scored_rows import vector_desk
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture
-def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return vector_desk(hub, custody_of, capsys)
+def desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return vector_desk(coordinator, custody_of, capsys)
 
 
 def test_units_are_listed_highest_first_without_their_vectors(desk: Desk) -> None:

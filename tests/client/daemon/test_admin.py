@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.homes import NAMES, Hub, clock, custody_of, hub
+from tests.support.homes import NAMES, Coordinator, clock, coordinator, custody_of
 from tests.support.served import hostile_channel, raw, room, status_of
 
 from fieldfare.client.custodian.service import serving_calls
@@ -22,14 +22,14 @@ from fieldfare.client.daemon.reload import Ground, Guard, guarding
 from fieldfare.client.wire.frames import SERVICE
 from fieldfare.client.wire.sockets import UnixSocket
 
-__all__ = ["custody_of", "hub", "room"]
+__all__ = ["coordinator", "custody_of", "room"]
 
 NAME = NAMES[0]
 
 
 @pytest.fixture
-def guard(hub: Hub) -> Iterator[Guard]:
-    home = hub.homes[NAME].path
+def guard(coordinator: Coordinator) -> Iterator[Guard]:
+    home = coordinator.homes[NAME].path
     with guarding(Ground(home=home, passphrase=None, environment={}, clock=clock)) as made:
         yield made
 
@@ -47,8 +47,8 @@ def test_it_tells_how_the_custodian_stands(guard: Guard, path: Path) -> None:
     assert custodian_status(path) == guard.status()
 
 
-def test_it_follows_when_it_is_told_to(path: Path, hub: Hub) -> None:
-    hub.pin(hub.roster(version=2))
+def test_it_follows_when_it_is_told_to(path: Path, coordinator: Coordinator) -> None:
+    coordinator.pin(coordinator.roster(version=2))
     followed = tell_to_follow(path)
     assert followed is not None
     assert followed.changed == ["roster version 2 (was 1)"]
@@ -57,16 +57,18 @@ def test_it_follows_when_it_is_told_to(path: Path, hub: Hub) -> None:
     assert status.roster == 2
 
 
-def test_only_its_owner_reaches_it(path: Path, hub: Hub) -> None:
+def test_only_its_owner_reaches_it(path: Path, coordinator: Coordinator) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    where = admin_socket(hub.institution(NAME))
-    assert (where.path, where.group) == (hub.homes[NAME].admin_socket, None)
+    where = admin_socket(coordinator.institution(NAME))
+    assert (where.path, where.group) == (coordinator.homes[NAME].admin_socket, None)
     assert (where.mode, where.directory_mode) == (0o600, 0o700)
 
 
-def test_it_is_where_the_settings_say(hub: Hub, tmp_path: Path) -> None:
-    hub.edit(hub.homes[NAME].settings, 'admin_socket = ""', f'admin_socket = "{tmp_path}/a.sock"')
-    assert admin_socket(hub.institution(NAME)).path == tmp_path / "a.sock"
+def test_it_is_where_the_settings_say(coordinator: Coordinator, tmp_path: Path) -> None:
+    coordinator.edit(
+        coordinator.homes[NAME].settings, 'admin_socket = ""', f'admin_socket = "{tmp_path}/a.sock"'
+    )
+    assert admin_socket(coordinator.institution(NAME)).path == tmp_path / "a.sock"
 
 
 @pytest.mark.parametrize("method", [f"/{SERVICE}/Release", f"/{ADMIN_SERVICE}/Approve"])

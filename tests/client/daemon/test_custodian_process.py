@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.homes import NAMES, Hub, hub
+from tests.support.homes import NAMES, Coordinator, coordinator
 from tests.support.processes import until
 
 from fieldfare.client.daemon.admin_client import custodian_status
@@ -16,7 +16,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.institution.founding import found_institution
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 NAME = NAMES[0]
 PASSPHRASE = b"a long enough passphrase"
@@ -24,13 +24,16 @@ PATIENCE = 60.0
 
 
 @pytest.fixture
-def protected(hub: Hub) -> Home:
+def protected(coordinator: Coordinator) -> Home:
     """A home whose identity is under a passphrase."""
     home = found_institution(
-        hub.folder / "protected", "bank-p", coordinator=hub.public, passphrase=PASSPHRASE
+        coordinator.folder / "protected",
+        "bank-p",
+        coordinator=coordinator.public,
+        passphrase=PASSPHRASE,
     )
-    hub.homes["bank-p"] = home
-    pin_roster(home, hub.signed_roster())
+    coordinator.homes["bank-p"] = home
+    pin_roster(home, coordinator.signed_roster())
     return home
 
 

@@ -10,13 +10,13 @@ import pytest
 from tests.support.homes import (
     NAMES,
     NOW,
-    Hub,
+    Coordinator,
     OpenCustody,
     approve_all,
     clock,
+    coordinator,
     custody_of,
     home_study,
-    hub,
 )
 
 from fieldfare.client.approvals.approval import withdraw
@@ -31,7 +31,7 @@ from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.shared.errors import RefusalCode, UsageError
 from fieldfare.shared.protocol.messages import Refusal
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 STUDY = home_study()
@@ -42,15 +42,15 @@ def ground(home: Home) -> Ground:
     return Ground(home=home.path, passphrase=None, environment={}, clock=clock)
 
 
-def approve(hub: Hub, custody_of: OpenCustody, study: Any = STUDY) -> None:
+def approve(coordinator: Coordinator, custody_of: OpenCustody, study: Any = STUDY) -> None:
     custody = custody_of(NAME)
-    approve_all(hub, [custody], study)
+    approve_all(coordinator, [custody], study)
 
 
 @pytest.fixture
-def guard(hub: Hub, custody_of: OpenCustody) -> Iterator[Guard]:
-    approve(hub, custody_of)
-    with guarding(ground(hub.homes[NAME])) as made:
+def guard(coordinator: Coordinator, custody_of: OpenCustody) -> Iterator[Guard]:
+    approve(coordinator, custody_of)
+    with guarding(ground(coordinator.homes[NAME])) as made:
         yield made
 
 
@@ -81,18 +81,18 @@ def test_it_begins_with_what_is_approved(guard: Guard) -> None:
     assert 0 < status.ledger.yearly_left <= status.ledger.lifetime_left
 
 
-def test_without_a_roster_there_is_no_beginning(hub: Hub) -> None:
-    home = hub.homes[NAME]
+def test_without_a_roster_there_is_no_beginning(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAME]
     home.roster.unlink()
     with pytest.raises(UsageError, match="roster"), guarding(ground(home)):
         pass
 
 
 def test_a_new_approval_reads_no_other_studys_records(
-    guard: Guard, hub: Hub, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
+    guard: Guard, coordinator: Coordinator, custody_of: OpenCustody, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = home_study(name="other")
-    approve(hub, custody_of, other)
+    approve(coordinator, custody_of, other)
     loaded: list[str] = []
     prepare = monkeypatch_loader(monkeypatch, loaded)
     assert guard.changed()
@@ -120,10 +120,10 @@ def monkeypatch_loader(monkeypatch: pytest.MonkeyPatch, loaded: list[str]) -> py
     return monkeypatch
 
 
-def test_a_withdrawal_is_followed(guard: Guard, hub: Hub) -> None:
-    home = hub.homes[NAME]
+def test_a_withdrawal_is_followed(guard: Guard, coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAME]
     journal = Journal.open(home.log_folder, clock=clock)
-    with open_custody(hub.institution(NAME), None, clock) as custody:
+    with open_custody(coordinator.institution(NAME), None, clock) as custody:
         withdraw(home, custody.ledger, journal, STUDY.id, "", "tester", NOW)
     assert not serves(guard)  # at once: its keys are gone
     assert guard.follow().changed == [f"study {STUDY.id[:12]} is answered for no more"]
@@ -131,10 +131,10 @@ def test_a_withdrawal_is_followed(guard: Guard, hub: Hub) -> None:
 
 
 def test_under_a_new_roster_nothing_runs_until_it_is_approved_again(
-    guard: Guard, hub: Hub, custody_of: OpenCustody
+    guard: Guard, coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     first = describe(guard)
-    hub.pin(hub.roster(version=2))
+    coordinator.pin(coordinator.roster(version=2))
     assert guard.changed()
     followed = guard.follow()
     assert followed.changed[0] == "roster version 2 (was 1)"
@@ -142,21 +142,23 @@ def test_under_a_new_roster_nothing_runs_until_it_is_approved_again(
     assert not serves(guard)
     assert guard.status().roster == 2
 
-    approve(hub, custody_of)
+    approve(coordinator, custody_of)
     guard.follow()
     assert serves(guard)
     assert describe(guard) != first
 
 
-def test_another_identity_closes_the_door_until_a_roster_carries_it(guard: Guard, hub: Hub) -> None:
-    home = hub.homes[NAME]
+def test_another_identity_closes_the_door_until_a_roster_carries_it(
+    guard: Guard, coordinator: Coordinator
+) -> None:
+    home = coordinator.homes[NAME]
     rotate_identity(home, NAME, None)
     followed = guard.follow()
     assert "nothing is served" in followed.changed
     assert "own key" in followed.trouble
     assert not serves(guard)
 
-    hub.pin(hub.roster(version=2))
+    coordinator.pin(coordinator.roster(version=2))
     followed = guard.follow()
     assert (followed.trouble, guard.trouble) == ("", "")
     assert "studies are served again" in followed.changed
@@ -177,9 +179,9 @@ def test_another_identity_closes_the_door_until_a_roster_carries_it(guard: Guard
     ],
 )
 def test_what_cannot_be_trusted_serves_nothing_until_it_is_mended(
-    guard: Guard, hub: Hub, harm: Callable[[Home], None]
+    guard: Guard, coordinator: Coordinator, harm: Callable[[Home], None]
 ) -> None:
-    home = hub.homes[NAME]
+    home = coordinator.homes[NAME]
     kept = home.path.with_name("kept")
     shutil.copytree(home.path, kept)
     harm(home)
@@ -208,9 +210,9 @@ def restore(kept: Any, path: Any) -> None:
 
 
 def test_a_ledger_that_was_put_back_closes_the_door(
-    guard: Guard, hub: Hub, custody_of: OpenCustody
+    guard: Guard, coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
-    home = hub.homes[NAME]
+    home = coordinator.homes[NAME]
     copy = home.ledger.with_name("copy")
     copy.write_bytes(b"no database")
     copy.chmod(0o600)
@@ -220,10 +222,10 @@ def test_a_ledger_that_was_put_back_closes_the_door(
     assert not serves(guard)
 
 
-def test_a_tighter_policy_counts_without_a_restart(guard: Guard, hub: Hub) -> None:
-    home = hub.homes[NAME]
+def test_a_tighter_policy_counts_without_a_restart(guard: Guard, coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAME]
     before = guard.status()
-    hub.edit(home.policy, "yearly_epsilon = 2.0", "yearly_epsilon = 1.5")
+    coordinator.edit(home.policy, "yearly_epsilon = 2.0", "yearly_epsilon = 1.5")
     assert guard.changed()
     assert guard.follow().changed == [
         "the policy as it is now: its budget holds from the next release on"
@@ -235,10 +237,12 @@ def test_a_tighter_policy_counts_without_a_restart(guard: Guard, hub: Hub) -> No
     assert serves(guard)
 
 
-def test_records_that_do_not_load_are_tried_again_when_they_change(hub: Hub) -> None:
-    home = hub.homes[NAME]
-    with open_custody(hub.institution(NAME), None, clock) as custody:
-        approve_all(hub, [custody], STUDY)
+def test_records_that_do_not_load_are_tried_again_when_they_change(
+    coordinator: Coordinator,
+) -> None:
+    home = coordinator.homes[NAME]
+    with open_custody(coordinator.institution(NAME), None, clock) as custody:
+        approve_all(coordinator, [custody], STUDY)
     records = home.path / "records.csv"
     kept = records.read_bytes()
     records.write_text("customer\n1\n")
@@ -256,7 +260,7 @@ def test_records_that_do_not_load_are_tried_again_when_they_change(hub: Hub) -> 
 
 
 def test_a_call_in_work_is_finished_by_whoever_began_it(
-    guard: Guard, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    guard: Guard, coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, gate = Gate(), Gate()
 
@@ -270,7 +274,7 @@ def test_a_call_in_work_is_finished_by_whoever_began_it(
     caller = Thread(target=lambda: answers.append(guard.answer("Describe", b"")))
     caller.start()
     assert begun.wait(60)
-    hub.pin(hub.roster(version=2))
+    coordinator.pin(coordinator.roster(version=2))
     follower = Thread(target=guard.follow)
     follower.start()
     follower.join(0.5)
@@ -284,33 +288,35 @@ def test_a_call_in_work_is_finished_by_whoever_began_it(
     assert not serves(guard)
 
 
-def test_what_looks_brought_is_told_once(guard: Guard, hub: Hub) -> None:
+def test_what_looks_brought_is_told_once(guard: Guard, coordinator: Coordinator) -> None:
     assert list(guard.told()) == []
-    hub.pin(hub.roster(version=2))
+    coordinator.pin(coordinator.roster(version=2))
     followed = guard.follow()
     assert list(guard.told()) == [followed]
     assert list(guard.told()) == []
 
 
-def test_a_study_that_arrives_waits_for_a_person(guard: Guard, hub: Hub) -> None:
+def test_a_study_that_arrives_waits_for_a_person(guard: Guard, coordinator: Coordinator) -> None:
     other = home_study(name="other")
-    hub.receive(other, NAME)
+    coordinator.receive(other, NAME)
     assert guard.follow().left_out == []
     assert not serves(guard, other.id)
-    assert read_decision(hub.homes[NAME], other.id).state is State.RECEIVED
+    assert read_decision(coordinator.homes[NAME], other.id).state is State.RECEIVED
 
 
-def test_rows_that_count_as_zero_are_told_and_served(hub: Hub, custody_of: OpenCustody) -> None:
-    records = hub.homes[NAME].path / "records.csv"
+def test_rows_that_count_as_zero_are_told_and_served(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
+    records = coordinator.homes[NAME].path / "records.csv"
     header, *rows = records.read_text().splitlines()
     rows[0] = rows[0].replace(",1,", ",,").replace(",0,", ",,")  # no label
     records.write_text("\n".join([header, *rows, ""]))
-    approve(hub, custody_of)
-    with guarding(ground(hub.homes[NAME])) as made:
+    approve(coordinator, custody_of)
+    with guarding(ground(coordinator.homes[NAME])) as made:
         assert serves(made)
         (now,) = made.status().studies
         assert (now.serving, now.records) == (True, "1 of 200 rows counts as zero (0.5 %)")
         other = home_study(name="other")
-        approve(hub, custody_of, other)
+        approve(coordinator, custody_of, other)
         changed = made.follow().changed
     assert changed[-1] == f"study {other.id[:12]}: 1 of 200 rows counts as zero (0.5 %)"

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from tests.support.homes import NAMES, Hub, OpenCustody, custody_of, home_study, hub
+from tests.support.homes import NAMES, Coordinator, OpenCustody, coordinator, custody_of, home_study
 
 from fieldfare.client.daemon.reload import (
     decisions_state,
@@ -16,7 +16,7 @@ from fieldfare.client.daemon.reload import (
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 
@@ -40,8 +40,10 @@ def touched(name: str) -> Callable[[Home], None]:
         lambda home: rotate_identity(home, NAME, None),
     ],
 )
-def test_what_is_stood_on_shows_a_change(hub: Hub, change: Callable[[Home], None]) -> None:
-    home = hub.homes[NAME]
+def test_what_is_stood_on_shows_a_change(
+    coordinator: Coordinator, change: Callable[[Home], None]
+) -> None:
+    home = coordinator.homes[NAME]
     before = standing_state(home)
     assert standing_state(home) == before
     change(home)
@@ -49,9 +51,9 @@ def test_what_is_stood_on_shows_a_change(hub: Hub, change: Callable[[Home], None
 
 
 def test_a_ledger_shows_that_it_was_replaced_and_not_that_it_grew(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
-    home, custody = hub.homes[NAME], custody_of(NAME)
+    home, custody = coordinator.homes[NAME], custody_of(NAME)
     before = standing_state(home)
     custody.ledger.put_run_state("s", "r", b"state")
     assert standing_state(home) == before
@@ -61,36 +63,36 @@ def test_a_ledger_shows_that_it_was_replaced_and_not_that_it_grew(
     assert standing_state(home) != before
 
 
-def test_a_study_that_arrives_shows(hub: Hub) -> None:
-    home = hub.homes[NAME]
+def test_a_study_that_arrives_shows(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAME]
     before = decisions_state(home)
-    hub.receive(home_study(), NAME)
+    coordinator.receive(home_study(), NAME)
     assert decisions_state(home) != before
     assert decisions_state(home) == decisions_state(home)
 
 
-def test_a_folder_that_is_gone_is_a_state_too(hub: Hub) -> None:
-    home = hub.homes[NAME]
+def test_a_folder_that_is_gone_is_a_state_too(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAME]
     home.studies.rename(home.path / "away")
     assert decisions_state(home) == ()
     assert file_state(home.studies)[2] == -1
 
 
-def test_records_show_other_files_and_other_settings(hub: Hub) -> None:
-    home = hub.homes[NAME]
-    before = records_state(hub.institution(NAME))
-    assert records_state(hub.institution(NAME)) == before
+def test_records_show_other_files_and_other_settings(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAME]
+    before = records_state(coordinator.institution(NAME))
+    assert records_state(coordinator.institution(NAME)) == before
     os.utime(home.path / "records.csv", (1, 1))
-    second = records_state(hub.institution(NAME))
+    second = records_state(coordinator.institution(NAME))
     assert second != before
-    hub.edit(home.settings, 'path = "records.csv"', 'path = "./records.csv"')
-    assert records_state(hub.institution(NAME)) != second
+    coordinator.edit(home.settings, 'path = "records.csv"', 'path = "./records.csv"')
+    assert records_state(coordinator.institution(NAME)) != second
 
 
-def test_a_folder_of_records_shows_a_file_in_it(hub: Hub) -> None:
-    home = hub.homes[NAME]
+def test_a_folder_of_records_shows_a_file_in_it(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAME]
     (home.path / "extracts" / "2025").mkdir(parents=True)
-    hub.edit(home.settings, 'path = "records.csv"', 'path = "extracts"')
-    before = records_state(hub.institution(NAME))
+    coordinator.edit(home.settings, 'path = "records.csv"', 'path = "extracts"')
+    before = records_state(coordinator.institution(NAME))
     (home.path / "extracts" / "2025" / "may.csv").write_text("")
-    assert records_state(hub.institution(NAME)) != before
+    assert records_state(coordinator.institution(NAME)) != before

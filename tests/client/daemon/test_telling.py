@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.support.homes import NAMES, Hub, hub
+from tests.support.homes import NAMES, Coordinator, coordinator
 
 from fieldfare.client.custodian.service import Service, serving_calls
 from fieldfare.client.daemon.admin import admin_socket
@@ -12,51 +12,53 @@ from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, NOBODY, told_cus
 from fieldfare.client.daemon.status import Followed, StudyNow
 from fieldfare.client.wire import admin_pb2 as pb
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 NAME = NAMES[0]
 
 
 @contextmanager
-def answering(hub: Hub, answer: Callable[[bytes], bytes]) -> Iterator[None]:
+def answering(coordinator: Coordinator, answer: Callable[[bytes], bytes]) -> Iterator[None]:
     calls = {"Follow": answer}
     service = Service(name=ADMIN_SERVICE, answers=calls, largest={"Follow": 10}, frame=10_000)
-    with serving_calls(service, admin_socket(hub.institution(NAME))):
+    with serving_calls(service, admin_socket(coordinator.institution(NAME))):
         yield
 
 
-def told(hub: Hub) -> str:
-    institution = hub.institution(NAME)
+def told(coordinator: Coordinator) -> str:
+    institution = coordinator.institution(NAME)
     return told_custodian(institution.home, institution.settings, 5)
 
 
-def test_without_a_custodian_it_is_in_force_later(hub: Hub) -> None:
-    assert told(hub) == NOBODY
+def test_without_a_custodian_it_is_in_force_later(coordinator: Coordinator) -> None:
+    assert told(coordinator) == NOBODY
 
 
-def test_what_changed_is_said(hub: Hub) -> None:
+def test_what_changed_is_said(coordinator: Coordinator) -> None:
     followed = Followed(
         changed=["roster version 2 (was 1)"],
         trouble="",
         left_out=[StudyNow(id="a" * 64, serving=False, reason="approve it again")],
     )
     content = pb.FollowAnswer(followed=followed.to_bytes()).SerializeToString()
-    with answering(hub, lambda _: content):
-        assert told(hub).splitlines() == [
+    with answering(coordinator, lambda _: content):
+        assert told(coordinator).splitlines() == [
             "in force now",
             "  roster version 2 (was 1)",
             "  left out: aaaaaaaaaaaa: approve it again",
         ]
 
 
-def test_a_closed_door_is_said(hub: Hub) -> None:
+def test_a_closed_door_is_said(coordinator: Coordinator) -> None:
     followed = Followed(changed=[], trouble="expected a roster", left_out=[])
     content = pb.FollowAnswer(followed=followed.to_bytes()).SerializeToString()
-    with answering(hub, lambda _: content):
-        assert told(hub) == "in force now: NOTHING IS SERVED: expected a roster"
+    with answering(coordinator, lambda _: content):
+        assert told(coordinator) == "in force now: NOTHING IS SERVED: expected a roster"
 
 
 @pytest.mark.parametrize("content", [b"\xff"])
-def test_a_custodian_that_gives_no_answer_fails_no_decision(hub: Hub, content: bytes) -> None:
-    with answering(hub, lambda _: content):
-        assert told(hub).startswith("the custodian follows as soon as it is free")
+def test_a_custodian_that_gives_no_answer_fails_no_decision(
+    coordinator: Coordinator, content: bytes
+) -> None:
+    with answering(coordinator, lambda _: content):
+        assert told(coordinator).startswith("the custodian follows as soon as it is free")

@@ -11,13 +11,13 @@ import pytest
 from tests.support.finished import FINISHED, RUN, delivered, parameters_of
 from tests.support.homes import (
     NOW,
-    Hub,
+    Coordinator,
     OpenCustody,
     approve_all,
     clock,
+    coordinator,
     custody_of,
     home_study,
-    hub,
 )
 from tests.support.packages import MODEL, PACKAGE, install
 
@@ -37,20 +37,20 @@ from fieldfare.shared.finished_model.file import model_to_bytes
 from fieldfare.shared.study.model_sections import permit
 from fieldfare.shared.study.study import MAX_STUDY_BYTES
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 NAME = "bank-a"
 STUDY = home_study()
 
 
 @pytest.fixture
-def home(hub: Hub) -> Home:
-    return hub.homes[NAME]
+def home(coordinator: Coordinator) -> Home:
+    return coordinator.homes[NAME]
 
 
 @pytest.fixture
-def inbox(hub: Hub, home: Home) -> HomeInbox:
-    return HomeInbox(home, hub.roster(), Journal.open(home.log_folder, clock=clock), clock)
+def inbox(coordinator: Coordinator, home: Home) -> HomeInbox:
+    return HomeInbox(home, coordinator.roster(), Journal.open(home.log_folder, clock=clock), clock)
 
 
 def events(home: Home) -> list[dict[str, Any]]:
@@ -69,9 +69,9 @@ def events(home: Home) -> list[dict[str, Any]]:
     ],
 )
 def test_a_no_is_told_as_far_as_a_person_let_it(
-    hub: Hub, home: Home, inbox: HomeInbox, told: Told, heard: SaidNo | None
+    coordinator: Coordinator, home: Home, inbox: HomeInbox, told: Told, heard: SaidNo | None
 ) -> None:
-    inbox.study_offered(hub.signed(STUDY), STUDY)
+    inbox.study_offered(coordinator.signed(STUDY), STUDY)
     assert inbox.said_no(STUDY.id) is None
     journal = Journal.open(home.log_folder, clock=clock)
     with open_institution_ledger(open_institution(home.path), clock) as ledger:
@@ -90,8 +90,10 @@ def test_a_no_from_before_it_could_be_told_is_not(home: Home, inbox: HomeInbox) 
 # -- studies ----------------------------------------------------------------------------------
 
 
-def test_an_offered_study_waits_for_a_person(hub: Hub, home: Home, inbox: HomeInbox) -> None:
-    offer = hub.signed(STUDY)
+def test_an_offered_study_waits_for_a_person(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox
+) -> None:
+    offer = coordinator.signed(STUDY)
     inbox.study_offered(offer, STUDY)
     assert home.study(STUDY.id).read_bytes() == offer
     decision = read_decision(home, STUDY.id)
@@ -101,26 +103,32 @@ def test_an_offered_study_waits_for_a_person(hub: Hub, home: Home, inbox: HomeIn
     assert entry["details"] == {"study": STUDY.id}
 
 
-def test_the_same_study_again_changes_nothing(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+def test_the_same_study_again_changes_nothing(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox
+) -> None:
     journal = Journal.open(home.log_folder, clock=clock)
-    inbox.study_offered(hub.signed(STUDY), STUDY)
-    with open_institution_ledger(hub.institution(NAME), clock) as ledger:
+    inbox.study_offered(coordinator.signed(STUDY), STUDY)
+    with open_institution_ledger(coordinator.institution(NAME), clock) as ledger:
         reject(home, ledger, journal, STUDY.id, "no", "tester", NOW)
     before = events(home)
-    inbox.study_offered(hub.signed(STUDY), STUDY)
+    inbox.study_offered(coordinator.signed(STUDY), STUDY)
     assert read_decision(home, STUDY.id).state is State.REJECTED
     assert events(home) == before
 
 
 def test_a_study_of_a_package_that_is_not_listed_waits_too_and_its_model_does_not_come(
-    hub: Hub, inbox: HomeInbox, home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator,
+    inbox: HomeInbox,
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     install(tmp_path, monkeypatch)
     study = home_study(model=MODEL)
-    inbox.study_offered(hub.signed(study), study)
+    inbox.study_offered(coordinator.signed(study), study)
     assert read_decision(home, study.id).state is State.RECEIVED
     permit([PACKAGE])
-    made = delivered(study, hub.signer)
+    made = delivered(study, coordinator.signer)
     monkeypatch.setattr(inbox_module, "EVER_APPROVED", {State.RECEIVED})
     permit([])
     with pytest.raises(PolicyRefusal, match="expected a package that is allowed here"):
@@ -131,20 +139,20 @@ def test_a_study_of_a_package_that_is_not_listed_waits_too_and_its_model_does_no
 
 
 def test_a_flood_of_offers_is_bounded_and_decisions_make_room(
-    hub: Hub, home: Home, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator, home: Home, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox_module, "MOST_UNDECIDED", 3)
     studies = [home_study(name=f"s{i}") for i in range(4)]
     for study in studies[:3]:
-        inbox.study_offered(hub.signed(study), study)
+        inbox.study_offered(coordinator.signed(study), study)
     with pytest.raises(PolicyRefusal, match="approve or reject") as refused:
-        inbox.study_offered(hub.signed(studies[3]), studies[3])
+        inbox.study_offered(coordinator.signed(studies[3]), studies[3])
     assert refused.value.code is RefusalCode.UNKNOWN_STUDY
     assert len(kept_ids(home)) == len(events(home)) == 3
-    with open_institution_ledger(hub.institution(NAME), clock) as ledger:
+    with open_institution_ledger(coordinator.institution(NAME), clock) as ledger:
         journal = Journal.open(home.log_folder, clock=clock)
         reject(home, ledger, journal, studies[0].id, "no", "tester", NOW)
-    inbox.study_offered(hub.signed(studies[3]), studies[3])
+    inbox.study_offered(coordinator.signed(studies[3]), studies[3])
 
 
 def test_sixty_four_may_wait() -> None:
@@ -157,57 +165,63 @@ def test_what_is_too_large_comes_as_a_file(home: Home, inbox: HomeInbox) -> None
     assert kept_ids(home) == ()
 
 
-def test_a_study_without_a_plan_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+def test_a_study_without_a_plan_is_refused(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox
+) -> None:
     study = home_study(records__units=2**40, privacy__epsilon=1e-11)
     with pytest.raises(ProtocolError, match="that can run"):
-        inbox.study_offered(hub.signed(study), study)
+        inbox.study_offered(coordinator.signed(study), study)
     assert kept_ids(home) == ()
 
 
-def test_a_study_without_a_unit_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+def test_a_study_without_a_unit_is_refused(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox
+) -> None:
     study = home_study(records__unit=None)
     with pytest.raises(ProtocolError, match=r"records\.unit: expected a column of ids"):
-        inbox.study_offered(hub.signed(study), study)
+        inbox.study_offered(coordinator.signed(study), study)
     assert kept_ids(home) == ()
 
 
 def test_nothing_is_kept_that_is_not_logged(
-    hub: Hub, home: Home, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator, home: Home, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise LedgerError("expected to write the log, found: no space")
 
     monkeypatch.setattr(Journal, "append", full)
     with pytest.raises(LedgerError):
-        inbox.study_offered(hub.signed(STUDY), STUDY)
+        inbox.study_offered(coordinator.signed(STUDY), STUDY)
     assert kept_ids(home) == ()
 
 
 def test_a_disk_that_says_no_is_an_answer(
-    hub: Hub, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(inbox_module, "keep_study", full)
     with pytest.raises(LedgerError, match="No space left"):
-        inbox.study_offered(hub.signed(STUDY), STUDY)
+        inbox.study_offered(coordinator.signed(STUDY), STUDY)
 
 
-def test_a_home_that_cannot_be_read_is_an_answer(hub: Hub, home: Home, inbox: HomeInbox) -> None:
+def test_a_home_that_cannot_be_read_is_an_answer(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox
+) -> None:
     other = home_study(name="other")
-    inbox.study_offered(hub.signed(other), other)
+    inbox.study_offered(coordinator.signed(other), other)
     home.study(other.id).with_suffix(".json").write_text("{}")
     with pytest.raises(LedgerError, match="decide again"):
-        inbox.study_offered(hub.signed(STUDY), STUDY)
+        inbox.study_offered(coordinator.signed(STUDY), STUDY)
 
 
 # -- models -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def approved(hub: Hub, custody_of: OpenCustody) -> None:
-    approve_all(hub, [custody_of(NAME)], STUDY)
+def approved(coordinator: Coordinator, custody_of: OpenCustody) -> None:
+    approve_all(coordinator, [custody_of(NAME)], STUDY)
 
 
 def give(inbox: HomeInbox, made: ComposedDelivery) -> None:
@@ -215,8 +229,10 @@ def give(inbox: HomeInbox, made: ComposedDelivery) -> None:
 
 
 @pytest.mark.usefixtures("approved")
-def test_a_model_is_kept_privately_and_logged(hub: Hub, home: Home, inbox: HomeInbox) -> None:
-    made = delivered(STUDY, hub.signer)
+def test_a_model_is_kept_privately_and_logged(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox
+) -> None:
+    made = delivered(STUDY, coordinator.signer)
     give(inbox, made)
     folder = home.model(STUDY.id, RUN)
     files = {path.name: path for path in folder.iterdir()}
@@ -244,22 +260,24 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.usefixtures("approved")
 def test_a_model_that_the_custodian_recomputed_says_so(
-    hub: Hub, home: Home, inbox: HomeInbox
+    coordinator: Coordinator, home: Home, inbox: HomeInbox
 ) -> None:
-    made = delivered(STUDY, hub.signer)
+    made = delivered(STUDY, coordinator.signer)
     inbox.delivered(made.delivery, made.envelope, made.model, made.card, recomputed=True)
     kept = kept_model(home, STUDY.id, RUN)
     assert kept is not None
-    standing = standing_of_model(kept, hub.institution(NAME).roster)
+    standing = standing_of_model(kept, coordinator.institution(NAME).roster)
     assert standing.standing is Standing.RECOMPUTED
     assert standing.words == f"recomputed here step by step in its run on {NOW:%Y-%m-%d}"
 
 
 @pytest.mark.usefixtures("approved")
-def test_the_same_delivery_again_changes_nothing(hub: Hub, home: Home, inbox: HomeInbox) -> None:
-    give(inbox, delivered(STUDY, hub.signer))
+def test_the_same_delivery_again_changes_nothing(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox
+) -> None:
+    give(inbox, delivered(STUDY, coordinator.signer))
     before = (contents(home.models), events(home))
-    give(inbox, delivered(STUDY, hub.signer))
+    give(inbox, delivered(STUDY, coordinator.signer))
     assert (contents(home.models), events(home)) == before
 
 
@@ -268,22 +286,24 @@ def test_the_same_delivery_again_changes_nothing(hub: Hub, home: Home, inbox: Ho
     "change", [{"seed": 1}, {"at": FINISHED + timedelta(days=1)}, {"metrics": None}]
 )
 def test_another_model_of_the_same_run_is_refused(
-    hub: Hub, home: Home, inbox: HomeInbox, change: dict[str, Any]
+    coordinator: Coordinator, home: Home, inbox: HomeInbox, change: dict[str, Any]
 ) -> None:
-    give(inbox, delivered(STUDY, hub.signer))
+    give(inbox, delivered(STUDY, coordinator.signer))
     before = contents(home.models)
     with pytest.raises(PolicyRefusal, match="delivered before") as refused:
-        give(inbox, delivered(STUDY, hub.signer, **change))
+        give(inbox, delivered(STUDY, coordinator.signer, **change))
     assert refused.value.code is RefusalCode.REPLAY_CHANGED
     assert contents(home.models) == before
-    give(inbox, delivered(STUDY, hub.signer, run="run-2", **change))  # another run may differ
+    give(
+        inbox, delivered(STUDY, coordinator.signer, run="run-2", **change)
+    )  # another run may differ
 
 
 @pytest.mark.usefixtures("approved")
 def test_a_kept_model_that_was_changed_on_disk_is_not_taken_for_the_delivered_one(
-    hub: Hub, home: Home, inbox: HomeInbox
+    coordinator: Coordinator, home: Home, inbox: HomeInbox
 ) -> None:
-    made = delivered(STUDY, hub.signer)
+    made = delivered(STUDY, coordinator.signer)
     give(inbox, made)
     (home.model(STUDY.id, RUN) / "card.json").unlink()
     with pytest.raises(PolicyRefusal):
@@ -291,31 +311,33 @@ def test_a_kept_model_that_was_changed_on_disk_is_not_taken_for_the_delivered_on
 
 
 def test_only_models_of_studies_that_were_approved_are_kept(
-    hub: Hub, home: Home, inbox: HomeInbox, custody_of: OpenCustody
+    coordinator: Coordinator, home: Home, inbox: HomeInbox, custody_of: OpenCustody
 ) -> None:
-    made = delivered(STUDY, hub.signer)
+    made = delivered(STUDY, coordinator.signer)
     with pytest.raises(PolicyRefusal, match="approved here"):
         give(inbox, made)
-    keep_study(home, STUDY, hub.signed(STUDY), NOW)
+    keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
     with pytest.raises(PolicyRefusal, match="approved here"):
         give(inbox, made)
     assert not home.models.exists()
     custody = custody_of(NAME)
-    approve_all(hub, [custody], STUDY)
+    approve_all(coordinator, [custody], STUDY)
     withdraw(home, custody.ledger, custody.journal, STUDY.id, "", "tester", NOW)
     give(inbox, made)  # what was paid for may still come
 
 
 @pytest.mark.usefixtures("approved")
-def test_what_does_not_fit_the_study_is_refused(hub: Hub, home: Home, inbox: HomeInbox) -> None:
-    made = delivered(STUDY, hub.signer)
+def test_what_does_not_fit_the_study_is_refused(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox
+) -> None:
+    made = delivered(STUDY, coordinator.signer)
     other = home_study(purpose="another")
     wrong = [
         replace(made, model=made.model[:-8]),
         replace(made, model=model_to_bytes(other, RUN, parameters_of(other))),
         replace(made, model=model_to_bytes(STUDY, RUN, parameters_of(STUDY, seed=1))),
-        replace(made, card=delivered(STUDY, hub.signer, seed=1).card),
-        replace(made, card=delivered(STUDY, hub.signer, run="run-2").card),
+        replace(made, card=delivered(STUDY, coordinator.signer, seed=1).card),
+        replace(made, card=delivered(STUDY, coordinator.signer, run="run-2").card),
         replace(made, card=b"{}"),
         replace(made, delivery=made.delivery.model_copy(update={"run": "run-2"})),
     ]
@@ -327,33 +349,35 @@ def test_what_does_not_fit_the_study_is_refused(hub: Hub, home: Home, inbox: Hom
 
 @pytest.mark.usefixtures("approved")
 @pytest.mark.parametrize("run", [".", "..", ".new"])
-def test_a_run_that_is_no_name_is_refused(hub: Hub, home: Home, inbox: HomeInbox, run: str) -> None:
+def test_a_run_that_is_no_name_is_refused(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox, run: str
+) -> None:
     with pytest.raises(ProtocolError, match="run id"):
-        give(inbox, delivered(STUDY, hub.signer, run=run))
+        give(inbox, delivered(STUDY, coordinator.signer, run=run))
     assert not home.models.exists()
 
 
 @pytest.mark.usefixtures("approved")
 def test_models_of_one_study_are_bounded(
-    hub: Hub, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator, inbox: HomeInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox_module, "MOST_MODELS", 2)
     for number in range(2):
-        give(inbox, delivered(STUDY, hub.signer, run=f"run-{number}"))
+        give(inbox, delivered(STUDY, coordinator.signer, run=f"run-{number}"))
     with pytest.raises(PolicyRefusal, match="move those"):
-        give(inbox, delivered(STUDY, hub.signer, run="run-2"))
-    give(inbox, delivered(STUDY, hub.signer, run="run-1"))
+        give(inbox, delivered(STUDY, coordinator.signer, run="run-2"))
+    give(inbox, delivered(STUDY, coordinator.signer, run="run-1"))
 
 
 def test_a_custodian_gives_what_arrives_to_the_home(
-    hub: Hub, home: Home, custody_of: OpenCustody
+    coordinator: Coordinator, home: Home, custody_of: OpenCustody
 ) -> None:
     custody = custody_of(NAME)
-    approve_all(hub, [custody], STUDY)
-    made = delivered(STUDY, hub.signer)
+    approve_all(coordinator, [custody], STUDY)
+    made = delivered(STUDY, coordinator.signer)
     assert custody.custodian.deliver(made.envelope, made.model, made.card) == b""
     assert home.model(STUDY.id, RUN).is_dir()
-    other = delivered(STUDY, hub.signer, seed=1)
+    other = delivered(STUDY, coordinator.signer, seed=1)
     refusal = custody.custodian.deliver(other.envelope, other.model, other.card)
     assert getattr(refusal, "code", None) is RefusalCode.REPLAY_CHANGED
     assert events(home)[-1]["event"] == "refusal"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 from tests.support.finished import RUN, delivered
-from tests.support.homes import Hub, home_study, hub
+from tests.support.homes import Coordinator, coordinator, home_study
 
 from fieldfare.client.home.models import (
     KeptModel,
@@ -17,15 +17,15 @@ from fieldfare.client.home.models import (
     standing_of_model,
 )
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 STUDY = home_study()
 NOW = datetime(2025, 7, 1, 10, tzinfo=UTC)
 
 
 @pytest.fixture
-def kept(hub: Hub) -> KeptModel:
-    home, made = hub.homes["bank-a"], delivered(STUDY, hub.signer)
+def kept(coordinator: Coordinator) -> KeptModel:
+    home, made = coordinator.homes["bank-a"], delivered(STUDY, coordinator.signer)
     files = {
         "delivery.signed": made.envelope,
         "model.safetensors": made.model,
@@ -37,55 +37,61 @@ def kept(hub: Hub) -> KeptModel:
     return found
 
 
-def model_of(hub: Hub) -> str:
-    return delivered(STUDY, hub.signer).delivery.model
+def model_of(coordinator: Coordinator) -> str:
+    return delivered(STUDY, coordinator.signer).delivery.model
 
 
-def test_a_delivered_model_is_signed(hub: Hub, kept: KeptModel) -> None:
-    found = standing_of_model(kept, hub.roster())
+def test_a_delivered_model_is_signed(coordinator: Coordinator, kept: KeptModel) -> None:
+    found = standing_of_model(kept, coordinator.roster())
     assert (found.standing, found.recomputed) == (Standing.SIGNED, None)
     assert found.card is not None
     assert found.card.run == RUN
 
 
-def test_a_recomputed_one_says_when(hub: Hub, kept: KeptModel) -> None:
-    done = note_recomputed(kept, model=model_of(hub), leaves=7, head="ab" * 32, now=NOW)
+def test_a_recomputed_one_says_when(coordinator: Coordinator, kept: KeptModel) -> None:
+    done = note_recomputed(kept, model=model_of(coordinator), leaves=7, head="ab" * 32, now=NOW)
     assert read_recomputed(kept) == done
-    found = standing_of_model(kept, hub.roster())
+    found = standing_of_model(kept, coordinator.roster())
     assert (found.standing, found.recomputed) == (Standing.RECOMPUTED, done)
     assert "2025-07-01" in found.words
 
 
-def test_a_note_about_another_model_counts_for_nothing(hub: Hub, kept: KeptModel) -> None:
+def test_a_note_about_another_model_counts_for_nothing(
+    coordinator: Coordinator, kept: KeptModel
+) -> None:
     note_recomputed(kept, model="00" * 32, leaves=7, head="ab" * 32, now=NOW)
-    assert standing_of_model(kept, hub.roster()).standing is Standing.SIGNED
+    assert standing_of_model(kept, coordinator.roster()).standing is Standing.SIGNED
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"format":1}'])
-def test_a_note_that_cannot_be_read_is_none(hub: Hub, kept: KeptModel, content: bytes) -> None:
+def test_a_note_that_cannot_be_read_is_none(
+    coordinator: Coordinator, kept: KeptModel, content: bytes
+) -> None:
     (kept.folder / "recomputed.json").write_bytes(content)
     assert read_recomputed(kept) is None
-    assert standing_of_model(kept, hub.roster()).standing is Standing.SIGNED
+    assert standing_of_model(kept, coordinator.roster()).standing is Standing.SIGNED
 
 
 @pytest.mark.parametrize("name", ["delivery.signed", "model.safetensors", "card.json"])
-def test_a_changed_file_is_doubtful(hub: Hub, kept: KeptModel, name: str) -> None:
-    note_recomputed(kept, model=model_of(hub), leaves=7, head="ab" * 32, now=NOW)
+def test_a_changed_file_is_doubtful(coordinator: Coordinator, kept: KeptModel, name: str) -> None:
+    note_recomputed(kept, model=model_of(coordinator), leaves=7, head="ab" * 32, now=NOW)
     path = kept.folder / name
     path.write_bytes(path.read_bytes()[:-1])
-    found = standing_of_model(kept, hub.roster())
+    found = standing_of_model(kept, coordinator.roster())
     assert (found.standing, found.card) == (Standing.DOUBTFUL, None)
     path.unlink()
-    assert standing_of_model(kept, hub.roster()).standing is Standing.DOUBTFUL
+    assert standing_of_model(kept, coordinator.roster()).standing is Standing.DOUBTFUL
 
 
-def test_another_coordinators_signature_is_doubtful(hub: Hub, kept: KeptModel) -> None:
-    other = hub.roster().model_copy(update={"coordinator": "00" * 31 + "01"})
+def test_another_coordinators_signature_is_doubtful(
+    coordinator: Coordinator, kept: KeptModel
+) -> None:
+    other = coordinator.roster().model_copy(update={"coordinator": "00" * 31 + "01"})
     assert standing_of_model(kept, other).standing is Standing.DOUBTFUL
 
 
-def test_a_folder_under_another_name_is_doubtful(hub: Hub, kept: KeptModel) -> None:
+def test_a_folder_under_another_name_is_doubtful(coordinator: Coordinator, kept: KeptModel) -> None:
     moved = kept.folder.with_name("run-2")
     kept.folder.rename(moved)
-    found = standing_of_model(replace(kept, run="run-2", folder=moved), hub.roster())
+    found = standing_of_model(replace(kept, run="run-2", folder=moved), coordinator.roster())
     assert found.standing is Standing.DOUBTFUL

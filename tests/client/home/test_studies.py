@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.homes import NOW, Hub, home_study, hub
+from tests.support.homes import NOW, Coordinator, coordinator, home_study
 
 from fieldfare.client.home.studies import (
     Decision,
@@ -24,70 +24,74 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.signed_files import offer_study
 
-__all__ = ["hub"]
+__all__ = ["coordinator"]
 
 STUDY = home_study()
 
 
-def test_what_arrived_is_kept_as_it_came(hub: Hub) -> None:
-    home = hub.homes["bank-a"]
-    keep_study(home, STUDY, hub.signed(STUDY), NOW)
-    kept = kept_study(home, STUDY.id, hub.roster())
-    assert (kept.study, kept.offer) == (STUDY, hub.signed(STUDY))
+def test_what_arrived_is_kept_as_it_came(coordinator: Coordinator) -> None:
+    home = coordinator.homes["bank-a"]
+    keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
+    kept = kept_study(home, STUDY.id, coordinator.roster())
+    assert (kept.study, kept.offer) == (STUDY, coordinator.signed(STUDY))
     assert kept.decision == Decision(study=STUDY.id, received="2025-06-01T12:00:00+00:00")
     for suffix in (".signed", ".json"):
         assert home.study(STUDY.id).with_suffix(suffix).stat().st_mode & 0o777 == 0o600
 
 
-def test_an_offer_that_comes_again_keeps_its_decision(hub: Hub) -> None:
-    home = hub.homes["bank-a"]
-    keep_study(home, STUDY, hub.signed(STUDY), NOW)
+def test_an_offer_that_comes_again_keeps_its_decision(coordinator: Coordinator) -> None:
+    home = coordinator.homes["bank-a"]
+    keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
     rejected = read_decision(home, STUDY.id).model_copy(update={"state": State.REJECTED})
     write_decision(home, rejected)
-    keep_study(home, STUDY, hub.signed(STUDY), NOW + timedelta(days=1))
+    keep_study(home, STUDY, coordinator.signed(STUDY), NOW + timedelta(days=1))
     assert read_decision(home, STUDY.id) == rejected
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b"[" * 5000, b"null"])
-def test_no_study_is_refused_in_one_line(hub: Hub, content: bytes) -> None:
+def test_no_study_is_refused_in_one_line(coordinator: Coordinator, content: bytes) -> None:
     with pytest.raises(UsageError, match=r"^sent: ") as refused:
-        offered_study(content, "sent", hub.roster())
+        offered_study(content, "sent", coordinator.roster())
     assert "\n" not in str(refused.value)
 
 
-def test_a_study_of_another_coordinator_or_a_changed_one_is_refused(hub: Hub) -> None:
+def test_a_study_of_another_coordinator_or_a_changed_one_is_refused(
+    coordinator: Coordinator,
+) -> None:
     foreign = offer_study(STUDY, IdentitySigner(Ed25519PrivateKey.generate()))
-    changed = hub.signed(STUDY).replace(b'epsilon\\":0.5', b'epsilon\\":9.5')
-    assert changed != hub.signed(STUDY)
-    for content in (foreign, changed, hub.signed_roster()):
+    changed = coordinator.signed(STUDY).replace(b'epsilon\\":0.5', b'epsilon\\":9.5')
+    assert changed != coordinator.signed(STUDY)
+    for content in (foreign, changed, coordinator.signed_roster()):
         with pytest.raises(UsageError, match=r"^sent: "):
-            offered_study(content, "sent", hub.roster())
+            offered_study(content, "sent", coordinator.roster())
 
 
-def test_a_kept_offer_is_checked_each_time(hub: Hub) -> None:
-    home, other = hub.homes["bank-a"], home_study(name="other")
-    keep_study(home, STUDY, hub.signed(STUDY), NOW)
-    home.study(STUDY.id).write_bytes(hub.signed(other))
+def test_a_kept_offer_is_checked_each_time(coordinator: Coordinator) -> None:
+    home, other = coordinator.homes["bank-a"], home_study(name="other")
+    keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
+    home.study(STUDY.id).write_bytes(coordinator.signed(other))
     with pytest.raises(UsageError, match="of that id"):
-        kept_study(home, STUDY.id, hub.roster())
+        kept_study(home, STUDY.id, coordinator.roster())
     with pytest.raises(UsageError, match="found none"):
-        kept_study(home, other.id, hub.roster())
+        kept_study(home, other.id, coordinator.roster())
 
 
 @pytest.mark.parametrize(
     "content",
     [b"", b"\xff", b"[]", b'{"format":1}', b'{"state":"approved"}', b"[" * 5000],
 )
-def test_a_decision_that_cannot_be_read_decides_nothing(hub: Hub, content: bytes) -> None:
-    home = hub.homes["bank-a"]
-    keep_study(home, STUDY, hub.signed(STUDY), NOW)
+def test_a_decision_that_cannot_be_read_decides_nothing(
+    coordinator: Coordinator, content: bytes
+) -> None:
+    home = coordinator.homes["bank-a"]
+    keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
     home.study(STUDY.id).with_suffix(".json").write_bytes(content)
     with pytest.raises(UsageError, match="decision, found"):
         read_decision(home, STUDY.id)
 
 
-def test_another_studys_decision_is_not_this_ones(hub: Hub) -> None:
-    home, other = hub.homes["bank-a"], home_study(name="other")
+def test_another_studys_decision_is_not_this_ones(coordinator: Coordinator) -> None:
+    home, other = coordinator.homes["bank-a"], home_study(name="other")
     write_decision(home, Decision(study=other.id, state=State.APPROVED))
     approved = home.study(other.id).with_suffix(".json").read_bytes()
     home.study(STUDY.id).with_suffix(".json").write_bytes(approved)
@@ -95,26 +99,26 @@ def test_another_studys_decision_is_not_this_ones(hub: Hub) -> None:
         read_decision(home, STUDY.id)
 
 
-def test_a_study_without_a_decision_is_only_received(hub: Hub) -> None:
-    home = hub.homes["bank-a"]
-    keep_study(home, STUDY, hub.signed(STUDY), NOW)
+def test_a_study_without_a_decision_is_only_received(coordinator: Coordinator) -> None:
+    home = coordinator.homes["bank-a"]
+    keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
     home.study(STUDY.id).with_suffix(".json").unlink()
     assert read_decision(home, STUDY.id).state is State.RECEIVED
 
 
-def test_studies_are_listed_in_order_of_arrival(hub: Hub) -> None:
-    home = hub.homes["bank-a"]
+def test_studies_are_listed_in_order_of_arrival(coordinator: Coordinator) -> None:
+    home = coordinator.homes["bank-a"]
     studies = [home_study(name=f"study-{index}") for index in range(4)]
     for days, study in enumerate(studies):
-        keep_study(home, study, hub.signed(study), NOW + timedelta(days=days))
+        keep_study(home, study, coordinator.signed(study), NOW + timedelta(days=days))
     (home.studies / "notes.signed").write_text("somebody's own file")
-    assert [kept.study for kept in kept_studies(home, hub.roster())] == studies
+    assert [kept.study for kept in kept_studies(home, coordinator.roster())] == studies
     assert kept_ids(home) == tuple(sorted(study.id for study in studies))
 
 
-def test_a_few_digits_mean_one_study_or_none(hub: Hub) -> None:
-    home = hub.homes["bank-a"]
-    keep_study(home, STUDY, hub.signed(STUDY), NOW)
+def test_a_few_digits_mean_one_study_or_none(coordinator: Coordinator) -> None:
+    home = coordinator.homes["bank-a"]
+    keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
     for digits in (4, 12, 64):
         assert find_id(home, STUDY.id[:digits]) == STUDY.id
     twin = STUDY.id[:-1] + ("0" if STUDY.id[-1] != "0" else "1")
@@ -128,15 +132,15 @@ def test_a_few_digits_mean_one_study_or_none(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "abc", "../roster", "ABCDEF", "x" * 1000, "\x1b[2J", "study"])
-def test_what_is_no_id_is_refused_and_moves_no_cursor(hub: Hub, text: str) -> None:
+def test_what_is_no_id_is_refused_and_moves_no_cursor(coordinator: Coordinator, text: str) -> None:
     with pytest.raises(UsageError, match="hexadecimal digits") as refused:
-        find_id(hub.homes["bank-a"], text)
+        find_id(coordinator.homes["bank-a"], text)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 200
 
 
-def test_one_decision_at_a_time(hub: Hub) -> None:
-    home = hub.homes["bank-a"]
+def test_one_decision_at_a_time(coordinator: Coordinator) -> None:
+    home = coordinator.homes["bank-a"]
     refused = pytest.raises(UsageError, match="found another under way")
     with deciding(home), refused, deciding(home, 0.1):
         pass
@@ -144,8 +148,8 @@ def test_one_decision_at_a_time(hub: Hub) -> None:
         pass
 
 
-def test_a_decision_waits_for_another_to_end(hub: Hub) -> None:
-    home, order = hub.homes["bank-a"], []
+def test_a_decision_waits_for_another_to_end(coordinator: Coordinator) -> None:
+    home, order = coordinator.homes["bank-a"], []
 
     def second() -> None:
         with deciding(home):
@@ -160,8 +164,8 @@ def test_a_decision_waits_for_another_to_end(hub: Hub) -> None:
     assert order == ["first", "second"]
 
 
-def test_a_decision_is_canonical_json(hub: Hub) -> None:
-    home = hub.homes["bank-a"]
+def test_a_decision_is_canonical_json(coordinator: Coordinator) -> None:
+    home = coordinator.homes["bank-a"]
     write_decision(home, Decision(study=STUDY.id, state=State.APPROVED, time=stamp(NOW)))
     found = json.loads(home.study(STUDY.id).with_suffix(".json").read_bytes())
     assert (found["format"], found["state"], found["time"]) == (

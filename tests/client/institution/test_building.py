@@ -8,12 +8,12 @@ from tests.support.homes import (
     COLUMNS,
     NOW,
     UNITS,
-    Hub,
+    Coordinator,
     OpenCustody,
     clock,
+    coordinator,
     custody_of,
     home_study,
-    hub,
     loaded,
 )
 
@@ -35,32 +35,36 @@ from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 AMOUNT: Final = NumericFeature(kind="numeric", name="amount", lower=0, upper=10)
 
 
 def test_a_custody_is_deployed_and_bound_to_the_homes_policy(
-    hub: Hub, custody_of: OpenCustody
+    coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     custody = custody_of()
     assert custody.site.assurance is Assurance.EXACT
     assert isinstance(custody.custodian._door._noise, ExactNoise)
-    assert (custody.site.institution, custody.site.roster) == ("bank-a", hub.roster())
+    assert (custody.site.institution, custody.site.roster) == ("bank-a", coordinator.roster())
     assert isinstance(custody.custodian._decisions, JournalDecisions)
     assert custody.ledger._limits == limits(custody.institution.policy)
-    assert hub.homes["bank-a"].ledger.exists()
+    assert coordinator.homes["bank-a"].ledger.exists()
 
 
-def test_the_ledger_is_the_populations(hub: Hub) -> None:
-    with open_institution_ledger(hub.institution(), clock):
+def test_the_ledger_is_the_populations(coordinator: Coordinator) -> None:
+    with open_institution_ledger(coordinator.institution(), clock):
         pass
-    hub.edit(hub.homes["bank-a"].settings, 'population = "bank-a"', 'population = "other"')
+    coordinator.edit(
+        coordinator.homes["bank-a"].settings, 'population = "bank-a"', 'population = "other"'
+    )
     with pytest.raises(LedgerError, match="population 'other'"):
-        open_institution_ledger(hub.institution(), clock)
+        open_institution_ledger(coordinator.institution(), clock)
 
 
-def test_records_are_split_by_the_homes_own_key(hub: Hub, custody_of: OpenCustody) -> None:
+def test_records_are_split_by_the_homes_own_key(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
     study, custody = home_study(), custody_of()
     first, second = loaded(custody, study), loaded(custody, study)
     assert first.units == UNITS
@@ -75,9 +79,11 @@ def held_out(custody: Custody, study: Study) -> set[int]:
     return {int(place) for place in loaded(custody, study).sums.holdout.positions[0]}
 
 
-def test_a_unit_keeps_its_side_over_studies_and_extracts(hub: Hub, custody_of: OpenCustody) -> None:
+def test_a_unit_keeps_its_side_over_studies_and_extracts(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
     """Another key for each study would train on units that another one was evaluated on."""
-    path = hub.homes["bank-a"].path / "records.csv"
+    path = coordinator.homes["bank-a"].path / "records.csv"
     rows = [f"c{row},{row % 9 == 0:d},{row / 25},online" for row in range(200)]
     path.write_text("\n".join([",".join(COLUMNS), *rows, ""]))
     custody = custody_of()
@@ -97,48 +103,50 @@ def test_a_unit_keeps_its_side_over_studies_and_extracts(hub: Hub, custody_of: O
     new = {int(p) for p in encode_numeric(AMOUNT, 8 + np.arange(150) / 100)}
     assert held_out(custody, home_study()) - new == first - gone
     custody.ledger.close()
-    with open_custody(hub.institution(), None, clock) as again:  # and over restarts
+    with open_custody(coordinator.institution(), None, clock) as again:  # and over restarts
         assert held_out(again, home_study()) - new == first - gone
 
 
-def test_without_sources_the_remedy_is_said(hub: Hub) -> None:
-    settings = hub.homes["bank-a"].settings
+def test_without_sources_the_remedy_is_said(coordinator: Coordinator) -> None:
+    settings = coordinator.homes["bank-a"].settings
     settings.write_text(settings.read_text().partition("\n[[records]]")[0])
     with pytest.raises(RecordsError, match=r"\[\[records\]\]"):
-        records_loader(hub.institution(), {})(home_study())
+        records_loader(coordinator.institution(), {})(home_study())
 
 
-def test_a_home_without_the_coordinators_key_is_not_opened(hub: Hub) -> None:
-    home = hub.homes["bank-a"]
+def test_a_home_without_the_coordinators_key_is_not_opened(coordinator: Coordinator) -> None:
+    home = coordinator.homes["bank-a"]
     home.coordinator_key.unlink()
-    hub.edit(home.policy, f'coordinator = "{hub.public}"', 'coordinator = ""')
+    coordinator.edit(home.policy, f'coordinator = "{coordinator.public}"', 'coordinator = ""')
     with pytest.raises(KeysError, match="coordinator"):
         open_institution(home.path)
 
 
-def test_after_a_rotation_the_old_roster_does_not_do(hub: Hub) -> None:
-    home = hub.homes["bank-a"]
+def test_after_a_rotation_the_old_roster_does_not_do(coordinator: Coordinator) -> None:
+    home = coordinator.homes["bank-a"]
     rotate_identity(home, "bank-a", None)
     with pytest.raises(UsageError, match="own key"):
         open_institution(home.path)
-    hub.pin(hub.roster(version=2))
+    coordinator.pin(coordinator.roster(version=2))
     assert open_institution(home.path).roster.version == 2
 
 
-def test_a_broken_policy_stops_everything(hub: Hub) -> None:
-    home = hub.homes["bank-a"]
-    hub.edit(home.policy, "format = 1", 'format = 1\nauto_approve = "no"')
+def test_a_broken_policy_stops_everything(coordinator: Coordinator) -> None:
+    home = coordinator.homes["bank-a"]
+    coordinator.edit(home.policy, "format = 1", 'format = 1\nauto_approve = "no"')
     with pytest.raises(StudyError, match="auto_approve"):
         open_institution(home.path)
 
 
-def test_a_needless_passphrase_is_refused_before_the_ledger_is_touched(hub: Hub) -> None:
+def test_a_needless_passphrase_is_refused_before_the_ledger_is_touched(
+    coordinator: Coordinator,
+) -> None:
     with (
         pytest.raises(KeysError, match="passphrase"),
-        open_custody(hub.institution(), b"correct horse", clock),
+        open_custody(coordinator.institution(), b"correct horse", clock),
     ):
         pass
-    assert not hub.homes["bank-a"].ledger.exists()
+    assert not coordinator.homes["bank-a"].ledger.exists()
 
 
 def test_the_deployed_clock_has_a_time_zone() -> None:

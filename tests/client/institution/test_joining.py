@@ -32,8 +32,8 @@ AUTHORITY = an_authority()
 
 def invitation(**changes: str) -> Invitation:
     fields = {
-        "hub": "Example hub",
-        "address": "hub.example.org:8443",
+        "hub": "Example coordinator",
+        "address": "coordinator.example.org:8443",
         "authority": AUTHORITY,
         "bundle": "ab" * 32,
         "coordinator": public_hex(COORDINATOR),
@@ -74,10 +74,10 @@ def test_a_key_that_was_pinned_by_hand_in_the_policy_counts(home: Home) -> None:
         check_pinned(home, invitation(), "sent")
 
 
-def test_a_node_finds_the_hub_by_what_was_written(home: Home) -> None:
+def test_a_node_finds_the_coordinator_by_what_was_written(home: Home) -> None:
     write_node_files(home, invitation())
     terms = load_node_terms(home.path / NODE_FILE)
-    assert terms.superlink == "hub.example.org:8443"
+    assert terms.superlink == "coordinator.example.org:8443"
     assert terms.authority.decode() == AUTHORITY
     assert terms.bundles == {"ab" * 32}
     assert terms.custodian == home.custodian_socket
@@ -86,7 +86,7 @@ def test_a_node_finds_the_hub_by_what_was_written(home: Home) -> None:
     assert Home.open(home.path) == home
 
 
-def test_a_later_invitation_changes_the_hubs_lines_and_no_others(home: Home) -> None:
+def test_a_later_invitation_changes_the_coordinators_lines_and_no_others(home: Home) -> None:
     path = home.path / NODE_FILE
     write_node_files(home, invitation())
     text = path.read_text().replace("run/custodian.sock", "/run/fieldfare/custodian.sock")
@@ -117,7 +117,7 @@ def test_an_enrolment_says_who_asks_and_of_whom(home: Home) -> None:
     body = open_enrolment(signed)
     assert (body.institution, body.identity) == ("bank-a", public_identity(home))
     assert (body.node, body.contact) == (node_public_line(home), "Bo")
-    assert (body.hub, body.coordinator) == ("Example hub", public_hex(COORDINATOR))
+    assert (body.hub, body.coordinator) == ("Example coordinator", public_hex(COORDINATOR))
     with pytest.raises(UsageError, match="--contact"):
         enrolment_for(home, "bank-a", invitation(), load_identity(home, None), "two\nlines")
 

@@ -3,18 +3,20 @@
 import json
 
 import pytest
-from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
 from tests.support.scored import Desk
 from tests.support.scored_rows import kept_bytes, scored, text_desk
 
 from fieldfare.client.cli import alerts as cli_alerts
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture
-def texts(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return text_desk(hub, custody_of, capsys)
+def texts(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return text_desk(coordinator, custody_of, capsys)
 
 
 def test_a_persons_own_words_are_shown_on_request_and_add_up(texts: Desk) -> None:

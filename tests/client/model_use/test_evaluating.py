@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from tests.support.homes import NOW, Hub, OpenCustody, clock, custody_of, hub
+from tests.support.homes import NOW, Coordinator, OpenCustody, clock, coordinator, custody_of
 from tests.support.scored import Desk, desk_of
 
 from fieldfare.client.home.keys import load_holdout_key
@@ -22,16 +22,18 @@ from fieldfare.client.records import holdout_mask
 from fieldfare.client.scoring.tuning import Kind
 from fieldfare.shared.errors import UsageError
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture
-def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return desk_of(hub, custody_of, capsys)
+def desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return desk_of(coordinator, custody_of, capsys)
 
 
 def labels(desk: Desk) -> LocalLabels:
-    return local_labels(desk.hub.institution(), desk.study, Sources(), {}, ["group"])
+    return local_labels(desk.coordinator.institution(), desk.study, Sources(), {}, ["group"])
 
 
 def test_units_are_split_as_the_study_splits_them(desk: Desk) -> None:
@@ -44,7 +46,7 @@ def test_units_are_split_as_the_study_splits_them(desk: Desk) -> None:
 
 
 def test_three_models_are_compared_on_the_same_units(desk: Desk) -> None:
-    institution = desk.hub.institution()
+    institution = desk.coordinator.institution()
     model = usable_model(institution, "run-1")
     found = evaluate(institution, model, labels(desk), budget=100, seed=0)
     assert list(found.qualities) == [SHARED, TUNED, ALONE]
@@ -55,7 +57,7 @@ def test_three_models_are_compared_on_the_same_units(desk: Desk) -> None:
 
 
 def test_a_kept_tuning_is_the_one_that_is_compared(desk: Desk) -> None:
-    institution = desk.hub.institution()
+    institution = desk.coordinator.institution()
     model = usable_model(institution, "run-1")
     journal = Journal.open(desk.home.log_folder, clock=clock)
     training = labels(desk).training
@@ -71,7 +73,7 @@ def test_a_kept_tuning_is_the_one_that_is_compared(desk: Desk) -> None:
 def test_too_few_held_out_labels_measure_nothing(desk: Desk) -> None:
     found = labels(desk)
     none = found.holdout.select(found.holdout.labels == 0)
-    institution = desk.hub.institution()
+    institution = desk.coordinator.institution()
     with pytest.raises(UsageError, match="0 positive"):
         evaluate(
             institution, usable_model(institution, "run-1"),

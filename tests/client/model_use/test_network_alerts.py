@@ -7,7 +7,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.support.finished import FINISHED, RUN, facts_of
-from tests.support.homes import NAMES, Hub, OpenCustody, approve_all, custody_of, hub
+from tests.support.homes import (
+    NAMES,
+    Coordinator,
+    OpenCustody,
+    approve_all,
+    coordinator,
+    custody_of,
+)
 from tests.support.scored import NUMBERS, Desk, customers, scored_study, write
 
 from fieldfare.client.records import read_records
@@ -15,13 +22,13 @@ from fieldfare.server.run.closing import compose
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.plan import plan_for
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 UNITS = 500
 
 
 def desk_of(
-    hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str], rows: int
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str], rows: int
 ) -> Desk:
     """Customers of up to three rows each, and a network trained on them without privacy."""
     model = {"kind": "mlp", "hidden": [8], "rows": rows}
@@ -30,28 +37,28 @@ def desk_of(
     if rows > 1:
         several = np.repeat(np.arange(UNITS), np.arange(UNITS) % 3 + 1)
         table = {name: [column[at] for at in several] for name, column in table.items()}
-    home = hub.homes[NAMES[0]]
+    home = coordinator.homes[NAMES[0]]
     path = write(home.path / "rows.parquet", table)
-    hub.edit(home.settings, 'path = "records.csv"\n', 'path = "rows.parquet"\n')
+    coordinator.edit(home.settings, 'path = "records.csv"\n', 'path = "rows.parquet"\n')
     names = ", ".join(f'"{name}"' for name in NUMBERS)  # "channel" is listed already
-    hub.edit(home.policy, '"customer", ', f'"customer", {names}, ')
+    coordinator.edit(home.policy, '"customer", ', f'"customer", {names}, ')
     custody = custody_of(NAMES[0])
-    approve_all(hub, [custody], study)
+    approve_all(coordinator, [custody], study)
     network = model_for(study)
     sums, parameters = network.prepare(read_records([path], study).data), network.initial(-2.0)
     parameters[1:9] = 0.1
     for _ in range(20):
         parameters -= 2.0 * sums.plain_gradient(parameters) / UNITS
-    made = compose(plan_for(study), parameters, facts_of(study), hub.signer, FINISHED)
+    made = compose(plan_for(study), parameters, facts_of(study), coordinator.signer, FINISHED)
     custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
-    return Desk(hub, study, capsys)
+    return Desk(coordinator, study, capsys)
 
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_network_ranks_and_says_reasons_that_add_up(
-    rows: int, hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+    rows: int, coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    desk = desk_of(hub, custody_of, capsys, rows)
+    desk = desk_of(coordinator, custody_of, capsys, rows)
     out = desk.folder / "alerts.parquet"
     status, _, errors = desk("score", "--model", RUN, "--out", out, "--budget", "30", "--known")
     assert status == 0, errors
@@ -74,9 +81,9 @@ def test_a_network_ranks_and_says_reasons_that_add_up(
 
 
 def test_its_last_layer_is_tuned_and_compared_here(
-    hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    desk = desk_of(hub, custody_of, capsys, 1)
+    desk = desk_of(coordinator, custody_of, capsys, 1)
     status, said, errors = desk("tune", "--model", RUN)
     assert (status, "tuned here (own head)" in said) == (0, True), errors
     status, said, errors = desk("evaluate", "--model", RUN, "--json")

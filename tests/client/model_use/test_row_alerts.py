@@ -5,21 +5,25 @@ import json
 import pyarrow.parquet as pq
 import pytest
 from tests.support.finished import RUN
-from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
 from tests.support.scored import Desk
 from tests.support.scored_rows import kept_bytes, network_desk, scored, text_desk, vector_desk
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture
-def texts(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return text_desk(hub, custody_of, capsys)
+def texts(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return text_desk(coordinator, custody_of, capsys)
 
 
 @pytest.fixture
-def vectors(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return vector_desk(hub, custody_of, capsys)
+def vectors(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return vector_desk(coordinator, custody_of, capsys)
 
 
 def test_texts_become_alerts_whose_one_reason_adds_up(texts: Desk) -> None:
@@ -93,9 +97,9 @@ def test_vectors_become_alerts_that_say_what_they_are_not(vectors: Desk) -> None
 
 
 def test_a_networks_head_is_tuned_here_and_scores_on_request(
-    hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    desk = network_desk(hub, custody_of, capsys)
+    desk = network_desk(coordinator, custody_of, capsys)
     status, said, errors = desk("tune", "--model", RUN)
     assert (status, "tuned here (own head)" in said) == (0, True), errors
     found = json.loads(desk("evaluate", "--model", RUN, "--json")[1])

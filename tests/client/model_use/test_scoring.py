@@ -5,7 +5,15 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.support.finished import RUN
-from tests.support.homes import NOW, Hub, OpenCustody, all_bytes, clock, custody_of, hub
+from tests.support.homes import (
+    NOW,
+    Coordinator,
+    OpenCustody,
+    all_bytes,
+    clock,
+    coordinator,
+    custody_of,
+)
 from tests.support.scored import Desk, customers, desk_of, write
 
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
@@ -17,16 +25,18 @@ from fieldfare.client.model_use.score import Scored, Sources, budget_of, score, 
 from fieldfare.client.model_use.usable import usable_model
 from fieldfare.shared.errors import UsageError
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture
-def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return desk_of(hub, custody_of, capsys, units=300)
+def desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return desk_of(coordinator, custody_of, capsys, units=300)
 
 
 def scored(desk: Desk, name: str = "a", days: int = 0, **changes: Path) -> Scored:
-    institution = desk.hub.institution()
+    institution = desk.coordinator.institution()
     return score(
         institution,
         Journal.open(institution.home.log_folder, clock=clock),
@@ -108,11 +118,11 @@ def test_a_wrong_suppression_list_stops_everything(
     desk.home.suppression.write_text(text)
     desk.home.suppression.chmod(mode)
     with pytest.raises(UsageError, match=said):
-        suppressed_units(desk.home, desk.hub.institution().settings)
+        suppressed_units(desk.home, desk.coordinator.institution().settings)
 
 
 def test_a_list_that_is_named_must_be_there(desk: Desk) -> None:
-    settings = desk.hub.institution().settings
+    settings = desk.coordinator.institution().settings
     assert suppressed_units(desk.home, settings) == {}
     named = settings.model_copy(update={"alerts": AlertsSection(suppression="lists/none.csv")})
     with pytest.raises(UsageError, match=r"none\.csv"):
@@ -126,7 +136,7 @@ def test_own_baselines_come_from_an_earlier_table(desk: Desk) -> None:
 
 
 def test_the_budget_is_asked_set_or_the_studys(desk: Desk) -> None:
-    settings = desk.hub.institution().settings
+    settings = desk.coordinator.institution().settings
     assert budget_of(settings, desk.study, 7).alerts(1000) == 7
     set_here = settings.model_copy(update={"alerts": AlertsSection(budget=9)})
     assert budget_of(set_here, desk.study, None).alerts(1000) == 9
@@ -135,7 +145,7 @@ def test_the_budget_is_asked_set_or_the_studys(desk: Desk) -> None:
 
 def test_a_mapping_needs_files(desk: Desk) -> None:
     with pytest.raises(UsageError, match="--mapping"):
-        tables(desk.hub.institution(), desk.study, Sources(mapping=Path("m.toml")), {})
+        tables(desk.coordinator.institution(), desk.study, Sources(mapping=Path("m.toml")), {})
 
 
 def test_nothing_that_scoring_keeps_is_where_the_network_reads(desk: Desk) -> None:

@@ -2,7 +2,7 @@ import stat
 
 import numpy as np
 import pytest
-from tests.support.homes import NOW, Hub, OpenCustody, custody_of, hub
+from tests.support.homes import NOW, Coordinator, OpenCustody, coordinator, custody_of
 from tests.support.scored import Desk, desk_of
 
 from fieldfare.client.model_use.usable import (
@@ -16,16 +16,18 @@ from fieldfare.client.model_use.usable import (
 from fieldfare.client.scoring.tuning import Kind, Tuned
 from fieldfare.shared.errors import UsageError
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture
-def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return desk_of(hub, custody_of, capsys, units=150)
+def desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return desk_of(coordinator, custody_of, capsys, units=150)
 
 
 def kept(desk: Desk) -> tuple[UsableModel, TunedModel]:
-    model = usable_model(desk.hub.institution(), "run-1")
+    model = usable_model(desk.coordinator.institution(), "run-1")
     tuned = Tuned(Kind.SCALED, 0.1 + 0.2, 0.5, model.parameters * 0.5, 100, 30)
     made = TunedModel.of(model.kept, model.parameters, tuned, NOW)
     path = keep_tuned(desk.home, made)
@@ -37,16 +39,16 @@ def test_a_tuning_comes_back_bit_for_bit(desk: Desk) -> None:
     model, made = kept(desk)
     found = tuned_model(desk.home, model.kept, model.study, model.parameters)
     assert found == made
-    used = as_tuned(desk.hub.institution(), model)
+    used = as_tuned(desk.coordinator.institution(), model)
     assert used.tuned
     assert np.array_equal(used.parameters, model.parameters * 0.5)
 
 
 def test_where_nothing_was_tuned_it_says_how(desk: Desk) -> None:
-    model = usable_model(desk.hub.institution(), "run-1")
+    model = usable_model(desk.coordinator.institution(), "run-1")
     assert tuned_model(desk.home, model.kept, model.study, model.parameters) is None
     with pytest.raises(UsageError, match="institution tune"):
-        as_tuned(desk.hub.institution(), model)
+        as_tuned(desk.coordinator.institution(), model)
 
 
 def test_a_tuning_of_another_model_is_not_used(desk: Desk) -> None:

@@ -1,22 +1,24 @@
 import numpy as np
 import pytest
 from tests.support.finished import RUN
-from tests.support.homes import Hub, OpenCustody, custody_of, hub
+from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
 from tests.support.scored import Desk, desk_of, parameters
 
 from fieldfare.client.model_use.usable import usable_model
 from fieldfare.shared.errors import ProtocolError, UsageError
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture
-def desk(hub: Hub, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]) -> Desk:
-    return desk_of(hub, custody_of, capsys, units=150)
+def desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return desk_of(coordinator, custody_of, capsys, units=150)
 
 
 def test_a_model_is_found_by_its_run_or_study_and_is_the_delivered_one(desk: Desk) -> None:
-    institution = desk.hub.institution()
+    institution = desk.coordinator.institution()
     for text in (RUN, desk.study.id[:6]):
         found = usable_model(institution, text)
         assert found.study == desk.study
@@ -26,7 +28,7 @@ def test_a_model_is_found_by_its_run_or_study_and_is_the_delivered_one(desk: Des
 
 
 def test_an_unknown_or_changed_model_is_not_used(desk: Desk) -> None:
-    institution = desk.hub.institution()
+    institution = desk.coordinator.institution()
     with pytest.raises(UsageError, match="models"):
         usable_model(institution, "run-none")
     path = desk.home.model(desk.study.id, RUN) / "model.safetensors"

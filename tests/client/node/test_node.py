@@ -121,7 +121,7 @@ def test_a_run_is_asked_for_as_often_for_a_step_however_long_one_takes() -> None
     for rhythm in (1.0, 3.0, 9.0):
         assert pause_after(rhythm / 2, rhythm) == pytest.approx(rhythm / LOOKS)
     assert pause_after(0.1, 0.2) == SHORTEST_PAUSE  # short steps are not waited for longer
-    for rhythm in (29.0, 31.0, 500.0):  # or a hub that is slow would be asked most of all
+    for rhythm in (29.0, 31.0, 500.0):  # or a coordinator that is slow would be asked most of all
         assert pause_after(0.1, rhythm) == LONGEST_PAUSE
     assert pause_after(0.1, 3600.0) == SHORTEST_PAUSE  # a night between two runs is no rhythm
     for rhythm in (0.0, 5.0, 120.0, 3600.0):

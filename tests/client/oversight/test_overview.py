@@ -8,13 +8,13 @@ import pytest
 from tests.support.homes import (
     NAMES,
     NOW,
-    Hub,
+    Coordinator,
     OpenCustody,
     approve_all,
     clock,
+    coordinator,
     custody_of,
     home_study,
-    hub,
 )
 
 from fieldfare.client.approvals.approval import Standing
@@ -27,7 +27,7 @@ from fieldfare.client.node.state import Link, NodeReport
 from fieldfare.client.oversight.overview import Overview, Unread, overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 
@@ -36,11 +36,11 @@ def look(home: Home) -> Overview:
     return overview(home, home.path / "node.toml", NOW)
 
 
-def test_a_home_in_which_nothing_runs(hub: Hub, custody_of: OpenCustody) -> None:
+def test_a_home_in_which_nothing_runs(coordinator: Coordinator, custody_of: OpenCustody) -> None:
     approved, waiting = home_study(), home_study(name="other")
-    approve_all(hub, [custody_of(NAME)], approved)
-    hub.receive(waiting, NAME)
-    found = look(hub.homes[NAME])
+    approve_all(coordinator, [custody_of(NAME)], approved)
+    coordinator.receive(waiting, NAME)
+    found = look(coordinator.homes[NAME])
     assert (found.custodian, found.node) == (None, None)
     assert not isinstance(found.studies, Unread)
     assert {one.id: one.standing for one in found.studies} == {
@@ -57,8 +57,8 @@ def test_a_home_in_which_nothing_runs(hub: Hub, custody_of: OpenCustody) -> None
     assert sorted(one["standing"] for one in written["studies"]) == ["approved", "received"]
 
 
-def test_a_custodian_that_runs_is_asked(hub: Hub) -> None:
-    home = hub.homes[NAME]
+def test_a_custodian_that_runs_is_asked(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAME]
     ground = Ground(home=home.path, passphrase=None, environment={}, clock=clock)
     with (
         guarding(ground) as guard,
@@ -70,8 +70,8 @@ def test_a_custodian_that_runs_is_asked(hub: Hub) -> None:
     assert overview_json(found)["custodian"]["institution"] == NAME
 
 
-def test_a_node_is_read_where_its_settings_say(hub: Hub) -> None:
-    home = hub.homes[NAME]
+def test_a_node_is_read_where_its_settings_say(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAME]
     settings = home.path / "node.toml"
     settings.write_text(
         f'superlink = "hub:8000"\nauthority = "a.pem"\nbundles = ["{"ab" * 32}"]\n'
@@ -102,12 +102,12 @@ def test_a_node_is_read_where_its_settings_say(hub: Hub) -> None:
     ],
 )
 def test_a_part_that_is_broken_hides_no_other(
-    hub: Hub, custody_of: OpenCustody, part: str, harm: Callable[[Home], Any]
+    coordinator: Coordinator, custody_of: OpenCustody, part: str, harm: Callable[[Home], Any]
 ) -> None:
     custody = custody_of(NAME)
-    approve_all(hub, [custody], home_study())
+    approve_all(coordinator, [custody], home_study())
     custody.ledger.close()
-    home = hub.homes[NAME]
+    home = coordinator.homes[NAME]
     harm(home)
     found = look(home)
     assert isinstance(getattr(found, part), Unread)

@@ -47,11 +47,11 @@ CUSTODIAN: Final = CustodianStatus(
     ledger=None,
 )
 NODE: Final = NodeLine(
-    superlink="hub.example:8000",
+    superlink="coordinator.example:8000",
     state=NodeState(
         link=Link.CONNECTED,
         since="2025-06-01T09:56:00+00:00",
-        superlink="hub.example:8000",
+        superlink="coordinator.example:8000",
         node="17",
         heard="2025-06-01T11:59:57+00:00",
         message="2025-06-01T11:57:00+00:00",
@@ -109,7 +109,7 @@ def test_everything_is_on_one_screen() -> None:
 institution   bank-a
 home          /srv/fieldfare
 custodian     serving 1 study, for 2 h, process 4242
-node          connected to hub.example:8000 for 2 h; last message 3 min ago
+node          connected to coordinator.example:8000 for 2 h; last message 3 min ago
 roster        version 2, 3 members: bank-a, bank-b, bank-c
 studies       1 waiting for your decision: cccccccccccc new
               2 approved: 3b24aaaaaaaa small, 77febbbbbbbb other
@@ -161,11 +161,11 @@ def test_a_custodian_says_what_is_wrong(change: dict[str, Any], expected: str) -
     [
         (
             {"link": Link.CONNECTING},
-            "connecting to hub.example:8000 for 2 h",
+            "connecting to coordinator.example:8000 for 2 h",
         ),
         (
             {"heard": "2025-06-01T11:50:00+00:00", "message": ""},
-            "no word from hub.example:8000 for 10 min; no message yet",
+            "no word from coordinator.example:8000 for 10 min; no message yet",
         ),
         (
             {"link": Link.ENDED, "reason": "not admitted", "since": "2025-06-01T11:59:48+00:00"},

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.homes import NAMES, Hub, hub
+from tests.support.homes import NAMES, Coordinator, coordinator
 from tests.support.served import room
 
 from fieldfare.client.ledger.budget import to_picomu2
@@ -24,7 +24,7 @@ from fieldfare.client.oversight.preflight import (
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.errors import RunError, UsageError
 
-__all__ = ["hub", "room"]
+__all__ = ["coordinator", "room"]
 
 
 def outcome(seen: str | Seen) -> Outcome:
@@ -57,7 +57,7 @@ def test_another_flower_fails(
         ("duckdb", Outcome.FAIL),  # of an institution
         ("numpy", Outcome.FAIL),  # of everybody
         ("torch", Outcome.PASS),  # of those who want networks
-        ("matplotlib", Outcome.PASS),  # of a hub
+        ("matplotlib", Outcome.PASS),  # of a coordinator
         ("ruff", Outcome.PASS),  # of developers
     ],
 )
@@ -74,10 +74,10 @@ def test_what_an_institution_needs_is_missed_and_nothing_else(
         assert f"missing: {absent}: run pip install 'fieldfare[institution]'" in seen.text
 
 
-def test_a_policy_that_allows_nothing_warns(hub: Hub) -> None:
-    home = hub.homes[NAMES[0]]
+def test_a_policy_that_allows_nothing_warns(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAMES[0]]
     assert outcome(policy_seen(load_policy(home))) is Outcome.PASS
-    hub.edit(home.policy, "minimum_units = 100", "minimum_units = 9")
+    coordinator.edit(home.policy, "minimum_units = 100", "minimum_units = 9")
     seen = policy_seen(load_policy(home))
     assert isinstance(seen, Seen)
     assert seen.outcome is Outcome.WARN

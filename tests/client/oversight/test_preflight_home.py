@@ -10,13 +10,13 @@ from tests.support.certificates import Authority
 from tests.support.homes import (
     NAMES,
     NOW,
-    Hub,
+    Coordinator,
     OpenCustody,
     approve_all,
     clock,
+    coordinator,
     custody_of,
     home_study,
-    hub,
 )
 
 from fieldfare.client.custodian.service import data_plane, serving_calls
@@ -29,7 +29,7 @@ from fieldfare.client.institution.founding import found_institution
 from fieldfare.client.oversight.looks import HomeLooks, Preflight
 from fieldfare.client.oversight.preflight import Finding, Outcome, findings
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 STUDY = home_study()
@@ -48,12 +48,12 @@ def look(home: Home, **changes: Any) -> dict[str, Finding]:
 
 
 @pytest.fixture
-def home(hub: Hub, custody_of: OpenCustody) -> Home:
+def home(coordinator: Coordinator, custody_of: OpenCustody) -> Home:
     """A home with an approved study."""
     custody = custody_of(NAME)
-    approve_all(hub, [custody], STUDY)
+    approve_all(coordinator, [custody], STUDY)
     custody.ledger.close()
-    return hub.homes[NAME]
+    return coordinator.homes[NAME]
 
 
 def failing(found: dict[str, Finding]) -> set[str]:
@@ -95,13 +95,13 @@ def test_what_is_wrong_is_found(home: Home, topic: str, harm: Callable[[Home], A
     assert all("secret" not in one.text for one in found.values())
 
 
-def test_the_public_half_of_another_node_key_is_found(hub: Hub, home: Home) -> None:
-    shutil.copy(hub.homes[NAMES[1]].node_public, home.node_public)
+def test_the_public_half_of_another_node_key_is_found(coordinator: Coordinator, home: Home) -> None:
+    shutil.copy(coordinator.homes[NAMES[1]].node_public, home.node_public)
     assert "the public half" in look(home)["node key"].text
 
 
-def test_a_group_that_nobody_made_is_found(hub: Hub, home: Home) -> None:
-    hub.edit(home.settings, 'group = ""', 'group = "no-such-group"')
+def test_a_group_that_nobody_made_is_found(coordinator: Coordinator, home: Home) -> None:
+    coordinator.edit(home.settings, 'group = ""', 'group = "no-such-group"')
     assert "no-such-group" in look(home)["sockets"].text
 
 
@@ -112,8 +112,8 @@ def test_an_identity_under_a_passphrase_is_tried_when_it_is_given(tmp_path: Path
     assert look(home, passphrase=b"another passphrase")["identity"].outcome is Outcome.FAIL
 
 
-def test_a_node_is_shown_with_what_it_answers(hub: Hub, home: Home) -> None:
-    authority = Authority.make(hub.folder).folder / "authority.pem"
+def test_a_node_is_shown_with_what_it_answers(coordinator: Coordinator, home: Home) -> None:
+    authority = Authority.make(coordinator.folder).folder / "authority.pem"
     settings = home.path / "node.toml"
     settings.write_text(
         f'superlink = "hub:8000"\nauthority = "{authority}"\nbundles = ["{"ab" * 32}"]\n'
@@ -145,8 +145,10 @@ def test_a_custodian_that_runs_is_asked(home: Home, guard: Guard) -> None:
     home.roster.write_bytes(kept)
 
 
-def test_a_study_that_is_left_out_is_said(hub: Hub, home: Home, guard: Guard) -> None:
-    hub.pin(hub.roster(version=2))
+def test_a_study_that_is_left_out_is_said(
+    coordinator: Coordinator, home: Home, guard: Guard
+) -> None:
+    coordinator.pin(coordinator.roster(version=2))
     guard.follow()
     found = look(home)["custodian"]
     assert found.outcome is Outcome.FAIL

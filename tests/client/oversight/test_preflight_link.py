@@ -95,7 +95,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 def test_a_name_that_nobody_knows(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path).folder / "authority.pem"
-    found = look(terms("hub.invalid:8000", authority))["connection"]
+    found = look(terms("coordinator.invalid:8000", authority))["connection"]
     assert found.outcome is Outcome.FAIL
     assert "DNS" in found.text
 
@@ -103,7 +103,7 @@ def test_a_name_that_nobody_knows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("fault", ["authority", "name", "expired"])
 def test_a_certificate_of_another_is_not_trusted(tmp_path: Path, fault: str) -> None:
     other = Authority.make(tmp_path, "other").folder / "authority.pem"
-    name = "hub.example" if fault == "name" else "localhost"
+    name = "coordinator.example" if fault == "name" else "localhost"
     with server(tmp_path, timedelta(0), name=name, expired=fault == "expired") as given:
         found = look(terms(given.superlink, other) if fault == "authority" else given)
     assert found["connection"].outcome is Outcome.PASS

@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 from tests.support.finished import RUN, facts_of
-from tests.support.homes import NAMES, NOW, Hub, OpenCustody, custody_of, home_study, hub
-from tests.support.hub_runs import finished_run
+from tests.support.home_runs import finished_run
+from tests.support.homes import (
+    NAMES,
+    NOW,
+    Coordinator,
+    OpenCustody,
+    coordinator,
+    custody_of,
+    home_study,
+)
 from tests.support.transcripts import Recorder
 
 from fieldfare.client.home.models import kept_model, read_recomputed
@@ -19,7 +27,7 @@ from fieldfare.shared.protocol.roster import Member
 from fieldfare.shared.transcript.file import MisfitError
 from fieldfare.shared.transcript.leaves import Leaf
 
-__all__ = ["custody_of", "hub"]
+__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 STUDY = home_study()
@@ -31,33 +39,33 @@ def custodies(custody_of: OpenCustody) -> list[Custody]:
 
 
 @pytest.fixture
-def run(hub: Hub, custodies: list[Custody]) -> Recorder:
-    return finished_run(hub, custodies, STUDY)
+def run(coordinator: Coordinator, custodies: list[Custody]) -> Recorder:
+    return finished_run(coordinator, custodies, STUDY)
 
 
-def delivery_of(run: Recorder, hub: Hub) -> ComposedDelivery:
+def delivery_of(run: Recorder, coordinator: Coordinator) -> ComposedDelivery:
     assert run.state is not None
-    return compose(plan_for(STUDY), run.state.model, facts_of(STUDY), hub.signer, NOW)
+    return compose(plan_for(STUDY), run.state.model, facts_of(STUDY), coordinator.signer, NOW)
 
 
 def deliver(custody: Custody, made: ComposedDelivery) -> None:
     custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
 
 
-def check(hub: Hub, custody: Custody, content: bytes) -> TranscriptCheck:
-    institution = hub.institution(NAME)
+def check(coordinator: Coordinator, custody: Custody, content: bytes) -> TranscriptCheck:
+    institution = coordinator.institution(NAME)
     return check_transcript(institution, custody.ledger, io.BytesIO(content), NOW)
 
 
 def test_an_honest_run_is_recomputed_and_noted(
-    hub: Hub, custodies: list[Custody], run: Recorder
+    coordinator: Coordinator, custodies: list[Custody], run: Recorder
 ) -> None:
-    deliver(custodies[0], delivery_of(run, hub))
-    found = check(hub, custodies[0], run.to_bytes())
+    deliver(custodies[0], delivery_of(run, coordinator))
+    found = check(coordinator, custodies[0], run.to_bytes())
     assert (found.header.study, found.header.run) == (STUDY.id, RUN)
     assert (found.own.recorded, found.own.rehearsals, found.own.unseen) == (4, 1, ())
     assert found.cosigned == found.report.leaves == len(run.leaves)
-    kept = kept_model(hub.homes[NAME], STUDY.id, RUN)
+    kept = kept_model(coordinator.homes[NAME], STUDY.id, RUN)
     assert found.model == kept
     assert kept is not None
     note = read_recomputed(kept)
@@ -66,38 +74,38 @@ def test_an_honest_run_is_recomputed_and_noted(
 
 
 def test_without_vectors_nothing_is_called_recomputed(
-    hub: Hub, custodies: list[Custody], run: Recorder
+    coordinator: Coordinator, custodies: list[Custody], run: Recorder
 ) -> None:
-    deliver(custodies[0], delivery_of(run, hub))
-    found = check(hub, custodies[0], run.to_bytes(purged=True))
+    deliver(custodies[0], delivery_of(run, coordinator))
+    found = check(coordinator, custodies[0], run.to_bytes(purged=True))
     assert found.report.purged
     assert found.model is not None
     assert read_recomputed(found.model) is None
 
 
 def test_a_model_that_is_not_the_transcripts_is_found(
-    hub: Hub, custodies: list[Custody], run: Recorder
+    coordinator: Coordinator, custodies: list[Custody], run: Recorder
 ) -> None:
     assert run.state is not None
-    other = compose(plan_for(STUDY), -run.state.model, facts_of(STUDY), hub.signer, NOW)
+    other = compose(plan_for(STUDY), -run.state.model, facts_of(STUDY), coordinator.signer, NOW)
     deliver(custodies[0], other)
     with pytest.raises(ProtocolError, match="do not use it"):
-        check(hub, custodies[0], run.to_bytes())
+        check(coordinator, custodies[0], run.to_bytes())
 
 
 def test_a_transcript_that_does_not_fit_is_named(
-    hub: Hub, custodies: list[Custody], run: Recorder
+    coordinator: Coordinator, custodies: list[Custody], run: Recorder
 ) -> None:
     def drop(leaves: list[Leaf]) -> None:
         del leaves[10]
 
     with pytest.raises(MisfitError, match="line"):
-        check(hub, custodies[0], run.lie(drop))
+        check(coordinator, custodies[0], run.lie(drop))
 
 
-def rosters(hub: Hub) -> dict[str, Any]:
+def rosters(coordinator: Coordinator) -> dict[str, Any]:
     member = Member(id="bank-x", key="0" * 63 + "9")
-    roster = hub.roster()
+    roster = coordinator.roster()
     return {
         "the same version": roster.model_copy(update={"members": (*roster.members, member)}),
         "a newer one": roster.model_copy(update={"version": 2}),
@@ -106,27 +114,29 @@ def rosters(hub: Hub) -> dict[str, Any]:
 
 @pytest.mark.parametrize("which", ["the same version", "a newer one"])
 def test_a_roster_that_was_never_pinned_here_is_refused(
-    hub: Hub, custodies: list[Custody], run: Recorder, which: str
+    coordinator: Coordinator, custodies: list[Custody], run: Recorder, which: str
 ) -> None:
     """The transcript is whole; this institution has pinned another roster."""
-    other = rosters(hub)[which]
-    hub.pin(other.model_copy(update={"version": 1}) if which == "the same version" else None)
+    other = rosters(coordinator)[which]
+    coordinator.pin(
+        other.model_copy(update={"version": 1}) if which == "the same version" else None
+    )
     if which == "a newer one":
-        older = hub.roster(version=1).model_copy(update={"multiplicity": 2})
-        hub.pin(older)
+        older = coordinator.roster(version=1).model_copy(update={"multiplicity": 2})
+        coordinator.pin(older)
     with pytest.raises(ProtocolError, match="pinned roster"):
-        check(hub, custodies[0], run.to_bytes())
+        check(coordinator, custodies[0], run.to_bytes())
 
 
 def test_runs_under_an_earlier_roster_still_fit(
-    hub: Hub, custodies: list[Custody], run: Recorder
+    coordinator: Coordinator, custodies: list[Custody], run: Recorder
 ) -> None:
-    hub.pin(hub.roster(version=2))
-    assert check(hub, custodies[0], run.to_bytes()).roster_version == 1
+    coordinator.pin(coordinator.roster(version=2))
+    assert check(coordinator, custodies[0], run.to_bytes()).roster_version == 1
 
 
-def test_former_keys_are_ones_own(hub: Hub) -> None:
-    home = hub.homes[NAME]
+def test_former_keys_are_ones_own(coordinator: Coordinator) -> None:
+    home = coordinator.homes[NAME]
     (present,) = own_keys(home)
     (home.rotations / f"{'ab' * 32}.signed").touch()
     assert set(own_keys(home)) == {present, "ab" * 32}

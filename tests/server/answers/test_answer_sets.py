@@ -4,7 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.server.answers.test_asking import BANKS, LATER, QUESTIONS, MakeHub, ask_later, make_hub
+from tests.server.answers.test_asking import (
+    BANKS,
+    LATER,
+    QUESTIONS,
+    MakeCoordinator,
+    ask_later,
+    make_coordinator,
+)
 from tests.server.answers.test_asking import with_allowance as allowing
 from tests.server.run.test_coordination import RUN
 from tests.support.answered import answers, results_file
@@ -12,31 +19,33 @@ from tests.support.answered import answers, results_file
 from fieldfare.server.answers.sets import kept_answers, simulated_answers
 from fieldfare.shared.errors import UsageError
 
-__all__ = ["make_hub"]
+__all__ = ["make_coordinator"]
 
 
-def test_a_runs_answers_are_read_off_its_transcript_again_and_again(make_hub: MakeHub) -> None:
-    hub = make_hub(allowing())
-    with hub.store() as store:
-        assert kept_answers(store, hub.home, store.row(RUN)) == ()
-    ask_later(hub, *LATER)
-    debits = hub.setting.debits()
-    with hub.store() as store:
-        found = kept_answers(store, hub.home, store.row(RUN))
-        assert kept_answers(store, hub.home, store.row(RUN)) == found
+def test_a_runs_answers_are_read_off_its_transcript_again_and_again(
+    make_coordinator: MakeCoordinator,
+) -> None:
+    coordinator = make_coordinator(allowing())
+    with coordinator.store() as store:
+        assert kept_answers(store, coordinator.home, store.row(RUN)) == ()
+    ask_later(coordinator, *LATER)
+    debits = coordinator.setting.debits()
+    with coordinator.store() as store:
+        found = kept_answers(store, coordinator.home, store.row(RUN))
+        assert kept_answers(store, coordinator.home, store.row(RUN)) == found
     assert [one.questions for one in found] == list(LATER)
     assert all(one.later and one.run == RUN and not one.truths for one in found)
     (hours,) = found[0].answers
     assert hours.institutions == len(BANKS)
     assert hours.cells[0].value == pytest.approx(12.5, abs=8 * hours.sigma)
-    assert hub.setting.debits() == debits
+    assert coordinator.setting.debits() == debits
 
 
-def test_declared_questions_are_told_from_later_ones(make_hub: MakeHub) -> None:
-    hub = make_hub(allowing())
-    hub.carry_out()
-    with hub.store() as store:
-        (found,) = kept_answers(store, hub.home, store.row(RUN))
+def test_declared_questions_are_told_from_later_ones(make_coordinator: MakeCoordinator) -> None:
+    coordinator = make_coordinator(allowing())
+    coordinator.carry_out()
+    with coordinator.store() as store:
+        (found,) = kept_answers(store, coordinator.home, store.row(RUN))
     assert not found.later
     assert [answer.name for answer in found.answers] == [QUESTIONS[0]["name"]]
 

@@ -11,7 +11,7 @@ import pytest
 from flwr.app import Message
 from scipy.stats import chi2
 from tests.server.conftest import Clock, Setting, ask, rehearse
-from tests.server.run.test_coordination import RUN, Hub
+from tests.server.run.test_coordination import RUN, Coordinator
 from tests.server.run.test_coordination_audit import Killed, audited, kill_at_release, resume
 from tests.support.asking import asking, made_up, sums_of
 
@@ -49,26 +49,28 @@ QUESTIONS = (
     {"name": "units", "kind": "count"},
     {"name": "channels", "kind": "group_by", "by": ["channel", "band"]},
 )
-MakeHub = Callable[..., Hub]
+MakeCoordinator = Callable[..., Coordinator]
 
 
 @contextmanager
-def hub_maker(folder: Path, sums_at: Callable[[Study, str, int], StudySums]) -> Iterator[MakeHub]:
-    """What founds hubs over BANKS; their ledgers are closed in the end.
+def coordinator_maker(
+    folder: Path, sums_at: Callable[[Study, str, int], StudySums]
+) -> Iterator[MakeCoordinator]:
+    """What founds coordinators over BANKS; their ledgers are closed in the end.
 
     Args:
-        folder: for hub and ledgers.
+        folder: for coordinator and ledgers.
         sums_at: sums of a study at a bank, from its name and number.
     """
     opened: list[LocalFederation] = []
 
-    def make(study: Study) -> Hub:
+    def make(study: Study) -> Coordinator:
         sums = {name: sums_at(study, name, seed) for seed, name in enumerate(BANKS)}
         ledgers = folder / "ledgers"
         ledgers.mkdir()
         federation = LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=ledgers)
         opened.append(federation)
-        return Hub(folder, Setting(federation, sums, Clock()))
+        return Coordinator(folder, Setting(federation, sums, Clock()))
 
     try:
         yield make
@@ -78,11 +80,11 @@ def hub_maker(folder: Path, sums_at: Callable[[Study, str, int], StudySums]) -> 
 
 
 @pytest.fixture
-def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
+def make_coordinator(tmp_path: Path) -> Iterator[MakeCoordinator]:
     def sums(study: Study, name: str, seed: int) -> StudySums:
         return sums_of(study, made_up(UNITS, institution=name, seed=seed))
 
-    with hub_maker(tmp_path, sums) as make:
+    with coordinator_maker(tmp_path, sums) as make:
         yield make
 
 
@@ -98,21 +100,21 @@ def released(plan: Plan, report: AuditReport) -> np.ndarray:
 
 
 def test_a_study_of_questions_is_one_exchange_and_its_transcript_fits(
-    make_hub: MakeHub, tmp_path: Path
+    make_coordinator: MakeCoordinator, tmp_path: Path
 ) -> None:
     study = questions_only()
-    hub, plan, asked = make_hub(study), plan_for(study), []
+    coordinator, plan, asked = make_coordinator(study), plan_for(study), []
 
     def count(message: Message) -> bool:
         asked.append(message.metadata.message_type == "query.release")
         return False
 
-    hub.carry_out(drop=count)
-    assert hub.row().state is RunState.FINISHED
-    assert hub.kinds()[-4:] == ["reply", "sum", "answers", "end"]
+    coordinator.carry_out(drop=count)
+    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.kinds()[-4:] == ["reply", "sum", "answers", "end"]
     assert sum(asked) == 2 * len(BANKS)  # a rehearsal and the answers
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 1)
-    report = audited(hub, tmp_path)
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 1)
+    report = audited(coordinator, tmp_path)
     assert (report.state, report.sums, report.recomputed) == ("finished", 2, 2)
     assert {found.spent.debits for found in report.institutions.values()} == {plan.query.cost}
     assert study.questions is not None
@@ -121,12 +123,12 @@ def test_a_study_of_questions_is_one_exchange_and_its_transcript_fits(
     assert channels.cells[1].key == ("branch", "other")  # a bank in no group
 
 
-def test_a_study_may_train_and_ask(make_hub: MakeHub, tmp_path: Path) -> None:
+def test_a_study_may_train_and_ask(make_coordinator: MakeCoordinator, tmp_path: Path) -> None:
     study = asking(*QUESTIONS, steps=2, names=BANKS)
-    hub = make_hub(study)
-    hub.carry_out()
-    assert hub.kinds()[-5:] == ["reply", "sum", "answers", "model", "end"]
-    report = audited(hub, tmp_path)
+    coordinator = make_coordinator(study)
+    coordinator.carry_out()
+    assert coordinator.kinds()[-5:] == ["reply", "sum", "answers", "model", "end"]
+    report = audited(coordinator, tmp_path)
     assert (report.state, report.steps, report.sums) == ("finished", 2, 5)
     assert report.metrics is not None
     assert [record.group for record in report.answers] == [study.questions]
@@ -134,20 +136,22 @@ def test_a_study_may_train_and_ask(make_hub: MakeHub, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("steps", [0, 2])
 def test_a_coordinator_that_dies_before_the_answers_asks_again_for_nothing(
-    make_hub: MakeHub, tmp_path: Path, steps: int
+    make_coordinator: MakeCoordinator, tmp_path: Path, steps: int
 ) -> None:
     study = asking(*QUESTIONS[:1], steps=steps, names=BANKS)
-    hub, releases = make_hub(study), steps + 1 + int(steps > 0)
-    kill_at_release(hub, releases + 1)  # at the last institution's answer
-    resume(hub)
-    assert hub.row().state is RunState.FINISHED
-    assert hub.setting.debits() == dict.fromkeys(BANKS, releases)  # nothing was paid twice
-    assert audited(hub, tmp_path).state == "finished"
+    coordinator, releases = make_coordinator(study), steps + 1 + int(steps > 0)
+    kill_at_release(coordinator, releases + 1)  # at the last institution's answer
+    resume(coordinator)
+    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, releases)  # nothing was paid twice
+    assert audited(coordinator, tmp_path).state == "finished"
 
 
-def test_questions_that_are_not_the_studys_are_not_even_sent(make_hub: MakeHub) -> None:
-    hub = make_hub(questions_only())
-    setting = hub.setting
+def test_questions_that_are_not_the_studys_are_not_even_sent(
+    make_coordinator: MakeCoordinator,
+) -> None:
+    coordinator = make_coordinator(questions_only())
+    setting = coordinator.setting
     channel = setting.channel()
     job = setting.federation.job()
     sums = SecureSums(channel, open_federation(channel, job.terms))
@@ -158,22 +162,24 @@ def test_questions_that_are_not_the_studys_are_not_even_sent(make_hub: MakeHub) 
     assert setting.debits() == dict.fromkeys(BANKS, 0)
 
 
-def test_an_institution_that_would_be_singled_out_is_not_asked(make_hub: MakeHub) -> None:
+def test_an_institution_that_would_be_singled_out_is_not_asked(
+    make_coordinator: MakeCoordinator,
+) -> None:
     """Three in a group and one outside it: the group's answer tells that one's from the whole."""
     study = questions_only(
         columns=[{"name": "band", "kind": "institution", "groups": {"all": list(BANKS[:3])}}]
     )
-    hub = make_hub(study)
+    coordinator = make_coordinator(study)
     with pytest.raises(StudyError, match="at least 3 participants in each group"):
-        hub.carry_out()
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 0)
+        coordinator.carry_out()
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 0)
 
 
 def test_the_same_questions_again_return_the_stored_answer_and_never_cost_less(
-    make_hub: MakeHub,
+    make_coordinator: MakeCoordinator,
 ) -> None:
     study = questions_only(evaluation={"spare_releases": 1})
-    setting = make_hub(study).setting
+    setting = make_coordinator(study).setting
     channel = setting.channel()
     assert study.questions is not None
     first = SecureSums(channel, open_federation(channel, setting.federation.job("one").terms))
@@ -223,34 +229,34 @@ def with_allowance(*, steps: int = 0, declared: bool = True, groups: int = 3) ->
 
 
 def ask_later(
-    hub: Hub, *groups: QuestionGroup, drop: Callable[[Message], bool] | None = None
+    coordinator: Coordinator, *groups: QuestionGroup, drop: Callable[[Message], bool] | None = None
 ) -> None:
-    keep_questions(hub.home.questions(RUN), groups)
-    hub.carry_out(drop=drop)
+    keep_questions(coordinator.home.questions(RUN), groups)
+    coordinator.carry_out(drop=drop)
 
 
 @pytest.mark.parametrize(("steps", "declared"), [(0, True), (0, False), (2, True)])
 def test_later_questions_are_a_run_of_their_own_and_its_transcript_fits(
-    make_hub: MakeHub, tmp_path: Path, steps: int, declared: bool
+    make_coordinator: MakeCoordinator, tmp_path: Path, steps: int, declared: bool
 ) -> None:
     study = with_allowance(steps=steps, declared=declared)
-    hub, plan = make_hub(study), plan_for(study)
-    ask_later(hub, *LATER)
-    assert hub.row().state is RunState.FINISHED
+    coordinator, plan = make_coordinator(study), plan_for(study)
+    ask_later(coordinator, *LATER)
+    assert coordinator.row().state is RunState.FINISHED
     after = ["questions", "request", *["reply"] * len(BANKS), "sum", "answers"]
-    assert hub.kinds()[-2 * len(after) - 1 :] == [*after, *after, "end"]
-    report = audited(hub, tmp_path)
+    assert coordinator.kinds()[-2 * len(after) - 1 :] == [*after, *after, "end"]
+    report = audited(coordinator, tmp_path)
     assert (report.state, report.sums, report.steps) == ("finished", 3, 0)
     assert [record.group for record in report.answers] == list(LATER)
     spent = {found.spent.debits for found in report.institutions.values()}
     assert spent == {2 * plan.allowance.cost}
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 2)
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 2)
 
 
 def test_a_run_of_later_questions_goes_on_where_it_was_killed(
-    make_hub: MakeHub, tmp_path: Path
+    make_coordinator: MakeCoordinator, tmp_path: Path
 ) -> None:
-    hub, asked = make_hub(with_allowance()), 0
+    coordinator, asked = make_coordinator(with_allowance()), 0
 
     def die(message: Message) -> bool:
         nonlocal asked
@@ -261,17 +267,17 @@ def test_a_run_of_later_questions_goes_on_where_it_was_killed(
         return False
 
     with pytest.raises(Killed):
-        ask_later(hub, *LATER, drop=die)
-    resume(hub)
-    assert hub.row().state is RunState.FINISHED
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 2)
-    assert hub.kinds().count("questions") == 2
-    assert audited(hub, tmp_path).state == "finished"
+        ask_later(coordinator, *LATER, drop=die)
+    resume(coordinator)
+    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 2)
+    assert coordinator.kinds().count("questions") == 2
+    assert audited(coordinator, tmp_path).state == "finished"
 
 
-def test_the_allowance_ends_whatever_run_asks(make_hub: MakeHub) -> None:
+def test_the_allowance_ends_whatever_run_asks(make_coordinator: MakeCoordinator) -> None:
     study = with_allowance(groups=2)
-    federation = make_hub(study).setting.federation
+    federation = make_coordinator(study).setting.federation
     for run in ("one", "two"):
         outcome = federation.run(federation.job(run, LATER[:1]))
         (found,) = outcome.answers
@@ -296,9 +302,9 @@ def test_the_allowance_ends_whatever_run_asks(make_hub: MakeHub) -> None:
     ],
 )  # fmt: skip
 def test_what_the_allowance_does_not_cover_is_refused_before_anybody_is_asked(
-    make_hub: MakeHub, question: dict[str, Any], reason: str
+    make_coordinator: MakeCoordinator, question: dict[str, Any], reason: str
 ) -> None:
-    federation = make_hub(with_allowance()).setting.federation
+    federation = make_coordinator(with_allowance()).setting.federation
     group = QuestionGroup.model_validate({"questions": [question]})
     with pytest.raises(StudyError, match=reason):
         federation.run(federation.job("one", (group,)))
@@ -312,12 +318,12 @@ def test_what_the_allowance_does_not_cover_is_refused_before_anybody_is_asked(
 # -- a coordinator that lies, and an auditor who looks --------------------------------------
 
 
-def audited_with(hub: Hub, leaves: list[Leaf]) -> AuditReport:
+def audited_with(coordinator: Coordinator, leaves: list[Leaf]) -> AuditReport:
     """Audit a transcript of which the coordinator has signed other leaves."""
-    federation = hub.setting.federation
+    federation = coordinator.setting.federation
     identities, study = federation.identities, federation.study.id
     head = tree_head(study, RUN, [leaf.hash for leaf in leaves])
-    with hub.store() as store:
+    with coordinator.store() as store:
         blobs = {name: store.blob(name) for name in store.blob_names(RUN)}
     file = io.BytesIO()
     write_transcript(
@@ -333,12 +339,14 @@ def audited_with(hub: Hub, leaves: list[Leaf]) -> AuditReport:
     return audit(file, Trust(identities.roster.coordinator))
 
 
-def test_an_auditor_sees_what_was_asked_without_being_written_down(make_hub: MakeHub) -> None:
-    hub = make_hub(with_allowance())
-    ask_later(hub, *LATER)
-    with hub.store() as store:
+def test_an_auditor_sees_what_was_asked_without_being_written_down(
+    make_coordinator: MakeCoordinator,
+) -> None:
+    coordinator = make_coordinator(with_allowance())
+    ask_later(coordinator, *LATER)
+    with coordinator.store() as store:
         leaves = list(store.leaves(RUN))
-    assert audited_with(hub, leaves).misfit is None
+    assert audited_with(coordinator, leaves).misfit is None
     kinds = [leaf.kind for leaf in leaves]
     first = kinds.index(LeafKind.QUESTIONS)
     answers = [leaf for leaf in leaves if leaf.kind is LeafKind.ANSWERS]
@@ -360,15 +368,17 @@ def test_an_auditor_sees_what_was_asked_without_being_written_down(make_hub: Mak
         "the words of the sum": answered(AnswersRecord.of(LATER[0], second.content).leaf()),
     }
     for reason, told in lies.items():
-        misfit = audited_with(hub, told).misfit
+        misfit = audited_with(coordinator, told).misfit
         assert misfit is not None, reason
         assert reason in misfit.reason
 
 
-def test_noise_on_every_kind_of_question_is_what_the_plan_says(make_hub: MakeHub) -> None:
+def test_noise_on_every_kind_of_question_is_what_the_plan_says(
+    make_coordinator: MakeCoordinator,
+) -> None:
     """Through the real door: what the sum holds beyond the records is noise of the plan's size."""
     study = asking(names=BANKS)
-    setting = make_hub(study).setting
+    setting = make_coordinator(study).setting
     outcome = setting.federation.run(setting.federation.job())
     (found,) = outcome.answers
     total = sum(part.answers(found.questions) for part in setting.sums.values())

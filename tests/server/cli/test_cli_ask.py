@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.server.answers.test_asking import BANKS, MakeHub, make_hub
+from tests.server.answers.test_asking import BANKS, MakeCoordinator, make_coordinator
 from tests.server.answers.test_asking import with_allowance as allowing
-from tests.server.run.test_coordination import RUN, Hub
+from tests.server.run.test_coordination import RUN, Coordinator
 
 from fieldfare.server.cli import queries as cli_ask
 from fieldfare.server.store.rows import RunState
@@ -20,7 +20,7 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.study import Study
 
-__all__ = ["make_hub"]
+__all__ = ["make_coordinator"]
 
 Read = pytest.CaptureFixture[str]
 HOURS = '[[queries]]\nname = "{}"\nkind = "mean"\ncolumn = "hours"\nshare = {}\n'
@@ -29,8 +29,8 @@ HOURS = '[[queries]]\nname = "{}"\nkind = "mean"\ncolumn = "hours"\nshare = {}\n
 class Playing:
     """Carries a run out at once, or says that nobody is there."""
 
-    def __init__(self, hub: Hub) -> None:
-        self.hub = hub
+    def __init__(self, coordinator: Coordinator) -> None:
+        self.coordinator = coordinator
         self.runs: list[str] = []
         self.down = False
 
@@ -39,7 +39,7 @@ class Playing:
         if self.down:
             raise RunError("the SuperLink does not answer")
         self.runs.append(configuration["run"])
-        self.hub.carry_out(run=configuration["run"])
+        self.coordinator.carry_out(run=configuration["run"])
         return 7
 
     def stop_run(self, run: int) -> None:
@@ -51,17 +51,19 @@ class Playing:
 
 
 class Asked:
-    """A hub whose questions a test asks by command."""
+    """A coordinator whose questions a test asks by command."""
 
-    def __init__(self, hub: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.hub, self.folder, self.control = hub, folder, Playing(hub)
-        with hub.store() as store:
+    def __init__(
+        self, coordinator: Coordinator, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.coordinator, self.folder, self.control = coordinator, folder, Playing(coordinator)
+        with coordinator.store() as store:
             store.set_state(RUN, RunState.FAILED, "never started", datetime.now(UTC))
 
         @contextmanager
         def opened(path: Path) -> Iterator[Desk]:
-            with hub.store() as store:
-                yield Desk(hub.home, store, self.control)
+            with coordinator.store() as store:
+                yield Desk(coordinator.home, store, self.control)
 
         monkeypatch.setattr(cli_ask, "open_desk", opened)
         monkeypatch.setattr(Desk, "bundle", b"")
@@ -73,12 +75,14 @@ class Asked:
 
 
 @pytest.fixture
-def ask(make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
-    return Asked(make_hub(allowing(groups=2)), tmp_path, monkeypatch)
+def ask(
+    make_coordinator: MakeCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Asked:
+    return Asked(make_coordinator(allowing(groups=2)), tmp_path, monkeypatch)
 
 
 def debits(ask: Asked) -> set[int]:
-    return set(ask.hub.setting.debits().values())
+    return set(ask.coordinator.setting.debits().values())
 
 
 def test_a_later_question_is_priced_asked_once_and_read_for_nothing(
@@ -119,7 +123,7 @@ def test_declared_questions_are_asked_by_a_run_of_the_study(ask: Asked, capsys: 
     assert "everybody" in out
     assert "asked later" not in out
     assert "answered together" in err
-    with ask.hub.store() as store:
+    with ask.coordinator.store() as store:
         assert store.row(ask.control.runs[0]).state is RunState.FINISHED
 
 
@@ -162,24 +166,26 @@ def test_bad_questions_are_refused_with_reason_and_fix_before_any_debit(
     assert debits(ask) == {0}
 
 
-def test_a_hub_that_is_down_keeps_what_was_asked_for_a_resume(ask: Asked, capsys: Read) -> None:
+def test_a_coordinator_that_is_down_keeps_what_was_asked_for_a_resume(
+    ask: Asked, capsys: Read
+) -> None:
     ask.control.down = True
     assert ask(HOURS.format("hours", 1), "--yes") == 1
     assert "the SuperLink does not answer" in capsys.readouterr().err
-    with ask.hub.store() as store:
+    with ask.coordinator.store() as store:
         (row,) = (row for row in store.rows() if row.run != RUN)
     assert row.state is RunState.FAILED
-    assert ask.hub.home.questions(row.run).is_file()
+    assert ask.coordinator.home.questions(row.run).is_file()
 
 
 def test_another_run_that_goes_on_is_waited_for_and_nothing_is_left_behind(
     ask: Asked, capsys: Read
 ) -> None:
-    with ask.hub.store() as store:
+    with ask.coordinator.store() as store:
         store.create("other", allowing(groups=2).id, datetime.now(UTC))
     assert ask(HOURS.format("hours", 1), "--yes") == 2
     assert "other" in capsys.readouterr().err
-    assert list(ask.hub.home.state.glob("*.questions")) == []
+    assert list(ask.coordinator.home.state.glob("*.questions")) == []
 
 
 def training() -> Study:
@@ -187,12 +193,12 @@ def training() -> Study:
 
 
 def test_declared_questions_of_a_study_that_trains_are_left_to_its_runs(
-    make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Read
+    make_coordinator: MakeCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Read
 ) -> None:
-    ask = Asked(make_hub(training()), tmp_path, monkeypatch)
+    ask = Asked(make_coordinator(training()), tmp_path, monkeypatch)
     assert ask('[[queries]]\nname = "units"\nkind = "count"\n', "--yes") == 2
     assert "fieldfare coordinator run start" in capsys.readouterr().err
     assert ask(HOURS.format("hours", 1), "--yes") == 0
-    with ask.hub.store() as store:
+    with ask.coordinator.store() as store:
         kinds = [leaf.kind.value for leaf in store.leaves(ask.control.runs[0])]
     assert "parameters" not in kinds

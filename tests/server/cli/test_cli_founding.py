@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.support.server_homes import coordinator
 
-from fieldfare.server.cli import hub as cli_founding
+from fieldfare.server.cli import coordinator as cli_founding
 from fieldfare.server.home.authority import valid_until
 from fieldfare.server.home.founding import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
@@ -20,8 +20,8 @@ __all__ = ["coordinator"]
 
 
 def init(folder: Path, *options: str) -> int:
-    arguments = ["coordinator", "init", "Example hub", "--home", str(folder)]
-    return run([*arguments, "--address", "hub.example.org:8443", *options])
+    arguments = ["coordinator", "init", "Example coordinator", "--home", str(folder)]
+    return run([*arguments, "--address", "coordinator.example.org:8443", *options])
 
 
 @pytest.fixture
@@ -35,29 +35,30 @@ def passphrase(tmp_path: Path) -> Path:
 def test_init_makes_a_home_prints_the_fingerprint_and_the_next_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert init(tmp_path / "hub") == 0
-    home = CoordinatorHome.open(tmp_path / "hub")
+    assert init(tmp_path / "coordinator") == 0
+    home = CoordinatorHome.open(tmp_path / "coordinator")
     out = capsys.readouterr().out
     assert f"coordinator  {fingerprint(bytes.fromhex(signing_public(home)))}\n" in out
     assert str(home.invitation) in out
-    assert f"coordinator enrol FILE... --home {tmp_path / 'hub'}" in out
+    assert f"coordinator enrol FILE... --home {tmp_path / 'coordinator'}" in out
     invitation = present_invitation(home)
     assert invitation is not None
     assert invitation.coordinator == signing_public(home)
 
 
-def test_a_second_hub_gets_another_port_and_says_so(
+def test_a_second_coordinator_gets_another_port_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as place:
         taken = place.getsockname()[1]
         monkeypatch.setattr(cli_founding, "DEFAULT_LOCAL_PORT", taken)
-        assert init(tmp_path / "hub") == 0
-        chosen = load_settings(CoordinatorHome.open(tmp_path / "hub")).local_port
+        assert init(tmp_path / "coordinator") == 0
+        chosen = load_settings(CoordinatorHome.open(tmp_path / "coordinator")).local_port
         assert taken < chosen <= taken + 100
         said = capsys.readouterr().out
         assert (
-            f"its local_port is {chosen}: something else, another hub perhaps, has {taken}" in said
+            f"its local_port is {chosen}: something else, another coordinator perhaps, has {taken}"
+            in said
         )
         assert init(tmp_path / "given", "--local-port", str(taken)) == 0  # who names one, means it
     assert load_settings(CoordinatorHome.open(tmp_path / "given")).local_port == taken
@@ -65,8 +66,11 @@ def test_a_second_hub_gets_another_port_and_says_so(
 
 def test_init_takes_every_option(tmp_path: Path) -> None:
     options = ["--bind", "10.0.0.1:9000", "--contact", "Ann", "--local-port", "9001"]
-    assert init(tmp_path / "hub", *options, "--dns", "other.example.org", "--dns", "10.0.0.1") == 0
-    settings = load_settings(CoordinatorHome.open(tmp_path / "hub"))
+    assert (
+        init(tmp_path / "coordinator", *options, "--dns", "other.example.org", "--dns", "10.0.0.1")
+        == 0
+    )
+    settings = load_settings(CoordinatorHome.open(tmp_path / "coordinator"))
     assert (settings.bind, settings.contact, settings.local_port) == ("10.0.0.1:9000", "Ann", 9001)
     assert settings.names == ("other.example.org", "10.0.0.1")
 
@@ -74,7 +78,7 @@ def test_init_takes_every_option(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--address", "hub"], "host:port"),
+        (["--address", "coordinator"], "host:port"),
         (["--bind", "eth_0:1"], "bind"),
         (["--dns", "*.example.org"], "names"),
         (["--local-port", "8443"], "local_port"),
@@ -85,7 +89,7 @@ def test_init_takes_every_option(tmp_path: Path) -> None:
 def test_a_mistake_makes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], said: str | None
 ) -> None:
-    status = init(tmp_path / "hub", *options)
+    status = init(tmp_path / "coordinator", *options)
     if said is None:  # a name that this host may or may not have
         assert status == 0
         return
@@ -93,7 +97,7 @@ def test_a_mistake_makes_nothing(
     out, err = capsys.readouterr()
     assert out == ""
     assert said in err
-    assert not (tmp_path / "hub").exists()
+    assert not (tmp_path / "coordinator").exists()
 
 
 def test_init_overwrites_nothing(
@@ -108,7 +112,7 @@ def test_init_overwrites_nothing(
 def test_a_passphrase_is_needed_where_something_is_signed(
     tmp_path: Path, passphrase: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    home = tmp_path / "hub"
+    home = tmp_path / "coordinator"
     assert init(home, "--passphrase-file", str(passphrase)) == 0
     assert "under your passphrase" in capsys.readouterr().out
     load_signing_key(CoordinatorHome.open(home), b"correct horse battery")
@@ -155,11 +159,13 @@ def test_an_invitation_is_made_anew_and_says_what_changed(
     assert run([*arguments, "--out", str(tmp_path / "copy.json")]) == 2
     assert "nothing is overwritten" in capsys.readouterr().err
     text = coordinator.settings.read_text()
-    coordinator.settings.write_text(text.replace('name = "Example hub"', 'name = "Renamed"'))
+    coordinator.settings.write_text(
+        text.replace('name = "Example coordinator"', 'name = "Renamed"')
+    )
     assert run(arguments) == 0
     assert re.search(r"invites to Renamed at .*\n.*\nIt changed", capsys.readouterr().out)
     text = coordinator.settings.read_text()
-    coordinator.settings.write_text(text.replace("hub.example.org", "new.example.org"))
+    coordinator.settings.write_text(text.replace("coordinator.example.org", "new.example.org"))
     assert run(arguments) == 0
     assert "not good for new.example.org: fieldfare coordinator renew" in capsys.readouterr().out
     monkeypatch.setattr("fieldfare.server.home.founding.build_bundle", lambda: b"upgraded")

@@ -128,7 +128,7 @@ def test_refusals_are_one_line_and_status_2(
     good = Applicant("bank-d", coordinator)
     refused = {
         "signature": good.enrolment().replace(b'"contact":""', b'"contact":"x"'),
-        "hub": good.enrolment(hub="Other hub"),
+        "hub": good.enrolment(hub="Other coordinator"),
         "coordinator": good.enrolment(coordinator="ab" * 32),
         "id": id_taken.enrolment(),
         "key": key_taken.enrolment(),

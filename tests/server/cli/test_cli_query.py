@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.server.answers.test_asking import LATER, MakeHub, ask_later, make_hub
+from tests.server.answers.test_asking import LATER, MakeCoordinator, ask_later, make_coordinator
 from tests.server.answers.test_asking import with_allowance as allowing
 from tests.server.run.test_coordination import RUN
 from tests.support.answered import results_file
@@ -15,7 +15,7 @@ from fieldfare.server.store.rows import RunState
 from fieldfare.server.studies.proposals import propose
 from fieldfare.shared.cli.root import run
 
-__all__ = ["desk", "make_hub"]
+__all__ = ["desk", "make_coordinator"]
 
 Read = pytest.CaptureFixture[str]
 
@@ -26,11 +26,11 @@ def query(capsys: Read, *arguments: str | Path) -> tuple[int, str, str]:
 
 
 def test_a_runs_answers_are_shown_by_run_and_by_study(
-    make_hub: MakeHub, tmp_path: Path, capsys: Read
+    make_coordinator: MakeCoordinator, tmp_path: Path, capsys: Read
 ) -> None:
-    hub = make_hub(allowing())
-    ask_later(hub, *LATER)
-    home = ("--home", hub.home.path)
+    coordinator = make_coordinator(allowing())
+    ask_later(coordinator, *LATER)
+    home = ("--home", coordinator.home.path)
     by_run = query(capsys, "answers", RUN[:4], *home, "--format", "json")
     assert by_run == query(capsys, "answers", "asking", *home, "--format", "json")
     found = json.loads(by_run[1])["answered"]

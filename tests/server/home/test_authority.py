@@ -24,8 +24,8 @@ from fieldfare.server.home.authority import (
 from fieldfare.shared.errors import KeysError
 from fieldfare.shared.system.key_files import signing_pem
 
-AUTHORITY = new_authority("Example hub", NOW)
-SERVER = issue_server(AUTHORITY, ("hub.example.org", "10.1.2.3"), NOW)
+AUTHORITY = new_authority("Example coordinator", NOW)
+SERVER = issue_server(AUTHORITY, ("coordinator.example.org", "10.1.2.3"), NOW)
 
 
 def accepts(name: str, *, authority: PemPair = AUTHORITY, server: PemPair = SERVER) -> bool:
@@ -43,7 +43,9 @@ def accepts(name: str, *, authority: PemPair = AUTHORITY, server: PemPair = SERV
     return True
 
 
-@pytest.mark.parametrize("name", ["hub.example.org", "10.1.2.3", "localhost", "127.0.0.1", "::1"])
+@pytest.mark.parametrize(
+    "name", ["coordinator.example.org", "10.1.2.3", "localhost", "127.0.0.1", "::1"]
+)
 def test_the_server_is_known_by_its_names_and_on_this_host(name: str) -> None:
     assert accepts(name)
 
@@ -54,15 +56,17 @@ def test_no_other_name_is_taken(name: str) -> None:
 
 
 def test_the_names_can_be_told() -> None:
-    assert known_as(SERVER.certificate) == {"hub.example.org", "10.1.2.3", *LOOPBACK}
+    assert known_as(SERVER.certificate) == {"coordinator.example.org", "10.1.2.3", *LOOPBACK}
     with pytest.raises(KeysError, match="names, found"):
         known_as(AUTHORITY.certificate)
 
 
 def test_another_authority_signs_for_nobody_here() -> None:
-    other = new_authority("Example hub", NOW)
-    assert not accepts("hub.example.org", authority=other)
-    assert not accepts("hub.example.org", server=issue_server(other, ("hub.example.org",), NOW))
+    other = new_authority("Example coordinator", NOW)
+    assert not accepts("coordinator.example.org", authority=other)
+    assert not accepts(
+        "coordinator.example.org", server=issue_server(other, ("coordinator.example.org",), NOW)
+    )
 
 
 def test_openssl_loads_what_was_made(tmp_path: Path) -> None:
@@ -78,10 +82,10 @@ def test_ten_years_and_one_and_never_beyond_the_authority() -> None:
     assert valid_until(AUTHORITY.certificate) == NOW + AUTHORITY_LIFE
     assert valid_until(SERVER.certificate) == NOW + SERVER_LIFE
     late = NOW + AUTHORITY_LIFE - timedelta(days=10)
-    ends = valid_until(issue_server(AUTHORITY, ("hub.example.org",), late).certificate)
+    ends = valid_until(issue_server(AUTHORITY, ("coordinator.example.org",), late).certificate)
     assert ends == NOW + AUTHORITY_LIFE
     with pytest.raises(KeysError, match="still valid"):
-        issue_server(AUTHORITY, ("hub.example.org",), NOW + AUTHORITY_LIFE)
+        issue_server(AUTHORITY, ("coordinator.example.org",), NOW + AUTHORITY_LIFE)
 
 
 def test_a_clock_a_little_behind_still_accepts() -> None:
@@ -109,7 +113,7 @@ def test_only_the_authority_may_sign_and_only_one_level_deep() -> None:
 )
 def test_damaged_files_sign_nothing(pair: PemPair, said: str) -> None:
     with pytest.raises(KeysError, match=said):
-        issue_server(pair, ("hub.example.org",), NOW)
+        issue_server(pair, ("coordinator.example.org",), NOW)
 
 
 def test_a_long_name_fits_into_a_subject() -> None:

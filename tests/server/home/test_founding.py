@@ -33,7 +33,7 @@ def names_of(home: CoordinatorHome) -> set[str]:
 def test_a_coordinator_has_all_that_it_needs(coordinator: CoordinatorHome) -> None:
     assert CoordinatorHome.open(coordinator.path) == coordinator
     assert public_hex(load_signing_key(coordinator, None)) == signing_public(coordinator)
-    assert names_of(coordinator) == {"hub.example.org", "localhost", "127.0.0.1", "::1"}
+    assert names_of(coordinator) == {"coordinator.example.org", "localhost", "127.0.0.1", "::1"}
 
 
 def test_secrets_are_fresh_and_differ(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_passphrase_protects_the_signing_key(tmp_path: Path) -> None:
 
 def test_mistakes_are_said_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="address"):
-        found(tmp_path / "home", address="hub")
+        found(tmp_path / "home", address="coordinator")
     assert not (tmp_path / "home").exists()
 
 
@@ -103,7 +103,9 @@ def test_a_certificate_that_ends_soon_or_has_another_name_is_told(
         )
     text = coordinator.settings.read_text()
     for host in ("other.example.org", "[2001:DB8::7]"):
-        coordinator.settings.write_text(text.replace("hub.example.org:8443", f"{host}:8443"))
+        coordinator.settings.write_text(
+            text.replace("coordinator.example.org:8443", f"{host}:8443")
+        )
         assert "is not good for" in certificate_trouble(coordinator, NOW)
         renew_server(coordinator, NOW)
         assert certificate_trouble(coordinator, NOW) == ""

@@ -10,20 +10,23 @@ from fieldfare.shared.study.toml import parse_toml
 
 __all__ = ["coordinator"]
 
-EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 -- what a hub listens at
+EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 -- what a coordinator listens at
 
 
 def test_what_init_writes_is_what_is_read(coordinator: CoordinatorHome) -> None:
     settings = load_settings(coordinator)
-    assert (settings.name, settings.contact) == ("Example hub", "")
-    assert (settings.address, settings.host) == ("hub.example.org:8443", "hub.example.org")
+    assert (settings.name, settings.contact) == ("Example coordinator", "")
+    assert (settings.address, settings.host) == (
+        "coordinator.example.org:8443",
+        "coordinator.example.org",
+    )
     assert (settings.bind_host, settings.bind_port) == (EVERY_INTERFACE, 8443)
     assert settings.local_address == "127.0.0.1:8001"
     assert settings.retention_days == 3650
 
 
 def test_any_name_survives_its_quoting() -> None:
-    name = 'Hub "east" \\ é'
+    name = 'Coordinator "east" \\ é'
     text = settings_text(name, "[::1]:99", contact="a'b", names=("x.org", "10.0.0.1"))
     settings = parse_toml(text, Settings, "coordinator")
     assert (settings.name, settings.contact) == (name, "a'b")
@@ -42,11 +45,11 @@ def test_any_name_survives_its_quoting() -> None:
         ({"name": "two\nlines"}, "name: "),
         ({"contact": "x" * 201}, "contact: "),
         ({"local_port": 0}, "local_port: "),
-        ({"local_port": 8443}, "local_port: another port"),
+        ({"local_port": 8443}, "local_port: expected another port"),
     ],
 )
 def test_a_mistake_is_named(changes: dict[str, object], said: str) -> None:
-    given: dict[str, Any] = {"name": "Hub", "address": "hub.example.org:8443"} | changes
+    given: dict[str, Any] = {"name": "Coordinator", "address": "hub.example.org:8443"} | changes
     with pytest.raises(StudyError, match=said):
         settings_text(**given)
 

@@ -123,7 +123,9 @@ def test_an_enrolment_at_another_coordinator_is_refused(coordinator: Coordinator
     applicant = Applicant("bank-a", coordinator)
     other = public_hex(key_called("another coordinator"))
     assert "at this coordinator" in refusal(coordinator, applicant.enrolment(coordinator=other))
-    assert "was the hub renamed" in refusal(coordinator, applicant.enrolment(hub="Other hub"))
+    assert "was the coordinator renamed" in refusal(
+        coordinator, applicant.enrolment(hub="Other coordinator")
+    )
 
 
 def test_the_coordinators_own_key_is_no_institutions(coordinator: CoordinatorHome) -> None:

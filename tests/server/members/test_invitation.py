@@ -26,7 +26,7 @@ def test_an_invitation_says_all_that_a_node_needs(coordinator: CoordinatorHome) 
     made = invite_now(coordinator)
     assert open_invitation(read_signed(coordinator.invitation)) == made
     assert present_invitation(coordinator) == made
-    assert (made.hub, made.address) == ("Example hub", "hub.example.org:8443")
+    assert (made.hub, made.address) == ("Example coordinator", "coordinator.example.org:8443")
     assert made.authority.encode() == coordinator.authority.read_bytes()
     assert made.coordinator == signing_public(coordinator)
     assert made.bundle == bundle_hash(build_bundle())

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.server.answers.test_asking import BANKS, QUESTIONS, MakeHub, make_hub, released
+from tests.server.answers.test_asking import (
+    BANKS,
+    QUESTIONS,
+    MakeCoordinator,
+    make_coordinator,
+    released,
+)
 from tests.server.run.test_coordination import RUN
 from tests.server.run.test_coordination_audit import audited, exported, kill_at_release, resume
 from tests.support.asking import asking
@@ -28,7 +34,7 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import asked_knots, model_hash
 from fieldfare.shared.study.study import Study
 
-__all__ = ["make_hub"]
+__all__ = ["make_coordinator"]
 
 SPREAD = {"name": "spread", "kind": "quantiles", "column": "amount", "bins": 8}
 KNOTS = 8
@@ -43,20 +49,22 @@ def knots_first(**changes: Any) -> Study:
     return asking(SPREAD, QUESTIONS[0], steps=2, names=BANKS, features=features, **changes)
 
 
-def test_a_study_may_ask_for_its_knots_first(make_hub: MakeHub, tmp_path: Path) -> None:
+def test_a_study_may_ask_for_its_knots_first(
+    make_coordinator: MakeCoordinator, tmp_path: Path
+) -> None:
     study = knots_first()
-    hub, plan = make_hub(study), plan_for(study)
-    hub.carry_out()
-    assert hub.row().state is RunState.FINISHED
-    kinds = hub.kinds()
+    coordinator, plan = make_coordinator(study), plan_for(study)
+    coordinator.carry_out()
+    assert coordinator.row().state is RunState.FINISHED
+    kinds = coordinator.kinds()
     assert kinds.index("answers") < kinds.index("parameters")
     assert kinds[-4:] == ["sum", "metrics", "model", "end"]
-    report = audited(hub, tmp_path)
+    report = audited(coordinator, tmp_path)
     assert (report.state, report.steps, report.sums, report.recomputed) == ("finished", 2, 5, 5)
     cost = plan.query.cost + 2 * plan.training.cost + plan.evaluation.cost
     assert {found.spent.debits for found in report.institutions.values()} == {cost}
     knots = asked_knots(study, released(plan, report))
-    for ledger in hub.setting.federation.ledgers.values():
+    for ledger in coordinator.setting.federation.ledgers.values():
         state = TrainingState.from_bytes(ledger.run_state(study.id, PROGRESS_STATE + RUN) or b"")
         assert state.model[-KNOTS:].tolist() == knots.tolist()
         assert model_hash(state) == report.model  # what the institution recomputed is the model
@@ -64,14 +72,14 @@ def test_a_study_may_ask_for_its_knots_first(make_hub: MakeHub, tmp_path: Path) 
 
 @pytest.mark.parametrize("release", range(1, 6))
 def test_a_run_that_asks_first_goes_on_from_wherever_it_was_killed(
-    make_hub: MakeHub, tmp_path: Path, release: int
+    make_coordinator: MakeCoordinator, tmp_path: Path, release: int
 ) -> None:
-    hub = make_hub(knots_first())
-    kill_at_release(hub, release)
-    resume(hub)
-    assert hub.row().state is RunState.FINISHED
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)
-    report = audited(hub, tmp_path)
+    coordinator = make_coordinator(knots_first())
+    kill_at_release(coordinator, release)
+    resume(coordinator)
+    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 4)
+    report = audited(coordinator, tmp_path)
     assert (report.state, report.steps) == ("finished", 2)
 
 
@@ -85,13 +93,15 @@ def craft(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastS
 
 
 def test_institutions_refuse_knots_that_do_not_follow(
-    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+    make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = make_hub(knots_first())
+    coordinator = make_coordinator(knots_first())
     let_coordinator_lie(monkeypatch, craft)
     with pytest.raises(RunError, match="not_recomputed"):
-        hub.carry_out()
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 1)  # the questions, and nothing after
+        coordinator.carry_out()
+    assert coordinator.setting.debits() == dict.fromkeys(
+        BANKS, 1
+    )  # the questions, and nothing after
 
 
 LIES: dict[str, Callable[[LastSum], LastSum]] = {
@@ -109,37 +119,37 @@ LIES: dict[str, Callable[[LastSum], LastSum]] = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_institutions_refuse_a_sum_that_was_not_signed(
-    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, lie: str
+    make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
-    hub = make_hub(knots_first())
+    coordinator = make_coordinator(knots_first())
 
     def lying(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
         return content, LIES[lie](last) if release.step == 1 else last
 
     let_coordinator_lie(monkeypatch, lying)
     with pytest.raises(RunError, match="not_recomputed"):
-        hub.carry_out()
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 1)
+        coordinator.carry_out()
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 1)
 
 
 def test_knots_that_nobody_could_recompute_are_refused_before_anything_is_spent(
-    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+    make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = make_hub(knots_first())
+    coordinator = make_coordinator(knots_first())
     monkeypatch.setattr("fieldfare.shared.protocol.plan.MOST_WORDS", 1)
     with pytest.raises(RunError, match="not_recomputed"):
-        hub.carry_out()
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 0)
+        coordinator.carry_out()
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 0)
 
 
 def test_an_audit_finds_knots_that_do_not_follow_though_everybody_colludes(
-    make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_coordinator: MakeCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = make_hub(knots_first())
+    coordinator = make_coordinator(knots_first())
     let_coordinator_lie(monkeypatch, craft)
     monkeypatch.setattr(Recomputation, "check", lambda *_: {})
-    hub.carry_out()
-    misfit = exported(hub, tmp_path).misfit
+    coordinator.carry_out()
+    misfit = exported(coordinator, tmp_path).misfit
     assert misfit is not None
     assert misfit.kind == "request"
     assert "the knots that were answered" in misfit.reason

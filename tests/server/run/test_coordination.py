@@ -31,12 +31,12 @@ RUN = "run-1"
 NODES = {FIRST_NODE + index: name for index, name in enumerate(BANKS)}
 
 
-class Hub:
+class Coordinator:
     """A coordinator's home over an in-process federation of exact custodians."""
 
     def __init__(self, folder: Path, setting: Setting) -> None:
         self.setting = setting
-        self.home = found(folder / "hub")
+        self.home = found(folder / "coordinator")
         identities, study = setting.federation.identities, setting.federation.study
         signer = identities.coordinator
         assert isinstance(signer, IdentitySigner)
@@ -72,85 +72,91 @@ def _nodes(home: CoordinatorHome) -> Mapping[int, str]:
 
 
 @pytest.fixture
-def hub(tmp_path: Path, make_setting: MakeSetting) -> Hub:
+def coordinator(tmp_path: Path, make_setting: MakeSetting) -> Coordinator:
     study = make_study(aggregation={"deadline_seconds": 2.0})
-    return Hub(tmp_path, make_setting(study, Assurance.EXACT))
+    return Coordinator(tmp_path, make_setting(study, Assurance.EXACT))
 
 
-def test_a_run_ends_with_a_signed_log_and_a_model_at_everybody(hub: Hub) -> None:
-    hub.carry_out()
-    row = hub.row()
+def test_a_run_ends_with_a_signed_log_and_a_model_at_everybody(coordinator: Coordinator) -> None:
+    coordinator.carry_out()
+    row = coordinator.row()
     assert (row.state, row.reason) == (RunState.FINISHED, "")
     assert row.progress is not None
-    assert row.progress.step == hub.setting.federation.study.training.steps
-    assert hub.kinds()[-2:] == ["model", "end"]
-    with hub.store() as store:
+    assert row.progress.step == coordinator.setting.federation.study.training.steps
+    assert coordinator.kinds()[-2:] == ["model", "end"]
+    with coordinator.store() as store:
         assert set(store.cosignatures(RUN)) == set(BANKS)
         assert all(store.undelivered(name) == () for name in BANKS)
         assert set(store.last_replies()) == set(BANKS)
-    roster = hub.setting.federation.identities.roster
-    content = (hub.home.model(RUN) / "delivery.signed").read_bytes()
+    roster = coordinator.setting.federation.identities.roster
+    content = (coordinator.home.model(RUN) / "delivery.signed").read_bytes()
     delivery = open_envelope(content, Delivery, roster, Assurance.EXACT).body
-    assert (delivery.study, delivery.run) == (hub.setting.federation.study.id, RUN)
-    card = json.loads((hub.home.model(RUN) / "card.json").read_bytes())
+    assert (delivery.study, delivery.run) == (coordinator.setting.federation.study.id, RUN)
+    card = json.loads((coordinator.home.model(RUN) / "card.json").read_bytes())
     assert card["run"] == RUN
 
 
-def test_a_hello_without_a_run_brings_approvals_back_and_starts_nothing(hub: Hub) -> None:
-    hub.carry_out(run="")
-    study = hub.setting.federation.study.id
-    with hub.store() as store:
+def test_a_hello_without_a_run_brings_approvals_back_and_starts_nothing(
+    coordinator: Coordinator,
+) -> None:
+    coordinator.carry_out(run="")
+    study = coordinator.setting.federation.study.id
+    with coordinator.store() as store:
         approvals = store.approvals(study)
         assert {name: row.text for name, row in approvals.items()} == dict.fromkeys(
             BANKS, "approved"
         )
         assert all(row.envelope for row in approvals.values())
         assert store.leaves(RUN) == ()
-    assert hub.row().state is RunState.WAITING
+    assert coordinator.row().state is RunState.WAITING
 
 
-def test_a_stop_ends_between_two_steps_and_the_next_process_goes_on(hub: Hub) -> None:
+def test_a_stop_ends_between_two_steps_and_the_next_process_goes_on(
+    coordinator: Coordinator,
+) -> None:
     def stop_at(message: Message) -> bool:
         if message.metadata.message_type == "query.release":
-            with hub.store() as store:
+            with coordinator.store() as store:
                 if store.row(RUN).state is RunState.RUNNING and store.checkpoint(RUN):
                     store.request_stop(RUN)
         return False
 
-    hub.carry_out(drop=stop_at)
-    stopped = hub.row()
+    coordinator.carry_out(drop=stop_at)
+    stopped = coordinator.row()
     assert stopped.state is RunState.STOPPED
     assert "resume" in stopped.reason
-    assert hub.kinds()[-1] == "end"
+    assert coordinator.kinds()[-1] == "end"
     done = stopped.progress.step if stopped.progress else 0
-    assert 0 < done < hub.setting.federation.study.training.steps
-    with hub.store() as store:
+    assert 0 < done < coordinator.setting.federation.study.training.steps
+    with coordinator.store() as store:
         store.reopen(store.row(RUN))
-    hub.carry_out()
-    assert hub.row().state is RunState.FINISHED
-    releases = hub.setting.federation.study.training.steps + 1
-    assert hub.setting.debits() == dict.fromkeys(BANKS, releases)  # nothing was paid twice
+    coordinator.carry_out()
+    assert coordinator.row().state is RunState.FINISHED
+    releases = coordinator.setting.federation.study.training.steps + 1
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, releases)  # nothing was paid twice
 
 
-def test_too_few_institutions_end_a_run_with_a_reason_and_it_can_go_on(hub: Hub) -> None:
+def test_too_few_institutions_end_a_run_with_a_reason_and_it_can_go_on(
+    coordinator: Coordinator,
+) -> None:
     lost = [to_bank(name, after=2) for name in BANKS[:2]]
     with pytest.raises(RunError, match="at least 3 institutions"):
-        hub.carry_out(drop=lambda message: any(each(message) for each in lost))
-    failed = hub.row()
+        coordinator.carry_out(drop=lambda message: any(each(message) for each in lost))
+    failed = coordinator.row()
     assert failed.state is RunState.FAILED
     assert all(name in failed.reason for name in BANKS[:2])
-    assert hub.kinds()[-1] == "end"
-    with hub.store() as store:
+    assert coordinator.kinds()[-1] == "end"
+    with coordinator.store() as store:
         store.reopen(store.row(RUN))
-    hub.carry_out()  # both are back: all are asked the same again
-    assert hub.row().state is RunState.FINISHED
-    releases = hub.setting.federation.study.training.steps + 1
+    coordinator.carry_out()  # both are back: all are asked the same again
+    assert coordinator.row().state is RunState.FINISHED
+    releases = coordinator.setting.federation.study.training.steps + 1
     # Who had answered sent the same bytes again, for nothing.
-    assert hub.setting.debits() == dict.fromkeys(BANKS, releases)
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, releases)
 
 
 def test_a_run_that_went_on_without_somebody_does_not_wait_for_it_at_the_end(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Call, set[str], float]] = []
     ask = Channel.ask
@@ -160,23 +166,25 @@ def test_a_run_that_went_on_without_somebody_does_not_wait_for_it_at_the_end(
         return ask(channel, call, contents, seconds)
 
     monkeypatch.setattr(Channel, "ask", recorded)
-    hub.carry_out(drop=to_bank(BANKS[0], after=2))
-    assert hub.row().state is RunState.FINISHED
+    coordinator.carry_out(drop=to_bank(BANKS[0], after=2))
+    assert coordinator.row().state is RunState.FINISHED
     waited = [(names, seconds) for call, names, seconds in asked if call is Call.DELIVER]
     assert waited[-2:] == [(set(BANKS[1:]), CLOSING_SECONDS), ({BANKS[0]}, LEFT_SECONDS)]
-    with hub.store() as store:
+    with coordinator.store() as store:
         assert store.undelivered(BANKS[0]) == ()  # it was back in time
 
 
-def test_what_is_missing_in_the_home_fails_the_run_with_a_reason(hub: Hub) -> None:
-    hub.home.roster.unlink()
+def test_what_is_missing_in_the_home_fails_the_run_with_a_reason(coordinator: Coordinator) -> None:
+    coordinator.home.roster.unlink()
     with pytest.raises(FieldfareError):
-        hub.carry_out()
-    assert hub.row().state is RunState.FAILED
-    assert "roster.signed" in hub.row().reason
+        coordinator.carry_out()
+    assert coordinator.row().state is RunState.FAILED
+    assert "roster.signed" in coordinator.row().reason
 
 
-def test_a_model_that_was_not_handed_over_is_handed_over_at_the_next_occasion(hub: Hub) -> None:
+def test_a_model_that_was_not_handed_over_is_handed_over_at_the_next_occasion(
+    coordinator: Coordinator,
+) -> None:
     def no_delivery_to_bank_d(message: Message) -> bool:
         metadata = message.metadata
         return metadata.message_type == "query.deliver" and NODES[metadata.dst_node_id] == BANKS[3]
@@ -185,19 +193,19 @@ def test_a_model_that_was_not_handed_over_is_handed_over_at_the_next_occasion(hu
 
     before, module.CLOSING_SECONDS = module.CLOSING_SECONDS, 0.5  # type: ignore[misc]
     try:
-        hub.carry_out(drop=no_delivery_to_bank_d)
+        coordinator.carry_out(drop=no_delivery_to_bank_d)
     finally:
         module.CLOSING_SECONDS = before  # type: ignore[misc]
-    with hub.store() as store:
+    with coordinator.store() as store:
         assert store.undelivered(BANKS[3]) == (RUN,)
         assert store.undelivered(BANKS[0]) == ()
-    hub.carry_out(run="")
-    with hub.store() as store:
+    coordinator.carry_out(run="")
+    with coordinator.store() as store:
         assert store.undelivered(BANKS[3]) == ()
 
 
 def test_a_process_that_died_while_handing_over_is_followed_by_one_that_does(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
+    coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fieldfare.server.run.conduct as module
 
@@ -209,12 +217,12 @@ def test_a_process_that_died_while_handing_over_is_followed_by_one_that_does(
 
     monkeypatch.setattr(module, "keep_delivery", killed)
     with pytest.raises(Killed):
-        hub.carry_out()
-    assert hub.row().state is RunState.RUNNING
+        coordinator.carry_out()
+    assert coordinator.row().state is RunState.RUNNING
     monkeypatch.undo()
-    before = hub.kinds()
-    hub.carry_out()
-    assert hub.row().state is RunState.FINISHED
-    assert hub.kinds() == before  # the log says once that the model is made
-    with hub.store() as store:
+    before = coordinator.kinds()
+    coordinator.carry_out()
+    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.kinds() == before  # the log says once that the model is made
+    with coordinator.store() as store:
         assert all(store.undelivered(name) == () for name in BANKS)

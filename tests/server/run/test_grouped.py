@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import chi2
-from tests.server.answers.test_asking import BANKS, MakeHub, audited_with, hub_maker
+from tests.server.answers.test_asking import BANKS, MakeCoordinator, audited_with, coordinator_maker
 from tests.server.conftest import to_bank
 from tests.server.run.test_asked_knots import LIES
-from tests.server.run.test_coordination import RUN, Hub
+from tests.server.run.test_coordination import RUN, Coordinator
 from tests.server.run.test_coordination_audit import audited, exported, kill_at_release, resume
 from tests.support.grouped import AGES, grouped_study, grouped_sums
 from tests.support.lies import let_coordinator_lie
@@ -38,14 +38,18 @@ FAIRNESS = ReleaseKind.FAIRNESS
 
 
 @pytest.fixture
-def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
-    with hub_maker(tmp_path, lambda study, _, seed: grouped_sums(study, UNITS, seed=seed)) as make:
+def make_coordinator(tmp_path: Path) -> Iterator[MakeCoordinator]:
+    with coordinator_maker(
+        tmp_path, lambda study, _, seed: grouped_sums(study, UNITS, seed=seed)
+    ) as make:
         yield make
 
 
 @pytest.fixture
-def make_empty_hub(tmp_path: Path) -> Iterator[MakeHub]:
-    with hub_maker(tmp_path, lambda study, _, seed: grouped_sums(study, 0, seed=seed)) as make:
+def make_empty_coordinator(tmp_path: Path) -> Iterator[MakeCoordinator]:
+    with coordinator_maker(
+        tmp_path, lambda study, _, seed: grouped_sums(study, 0, seed=seed)
+    ) as make:
         yield make
 
 
@@ -64,18 +68,20 @@ def true_counts(sums: Mapping[str, StudySums], model: np.ndarray, threshold: flo
     return found
 
 
-def card_of(hub: Hub) -> ModelCard:
-    return ModelCard.from_bytes((hub.home.model(RUN) / "card.json").read_bytes())
+def card_of(coordinator: Coordinator) -> ModelCard:
+    return ModelCard.from_bytes((coordinator.home.model(RUN) / "card.json").read_bytes())
 
 
-def test_alerts_are_counted_by_group_in_one_more_release(make_hub: MakeHub, tmp_path: Path) -> None:
+def test_alerts_are_counted_by_group_in_one_more_release(
+    make_coordinator: MakeCoordinator, tmp_path: Path
+) -> None:
     study = grouped_study()
-    hub, plan = make_hub(study), plan_for(study)
-    hub.carry_out()
-    assert hub.row().state is RunState.FINISHED
-    assert hub.kinds()[-5:] == ["reply", "sum", "fairness", "model", "end"]
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)  # 2 steps, the table, the groups
-    report = audited(hub, tmp_path)
+    coordinator, plan = make_coordinator(study), plan_for(study)
+    coordinator.carry_out()
+    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.kinds()[-5:] == ["reply", "sum", "fairness", "model", "end"]
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 4)  # 2 steps, the table, the groups
+    report = audited(coordinator, tmp_path)
     assert (report.state, report.sums, report.recomputed) == ("finished", 5, 5)
     cost = 2 * plan.training.cost + plan.evaluation.cost + plan.fairness.cost
     assert {found.spent.debits for found in report.institutions.values()} == {cost}
@@ -83,29 +89,34 @@ def test_alerts_are_counted_by_group_in_one_more_release(make_hub: MakeHub, tmp_
     assert found is not None
     assert [one["column"] for one in found["columns"]] == ["age_band", "segment"]
     assert found["everybody"]["units"]["value"] == pytest.approx(
-        sum(len(one.holdout) for one in hub.setting.sums.values()), abs=6 * 4 * found["sigma"]
+        sum(len(one.holdout) for one in coordinator.setting.sums.values()),
+        abs=6 * 4 * found["sigma"],
     )
-    with hub.store() as store:
+    with coordinator.store() as store:
         told = parse_metrics(store.metrics(RUN))
     assert told is not None
     assert told["released_groups"] == found
     assert metric_texts(told)[-2:] == group_lines(found)
-    card = card_of(hub)
+    card = card_of(coordinator)
     assert card.groups is not None
     assert card.groups.model_dump(mode="json") == found
     assert card.limits[-2].startswith("False positives by group were counted")
 
 
-def test_a_study_without_groups_is_what_it_was(make_hub: MakeHub, tmp_path: Path) -> None:
-    hub = make_hub(grouped_study(evaluation={"groups": []}))
-    hub.carry_out()
-    assert hub.kinds()[-4:] == ["sum", "metrics", "model", "end"]
-    assert audited(hub, tmp_path).groups is None
-    assert b'"groups"' not in (hub.home.model(RUN) / "card.json").read_bytes()
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 3)
+def test_a_study_without_groups_is_what_it_was(
+    make_coordinator: MakeCoordinator, tmp_path: Path
+) -> None:
+    coordinator = make_coordinator(grouped_study(evaluation={"groups": []}))
+    coordinator.carry_out()
+    assert coordinator.kinds()[-4:] == ["sum", "metrics", "model", "end"]
+    assert audited(coordinator, tmp_path).groups is None
+    assert b'"groups"' not in (coordinator.home.model(RUN) / "card.json").read_bytes()
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 3)
 
 
-def test_groups_questions_and_knots_go_together(make_hub: MakeHub, tmp_path: Path) -> None:
+def test_groups_questions_and_knots_go_together(
+    make_coordinator: MakeCoordinator, tmp_path: Path
+) -> None:
     study = grouped_study(
         evaluation={"groups": [AGES]},
         allowance={"kinds": ["count"], "columns": ["reported"], "groups": 1},
@@ -113,18 +124,18 @@ def test_groups_questions_and_knots_go_together(make_hub: MakeHub, tmp_path: Pat
     plan = plan_for(study)
     assert plan.fairness.first_step == plan.evaluation.first_step + 1
     assert plan.allowance.first_step == plan.fairness.first_step + 1
-    hub = make_hub(study)
-    hub.carry_out()
-    assert audited(hub, tmp_path).state == "finished"
+    coordinator = make_coordinator(study)
+    coordinator.carry_out()
+    assert audited(coordinator, tmp_path).state == "finished"
 
 
 def test_institutions_without_units_take_part_like_any_other(
-    make_empty_hub: MakeHub, tmp_path: Path
+    make_empty_coordinator: MakeCoordinator, tmp_path: Path
 ) -> None:
-    hub = make_empty_hub(grouped_study())
-    hub.carry_out()
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)
-    found = audited(hub, tmp_path).groups
+    coordinator = make_empty_coordinator(grouped_study())
+    coordinator.carry_out()
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 4)
+    found = audited(coordinator, tmp_path).groups
     assert found is not None
     rows = [row for one in found["columns"] for row in one["rows"]]
     assert {row["verdict"] for row in rows} == {"too few to say"}
@@ -132,35 +143,37 @@ def test_institutions_without_units_take_part_like_any_other(
 
 @pytest.mark.parametrize("release", range(1, 6))
 def test_a_run_goes_on_from_wherever_it_was_killed(
-    make_hub: MakeHub, tmp_path: Path, release: int
+    make_coordinator: MakeCoordinator, tmp_path: Path, release: int
 ) -> None:
-    hub = make_hub(grouped_study())
-    kill_at_release(hub, release)
-    resume(hub)
-    assert hub.row().state is RunState.FINISHED
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 4)
-    assert audited(hub, tmp_path).groups is not None
+    coordinator = make_coordinator(grouped_study())
+    kill_at_release(coordinator, release)
+    resume(coordinator)
+    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 4)
+    assert audited(coordinator, tmp_path).groups is not None
 
 
 def test_an_attempt_that_fails_is_tried_with_those_who_are_left(
-    make_hub: MakeHub, tmp_path: Path
+    make_coordinator: MakeCoordinator, tmp_path: Path
 ) -> None:
-    hub = make_hub(grouped_study())
-    hub.carry_out(drop=to_bank("bank-b", after=4))  # the rehearsal, two steps, the table
-    report = audited(hub, tmp_path)
+    coordinator = make_coordinator(grouped_study())
+    coordinator.carry_out(drop=to_bank("bank-b", after=4))  # the rehearsal, two steps, the table
+    report = audited(coordinator, tmp_path)
     assert (report.state, report.failed_attempts) == ("finished", 1)
-    assert {name: n for name, n in hub.setting.debits().items() if name != "bank-b"} == {
+    assert {name: n for name, n in coordinator.setting.debits().items() if name != "bank-b"} == {
         "bank-a": 5, "bank-c": 5, "bank-d": 5,
     }  # fmt: skip
 
 
-def test_purged_vectors_leave_what_was_stated(make_hub: MakeHub, tmp_path: Path) -> None:
-    hub = make_hub(grouped_study())
-    hub.carry_out()
-    before = audited(hub, tmp_path).groups
-    with hub.store() as store:
+def test_purged_vectors_leave_what_was_stated(
+    make_coordinator: MakeCoordinator, tmp_path: Path
+) -> None:
+    coordinator = make_coordinator(grouped_study())
+    coordinator.carry_out()
+    before = audited(coordinator, tmp_path).groups
+    with coordinator.store() as store:
         store.purge(datetime.now(UTC) + timedelta(days=1))
-    report = audited(hub, tmp_path)
+    report = audited(coordinator, tmp_path)
     assert report.purged
     assert report.groups == before
 
@@ -178,23 +191,23 @@ def crafted(release: Release, content: bytes, last: LastSum) -> tuple[bytes, Las
 
 
 def test_institutions_refuse_a_threshold_that_does_not_follow(
-    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch
+    make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = make_hub(grouped_study())
+    coordinator = make_coordinator(grouped_study())
     let_coordinator_lie(monkeypatch, crafted)
     with pytest.raises(RunError, match="not_recomputed"):
-        hub.carry_out()
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 3)  # the table, and nothing after
+        coordinator.carry_out()
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 3)  # the table, and nothing after
 
 
 def test_an_audit_finds_a_threshold_that_does_not_follow_though_everybody_colludes(
-    make_hub: MakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_coordinator: MakeCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hub = make_hub(grouped_study())
+    coordinator = make_coordinator(grouped_study())
     let_coordinator_lie(monkeypatch, crafted)
     monkeypatch.setattr(Recomputation, "check", lambda *_: {})
-    hub.carry_out()
-    misfit = exported(hub, tmp_path).misfit
+    coordinator.carry_out()
+    misfit = exported(coordinator, tmp_path).misfit
     assert misfit is not None
     assert misfit.kind == "request"
     assert "the threshold that follows from its table" in misfit.reason
@@ -202,21 +215,23 @@ def test_an_audit_finds_a_threshold_that_does_not_follow_though_everybody_collud
 
 @pytest.mark.parametrize("lie", LIES)
 def test_institutions_refuse_a_table_that_was_not_signed(
-    make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch, lie: str
+    make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
-    hub = make_hub(grouped_study())
+    coordinator = make_coordinator(grouped_study())
 
     def lying(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
         return content, LIES[lie](last) if release.kind.release is FAIRNESS else last
 
     let_coordinator_lie(monkeypatch, lying)
     with pytest.raises(RunError, match="not_recomputed"):
-        hub.carry_out()
-    assert hub.setting.debits() == dict.fromkeys(BANKS, 3)
+        coordinator.carry_out()
+    assert coordinator.setting.debits() == dict.fromkeys(BANKS, 3)
 
 
-def test_another_model_is_refused_too(make_hub: MakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = make_hub(grouped_study())
+def test_another_model_is_refused_too(
+    make_coordinator: MakeCoordinator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator = make_coordinator(grouped_study())
 
     def lying(release: Release, content: bytes, last: LastSum) -> tuple[bytes, LastSum]:
         moved = np.frombuffer(content) + (1e-9 if release.kind.release is FAIRNESS else 0)
@@ -224,13 +239,13 @@ def test_another_model_is_refused_too(make_hub: MakeHub, monkeypatch: pytest.Mon
 
     let_coordinator_lie(monkeypatch, lying)
     with pytest.raises(RunError, match="not_recomputed"):
-        hub.carry_out()
+        coordinator.carry_out()
 
 
-def test_an_audit_finds_lies_about_the_counts(make_hub: MakeHub) -> None:
-    hub = make_hub(grouped_study())
-    hub.carry_out()
-    with hub.store() as store:
+def test_an_audit_finds_lies_about_the_counts(make_coordinator: MakeCoordinator) -> None:
+    coordinator = make_coordinator(grouped_study())
+    coordinator.carry_out()
+    with coordinator.store() as store:
         leaves = list(store.leaves(RUN))
     at = [leaf.kind for leaf in leaves].index(LeafKind.FAIRNESS)
     record = FairnessRecord.from_bytes(leaves[at].content)
@@ -246,9 +261,9 @@ def test_an_audit_finds_lies_about_the_counts(make_hub: MakeHub) -> None:
         "or fairness, found": told(),
         "or model, found": told(leaves[at], leaves[at]),
     }
-    assert audited_with(hub, leaves).misfit is None
+    assert audited_with(coordinator, leaves).misfit is None
     for reason, lie in lies.items():
-        misfit = audited_with(hub, lie).misfit
+        misfit = audited_with(coordinator, lie).misfit
         assert misfit is not None, reason
         assert reason in misfit.reason
 

@@ -182,7 +182,7 @@ def test_a_node_of_nobody_takes_nobodys_place(make_setting: MakeSetting) -> None
 def test_who_does_not_list_the_bundle_is_named_and_not_waited_for(
     make_setting: MakeSetting,
 ) -> None:
-    """A hub whose bundle was changed: people see why nobody comes."""
+    """A coordinator whose bundle was changed: people see why nobody comes."""
     setting, record = make_setting(assurance=EXACT), Notes()
 
     class Unlisted(ComingGrid):

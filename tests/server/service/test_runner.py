@@ -52,7 +52,7 @@ run_process.end(run_process.main(sys.argv[1:], carry_out))
 
 @pytest.fixture(scope="module")
 def superlink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuperlink]:
-    with running_superlink(new_home(tmp_path_factory.mktemp("hub") / "home")) as running:
+    with running_superlink(new_home(tmp_path_factory.mktemp("coordinator") / "home")) as running:
         yield running
 
 

@@ -26,7 +26,7 @@ STUDY: Final = home_study()
 
 @pytest.fixture
 def home(tmp_path: Path) -> CoordinatorHome:
-    return new_home(tmp_path / "hub")
+    return new_home(tmp_path / "coordinator")
 
 
 def signer(home: CoordinatorHome) -> IdentitySigner:

@@ -44,7 +44,7 @@ CONFIGURATION: Final = {"study": "ab" * 32, "run": "r-1"}
 
 @pytest.fixture(scope="module")
 def superlink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuperlink]:
-    with running_superlink(new_home(tmp_path_factory.mktemp("hub") / "home")) as running:
+    with running_superlink(new_home(tmp_path_factory.mktemp("coordinator") / "home")) as running:
         yield running
 
 

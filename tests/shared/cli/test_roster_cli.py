@@ -10,7 +10,7 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.signed_files import open_roster
 
-HUB = Ed25519PrivateKey.generate()
+COORDINATOR_KEY = Ed25519PrivateKey.generate()
 KEYS = [public_hex(Ed25519PrivateKey.generate()) for _ in range(2)]
 
 
@@ -18,7 +18,9 @@ KEYS = [public_hex(Ed25519PrivateKey.generate()) for _ in range(2)]
 def pem(tmp_path: Path) -> Path:
     path = tmp_path / "coordinator.pem"
     path.touch(mode=0o600)
-    path.write_bytes(HUB.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    path.write_bytes(
+        COORDINATOR_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
     return path
 
 
@@ -32,7 +34,7 @@ def test_a_signed_roster_can_be_pinned(pem: Path, capsys: pytest.CaptureFixture[
     assert sign(pem, *members, "--version", "7", "--multiplicity", "2") == 0
 
     told = capsys.readouterr()
-    roster = open_roster(told.out.strip().encode(), public_hex(HUB))
+    roster = open_roster(told.out.strip().encode(), public_hex(COORDINATOR_KEY))
     assert [(member.id, member.key) for member in roster.members] == [
         ("a", KEYS[0]),
         ("bank b", KEYS[1]),

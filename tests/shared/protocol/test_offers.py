@@ -17,7 +17,7 @@ from fieldfare.shared.protocol.signed_files import (
 )
 from fieldfare.shared.study.study import Study, parse_study
 
-HUB = Ed25519PrivateKey.generate()
+COORDINATOR_KEY = Ed25519PrivateKey.generate()
 BANK = Ed25519PrivateKey.generate()
 
 TEXT = """
@@ -42,7 +42,9 @@ def public(key: Ed25519PrivateKey) -> str:
     return key.public_key().public_bytes_raw().hex()
 
 
-ROSTER = Roster(version=1, coordinator=public(HUB), members=(Member(id="bank", key=public(BANK)),))
+ROSTER = Roster(
+    version=1, coordinator=public(COORDINATOR_KEY), members=(Member(id="bank", key=public(BANK)),)
+)
 
 
 @pytest.fixture
@@ -51,7 +53,9 @@ def study() -> Study:
 
 
 def test_a_signed_study_comes_back_equal_with_the_same_id(study: Study) -> None:
-    opened = open_study(offer_study(study, IdentitySigner(HUB)), ROSTER, Assurance.EXACT)
+    opened = open_study(
+        offer_study(study, IdentitySigner(COORDINATOR_KEY)), ROSTER, Assurance.EXACT
+    )
 
     assert opened == study
     assert opened.id == study.id
@@ -59,7 +63,7 @@ def test_a_signed_study_comes_back_equal_with_the_same_id(study: Study) -> None:
 
 @pytest.mark.parametrize(("old", "new"), [("offered", "changed"), (":1000", ":1001")])
 def test_a_changed_study_is_refused(study: Study, old: str, new: str) -> None:
-    offer = offer_study(study, IdentitySigner(HUB)).decode()
+    offer = offer_study(study, IdentitySigner(COORDINATOR_KEY)).decode()
     changed = offer.replace(old, new)
 
     assert changed != offer
@@ -76,7 +80,7 @@ def test_a_study_signed_by_a_member_is_refused(study: Study) -> None:
 
 def test_a_study_in_another_form_than_its_canonical_one_is_refused(study: Study) -> None:
     spaced = json.dumps(json.loads(study.canonical()), indent=1)
-    offer = sign_envelope(StudyOffer(study=spaced), COORDINATOR, IdentitySigner(HUB))
+    offer = sign_envelope(StudyOffer(study=spaced), COORDINATOR, IdentitySigner(COORDINATOR_KEY))
 
     with pytest.raises(ProtocolError, match="canonical"):
         open_study(offer, ROSTER, Assurance.EXACT)
@@ -84,33 +88,36 @@ def test_a_study_in_another_form_than_its_canonical_one_is_refused(study: Study)
 
 @pytest.mark.parametrize("text", ["{}", "[]", "not json", "[" * 5000])
 def test_a_signed_text_that_is_no_study_is_refused(text: str) -> None:
-    offer = sign_envelope(StudyOffer(study=text), COORDINATOR, IdentitySigner(HUB))
+    offer = sign_envelope(StudyOffer(study=text), COORDINATOR, IdentitySigner(COORDINATOR_KEY))
 
     with pytest.raises(ProtocolError, match="valid study"):
         open_study(offer, ROSTER, Assurance.EXACT)
 
 
 def test_a_signed_roster_comes_back_equal() -> None:
-    assert open_roster(offer_roster(ROSTER, IdentitySigner(HUB)), public(HUB)) == ROSTER
+    assert (
+        open_roster(offer_roster(ROSTER, IdentitySigner(COORDINATOR_KEY)), public(COORDINATOR_KEY))
+        == ROSTER
+    )
 
 
 def test_a_roster_by_another_key_than_the_pinned_one_is_refused() -> None:
     offer = offer_roster(ROSTER, IdentitySigner(BANK))
 
     with pytest.raises(ProtocolError):
-        open_roster(offer, public(HUB))
+        open_roster(offer, public(COORDINATOR_KEY))
 
 
 def test_a_roster_that_names_another_coordinator_is_refused() -> None:
     other = Roster(version=1, coordinator=public(BANK), members=())
 
     with pytest.raises(ProtocolError, match="pinned"):
-        open_roster(offer_roster(other, IdentitySigner(HUB)), public(HUB))
+        open_roster(offer_roster(other, IdentitySigner(COORDINATOR_KEY)), public(COORDINATOR_KEY))
 
 
 @pytest.mark.parametrize("text", ["{}", "11", "{{"])
 def test_a_signed_text_that_is_no_roster_is_refused(text: str) -> None:
-    offer = sign_envelope(RosterOffer(roster=text), COORDINATOR, IdentitySigner(HUB))
+    offer = sign_envelope(RosterOffer(roster=text), COORDINATOR, IdentitySigner(COORDINATOR_KEY))
 
     with pytest.raises(ProtocolError, match="valid roster"):
-        open_roster(offer, public(HUB))
+        open_roster(offer, public(COORDINATOR_KEY))

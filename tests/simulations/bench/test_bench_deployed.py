@@ -129,9 +129,9 @@ def test_sizes_are_measured_one_after_another_and_stock_flower_once(
     nodes: list[int] = []
 
     def trained(bed: Bed) -> Steps:
-        steps, hub = Steps("run-1"), os.getpid()
+        steps, coordinator = Steps("run-1"), os.getpid()
         for step in range(5):
-            steps.see(row(step, step * 0.1 * len(bed.names)), hub)
+            steps.see(row(step, step * 0.1 * len(bed.names)), coordinator)
         return steps
 
     def rounds(fabric: Any, *, entries: int, rounds: int) -> list[float]:

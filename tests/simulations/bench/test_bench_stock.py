@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fieldfare.client.institution.founding import found_institution
-from fieldfare.server.home.founding import Hub, found_coordinator
+from fieldfare.server.home.founding import CoordinatorSetup, found_coordinator
 from fieldfare.shared.errors import RunError
 from fieldfare.simulations.bench import stock as bench_stock
 from fieldfare.simulations.bench.stock import Fabric, environment, stock_rounds, working_in
@@ -19,8 +19,8 @@ from fieldfare.simulations.bench.stock import Fabric, environment, stock_rounds,
 @pytest.fixture
 def fabric(tmp_path: Path) -> Fabric:
     """Certificates and node keys as our own commands make them."""
-    hub = Hub(name="Hub", address="127.0.0.1:8443", bind="127.0.0.1:8443")
-    home = found_coordinator(tmp_path / "hub", hub, datetime.now(UTC))
+    setup = CoordinatorSetup(name="Coordinator", address="127.0.0.1:8443", bind="127.0.0.1:8443")
+    home = found_coordinator(tmp_path / "coordinator", setup, datetime.now(UTC))
     nodes = {
         name: found_institution(tmp_path / name, name).path / "keys" / "node"
         for name in ("bank-a", "bank-b")

@@ -33,13 +33,13 @@ def test_what_does_not_come_is_not_waited_for_for_ever(tmp_path: Path) -> None:
 def test_what_does_not_come_is_said_with_the_end_of_every_log(tmp_path: Path) -> None:
     bed = small_bed(tmp_path)
     bed.folder.mkdir()
-    bed.log("hub").write_text(f"old\n{'.' * LOGGED}\nits process ended\n")
+    bed.log("coordinator").write_text(f"old\n{'.' * LOGGED}\nits process ended\n")
     bed.log("bank-c").write_bytes(b"\xff said\n")
     with pytest.raises(RunError, match="expected rain within 0 s") as raised:
         bed.until(lambda: False, "rain", 0)
-    hub, bank = raised.value.__notes__
-    assert hub.startswith(f"--- the end of {bed.log('hub')}\n..")
-    assert hub.endswith("\nits process ended\n")
+    coordinator, bank = raised.value.__notes__
+    assert coordinator.startswith(f"--- the end of {bed.log('coordinator')}\n..")
+    assert coordinator.endswith("\nits process ended\n")
     assert bank.endswith("bank-c.log\n\ufffd said\n")
 
 

@@ -18,14 +18,14 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_what_runs_is_not_started_twice(tmp_path: Path) -> None:
-    (tmp_path / "hub").mkdir()
+    (tmp_path / "coordinator").mkdir()
     ours = subprocess.Popen([sys.executable, "-c", "input()", "fieldfare"], stdin=subprocess.PIPE)
     try:
-        (tmp_path / "processes.json").write_text(json.dumps({"hub": ours.pid}))
+        (tmp_path / "processes.json").write_text(json.dumps({"coordinator": ours.pid}))
         assert run(["federation", "up", "--out", str(tmp_path)]) == 2
-        assert (tmp_path / "hub").is_dir()
+        assert (tmp_path / "coordinator").is_dir()
         said = CliRunner().invoke(down_app, ["--out", str(tmp_path)])
-        assert said.output == "stopped hub\n"
+        assert said.output == "stopped coordinator\n"
         assert ours.wait(60) != 0
     finally:
         ours.kill()
@@ -37,7 +37,7 @@ def test_nothing_that_runs_is_nothing_to_end(tmp_path: Path) -> None:
 
 
 def test_a_number_that_was_given_anew_is_not_ended(tmp_path: Path) -> None:
-    (tmp_path / "processes.json").write_text(json.dumps({"hub": 1}))  # init is none of ours
+    (tmp_path / "processes.json").write_text(json.dumps({"coordinator": 1}))  # init is none of ours
     said = CliRunner().invoke(down_app, ["--out", str(tmp_path)])
     assert said.output == "nothing runs\n"
     assert not (tmp_path / "processes.json").exists()

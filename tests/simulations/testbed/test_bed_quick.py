@@ -33,9 +33,9 @@ def test_a_bed_is_founded_here(tmp_path: Path) -> None:
     bed = small_bed(tmp_path)
     bed.command = in_this_process
     bed.found()
-    assert (bed.hub / "roster.signed").is_file()
+    assert (bed.coordinator_home / "roster.signed").is_file()
     for name in bed.names:
         pinned = bed.home(name) / "roster.signed"
-        assert pinned.read_bytes() == (bed.hub / "roster.signed").read_bytes()
+        assert pinned.read_bytes() == (bed.coordinator_home / "roster.signed").read_bytes()
     with pytest.raises(RunError, match="`enrol nobody` ended with"):
         bed.coordinator("enrol", "nobody")

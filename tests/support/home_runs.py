@@ -1,4 +1,4 @@
-"""Runs of a hub's homes, recorded as transcripts."""
+"""Runs of a coordinator's homes, recorded as transcripts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from tests.support.bench import Bench
-from tests.support.homes import Hub, approve_all
+from tests.support.homes import Coordinator, approve_all
 from tests.support.transcripts import Recorder
 
 from fieldfare.client.custodian.custodian import Custodian
@@ -19,7 +19,7 @@ from fieldfare.shared.study.study import Study
 class HomesBench:
     """What a `Recorder` needs of a bench, from homes on disk."""
 
-    hub: Hub
+    coordinator: Coordinator
     custodies: Sequence[Custody]
     study: Study
 
@@ -34,8 +34,8 @@ class HomesBench:
     @property
     def federation(self) -> Any:
         identities = SimpleNamespace(
-            roster=self.hub.roster(),
-            coordinator=self.hub.signer,
+            roster=self.coordinator.roster(),
+            coordinator=self.coordinator.signer,
             signers={custody.site.institution: custody.site.signer for custody in self.custodies},
         )
         return SimpleNamespace(identities=identities)
@@ -44,7 +44,7 @@ class HomesBench:
         return next(c.custodian for c in self.custodies if c.site.institution == name)
 
 
-def finished_run(hub: Hub, custodies: Sequence[Custody], study: Study) -> Recorder:
+def finished_run(coordinator: Coordinator, custodies: Sequence[Custody], study: Study) -> Recorder:
     """A finished, co-signed run of approved homes."""
-    approve_all(hub, custodies, study)
-    return Recorder(cast("Bench", HomesBench(hub, custodies, study))).open().finish()
+    approve_all(coordinator, custodies, study)
+    return Recorder(cast("Bench", HomesBench(coordinator, custodies, study))).open().finish()

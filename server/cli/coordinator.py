@@ -27,7 +27,7 @@ import typer
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from fieldfare.server.cli.runs import RunArgument
 from fieldfare.server.home.founding import (
-    Hub,
+    CoordinatorSetup,
     certificate_trouble,
     found_coordinator,
     free_port,
@@ -59,7 +59,9 @@ invitation_app = typer.Typer(add_completion=False)
 
 @coordinator_init_app.command("init")
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the hub, for institutions.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Of the coordinator, for institutions.")
+    ],
     address: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where institutions' nodes find it.")
     ],
@@ -89,8 +91,8 @@ def init(
     """Make a coordinator's folder, its keys, certificates and invitation."""
     passphrase = read_passphrase(passphrase_file)
     chosen = free_port(DEFAULT_LOCAL_PORT) if local_port is None else local_port
-    hub = Hub(name, address, contact, tuple(dns or ()), bind, chosen)
-    made = found_coordinator(home, hub, _now(), passphrase=passphrase)
+    setup = CoordinatorSetup(name, address, contact, tuple(dns or ()), bind, chosen)
+    made = found_coordinator(home, setup, _now(), passphrase=passphrase)
     invite(made, load_signing_key(made, passphrase))
     protected = "under your passphrase" if passphrase else "readable by this user, no passphrase"
     lines = [
@@ -153,7 +155,7 @@ def invitation(
 def _other_port(chosen: int, *, given: bool) -> list[str]:
     if given or chosen == DEFAULT_LOCAL_PORT:
         return []
-    said = f"its local_port is {chosen}: something else, another hub perhaps, has"
+    said = f"its local_port is {chosen}: something else, another coordinator perhaps, has"
     return [f"{said} {DEFAULT_LOCAL_PORT}"]
 
 
