@@ -18,7 +18,7 @@ SIGNATURE_HEADER: Final = "flwr-signature"
 TIMESTAMP_HEADER: Final = "flwr-timestamp"
 FRESH_SECONDS: Final = 305.0
 
-_NO_KEY: Final = (ValueError, TypeError, UnsupportedAlgorithm)
+_NO_KEY: Final = (ValueError, TypeError, UnsupportedAlgorithm, NotImplementedError)
 _BAD_PROOF: Final = (*_NO_KEY, UnicodeError, binascii.Error, InvalidSignature)
 
 

@@ -186,7 +186,7 @@ def parse_node_key(line: str) -> ec.EllipticCurvePublicKey:
     """
     try:
         key = load_ssh_public_key(line.encode())
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, NotImplementedError):  # compressed points, the last
         raise ValueError("expected an OpenSSH public key in one line") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise ValueError("expected a NIST P-384 key")  # noqa: TRY004 -- what pydantic reads

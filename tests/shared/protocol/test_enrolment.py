@@ -160,9 +160,18 @@ def test_a_node_key_is_p384_in_one_spelling() -> None:
     identity = IDENTITY.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     kind, blob = NODE.split()
     longer = base64.b64encode(base64.b64decode(blob) + b"\0").decode()
+    point = parse_node_key(NODE).public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    packed = base64.b64encode(base64.b64decode(blob).replace(point, b"\2" + point[1:])).decode()
     for line in (
         *("", "junk", node_key_line(curve), identity.decode(), f"{kind}  {blob}"),
-        *(f"{kind} {longer}", f" {NODE}", f"{NODE} comment", f"{NODE}\n{NODE}", "é"),
+        *(
+            f"{kind} {longer}",
+            f"{kind} {packed}",
+            f" {NODE}",
+            f"{NODE} comment",
+            f"{NODE}\n{NODE}",
+            "é",
+        ),
     ):
         with pytest.raises(ValueError, match="expected"):
             parse_node_key(line)
