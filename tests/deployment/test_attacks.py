@@ -331,7 +331,7 @@ def test_a_changed_study_is_answered_by_nobody(deployment: Deployment, lied_to: 
     row = deployment.carried_out(study)
     assert row.state is RunState.FAILED
     for name in ALL:
-        assert f"{name}: an approval expected, refused with unknown_study" in row.reason
+        assert f"{name}: expected an approval, found a refusal with unknown_study" in row.reason
         rows = json.loads(deployment.bed.institution(name, "studies", "--json"))
         standings = {each["id"]: each["standing"] for each in rows}
         assert standings[study] != standings[approved]

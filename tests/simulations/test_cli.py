@@ -270,11 +270,11 @@ def test_a_refusal_by_policy_is_status_3(
     desk: Desk, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
-        raise PolicyRefusal(RefusalCode.BUDGET_EXHAUSTED, "a budget expected, none left")
+        raise PolicyRefusal(RefusalCode.BUDGET_EXHAUSTED, "expected a budget, found none left")
 
     monkeypatch.setattr("fieldfare.simulations.cli.simulate", refuse)
     assert run(given(desk)) == 3
-    assert capsys.readouterr().err == "fieldfare: a budget expected, none left\n"
+    assert capsys.readouterr().err == "fieldfare: expected a budget, found none left\n"
 
 
 def test_a_disk_that_fails_is_status_1(

@@ -37,4 +37,4 @@ def _own_block() -> tuple[socket.socket, Iterator[int]]:
             name.bind(f"\0fieldfare-test-ports-{number}")
             first = FIRST + number * BLOCK
             return name, cycle(range(first, first + BLOCK))
-    raise AssertionError("a block of ports that no other test process holds expected, none found")
+    raise AssertionError("expected a block of ports that no other test process holds, found none")

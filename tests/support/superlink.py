@@ -129,7 +129,7 @@ class Superlink:
             except httpx.TransportError:
                 time.sleep(0.1)
         self.stop()
-        raise AssertionError(f"a SuperLink expected, none: {self.log.read_text()[-2000:]}")
+        raise AssertionError(f"expected a SuperLink, found none: {self.log.read_text()[-2000:]}")
 
     def bundle(self, version: str = "1.0.0") -> tuple[bytes, str]:
         """Build a bundle; returns it and its hash. Its code is nowhere: nobody may import it."""
@@ -157,7 +157,7 @@ class Superlink:
     def wait_online(self, count: int, seconds: float = START_SECONDS) -> None:
         end = time.monotonic() + seconds
         while self.online() != count:
-            assert time.monotonic() < end, f"{count} nodes expected, {self.online()} online"
+            assert time.monotonic() < end, f"expected {count} nodes, found {self.online()} online"
             time.sleep(0.1)
 
     @contextmanager

@@ -376,10 +376,10 @@ def test_one_study_whose_records_are_gone_stops_no_other(
 
     def one_fails(study: Study) -> LoadedSums:
         if study == other:
-            raise RecordsError("a column expected")
+            raise RecordsError("expected a column")
         return load(study)
 
-    assert resume(again, one_fails) == ((other.id, "a column expected"),)
+    assert resume(again, one_fails) == ((other.id, "expected a column"),)
     assert isinstance(again.custodian.describe(STUDY.id), bytes)
     assert again.custodian.describe(other.id) == UNKNOWN_STUDY
 

@@ -38,7 +38,7 @@ def test_keys_are_of_the_homes_key_by_default(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--start: a date"):
+    with pytest.raises(UsageError, match="--start: expected a date"):
         run(tmp_path, *FILES, "--from", "amlsim", "--start", "soon")
     with pytest.raises(UsageError, match="--bank"):
         run(tmp_path, str(SAMPLES / "paysim.csv"), "--from", "paysim", "--bank", "x")

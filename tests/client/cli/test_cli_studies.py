@@ -221,7 +221,7 @@ def test_a_study_that_needs_torch_is_refused_with_the_command_that_installs_it(
     for command in (("review",), ("approve", "--yes")):
         status, _, err = typed(*command, study.id[:6])
         assert (status, typed.state(study)) == (2, State.RECEIVED)
-        assert "torch expected, which networks (mlp, modules) need" in err
+        assert "expected torch, which networks (mlp, modules) need" in err
         assert "pip install 'fieldfare[torch]'" in err
     assert "waits for a decision" in typed("studies")[1]
     assert typed("reject", study.id[:6], "--reason", "no torch here")[0] == 0

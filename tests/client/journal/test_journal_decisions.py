@@ -76,7 +76,7 @@ def test_every_decision_is_written_down(journal: Journal) -> None:
 
     decisions.refused(
         RefusalCode.TOO_FEW_PARTICIPANTS,
-        "at least 5 participants expected, 2 found",
+        "expected at least 5 participants, found 2",
         REQUEST,
         asked=2,
         limit=5,
@@ -85,13 +85,13 @@ def test_every_decision_is_written_down(journal: Journal) -> None:
     assert (entry.event, entry.actor) == (Event.REFUSAL, "custodian")
     assert entry.details == PLACE | {
         "code": "too_few_participants",
-        "rule": "at least 5 participants expected, 2 found",
+        "rule": "expected at least 5 participants, found 2",
         "asked": 2,
         "limit": 5,
     }
 
-    decisions.refused(RefusalCode.MALFORMED, "a message expected")
-    assert last(journal).details == {"code": "malformed", "rule": "a message expected"}
+    decisions.refused(RefusalCode.MALFORMED, "expected a message")
+    assert last(journal).details == {"code": "malformed", "rule": "expected a message"}
 
     decisions.released(REQUEST, 12, POSITION)
     entry = last(journal)
@@ -162,8 +162,8 @@ def test_refusals_beyond_the_limit_are_one_line_with_a_count(journal: Journal) -
     watch = Watch()
     log = JournalDecisions(journal, watch)
     for _ in range(1000):
-        log.refused(RefusalCode.UNKNOWN_STUDY, "a study expected")
-    log.refused(RefusalCode.BAD_SIGNATURE, "a signature expected")  # no other code is hidden
+        log.refused(RefusalCode.UNKNOWN_STUDY, "expected a study")
+    log.refused(RefusalCode.BAD_SIGNATURE, "expected a signature")  # no other code is hidden
     found = lines(journal, Event.REFUSAL)
     assert len(found) == MOST_REFUSALS + 2
     assert found[MOST_REFUSALS]["limit"] == MOST_REFUSALS
@@ -174,8 +174,8 @@ def test_refusals_beyond_the_limit_are_one_line_with_a_count(journal: Journal) -
         "rule": f"{1000 - MOST_REFUSALS} more within a minute, counted",
         "asked": 1000 - MOST_REFUSALS,
     }
-    log.refused(RefusalCode.UNKNOWN_STUDY, "a study expected")
-    assert lines(journal, Event.REFUSAL)[-1]["rule"] == "a study expected"
+    log.refused(RefusalCode.UNKNOWN_STUDY, "expected a study")
+    assert lines(journal, Event.REFUSAL)[-1]["rule"] == "expected a study"
 
 
 def test_repeats_of_a_request_and_its_answer_are_counted(journal: Journal) -> None:
@@ -210,7 +210,7 @@ def test_requests_of_any_kind_have_a_limit_together(journal: Journal) -> None:
 def test_a_count_that_cannot_be_written_is_not_lost(journal: Journal) -> None:
     log = JournalDecisions(journal, Watch())
     for _ in range(MOST_REFUSALS + 7):
-        log.refused(RefusalCode.MALFORMED, "a message expected")
+        log.refused(RefusalCode.MALFORMED, "expected a message")
     kept = journal.folder.rename(journal.folder.with_name("away"))
     journal.folder.write_text("")
     with pytest.raises(LedgerError):

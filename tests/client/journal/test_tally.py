@@ -32,7 +32,7 @@ def test_releases_and_refusals_are_counted() -> None:
     tally.requested(REQUEST)
     tally.released(REQUEST, 1, POSITION)
     tally.released(REQUEST, 1, POSITION)
-    tally.refused(RefusalCode.UNKNOWN_STUDY, "a study expected")
+    tally.refused(RefusalCode.UNKNOWN_STUDY, "expected a study")
     tally.approved("a" * 64, "b" * 64, "tester")
     assert tally.releases == 2
     assert tally.refusals == {"unknown_study": 1}
@@ -49,5 +49,5 @@ def test_what_was_not_written_down_did_not_leave() -> None:
 def test_a_refusal_counts_also_where_it_cannot_be_written_down() -> None:
     tally = Tally(Broken(), lambda: NOW)
     with pytest.raises(LedgerError):
-        tally.refused(RefusalCode.MALFORMED, "a message expected")
+        tally.refused(RefusalCode.MALFORMED, "expected a message")
     assert tally.refusals == {"malformed": 1}

@@ -93,7 +93,7 @@ def test_vectors_become_alerts_that_say_what_they_are_not(vectors: Desk) -> None
     status, card, _ = vectors("alert", "show", alert["alert"])
     assert (status, "no reasons that people can read" in " ".join(card.split())) == (0, True)
     status, _, errors = vectors("alert", "show", alert["alert"], "--words")
-    assert (status, "a model of kind text expected" in errors) == (2, True)
+    assert (status, "expected a model of kind text" in errors) == (2, True)
 
 
 def test_a_networks_head_is_tuned_here_and_scores_on_request(

@@ -37,7 +37,7 @@ CUSTODIAN: Final = CustodianStatus(
     identity="f" * 64,
     studies=[
         StudyNow(id=ONE, serving=True, runs=["monday"]),
-        StudyNow(id=TWO, serving=False, reason="records.csv: a column expected"),
+        StudyNow(id=TWO, serving=False, reason="records.csv: expected a column"),
     ],
     releases=9,
     refusals={"unknown_study": 4},
@@ -117,7 +117,7 @@ runs          of 3b24aaaaaaaa: monday
 last release  training step 7 of run monday, study 3b24aaaaaaaa, 3 min ago; 9
               since the custodian started
 refusals      since the custodian started: unknown_study 4
-left out      77febbbbbbbb: records.csv: a column expected
+left out      77febbbbbbbb: records.csv: expected a column
 any 365 days  [########----------------------] 25.0 %
               spent epsilon 0.941 of 2 at delta 1e-06
 ever          [####--------------------------] 10.0 %
@@ -191,8 +191,8 @@ def test_a_node_that_never_ran_is_told() -> None:
 
 @pytest.mark.parametrize("topic", ["custodian", "node", "roster", "studies", "log"])
 def test_what_cannot_be_read_hides_nothing_else(topic: str) -> None:
-    found = replace(FULL, **{topic: Unread("something else expected " + "x" * 500)})  # type: ignore[arg-type]
-    assert "something else expected" in row(found, topic)
+    found = replace(FULL, **{topic: Unread("expected something else " + "x" * 500)})  # type: ignore[arg-type]
+    assert "expected something else" in row(found, topic)
     assert "25.0 %" in screen(found)
 
 
