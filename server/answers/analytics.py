@@ -3,7 +3,7 @@
 Everything here is post-processing of what institutions released: it costs nothing, changes no
 privacy claim, and can be done again by anybody who has the sum. From Python:
 
-    from fieldfare.server import analytics
+    from fieldfare.server.answers import analytics
     answers = analytics.read_answers(plan, questions, values, institutions=6)
     analytics.table(answers).to_pandas()
 """

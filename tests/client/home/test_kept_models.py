@@ -130,7 +130,7 @@ def test_missing_and_grown_files_are_named(home: Home) -> None:
     keep(home)
     kept = find_model(home, RUN)
     (kept.folder / ENVELOPE).write_bytes(b"x" * 20_000)
-    with pytest.raises(UsageError, match=r"delivery\.signed: at most"):
+    with pytest.raises(UsageError, match=r"delivery\.signed: expected at most"):
         kept.read()
     (kept.folder / ENVELOPE).unlink()
     with pytest.raises(UsageError, match="No such file"):

@@ -26,12 +26,12 @@ PROCESS: Final = "fieldfare.server.service.run_process"
 WAIT_SECONDS: Final = 30.0
 STARTED: Final = f"""
 import os, runpy, sys
-from fieldfare.shared import named_modules
+from fieldfare.shared.study import model_sections
 os._exit = sys.exit
 try:
     runpy.run_module({PROCESS!r}, run_name="__main__")
 finally:
-    print(*sorted(named_modules._permitted))
+    print(*sorted(model_sections._permitted))
 """
 
 

@@ -25,7 +25,7 @@ WAIT_SECONDS: Final = 120.0
 # Does what the study's name says, and leaves what it saw.
 SCRIPT: Final = """\
 import os, sys, time
-from fieldfare.server import run_process
+from fieldfare.server.service import run_process
 from fieldfare.shared.errors import RunError
 
 def carry_out(home, grid, study, run, *, passphrase=None):

@@ -237,7 +237,7 @@ def test_a_writer_killed_at_any_instruction_leaves_all_or_nothing(tmp_path: Path
     code = """
 import os, signal, sqlite3, sys
 from pathlib import Path
-from fieldfare.server import store_database
+from fieldfare.server.store import database as store_database
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 

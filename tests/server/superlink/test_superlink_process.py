@@ -170,7 +170,7 @@ def test_who_connects_and_says_nothing_is_hung_up_on(
     """With a shorter patience; a connection that asks now and then stays."""
     script = tmp_path / "impatient.py"
     script.write_text(
-        "import sys\nfrom fieldfare.server import superlink_process as p\n"
+        "import sys\nfrom fieldfare.server.superlink import process as p\n"
         "p.SILENT_SECONDS = 1.0\nsys.exit(p.main(sys.argv[1:]))\n"
     )
     superlink = RunningSuperlink(home)
