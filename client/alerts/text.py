@@ -11,7 +11,8 @@ from fieldfare.client.alerts.alert import Alert, Feedback, Reason
 from fieldfare.client.alerts.store import Kept
 from fieldfare.client.scoring.evidence import PERSONAS, ROW_FAMILIES, indicator_of, titles
 from fieldfare.shared.harm_rules import HARM_RULES
-from fieldfare.shared.terminal.screen import BAD, SHORT, plain
+from fieldfare.shared.terminal.screen import BAD, facts, table
+from fieldfare.shared.terminal.texts import SHORT, plain
 
 MOST_BENIGN: Final = 3  # indicators whose innocent explanations are shown
 MOST_UNIT: Final = 18  # in the list; a card has it whole
@@ -27,19 +28,22 @@ _REMINDERS: Final = HARM_RULES[:3]
 
 def queue_table(queue: Sequence[Kept]) -> Table:
     """Return alerts, a line each."""
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
-    for title in ("alert", "unit", "rank", "chance"):  # an id is never over two lines
-        table.add_column(title, no_wrap=True)
-    for title in ("fam.", "state", "role", "why"):
-        table.add_column(title, overflow="fold")
-    for kept in queue:
-        alert, standing = kept.alert, kept.standing
-        table.add_row(
-            alert.alert, Text(plain(alert.unit, MOST_UNIT)), f"{alert.rank:,}",
-            _probability(alert), f"{alert.families}", _spaced(standing.state),
-            _spaced(standing.party_role.value), _spaced(_why(alert)),
-        )  # fmt: skip
-    return table
+    whole = ("alert", "unit", "rank", "chance")  # an id is never over two lines
+    titles = (*whole, "fam.", "state", "role", "why")
+    return table(titles, map(_cells, queue), whole=whole, gap=1)
+
+
+def _cells(kept: Kept) -> tuple[str, ...]:
+    alert, standing = kept.alert, kept.standing
+    words = (standing.state, standing.party_role.value, _why(alert))
+    return (
+        alert.alert,
+        plain(alert.unit, MOST_UNIT),
+        f"{alert.rank:,}",
+        _probability(alert),
+        f"{alert.families}",
+        *map(_spaced, words),
+    )
 
 
 def _spaced(word: str) -> str:
@@ -53,12 +57,7 @@ def _why(alert: Alert) -> str:
 
 def card(kept: Kept) -> RenderableType:
     """Return one alert whole."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for topic, content in _rows(kept):
-        grid.add_row(topic, content)
-    return grid
+    return facts(_rows(kept))
 
 
 def _rows(kept: Kept) -> Iterator[tuple[str, RenderableType]]:
@@ -121,9 +120,8 @@ def _reasons(reasons: Sequence[Reason]) -> RenderableType:
     if not reasons:
         return Text("nothing")
     named = titles([reason.feature for reason in reasons])
-    table = Table.grid(padding=(0, 2))
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="fold")
+    found = facts(())
+    found.columns[0].justify, found.columns[0].style = "right", ""
     for reason in reasons:
         source = f" [{reason.source}]" if reason.source else ""
         title = plain(named[reason.feature])
@@ -132,8 +130,8 @@ def _reasons(reasons: Sequence[Reason]) -> RenderableType:
         if reason.contribution > 0 and not reason.evidence:
             words.append(f"; no evidence: {_why_none(reason)}", BAD)
         words.append(f"  {reason.family}{plain(source)}", "dim")
-        table.add_row(f"{reason.contribution:+.2f}", words)
-    return table
+        found.add_row(f"{reason.contribution:+.2f}", words)
+    return found
 
 
 def _why_none(reason: Reason) -> str:

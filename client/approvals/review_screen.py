@@ -12,7 +12,8 @@ from rich.text import Text
 
 from fieldfare.client.approvals.review import Budget, Change, Column, Leaving, Party, Review
 from fieldfare.shared.pages.words import covers
-from fieldfare.shared.terminal.screen import BAD, GOOD, plain
+from fieldfare.shared.terminal.screen import BAD, GOOD, facts, table
+from fieldfare.shared.terminal.texts import SHORT, listed, plain
 
 MOST_SHOWN: Final = 12  # columns, members and changes; --json has all
 MOST_VALUE: Final = 40
@@ -21,12 +22,7 @@ MOST_QUESTION: Final = 300
 
 def show_review(review: Review, to: Console) -> None:
     """Print a review."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for topic, content in _rows(review):
-        grid.add_row(Text(topic), content)
-    to.print(grid)
+    to.print(facts(_rows(review)))
 
 
 def _rows(review: Review) -> Iterator[tuple[str, RenderableType]]:
@@ -76,44 +72,40 @@ def _columns(columns: Sequence[Column]) -> Text:
 
 
 def _asks(questions: Sequence[str]) -> Text:
-    lines = [plain(question, MOST_QUESTION) for question in questions[:MOST_SHOWN]]
-    if len(questions) > MOST_SHOWN:
-        lines.append(f"and {len(questions) - MOST_SHOWN} more, see --json")
-    return Text("\n".join(lines))
+    return Text("\n".join(_first([plain(question, MOST_QUESTION) for question in questions])))
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - MOST_SHOWN
+    return [*lines[:MOST_SHOWN], *([f"and {more} more, see --json"] if more > 0 else [])]
 
 
 def _names(columns: Sequence[Column]) -> str:
-    shown = ", ".join(
+    names = [
         plain(column.name, MOST_VALUE) + ("" if column.role == "feature" else f" ({column.role})")
-        for column in columns[:MOST_SHOWN]
-    )
-    more = len(columns) - MOST_SHOWN
-    return shown + (f" and {more} more" if more > 0 else "")
+        for column in columns
+    ]
+    return listed(names, MOST_SHOWN)
 
 
 def _leaving(kinds: Sequence[Leaving]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="", show_edge=False)
-    table.add_column("sum of", no_wrap=True)
-    for title in ("times", "spare", "numbers", "bytes", "one unit moves it by", "noise on each"):
-        table.add_column(title, justify="right")
-    for kind in kinds:
-        rehearsal = kind.noise == 0.0
-        name = kind.kind if kind.allowed else f"{kind.kind}: not allowed"
-        inside = f", {kind.local_steps} steps inside" if kind.local_steps else ""
-        table.add_row(
-            Text(name + inside, style=_style(kind)),
-            str(kind.releases),
-            str(kind.spare),
-            f"{kind.entries:,}",
-            f"{kind.size:,}",
-            "nothing" if rehearsal else f"{kind.most:.3g}",
-            "masks only" if rehearsal else f"{kind.noise:.3g}",
-        )
-    return table
+    numbers = ("times", "spare", "numbers", "bytes", "one unit moves it by", "noise on each")
+    return table(("sum of", *numbers), map(_cells, kinds), numbers=numbers, whole=("sum of",))
 
 
-def _style(kind: Leaving) -> str:
-    return "" if kind.allowed else BAD
+def _cells(kind: Leaving) -> tuple[str | Text, ...]:
+    rehearsal = kind.noise == 0.0
+    name = kind.kind if kind.allowed else f"{kind.kind}: not allowed"
+    inside = f", {kind.local_steps} steps inside" if kind.local_steps else ""
+    return (
+        Text(name + inside, style="" if kind.allowed else BAD),
+        str(kind.releases),
+        str(kind.spare),
+        f"{kind.entries:,}",
+        f"{kind.size:,}",
+        "nothing" if rehearsal else f"{kind.most:.3g}",
+        "masks only" if rehearsal else f"{kind.noise:.3g}",
+    )
 
 
 def _budget(budget: Budget) -> Text:
@@ -168,11 +160,8 @@ def _changed(review: Review) -> Text:
     if review.comparison is None:
         return Text("no earlier study of this name has arrived here")
     changes = review.comparison.changes
-    lines = [f"since {review.comparison.earlier[:12]}, the last of this name:"]
-    lines += [_change(change) for change in changes[:MOST_SHOWN]]
-    if len(changes) > MOST_SHOWN:
-        lines.append(f"and {len(changes) - MOST_SHOWN} more, see --json")
-    return Text("\n".join(lines))
+    head = f"since {review.comparison.earlier[:SHORT]}, the last of this name:"
+    return Text("\n".join([head, *_first([_change(change) for change in changes])]))
 
 
 def _change(change: Change) -> str:

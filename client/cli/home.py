@@ -86,7 +86,8 @@ from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import create_private, os_user, replace_private
-from fieldfare.shared.terminal.screen import BAD, console, plain
+from fieldfare.shared.terminal.screen import BAD, console
+from fieldfare.shared.terminal.texts import plain
 
 HALF: Final = 39  # characters of eight groups: a fingerprint is two lines
 

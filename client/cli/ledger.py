@@ -39,7 +39,7 @@ from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
-from fieldfare.shared.terminal.screen import SHORT, plain
+from fieldfare.shared.terminal.texts import SHORT, plain
 
 ledger_show_app = typer.Typer(add_completion=False)
 ledger_verify_app = typer.Typer(add_completion=False)

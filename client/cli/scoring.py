@@ -65,7 +65,8 @@ from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.evaluation.groups import Verdict, percents
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
-from fieldfare.shared.terminal.screen import BAD, SHORT, console, plain
+from fieldfare.shared.terminal.screen import BAD, console, table
+from fieldfare.shared.terminal.texts import SHORT, plain
 
 score_app = typer.Typer(add_completion=False)
 
@@ -220,25 +221,22 @@ def compare(
 
 
 def _models(found: Evaluation) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     heads = ("model", "AUROC", "average precision", "recall", "precision")
-    for title in (*heads, "false alerts per 1,000", "calibration error"):
-        table.add_column(title, overflow="fold")
-    for row in table_rows(found.qualities):
-        table.add_row(*row)
-    return table
+    titles = (*heads, "false alerts per 1,000", "calibration error")
+    return table(titles, table_rows(found.qualities))
 
 
 def _groups(name: str, groups: Sequence[Group]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     heads = (plain(name), "units", "alerts", "alert rate", "false positives", "against overall")
-    for title in heads:
-        table.add_column(title, overflow="fold")
-    for one in groups:
-        rates = (percents(one.alert_rate), percents(one.false_positives))
-        beside = one.verdict.value + ("" if one.times is None else f": {one.times:.2f} times")
-        table.add_row(plain(one.name), f"{one.units:,}", str(one.alerts), *rates, beside)
-    return table
+    rows = (
+        (
+            *(one.name, f"{one.units:,}", str(one.alerts)),
+            *(percents(one.alert_rate), percents(one.false_positives)),
+            one.verdict.value + ("" if one.times is None else f": {one.times:.2f} times"),
+        )
+        for one in groups
+    )
+    return table(heads, rows)
 
 
 def _remarks(found: Evaluation) -> Iterator[str]:
@@ -278,19 +276,15 @@ def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
         typer.echo("no model has arrived: one does when a run ends, or with")
         typer.echo("fieldfare institution import FILE")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("study", "name", "run", "finished", "verified"):
-        table.add_column(title, overflow="fold")
-    for one in found:
-        card = one.card
-        table.add_row(
-            one.kept.study[:SHORT],
-            Text(plain(card.name) if card else "-"),
-            Text(one.kept.run),
-            card.finished[:10] if card else "-",
+    rows = (
+        (
+            *(one.kept.study[:SHORT], one.card.name if one.card else "-", one.kept.run),
+            one.card.finished[:10] if one.card else "-",
             Text(plain(one.words, 200), BAD if one.standing is Standing.DOUBTFUL else ""),
         )
-    console().print(table)
+        for one in found
+    )
+    console().print(table(("study", "name", "run", "finished", "verified"), rows))
 
 
 def _row(found: ModelStanding) -> dict[str, object]:

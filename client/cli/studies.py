@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from fieldfare.client.approvals.approval import (
     Standing,
@@ -80,7 +78,8 @@ from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import os_user
-from fieldfare.shared.terminal.screen import SHORT, console, plain
+from fieldfare.shared.terminal.screen import console, table
+from fieldfare.shared.terminal.texts import SHORT, plain
 
 receive_app = typer.Typer(add_completion=False)
 studies_app = typer.Typer(add_completion=False)
@@ -127,17 +126,18 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     if not kept:
         typer.echo("no study has arrived: fieldfare institution study receive FILE")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("study", "name", "epsilon", "standing", "by", "reason"):
-        table.add_column(title, overflow="fold")
-    for one, standing in zip(kept, standings, strict=True):
-        privacy, decision = one.study.privacy, one.decision
-        by = f"{plain(decision.user)} {decision.time}".strip()
-        table.add_row(
-            *(one.short, Text(one.study.name), f"{privacy.epsilon:g} at {privacy.delta:g}"),
-            *(standing.value, Text(by), Text(plain(decision.reason, 100))),
-        )
-    console().print(table)
+    shown = (_cells(one, standing) for one, standing in zip(kept, standings, strict=True))
+    console().print(table(("study", "name", "epsilon", "standing", "by", "reason"), shown))
+
+
+def _cells(one: KeptStudy, standing: Standing) -> tuple[str, ...]:
+    privacy, decision = one.study.privacy, one.decision
+    return (
+        *(one.short, one.study.name, f"{privacy.epsilon:g} at {privacy.delta:g}"),
+        standing.value,
+        f"{decision.user} {decision.time}".strip(),
+        plain(decision.reason, 100),
+    )
 
 
 def _row(kept: KeptStudy, standing: Standing) -> dict[str, object]:

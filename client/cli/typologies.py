@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from fieldfare.client.drafting.study_toml import features_text
 from fieldfare.client.records.sources.covering import OPTION, LeftOut, bank_codes
@@ -31,6 +30,7 @@ from fieldfare.client.typologies.pack import Indicator, Pack, load_pack, own_pac
 from fieldfare.client.typologies.typology import Typology
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import percent
+from fieldfare.shared.terminal.screen import table
 
 WIDTH = 96
 _READ = {"text": "text read", "summary": "known from a summary"}
@@ -109,16 +109,15 @@ def typologies_list(pack: PackOption = None, as_json: JsonOption = False) -> Non
         rows = [one.typology.model_dump(mode="json") for one in found.indicators]
         typer.echo(json.dumps({"sha256": found.sha256, "typologies": rows}, indent=2))
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("id", "version", "family", "tag", "title", "needs besides the basics"):
-        table.add_column(title, overflow="fold")
-    for one in found.indicators:
-        said = one.typology
-        needs = ", ".join(name.partition(".")[2] for name in said.required) or "-"
-        table.add_row(
-            one.id, str(said.version), said.family.value, said.tag.value, said.title, needs
+    cells = (
+        (
+            *(said.id, str(said.version), said.family.value, said.tag.value, said.title),
+            ", ".join(name.partition(".")[2] for name in said.required) or "-",
         )
-    Console(width=120 if not Console().is_terminal else None).print(table)
+        for said in (one.typology for one in found.indicators)
+    )
+    titles = ("id", "version", "family", "tag", "title", "needs besides the basics")
+    Console(width=120 if not Console().is_terminal else None).print(table(titles, cells))
     typer.echo("No single indicator suffices: look at how many families fire together.")
 
 

@@ -59,7 +59,7 @@ from fieldfare.client.policy.policy import limits
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.terminal.screen import SHORT
+from fieldfare.shared.terminal.texts import SHORT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from tomlkit.items import Array, Table
 
 from fieldfare.shared.features.features import CategoricalFeature, Feature, NumericFeature, Scale
 from fieldfare.shared.study.study import PROHIBITED_BY_DEFAULT
+from fieldfare.shared.terminal.texts import one_line
 
 ALERT_BUDGETS: Final = (0.005, 0.2)  # least and most
 LINE: Final = 96
@@ -69,7 +70,7 @@ def _array(values: Sequence[Any]) -> Array:
 def _comment(container: Any, text: str) -> None:
     for line in text.split("\n"):
         # Column names stand in comments; a control character would end the comment.
-        container.add(tomlkit.comment("".join(c if c.isprintable() else " " for c in line)))
+        container.add(tomlkit.comment(one_line(line)))
 
 
 def _feature_table(feature: Feature, said: str = "") -> Table:
@@ -172,7 +173,7 @@ def features_text(features: Sequence[tuple[str, Feature]]) -> str:
     tables = tomlkit.aot()
     for comment, feature in features:
         table = _feature_table(feature)
-        table.comment("".join(c if c.isprintable() else " " for c in comment))
+        table.comment(one_line(comment))
         tables.append(table)
     document["features"] = tables
     return tomlkit.dumps(document).rstrip("\n") + "\n"

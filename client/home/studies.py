@@ -27,7 +27,7 @@ from fieldfare.shared.protocol.roster import Hex32, Roster
 from fieldfare.shared.protocol.signed_files import open_study, read_signed
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.private_files import replace_private
-from fieldfare.shared.terminal.screen import SHORT
+from fieldfare.shared.terminal.texts import SHORT
 
 LEAST_PREFIX: Final = 4
 MAX_DECISION_BYTES: Final = 64 * 1024

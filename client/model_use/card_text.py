@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from fieldfare.shared.evaluation.groups import group_lines
@@ -12,23 +11,23 @@ from fieldfare.shared.pages.words import (
     decimals,
     odds_factor,
     percent,
-    plain,
     short,
     signed,
 )
+from fieldfare.shared.terminal.screen import facts
+from fieldfare.shared.terminal.texts import plain
 
 MOST_FEATURES = 12  # the page has all
 
 
 def card_text(card: ModelCard) -> RenderableType:
     """Return the card for a terminal; strangers' words are stripped of what moves a cursor."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for topic, lines in _rows(card):
-        for index, line in enumerate(lines):
-            grid.add_row(Text("" if index else topic), Text(plain(line)))
-    return Group(Text(f"{plain(card.name)}, run {card.run}", style="bold"), Text(), grid)
+    rows = (
+        ("" if index else topic, line)
+        for topic, lines in _rows(card)
+        for index, line in enumerate(lines)
+    )
+    return Group(Text(f"{plain(card.name)}, run {card.run}", style="bold"), Text(), facts(rows))
 
 
 def _rows(card: ModelCard) -> list[tuple[str, Sequence[str]]]:

@@ -17,6 +17,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fieldfare.shared.terminal.texts import one_line
+
 SIZE: Final = 2048  # bytes of the file; written whole each time, so never cut short
 READABLE: Final = 0o644
 LONGEST_REASON: Final = 300
@@ -97,8 +99,8 @@ class NodeReport:
 
     def ended(self, reason: str) -> None:
         """Note why the node ends."""
-        text = "".join(sign if sign.isprintable() else " " for sign in reason)
-        self._change(link=Link.ENDED, since=self._now(), reason=text[:LONGEST_REASON])
+        said = one_line(reason)[:LONGEST_REASON]
+        self._change(link=Link.ENDED, since=self._now(), reason=said)
 
     def _change(self, **fields: object) -> None:
         self._state = self._state.model_copy(update=fields)

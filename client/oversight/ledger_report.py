@@ -22,7 +22,7 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.messages import ReleaseKind
-from fieldfare.shared.terminal.screen import SHORT
+from fieldfare.shared.terminal.texts import SHORT, bar
 
 LAST: Final = 8  # entries shown
 BAR: Final = 30  # characters
@@ -185,10 +185,10 @@ def entry_line(entry: Entry | Statement, delta: float) -> str:
     return f"{head}{what}, by {stated.user}: {stated.reason}"
 
 
-def bar(spent: int, limit: int) -> str:
+def spent_bar(spent: int, limit: int) -> str:
     """Return a bar and a share that never hide a rest: full only when nothing is left."""
     if limit <= 0:
-        return f"[{'#' * BAR}] no budget"
+        return f"{bar(BAR, BAR)} no budget"
     share = 100 * spent / limit
     if spent >= limit:
         filled, text = BAR, f"{share:.1f} %"
@@ -199,11 +199,11 @@ def bar(spent: int, limit: int) -> str:
             text = "below 0.1 %"
         elif share >= 99.95:  # noqa: PLR2004 -- would be rounded to everything
             text = "above 99.9 %"
-    return f"[{'#' * filled}{'-' * (BAR - filled)}] {text}"
+    return f"{bar(filled, BAR)} {text}"
 
 
 def _budget_lines(name: str, budget: Budget) -> Iterator[str]:
-    yield f"{name:<{INDENT}}{bar(budget.spent, budget.limit)}"
+    yield f"{name:<{INDENT}}{spent_bar(budget.spent, budget.limit)}"
     left = f"left epsilon {budget.left_epsilon:.4g}" if budget.left else "nothing is left"
     yield (
         f"{'':<{INDENT}}spent epsilon {budget.spent_epsilon:.4g} of {budget.limit_epsilon:g} at "
@@ -219,7 +219,7 @@ def _share_lines(title: str, parts: dict[str, int], delta: float) -> Iterator[st
     width = max(map(len, parts))
     yield title
     for name, cost in parts.items():
-        yield f"  {name:<{width}}  {bar(cost, whole)}  epsilon {worth(cost, delta):.3g}"
+        yield f"  {name:<{width}}  {spent_bar(cost, whole)}  epsilon {worth(cost, delta):.3g}"
     yield ""
 
 

@@ -50,7 +50,7 @@ from fieldfare.client.records.settings import tables_of
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.terminal.screen import SHORT
+from fieldfare.shared.terminal.texts import SHORT
 
 HALF: Final = 39  # characters of a fingerprint's first eight groups
 

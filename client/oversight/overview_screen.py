@@ -1,6 +1,5 @@
 """An overview as one screen of plain text, at most 80 columns wide."""
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -8,12 +7,11 @@ from typing import Final
 from fieldfare.client.approvals.approval import Standing
 from fieldfare.client.daemon.status import CustodianStatus
 from fieldfare.client.node.state import Link
-from fieldfare.client.oversight.ledger_report import Budget, Report, bar
+from fieldfare.client.oversight.ledger_report import Budget, Report, spent_bar
 from fieldfare.client.oversight.overview import NodeLine, Overview, StudyLine, Unread
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.terminal.screen import SHORT, plain
+from fieldfare.shared.terminal.texts import SHORT, counted, elapsed, folded, listed, plain
 
-WIDTH: Final = 80
 INDENT: Final = 14
 SILENCE: Final = timedelta(seconds=60)  # a node that heard nothing for longer says so
 MOST_NAMED: Final = 6  # members, studies of one standing
@@ -26,9 +24,7 @@ Rows = Iterator[tuple[str, str]]
 def overview_lines(found: Overview) -> Iterator[str]:
     """Yield an overview line by line."""
     for topic, text in _rows(found):
-        lines = textwrap.wrap(text, WIDTH - INDENT, break_on_hyphens=False) or [""]
-        yield f"{topic:<{INDENT}}{lines[0]}"
-        yield from (f"{'':<{INDENT}}{line}" for line in lines[1:])
+        yield from folded(f"{topic:<{INDENT}}", text)
 
 
 def _rows(found: Overview) -> Rows:
@@ -53,7 +49,9 @@ def _custodian(found: Overview) -> str:
     if status.trouble:
         return f"running, SERVES NOTHING: {_short(status.trouble)}"
     serving = sum(study.serving for study in status.studies)
-    text = f"serving {_count(serving, 'study', 'studies')}, for {_since(status.started, found.now)}"
+    text = (
+        f"serving {counted(serving, 'study', 'studies')}, for {_since(status.started, found.now)}"
+    )
     text += f", process {status.process}"
     return text + (", taking a change into force" if status.busy else "")
 
@@ -85,7 +83,7 @@ def _node_state(node: NodeLine, now: datetime) -> str:
         f"last message {_since(state.message, now)} ago" if state.message else "no message yet"
     )
     if silent > SILENCE:
-        return f"no word from {state.superlink} for {_time(silent)}; {message}"
+        return f"no word from {state.superlink} for {_span(silent)}; {message}"
     return f"connected to {state.superlink} for {_since(state.since, now)}; {message}"
 
 
@@ -93,7 +91,7 @@ def _roster(roster: Roster | Unread) -> str:
     if isinstance(roster, Unread):
         return f"cannot be used: {_short(roster.reason)}"
     names = [plain(name, NAME) for name in roster.ids]
-    return f"version {roster.version}, {len(names)} members: {_listed(names)}"
+    return f"version {roster.version}, {len(names)} members: {listed(names, MOST_NAMED)}"
 
 
 def _studies(studies: Sequence[StudyLine] | Unread) -> Rows:
@@ -111,14 +109,14 @@ def _studies(studies: Sequence[StudyLine] | Unread) -> Rows:
         ones = [one for one in studies if one.standing is standing]
         if ones:
             named = [f"{one.id[:SHORT]} {plain(one.name, NAME)}" for one in ones]
-            yield topic, f"{len(ones)} {words}: {_listed(named)}"
+            yield topic, f"{len(ones)} {words}: {listed(named, MOST_NAMED)}"
             topic = ""
     if topic:
         yield topic, "none has arrived"
     topic = "runs"
     for one in studies:
         if one.runs:
-            yield topic, f"of {one.id[:SHORT]}: {_listed(one.runs)}"
+            yield topic, f"of {one.id[:SHORT]}: {listed(one.runs, MOST_NAMED)}"
             topic = ""
 
 
@@ -142,12 +140,12 @@ def _budget(found: Report | Unread) -> Rows:
     if isinstance(found, Unread):
         yield "budget", f"NOTHING LEAVES: {_short(found.reason)}"
         return
-    yield "any 365 days", bar(found.yearly.spent, found.yearly.limit)
+    yield "any 365 days", spent_bar(found.yearly.spent, found.yearly.limit)
     yield "", _spent(found.yearly)
-    yield "ever", bar(found.lifetime.spent, found.lifetime.limit)
+    yield "ever", spent_bar(found.lifetime.spent, found.lifetime.limit)
     yield "", _spent(found.lifetime)
     position = found.position
-    yield "ledger", f"{_count(position.sequence, 'entry', 'entries')}, epoch {position.epoch}"
+    yield "ledger", f"{counted(position.sequence, 'entry', 'entries')}, epoch {position.epoch}"
 
 
 def _spent(budget: Budget) -> str:
@@ -161,30 +159,16 @@ def _log(found: Overview) -> str:
     if isinstance(found.log, Unread):
         return f"NOT WHOLE: {_short(found.log.reason)}"
     count = max(found.log.last - found.log.first + 1, 0)
-    return f"whole: {_count(count, 'entry', 'entries')}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown, more = ", ".join(names[:MOST_NAMED]), len(names) - MOST_NAMED
-    return shown + (f" and {more} more" if more > 0 else "")
+    return f"whole: {counted(count, 'entry', 'entries')}"
 
 
 def _short(reason: str) -> str:
     return plain(reason, REASON)
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
-
-
 def _since(stamp: str, now: datetime) -> str:
-    return _time(now - datetime.fromisoformat(stamp))
+    return _span(now - datetime.fromisoformat(stamp))
 
 
-def _time(span: timedelta) -> str:
-    """Say a length of time by its largest unit; a clock that went back shows as 0."""
-    seconds = max(int(span.total_seconds()), 0)
-    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} s"
+def _span(length: timedelta) -> str:
+    return elapsed(length, least=2, day="days")

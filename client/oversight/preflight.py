@@ -11,7 +11,6 @@ import platform
 import re
 import socket
 import stat
-import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -24,8 +23,8 @@ from fieldfare.client.policy.explained import warnings
 from fieldfare.client.policy.policy import Policy
 from fieldfare.client.wire.sockets import LONGEST_PATH
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
+from fieldfare.shared.terminal.texts import cut, folded
 
-WIDTH: Final = 80
 TOPIC: Final = 12
 INDENT: Final = TOPIC + 7
 LONGEST: Final = 600  # characters of what is shown of one finding
@@ -133,21 +132,9 @@ def _seen(look: Look) -> Seen:
 def finding_lines(found: Finding) -> Iterator[str]:
     """Yield a finding for a terminal, at most 80 columns wide."""
     head = f"{found.outcome.value:<6}{found.topic:<{TOPIC}} "
-    for line in _wrapped(found.text):
-        yield f"{head}{line}"
-        head = " " * INDENT
-    for index, line in enumerate(_wrapped(found.remedy) if found.remedy else []):
-        yield f"{'    to do:' if not index else '':<{INDENT}}{line}"
-
-
-def _wrapped(text: str) -> list[str]:
-    """Fold a text; what others wrote moves no cursor."""
-    shown = text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
-    lines = ["".join(c if c.isprintable() else " " for c in line) for line in shown.split("\n")]
-    width = WIDTH - INDENT
-    return [
-        part for line in lines for part in textwrap.wrap(line, width, break_on_hyphens=False)
-    ] or [""]
+    yield from folded(head, cut(found.text, LONGEST))
+    if found.remedy:
+        yield from folded(f"{'    to do:':<{INDENT}}", cut(found.remedy, LONGEST))
 
 
 def findings_json(found: Iterable[Finding]) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """A policy in plain words: its limits, their meaning, and its weak points."""
 
-import textwrap
 from collections.abc import Iterator
 from typing import Final
 
@@ -11,6 +10,7 @@ from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import delta_for
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.terminal.texts import folded, listed
 
 WIDTH: Final = 92
 INDENT: Final = 14
@@ -110,7 +110,7 @@ def explain(policy: Policy) -> list[str]:
     found = list(warnings(policy))
     if not found:
         return [*lines, "", "nothing to warn of"]
-    return [*lines, "", *(line for warning in found for line in _wrapped("- ", warning))]
+    return [*lines, "", *(line for warning in found for line in folded("- ", warning, WIDTH))]
 
 
 def warnings(policy: Policy) -> Iterator[str]:
@@ -199,18 +199,9 @@ def _columns(policy: Policy) -> str:
 
 
 def _names(columns: tuple[str, ...] | list[str]) -> str:
-    shown = ", ".join(
-        name if name.isprintable() else ascii(name) for name in columns[:SHOWN_COLUMNS]
-    )
-    more = len(columns) - SHOWN_COLUMNS
-    return shown + (f" and {more} more" if more > 0 else "")
+    names = [name if name.isprintable() else ascii(name) for name in columns]
+    return listed(names, SHOWN_COLUMNS)
 
 
 def _said(topic: str, text: str) -> list[str]:
-    return _wrapped(f"{topic:<{INDENT}}", text)
-
-
-def _wrapped(head: str, text: str) -> list[str]:
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False
-    )
+    return folded(f"{topic:<{INDENT}}", text, WIDTH)

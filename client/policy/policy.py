@@ -29,6 +29,7 @@ from fieldfare.shared.study.model_sections import PACKAGE_PATTERN, MlpSection
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.study.toml import Section, load_toml
 from fieldfare.shared.system.private_files import read_public
+from fieldfare.shared.terminal.texts import listed
 
 POLICY_FORMAT: Final = 1
 EVERY_COLUMN: Final = "*"  # stands alone and is never a default
@@ -349,13 +350,11 @@ def _column_objections(policy: Policy, study: Study) -> Iterator[Objection]:
     allowed = policy.records.columns
     refused = [name for name in study_columns(study) if not allows(policy, study, name)]
     if refused:
-        shown = ", ".join(map(ascii, refused[:MOST_NAMED]))  # the study's text moves no cursor
-        more = len(refused) - MOST_NAMED
         near = nearest(refused[0], allowed)  # a slip of the pen in policy.toml
         yield Objection(
             "records.columns",
             f"only the {len(allowed)} columns listed{f' (such as {near})' if near else ''}",
-            shown + (f" and {more} more" if more > 0 else ""),
+            listed([*map(ascii, refused)], MOST_NAMED),  # the study's text moves no cursor
         )
 
 

@@ -8,17 +8,16 @@ from typing import Any, Final
 
 import pyarrow as pa
 from rich.table import Table
-from rich.text import Text
 
-from fieldfare.server.answers.analytics import table
+from fieldfare.server.answers import analytics
 from fieldfare.server.answers.answer import Answer, Cell
 from fieldfare.server.answers.sets import AnswerSet, Number
-from fieldfare.shared.pages.words import plain
+from fieldfare.shared.pages.words import number, plain
+from fieldfare.shared.terminal.screen import add_row, table
 
 OUTPUT_FORMAT: Final = 1
 HELD_BACK: Final = "held back"
 MOST_CELLS: Final = 40  # of one answer on the screen; the other formats have all
-LARGE: Final = 1000  # from where people want no decimals
 
 
 def rows_of(one: AnswerSet) -> Iterator[tuple[Answer, Cell, Number]]:
@@ -56,7 +55,7 @@ def _asked(one: AnswerSet) -> str:
 
 def answers_arrow(sets: Sequence[AnswerSet]) -> Any:
     """Return a pyarrow table: `analytics.table` after a column `run`, with `true` at its end."""
-    merged = table(chain.from_iterable(one.answers for one in sets))
+    merged = analytics.table(chain.from_iterable(one.answers for one in sets))
     rows = [(one.run, truth) for one in sets for _, _, truth in rows_of(one)]
     runs = pa.array([run for run, _ in rows], pa.string())
     truths = pa.array([truth for _, truth in rows], pa.float64())
@@ -92,24 +91,19 @@ def _field(value: Any) -> Any:
 
 def answers_table(one: AnswerSet) -> Table:
     """Return a set of answers for a terminal."""
-    found = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for title in ("question", "cell"):
-        found.add_column(title, overflow="fold")
     numbers = [*(["true"] if one.truths else []), "answer", "95 % from", "to"]
-    for title in numbers:
-        found.add_column(title, justify="right", no_wrap=True)
+    found = table(("question", "cell", *numbers), numbers=numbers)
     shown, last = 0, None
     for answer, cell, truth in rows_of(one):
         shown = shown + 1 if answer is last else 1
         if shown > MOST_CELLS:
             if shown == MOST_CELLS + 1:
                 more = len(answer.cells) - MOST_CELLS
-                found.add_row("", Text(f"{more} more: --format csv"), *([""] * len(numbers)))
+                add_row(found, "", f"{more} more: --format csv")
             continue
-        name = "" if answer is last else plain(answer.name)
-        last = answer
         texts = [*([number(truth)] if one.truths else []), *_numbers(cell)]
-        found.add_row(Text(name), Text(cell_label(answer, cell)), *texts)
+        add_row(found, "" if answer is last else answer.name, cell_label(answer, cell), *texts)
+        last = answer
     return found
 
 
@@ -124,10 +118,3 @@ def cell_label(answer: Answer, cell: Cell) -> str:
     parts = [*cell.key, *([cell.measure] if several or not cell.key else [])]
     alarm = bool(cell.key) and cell.key[0] in answer.alarms
     return str(plain(", ".join(parts))) + (" (alarm)" if alarm else "")
-
-
-def number(value: Number) -> str:
-    """Write a number for people: whole from a thousand on, four digits below."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= LARGE else f"{value:.4g}"

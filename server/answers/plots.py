@@ -24,6 +24,7 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import plain
+from fieldfare.shared.terminal.texts import cut
 
 TEMPLATE: Final = resources.files("fieldfare.server.answers") / "answers.html"
 SUFFIXES: Final = (".png", ".svg", ".html")
@@ -196,7 +197,7 @@ def _bars(axes: Axes, panel: Panel) -> None:
     axes.grid(visible=True, axis="x")
     labels = []
     for row, (cell, truth) in enumerate(panel.cells):
-        labels.append(_short(cell_label(panel.answer, cell)))
+        labels.append(cut(cell_label(panel.answer, cell), LONGEST))
         colour = ALARM if cell.key and cell.key[0] in panel.answer.alarms else ACCENT
         if cell.value is None:
             axes.text(0.03, row, HELD_BACK, va="center", color="#52606d", style="italic",
@@ -232,9 +233,5 @@ def _line(axes: Axes, panel: Panel) -> None:
         if cell.key and cell.key[0] in panel.answer.alarms and cell.value is not None:
             axes.plot(x, cell.value, "D", color=ALARM, ms=6)
     shown = place[:: max(1, -(-len(cells) // TICKS))]
-    axes.set_xticks(shown, [_short(cells[x].key[0]) for x in shown])
+    axes.set_xticks(shown, [cut(cells[x].key[0], LONGEST) for x in shown])
     axes.set_ylim(bottom=0)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."

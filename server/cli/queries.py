@@ -54,12 +54,13 @@ from fieldfare.server.studies.proposals import Proposal, find_study, shown
 from fieldfare.server.studies.run_view import line
 from fieldfare.server.studies.steering import SUFFIX_BYTES, new_run_id
 from fieldfare.shared.errors import RunError, StudyError, UsageError
-from fieldfare.shared.pages.words import plain
+from fieldfare.shared.pages.words import number
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.terminal.screen import console
+from fieldfare.shared.terminal.screen import add_row, console, table
+from fieldfare.shared.terminal.texts import plain
 
 RESULTS: Final = ".json"
 
@@ -203,7 +204,6 @@ def _show(sets: Sequence[AnswerSet], to: Console) -> None:
 
 # -- query cli ------------------------------------------------------------------------------------
 
-WIDTH: Final = 100  # where the terminal's is not known
 TIMES: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the study's epsilon, where none is asked for
 MOST_EPSILON: Final = 100.0
 
@@ -264,14 +264,14 @@ def query_plan(
     if as_json:
         typer.echo(json.dumps(plan_json(own, others, count), indent=2))
         return
-    console = _console()
+    to = console()
     for head in head_lines(own, count):
-        console.print(Text(head))
-    console.print(errors_table(own))
-    console.print(Text("\nExpected error at another epsilon for the whole study"))
-    console.print(_by_epsilon(others))
+        to.print(Text(head))
+    to.print(errors_table(own))
+    to.print(Text("\nExpected error at another epsilon for the whole study"))
+    to.print(_by_epsilon(others))
     for note in _notes(found):
-        console.print(Text(note))
+        to.print(Text(note))
 
 
 def priced(study: Study, group: QuestionGroup | None, institutions: int) -> Priced:
@@ -390,46 +390,29 @@ def head_lines(own: Priced, institutions: int) -> Iterator[str]:
 
 def errors_table(own: Priced) -> Table:
     """Return each question's cost, expected error and smallest count."""
-    table = _table("question", "kind", "of")
-    for title in ("mu^2", "cells", "expected error", "told from 0"):
-        table.add_column(title, justify="right", no_wrap=True)
+    numbers = ("mu^2", "cells", "expected error", "told from 0")
+    found = table(("question", "kind", "of", *numbers), numbers=numbers)
     for one in own.questions:
         for index, expected in enumerate(one.expected):
-            first = index == 0
-            table.add_row(
-                Text(one.question.name if first else ""),
-                Text(one.question.kind if first else ""),
-                _of(expected),
-                f"{one.mu2:.3g}" if first else "",
-                f"{one.cells:,}" if first else "",
-                number(expected.error),
-                "" if expected.least is None else f"{math.ceil(expected.least):,}",
-            )
-    return table
+            named = (one.question.name, one.question.kind) if index == 0 else ("", "")
+            costs = (f"{one.mu2:.3g}", f"{one.cells:,}") if index == 0 else ("", "")
+            least = "" if expected.least is None else f"{math.ceil(expected.least):,}"
+            add_row(found, *named, _of(expected), *costs, number(expected.error, 3), least)
+    return found
 
 
 def _by_epsilon(others: Sequence[Priced]) -> Table:
-    table = _table("question", "of")
-    for other in others:
-        title = f"epsilon {other.plan.study.privacy.epsilon:g}"
-        table.add_column(title, justify="right", no_wrap=True)
+    epsilons = [f"epsilon {other.plan.study.privacy.epsilon:g}" for other in others]
+    found = table(("question", "of", *epsilons), numbers=epsilons)
     for index, one in enumerate(others[0].questions):
         for place, expected in enumerate(one.expected):
-            errors = (number(other.questions[index].expected[place].error) for other in others)
-            table.add_row(Text(one.question.name if place == 0 else ""), _of(expected), *errors)
-    return table
+            errors = (number(other.questions[index].expected[place].error, 3) for other in others)
+            add_row(found, one.question.name if place == 0 else "", _of(expected), *errors)
+    return found
 
 
-def _of(expected: Expected) -> Text:
-    named = expected.measure if expected.of in {"", "units"} else f"{expected.measure}, "
-    return Text(named if expected.of in {"", "units"} else named + plain(expected.of))
-
-
-def number(value: float) -> str:
-    """Write an error for people: three digits."""
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"  # noqa: PLR2004
+def _of(expected: Expected) -> str:
+    return expected.measure + ("" if expected.of in {"", "units"} else f", {expected.of}")
 
 
 def _notes(study: Study) -> Iterator[str]:
@@ -440,18 +423,6 @@ def _notes(study: Study) -> Iterator[str]:
         "units count;"
     )
     yield "with a tenth of them, such an error is ten times as large. Nothing was spent."
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table
-
-
-def _console() -> Console:
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=WIDTH)
 
 
 # -- cli ask --------------------------------------------------------------------------------------

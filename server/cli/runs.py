@@ -22,8 +22,6 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from fieldfare.server.home.founding import load_signing_key, signing_public
@@ -35,15 +33,14 @@ from fieldfare.server.store.rows import RunState
 from fieldfare.server.studies.desk import Desk, follow, news, open_desk
 from fieldfare.server.studies.proposals import Proposal, find_study, proposal, proposals, propose
 from fieldfare.server.studies.run_view import (
+    MOST_TEXT,
     Heard,
     Picture,
-    ago,
     given,
     heard_of,
     last_lines,
     line,
     picture_json,
-    plain,
     runs_table,
     screen,
     start_obstacles,
@@ -72,7 +69,8 @@ from fieldfare.shared.study.study import load_study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import create_private
-from fieldfare.shared.terminal.screen import console
+from fieldfare.shared.terminal.screen import console, table
+from fieldfare.shared.terminal.texts import SHORT, ago, plain
 
 HELLO_SECONDS = 60.0  # for a process to begin and to end, beside what institutions may take
 
@@ -142,21 +140,23 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     if not found:
         typer.echo("no study was proposed: fieldfare coordinator propose STUDY.toml")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     noes = ["no from"] if any(said.no for _, heard in found for said in heard.values()) else []
-    for title in ("study", "name", "epsilon", "proposed", "approved by", *noes):
-        table.add_column(title, overflow="fold")
-    for one, heard in found:
-        privacy = one.study.privacy
-        approved = [name for name, said in heard.items() if said.approval]
-        refused = [name for name, said in heard.items() if said.no]
-        table.add_row(
-            *(one.short, one.study.name, f"{privacy.epsilon:g} at {privacy.delta:g}"),
-            ago(utc_now() - one.at),
-            Text(plain(", ".join(approved) or "nobody yet")),
-            *(Text(plain(", ".join(refused))) for _ in noes),
-        )
-    console().print(table)
+    titles = ("study", "name", "epsilon", "proposed", "approved by", *noes)
+    console().print(table(titles, (_cells(one, heard)[: len(titles)] for one, heard in found)))
+
+
+def _cells(one: Proposal, heard: Mapping[str, Heard]) -> tuple[str, ...]:
+    privacy = one.study.privacy
+    return (
+        one.short,
+        one.study.name,
+        f"{privacy.epsilon:g} at {privacy.delta:g}",
+        ago(utc_now() - one.at),
+        plain(
+            ", ".join(n for n, said in heard.items() if said.approval) or "nobody yet", MOST_TEXT
+        ),
+        plain(", ".join(name for name, said in heard.items() if said.no), MOST_TEXT),
+    )
 
 
 @approvals_app.command("approvals")
@@ -181,15 +181,14 @@ def approvals(
     if not heard:
         typer.echo("no institution is on the roster: fieldfare coordinator roster")
         return
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for title in ("institution", "says", "approval", "heard"):
-        table.add_column(title, overflow="fold")
-    for name, said in heard.items():
-        table.add_row(
-            *(Text(plain(name)), Text(plain(said.text)), said.approval[:12]),
+    rows = (
+        (
+            *(plain(name, MOST_TEXT), plain(said.text, MOST_TEXT), said.approval[:SHORT]),
             ago(utc_now() - said.at) if said.at else "",
         )
-    console().print(table)
+        for name, said in heard.items()
+    )
+    console().print(table(("institution", "says", "approval", "heard"), rows))
     least = found.study.aggregation.minimum_institutions
     if given(heard) < least:
         typer.echo(f"{given(heard)} of at least {least} approvals")

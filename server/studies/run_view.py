@@ -9,12 +9,11 @@ The institutions' approvals of a study; an approval counts only if it still veri
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
 from fieldfare.server.store.rows import ApprovalRow, Progress
@@ -32,6 +31,8 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.prospects import budget_obstacle, obstacles
 from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.terminal.screen import facts, table
+from fieldfare.shared.terminal.texts import ago, bar, counted, duration, plain
 
 BAR: Final = 24  # characters
 MOST_INSTITUTIONS: Final = 20  # rows on the screen; --json has all
@@ -54,9 +55,6 @@ _STYLES: Final = {
     "interrupted": "bold red",
     "failed": "bold red",
 }
-_MINUTE: Final = 60
-_HOUR: Final = 3600
-_DAY: Final = 86_400
 
 
 @dataclass(frozen=True)
@@ -140,12 +138,7 @@ def progress_json(progress: Progress | None) -> dict[str, Any] | None:
 
 def screen(picture: Picture) -> RenderableType:
     """Render a run for a terminal of 80 columns or more."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for topic, text in _rows(picture):
-        grid.add_row(topic, text)
-    parts: list[RenderableType] = [_title(picture), grid]
+    parts: list[RenderableType] = [_title(picture), facts(_rows(picture), head="dim")]
     if picture.institutions:
         parts += [Text(), _institutions(picture)]
     return Group(*parts)
@@ -160,7 +153,7 @@ def line(picture: Picture) -> str:
         if progress.step:
             parts.append(f"{progress.seconds:.2f} s")
         if progress.attempt_failures:
-            parts.append(_failures(progress))
+            parts.append(f"{counted(progress.attempt_failures, 'attempt')} failed")
     if picture.promise is not None:
         parts.append(f"epsilon {_short(picture.promise.spent)} of {picture.promise.epsilon:g}")
     problems = [
@@ -203,29 +196,31 @@ def _rates(metrics: Mapping[str, Any]) -> list[str]:
 
 def runs_table(pictures: Sequence[Picture]) -> RenderableType:
     """Render all runs, one row each."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("run", overflow="fold")
-    table.add_column("study", overflow="fold", max_width=24)
-    table.add_column("state", no_wrap=True)
-    for title in ("step", "epsilon"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("since", no_wrap=True)
-    for one in pictures:
-        row, progress = one.seen.row, one.seen.row.progress
-        table.add_row(
-            Text(row.run),
-            Text(plain(one.name)),
-            Text(one.seen.word, style=_STYLES.get(one.seen.word, "")),
-            f"{progress.step}/{progress.steps}" if progress else "-",
-            _short(one.promise.of_run) if one.promise else "-",
-            ago(one.now - (row.ended or row.created)),
-        )
+    found = table(
+        ("run", "study", "state", "step", "epsilon", "since"),
+        map(_cells, pictures),
+        numbers=("step", "epsilon"),
+        whole=("state", "since"),
+    )
+    found.columns[1].max_width = 24
     unclear = [one for one in pictures if one.seen.life in {Life.INTERRUPTED, Life.UNKNOWN}]
     notes = dict.fromkeys(text for one in unclear for text in (one.seen.note, one.seen.command))
     lines = [
         Text(plain(text, 2 * MOST_TEXT), style="dim") for text in (*notes, *_noes(pictures)) if text
     ]
-    return Group(table, *lines)
+    return Group(found, *lines)
+
+
+def _cells(one: Picture) -> tuple[str | Text, ...]:
+    row, progress = one.seen.row, one.seen.row.progress
+    return (
+        row.run,
+        plain(one.name, MOST_TEXT),
+        Text(one.seen.word, style=_STYLES.get(one.seen.word, "")),
+        f"{progress.step}/{progress.steps}" if progress else "-",
+        _short(one.promise.of_run) if one.promise else "-",
+        ago(one.now - (row.ended or row.created)),
+    )
 
 
 def _noes(pictures: Sequence[Picture]) -> dict[str, None]:
@@ -236,30 +231,6 @@ def _noes(pictures: Sequence[Picture]) -> dict[str, None]:
         for name, said in one.institutions.items()
         if said is not None and said[0].startswith((REJECTED, WITHDRAWN))
     )
-
-
-def ago(span: timedelta) -> str:
-    """Say how long ago something was, in its largest unit."""
-    seconds = max(0, int(span.total_seconds()))
-    for size, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {name} ago"
-    return f"{seconds} s ago"
-
-
-def duration(seconds: float) -> str:
-    """Say how long something takes, to about two digits."""
-    if seconds < _MINUTE:
-        return f"{seconds:.0f} s"
-    if seconds < _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    return f"{seconds / _HOUR:.1f} h"
-
-
-def plain(text: str, most: int = MOST_TEXT) -> str:
-    """Return a foreign text on one line, cut, without control characters."""
-    shown = "".join(sign if sign.isprintable() else " " for sign in text[: most + 1])
-    return shown if len(text) <= most else shown[: most - 3] + "..."
 
 
 def parse_metrics(content: str | None) -> Mapping[str, Any] | None:
@@ -338,8 +309,7 @@ def _phase(progress: Progress) -> str:
 
 def _bar(progress: Progress) -> str:
     share = min(1.0, progress.step / progress.steps) if progress.steps else 0.0
-    full = int(share * BAR)
-    return f"[{'#' * full}{'.' * (BAR - full)}] {int(100 * share)} %"
+    return f"{bar(int(share * BAR), BAR, '.')} {int(100 * share)} %"
 
 
 def _time(picture: Picture, progress: Progress) -> str:
@@ -349,31 +319,30 @@ def _time(picture: Picture, progress: Progress) -> str:
     if picture.seconds_left is not None and picture.seen.life is Life.ALIVE:
         parts.append(f"about {duration(picture.seconds_left)} left")
     if progress.attempt_failures:
-        parts.append(_failures(progress))
+        parts.append(f"{counted(progress.attempt_failures, 'attempt')} failed")
     began = f"started {ago(picture.now - picture.seen.row.created)}"
     return ", ".join([*parts, began])
 
 
-def _failures(progress: Progress) -> str:
-    count = progress.attempt_failures
-    return f"{count} attempt{'' if count == 1 else 's'} failed"
-
-
 def _institutions(picture: Picture) -> RenderableType:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("institution", overflow="fold", max_width=32)
-    table.add_column("last", overflow="fold")
-    table.add_column("when", no_wrap=True)
-    listed = list(picture.institutions.items())
-    cut = min(len(listed), MOST_INSTITUTIONS)
     # Readers look for institutions that did not answer: those are not cut off.
-    listed.sort(key=lambda entry: _is_good(entry[1]))
-    for name, said in sorted(listed[:cut]):
-        text, when = (UNHEARD, "") if said is None else (said[0], ago(picture.now - said[1]))
-        style = "" if _is_good(said) else "yellow"
-        table.add_row(Text(plain(name)), Text(plain(text), style=style), when)
-    rest = len(listed) - cut
-    return Group(table, Text(f"and {rest} more", style="dim")) if rest else table
+    all_of_them = sorted(picture.institutions.items(), key=lambda entry: _is_good(entry[1]))
+    shown = sorted(all_of_them[:MOST_INSTITUTIONS])
+    rows = (
+        (
+            plain(name, MOST_TEXT),
+            Text(
+                plain(said[0] if said else UNHEARD, MOST_TEXT),
+                style="" if _is_good(said) else "yellow",
+            ),
+            ago(picture.now - said[1]) if said else "",
+        )
+        for name, said in shown
+    )
+    found = table(("institution", "last", "when"), rows, whole=("when",))
+    found.columns[0].max_width = 32
+    rest = len(all_of_them) - len(shown)
+    return Group(found, Text(f"and {rest} more", style="dim")) if rest else found
 
 
 def _is_good(said: tuple[str, datetime] | None) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -20,13 +20,14 @@ from fieldfare.shared.audit.audit import AuditReport, InstitutionReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.groups import group_lines
-from fieldfare.shared.pages.words import plain, short
+from fieldfare.shared.pages.words import short
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
 from fieldfare.shared.protocol.signed_files import read_signed
+from fieldfare.shared.terminal.screen import BAD, console, facts, table
+from fieldfare.shared.terminal.texts import plain
 
 GOOD: Final = "bold green"
-BAD: Final = "bold red"
 DOUBT: Final = "bold yellow"
 MOST_SHOWN: Final = 24  # institutions; --json has all
 
@@ -88,12 +89,7 @@ def report_screen(report: AuditReport, trust: Trust) -> RenderableType:
 
     Names in it come from others: nothing in them is read as markup or moves a cursor.
     """
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for topic, words in _rows(report, trust):
-        grid.add_row(topic, Text(plain(words)))
-    parts: list[RenderableType] = [grid]
+    parts: list[RenderableType] = [facts(_rows(report, trust))]
     if report.institutions:
         parts += [Text(), _institutions(report)]
     return Group(*parts, Text(), *_verdict(report))
@@ -177,22 +173,22 @@ def _elsewhere(report: AuditReport, names: Sequence[str]) -> str:
 
 
 def _institutions(report: AuditReport) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("institution", overflow="fold")
-    for title in ("releases", "mu^2", "epsilon", "co-signed"):
-        table.add_column(title, justify="right")
-    for name, found in list(report.institutions.items())[:MOST_SHOWN]:
-        table.add_row(
-            Text(plain(name)),
+    rows = [
+        (
+            name,
             str(found.spent.releases),
             short(found.spent.debits / PICOMU2),
             _epsilon(found),
             _cosigned(report, name),
         )
+        for name, found in list(report.institutions.items())[:MOST_SHOWN]
+    ]
+    numbers = ("releases", "mu^2", "epsilon", "co-signed")
+    found = table(("institution", *numbers), rows, numbers=numbers)
     more = len(report.institutions) - MOST_SHOWN
     if more > 0:
-        table.add_row(f"and {more} more")
-    return table
+        found.add_row(f"and {more} more")
+    return found
 
 
 def _epsilon(found: InstitutionReport) -> str:
@@ -223,7 +219,6 @@ def _verdict(report: AuditReport) -> Iterator[Text]:
 
 # -- audit cli ------------------------------------------------------------------------------------
 
-WIDTH: Final = 100  # where the terminal's is not known
 EXIT_MISFIT: Final = 1
 
 audit_transcript_app = typer.Typer(add_completion=False)
@@ -259,7 +254,7 @@ def audit_transcript(
     if as_json:
         typer.echo(json.dumps(report_json(report, trust), indent=2))
     else:
-        _console().print(report_screen(report, trust))
+        console().print(report_screen(report, trust))
     if report.misfit is not None:
         raise typer.Exit(EXIT_MISFIT)
 
@@ -298,8 +293,3 @@ def _is_key(text: str) -> bool:
 
 def _line_of(path: Path) -> str:
     return read_signed(path).decode("ascii", errors="replace")
-
-
-def _console() -> Console:
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=WIDTH)

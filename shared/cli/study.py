@@ -30,6 +30,7 @@ from fieldfare.shared.queries.layout import layout_for
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.key_files import read_passphrase, read_signing_key
+from fieldfare.shared.terminal.texts import one_line
 
 study_check_app = typer.Typer(add_completion=False)
 
@@ -50,11 +51,11 @@ def plan_lines(plan: Plan) -> list[str]:
     failed = ", ".join(
         f"{plan.epsilon_if_masks_fail(n):.3g} with {n}" for n in (least, 2 * least, 4 * least)
     )
-    unit = _one_line(study.records.unit or "unit")
+    unit = one_line(study.records.unit or "unit")
     return [
         f"{study.name} is a valid study",
         f"id            {study.id}",
-        f"purpose       {_one_line(study.purpose)}",
+        f"purpose       {one_line(study.purpose)}",
         _model_line(plan),
         f"promise       epsilon {privacy.epsilon:g} at delta {privacy.delta:g} per {unit}",
         f"covers        {_covered(study, unit)}",
@@ -80,13 +81,8 @@ def _covered(study: Study, unit: str) -> str:
 
 def _reads(study: Study) -> str:
     if study.rows is not None:
-        return f"{study.rows.kind}, column {_one_line(study.rows.column)}"
+        return f"{study.rows.kind}, column {one_line(study.rows.column)}"
     return f"{study.model.kind}, {len(study.features)} features"
-
-
-def _one_line(text: str) -> str:
-    """Keep a study's text from moving the terminal's cursor."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _model_line(plan: Plan) -> str:
@@ -105,7 +101,7 @@ def _group_lines(plan: Plan) -> list[str]:
     """Say by what alerts are counted, and how blurred one count is."""
     sigma = plan.fairness.sigma / group_scale(plan.study.groups)
     return [
-        f"group         {_one_line(one.column)}: {len(one.names)} levels, alerts or not, labelled "
+        f"group         {one_line(one.column)}: {len(one.names)} levels, alerts or not, labelled "
         f"or not; noise {sigma:.4g} on each count"
         for one in plan.study.groups
     ]
@@ -129,7 +125,7 @@ def _question_lines(plan: Plan) -> list[str]:
         allowed = study.allowance
         lines.append(
             f"later         {allowed.groups} groups of {', '.join(allowed.kinds)} over "
-            f"{_one_line(', '.join(allowed.columns))}"
+            f"{one_line(', '.join(allowed.columns))}"
         )
     return lines
 

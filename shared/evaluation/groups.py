@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from fieldfare.shared.features.features import GroupColumn
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.terminal.texts import listed
 
 Z: Final = 1.959963984540054  # a standard normal is within it 95 times in 100
 MANY_TIMES: Final = 2.0  # from there on, a group is called treated worse
@@ -263,11 +264,13 @@ def _group_line(grouping: Mapping[str, Any], everybody: Mapping[str, Any]) -> st
         by_verdict[row["verdict"]].append(str(said))
     parts = []
     if worse := by_verdict[Verdict.MORE]:
-        parts.append(f"reviewed in vain more than twice as often as everybody: {_listed(worse)}")
+        parts.append(
+            f"reviewed in vain more than twice as often as everybody: {listed(worse, MOST_NAMED)}"
+        )
     if fine := by_verdict[Verdict.NO_MORE]:
-        parts.append(f"no more than twice as often: {_listed(fine)}")
+        parts.append(f"no more than twice as often: {listed(fine, MOST_NAMED)}")
     if unsaid := by_verdict[Verdict.TOO_FEW]:
-        parts.append(f"too few to say: {_listed(unsaid)}")
+        parts.append(f"too few to say: {listed(unsaid, MOST_NAMED)}")
     overall = percents(rate_in(everybody["false_positive_rate"]))
     return f"{grouping['column']}, of all unlabelled {overall}: {'; '.join(parts)}"
 
@@ -275,12 +278,6 @@ def _group_line(grouping: Mapping[str, Any], everybody: Mapping[str, Any]) -> st
 def _times(row: Mapping[str, Any]) -> str:
     times = row["times"]
     return "beyond what can be said" if times is None else f"{times:.1f} times"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:MOST_NAMED])
-    more = len(names) - MOST_NAMED
-    return shown + (f" and {more} more" if more > 0 else "")
 
 
 def rate_in(found: Mapping[str, float] | None) -> Interval | None:

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, Final
 
+from fieldfare.shared.terminal.texts import listed
+
+LARGE: Final = 1000  # from where people want no decimals
 MOST_CODES: Final = 12  # a study may name more banks than fit on a screen
 COVERS: Final = (
     "It covers what an institution's own records hold about a unit: a customer's own statement, a "
@@ -30,8 +33,7 @@ def covers(left_out_banks: Sequence[str]) -> str:
 
 def banks_shown(codes: Sequence[str]) -> str:
     """Write bank codes; of many the first."""
-    more = len(codes) - MOST_CODES
-    return ", ".join(codes[:MOST_CODES]) + (f" and {more} more" if more > 0 else "")
+    return listed(codes, MOST_CODES)
 
 
 def plain(value: Any) -> Any:
@@ -63,6 +65,13 @@ def signed(value: float | None, places: int = 3) -> str:
 def short(value: float | None) -> str:
     """Write a parameter with at most four digits; a dash where there is none."""
     return "-" if value is None else f"{value:.4g}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Write a number for people: whole from a thousand on; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= LARGE else f"{value:.{digits}g}"
 
 
 def percent(share: float | None) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.shared.errors import StudyError
+from fieldfare.shared.terminal.texts import cut
 
 LONGEST_FOUND: Final = 60  # characters of what was found: one line says it
 _KINDS: Final = frozenset(["numeric", "categorical", "month", "several", "open", "institution"])
@@ -50,7 +51,7 @@ def _found(error: dict[str, Any]) -> str:
         found = repr(value)
     except ValueError:  # Python writes no integer of more than some thousand digits
         return "a very large number"
-    return found if len(found) <= LONGEST_FOUND else found[: LONGEST_FOUND - 3] + "..."
+    return cut(found, LONGEST_FOUND)
 
 
 def _path(location: tuple[Any, ...]) -> str:

@@ -1,4 +1,4 @@
-"""How a terminal is written to.
+"""How something is written to a terminal.
 
-A console, colours, other parties' text made plain; imports errors only.
+texts.py: plain words, lists, bars, times; screen.py: console, tables, facts. Imports errors only.
 """

@@ -1,17 +1,16 @@
-"""The terminal of an institution's commands: a console, colours, and foreign text made plain.
+"""Screens of commands: a console, colours, tables, and facts under their topics."""
 
-What a study says is text of somebody else's: nothing of it moves the cursor or sets colours.
-
-The terminal that coordinator commands write to.
-"""
-
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.shared.terminal.texts import plain
 
 WIDTH: Final = 100  # where the terminal's is not known
-MOST_CHARACTERS: Final = 2000  # a purpose is shown whole: what is cut off is not approved
-SHORT: Final = 12  # digits of an id that are shown
+GAP: Final = 2  # columns between two columns
 GOOD: Final = "green"
 BAD: Final = "bold red"
 
@@ -22,10 +21,50 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, width=WIDTH)
 
 
-def plain(text: str, most: int = MOST_CHARACTERS) -> str:
-    """Return a foreign text on one line, cut, without control characters."""
-    line = "".join(c if c.isprintable() else " " for c in text[: most + 1])
-    return line if len(text) <= most else line[: most - 3] + "..."
+def table(
+    titles: Sequence[str],
+    rows: Iterable[Sequence[str | Text]] = (),
+    *,
+    numbers: Collection[str] = (),
+    whole: Collection[str] = (),
+    gap: int = GAP,
+) -> Table:
+    """Return a table without lines; a text in a cell is made plain.
+
+    Args:
+        titles: of its columns.
+        rows: a cell for each column.
+        numbers: titles of columns that stand to the right.
+        whole: titles of columns that are never folded; those of numbers are not either.
+        gap: between two columns.
+    """
+    found = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
+    for title in titles:
+        found.add_column(
+            title,
+            justify="right" if title in numbers else "left",
+            no_wrap=title in numbers or title in whole,
+            overflow="ellipsis" if title in numbers or title in whole else "fold",
+        )
+    for row in rows:
+        add_row(found, *row)
+    return found
 
 
-# -- cli screen -----------------------------------------------------------------------------------
+def add_row(to: Table, *cells: str | Text, style: str = "") -> None:
+    """Add a row to a table; a text in a cell is made plain."""
+    to.add_row(*map(_cell, cells), style=style)
+
+
+def facts(rows: Iterable[tuple[str, RenderableType]], head: str = "bold") -> Table:
+    """Return rows of a topic, styled as `head`, and what is said of it; texts are made plain."""
+    found = Table.grid(padding=(0, GAP))
+    found.add_column(style=head, no_wrap=True)
+    found.add_column(overflow="fold")
+    for topic, said in rows:
+        found.add_row(Text(topic), _cell(said))
+    return found
+
+
+def _cell(said: RenderableType) -> RenderableType:
+    return Text(plain(said)) if isinstance(said, str) else said

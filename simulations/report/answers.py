@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.table import Table
-from rich.text import Text
 
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.pages.templates import page_template
-from fieldfare.shared.pages.words import plain
+from fieldfare.shared.pages.words import number, plain
+from fieldfare.shared.terminal.screen import add_row, table
 from fieldfare.simulations.report import words
 
 TEMPLATE: Final = resources.files("fieldfare.simulations.report") / "questions.html"
@@ -67,27 +67,20 @@ def _rows(answer: Results) -> Iterator[dict[str, Any]]:
         }
 
 
-def number(value: float | None) -> str:
-    """Write a number for people: whole above a thousand, four digits below."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"  # noqa: PLR2004
-
-
 def answers_table(results: Results) -> Table:
     """Return the answers for a terminal: a few cells of each."""
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    for head in ("question", "cell"):
-        table.add_column(head, no_wrap=True, overflow="ellipsis", max_width=MOST_WIDTH)
-    for head in ("true", "private", "95 % from", "to"):
-        table.add_column(head, justify="right", no_wrap=True, min_width=9)
+    names, numbers = ("question", "cell"), ("true", "private", "95 % from", "to")
+    found = table((*names, *numbers), numbers=numbers, whole=names, gap=1)
+    for column in found.columns:
+        if column.header in names:
+            column.max_width = MOST_WIDTH
+        else:
+            column.min_width = 9
     for answer in answer_tables(results):
         rows = answer["rows"]
         for index, row in enumerate(rows[:MOST_CELLS]):
-            name = Text(answer["name"] if index == 0 else "")
-            table.add_row(
-                name, Text(row["cell"]), *(row[k] for k in ("true", "value", "low", "high"))
-            )
+            cells = [row[key] for key in ("cell", "true", "value", "low", "high")]
+            add_row(found, answer["name"] if index == 0 else "", *cells)
         if len(rows) > MOST_CELLS:
-            table.add_row("", f"{len(rows) - MOST_CELLS} more: see the report")
-    return table
+            add_row(found, "", f"{len(rows) - MOST_CELLS} more: see the report")
+    return found

@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fieldfare.shared.pages.words import decimals, percent, plain, short
+from fieldfare.shared.terminal.screen import add_row, facts, table
+from fieldfare.shared.terminal.texts import cut
 from fieldfare.simulations.report import words
 from fieldfare.simulations.report.answers import answers_table
 
@@ -42,49 +44,39 @@ def screen(results: words.Results) -> RenderableType:
         return Constrain(Group(*_asked_only(results)), WIDTH)
     parts: list[RenderableType] = [_title(results)]
     parts += [Text(words.how(results), style="dim"), _own(results)]
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_row("Answer", Text(words.own_verdict(results), style="bold"))
-    for head, text in (
-        ("Reviews", words.in_vain(results)),
-        ("Privacy", words.promise(results)),
-        ("Warning", words.several(results) if words.needs_more(results) else ""),
-        ("World", words.rarer_cases(results)),
-        ("Open", _page(results)),
-    ):
-        if text:
-            table.add_row(head, Text(text, style=LOUD if head == "Warning" else ""))
-    return Constrain(Group(*parts, table), NARROW)
+    rows = {
+        "Answer": Text(words.own_verdict(results), style="bold"),
+        "Reviews": Text(words.in_vain(results)),
+        "Privacy": Text(words.promise(results)),
+        "Warning": Text(words.several(results) if words.needs_more(results) else "", style=LOUD),
+        "World": Text(words.rarer_cases(results)),
+        "Open": Text(_page(results)),
+    }
+    return Constrain(Group(*parts, _said(rows)), NARROW)
+
+
+def _said(rows: dict[str, Text]) -> Table:
+    return facts(((head, text) for head, text in rows.items() if text.plain.strip()), head="dim")
 
 
 def _own(results: words.Results) -> Table:
     """Each institution's own units: its own model without privacy, and the shared one."""
     share = words.alert_budget(results)
     reviewed = f"found of 100{f', {percent(share)} reviewed' if share else ''}\nown, shared"
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(
-        f"on its own\n{words.units(results)} only", no_wrap=True, overflow="ellipsis", max_width=24
-    )
-    table.add_column("\nin all", justify="right", no_wrap=True)
-    table.add_column("cases\nheld out", justify="right", no_wrap=True)
-    table.add_column("AUROC\nown, shared", justify="right", no_wrap=True)
-    table.add_column(reviewed, justify="right", no_wrap=True)
+    numbers = ("\nin all", "cases\nheld out", "AUROC\nown, shared", reviewed)
+    first = f"on its own\n{words.units(results)} only"
+    found = table((first, *numbers), numbers=numbers, whole=[first])
+    found.columns[0].max_width = 24
     rows = words.own_rows(results)
     shown = rows if len(rows) <= MOST_OWN else rows[: MOST_OWN - 1]
     for row in shown:
         auroc = ", ".join(decimals(value) for value in row.auroc)
-        found = ", ".join("-" if v is None else f"{100 * v:.0f}" for v in row.found)
+        hits = ", ".join("-" if v is None else f"{100 * v:.0f}" for v in row.found)
         cases = "-" if row.cases is None else f"{row.cases:,}"
-        table.add_row(Text(_fitted(row.name)), f"{row.units:,}", cases, auroc, found)
+        add_row(found, cut(row.name, MOST_NAME), f"{row.units:,}", cases, auroc, hits)
     if len(rows) > len(shown):
-        table.add_row(f"{len(rows) - len(shown)} in the report")
-    return table
-
-
-def _fitted(name: str) -> str:
-    """Shorten a name to what 80 columns leave for it, in plain ASCII."""
-    return name if len(name) <= MOST_NAME else name[: MOST_NAME - 3] + "..."
+        add_row(found, f"{len(rows) - len(shown)} in the report")
+    return found
 
 
 def _page(results: words.Results) -> str:
@@ -141,23 +133,19 @@ def _title(results: words.Results) -> Rule:
 def _models(results: words.Results) -> Table:
     """The models of each institution alone and of all together, without privacy and with it."""
     epsilon = short(results["privacy"]["epsilon"])
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("\nwho learns from what", no_wrap=True, overflow="ellipsis", min_width=27)
-    table.add_column(f"\n{words.units(results)}", justify="right", no_wrap=True)
+    first = "\nwho learns from what"
     # The upper line of two neighbours reads as one: without privacy, epsilon = 1.
-    for head in ("without\nAUROC", "privacy\nprecision"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for head in ("epsilon\nAUROC", f"= {epsilon}\nprecision"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for cells in _alone(results):
-        table.add_row(*cells)
+    heads = ("without\nAUROC", "privacy\nprecision", "epsilon\nAUROC", f"= {epsilon}\nprecision")
+    numbers = (f"\n{words.units(results)}", *heads)
+    found = table((first, *numbers), _alone(results), numbers=numbers, whole=[first])
+    found.columns[0].min_width = 27
     total = sum(entry["units"] for entry in results["institutions"])
     for name, bare, private in TOGETHER:
         if results["models"].get(bare) or results["models"].get(private):
             cells = [*_metrics(results, bare), *_metrics(results, private)]
             style = "bold" if private == "federated" else ""
-            table.add_row(name, f"{total:,}", *cells, style=style)
-    return table
+            add_row(found, name, f"{total:,}", *cells, style=style)
+    return found
 
 
 def _promised(results: words.Results) -> Iterable[str]:
@@ -167,7 +155,7 @@ def _promised(results: words.Results) -> Iterable[str]:
         yield words.several(results)
 
 
-def _alone(results: words.Results) -> Iterable[list[str | Text]]:
+def _alone(results: words.Results) -> Iterable[list[str]]:
     """Rows of single institutions, and of their mean."""
     models = [results["models"].get(key) or {} for key in ("alone", "alone_dp")]
     if not any(models):
@@ -175,7 +163,7 @@ def _alone(results: words.Results) -> Iterable[list[str | Text]]:
     entries = results["institutions"]
     shown = len(entries) if len(entries) <= MOST_INSTITUTIONS + 1 else MOST_INSTITUTIONS
     for entry in entries[:shown]:
-        row: list[str | Text] = [Text(f"{entry['name']} alone"), f"{entry['units']:,}"]
+        row = [f"{entry['name']} alone", f"{entry['units']:,}"]
         for model in models:
             own = ((model.get("per_institution") or {}).get(entry["name"]) or {}).get(
                 "pooled"
@@ -202,9 +190,6 @@ def _legend() -> str:
 
 def _sentences(results: words.Results) -> Table:
     """Answer, reviews, privacy, files and checks, each under one word."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
     answer = Text(words.answer(results), style="bold")
     for more in (words.same_privacy(results), words.spread(results)):
         answer.append(f" {more}" if more else "", style="not bold")
@@ -221,10 +206,7 @@ def _sentences(results: words.Results) -> Table:
         "Check": Text(_check(results)),
         "People": Text("The software ranks; people decide. No ranking is evidence by itself."),
     }
-    for head, text in rows.items():
-        if text.plain.strip():
-            table.add_row(head, text)
-    return table
+    return _said(rows)
 
 
 def _files(results: words.Results) -> str:

@@ -19,6 +19,7 @@ from fieldfare.shared.pages.words import (
     signed,
 )
 from fieldfare.shared.privacy.gaussian import epsilon_for
+from fieldfare.shared.terminal.texts import cut
 
 Results = Mapping[str, Any]
 
@@ -77,11 +78,6 @@ MODELS: Final[Mapping[str, ModelWords]] = {
         "All records in one place with one trusted curator: what Fieldfare aims to equal.",
     ),
 }
-
-
-def clipped(name: str) -> str:
-    """Shorten a name that would fill a sentence."""
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 3] + "..."
 
 
 def spoken(name: str) -> str:
@@ -245,8 +241,8 @@ def spread(results: Results) -> str:
     losers = sum(gain < 0 for gain in by_name.values())
     return (
         f"Against each institution's own, AUROC changes by {signed(by_name[least])} "
-        f"({clipped(least)}) to {signed(by_name[most])} ({clipped(most)}); {losers or 'none'} of "
-        f"{len(by_name)} would rank better alone{_on_their_own(results)}"
+        f"({cut(least, LONGEST_NAME)}) to {signed(by_name[most])} ({cut(most, LONGEST_NAME)}); "
+        f"{losers or 'none'} of {len(by_name)} would rank better alone{_on_their_own(results)}"
     )
 
 
@@ -349,7 +345,7 @@ def in_vain(results: Results) -> str:
     if rows:
         worst = rows[0]
         text += (
-            f", most often {clipped(spoken(str(worst['name'])))} "
+            f", most often {cut(spoken(str(worst['name'])), LONGEST_NAME)} "
             f"({percent(worst['false_positive_rate'])})"
         )
     often = [
@@ -484,7 +480,7 @@ def lookalikes(results: Results) -> str:
     if not known:
         return ""
     worst = ", ".join(
-        f"{clipped(spoken(str(row['name'])))} {percent(row['false_positive_rate'])}"
+        f"{cut(spoken(str(row['name'])), LONGEST_NAME)} {percent(row['false_positive_rate'])}"
         for row in known[:MOST_GROUPS]
     )
     more = len(known) - MOST_GROUPS
@@ -574,7 +570,7 @@ def asked(results: Results) -> str:
         return ""
     return (
         "NGOs and the hotline, asked together under a promise of their own: cases and calls "
-        f"grow most in {clipped(str(found['region']))}, from {found['before']:.0f} in "
+        f"grow most in {cut(str(found['region']), LONGEST_NAME)}, from {found['before']:.0f} in "
         f"{found['first']} to {found['after']:.0f} in {found['last']} (noise: give or take "
         f"{found['margin']:.0f}, 95 times in 100)."
     )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.errors import RecordsError, UsageError
+from fieldfare.shared.terminal.texts import listed
 
 SHOWN: Final = 5  # row numbers per line
 _PARTSSHOWN: Final = 3  # names of files per line
@@ -201,5 +202,4 @@ def _named(parts: Sequence[str]) -> str:
     names = [part for part in parts if part]
     if not names:
         return ""
-    more = f" and {len(names) - _PARTSSHOWN} more" if len(names) > _PARTSSHOWN else ""
-    return f" (in {', '.join(names[:_PARTSSHOWN])}{more})"
+    return f" (in {listed(names, _PARTSSHOWN)})"

@@ -14,6 +14,7 @@ from typing import Any, Final
 import duckdb
 
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.terminal.texts import listed
 
 COVERS: Final = "covers"  # what a feature's field says in Parquet and Arrow, and nothing else does
 PERSON: Final = "person"
@@ -143,10 +144,5 @@ def covers_line(columns: Collection[str], covered: Mapping[str, str]) -> str:
             f"covers the person: payments with customers of {banks.pop().replace(',', ', ')} are "
             "left out (docs/typologies.md says what that does not reach)"
         )
-    some = f", which is in {_listed(rest)}" if covered and rest else ""
+    some = f", which is in {listed(rest, MOST_NAMED)}" if covered and rest else ""
     return f"covers own records, not what the statements of others say of the same person{some}"
-
-
-def _listed(names: list[str]) -> str:
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

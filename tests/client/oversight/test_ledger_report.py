@@ -12,10 +12,10 @@ from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.oversight.ledger_report import (
     BAR,
     Report,
-    bar,
     report,
     report_json,
     report_lines,
+    spent_bar,
 )
 from fieldfare.client.policy.policy import Policy, limits, load_policy
 
@@ -99,7 +99,7 @@ def test_only_the_last_entries_are_shown_in_order(policy: Policy) -> None:
 def test_a_bar_hides_neither_a_spend_nor_a_rest(
     spent: int, limit: int, filled: int, text: str
 ) -> None:
-    found = bar(spent, limit)
+    found = spent_bar(spent, limit)
     assert (found.count("#"), found.count("#") + found.count("-")) == (filled, BAR)
     assert found.endswith(f"] {text}")
 

@@ -14,8 +14,9 @@ from fieldfare.client.ledger.budget import Position, to_picomu2
 from fieldfare.client.node.state import Link, NodeState
 from fieldfare.client.oversight.ledger_report import Budget, Report
 from fieldfare.client.oversight.overview import NodeLine, Overview, StudyLine, Unread
-from fieldfare.client.oversight.overview_screen import WIDTH, overview_lines
+from fieldfare.client.oversight.overview_screen import overview_lines
 from fieldfare.shared.protocol.roster import Member, Roster
+from fieldfare.shared.terminal.texts import NARROW
 
 NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
 ONE, TWO = "3b24" + "a" * 60, "77fe" + "b" * 60
@@ -87,7 +88,7 @@ FULL: Final = Overview(
 
 def screen(found: Overview) -> str:
     lines = list(overview_lines(found))
-    assert max(map(len, lines)) <= WIDTH
+    assert max(map(len, lines)) <= NARROW
     return "\n".join(lines)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from tests.support.asking import asking
 
-from fieldfare.server.cli.queries import number, plan_json, priced
+from fieldfare.server.cli.queries import plan_json, priced
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.plan import plan_for
@@ -102,12 +102,3 @@ def test_questions_outside_the_allowance_are_refused_with_each_reason() -> None:
     with pytest.raises(StudyError) as refused:
         priced(allowing(kinds=("count",), columns=("amount",)), LATER, 3)
     assert [line.partition(":")[0] for line in refused.value.problems] == ["m", "m"]
-
-
-def test_errors_are_written_in_three_digits() -> None:
-    assert [number(v) for v in (0.123456, 12.3456, 1234.5, float("inf"))] == [
-        "0.123",
-        "12.3",
-        "1,234",
-        "-",
-    ]

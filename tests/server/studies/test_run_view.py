@@ -15,14 +15,11 @@ from fieldfare.server.studies.run_view import (
     Pace,
     Picture,
     Promise,
-    ago,
-    duration,
     last_lines,
     line,
     metric_texts,
     parse_metrics,
     picture_json,
-    plain,
     runs_table,
     screen,
 )
@@ -302,26 +299,6 @@ def test_time_left_follows_the_pace_that_was_seen() -> None:
 
 def test_a_run_before_its_first_step_promises_no_time() -> None:
     assert Pace().seconds_left(progress(step=0, seconds=0.0)) is None
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(-3, "0 s ago"), (59, "59 s ago"), (60, "1 min ago"), (7200, "2 h ago"), (90_000, "1 d ago")],
-)
-def test_how_long_ago(seconds: float, said: str) -> None:
-    assert ago(timedelta(seconds=seconds)) == said
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (59, "59 s"), (90, "2 min"), (5400, "1.5 h")]
-)
-def test_how_long(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
-
-
-def test_long_texts_are_cut() -> None:
-    assert plain("x" * 300) == "x" * 197 + "..."
-    assert plain("a\x00b\nc") == "a b c"
 
 
 def test_who_said_no_is_said_once_under_the_runs() -> None:

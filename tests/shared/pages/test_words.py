@@ -31,5 +31,12 @@ def test_numbers_are_written_the_same_everywhere() -> None:
     assert [words.decimals(x) for x in (0.12345, None)] == ["0.123", "-"]
     assert [words.signed(x, 1) for x in (0.25, -1.0, None)] == ["+0.2", "-1.0", "-"]
     assert [words.short(x) for x in (1e-6, 0.123456, None)] == ["1e-06", "0.1235", "-"]
+    assert [words.number(x) for x in (1234.5, 12.3456, math.inf, None)] == [
+        "1,234",
+        "12.35",
+        "-",
+        "-",
+    ]
+    assert [words.number(x, 3) for x in (0.123456, 12.3456)] == ["0.123", "12.3"]
     assert [words.percent(x) for x in (0.0123, None)] == ["1.2%", "-"]
     assert [words.one_in(x) for x in (1e-6, 0.0)] == ["1 in 1,000,000", "0"]
