@@ -101,9 +101,11 @@ class Recomputation:
         Raises:
             ProtocolError: another release, not the sum before it, or nothing that follows.
         """
-        if state.release.place != (request.kind, request.step):
-            state = self._with_last(state, last)
-        if state.release.place != (request.kind, request.step):
+        place = request.kind, request.step
+        state = state.ahead(*place)
+        if state.release.place != place:
+            state = self._with_last(state, last).ahead(*place)
+        if state.release.place != place:
             kind, step = state.release.place
             raise MismatchError(f"{kind.value} step {step} or the one before it")
         return state.bind(request)

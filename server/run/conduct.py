@@ -22,7 +22,6 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.run.channel import Channel
 from fieldfare.server.run.closing import Closing, ComposedDelivery, Nodes, compose, keep_delivery
-from fieldfare.server.run.evaluation import read_groups
 from fieldfare.server.run.hello import Heard, RunTerms, hello
 from fieldfare.server.run.record import Standing
 from fieldfare.server.run.rounds import Federation
@@ -46,6 +45,7 @@ from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import open_roster, open_study, read_signed
 from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.run.kinds.groups import read_groups
 from fieldfare.shared.system.key_files import read_signing_key
 from fieldfare.shared.system.private_files import replace_private
 from fieldfare.shared.transcript.leaves import TreeHead

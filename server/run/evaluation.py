@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.evaluation.groups import Interval, read_fairness
+from fieldfare.shared.evaluation.groups import Interval
 from fieldfare.shared.evaluation.score_table import Counts, inner_edges, project
 from fieldfare.shared.protocol.messages import parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.run.results import GroupsSum
 from fieldfare.shared.study.study import Study
 
 REPLICATES: Final = 600
@@ -177,12 +176,3 @@ def read_metrics(
     tolerance = plan.study.privacy.collusion_tolerance
     noise = plan.evaluation.noise_on_sum(participants, tolerance)
     return evaluate(plan.study, table, noise, np.random.default_rng(seed))
-
-
-def read_groups(plan: Plan, groups: GroupsSum | None) -> dict[str, Any] | None:
-    """Read how alerts fall on groups: the documented `released_groups`; None without counts."""
-    if groups is None:
-        return None
-    tolerance = plan.study.privacy.collusion_tolerance
-    noise = plan.fairness.noise_on_sum(groups.participants, tolerance)
-    return read_fairness(plan.study, groups.values, noise, groups.threshold)

@@ -17,7 +17,7 @@ from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
 from fieldfare.server.run.channel import Channel
-from fieldfare.server.run.evaluation import read_groups, read_metrics
+from fieldfare.server.run.evaluation import read_metrics
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.record import Record, Sum
@@ -25,6 +25,7 @@ from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, ReleaseKind
 from fieldfare.shared.queries.questions import QuestionGroup
+from fieldfare.shared.run.kinds.groups import read_groups
 from fieldfare.shared.run.kinds.kind import Release
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum

@@ -11,7 +11,6 @@ from typing import Final, Literal
 
 import rfc8785
 
-from fieldfare.server.run.evaluation import read_groups
 from fieldfare.server.run.record import Opening, Record, Standing, Sum
 from fieldfare.server.store.rows import Progress
 from fieldfare.server.store.store import RunStore
@@ -230,10 +229,9 @@ class RunRecord(Record):
         self._put_last(total.replies if release.terms.cost else {})
         if release.kind.release is ReleaseKind.EVALUATION:
             self.store.put_metrics(self.facts.run, results.metrics or "")
-        if release.kind.release is ReleaseKind.FAIRNESS:
-            told = json.loads(self.store.metrics(self.facts.run) or "{}")
-            told["released_groups"] = read_groups(self.facts.plan, results.groups)
-            self.store.put_metrics(self.facts.run, rfc8785.dumps(told).decode())
+        if told := release.kind.told(self.facts.plan, results):
+            known = json.loads(self.store.metrics(self.facts.run) or "{}")
+            self.store.put_metrics(self.facts.run, rfc8785.dumps(known | told).decode())
         moves = release.kind.release in {ReleaseKind.REHEARSAL, ReleaseKind.TRAINING}
         return results.training.to_bytes() if moves and results.training else None
 

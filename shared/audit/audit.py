@@ -19,11 +19,10 @@ from fieldfare.shared.audit.opening import OpeningAudit, Trust
 from fieldfare.shared.audit.releases import ReplayedRun
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.evaluation.groups import read_fairness
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
 from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.run.kinds.groups import read_groups
 from fieldfare.shared.run.mismatch import MismatchError
-from fieldfare.shared.run.results import GroupsSum
 from fieldfare.shared.run.state import RunState
 from fieldfare.shared.transcript.file import (
     Header,
@@ -251,19 +250,10 @@ class _RunAudit:
             recomputed=state.recomputed,
             model=state.model,
             metrics=state.results.metrics,
-            groups=_groups(plan, state.results.groups),
+            groups=read_groups(plan, state.results.groups),
             answers=releases.answers,
             institutions=_institutions(plan, names, releases.trail.spent),
         )
-
-
-def _groups(plan: Plan, counted: GroupsSum | None) -> dict[str, Any] | None:
-    """Read the counts by group again; the sum's words are in the transcript for everybody."""
-    if counted is None:
-        return None
-    tolerance = plan.study.privacy.collusion_tolerance
-    noise = plan.fairness.noise_on_sum(counted.participants, tolerance)
-    return read_fairness(plan.study, counted.values, noise, counted.threshold)
 
 
 def _institutions(

@@ -120,6 +120,24 @@ class RunState:
             results = replace(results, steps=training.step, answered=asked)
         return self._advanced(results=results)
 
+    def ahead(self, kind: ReleaseKind, step: int) -> "RunState":
+        """Return the run at a release that is due later, where no sum before it leads there.
+
+        Args:
+            kind: of the release.
+            step: its position.
+
+        Returns:
+            The run as it is where a sum comes first, or nothing of the kind is due there.
+        """
+        plan, results = self.run.plan, self.results
+        due = {one: one.step(plan, results) for one in KINDS.values() if one.is_due(plan, results)}
+        wanted = KINDS[kind]
+        sums = any(one.leads(plan) for one, place in due.items() if place < step)
+        if due.get(wanted) != step or sums:
+            return self
+        return replace(self, release=Release.of(wanted, plan, results))
+
     def expected(self) -> Release | None:
         """Return the release that has to be asked for, or None where another leaf is due."""
         return None if self.done or self.due is not None else self.release

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from fieldfare.shared.evaluation.groups import read_fairness
 from fieldfare.shared.evaluation.score_table import thresholds_near, with_threshold
 from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan
@@ -58,3 +59,17 @@ class Groups(Kind):
         words = decode(record.content, summed.terms.word_bits, summed.terms.vectors.entries)
         values = decoded_sum(words, summed.terms, summed.participants)
         return replace(results, groups=GroupsSum(record.threshold, values, summed.participants))
+
+    def told(self, plan: Plan, results: Results) -> dict[str, Any]:
+        """Return how alerts fall on groups: the documented `released_groups`."""
+        found = read_groups(plan, results.groups)
+        return {} if found is None else {"released_groups": found}
+
+
+def read_groups(plan: Plan, groups: GroupsSum | None) -> dict[str, Any] | None:
+    """Read how alerts fall on groups: the documented `released_groups`; None without counts."""
+    if groups is None:
+        return None
+    tolerance = plan.study.privacy.collusion_tolerance
+    noise = plan.fairness.noise_on_sum(groups.participants, tolerance)
+    return read_fairness(plan.study, groups.values, noise, groups.threshold)

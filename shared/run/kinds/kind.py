@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
@@ -153,6 +153,11 @@ class Kind(ABC):
         """
         del plan, summed, record
         return results
+
+    def told(self, plan: Plan, results: Results) -> dict[str, Any]:
+        """Return what people read of the sum, beside the evaluation's metrics; by name."""
+        del plan, results
+        return {}
 
 
 def expect_words(summed: Summed, content: bytes) -> None:

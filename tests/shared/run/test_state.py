@@ -204,6 +204,25 @@ def test_who_keeps_no_leaves_follows_from_sum_to_sum(written: MakeRun, shape: st
             assert again.content.hash == mine.content.hash == state.content.hash
 
 
+def test_who_follows_skips_only_releases_that_lead_nowhere(written: MakeRun) -> None:
+    """A model is evaluated after the last step, and alerts are counted after the table's sum."""
+    run = written("groups")
+    plan, finished = run.plan, run.state.results.training
+    assert finished is not None
+    kind, step = ReleaseKind.EVALUATION, plan.evaluation.first_step
+    before, after = begun(run).followed(None), begun(run).followed(finished)
+    assert before.ahead(kind, step) is before
+    assert after.ahead(kind, step).release.place == (kind, step)
+    groups = ReleaseKind.FAIRNESS, plan.fairness.first_step
+    assert after.ahead(*groups) is after
+    for wrong in ((kind, step + 1), (ReleaseKind.TRAINING, 0), (ReleaseKind.QUERY, step)):
+        assert after.ahead(*wrong) is after
+    plain = written("training-and-questions")
+    ended = begun(plain).followed(plain.state.results.training)
+    questions = ReleaseKind.QUERY, plain.plan.query.first_step
+    assert ended.ahead(*questions).release.place == questions
+
+
 def test_what_nobody_knows_is_not_bound(written: MakeRun) -> None:
     """An audit believes a request where vectors were deleted; a custodian never does."""
     run = written("groups")

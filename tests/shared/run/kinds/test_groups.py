@@ -8,7 +8,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.evaluation.score_table import STEPS, alert_threshold
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.ring import encode, to_ring
-from fieldfare.shared.run.kinds.groups import Groups
+from fieldfare.shared.run.kinds.groups import Groups, read_groups
 from fieldfare.shared.run.kinds.kind import Summed
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.replay import initial_state
@@ -41,6 +41,11 @@ def test_the_record_holds_the_words_and_the_threshold() -> None:
     groups = KIND.read(PLAN, results, summed, record).groups
     assert groups is not None
     assert (groups.threshold, groups.participants) == (0.5, 4)
+    assert KIND.told(PLAN, results) == {}
+    told = KIND.told(PLAN, replace(results, groups=groups))["released_groups"]
+    assert told == read_groups(PLAN, groups)
+    assert told["threshold"] == 0.5
+    assert read_groups(PLAN, None) is None
     assert groups.values.tolist() == np.ldexp(np.arange(TERMS.vectors.entries), -20).tolist()
     assert not KIND.is_due(PLAN, replace(results, groups=groups))
     for wrong in (FairnessRecord.of(0.25, words), FairnessRecord.of(0.5, words[::-1])):
