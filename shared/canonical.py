@@ -9,6 +9,8 @@ What a signed message claims before anything of it was checked: to say where to 
 
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from typing import Final
 
 import rfc8785
@@ -16,6 +18,7 @@ from pydantic import BaseModel
 
 TYPE_SEPARATOR: Final = b"\x00"
 MAX_EXACT_INT: Final = 2**53 - 1  # RFC 8785 section 3.2.2.3: numbers are IEEE doubles
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def canonical_bytes(value: BaseModel) -> bytes:
@@ -34,11 +37,28 @@ def typed_bytes(type_string: str, value: BaseModel) -> bytes:
 
 def content_hash(type_string: str, value: BaseModel) -> str:
     """Return the lower-case hex SHA-256 (FIPS 180-4) of `typed_bytes`."""
-    return hashlib.sha256(typed_bytes(type_string, value)).hexdigest()
+    return bytes_hash(typed_bytes(type_string, value))
+
+
+def chained_hash(before: bytes, content: Mapping[str, object]) -> str:
+    """Return the lower-case hex SHA-256 of `before` and the RFC 8785 bytes of `content`.
+
+    One link of a chain: `before` is the hash of the link before it; or the type and a zero byte,
+    where the content itself names the link before.
+
+    Raises:
+        rfc8785.CanonicalizationError: a number cannot be written exactly.
+    """
+    return bytes_hash(before + rfc8785.dumps(dict(content)))
+
+
+def is_sha256(value: object) -> bool:
+    """Tell whether `value` is 64 lower-case hex digits."""
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None
 
 
 def bytes_hash(content: bytes) -> str:
-    """Return the lower-case hex SHA-256 of raw bytes (vectors, files)."""
+    """Return the lower-case hex SHA-256 (FIPS 180-4) of raw bytes (vectors, files)."""
     return hashlib.sha256(content).hexdigest()
 
 

@@ -11,7 +11,6 @@ change or remove somebody else's file (sticky bit). What a person signed stands 
 store and log once it was collected, whatever becomes of that file.
 """
 
-import hashlib
 import os
 import secrets
 import stat
@@ -27,6 +26,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.journal.entries import printable
+from fieldfare.shared.canonical import TYPE_SEPARATOR, bytes_hash
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.toml import Section, load_toml
 from fieldfare.shared.system.private_files import (
@@ -367,5 +367,5 @@ def _parsed(user: str, content: bytes, now: datetime) -> Iterator[Signed | None]
         except ValidationError:
             act = None
         known = act is not None and act.time <= now
-        signed = hashlib.sha256(user.encode() + b"\0" + line).hexdigest()
+        signed = bytes_hash(user.encode() + TYPE_SEPARATOR + line)
         yield Signed(user, act, signed) if act and known else None

@@ -14,10 +14,8 @@ The chain has no key: it shows what was damaged, lost or changed in places, but 
 the folder can write another log. What left stands in signed replies as well.
 """
 
-import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,7 +24,7 @@ from typing import Any, Final
 
 import rfc8785
 
-from fieldfare.shared.canonical import MAX_EXACT_INT, TYPE_SEPARATOR
+from fieldfare.shared.canonical import MAX_EXACT_INT, TYPE_SEPARATOR, chained_hash, is_sha256
 from fieldfare.shared.errors import LedgerError, UsageError
 
 Value = str | int | float | bool
@@ -164,7 +162,6 @@ _ENTRY_FIELDS: Final = {
     *("format", "sequence", "time", "event", "actor", "details", "previous", "hash"),
 }
 _HEAD_FIELDS: Final = {"format", "start", "start_hash", "file", "end", "end_hash", "hash"}
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _LEAST_YEAR: Final = 1970  # four digits, so that a time is written in one way only
 _TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -256,7 +253,7 @@ def parse_entry(line: bytes) -> Entry:
     """
     found = _object(line, _ENTRY_FIELDS, "an entry")
     sequence, previous = found["sequence"], found["previous"]
-    if not _is_count(sequence, 1) or not _is_sha256(previous):
+    if not _is_count(sequence, 1) or not is_sha256(previous):
         raise LedgerError("expected a sequence number and a previous hash, found something else")
     try:
         entry = next_entry(
@@ -311,7 +308,7 @@ def parse_head(content: bytes) -> Head:
     """
     found = _object(content, _HEAD_FIELDS, "a head")
     counts = _is_count(found["start"]) and _is_count(found["end"]) and _is_count(found["file"], 1)
-    if not counts or not _is_sha256(found["start_hash"]) or not _is_sha256(found["end_hash"]):
+    if not counts or not is_sha256(found["start_hash"]) or not is_sha256(found["end_hash"]):
         raise LedgerError("expected sequence numbers and hashes, found something else")
     head = Head(
         start=Mark(sequence=found["start"], hash=found["start_hash"]),
@@ -369,8 +366,7 @@ def _content(entry: Entry) -> dict[str, Any]:
 
 def _hashed(type_string: bytes, content: dict[str, Any]) -> tuple[str, bytes]:
     """Return the hash of `content` and the line that holds both."""
-    covered = type_string + TYPE_SEPARATOR + rfc8785.dumps(content)
-    digest = hashlib.sha256(covered).hexdigest()
+    digest = chained_hash(type_string + TYPE_SEPARATOR, content)
     return digest, rfc8785.dumps(content | {"hash": digest}) + b"\n"
 
 
@@ -390,14 +386,10 @@ def _check_bytes(line: bytes, expected: bytes, found: object, digest: str) -> No
     if line + b"\n" == expected:
         return
     if found != digest:
-        shown = found if _is_sha256(found) else "something else"
+        shown = found if is_sha256(found) else "something else"
         raise LedgerError(f"expected the hash {digest} of its content, found {shown}")
     raise LedgerError("expected canonical JSON, found other bytes with the same content")
 
 
 def _is_count(value: object, least: int = 0) -> bool:
     return type(value) is int and least <= value <= MAX_EXACT_INT
-
-
-def _is_sha256(value: object) -> bool:
-    return isinstance(value, str) and _SHA256.fullmatch(value) is not None

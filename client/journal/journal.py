@@ -13,7 +13,6 @@ Threads and processes may share a log; each write holds its lock and starts from
 Recompute an institution's log from its files; this module writes nothing.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +36,7 @@ from fieldfare.client.journal.entries import (
     parse_entry,
     parse_head,
 )
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER, replace_private, sync_folder
 
@@ -331,7 +331,7 @@ class Journal:
         return parse_entry(lines[-1] if lines else b"").mark
 
     def _move_aside(self, active: Path, rest: bytes, end: Mark) -> None:
-        name = f"torn-{end.sequence + 1:06d}-{hashlib.sha256(rest).hexdigest()}.jsonl{_PENDING}"
+        name = f"torn-{end.sequence + 1:06d}-{bytes_hash(rest)}.jsonl{_PENDING}"
         replace_private(self.folder / name, rest)
         files.cut(active, files.size_of(active) - len(rest))
 

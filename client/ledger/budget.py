@@ -11,20 +11,18 @@ with the same code (docs/design.md, "Refusals").
 """
 
 import math
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
+from fieldfare.shared.canonical import is_sha256
 from fieldfare.shared.errors import AccountingError, LedgerError, PolicyRefusal, RefusalCode
 
 PICOMU2_PER_MU2: Final = 10**12
 MAX_PICOMU2: Final = 9 * 10**15  # below 2^53, so RFC 8785 section 3.2.2.3 writes it exactly
 MAX_NAME: Final = 256
 GENESIS_EPOCH: Final = 1
-
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def to_picomu2(mu2: float) -> int:
@@ -174,7 +172,7 @@ def check_sha256(what: str, value: object) -> None:
     Raises:
         LedgerError: says `what` was expected and what was found.
     """
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+    if not is_sha256(value):
         raise LedgerError(f"expected {what} as 64 lower-case hex digits, found {value!r}")
 
 

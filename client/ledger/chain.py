@@ -26,7 +26,6 @@ for: no unit is ever in both, under whatever id; a unit never moves from one to 
 which of the two it belongs to does not depend on other units.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -47,6 +46,7 @@ from fieldfare.client.ledger.budget import (
     check_sha256,
     check_text,
 )
+from fieldfare.shared.canonical import chained_hash
 from fieldfare.shared.errors import LedgerError
 
 MAX_REASON: Final = 500  # characters, as in the institution's log
@@ -256,7 +256,7 @@ def genesis(population: str, created: datetime) -> Tip:
         "population": population,
         "type": "genesis",
     }
-    head = hashlib.sha256(rfc8785.dumps(start)).hexdigest()
+    head = chained_hash(b"", start)
     return Tip(
         position=Position(sequence=0, head=head, cumulative=0, epoch=GENESIS_EPOCH), time=created
     )
@@ -329,10 +329,9 @@ def _epoch_after(tip: Tip, stated: Stated) -> int:
 
 
 def _position(tip: Tip, content: dict[str, Any]) -> Position:
-    linked = bytes.fromhex(tip.position.head) + rfc8785.dumps(content)
     return Position(
         sequence=content["sequence"],
-        head=hashlib.sha256(linked).hexdigest(),
+        head=chained_hash(bytes.fromhex(tip.position.head), content),
         cumulative=content["cumulative"],
         epoch=content["epoch"],
     )

@@ -12,7 +12,6 @@ runs ahead makes the window forget early, and one that lagged when a debit was m
 debit early by the lag: against both stand the study's and the lifetime limit, which know no time.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime
@@ -44,6 +43,7 @@ from fieldfare.client.ledger.rows import BATCH, Store
 from fieldfare.client.ledger.schema import erase_log, open_database
 from fieldfare.client.ledger.split import Part, discard_draft, publish_part, write_part
 from fieldfare.client.ledger.witness import Witness
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.sqlite.database import Database
 
@@ -367,7 +367,7 @@ class Ledger:
         entry = next_entry(
             tip,
             debit,
-            vector=hashlib.sha256(vector).hexdigest(),
+            vector=bytes_hash(vector),
             study_total=self._store.study_total(debit.study),
             # A clock that was set back must not date a debit out of the window early.
             time=max(self._clock(), tip.time),

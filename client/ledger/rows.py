@@ -3,7 +3,6 @@
 No locks and no transactions here; `ledger.Ledger` holds both around these calls.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -31,6 +30,7 @@ from fieldfare.client.ledger.chain import (
     to_micros,
     to_text,
 )
+from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.sqlite.database import Database
 
@@ -237,7 +237,8 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         kept = self._database.rows(
             "SELECT reply, vector, reply_sha256 FROM replies WHERE sequence = ?", sequence
         )
-        if not kept or (_sha256(kept[0][0]), _sha256(kept[0][1])) != (kept[0][2], entry.vector):
+        hashes = [(bytes_hash(reply), bytes_hash(vector)) for reply, vector, _ in kept]
+        if not kept or hashes[0] != (kept[0][2], entry.vector):
             raise LedgerError(
                 f"expected the bytes that left as entry {sequence}, found others or none: the "
                 "ledger is damaged; restore the newest copy of it and its witness"
@@ -254,7 +255,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         self._insert(*values, _DEBIT)
         self._database.rows(
             "INSERT INTO replies (sequence, reply, vector, reply_sha256) VALUES (?, ?, ?, ?)",
-            *(entry.position.sequence, reply, vector, _sha256(reply)),
+            *(entry.position.sequence, reply, vector, bytes_hash(reply)),
         )
 
     def state(self, stated: Stated, now: datetime) -> Statement:
@@ -354,7 +355,3 @@ def _statement(row: tuple[Any, ...]) -> Statement:
 
 def _position(row: tuple[Any, ...]) -> Position:
     return Position(sequence=row[0], head=row[1], cumulative=row[2], epoch=row[3])
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -12,7 +12,9 @@ from fieldfare.shared.canonical import (
     MAX_EXACT_INT,
     bytes_hash,
     canonical_bytes,
+    chained_hash,
     content_hash,
+    is_sha256,
     typed_bytes,
 )
 
@@ -89,3 +91,21 @@ def test_a_hash_does_not_depend_on_who_computes_it() -> None:
 
 def test_bytes_are_hashed_as_fips_180_says() -> None:
     assert bytes_hash(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_link_covers_what_is_before_it_and_canonical_bytes() -> None:
+    start = chained_hash(b"", {"b": 1, "a": "\u00e9"})
+    assert start == hashlib.sha256(b'{"a":"\xc3\xa9","b":1}').hexdigest()
+    assert chained_hash(bytes.fromhex(start), {}) == (
+        hashlib.sha256(bytes.fromhex(start) + b"{}").hexdigest()
+    )
+    with pytest.raises(rfc8785.CanonicalizationError):
+        chained_hash(b"", {"a": 2**53})
+
+
+@pytest.mark.parametrize(
+    "value", ["a" * 63, "a" * 65, "A" * 64, "g" * 64, "a" * 64 + "\n", 1, None]
+)
+def test_what_is_no_sha256_is_told_from_one(value: object) -> None:
+    assert is_sha256("0" * 64)
+    assert not is_sha256(value)
