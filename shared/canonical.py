@@ -10,8 +10,7 @@ What a signed message claims before anything of it was checked: to say where to 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import rfc8785
 from pydantic import BaseModel
@@ -40,7 +39,7 @@ def content_hash(type_string: str, value: BaseModel) -> str:
     return bytes_hash(typed_bytes(type_string, value))
 
 
-def chained_hash(before: bytes, content: Mapping[str, object]) -> str:
+def chained_hash(before: bytes, content: dict[str, Any]) -> str:
     """Return the lower-case hex SHA-256 of `before` and the RFC 8785 bytes of `content`.
 
     One link of a chain: `before` is the hash of the link before it; or the type and a zero byte,
@@ -49,7 +48,7 @@ def chained_hash(before: bytes, content: Mapping[str, object]) -> str:
     Raises:
         rfc8785.CanonicalizationError: a number cannot be written exactly.
     """
-    return bytes_hash(before + rfc8785.dumps(dict(content)))
+    return bytes_hash(before + rfc8785.dumps(content))
 
 
 def is_sha256(value: object) -> bool:
