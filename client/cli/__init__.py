@@ -2,3 +2,39 @@
 
 Decide nothing, may import every room of client.
 """
+
+from typing import Final
+
+from fieldfare.shared.cli.part import Part
+
+app: Final = Part(
+    __name__,
+    alerts="""
+        institution.alerts institution.alert.show institution.feedback institution.labels
+        institution.export institution.report.check
+    """,
+    casework="institution.casework.make institution.casework.show institution.casework.collect",
+    drafting="study.new records.assemble",
+    home="""
+        institution.init institution.join institution.roster.accept institution.keys.show
+        institution.keys.renew-node institution.keys.rotate institution.keys.revoke
+        institution.policy.check institution.policy.allow institution.log.verify
+    """,
+    ledger="""
+        institution.ledger.show institution.ledger.verify institution.ledger.export
+        institution.ledger.split institution.ledger.accept-restore institution.transcript.verify
+    """,
+    node="institution.node",
+    records="institution.records.import institution.records.check",
+    run="institution.check institution.start institution.custodian institution.status",
+    scoring="""
+        institution.models institution.model.show institution.evaluate institution.tune
+        institution.score institution.vectors institution.texts
+    """,
+    setup="institution.setup",
+    studies="""
+        institution.studies institution.study.receive institution.import institution.review
+        institution.approve institution.reject institution.withdraw
+    """,
+    typologies="typologies.list typologies.show typologies.check typologies.run",
+)

@@ -41,6 +41,7 @@ from fieldfare.client.alerts.reports.fintrac import fintrac_draft, fintrac_probl
 from fieldfare.client.alerts.reports.goaml import goaml_draft, goaml_problems
 from fieldfare.client.alerts.store import Kept
 from fieldfare.client.alerts.text import card, queue_table
+from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, DeskOption, MappingOption, RecordsOption
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import UsageError
@@ -48,9 +49,6 @@ from fieldfare.shared.features.media_gate import prose_problem
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import create_private, os_user
 from fieldfare.shared.terminal.screen import console
-
-alerts_app = typer.Typer(add_completion=False)
-alert_show_app = typer.Typer(add_completion=False)
 
 AlertArgument = Annotated[str, typer.Argument(metavar="ALERT", help="Its id or first digits.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
@@ -64,7 +62,7 @@ class Shown(StrEnum):
     ALL = "all"
 
 
-@alerts_app.command("alerts")
+@app.command("institution.alerts")
 def alerts(
     home: DeskOption = DEFAULT_HOME,
     state: Annotated[Shown, typer.Option(help="Which alerts.")] = Shown.OPEN,
@@ -91,7 +89,7 @@ def _is(kept: Kept, state: Shown) -> bool:
     return state is Shown.ALL or (kept.standing.state == "closed") == (state is Shown.CLOSED)
 
 
-@alert_show_app.command("show")
+@app.command("institution.alert.show")
 def show(
     which: AlertArgument,
     home: DeskOption = DEFAULT_HOME,
@@ -150,18 +148,13 @@ def _row(kept: Kept) -> dict[str, Any]:
     }
 
 
-# -- cli feedback ---------------------------------------------------------------------------------
-
 MOST_NOTE: Final = 4000  # characters
 COLUMNS: Final = (
     "unit", "label", "source", "confidence", "observed_at", "effective_from", "selected"
 )  # fmt: skip
 
-feedback_app = typer.Typer(add_completion=False)
-labels_app = typer.Typer(add_completion=False)
 
-
-@feedback_app.command("feedback")
+@app.command("institution.feedback")
 def feedback(
     which: AlertArgument,
     disposition: Annotated[Disposition, typer.Option(help="What you decided.")],
@@ -194,7 +187,7 @@ def feedback(
         typer.echo(at_home(f"Next: {draft}"))
 
 
-@labels_app.command("labels")
+@app.command("institution.labels")
 def labels(
     out: Annotated[Path, typer.Option(help="The CSV file to write, new, for you alone.")],
     as_of: Annotated[
@@ -242,14 +235,9 @@ def _csv(found: list[Label]) -> str:
     return text.getvalue()
 
 
-# -- cli export -----------------------------------------------------------------------------------
-
 EXIT_UNFINISHED: Final = 2
 MOST_BYTES: Final = 4 * 1024 * 1024
 MOST_ENTRIES: Final = 1_000  # of one draft; a person files what matters
-
-export_app = typer.Typer(add_completion=False)
-report_check_app = typer.Typer(add_completion=False)
 
 
 class ReportFormat(StrEnum):
@@ -265,7 +253,7 @@ _CHECKS: Final = {ReportFormat.GOAML: goaml_problems, ReportFormat.FINTRAC: fint
 FormatOption = Annotated[ReportFormat, typer.Option("--format", help="Whose form.")]
 
 
-@export_app.command("export")
+@app.command("institution.export")
 def export(
     which: AlertArgument,
     out: Annotated[Path, typer.Option(help="The file to write, new, for you alone.")],
@@ -342,7 +330,7 @@ def _day(text: str) -> date:
         raise UsageError(f"--until: expected a date such as 2026-03-31, found {text}") from None
 
 
-@report_check_app.command("check")
+@app.command("institution.report.check")
 def check(
     file: Annotated[Path, typer.Argument(help="The draft that a person completed.")],
     form: FormatOption,

@@ -24,6 +24,7 @@ from fieldfare.client.alerts.casework import (
 )
 from fieldfare.client.alerts.desk import Collected, casework_of, collect, scoring_store
 from fieldfare.client.alerts.store import STORE, open_store, store_at
+from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
@@ -33,12 +34,8 @@ from fieldfare.shared.system.private_files import PRIVATE_FILE, replace_private,
 
 EXIT_DOUBTFUL: Final = 1
 
-casework_make_app = typer.Typer(add_completion=False)
-casework_collect_app = typer.Typer(add_completion=False)
-casework_show_app = typer.Typer(add_completion=False)
 
-
-@casework_make_app.command("make")
+@app.command("institution.casework.make")
 def make(
     folder: Annotated[
         Path, typer.Option(help="The folder to make; outside of the home, which is yours alone.")
@@ -148,7 +145,7 @@ def _name_in_settings(home: Home, path: Path) -> None:
     replace_private(home.settings, tomlkit.dumps(document).encode())
 
 
-@casework_collect_app.command("collect")
+@app.command("institution.casework.collect")
 def collect_signed(home: HomeOption = DEFAULT_HOME) -> None:
     """Copy signed decisions into the store and this institution's log, each of them once.
 
@@ -186,7 +183,7 @@ def _collected_lines(found: Collected) -> list[str]:
     return lines
 
 
-@casework_show_app.command("show")
+@app.command("institution.casework.show")
 def show(home: HomeOption = DEFAULT_HOME) -> None:
     """Show the analysts and reviewers, and what keeps them from deciding."""
     opened = Home.open(home)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fieldfare.client.cli import app
 from fieldfare.client.drafting.draft import DEFAULT_DELTA, DEFAULT_EPSILON, draft_study
 from fieldfare.client.records.assembling import (
     Names,
@@ -26,14 +27,12 @@ from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.study import load_study
 
-study_new_app = typer.Typer(add_completion=False)
-records_assemble_app = typer.Typer(add_completion=False)
-
 
 def _notice(line: str) -> None:
     typer.echo(line, err=True)
 
 
+@app.command("study.new")
 def study_new(
     records: Annotated[
         list[Path],
@@ -106,6 +105,7 @@ KnownAlwaysOption = Annotated[
 ]
 
 
+@app.command("records.assemble")
 def records_assemble(
     features: Annotated[
         Path,
@@ -191,7 +191,3 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise UsageError(f"--as-of: expected a date such as 2026-03-31, found {text}") from None
-
-
-study_new_app.command("new")(study_new)
-records_assemble_app.command("assemble")(records_assemble)

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
     EXIT_DECLINED,
@@ -91,14 +92,8 @@ from fieldfare.shared.terminal.texts import plain
 
 HALF: Final = 39  # characters of eight groups: a fingerprint is two lines
 
-init_app = typer.Typer(add_completion=False)
-keys_show_app = typer.Typer(add_completion=False)
-keys_rotate_app = typer.Typer(add_completion=False)
-keys_renew_node_app = typer.Typer(add_completion=False)
-keys_revoke_app = typer.Typer(add_completion=False)
 
-
-@init_app.command("init")
+@app.command("institution.init")
 def init(
     institution: Annotated[str, typer.Option("--id", help="Its id, as on the roster.")],
     home: HomeOption = DEFAULT_HOME,
@@ -130,13 +125,13 @@ def init(
     typer.echo("\n".join(lines))
 
 
-@keys_show_app.command("show")
+@app.command("institution.keys.show")
 def show(home: HomeOption = DEFAULT_HOME) -> None:
     """Print the fingerprints of the identity and the node key."""
     typer.echo("\n".join(_fingerprint_lines(Home.open(home))))
 
 
-@keys_rotate_app.command("rotate")
+@app.command("institution.keys.rotate")
 def rotate(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None) -> None:
     """Replace the identity by a new key; both sign the statement that says so."""
     opened = Home.open(home)
@@ -155,7 +150,7 @@ def rotate(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOptio
     typer.echo("\n".join(lines))
 
 
-@keys_renew_node_app.command("renew-node")
+@app.command("institution.keys.renew-node")
 def renew_node(home: HomeOption = DEFAULT_HOME) -> None:
     """Replace the node key, where it was stolen or the coordinator took it off."""
     opened = Home.open(home)
@@ -170,7 +165,7 @@ def renew_node(home: HomeOption = DEFAULT_HOME) -> None:
     typer.echo("\n".join(lines))
 
 
-@keys_revoke_app.command("revoke")
+@app.command("institution.keys.revoke")
 def revoke(
     out: Annotated[Path, typer.Option(help="The file to write the statement to.")],
     home: HomeOption = DEFAULT_HOME,
@@ -198,12 +193,7 @@ def _told(name: str, groups: str) -> list[str]:
     return [f"{name:<13}{groups[:HALF]}", f"{'':<13}{groups[HALF + 1 :]}"]
 
 
-# -- cli join -------------------------------------------------------------------------------------
-
-join_app = typer.Typer(add_completion=False)
-
-
-@join_app.command("join")
+@app.command("institution.join")
 def join(
     file: Annotated[
         Path, typer.Argument(metavar="INVITATION", help="The file that the coordinator sent.")
@@ -281,12 +271,7 @@ def _agree(invitation: Invitation, *, pinned: bool, yes: bool, expected: str) ->
         raise typer.Exit(EXIT_DECLINED)
 
 
-# -- cli roster -----------------------------------------------------------------------------------
-
-roster_accept_app = typer.Typer(add_completion=False)
-
-
-@roster_accept_app.command("accept")
+@app.command("institution.roster.accept")
 def accept(
     file: Annotated[Path, typer.Argument(help="The signed roster that the coordinator sent.")],
     home: HomeOption = DEFAULT_HOME,
@@ -339,13 +324,7 @@ def _show(roster: Roster, pinned: Roster | None, institution: str, to: Console) 
         to.print(Text(known))
 
 
-# -- cli policy -----------------------------------------------------------------------------------
-
-policy_check_app = typer.Typer(add_completion=False)
-policy_allow_app = typer.Typer(add_completion=False)
-
-
-@policy_check_app.command("check")
+@app.command("institution.policy.check")
 def check(home: HomeOption = DEFAULT_HOME) -> None:
     """Check policy.toml, and explain its limits, their meaning and its weak points."""
     opened = Home.open(home)
@@ -356,7 +335,7 @@ def check(home: HomeOption = DEFAULT_HOME) -> None:
     typer.echo("\n".join(explain(policy)))
 
 
-@policy_allow_app.command("allow")
+@app.command("institution.policy.allow")
 def allow(
     which: Annotated[
         str, typer.Argument(metavar="STUDY", help="Its file, or first digits of one that arrived.")
@@ -397,12 +376,7 @@ def _study(home: Path, which: str) -> Study:
     return meant_study(open_institution(home), which)
 
 
-# -- cli log --------------------------------------------------------------------------------------
-
-log_verify_app = typer.Typer(add_completion=False)
-
-
-@log_verify_app.command()
+@app.command("institution.log.verify")
 def log_verify(
     home: Annotated[
         Path, typer.Option(envvar="FIELDFARE_HOME", help="The institution's folder.")

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
 from fieldfare.client.daemon.admin_client import told_custodian
 from fieldfare.client.home.layout import Home
@@ -41,18 +42,12 @@ from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.terminal.texts import SHORT, plain
 
-ledger_show_app = typer.Typer(add_completion=False)
-ledger_verify_app = typer.Typer(add_completion=False)
-ledger_accept_restore_app = typer.Typer(add_completion=False)
-ledger_split_app = typer.Typer(add_completion=False)
-ledger_export_app = typer.Typer(add_completion=False)
-
 ReasonOption = Annotated[
     str, typer.Option("--reason", help="Why; it stays in the ledger and in the log.")
 ]
 
 
-@ledger_show_app.command("show")
+@app.command("institution.ledger.show")
 def show(
     home: HomeOption = DEFAULT_HOME,
     as_json: Annotated[bool, typer.Option("--json", help="All figures, for programs.")] = False,
@@ -68,7 +63,7 @@ def show(
         check_not_behind(ledger)
 
 
-@ledger_verify_app.command("verify")
+@app.command("institution.ledger.verify")
 def verify(home: HomeOption = DEFAULT_HOME) -> None:
     """Recompute the whole chain, all totals and the hash of everything that left."""
     with open_ledger(Home.open(home)) as ledger:
@@ -81,7 +76,7 @@ def verify(home: HomeOption = DEFAULT_HOME) -> None:
     )
 
 
-@ledger_accept_restore_app.command("accept-restore")
+@app.command("institution.ledger.accept-restore")
 def accept(
     reason: ReasonOption,
     home: HomeOption = DEFAULT_HOME,
@@ -121,7 +116,7 @@ def accept(
     )
 
 
-@ledger_split_app.command("split")
+@app.command("institution.ledger.split")
 def split(
     reason: ReasonOption,
     into: Annotated[
@@ -142,7 +137,7 @@ def split(
     )
 
 
-@ledger_export_app.command("export")
+@app.command("institution.ledger.export")
 def export(home: HomeOption = DEFAULT_HOME) -> None:
     """Print a record for OpenDP's registry of deployments, as JSON; it says what to fill in."""
     opened = Home.open(home)
@@ -157,12 +152,7 @@ def _report(home: Home, ledger: Ledger) -> Report:
     return report(ledger, load_settings(home).population, load_policy(home), utc_now())
 
 
-# -- cli transcript -------------------------------------------------------------------------------
-
-transcript_verify_app = typer.Typer(add_completion=False)
-
-
-@transcript_verify_app.command("verify")
+@app.command("institution.transcript.verify")
 def verify_transcript(
     file: Annotated[Path, typer.Argument(help="The transcript that the coordinator exported.")],
     home: HomeOption = DEFAULT_HOME,

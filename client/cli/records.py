@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
+from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
 from fieldfare.client.records.importers.bank_codes import own_codes
 from fieldfare.client.records.importers.base import (
@@ -30,10 +31,8 @@ from fieldfare.shared.study.study import Study, load_study
 
 EXIT_REFUSED: Final = 2
 
-records_check_app = typer.Typer(add_completion=False)
 
-
-@records_check_app.command()
+@app.command("institution.records.check")
 def records_check(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
     home: HomeOption = DEFAULT_HOME,
@@ -76,12 +75,7 @@ def _own(home: Path, study: Study, mapping: Path | None, table: str | None) -> l
     return tables_of(sources, study, folder=home, environment=os.environ)
 
 
-# -- cli records import ---------------------------------------------------------------------------
-
-records_import_app = typer.Typer(add_completion=False)
-
-
-@records_import_app.command("import")
+@app.command("institution.records.import")
 def records_import(
     files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="What to read.")],
     form: Annotated[ImportFormat, typer.Option("--from", help="What the files are.")],

@@ -1,24 +1,4 @@
-"""`fieldfare institution custodian`: the one process that reads records, in the foreground.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution start`: custodian and node under one command, for one user.
-
-In production they are two users' services (docs/institution.md). Errors pass through: the
-root command turns them into exit codes.
-
-`fieldfare institution node`: the outer zone's process, in the foreground.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution status`: processes, connections, open decisions and spent budget.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution check`: test every part, and give a remedy for each fault.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare institution custodian`, `start`, `status` and `check`."""
 
 import json
 import os
@@ -33,6 +13,8 @@ from typing import Annotated, Final
 
 import typer
 
+from fieldfare.client.cli import app
+from fieldfare.client.cli.node import BAD_INPUT, PROCESS, RULES, SETTINGS_NAME, node_environment
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, PassphraseFileOption
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.process import STOP_SECONDS, given_line, guard_home
@@ -42,7 +24,7 @@ from fieldfare.client.home.settings import (
     admin_socket_path,
     load_settings,
 )
-from fieldfare.client.node.settings import NodeSettings, load_node_terms
+from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import read_node_state
 from fieldfare.client.oversight.link import link_looks
 from fieldfare.client.oversight.looks import HomeLooks, Preflight
@@ -62,14 +44,11 @@ from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.processes import (
     Child,
     Rules,
-    supervise,
     supervise_many,
 )
 
-custodian_app = typer.Typer(add_completion=False)
 
-
-@custodian_app.command("custodian")
+@app.command("institution.custodian")
 def custodian(
     home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None
 ) -> None:
@@ -80,83 +59,11 @@ def custodian(
     guard_home(home, read_passphrase(passphrase_file))
 
 
-# -- cli node -------------------------------------------------------------------------------------
-
-SETTINGS_NAME: Final = "node.toml"
-PROCESS: Final = "fieldfare.client.node.process"
-BAD_INPUT: Final = 2
-RULES: Final = Rules(final=frozenset({0, BAD_INPUT}))
-
-MISSING: Final = """\
-{path}: expected the node's settings, found none: ask the coordinator, and write
-    superlink = "<host:port>"
-    authority = "<file with the certificate of who signed the SuperLink's>"
-    bundles = ["<sha256 of the bundle whose runs are answered>"]"""
-
-node_app = typer.Typer(add_completion=False)
-
-
-@node_app.command("node")
-def node(
-    home: HomeOption = DEFAULT_HOME,
-    settings: Annotated[
-        Path | None,
-        typer.Option(
-            help="The node's own settings, where it runs as another user: the home is left alone.",
-            show_default="node.toml in the home",
-        ),
-    ] = None,
-) -> None:
-    """Connect the custodian to the coordinator's SuperLink; runs until it is stopped.
-
-    Needs the custodian's socket, the node's key and an outgoing connection. Opens no port.
-    """
-    path = (settings or home / SETTINGS_NAME).absolute()
-    if not path.exists():
-        raise UsageError(MISSING.format(path=path))
-    terms = load_node_terms(path)
-    custodian = terms.custodian
-    shown = custodian if isinstance(custodian, Path) else f"{custodian.host}:{custodian.port}"
-    typer.echo(f"fieldfare: node: {terms.superlink}, custodian at {shown}", err=True)
-    with tempfile.TemporaryDirectory(prefix="fieldfare-node-") as folder:
-        status = supervise(
-            [sys.executable, "-I", "-m", PROCESS, str(path)],
-            node_environment(os.environ, Path(folder)),
-            lambda text: typer.echo(f"fieldfare: node: {text}", err=True),
-            RULES,
-        )
-    raise typer.Exit(status)
-
-
-def node_environment(given: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """Return a node's environment: nothing in it steers flwr, which calls only its SuperLink.
-
-    Args:
-        given: the environment of this process.
-        folder: an empty, private one, for what flwr may want to keep.
-    """
-    kept = {name: value for name, value in given.items() if not _steers(name)}
-    return kept | {
-        "FLWR_HOME": str(folder),
-        "FLWR_TELEMETRY_ENABLED": "0",
-        "FLWR_DISABLE_UPDATE_CHECK": "1",
-    }
-
-
-def _steers(name: str) -> bool:
-    """Say whether a variable belongs to flwr, or to commands of an institution with secrets."""
-    return name.upper().startswith(("FLWR_", "FIELDFARE_"))
-
-
-# -- cli start ------------------------------------------------------------------------------------
-
 CUSTODIAN_PROCESS: Final = "fieldfare.client.daemon.process"
 CUSTODIAN_RULES: Final = Rules(final=frozenset({0, BAD_INPUT}), grace_seconds=STOP_SECONDS)
 
-start_app = typer.Typer(add_completion=False)
 
-
-@start_app.command("start")
+@app.command("institution.start")
 def start(
     home: HomeOption = DEFAULT_HOME,
     passphrase_file: PassphraseFileOption = None,
@@ -251,10 +158,6 @@ class _Screen:
             typer.echo(f"fieldfare: {name}: {text}", err=True)
 
 
-# -- cli status -----------------------------------------------------------------------------------
-
-status_app = typer.Typer(add_completion=False)
-
 NodeSettingsOption = Annotated[
     Path | None,
     typer.Option(
@@ -264,7 +167,7 @@ NodeSettingsOption = Annotated[
 ]
 
 
-@status_app.command("status")
+@app.command("institution.status")
 def status(
     home: HomeOption = DEFAULT_HOME,
     node_settings: NodeSettingsOption = None,
@@ -279,14 +182,10 @@ def status(
         typer.echo("\n".join(overview_lines(found)))
 
 
-# -- cli check ------------------------------------------------------------------------------------
-
 EXIT_FAILED: Final = 1
 
-check_app = typer.Typer(add_completion=False)
 
-
-@check_app.command("check")
+@app.command("institution.check")
 def check(
     home: HomeOption = DEFAULT_HOME,
     passphrase_file: PassphraseFileOption = None,

@@ -32,6 +32,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fieldfare.client.alerts.desk import suppressed_units
+from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
     HomeOption,
@@ -68,10 +69,8 @@ from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.terminal.screen import BAD, console, table
 from fieldfare.shared.terminal.texts import SHORT, plain
 
-score_app = typer.Typer(add_completion=False)
 
-
-@score_app.command("score")
+@app.command("institution.score")
 def score_units(
     model: ModelOption,
     out: Annotated[Path, typer.Option(help="The Parquet file to write: everyone, highest first.")],
@@ -147,15 +146,10 @@ def _known(scored: Scored) -> str:
     return f"{known}, {sum(alert.label == 1 for alert in scored.alerts)} of the alerts"
 
 
-# -- cli evaluate ---------------------------------------------------------------------------------
-
 SEED: Final = 0  # of the intervals' resamples: the same figures every time
 
-tune_app = typer.Typer(add_completion=False)
-evaluate_app = typer.Typer(add_completion=False)
 
-
-@tune_app.command("tune")
+@app.command("institution.tune")
 def tune(
     model: ModelOption,
     home: HomeOption = DEFAULT_HOME,
@@ -186,7 +180,7 @@ def tune(
     )
 
 
-@evaluate_app.command("evaluate")
+@app.command("institution.evaluate")
 def compare(
     model: ModelOption,
     home: HomeOption = DEFAULT_HOME,
@@ -256,15 +250,10 @@ def _remarks(found: Evaluation) -> Iterator[str]:
     )
 
 
-# -- cli models -----------------------------------------------------------------------------------
-
-models_app = typer.Typer(add_completion=False)
-model_show_app = typer.Typer(add_completion=False)
-
 JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
 
 
-@models_app.command("models")
+@app.command("institution.models")
 def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the finished models that arrived, with the evidence for each."""
     institution = open_institution(home)
@@ -303,7 +292,7 @@ def _row(found: ModelStanding) -> dict[str, object]:
     }
 
 
-@model_show_app.command("show")
+@app.command("institution.model.show")
 def show(
     which: Annotated[
         str, typer.Argument(metavar="STUDY|RUN", help="A run, or first digits of its study.")
@@ -327,15 +316,11 @@ def show(
     typer.echo(f"model:    {kept.folder / MODEL}")
 
 
-# -- cli texts ------------------------------------------------------------------------------------
-
 KIND: Final = "text"
 NEXT: Final = "Next: the same with --unit UNIT"
 
-texts_app = typer.Typer(add_completion=False)
 
-
-@texts_app.command("texts")
+@app.command("institution.texts")
 def texts(
     model: ModelOption,
     home: HomeOption = DEFAULT_HOME,
@@ -399,15 +384,11 @@ def _why(model: UsableModel, ranked: RankedRows, unit: str, text: str) -> list[s
     return [title, *TextReasons.of(text, model.parameters).lines()]
 
 
-# -- cli vectors ----------------------------------------------------------------------------------
-
 VECTORS_KIND: Final = "vector"
 LIMIT: Final = "a vector has no reasons that people can read: look at what your tool made it from"
 
-vectors_app = typer.Typer(add_completion=False)
 
-
-@vectors_app.command("vectors")
+@app.command("institution.vectors")
 def vectors(
     model: ModelOption,
     home: HomeOption = DEFAULT_HOME,

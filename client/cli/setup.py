@@ -12,6 +12,7 @@ import numpy as np
 import tomlkit
 import typer
 
+from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, PassphraseFileOption, ask
 from fieldfare.client.home.keys import identity_fingerprint
 from fieldfare.client.home.layout import Home
@@ -33,8 +34,6 @@ POSTGRESQL: Final = "postgresql"
 USUAL_EPSILON: Final = "1"
 USUAL_UNITS: Final = "100"
 
-setup_app = typer.Typer(add_completion=False)
-
 
 @dataclass(frozen=True)
 class Counted:
@@ -44,7 +43,7 @@ class Counted:
     twice: int
 
 
-@setup_app.command("setup")
+@app.command("institution.setup")
 def setup(
     institution: Annotated[
         str | None, typer.Option("--id", help="Its id, as on the roster.", show_default=False)

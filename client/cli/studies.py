@@ -27,6 +27,7 @@ from fieldfare.client.approvals.approval import (
 )
 from fieldfare.client.approvals.review import Review, review_study
 from fieldfare.client.approvals.review_screen import show_review
+from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
     EXIT_DECLINED,
@@ -81,13 +82,6 @@ from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.terminal.screen import console, table
 from fieldfare.shared.terminal.texts import SHORT, plain
 
-receive_app = typer.Typer(add_completion=False)
-studies_app = typer.Typer(add_completion=False)
-review_app = typer.Typer(add_completion=False)
-approve_app = typer.Typer(add_completion=False)
-reject_app = typer.Typer(add_completion=False)
-withdraw_app = typer.Typer(add_completion=False)
-
 StudyArgument = Annotated[
     str, typer.Argument(metavar="STUDY", help="First digits of the id of a study that arrived.")
 ]
@@ -98,7 +92,7 @@ KeepReasonOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
 
 
-@receive_app.command("receive")
+@app.command("institution.study.receive")
 def receive_study(
     file: Annotated[Path, typer.Argument(help="The signed study that the coordinator sent.")],
     home: HomeOption = DEFAULT_HOME,
@@ -111,7 +105,7 @@ def receive_study(
     typer.echo(at_home(f"Next: fieldfare institution review {kept.short}"))
 
 
-@studies_app.command("studies")
+@app.command("institution.studies")
 def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the studies that arrived, with the decisions on them."""
     institution = open_institution(home)
@@ -152,7 +146,7 @@ def _row(kept: KeptStudy, standing: Standing) -> dict[str, object]:
     }
 
 
-@review_app.command("review")
+@app.command("institution.review")
 def review(
     study: Annotated[
         str, typer.Argument(metavar="STUDY", help="First digits of its id, or a signed file.")
@@ -225,7 +219,7 @@ def _earlier(kept: tuple[KeptStudy, ...], study: Study) -> Study | None:
     return similar[-1] if similar else None
 
 
-@approve_app.command("approve")
+@app.command("institution.approve")
 def approve_study(
     study: StudyArgument,
     home: HomeOption = DEFAULT_HOME,
@@ -276,7 +270,7 @@ def _fit(loaded: LoadedSums) -> list[str]:
     return [f"records: {loaded.words}; {units} are left", *zero_lines(loaded.findings)]
 
 
-@reject_app.command("reject")
+@app.command("institution.reject")
 def reject_study(
     study: StudyArgument,
     reason: Annotated[
@@ -297,7 +291,7 @@ def reject_study(
     typer.echo(told_custodian(opened, settings))
 
 
-@withdraw_app.command("withdraw")
+@app.command("institution.withdraw")
 def withdraw_study(
     study: StudyArgument,
     home: HomeOption = DEFAULT_HOME,
@@ -337,18 +331,14 @@ def _confirm(question: str, otherwise: str) -> None:
         raise typer.Exit(EXIT_DECLINED)
 
 
-# -- cli import -----------------------------------------------------------------------------------
-
 ELSEWHERE: Final = {
     RosterOffer.TYPE: "fieldfare institution roster accept FILE",
     "fieldfare.transcript.v1": "fieldfare institution transcript verify FILE",
 }
 FIRST_LINE: Final = 1024  # bytes: what says of a file of lines what it is
 
-import_app = typer.Typer(add_completion=False)
 
-
-@import_app.command("import")
+@app.command("institution.import")
 def import_file(
     file: Annotated[Path, typer.Argument(help="The file that the coordinator sent.")],
     home: HomeOption = DEFAULT_HOME,

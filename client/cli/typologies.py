@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import typer
 from rich.console import Console
 
+from fieldfare.client.cli import app
 from fieldfare.client.drafting.study_toml import features_text
 from fieldfare.client.records.sources.covering import OPTION, LeftOut, bank_codes
 from fieldfare.client.typologies.checking import check_pack
@@ -80,14 +81,8 @@ def study_features(pack: Pack) -> str:
     )  # fmt: skip
 
 
-# -- cli ------------------------------------------------------------------------------------------
-
 EXIT_REFUSED: Final = 2
 
-list_app = typer.Typer(add_completion=False)
-show_app = typer.Typer(add_completion=False)
-check_app = typer.Typer(add_completion=False)
-run_app = typer.Typer(add_completion=False)
 
 PackOption = Annotated[
     Path | None, typer.Option(help="A folder of your own typologies; else Fieldfare's.")
@@ -101,7 +96,7 @@ def _pack(folder: Path | None, only: str = "") -> Pack:
     return pack.chosen(one.strip() for one in only.split(",") if one.strip())
 
 
-@list_app.command("list")
+@app.command("typologies.list")
 def typologies_list(pack: PackOption = None, as_json: JsonOption = False) -> None:
     """List the indicators: id, version, family, tag, what they need."""
     found = _pack(pack)
@@ -121,7 +116,7 @@ def typologies_list(pack: PackOption = None, as_json: JsonOption = False) -> Non
     typer.echo("No single indicator suffices: look at how many families fire together.")
 
 
-@show_app.command("show")
+@app.command("typologies.show")
 def typologies_show(
     which: Annotated[str, typer.Argument(metavar="ID", help="Such as R01; or all.")],
     pack: PackOption = None,
@@ -139,7 +134,7 @@ def typologies_show(
         typer.echo("\n".join(shown_lines(one, sql=sql)))
 
 
-@check_app.command("check")
+@app.command("typologies.check")
 def typologies_check(pack: PackOption = None, only: OnlyOption = "") -> None:
     """Check that indicators are what they say: complete, deterministic, own.
 
@@ -157,7 +152,7 @@ def typologies_check(pack: PackOption = None, only: OnlyOption = "") -> None:
     typer.echo(f"{len(checked)} indicators: complete, deterministic and own")
 
 
-@run_app.command("run")
+@app.command("typologies.run")
 def typologies_run(
     folder: Annotated[
         Path, typer.Argument(help="Holds transactions, accounts and customers, canonical.")

@@ -2,3 +2,22 @@
 
 Decide nothing, may import every room of server.
 """
+
+from typing import Final
+
+from fieldfare.shared.cli.part import Part
+
+app: Final = Part(
+    __name__,
+    coordinator="""
+        coordinator.init coordinator.invitation coordinator.renew coordinator.start
+        coordinator.transcript.export coordinator.purge
+    """,
+    members="coordinator.enrol coordinator.members coordinator.roster coordinator.remove",
+    queries="query.plan query.ask query.answers",
+    runs="""
+        coordinator.propose coordinator.studies coordinator.approvals coordinator.run.start
+        coordinator.run.watch coordinator.run.stop coordinator.run.resume coordinator.runs
+        coordinator.model.export
+    """,
+)

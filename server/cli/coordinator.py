@@ -24,6 +24,7 @@ from typing import Annotated, Final
 
 import typer
 
+from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from fieldfare.server.cli.runs import RunArgument
 from fieldfare.server.home.founding import (
@@ -52,12 +53,8 @@ from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.processes import Child, Rules, supervise_many
 
-coordinator_init_app = typer.Typer(add_completion=False)
-renew_app = typer.Typer(add_completion=False)
-invitation_app = typer.Typer(add_completion=False)
 
-
-@coordinator_init_app.command("init")
+@app.command("coordinator.init")
 def init(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="Of the coordinator, for institutions.")
@@ -110,7 +107,7 @@ def init(
     typer.echo("\n".join(lines))
 
 
-@renew_app.command("renew")
+@app.command("coordinator.renew")
 def renew(home: HomeOption = DEFAULT_HOME) -> None:
     """Replace the SuperLink's certificate, for a year; its authority stays, so do institutions."""
     ends = renew_server(CoordinatorHome.open(home), _now())
@@ -118,7 +115,7 @@ def renew(home: HomeOption = DEFAULT_HOME) -> None:
     typer.echo("stop `fieldfare coordinator start` and start it again to use it")
 
 
-@invitation_app.command("invitation")
+@app.command("coordinator.invitation")
 def invitation(
     home: HomeOption = DEFAULT_HOME,
     out: Annotated[
@@ -167,18 +164,14 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-# -- cli start ------------------------------------------------------------------------------------
-
 SUPERLINK: Final = "fieldfare.server.superlink.process"
 RUNNER: Final = "fieldfare.server.service.runner_process"
 BAD_INPUT: Final = 2
 SUPERLINK_RULES: Final = Rules(final=frozenset({0, BAD_INPUT}))
 RUNNER_RULES: Final = Rules(final=frozenset({0, BAD_INPUT}), grace_seconds=20.0)  # it ends runs
 
-start_app = typer.Typer(add_completion=False)
 
-
-@start_app.command("start")
+@app.command("coordinator.start")
 def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None) -> None:
     """Serve nodes and runs; goes on until it is stopped.
 
@@ -244,13 +237,7 @@ def _lock(home: CoordinatorHome) -> Path:
     return home.run / "start.lock"
 
 
-# -- cli upkeep -----------------------------------------------------------------------------------
-
-transcript_export_app = typer.Typer(add_completion=False)
-purge_app = typer.Typer(add_completion=False)
-
-
-@transcript_export_app.command("export")
+@app.command("coordinator.transcript.export")
 def transcript_export(
     run: RunArgument,
     out: Annotated[Path, typer.Option("--out", help="A new file, JSON Lines.")],
@@ -285,7 +272,7 @@ def transcript_export(
     typer.echo(f"Next: fieldfare audit transcript {out}")
 
 
-@purge_app.command("purge")
+@app.command("coordinator.purge")
 def purge(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Delete the masked vectors of runs whose time is over, and Flower's files of ended runs.
 

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 import click
 import typer
 
+from fieldfare.server.cli import app
 from fieldfare.server.cli.options import (
     DEFAULT_HOME,
     EXIT_DECLINED,
@@ -59,11 +60,8 @@ It is one constant for all studies. Who is known to more than it says gets less 
 promised: at 1, somebody known to two has epsilon 2.15 where 1 is promised (delta 1e-5).\
 """
 
-members_app = typer.Typer(add_completion=False)
-coordinator_roster_app = typer.Typer(add_completion=False)
 
-
-@members_app.command("members")
+@app.command("coordinator.members")
 def list_members(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the enrolled institutions, with their keys and their place on the roster."""
     opened = CoordinatorHome.open(home)
@@ -85,7 +83,7 @@ def list_members(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -
         typer.echo("The roster is behind: fieldfare coordinator roster")
 
 
-@coordinator_roster_app.command("roster")
+@app.command("coordinator.roster")
 def roster(
     home: HomeOption = DEFAULT_HOME,
     multiplicity: Annotated[
@@ -195,13 +193,7 @@ def _spoken(key: str) -> str:
     return fingerprint(bytes.fromhex(key))
 
 
-# -- cli members ----------------------------------------------------------------------------------
-
-enrol_app = typer.Typer(add_completion=False)
-remove_app = typer.Typer(add_completion=False)
-
-
-@enrol_app.command("enrol")
+@app.command("coordinator.enrol")
 def enrol(
     files: Annotated[
         list[Path],
@@ -245,7 +237,7 @@ def _take(home: CoordinatorHome, paper: Paper, *, yes: bool, said: str) -> None:
         typer.echo(_done(paper))
 
 
-@remove_app.command("remove")
+@app.command("coordinator.remove")
 def remove_member(
     institution: Annotated[str, typer.Argument(help="Its id.")],
     home: HomeOption = DEFAULT_HOME,

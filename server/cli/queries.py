@@ -44,6 +44,7 @@ from fieldfare.server.answers.expected_error import (
 from fieldfare.server.answers.output import answers_csv, answers_json, answers_table, arrow_bytes
 from fieldfare.server.answers.plots import check_plot, write_plot
 from fieldfare.server.answers.sets import AnswerSet, kept_answers, simulated_answers
+from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, EXIT_DECLINED, HomeOption
 from fieldfare.server.cli.runs import EXIT_INTERRUPTED, StudyArgument
 from fieldfare.server.home.layout import CoordinatorHome
@@ -63,8 +64,6 @@ from fieldfare.shared.terminal.screen import add_row, console, table
 from fieldfare.shared.terminal.texts import plain
 
 RESULTS: Final = ".json"
-
-query_answers_app = typer.Typer(add_completion=False)
 
 
 class AnswerFormat(Enum):
@@ -87,7 +86,7 @@ PlotOption = Annotated[
 ]
 
 
-@query_answers_app.command("answers")
+@app.command("query.answers")
 def query_answers(
     asked: Annotated[
         str,
@@ -202,12 +201,8 @@ def _show(sets: Sequence[AnswerSet], to: Console) -> None:
     to.print(Text("held back: too few units to be told from none."))
 
 
-# -- query cli ------------------------------------------------------------------------------------
-
 TIMES: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the study's epsilon, where none is asked for
 MOST_EPSILON: Final = 100.0
-
-query_plan_app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True)
@@ -227,7 +222,7 @@ class Priced:
     questions: tuple[QuestionPlan, ...]
 
 
-@query_plan_app.command("plan")
+@app.command("query.plan")
 def query_plan(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
     questions: Annotated[
@@ -425,12 +420,7 @@ def _notes(study: Study) -> Iterator[str]:
     yield "with a tenth of them, such an error is ten times as large. Nothing was spent."
 
 
-# -- cli ask --------------------------------------------------------------------------------------
-
-query_ask_app = typer.Typer(add_completion=False)
-
-
-@query_ask_app.command("ask")
+@app.command("query.ask")
 def query_ask(
     study: StudyArgument,
     questions: Annotated[

@@ -23,6 +23,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
+from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from fieldfare.server.home.founding import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
@@ -74,16 +75,13 @@ from fieldfare.shared.terminal.texts import SHORT, ago, plain
 
 HELLO_SECONDS = 60.0  # for a process to begin and to end, beside what institutions may take
 
-propose_app = typer.Typer(add_completion=False)
-studies_app = typer.Typer(add_completion=False)
-approvals_app = typer.Typer(add_completion=False)
 
 StudyArgument = Annotated[
     str, typer.Argument(metavar="STUDY", help="Its name, its id or the first digits of it.")
 ]
 
 
-@propose_app.command("propose")
+@app.command("coordinator.propose")
 def propose_study(
     file: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
     home: HomeOption = DEFAULT_HOME,
@@ -125,7 +123,7 @@ def _greet(desk: Desk, made: Proposal) -> tuple[int | None, str]:
     return hello, "institutions that are online get it now, others with the next run or hello"
 
 
-@studies_app.command("studies")
+@app.command("coordinator.studies")
 def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the studies that were proposed, with who approved them."""
     with open_desk(home) as desk:
@@ -159,7 +157,7 @@ def _cells(one: Proposal, heard: Mapping[str, Heard]) -> tuple[str, ...]:
     )
 
 
-@approvals_app.command("approvals")
+@app.command("coordinator.approvals")
 def approvals(
     study: StudyArgument,
     home: HomeOption = DEFAULT_HOME,
@@ -244,23 +242,16 @@ def _study_json(one: Proposal, heard: Mapping[str, Heard]) -> dict[str, Any]:
     }
 
 
-# -- cli runs -------------------------------------------------------------------------------------
-
 EXIT_NOT_FINISHED: Final = 1
 EXIT_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells say it
 MOST_REASON: Final = 2000  # characters: names of many institutions
 STOP_SECONDS: Final = 10.0  # that a process may take to end, beside the step it is at
 
-runs_app = typer.Typer(add_completion=False)
-run_start_app = typer.Typer(add_completion=False)
-run_stop_app = typer.Typer(add_completion=False)
-run_resume_app = typer.Typer(add_completion=False)
-run_watch_app = typer.Typer(add_completion=False)
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Its id, or the beginning of it.")]
 
 
-@runs_app.command("runs")
+@app.command("coordinator.runs")
 def runs(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List all runs, oldest first, with the state and the spending of each."""
     with open_desk(home) as desk:
@@ -273,7 +264,7 @@ def runs(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
         typer.echo(at_home("no run yet: fieldfare coordinator run start STUDY"))
 
 
-@run_start_app.command("start")
+@app.command("coordinator.run.start")
 def run_start(
     study: StudyArgument,
     home: HomeOption = DEFAULT_HOME,
@@ -324,7 +315,7 @@ def _check_prospects(desk: Desk, found: Proposal, *, force: bool) -> None:
         typer.echo(f"warning: {plain(reason, MOST_REASON)}", err=True)
 
 
-@run_resume_app.command("resume")
+@app.command("coordinator.run.resume")
 def run_resume(
     run: RunArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
 ) -> None:
@@ -346,7 +337,7 @@ def _say_begun(desk: Desk, run: str, what: str, *, as_json: bool) -> None:
     typer.echo(at_home(f"Next: fieldfare coordinator run watch {run}"))
 
 
-@run_stop_app.command("stop")
+@app.command("coordinator.run.stop")
 def run_stop(
     run: RunArgument,
     home: HomeOption = DEFAULT_HOME,
@@ -385,7 +376,7 @@ def _grace(desk: Desk, study: str) -> float:
     return aggregation.deadline_seconds + STOP_SECONDS
 
 
-@run_watch_app.command("watch")
+@app.command("coordinator.run.watch")
 def run_watch(
     run: RunArgument, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False
 ) -> None:
@@ -456,12 +447,7 @@ def _json_without_time_left(picture: Picture) -> str:
     return json.dumps(picture_json(replace(picture, seconds_left=None)))
 
 
-# -- cli model ------------------------------------------------------------------------------------
-
-model_export_app = typer.Typer(add_completion=False)
-
-
-@model_export_app.command("export")
+@app.command("coordinator.model.export")
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="The finished run's id.")],
     out: Annotated[Path, typer.Option("--out", help="The file to write; a new one.")],

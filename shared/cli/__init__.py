@@ -2,3 +2,13 @@
 
 Decide nothing, may import every room of shared.
 """
+
+from typing import Final
+
+from fieldfare.shared.cli.part import Part
+
+app: Final = Part(
+    __name__,
+    audit="audit.transcript",
+    study="study.check study.sign roster.sign",
+)

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from fieldfare.shared.audit.audit import AuditReport, InstitutionReport, audit
 from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.cli import app
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.pages.words import short
@@ -217,14 +218,10 @@ def _verdict(report: AuditReport) -> Iterator[Text]:
         yield Text("FITS  ", style=GOOD).append("every signature, sum, step and debit")
 
 
-# -- audit cli ------------------------------------------------------------------------------------
-
 EXIT_MISFIT: Final = 1
 
-audit_transcript_app = typer.Typer(add_completion=False)
 
-
-@audit_transcript_app.command("transcript")
+@app.command("audit.transcript")
 def audit_transcript(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As the coordinator exported it.")],
     roster: Annotated[

@@ -1,15 +1,16 @@
-"""The root command. Parts register their commands by entry points; this is the only exit.
+"""The root command. Parts register their commands by an entry point each; this is the only exit.
 
-An entry point in the group `fieldfare.commands` names a command, with a dot for a
-subcommand (`study.new`); it is loaded only when it is asked for. Lists and completion load none:
+A part's entry point is in the group `fieldfare.parts`. Another package adds a command by one in
+the group `fieldfare.commands`, which has the command's name, with a dot for a subcommand, and leads
+to a Typer app. Commands are loaded only when they are asked for. Lists and completion load none:
 their texts are in `commands.toml`, in order of work.
 """
 
 import os
 import sys
 import tomllib
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final
@@ -21,9 +22,11 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from fieldfare.shared.advice import meant, told
+from fieldfare.shared.cli.part import Part
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.study.model_sections import VARIABLE, permit
 
+PARTS: Final = "fieldfare.parts"
 GROUP: Final = "fieldfare.commands"
 EXIT_FAILED: Final = 1
 EXIT_BAD_INPUT: Final = 2
@@ -47,8 +50,16 @@ ROLES: Final = {
 
 
 @cache
-def _points() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+def commands() -> dict[str, Callable[[], click.Command]]:
+    """Return what loads each command, by name; no other package takes the place of one of ours."""
+    parts: list[Part] = [point.load() for point in entry_points(group=PARTS)]
+    own = {name: partial(part.load, name) for part in parts for name in part.modules}
+    others = {point.name: partial(_added, point) for point in entry_points(group=GROUP)}
+    return {**others, **own}
+
+
+def _added(point: EntryPoint) -> click.Command:
+    return get_command(point.load())
 
 
 class _Formatter(click.HelpFormatter):
@@ -66,10 +77,10 @@ class _Context(click.Context):
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are entry points, loaded on use."""
+    """A group whose commands are loaded on use."""
 
     def __init__(self, prefix: str = "", **settings: Any) -> None:
-        """Offer the entry points whose names start with `prefix`."""
+        """Offer the commands whose names start with `prefix`."""
         super().__init__(**settings)
         self._prefix = prefix
 
@@ -79,7 +90,7 @@ class LazyGroup(click.Group):
 
     def _sections(self, ctx: click.Context) -> dict[str, list[str]]:
         del ctx
-        heads = [n.removeprefix(self._prefix) for n in _points() if n.startswith(self._prefix)]
+        heads = [n.removeprefix(self._prefix) for n in commands() if n.startswith(self._prefix)]
         found = {head.partition(".")[0] for head in heads}
         sections = {
             heading: [name for one in told if (name := one.removeprefix(self._prefix)) in found
@@ -95,9 +106,9 @@ class LazyGroup(click.Group):
         if "." in cmd_name:  # a dot separates levels in an entry point's name, not in a call
             return None
         name = self._prefix + cmd_name
-        point = _points().get(name)
-        if point is not None:
-            return _plain(get_command(point.load()), cmd_name)
+        load = commands().get(name)
+        if load is not None:
+            return _plain(load(), cmd_name)
         if cmd_name in self.list_commands(ctx):
             return LazyGroup(f"{name}.", name=cmd_name, help=SUMMARIES.get(name))
         return None

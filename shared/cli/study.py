@@ -17,6 +17,7 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
+from fieldfare.shared.cli import app
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evaluation.groups import group_scale
 from fieldfare.shared.pages.words import banks_shown
@@ -32,10 +33,8 @@ from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.key_files import read_passphrase, read_signing_key
 from fieldfare.shared.terminal.texts import one_line
 
-study_check_app = typer.Typer(add_completion=False)
 
-
-@study_check_app.command()
+@app.command("study.check")
 def study_check(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
 ) -> None:
@@ -141,12 +140,7 @@ def _kind_line(plan: Plan, terms: ReleaseTerms) -> str:
     )
 
 
-# -- sign cli -------------------------------------------------------------------------------------
-
-study_sign_app = typer.Typer(add_completion=False)
-
-
-@study_sign_app.command("sign")
+@app.command("study.sign")
 def study_sign(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
     key: Annotated[Path, typer.Option(help="The coordinator's Ed25519 key, PKCS8 PEM, 0600.")],
@@ -174,12 +168,7 @@ def coordinator_key(path: Path, passphrase_file: Path | None) -> Ed25519PrivateK
     return read_signing_key(path, read_passphrase(passphrase_file))
 
 
-# -- roster cli -----------------------------------------------------------------------------------
-
-roster_sign_app = typer.Typer(add_completion=False)
-
-
-@roster_sign_app.command("sign")
+@app.command("roster.sign")
 def roster_sign(
     member: Annotated[
         list[str],

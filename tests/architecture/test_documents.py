@@ -1,10 +1,11 @@
 """What the documents name exists: links, make targets, files, commands."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
+
+from fieldfare.shared.cli.root import commands
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -51,9 +52,7 @@ def test_make_targets_exist(document: str) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_commands_are_registered(document: str) -> None:
-    project = tomllib.loads(text_of("pyproject.toml"))["project"]
-    names = set(project["entry-points"]["fieldfare.commands"])
-    known = {".".join(name.split(".")[:2]) for name in names}  # deeper levels: as far as two
+    known = {".".join(name.split(".")[:2]) for name in commands()}  # deeper levels: as far as two
     for command, subcommand in COMMAND.findall(text_of(document)):
         assert {command, f"{command}.{subcommand}"} & known, f"fieldfare {command} {subcommand}"
 

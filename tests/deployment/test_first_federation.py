@@ -38,12 +38,12 @@ from contextlib import suppress
 import fieldfare.client, fieldfare.shared, lxml.etree, rich
 from fieldfare.client.scoring.evidence import indicators
 from fieldfare.client.alerts.reports.goaml import _schema
-from fieldfare.shared.cli.root import _points, run
+from fieldfare.shared.cli.root import commands, run
 for package in (fieldfare.client, fieldfare.shared, rich):
     for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         with suppress(ImportError):  # of what is not installed, such as a notebook's
             importlib.import_module(found.name)
-for kept in (_points, _schema, indicators):
+for kept in (commands, _schema, indicators):
     kept()
 user = pwd.getpwnam(sys.argv[1])
 os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))

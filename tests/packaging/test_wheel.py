@@ -40,12 +40,15 @@ for name in files:
         resource = importlib.resources.files(package).joinpath(leaf)
         resource.read_bytes()
         found[name] = str(resource)
-for point in importlib.metadata.distribution("fieldfare").entry_points:
-    point.load()
-    found[f"command {point.name}"] = str(point.dist.locate_file(""))
+installed = importlib.metadata.distribution("fieldfare").entry_points
+for point in installed.select(group="fieldfare.parts"):
+    part = point.load()
+    for name in part.modules:
+        part.load(name)
+        found[f"command {name}"] = str(point.dist.locate_file(""))
 print(json.dumps(found))
 """
-COMMANDS = ("demo", "records", "simulate", "study.check", "study.new")
+COMMANDS = ("demo", "records.derive", "simulate", "study.check", "study.new")
 
 
 def sources() -> list[str]:

@@ -13,22 +13,31 @@ import pytest
 from tests.support.homes import home_study
 from tests.support.packages import MODEL, PACKAGE, install, without, without_torch
 
+from fieldfare.client.cli import app as client
+from fieldfare.server.cli import app as server
 from fieldfare.shared.advice import EXTRA_OF, told
+from fieldfare.shared.cli import app as shared
 from fieldfare.shared.cli.root import ROLES
 from fieldfare.shared.errors import PackageError
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.model_sections import permit
+from fieldfare.simulations.cli import app as simulations
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-COMMANDS: dict[str, str] = PROJECT["entry-points"]["fieldfare.commands"]
+COMMANDS = {
+    name: module
+    for part in (client, server, shared, simulations)
+    for name, module in part.modules.items()
+}
 TORCH = ("torch", "opacus", "captum")
+DRAWING = ("opendp",)  # loaded where a custodian draws exact noise, in a module that all read
 # Processes that commands start as `python -m`, by role.
 PROCESSES = {
-    "node": ("client.institution.node_process", "client.institution.cli_node", "client.stock_node"),
-    "institution": ("client.institution.custodian_process",),
+    "node": ("client.node.process", "client.cli.node", "client.stock_node"),
+    "institution": ("client.daemon.process",),
     "coordinator": (
-        "server.run_process", "server.runner_process", "server.superlink_process",
+        "server.service.run_process", "server.service.runner_process", "server.superlink.process",
         "server.stock_server",
     ),
     "demo": (),
@@ -41,11 +50,12 @@ HEADS = {
     "demo": ("demo", "simulate", "federation", "model", "world"),
 }  # fmt: skip
 LIGHT = (
-    "simulations.cli", "simulations.simulate", "simulations.bed_cli", "simulations.world.making",
-    "client.institution.cli_score", "client.institution.scoring", "client.scoring.ranking",
-    "client.institution.custodian_process", "client.institution.node_process",
-    "client.institution.cli_start", "client.stock_node", "server.cli_runs", "server.run_process",
-    "server.runner_process", "server.superlink_process", "server.analytics", "shared.audit_cli",
+    "simulations.cli.simulate", "simulations.federation.simulate", "simulations.cli.federation",
+    "simulations.world.making", "client.cli.scoring", "client.model_use.score",
+    "client.scoring.ranking", "client.daemon.process", "client.node.process", "client.cli.run",
+    "client.stock_node", "server.cli.runs", "server.service.run_process",
+    "server.service.runner_process", "server.superlink.process", "server.answers.sets",
+    "shared.cli.audit",
 )  # fmt: skip
 
 
@@ -68,7 +78,7 @@ def modules_of(role: str) -> set[str]:
     loaded = {f"fieldfare.{name}" for name in PROCESSES[role]}
     for name, target in COMMANDS.items():
         if name.partition(".")[0] in HEADS[role]:
-            loaded.add(target.partition(":")[0])
+            loaded.add(target)
     return loaded
 
 
@@ -98,7 +108,7 @@ def test_a_role_imports_what_it_installs_and_nothing_else(
     role: str, graph: grimp.ImportGraph
 ) -> None:
     outside = {name.partition(".")[0] for name in reached(graph, modules_of(role))}
-    outside -= {"fieldfare", *TORCH, *sys.stdlib_module_names}
+    outside -= {"fieldfare", *TORCH, *DRAWING, *sys.stdlib_module_names}
     brought = packages_distributions()
     needed = {name: {d.lower() for d in brought[name]} for name in outside}
     lacking = {name for name, bringers in needed.items() if not bringers & installed(role)}
@@ -111,14 +121,14 @@ def test_every_command_and_every_process_is_of_a_role() -> None:
     assert {name.partition(".")[0] for name in COMMANDS} == heads
     assert set(ROLES) <= heads
     assert set(ROLES.values()) <= set(PROCESSES)
-    parts = [path for part in ("client", "server") for path in (ROOT / part).rglob("*_process.py")]
+    parts = [path for part in ("client", "server") for path in (ROOT / part).rglob("*process.py")]
     found = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in parts}
     assert found <= {name for role in PROCESSES.values() for name in role}
 
 
 def test_the_node_reaches_no_records_no_sums_and_no_ledger(graph: grimp.ImportGraph) -> None:
     """The outer zone: not in its own lines, nor in anything that it imports on the way."""
-    rooms = ("records", "sums", "scoring", "typologies", "ledger", "release", "custodian")
+    rooms = ("records", "sums", "scoring", "typologies", "ledger", "custodian")
     inside = tuple(f"fieldfare.client.{room}" for room in rooms)
     found = reached(graph, modules_of("node"))
     assert {name for name in found if name.startswith(inside)} == set()

@@ -18,7 +18,7 @@ from flwr.app import Message
 from tests.support.processes import until
 from tests.support.superlink import Superlink
 
-from fieldfare.client.cli.run import PROCESS, node_environment
+from fieldfare.client.cli.node import PROCESS, node_environment
 from fieldfare.shared.protocol.flower_record import RECORD, Call
 
 START_SECONDS: Final = 60.0

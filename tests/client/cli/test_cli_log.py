@@ -4,13 +4,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from fieldfare.client.cli.home import log_verify_app, verified_line
+from fieldfare.client.cli.home import verified_line
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal, Verified
-from fieldfare.shared.cli.root import run
+from fieldfare.shared.cli.root import commands, run
 from fieldfare.shared.errors import LedgerError
+
+LOG_VERIFY = commands()["institution.log.verify"]()
 
 
 @pytest.fixture
@@ -22,21 +24,21 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_a_whole_log_is_told_in_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = CliRunner().invoke(log_verify_app, ["--home", str(home)])
+    result = CliRunner().invoke(LOG_VERIFY, ["--home", str(home)])
     assert result.exit_code == 0
     assert result.stdout == "log verified: 3 entries, 1 to 3, in 1 file\n"
-    named = CliRunner().invoke(log_verify_app, [], env={"FIELDFARE_HOME": str(home)})
+    named = CliRunner().invoke(LOG_VERIFY, [], env={"FIELDFARE_HOME": str(home)})
     assert named.stdout == result.stdout
     home.rename(home.with_name("institution"))
     monkeypatch.chdir(home.parent)
     monkeypatch.delenv("FIELDFARE_HOME", raising=False)
-    assert CliRunner().invoke(log_verify_app, []).stdout == result.stdout
+    assert CliRunner().invoke(LOG_VERIFY, []).stdout == result.stdout
 
 
 def test_a_misfit_is_named_with_status_1(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = home / "log" / "log.jsonl"
     log.write_bytes(log.read_bytes().replace(b"custodian", b"custodiam", 1))
-    result = CliRunner().invoke(log_verify_app, ["--home", str(home)])
+    result = CliRunner().invoke(LOG_VERIFY, ["--home", str(home)])
     assert isinstance(result.exception, LedgerError)
     assert run(["institution", "log", "verify", "--home", str(home)]) == 1
     shown = capsys.readouterr()

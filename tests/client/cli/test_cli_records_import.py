@@ -3,18 +3,19 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.support.imports import SAMPLES, rows_of
-from typer.testing import CliRunner
 
-from fieldfare.client.cli.records import records_import_app
+from fieldfare.shared.cli.root import commands
 from fieldfare.shared.errors import RecordsError, UsageError
 
+RECORDS_IMPORT = commands()["institution.records.import"]()
 FILES = [str(SAMPLES / "amlsim_sample" / name) for name in ("nodes.csv", "transactions.csv")]
 
 
 def run(tmp_path: Path, *said: str) -> str:
     arguments = [*said, "--out", str(tmp_path / "out"), "--key-file", str(tmp_path / "k.key")]
-    result = CliRunner().invoke(records_import_app, arguments)
+    result = CliRunner().invoke(RECORDS_IMPORT, arguments)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output
@@ -32,7 +33,7 @@ def test_a_folder_is_written_and_described(tmp_path: Path) -> None:
 def test_keys_are_of_the_homes_key_by_default(tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
     arguments = [*FILES, "--from", "amlsim", "--out", str(tmp_path / "out"), "--home"]
-    result = CliRunner().invoke(records_import_app, [*arguments, str(tmp_path)])
+    result = CliRunner().invoke(RECORDS_IMPORT, [*arguments, str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert (tmp_path / "keys" / "records.key").is_file()
 

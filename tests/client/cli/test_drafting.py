@@ -5,17 +5,18 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from fieldfare.client.cli.drafting import study_new_app
-from fieldfare.shared.cli.root import run
+from fieldfare.shared.cli.root import commands, run
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.study import parse_study
-from fieldfare.simulations.cli import records_derive_app
 
 SAMPLE = "id,amount,kind,bank,fraud\n" + "".join(
     f"u{i},{i * 1.5},{'ab'[i % 2]},{'xyz'[i % 3]},{int(i % 5 == 0)}\n" for i in range(100)
 )
+
+STUDY_NEW = commands()["study.new"]()
+RECORDS_DERIVE = commands()["records.derive"]()
 
 
 @pytest.fixture
@@ -27,9 +28,7 @@ def sample(tmp_path: Path) -> Path:
 
 def test_study_new_prints_a_study_and_tells_on_stderr(sample: Path) -> None:
     arguments = ["--records", str(sample), "--label", "fraud", "--institution-column", "bank"]
-    result = CliRunner().invoke(
-        study_new_app, [*arguments, "--exclude", "kind, ", "--units", "5000"]
-    )
+    result = CliRunner().invoke(STUDY_NEW, [*arguments, "--exclude", "kind, ", "--units", "5000"])
     assert result.exit_code == 0
     study = parse_study(result.stdout)
     assert [feature.name for feature in study.features] == ["amount"]
@@ -41,16 +40,14 @@ def test_study_new_prints_a_study_and_tells_on_stderr(sample: Path) -> None:
 def test_several_files_and_every_option(sample: Path) -> None:
     more = ["--epsilon", "2", "--delta", "1e-6", "--prevalence", ".1", "--name", "mine"]
     files = ["--records", str(sample), "--records", str(sample)]
-    result = CliRunner().invoke(
-        study_new_app, [*files, "--label", "fraud", "--positive", "1", *more]
-    )
+    result = CliRunner().invoke(STUDY_NEW, [*files, "--label", "fraud", "--positive", "1", *more])
     study = parse_study(result.stdout)
     assert (study.privacy.epsilon, study.privacy.delta) == (2, 1e-6)
     assert (study.records.prevalence, study.name, study.records.unit) == (0.1, "mine", None)
 
 
 def test_errors_pass_through(sample: Path) -> None:
-    result = CliRunner().invoke(study_new_app, ["--records", str(sample), "--label", "none"])
+    result = CliRunner().invoke(STUDY_NEW, ["--records", str(sample), "--label", "none"])
     assert isinstance(result.exception, UsageError)
     assert result.stdout == ""
 
@@ -63,14 +60,14 @@ def test_records_derive_amlsim(tmp_path: Path) -> None:
         paid = b"sourceNodeId,targetNodeId,value,time\n1,2,9.5,1\n"
         (tmp_path / bank / "transactions.csv.gz").write_bytes(gzip.compress(paid))
     out = tmp_path / "accounts.parquet"
-    result = CliRunner().invoke(records_derive_app, ["amlsim", str(tmp_path), "--out", str(out)])
+    result = CliRunner().invoke(RECORDS_DERIVE, ["amlsim", str(tmp_path), "--out", str(out)])
     assert result.exit_code == 0, result.output
     assert pq.read_table(out).num_rows == 4
     said = ["amlsim-pack", str(tmp_path), "--out", str(out)]
-    result = CliRunner().invoke(records_derive_app, said)
+    result = CliRunner().invoke(RECORDS_DERIVE, said)
     assert "R02: missing, without transactions.tz_offset_min" in result.output
     assert pq.read_table(out).num_rows == 4
-    unknown = CliRunner().invoke(records_derive_app, ["other", str(tmp_path), "--out", str(out)])
+    unknown = CliRunner().invoke(RECORDS_DERIVE, ["other", str(tmp_path), "--out", str(out)])
     assert unknown.exit_code == 2
 
 

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import click
 import pytest
-from typer.main import get_command
 
+from fieldfare.client.cli import app as client
+from fieldfare.server.cli import app as server
+from fieldfare.shared.cli import app as shared
 from fieldfare.shared.cli import root as cli
-from fieldfare.shared.cli.root import GROUP, SUMMARIES, main, run
+from fieldfare.shared.cli.root import GROUP, PARTS, SUMMARIES, main, run
 from fieldfare.shared.study import model_sections as named_modules
+from fieldfare.simulations.cli import app as simulations
 
+PARTS_OF_TREE = ("client", "server", "shared", "simulations")
 COMMANDS = '''
 import typer
 from fieldfare.shared import errors
@@ -57,15 +61,26 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Real entry points to commands that end in every possible way."""
     (tmp_path / "acting_commands.py").write_text(COMMANDS)
     monkeypatch.syspath_prepend(str(tmp_path))
-    points = [
-        EntryPoint("act", "acting_commands:app", GROUP),
-        EntryPoint("deep.silent", "acting_commands:group", GROUP),
-        EntryPoint("deep.er.act", "acting_commands:app", GROUP),
-        EntryPoint("broken", "no_such_module:app", GROUP),
-    ]
-    monkeypatch.setattr(cli, "_points", lambda: {point.name: point for point in points})
+    points = {
+        "act": "acting_commands:app",
+        "deep.silent": "acting_commands:group",
+        "deep.er.act": "acting_commands:app",
+        "broken": "no_such_module:app",
+    }
+    offer(monkeypatch, {GROUP: points})
     yield
+    cli.commands.cache_clear()
     sys.modules.pop("acting_commands", None)
+
+
+def offer(monkeypatch: pytest.MonkeyPatch, groups: dict[str, dict[str, str]]) -> None:
+    """Install these entry points, by group and name, and no others."""
+
+    def installed(group: str) -> list[EntryPoint]:
+        return [EntryPoint(name, value, group) for name, value in groups.get(group, {}).items()]
+
+    monkeypatch.setattr(cli, "entry_points", installed)
+    cli.commands.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -208,16 +223,37 @@ def test_main_leaves_with_the_status(commands: None, monkeypatch: pytest.MonkeyP
 
 def test_every_real_command_loads_and_says_what_lists_say_of_it() -> None:
     """`commands.toml` repeats the first sentence of a command, so that lists load nothing."""
-    points = cli._points()
-    for name, point in points.items():
-        command = get_command(point.load())
+    for name, load in cli.commands().items():
+        command = load()
         assert name in SUMMARIES, f"shared/cli/commands.toml: a line for {name}, in order of work"
         if not isinstance(command, click.Group):
             said = " ".join((command.help or "").split("\n\n")[0].split())
             assert said.startswith(SUMMARIES[name].rstrip(".")), f"shared/cli/commands.toml: {name}"
-    levels = {name.rsplit(".", depth)[0] for name in points for depth in range(3)}
-    assert set(SUMMARIES) <= levels | set(points), "shared/cli/commands.toml: not installed"
-    assert {name.partition(".")[0] for name in points} <= set(SUMMARIES)
+    names = set(cli.commands())
+    levels = {name.rsplit(".", depth)[0] for name in names for depth in range(3)}
+    assert set(SUMMARIES) <= levels | names, "shared/cli/commands.toml: not installed"
+    assert {name.partition(".")[0] for name in names} <= set(SUMMARIES)
+
+
+def test_a_modules_commands_are_those_that_its_part_names() -> None:
+    for part in (client, server, shared, simulations):
+        for name in part.modules:
+            part.load(name)
+        assert sorted(str(one.name) for one in part.registered_commands) == sorted(part.modules)
+        for one in part.registered_commands:
+            assert one.callback is not None
+            assert part.modules[str(one.name)] == one.callback.__module__
+
+
+def test_another_package_adds_commands_and_replaces_none(
+    commands: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = {"act": "acting_commands:app", "study.check": "acting_commands:app"}
+    offer(monkeypatch, {PARTS: {"shared": "fieldfare.shared.cli:app"}, GROUP: others})
+    assert run(["act", "well"]) == 0
+    assert run(["study", "check", "--help"]) == 0
+    assert "STUDY.toml" in capsys.readouterr().out
+    assert run(["study", "--help"]) == 0
 
 
 def words(*arguments: str) -> list[str]:
@@ -240,8 +276,9 @@ def test_a_list_of_commands_loads_none_of_them(part: tuple[str, ...]) -> None:
     *_, loaded = words(*part, "--help")
     status, *modules = loaded.split()
     assert status == "0"
-    assert all(name.startswith("fieldfare.shared") for name in modules)
-    assert len(modules) < 8, modules
+    tables = {f"fieldfare.{part}{room}" for part in PARTS_OF_TREE for room in ("", ".cli")}
+    assert {name for name in modules if not name.startswith("fieldfare.shared.")} <= tables
+    assert len(modules) < 22, modules
 
 
 def test_commands_are_listed_in_order_of_work() -> None:
@@ -292,7 +329,7 @@ def test_completion_answers_and_loads_no_command_for_a_name(
     done = subprocess.run([command], capture_output=True, text=True, check=False, env=environment)
     assert [line.partition(",")[2] for line in done.stdout.splitlines()] == offered
     assert ("fieldfare.shared.study.study" in done.stderr) is loads
-    assert loads or "fieldfare.client" not in done.stderr
+    assert loads or "fieldfare.client.cli." not in done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -320,9 +357,9 @@ def test_a_library_that_is_missing_is_told_with_the_extra_of_the_role(
     (tmp_path / "wants_it.py").write_text(f"import {library}")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(sys.modules, library, None)
-    point = EntryPoint(command, "wants_it:app", GROUP)
-    monkeypatch.setattr(cli, "_points", lambda: {command: point})
+    offer(monkeypatch, {GROUP: {command: "wants_it:app"}})
     assert run([command]) == 2
+    cli.commands.cache_clear()
     assert f"run: pip install 'fieldfare[{extra}]'" in capsys.readouterr().err
 
 

@@ -206,7 +206,8 @@ def test_it_ends_in_one_screen(
     monkeypatch: pytest.MonkeyPatch,
     command: list[str],
 ) -> None:
-    monkeypatch.setattr("fieldfare.simulations.cli.banks_task", partial(banks_task, people=FEW))
+    few = partial(banks_task, people=FEW)
+    monkeypatch.setattr("fieldfare.simulations.cli.simulate.banks_task", few)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.chdir(tmp_path)
     out = Path("not") / "yet" / "there"

@@ -6,7 +6,6 @@
 import json
 import logging
 from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,6 +17,7 @@ from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import decimals
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.study.study import load_study
+from fieldfare.simulations.cli import app
 from fieldfare.simulations.demo.five_banks import PEOPLE, banks_task
 from fieldfare.simulations.federation.baselines import Baseline
 from fieldfare.simulations.federation.model_scores import (
@@ -29,7 +29,6 @@ from fieldfare.simulations.federation.model_scores import (
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Progress as OnProgress
 from fieldfare.simulations.federation.simulate import Simulation, make_folder, simulate
-from fieldfare.simulations.published.amlsim import derive_amlsim, derive_amlsim_pack
 from fieldfare.simulations.report.screen import details as every_figure
 from fieldfare.simulations.report.screen import screen
 from fieldfare.simulations.world.habits import MOST_MONTHS
@@ -37,10 +36,6 @@ from fieldfare.simulations.world.institutions import load_institutions
 from fieldfare.simulations.world.making import DEFAULT_PREVALENCE, MOST_PREVALENCE, Plan
 from fieldfare.simulations.world.marginals import world_screen
 from fieldfare.simulations.world.writing import write_world
-
-simulate_app = typer.Typer(add_completion=False)
-model_score_app = typer.Typer(add_completion=False)
-demo_app = typer.Typer(add_completion=False)
 
 MAX_SEED: Final = 2**63 - 1
 
@@ -71,7 +66,7 @@ def parse_baselines(text: str) -> tuple[Baseline, ...]:
     return tuple(baseline for name, baseline in known.items() if name in names)
 
 
-@simulate_app.command()
+@app.command("simulate")
 def simulate_command(
     study: Study,
     out: Out,
@@ -129,7 +124,7 @@ def simulate_command(
     show(lambda _: task, details=details, quiet=quiet, as_json=as_json)
 
 
-@model_score_app.command()
+@app.command("model.score")
 def model_score_command(
     model: Annotated[Path, typer.Argument(metavar="model.safetensors", help="A finished model.")],
     study: Study,
@@ -154,7 +149,7 @@ def model_score_command(
         typer.echo(f"{name.replace('_', ' '):20} {decimals(value)}")
 
 
-@demo_app.command()
+@app.command("demo")
 def demo_command(
     out: Out,
     seed: Seed = 0,
@@ -206,15 +201,10 @@ def _progress_on(bars: Progress) -> OnProgress:
     return report
 
 
-# -- cli world ------------------------------------------------------------------------------------
-
-world_make_app = typer.Typer(add_completion=False)
-world_learn_app = typer.Typer(add_completion=False)
-
 _MAX_SEED: Final = 2**63 - 1
 
 
-@world_make_app.command()
+@app.command("world.make")
 def world_make_command(
     people: Annotated[int, typer.Option(metavar="N", help="Persons.", show_default=False)],
     months: Annotated[
@@ -251,7 +241,7 @@ def world_make_command(
         Console().print(world_screen(found, str(out)))
 
 
-@world_learn_app.command()
+@app.command("world.learn")
 def world_learn_command(
     out: Out,
     seed: Seed = 0,
@@ -271,28 +261,3 @@ def world_learn_command(
         quiet=quiet,
         as_json=as_json,
     )
-
-
-# -- records derive -------------------------------------------------------------------------------
-
-records_derive_app = typer.Typer(add_completion=False)
-
-
-class Derivation(Enum):
-    """Published data that records can be derived from."""
-
-    AMLSIM = "amlsim"
-    AMLSIM_PACK = "amlsim-pack"  # the same accounts, with the typology pack's indicators
-
-
-@records_derive_app.command("derive")
-def records_derive(
-    kind: Annotated[Derivation, typer.Argument(help="What FOLDER holds.")],
-    folder: Annotated[Path, typer.Argument(help="The published data, as downloaded.")],
-    out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
-) -> None:
-    """Derive records with one row per unit: unit, institution, label, features."""
-    if kind is Derivation.AMLSIM:
-        derive_amlsim(folder, out)
-    else:
-        typer.echo("\n".join(derive_amlsim_pack(folder, out)))

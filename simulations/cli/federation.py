@@ -21,6 +21,7 @@ from fieldfare.server.store.rows import RunRow, RunState
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
+from fieldfare.simulations.cli import app
 from fieldfare.simulations.testbed.records import BedRecords, amlsim_records, invented_records
 from fieldfare.simulations.testbed.testbed import COORDINATOR, STOP_SECONDS, Bed
 
@@ -30,11 +31,8 @@ SEED: Final = 0
 OutOption = Annotated[Path, typer.Option(help="The folder that all of it is in.")]
 DEFAULT_OUT: Final = Path("out/federation")
 
-up_app = typer.Typer(add_completion=False)
-down_app = typer.Typer(add_completion=False)
 
-
-@up_app.command("up")
+@app.command("federation.up")
 def up(
     out: OutOption = DEFAULT_OUT,
     data: Annotated[
@@ -73,7 +71,7 @@ def up(
     typer.echo("\n".join(_summary(bed, row, report)))
 
 
-@down_app.command("down")
+@app.command("federation.down")
 def down(out: OutOption = DEFAULT_OUT) -> None:
     """End the processes that `up` left running; its files stay."""
     folder = out.absolute()

@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
-from fieldfare.shared.cli.root import run
-from fieldfare.simulations.testbed.cli import down_app
+from fieldfare.shared.cli.root import commands, run
+
+DOWN = commands()["federation.down"]()
 
 
 def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_what_runs_is_not_started_twice(tmp_path: Path) -> None:
         (tmp_path / "processes.json").write_text(json.dumps({"coordinator": ours.pid}))
         assert run(["federation", "up", "--out", str(tmp_path)]) == 2
         assert (tmp_path / "coordinator").is_dir()
-        said = CliRunner().invoke(down_app, ["--out", str(tmp_path)])
+        said = CliRunner().invoke(DOWN, ["--out", str(tmp_path)])
         assert said.output == "stopped coordinator\n"
         assert ours.wait(60) != 0
     finally:
@@ -32,12 +33,12 @@ def test_what_runs_is_not_started_twice(tmp_path: Path) -> None:
 
 
 def test_nothing_that_runs_is_nothing_to_end(tmp_path: Path) -> None:
-    said = CliRunner().invoke(down_app, ["--out", str(tmp_path)])
+    said = CliRunner().invoke(DOWN, ["--out", str(tmp_path)])
     assert (said.exit_code, said.output) == (0, "nothing runs\n")
 
 
 def test_a_number_that_was_given_anew_is_not_ended(tmp_path: Path) -> None:
     (tmp_path / "processes.json").write_text(json.dumps({"coordinator": 1}))  # init is none of ours
-    said = CliRunner().invoke(down_app, ["--out", str(tmp_path)])
+    said = CliRunner().invoke(DOWN, ["--out", str(tmp_path)])
     assert said.output == "nothing runs\n"
     assert not (tmp_path / "processes.json").exists()

@@ -16,10 +16,10 @@ from tests.support.packages import without_torch
 
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
-from fieldfare.simulations.cli import parse_baselines
+from fieldfare.simulations.cli.simulate import parse_baselines
 from fieldfare.simulations.federation.baselines import Baseline
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-c", "from fieldfare.shared.cli.root import main; main()"]
 Capture = pytest.CaptureFixture[str]
 
@@ -272,7 +272,7 @@ def test_a_refusal_by_policy_is_status_3(
     def refuse(*_: object) -> None:
         raise PolicyRefusal(RefusalCode.BUDGET_EXHAUSTED, "expected a budget, found none left")
 
-    monkeypatch.setattr("fieldfare.simulations.cli.simulate", refuse)
+    monkeypatch.setattr("fieldfare.simulations.cli.simulate.simulate", refuse)
     assert run(given(desk)) == 3
     assert capsys.readouterr().err == "fieldfare: expected a budget, found none left\n"
 

@@ -1,0 +1,15 @@
+"""The commands of a whole federation on one machine.
+
+Decide nothing, may import every room of simulations, client and server.
+"""
+
+from typing import Final
+
+from fieldfare.shared.cli.part import Part
+
+app: Final = Part(
+    __name__,
+    derive="records.derive",
+    federation="federation.up federation.down",
+    simulate="demo simulate model.score world.make world.learn",
+)
