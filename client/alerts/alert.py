@@ -227,7 +227,7 @@ class Feedback:
 
 
 @dataclass(frozen=True)
-class Label:
+class UnitLabel:
     """The label of one unit that is known at some time.
 
     Attributes:
@@ -248,7 +248,7 @@ class Label:
 
 
 @dataclass(frozen=True)
-class Standing:
+class AlertStatus:
     """Where an alert stands after some decisions.
 
     Attributes:
@@ -267,10 +267,10 @@ class Standing:
     confidence: Confidence = Confidence.MEDIUM
 
 
-NEW = Standing("new", None, PartyRole.UNKNOWN, None, None)
+NEW = AlertStatus("new", None, PartyRole.UNKNOWN, None, None)
 
 
-def standing_of(decisions: Sequence[Feedback]) -> Standing:
+def standing_of(decisions: Sequence[Feedback]) -> AlertStatus:
     """Return where an alert stands after its decisions, in the order of time.
 
     Filing needs two different people who decided on it last, one of them with a reviewer's
@@ -289,26 +289,26 @@ def standing_of(decisions: Sequence[Feedback]) -> Standing:
             filing.add(one.user)
             reviewed |= one.reviewer
         if len(filing) < REVIEWERS_TO_FILE or not reviewed:
-            return Standing("second_review", disposition, role, None, None, last.confidence)
+            return AlertStatus("second_review", disposition, role, None, None, last.confidence)
     state = "closed" if disposition.closes else "in_review"
     since = last.time if disposition.closes else None
-    return Standing(state, disposition, role, disposition.label, since, last.confidence)
+    return AlertStatus(state, disposition, role, disposition.label, since, last.confidence)
 
 
 def label_of(
     unit: str, selected: str, opened: datetime, decisions: Sequence[Feedback], as_of: datetime
-) -> Label | None:
+) -> UnitLabel | None:
     """Return what was known of an alert's unit at `as_of`; None while nothing was."""
     found = standing_of([one for one in decisions if one.time <= as_of])
     if found.label is None or found.since is None:
         return None
     source = "str_filed" if found.label else "cleared"
-    return Label(unit, found.label, source, found.confidence, found.since, opened, selected)
+    return UnitLabel(unit, found.label, source, found.confidence, found.since, opened, selected)
 
 
-def latest(labels: Sequence[Label]) -> list[Label]:
+def latest(labels: Sequence[UnitLabel]) -> list[UnitLabel]:
     """Return the last label of each unit, by unit: of several alerts the newest decision counts."""
-    found: dict[str, Label] = {}
+    found: dict[str, UnitLabel] = {}
     for label in sorted(labels, key=lambda one: one.observed_at):
         found[label.unit] = label
     return [found[unit] for unit in sorted(found)]

@@ -14,7 +14,7 @@ from fieldfare.client.alerts.alert import Alert, Feedback
 from fieldfare.client.alerts.casework import FILE_MODE, TERMS, Act, Casework, Deed, Signed
 from fieldfare.client.alerts.store import AlertStore, open_store, read_store, store_at
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.settings import Settings, load_settings
+from fieldfare.client.home.settings import HomeSettings, load_settings
 from fieldfare.client.journal.entries import Event, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.scoring.selection import parse_suppression
@@ -35,7 +35,7 @@ class HomeDesk:
     """The desk of the one user whose home it is: alerts are in the home's `scoring/`."""
 
     home: Home
-    settings: Settings
+    settings: HomeSettings
 
     def store(self) -> AbstractContextManager[AlertStore]:
         """Open the alerts."""
@@ -82,7 +82,7 @@ class CaseworkDesk:
 
     casework: Casework
     home: Home | None = None
-    settings: Settings | None = None
+    settings: HomeSettings | None = None
 
     def store(self) -> AbstractContextManager[AlertStore]:
         """Open the alerts to read, with what was signed and not collected yet."""
@@ -153,7 +153,7 @@ def open_desk(path: Path) -> Desk:
     return CaseworkDesk(casework, home, settings) if casework else HomeDesk(home, settings)
 
 
-def casework_of(home: Home, settings: Settings) -> Casework | None:
+def casework_of(home: Home, settings: HomeSettings) -> Casework | None:
     """Return the group's folder that institution.toml names; None where it names none.
 
     Raises:
@@ -165,7 +165,7 @@ def casework_of(home: Home, settings: Settings) -> Casework | None:
 
 
 @contextmanager
-def scoring_store(home: Home, settings: Settings) -> Iterator[AlertStore]:
+def scoring_store(home: Home, settings: HomeSettings) -> Iterator[AlertStore]:
     """Open the store that `score` writes into: the home's own, or the group's, collected first.
 
     Raises:
@@ -237,7 +237,7 @@ def _take(store: AlertStore, journal: Journal, casework: Casework, signed: Signe
     return True
 
 
-def suppressed_units(home: Home, settings: Settings) -> dict[str, str]:
+def suppressed_units(home: Home, settings: HomeSettings) -> dict[str, str]:
     """Return the suppressed units, with the reasons; empty where no file was ever named.
 
     Raises:

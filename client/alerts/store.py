@@ -15,12 +15,12 @@ from typing import Final
 
 from fieldfare.client.alerts.alert import (
     Alert,
+    AlertStatus,
     Confidence,
     Disposition,
     Feedback,
-    Label,
     PartyRole,
-    Standing,
+    UnitLabel,
     label_of,
     latest,
     standing_of,
@@ -90,7 +90,7 @@ class Kept:
     decisions: tuple[Feedback, ...]
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> AlertStatus:
         """After all decisions."""
         return standing_of(self.decisions)
 
@@ -106,7 +106,7 @@ class _Head:
     decisions: tuple[Feedback, ...]
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> AlertStatus:
         return standing_of(self.decisions)
 
 
@@ -248,7 +248,7 @@ class AlertStore:
             if head.standing.since is not None and head.standing.since > since
         }
 
-    def labels(self, as_of: datetime) -> list[Label]:
+    def labels(self, as_of: datetime) -> list[UnitLabel]:
         """Return what was known at `as_of`, one label for a unit."""
         found = (
             label_of(head.unit, head.selected, head.opened, head.decisions, as_of)

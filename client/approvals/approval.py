@@ -11,14 +11,14 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, NamedTuple
 
-from fieldfare.client.approvals.review import Spent, all_objections, roster_problems
+from fieldfare.client.approvals.review import SpentBudget, all_objections, roster_problems
 from fieldfare.client.custodian.custodian import APPROVAL_STATE
 from fieldfare.client.custodian.key_agreement import ApprovedStudy
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.studies import (
-    Decision,
     KeptStudy,
     State,
+    StudyDecision,
     Told,
     deciding,
     keep_study,
@@ -36,7 +36,7 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import WINDOW
 from fieldfare.client.ledger.freeing import freed_later
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.policy.policy import Objection, package_objections
+from fieldfare.client.policy.policy import PolicyViolation, package_objections
 from fieldfare.shared.errors import (
     FieldfareError,
     LedgerError,
@@ -55,7 +55,7 @@ from fieldfare.shared.study.study import Study, check_deployable
 ENDED: Final = frozenset({State.REJECTED, State.WITHDRAWN})
 
 
-class Standing(Enum):
+class ApprovalStatus(Enum):
     """A study's permission to run; the value is the screen's text."""
 
     RECEIVED = "waits for a decision"
@@ -65,17 +65,17 @@ class Standing(Enum):
     WITHDRAWN = "withdrawn"
 
 
-def standing_of(decision: Decision, roster: Roster, epoch: int) -> Standing:
+def standing_of(decision: StudyDecision, roster: Roster, epoch: int) -> ApprovalStatus:
     """Say where a study stands under the pinned roster and the ledger's epoch."""
     if decision.state is not State.APPROVED:
-        return Standing[decision.state.name]
+        return ApprovalStatus[decision.state.name]
     current = (decision.roster, decision.epoch) == (roster.hash, epoch)
-    return Standing.APPROVED if current else Standing.OUTDATED
+    return ApprovalStatus.APPROVED if current else ApprovalStatus.OUTDATED
 
 
 def spent_now(
     ledger: Ledger, study: Study, others: Sequence[KeptStudy], roster: Roster, now: datetime
-) -> Spent:
+) -> SpentBudget:
     """Ask the ledger for the spent budget, and for what other approved studies may still spend.
 
     Args:
@@ -93,9 +93,9 @@ def spent_now(
         _still(ledger, kept.study)
         for kept in others
         if kept.study.id != study.id
-        and standing_of(kept.decision, roster, epoch) is Standing.APPROVED
+        and standing_of(kept.decision, roster, epoch) is ApprovalStatus.APPROVED
     ]
-    return Spent(
+    return SpentBudget(
         yearly=ledger.spent_since(now - WINDOW),
         lifetime=ledger.spent(),
         study=ledger.spent(study.id),
@@ -140,7 +140,7 @@ def receive(
 
 
 def check_before_records(
-    institution: Institution, study: Study, spent: Spent, *, units: int | None = None
+    institution: Institution, study: Study, spent: SpentBudget, *, units: int | None = None
 ) -> Plan:
     """Measure a study against roster, policy and budget; with `units`, those too.
 
@@ -159,7 +159,7 @@ def check_before_records(
     return plan
 
 
-def _refuse(objections: Iterable[Objection]) -> None:
+def _refuse(objections: Iterable[PolicyViolation]) -> None:
     found = "\n".join(map(str, objections))
     if found:
         raise PolicyRefusal(RefusalCode.POLICY, found)
@@ -167,7 +167,7 @@ def _refuse(objections: Iterable[Objection]) -> None:
 
 def approve(
     custody: Custody, kept: KeptStudy, loaded: LoadedSums, user: str, now: datetime
-) -> Decision:
+) -> StudyDecision:
     """Approve a study that was checked: make its keys, log it, then let it run.
 
     Args:
@@ -213,7 +213,7 @@ def approve(
     return decision
 
 
-def _forget_foreign_keys(custody: Custody, decided: Decision) -> None:
+def _forget_foreign_keys(custody: Custody, decided: StudyDecision) -> None:
     """Destroy keys of an approval that is not the one decided on.
 
     After a rotation of the identity the old key's approval cannot be read any more; a crash
@@ -235,7 +235,7 @@ def reject(
     user: str,
     now: datetime,
     told: Told = Told.NOTHING,
-) -> Decision:
+) -> StudyDecision:
     """Say no to a study that arrived; keys that an interrupted approval left are destroyed.
 
     Raises:
@@ -260,7 +260,7 @@ def withdraw(
     user: str,
     now: datetime,
     told: Told = Told.NOTHING,
-) -> Decision:
+) -> StudyDecision:
     """Take an approval back: the study's keys and its runs' are destroyed.
 
     *Formal Guarantees.* Afterwards no file of the home holds the private keys or chain keys of
@@ -290,7 +290,7 @@ def _end(
     user: str,
     now: datetime,
     told: Told,
-) -> Decision:
+) -> StudyDecision:
     _check_reason(reason)
     decision = read_decision(home, study).model_copy(
         update={"state": state, "user": user, "time": stamp(now), "reason": reason, "told": told}
@@ -314,7 +314,7 @@ def _check_reason(reason: str) -> None:
 # -- start ----------------------------------------------------------------------------------
 
 
-class LeftOut(NamedTuple):
+class OmittedStudy(NamedTuple):
     """A study that is approved and does not run, and why."""
 
     study: str
@@ -327,7 +327,7 @@ class LeftOut(NamedTuple):
 
 def resume(
     custody: Custody, load: Loader, studies: Collection[str] | None = None
-) -> tuple[LeftOut, ...]:
+) -> tuple[OmittedStudy, ...]:
     """Load every study that may run into the custodian; said at start and after a decision.
 
     Nothing is approved here: a study whose approval counts no more is left out, and so is one
@@ -344,9 +344,9 @@ def resume(
         try:
             runs = _resume_one(custody, load, study)
         except FieldfareError as error:
-            left_out.append(LeftOut(study, str(error)))
+            left_out.append(OmittedStudy(study, str(error)))
         else:
-            left_out += [] if runs else [LeftOut(study, Standing.OUTDATED.value)]
+            left_out += [] if runs else [OmittedStudy(study, ApprovalStatus.OUTDATED.value)]
     return tuple(left_out)
 
 
@@ -370,14 +370,14 @@ def _resume_one(custody: Custody, load: Loader, study: str) -> bool:
     return False
 
 
-def _runs(custody: Custody, decision: Decision) -> bool:
+def _runs(custody: Custody, decision: StudyDecision) -> bool:
     """Tell whether a study may run: approved, under this roster and epoch, with its keys."""
     epoch = custody.ledger.position().epoch
     standing = standing_of(decision, custody.institution.roster, epoch)
-    return standing is Standing.APPROVED and _has_keys(custody, decision)
+    return standing is ApprovalStatus.APPROVED and _has_keys(custody, decision)
 
 
-def _has_keys(custody: Custody, decision: Decision) -> bool:
+def _has_keys(custody: Custody, decision: StudyDecision) -> bool:
     """Tell whether the ledger holds the very approval that was decided on."""
     state = custody.ledger.run_state(decision.study, APPROVAL_STATE)
     if state is None or not decision.approval:

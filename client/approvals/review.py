@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from fieldfare.client.ledger.budget import from_picomu2
 from fieldfare.client.ledger.freeing import Freed, enough_from, next_freed, worth
-from fieldfare.client.policy.policy import Objection, Policy, allows, limits, objections
+from fieldfare.client.policy.policy import Policy, PolicyViolation, allows, limits, objections
 from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
@@ -71,7 +71,7 @@ HARM_RULES: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
+class SpentBudget:
     """The ledger's sums, in picomu2.
 
     Attributes:
@@ -126,7 +126,7 @@ class Leaving:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class StudyCost:
     """The study's cost against the remaining budget; epsilons are at the policy's delta.
 
     Attributes:
@@ -159,7 +159,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Party:
+class RosterRow:
     """One member of the roster."""
 
     id: str
@@ -168,7 +168,7 @@ class Party:
 
 
 @dataclass(frozen=True)
-class Change:
+class StudyChange:
     """One canonical key of the study that an earlier one had otherwise; None: it had none."""
 
     key: str
@@ -177,11 +177,11 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StudyComparison:
     """Against the latest earlier study of the same name."""
 
     earlier: str
-    changes: tuple[Change, ...]
+    changes: tuple[StudyChange, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,15 +209,15 @@ class Review:
     leaving: tuple[Leaving, ...]
     epsilon: float
     delta: float
-    budget: Budget
+    budget: StudyCost
     least: int
     tolerance: int
     multiplicity: int
-    parties: tuple[Party, ...]
+    parties: tuple[RosterRow, ...]
     failed_masks: tuple[tuple[int, float], ...]
-    comparison: Comparison | None
+    comparison: StudyComparison | None
     problems: tuple[str, ...]
-    objections: tuple[Objection, ...] = ()
+    objections: tuple[PolicyViolation, ...] = ()
     obstacles: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
@@ -234,7 +234,7 @@ def review_study(
     study: Study,
     policy: Policy,
     roster: Roster,
-    spent: Spent,
+    spent: SpentBudget,
     *,
     institution: str,
     standing: str,
@@ -272,7 +272,7 @@ def review_study(
         tolerance=study.privacy.collusion_tolerance,
         multiplicity=study.privacy.multiplicity,
         parties=tuple(
-            Party(m.id, fingerprint(bytes.fromhex(m.key)), m.id == institution)
+            RosterRow(m.id, fingerprint(bytes.fromhex(m.key)), m.id == institution)
             for m in roster.members
         ),
         failed_masks=tuple(_failed_masks(plan, roster)),
@@ -312,8 +312,8 @@ def roster_problems(study: Study, roster: Roster) -> tuple[str, ...]:
 
 
 def all_objections(
-    policy: Policy, plan: Plan, spent: Spent, *, units: int | None = None
-) -> tuple[Objection, ...]:
+    policy: Policy, plan: Plan, spent: SpentBudget, *, units: int | None = None
+) -> tuple[PolicyViolation, ...]:
     """Return every rule of the policy, and every limit of the budget, that a study breaks."""
     return (
         *objections(policy, plan.study, plan, units=units),
@@ -321,7 +321,7 @@ def all_objections(
     )
 
 
-def _left_objections(policy: Policy, plan: Plan, spent: Spent) -> Iterator[Objection]:
+def _left_objections(policy: Policy, plan: Plan, spent: SpentBudget) -> Iterator[PolicyViolation]:
     """Compare the study's remaining cost with the remaining budget of year and lifetime.
 
     The ledger would refuse the last releases anyway; a study that cannot finish is not begun.
@@ -340,7 +340,7 @@ def _left_objections(policy: Policy, plan: Plan, spent: Spent) -> Iterator[Objec
             parts = [f"{said} of {policy.budget.yearly_epsilon:g} in any 365 days", *freed]
         else:
             parts = [f"{said} of {policy.budget.lifetime_epsilon:g} ever, which never comes free"]
-        yield Objection(
+        yield PolicyViolation(
             rule,
             f"at most mu^2 {from_picomu2(left)!r} of {from_picomu2(limit)!r}",
             f"mu^2 {from_picomu2(needed)!r}",
@@ -348,7 +348,7 @@ def _left_objections(policy: Policy, plan: Plan, spent: Spent) -> Iterator[Objec
         )
 
 
-def _still(plan: Plan, spent: Spent) -> int:
+def _still(plan: Plan, spent: SpentBudget) -> int:
     return max(plan.study_limit - spent.study, 0)
 
 
@@ -387,11 +387,11 @@ def _leaving(policy: Policy, plan: Plan) -> Iterator[Leaving]:
         )
 
 
-def _budget(policy: Policy, plan: Plan, spent: Spent) -> Budget:
+def _budget(policy: Policy, plan: Plan, spent: SpentBudget) -> StudyCost:
     granted, delta, needed = limits(policy), policy.budget.delta, _still(plan, spent)
     yearly = max(granted.yearly_picomu2 - spent.yearly, 0)
     lifetime = max(granted.lifetime_picomu2 - spent.lifetime, 0)
-    return Budget(
+    return StudyCost(
         delta=delta,
         epsilon=worth(plan.study_limit, delta),
         mu2=plan.mu2,
@@ -429,15 +429,15 @@ def _failed_masks(plan: Plan, roster: Roster) -> Iterator[tuple[int, float]]:
 # -- what changed ---------------------------------------------------------------------------
 
 
-def compare(earlier: Study, study: Study) -> Comparison:
+def compare(earlier: Study, study: Study) -> StudyComparison:
     """Compare two studies key by key, in canonical form; features go by their names."""
     before, after = _flat(earlier), _flat(study)
     changes = tuple(
-        Change(key, before.get(key), after.get(key))
+        StudyChange(key, before.get(key), after.get(key))
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     )
-    return Comparison(earlier.id, changes)
+    return StudyComparison(earlier.id, changes)
 
 
 def _flat(study: Study) -> dict[str, str]:

@@ -10,7 +10,14 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.client.approvals.review import Budget, Change, Column, Leaving, Party, Review
+from fieldfare.client.approvals.review import (
+    Column,
+    Leaving,
+    Review,
+    RosterRow,
+    StudyChange,
+    StudyCost,
+)
 from fieldfare.shared.pages.words import covers
 from fieldfare.shared.terminal.screen import BAD, GOOD, facts, table
 from fieldfare.shared.terminal.texts import SHORT, listed, plain
@@ -108,7 +115,7 @@ def _cells(kind: Leaving) -> tuple[str | Text, ...]:
     )
 
 
-def _budget(budget: Budget) -> Text:
+def _budget(budget: StudyCost) -> Text:
     text = Text(f"costs epsilon {budget.epsilon:.3g} at your delta {budget.delta:g}")
     if budget.spent_mu2:
         text.append(f", of which {budget.spent:.3g} is spent")
@@ -138,7 +145,7 @@ def _company(review: Review) -> Text:
     )
 
 
-def _parties(parties: Sequence[Party]) -> Iterator[tuple[str, RenderableType]]:
+def _parties(parties: Sequence[RosterRow]) -> Iterator[tuple[str, RenderableType]]:
     """Put names into the first column, so that a fingerprint stays on one line."""
     own_first = sorted(parties, key=lambda party: not party.own)
     for party in own_first[:MOST_SHOWN]:
@@ -164,7 +171,7 @@ def _changed(review: Review) -> Text:
     return Text("\n".join([head, *_first([_change(change) for change in changes])]))
 
 
-def _change(change: Change) -> str:
+def _change(change: StudyChange) -> str:
     key = plain(change.key, 2 * MOST_VALUE)
     if change.before is None:
         return f"+ {key}: {plain(change.after or '', MOST_VALUE)}"

@@ -31,8 +31,8 @@ from fieldfare.client.alerts.alert import (
     Confidence,
     Disposition,
     Feedback,
-    Label,
     PartyRole,
+    UnitLabel,
 )
 from fieldfare.client.alerts.casework import Deed
 from fieldfare.client.alerts.desk import CaseworkDesk, open_desk
@@ -223,7 +223,7 @@ def _moment(text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _csv(found: list[Label]) -> str:
+def _csv(found: list[UnitLabel]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)

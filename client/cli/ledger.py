@@ -25,11 +25,11 @@ from fieldfare.client.institution.restoring import (
     open_ledger,
     split_off,
 )
-from fieldfare.client.ledger.budget import Entry, from_picomu2, to_picomu2
+from fieldfare.client.ledger.budget import LedgerEntry, from_picomu2, to_picomu2
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance
 from fieldfare.client.oversight.ledger_report import (
-    Report,
+    LedgerReport,
     registry_record,
     report,
     report_json,
@@ -144,11 +144,11 @@ def export(home: HomeOption = DEFAULT_HOME) -> None:
     with open_ledger(opened) as ledger:
         check_not_behind(ledger)
         found, first = _report(opened, ledger), next(ledger.entries(), None)
-    time = first.time if isinstance(first, Entry) else None
+    time = first.time if isinstance(first, LedgerEntry) else None
     typer.echo(json.dumps(registry_record(found, load_settings(opened).id, time), indent=2))
 
 
-def _report(home: Home, ledger: Ledger) -> Report:
+def _report(home: Home, ledger: Ledger) -> LedgerReport:
     return report(ledger, load_settings(home).population, load_policy(home), utc_now())
 
 

@@ -20,7 +20,7 @@ from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.process import STOP_SECONDS, given_line, guard_home
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import (
-    Settings,
+    HomeSettings,
     admin_socket_path,
     load_settings,
 )
@@ -31,8 +31,8 @@ from fieldfare.client.oversight.looks import HomeLooks, Preflight
 from fieldfare.client.oversight.overview import overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
 from fieldfare.client.oversight.preflight import (
-    Finding,
-    Outcome,
+    CheckOutcome,
+    CheckResult,
     finding_lines,
     findings,
     findings_json,
@@ -94,7 +94,7 @@ def start(
     raise typer.Exit(status)
 
 
-def _check_alone(home: Home, settings: Settings, node: Path | None) -> None:
+def _check_alone(home: Home, settings: HomeSettings, node: Path | None) -> None:
     """Refuse to begin beside a custodian or a node of this home, before anything is started.
 
     Raises:
@@ -138,7 +138,7 @@ def _node(settings: Path, environment: Mapping[str, str]) -> Child:
     )
 
 
-def without_secrets(environment: Mapping[str, str], settings: Settings) -> dict[str, str]:
+def without_secrets(environment: Mapping[str, str], settings: HomeSettings) -> dict[str, str]:
     """Return the environment without the addresses of databases: the node reads no records."""
     secret = {getattr(source, "uri_environment", None) for source in settings.records}
     kept = environment.items()
@@ -207,12 +207,12 @@ def check(
         now=utc_now(),
         records=not skip_records,
     )
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     for one in _looked(given):
         found.append(one)
         if not as_json:
             typer.echo("\n".join(finding_lines(one)))
-    failed = sum(one.outcome is Outcome.FAIL for one in found)
+    failed = sum(one.outcome is CheckOutcome.FAIL for one in found)
     if as_json:
         typer.echo(json.dumps({"failed": failed, "findings": findings_json(found)}, indent=2))
     else:
@@ -221,7 +221,7 @@ def check(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _looked(given: Preflight) -> Iterator[Finding]:
+def _looked(given: Preflight) -> Iterator[CheckResult]:
     """Look at the home, at the way to the coordinator where a node has one, at the records."""
     looks = HomeLooks(given)
     link = link_looks(looks.node) if given.node_settings.exists() else ()

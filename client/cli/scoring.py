@@ -43,8 +43,8 @@ from fieldfare.client.cli.options import (
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.models import (
     MODEL,
+    ModelProvenance,
     ModelStanding,
-    Standing,
     find_model,
     kept_models,
     standing_of_model,
@@ -52,7 +52,7 @@ from fieldfare.client.home.models import (
 from fieldfare.client.institution.open import Institution, open_institution, open_journal
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.model_use.card_text import card_text
-from fieldfare.client.model_use.evaluate import Evaluation, evaluate, local_labels, tune_here
+from fieldfare.client.model_use.evaluate import LocalEvaluation, evaluate, local_labels, tune_here
 from fieldfare.client.model_use.score import Scored, Sources, score, tables
 from fieldfare.client.model_use.usable import UsableModel, as_tuned, usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
@@ -60,7 +60,7 @@ from fieldfare.client.scoring.ranking_table import check_out
 from fieldfare.client.scoring.reasons import TextReasons
 from fieldfare.client.scoring.rows import RankedRows, rank_rows, read_rows
 from fieldfare.client.scoring.selection import Selected
-from fieldfare.client.scoring.tuning import Kind, further
+from fieldfare.client.scoring.tuning import FittingKind, further
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.evaluation.groups import Verdict, percents
@@ -168,7 +168,7 @@ def tune(
     used = usable_model(institution, model)
     sources = Sources(tuple(records or ()), mapping)
     labels = local_labels(institution, used.study, sources, os.environ)
-    kind = further(used.study) if correction else Kind.SCALED
+    kind = further(used.study) if correction else FittingKind.SCALED
     journal = open_journal(institution.home, utc_now)
     made = tune_here(
         institution, journal, used, labels.training, kind, user=os_user(), now=utc_now()
@@ -214,7 +214,7 @@ def compare(
     typer.echo("\n".join(_remarks(found)))
 
 
-def _models(found: Evaluation) -> Table:
+def _models(found: LocalEvaluation) -> Table:
     heads = ("model", "AUROC", "average precision", "recall", "precision")
     titles = (*heads, "false alerts per 1,000", "calibration error")
     return table(titles, table_rows(found.qualities))
@@ -233,7 +233,7 @@ def _groups(name: str, groups: Sequence[Group]) -> Table:
     return table(heads, rows)
 
 
-def _remarks(found: Evaluation) -> Iterator[str]:
+def _remarks(found: LocalEvaluation) -> Iterator[str]:
     for name, groups in found.groups.items():
         worse = [plain(one.name) for one in groups if one.verdict is Verdict.MORE]
         if worse:
@@ -269,7 +269,7 @@ def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
         (
             *(one.kept.study[:SHORT], one.card.name if one.card else "-", one.kept.run),
             one.card.finished[:10] if one.card else "-",
-            Text(plain(one.words, 200), BAD if one.standing is Standing.DOUBTFUL else ""),
+            Text(plain(one.words, 200), BAD if one.standing is ModelProvenance.DOUBTFUL else ""),
         )
         for one in found
     )

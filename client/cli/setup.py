@@ -16,7 +16,7 @@ from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, PassphraseFileOption, ask
 from fieldfare.client.home.keys import identity_fingerprint
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.settings import Settings, settings_text
+from fieldfare.client.home.settings import HomeSettings, settings_text
 from fieldfare.client.institution.founding import found_institution
 from fieldfare.client.policy.explained import policy_text
 from fieldfare.client.policy.policy import Policy
@@ -36,7 +36,7 @@ USUAL_UNITS: Final = "100"
 
 
 @dataclass(frozen=True)
-class Counted:
+class RecordCounts:
     """The counts of a first look at the records."""
 
     rows: int
@@ -149,11 +149,11 @@ def _settings_text(name: str, source: dict[str, Any]) -> str:
     return tomlkit.dumps(document)
 
 
-def _settings(name: str, source: dict[str, Any]) -> Settings:
-    return parse_toml(_settings_text(name, source), Settings, "institution.toml")
+def _settings(name: str, source: dict[str, Any]) -> HomeSettings:
+    return parse_toml(_settings_text(name, source), HomeSettings, "institution.toml")
 
 
-def _look(source: RecordsSource, column: str, home: Path) -> Counted:
+def _look(source: RecordsSource, column: str, home: Path) -> RecordCounts:
     """Read the unit's column, and nothing else."""
     table = source.as_table(source.declared(home), home.absolute(), os.environ)
     units: list[Any] = [np.empty(0, np.object_)]
@@ -167,10 +167,10 @@ def _look(source: RecordsSource, column: str, home: Path) -> Counted:
             query = f"{text_of(column, opened.columns[column])} AS unit"
             units += [texts_of(batch.column(0)) for batch in opened.batches([query], [column])]
     ids = np.concatenate(units)
-    return Counted(len(ids), len(ids) - len(set(ids.tolist())))
+    return RecordCounts(len(ids), len(ids) - len(set(ids.tolist())))
 
 
-def _counted(counted: Counted, column: str) -> str:
+def _counted(counted: RecordCounts, column: str) -> str:
     said = f"read {counted.rows:,} rows"
     if counted.twice:
         return (

@@ -16,7 +16,7 @@ from typing import Annotated, Final
 import typer
 
 from fieldfare.client.approvals.approval import (
-    Standing,
+    ApprovalStatus,
     approve,
     check_before_records,
     receive,
@@ -124,7 +124,7 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     console().print(table(("study", "name", "epsilon", "standing", "by", "reason"), shown))
 
 
-def _cells(one: KeptStudy, standing: Standing) -> tuple[str, ...]:
+def _cells(one: KeptStudy, standing: ApprovalStatus) -> tuple[str, ...]:
     privacy, decision = one.study.privacy, one.decision
     return (
         *(one.short, one.study.name, f"{privacy.epsilon:g} at {privacy.delta:g}"),
@@ -134,7 +134,7 @@ def _cells(one: KeptStudy, standing: Standing) -> tuple[str, ...]:
     )
 
 
-def _row(kept: KeptStudy, standing: Standing) -> dict[str, object]:
+def _row(kept: KeptStudy, standing: ApprovalStatus) -> dict[str, object]:
     privacy = kept.study.privacy
     return {
         "id": kept.study.id,

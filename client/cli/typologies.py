@@ -18,7 +18,7 @@ from rich.console import Console
 
 from fieldfare.client.cli import app
 from fieldfare.client.drafting.study_toml import features_text
-from fieldfare.client.records.sources.covering import OPTION, LeftOut, bank_codes
+from fieldfare.client.records.sources.covering import OPTION, OmittedCounts, bank_codes
 from fieldfare.client.typologies.checking import check_pack
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import (
@@ -27,7 +27,7 @@ from fieldfare.client.typologies.features import (
     hit_table,
     linked_table,
 )
-from fieldfare.client.typologies.pack import Indicator, Pack, load_pack, own_pack
+from fieldfare.client.typologies.pack import Pack, PackIndicator, load_pack, own_pack
 from fieldfare.client.typologies.typology import Typology
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import percent
@@ -37,7 +37,7 @@ WIDTH = 96
 _READ = {"text": "text read", "summary": "known from a summary"}
 
 
-def shown_lines(indicator: Indicator, *, sql: bool = False) -> Iterator[str]:
+def shown_lines(indicator: PackIndicator, *, sql: bool = False) -> Iterator[str]:
     """Give what a person should know about an indicator, line by line."""
     said = indicator.typology
     yield f"{said.id} version {said.version}: {said.title}"
@@ -229,7 +229,7 @@ def _report(computed: FeatureTable, pack: Pack, hits: Any, units: int) -> list[s
     return lines
 
 
-def _covered(left_out: LeftOut | None) -> list[str]:
+def _covered(left_out: OmittedCounts | None) -> list[str]:
     """Say what was left out so that the promise covers the person, and what that costs."""
     if left_out is None:
         return []
@@ -245,7 +245,7 @@ def _covered(left_out: LeftOut | None) -> list[str]:
     return [said, *([unnamed] if left_out.unnamed else []), read]
 
 
-def _line(computed: FeatureTable, indicator: Indicator) -> list[str]:
+def _line(computed: FeatureTable, indicator: PackIndicator) -> list[str]:
     if indicator.id in computed.missing:
         lacking = ", ".join(computed.missing[indicator.id])
         return [f"{indicator.id}  missing: {lacking}"]

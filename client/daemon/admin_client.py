@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from fieldfare.client.daemon.status import CustodianStatus, Followed
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.settings import Settings, admin_socket_path
+from fieldfare.client.home.settings import HomeSettings, admin_socket_path
 from fieldfare.client.wire import admin_pb2 as pb
 from fieldfare.client.wire.frames import unix_address
 from fieldfare.shared.errors import RunError, UsageError
@@ -111,7 +111,7 @@ LOAD_SECONDS: Final = 600.0  # after an approval, which loads records
 NOBODY: Final = "no custodian is running: in force when it starts"
 
 
-def told_custodian(home: Home, settings: Settings, seconds: float = WAIT_SECONDS) -> str:
+def told_custodian(home: Home, settings: HomeSettings, seconds: float = WAIT_SECONDS) -> str:
     """Let a running custodian follow; returns lines for the screen.
 
     What was decided is in the home already: a custodian that gives no answer follows by itself

@@ -28,7 +28,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 
-from fieldfare.client.approvals.approval import LeftOut, resume
+from fieldfare.client.approvals.approval import OmittedStudy, resume
 from fieldfare.client.custodian.answering import answer
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.daemon.status import (
@@ -233,7 +233,7 @@ class Guard:
         self._following = Lock()
         self._turn = Lock()
         self._stack = ExitStack()  # of the custody
-        self._left_out: tuple[LeftOut, ...] = ()
+        self._left_out: tuple[OmittedStudy, ...] = ()
         self._seen: object = None
         self._records: object = None
         self._in_force = InForce(roster=0, roster_hash="", policy="", identity="", epoch=0)
@@ -355,7 +355,7 @@ class Guard:
         self._settle(records, left_out + resume(custody, load, arrived - ready))
         self._sums.keep_only(self._in_force.served)
 
-    def _settle(self, records: object, left_out: tuple[LeftOut, ...]) -> None:
+    def _settle(self, records: object, left_out: tuple[OmittedStudy, ...]) -> None:
         """Store which studies are served and which are not."""
         names = self._sums.ready(records) - {one.study for one in left_out}
         served = (s for s in names if read_decision(self._home, s).state is State.APPROVED)

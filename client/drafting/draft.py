@@ -15,7 +15,13 @@ import numpy as np
 
 from fieldfare.client.drafting.choice import Choice, choose
 from fieldfare.client.drafting.profile import Sample, count_different, predicts, profile_sample
-from fieldfare.client.drafting.study_toml import Draft, Label, leak_words, toml_text, two_digits
+from fieldfare.client.drafting.study_toml import (
+    Draft,
+    DraftLabel,
+    leak_words,
+    toml_text,
+    two_digits,
+)
 from fieldfare.client.records.encoding.values import LabelRule, comparable
 from fieldfare.client.records.sources.source import open_source
 from fieldfare.shared.errors import RecordsError, UsageError
@@ -136,7 +142,9 @@ def _default_positive(labels: Counter[str]) -> tuple[str, str]:
     )
 
 
-def _label(sample: Sample, column: str, positive: str | None, prevalence: float | None) -> Label:
+def _label(
+    sample: Sample, column: str, positive: str | None, prevalence: float | None
+) -> DraftLabel:
     absent = {None, *DEFAULT_MISSING}
     labels = Counter({str(t): n for t, n in sample.labels.items() if t not in absent})
     if not labels:
@@ -157,7 +165,7 @@ def _label(sample: Sample, column: str, positive: str | None, prevalence: float 
             "positive labels; choose another value or sample"
         )
     share = min(max(two_digits(positives / labels.total()), 1e-6), 0.99)
-    return Label(column, rule_text, share if prevalence is None else prevalence, said)
+    return DraftLabel(column, rule_text, share if prevalence is None else prevalence, said)
 
 
 def _unit(
@@ -198,7 +206,7 @@ def _features(choices: dict[str, Choice]) -> tuple[Feature, ...]:
 
 
 def _leaks(
-    sample: Sample, label: Label, choices: dict[str, Choice]
+    sample: Sample, label: DraftLabel, choices: dict[str, Choice]
 ) -> tuple[tuple[str, float], ...]:
     """Return the features that predict the label almost alone, each with its AUROC."""
     rule, absent = LabelRule.parse(label.positive), {None, *DEFAULT_MISSING}

@@ -16,7 +16,7 @@ LINE: Final = 96
 
 
 @dataclass(frozen=True)
-class Label:
+class DraftLabel:
     """The label's column, which labels are positive, their share, and a comment on it."""
 
     column: str
@@ -34,7 +34,7 @@ class Draft:
     rows: int
     units: int
     unit: str | None
-    label: Label
+    label: DraftLabel
     features: tuple[Feature, ...]
     left_out: tuple[tuple[str, str], ...]
     leaks: tuple[tuple[str, float], ...]

@@ -206,7 +206,7 @@ class Recomputed(BaseModel):
     time: Time
 
 
-class Standing(Enum):
+class ModelProvenance(Enum):
     """The degree to which a kept model was verified."""
 
     RECOMPUTED = "recomputed"
@@ -227,7 +227,7 @@ class ModelStanding:
     """
 
     kept: KeptModel
-    standing: Standing
+    standing: ModelProvenance
     words: str
     card: ModelCard | None = None
     recomputed: Recomputed | None = None
@@ -241,14 +241,14 @@ def standing_of_model(kept: KeptModel, roster: Roster) -> ModelStanding:
         _check_place(kept, delivery)
         card = ModelCard.from_bytes(file.card)
     except (ProtocolError, UsageError) as error:
-        return ModelStanding(kept, Standing.DOUBTFUL, f"do not use it: {error}")
+        return ModelStanding(kept, ModelProvenance.DOUBTFUL, f"do not use it: {error}")
     recomputed = read_recomputed(kept)
     if recomputed is None or recomputed.model != delivery.model:
         words = "signed by the coordinator, not recomputed here"
-        return ModelStanding(kept, Standing.SIGNED, words, card)
+        return ModelStanding(kept, ModelProvenance.SIGNED, words, card)
     how = "from its transcript here" if recomputed.head else "here step by step in its run"
     words = f"recomputed {how} on {recomputed.time[:10]}"
-    return ModelStanding(kept, Standing.RECOMPUTED, words, card, recomputed)
+    return ModelStanding(kept, ModelProvenance.RECOMPUTED, words, card, recomputed)
 
 
 def _check_place(kept: KeptModel, delivery: Delivery) -> None:

@@ -65,7 +65,7 @@ class CaseworkSection(Section):
     folder: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
 
 
-class Settings(Section):
+class HomeSettings(Section):
     """The whole file.
 
     Attributes:
@@ -101,22 +101,22 @@ class Settings(Section):
         return population or str(info.data.get("id", ""))
 
 
-def load_settings(home: Home) -> Settings:
+def load_settings(home: Home) -> HomeSettings:
     """Read `institution.toml`.
 
     Raises:
         StudyError: unreadable, or lists every mistake, one line each.
     """
-    return load_toml(home.settings, Settings)
+    return load_toml(home.settings, HomeSettings)
 
 
-def custodian_socket_path(home: Home, settings: Settings) -> Path:
+def custodian_socket_path(home: Home, settings: HomeSettings) -> Path:
     """Return where the data plane's socket is."""
     named = settings.custodian.socket
     return home.resolve(named) if named else home.custodian_socket
 
 
-def admin_socket_path(home: Home, settings: Settings) -> Path:
+def admin_socket_path(home: Home, settings: HomeSettings) -> Path:
     """Return where the administration's socket is."""
     named = settings.custodian.admin_socket
     return home.resolve(named) if named else home.admin_socket
@@ -155,5 +155,5 @@ socket = "" # for the node; empty: run/custodian.sock here
 admin_socket = "" # for this user alone; empty: run/admin.sock here
 group = "" # the group that may open the node's socket; empty: this user's own
 """
-    parse_toml(text, Settings, "institution")
+    parse_toml(text, HomeSettings, "institution")
     return text

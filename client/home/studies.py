@@ -56,7 +56,7 @@ class Told(Enum):
     REASON = "reason"
 
 
-class Decision(BaseModel):
+class StudyDecision(BaseModel):
     """The decision about one study.
 
     Attributes:
@@ -90,7 +90,7 @@ class KeptStudy:
 
     study: Study
     offer: bytes
-    decision: Decision
+    decision: StudyDecision
 
     @property
     def short(self) -> str:
@@ -118,10 +118,10 @@ def keep_study(home: Home, study: Study, content: bytes, received: datetime) -> 
     """
     replace_private(home.study(study.id), content)
     if not _decision_path(home, study.id).exists():
-        write_decision(home, Decision(study=study.id, received=stamp(received)))
+        write_decision(home, StudyDecision(study=study.id, received=stamp(received)))
 
 
-def write_decision(home: Home, decision: Decision) -> None:
+def write_decision(home: Home, decision: StudyDecision) -> None:
     """Keep a decision; after a crash the old or the new one stands.
 
     Raises:
@@ -130,7 +130,7 @@ def write_decision(home: Home, decision: Decision) -> None:
     replace_private(_decision_path(home, decision.study), canonical_bytes(decision))
 
 
-def read_decision(home: Home, study: str) -> Decision:
+def read_decision(home: Home, study: str) -> StudyDecision:
     """Return the decision; a study without a file is only received.
 
     Raises:
@@ -138,10 +138,10 @@ def read_decision(home: Home, study: str) -> Decision:
     """
     path = _decision_path(home, study)
     if not path.exists():
-        return Decision(study=study)
+        return StudyDecision(study=study)
     try:
         with path.open("rb") as file:
-            found = Decision.model_validate(json.loads(file.read(MAX_DECISION_BYTES)))
+            found = StudyDecision.model_validate(json.loads(file.read(MAX_DECISION_BYTES)))
     except (ValidationError, ValueError, RecursionError):
         found = None
     if found is None or found.study != study:

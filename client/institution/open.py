@@ -18,13 +18,13 @@ from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.keys import load_holdout_key, load_identity, public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import check_member, pinned_roster
-from fieldfare.client.home.settings import Settings, load_settings
+from fieldfare.client.home.settings import HomeSettings, load_settings
 from fieldfare.client.journal.decisions import JournalDecisions
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits, load_policy, pinned_coordinator
 from fieldfare.client.records import holdout_mask, read_sources
-from fieldfare.client.records.encoding.problems import Finding, zero_words
+from fieldfare.client.records.encoding.problems import RecordProblem, zero_words
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.samplers import ExactNoise
@@ -46,7 +46,7 @@ class Institution:
     """
 
     home: Home
-    settings: Settings
+    settings: HomeSettings
     policy: Policy
     coordinator: str
     roster: Roster
@@ -68,7 +68,7 @@ class LoadedSums:
     units: int
     rows: int = 0
     zero: int = 0
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[RecordProblem, ...] = ()
 
     @property
     def words(self) -> str:
@@ -127,7 +127,7 @@ def open_institution_ledger(institution: Institution, clock: Clock) -> Ledger:
     return ledger_of(institution.home, institution.settings, institution.policy, clock)
 
 
-def ledger_of(home: Home, settings: Settings, policy: Policy, clock: Clock) -> Ledger:
+def ledger_of(home: Home, settings: HomeSettings, policy: Policy, clock: Clock) -> Ledger:
     """Open a home's ledger without regard to its roster: a withdrawal must always be possible.
 
     Raises:

@@ -8,7 +8,7 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
-from fieldfare.client.ledger.split import Part
+from fieldfare.client.ledger.split import SplitPopulation
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import LedgerError, UsageError
 from fieldfare.shared.system.clock import utc_now
@@ -80,7 +80,7 @@ def accept_restore(home: Home, terms: Acceptance) -> Statement:
     return statement
 
 
-def split_off(home: Home, into: Home, *, user: str, reason: str) -> Part:
+def split_off(home: Home, into: Home, *, user: str, reason: str) -> SplitPopulation:
     """Give the population of another home a ledger that begins with this one's whole history.
 
     Raises:
@@ -93,7 +93,7 @@ def split_off(home: Home, into: Home, *, user: str, reason: str) -> Part:
             f"{into.settings}: expected another population than {name!r}, found the same: give the "
             "part its own name there"
         )
-    part = Part(name, into.ledger)
+    part = SplitPopulation(name, into.ledger)
     journal = Journal.open(home.log_folder, clock=utc_now)
     with open_ledger(home) as ledger:
         check_not_behind(ledger)

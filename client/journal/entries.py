@@ -192,7 +192,7 @@ class Head:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """One line of the log; `time` is in UTC and what the clock said, also if it was set back."""
 
     sequence: int
@@ -216,7 +216,7 @@ class Entry:
 
 def next_entry(
     end: Mark, *, time: datetime, event: Event, actor: str, details: Mapping[str, Value]
-) -> Entry:
+) -> JournalEntry:
     """Return the entry that follows `end`.
 
     Raises:
@@ -233,7 +233,7 @@ def next_entry(
         raise LedgerError(
             "expected fewer than 2^53 entries in a log, found as many: begin a new log"
         )
-    entry = Entry(
+    entry = JournalEntry(
         sequence=end.sequence + 1,
         time=time.astimezone(UTC),
         event=event,
@@ -245,7 +245,7 @@ def next_entry(
     return replace(entry, hash=_hashed(ENTRY_TYPE, _content(entry))[0])
 
 
-def parse_entry(line: bytes) -> Entry:
+def parse_entry(line: bytes) -> JournalEntry:
     """Read a line (without its newline) that is exactly what its own content hashes to.
 
     Raises:
@@ -271,7 +271,7 @@ def parse_entry(line: bytes) -> Entry:
     return entry
 
 
-def follow(end: Mark, entry: Entry) -> Mark:
+def follow(end: Mark, entry: JournalEntry) -> Mark:
     """Accept `entry` if it is the one after `end`, and return where the log stands then.
 
     Raises:
@@ -345,14 +345,14 @@ def find_end(lines: list[bytes], before: Callable[[], Mark], head: Head) -> tupl
     )
 
 
-def _entry_or_none(line: bytes) -> Entry | None:
+def _entry_or_none(line: bytes) -> JournalEntry | None:
     try:
         return parse_entry(line)
     except LedgerError:
         return None
 
 
-def _content(entry: Entry) -> dict[str, Any]:
+def _content(entry: JournalEntry) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "sequence": entry.sequence,

@@ -24,9 +24,9 @@ from typing import Final, Self
 from fieldfare.client.journal import files
 from fieldfare.client.journal.entries import (
     MAX_LINE,
-    Entry,
     Event,
     Head,
+    JournalEntry,
     Mark,
     Value,
     find_end,
@@ -251,7 +251,7 @@ class Journal:
             journal._delete_old()
         return journal
 
-    def append(self, event: Event, actor: str, **details: Value) -> Entry:
+    def append(self, event: Event, actor: str, **details: Value) -> JournalEntry:
         """Write one entry; it is on disk when this returns.
 
         Args:
@@ -348,7 +348,7 @@ class Journal:
 
     def _append(
         self, head: Head, event: Event, actor: str, details: dict[str, Value]
-    ) -> tuple[Head, Entry]:
+    ) -> tuple[Head, JournalEntry]:
         entry = next_entry(head.end, time=self._clock(), event=event, actor=actor, details=details)
         active = self.folder / files.ACTIVE
         size = files.size_of(active)

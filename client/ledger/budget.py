@@ -140,7 +140,7 @@ class StoredReply:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class LedgerEntry:
     """One debit as it stands in the ledger.
 
     `vector` is the sha256 of the masked vector that left, `study_total` the picomu2 of the debit's
@@ -192,7 +192,7 @@ WINDOW: Final = timedelta(days=365)  # limits slide (docs/design.md, "The ledger
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class LedgerBalance:
     """The ledger's totals that a new debit is checked against.
 
     `occupant` is the request that took the same study, run, step and attempt; `last` is the
@@ -210,7 +210,7 @@ class Standing:
 
 def check_debit(
     debit: Debit,
-    standing: Standing,
+    standing: LedgerBalance,
     limits: Limits,
     *,
     study_limit: int,
@@ -241,7 +241,7 @@ def check_debit(
     )
 
 
-def _check_order(debit: Debit, standing: Standing) -> None:
+def _check_order(debit: Debit, standing: LedgerBalance) -> None:
     if standing.occupant not in {None, debit.request}:
         raise PolicyRefusal(
             RefusalCode.REPLAY_CHANGED,

@@ -40,7 +40,7 @@ from fieldfare.client.ledger.budget import (
     MAX_NAME,
     MAX_PICOMU2,
     Debit,
-    Entry,
+    LedgerEntry,
     Position,
     check_count,
     check_sha256,
@@ -262,7 +262,9 @@ def genesis(population: str, created: datetime) -> Tip:
     )
 
 
-def next_entry(tip: Tip, debit: Debit, *, vector: str, study_total: int, time: datetime) -> Entry:
+def next_entry(
+    tip: Tip, debit: Debit, *, vector: str, study_total: int, time: datetime
+) -> LedgerEntry:
     """Return the entry that follows `tip`: one debit, the sha256 of what left, and new totals.
 
     `study_total` is the total of the debit's study before this entry, in picomu2.
@@ -278,7 +280,7 @@ def next_entry(tip: Tip, debit: Debit, *, vector: str, study_total: int, time: d
         "vector": vector,
     }
     position = _position(tip, content)
-    return Entry(
+    return LedgerEntry(
         position=position,
         time=time,
         debit=debit,
@@ -337,7 +339,7 @@ def _position(tip: Tip, content: dict[str, Any]) -> Position:
     )
 
 
-def check_chain(start: Tip, history: Iterable[Entry | Statement]) -> None:
+def check_chain(start: Tip, history: Iterable[LedgerEntry | Statement]) -> None:
     """Recompute a whole history.
 
     Raises:
@@ -357,7 +359,7 @@ class ChainCheck:
         self._study_totals: dict[str, int] = {}  # without what counts against every study
         self._everyones = 0
 
-    def add(self, entry: Entry | Statement) -> None:
+    def add(self, entry: LedgerEntry | Statement) -> None:
         """Accept the next entry if it is exactly what the chain says.
 
         Raises:
@@ -366,7 +368,7 @@ class ChainCheck:
         number = self.tip.position.sequence + 1
         if entry.time < self.tip.time:
             raise LedgerError(f"expected entry {number} after {self.tip.time}, found {entry.time}")
-        study = entry.debit.study if isinstance(entry, Entry) else entry.stated.study
+        study = entry.debit.study if isinstance(entry, LedgerEntry) else entry.stated.study
         expected = self._expected(entry, self._study_totals.get(study, 0) + self._everyones)
         if entry != expected:
             raise LedgerError(
@@ -380,7 +382,9 @@ class ChainCheck:
             self._study_totals[study] = expected.study_total - self._everyones
         self.tip = Tip(position=expected.position, time=expected.time)
 
-    def _expected(self, entry: Entry | Statement, study_total: int) -> Entry | Statement:
+    def _expected(
+        self, entry: LedgerEntry | Statement, study_total: int
+    ) -> LedgerEntry | Statement:
         if isinstance(entry, Statement):
             return next_statement(self.tip, entry.stated, study_total=study_total, time=entry.time)
         check_sha256("the vector's hash in an entry", entry.vector)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
-from fieldfare.client.ledger.budget import WINDOW, Entry, from_picomu2
+from fieldfare.client.ledger.budget import WINDOW, LedgerEntry, from_picomu2
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
@@ -22,7 +22,7 @@ class Freed:
     picomu2: int
 
 
-def freed_later(entries: Iterable[Entry | Statement], now: datetime) -> tuple[Freed, ...]:
+def freed_later(entries: Iterable[LedgerEntry | Statement], now: datetime) -> tuple[Freed, ...]:
     """Return what will leave the window of 365 days after `now`, day by day, soonest first.
 
     Everything that counts within the window is in it, also what a restored copy carried over.

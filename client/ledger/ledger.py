@@ -21,7 +21,7 @@ from typing import Final, Self
 
 from fieldfare.client.ledger.budget import (
     Debit,
-    Entry,
+    LedgerEntry,
     Limits,
     Portion,
     Position,
@@ -41,7 +41,7 @@ from fieldfare.client.ledger.chain import (
 )
 from fieldfare.client.ledger.rows import BATCH, Store
 from fieldfare.client.ledger.schema import erase_log, open_database
-from fieldfare.client.ledger.split import Part, discard_draft, publish_part, write_part
+from fieldfare.client.ledger.split import SplitPopulation, discard_draft, publish_part, write_part
 from fieldfare.client.ledger.witness import Witness
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError
@@ -49,8 +49,8 @@ from fieldfare.shared.sqlite.database import Database
 
 __all__ = [
     "Debit",
-    "Entry",
     "Ledger",
+    "LedgerEntry",
     "Limits",
     "Position",
     "StoredReply",
@@ -276,21 +276,21 @@ class Ledger:
         with self._lock:
             return self._store.spent_since(to_micros(instant))
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[LedgerEntry]:
         """Yield every debit, oldest first, with those that are added meanwhile.
 
         Raises:
             LedgerError: the ledger cannot be read, or an entry is malformed.
         """
-        return (entry for entry in self.history() if isinstance(entry, Entry))
+        return (entry for entry in self.history() if isinstance(entry, LedgerEntry))
 
-    def history(self) -> Iterator[Entry | Statement]:
+    def history(self) -> Iterator[LedgerEntry | Statement]:
         """Yield every debit and every statement, as `entries`.
 
         Raises:
             LedgerError: the ledger cannot be read, or an entry is malformed.
         """
-        batch: list[Entry | Statement] = []
+        batch: list[LedgerEntry | Statement] = []
         while not batch or len(batch) == BATCH:
             after = batch[-1].position.sequence if batch else 0
             with self._lock:
@@ -320,7 +320,7 @@ class Ledger:
         with self._lock:
             return self._store.accounts_for(position)
 
-    def split(self, part: Part, *, user: str, reason: str) -> None:
+    def split(self, part: SplitPopulation, *, user: str, reason: str) -> None:
         """State that `part` and what stays here are disjoint; write the part's own ledger.
 
         *Formal Guarantees.* The part starts from a copy of the whole history, so nothing that
@@ -352,7 +352,7 @@ class Ledger:
             with self._lock:
                 self._store.reply(entry.debit.request)
 
-    def _split_off(self, part: Part, user: str, reason: str) -> None:
+    def _split_off(self, part: SplitPopulation, user: str, reason: str) -> None:
         stated = Stated(kind=StatementKind.SPLIT, user=user, reason=reason, population=part.name)
         discard_draft(part)
         self._database.copy_to(part.draft)

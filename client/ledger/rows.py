@@ -10,10 +10,10 @@ from typing import Any, Final
 from fieldfare.client.ledger.budget import (
     WINDOW,
     Debit,
-    Entry,
+    LedgerBalance,
+    LedgerEntry,
     Portion,
     Position,
-    Standing,
     StoredReply,
 )
 from fieldfare.client.ledger.chain import (
@@ -86,7 +86,7 @@ class Store:
             else (self.start)
         )
 
-    def entries_after(self, sequence: int, limit: int) -> list[Entry | Statement]:
+    def entries_after(self, sequence: int, limit: int) -> list[LedgerEntry | Statement]:
         """Return the next entries in order, at most `limit`."""
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM entries WHERE sequence > ? ORDER BY sequence LIMIT ?",
@@ -97,7 +97,7 @@ class Store:
         stated = {s.position.sequence: s for s in self.statements()}
         return [stated.get(row[0]) or _entry(row) for row in rows]
 
-    def history(self) -> Iterator[Entry | Statement]:
+    def history(self) -> Iterator[LedgerEntry | Statement]:
         """Yield every entry, oldest first, a batch at a time."""
         after, batch = 0, self.entries_after(0, BATCH)
         while batch:
@@ -178,7 +178,9 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         )
         return int(spent)
 
-    def standing(self, debit: Debit, now: datetime, portion: Portion | None = None) -> Standing:
+    def standing(
+        self, debit: Debit, now: datetime, portion: Portion | None = None
+    ) -> LedgerBalance:
         """Return what `debit` must be measured against at `now`."""
         occupant = self._database.rows(
             "SELECT request FROM entries WHERE type = 'debit'"
@@ -192,7 +194,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         )
         # The clock as it stands, not as the last entry says: a smaller `now` only counts more.
         window = max(to_micros(now) - WINDOW // _MICROSECOND, 0)
-        return Standing(
+        return LedgerBalance(
             occupant=occupant[0][0] if occupant else None,
             last=(last[0][0], last[0][1]) if last else None,
             study_total=self.study_total(debit.study),
@@ -245,7 +247,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
             )
         return StoredReply(reply=kept[0][0], vector=kept[0][1], position=entry.position)
 
-    def append(self, entry: Entry, reply: bytes, vector: bytes) -> None:
+    def append(self, entry: LedgerEntry, reply: bytes, vector: bytes) -> None:
         """Write an entry and what leaves for it."""
         values = (
             *(entry.position.sequence, entry.position.head, entry.position.cumulative),
@@ -312,21 +314,21 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         marks = ", ".join("?" * len(values))
         self._database.rows(f"INSERT INTO entries ({_COLUMNS}) VALUES ({marks})", *values)
 
-    def _debits(self, condition: str, *values: object) -> list[Entry]:
+    def _debits(self, condition: str, *values: object) -> list[LedgerEntry]:
         rows = self._database.rows(
             f"SELECT {_COLUMNS} FROM entries WHERE type = 'debit' AND {condition}", *values
         )
         return [_entry(row) for row in rows]
 
 
-def _entry(row: tuple[Any, ...]) -> Entry:
+def _entry(row: tuple[Any, ...]) -> LedgerEntry:
     time, study, run, step, attempt, kind, request, cost, vector, study_total, found = row[4:]
     if found != _DEBIT:
         raise LedgerError(
             f"expected entry {row[0]} to be a debit or a statement with its text, found "
             f"{found!r} without one: restore the newest copy"
         )
-    return Entry(
+    return LedgerEntry(
         position=_position(row),
         time=from_micros(time),
         debit=Debit(

@@ -21,7 +21,7 @@ BUSY_TIMEOUT: Final = 5.0  # seconds; nobody else knows the file
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitPopulation:
     """A population that is split off.
 
     Attributes:
@@ -64,7 +64,7 @@ class Part:
         return False
 
 
-def write_part(part: Part, whole: str, split: Stated, now: datetime) -> None:
+def write_part(part: SplitPopulation, whole: str, split: Stated, now: datetime) -> None:
     """Turn the copy of the ledger of `whole` into the part's: a new epoch, without any keys.
 
     Raises:
@@ -85,7 +85,7 @@ def write_part(part: Part, whole: str, split: Stated, now: datetime) -> None:
         erase_log(database)
 
 
-def discard_draft(part: Part) -> None:
+def discard_draft(part: SplitPopulation) -> None:
     """Remove what a crash left of a part that no split names.
 
     Raises:
@@ -100,7 +100,7 @@ def discard_draft(part: Part) -> None:
         ) from error
 
 
-def publish_part(part: Part) -> None:
+def publish_part(part: SplitPopulation) -> None:
     """Put the part's ledger and its witness in their place.
 
     The witness comes first: without its ledger it prevents an empty one.

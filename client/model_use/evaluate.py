@@ -19,8 +19,8 @@ from fieldfare.client.model_use.score import Sources, budget_of, tables
 from fieldfare.client.model_use.usable import TunedModel, UsableModel, keep_tuned, tuned_model
 from fieldfare.client.records.encoding.units import holdout_mask
 from fieldfare.client.scoring.comparison import Group, Quality, by_group, everybody, quality
-from fieldfare.client.scoring.selection import Budget
-from fieldfare.client.scoring.tuning import Kind, check_labels, further, own_only, tune
+from fieldfare.client.scoring.selection import AlertBudget
+from fieldfare.client.scoring.tuning import FittingKind, check_labels, further, own_only, tune
 from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
@@ -48,7 +48,7 @@ class LocalLabels:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class LocalEvaluation:
     """The result of a comparison; its figures are about records and never leave.
 
     Attributes:
@@ -98,7 +98,7 @@ def tune_here(
     journal: Journal,
     model: UsableModel,
     data: EncodedUnits,
-    kind: Kind,
+    kind: FittingKind,
     *,
     user: str,
     now: datetime,
@@ -123,7 +123,7 @@ def evaluate(
     *,
     budget: int | None,
     seed: int,
-) -> Evaluation:
+) -> LocalEvaluation:
     """Compare shared, tuned and own-only models on the own hold-out.
 
     Args:
@@ -151,7 +151,7 @@ def evaluate(
         name: by_group(scores[SHARED], held.labels, column, share)
         for name, column in labels.groups.items()
     }
-    return Evaluation(
+    return LocalEvaluation(
         units=len(held),
         positives=int(held.labels.sum()),
         budget=share.alerts(len(held)),
@@ -170,14 +170,14 @@ def _three(
     if kept is not None:
         tuned, how = np.array(kept.parameters), f"{kept.kind.value}, kept since {kept.time[:10]}"
     else:
-        tuned = tune(study, model.parameters, training, Kind.CORRECTED).parameters
+        tuned = tune(study, model.parameters, training, FittingKind.CORRECTED).parameters
         how = f"{further(study).value}, made for this comparison"
     return {SHARED: model.parameters, TUNED: tuned, ALONE: own_only(study, training)}, how
 
 
-def _share(budget: Budget, labels: LocalLabels) -> Budget:
+def _share(budget: AlertBudget, labels: LocalLabels) -> AlertBudget:
     units = len(labels.training) + len(labels.holdout)
-    return Budget(share=budget.alerts(units) / units)
+    return AlertBudget(share=budget.alerts(units) / units)
 
 
 def _check_holdout(held: EncodedUnits) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from fieldfare.client.alerts.alert import Alert, alert_id, alert_of
 from fieldfare.client.alerts.desk import casework_of, scoring_store, suppressed_units
 from fieldfare.client.home.keys import load_holdout_key
-from fieldfare.client.home.settings import Settings
+from fieldfare.client.home.settings import HomeSettings
 from fieldfare.client.institution.open import Institution, open_institution, open_journal
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
@@ -29,7 +29,7 @@ from fieldfare.client.scoring.ranking import Ranking, rank_units
 from fieldfare.client.scoring.ranking_table import AlertTable, write_alerts
 from fieldfare.client.scoring.reasons import TextReasons
 from fieldfare.client.scoring.rows import read_rows
-from fieldfare.client.scoring.selection import Budget
+from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.units import read_units, values_before
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import plain
@@ -95,12 +95,12 @@ def _files(paths: Sequence[Path], mapping: Path | None) -> list[Table]:
     return [table_at(path, declared) for path in paths]
 
 
-def budget_of(settings: Settings, study: Study, asked: int | None) -> Budget:
+def budget_of(settings: HomeSettings, study: Study, asked: int | None) -> AlertBudget:
     """Return how many alerts there are: as asked, else as set, else the study's share."""
     alerts = settings.alerts
     units = asked if asked is not None else alerts.budget or None
     share = study.evaluation.alert_budget if units is None else None
-    return Budget(units=units, share=share, below_line=alerts.below_line)
+    return AlertBudget(units=units, share=share, below_line=alerts.below_line)
 
 
 def score(

@@ -17,7 +17,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import KeptModel, find_model, standing_of_model
 from fieldfare.client.home.studies import kept_study
 from fieldfare.client.institution.open import Institution
-from fieldfare.client.scoring.tuning import Kind, Tuned
+from fieldfare.client.scoring.tuning import FittingKind, Tuned
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.finished_model.file import model_from_bytes
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
@@ -45,7 +45,7 @@ class TunedModel(BaseModel):
     study: Hex32
     run: str
     model: Hex32
-    kind: Kind = Field(strict=False)
+    kind: FittingKind = Field(strict=False)
     bias: float
     scale: float
     parameters: tuple[_Parameter, ...] = Field(strict=False)

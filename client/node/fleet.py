@@ -62,7 +62,7 @@ class LinkError(RunError):
 
 
 @dataclass(frozen=True)
-class Link:
+class SuperlinkEndpoint:
     """Where the SuperLink is.
 
     Attributes:
@@ -90,7 +90,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class ReportedRun:
     """A run's bundle and configuration, as the SuperLink reports them.
 
     Attributes:
@@ -133,7 +133,7 @@ class Fleet:
         TaskIdentity.node_id = self.node_id
         return Arrival(envelope, sum(1 for _ in iterate_object_tree(tree)), tree)
 
-    def run(self, run_id: int) -> RunFacts:
+    def run(self, run_id: int) -> ReportedRun:
         """Return what the SuperLink says of a run.
 
         Raises:
@@ -141,7 +141,7 @@ class Fleet:
         """
         with _translated():
             run = self._get_run(run_id)
-        return RunFacts(run.fab_hash, dict(run.override_config))
+        return ReportedRun(run.fab_hash, dict(run.override_config))
 
     def pull(self, arrival: Arrival) -> Message:
         """Fetch the content of a message.
@@ -197,7 +197,7 @@ def error_reply(arrival: Arrival, code: int, reason: str) -> Message:
 
 
 @contextmanager
-def joined(link: Link, key: ec.EllipticCurvePrivateKey) -> Iterator[Fleet]:
+def joined(link: SuperlinkEndpoint, key: ec.EllipticCurvePrivateKey) -> Iterator[Fleet]:
     """Let the SuperLink know this node, and sign off at the end.
 
     After NotAdmittedError the process ends within 5 seconds, whatever it does (flwr_exit).

@@ -30,7 +30,7 @@ from fieldfare.client.node.fleet import (
     BUNDLE_REFUSED,
     Arrival,
     LinkError,
-    RunFacts,
+    ReportedRun,
     RunOverError,
     error_reply,
 )
@@ -80,7 +80,7 @@ class Superlink(Protocol):
         """Return the next message, or None."""
         ...
 
-    def run(self, run_id: int) -> RunFacts:
+    def run(self, run_id: int) -> ReportedRun:
         """Return what the SuperLink says of a run."""
         ...
 
@@ -94,7 +94,7 @@ class Superlink(Protocol):
 
 
 @dataclass(frozen=True)
-class Objection:
+class MessageObjection:
     """Why a message is not answered.
 
     Attributes:
@@ -106,7 +106,7 @@ class Objection:
     reason: str
 
 
-def objection_to(message_type: str, objects: int, run: RunFacts, bundles: frozenset[str]) -> str:
+def objection_to(message_type: str, objects: int, run: ReportedRun, bundles: frozenset[str]) -> str:
     """Return why a message is not answered, or nothing.
 
     Args:
@@ -124,11 +124,15 @@ def objection_to(message_type: str, objects: int, run: RunFacts, bundles: frozen
     return "size" if objects > MOST_OBJECTS else ""
 
 
-OBJECTIONS: Final[Mapping[str, Objection]] = {
-    "bundle": Objection(BUNDLE_REFUSED, "this run's bundle is not on this institution's list"),
-    "configuration": Objection(APP_FAILED, "this run has settings that this node does not know"),
-    "type": Objection(APP_FAILED, "this node does not know this type of message"),
-    "size": Objection(APP_FAILED, "expected a message of one record"),
+OBJECTIONS: Final[Mapping[str, MessageObjection]] = {
+    "bundle": MessageObjection(
+        BUNDLE_REFUSED, "this run's bundle is not on this institution's list"
+    ),
+    "configuration": MessageObjection(
+        APP_FAILED, "this run has settings that this node does not know"
+    ),
+    "type": MessageObjection(APP_FAILED, "this node does not know this type of message"),
+    "size": MessageObjection(APP_FAILED, "expected a message of one record"),
 }
 
 
@@ -166,7 +170,7 @@ class Node:
     bundles: frozenset[str]
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
-    _runs: dict[int, RunFacts] = field(default_factory=dict)
+    _runs: dict[int, ReportedRun] = field(default_factory=dict)
 
     def serve(self) -> NoReturn:
         """Answer one message after another, until something is raised.
@@ -240,7 +244,7 @@ class Node:
             log.warning("run %d: no answer: %s", found.run_id, error.__cause__ or error)
             return error_reply(arrival, APP_FAILED, type(error).__name__)
 
-    def _run(self, run_id: int) -> RunFacts:
+    def _run(self, run_id: int) -> ReportedRun:
         known = self._runs.get(run_id)
         if known is None:
             known = self.fleet.run(run_id)

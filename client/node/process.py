@@ -18,7 +18,13 @@ from typing import Final, NoReturn
 from flwr.app import Message
 
 from fieldfare.client.node.client_app import client_app
-from fieldfare.client.node.fleet import Arrival, Link, NotAdmittedError, RunFacts, joined
+from fieldfare.client.node.fleet import (
+    Arrival,
+    NotAdmittedError,
+    ReportedRun,
+    SuperlinkEndpoint,
+    joined,
+)
 from fieldfare.client.node.node import Node, Superlink
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.node.settings import NodeTerms, load_node_terms
@@ -43,7 +49,7 @@ class StoppedError(BaseException):
     """The process was told to stop. Not an Exception, so that no handler takes it for a failure."""
 
 
-class DismissedError(BaseException):
+class NodeDismissedError(BaseException):
     """The SuperLink does not take this node's signature: flwr says so by SIGINT to itself."""
 
 
@@ -68,7 +74,7 @@ class Watched:
             self.report.arrived()
         return arrival
 
-    def run(self, run_id: int) -> RunFacts:
+    def run(self, run_id: int) -> ReportedRun:
         """Return what the SuperLink says of a run."""
         return self.fleet.run(run_id)
 
@@ -95,7 +101,7 @@ def run_node(terms: NodeTerms) -> int:
 
 def _served(terms: NodeTerms, report: NodeReport | None) -> tuple[int, str]:
     """Serve until stopped; returns the status to end with, and why."""
-    link = Link(terms.superlink, terms.authority)
+    link = SuperlinkEndpoint(terms.superlink, terms.authority)
     try:
         with connected(terms.custodian) as custodian, joined(link, terms.key) as fleet:
             log.info("admitted as node %d by %s", fleet.node_id, link.address)
@@ -105,7 +111,7 @@ def _served(terms: NodeTerms, report: NodeReport | None) -> tuple[int, str]:
             Node(seen, client_app(lambda _: custodian), terms.bundles).serve()
     except StoppedError:
         return EXIT_STOPPED, "stopped"
-    except DismissedError:
+    except NodeDismissedError:
         reason = REFUSED
     except NotAdmittedError as error:
         reason = (
@@ -169,7 +175,7 @@ def _listen() -> None:
     def dismiss(number: int, frame: FrameType | None) -> NoReturn:
         del number, frame
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise DismissedError
+        raise NodeDismissedError
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, dismiss)

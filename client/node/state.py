@@ -25,7 +25,7 @@ LONGEST_REASON: Final = 300
 HEARD_SECONDS: Final = 5.0  # between two notes that the SuperLink still answers
 
 
-class Link(Enum):
+class LinkState(Enum):
     """The node's activity; the value is the screen's text."""
 
     CONNECTING = "connecting"
@@ -48,7 +48,7 @@ class NodeState(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: Literal[1] = 1
-    link: Link = Field(strict=False)
+    link: LinkState = Field(strict=False)
     since: str
     superlink: str
     node: str = ""
@@ -75,7 +75,7 @@ class NodeReport:
         self._clock = clock
         self._monotonic = monotonic
         self._noted = float("-inf")
-        self._state = NodeState(link=Link.CONNECTING, since=self._now(), superlink=superlink)
+        self._state = NodeState(link=LinkState.CONNECTING, since=self._now(), superlink=superlink)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._file = os.open(path, flags, READABLE)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -85,7 +85,7 @@ class NodeReport:
     def connected(self, node: int) -> None:
         """Note that the SuperLink let the node in."""
         now = self._now()
-        self._change(link=Link.CONNECTED, since=now, node=str(node), heard=now, reason="")
+        self._change(link=LinkState.CONNECTED, since=now, node=str(node), heard=now, reason="")
 
     def heard(self) -> None:
         """Note that the SuperLink answered; on the disk every few seconds."""
@@ -100,7 +100,7 @@ class NodeReport:
     def ended(self, reason: str) -> None:
         """Note why the node ends."""
         said = one_line(reason)[:LONGEST_REASON]
-        self._change(link=Link.ENDED, since=self._now(), reason=said)
+        self._change(link=LinkState.ENDED, since=self._now(), reason=said)
 
     def _change(self, **fields: object) -> None:
         self._state = self._state.model_copy(update=fields)
@@ -125,7 +125,7 @@ def read_node_state(path: Path) -> tuple[NodeState, bool] | None:
             state = NodeState.model_validate_json(file.read(SIZE))
     except (OSError, ValidationError):
         return None
-    return (state if alive else state.model_copy(update={"link": Link.ENDED})), alive
+    return (state if alive else state.model_copy(update={"link": LinkState.ENDED})), alive
 
 
 def _is_held(descriptor: int) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from fieldfare.client.ledger.budget import WINDOW, Entry, Position, from_picomu2
+from fieldfare.client.ledger.budget import WINDOW, LedgerEntry, Position, from_picomu2
 from fieldfare.client.ledger.chain import Statement, StatementKind
 from fieldfare.client.ledger.freeing import Freed, freed_later, next_freed, worth
 from fieldfare.client.ledger.ledger import Ledger
@@ -30,7 +30,7 @@ INDENT: Final = 14
 
 
 @dataclass(frozen=True, kw_only=True)
-class Budget:
+class LimitUse:
     """One limit and the part of it that is spent.
 
     Attributes:
@@ -61,7 +61,7 @@ class Budget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class LedgerReport:
     """A ledger in figures; every sum in picomu2.
 
     Attributes:
@@ -76,23 +76,23 @@ class Report:
 
     population: str
     position: Position
-    yearly: Budget
-    lifetime: Budget
+    yearly: LimitUse
+    lifetime: LimitUse
     studies: dict[str, int]
     kinds: dict[str, int]
     carried: int
-    last: tuple[Entry | Statement, ...]
+    last: tuple[LedgerEntry | Statement, ...]
     freed: tuple[Freed, ...] = ()
 
 
-def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Report:
+def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> LedgerReport:
     """Read a ledger once and add it up.
 
     Raises:
         LedgerError: it cannot be read.
     """
     studies, kinds, carried = Counter[str](), Counter[str](), 0
-    last: list[Entry | Statement] = []
+    last: list[LedgerEntry | Statement] = []
     for entry in ledger.history():
         last = [*last[1 - LAST :], entry]
         if isinstance(entry, Statement):
@@ -101,16 +101,16 @@ def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Re
             studies[entry.debit.study] += entry.debit.cost
             kinds[entry.debit.kind] += entry.debit.cost
     granted, budget = limits(policy), policy.budget
-    return Report(
+    return LedgerReport(
         population=population,
         position=ledger.position(),
-        yearly=Budget(
+        yearly=LimitUse(
             limit=granted.yearly_picomu2,
             spent=ledger.spent_since(now - WINDOW),
             limit_epsilon=budget.yearly_epsilon,
             delta=budget.delta,
         ),
-        lifetime=Budget(
+        lifetime=LimitUse(
             limit=granted.lifetime_picomu2,
             spent=ledger.spent(),
             limit_epsilon=budget.lifetime_epsilon,
@@ -124,7 +124,7 @@ def report(ledger: Ledger, population: str, policy: Policy, now: datetime) -> Re
     )
 
 
-def report_json(found: Report) -> dict[str, Any]:
+def report_json(found: LedgerReport) -> dict[str, Any]:
     """Return a report for programs; mu^2 as numbers and, exactly, in units of 1e-12."""
     position = found.position
     return {
@@ -143,7 +143,7 @@ def report_json(found: Report) -> dict[str, Any]:
     }
 
 
-def report_lines(found: Report) -> Iterator[str]:
+def report_lines(found: LedgerReport) -> Iterator[str]:
     """Yield a report as one screen."""
     position = found.position
     yield f"{'population':<{INDENT}}{found.population}"
@@ -166,10 +166,10 @@ def report_lines(found: Report) -> Iterator[str]:
         yield "nothing was ever released"
 
 
-def entry_line(entry: Entry | Statement, delta: float) -> str:
+def entry_line(entry: LedgerEntry | Statement, delta: float) -> str:
     """Return an entry as one line, with its own cost as epsilon at `delta`."""
     head = f"{entry.position.sequence:>6}  {entry.time:%Y-%m-%d %H:%M}  "
-    if isinstance(entry, Entry):
+    if isinstance(entry, LedgerEntry):
         debit = entry.debit
         return head + (
             f"{debit.kind} step {debit.step} attempt {debit.attempt}, study {debit.study[:SHORT]}, "
@@ -202,7 +202,7 @@ def spent_bar(spent: int, limit: int) -> str:
     return f"{bar(filled, BAR)} {text}"
 
 
-def _budget_lines(name: str, budget: Budget) -> Iterator[str]:
+def _budget_lines(name: str, budget: LimitUse) -> Iterator[str]:
     yield f"{name:<{INDENT}}{spent_bar(budget.spent, budget.limit)}"
     left = f"left epsilon {budget.left_epsilon:.4g}" if budget.left else "nothing is left"
     yield (
@@ -227,7 +227,7 @@ def _sum_json(cost: int) -> dict[str, float | int]:
     return {"mu2": from_picomu2(cost), "picomu2": cost}
 
 
-def _budget_json(budget: Budget) -> dict[str, Any]:
+def _budget_json(budget: LimitUse) -> dict[str, Any]:
     return {
         "limit": _sum_json(budget.limit) | {"epsilon": budget.limit_epsilon},
         "spent": _sum_json(budget.spent) | {"epsilon": budget.spent_epsilon},
@@ -235,7 +235,7 @@ def _budget_json(budget: Budget) -> dict[str, Any]:
     }
 
 
-def _entry_json(entry: Entry | Statement) -> dict[str, Any]:
+def _entry_json(entry: LedgerEntry | Statement) -> dict[str, Any]:
     common = {
         "sequence": entry.position.sequence,
         "time": entry.time.isoformat(),
@@ -243,7 +243,7 @@ def _entry_json(entry: Entry | Statement) -> dict[str, Any]:
         "head": entry.position.head,
         "cumulative_picomu2": entry.position.cumulative,
     }
-    if isinstance(entry, Entry):
+    if isinstance(entry, LedgerEntry):
         debit = entry.debit
         return common | {
             "type": "debit",
@@ -271,7 +271,9 @@ TO_FILL_IN: Final = "to be filled in"
 TIER: Final = 3
 
 
-def registry_record(found: Report, institution: str, first: datetime | None) -> dict[str, Any]:
+def registry_record(
+    found: LedgerReport, institution: str, first: datetime | None
+) -> dict[str, Any]:
     """Return the record of everything that a population's ledger ever released.
 
     Args:
@@ -314,7 +316,7 @@ def registry_record(found: Report, institution: str, first: datetime | None) -> 
     }
 
 
-def _basic(found: Report, institution: str, first: datetime) -> dict[str, Any]:
+def _basic(found: LedgerReport, institution: str, first: datetime) -> dict[str, Any]:
     trained = ReleaseKind.TRAINING.value in found.kinds
     return {
         "name": f"Sums that {institution} released about {found.population}",
@@ -328,7 +330,7 @@ def _basic(found: Report, institution: str, first: datetime) -> dict[str, Any]:
     }
 
 
-def _privacy_loss(found: Report) -> dict[str, Any]:
+def _privacy_loss(found: LedgerReport) -> dict[str, Any]:
     spent = found.lifetime
     return {
         "privacy_unit": "Person-level",
@@ -359,7 +361,7 @@ def _model() -> dict[str, Any]:
     }
 
 
-def _composition(found: Report) -> str:
+def _composition(found: LedgerReport) -> str:
     studies = "; ".join(f"{s}: {from_picomu2(cost)!r}" for s, cost in found.studies.items())
     kinds = "; ".join(f"{k}: {from_picomu2(cost)!r}" for k, cost in found.kinds.items())
     text = (

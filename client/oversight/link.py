@@ -15,7 +15,7 @@ from typing import Final
 from cryptography import x509
 
 from fieldfare.client.node.settings import NodeTerms
-from fieldfare.client.oversight.preflight import Look, Outcome, Part, Seen
+from fieldfare.client.oversight.preflight import CheckInput, CheckNote, CheckOutcome, Look
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.system.addresses import split_address
 
@@ -26,10 +26,10 @@ CLOCK_WARNS: Final = 60.0  # seconds
 CLOCK_FAILS: Final = 300.0  # seconds: further apart, Flower takes no node's signature
 
 
-def link_looks(terms: Part[NodeTerms]) -> Iterator[Look]:
+def link_looks(terms: CheckInput[NodeTerms]) -> Iterator[Look]:
     """Yield the looks at a node's link, from its name on."""
-    reached = Part("the connection", lambda: _reached(terms.need()))
-    greeted = Part("the certificate", lambda: _greeted(terms.need(), reached.need()))
+    reached = CheckInput("the connection", lambda: _reached(terms.need()))
+    greeted = CheckInput("the certificate", lambda: _greeted(terms.need(), reached.need()))
     yield Look(
         "connection",
         lambda: f"{terms.need().superlink} answers at {reached.get()}",
@@ -50,27 +50,29 @@ def link_looks(terms: Part[NodeTerms]) -> Iterator[Look]:
     )
 
 
-def clock_seen(apart: float | None) -> str | Seen:
+def clock_seen(apart: float | None) -> str | CheckNote:
     """Judge how many seconds this clock is ahead of the SuperLink's; None where it is not told."""
     if apart is None:
-        return Seen(Outcome.SKIP, "the SuperLink does not say its time")
+        return CheckNote(CheckOutcome.SKIP, "the SuperLink does not say its time")
     said = f"{abs(apart):.0f} s {'ahead of' if apart > 0 else 'behind'} the SuperLink's"
     if abs(apart) > CLOCK_FAILS:
-        return Seen(Outcome.FAIL, f"expected at most {CLOCK_FAILS:.0f} s off, found {said}")
+        return CheckNote(
+            CheckOutcome.FAIL, f"expected at most {CLOCK_FAILS:.0f} s off, found {said}"
+        )
     if abs(apart) > CLOCK_WARNS:
-        return Seen(Outcome.WARN, said)
+        return CheckNote(CheckOutcome.WARN, said)
     return f"within {max(1, round(abs(apart)))} s of the SuperLink's"
 
 
-def lifetime_seen(ends: datetime, now: datetime, what: str) -> str | Seen:
+def lifetime_seen(ends: datetime, now: datetime, what: str) -> str | CheckNote:
     """Judge when a certificate ends."""
     if ends - now <= timedelta(0):
-        return Seen(
-            Outcome.FAIL,
+        return CheckNote(
+            CheckOutcome.FAIL,
             f"{what}: expected one that is valid, found one that ended {ends:%Y-%m-%d}",
         )
-    outcome = Outcome.WARN if ends - now < SOON else Outcome.PASS
-    return Seen(outcome, f"{what} until {ends:%Y-%m-%d}")
+    outcome = CheckOutcome.WARN if ends - now < SOON else CheckOutcome.PASS
+    return CheckNote(outcome, f"{what} until {ends:%Y-%m-%d}")
 
 
 def _reached(terms: NodeTerms) -> str:
@@ -120,7 +122,7 @@ def _renewal(said: str) -> str:
     return ": the coordinator must run `fieldfare coordinator renew`" if "expired" in said else ""
 
 
-def _lifetimes(terms: NodeTerms, shown: x509.Certificate) -> str | Seen:
+def _lifetimes(terms: NodeTerms, shown: x509.Certificate) -> str | CheckNote:
     """Say which ends first: the server's certificate, or its authority's."""
     now = datetime.now(UTC)
     authorities = x509.load_pem_x509_certificates(terms.authority)

@@ -14,7 +14,7 @@ from typing import Final
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fieldfare.client.alerts.desk import casework_of
-from fieldfare.client.approvals.approval import Standing, standing_of
+from fieldfare.client.approvals.approval import ApprovalStatus, standing_of
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.keys import (
     load_identity,
@@ -32,11 +32,11 @@ from fieldfare.client.journal.journal import verify
 from fieldfare.client.node.settings import load_node_terms
 from fieldfare.client.oversight.ledger_report import report
 from fieldfare.client.oversight.preflight import (
+    CheckInput,
+    CheckNote,
+    CheckOutcome,
     Look,
     MissingError,
-    Outcome,
-    Part,
-    Seen,
     budget_seen,
     check_answers,
     check_socket,
@@ -82,16 +82,16 @@ class HomeLooks:
     def __init__(self, given: Preflight) -> None:
         """Read nothing yet."""
         self._given = given
-        self.home = Part("the home", lambda: _found(given.home))
-        self.settings = Part("institution.toml", lambda: load_settings(self.home.need()))
-        self.policy = Part("policy.toml", lambda: load_policy(self.home.need()))
-        self.coordinator = Part(
+        self.home = CheckInput("the home", lambda: _found(given.home))
+        self.settings = CheckInput("institution.toml", lambda: load_settings(self.home.need()))
+        self.policy = CheckInput("policy.toml", lambda: load_policy(self.home.need()))
+        self.coordinator = CheckInput(
             "the coordinator's key",
             lambda: pinned_coordinator(self.home.need(), self.policy.need()),
         )
-        self.roster = Part("the roster", self._pinned)
-        self.node = Part("node.toml", lambda: load_node_terms(given.node_settings))
-        self.studies = Part("the studies", self._approved)
+        self.roster = CheckInput("the roster", self._pinned)
+        self.node = CheckInput("node.toml", lambda: load_node_terms(given.node_settings))
+        self.studies = CheckInput("the studies", self._approved)
 
     def looks(self) -> Iterator[Look]:
         """Yield them in the order in which one rests on another."""
@@ -132,7 +132,7 @@ class HomeLooks:
             yield Look("records", lambda: str(self.studies.get()))  # raises it once more
             return
         if not approved:
-            yield Look("records", lambda: Seen(Outcome.SKIP, "no study is approved"))
+            yield Look("records", lambda: CheckNote(CheckOutcome.SKIP, "no study is approved"))
         for study in approved:
             yield Look(
                 "records",
@@ -145,12 +145,12 @@ class HomeLooks:
     def _pinned(self) -> Roster:
         return pinned_roster(self.home.need(), self.coordinator.need())
 
-    def _identity(self) -> str | Seen:
+    def _identity(self) -> str | CheckNote:
         home = self.home.need()
         spoken = fingerprint(bytes.fromhex(public_identity(home)))[:HALF]
         if self._given.passphrase is None and b"ENCRYPTED" in home.identity_key.read_bytes():
-            return Seen(
-                Outcome.SKIP, f"{spoken}; under a passphrase: give --passphrase-file to try it"
+            return CheckNote(
+                CheckOutcome.SKIP, f"{spoken}; under a passphrase: give --passphrase-file to try it"
             )
         load_identity(home, self._given.passphrase)
         return spoken
@@ -171,10 +171,10 @@ class HomeLooks:
         check_member(roster, str(home.roster), self.settings.need().id, public_identity(home))
         return f"version {roster.version}, {len(roster.members)} members, this one among them"
 
-    def _node_seen(self) -> str | Seen:
+    def _node_seen(self) -> str | CheckNote:
         if not self._given.node_settings.exists():
-            return Seen(
-                Outcome.SKIP,
+            return CheckNote(
+                CheckOutcome.SKIP,
                 "no node.toml: join with `fieldfare institution join FILE`, or name that of a node "
                 "which runs elsewhere with --node-settings",
             )
@@ -182,8 +182,8 @@ class HomeLooks:
         listed = ", ".join(sorted(bundle[:SHORT] for bundle in terms.bundles))
         expected = custodian_socket_path(self.home.need(), self.settings.need())
         if isinstance(terms.custodian, Path) and terms.custodian != expected:
-            return Seen(
-                Outcome.WARN,
+            return CheckNote(
+                CheckOutcome.WARN,
                 f"expected custodian = {expected}, as institution.toml says, found "
                 f"{terms.custodian} in its settings",
             )
@@ -205,17 +205,17 @@ class HomeLooks:
         check_socket(admin, 0o600)
         return f"{data.name} for {group or 'this user'}, {admin.name} for this user alone"
 
-    def _custodian(self) -> str | Seen:
+    def _custodian(self) -> str | CheckNote:
         home, settings = self.home.need(), self.settings.need()
         status = custodian_status(admin_socket_path(home, settings))
         if status is None:
-            return Seen(Outcome.SKIP, "not running")
+            return CheckNote(CheckOutcome.SKIP, "not running")
         if status.trouble:
-            return Seen(Outcome.FAIL, f"it serves nothing: {status.trouble}")
+            return CheckNote(CheckOutcome.FAIL, f"it serves nothing: {status.trouble}")
         left_out = [one for one in status.studies if not one.serving]
         if left_out:
             reasons = "\n".join(f"left out {one.id[:SHORT]}: {one.reason}" for one in left_out)
-            return Seen(Outcome.FAIL, reasons)
+            return CheckNote(CheckOutcome.FAIL, reasons)
         check_answers(custodian_socket_path(home, settings))
         return f"serving {len(status.studies)} approved"
 
@@ -226,28 +226,28 @@ class HomeLooks:
             position = ledger.position()
         return f"recomputed: {position.sequence} entries, epoch {position.epoch}"
 
-    def _budget(self) -> str | Seen:
+    def _budget(self) -> str | CheckNote:
         home, settings, policy = self.home.need(), self.settings.need(), self.policy.need()
         with open_ledger(home) as ledger:
             found = report(ledger, settings.population, policy, self._given.now)
         return budget_seen(found.yearly, found.lifetime)
 
-    def _log(self) -> str | Seen:
+    def _log(self) -> str | CheckNote:
         folder = self.home.need().log_folder
         if not any(folder.iterdir()):
-            return Seen(Outcome.SKIP, "nothing was ever logged")
+            return CheckNote(CheckOutcome.SKIP, "nothing was ever logged")
         verified = verify(folder)
         return f"recomputed: entries {verified.first} to {verified.last}"
 
-    def _casework(self) -> str | Seen:
+    def _casework(self) -> str | CheckNote:
         casework = casework_of(self.home.need(), self.settings.need())
         if casework is None:
-            return Seen(Outcome.SKIP, "alerts are in the home, for this user alone")
+            return CheckNote(CheckOutcome.SKIP, "alerts are in the home, for this user alone")
         terms = casework.terms
         _, complaints = casework.acts(self._given.now)
         said = f"{len(terms.analysts)} analysts, {len(terms.reviewers)} reviewers"
         if complaints:
-            return Seen(Outcome.WARN, "\n".join([said, *complaints]))
+            return CheckNote(CheckOutcome.WARN, "\n".join([said, *complaints]))
         return said
 
     def _approved(self) -> tuple[KeptStudy, ...]:
@@ -257,12 +257,14 @@ class HomeLooks:
             epoch = ledger.position().epoch
         kept = kept_studies(home, roster)
         return tuple(
-            one for one in kept if standing_of(one.decision, roster, epoch) is Standing.APPROVED
+            one
+            for one in kept
+            if standing_of(one.decision, roster, epoch) is ApprovalStatus.APPROVED
         )
 
-    def _records(self, kept: KeptStudy) -> str | Seen:
+    def _records(self, kept: KeptStudy) -> str | CheckNote:
         if not self._given.records:
-            return Seen(Outcome.SKIP, f"{kept.short}: left out by --skip-records")
+            return CheckNote(CheckOutcome.SKIP, f"{kept.short}: left out by --skip-records")
         home, settings = self.home.need(), self.settings.need()
         tables = tables_of(
             settings.records, kept.study, folder=home.path, environment=self._given.environment
@@ -270,9 +272,9 @@ class HomeLooks:
         found = check_records(tables, kept.study, today=self._given.now.date())
         said = "\n".join(one.text for one in found.findings)
         if not found.loads:
-            return Seen(Outcome.FAIL, f"{kept.short}: {said}")
+            return CheckNote(CheckOutcome.FAIL, f"{kept.short}: {said}")
         if found.findings:
-            return Seen(Outcome.WARN, f"{kept.short}: {found.rows:,} rows; {said}")
+            return CheckNote(CheckOutcome.WARN, f"{kept.short}: {found.rows:,} rows; {said}")
         return f"{kept.short}: {found.rows:,} rows, everything fits"
 
 

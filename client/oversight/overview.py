@@ -9,19 +9,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from fieldfare.client.approvals.approval import Standing, standing_of
+from fieldfare.client.approvals.approval import ApprovalStatus, standing_of
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.status import CustodianStatus
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pinned_roster
-from fieldfare.client.home.settings import Settings, admin_socket_path, load_settings
+from fieldfare.client.home.settings import HomeSettings, admin_socket_path, load_settings
 from fieldfare.client.home.studies import kept_studies
 from fieldfare.client.institution.restoring import check_not_behind, open_ledger
 from fieldfare.client.journal.journal import Verified, verify
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import NodeState, read_node_state
-from fieldfare.client.oversight.ledger_report import Report, report, report_json
+from fieldfare.client.oversight.ledger_report import LedgerReport, report, report_json
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.protocol.roster import Roster
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnreadPart:
     """In place of a part that could not be read: why."""
 
     reason: str
@@ -45,7 +45,7 @@ class StudyLine:
 
     id: str
     name: str
-    standing: Standing
+    standing: ApprovalStatus
     runs: tuple[str, ...]
 
 
@@ -70,12 +70,12 @@ class Overview:
     now: datetime
     home: Path
     institution: str
-    custodian: CustodianStatus | Unread | None
-    node: NodeLine | Unread | None
-    roster: Roster | Unread
-    studies: tuple[StudyLine, ...] | Unread
-    budget: Report | Unread
-    log: Verified | Unread
+    custodian: CustodianStatus | UnreadPart | None
+    node: NodeLine | UnreadPart | None
+    roster: Roster | UnreadPart
+    studies: tuple[StudyLine, ...] | UnreadPart
+    budget: LedgerReport | UnreadPart
+    log: Verified | UnreadPart
 
 
 def overview(home: Home, node_settings: Path, now: datetime) -> Overview:
@@ -101,7 +101,7 @@ def overview(home: Home, node_settings: Path, now: datetime) -> Overview:
             node=_read(lambda: _node(node_settings)),
             roster=roster,
             studies=roster
-            if isinstance(roster, Unread)
+            if isinstance(roster, UnreadPart)
             else _with(ledger, lambda found: _studies(home, found, roster)),
             budget=_with(ledger, lambda found: _budget(home, settings, found, now)),
             log=_read(lambda: verify(home.log_folder)),
@@ -114,7 +114,7 @@ def overview(home: Home, node_settings: Path, now: datetime) -> Overview:
 def overview_json(found: Overview) -> dict[str, Any]:
     """Return an overview for programs; a part that could not be read holds an `error`."""
     studies: Any = found.studies
-    if not isinstance(studies, Unread):
+    if not isinstance(studies, UnreadPart):
         studies = [
             {
                 "id": one.id,
@@ -141,7 +141,7 @@ def overview_json(found: Overview) -> dict[str, Any]:
 def _json(part: Any, write: Callable[[Any], Any]) -> Any:
     if part is None:
         return None
-    return {"error": part.reason} if isinstance(part, Unread) else write(part)
+    return {"error": part.reason} if isinstance(part, UnreadPart) else write(part)
 
 
 def _node_json(node: NodeLine) -> dict[str, Any]:
@@ -149,17 +149,17 @@ def _node_json(node: NodeLine) -> dict[str, Any]:
     return {"superlink": node.superlink, "alive": node.alive, "state": state}
 
 
-def _read(action: Callable[[], T]) -> T | Unread:
+def _read(action: Callable[[], T]) -> T | UnreadPart:
     try:
         return action()
     except FieldfareError as error:
-        return Unread(str(error))
+        return UnreadPart(str(error))
     except OSError as error:
-        return Unread(f"{error.filename or 'file'}: {error.strerror or error}")
+        return UnreadPart(f"{error.filename or 'file'}: {error.strerror or error}")
 
 
-def _with(ledger: Ledger | Unread, action: Callable[[Ledger], T]) -> T | Unread:
-    return ledger if isinstance(ledger, Unread) else _read(lambda: action(ledger))
+def _with(ledger: Ledger | UnreadPart, action: Callable[[Ledger], T]) -> T | UnreadPart:
+    return ledger if isinstance(ledger, UnreadPart) else _read(lambda: action(ledger))
 
 
 def _node(settings: Path) -> NodeLine | None:
@@ -185,7 +185,7 @@ def _studies(home: Home, ledger: Ledger, roster: Roster) -> tuple[StudyLine, ...
     )
 
 
-def _budget(home: Home, settings: Settings, ledger: Ledger, now: datetime) -> Report:
+def _budget(home: Home, settings: HomeSettings, ledger: Ledger, now: datetime) -> LedgerReport:
     found = report(ledger, settings.population, load_policy(home), now)
     check_not_behind(ledger)
     return found

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from fieldfare.client.approvals.approval import Standing
+from fieldfare.client.approvals.approval import ApprovalStatus
 from fieldfare.client.daemon.status import CustodianStatus
-from fieldfare.client.node.state import Link
-from fieldfare.client.oversight.ledger_report import Budget, Report, spent_bar
-from fieldfare.client.oversight.overview import NodeLine, Overview, StudyLine, Unread
+from fieldfare.client.node.state import LinkState
+from fieldfare.client.oversight.ledger_report import LedgerReport, LimitUse, spent_bar
+from fieldfare.client.oversight.overview import NodeLine, Overview, StudyLine, UnreadPart
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.terminal.texts import SHORT, counted, elapsed, folded, listed, plain
 
@@ -44,7 +44,7 @@ def _custodian(found: Overview) -> str:
     status = found.custodian
     if status is None:
         return "not running"
-    if isinstance(status, Unread):
+    if isinstance(status, UnreadPart):
         return f"gives no answer: {_short(status.reason)}"
     if status.trouble:
         return f"running, SERVES NOTHING: {_short(status.trouble)}"
@@ -63,7 +63,7 @@ def _node(found: Overview) -> str:
             "no settings here: join with `fieldfare institution join FILE`, or name those of a "
             "node that runs elsewhere with --node-settings"
         )
-    if isinstance(node, Unread):
+    if isinstance(node, UnreadPart):
         return f"its settings cannot be read: {_short(node.reason)}"
     if node.state is None:
         return f"never ran, or nothing of it can be read (SuperLink {node.superlink})"
@@ -72,11 +72,11 @@ def _node(found: Overview) -> str:
 
 def _node_state(node: NodeLine, now: datetime) -> str:
     state = node.state
-    if state is None or state.link is Link.ENDED:
+    if state is None or state.link is LinkState.ENDED:
         last = f"{_since(state.since, now)} ago" if state else "never"
         reason = (state.reason if state else "") or "it ended without a reason"
         return f"not connected: {_short(reason)} (it last said so {last})"
-    if state.link is Link.CONNECTING:
+    if state.link is LinkState.CONNECTING:
         return f"connecting to {state.superlink} for {_since(state.since, now)}"
     silent = now - datetime.fromisoformat(state.heard)
     message = (
@@ -87,24 +87,24 @@ def _node_state(node: NodeLine, now: datetime) -> str:
     return f"connected to {state.superlink} for {_since(state.since, now)}; {message}"
 
 
-def _roster(roster: Roster | Unread) -> str:
-    if isinstance(roster, Unread):
+def _roster(roster: Roster | UnreadPart) -> str:
+    if isinstance(roster, UnreadPart):
         return f"cannot be used: {_short(roster.reason)}"
     names = [plain(name, NAME) for name in roster.ids]
     return f"version {roster.version}, {len(names)} members: {listed(names, MOST_NAMED)}"
 
 
-def _studies(studies: Sequence[StudyLine] | Unread) -> Rows:
-    if isinstance(studies, Unread):
+def _studies(studies: Sequence[StudyLine] | UnreadPart) -> Rows:
+    if isinstance(studies, UnreadPart):
         yield "studies", f"cannot be read: {_short(studies.reason)}"
         return
     topic = "studies"
     for standing, words in (
-        (Standing.RECEIVED, "waiting for your decision"),
-        (Standing.APPROVED, "approved"),
-        (Standing.OUTDATED, "approved before, to be approved again"),
-        (Standing.REJECTED, "rejected"),
-        (Standing.WITHDRAWN, "withdrawn"),
+        (ApprovalStatus.RECEIVED, "waiting for your decision"),
+        (ApprovalStatus.APPROVED, "approved"),
+        (ApprovalStatus.OUTDATED, "approved before, to be approved again"),
+        (ApprovalStatus.REJECTED, "rejected"),
+        (ApprovalStatus.WITHDRAWN, "withdrawn"),
     ):
         ones = [one for one in studies if one.standing is standing]
         if ones:
@@ -136,8 +136,8 @@ def _activity(status: CustodianStatus, now: datetime) -> Rows:
             yield "records", f"{study.id[:SHORT]}: {study.records}"
 
 
-def _budget(found: Report | Unread) -> Rows:
-    if isinstance(found, Unread):
+def _budget(found: LedgerReport | UnreadPart) -> Rows:
+    if isinstance(found, UnreadPart):
         yield "budget", f"NOTHING LEAVES: {_short(found.reason)}"
         return
     yield "any 365 days", spent_bar(found.yearly.spent, found.yearly.limit)
@@ -148,7 +148,7 @@ def _budget(found: Report | Unread) -> Rows:
     yield "ledger", f"{counted(position.sequence, 'entry', 'entries')}, epoch {position.epoch}"
 
 
-def _spent(budget: Budget) -> str:
+def _spent(budget: LimitUse) -> str:
     return (
         f"spent epsilon {budget.spent_epsilon:.3g} of {budget.limit_epsilon:g} at delta "
         f"{budget.delta:g}"
@@ -156,7 +156,7 @@ def _spent(budget: Budget) -> str:
 
 
 def _log(found: Overview) -> str:
-    if isinstance(found.log, Unread):
+    if isinstance(found.log, UnreadPart):
         return f"NOT WHOLE: {_short(found.log.reason)}"
     count = max(found.log.last - found.log.first + 1, 0)
     return f"whole: {counted(count, 'entry', 'entries')}"

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from fieldfare.client.oversight.ledger_report import Budget
+from fieldfare.client.oversight.ledger_report import LimitUse
 from fieldfare.client.policy.explained import warnings
 from fieldfare.client.policy.policy import Policy
 from fieldfare.client.wire.sockets import LONGEST_PATH
@@ -32,7 +32,7 @@ LONGEST: Final = 600  # characters of what is shown of one finding
 T = TypeVar("T")
 
 
-class Outcome(Enum):
+class CheckOutcome(Enum):
     """The result of a look; the value is the screen's text."""
 
     PASS = "pass"  # noqa: S105 -- no password
@@ -42,10 +42,10 @@ class Outcome(Enum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class CheckNote:
     """A look's finding that neither passes nor fails by itself."""
 
-    outcome: Outcome
+    outcome: CheckOutcome
     text: str
 
 
@@ -60,16 +60,16 @@ class Look:
     """
 
     topic: str
-    act: Callable[[], str | Seen]
+    act: Callable[[], str | CheckNote]
     remedy: str = ""
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """The result of a look."""
 
     topic: str
-    outcome: Outcome
+    outcome: CheckOutcome
     text: str
     remedy: str
 
@@ -78,7 +78,7 @@ class MissingError(Exception):
     """A look's prerequisite is missing; an earlier look said why."""
 
 
-class Part(Generic[T]):
+class CheckInput(Generic[T]):
     """Something that several looks rest on, made once."""
 
     def __init__(self, name: str, make: Callable[[], T]) -> None:
@@ -109,27 +109,29 @@ class Part(Generic[T]):
             raise MissingError(self._name) from None
 
 
-def findings(looks: Iterable[Look]) -> Iterator[Finding]:
+def findings(looks: Iterable[Look]) -> Iterator[CheckResult]:
     """Look at everything in order."""
     for look in looks:
         seen = _seen(look)
-        wrong = seen.outcome in {Outcome.FAIL, Outcome.WARN}
-        yield Finding(look.topic, seen.outcome, seen.text, look.remedy if wrong else "")
+        wrong = seen.outcome in {CheckOutcome.FAIL, CheckOutcome.WARN}
+        yield CheckResult(look.topic, seen.outcome, seen.text, look.remedy if wrong else "")
 
 
-def _seen(look: Look) -> Seen:
+def _seen(look: Look) -> CheckNote:
     try:
         seen = look.act()
     except MissingError as missing:
-        return Seen(Outcome.SKIP, f"needs {missing}, which failed above")
+        return CheckNote(CheckOutcome.SKIP, f"needs {missing}, which failed above")
     except FieldfareError as error:
-        return Seen(Outcome.FAIL, str(error))
+        return CheckNote(CheckOutcome.FAIL, str(error))
     except OSError as error:
-        return Seen(Outcome.FAIL, f"{error.filename or 'system'}: {error.strerror or error}")
-    return seen if isinstance(seen, Seen) else Seen(Outcome.PASS, seen)
+        return CheckNote(
+            CheckOutcome.FAIL, f"{error.filename or 'system'}: {error.strerror or error}"
+        )
+    return seen if isinstance(seen, CheckNote) else CheckNote(CheckOutcome.PASS, seen)
 
 
-def finding_lines(found: Finding) -> Iterator[str]:
+def finding_lines(found: CheckResult) -> Iterator[str]:
     """Yield a finding for a terminal, at most 80 columns wide."""
     head = f"{found.outcome.value:<6}{found.topic:<{TOPIC}} "
     yield from folded(head, cut(found.text, LONGEST))
@@ -137,7 +139,7 @@ def finding_lines(found: Finding) -> Iterator[str]:
         yield from folded(f"{'    to do:':<{INDENT}}", cut(found.remedy, LONGEST))
 
 
-def findings_json(found: Iterable[Finding]) -> list[dict[str, Any]]:
+def findings_json(found: Iterable[CheckResult]) -> list[dict[str, Any]]:
     """Return findings for programs."""
     return [
         {
@@ -162,29 +164,29 @@ _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _EXTRA: Final = re.compile(r"""extra == ["']institution["']""")
 
 
-def software_seen() -> str | Seen:
+def software_seen() -> str | CheckNote:
     """Judge the installed software."""
     missing = [name for name in _required() if _version(name) is None]
     if missing:
-        return Seen(
-            Outcome.FAIL,
+        return CheckNote(
+            CheckOutcome.FAIL,
             f"expected every library, found these missing: {', '.join(missing)}: run pip install "
             "'fieldfare[institution]'",
         )
     flower = str(_version("flwr"))
     if not flower.startswith(FLOWER):
-        return Seen(Outcome.FAIL, f"expected flwr {FLOWER}*, found {flower}")
+        return CheckNote(CheckOutcome.FAIL, f"expected flwr {FLOWER}*, found {flower}")
     said = ", ".join(f"{name} {_version(name)}" for name in ("fieldfare", *SPEAKS))
     return f"{said}, Python {platform.python_version()}"
 
 
-def policy_seen(policy: Policy) -> str | Seen:
+def policy_seen(policy: Policy) -> str | CheckNote:
     """Judge a policy that can be read: find unfinished and weak points."""
     found = [
         line for line in warnings(policy) if not line.startswith("coordinator is empty")
     ]  # the key may be in coordinator.pub: the look at the coordinator says
     if found:
-        return Seen(Outcome.WARN, "\n".join(found))
+        return CheckNote(CheckOutcome.WARN, "\n".join(found))
     budget = policy.budget
     return (
         f"epsilon {budget.study_epsilon:g} a study, {budget.yearly_epsilon:g} in any 365 days, "
@@ -192,23 +194,27 @@ def policy_seen(policy: Policy) -> str | Seen:
     )
 
 
-def budget_seen(yearly: Budget, lifetime: Budget) -> str | Seen:
+def budget_seen(yearly: LimitUse, lifetime: LimitUse) -> str | CheckNote:
     """Judge the remaining budget."""
     if not yearly.left or not lifetime.left:
         which = "of any 365 days" if lifetime.left else "of all time"
-        return Seen(Outcome.FAIL, f"expected some budget left, found the budget {which} spent")
+        return CheckNote(
+            CheckOutcome.FAIL, f"expected some budget left, found the budget {which} spent"
+        )
     return (
         f"left in any 365 days epsilon {yearly.left_epsilon:.3g} of {yearly.limit_epsilon:g}, "
         f"ever {lifetime.left_epsilon:.3g} of {lifetime.limit_epsilon:g}"
     )
 
 
-def disk_seen(free: int) -> str | Seen:
+def disk_seen(free: int) -> str | CheckNote:
     """Judge how many bytes are free."""
     said = f"{free / 2**30:.1f} GiB free"
     if free < LEAST_FREE:
-        return Seen(Outcome.FAIL, f"expected {LEAST_FREE >> 20} MiB free, found {free >> 20} MiB")
-    return Seen(Outcome.WARN, said) if free < FEW_FREE else said
+        return CheckNote(
+            CheckOutcome.FAIL, f"expected {LEAST_FREE >> 20} MiB free, found {free >> 20} MiB"
+        )
+    return CheckNote(CheckOutcome.WARN, said) if free < FEW_FREE else said
 
 
 def check_socket(path: Path, mode: int) -> None:

@@ -15,7 +15,7 @@ from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import KeptModel, kept_model, note_recomputed
 from fieldfare.client.institution.open import Institution
-from fieldfare.client.ledger.budget import Entry, StoredReply
+from fieldfare.client.ledger.budget import LedgerEntry, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
@@ -40,7 +40,7 @@ FIRST_LEAF_LINE = 2
 class RecordedReply:
     """A reply that left, as the ledger holds it."""
 
-    entry: Entry
+    entry: LedgerEntry
     stored: StoredReply
 
 
@@ -59,7 +59,7 @@ class OwnReplies:
     recorded: int
     rehearsals: int
     lost: int
-    unseen: tuple[Entry, ...]
+    unseen: tuple[LedgerEntry, ...]
 
 
 def compare_replies(

@@ -15,8 +15,8 @@ import tomlkit
 from fieldfare.client.journal.entries import printable
 from fieldfare.client.policy.policy import (
     EVERY_COLUMN,
-    Objection,
     Policy,
+    PolicyViolation,
     allows,
     objections,
     package_objections,
@@ -45,7 +45,7 @@ class Allowing:
 
     text: str
     added: tuple[str, ...]
-    left: tuple[Objection, ...]
+    left: tuple[PolicyViolation, ...]
 
     def diff(self, before: str) -> list[str]:
         """Return the lines that change, as `-` and `+`."""

@@ -84,7 +84,7 @@ class ReleasesSection(Section):
     kinds: tuple[Annotated[ReleaseKind, Field(strict=False)], ...] = Field(strict=False)
 
 
-class RecordsSection(Section):
+class PolicyRecords(Section):
     """The columns that a study may read.
 
     Attributes:
@@ -131,7 +131,7 @@ class Policy(Section):
     budget: BudgetSection
     participants: ParticipantsSection = ParticipantsSection()
     releases: ReleasesSection
-    records: RecordsSection
+    records: PolicyRecords
     models: ModelsSection = ModelsSection()
 
     @field_validator("auto_approve")
@@ -147,7 +147,7 @@ class Policy(Section):
 
 
 @dataclass(frozen=True)
-class Objection:
+class PolicyViolation:
     """One rule that a study breaks.
 
     Attributes:
@@ -273,7 +273,7 @@ def check_study(policy: Policy, study: Study, plan: Plan, *, units: int) -> None
 
 def objections(
     policy: Policy, study: Study, plan: Plan, *, units: int | None
-) -> tuple[Objection, ...]:
+) -> tuple[PolicyViolation, ...]:
     """Return every rule that a study breaks; with units None, before its records are read.
 
     Raises:
@@ -310,11 +310,11 @@ def allows(policy: Policy, study: Study, column: str) -> bool:
     return by_star or column in allowed
 
 
-def _budget_objections(policy: Policy, plan: Plan) -> Iterator[Objection]:
+def _budget_objections(policy: Policy, plan: Plan) -> Iterator[PolicyViolation]:
     budget, limit = policy.budget, study_limit(policy)
     if plan.study_limit > limit:
         epsilon = epsilon_for(delta=budget.delta, mu2=plan.mu2, xi=XI_LIMIT)
-        yield Objection(
+        yield PolicyViolation(
             "budget.study_epsilon",
             f"at most mu^2 {from_picomu2(limit)!r}",
             f"mu^2 {plan.mu2!r}",
@@ -323,52 +323,52 @@ def _budget_objections(policy: Policy, plan: Plan) -> Iterator[Objection]:
         )
 
 
-def _company_objections(policy: Policy, study: Study) -> Iterator[Objection]:
+def _company_objections(policy: Policy, study: Study) -> Iterator[PolicyViolation]:
     rules, tolerance = policy.participants, study.privacy.collusion_tolerance
     honest = study.aggregation.minimum_institutions - tolerance
     if honest < rules.minimum_honest:
-        yield Objection(
+        yield PolicyViolation(
             "participants.minimum_honest", f"n - t of at least {rules.minimum_honest}", f"{honest}"
         )
     if tolerance < rules.minimum_tolerance:
-        yield Objection(
+        yield PolicyViolation(
             "participants.minimum_tolerance",
             f"t of at least {rules.minimum_tolerance}",
             f"{tolerance}",
         )
 
 
-def _release_objections(policy: Policy, plan: Plan) -> Iterator[Objection]:
+def _release_objections(policy: Policy, plan: Plan) -> Iterator[PolicyViolation]:
     planned = (kind for kind in ReleaseKind if plan.terms(kind).cost > 0)
     refused = [kind.value for kind in planned if kind not in policy.releases.kinds]
     if refused:
         allowed = ", ".join(kind.value for kind in policy.releases.kinds) or "none"
-        yield Objection("releases.kinds", f"only {allowed}", ", ".join(refused))
+        yield PolicyViolation("releases.kinds", f"only {allowed}", ", ".join(refused))
 
 
-def _column_objections(policy: Policy, study: Study) -> Iterator[Objection]:
+def _column_objections(policy: Policy, study: Study) -> Iterator[PolicyViolation]:
     allowed = policy.records.columns
     refused = [name for name in study_columns(study) if not allows(policy, study, name)]
     if refused:
         near = nearest(refused[0], allowed)  # a slip of the pen in policy.toml
-        yield Objection(
+        yield PolicyViolation(
             "records.columns",
             f"only the {len(allowed)} columns listed{f' (such as {near})' if near else ''}",
             listed([*map(ascii, refused)], MOST_NAMED),  # the study's text moves no cursor
         )
 
 
-def _unit_objections(policy: Policy, units: int | None) -> Iterator[Objection]:
+def _unit_objections(policy: Policy, units: int | None) -> Iterator[PolicyViolation]:
     least = policy.records.minimum_units
     if units is not None and units < least:
-        yield Objection("records.minimum_units", f"at least {least} units", f"{units}")
+        yield PolicyViolation("records.minimum_units", f"at least {least} units", f"{units}")
 
 
-def package_objections(policy: Policy, study: Study) -> Iterator[Objection]:
+def package_objections(policy: Policy, study: Study) -> Iterator[PolicyViolation]:
     """Yield an objection where a study names a module of a package that is not listed."""
     package = study.model.package if isinstance(study.model, MlpSection) else None
     if package is not None and package not in policy.models.packages:
-        yield Objection(
+        yield PolicyViolation(
             "models.packages",
             ", ".join(policy.models.packages) or "no package",
             ascii(package),

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from fieldfare.client.records.encoding.units import holdout_mask
-    from fieldfare.client.records.load import LoadCounts, Records, read_records, read_sources
+    from fieldfare.client.records.load import LoadCounts, LoadedRecords, read_records, read_sources
     from fieldfare.client.records.settings import RecordsSource
     from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
 
 __all__ = [
     "ColumnMapping",
     "LoadCounts",
-    "Records",
+    "LoadedRecords",
     "RecordsSource",
     "holdout_mask",
     "load_mapping",
@@ -29,7 +29,7 @@ _WHERE: Final = MappingProxyType(
     {
         "ColumnMapping": "sources.mapping",
         "LoadCounts": "load",
-        "Records": "load",
+        "LoadedRecords": "load",
         "RecordsSource": "settings",
         "holdout_mask": "encoding.units",
         "load_mapping": "sources.mapping",

@@ -40,9 +40,9 @@ from fieldfare.client.records.encoding.encoding import (
 )
 from fieldfare.client.records.encoding.problems import (
     Effect,
-    Finding,
     Place,
     Problems,
+    RecordProblem,
     count_rows,
     zero_lines,
     zero_words,
@@ -57,7 +57,7 @@ from fieldfare.client.records.encoding.units import (
 )
 from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.sources.covering import covers_line
-from fieldfare.client.records.sources.engine import Source, Unread
+from fieldfare.client.records.sources.engine import Source, UnreadLines
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import Table, table_at
 from fieldfare.shared.errors import RecordsError
@@ -97,7 +97,7 @@ class LoadCounts:
 
 
 @dataclass(frozen=True, eq=False)
-class Records:
+class LoadedRecords:
     """The units of one or more sources that are in sums.
 
     Attributes:
@@ -117,15 +117,15 @@ class Records:
     audit: Texts | None
     counts: LoadCounts
     asked: AskedValues = NOTHING_ASKED
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[RecordProblem, ...] = ()
 
     def __len__(self) -> int:
         """Count the units."""
         return len(self.data)
 
-    def select(self, mask: NDArray[np.bool_]) -> "Records":
+    def select(self, mask: NDArray[np.bool_]) -> "LoadedRecords":
         """Return the units where `mask` (bool (units,)) holds, in the same order."""
-        return Records(
+        return LoadedRecords(
             self.units[mask],
             self.data.select(mask),
             None if self.institutions is None else self.institutions[mask],
@@ -230,7 +230,7 @@ class Load:
     def _read_part(self, source: Source, columns: Columns, encoder: Encoder, place: Place) -> None:
         start, dates = self.rows, [name for name, _ in columns.dates_in(source)]
         after = columns.before_asked + len(columns.asked)
-        unread: list[Unread] = []
+        unread: list[UnreadLines] = []
         expressions, needed = columns.expressions(source), columns.needed(source)
         for batch in source.batches(expressions, needed, unread=unread):
             self._add(batch, encoder, place, self.rows - start)
@@ -283,7 +283,7 @@ class Load:
             self._complain("unit", _BESIDE, rows_beside(unit, institution, fits))
         return unit, institution, audit
 
-    def finish(self) -> Records:
+    def finish(self) -> LoadedRecords:
         """Hand over what counts.
 
         *Formal Guarantees.* Whether a unit counts, and its vector, depend on its own rows and the
@@ -316,7 +316,7 @@ class Load:
             audit = None if audit is None else audit[fits]
         data = EncodedUnits(positions, labels, rows)
         counts, found = self._counts(fits), tuple(self.problems.findings())
-        records = Records(unit, data, institution, audit, counts, asked, found)
+        records = LoadedRecords(unit, data, institution, audit, counts, asked, found)
         return records if self._network is None else self._units_of(records)
 
     def _positions_where(self, fits: NDArray[np.bool_]) -> Positions:
@@ -332,7 +332,7 @@ class Load:
             end -= part.shape[1]
         return positions
 
-    def _units_of(self, records: Records) -> Records:
+    def _units_of(self, records: LoadedRecords) -> LoadedRecords:
         """Bring rows of a unit together, and hash its id: what a network's sums need."""
         if self._most > 1:
             grouping = Grouping.of(records.units, records.institutions, self._most)
@@ -388,7 +388,7 @@ def read_records(
     institution_column: str | None = None,
     audit_column: str | None = None,
     whole: bool = False,
-) -> Records:
+) -> LoadedRecords:
     """Read record files (CSV, Parquet, Arrow, DuckDB, SQLite) and encode them under a study.
 
     NULL, NaN and the study's `missing` tokens fill the missing slot, values out of bounds are
@@ -426,7 +426,7 @@ def read_sources(
     *,
     folder: Path,
     environment: Mapping[str, str],
-) -> Records:
+) -> LoadedRecords:
     """Read an institution's own sources, those that serve this study, as one table.
 
     As `read_records`, with what each source declares about itself; columns that it maps for
@@ -457,7 +457,7 @@ _NO_UNIT_COLUMN: Final = (
 
 
 @dataclass(frozen=True)
-class Report:
+class RecordsCheck:
     """The result of a check.
 
     Attributes:
@@ -472,7 +472,7 @@ class Report:
     study: str
     tables: tuple[str, ...]
     rows: int
-    findings: tuple[Finding, ...]
+    findings: tuple[RecordProblem, ...]
     covers: str
     zero: int = 0
 
@@ -482,7 +482,7 @@ class Report:
         return all(found.effect is not Effect.REFUSED for found in self.findings)
 
 
-def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Report:
+def check_records(tables: Sequence[Table], study: Study, *, today: date) -> RecordsCheck:
     """Read `tables` as a load would, and report instead of handing over.
 
     Args:
@@ -499,12 +499,12 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Repo
     load.settle()
     if study.records.unit is None:
         load.problems.add_error(RecordsError(_NO_UNIT_COLUMN))
-    noted = [Finding(Effect.NONE, text, 0) for text in _whole(load, study)]
+    noted = [RecordProblem(Effect.NONE, text, 0) for text in _whole(load, study)]
     findings = (*load.problems.findings(), *noted)
     covers = covers_line(told_by(study), load.covered or {})
     unread = load.problems.unread
     zero = int(np.count_nonzero(~load.problems.fits(load.rows))) + unread
-    return Report(study.name, tuple(load.tables), load.rows + unread, findings, covers, zero)
+    return RecordsCheck(study.name, tuple(load.tables), load.rows + unread, findings, covers, zero)
 
 
 def _whole(load: Load, study: Study) -> Iterator[str]:
@@ -524,7 +524,7 @@ def _whole(load: Load, study: Study) -> Iterator[str]:
         )
 
 
-def report_lines(report: Report) -> list[str]:
+def report_lines(report: RecordsCheck) -> list[str]:
     """Return a report for a terminal: a line for each finding, then whether it would load."""
     width = max(len(effect.value) for effect in Effect)
     refused = sum(found.effect is Effect.REFUSED for found in report.findings)
@@ -543,7 +543,7 @@ def report_lines(report: Report) -> list[str]:
     ]
 
 
-def records_words(report: Report) -> list[str]:
+def records_words(report: RecordsCheck) -> list[str]:
     """Return, for a person who decides on a study, what in the records counts and what does not."""
     if not report.loads:
         refused = (one.text for one in report.findings if one.effect is Effect.REFUSED)
@@ -553,7 +553,7 @@ def records_words(report: Report) -> list[str]:
     return [f"{zero_words(report.rows, report.zero)}:", *zero_lines(report.findings)]
 
 
-def _short(found: Finding, report: Report) -> str:
+def _short(found: RecordProblem, report: RecordsCheck) -> str:
     """Leave out the table's name where there is only one."""
     return (
         found.text.removeprefix(f"{report.tables[0]}: ") if len(report.tables) == 1 else found.text

@@ -194,12 +194,12 @@ class PostgresqlSource(_Database):
     ) -> "Table":
         """Return its table; the address is looked up when it is opened."""
         from fieldfare.client.records.sources.postgresql import open_postgresql  # noqa: PLC0415 -- as below
-        from fieldfare.client.records.sources.source import Part, Table  # noqa: PLC0415 -- as below
+        from fieldfare.client.records.sources.source import SourceFile, Table  # noqa: PLC0415 -- as below
 
         def opened() -> Any:
             return open_postgresql(self._uri(folder, environment), mapping, self.rows)
 
-        return Table(f"postgresql {self.rows.label}", mapping, (Part("", opened),))
+        return Table(f"postgresql {self.rows.label}", mapping, (SourceFile("", opened),))
 
     def _uri(self, folder: Path, environment: Mapping[str, str]) -> str:
         if self.uri_file is not None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fieldfare.client.scoring.calibration import Method, calibrate, calibration_error
-from fieldfare.client.scoring.selection import Budget
+from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.shared.evaluation.groups import Interval, Verdict, rate_of, verdict
 
 RESAMPLES: Final = 100
@@ -72,7 +72,7 @@ class Group:
 def quality(
     scores: NDArray[np.float64],
     labels: NDArray[np.uint8],
-    budget: Budget,
+    budget: AlertBudget,
     generator: np.random.Generator,
 ) -> Quality:
     """Measure one model on held-out units of both classes.
@@ -96,14 +96,14 @@ def quality(
     return Quality(auroc, precise, recall, precision, false, brier, expected)
 
 
-def alerted(scores: NDArray[np.float64], budget: Budget) -> NDArray[np.bool_]:
+def alerted(scores: NDArray[np.float64], budget: AlertBudget) -> NDArray[np.bool_]:
     """Return bool (units,): the highest scores, as many as the budget allows."""
     chosen = np.zeros(len(scores), dtype=np.bool_)
     chosen[np.argsort(-scores, kind="stable")[: budget.alerts(len(scores))]] = True
     return chosen
 
 
-def everybody(scores: NDArray[np.float64], labels: NDArray[np.uint8], budget: Budget) -> Group:
+def everybody(scores: NDArray[np.float64], labels: NDArray[np.uint8], budget: AlertBudget) -> Group:
     """Return how all units together fare: what groups are compared with."""
     return _group("everybody", alerted(scores, budget), labels, None)
 
@@ -112,7 +112,7 @@ def by_group(
     scores: NDArray[np.float64],
     labels: NDArray[np.uint8],
     groups: NDArray[np.object_],
-    budget: Budget,
+    budget: AlertBudget,
 ) -> list[Group]:
     """Return how each group fares (harm rules 4 and 5), by name; an empty name is none.
 
@@ -142,7 +142,7 @@ def _group(
 
 
 def _row(
-    scores: NDArray[np.float64], labels: NDArray[np.uint8], budget: Budget
+    scores: NDArray[np.float64], labels: NDArray[np.uint8], budget: AlertBudget
 ) -> tuple[float, ...]:
     chosen = alerted(scores, budget)
     found = int(labels[chosen].sum())

@@ -40,7 +40,7 @@ LEAST_EVIDENCE: Final = 0.2  # log-odds of a family: odds a fifth higher; less i
 
 
 @dataclass(frozen=True)
-class Indicator:
+class NamedIndicator:
     """A published indicator, as reasons speak of it.
 
     Attributes:
@@ -61,7 +61,7 @@ class Indicator:
 
 
 @dataclass(frozen=True)
-class Persona:
+class LookalikePersona:
     """People whose lives look alike and are not cases (harm rule 5).
 
     Attributes:
@@ -75,13 +75,13 @@ class Persona:
 
 
 @cache
-def indicators() -> Mapping[str, Indicator]:
+def indicators() -> Mapping[str, NamedIndicator]:
     """Return every indicator of Fieldfare's pack by id."""
     found = {}
     for one in own_pack().indicators:
         said = one.typology
         linked = said.linked.features if said.linked else ()
-        found[one.id] = Indicator(
+        found[one.id] = NamedIndicator(
             one.id,
             said.family.value,
             said.title,
@@ -94,7 +94,7 @@ def indicators() -> Mapping[str, Indicator]:
 
 
 PERSONAS: Final = tuple(
-    Persona(name, frozenset(overlaps.split()), apart)
+    LookalikePersona(name, frozenset(overlaps.split()), apart)
     for name, overlaps, apart in (
         ("ride-hail or delivery driver", "R03 R10 R11 R31",
          "paid by one to three platforms, fuel and repairs, money stays on the account"),
@@ -125,7 +125,7 @@ PERSONAS: Final = tuple(
 """Whose everyday life fires which indicators."""
 
 
-def indicator_of(feature: str) -> Indicator | None:
+def indicator_of(feature: str) -> NamedIndicator | None:
     """Return the indicator that a feature is called after, if it is one."""
     found = _NAMED.match(feature)
     return indicators().get(found[1]) if found else None
@@ -161,7 +161,7 @@ NOT_SAID: Final = -1  # whether an indicator fires, where nothing published says
 
 
 @dataclass(frozen=True, eq=False)
-class Published:
+class RuleResults:
     """The results of the published rules on units' values.
 
     Attributes:
@@ -236,7 +236,7 @@ class Evidence:
         """Int64: places of the features by which an indicator of the study fires or does not."""
         return np.flatnonzero(self.firsts == np.arange(len(self.firsts)))
 
-    def published(self, values: NDArray[np.float32], medians: NDArray[np.float32]) -> Published:
+    def published(self, values: NDArray[np.float32], medians: NDArray[np.float32]) -> RuleResults:
         """Return what the published rules say; what is missing fires not.
 
         Args:
@@ -246,9 +246,9 @@ class Evidence:
         fires = np.full(values.shape[::-1], NOT_SAID, np.int8)
         for row in np.flatnonzero(self.firsts >= 0):
             fires[:, row] = values[self.firsts[row]] >= np.float32(self.at_least[row])
-        return Published(fires, (values > medians[:, None]).T)
+        return RuleResults(fires, (values > medians[:, None]).T)
 
-    def counted(self, contributions: NDArray[np.float64], said: Published) -> Counted:
+    def counted(self, contributions: NDArray[np.float64], said: RuleResults) -> Counted:
         """Return what is evidence (harm rule 2).
 
         A feature's number is where it raises the score, its indicator fires as published, and
@@ -281,7 +281,9 @@ class Evidence:
         """Return bool (units, families): whose features together lower it as much."""
         return contributions @ self.members <= -LEAST_EVIDENCE
 
-    def look_alikes(self, contributions: NDArray[np.float64], said: Published) -> NDArray[np.int64]:
+    def look_alikes(
+        self, contributions: NDArray[np.float64], said: RuleResults
+    ) -> NDArray[np.int64]:
         """Return int64 (units, 2): personas whose life explains most of what raises; -1: none.
 
         A hint to look for what tells them apart, never a finding. An absence is nobody's life:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fieldfare.client.records.encoding.units import holdout_mask
 from fieldfare.client.scoring.calibration import Calibration, Method, calibrate
 from fieldfare.client.scoring.reasons import ExactRows, ExactScores, ranks
-from fieldfare.client.scoring.selection import Budget, choose
+from fieldfare.client.scoring.selection import AlertBudget, choose
 from fieldfare.client.scoring.units import ScorableUnits
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.models import model_for, network_for
@@ -73,7 +73,7 @@ def rank_units(
     parameters: NDArray[np.float64],
     units: ScorableUnits,
     *,
-    budget: Budget,
+    budget: AlertBudget,
     key: bytes,
     random: np.random.Generator,
     suppressed: Collection[str] = (),

@@ -24,7 +24,7 @@ from fieldfare.client.scoring.evidence import (
     ROW_FAMILIES,
     Counted,
     Evidence,
-    Published,
+    RuleResults,
     Usual,
     family_of,
     indicator_of,
@@ -208,7 +208,7 @@ class AlertTable:
         return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
 
     def _families(
-        self, contributions: NDArray[np.float64], said: Published, counted: Counted
+        self, contributions: NDArray[np.float64], said: RuleResults, counted: Counted
     ) -> dict[str, Any]:
         """Return what every screen, file and draft says of how much evidence there is."""
         evidence = self.evidence
@@ -222,7 +222,7 @@ class AlertTable:
             "against": _listed(evidence.lowering(contributions), families),
         }
 
-    def _look_alikes(self, contributions: NDArray[np.float64], said: Published) -> Any:
+    def _look_alikes(self, contributions: NDArray[np.float64], said: RuleResults) -> Any:
         found = self.evidence.look_alikes(contributions, said)
         names = pa.array([persona.name for persona in PERSONAS], pa.string())
         return _lists(found >= 0, names.take(pa.array(found[found >= 0])))
@@ -231,7 +231,7 @@ class AlertTable:
         self,
         rows: NDArray[np.int64],
         contributions: NDArray[np.float64],
-        evidence: tuple[Published, Counted],
+        evidence: tuple[RuleResults, Counted],
         most: int,
         sign: float,
     ) -> tuple[Any, NDArray[np.float64]]:

@@ -30,7 +30,7 @@ class Selected(StrEnum):
 
 
 @dataclass(frozen=True)
-class Budget:
+class AlertBudget:
     """How many alerts people can look at.
 
     Attributes:
@@ -56,7 +56,7 @@ class Budget:
 def choose(
     ranks: NDArray[np.int64],
     eligible: NDArray[np.bool_],
-    budget: Budget,
+    budget: AlertBudget,
     generator: np.random.Generator,
 ) -> NDArray[np.int8]:
     """Return int8 (units,): 1 alert, 2 drawn below the line, 0 neither.

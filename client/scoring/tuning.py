@@ -111,7 +111,7 @@ MOST_STEPS: Final = 100  # of L-BFGS
 STEEPEST: Final = 500.0  # exp of more overflows
 
 
-class Kind(StrEnum):
+class FittingKind(StrEnum):
     """How a model was fitted here."""
 
     SCALED = "scaled"
@@ -129,7 +129,7 @@ class Tuned:
         units, positives: counts of the training units. They never leave.
     """
 
-    kind: Kind
+    kind: FittingKind
     bias: float
     scale: float
     parameters: Vector
@@ -151,7 +151,7 @@ def check_labels(labels: NDArray[np.uint8]) -> None:
         )
 
 
-def tune(study: Study, shared: Vector, data: EncodedUnits, kind: Kind) -> Tuned:
+def tune(study: Study, shared: Vector, data: EncodedUnits, kind: FittingKind) -> Tuned:
     """Fit a shared model to an institution's training units.
 
     Args:
@@ -177,16 +177,16 @@ def tune(study: Study, shared: Vector, data: EncodedUnits, kind: Kind) -> Tuned:
     parameters = shared.copy()
     parameters[outer] *= scale
     parameters[0] += bias
-    if kind is not Kind.SCALED:
+    if kind is not FittingKind.SCALED:
         parameters = _further(model, parameters, data)
         kind = further(study)
     parameters = np.clip(parameters, -PARAMETER_LIMIT, PARAMETER_LIMIT)
     return Tuned(kind, bias, scale, parameters, len(data), int(data.labels.sum()))
 
 
-def further(study: Study) -> Kind:
+def further(study: Study) -> FittingKind:
     """Return what is fitted beyond bias and scale: a network's last layer, else a correction."""
-    return Kind.HEAD if isinstance(model_for(study), HeadedModel) else Kind.CORRECTED
+    return FittingKind.HEAD if isinstance(model_for(study), HeadedModel) else FittingKind.CORRECTED
 
 
 def _outer(study: Study, model: RiskModel) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.records.canonical.tables import LoadedTable, arrow_schema, base_type
 from fieldfare.client.typologies.extract import Extract, confined_connection, prepared
 from fieldfare.client.typologies.features import Query, own_query, query_columns
-from fieldfare.client.typologies.pack import Indicator, Pack
+from fieldfare.client.typologies.pack import Pack, PackIndicator
 from fieldfare.shared.errors import UsageError
 
 AS_OF: Final = date(2026, 3, 31)
@@ -225,7 +225,7 @@ def check_pack(pack: Pack) -> tuple[Checked, ...]:
     return tuple(_checked(indicator, trials) for indicator in pack.indicators)
 
 
-def _checked(indicator: Indicator, trials: _Trials) -> Checked:
+def _checked(indicator: PackIndicator, trials: _Trials) -> Checked:
     problems = list(_words(indicator))
     told = 0
     try:
@@ -245,7 +245,7 @@ def _checked(indicator: Indicator, trials: _Trials) -> Checked:
     return Checked(indicator.id, tuple(problems), told)
 
 
-def _run_linked(indicator: Indicator, extract: Extract) -> None:
+def _run_linked(indicator: PackIndicator, extract: Extract) -> None:
     form = indicator.typology.linked
     if form is not None:
         query = own_query(indicator)
@@ -253,7 +253,7 @@ def _run_linked(indicator: Indicator, extract: Extract) -> None:
                                      query.tag, form.required, form.features))  # fmt: skip
 
 
-def _words(indicator: Indicator) -> Iterator[str]:
+def _words(indicator: PackIndicator) -> Iterator[str]:
     """Find what a query may not call, constants that nobody uses, and silence about why."""
     for sql in (indicator.sql, indicator.linked_sql):
         bare = _COMMENT.sub(" ", sql).lower()

@@ -13,7 +13,7 @@ import duckdb
 
 from fieldfare.client.records.canonical.bank import TABLES
 from fieldfare.client.records.canonical.tables import LoadedTable, load_folder
-from fieldfare.client.records.sources.covering import LeftOut, leave_out
+from fieldfare.client.records.sources.covering import OmittedCounts, leave_out
 from fieldfare.shared.errors import RecordsError, UsageError
 
 LEAST_MEMORY: Final = 1500 * 2**20  # bytes; of the engine's own buffers
@@ -39,7 +39,7 @@ class Extract:
     empty: frozenset[str]
     units: int
     as_of: date
-    left_out: LeftOut | None = None
+    left_out: OmittedCounts | None = None
 
     @property
     def banks(self) -> tuple[str, ...]:

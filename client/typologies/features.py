@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from fieldfare.client.records.sources.covering import said_of
 from fieldfare.client.records.sources.sql import quoted
 from fieldfare.client.typologies.extract import Extract
-from fieldfare.client.typologies.pack import Indicator, Pack
+from fieldfare.client.typologies.pack import Pack, PackIndicator
 from fieldfare.client.typologies.typology import Absent, FeatureSpec
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.features import Dependence
@@ -102,14 +102,14 @@ class Query:
     """One SELECT of an indicator, own or linked, and the columns that it must return."""
 
     name: str
-    indicator: Indicator
+    indicator: PackIndicator
     sql: str
     tag: Dependence
     required: tuple[str, ...]
     features: tuple[FeatureSpec, ...]
 
 
-def own_query(indicator: Indicator) -> Query:
+def own_query(indicator: PackIndicator) -> Query:
     """Return the query whose features may leave."""
     typology = indicator.typology
     return Query(indicator.id, indicator, indicator.sql, typology.tag, typology.required,
@@ -204,7 +204,7 @@ def hit_table(table: Any, pack: Pack) -> Any:
     )
 
 
-def _fired(table: Any, indicator: Indicator) -> Sequence[bool]:
+def _fired(table: Any, indicator: PackIndicator) -> Sequence[bool]:
     reached = pc.greater_equal(table.column(indicator.id), indicator.typology.fires.at_least)
     flags: list[bool] = pc.fill_null(reached, fill_value=False).to_pylist()
     return flags

@@ -31,7 +31,7 @@ OWN_PACK: Final = "fieldfare.client.typologies"
 
 
 @dataclass(frozen=True)
-class Indicator:
+class PackIndicator:
     """A typology with its queries.
 
     Attributes:
@@ -56,7 +56,7 @@ class Pack:
         sha256: of all files together; stands beside every feature table.
     """
 
-    indicators: tuple[Indicator, ...]
+    indicators: tuple[PackIndicator, ...]
     sha256: str
 
     def chosen(self, ids: Iterable[str]) -> "Pack":
@@ -97,7 +97,7 @@ def load_pack(folder: Traversable) -> Pack:
         raise UsageError(f"{folder}: expected a folder of typologies, found none")
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".yaml")), key=lambda f: f.name)
     problems: list[str] = []
-    found: list[Indicator] = []
+    found: list[PackIndicator] = []
     digest = hashlib.sha256()
     for file in files:
         try:
@@ -111,7 +111,7 @@ def load_pack(folder: Traversable) -> Pack:
     return Pack(tuple(found), digest.hexdigest())
 
 
-def _indicator(folder: Traversable, file: Traversable, digest: "hashlib._Hash") -> Indicator:
+def _indicator(folder: Traversable, file: Traversable, digest: "hashlib._Hash") -> PackIndicator:
     text = _text(file)
     typology = parse_typology(text, file.name)
     stem = file.name.removesuffix(".yaml")
@@ -121,7 +121,7 @@ def _indicator(folder: Traversable, file: Traversable, digest: "hashlib._Hash") 
     linked = _text(folder.joinpath(f"{stem}_linked.sql")) if typology.linked else ""
     for part in (text, sql, linked):
         digest.update(len(part).to_bytes(8, "big") + part.encode())
-    return Indicator(typology, sql, linked)
+    return PackIndicator(typology, sql, linked)
 
 
 def _text(file: Traversable) -> str:

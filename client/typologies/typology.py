@@ -48,7 +48,7 @@ class _Declared(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Source(_Declared):
+class Publication(_Declared):
     """Where an indicator was published.
 
     Attributes:
@@ -139,7 +139,7 @@ class Typology(_Declared):
     status: Status
     family: Family
     tag: Dependence
-    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    sources: Annotated[tuple[Publication, ...], Field(min_length=1)]
     required: tuple[Column, ...]
     window_days: Annotated[int, Field(ge=1, le=270)]
     formula: Line

@@ -27,7 +27,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.scoring.ranking import rank_units
 from fieldfare.client.scoring.ranking_table import AlertTable
-from fieldfare.client.scoring.selection import Budget
+from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.models import model_for
 from fieldfare.simulations.bench.harness import (
@@ -61,7 +61,7 @@ def make_desk(folder: Path, customers: int) -> tuple[Path, str]:
     units = read_units([table_at(folder / "units.parquet")], study)
     generator = np.random.default_rng(SEED)
     parameters = generator.normal(0, 0.5, model_for(study).vectors.entries)
-    ranking = rank_units(study, parameters, units, budget=Budget(share=SHARE), key=_KEY,
+    ranking = rank_units(study, parameters, units, budget=AlertBudget(share=SHARE), key=_KEY,
                          random=generator)  # fmt: skip
     rows = AlertTable.of(ranking, {}).cards(np.flatnonzero(ranking.chosen)).to_pylist()
     time = OPENED.isoformat(timespec="seconds")

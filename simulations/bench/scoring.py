@@ -18,7 +18,7 @@ import numpy as np
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.scoring.ranking import rank_units
 from fieldfare.client.scoring.ranking_table import AlertTable, write_alerts
-from fieldfare.client.scoring.selection import Budget
+from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.units import read_units
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import RunError
@@ -67,7 +67,7 @@ def score(file: str, out: str, units: int) -> dict[str, Any]:
     read = read_units([table_at(Path(file))], study)
     ready = time.perf_counter()
     ranking = rank_units(
-        study, parameters, read, budget=Budget(units=ALERTS), key=b"bench", random=generator
+        study, parameters, read, budget=AlertBudget(units=ALERTS), key=b"bench", random=generator
     )
     table = AlertTable.of(ranking, {})
     ranked = time.perf_counter()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.client.records import Records, holdout_mask, read_records
+from fieldfare.client.records import LoadedRecords, holdout_mask, read_records
 from fieldfare.client.records.encoding.asked import unit_order
 from fieldfare.client.records.sources.source import open_source
 from fieldfare.shared.errors import UsageError
@@ -98,7 +98,7 @@ class Population:
         holdout: bool (units,) by institution name.
     """
 
-    records: Mapping[str, Records]
+    records: Mapping[str, LoadedRecords]
     holdout: Mapping[str, NDArray[np.bool_]]
 
 
@@ -185,7 +185,7 @@ def held_out(population: Population) -> MeasuredUnits:
     return _pooled([(part, np.full(len(part), name)) for name, part in chosen.items()])
 
 
-def _pooled(parts: Sequence[tuple[Records, NDArray[Any]]]) -> MeasuredUnits:
+def _pooled(parts: Sequence[tuple[LoadedRecords, NDArray[Any]]]) -> MeasuredUnits:
     """Put units and their owners one after the other."""
     audits = [records.audit for records, _ in parts if records.audit is not None]
     return MeasuredUnits(
@@ -279,7 +279,7 @@ def _named_files(choice: RecordsChoice) -> dict[str, Path]:
     return files
 
 
-def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, Records]:
+def _dealt_records(study: Study, choice: RecordsChoice, seed: int) -> dict[str, LoadedRecords]:
     """Split one file by a column or by a seeded partition."""
     if (choice.institution_column is None) == (choice.institutions is None):
         raise UsageError(

@@ -18,7 +18,7 @@ from fieldfare.client.records.canonical.cases import (
     CaseAgeBand,
     CaseStatus,
     CaseSummary,
-    Control,
+    ControlMethod,
     HotlineSignal,
     Recruitment,
     Relation,
@@ -218,7 +218,7 @@ def case_table(rng: np.random.Generator, cases: Cases, rows: IntArray, name: str
         "trafficking_status": _pick(rng, TraffickingStatus, size, (0.5, 0.42, 0.08)),
         "age_band": _pick(rng, CaseAgeBand, size, None, missing=0.3),
         "exploitation": pa.array([[kind] for kind in kinds], pa.list_(pa.string())),
-        "control": _several(rng, [_CONTROLS[kind] for kind in kinds], Control),
+        "control": _several(rng, [_CONTROLS[kind] for kind in kinds], ControlMethod),
         "recruit_method": _pick(rng, Recruitment, size, None, missing=0.35),
         "relation": _pick(rng, Relation, size, (0.15, 0.5, 0.35), missing=0.3),
         "region_recruit": _region(recruited, rng.random(size) < 0.25),  # noqa: PLR2004 (a quarter is not known)

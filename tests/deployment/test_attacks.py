@@ -29,7 +29,7 @@ from tests.support.superlink import new_node_key
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
-from fieldfare.client.ledger.budget import Entry, Position
+from fieldfare.client.ledger.budget import LedgerEntry, Position
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.server.home.founding import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
@@ -150,7 +150,7 @@ class Deployment:
                 found[name] = ledger.position()
         return found
 
-    def entries(self, name: str, run: str) -> list[Entry]:
+    def entries(self, name: str, run: str) -> list[LedgerEntry]:
         """What an institution paid for in a run."""
         with open_ledger(Home(self.bed.home(name))) as ledger:
             return [entry for entry in ledger.entries() if entry.debit.run == run]

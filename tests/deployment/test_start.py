@@ -18,11 +18,11 @@ from tests.support.superlink import Superlink
 from fieldfare.client.home.keys import load_node_key
 from fieldfare.client.home.layout import Home
 from fieldfare.client.node.settings import load_node_terms
-from fieldfare.client.node.state import Link, NodeState, read_node_state
+from fieldfare.client.node.state import LinkState, NodeState, read_node_state
 from fieldfare.client.oversight.link import link_looks
 from fieldfare.client.oversight.overview import Overview, overview
 from fieldfare.client.oversight.overview_screen import overview_lines
-from fieldfare.client.oversight.preflight import Outcome, Part, findings
+from fieldfare.client.oversight.preflight import CheckInput, CheckOutcome, findings
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 from fieldfare.shared.system.clock import utc_now
@@ -69,7 +69,7 @@ def state(home: Home) -> NodeState | None:
 
 def connected(home: Home) -> bool:
     found = state(home)
-    return found is not None and found.link is Link.CONNECTED
+    return found is not None and found.link is LinkState.CONNECTED
 
 
 def look(home: Home) -> Overview:
@@ -98,12 +98,12 @@ def test_it_answers_through_its_node_and_says_how_it_stands(
 
 
 def test_the_way_to_a_real_superlink_is_open(home: Home) -> None:
-    terms = Part("node.toml", lambda: load_node_terms(home.path / "node.toml"))
+    terms = CheckInput("node.toml", lambda: load_node_terms(home.path / "node.toml"))
     found = {one.topic: one.outcome for one in findings(link_looks(terms))}
     assert found == {
-        "connection": Outcome.PASS,
-        "certificate": Outcome.WARN,  # the tests' authority signs for a day
-        "clock": Outcome.PASS,
+        "connection": CheckOutcome.PASS,
+        "certificate": CheckOutcome.WARN,  # the tests' authority signs for a day
+        "clock": CheckOutcome.PASS,
     }
 
 

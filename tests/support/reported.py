@@ -6,11 +6,11 @@ from tests.support.homes import NOW
 
 from fieldfare.client.alerts.alert import (
     Alert,
+    AlertStatus,
     Confidence,
     Disposition,
     Feedback,
     PartyRole,
-    Standing,
     standing_of,
 )
 
@@ -58,7 +58,7 @@ def decided(
     role: PartyRole,
     disposition: Disposition = Disposition.FILE,
     users: tuple[str, ...] = ("a", "b"),
-) -> Standing:
+) -> AlertStatus:
     return standing_of(
         [Feedback("aaaa", NOW, user, disposition, role, Confidence.HIGH) for user in users]
     )

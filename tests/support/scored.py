@@ -16,7 +16,7 @@ from tests.support.homes import NAMES, Coordinator, OpenCustody, approve_all
 from fieldfare.client.home.layout import Home
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.scoring.ranking import Ranking, rank_units
-from fieldfare.client.scoring.selection import Budget
+from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.units import ScorableUnits, read_units
 from fieldfare.server.run.closing import compose
 from fieldfare.shared.cli.root import run
@@ -109,7 +109,7 @@ def units_of(tmp_path: Path, rows: dict[str, list[Any]], study: Study) -> Scorab
 
 def ranking_of(units: ScorableUnits, study: Study, **changes: Any) -> Ranking:
     terms: dict[str, Any] = {
-        "budget": Budget(units=20),
+        "budget": AlertBudget(units=20),
         "key": KEY,
         "random": np.random.default_rng(5),
     }

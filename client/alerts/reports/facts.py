@@ -19,7 +19,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from fieldfare.client.alerts.alert import Alert, Disposition, PartyRole, Reason, Standing
+from fieldfare.client.alerts.alert import Alert, AlertStatus, Disposition, PartyRole, Reason
 from fieldfare.client.records.canonical.tables import Only, last_day, load_table, table_in
 from fieldfare.client.records.importers.base import minor_digits
 from fieldfare.client.scoring.evidence import ROW_FAMILIES, indicators, titles
@@ -101,7 +101,7 @@ class ReportFacts:
     movements: tuple[Movement, ...] = ()
 
 
-def report_facts(alert: Alert, standing: Standing, codes: Mapping[str, str]) -> ReportFacts:
+def report_facts(alert: Alert, standing: AlertStatus, codes: Mapping[str, str]) -> ReportFacts:
     """Return what a draft says.
 
     Args:

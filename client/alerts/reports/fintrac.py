@@ -34,7 +34,7 @@ class General(_Part):
     contact: _Text
 
 
-class Party(_Part):
+class ReportedPerson(_Part):
     """The person whose activity is reported.
 
     Attributes:
@@ -70,7 +70,7 @@ class CompletingAction(_Part):
     beneficiary: _Text
 
 
-class Transaction(_Part):
+class ReportedTransaction(_Part):
     """One transaction."""
 
     attempted: bool
@@ -98,8 +98,8 @@ class StrDraft(_Part):
 
     type: Literal["fieldfare.fintrac-str-draft.v1"] = TYPE
     general_information: General
-    transactions: Annotated[list[Transaction], Field(min_length=1)]
-    parties: Annotated[list[Party], Field(min_length=1)]
+    transactions: Annotated[list[ReportedTransaction], Field(min_length=1)]
+    parties: Annotated[list[ReportedPerson], Field(min_length=1)]
     details_of_suspicion: Suspicion
     action_taken: _Text
 
@@ -112,7 +112,7 @@ def fintrac_draft(facts: ReportFacts) -> bytes:
     """Return a draft as UTF-8 JSON."""
     transactions = [_moved(movement) for movement in facts.movements] or [_unknown()]
     party = _open(
-        Party, role=facts.role.value, suspected=facts.suspected, protected=facts.protected,
+        ReportedPerson, role=facts.role.value, suspected=facts.suspected, protected=facts.protected,
         words=party_words(facts.role),
     )  # fmt: skip
     suspicion = _open(
@@ -133,7 +133,7 @@ def fintrac_draft(facts: ReportFacts) -> bytes:
 
 def _unknown() -> dict[str, Any]:
     return _open(
-        Transaction,
+        ReportedTransaction,
         attempted=False,
         starting_actions=[_open(StartingAction)],
         completing_actions=[_open(CompletingAction)],
@@ -150,7 +150,7 @@ def _moved(movement: Movement) -> dict[str, Any]:
         zoned = local.replace(tzinfo=timezone(timedelta(minutes=movement.offset)))
         time = {"time": zoned.timetz().isoformat(timespec="seconds")}
     return _open(
-        Transaction, attempted=movement.attempted, date=local.date().isoformat(), **time,
+        ReportedTransaction, attempted=movement.attempted, date=local.date().isoformat(), **time,
         **({"location": movement.place} if movement.place else {}),
         starting_actions=[
             _open(StartingAction, direction="out" if out else "in", **(own if out else other))

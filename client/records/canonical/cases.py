@@ -68,7 +68,7 @@ class Exploitation(StrEnum):
     OTHER = "Other"
 
 
-class Control(StrEnum):
+class ControlMethod(StrEnum):
     """HTCDS vic_MethodsOfControl."""
 
     PHYSICAL_THREATS = "PhysicalThreats"
@@ -142,7 +142,7 @@ class CaseSummary(Canonical):
     trafficking_status: TraffickingStatus
     age_band: CaseAgeBand | None = None
     exploitation: tuple[Exploitation, ...] = ()
-    control: tuple[Control, ...] = ()
+    control: tuple[ControlMethod, ...] = ()
     recruit_method: Recruitment | None = None
     relation: Relation | None = None
     region_recruit: Place | None = None

@@ -54,7 +54,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Finding:
+class RecordProblem:
     """One line: the problem, the number of its rows, and its effect.
 
     Attributes:
@@ -149,16 +149,16 @@ class Problems:
             found[first : first + size] &= ~bad
         return found
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[RecordProblem]:
         """Return one finding per problem, those that refuse first."""
         found = [
-            Finding(effect, (f"{table}: " if table else "") + text + _named(parts), 0)
+            RecordProblem(effect, (f"{table}: " if table else "") + text + _named(parts), 0)
             for (table, text, effect), parts in self._plain.items()
         ]
         for (table, column, what, effect), rows in self._rows.items():
             # The column first: a name may hold braces, which are none of `what`'s.
             text = f"{table}: column {column}: " + what.replace("{rows}", str(rows))
-            found.append(Finding(effect, text, rows.count))
+            found.append(RecordProblem(effect, text, rows.count))
         order = list(Effect)
         return sorted(found, key=lambda finding: order.index(finding.effect))
 
@@ -193,7 +193,7 @@ def zero_words(rows: int, zero: int) -> str:
     return f"{zero:,} of {of} count{'s' * (zero == 1)} as zero ({100 * zero / rows:.3g} %)"
 
 
-def zero_lines(findings: Sequence[Finding]) -> list[str]:
+def zero_lines(findings: Sequence[RecordProblem]) -> list[str]:
     """Return why rows count as zero, a line for each kind."""
     return [f"  {one.effect.value}: {one.text}" for one in findings if one.effect is Effect.ZERO]
 

@@ -13,9 +13,9 @@ from fieldfare.client.records.canonical.bank import MAX_KEY, Channel, Direction
 from fieldfare.client.records.importers.bank_codes import LEFT_OUT, BankCodes, codes_with
 from fieldfare.client.records.importers.base import ImportOptions, KeyedHash, open_folder
 from fieldfare.client.records.importers.iso20022 import (
-    Books,
     Message,
-    Node,
+    StatementBooks,
+    XmlElement,
     account_number,
     amount_of,
     country_of,
@@ -51,7 +51,7 @@ def import_camt053(files: Sequence[Path], out: Path, options: ImportOptions) -> 
         UsageError: `out` cannot be written.
     """
     with open_folder(out, options.having(COLUMNS)) as folder:
-        statements = _Statements(Books(folder), options.keyed, codes_with(options.codes))
+        statements = _Statements(StatementBooks(folder), options.keyed, codes_with(options.codes))
         for path in files:
             for block, name, node in parts_of(path, MESSAGE):
                 statements.take((path, block), name, node)
@@ -95,7 +95,7 @@ def _numbered(reference: str, place: int) -> str:
 class _Statements:
     """Collects accounts and customers, and writes transactions as they come."""
 
-    def __init__(self, books: Books, keyed: KeyedHash, codes: BankCodes) -> None:
+    def __init__(self, books: StatementBooks, keyed: KeyedHash, codes: BankCodes) -> None:
         self.books, self._keyed, self._codes = books, keyed, codes
         self._block: tuple[Path, int] | None = None
         self._now = _Statement()
@@ -103,7 +103,7 @@ class _Statements:
         self._repeats = _Repeats()
         self.entries, self.pending, self.other = 0, 0, 0
 
-    def take(self, block: tuple[Path, int], name: str, node: Node) -> None:
+    def take(self, block: tuple[Path, int], name: str, node: XmlElement) -> None:
         """Take the next element of a statement."""
         if block != self._block:
             self._block, self._now = block, _Statement()
@@ -124,7 +124,7 @@ class _Statements:
             f"left out: {out} (interest, securities)",
         ]
 
-    def _open(self, node: Node) -> None:
+    def _open(self, node: XmlElement) -> None:
         """Take the account that a statement is about."""
         number = account_number(node)
         if number is None:
@@ -145,7 +145,7 @@ class _Statements:
             {"customer_id": customer, "kind": kind_of_party(owner)},
         )  # fmt: skip
 
-    def _enter(self, entry: Node) -> None:
+    def _enter(self, entry: XmlElement) -> None:
         if not self._now.account:
             entry.refuse("Acct before the first entry")
         self.entries += 1
@@ -162,7 +162,7 @@ class _Statements:
                 self.books.enter(entry, self._fields(entry, detail, place, channel, alone=alone))
 
     def _fields(
-        self, entry: Node, detail: Node, place: int, channel: str, *, alone: bool
+        self, entry: XmlElement, detail: XmlElement, place: int, channel: str, *, alone: bool
     ) -> dict[str, Any]:
         amount, currency = _amount(entry, detail, alone=alone)
         whose = entry if alone or detail.text("CdtDbtInd") is None else detail
@@ -187,7 +187,7 @@ class _Statements:
             **(_merchant(entry, detail, self._keyed) if channel == Channel.POS else {}),
         }  # fmt: skip
 
-    def _channel(self, entry: Node, detail: Node) -> str:
+    def _channel(self, entry: XmlElement, detail: XmlElement) -> str:
         code = _code(detail) or _code(entry)
         channel = None if code is None else self._codes.channel(code)
         if channel is None:
@@ -196,7 +196,9 @@ class _Statements:
             )
         return channel
 
-    def _reference(self, entry: Node, detail: Node, place: int, amount: str, *, alone: bool) -> str:
+    def _reference(
+        self, entry: XmlElement, detail: XmlElement, place: int, amount: str, *, alone: bool
+    ) -> str:
         """Return what names a transaction: its UETR, else hashed references, else its place."""
         uetr = detail.text("Refs/UETR")
         if uetr is not None:
@@ -214,11 +216,11 @@ _TIMES: Final = (
 )  # fmt: skip
 
 
-def _dated(entry: Node, detail: Node) -> Node:
+def _dated(entry: XmlElement, detail: XmlElement) -> XmlElement:
     return detail if detail.text("RltdDts/AccptncDtTm", "RltdDts/TxDtTm") else entry
 
 
-def _customer_number(owner: Node | None) -> str | None:
+def _customer_number(owner: XmlElement | None) -> str | None:
     """Return the number that the bank itself gave its customer; a passport's stays where it is."""
     for others in ("Id/OrgId/Othr", "Id/PrvtId/Othr"):
         for other in owner.all(others) if owner is not None else []:
@@ -227,14 +229,14 @@ def _customer_number(owner: Node | None) -> str | None:
     return None
 
 
-def _amount(entry: Node, detail: Node, *, alone: bool) -> tuple[int, str]:
+def _amount(entry: XmlElement, detail: XmlElement, *, alone: bool) -> tuple[int, str]:
     if alone:
         return amount_of(entry, "Amt")
     where = "Amt" if detail.at("Amt") is not None else "AmtDtls/TxAmt/Amt"
     return amount_of(detail, where)
 
 
-def _code(node: Node) -> str | None:
+def _code(node: XmlElement) -> str | None:
     domain = node.text("BkTxCd/Domn/Cd")
     if domain is not None:
         family, sub = node.text("BkTxCd/Domn/Fmly/Cd"), node.text("BkTxCd/Domn/Fmly/SubFmlyCd")
@@ -243,7 +245,7 @@ def _code(node: Node) -> str | None:
     return None if own is None else f"PRTRY/{own}"
 
 
-def _merchant(entry: Node, detail: Node, keyed: KeyedHash) -> dict[str, Any]:
+def _merchant(entry: XmlElement, detail: XmlElement, keyed: KeyedHash) -> dict[str, Any]:
     """Return what a card payment says of the shop: its terminal's owner, trade and town."""
     card = detail.at("CardTx") or entry.at("CardTx")
     shop = detail.at("RltdPties/Cdtr/Pty") or detail.at("RltdPties/Cdtr")

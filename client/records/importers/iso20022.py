@@ -65,22 +65,22 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Node:
+class XmlElement:
     """An element of a file, and the namespace that it and those below it are in."""
 
     path: Path
     element: Any
     namespace: str = ""
 
-    def at(self, where: str) -> "Node | None":
+    def at(self, where: str) -> "XmlElement | None":
         """Return the first element at a path such as `Refs/UETR`; None where there is none."""
         found = self.element.find(_qualified(where, self.namespace))
-        return None if found is None else Node(self.path, found, self.namespace)
+        return None if found is None else XmlElement(self.path, found, self.namespace)
 
-    def all(self, where: str) -> "list[Node]":
+    def all(self, where: str) -> "list[XmlElement]":
         """Return every element at a path."""
         found = self.element.findall(_qualified(where, self.namespace))
-        return [Node(self.path, one, self.namespace) for one in found]
+        return [XmlElement(self.path, one, self.namespace) for one in found]
 
     def text(self, *wheres: str) -> str | None:
         """Return the first text that stands at one of the paths."""
@@ -122,7 +122,7 @@ def _qualified(where: str, namespace: str) -> str:
     return "/".join(f"{{{namespace}}}{name}" for name in where.split("/"))
 
 
-def parts_of(path: Path, message: Message) -> Iterator[tuple[int, str, Node]]:
+def parts_of(path: Path, message: Message) -> Iterator[tuple[int, str, XmlElement]]:
     """Stream the elements at a message's depth: which parent's they are, name, element.
 
     Each is emptied when the next is asked for.
@@ -145,7 +145,7 @@ def parts_of(path: Path, message: Message) -> Iterator[tuple[int, str, Node]]:
         raise RecordsError(f"{path}: expected a whole file, found a damaged one") from None
 
 
-def _parts(path: Path, message: Message, stream: Any) -> Iterator[tuple[int, str, Node]]:
+def _parts(path: Path, message: Message, stream: Any) -> Iterator[tuple[int, str, XmlElement]]:
     events = etree.iterparse(
         stream, events=("start", "end"), resolve_entities=False, load_dtd=False, no_network=True,
         dtd_validation=False, attribute_defaults=False, huge_tree=False, remove_comments=True,
@@ -160,18 +160,18 @@ def _parts(path: Path, message: Message, stream: Any) -> Iterator[tuple[int, str
             if depth <= message.depth:
                 _check(path, message, element, depth)
             elif inside > MAX_ELEMENTS:
-                Node(path, element).refuse(f"at most {MAX_ELEMENTS:,} elements in one part")
+                XmlElement(path, element).refuse(f"at most {MAX_ELEMENTS:,} elements in one part")
             continue
         if depth == message.depth:
             name = etree.QName(element)
-            yield block, name.localname, Node(path, element, name.namespace)
+            yield block, name.localname, XmlElement(path, element, name.namespace)
         if depth <= message.depth:
             _let_go(element)
         depth -= 1
 
 
 def _check(path: Path, message: Message, element: Any, depth: int) -> None:
-    node, name = Node(path, element), etree.QName(element)
+    node, name = XmlElement(path, element), etree.QName(element)
     if depth == 1:
         _check_document(path, message, element)
     elif not message.known(name.namespace or ""):
@@ -200,7 +200,7 @@ def _let_go(element: Any) -> None:
         del element.getparent()[0]
 
 
-def amount_of(node: Node, where: str) -> tuple[int, str]:
+def amount_of(node: XmlElement, where: str) -> tuple[int, str]:
     """Return an amount in minor units and its currency.
 
     Raises:
@@ -218,7 +218,7 @@ def amount_of(node: Node, where: str) -> tuple[int, str]:
     return units, currency
 
 
-def moment_of(node: Node, *wheres: str) -> dict[str, Any]:
+def moment_of(node: XmlElement, *wheres: str) -> dict[str, Any]:
     """Return `ts_utc` and, where it is known, `tz_offset_min` of the first path that is there.
 
     A time without an offset is taken as written: local times stay local ones. A day is its noon.
@@ -240,7 +240,7 @@ def moment_of(node: Node, *wheres: str) -> dict[str, Any]:
     return {"ts_utc": there, "tz_offset_min": int(offset.total_seconds()) // _MINUTE}
 
 
-def day_of(node: Node, *wheres: str) -> date | None:
+def day_of(node: XmlElement, *wheres: str) -> date | None:
     """Return the day at the first path that is there; None where none is."""
     if node.text(*wheres) is None:
         return None
@@ -248,12 +248,12 @@ def day_of(node: Node, *wheres: str) -> date | None:
     return found.date()
 
 
-def account_number(node: Node | None) -> str | None:
+def account_number(node: XmlElement | None) -> str | None:
     """Return an account's IBAN or other number; None where none is given."""
     return None if node is None else node.text("Id/IBAN", "Id/Othr/Id")
 
 
-def agent_of(node: Node | None) -> str | None:
+def agent_of(node: XmlElement | None) -> str | None:
     """Return an agent's BIC (ISO 9362); None where none is given."""
     bic = None if node is None else node.text("FinInstnId/BICFI", "FinInstnId/BIC")
     return bic if bic and is_bic(bic) else None
@@ -270,7 +270,7 @@ def country_of(bic: str | None, account: str | None) -> str | None:
     return found[1] if found else None
 
 
-def kind_of_party(node: Node | None) -> str | None:
+def kind_of_party(node: XmlElement | None) -> str | None:
     """Return `person` or `business` where a party is identified as one; its name is not read."""
     for place in ("Pty/Id", "Id"):
         if node is not None and node.at(f"{place}/PrvtId") is not None:
@@ -281,7 +281,7 @@ def kind_of_party(node: Node | None) -> str | None:
 
 
 def other_side(
-    party: Node | None, account: Node | None, agent: Node | None, keyed: KeyedHash
+    party: XmlElement | None, account: XmlElement | None, agent: XmlElement | None, keyed: KeyedHash
 ) -> dict[str, Any]:
     """Return what is known of the other account; of its holder only whether it is a person."""
     number, bank = account_number(account), agent_of(agent)
@@ -298,7 +298,7 @@ def other_side(
 BATCH: Final = 20_000  # transactions that are held before they are written
 
 
-class Books:
+class StatementBooks:
     """Accounts and customers, each once, and transactions as they come."""
 
     def __init__(self, folder: CanonicalFolder) -> None:
@@ -308,7 +308,7 @@ class Books:
         self._accounts: dict[str, Account] = {}
         self._customers: dict[str, Customer] = {}
 
-    def open(self, node: Node, account: dict[str, Any], customer: dict[str, Any]) -> None:
+    def open(self, node: XmlElement, account: dict[str, Any], customer: dict[str, Any]) -> None:
         """Take an account and its holder; what is None is not known.
 
         Raises:
@@ -322,7 +322,7 @@ class Books:
         self._accounts[opened.account_id] = opened
         self._customers[holder.customer_id] = holder
 
-    def enter(self, node: Node, fields: dict[str, Any]) -> None:
+    def enter(self, node: XmlElement, fields: dict[str, Any]) -> None:
         """Take a transaction; what is None is not known.
 
         Raises:

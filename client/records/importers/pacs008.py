@@ -15,9 +15,9 @@ from fieldfare.client.records.canonical.bank import Channel, Direction
 from fieldfare.client.records.importers.bank_codes import standard_codes
 from fieldfare.client.records.importers.base import ImportOptions, InHouse, open_folder
 from fieldfare.client.records.importers.iso20022 import (
-    Books,
     Message,
-    Node,
+    StatementBooks,
+    XmlElement,
     account_number,
     agent_of,
     amount_of,
@@ -61,7 +61,7 @@ def import_pacs008(files: Sequence[Path], out: Path, options: ImportOptions) -> 
             "payment is"
         )
     with open_folder(out, options.having(COLUMNS)) as folder:
-        payments = _Payments(Books(folder), options)
+        payments = _Payments(StatementBooks(folder), options)
         for path in files:
             for block, name, node in parts_of(path, MESSAGE):
                 payments.take((path, block), name, node)
@@ -76,7 +76,7 @@ def import_pacs008(files: Sequence[Path], out: Path, options: ImportOptions) -> 
 class _Payments:
     """Collects accounts, and writes transactions as they come."""
 
-    def __init__(self, books: Books, options: ImportOptions) -> None:
+    def __init__(self, books: StatementBooks, options: ImportOptions) -> None:
         self.books, self._keyed = books, options.keyed
         self._bank = options.bic[:_BANK].upper()
         self._block: tuple[Path, int] | None = None
@@ -85,7 +85,7 @@ class _Payments:
         self._partners: dict[str, set[str]] = {}  # of an own account, by payments of both
         self.read, self.passing, self.in_house = 0, 0, 0
 
-    def take(self, block: tuple[Path, int], name: str, node: Node) -> None:
+    def take(self, block: tuple[Path, int], name: str, node: XmlElement) -> None:
         """Take the next element of a message."""
         if block != self._block:  # no message has another one's day
             self._block, self._header = block, {}
@@ -115,7 +115,7 @@ class _Payments:
         )
         return [said]
 
-    def _pay(self, payment: Node) -> None:
+    def _pay(self, payment: XmlElement) -> None:
         self.read += 1
         shared = self._shared(payment)
         mine = list(self._own_sides(payment))
@@ -139,19 +139,19 @@ class _Payments:
             fields = {**shared, "account_id": number, "direction": direction, **beside}
             self.books.enter(payment, fields)
 
-    def _account(self, payment: Node, own: str) -> str:
+    def _account(self, payment: XmlElement, own: str) -> str:
         number = account_number(payment.at(f"{own}Acct"))
         if number is None:
             payment.refuse(f"{own}Acct/Id")
         return number
 
-    def _own_sides(self, payment: Node) -> Iterator[tuple[str, str, Direction]]:
+    def _own_sides(self, payment: XmlElement) -> Iterator[tuple[str, str, Direction]]:
         for own, other, direction in _SIDES:
             bank = agent_of(payment.at(f"{own}Agt"))
             if bank is not None and bank.startswith(self._bank):
                 yield own, other, direction
 
-    def _shared(self, payment: Node) -> dict[str, Any]:
+    def _shared(self, payment: XmlElement) -> dict[str, Any]:
         amount, currency = amount_of(payment, "IntrBkSttlmAmt")
         when = {name: self._header.get(name) for name in ("ts_utc", "tz_offset_min")}
         if payment.text("AccptncDtTm") is not None:
@@ -166,14 +166,14 @@ class _Payments:
             "memo_category": standard_codes().memo(payment.text("Purp/Cd", "PmtTpInf/CtgyPurp/Cd")),
         }
 
-    def _reference(self, payment: Node, amount: str) -> str:
+    def _reference(self, payment: XmlElement, amount: str) -> str:
         uetr = payment.text("PmtId/UETR")
         if uetr is not None:
             return uetr
         written = payment.need("PmtId/TxId", "PmtId/EndToEndId")
         return self._keyed.of("reference", f"{written} {amount}")
 
-    def _channel(self, payment: Node) -> Channel:
+    def _channel(self, payment: XmlElement) -> Channel:
         kind = payment.at("PmtTpInf")
         purposes = {payment.text("Purp/Cd"), payment.text("PmtTpInf/CtgyPurp/Cd")}
         banks = [agent_of(payment.at(f"{side}Agt")) for side in ("Dbtr", "Cdtr")]

@@ -51,7 +51,7 @@ END
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class OmittedCounts:
     """Counts of the canonical transactions that were left out.
 
     Attributes:
@@ -87,7 +87,7 @@ def bank_codes(text: str) -> tuple[str, ...]:
     return tuple(sorted({one[:_BANK] if re.fullmatch(_BIC, one) else one for one in codes}))
 
 
-def leave_out(connection: duckdb.DuckDBPyConnection, banks: tuple[str, ...]) -> LeftOut:
+def leave_out(connection: duckdb.DuckDBPyConnection, banks: tuple[str, ...]) -> OmittedCounts:
     """Take entries with participants' customers out of the table `transactions`.
 
     Args:
@@ -112,7 +112,7 @@ def leave_out(connection: duckdb.DuckDBPyConnection, banks: tuple[str, ...]) -> 
             "codes, found none: payments between your own customers would stay"
         )
     connection.execute(f"DELETE FROM transactions WHERE NOT ({_OUTSIDE})", named)
-    return LeftOut(banks, entries, unknown, total, unnamed)
+    return OmittedCounts(banks, entries, unknown, total, unnamed)
 
 
 def said_of(banks: tuple[str, ...]) -> dict[str, str]:

@@ -25,7 +25,7 @@ from typing import Final
 import duckdb
 
 from fieldfare.client.records.encoding.problems import SHOWN
-from fieldfare.client.records.sources.engine import Feed, Source, Unread, connect, different
+from fieldfare.client.records.sources.engine import Feed, Source, UnreadLines, connect, different
 from fieldfare.client.records.sources.mapping import UTF8, ColumnMapping
 from fieldfare.client.records.sources.sql import ColumnType, literal
 from fieldfare.shared.errors import RecordsError
@@ -123,14 +123,14 @@ def _scan(path: str, form: CsvForm, *, lenient: bool, threads: bool = True) -> s
     )
 
 
-def _passed_over(connection: duckdb.DuckDBPyConnection) -> Unread:
+def _passed_over(connection: duckdb.DuckDBPyConnection) -> UnreadLines:
     """Return the lines that a lenient scan could not split into fields, or read as UTF-8."""
     notes = connection.execute("SELECT line FROM reject_errors").fetchall()
     found = sorted({int(line) for (line,) in notes})
-    return Unread(len(found), tuple(found[:SHOWN]), len(notes) >= MOST_UNREAD)
+    return UnreadLines(len(found), tuple(found[:SHOWN]), len(notes) >= MOST_UNREAD)
 
 
-def _passed_over_again(path: str, form: CsvForm) -> Unread:
+def _passed_over_again(path: str, form: CsvForm) -> UnreadLines:
     """Return the same where a last quote does not end: only on several threads it is noted."""
     with connect(files=[path]) as connection:
         scan = _scan(path, form, lenient=True)
@@ -299,7 +299,7 @@ def _decoded(path: Path, form: CsvForm, encoding: str, *, lenient: bool) -> Feed
         connection.close()
         return problem
 
-    def passed_over() -> Unread:
+    def passed_over() -> UnreadLines:
         if pipe.quotes_end:
             return _passed_over(connection)
         again = Utf8Pipe(path, encoding, lenient=True)
@@ -309,4 +309,4 @@ def _decoded(path: Path, form: CsvForm, encoding: str, *, lenient: bool) -> Feed
             again.finish()
 
     scan = _scan(pipe.path, form, lenient=lenient, threads=not lenient)
-    return Feed(connection, scan, finish, passed_over if lenient else Unread)
+    return Feed(connection, scan, finish, passed_over if lenient else UnreadLines)

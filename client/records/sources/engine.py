@@ -30,7 +30,7 @@ def _no_problem() -> RecordsError | None:
 
 
 @dataclass(frozen=True)
-class Unread:
+class UnreadLines:
     """Lines that are no rows, where a source may have such.
 
     Attributes:
@@ -58,7 +58,7 @@ class Feed:
     connection: duckdb.DuckDBPyConnection
     relation: str
     finish: Callable[[], RecordsError | None] = _no_problem
-    unread: Callable[[], Unread] = Unread
+    unread: Callable[[], UnreadLines] = UnreadLines
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class Source:
         expressions: Sequence[str],
         columns: Sequence[str] | None = None,
         where: str = "",
-        unread: list[Unread] | None = None,
+        unread: list[UnreadLines] | None = None,
     ) -> Iterator[Any]:
         """Stream SQL `expressions` as Arrow record batches, in the source's row order.
 

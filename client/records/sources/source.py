@@ -72,7 +72,7 @@ def kind_of(path: Path) -> FileKind:
 
 
 @dataclass(frozen=True)
-class Part:
+class SourceFile:
     """One file of a table, or all of a database's.
 
     Attributes:
@@ -94,7 +94,7 @@ class Table:
 
     name: str
     mapping: ColumnMapping
-    parts: tuple[Part, ...]
+    parts: tuple[SourceFile, ...]
 
 
 def table_at(
@@ -117,9 +117,9 @@ def table_at(
     """
     declared = mapping or ColumnMapping()
     if not path.is_dir():
-        return Table(str(path), declared, (Part("", _opener(path, declared, kind, rows)),))
+        return Table(str(path), declared, (SourceFile("", _opener(path, declared, kind, rows)),))
     files = folder_files(path, kind)
-    parts = (Part(file.name, _opener(file, declared, kind, rows)) for file in files)
+    parts = (SourceFile(file.name, _opener(file, declared, kind, rows)) for file in files)
     return Table(str(path), declared, tuple(parts))
 
 

@@ -7,8 +7,8 @@ from fieldfare.client.alerts.alert import (
     Confidence,
     Disposition,
     Feedback,
-    Label,
     PartyRole,
+    UnitLabel,
     label_of,
     latest,
     standing_of,
@@ -67,14 +67,14 @@ def test_a_label_is_known_from_the_time_it_was_settled() -> None:
     settled = decisions[-1].time
     before = label_of("u", "alert", OPENED, decisions, settled - timedelta(seconds=1))
     assert before is None
-    assert label_of("u", "alert", OPENED, decisions, settled) == Label(
+    assert label_of("u", "alert", OPENED, decisions, settled) == UnitLabel(
         "u", 1, "str_filed", Confidence.HIGH, settled, OPENED, "alert"
     )
 
 
 def test_of_several_alerts_the_newest_decision_counts() -> None:
     later = OPENED + timedelta(days=9)
-    old = Label("u", 0, "cleared", Confidence.LOW, OPENED, OPENED, "below_line")
-    new = Label("u", 1, "str_filed", Confidence.HIGH, later, OPENED, "alert")
-    other = Label("b", 0, "cleared", Confidence.LOW, OPENED, OPENED, "alert")
+    old = UnitLabel("u", 0, "cleared", Confidence.LOW, OPENED, OPENED, "below_line")
+    new = UnitLabel("u", 1, "str_filed", Confidence.HIGH, later, OPENED, "alert")
+    other = UnitLabel("b", 0, "cleared", Confidence.LOW, OPENED, OPENED, "alert")
     assert latest([new, old, other]) == [other, new]

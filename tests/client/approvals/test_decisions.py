@@ -26,7 +26,7 @@ from tests.support.homes import (
 from tests.support.packages import MODEL, PACKAGE, install
 
 from fieldfare.client.approvals.approval import (
-    Standing,
+    ApprovalStatus,
     approve,
     check_before_records,
     receive,
@@ -36,14 +36,14 @@ from fieldfare.client.approvals.approval import (
     standing_of,
     withdraw,
 )
-from fieldfare.client.approvals.review import Spent
+from fieldfare.client.approvals.review import SpentBudget
 from fieldfare.client.custodian.custodian import APPROVAL_STATE
 from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.studies import (
-    Decision,
     KeptStudy,
     State,
+    StudyDecision,
     deciding,
     keep_study,
     kept_studies,
@@ -91,7 +91,7 @@ from fieldfare.shared.study.study import Study
 __all__ = ["coordinator", "custody_of"]
 
 STUDY = home_study()
-NOTHING = Spent(yearly=0, lifetime=0, study=0, promised=0)
+NOTHING = SpentBudget(yearly=0, lifetime=0, study=0, promised=0)
 UNKNOWN_STUDY = Refusal(RefusalCode.UNKNOWN_STUDY)
 
 
@@ -100,14 +100,14 @@ def logged(custody: Custody) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def decide(custody: Custody, kept: KeptStudy) -> Decision:
+def decide(custody: Custody, kept: KeptStudy) -> StudyDecision:
     return approve(custody, kept, loaded(custody, kept.study), "tester", NOW)
 
 
-def end(custody: Custody, how: Any, study: str, reason: str = "because") -> Decision:
+def end(custody: Custody, how: Any, study: str, reason: str = "because") -> StudyDecision:
     home = custody.institution.home
     made = how(home, custody.ledger, custody.journal, study, reason, "tester", NOW)
-    assert isinstance(made, Decision)
+    assert isinstance(made, StudyDecision)
     return made
 
 
@@ -304,7 +304,7 @@ def test_what_others_may_still_spend_is_told(
     spend(custody, 7, study=STUDY.id)
     found = spent_now(custody.ledger, other, kept, roster, NOW)
     freed = (Freed((NOW + timedelta(days=366)).date(), 7),)
-    assert found == Spent(yearly=7, lifetime=7, study=0, promised=cost - 7, freed=freed)
+    assert found == SpentBudget(yearly=7, lifetime=7, study=0, promised=cost - 7, freed=freed)
     own = spent_now(custody.ledger, STUDY, kept, roster, NOW)
     assert (own.study, own.promised) == (7, 0)
     later = spent_now(custody.ledger, other, kept, roster, NOW.replace(year=2027))
@@ -421,8 +421,8 @@ def test_under_a_new_roster_a_person_approves_again(
     coordinator.pin(coordinator.roster(version=2))
     again = custody_of()
     (left_out,) = resume(again, records_loader(again.institution, {}))
-    assert left_out == (STUDY.id, Standing.OUTDATED.value)
-    assert str(left_out) == f"{STUDY.id}: {Standing.OUTDATED.value}"
+    assert left_out == (STUDY.id, ApprovalStatus.OUTDATED.value)
+    assert str(left_out) == f"{STUDY.id}: {ApprovalStatus.OUTDATED.value}"
     assert again.custodian.describe(STUDY.id) == UNKNOWN_STUDY
     after = decide(again, coordinator.receive(STUDY))
     assert after.roster != before.roster
@@ -462,13 +462,13 @@ def test_a_decision_without_keys_runs_nothing(
 
 def test_an_approval_counts_under_its_own_roster_and_epoch_alone(coordinator: Coordinator) -> None:
     roster = coordinator.roster()
-    approved = Decision(study=STUDY.id, state=State.APPROVED, roster=roster.hash, epoch=1)
-    assert standing_of(approved, roster, 1) is Standing.APPROVED
-    assert standing_of(approved, roster, 2) is Standing.OUTDATED
-    assert standing_of(approved, coordinator.roster(version=2), 1) is Standing.OUTDATED
+    approved = StudyDecision(study=STUDY.id, state=State.APPROVED, roster=roster.hash, epoch=1)
+    assert standing_of(approved, roster, 1) is ApprovalStatus.APPROVED
+    assert standing_of(approved, roster, 2) is ApprovalStatus.OUTDATED
+    assert standing_of(approved, coordinator.roster(version=2), 1) is ApprovalStatus.OUTDATED
     for state in set(State) - {State.APPROVED}:
         other = approved.model_copy(update={"state": state})
-        assert standing_of(other, roster, 1) is Standing[state.name]
+        assert standing_of(other, roster, 1) is ApprovalStatus[state.name]
 
 
 # -- reject and withdraw --------------------------------------------------------------------

@@ -9,7 +9,7 @@ from tests.support.homes import Coordinator, coordinator, home_study
 
 from fieldfare.client.approvals.review import (
     Review,
-    Spent,
+    SpentBudget,
     all_objections,
     compare,
     review_study,
@@ -26,7 +26,7 @@ from fieldfare.shared.study.study import Study
 
 __all__ = ["coordinator"]
 
-NOTHING = Spent(yearly=0, lifetime=0, study=0, promised=0)
+NOTHING = SpentBudget(yearly=0, lifetime=0, study=0, promised=0)
 
 LEAVING = (ReleaseKind.REHEARSAL, ReleaseKind.TRAINING, ReleaseKind.EVALUATION)
 
@@ -41,7 +41,7 @@ def reviewed(
     policy: Policy,
     study: Study,
     *,
-    spent: Spent = NOTHING,
+    spent: SpentBudget = NOTHING,
     earlier: Study | None = None,
 ) -> Review:
     return review_study(
@@ -118,7 +118,7 @@ def test_the_budget_is_what_is_left_now(coordinator: Coordinator, policy: Policy
     study = home_study()
     plan, granted = plan_for(study), limits(policy)
     cost = plan.study_limit
-    spent = Spent(
+    spent = SpentBudget(
         yearly=granted.yearly_picomu2 - 2 * cost,
         lifetime=granted.lifetime_picomu2 - 4 * cost,
         study=cost // 2,
@@ -143,9 +143,11 @@ def test_a_budget_too_small_by_one_unit_is_an_objection(policy: Policy, which: s
     plan, granted = plan_for(home_study()), limits(policy)
     limit = granted.yearly_picomu2 if which == "yearly" else granted.lifetime_picomu2
 
-    def spent(picomu2: int, study: int = 0) -> Spent:
+    def spent(picomu2: int, study: int = 0) -> SpentBudget:
         totals = {"yearly": 0, "lifetime": 0, which: picomu2}
-        return Spent(yearly=totals["yearly"], lifetime=totals["lifetime"], study=study, promised=0)
+        return SpentBudget(
+            yearly=totals["yearly"], lifetime=totals["lifetime"], study=study, promised=0
+        )
 
     assert all_objections(policy, plan, spent(limit - plan.study_limit)) == ()
     (objection,) = all_objections(policy, plan, spent(limit - plan.study_limit + 1))

@@ -5,7 +5,7 @@ from rich.console import Console
 from tests.support.asking import EVERY_KIND, asking
 from tests.support.homes import Coordinator, coordinator, home_study
 
-from fieldfare.client.approvals.review import Spent, review_study
+from fieldfare.client.approvals.review import SpentBudget, review_study
 from fieldfare.client.approvals.review_screen import show_review
 from fieldfare.client.policy.policy import Policy, load_policy
 from fieldfare.shared.pages.words import COVERS_NOT
@@ -39,7 +39,7 @@ def screen(
         study,
         policy,
         roster,
-        Spent(yearly=spent, lifetime=spent, study=0, promised=10**9),
+        SpentBudget(yearly=spent, lifetime=spent, study=0, promised=10**9),
         institution="bank-a",
         standing="waits for a decision",
         earlier=earlier,

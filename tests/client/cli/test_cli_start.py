@@ -17,8 +17,8 @@ from tests.support.processes import alive, children, until
 from fieldfare.client.cli.run import without_secrets
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.settings import Settings
-from fieldfare.client.node.state import Link, read_node_state
+from fieldfare.client.home.settings import HomeSettings
+from fieldfare.client.node.state import LinkState, read_node_state
 from fieldfare.shared.cli.root import run
 
 __all__ = ["coordinator"]
@@ -93,7 +93,7 @@ def test_it_runs_both_and_one_signal_stops_them(
     assert all(line.startswith(("fieldfare: custodian: ", "fieldfare: node: ")) for line in said)
     found = read_node_state(home.run / "node.json")
     assert found is not None
-    assert (found[0].link, found[0].reason, found[1]) == (Link.ENDED, "stopped", False)
+    assert (found[0].link, found[0].reason, found[1]) == (LinkState.ENDED, "stopped", False)
 
 
 def test_a_second_one_says_at_once_that_one_runs(
@@ -150,6 +150,6 @@ def test_without_a_nodes_settings_it_says_how_to_join(
 
 def test_the_node_is_given_no_databases_address() -> None:
     source = {"kind": "postgresql", "uri_environment": "BANK_DB", "table": "accounts"}
-    settings = Settings.model_validate({"id": "bank-a", "records": [source]})
+    settings = HomeSettings.model_validate({"id": "bank-a", "records": [source]})
     given = {"BANK_DB": "postgresql://secret", "PGPASSWORD": "secret", "PATH": "/bin"}
     assert without_secrets(given, settings) == {"PATH": "/bin"}

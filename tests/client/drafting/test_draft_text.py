@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from fieldfare.client.drafting.study_toml import Draft, Label, toml_text, two_digits
+from fieldfare.client.drafting.study_toml import Draft, DraftLabel, toml_text, two_digits
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature, Scale
 from fieldfare.shared.study.study import parse_study
 
@@ -22,7 +22,7 @@ DRAFT = Draft(
     rows=1234,
     units=1200,
     unit="id",
-    label=Label("fraud", "> 0", 0.05, ""),
+    label=DraftLabel("fraud", "> 0", 0.05, ""),
     features=(NUMBER,),
     leaks=(),
     left_out=(("opened", "a date"), ("line\none\rtwo", "the same value everywhere")),

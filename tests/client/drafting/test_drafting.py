@@ -17,7 +17,7 @@ from sklearn.model_selection import train_test_split
 from tests.support.properties import SHARING
 
 from fieldfare.client.drafting.draft import draft_study
-from fieldfare.client.records import Records, read_records
+from fieldfare.client.records import LoadedRecords, read_records
 from fieldfare.shared.errors import RecordsError, StudyError, UsageError
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature, Scale
@@ -222,7 +222,7 @@ def test_any_names_and_levels_give_valid_toml(
     assert len(read_records([path], study)) == 60
 
 
-def central(study: Study, records: Records) -> tuple[float, float]:
+def central(study: Study, records: LoadedRecords) -> tuple[float, float]:
     """AUROC and average precision of the pooled model without privacy, 80/20."""
     basis = Basis(study.features)
     parts = zip(basis.folds, records.data.positions, strict=True)

@@ -26,7 +26,7 @@ from fieldfare.client.custodian.ports import SaidNo
 from fieldfare.client.home import inbox as inbox_module
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.models import Standing, kept_model, standing_of_model
+from fieldfare.client.home.models import ModelProvenance, kept_model, standing_of_model
 from fieldfare.client.home.studies import State, Told, keep_study, kept_ids, read_decision
 from fieldfare.client.institution.open import open_institution, open_institution_ledger
 from fieldfare.client.journal.journal import Journal
@@ -267,7 +267,7 @@ def test_a_model_that_the_custodian_recomputed_says_so(
     kept = kept_model(home, STUDY.id, RUN)
     assert kept is not None
     standing = standing_of_model(kept, coordinator.institution(NAME).roster)
-    assert standing.standing is Standing.RECOMPUTED
+    assert standing.standing is ModelProvenance.RECOMPUTED
     assert standing.words == f"recomputed here step by step in its run on {NOW:%Y-%m-%d}"
 
 

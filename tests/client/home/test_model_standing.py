@@ -9,7 +9,7 @@ from tests.support.homes import Coordinator, coordinator, home_study
 
 from fieldfare.client.home.models import (
     KeptModel,
-    Standing,
+    ModelProvenance,
     keep_files,
     kept_model,
     note_recomputed,
@@ -43,7 +43,7 @@ def model_of(coordinator: Coordinator) -> str:
 
 def test_a_delivered_model_is_signed(coordinator: Coordinator, kept: KeptModel) -> None:
     found = standing_of_model(kept, coordinator.roster())
-    assert (found.standing, found.recomputed) == (Standing.SIGNED, None)
+    assert (found.standing, found.recomputed) == (ModelProvenance.SIGNED, None)
     assert found.card is not None
     assert found.card.run == RUN
 
@@ -52,7 +52,7 @@ def test_a_recomputed_one_says_when(coordinator: Coordinator, kept: KeptModel) -
     done = note_recomputed(kept, model=model_of(coordinator), leaves=7, head="ab" * 32, now=NOW)
     assert read_recomputed(kept) == done
     found = standing_of_model(kept, coordinator.roster())
-    assert (found.standing, found.recomputed) == (Standing.RECOMPUTED, done)
+    assert (found.standing, found.recomputed) == (ModelProvenance.RECOMPUTED, done)
     assert "2025-07-01" in found.words
 
 
@@ -60,7 +60,7 @@ def test_a_note_about_another_model_counts_for_nothing(
     coordinator: Coordinator, kept: KeptModel
 ) -> None:
     note_recomputed(kept, model="00" * 32, leaves=7, head="ab" * 32, now=NOW)
-    assert standing_of_model(kept, coordinator.roster()).standing is Standing.SIGNED
+    assert standing_of_model(kept, coordinator.roster()).standing is ModelProvenance.SIGNED
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"format":1}'])
@@ -69,7 +69,7 @@ def test_a_note_that_cannot_be_read_is_none(
 ) -> None:
     (kept.folder / "recomputed.json").write_bytes(content)
     assert read_recomputed(kept) is None
-    assert standing_of_model(kept, coordinator.roster()).standing is Standing.SIGNED
+    assert standing_of_model(kept, coordinator.roster()).standing is ModelProvenance.SIGNED
 
 
 @pytest.mark.parametrize("name", ["delivery.signed", "model.safetensors", "card.json"])
@@ -78,20 +78,20 @@ def test_a_changed_file_is_doubtful(coordinator: Coordinator, kept: KeptModel, n
     path = kept.folder / name
     path.write_bytes(path.read_bytes()[:-1])
     found = standing_of_model(kept, coordinator.roster())
-    assert (found.standing, found.card) == (Standing.DOUBTFUL, None)
+    assert (found.standing, found.card) == (ModelProvenance.DOUBTFUL, None)
     path.unlink()
-    assert standing_of_model(kept, coordinator.roster()).standing is Standing.DOUBTFUL
+    assert standing_of_model(kept, coordinator.roster()).standing is ModelProvenance.DOUBTFUL
 
 
 def test_another_coordinators_signature_is_doubtful(
     coordinator: Coordinator, kept: KeptModel
 ) -> None:
     other = coordinator.roster().model_copy(update={"coordinator": "00" * 31 + "01"})
-    assert standing_of_model(kept, other).standing is Standing.DOUBTFUL
+    assert standing_of_model(kept, other).standing is ModelProvenance.DOUBTFUL
 
 
 def test_a_folder_under_another_name_is_doubtful(coordinator: Coordinator, kept: KeptModel) -> None:
     moved = kept.folder.with_name("run-2")
     kept.folder.rename(moved)
     found = standing_of_model(replace(kept, run="run-2", folder=moved), coordinator.roster())
-    assert found.standing is Standing.DOUBTFUL
+    assert found.standing is ModelProvenance.DOUBTFUL

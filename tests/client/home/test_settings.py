@@ -8,7 +8,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import (
     AlertsSection,
     CustodianSection,
-    Settings,
+    HomeSettings,
     load_settings,
     settings_text,
 )
@@ -17,8 +17,8 @@ from fieldfare.shared.errors import StudyError
 from fieldfare.shared.study.toml import parse_toml
 
 
-def parsed(text: str) -> Settings:
-    return parse_toml(text, Settings, "institution.toml")
+def parsed(text: str) -> HomeSettings:
+    return parse_toml(text, HomeSettings, "institution.toml")
 
 
 @given(st.text(min_size=1, max_size=64))

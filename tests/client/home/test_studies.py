@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes import NOW, Coordinator, coordinator, home_study
 
 from fieldfare.client.home.studies import (
-    Decision,
     State,
+    StudyDecision,
     deciding,
     find_id,
     keep_study,
@@ -34,7 +34,7 @@ def test_what_arrived_is_kept_as_it_came(coordinator: Coordinator) -> None:
     keep_study(home, STUDY, coordinator.signed(STUDY), NOW)
     kept = kept_study(home, STUDY.id, coordinator.roster())
     assert (kept.study, kept.offer) == (STUDY, coordinator.signed(STUDY))
-    assert kept.decision == Decision(study=STUDY.id, received="2025-06-01T12:00:00+00:00")
+    assert kept.decision == StudyDecision(study=STUDY.id, received="2025-06-01T12:00:00+00:00")
     for suffix in (".signed", ".json"):
         assert home.study(STUDY.id).with_suffix(suffix).stat().st_mode & 0o777 == 0o600
 
@@ -92,7 +92,7 @@ def test_a_decision_that_cannot_be_read_decides_nothing(
 
 def test_another_studys_decision_is_not_this_ones(coordinator: Coordinator) -> None:
     home, other = coordinator.homes["bank-a"], home_study(name="other")
-    write_decision(home, Decision(study=other.id, state=State.APPROVED))
+    write_decision(home, StudyDecision(study=other.id, state=State.APPROVED))
     approved = home.study(other.id).with_suffix(".json").read_bytes()
     home.study(STUDY.id).with_suffix(".json").write_bytes(approved)
     with pytest.raises(UsageError, match="decision, found"):
@@ -166,7 +166,7 @@ def test_a_decision_waits_for_another_to_end(coordinator: Coordinator) -> None:
 
 def test_a_decision_is_canonical_json(coordinator: Coordinator) -> None:
     home = coordinator.homes["bank-a"]
-    write_decision(home, Decision(study=STUDY.id, state=State.APPROVED, time=stamp(NOW)))
+    write_decision(home, StudyDecision(study=STUDY.id, state=State.APPROVED, time=stamp(NOW)))
     found = json.loads(home.study(STUDY.id).with_suffix(".json").read_bytes())
     assert (found["format"], found["state"], found["time"]) == (
         1,

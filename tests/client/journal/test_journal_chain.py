@@ -21,9 +21,9 @@ from fieldfare.client.journal.entries import (
     SENTENCES,
     TERMS,
     TEXTS,
-    Entry,
     Event,
     Head,
+    JournalEntry,
     Mark,
     Value,
     _hashed,
@@ -56,18 +56,18 @@ details = st.fixed_dictionaries(
 times = st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001 -- hypothesis wants naive bounds
 
 
-def entry(end: Mark = GENESIS, **found: Value) -> Entry:
+def entry(end: Mark = GENESIS, **found: Value) -> JournalEntry:
     return next_entry(end, time=NOON, event=Event.REQUEST, actor="coordinator", details=found)
 
 
-def chain(length: int) -> list[Entry]:
-    entries: list[Entry] = []
+def chain(length: int) -> list[JournalEntry]:
+    entries: list[JournalEntry] = []
     for step in range(length):
         entries.append(entry(entries[-1].mark if entries else GENESIS, step=step))
     return entries
 
 
-def lines_of(entries: list[Entry]) -> list[bytes]:
+def lines_of(entries: list[JournalEntry]) -> list[bytes]:
     return [e.line.removesuffix(b"\n") for e in entries]
 
 

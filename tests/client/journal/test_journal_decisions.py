@@ -17,7 +17,7 @@ from fieldfare.client.journal.decisions import (
     WINDOW_SECONDS,
     JournalDecisions,
 )
-from fieldfare.client.journal.entries import Entry, Event, parse_entry
+from fieldfare.client.journal.entries import Event, JournalEntry, parse_entry
 from fieldfare.client.journal.journal import Journal, verify
 from fieldfare.client.ledger.budget import Position
 from fieldfare.shared.errors import LedgerError, RefusalCode
@@ -62,7 +62,7 @@ def journal(tmp_path: Path) -> Journal:
     return Journal.open(tmp_path / "log", clock=lambda: datetime(2025, 1, 1, tzinfo=UTC))
 
 
-def last(journal: Journal) -> Entry:
+def last(journal: Journal) -> JournalEntry:
     verify(journal.folder)
     return parse_entry((journal.folder / "log.jsonl").read_bytes().splitlines()[-1])
 

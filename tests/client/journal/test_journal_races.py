@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from fieldfare.client.journal.entries import Entry, Event, parse_entry
+from fieldfare.client.journal.entries import Event, JournalEntry, parse_entry
 from fieldfare.client.journal.files import locked
 from fieldfare.client.journal.journal import Journal, verify
 from fieldfare.shared.errors import LedgerError
@@ -61,7 +61,7 @@ def race(folder: Path, *, max_bytes: int, keep: int) -> list[tuple[int, str]]:
     return [(int(sequence), digest) for sequence, digest in pairs]
 
 
-def entries(folder: Path) -> list[Entry]:
+def entries(folder: Path) -> list[JournalEntry]:
     files = [*sorted(folder.glob("log-*.jsonl")), folder / "log.jsonl"]
     return [parse_entry(line) for file in files for line in file.read_bytes().splitlines()]
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from fieldfare.client.ledger.budget import Debit, Entry
+from fieldfare.client.ledger.budget import Debit, LedgerEntry
 from fieldfare.client.ledger.chain import (
     ChainCheck,
     Tip,
@@ -23,7 +23,7 @@ START = datetime(2025, 1, 1, tzinfo=UTC)
 VECTOR = hashlib.sha256(b"vector").hexdigest()
 
 
-def history(length: int) -> list[Entry]:
+def history(length: int) -> list[LedgerEntry]:
     """Entries of two studies in turn; entry i costs i + 1."""
     tip, totals = genesis("units", START), {"a": 0, "b": 0}
     entries = []
@@ -47,7 +47,7 @@ def history(length: int) -> list[Entry]:
     return entries
 
 
-def check(entries: list[Entry]) -> None:
+def check(entries: list[LedgerEntry]) -> None:
     chain = ChainCheck(genesis("units", START))
     for entry in entries:
         chain.add(entry)

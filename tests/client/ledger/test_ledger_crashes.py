@@ -23,7 +23,7 @@ import pytest
 from fieldfare.client.ledger.budget import Debit, Limits, Position, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
-from fieldfare.client.ledger.split import Part
+from fieldfare.client.ledger.split import SplitPopulation
 from fieldfare.shared.errors import LedgerError
 
 pytestmark = pytest.mark.faults
@@ -359,7 +359,7 @@ def test_death_at_every_point_of_an_acceptance(three_steps: Path, tmp_path: Path
 
 def split(folder: Path) -> None:
     with open_ledger(folder) as ledger:
-        ledger.split(Part("cases", folder / "cases"), user="ines", reason="kept apart")
+        ledger.split(SplitPopulation("cases", folder / "cases"), user="ines", reason="kept apart")
 
 
 def test_death_at_many_points_of_a_split(three_steps: Path, tmp_path: Path) -> None:

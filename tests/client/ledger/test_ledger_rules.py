@@ -4,19 +4,19 @@ from dataclasses import replace
 
 import pytest
 
-from fieldfare.client.ledger.budget import Debit, Limits, Portion, Standing, check_debit
+from fieldfare.client.ledger.budget import Debit, LedgerBalance, Limits, Portion, check_debit
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 
 DEBIT = Debit(study="s", run="r", step=5, attempt=1, kind="training", request="a" * 64, cost=10)
-FREE = Standing(occupant=None, last=(5, 0), study_total=0, yearly_total=0, lifetime_total=0)
+FREE = LedgerBalance(occupant=None, last=(5, 0), study_total=0, yearly_total=0, lifetime_total=0)
 LIMITS = Limits(yearly_picomu2=100, lifetime_picomu2=1000)
 
 
-def check(standing: Standing, *, debit: Debit = DEBIT, attempts: int = 3) -> None:
+def check(standing: LedgerBalance, *, debit: Debit = DEBIT, attempts: int = 3) -> None:
     check_debit(debit, standing, LIMITS, study_limit=50, max_attempts=attempts)
 
 
-def refusal(standing: Standing, *, debit: Debit = DEBIT, attempts: int = 3) -> RefusalCode:
+def refusal(standing: LedgerBalance, *, debit: Debit = DEBIT, attempts: int = 3) -> RefusalCode:
     with pytest.raises(PolicyRefusal, match=r"expected .*, found ") as caught:
         check(standing, debit=debit, attempts=attempts)
     return caught.value.code
@@ -32,7 +32,7 @@ def refusal(standing: Standing, *, debit: Debit = DEBIT, attempts: int = 3) -> R
         replace(FREE, study_total=40, yearly_total=90, lifetime_total=990),  # to the last unit
     ],
 )
-def test_what_is_in_order_and_affordable_passes(standing: Standing) -> None:
+def test_what_is_in_order_and_affordable_passes(standing: LedgerBalance) -> None:
     check(standing)
 
 
@@ -47,7 +47,7 @@ def test_what_is_in_order_and_affordable_passes(standing: Standing) -> None:
         (replace(FREE, lifetime_total=991), RefusalCode.BUDGET_EXHAUSTED),
     ],
 )
-def test_each_rule_refuses_with_its_code(standing: Standing, code: RefusalCode) -> None:
+def test_each_rule_refuses_with_its_code(standing: LedgerBalance, code: RefusalCode) -> None:
     assert refusal(standing) is code
 
 
@@ -71,7 +71,7 @@ def test_attempts_count_from_zero() -> None:
 
 
 def test_the_first_reason_that_applies_is_given() -> None:
-    everything = Standing(
+    everything = LedgerBalance(
         occupant="b" * 64, last=(6, 0), study_total=99, yearly_total=999, lifetime_total=9999
     )
     assert refusal(everything, attempts=0) is RefusalCode.REPLAY_CHANGED

@@ -14,7 +14,7 @@ from fieldfare.client.ledger import ledger as ledger_module
 from fieldfare.client.ledger.budget import Debit, Limits
 from fieldfare.client.ledger.chain import StatementKind
 from fieldfare.client.ledger.ledger import Ledger
-from fieldfare.client.ledger.split import Part, publish_part
+from fieldfare.client.ledger.split import SplitPopulation, publish_part
 from fieldfare.client.ledger.witness import Witness
 from fieldfare.shared.errors import LedgerError, PolicyRefusal
 
@@ -61,17 +61,17 @@ def whole(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> Part:
+def part(tmp_path: Path) -> SplitPopulation:
     (tmp_path / "part").mkdir()
-    return Part("cases", tmp_path / "part" / "cases.ledger")
+    return SplitPopulation("cases", tmp_path / "part" / "cases.ledger")
 
 
-def split(whole: Path, part: Part) -> None:
+def split(whole: Path, part: SplitPopulation) -> None:
     with open_ledger(whole) as ledger:
         ledger.split(part, user="ines", reason="cases are kept apart from customers")
 
 
-def test_both_have_spent_all_that_was_spent_before(whole: Path, part: Part) -> None:
+def test_both_have_spent_all_that_was_spent_before(whole: Path, part: SplitPopulation) -> None:
     split(whole, part)
     with open_ledger(whole) as ledger, open_ledger(part.path, "cases") as other:
         for one in (ledger, other):
@@ -84,7 +84,7 @@ def test_both_have_spent_all_that_was_spent_before(whole: Path, part: Part) -> N
         assert stated == list(other.history())[3]  # the same entry, with the same head
 
 
-def test_each_debits_its_own_afterwards(whole: Path, part: Part) -> None:
+def test_each_debits_its_own_afterwards(whole: Path, part: SplitPopulation) -> None:
     split(whole, part)
     with open_ledger(whole) as ledger, open_ledger(part.path, "cases") as other:
         for one in (ledger, other):
@@ -95,7 +95,9 @@ def test_each_debits_its_own_afterwards(whole: Path, part: Part) -> None:
             one.verify()
 
 
-def test_the_part_has_no_keys_and_the_whole_keeps_its_own(whole: Path, part: Part) -> None:
+def test_the_part_has_no_keys_and_the_whole_keeps_its_own(
+    whole: Path, part: SplitPopulation
+) -> None:
     split(whole, part)
     with open_ledger(whole) as ledger, open_ledger(part.path, "cases") as other:
         assert ledger.run_state("s", "r") == SECRET
@@ -106,36 +108,40 @@ def test_the_part_has_no_keys_and_the_whole_keeps_its_own(whole: Path, part: Par
     assert names == ["cases.ledger", "cases.ledger.witness"]
 
 
-def test_neither_opens_as_the_other(whole: Path, part: Part) -> None:
+def test_neither_opens_as_the_other(whole: Path, part: SplitPopulation) -> None:
     split(whole, part)
     for path, name in ((whole, "cases"), (part.path, "units")):
         with pytest.raises(LedgerError, match=f"population '{name}'"):
             open_ledger(path, name)
 
 
-def test_a_part_is_split_off_once(whole: Path, part: Part, tmp_path: Path) -> None:
+def test_a_part_is_split_off_once(whole: Path, part: SplitPopulation, tmp_path: Path) -> None:
     split(whole, part)
     with pytest.raises(LedgerError, match="expected no ledger at"):
         split(whole, part)
     with pytest.raises(LedgerError, match="not split off before"):
-        split(whole, Part("cases", tmp_path / "another.ledger"))
+        split(whole, SplitPopulation("cases", tmp_path / "another.ledger"))
     with pytest.raises(LedgerError, match="another name"):
-        split(whole, Part("units", tmp_path / "another.ledger"))
+        split(whole, SplitPopulation("units", tmp_path / "another.ledger"))
     assert not (tmp_path / "another.ledger").exists()
-    split(whole, Part("hotline", tmp_path / "another.ledger"))
+    split(whole, SplitPopulation("hotline", tmp_path / "another.ledger"))
 
 
-def test_a_part_may_be_split_again(whole: Path, part: Part, tmp_path: Path) -> None:
+def test_a_part_may_be_split_again(whole: Path, part: SplitPopulation, tmp_path: Path) -> None:
     split(whole, part)
     with open_ledger(part.path, "cases") as ledger:
         commit(ledger, 5)
-        ledger.split(Part("calls", tmp_path / "calls"), user="ines", reason="calls are apart")
+        ledger.split(
+            SplitPopulation("calls", tmp_path / "calls"), user="ines", reason="calls are apart"
+        )
     with open_ledger(tmp_path / "calls", "calls") as ledger:
         assert (ledger.spent(), ledger.position().epoch) == (40, 3)
         ledger.verify()
 
 
-def test_a_ledger_that_was_begun_without_a_split_is_not_replaced(whole: Path, part: Part) -> None:
+def test_a_ledger_that_was_begun_without_a_split_is_not_replaced(
+    whole: Path, part: SplitPopulation
+) -> None:
     open_ledger(part.path, "cases").close()
     with pytest.raises(LedgerError, match="expected no ledger at"):
         split(whole, part)
@@ -149,7 +155,7 @@ def died(*_: object, **__: object) -> None:
 
 @pytest.mark.parametrize("place", ["write_part", "publish_part"])
 def test_a_crash_leaves_no_split_or_one_that_is_finished(
-    whole: Path, part: Part, place: str, monkeypatch: pytest.MonkeyPatch
+    whole: Path, part: SplitPopulation, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(ledger_module, place, died)
@@ -166,11 +172,11 @@ def test_a_crash_leaves_no_split_or_one_that_is_finished(
 
 
 def test_a_crash_between_witness_and_ledger_lets_nobody_begin_an_empty_one(
-    whole: Path, part: Part, monkeypatch: pytest.MonkeyPatch
+    whole: Path, part: SplitPopulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[[Part], None] = publish_part
+    real: Callable[[SplitPopulation], None] = publish_part
 
-    def torn(torn_part: Part) -> None:
+    def torn(torn_part: SplitPopulation) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(Path, "replace", died_unless_witness)
             real(torn_part)
@@ -193,7 +199,7 @@ def test_a_crash_between_witness_and_ledger_lets_nobody_begin_an_empty_one(
     assert Witness(part.path, "cases").read() is not None
 
 
-def test_a_part_whose_history_was_cut_is_refused(whole: Path, part: Part) -> None:
+def test_a_part_whose_history_was_cut_is_refused(whole: Path, part: SplitPopulation) -> None:
     split(whole, part)
     with closing(sqlite3.connect(part.path)) as stranger:
         for name in ("entries_DELETE", "statements_DELETE"):
@@ -206,7 +212,7 @@ def test_a_part_whose_history_was_cut_is_refused(whole: Path, part: Part) -> Non
             open_ledger(part.path, name)
 
 
-def test_a_ledger_in_memory_cannot_be_split(part: Part) -> None:
+def test_a_ledger_in_memory_cannot_be_split(part: SplitPopulation) -> None:
     with open_ledger(None) as ledger:
         commit(ledger, 0)
         with pytest.raises(LedgerError, match="a file to copy"):

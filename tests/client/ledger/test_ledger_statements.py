@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldfare.client.ledger.budget import MAX_PICOMU2, Debit, Entry, Position
+from fieldfare.client.ledger.budget import MAX_PICOMU2, Debit, LedgerEntry, Position
 from fieldfare.client.ledger.chain import (
     ChainCheck,
     Stated,
@@ -37,7 +37,7 @@ EPOCH = Stated(
 SPLIT = Stated(kind=StatementKind.SPLIT, user="ines", reason="two systems", population="cases")
 
 
-def tip_of(entry: Entry | Statement) -> Tip:
+def tip_of(entry: LedgerEntry | Statement) -> Tip:
     return Tip(position=entry.position, time=entry.time)
 
 
@@ -53,7 +53,7 @@ def debit(step: int, study: str = "s") -> Debit:
     )
 
 
-def history() -> list[Entry | Statement]:
+def history() -> list[LedgerEntry | Statement]:
     """A debit, a new epoch that counts against every study, a split, a debit, an epoch of s."""
     first = next_entry(
         genesis("units", START), debit(0), vector="a" * 64, study_total=0, time=START

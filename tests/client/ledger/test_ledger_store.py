@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fieldfare.client.ledger.budget import Debit, Entry
+from fieldfare.client.ledger.budget import Debit, LedgerEntry
 from fieldfare.client.ledger.chain import Tip, next_entry, to_micros
 from fieldfare.client.ledger.rows import Store
 from fieldfare.client.ledger.schema import open_database
@@ -30,7 +30,7 @@ def store(database: Database) -> Store:
     return Store(database, "units", lambda: NOW)
 
 
-def add(store: Store, debit: Debit, time: datetime = NOW) -> Entry:
+def add(store: Store, debit: Debit, time: datetime = NOW) -> LedgerEntry:
     entry = next_entry(
         store.tip(),
         debit,

@@ -19,7 +19,7 @@ from fieldfare.client.model_use.evaluate import (
 from fieldfare.client.model_use.score import Sources
 from fieldfare.client.model_use.usable import usable_model
 from fieldfare.client.records import holdout_mask
-from fieldfare.client.scoring.tuning import Kind
+from fieldfare.client.scoring.tuning import FittingKind
 from fieldfare.shared.errors import UsageError
 
 __all__ = ["coordinator", "custody_of"]
@@ -61,7 +61,7 @@ def test_a_kept_tuning_is_the_one_that_is_compared(desk: Desk) -> None:
     model = usable_model(institution, "run-1")
     journal = Journal.open(desk.home.log_folder, clock=clock)
     training = labels(desk).training
-    tune_here(institution, journal, model, training, Kind.SCALED, user="ana", now=NOW)
+    tune_here(institution, journal, model, training, FittingKind.SCALED, user="ana", now=NOW)
     found = evaluate(institution, model, labels(desk), budget=None, seed=0)
     assert found.tuning == "scaled, kept since 2025-06-01"
     # Two numbers change no rank.

@@ -13,7 +13,7 @@ from fieldfare.client.model_use.usable import (
     tuned_model,
     usable_model,
 )
-from fieldfare.client.scoring.tuning import Kind, Tuned
+from fieldfare.client.scoring.tuning import FittingKind, Tuned
 from fieldfare.shared.errors import UsageError
 
 __all__ = ["coordinator", "custody_of"]
@@ -28,7 +28,7 @@ def desk(
 
 def kept(desk: Desk) -> tuple[UsableModel, TunedModel]:
     model = usable_model(desk.coordinator.institution(), "run-1")
-    tuned = Tuned(Kind.SCALED, 0.1 + 0.2, 0.5, model.parameters * 0.5, 100, 30)
+    tuned = Tuned(FittingKind.SCALED, 0.1 + 0.2, 0.5, model.parameters * 0.5, 100, 30)
     made = TunedModel.of(model.kept, model.parameters, tuned, NOW)
     path = keep_tuned(desk.home, made)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -16,7 +16,7 @@ from fieldfare.client.node.fleet import (
     BUNDLE_REFUSED,
     Arrival,
     LinkError,
-    RunFacts,
+    ReportedRun,
     RunOverError,
 )
 from fieldfare.client.node.node import (
@@ -39,7 +39,7 @@ BUNDLE: Final = "ab" * 32
 LISTED: Final = frozenset({BUNDLE})
 NODE: Final = 7
 HELLO: Final = Call.HELLO.message_type
-FINE: Final = RunFacts(BUNDLE, {})
+FINE: Final = ReportedRun(BUNDLE, {})
 
 
 # -- the rules -------------------------------------------------------------------------------------
@@ -52,11 +52,11 @@ def test_every_call_of_the_protocol_passes(call: Call) -> None:
 
 @pytest.mark.parametrize("bundle", ["", "cd" * 32, BUNDLE.upper(), BUNDLE[:-1], BUNDLE + "0"])
 def test_a_bundle_is_on_the_list_or_not(bundle: str) -> None:
-    assert objection_to(HELLO, 3, RunFacts(bundle, {}), LISTED) == "bundle"
+    assert objection_to(HELLO, 3, ReportedRun(bundle, {}), LISTED) == "bundle"
 
 
 def test_an_empty_list_answers_no_run() -> None:
-    assert objection_to(HELLO, 3, RunFacts("", {}), frozenset()) == "bundle"
+    assert objection_to(HELLO, 3, ReportedRun("", {}), frozenset()) == "bundle"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_an_empty_list_answers_no_run() -> None:
     ],
 )
 def test_a_run_may_name_its_study_and_itself(configuration: dict[str, Any]) -> None:
-    assert objection_to(HELLO, 3, RunFacts(BUNDLE, configuration), LISTED) == ""
+    assert objection_to(HELLO, 3, ReportedRun(BUNDLE, configuration), LISTED) == ""
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_run_may_name_its_study_and_itself(configuration: dict[str, Any]) -> N
     ],
 )
 def test_a_run_may_set_nothing_else(configuration: dict[str, Any]) -> None:
-    assert objection_to(HELLO, 3, RunFacts(BUNDLE, configuration), LISTED) == "configuration"
+    assert objection_to(HELLO, 3, ReportedRun(BUNDLE, configuration), LISTED) == "configuration"
 
 
 @given(
@@ -141,7 +141,7 @@ class EndError(Exception):
 class Memory:
     """A SuperLink in memory: what it holds is what a node gets."""
 
-    runs: dict[int, RunFacts] = field(default_factory=lambda: {1: FINE})
+    runs: dict[int, ReportedRun] = field(default_factory=lambda: {1: FINE})
     node_id: int = NODE
     waiting: list[tuple[Arrival, Message]] = field(default_factory=list)
     sent: list[Message] = field(default_factory=list)
@@ -168,7 +168,7 @@ class Memory:
         TaskIdentity.node_id = NODE
         return arrival
 
-    def run(self, run_id: int) -> RunFacts:
+    def run(self, run_id: int) -> ReportedRun:
         self.asked.append(run_id)
         if run_id not in self.runs:
             self.waiting.pop(0)
@@ -223,7 +223,7 @@ def test_a_message_is_answered() -> None:
 
 
 def test_nothing_of_the_coordinator_and_nothing_of_before_is_in_the_context() -> None:
-    fleet, custodian = Memory({1: RunFacts(BUNDLE, {"run": "monday"})}), Custodian()
+    fleet, custodian = Memory({1: ReportedRun(BUNDLE, {"run": "monday"})}), Custodian()
     for _ in range(2):
         fleet.put()
     node = node_at(fleet, custodian)
@@ -238,14 +238,14 @@ def test_nothing_of_the_coordinator_and_nothing_of_before_is_in_the_context() ->
 @pytest.mark.parametrize(
     ("rule", "code", "run", "put"),
     [
-        ("bundle", BUNDLE_REFUSED, RunFacts("cd" * 32, {}), {}),
-        ("configuration", APP_FAILED, RunFacts(BUNDLE, {"x": 1}), {}),
+        ("bundle", BUNDLE_REFUSED, ReportedRun("cd" * 32, {}), {}),
+        ("configuration", APP_FAILED, ReportedRun(BUNDLE, {"x": 1}), {}),
         ("type", APP_FAILED, FINE, {"message_type": "train"}),
         ("size", APP_FAILED, FINE, {RECORD: {"a": b""}, "b": {"c": b""}}),
     ],
 )
 def test_what_is_refused_is_never_pulled(
-    rule: str, code: int, run: RunFacts, put: dict[str, Any]
+    rule: str, code: int, run: ReportedRun, put: dict[str, Any]
 ) -> None:
     fleet, custodian = Memory({1: run}), Custodian()
     fleet.put(**put)

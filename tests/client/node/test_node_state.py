@@ -11,7 +11,7 @@ import pytest
 from fieldfare.client.node.state import (
     HEARD_SECONDS,
     SIZE,
-    Link,
+    LinkState,
     NodeReport,
     NodeState,
     read_node_state,
@@ -31,14 +31,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert read_node_state(path) is None
     made = report(path)
     assert read_node_state(path) == (
-        NodeState(link=Link.CONNECTING, since=STAMP, superlink="hub:8000"),
+        NodeState(link=LinkState.CONNECTING, since=STAMP, superlink="hub:8000"),
         True,
     )
     made.connected(2**63)
     made.arrived()
     assert read_node_state(path) == (
         NodeState(
-            link=Link.CONNECTED,
+            link=LinkState.CONNECTED,
             since=STAMP,
             superlink="hub:8000",
             node=str(2**63),
@@ -50,7 +50,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     made.ended("not admitted:\n\x1b[31m" + "x" * 10_000)
     found = read_node_state(path)
     assert found is not None
-    assert found[0].link is Link.ENDED
+    assert found[0].link is LinkState.ENDED
     assert found[0].reason.isprintable()
     assert path.stat().st_size == SIZE
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
@@ -90,7 +90,7 @@ def test_what_a_killed_node_wrote_is_not_believed(tmp_path: Path) -> None:
     found = read_node_state(path)
     assert found is not None
     state, alive = found
-    assert (state.link, state.node, alive) == (Link.ENDED, "7", False)
+    assert (state.link, state.node, alive) == (LinkState.ENDED, "7", False)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff" * 10])

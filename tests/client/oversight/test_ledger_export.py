@@ -7,15 +7,20 @@ from typing import Any, Final
 import pytest
 
 from fieldfare.client.ledger.budget import Position
-from fieldfare.client.oversight.ledger_report import TO_FILL_IN, Budget, Report, registry_record
+from fieldfare.client.oversight.ledger_report import (
+    TO_FILL_IN,
+    LedgerReport,
+    LimitUse,
+    registry_record,
+)
 from fieldfare.shared.errors import UsageError
 
 FIRST: Final = datetime(2026, 3, 4, 5, tzinfo=UTC)
-REPORT: Final = Report(
+REPORT: Final = LedgerReport(
     population="Bank A's customers",
     position=Position(sequence=2, head="a" * 64, cumulative=3 * 10**9, epoch=1),
-    yearly=Budget(limit=10**11, spent=3 * 10**9, limit_epsilon=2.0, delta=1e-6),
-    lifetime=Budget(limit=10**12, spent=3 * 10**9, limit_epsilon=6.0, delta=1e-6),
+    yearly=LimitUse(limit=10**11, spent=3 * 10**9, limit_epsilon=2.0, delta=1e-6),
+    lifetime=LimitUse(limit=10**12, spent=3 * 10**9, limit_epsilon=6.0, delta=1e-6),
     studies={"b" * 64: 3 * 10**9},
     kinds={"training": 2 * 10**9, "evaluation": 10**9},
     carried=0,

@@ -11,7 +11,7 @@ from fieldfare.client.ledger.budget import Debit, from_picomu2
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.oversight.ledger_report import (
     BAR,
-    Report,
+    LedgerReport,
     report,
     report_json,
     report_lines,
@@ -28,7 +28,7 @@ def policy(home: Home) -> Policy:
     return load_policy(home)
 
 
-def spend(policy: Policy, costs: list[int], *, days: int = 0) -> Report:
+def spend(policy: Policy, costs: list[int], *, days: int = 0) -> LedgerReport:
     """Debit each cost, for two studies in turn, `days` apart; look at it after the last."""
     now = [START]
     with Ledger.open(

@@ -17,14 +17,14 @@ from tests.support.homes import (
     home_study,
 )
 
-from fieldfare.client.approvals.approval import Standing
+from fieldfare.client.approvals.approval import ApprovalStatus
 from fieldfare.client.custodian.service import serving_calls
 from fieldfare.client.daemon.admin import ADMIN_LIMITS, admin_socket, administration
 from fieldfare.client.daemon.reload import Ground, guarding
 from fieldfare.client.daemon.status import CustodianStatus
 from fieldfare.client.home.layout import Home
-from fieldfare.client.node.state import Link, NodeReport
-from fieldfare.client.oversight.overview import Overview, Unread, overview, overview_json
+from fieldfare.client.node.state import LinkState, NodeReport
+from fieldfare.client.oversight.overview import Overview, UnreadPart, overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
 
 __all__ = ["coordinator", "custody_of"]
@@ -42,14 +42,14 @@ def test_a_home_in_which_nothing_runs(coordinator: Coordinator, custody_of: Open
     coordinator.receive(waiting, NAME)
     found = look(coordinator.homes[NAME])
     assert (found.custodian, found.node) == (None, None)
-    assert not isinstance(found.studies, Unread)
+    assert not isinstance(found.studies, UnreadPart)
     assert {one.id: one.standing for one in found.studies} == {
-        approved.id: Standing.APPROVED,
-        waiting.id: Standing.RECEIVED,
+        approved.id: ApprovalStatus.APPROVED,
+        waiting.id: ApprovalStatus.RECEIVED,
     }
-    assert not isinstance(found.budget, Unread)
+    assert not isinstance(found.budget, UnreadPart)
     assert found.budget.yearly.spent == 0
-    assert not isinstance(found.log, Unread)
+    assert not isinstance(found.log, UnreadPart)
     written = overview_json(found)
     assert json.loads(json.dumps(written)) == written
     assert written["custodian"] is None
@@ -78,18 +78,18 @@ def test_a_node_is_read_where_its_settings_say(coordinator: Coordinator) -> None
         'state = "elsewhere.json"\n'
     )
     found = look(home).node
-    assert not isinstance(found, Unread)
+    assert not isinstance(found, UnreadPart)
     assert found is not None
     assert (found.superlink, found.state, found.alive) == ("hub:8000", None, False)
     report = NodeReport(home.path / "elsewhere.json", "hub:8000", clock)
     report.connected(7)
     found = look(home).node
-    assert not isinstance(found, Unread)
+    assert not isinstance(found, UnreadPart)
     assert found is not None
     assert found.state is not None
-    assert (found.state.link, found.alive) == (Link.CONNECTED, True)
+    assert (found.state.link, found.alive) == (LinkState.CONNECTED, True)
     settings.write_text("nonsense")
-    assert isinstance(look(home).node, Unread)
+    assert isinstance(look(home).node, UnreadPart)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,6 @@ def test_a_part_that_is_broken_hides_no_other(
     home = coordinator.homes[NAME]
     harm(home)
     found = look(home)
-    assert isinstance(getattr(found, part), Unread)
+    assert isinstance(getattr(found, part), UnreadPart)
     assert "error" in overview_json(found)[part]
     assert list(overview_lines(found))

@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import pytest
 
-from fieldfare.client.approvals.approval import Standing
+from fieldfare.client.approvals.approval import ApprovalStatus
 from fieldfare.client.daemon.status import CustodianStatus, ReleaseNow, StudyNow
 from fieldfare.client.journal.journal import Verified
 from fieldfare.client.ledger.budget import Position, to_picomu2
-from fieldfare.client.node.state import Link, NodeState
-from fieldfare.client.oversight.ledger_report import Budget, Report
-from fieldfare.client.oversight.overview import NodeLine, Overview, StudyLine, Unread
+from fieldfare.client.node.state import LinkState, NodeState
+from fieldfare.client.oversight.ledger_report import LedgerReport, LimitUse
+from fieldfare.client.oversight.overview import NodeLine, Overview, StudyLine, UnreadPart
 from fieldfare.client.oversight.overview_screen import overview_lines
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.terminal.texts import NARROW
@@ -50,7 +50,7 @@ CUSTODIAN: Final = CustodianStatus(
 NODE: Final = NodeLine(
     superlink="coordinator.example:8000",
     state=NodeState(
-        link=Link.CONNECTED,
+        link=LinkState.CONNECTED,
         since="2025-06-01T09:56:00+00:00",
         superlink="coordinator.example:8000",
         node="17",
@@ -59,7 +59,9 @@ NODE: Final = NodeLine(
     ),
     alive=True,
 )
-BUDGET: Final = Budget(limit=to_picomu2(0.2), spent=to_picomu2(0.05), limit_epsilon=2.0, delta=1e-6)
+BUDGET: Final = LimitUse(
+    limit=to_picomu2(0.2), spent=to_picomu2(0.05), limit_epsilon=2.0, delta=1e-6
+)
 FULL: Final = Overview(
     now=NOW,
     home=Path("/srv/fieldfare"),
@@ -68,11 +70,11 @@ FULL: Final = Overview(
     node=NODE,
     roster=ROSTER,
     studies=(
-        StudyLine(id=ONE, name="small", standing=Standing.APPROVED, runs=("monday",)),
-        StudyLine(id=TWO, name="other", standing=Standing.APPROVED, runs=()),
-        StudyLine(id="c" * 64, name="new", standing=Standing.RECEIVED, runs=()),
+        StudyLine(id=ONE, name="small", standing=ApprovalStatus.APPROVED, runs=("monday",)),
+        StudyLine(id=TWO, name="other", standing=ApprovalStatus.APPROVED, runs=()),
+        StudyLine(id="c" * 64, name="new", standing=ApprovalStatus.RECEIVED, runs=()),
     ),
-    budget=Report(
+    budget=LedgerReport(
         population="bank-a",
         position=Position(sequence=9, head="0" * 64, cumulative=to_picomu2(0.05), epoch=0),
         yearly=BUDGET,
@@ -133,9 +135,9 @@ def test_a_home_where_nothing_ever_ran() -> None:
         FULL,
         custodian=None,
         node=None,
-        roster=Unread("roster.signed: expected a pinned roster, found none"),
+        roster=UnreadPart("roster.signed: expected a pinned roster, found none"),
         studies=(),
-        log=Unread("head.json: expected the head of a log, found none"),
+        log=UnreadPart("head.json: expected the head of a log, found none"),
     )
     assert row(bare, "custodian") == "not running"
     assert "fieldfare institution join" in row(bare, "node")
@@ -161,7 +163,7 @@ def test_a_custodian_says_what_is_wrong(change: dict[str, Any], expected: str) -
     ("change", "expected"),
     [
         (
-            {"link": Link.CONNECTING},
+            {"link": LinkState.CONNECTING},
             "connecting to coordinator.example:8000 for 2 h",
         ),
         (
@@ -169,11 +171,15 @@ def test_a_custodian_says_what_is_wrong(change: dict[str, Any], expected: str) -
             "no word from coordinator.example:8000 for 10 min; no message yet",
         ),
         (
-            {"link": Link.ENDED, "reason": "not admitted", "since": "2025-06-01T11:59:48+00:00"},
+            {
+                "link": LinkState.ENDED,
+                "reason": "not admitted",
+                "since": "2025-06-01T11:59:48+00:00",
+            },
             "not connected: not admitted (it last said so 12 s ago)",
         ),
         (
-            {"link": Link.ENDED, "reason": ""},
+            {"link": LinkState.ENDED, "reason": ""},
             "not connected: it ended without a reason (it last said so 2 h ago)",
         ),
     ],
@@ -192,16 +198,16 @@ def test_a_node_that_never_ran_is_told() -> None:
 
 @pytest.mark.parametrize("topic", ["custodian", "node", "roster", "studies", "log"])
 def test_what_cannot_be_read_hides_nothing_else(topic: str) -> None:
-    found = replace(FULL, **{topic: Unread("expected something else " + "x" * 500)})  # type: ignore[arg-type]
+    found = replace(FULL, **{topic: UnreadPart("expected something else " + "x" * 500)})  # type: ignore[arg-type]
     assert "expected something else" in row(found, topic)
     assert "25.0 %" in screen(found)
 
 
 def test_a_ledger_that_cannot_be_trusted_is_loud() -> None:
-    assert row(replace(FULL, budget=Unread("older")), "budget") == "NOTHING LEAVES: older"
+    assert row(replace(FULL, budget=UnreadPart("older")), "budget") == "NOTHING LEAVES: older"
 
 
 def test_somebody_elses_text_moves_no_cursor() -> None:
-    assert not isinstance(FULL.studies, Unread)
+    assert not isinstance(FULL.studies, UnreadPart)
     hostile = replace(FULL.studies[0], name="x\x1b[2J\r" + "y" * 500)
     assert "\x1b" not in screen(replace(FULL, studies=(hostile,) * 9))

@@ -3,12 +3,12 @@
 import pytest
 
 from fieldfare.client.oversight.preflight import (
-    Finding,
+    CheckInput,
+    CheckNote,
+    CheckOutcome,
+    CheckResult,
     Look,
     MissingError,
-    Outcome,
-    Part,
-    Seen,
     finding_lines,
     findings,
     findings_json,
@@ -27,24 +27,26 @@ def denied() -> str:
 def test_every_outcome() -> None:
     looks = [
         Look("good", lambda: "fine", "never shown"),
-        Look("odd", lambda: Seen(Outcome.WARN, "weak"), "make it stronger"),
+        Look("odd", lambda: CheckNote(CheckOutcome.WARN, "weak"), "make it stronger"),
         Look("bad", broken, "read the docs"),
         Look("shut", denied),
-        Look("left", lambda: Seen(Outcome.SKIP, "not here"), "never shown"),
+        Look("left", lambda: CheckNote(CheckOutcome.SKIP, "not here"), "never shown"),
     ]
     assert list(findings(looks)) == [
-        Finding("good", Outcome.PASS, "fine", ""),
-        Finding("odd", Outcome.WARN, "weak", "make it stronger"),
-        Finding("bad", Outcome.FAIL, "expected a file, found none: make it", "read the docs"),
-        Finding("shut", Outcome.FAIL, "/srv/file: Permission denied", ""),
-        Finding("left", Outcome.SKIP, "not here", ""),
+        CheckResult("good", CheckOutcome.PASS, "fine", ""),
+        CheckResult("odd", CheckOutcome.WARN, "weak", "make it stronger"),
+        CheckResult(
+            "bad", CheckOutcome.FAIL, "expected a file, found none: make it", "read the docs"
+        ),
+        CheckResult("shut", CheckOutcome.FAIL, "/srv/file: Permission denied", ""),
+        CheckResult("left", CheckOutcome.SKIP, "not here", ""),
     ]
 
 
 def test_what_rests_on_something_broken_is_skipped() -> None:
-    part = Part("the file", broken)
+    part = CheckInput("the file", broken)
     found = findings([Look("file", part.get), Look("content", part.need)])
-    assert [one.outcome for one in found] == [Outcome.FAIL, Outcome.SKIP]
+    assert [one.outcome for one in found] == [CheckOutcome.FAIL, CheckOutcome.SKIP]
     with pytest.raises(MissingError, match="the file"):
         part.need()
 
@@ -56,7 +58,7 @@ def test_a_part_is_made_once() -> None:
         made.append(1)
         return "it"
 
-    part = Part("a part", make)
+    part = CheckInput("a part", make)
     assert [part.get(), part.need(), part.get()] == ["it"] * 3
     assert made == [1]
 
@@ -65,9 +67,11 @@ def test_the_screen_is_80_columns_wide() -> None:
     lines = [
         line
         for finding in (
-            Finding("roster", Outcome.FAIL, "expected a pinned roster, found none", "accept it"),
-            Finding("policy", Outcome.WARN, "word " * 30, ""),
-            Finding("disk", Outcome.PASS, "70.4 GiB free", ""),
+            CheckResult(
+                "roster", CheckOutcome.FAIL, "expected a pinned roster, found none", "accept it"
+            ),
+            CheckResult("policy", CheckOutcome.WARN, "word " * 30, ""),
+            CheckResult("disk", CheckOutcome.PASS, "70.4 GiB free", ""),
         )
         for line in finding_lines(finding)
     ]
@@ -83,11 +87,11 @@ def test_the_screen_is_80_columns_wide() -> None:
 
 
 def test_other_peoples_text_moves_no_cursor() -> None:
-    (line,) = finding_lines(Finding("clock", Outcome.FAIL, "a\x1b[2J\rb", ""))
+    (line,) = finding_lines(CheckResult("clock", CheckOutcome.FAIL, "a\x1b[2J\rb", ""))
     assert line.isprintable()
 
 
 def test_programs_get_everything() -> None:
-    assert findings_json([Finding("a", Outcome.FAIL, "b", "c")]) == [
+    assert findings_json([CheckResult("a", CheckOutcome.FAIL, "b", "c")]) == [
         {"topic": "a", "outcome": "fail", "found": "b", "remedy": "c"}
     ]

@@ -8,12 +8,12 @@ from tests.support.served import room
 
 from fieldfare.client.ledger.budget import to_picomu2
 from fieldfare.client.oversight import preflight as preflight_figures
-from fieldfare.client.oversight.ledger_report import Budget
+from fieldfare.client.oversight.ledger_report import LimitUse
 from fieldfare.client.oversight.preflight import (
     FEW_FREE,
     LEAST_FREE,
-    Outcome,
-    Seen,
+    CheckNote,
+    CheckOutcome,
     budget_seen,
     check_answers,
     check_socket,
@@ -27,8 +27,8 @@ from fieldfare.shared.errors import RunError, UsageError
 __all__ = ["coordinator", "room"]
 
 
-def outcome(seen: str | Seen) -> Outcome:
-    return seen.outcome if isinstance(seen, Seen) else Outcome.PASS
+def outcome(seen: str | CheckNote) -> CheckOutcome:
+    return seen.outcome if isinstance(seen, CheckNote) else CheckOutcome.PASS
 
 
 def test_what_is_installed_here_will_do() -> None:
@@ -47,22 +47,22 @@ def test_another_flower_fails(
         preflight_figures, "_version", lambda name: found if name == "flwr" else real(name)
     )
     seen = software_seen()
-    assert isinstance(seen, Seen)
-    assert (seen.outcome, said in seen.text) == (Outcome.FAIL, True)
+    assert isinstance(seen, CheckNote)
+    assert (seen.outcome, said in seen.text) == (CheckOutcome.FAIL, True)
 
 
 @pytest.mark.parametrize(
     ("absent", "expected"),
     [
-        ("duckdb", Outcome.FAIL),  # of an institution
-        ("numpy", Outcome.FAIL),  # of everybody
-        ("torch", Outcome.PASS),  # of those who want networks
-        ("matplotlib", Outcome.PASS),  # of a coordinator
-        ("ruff", Outcome.PASS),  # of developers
+        ("duckdb", CheckOutcome.FAIL),  # of an institution
+        ("numpy", CheckOutcome.FAIL),  # of everybody
+        ("torch", CheckOutcome.PASS),  # of those who want networks
+        ("matplotlib", CheckOutcome.PASS),  # of a coordinator
+        ("ruff", CheckOutcome.PASS),  # of developers
     ],
 )
 def test_what_an_institution_needs_is_missed_and_nothing_else(
-    absent: str, expected: Outcome, monkeypatch: pytest.MonkeyPatch
+    absent: str, expected: CheckOutcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real: Any = preflight_figures._version
     monkeypatch.setattr(
@@ -70,47 +70,47 @@ def test_what_an_institution_needs_is_missed_and_nothing_else(
     )
     seen = software_seen()
     assert outcome(seen) is expected
-    if isinstance(seen, Seen):
+    if isinstance(seen, CheckNote):
         assert f"missing: {absent}: run pip install 'fieldfare[institution]'" in seen.text
 
 
 def test_a_policy_that_allows_nothing_warns(coordinator: Coordinator) -> None:
     home = coordinator.homes[NAMES[0]]
-    assert outcome(policy_seen(load_policy(home))) is Outcome.PASS
+    assert outcome(policy_seen(load_policy(home))) is CheckOutcome.PASS
     coordinator.edit(home.policy, "minimum_units = 100", "minimum_units = 9")
     seen = policy_seen(load_policy(home))
-    assert isinstance(seen, Seen)
-    assert seen.outcome is Outcome.WARN
+    assert isinstance(seen, CheckNote)
+    assert seen.outcome is CheckOutcome.WARN
     assert "minimum_units is below" in seen.text
 
 
-def budget(spent: float) -> Budget:
-    return Budget(limit=to_picomu2(0.2), spent=to_picomu2(spent), limit_epsilon=2.0, delta=1e-6)
+def budget(spent: float) -> LimitUse:
+    return LimitUse(limit=to_picomu2(0.2), spent=to_picomu2(spent), limit_epsilon=2.0, delta=1e-6)
 
 
 @pytest.mark.parametrize(
     ("yearly", "lifetime", "expected"),
     [
-        (0.0, 0.0, Outcome.PASS),
-        (0.19, 0.19, Outcome.PASS),
-        (0.2, 0.1, Outcome.FAIL),
-        (0.1, 0.2, Outcome.FAIL),
+        (0.0, 0.0, CheckOutcome.PASS),
+        (0.19, 0.19, CheckOutcome.PASS),
+        (0.2, 0.1, CheckOutcome.FAIL),
+        (0.1, 0.2, CheckOutcome.FAIL),
     ],
 )
-def test_a_spent_budget_fails(yearly: float, lifetime: float, expected: Outcome) -> None:
+def test_a_spent_budget_fails(yearly: float, lifetime: float, expected: CheckOutcome) -> None:
     assert outcome(budget_seen(budget(yearly), budget(lifetime))) is expected
 
 
 @pytest.mark.parametrize(
     ("free", "expected"),
     [
-        (LEAST_FREE - 1, Outcome.FAIL),
-        (LEAST_FREE, Outcome.WARN),
-        (FEW_FREE - 1, Outcome.WARN),
-        (FEW_FREE, Outcome.PASS),
+        (LEAST_FREE - 1, CheckOutcome.FAIL),
+        (LEAST_FREE, CheckOutcome.WARN),
+        (FEW_FREE - 1, CheckOutcome.WARN),
+        (FEW_FREE, CheckOutcome.PASS),
     ],
 )
-def test_a_full_disk_fails(free: int, expected: Outcome) -> None:
+def test_a_full_disk_fails(free: int, expected: CheckOutcome) -> None:
     assert outcome(disk_seen(free)) is expected
 
 

@@ -27,7 +27,7 @@ from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.founding import found_institution
 from fieldfare.client.oversight.looks import HomeLooks, Preflight
-from fieldfare.client.oversight.preflight import Finding, Outcome, findings
+from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
 
 __all__ = ["coordinator", "custody_of"]
 
@@ -35,7 +35,7 @@ NAME = NAMES[0]
 STUDY = home_study()
 
 
-def look(home: Home, **changes: Any) -> dict[str, Finding]:
+def look(home: Home, **changes: Any) -> dict[str, CheckResult]:
     given: dict[str, Any] = {
         "home": home.path,
         "node_settings": home.path / "node.toml",
@@ -56,14 +56,14 @@ def home(coordinator: Coordinator, custody_of: OpenCustody) -> Home:
     return coordinator.homes[NAME]
 
 
-def failing(found: dict[str, Finding]) -> set[str]:
-    return {topic for topic, one in found.items() if one.outcome is Outcome.FAIL}
+def failing(found: dict[str, CheckResult]) -> set[str]:
+    return {topic for topic, one in found.items() if one.outcome is CheckOutcome.FAIL}
 
 
 def test_a_home_that_is_in_order(home: Home) -> None:
     found = look(home)
-    assert {one.outcome for one in found.values()} == {Outcome.PASS, Outcome.SKIP}
-    skipped = {topic for topic, one in found.items() if one.outcome is Outcome.SKIP}
+    assert {one.outcome for one in found.values()} == {CheckOutcome.PASS, CheckOutcome.SKIP}
+    skipped = {topic for topic, one in found.items() if one.outcome is CheckOutcome.SKIP}
     assert skipped == {"node", "custodian", "casework"}
     assert found["records"].text == f"{STUDY.id[:12]}: 200 rows, everything fits"
 
@@ -107,9 +107,9 @@ def test_a_group_that_nobody_made_is_found(coordinator: Coordinator, home: Home)
 
 def test_an_identity_under_a_passphrase_is_tried_when_it_is_given(tmp_path: Path) -> None:
     home = found_institution(tmp_path / "home", NAME, passphrase=b"a long passphrase")
-    assert look(home)["identity"].outcome is Outcome.SKIP
-    assert look(home, passphrase=b"a long passphrase")["identity"].outcome is Outcome.PASS
-    assert look(home, passphrase=b"another passphrase")["identity"].outcome is Outcome.FAIL
+    assert look(home)["identity"].outcome is CheckOutcome.SKIP
+    assert look(home, passphrase=b"a long passphrase")["identity"].outcome is CheckOutcome.PASS
+    assert look(home, passphrase=b"another passphrase")["identity"].outcome is CheckOutcome.FAIL
 
 
 def test_a_node_is_shown_with_what_it_answers(coordinator: Coordinator, home: Home) -> None:
@@ -120,7 +120,7 @@ def test_a_node_is_shown_with_what_it_answers(coordinator: Coordinator, home: Ho
     )
     assert look(home)["node"].text == "SuperLink hub:8000, answers runs of the bundles abababababab"
     settings.write_text(settings.read_text() + 'custodian = "elsewhere.sock"\n')
-    assert look(home)["node"].outcome is Outcome.WARN
+    assert look(home)["node"].outcome is CheckOutcome.WARN
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_custodian_that_runs_is_asked(home: Home, guard: Guard) -> None:
     assert "expected a custodian that listens" in look(home)["custodian"].text
     with serving_calls(data_plane(guard.answer), socket_of(guard.institution)):
         found = look(home)["custodian"]
-        assert (found.outcome, found.text) == (Outcome.PASS, "serving 1 approved")
+        assert (found.outcome, found.text) == (CheckOutcome.PASS, "serving 1 approved")
     kept = home.roster.read_bytes()
     home.roster.unlink()
     guard.follow()
@@ -151,13 +151,13 @@ def test_a_study_that_is_left_out_is_said(
     coordinator.pin(coordinator.roster(version=2))
     guard.follow()
     found = look(home)["custodian"]
-    assert found.outcome is Outcome.FAIL
+    assert found.outcome is CheckOutcome.FAIL
     assert f"left out {STUDY.id[:12]}: approved under an earlier roster" in found.text
 
 
 def test_records_may_be_left_alone(home: Home) -> None:
     (home.path / "records.csv").unlink()
-    assert look(home, records=False)["records"].outcome is Outcome.SKIP
+    assert look(home, records=False)["records"].outcome is CheckOutcome.SKIP
 
 
 def test_a_new_home_says_what_is_next(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_new_home_says_what_is_next(tmp_path: Path) -> None:
     found = look(home)
     assert failing(found) == {"coordinator"}
     assert "join" in found["coordinator"].remedy
-    assert found["log"].outcome is Outcome.SKIP
+    assert found["log"].outcome is CheckOutcome.SKIP
 
 
 def test_no_home_is_one_mistake(tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ from tests.support.ports import free_port
 
 from fieldfare.client.node.settings import NodeTerms
 from fieldfare.client.oversight.link import clock_seen, lifetime_seen, link_looks
-from fieldfare.client.oversight.preflight import Finding, Outcome, Part, Seen, findings
+from fieldfare.client.oversight.preflight import (
+    CheckInput,
+    CheckNote,
+    CheckOutcome,
+    CheckResult,
+    findings,
+)
 from fieldfare.shared.errors import StudyError
 
 NOW: Final = datetime(2025, 6, 1, tzinfo=UTC)
@@ -60,28 +66,30 @@ def terms(superlink: str, authority: Path) -> NodeTerms:
     return NodeTerms(superlink, authority.read_bytes(), key, bundles, Path("c"), Path("n"))
 
 
-def look(given: NodeTerms) -> dict[str, Finding]:
-    return {one.topic: one for one in findings(link_looks(Part("node.toml", lambda: given)))}
+def look(given: NodeTerms) -> dict[str, CheckResult]:
+    return {one.topic: one for one in findings(link_looks(CheckInput("node.toml", lambda: given)))}
 
 
 def test_a_way_that_is_open(tmp_path: Path) -> None:
     with server(tmp_path, timedelta(0)) as given:
         found = look(given)
-    assert found["connection"].outcome is Outcome.PASS
+    assert found["connection"].outcome is CheckOutcome.PASS
     assert "127.0.0.1" in found["connection"].text
-    assert found["certificate"].outcome is Outcome.WARN  # it ends tomorrow
-    assert found["clock"].outcome is Outcome.PASS
+    assert found["certificate"].outcome is CheckOutcome.WARN  # it ends tomorrow
+    assert found["clock"].outcome is CheckOutcome.PASS
 
 
 @pytest.mark.parametrize(
     ("ahead", "expected"),
     [
-        (timedelta(seconds=120), Outcome.WARN),
-        (timedelta(seconds=-400), Outcome.FAIL),
-        (None, Outcome.SKIP),
+        (timedelta(seconds=120), CheckOutcome.WARN),
+        (timedelta(seconds=-400), CheckOutcome.FAIL),
+        (None, CheckOutcome.SKIP),
     ],
 )
-def test_a_clock_that_is_off(tmp_path: Path, ahead: timedelta | None, expected: Outcome) -> None:
+def test_a_clock_that_is_off(
+    tmp_path: Path, ahead: timedelta | None, expected: CheckOutcome
+) -> None:
     with server(tmp_path, ahead) as given:
         assert look(given)["clock"].outcome is expected
 
@@ -89,14 +97,18 @@ def test_a_clock_that_is_off(tmp_path: Path, ahead: timedelta | None, expected: 
 def test_nobody_there(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path).folder / "authority.pem"
     found = look(terms(f"127.0.0.1:{free_port()}", authority))
-    assert [one.outcome for one in found.values()] == [Outcome.FAIL, Outcome.SKIP, Outcome.SKIP]
+    assert [one.outcome for one in found.values()] == [
+        CheckOutcome.FAIL,
+        CheckOutcome.SKIP,
+        CheckOutcome.SKIP,
+    ]
     assert "firewall" in found["connection"].remedy
 
 
 def test_a_name_that_nobody_knows(tmp_path: Path) -> None:
     authority = Authority.make(tmp_path).folder / "authority.pem"
     found = look(terms("coordinator.invalid:8000", authority))["connection"]
-    assert found.outcome is Outcome.FAIL
+    assert found.outcome is CheckOutcome.FAIL
     assert "DNS" in found.text
 
 
@@ -106,43 +118,43 @@ def test_a_certificate_of_another_is_not_trusted(tmp_path: Path, fault: str) -> 
     name = "coordinator.example" if fault == "name" else "localhost"
     with server(tmp_path, timedelta(0), name=name, expired=fault == "expired") as given:
         found = look(terms(given.superlink, other) if fault == "authority" else given)
-    assert found["connection"].outcome is Outcome.PASS
-    assert found["certificate"].outcome is Outcome.FAIL
+    assert found["connection"].outcome is CheckOutcome.PASS
+    assert found["certificate"].outcome is CheckOutcome.FAIL
     assert "node.toml, found: " in found["certificate"].text
     renewed = "the coordinator must run `fieldfare coordinator renew`"
     assert (renewed in found["certificate"].text) == (fault == "expired")
     assert renewed in found["certificate"].remedy
-    assert found["clock"].outcome is Outcome.SKIP
+    assert found["clock"].outcome is CheckOutcome.SKIP
 
 
 def test_without_settings_nothing_is_looked_at() -> None:
     def none() -> NodeTerms:
         raise StudyError("node.toml: TOML expected")
 
-    found = findings(link_looks(Part("node.toml", none)))
+    found = findings(link_looks(CheckInput("node.toml", none)))
     assert {one.text for one in found} == {"needs node.toml, which failed above"}
 
 
 @pytest.mark.parametrize(
     ("apart", "expected"),
     [
-        (0.2, Outcome.PASS),
-        (-59.0, Outcome.PASS),
-        (61.0, Outcome.WARN),
-        (-300.0, Outcome.WARN),
-        (301.0, Outcome.FAIL),
-        (None, Outcome.SKIP),
+        (0.2, CheckOutcome.PASS),
+        (-59.0, CheckOutcome.PASS),
+        (61.0, CheckOutcome.WARN),
+        (-300.0, CheckOutcome.WARN),
+        (301.0, CheckOutcome.FAIL),
+        (None, CheckOutcome.SKIP),
     ],
 )
-def test_how_a_clock_is_judged(apart: float | None, expected: Outcome) -> None:
+def test_how_a_clock_is_judged(apart: float | None, expected: CheckOutcome) -> None:
     seen = clock_seen(apart)
-    assert (seen.outcome if isinstance(seen, Seen) else Outcome.PASS) is expected
+    assert (seen.outcome if isinstance(seen, CheckNote) else CheckOutcome.PASS) is expected
 
 
 @pytest.mark.parametrize(
-    ("days", "expected"), [(31, Outcome.PASS), (29, Outcome.WARN), (0, Outcome.FAIL)]
+    ("days", "expected"), [(31, CheckOutcome.PASS), (29, CheckOutcome.WARN), (0, CheckOutcome.FAIL)]
 )
-def test_how_a_certificates_end_is_judged(days: int, expected: Outcome) -> None:
+def test_how_a_certificates_end_is_judged(days: int, expected: CheckOutcome) -> None:
     seen = lifetime_seen(NOW + timedelta(days=days), NOW, "it holds")
-    assert isinstance(seen, Seen)
+    assert isinstance(seen, CheckNote)
     assert seen.outcome is expected

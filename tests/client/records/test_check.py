@@ -13,7 +13,7 @@ from tests.support.properties import SHARING
 
 from fieldfare.client.records import ColumnMapping, read_records
 from fieldfare.client.records.encoding.problems import Effect
-from fieldfare.client.records.load import Report, check_records, report_lines
+from fieldfare.client.records.load import RecordsCheck, check_records, report_lines
 from fieldfare.client.records.sources.covering import said_of
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.shared.study.study import Study
@@ -44,11 +44,11 @@ def csv_file(path: Path, *rows: str, header: str = HEADER) -> Path:
     return path
 
 
-def checked(path: Path, plan: Study | None = None) -> Report:
+def checked(path: Path, plan: Study | None = None) -> RecordsCheck:
     return check_records([table_at(path, DATES)], plan or study(), today=TODAY)
 
 
-def told(report: Report) -> list[tuple[Effect, str, int]]:
+def told(report: RecordsCheck) -> list[tuple[Effect, str, int]]:
     """Effect, column and count of every finding about rows."""
     return [
         (found.effect, found.text.split("column ")[1].split(":")[0], found.count)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.properties import SHARING
 
-from fieldfare.client.records import ColumnMapping, Records, read_records, read_sources
+from fieldfare.client.records import ColumnMapping, LoadedRecords, read_records, read_sources
 from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.client.records.settings import load_sources
 from fieldfare.client.records.sources import engine
@@ -48,11 +48,11 @@ def csv_file(path: Path, *rows: str, header: str = "unit,amount,share,channel,la
     return path
 
 
-def load(tmp_path: Path, *rows: str, **options: Any) -> Records:
+def load(tmp_path: Path, *rows: str, **options: Any) -> LoadedRecords:
     return read_records([csv_file(tmp_path / "r.csv", *rows)], study(), **options)
 
 
-def zero_lines(records: Records) -> list[str]:
+def zero_lines(records: LoadedRecords) -> list[str]:
     return [found.text for found in records.findings if found.effect is Effect.ZERO]
 
 

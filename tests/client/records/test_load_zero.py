@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.properties import SHARING
 
-from fieldfare.client.records import ColumnMapping, Records, read_records
+from fieldfare.client.records import ColumnMapping, LoadedRecords, read_records
 from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.study.study import Study
@@ -49,13 +49,13 @@ def study(rows: int = 0, positive: str = "> 0", **records: Any) -> Study:
     return Study.model_validate(data)
 
 
-def read(folder: Path, rows: Sequence[tuple[str, ...]], plan: Study) -> Records:
+def read(folder: Path, rows: Sequence[tuple[str, ...]], plan: Study) -> LoadedRecords:
     path = folder / "r.csv"
     path.write_text("\n".join(",".join(row) for row in [COLUMNS, *rows]) + "\n")
     return read_records([path], plan)
 
 
-def vectors(records: Records) -> dict[str, Any]:
+def vectors(records: LoadedRecords) -> dict[str, Any]:
     """Everything that sums read of each unit, by its id; every unit stands once."""
     found = {}
     data = records.data

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldfare.client.scoring.selection import Budget, choose, parse_suppression
+from fieldfare.client.scoring.selection import AlertBudget, choose, parse_suppression
 from fieldfare.shared.errors import UsageError
 
 
-def draw(units: int, budget: Budget, *, seed: int = 0, resting: int = 0) -> list[int]:
+def draw(units: int, budget: AlertBudget, *, seed: int = 0, resting: int = 0) -> list[int]:
     ranks = np.arange(1, units + 1)
     eligible = np.arange(units) >= resting
     found = choose(ranks, eligible, budget, np.random.default_rng(seed))
@@ -15,34 +15,34 @@ def draw(units: int, budget: Budget, *, seed: int = 0, resting: int = 0) -> list
 
 
 def test_the_top_is_chosen_and_a_twentieth_is_drawn_below() -> None:
-    chosen = draw(1000, Budget(units=40))
+    chosen = draw(1000, AlertBudget(units=40))
     assert chosen[:40] == [1] * 40
     assert (chosen.count(1), chosen.count(2)) == (40, 2)
 
 
 def test_the_sample_is_random_and_from_everywhere_below() -> None:
-    budget = Budget(units=10)
+    budget = AlertBudget(units=10)
     drawn = {draw(30, budget, seed=seed).index(2) for seed in range(300)}
     assert drawn == set(range(10, 30))
 
 
 def test_who_rests_is_not_chosen_and_uses_up_nothing() -> None:
-    chosen = draw(100, Budget(units=5), resting=3)
+    chosen = draw(100, AlertBudget(units=5), resting=3)
     assert chosen[:8] == [0, 0, 0, 1, 1, 1, 1, 1]
-    shared = draw(100, Budget(share=0.05), resting=50)  # a share of everybody
+    shared = draw(100, AlertBudget(share=0.05), resting=50)  # a share of everybody
     assert (shared.count(1), shared[50:55]) == (5, [1] * 5)
 
 
 @given(st.integers(0, 50), st.integers(0, 60), st.floats(0, 1))
 def test_nobody_is_chosen_twice_and_the_budget_holds(units: int, asked: int, below: float) -> None:
-    chosen = draw(units, Budget(units=asked, below_line=below))
+    chosen = draw(units, AlertBudget(units=asked, below_line=below))
     assert chosen.count(1) == min(units, max(1, asked))
     assert chosen.count(2) <= units - chosen.count(1)
 
 
 def test_a_share_of_everybody_is_a_budget() -> None:
-    assert Budget(share=0.01).alerts(1000) == 10
-    assert Budget(share=0.0001).alerts(1000) == 1
+    assert AlertBudget(share=0.01).alerts(1000) == 10
+    assert AlertBudget(share=0.0001).alerts(1000) == 1
 
 
 def test_a_suppression_list_names_units_and_reasons() -> None:

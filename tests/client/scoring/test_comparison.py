@@ -11,7 +11,7 @@ from fieldfare.client.scoring.comparison import (
     quality,
     table_rows,
 )
-from fieldfare.client.scoring.selection import Budget
+from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.shared.evaluation.groups import Verdict, rate_of
 
 
@@ -22,7 +22,7 @@ def drawn(units: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.ui
 
 
 def measured(units: int = 1000) -> Quality:
-    return quality(*drawn(units), Budget(share=0.1), np.random.default_rng(3))
+    return quality(*drawn(units), AlertBudget(share=0.1), np.random.default_rng(3))
 
 
 def test_figures_are_those_of_the_units_themselves() -> None:
@@ -48,7 +48,7 @@ def test_the_truth_is_inside_most_intervals() -> None:
     truth = roc_auc_score(labels, scores)
     inside = 0
     for seed in range(5):
-        one = quality(*drawn(400, seed), Budget(share=0.1), np.random.default_rng(seed)).auroc
+        one = quality(*drawn(400, seed), AlertBudget(share=0.1), np.random.default_rng(seed)).auroc
         inside += one.low <= truth <= one.high
     assert inside >= 3
 
@@ -62,14 +62,14 @@ def test_probabilities_are_measured_on_the_half_that_they_were_not_fitted_on() -
 
 
 def test_equal_scores_are_not_all_alerts() -> None:
-    assert alerted(np.zeros(100), Budget(units=7)).sum() == 7
+    assert alerted(np.zeros(100), AlertBudget(units=7)).sum() == 7
 
 
 def test_groups_are_compared_by_their_false_positives() -> None:
     scores = np.array([9.0, 8.0, 7.0, 1.0, 0.5, 0.4, 0.3, 0.2])
     labels = np.array([1, 0, 0, 0, 0, 0, 0, 0], np.uint8)
     groups = np.array(["night", "night", "day", "night", "day", "day", "", ""], dtype=object)
-    day, night = by_group(scores, labels, groups, Budget(units=3))
+    day, night = by_group(scores, labels, groups, AlertBudget(units=3))
     assert (night.name, night.units, night.alerts) == ("night", 3, 2)
     assert (day.units, day.alerts) == (3, 1)
     assert night.alert_rate == rate_of(2, 3)
@@ -88,15 +88,15 @@ def test_more_than_twice_everybodys_is_said_where_the_interval_says_it(
     scores = np.zeros(20_000)
     scores[:night] = 1.0  # of the night, `night` in 2,000; of the day, 300 in 18,000
     scores[2000:2300] = 1.0
-    day, found = by_group(scores, np.zeros(20_000, np.uint8), names, Budget(units=300 + night))
+    day, found = by_group(scores, np.zeros(20_000, np.uint8), names, AlertBudget(units=300 + night))
     assert found.verdict is said
     assert day.verdict is Verdict.NO_MORE
 
 
 def test_everybody_is_what_groups_are_compared_with() -> None:
     scores, labels = drawn(1000)
-    (alone,) = by_group(scores, labels, np.full(1000, "all", object), Budget(share=0.1))
-    overall = everybody(scores, labels, Budget(share=0.1))
+    (alone,) = by_group(scores, labels, np.full(1000, "all", object), AlertBudget(share=0.1))
+    overall = everybody(scores, labels, AlertBudget(share=0.1))
     assert (alone.alert_rate, alone.false_positives) == (
         overall.alert_rate, overall.false_positives,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from fieldfare.client.scoring.evidence import (
     OTHER,
     PERSONAS,
     Evidence,
-    Published,
+    RuleResults,
     family_of,
     indicator_of,
     indicators,
@@ -29,13 +29,13 @@ def row(**parts: float) -> NDArray[np.float64]:
     return np.array([[parts.get(name, 0.0) for name in NAMES]])
 
 
-def said(fires: str = "111111", above: str = "111111") -> Published:
+def said(fires: str = "111111", above: str = "111111") -> RuleResults:
     """Say it of one unit, a sign for each feature: 1 yes, 0 no, - nothing says it."""
     found = [{"1": 1, "0": 0, "-": -1}[sign] for sign in fires]
-    return Published(np.array([found], np.int8), np.array([[sign == "1" for sign in above]]))
+    return RuleResults(np.array([found], np.int8), np.array([[sign == "1" for sign in above]]))
 
 
-def raised(published: Published, **parts: float) -> set[str]:
+def raised(published: RuleResults, **parts: float) -> set[str]:
     (up,) = EVIDENCE.counted(row(**parts), published).families
     return {family for family, there in zip(EVIDENCE.families, up, strict=True) if there}
 

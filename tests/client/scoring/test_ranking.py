@@ -6,7 +6,7 @@ from tests.support.scored import KEY, customers, ranking_of, scored_study, units
 from fieldfare.client.records import holdout_mask
 from fieldfare.client.scoring.calibration import Method, calibrate
 from fieldfare.client.scoring.ranking import Ranking
-from fieldfare.client.scoring.selection import Budget
+from fieldfare.client.scoring.selection import AlertBudget
 
 STUDY = scored_study()
 
@@ -57,7 +57,7 @@ def test_who_rests_is_ranked_and_not_asked_about(tmp_path: Path) -> None:
 def test_whom_the_records_already_label_is_ranked_and_no_alert(tmp_path: Path) -> None:
     units = units_of(tmp_path, customers(300), STUDY)
     labels = dict(zip(units.units.to_pylist(), units.labels.tolist(), strict=True))
-    every = Budget(units=300, below_line=1.0)
+    every = AlertBudget(units=300, below_line=1.0)
     found = ranking_of(units, STUDY, budget=every)
     said = ids(found, 1) | ids(found, 2)
     assert found.known == sum(labels.values()) > 5

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from tests.support.scored import FEATURES, customers, parameters, scored_study, units_of
 
-from fieldfare.client.scoring.tuning import Kind, own_only, tune
+from fieldfare.client.scoring.tuning import FittingKind, own_only, tune
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import Basis, EncodedUnits
 
@@ -31,7 +31,7 @@ def precision(found: NDArray[np.float64], on: EncodedUnits) -> float:
 def test_bias_and_scale_make_probabilities_and_change_no_rank(tmp_path: Path) -> None:
     train, held = data(tmp_path, 2000, 1), data(tmp_path, 1000, 2)
     shared = 3.0 * parameters(STUDY)
-    tuned = tune(STUDY, shared, train, Kind.SCALED)
+    tuned = tune(STUDY, shared, train, FittingKind.SCALED)
     before, after = (BASIS.scores(p, held.positions) for p in (shared, tuned.parameters))
     assert np.allclose(after, tuned.bias + tuned.scale * before, atol=1e-9)
     assert (np.argsort(after, kind="stable") == np.argsort(before, kind="stable")).all()
@@ -43,8 +43,8 @@ def test_a_correction_learns_what_the_shared_model_lacks(tmp_path: Path) -> None
     train, held = data(tmp_path, 3000, 1), data(tmp_path, 1500, 2)
     shared = parameters(STUDY)
     shared[BASIS.slices()[0]] = 0.0  # it never saw R01
-    scaled = tune(STUDY, shared, train, Kind.SCALED).parameters
-    corrected = tune(STUDY, shared, train, Kind.CORRECTED).parameters
+    scaled = tune(STUDY, shared, train, FittingKind.SCALED).parameters
+    corrected = tune(STUDY, shared, train, FittingKind.CORRECTED).parameters
     assert loss(corrected, held) < loss(scaled, held) - 0.005
     assert precision(corrected, held) > precision(scaled, held) + 0.02
 
@@ -54,7 +54,8 @@ def test_where_there_is_little_to_say_the_shared_model_stands(tmp_path: Path) ->
     few = rows.select(np.arange(3000) < 400)
     shared = parameters(STUDY)
     scaled, corrected = (
-        tune(STUDY, shared, few, kind).parameters for kind in (Kind.SCALED, Kind.CORRECTED)
+        tune(STUDY, shared, few, kind).parameters
+        for kind in (FittingKind.SCALED, FittingKind.CORRECTED)
     )
     alone = own_only(STUDY, few)
     moved = np.abs(corrected - scaled).max()
@@ -79,13 +80,13 @@ def test_too_few_labels_or_a_model_that_is_upside_down_are_refused(tmp_path: Pat
     rows = data(tmp_path, 2000, 1)
     few = rows.select((rows.labels == 0) | (np.cumsum(rows.labels) <= 19))
     for attempt in (
-        lambda: tune(STUDY, parameters(STUDY), few, Kind.SCALED),
+        lambda: tune(STUDY, parameters(STUDY), few, FittingKind.SCALED),
         lambda: own_only(STUDY, few),
     ):
         with pytest.raises(UsageError, match="19 positive"):
             attempt()
     with pytest.raises(UsageError, match="opposite"):
-        tune(STUDY, -parameters(STUDY), rows, Kind.SCALED)
+        tune(STUDY, -parameters(STUDY), rows, FittingKind.SCALED)
 
 
 def test_tuning_moves_weights_and_no_knots(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_tuning_moves_weights_and_no_knots(tmp_path: Path) -> None:
     knots = [0.0, 300, 1365, 2000, 2731, 3000, 3333, 4096]
     shared = np.concatenate([np.random.default_rng(0).normal(0, 0.1, basis.entries), knots])
     shared[basis.slices()[0]] += np.linspace(-1, 1, basis.features[0].slots)
-    for kind in Kind:
+    for kind in FittingKind:
         tuned = tune(study, shared, train, kind).parameters
         assert tuned[-8:].tolist() == knots
         assert (tuned[:-8] != shared[:-8]).any()

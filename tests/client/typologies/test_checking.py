@@ -3,7 +3,7 @@
 import pytest
 
 from fieldfare.client.typologies.checking import Checked, check_pack
-from fieldfare.client.typologies.pack import Indicator, Pack, own_pack
+from fieldfare.client.typologies.pack import Pack, PackIndicator, own_pack
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,11 @@ UNUSED = R32.typology.model_copy(update={"parameters": {"least": 3}})
 
 @pytest.fixture(scope="module")
 def trials() -> dict[str, str]:
-    tried = {sql: Indicator(R32.typology, SAID + sql) for sql in (*WRONG, BODY)}
-    tried |= {"unused": Indicator(UNUSED, SAID + BODY), "silent": Indicator(R32.typology, BODY)}
+    tried = {sql: PackIndicator(R32.typology, SAID + sql) for sql in (*WRONG, BODY)}
+    tried |= {
+        "unused": PackIndicator(UNUSED, SAID + BODY),
+        "silent": PackIndicator(R32.typology, BODY),
+    }
     found = check_pack(Pack(tuple(tried.values()), ""))
     return {name: "; ".join(one.problems) for name, one in zip(tried, found, strict=True)}
 

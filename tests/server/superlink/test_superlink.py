@@ -21,7 +21,7 @@ from flwr.supercore.inflatable.inflatable_object import (
 from flwr.supercore.task_identity import TaskIdentity
 from tests.support.coordinator import RunningSuperlink, new_home, new_node, running_superlink
 
-from fieldfare.client.node.fleet import Arrival, Fleet, Link, RunOverError, joined
+from fieldfare.client.node.fleet import Arrival, Fleet, RunOverError, SuperlinkEndpoint, joined
 from fieldfare.server.home.founding import build_bundle, bundle_hash
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.facts import ControlTarget
@@ -77,7 +77,9 @@ class Nodes:
         return self.sign_on(key)
 
     def sign_on(self, key: ec.EllipticCurvePrivateKey) -> Fleet:
-        return self._stack.enter_context(joined(Link(self._superlink.public, self.authority), key))
+        return self._stack.enter_context(
+            joined(SuperlinkEndpoint(self._superlink.public, self.authority), key)
+        )
 
 
 @pytest.fixture
@@ -151,7 +153,7 @@ def test_a_node_is_seen_to_come_and_go(link: Control, superlink: RunningSuperlin
     key, line = new_node()
     node = link.register_node(line, "bank-a")
     authority = superlink.home.authority.read_bytes()
-    with joined(Link(superlink.public, authority), key) as fleet:
+    with joined(SuperlinkEndpoint(superlink.public, authority), key) as fleet:
         assert fleet.node_id == node
         assert {each.node: each.status for each in link.nodes()}[node] == "online"
     assert {each.node: each.status for each in link.nodes()}[node] == "offline"

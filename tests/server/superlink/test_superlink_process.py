@@ -21,7 +21,7 @@ from tests.support.coordinator import (
 )
 from tests.support.processes import listening, until
 
-from fieldfare.client.node.fleet import Link, joined
+from fieldfare.client.node.fleet import SuperlinkEndpoint, joined
 from fieldfare.server.home.founding import build_bundle
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
@@ -99,7 +99,7 @@ def test_nodes_and_runs_are_there_after_it_was_killed(home: CoordinatorHome) -> 
             with control(control_target(home)) as link:
                 assert [each.node for each in link.nodes()] == [node]
                 assert link.run_status(run).state == "pending"
-                with joined(Link(again.public, authority), key) as fleet:
+                with joined(SuperlinkEndpoint(again.public, authority), key) as fleet:
                     assert fleet.node_id == node
         finally:
             again.stop()

@@ -22,7 +22,7 @@ from fieldfare.client.records import read_records
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.scoring.ranking import rank_units
 from fieldfare.client.scoring.ranking_table import AlertTable
-from fieldfare.client.scoring.selection import Budget
+from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.units import read_units
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import UNIT, feature_table, hit_table
@@ -123,7 +123,7 @@ def alerts_of(small: Simulation, bank: str, file: Path, seed: int) -> list[Alert
     parameters = random.normal(0, 0.7, model_for(small.study).vectors.entries)
     ranking = rank_units(
         small.study, parameters, read_units([table_at(file)], small.study),
-        budget=Budget(units=ALERTS, below_line=0.0), key=b"k" * 32, random=random,
+        budget=AlertBudget(units=ALERTS, below_line=0.0), key=b"k" * 32, random=random,
     )  # fmt: skip
     beside = {"study": "s", "study_name": "s", "run": "r", "opened": "", "scored": "",
               "of": len(ranking.units), "calibration": ""}  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fieldfare.client.records import Records, holdout_mask, read_records
+from fieldfare.client.records import LoadedRecords, holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits, concatenate
 from fieldfare.shared.models import model_for
@@ -39,7 +39,7 @@ def with_epsilon(study: Study, epsilon: float) -> Study:
     )
 
 
-def together(study: Study, parts: Mapping[str, Records], seed: int) -> tuple[float, float]:
+def together(study: Study, parts: Mapping[str, LoadedRecords], seed: int) -> tuple[float, float]:
     """AUROC and average precision of a federation with simulated noise, on pooled hold-outs."""
     masks = {
         name: holdout_mask(part.units, key=holdout_key(seed), share=study.evaluation.holdout)
@@ -63,7 +63,7 @@ def measured(
 
 
 @pytest.fixture(scope="module")
-def messages(tmp_path_factory: pytest.TempPathFactory) -> Records:
+def messages(tmp_path_factory: pytest.TempPathFactory) -> LoadedRecords:
     """The published messages as records, written as studies/sms.toml says."""
     source = at_hand("sms") / "SMSSpamCollection.gz"
     path = tmp_path_factory.mktemp("sms") / "sms.csv"
@@ -81,7 +81,7 @@ def messages(tmp_path_factory: pytest.TempPathFactory) -> Records:
 
 @pytest.mark.parametrize(("epsilon", "auroc", "precision"), [(1.0, 0.96, 0.88), (4.0, 0.985, 0.95)])
 def test_short_messages_are_ranked_as_well_as_promised(
-    messages: Records, epsilon: float, auroc: float, precision: float
+    messages: LoadedRecords, epsilon: float, auroc: float, precision: float
 ) -> None:
     study = with_epsilon(load_study(ROOT / "studies" / "sms.toml"), epsilon)
     deal, found = Partition(5, None), []

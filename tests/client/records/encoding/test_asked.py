@@ -8,7 +8,7 @@ import pytest
 from tests.support.asking import KEY, asking
 from tests.support.grouped import grouped_study
 
-from fieldfare.client.records import Records, read_records
+from fieldfare.client.records import LoadedRecords, read_records
 from fieldfare.client.records.encoding.asked import asked_columns, unit_order
 from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.shared.errors import RecordsError
@@ -26,7 +26,7 @@ ROWS: Final[dict[str, list[Any]]] = {
 }
 
 
-def read(folder: Path, rows: dict[str, list[Any]]) -> Records:
+def read(folder: Path, rows: dict[str, list[Any]]) -> LoadedRecords:
     table = pa.table(rows)
     pq.write_table(table.slice(0, 2), folder / "first.parquet")
     pq.write_table(table.slice(2), folder / "second.parquet")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fieldfare.client.records.encoding.problems import Effect, Finding, Place, Problems
+from fieldfare.client.records.encoding.problems import Effect, Place, Problems, RecordProblem
 from fieldfare.shared.errors import RecordsError, UsageError
 
 PLACE = Place("r.csv")
@@ -86,11 +86,11 @@ def test_what_refuses_comes_first() -> None:
     problems.add_where(PLACE, "x", WHAT, rows(2, 5), 0, Effect.OTHER)
     problems.add(PLACE, "wrong")
     assert problems.findings() == [
-        Finding(Effect.REFUSED, "r.csv: wrong", 0),
-        Finding(
+        RecordProblem(Effect.REFUSED, "r.csv: wrong", 0),
+        RecordProblem(
             Effect.OTHER, "r.csv: column x: expected a number, found 2 rows (2, 5); correct", 2
         ),
-        Finding(Effect.NONE, "r.csv: odd", 0),
+        RecordProblem(Effect.NONE, "r.csv: odd", 0),
     ]
 
 

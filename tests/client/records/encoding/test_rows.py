@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fieldfare.client.records import Records, read_records
+from fieldfare.client.records import LoadedRecords, read_records
 from fieldfare.client.records.encoding.problems import Effect, Place, Problems
 from fieldfare.client.records.encoding.rows import row_reader, vector_in
 from fieldfare.client.records.sources import engine
@@ -56,13 +56,13 @@ def table(texts: list[str | None]) -> pa.Table:
     )
 
 
-def load(tmp_path: Path, texts: list[str | None], **given: Any) -> Records:
+def load(tmp_path: Path, texts: list[str | None], **given: Any) -> LoadedRecords:
     path = tmp_path / "records.parquet"
     pq.write_table(table(texts), path)
     return read_records([path], study(), **given)
 
 
-def rows_in(records: Records) -> SparseRows:
+def rows_in(records: LoadedRecords) -> SparseRows:
     assert isinstance(records.data.rows, SparseRows)
     return records.data.rows
 
@@ -127,7 +127,7 @@ def test_binary_columns_are_never_read(tmp_path: Path) -> None:
         read_records([path], study())
 
 
-def zero_lines(records: Records) -> str:
+def zero_lines(records: LoadedRecords) -> str:
     return "\n".join(found.text for found in records.findings if found.effect is Effect.ZERO)
 
 
@@ -171,14 +171,14 @@ def vector_study() -> Study:
 VECTORS = np.random.default_rng(3).normal(size=(5, 64))
 
 
-def load_vectors(tmp_path: Path, column: pa.Array) -> Records:
+def load_vectors(tmp_path: Path, column: pa.Array) -> LoadedRecords:
     path, rows = tmp_path / "vectors.parquet", len(column)
     ids, flags = [f"c{row}" for row in range(rows)], [row % 2 for row in range(rows)]
     pq.write_table(pa.table({"case": ids, "flag": flags, "embedding": column}), path)
     return read_records([path], vector_study())
 
 
-def dense(records: Records) -> list[list[int]]:
+def dense(records: LoadedRecords) -> list[list[int]]:
     assert isinstance(records.data.rows, DenseRows)
     return records.data.rows.values.tolist()  # type: ignore[no-any-return]
 

@@ -10,10 +10,10 @@ from tests.support.imports import rows_of
 from fieldfare.client.records.importers import iso20022 as books
 from fieldfare.client.records.importers.base import open_folder
 from fieldfare.client.records.importers.camt053 import COLUMNS
-from fieldfare.client.records.importers.iso20022 import Books, Node
+from fieldfare.client.records.importers.iso20022 import StatementBooks, XmlElement
 from fieldfare.shared.errors import RecordsError
 
-NODE = Node(Path("one.xml"), etree.fromstring("<Ntry/>"))
+NODE = XmlElement(Path("one.xml"), etree.fromstring("<Ntry/>"))
 ENTRY = {
     "txn_id": "1", "account_id": "a", "ts_utc": datetime(2025, 1, 1), "direction": "in",  # noqa: DTZ001
     "amount_minor": 1, "currency": "EUR", "channel": "ACH", "mcc": None,
@@ -23,7 +23,7 @@ ENTRY = {
 def test_what_is_not_known_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(books, "BATCH", 2)
     with open_folder(tmp_path, COLUMNS) as folder:
-        one = Books(folder)
+        one = StatementBooks(folder)
         for _ in range(2):
             one.open(NODE, {"account_id": "a", "customer_id": "c"}, {"customer_id": "c"})
         for _ in range(3):
@@ -39,7 +39,7 @@ def test_what_is_not_known_is_null(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_what_breaks_a_rule_is_refused_by_line(tmp_path: Path) -> None:
     with open_folder(tmp_path, COLUMNS) as folder:
-        one = Books(folder)
+        one = StatementBooks(folder)
         with pytest.raises(RecordsError, match="line 1: expected a canonical account_id, mcc") as e:
             one.enter(NODE, {**ENTRY, "account_id": "a;b", "mcc": "57x1"})
         assert "57x1" not in str(e.value)

@@ -8,7 +8,7 @@ import pytest
 
 from fieldfare.client.records.importers.iso20022 import (
     Message,
-    Node,
+    XmlElement,
     account_number,
     amount_of,
     country_of,
@@ -34,7 +34,7 @@ def read(tmp_path: Path, text: str | bytes) -> list[tuple[int, str]]:
     return [(block, name) for block, name, _ in parts_of(path, MESSAGE)]
 
 
-def node_of(tmp_path: Path, inner: str) -> Node:
+def node_of(tmp_path: Path, inner: str) -> XmlElement:
     path = tmp_path / "one.xml"
     path.write_text(statement(inner))
     return next(node for _, _, node in parts_of(path, MESSAGE))

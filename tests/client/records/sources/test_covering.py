@@ -10,7 +10,7 @@ import pytest
 from tests.client.typologies.ledgers import AS_OF
 
 from fieldfare.client.records.sources.covering import (
-    LeftOut,
+    OmittedCounts,
     bank_codes,
     covered_columns,
     covers_line,
@@ -53,7 +53,7 @@ def folder_of(path: Path, *entries: dict[str, Any]) -> Path:
     return path
 
 
-def kept(folder: Path) -> tuple[int, LeftOut]:
+def kept(folder: Path) -> tuple[int, OmittedCounts]:
     with open_extract(folder, AS_OF, banks=BANKS) as extract:
         assert extract.left_out is not None
         row = extract.connection.execute("SELECT count(*) FROM entry").fetchone()
@@ -91,7 +91,7 @@ def test_an_entry_stays_where_its_other_side_is_elsewhere(
     found, left_out = kept(folder_of(tmp_path / "records", entry))
     assert found == stays
     unknown = not stays and not entry.get("counterparty_org")
-    assert left_out == LeftOut(BANKS, int(not stays), int(unknown), 1, 1)
+    assert left_out == OmittedCounts(BANKS, int(not stays), int(unknown), 1, 1)
 
 
 def test_what_takes_a_payment_back_goes_with_it(tmp_path: Path) -> None:
