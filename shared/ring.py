@@ -82,33 +82,6 @@ def centre(vector: Word, bits: WordBits) -> NDArray[np.int64]:
     return vector.astype(np.uint32).astype(np.int32).astype(np.int64)
 
 
-def round_units(vectors: NDArray[np.float64], gamma_bits: int) -> NDArray[np.int64]:
-    """Round each unit's vector to the grid, unit by unit.
-
-    Args:
-        vectors: float64 (units, d), each row clipped already.
-        gamma_bits: gamma = 2^-gamma_bits.
-
-    Returns:
-        int64 (units, d) in units of gamma; sum over units in int64.
-
-    Formal Guarantees:
-        A row depends on itself alone; it moves by at most gamma*sqrt(d)/2 in L2, the
-        rounding term of `privacy.Sensitivity`. Integer sums do not depend on order.
-
-    Edge cases:
-        | input | result |
-        |---|---|
-        | a row with a non-finite entry | zeros: the unit counts as absent |
-        | no units | shape (0, d) |
-
-    Source: docs/design.md, "Integers".
-    """
-    finite = np.isfinite(vectors).all(axis=1, keepdims=True)
-    safe = np.where(finite, vectors, 0.0)
-    return np.rint(np.ldexp(safe, gamma_bits)).astype(np.int64)
-
-
 def _reduce(vector: Word, bits: WordBits) -> Word:
     if bits is WordBits.K64:
         return vector

@@ -17,7 +17,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.ledger.budget import PICOMU2_PER_MU2, Limits, from_picomu2
 from fieldfare.client.records.encoding.asked import asked_columns
 from fieldfare.shared.advice import nearest
-from fieldfare.shared.errors import KeysError, PolicyRefusal, RefusalCode, StudyError
+from fieldfare.shared.errors import KeysError, StudyError
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.harm_rules import is_protected
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
@@ -248,27 +248,6 @@ def _picomu2(epsilon: float, delta: float) -> int:
     # The same xi as in `plan_for`, so that a study that promises the limit fits into it.
     mu2 = mu2_for(epsilon=epsilon, delta=delta, xi=XI_LIMIT)
     return math.floor(Fraction(mu2) * PICOMU2_PER_MU2)
-
-
-def check_study(policy: Policy, study: Study, plan: Plan, *, units: int) -> None:
-    """Measure a study against the policy; asked once, when it is approved, never per release.
-
-    Args:
-        policy: the institution's own.
-        study: the study to approve.
-        plan: its plan, as computed here.
-        units: this institution's units under the study. The answer depends on them, so it
-            goes to the person who approves and never to the coordinator (docs/design.md,
-            "Refusals").
-
-    Raises:
-        PolicyRefusal: POLICY; names every rule that is broken, one line each, with what was
-            asked and the limit.
-        StudyError: the plan is another study's.
-    """
-    found = objections(policy, study, plan, units=units)
-    if found:
-        raise PolicyRefusal(RefusalCode.POLICY, "\n".join(map(str, found)))
 
 
 def objections(

@@ -306,7 +306,6 @@ def _listed(there: NDArray[np.bool_], names: NDArray[np.object_]) -> Any:
 
 METADATA_KEY: Final = b"fieldfare.alerts"
 SUFFIX: Final = ".parquet"
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
 def check_out(path: Path) -> None:

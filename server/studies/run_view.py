@@ -38,7 +38,6 @@ BAR: Final = 24  # characters
 MOST_INSTITUTIONS: Final = 20  # rows on the screen; --json has all
 MOST_TEXT: Final = 200
 _TIMED: Final = frozenset({"training", "evaluation", "fairness"})
-PHASES: Final = ("hello", "rehearsal", "training", "evaluation", "fairness", "delivery")
 METRICS: Final = {
     "auroc": "AUROC",
     "average_precision": "average precision",

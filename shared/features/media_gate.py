@@ -374,17 +374,3 @@ def refuse_names(names: Iterable[str], where: str) -> None:
         problem = name_problem(name)
         if problem:
             raise RecordsError(f"{where}: {problem} ({name[:40]!r}); leave it out (harm rule 6)")
-
-
-def refuse_values(values: Mapping[str, object], where: str) -> None:
-    """Refuse one record with a value that looks like media or free text.
-
-    Raises:
-        RecordsError: names the key, never the value.
-    """
-    for key, value in values.items():
-        problem = value_problem(value)
-        if problem:
-            raise RecordsError(
-                f"{where}, {key!r}: expected codes and numbers, {problem}; remove it (harm rule 6)"
-            )

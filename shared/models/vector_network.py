@@ -32,7 +32,6 @@ FLOW_BITS: Final = 24  # of what flows back
 GAMMA_BITS: Final = FLOW_BITS + ROW_BITS
 WEIGHT_BITS: Final = 20  # of a weight, on the way forward
 CAP: Final = 8.0  # of a hidden value
-MAX_HIDDEN: Final = 64  # 64 * 8 * 10^4 * 2^30 stays below 2^53
 MAX_UNITS: Final = 1 << 22  # of sums in int64: 2^(24 + 3 + 13 + 22) stays below 2^63
 SLACK: Final = 1.0 - 2.0**-40  # more than float64 may be off in a norm
 START: Final = b"fieldfare.network-start.v1"

@@ -147,25 +147,6 @@ def _start(study: Study, log_odds: float, answer: NDArray[np.float64] | None) ->
     return TrainingState.start(parameters)
 
 
-def bound_initial_state(
-    study: Study, parameters: str, answer: NDArray[np.float64] | None = None
-) -> TrainingState | None:
-    """Return the start whose parameters have this hash, if there is one.
-
-    The start holds a logarithm, which another machine may round otherwise in its last bits: what
-    the first request bound counts, as long as it lies that near (docs/design.md, "Recomputation").
-
-    Args:
-        study: prevalence and model.
-        parameters: hash of the parameters that the first request binds.
-        answer: as for `initial_state`.
-    """
-    for state in possible_starts(study, answer):
-        if state_hash(state) == parameters:
-            return state
-    return None
-
-
 def possible_starts(
     study: Study, answer: NDArray[np.float64] | None = None
 ) -> Iterator[TrainingState]:

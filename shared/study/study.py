@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from fieldfare.shared.canonical import bytes_hash, canonical_bytes, content_hash
+from fieldfare.shared.canonical import canonical_bytes, content_hash
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features.features import MAX_GROUP_COLUMNS, Feature, GroupColumn, Name
 from fieldfare.shared.features.knots import asked_features
@@ -635,8 +635,3 @@ def load_study(path: Path) -> Study:
         return parse_study(content.decode("utf-8"))
     except UnicodeDecodeError:
         raise StudyError(f"{path}: expected UTF-8 text") from None
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a study file's bytes, to name a file apart from its meaning."""
-    return bytes_hash(path.read_bytes())

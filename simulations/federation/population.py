@@ -19,8 +19,6 @@ from fieldfare.shared.protocol.roster import is_institution_id
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.federation import holdout_key
 
-ALL = ""
-
 
 @dataclass(frozen=True)
 class Partition:

@@ -21,7 +21,7 @@ from fieldfare.client.records.canonical.bank import (
     Transaction,
 )
 from fieldfare.client.records.canonical.tables import arrow_schema
-from fieldfare.simulations.world.habits import LINES, MINUTES, NUMBER, START, Months
+from fieldfare.simulations.world.habits import LINES, MINUTES, NUMBER, START
 from fieldfare.simulations.world.institutions import Institution
 from fieldfare.simulations.world.personas import PERSONAS, Persona
 from fieldfare.simulations.world.society import (
@@ -88,10 +88,6 @@ class Books:
     def lack(self, column: str) -> float:
         """Return for what share of its records a column is missing."""
         return float(self.one.lacks.get(column, 0.0))
-
-
-def _codes(values: tuple[str | None, ...]) -> Any:
-    return pa.array(list(values), pa.string())
 
 
 def _by_kind(values: list[str | None], kind: npt.NDArray[Any]) -> Any:
@@ -336,8 +332,3 @@ def date_array(day: npt.NDArray[np.int64]) -> Any:
 def as_date(day: int) -> date:
     """Return the date of a day of the window."""
     return START + timedelta(days=day)
-
-
-def window(months: Months) -> tuple[date, date]:
-    """Return the window's first day and the day after its last."""
-    return START, as_date(months.days)

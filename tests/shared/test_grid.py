@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-from numpy.typing import NDArray
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.ring import (
@@ -15,7 +13,6 @@ from fieldfare.shared.ring import (
     centre,
     decode,
     encode,
-    round_units,
     subtract,
     to_ring,
     word_bits_for,
@@ -108,72 +105,3 @@ def test_the_smallest_ring_that_holds_the_sum() -> None:
     for largest in (2.0**63, math.inf, math.nan):
         with pytest.raises(ProtocolError, match="coarser"):
             word_bits_for(largest)
-
-
-Floats = NDArray[np.float64]
-
-
-def clipped(vectors: Floats, norm: float) -> Floats:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors * np.minimum(1.0, norm / np.maximum(norms, 1e-300)))
-
-
-matrices = arrays.arrays(
-    np.float64,
-    st.tuples(st.integers(0, 12), st.integers(1, 6)),
-    elements=st.one_of(st.floats(-4, 4), st.sampled_from([math.nan, math.inf, -math.inf])),
-)
-
-
-@settings(deadline=None, max_examples=200)
-@given(matrices, st.integers(0, 40))
-def test_a_row_moves_by_at_most_half_a_step_an_entry(vectors: Floats, bits: int) -> None:
-    rounded = round_units(vectors, bits)
-    assert rounded.shape == vectors.shape
-    assert rounded.dtype == np.int64
-    for row, result in zip(vectors, rounded, strict=True):
-        if not np.isfinite(row).all():
-            assert not result.any()  # the unit counts as absent
-            continue
-        gamma = 2.0**-bits
-        moved = float(np.linalg.norm(result * gamma - row))
-        assert moved <= gamma * math.sqrt(len(row)) / 2 * (1 + 1e-9)
-
-
-@settings(deadline=None, max_examples=100)
-@given(matrices, st.data())
-def test_integer_sums_do_not_depend_on_order_chunks_or_other_units(
-    vectors: Floats, data: st.DataObject
-) -> None:
-    whole = round_units(vectors, 20)
-    for index, row in enumerate(vectors):
-        assert (round_units(row[None, :], 20)[0] == whole[index]).all()
-    order = np.array(data.draw(st.permutations(range(len(vectors)))), dtype=np.int64)
-    cut = data.draw(st.integers(0, len(vectors)))
-    shuffled = vectors[order]
-    parts = [round_units(part, 20).sum(axis=0) for part in (shuffled[:cut], shuffled[cut:])]
-    total = parts[0] + parts[1]
-    assert (total == whole.sum(axis=0)).all()
-
-
-def test_one_unit_moves_an_integer_sum_by_its_bound_where_floats_lose_it() -> None:
-    rng = np.random.default_rng(11)
-    units = clipped(rng.normal(size=(20_000, 4)), 1.0)
-    gamma_bits = 20
-    rounded = round_units(units, gamma_bits)
-    with_all, without = rounded.sum(axis=0), rounded[1:].sum(axis=0)
-    reach = 1 + 2.0**-gamma_bits * math.sqrt(4) / 2
-    moved = sum(int(d) ** 2 for d in with_all - without)
-    assert moved <= (reach * 2**gamma_bits) ** 2
-    assert (with_all - without == rounded[0]).all()
-
-
-def test_halves_are_rounded_to_even_and_no_units_to_nothing() -> None:
-    halves = np.array([[0.5, 1.5, -0.5, -1.5]])
-    assert round_units(halves, 0).tolist() == [[0, 2, 0, -2]]
-    assert round_units(np.zeros((0, 3)), 20).shape == (0, 3)
-
-
-def test_a_row_with_one_bad_entry_leaves_the_others_alone() -> None:
-    vectors = np.array([[1.0, 2.0], [math.nan, 1.0], [1.0, math.inf], [3.0, 4.0]])
-    assert round_units(vectors, 1).tolist() == [[2, 4], [0, 0], [0, 0], [6, 8]]

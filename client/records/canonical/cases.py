@@ -13,7 +13,6 @@ from typing import Annotated, Final, TypeVar
 from pydantic import Field, field_validator
 
 from fieldfare.client.records.canonical.bank import Canonical, Code, Key, Place
-from fieldfare.shared.features.media_gate import vector_problem
 
 LEAST_DIMENSIONS: Final = 8
 MOST_DIMENSIONS: Final = 1_024
@@ -208,42 +207,3 @@ class HotlineSignal(Canonical):
     language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None  # ISO 639
     referral_made: bool = False
     assessment: Assessment
-
-
-class AdSignal(Canonical):
-    """Counts about one advertisement, by an institution's own tool: no text, no picture.
-
-    Attributes:
-        n_cities_14d: cities in which the same contact advertised within 14 days.
-        posting_gap_h: hours since the contact's previous one.
-        near_dup_score, third_party_management_score: between 0 and 1.
-    """
-
-    ad_key: Key
-    ts: datetime
-    city: Place | None = None
-    contact_key: Key | None = None
-    template_cluster_id: Key | None = None
-    n_contacts_in_cluster: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    n_cities_14d: Annotated[int, Field(ge=0, le=10_000)] = 0
-    posting_gap_h: Annotated[float, Field(ge=0, le=1e6)] | None = None
-    near_dup_score: Annotated[float, Field(ge=0, le=1)] | None = None
-    third_party_management_score: Annotated[float, Field(ge=0, le=1)] | None = None
-    lang: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None
-
-
-class VectorRecord(Canonical):
-    """One fixed-length vector that the institution's own tool made; nothing of its source."""
-
-    unit: Key
-    values: Annotated[
-        tuple[float, ...], Field(min_length=LEAST_DIMENSIONS, max_length=MOST_DIMENSIONS)
-    ]
-
-    @field_validator("values", mode="before")
-    @classmethod
-    def _no_picture(cls, values: object) -> object:
-        problem = vector_problem(values)
-        if problem:
-            raise ValueError(problem)
-        return values

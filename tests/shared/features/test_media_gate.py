@@ -18,7 +18,6 @@ from fieldfare.shared.features.media_gate import (
     pixels_problem,
     prose_problem,
     refuse_names,
-    refuse_values,
     value_problem,
     vector_problem,
 )
@@ -98,9 +97,7 @@ DISGUISED = {
 @pytest.mark.parametrize("name", DISGUISED)
 def test_a_disguised_payload_is_refused(name: str) -> None:
     assert value_problem(DISGUISED[name])
-    with pytest.raises(RecordsError, match="harm rule 6") as caught:
-        refuse_values({"column": DISGUISED[name]}, "here")
-    assert str(DISGUISED[name])[:12] not in str(caught.value)
+    assert str(DISGUISED[name])[:12] not in value_problem(DISGUISED[name])
 
 
 @pytest.mark.parametrize(

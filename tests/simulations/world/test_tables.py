@@ -7,7 +7,8 @@ from tests.simulations.world.conftest import Written
 
 from fieldfare.client.records.canonical.bank import Account, Customer, Transaction
 from fieldfare.client.records.canonical.tables import arrow_schema
-from fieldfare.simulations.world.tables import as_date, window
+from fieldfare.simulations.world.habits import START
+from fieldfare.simulations.world.tables import as_date
 
 BANKS = ("bank-a", "bank-b", "bank-c", "bank-d", "bank-e", "remittance-f")
 TABLES: dict[str, type[BaseModel]] = {
@@ -64,7 +65,7 @@ def test_a_transaction_s_id_is_its_own(written: Written) -> None:
 
 
 def test_the_window_is_whole_months(written: Written) -> None:
-    first, after = window(written.society.plan.months)
+    first, after = START, as_date(written.society.plan.months.days)
     days = written.read("bank-a/transactions")["booking_date"]
     assert first == as_date(0)
     assert first <= pc.min(days).as_py()

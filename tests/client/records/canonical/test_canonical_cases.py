@@ -2,15 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 from pydantic import BaseModel, ValidationError
 
 from fieldfare.client.records.canonical.cases import (
-    AdSignal,
     CaseSummary,
     HotlineSignal,
-    VectorRecord,
     consented,
 )
 from fieldfare.shared.features.media_gate import name_problem
@@ -56,8 +53,6 @@ def test_consent_is_never_assumed() -> None:
         (HotlineSignal, SIGNAL, {"assessment": "certain"}),
         (HotlineSignal, SIGNAL, {"topic": "she called about her sister"}),
         (HotlineSignal, SIGNAL, {"language": "English"}),
-        (AdSignal, {"ad_key": "d1", "ts": "2026-01-05T10:00:00"}, {"text": "new in town"}),
-        (AdSignal, {"ad_key": "d1", "ts": "2026-01-05T10:00:00"}, {"near_dup_score": 1.5}),
     ],
 )
 def test_stories_and_unknown_words_are_refused(
@@ -69,14 +64,5 @@ def test_stories_and_unknown_words_are_refused(
 
 
 def test_no_record_has_a_place_for_a_picture_or_a_name() -> None:
-    for model in (CaseSummary, HotlineSignal, AdSignal, VectorRecord):
+    for model in (CaseSummary, HotlineSignal):
         assert not [name for name in model.model_fields if name_problem(name)]
-
-
-def test_vectors() -> None:
-    made = np.random.default_rng(1).normal(size=64)
-    record = VectorRecord.model_validate({"unit": "u1", "values": made.tolist()})
-    assert len(record.values) == 64
-    for wrong in ("0.1", list(range(64)), [0.1] * 3, [[0.1] * 8] * 8, made[:2000].tolist() * 40):
-        with pytest.raises(ValidationError):
-            VectorRecord.model_validate({"unit": "u1", "values": wrong})

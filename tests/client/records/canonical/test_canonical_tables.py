@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fieldfare.client.records.canonical.bank import Account, Customer, Transaction
-from fieldfare.client.records.canonical.cases import CaseSummary, VectorRecord
+from fieldfare.client.records.canonical.cases import CaseSummary
 from fieldfare.client.records.canonical.tables import arrow_schema, load_folder
 from fieldfare.shared.errors import RecordsError
 
@@ -108,4 +108,3 @@ def test_schemas_of_every_record() -> None:
     assert not arrow_schema(Account).field("customer_id").nullable
     assert arrow_schema(Customer).field("age_band").nullable
     assert arrow_schema(CaseSummary).field("control").type == pa.list_(pa.string())
-    assert arrow_schema(VectorRecord).field("values").type == pa.list_(pa.float64())
