@@ -2,20 +2,20 @@
 
 Draws that all parts of the world share: amounts, times of day, and money that moves on.
 
-Every sort of statement line in the world: channel, merchant category, counterparty.
-
-Channels and counterparty types are those of the canonical records; merchant category codes
-are ISO 18245.
+Every sort of statement line in the world: channel, merchant category, counterparty. Their
+figures are in `lines.toml`.
 
 The calendar: months of real length, paydays that dodge weekends, seasons, drift.
 
 Days count from `START`. Everything here is arithmetic; nothing is drawn.
 """
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Final, Literal
 
@@ -107,6 +107,20 @@ class Pattern:
 def overlay(name: str, share: float, **habits: Habit) -> Pattern:
     """Return habits that come on top of a persona."""
     return Pattern(name, share, MappingProxyType(habits))
+
+
+def read_figures(name: str) -> dict[str, Any]:
+    """Return the figures of a file of this world."""
+    return tomllib.loads(files("fieldfare.simulations.world").joinpath(name).read_text("utf-8"))
+
+
+def habits_of(figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Habit]:
+    """Return habits by kind of line, from a file's figures."""
+    found = {}
+    for name, each in figures.items():
+        echo = Echo(**each["echo"]) if "echo" in each else None
+        found[name] = Habit(**{**each, "echo": echo})
+    return found
 
 
 # -- draws ----------------------------------------------------------------------------------------
@@ -207,58 +221,24 @@ class Line(Kind):
     drift: float = 0.0
 
 
+_FILE: Final = read_figures("lines.toml")
+
+
+def _line(
+    *, mccs: Sequence[str] = (), party: PartyType | Literal[""] = "business", **facts: Any
+) -> Line:
+    return Line(mccs=tuple(mccs), party=party or None, **facts)
+
+
 LINES: Final[Mapping[str, Line]] = MappingProxyType(
-    {
-        "payroll": Line("in", "PAYROLL", 0, steady=True),
-        "benefit": Line("in", "ACH", 1, steady=True, party="gov"),
-        "platform": Line("in", "ACH", 2, party="platform", drift=0.01),
-        "invoice": Line("in", "ACH", 3),
-        "takings": Line("in", "POS", 4, rhythm="weekend"),
-        "p2p_in": Line("in", "P2P", 5, party="person", online=True, drift=0.015),
-        "p2p_out": Line("out", "P2P", 5, party="person", online=True, drift=0.015),
-        "cash_in": Line("in", "CASH_DEP", 6, placed=True, party=None, drift=-0.015),
-        "cash_large": Line("in", "CASH_DEP", 6, placed=True, party=None, drift=-0.015),
-        "cash_out": Line("out", "ATM_WD", 6, placed=True, party=None, mccs=("6011",), drift=-0.015),
-        "wages": Line("out", "PAYROLL", 7, steady=True, party="person"),
-        "rent": Line("out", "ACH", 8, steady=True, mccs=("6513",)),
-        "utilities": Line("out", "ACH", 9, steady=True, mccs=("4900",)),
-        "phone": Line("out", "ACH", 10, steady=True, mccs=("4814",)),
-        "subscription": Line("out", "ECOM", 11, steady=True, mccs=("5968",), online=True),
-        "savings": Line("out", "ACH", 12, steady=True, party="unknown"),
-        "tax": Line("out", "ACH", 13, steady=True, party="gov", mccs=("9311",)),
-        "tuition": Line("out", "ACH", 14, mccs=("8220",), rhythm="term"),
-        "groceries": Line("out", "POS", 15, placed=True, mccs=("5411",)),
-        "eating": Line("out", "POS", 16, placed=True, mccs=("5814", "5499"), rhythm="weekend"),
-        "fuel": Line("out", "POS", 17, placed=True, mccs=("5541",)),
-        "supplies": Line("out", "POS", 18, placed=True, mccs=("5199", "5039")),
-        "care": Line("out", "POS", 19, placed=True, mccs=("5912", "5977", "7230")),
-        "clothing": Line(
-            "out", "ECOM", 20, mccs=("5651", "5621"), rhythm="shopping", online=True, drift=0.01
-        ),
-        "lodging": Line("out", "POS", 21, placed=True, mccs=("7011",), rhythm="travel"),
-        "rides": Line(
-            "out", "ECOM", 22, placed=True, mccs=("4121",), rhythm="weekend", online=True
-        ),
-        "travel": Line(
-            "out", "ECOM", 23, mccs=("4112", "4131", "4511"), rhythm="travel", online=True
-        ),
-        "ads": Line("out", "ECOM", 24, mccs=("7311", "5816", "7273"), online=True),
-        "prepaid": Line("out", "PREPAID_LOAD", 25, mccs=("6540",), rhythm="shopping"),
-        "coins": Line("out", "VASP_OUT", 26, mccs=("6051",), online=True, drift=0.02),
-        "remittance": Line("out", "MSB", 27, mccs=("4829",), party="person", abroad=True),
-        "wire": Line("out", "WIRE", 28, party="person", abroad=True),
-        "agency": Line("out", "ACH", 29, mccs=("7361",)),
-        "luxury": Line("out", "POS", 30, placed=True, mccs=("5944",), rhythm="shopping"),
-    }
+    {name: _line(**one) for name, one in _FILE["line"].items()}
 )
-"""Care is pharmacy, cosmetics, beauty; agency is fees to employment agencies."""
+"""Every sort of statement line."""
 
 NUMBER: Final[Mapping[str, int]] = MappingProxyType({name: i for i, name in enumerate(LINES)})
 """A line's index in `LINES`."""
 
-OTHER_SIDE: Final[Mapping[str, str]] = MappingProxyType(
-    {"p2p_out": "p2p_in", "p2p_in": "p2p_out", "payroll": "wages", "wages": "payroll"}
-)
+OTHER_SIDE: Final[Mapping[str, str]] = MappingProxyType(_FILE["other_side"])
 """What the counterparty's own statement calls the same payment."""
 
 
@@ -267,20 +247,8 @@ OTHER_SIDE: Final[Mapping[str, str]] = MappingProxyType(
 START: Final = date(2025, 1, 1)
 MOST_MONTHS: Final = 24
 _SATURDAY: Final = 5  # Monday is 0
-_WEEKEND: Final[dict[Rhythm, float]] = {
-    "flat": 1.0,
-    "weekend": 1.7,
-    "shopping": 1.3,
-    "travel": 1.4,
-    "term": 0.2,
-}
-_SEASONS: Final[dict[Rhythm, tuple[float, ...]]] = {
-    "flat": (1.0,) * 12,
-    "weekend": (0.9, 0.9, 1.0, 1.0, 1.05, 1.1, 1.1, 1.1, 1.0, 1.0, 0.95, 1.2),
-    "shopping": (0.9, 0.8, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.95, 1.0, 1.3, 1.9),
-    "travel": (0.7, 0.8, 0.9, 1.0, 1.0, 1.3, 1.6, 1.5, 1.0, 0.9, 0.7, 1.0),
-    "term": (2.4, 0.9, 0.3, 0.3, 0.3, 0.2, 0.2, 1.6, 3.2, 1.2, 0.3, 0.2),
-}
+_WEEKEND: Final[Mapping[Rhythm, float]] = _FILE["weekend"]
+_SEASONS: Final[Mapping[Rhythm, Sequence[float]]] = _FILE["season"]
 
 
 @dataclass(frozen=True)
