@@ -20,7 +20,13 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.scoring.selection import parse_suppression
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import OTHERS, PRIVATE_FILE, os_user, path_problems
+from fieldfare.shared.system.private_files import (
+    OTHERS,
+    PRIVATE_FILE,
+    os_user,
+    path_problems,
+    read_at_most,
+)
 
 MOST_SUPPRESSION_BYTES: Final = 64 * 1024 * 1024
 _EVENTS: Final = {
@@ -251,12 +257,7 @@ def suppressed_units(home: Home, settings: HomeSettings) -> dict[str, str]:
     if problems:
         raise UsageError("\n".join(problems))
     try:
-        with path.open("rb") as file:
-            content = file.read(MOST_SUPPRESSION_BYTES + 1)
-        if len(content) > MOST_SUPPRESSION_BYTES:
-            raise UsageError(f"{path}: expected at most {MOST_SUPPRESSION_BYTES} bytes, found more")
+        content = read_at_most(path, MOST_SUPPRESSION_BYTES)
         return parse_suppression(content.decode("utf-8-sig"), str(path))
-    except OSError as error:
-        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: expected UTF-8 text, found other bytes") from None

@@ -8,8 +8,6 @@ The node key carries no passphrase: Flower's loader takes none, and it protects 
 connection in the outer zone, not records.
 """
 
-import fcntl
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +39,7 @@ from fieldfare.shared.protocol.identity import (
 from fieldfare.shared.system.key_files import read_node_key, read_signing_key, signing_pem
 from fieldfare.shared.system.private_files import (
     create_private,
+    folder_lock,
     read_private,
     read_public,
     replace_private,
@@ -219,20 +218,9 @@ def _new_node_key() -> tuple[bytes, bytes]:
 @contextmanager
 def _alone(home: Home) -> Iterator[None]:
     """Keep a second rotation out: each would sign for a key that the other throws away."""
-    descriptor = os.open(home.keys, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        if not _locked(descriptor):
+    with folder_lock(home.keys) as alone:
+        if not alone:
             raise KeysError(
                 f"{home.keys}: expected one rotation at a time, found another under way"
             )
         yield
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

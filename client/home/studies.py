@@ -4,11 +4,8 @@ Two files for each study, named by its id: the offer as it came, and a small JSO
 who decided what and when. A custodian loads a study only where that file says `approved`.
 """
 
-import fcntl
 import json
-import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,13 +23,12 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.roster import Hex32, Roster
 from fieldfare.shared.protocol.signed_files import open_study, read_signed
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.system.private_files import replace_private
+from fieldfare.shared.system.private_files import folder_lock, replace_private
 from fieldfare.shared.terminal.texts import SHORT
 
 LEAST_PREFIX: Final = 4
 MAX_DECISION_BYTES: Final = 64 * 1024
 WAIT: Final = 5.0  # seconds
-PAUSE: Final = 0.05
 
 _PREFIX: Final = re.compile(r"[0-9a-f]{4,64}")
 
@@ -218,32 +214,17 @@ def deciding(home: Home, wait: float = WAIT) -> Iterator[None]:
     Raises:
         UsageError: another one is still under way.
     """
-    descriptor = os.open(home.studies, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for _ in range(max(round(wait / PAUSE), 0)):
-            if _locked(descriptor):
-                break
-            time.sleep(PAUSE)
-        if not _locked(descriptor):
+    with folder_lock(home.studies, wait) as alone:
+        if not alone:
             raise UsageError(
                 f"{home.studies}: expected one decision at a time, found another under way: repeat"
             )
         yield
-    finally:
-        os.close(descriptor)
 
 
 def stamp(time: datetime) -> str:
     """Write a time as decisions keep it: ISO 8601 to the second."""
     return time.isoformat(timespec="seconds")
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _decision_path(home: Home, study: str) -> Path:

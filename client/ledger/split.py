@@ -5,7 +5,6 @@ written whole beside its place, then the split is stated in the old ledger, then
 in its place: a crash leaves either no split, or one that the same call finishes.
 """
 
-import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from fieldfare.client.ledger.rows import Store
 from fieldfare.client.ledger.schema import erase_log, open_database
 from fieldfare.client.ledger.witness import Witness
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.system.private_files import sync_folder
 
 BUSY_TIMEOUT: Final = 5.0  # seconds; nobody else knows the file
 
@@ -113,11 +113,7 @@ def publish_part(part: SplitPopulation) -> None:
         Witness(part.path, part.name).write(store.tip().position)
     try:
         part.draft.replace(part.path)
-        folder = os.open(part.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(part.path.parent)
     except OSError as error:
         raise LedgerError(
             f"expected to write {part.path}, found: {error.strerror}; repeat the split"

@@ -16,6 +16,7 @@ import rfc8785
 
 from fieldfare.client.ledger.budget import Position, check_count, check_sha256
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.system.private_files import sync_folder
 
 FORMAT: Final = 1
 _FIELDS: Final = {"format", "population", "sequence", "head", "cumulative", "epoch"}
@@ -96,11 +97,7 @@ class Witness:
         finally:
             os.close(draft)
         self._draft.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self.path.parent)
 
     def _parse(self, content: bytes) -> Position:
         try:

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, ValidationError
 
-from fieldfare.shared.errors import ProtocolError, RefusalCode, UsageError
+from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     MAX_MESSAGE_BYTES,
@@ -23,6 +23,7 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.study.study import MAX_STUDY_BYTES, Study
+from fieldfare.shared.system.private_files import read_at_most
 
 CanonicalText = Annotated[str, Field(min_length=2, max_length=MAX_STUDY_BYTES)]
 
@@ -109,11 +110,5 @@ def read_signed(path: Path) -> bytes:
     Raises:
         UsageError: not readable, or too large.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_MESSAGE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
-    if len(content) > MAX_MESSAGE_BYTES:
-        raise UsageError(f"{path}: expected at most {MAX_MESSAGE_BYTES} bytes, found more")
-    return content.rstrip(b"\r\n")  # mail and editors add one; canonical JSON ends in "}"
+    # Mail and editors add a line end; canonical JSON ends in "}".
+    return read_at_most(path, MAX_MESSAGE_BYTES).rstrip(b"\r\n")

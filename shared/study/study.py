@@ -43,6 +43,7 @@ from fieldfare.shared.study.model_sections import (
     row_section,
 )
 from fieldfare.shared.study.toml import problem_lines
+from fieldfare.shared.system.private_files import read_at_most
 
 STUDY_FORMAT: Final = 1
 STUDY_TYPE: Final = "fieldfare.study.v1"
@@ -622,15 +623,7 @@ def load_study(path: Path) -> Study:
     Raises:
         StudyError: unreadable file, too large, or any mistake inside.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_STUDY_BYTES + 1)
-    except OSError as error:
-        raise StudyError(
-            f"{path}: expected a readable study file, found: {error.strerror}"
-        ) from None
-    if len(content) > MAX_STUDY_BYTES:
-        raise StudyError(f"{path}: expected at most {MAX_STUDY_BYTES} bytes, found more")
+    content = read_at_most(path, MAX_STUDY_BYTES, StudyError)
     try:
         return parse_study(content.decode("utf-8"))
     except UnicodeDecodeError:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.shared.errors import StudyError
+from fieldfare.shared.system.private_files import read_at_most
 from fieldfare.shared.terminal.texts import cut
 
 LONGEST_FOUND: Final = 60  # characters of what was found: one line says it
@@ -113,13 +114,7 @@ def load_toml(path: Path, model: type[S]) -> S:
     Raises:
         StudyError: unreadable, too large, or any mistake inside.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_TOML_BYTES + 1)
-    except OSError as error:
-        raise StudyError(f"{path}: expected a readable file, found: {error.strerror}") from None
-    if len(content) > MAX_TOML_BYTES:
-        raise StudyError(f"{path}: expected at most {MAX_TOML_BYTES} bytes, found more")
+    content = read_at_most(path, MAX_TOML_BYTES, StudyError)
     try:
         return parse_toml(content.decode("utf-8"), model, str(path))
     except UnicodeDecodeError:

@@ -7,20 +7,24 @@ between the check and the reading.
 The user at the keyboard, as the operating system knows it.
 """
 
+import fcntl
 import os
 import pwd
 import stat
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from fieldfare.shared.errors import KeysError, UsageError
+from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 
 PRIVATE_FILE: Final = 0o600
 PRIVATE_FOLDER: Final = 0o700
 OTHERS: Final = 0o077  # any right of the group or of everybody else
 WRITE_BY_OTHERS: Final = 0o022
 MAX_PRIVATE_BYTES: Final = 64 * 1024
+LOCK_PAUSE: Final = 0.05  # seconds
 ROOT: Final = 0
 
 
@@ -85,6 +89,49 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def folder_lock(folder: Path, wait: float = 0.0) -> Iterator[bool]:
+    """Lock a folder against other processes that do the same; gives whether that worked.
+
+    Args:
+        folder: there already.
+        wait: seconds to wait for another process.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for _ in range(max(round(wait / LOCK_PAUSE), 0)):
+            if _locked(descriptor):
+                break
+            time.sleep(LOCK_PAUSE)
+        yield _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def read_at_most(path: Path, limit: int, fault: type[FieldfareError] = UsageError) -> bytes:
+    """Read a file that somebody sent or wrote, of at most `limit` bytes.
+
+    Raises:
+        FieldfareError: as `fault`: not readable, or too large.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise fault(f"{path}: expected a readable file, found: {error.strerror}") from None
+    if len(content) > limit:
+        raise fault(f"{path}: expected at most {limit} bytes, found more")
+    return content
 
 
 def read_private(path: Path) -> bytes:

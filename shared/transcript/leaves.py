@@ -209,14 +209,12 @@ def _is_canonical_object(text: str) -> bool:
         return False
 
 
-class QuestionsRecord(Record):
-    """Later questions, before anybody is asked: what the study's allowance is used for.
+class _AskingRecord(Record):
+    """A record that holds a group of questions.
 
     Attributes:
         questions: the canonical JSON of the group whose hash the request binds.
     """
-
-    KIND: ClassVar = LeafKind.QUESTIONS
 
     questions: str = Field(max_length=MAX_GROUP_BYTES)
 
@@ -226,15 +224,21 @@ class QuestionsRecord(Record):
         QuestionGroup.from_bytes(questions.encode())
         return questions
 
-    @classmethod
-    def of(cls, questions: QuestionGroup) -> "QuestionsRecord":
-        """Return the record of a group."""
-        return cls(questions=questions.to_bytes().decode())
-
     @property
     def group(self) -> QuestionGroup:
         """What is asked."""
         return QuestionGroup.from_bytes(self.questions.encode())
+
+
+class QuestionsRecord(_AskingRecord):
+    """Later questions, before anybody is asked: what the study's allowance is used for."""
+
+    KIND: ClassVar = LeafKind.QUESTIONS
+
+    @classmethod
+    def of(cls, questions: QuestionGroup) -> "QuestionsRecord":
+        """Return the record of a group."""
+        return cls(questions=questions.to_bytes().decode())
 
 
 class _WordsRecord(Record):
@@ -277,33 +281,16 @@ class FairnessRecord(_WordsRecord):
         return cls(threshold=threshold, words=base64.b64encode(words).decode())
 
 
-class AnswersRecord(_WordsRecord):
-    """What was asked, and the sum that answers it; reading it off is post-processing.
-
-    Attributes:
-        questions: the canonical JSON of the group whose hash the request binds.
-    """
+class AnswersRecord(_WordsRecord, _AskingRecord):
+    """What was asked, and the sum that answers it; reading it off is post-processing."""
 
     KIND: ClassVar = LeafKind.ANSWERS
-
-    questions: str = Field(max_length=MAX_GROUP_BYTES)
-
-    @field_validator("questions")
-    @classmethod
-    def _a_group(cls, questions: str) -> str:
-        QuestionGroup.from_bytes(questions.encode())
-        return questions
 
     @classmethod
     def of(cls, questions: QuestionGroup, words: bytes) -> "AnswersRecord":
         """Return the record of a group and the words of the sum that answers it."""
         text = base64.b64encode(words).decode()
         return cls(questions=questions.to_bytes().decode(), words=text)
-
-    @property
-    def group(self) -> QuestionGroup:
-        """What was asked."""
-        return QuestionGroup.from_bytes(self.questions.encode())
 
 
 class ModelRecord(Record):
