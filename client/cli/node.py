@@ -16,12 +16,12 @@ from fieldfare.client.cli import app
 from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
 from fieldfare.client.node.settings import load_node_terms
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.system.processes import Rules, supervise
+from fieldfare.shared.system.processes import RestartRules, supervise
 
 SETTINGS_NAME: Final = "node.toml"
 PROCESS: Final = "fieldfare.client.node.process"
 BAD_INPUT: Final = 2
-RULES: Final = Rules(final=frozenset({0, BAD_INPUT}))
+RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}))
 
 MISSING: Final = """\
 {path}: expected the node's settings, found none: ask the coordinator, and write

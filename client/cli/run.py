@@ -43,7 +43,7 @@ from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.processes import (
     Child,
-    Rules,
+    RestartRules,
     supervise_many,
 )
 
@@ -60,7 +60,7 @@ def custodian(
 
 
 CUSTODIAN_PROCESS: Final = "fieldfare.client.daemon.process"
-CUSTODIAN_RULES: Final = Rules(final=frozenset({0, BAD_INPUT}), grace_seconds=STOP_SECONDS)
+CUSTODIAN_RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}), grace_seconds=STOP_SECONDS)
 
 
 @app.command("institution.start")

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from fieldfare.shared.evaluation.groups import group_lines
-from fieldfare.shared.finished_model.card import Interval, ModelCard, ReleasedMetrics
+from fieldfare.shared.finished_model.card import CardInterval, ModelCard, ReleasedMetrics
 from fieldfare.shared.pages.words import (
     decimals,
     odds_factor,
@@ -77,7 +77,7 @@ def _groups(card: ModelCard) -> list[tuple[str, Sequence[str]]]:
     return [("groups", group_lines(card.groups.model_dump(mode="json")))]
 
 
-def _interval(rate: Interval) -> str:
+def _interval(rate: CardInterval) -> str:
     return f"{decimals(rate.value)} ({decimals(rate.low)} to {decimals(rate.high)})"
 
 

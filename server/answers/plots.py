@@ -56,7 +56,7 @@ SETTINGS: Final[Any] = {
 
 
 @dataclass(frozen=True)
-class Panel:
+class AnswerPanel:
     """The content of one picture: one measure of one answer.
 
     Attributes:
@@ -128,7 +128,7 @@ def write_plot(path: Path, sets: Sequence[AnswerSet]) -> None:
         path.write_bytes(_picture(panels, path.suffix[1:]))
 
 
-def panels_of(one: AnswerSet) -> list[Panel]:
+def panels_of(one: AnswerSet) -> list[AnswerPanel]:
     """Return a panel for each measure of each answer; one without any cell has nothing to show."""
     found = []
     for index, answer in enumerate(one.answers):
@@ -137,11 +137,13 @@ def panels_of(one: AnswerSet) -> list[Panel]:
         for measure in dict.fromkeys(cell.measure for cell in answer.cells):
             cells = [pair for pair in pairs if pair[0].measure == measure]
             most = len(cells) if answer.kind in {"trend", "ecdf"} else MOST_BARS
-            found.append(Panel(answer, measure, tuple(cells[:most]), max(0, len(cells) - most)))
+            found.append(
+                AnswerPanel(answer, measure, tuple(cells[:most]), max(0, len(cells) - most))
+            )
     return found
 
 
-def _page(sets: Sequence[AnswerSet], panels: Sequence[Panel]) -> str:
+def _page(sets: Sequence[AnswerSet], panels: Sequence[AnswerPanel]) -> str:
     shown = [
         {
             "title": panel.title,
@@ -160,7 +162,7 @@ def _page(sets: Sequence[AnswerSet], panels: Sequence[Panel]) -> str:
     return page_template(TEMPLATE).render(context)
 
 
-def _inline(svg: str, panel: Panel) -> str:
+def _inline(svg: str, panel: AnswerPanel) -> str:
     """Return the svg element alone, named for those who have it read aloud."""
     found = svg[svg.index("<svg") :]
     found = re.sub(r"<metadata>.*?</metadata>", "", found, flags=re.DOTALL)
@@ -168,7 +170,7 @@ def _inline(svg: str, panel: Panel) -> str:
     return found.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
 
 
-def _picture(panels: Sequence[Panel], kind: str) -> bytes:
+def _picture(panels: Sequence[AnswerPanel], kind: str) -> bytes:
     out = io.BytesIO()
     with mpl.rc_context({**SETTINGS, "svg.hashsalt": panels[0].title}):  # ids of its own in a page
         heights = [panel.height for panel in panels]
@@ -184,7 +186,7 @@ def _undated(kind: str) -> dict[str, Any]:
     return {"Date": None} if kind == "svg" else {"Software": None}
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def _draw(axes: Axes, panel: AnswerPanel) -> None:
     axes.set_title(panel.title, loc="left", fontsize=10)
     if panel.is_line:
         _line(axes, panel)
@@ -192,7 +194,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
         _bars(axes, panel)
 
 
-def _bars(axes: Axes, panel: Panel) -> None:
+def _bars(axes: Axes, panel: AnswerPanel) -> None:
     """Bars for counts, dots for measures without a natural zero; the first cell on top."""
     axes.grid(visible=True, axis="x")
     labels = []
@@ -216,7 +218,7 @@ def _bars(axes: Axes, panel: Panel) -> None:
         axes.set_xlim(left=0)
 
 
-def _line(axes: Axes, panel: Panel) -> None:
+def _line(axes: Axes, panel: AnswerPanel) -> None:
     axes.grid(visible=True)
     cells = [cell for cell, _ in panel.cells]
     values, lows, highs = (

@@ -51,7 +51,7 @@ from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
-from fieldfare.shared.system.processes import Child, Rules, supervise_many
+from fieldfare.shared.system.processes import Child, RestartRules, supervise_many
 
 
 @app.command("coordinator.init")
@@ -167,8 +167,10 @@ def _now() -> datetime:
 SUPERLINK: Final = "fieldfare.server.superlink.process"
 RUNNER: Final = "fieldfare.server.service.runner_process"
 BAD_INPUT: Final = 2
-SUPERLINK_RULES: Final = Rules(final=frozenset({0, BAD_INPUT}))
-RUNNER_RULES: Final = Rules(final=frozenset({0, BAD_INPUT}), grace_seconds=20.0)  # it ends runs
+SUPERLINK_RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}))
+RUNNER_RULES: Final = RestartRules(
+    final=frozenset({0, BAD_INPUT}), grace_seconds=20.0
+)  # it ends runs
 
 
 @app.command("coordinator.start")

@@ -27,8 +27,8 @@ from fieldfare.server.cli.options import (
 from fieldfare.server.home.founding import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import (
-    Change,
-    Member,
+    EnrolledMember,
+    MembershipChange,
     Paper,
     enrolled,
     examine,
@@ -38,7 +38,7 @@ from fieldfare.server.members.enrolment import (
     remove,
 )
 from fieldfare.server.members.node_registration import settle_nodes
-from fieldfare.server.members.publication import Published, publish, published_roster
+from fieldfare.server.members.publication import PublishedRoster, publish, published_roster
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.advice import at_home
@@ -137,7 +137,7 @@ def _asked_multiplicity() -> int:
     return typer.prompt("Institutions that may know the same person", type=click.IntRange(1, 64))
 
 
-def told(made: Published) -> Iterator[str]:
+def told(made: PublishedRoster) -> Iterator[str]:
     """Yield the published roster, a line for each member."""
     found = made.roster
     state = "published" if made.fresh else "nothing changed since"
@@ -160,7 +160,7 @@ def _check_free(home: CoordinatorHome, out: Path) -> None:
         ) from None
 
 
-def _place(member: Member, roster: Roster | None) -> str:
+def _place(member: EnrolledMember, roster: Roster | None) -> str:
     """Say how a member stands on the roster, in a few words."""
     listed = {one.id: one.key for one in roster.members} if roster else {}
     on_it = listed.get(member.institution)
@@ -171,14 +171,14 @@ def _place(member: Member, roster: Roster | None) -> str:
     return "on the roster" if on_it == member.identity else "on the roster under its former key"
 
 
-def _is_behind(found: tuple[Member, ...], roster: Roster | None) -> bool:
+def _is_behind(found: tuple[EnrolledMember, ...], roster: Roster | None) -> bool:
     wanted = {one.institution: one.identity for one in found if not one.revoked}
     return bool(wanted) and wanted != {
         one.id: one.key for one in (roster.members if roster else ())
     }
 
 
-def _as_data(member: Member, roster: Roster | None) -> dict[str, object]:
+def _as_data(member: EnrolledMember, roster: Roster | None) -> dict[str, object]:
     return {
         "institution": member.institution,
         "identity": member.identity,
@@ -231,7 +231,7 @@ def enrol(
 
 def _take(home: CoordinatorHome, paper: Paper, *, yes: bool, said: str) -> None:
     typer.echo("\n".join(_shown(paper)))
-    if paper.change is not Change.NONE:
+    if paper.change is not MembershipChange.NONE:
         _agree(paper, yes=yes, expected=said)
         keep(home, paper)
         typer.echo(_done(paper))
@@ -272,7 +272,7 @@ def _agree(paper: Paper, *, yes: bool, expected: str) -> None:
             f"--fingerprint: expected {_spoken(paper.identity)}, found another: nothing was "
             "changed; ask the institution out of band which is theirs"
         )
-    if yes or expected or paper.change is Change.REVOCATION:
+    if yes or expected or paper.change is MembershipChange.REVOCATION:
         return
     question = "Did you compare the identity's fingerprint with the institution? Take it?"
     if not typer.confirm(question):
@@ -308,8 +308,8 @@ def _shown(paper: Paper) -> Iterator[str]:
 
 
 def _done(paper: Paper) -> str:
-    if paper.change is Change.REVOCATION:
+    if paper.change is MembershipChange.REVOCATION:
         return at_home(f"{paper.institution} counts no more. Next: fieldfare coordinator roster")
-    if paper.change is Change.DETAILS:
+    if paper.change is MembershipChange.DETAILS:
         return f"{paper.institution}: kept"
     return at_home(f"{paper.institution}: kept. Next: fieldfare coordinator roster")

@@ -48,7 +48,7 @@ from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, EXIT_DECLINED, HomeOption
 from fieldfare.server.cli.runs import EXIT_INTERRUPTED, StudyArgument
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.studies.desk import Desk, follow, news, open_desk
 from fieldfare.server.studies.proposals import Proposal, find_study, shown
@@ -505,7 +505,7 @@ def _await(desk: Desk, run: str) -> None:
         typer.echo(f"the run goes on; its answers: fieldfare query answers {run}", err=True)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     row = desk.store.row(run)
-    if row.state is not RunState.FINISHED:
+    if row.state is not RunStatus.FINISHED:
         why = row.reason or "its process is gone"
         raise RunError(
             f"run {run} {row.state.value}: {why}; what was asked is kept: fieldfare coordinator "

@@ -30,13 +30,13 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import published_roster
 from fieldfare.server.run.closing import kept_delivery
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.desk import Desk, follow, news, open_desk
 from fieldfare.server.studies.proposals import Proposal, find_study, proposal, proposals, propose
 from fieldfare.server.studies.run_view import (
     MOST_TEXT,
-    Heard,
-    Picture,
+    RunSummary,
+    StudyAnswer,
     given,
     heard_of,
     last_lines,
@@ -143,7 +143,7 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     console().print(table(titles, (_cells(one, heard)[: len(titles)] for one, heard in found)))
 
 
-def _cells(one: Proposal, heard: Mapping[str, Heard]) -> tuple[str, ...]:
+def _cells(one: Proposal, heard: Mapping[str, StudyAnswer]) -> tuple[str, ...]:
     privacy = one.study.privacy
     return (
         one.short,
@@ -194,7 +194,7 @@ def approvals(
         typer.echo(at_home(f"Next: fieldfare coordinator run start {found.short}"))
 
 
-def heard_now(desk: Desk, found: Proposal) -> dict[str, Heard]:
+def heard_now(desk: Desk, found: Proposal) -> dict[str, StudyAnswer]:
     """Return the last known answers of the institutions to a study."""
     return heard_of(published_roster(desk.home), found.id, desk.store.approvals(found.id))
 
@@ -221,7 +221,7 @@ def ask_institutions(desk: Desk, found: Proposal) -> None:
         )
 
 
-def _study_json(one: Proposal, heard: Mapping[str, Heard]) -> dict[str, Any]:
+def _study_json(one: Proposal, heard: Mapping[str, StudyAnswer]) -> dict[str, Any]:
     privacy = one.study.privacy
     return {
         "study": one.id,
@@ -389,11 +389,11 @@ def run_watch(
             again = at_home(f"fieldfare coordinator run watch {chosen}")
             typer.echo(f"the run goes on; watch it again: {again}", err=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    if last.seen.row.state is not RunState.FINISHED:
+    if last.seen.row.state is not RunStatus.FINISHED:
         raise typer.Exit(EXIT_NOT_FINISHED)
 
 
-def _watch(desk: Desk, run: str, *, as_json: bool) -> Picture:
+def _watch(desk: Desk, run: str, *, as_json: bool) -> RunSummary:
     followed = follow(desk, run, now=utc_now, monotonic=time.monotonic, sleep=time.sleep)
     pictures = map(_copied, followed)
     if as_json:
@@ -406,7 +406,7 @@ def _watch(desk: Desk, run: str, *, as_json: bool) -> Picture:
     return last
 
 
-def _copied(picture: Picture) -> Picture:
+def _copied(picture: RunSummary) -> RunSummary:
     """Return a picture whose command can be copied: with the home that was named."""
     if not picture.seen.command:
         return picture
@@ -414,7 +414,7 @@ def _copied(picture: Picture) -> Picture:
     return replace(picture, seen=seen)
 
 
-def _print_each(pictures: Iterator[Picture], said: Callable[[Picture], str]) -> Picture:
+def _print_each(pictures: Iterator[RunSummary], said: Callable[[RunSummary], str]) -> RunSummary:
     last = next(pictures)
     typer.echo(said(last))
     for last in pictures:
@@ -422,7 +422,7 @@ def _print_each(pictures: Iterator[Picture], said: Callable[[Picture], str]) -> 
     return last
 
 
-def _show_each(pictures: Iterator[Picture], to: Console) -> Picture:
+def _show_each(pictures: Iterator[RunSummary], to: Console) -> RunSummary:
     last = next(pictures)
     with Live(screen(last), console=to, auto_refresh=False) as live:
         live.refresh()
@@ -431,7 +431,7 @@ def _show_each(pictures: Iterator[Picture], to: Console) -> Picture:
     return last
 
 
-def _say(picture: Picture, *, as_json: bool) -> None:
+def _say(picture: RunSummary, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(picture_json(picture), indent=2))
         return
@@ -439,11 +439,11 @@ def _say(picture: Picture, *, as_json: bool) -> None:
         typer.echo(text)
 
 
-def _json_line(picture: Picture) -> str:
+def _json_line(picture: RunSummary) -> str:
     return json.dumps(picture_json(picture))
 
 
-def _json_without_time_left(picture: Picture) -> str:
+def _json_without_time_left(picture: RunSummary) -> str:
     return json.dumps(picture_json(replace(picture, seconds_left=None)))
 
 

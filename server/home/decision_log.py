@@ -16,7 +16,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.system.private_files import PRIVATE_FILE, os_user
 
 
-class Decision(Enum):
+class DecisionKind(Enum):
     """Everything that is written down."""
 
     FOUNDING = "founding"
@@ -31,7 +31,7 @@ class Decision(Enum):
 
 def write_down(
     home: CoordinatorHome,
-    decision: Decision,
+    decision: DecisionKind,
     facts: Mapping[str, str | int],
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> None:

@@ -34,11 +34,11 @@ from fieldfare.server.home.authority import (
     new_authority,
     valid_until,
 )
-from fieldfare.server.home.decision_log import Decision, write_down
+from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import (
     DEFAULT_LOCAL_PORT,
-    Settings,
+    CoordinatorSettings,
     load_settings,
     settings_text,
 )
@@ -171,7 +171,7 @@ def found_coordinator(
         bind=setup.bind,
         local_port=setup.local_port,
     )
-    settings = parse_toml(text, Settings, "coordinator")
+    settings = parse_toml(text, CoordinatorSettings, "coordinator")
     home = CoordinatorHome.create(path)
     key = Ed25519PrivateKey.generate()
     create_private(home.signing_key, signing_pem(key, passphrase))
@@ -183,7 +183,7 @@ def found_coordinator(
     for token in (home.control_token, home.runtime_token):
         create_private(token, secrets.token_hex(TOKEN_BYTES).encode())
     keep_bundle(home)
-    write_down(home, Decision.FOUNDING, {"hub": settings.name, "coordinator": public_hex(key)})
+    write_down(home, DecisionKind.FOUNDING, {"hub": settings.name, "coordinator": public_hex(key)})
     create_private(home.settings, text.encode())
     return home
 
@@ -221,7 +221,9 @@ def renew_server(home: CoordinatorHome, now: datetime) -> datetime:
     settings = load_settings(home)
     authority = PemPair(read_public(home.authority), read_private(home.authority_key))
     made = issue_server(authority, (settings.host, *settings.names), now)
-    write_down(home, Decision.CERTIFICATE, {"names": ", ".join((settings.host, *settings.names))})
+    write_down(
+        home, DecisionKind.CERTIFICATE, {"names": ", ".join((settings.host, *settings.names))}
+    )
     _write_server(home, made)
     return valid_until(made.certificate)
 

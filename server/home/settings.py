@@ -17,7 +17,7 @@ DEFAULT_WAIT: Final = 90.0  # seconds; a node that crashed comes back within 60
 MOST_NAMES: Final = 100
 
 
-class Settings(Section):
+class CoordinatorSettings(Section):
     """The whole file.
 
     Attributes:
@@ -71,13 +71,13 @@ class Settings(Section):
         return f"127.0.0.1:{self.local_port}"
 
 
-def load_settings(home: CoordinatorHome) -> Settings:
+def load_settings(home: CoordinatorHome) -> CoordinatorSettings:
     """Read `coordinator.toml`.
 
     Raises:
         StudyError: unreadable, or lists every mistake, one line each.
     """
-    return load_toml(home.settings, Settings)
+    return load_toml(home.settings, CoordinatorSettings)
 
 
 def settings_text(
@@ -129,7 +129,7 @@ wait_seconds = {DEFAULT_WAIT}
 # Masked sums of ended runs are kept so long for auditors; their hashes stay for good.
 retention_days = {DEFAULT_RETENTION}
 """
-    parse_toml(text, Settings, "coordinator")
+    parse_toml(text, CoordinatorSettings, "coordinator")
     return text
 
 

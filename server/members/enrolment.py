@@ -18,7 +18,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from fieldfare.server.home.decision_log import Decision, write_down
+from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.founding import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
@@ -44,7 +44,7 @@ REVOCATION: Final = ".revocation"
 
 
 @dataclass(frozen=True)
-class Member:
+class EnrolledMember:
     """An enrolled institution with its present keys.
 
     Attributes:
@@ -62,7 +62,7 @@ class Member:
     revoked: bool = False
 
 
-class Change(Enum):
+class MembershipChange(Enum):
     """A paper's effect; the value is the screen's text."""
 
     NONE = "is enrolled already; nothing changed"
@@ -74,8 +74,8 @@ class Change(Enum):
 
 
 _DECISIONS: Final = {
-    Change.ROTATION: Decision.ROTATION,
-    Change.REVOCATION: Decision.REVOCATION,
+    MembershipChange.ROTATION: DecisionKind.ROTATION,
+    MembershipChange.REVOCATION: DecisionKind.REVOCATION,
 }
 
 
@@ -93,7 +93,7 @@ class Paper:
         content: its bytes.
     """
 
-    change: Change
+    change: MembershipChange
     institution: str
     identity: str
     node: str
@@ -102,7 +102,7 @@ class Paper:
     content: bytes
 
 
-def members(home: CoordinatorHome) -> tuple[Member, ...]:
+def members(home: CoordinatorHome) -> tuple[EnrolledMember, ...]:
     """Return every institution that enrolled and was not removed, sorted by id.
 
     Raises:
@@ -118,7 +118,7 @@ def members(home: CoordinatorHome) -> tuple[Member, ...]:
     return tuple(sorted(found, key=lambda member: member.institution))
 
 
-def enrolled(home: CoordinatorHome) -> tuple[Member, ...]:
+def enrolled(home: CoordinatorHome) -> tuple[EnrolledMember, ...]:
     """Return the members whose identity holds: those of the next roster, sorted by id.
 
     Raises:
@@ -165,12 +165,12 @@ def keep(home: CoordinatorHome, paper: Paper) -> None:
                 f"{paper.institution}: its standing changed meanwhile: look at it again with "
                 "`fieldfare coordinator members`, then repeat"
             )
-        if paper.change is not Change.NONE:
-            write_down(home, _DECISIONS.get(paper.change, Decision.ENROLMENT), _facts(paper))
+        if paper.change is not MembershipChange.NONE:
+            write_down(home, _DECISIONS.get(paper.change, DecisionKind.ENROLMENT), _facts(paper))
             replace_private(paper.path, paper.content)
 
 
-def remove(home: CoordinatorHome, institution: str) -> Member:
+def remove(home: CoordinatorHome, institution: str) -> EnrolledMember:
     """Take an institution's enrolment away; statements about its keys stay.
 
     Raises:
@@ -180,12 +180,12 @@ def remove(home: CoordinatorHome, institution: str) -> Member:
     with alone(home):
         found = member_called(home, institution)
         facts = {"institution": institution, "identity": found.identity}
-        write_down(home, Decision.REMOVAL, facts)
+        write_down(home, DecisionKind.REMOVAL, facts)
         home.enrolment(institution).unlink()
     return found
 
 
-def member_called(home: CoordinatorHome, institution: str) -> Member:
+def member_called(home: CoordinatorHome, institution: str) -> EnrolledMember:
     """Return one member.
 
     Raises:
@@ -235,7 +235,7 @@ def _read_enrolment(home: CoordinatorHome, path: Path, coordinator: str) -> Enro
     return body
 
 
-def _standing(home: CoordinatorHome, body: Enrolment) -> Member:
+def _standing(home: CoordinatorHome, body: Enrolment) -> EnrolledMember:
     steps = _rotations(home, body.institution)
     key = body.identity
     seen = {key}
@@ -246,7 +246,7 @@ def _standing(home: CoordinatorHome, body: Enrolment) -> Member:
     revoked = any(
         home.revocation(body.institution, former).exists() for former in _line_of(key, steps)
     )
-    return Member(body.institution, key, body.node, body.contact, revoked)
+    return EnrolledMember(body.institution, key, body.node, body.contact, revoked)
 
 
 def _line_of(key: str, steps: Mapping[str, str]) -> set[str]:
@@ -308,23 +308,23 @@ def _enrolment(home: CoordinatorHome, content: bytes) -> Paper:
     before = known.get(body.institution)
     path = home.enrolment(body.institution)
     if before is not None and not before.revoked and read_signed(path) == content:
-        return _paper(Change.NONE, before, path, content)
+        return _paper(MembershipChange.NONE, before, path, content)
     _check_keys(home, body, known)
-    asked = Member(body.institution, body.identity, body.node, body.contact)
+    asked = EnrolledMember(body.institution, body.identity, body.node, body.contact)
     if before is None:
-        return _paper(Change.NEW, asked, path, content)
+        return _paper(MembershipChange.NEW, asked, path, content)
     if before.revoked:
-        return _paper(Change.RETURN, asked, path, content)
+        return _paper(MembershipChange.RETURN, asked, path, content)
     if before.identity != body.identity:
         raise UsageError(
             f"the id {body.institution!r} is taken by the identity {_spoken(before.identity)}: if "
             "this is the same institution, it sends the statement of its rotation; if its key is "
             "lost, remove it first"
         )
-    return _paper(Change.DETAILS, asked, path, content)
+    return _paper(MembershipChange.DETAILS, asked, path, content)
 
 
-def _paper(change: Change, after: Member, path: Path, content: bytes) -> Paper:
+def _paper(change: MembershipChange, after: EnrolledMember, path: Path, content: bytes) -> Paper:
     names = (after.institution, after.identity, after.node, after.contact)
     return Paper(change, *names, path, content)
 
@@ -344,7 +344,9 @@ def _check_coordinator(home: CoordinatorHome, body: Enrolment) -> None:
         )
 
 
-def _check_keys(home: CoordinatorHome, body: Enrolment, known: Mapping[str, Member]) -> None:
+def _check_keys(
+    home: CoordinatorHome, body: Enrolment, known: Mapping[str, EnrolledMember]
+) -> None:
     for path in home.members.iterdir():
         if path.name.endswith(f".{body.identity}{REVOCATION}"):
             raise UsageError(
@@ -370,15 +372,15 @@ def _rotation(home: CoordinatorHome, content: bytes) -> Paper:
     steps = _rotations(home, institution)
     done = [old for old in steps if read_signed(home.rotation(institution, old)) == content]
     if done:
-        return _paper(Change.NONE, before, home.rotation(institution, done[0]), content)
+        return _paper(MembershipChange.NONE, before, home.rotation(institution, done[0]), content)
     body = check_rotation(content, institution, before.identity)
     _check_successor(home, before, body.new, steps)
     after = replace(before, identity=body.new)
-    return _paper(Change.ROTATION, after, home.rotation(institution, body.old), content)
+    return _paper(MembershipChange.ROTATION, after, home.rotation(institution, body.old), content)
 
 
 def _check_successor(
-    home: CoordinatorHome, before: Member, new: str, steps: Mapping[str, str]
+    home: CoordinatorHome, before: EnrolledMember, new: str, steps: Mapping[str, str]
 ) -> None:
     if before.revoked:
         raise UsageError(
@@ -402,7 +404,7 @@ def _revocation(home: CoordinatorHome, content: bytes) -> Paper:
         except ProtocolError:
             continue
         path = home.revocation(institution, body.key)
-        change = Change.NONE if path.exists() else Change.REVOCATION
+        change = MembershipChange.NONE if path.exists() else MembershipChange.REVOCATION
         return _paper(change, replace(before, identity=body.key), path, content)
     raise UsageError(
         f"expected a revocation signed by a key that {institution!r} has or had here, found another"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from fieldfare.server.members.enrolment import Member
+from fieldfare.server.members.enrolment import EnrolledMember
 from fieldfare.shared.errors import RunError
 
 UNREGISTERED: Final = "unregistered"
@@ -60,7 +60,7 @@ class Settled:
     refused: tuple[tuple[str, str], ...]
 
 
-def settle_nodes(members: Sequence[Member], control: NodeControl) -> Settled:
+def settle_nodes(members: Sequence[EnrolledMember], control: NodeControl) -> Settled:
     """Register the members' nodes and take every other one off; nothing to do is no error.
 
     A node that was taken off never comes back with the same key: Flower keeps it so. A member

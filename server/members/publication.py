@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fieldfare.server.home.decision_log import Decision, write_down
+from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.founding import keep_bundle, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
@@ -29,7 +29,7 @@ from fieldfare.shared.system.private_files import read_public, replace_private
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedRoster:
     """A roster that institutions can pin.
 
     Attributes:
@@ -63,7 +63,7 @@ def publish(
     *,
     multiplicity: int | None = None,
     above: int = 0,
-) -> Published:
+) -> PublishedRoster:
     """Sign the roster of all enrolled institutions; where nothing changed, the last one again.
 
     Institutions refuse an older version, and another content under a version that they have.
@@ -83,7 +83,7 @@ def publish(
         last = published_roster(home)
         made = _roster(home, public_hex(key), last, multiplicity)
         if last is not None and made == last and last.version > above:
-            return Published(made, read_signed(home.roster), fresh=False)
+            return PublishedRoster(made, read_signed(home.roster), fresh=False)
         version = max(last.version if last else 0, above) + 1
         made = made.model_copy(update={"version": version})
         content = offer_roster(made, IdentitySigner(key))
@@ -92,9 +92,9 @@ def publish(
             "version": version,
             "multiplicity": made.multiplicity,
         }
-        write_down(home, Decision.ROSTER, facts)
+        write_down(home, DecisionKind.ROSTER, facts)
         replace_private(home.roster, content)
-    return Published(made, content, fresh=True)
+    return PublishedRoster(made, content, fresh=True)
 
 
 def _roster(
@@ -145,7 +145,7 @@ def invite(home: CoordinatorHome, key: Ed25519PrivateKey) -> Invitation:
             f"{home.authority}: expected the authority's certificate in PEM and nothing else, "
             "found other text: restore it from your backup"
         ) from None
-    write_down(home, Decision.INVITATION, {"address": body.address, "bundle": body.bundle})
+    write_down(home, DecisionKind.INVITATION, {"address": body.address, "bundle": body.bundle})
     replace_private(home.invitation, sign_invitation(body, key) + b"\n")
     return body
 

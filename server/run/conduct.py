@@ -27,7 +27,7 @@ from fieldfare.server.run.record import Standing
 from fieldfare.server.run.rounds import Federation
 from fieldfare.server.run.server_app import Job, StoppedError
 from fieldfare.server.run.store_record import HelloRecord, RunFacts, RunRecord
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
@@ -168,7 +168,7 @@ def _conduct(
         signer = IdentitySigner(read_signing_key(home.signing_key, passphrase))
     except FieldfareError as error:
         if run:
-            store.set_state(run, RunState.FAILED, str(error), _now())
+            store.set_state(run, RunStatus.FAILED, str(error), _now())
         raise
     facts = RunFacts(run, plan, roster, roster_offer, study_offer, later)
     return _Conduct(home, Channel(grid), store, facts, signer, nodes_of)
@@ -196,13 +196,13 @@ class _Conduct:
         run = self.facts.run
         record = RunRecord(self.store, self.facts, _now, time.monotonic)
         try:
-            self.store.set_state(run, RunState.RUNNING, "", _now())
+            self.store.set_state(run, RunStatus.RUNNING, "", _now())
             self._carry_on(record)
-            self.store.set_state(run, RunState.FINISHED, "", _now())
+            self.store.set_state(run, RunStatus.FINISHED, "", _now())
         except StoppedError as error:
-            self._interrupt(record, RunState.STOPPED, str(error))
+            self._interrupt(record, RunStatus.STOPPED, str(error))
         except FieldfareError as error:
-            self._interrupt(record, RunState.FAILED, str(error))
+            self._interrupt(record, RunStatus.FAILED, str(error))
             raise
 
     def _carry_on(self, record: RunRecord) -> None:
@@ -268,11 +268,11 @@ class _Conduct:
         )
         return compose(self.facts.plan, results.training.model, facts, self.signer, _now())
 
-    def _interrupt(self, record: RunRecord, state: RunState, reason: str) -> None:
+    def _interrupt(self, record: RunRecord, state: RunStatus, reason: str) -> None:
         """Say why this part of the run ended, in its transcript too where that can be written."""
         run = self.facts.run
         try:
-            record.interrupted(stopped=state is RunState.STOPPED, reason=reason)
+            record.interrupted(stopped=state is RunStatus.STOPPED, reason=reason)
             self._closing().sign(self.facts.plan.study_id, run)
         except RunError as error:
             log.warning("run %s: its end is not in the transcript: %s", run, error)

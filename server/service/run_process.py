@@ -80,7 +80,7 @@ class StoppedError(BaseException):
     """The process was told to stop. Not an Exception, so that no handler takes it for a failure."""
 
 
-class DismissedError(BaseException):
+class RunDismissedError(BaseException):
     """The SuperLink ended the run: flwr says so by SIGINT to itself."""
 
 
@@ -94,7 +94,7 @@ def run_task(home: CoordinatorHome, handed: Handed, carry_out: CarryOut) -> int:
     try:
         with server_task(address, read_public(home.authority), handed.token) as task:
             return _carried_out(home, task, handed.passphrase, carry_out)
-    except DismissedError:
+    except RunDismissedError:
         log.info("the SuperLink ended the run")
         return EXIT_OVER
 
@@ -168,7 +168,7 @@ def _listen() -> None:
     def dismiss(number: int, frame: FrameType | None) -> NoReturn:
         del number, frame
         _ignore()
-        raise DismissedError
+        raise RunDismissedError
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGHUP, stop)

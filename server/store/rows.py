@@ -9,7 +9,7 @@ _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-class RunState(Enum):
+class RunStatus(Enum):
     """The state of a run.
 
     WAITING: it was asked for, its process has not begun. RUNNING: its process works.
@@ -27,7 +27,7 @@ class RunState(Enum):
     @property
     def ended(self) -> bool:
         """Tell whether no process works on the run any more."""
-        return self in {RunState.STOPPED, RunState.FINISHED, RunState.FAILED}
+        return self in {RunStatus.STOPPED, RunStatus.FINISHED, RunStatus.FAILED}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class RunRow:
 
     run: str
     study: str
-    state: RunState
+    state: RunStatus
     reason: str
     flower_run: int | None
     created: datetime

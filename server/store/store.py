@@ -14,7 +14,7 @@ from fieldfare.server.store.rows import (
     ApprovalRow,
     Progress,
     RunRow,
-    RunState,
+    RunStatus,
     from_micros,
     to_micros,
 )
@@ -23,7 +23,7 @@ from fieldfare.server.store.tables import NewsTables, TranscriptTables
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.sqlite.database import Database
 
-__all__ = ["ApprovalRow", "Progress", "RunRow", "RunState", "RunStore", "run_store"]
+__all__ = ["ApprovalRow", "Progress", "RunRow", "RunStatus", "RunStore", "run_store"]
 
 BUSY_SECONDS: Final = 15.0
 
@@ -48,7 +48,7 @@ class RunStore(TranscriptTables, NewsTables):
             self.check_new(run, study)
             self._database.rows(
                 "INSERT INTO runs (run, study, state, reason, created) VALUES (?, ?, ?, '', ?)",
-                *(run, study, RunState.WAITING.value, to_micros(at)),
+                *(run, study, RunStatus.WAITING.value, to_micros(at)),
             )
 
     def check_new(self, run: str, study: str) -> None:
@@ -77,7 +77,7 @@ class RunStore(TranscriptTables, NewsTables):
             raise UsageError(f"expected a known run, found {run!r}: see fieldfare coordinator runs")
         return _row(found[0])
 
-    def set_state(self, run: str, state: RunState, reason: str, at: datetime) -> None:
+    def set_state(self, run: str, state: RunStatus, reason: str, at: datetime) -> None:
         """Say where a run stands.
 
         A wish to stop is not forgotten: RUNNING changes nothing where it is STOPPING.
@@ -88,9 +88,9 @@ class RunStore(TranscriptTables, NewsTables):
         """
         with self.together():
             now = self.row(run).state
-            if now is RunState.FINISHED and state is not now:
+            if now is RunStatus.FINISHED and state is not now:
                 raise RunError(f"run {run}: finished for good; start another run")
-            if now is RunState.STOPPING and state is RunState.RUNNING:
+            if now is RunStatus.STOPPING and state is RunStatus.RUNNING:
                 return
             self._database.rows(
                 "UPDATE runs SET state = ?, reason = ?, ended = ? WHERE run = ?",
@@ -110,7 +110,7 @@ class RunStore(TranscriptTables, NewsTables):
                     f"expected a run that goes on, found {run}, which is {row.state.value}"
                 )
             self._database.rows(
-                "UPDATE runs SET state = ? WHERE run = ?", RunState.STOPPING.value, run
+                "UPDATE runs SET state = ? WHERE run = ?", RunStatus.STOPPING.value, run
             )
             return self.row(run)
 
@@ -126,7 +126,7 @@ class RunStore(TranscriptTables, NewsTables):
         """
         with self.together():
             row = self.row(seen.run)
-            if row.state is RunState.FINISHED:
+            if row.state is RunStatus.FINISHED:
                 raise UsageError(f"run {row.run} is finished: start another run")
             if row.purged:
                 raise UsageError(
@@ -138,7 +138,7 @@ class RunStore(TranscriptTables, NewsTables):
             self._check_alone(row.run, row.study)
             self._database.rows(
                 "UPDATE runs SET state = ?, reason = '', ended = NULL WHERE run = ?",
-                *(RunState.WAITING.value, row.run),
+                *(RunStatus.WAITING.value, row.run),
             )
 
     def set_flower_run(self, run: str, flower_run: int) -> None:
@@ -159,7 +159,7 @@ class RunStore(TranscriptTables, NewsTables):
         Raises:
             UsageError: there is no such run.
         """
-        return self.row(run).state in {RunState.STOPPING, RunState.STOPPED}
+        return self.row(run).state in {RunStatus.STOPPING, RunStatus.STOPPED}
 
     def _check_alone(self, run: str, study: str) -> None:
         """Refuse two runs of one study at once: they would spend the same budget."""
@@ -193,7 +193,7 @@ def _row(values: tuple[Any, ...]) -> RunRow:
     return RunRow(
         run=run,
         study=study,
-        state=RunState(state),
+        state=RunStatus(state),
         reason=reason,
         flower_run=None if flower_run is None else flower_run % _FLOWER_IDS,
         created=from_micros(created),

@@ -9,7 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from fieldfare.server.store.rows import ApprovalRow, Progress, RunState, from_micros, to_micros
+from fieldfare.server.store.rows import ApprovalRow, Progress, RunStatus, from_micros, to_micros
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
@@ -21,7 +21,7 @@ _PURGE_SOME: Final = (
     "DELETE FROM blobs WHERE rowid IN"
     " (SELECT blobs.rowid FROM blobs JOIN runs USING (run) WHERE purged LIMIT 100)"
 )
-_ENDED: Final = ", ".join(f"'{state.value}'" for state in RunState if state.ended)
+_ENDED: Final = ", ".join(f"'{state.value}'" for state in RunStatus if state.ended)
 
 
 class Tables:

@@ -16,8 +16,8 @@ from fieldfare.server.members.publication import published_roster
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.studies.proposals import proposal
-from fieldfare.server.studies.run_view import Pace, Picture, Promise, parse_metrics
-from fieldfare.server.studies.steering import Life, RunControl, Seen, look
+from fieldfare.server.studies.run_view import EpsilonSpent, Pace, RunSummary, parse_metrics
+from fieldfare.server.studies.steering import InspectedRun, Life, RunControl, look
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import PackageError, UsageError
@@ -48,7 +48,7 @@ class Desk:
         """
         return kept_bundle(self.home)
 
-    def picture(self, seen: Seen, now: datetime, pace: Pace | None = None) -> Picture:
+    def picture(self, seen: InspectedRun, now: datetime, pace: Pace | None = None) -> RunSummary:
         """Return everything that is shown of a run.
 
         Raises:
@@ -59,7 +59,7 @@ class Desk:
         statuses = self.store.statuses(row.run)
         roster = published_roster(self.home)
         names = sorted({*(roster.ids if roster else ()), *statuses})
-        return Picture(
+        return RunSummary(
             seen=seen,
             name=known[0] if known else row.study[:12],
             promise=self._promise(row, known[1]) if known else None,
@@ -69,17 +69,17 @@ class Desk:
             now=now,
         )
 
-    def pictures(self, now: datetime) -> list[Picture]:
+    def pictures(self, now: datetime) -> list[RunSummary]:
         """Return everything that is shown of all runs, oldest first."""
         rows = self.store.rows()
         return [self.picture(look(self.store, self.control, row.run), now) for row in rows]
 
-    def again(self, seen: Seen) -> Seen:
+    def again(self, seen: InspectedRun) -> InspectedRun:
         """Return what the store says now of a run that was alive a moment ago."""
         row = self.store.row(seen.row.run)
         if row.state.ended or seen.life is not Life.ALIVE:
             return look(self.store, self.control, row.run)
-        return Seen(row, seen.life, row.state.value, row.reason)
+        return InspectedRun(row, seen.life, row.state.value, row.reason)
 
     def spent(self, study: str) -> int:
         """Return what all runs of a study spent, 1e-12 mu^2; no institution spent more."""
@@ -89,13 +89,13 @@ class Desk:
             if row.study == study and row.progress is not None
         )
 
-    def _promise(self, row: RunRow, plan: Plan) -> Promise:
+    def _promise(self, row: RunRow, plan: Plan) -> EpsilonSpent:
         privacy, own = plan.study.privacy, row.progress.spent if row.progress else 0
         of_study, of_run = (
             plan.epsilon(spent / PICOMU2) if spent else 0.0
             for spent in (self.spent(row.study), own)
         )
-        return Promise(privacy.epsilon, privacy.delta, of_study, of_run)
+        return EpsilonSpent(privacy.epsilon, privacy.delta, of_study, of_run)
 
     def _study(self, study: str) -> tuple[str, Plan] | None:
         if study not in self._known:
@@ -139,7 +139,7 @@ def follow(
     now: Callable[[], datetime],
     monotonic: Callable[[], float],
     sleep: Callable[[float], None],
-) -> Iterator[Picture]:
+) -> Iterator[RunSummary]:
     """Yield a run's picture now and then; the last one is of its end or its interruption.
 
     Args:
@@ -164,7 +164,7 @@ def follow(
             seen = desk.again(seen)
 
 
-def news(pictures: Iterator[Picture], said: Callable[[Picture], str]) -> Iterator[Picture]:
+def news(pictures: Iterator[RunSummary], said: Callable[[RunSummary], str]) -> Iterator[RunSummary]:
     """Keep the pictures of which something else is said than of the one before."""
     before = None
     for picture in pictures:

@@ -17,7 +17,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from fieldfare.server.store.rows import ApprovalRow, Progress
-from fieldfare.server.studies.steering import Life, Seen
+from fieldfare.server.studies.steering import InspectedRun, Life
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.privacy.assurance import Assurance
@@ -57,7 +57,7 @@ _STYLES: Final = {
 
 
 @dataclass(frozen=True)
-class Promise:
+class EpsilonSpent:
     """A study's promise and the spent part of it.
 
     Attributes:
@@ -73,7 +73,7 @@ class Promise:
 
 
 @dataclass(frozen=True)
-class Picture:
+class RunSummary:
     """One run at one moment, with everything that is shown of it.
 
     Attributes:
@@ -86,16 +86,16 @@ class Picture:
         now: the moment.
     """
 
-    seen: Seen
+    seen: InspectedRun
     name: str
-    promise: Promise | None
+    promise: EpsilonSpent | None
     metrics: Mapping[str, Any] | None
     institutions: Mapping[str, tuple[str, datetime] | None]
     seconds_left: float | None
     now: datetime
 
 
-def picture_json(picture: Picture) -> dict[str, Any]:
+def picture_json(picture: RunSummary) -> dict[str, Any]:
     """Return everything of a picture for programs."""
     row = picture.seen.row
     return {
@@ -135,7 +135,7 @@ def progress_json(progress: Progress | None) -> dict[str, Any] | None:
     }
 
 
-def screen(picture: Picture) -> RenderableType:
+def screen(picture: RunSummary) -> RenderableType:
     """Render a run for a terminal of 80 columns or more."""
     parts: list[RenderableType] = [_title(picture), facts(_rows(picture), head="dim")]
     if picture.institutions:
@@ -143,7 +143,7 @@ def screen(picture: Picture) -> RenderableType:
     return Group(*parts)
 
 
-def line(picture: Picture) -> str:
+def line(picture: RunSummary) -> str:
     """Say a run's state in one line, for logs and pipes."""
     row, progress = picture.seen.row, picture.seen.row.progress
     parts = [f"{row.run}: {picture.seen.word}"]
@@ -163,7 +163,7 @@ def line(picture: Picture) -> str:
     return plain(", ".join([*parts, *problems]), 4 * MOST_TEXT)
 
 
-def last_lines(picture: Picture) -> list[str]:
+def last_lines(picture: RunSummary) -> list[str]:
     """Return how a run ended: the reason, the releases, the next command."""
     row = picture.seen.row
     lines = [f"{row.run}: {picture.seen.word}" + (f": {row.reason}" if row.reason else "")]
@@ -193,7 +193,7 @@ def _rates(metrics: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def runs_table(pictures: Sequence[Picture]) -> RenderableType:
+def runs_table(pictures: Sequence[RunSummary]) -> RenderableType:
     """Render all runs, one row each."""
     found = table(
         ("run", "study", "state", "step", "epsilon", "since"),
@@ -210,7 +210,7 @@ def runs_table(pictures: Sequence[Picture]) -> RenderableType:
     return Group(found, *lines)
 
 
-def _cells(one: Picture) -> tuple[str | Text, ...]:
+def _cells(one: RunSummary) -> tuple[str | Text, ...]:
     row, progress = one.seen.row, one.seen.row.progress
     return (
         row.run,
@@ -222,7 +222,7 @@ def _cells(one: Picture) -> tuple[str | Text, ...]:
     )
 
 
-def _noes(pictures: Sequence[Picture]) -> dict[str, None]:
+def _noes(pictures: Sequence[RunSummary]) -> dict[str, None]:
     """Say once which institution said no to which study, and why."""
     return dict.fromkeys(
         f"{one.name}: {name} {said[0]}"
@@ -267,7 +267,7 @@ class Pace:
         return each * (progress.steps - progress.step + 1) or None
 
 
-def _title(picture: Picture) -> Rule:
+def _title(picture: RunSummary) -> Rule:
     title = Text(plain(picture.name, 40), style="bold")
     word = picture.seen.word
     title.append(f"  {picture.seen.row.run}", style="not bold")
@@ -275,7 +275,7 @@ def _title(picture: Picture) -> Rule:
     return Rule(title, align="left", style="dim", characters="-")
 
 
-def _rows(picture: Picture) -> Iterator[tuple[str, Text]]:
+def _rows(picture: RunSummary) -> Iterator[tuple[str, Text]]:
     row, progress = picture.seen.row, picture.seen.row.progress
     if row.reason and row.state.ended:
         yield "because", Text(plain(row.reason, 2 * MOST_TEXT))
@@ -311,7 +311,7 @@ def _bar(progress: Progress) -> str:
     return f"{bar(int(share * BAR), BAR, '.')} {int(100 * share)} %"
 
 
-def _time(picture: Picture, progress: Progress) -> str:
+def _time(picture: RunSummary, progress: Progress) -> str:
     parts = []
     if progress.step:
         parts.append(f"last step {progress.seconds:.2f} s")
@@ -323,7 +323,7 @@ def _time(picture: Picture, progress: Progress) -> str:
     return ", ".join([*parts, began])
 
 
-def _institutions(picture: Picture) -> RenderableType:
+def _institutions(picture: RunSummary) -> RenderableType:
     # Readers look for institutions that did not answer: those are not cut off.
     all_of_them = sorted(picture.institutions.items(), key=lambda entry: _is_good(entry[1]))
     shown = sorted(all_of_them[:MOST_INSTITUTIONS])
@@ -348,7 +348,7 @@ def _is_good(said: tuple[str, datetime] | None) -> bool:
     return said is not None and said[0] in _GOOD
 
 
-def _promise_json(promise: Promise | None) -> dict[str, float] | None:
+def _promise_json(promise: EpsilonSpent | None) -> dict[str, float] | None:
     if promise is None:
         return None
     return {
@@ -374,7 +374,7 @@ OFF_ROSTER: Final = "not on the roster"
 
 
 @dataclass(frozen=True)
-class Heard:
+class StudyAnswer:
     """An institution's answer to a study.
 
     Attributes:
@@ -392,7 +392,7 @@ class Heard:
 
 def heard_of(
     roster: Roster | None, study: str, rows: Mapping[str, ApprovalRow]
-) -> dict[str, Heard]:
+) -> dict[str, StudyAnswer]:
     """Return what every institution of the roster, and others that were heard, say to a study.
 
     Args:
@@ -405,12 +405,12 @@ def heard_of(
     return {name: _heard(roster, study, name, rows.get(name)) for name in names}
 
 
-def given(heard: Mapping[str, Heard]) -> int:
+def given(heard: Mapping[str, StudyAnswer]) -> int:
     """Return how many approvals count."""
     return sum(bool(said.approval) for said in heard.values())
 
 
-def start_obstacles(plan: Plan, heard: Mapping[str, Heard], spent: int) -> tuple[str, ...]:
+def start_obstacles(plan: Plan, heard: Mapping[str, StudyAnswer], spent: int) -> tuple[str, ...]:
     """Return why a run that is started now could not finish, or not give anything; one line each.
 
     Args:
@@ -430,7 +430,7 @@ def start_obstacles(plan: Plan, heard: Mapping[str, Heard], spent: int) -> tuple
     return tuple(found)
 
 
-def _said_no(roster: Roster, study: str, name: str, row: ApprovalRow) -> Heard | None:
+def _said_no(roster: Roster, study: str, name: str, row: ApprovalRow) -> StudyAnswer | None:
     """Return what an institution's own signed rejection says; None where it is none of its own."""
     try:
         opened = open_envelope(row.envelope, Rejection, roster, Assurance.EXACT)
@@ -438,21 +438,21 @@ def _said_no(roster: Roster, study: str, name: str, row: ApprovalRow) -> Heard |
         return None
     if (opened.signer, opened.body.institution, opened.body.study) != (name, name, study):
         return None
-    return Heard(opened.body.text, "", row.at, no=True)
+    return StudyAnswer(opened.body.text, "", row.at, no=True)
 
 
-def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None) -> Heard:
+def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None) -> StudyAnswer:
     if row is None:
-        return Heard(UNHEARD, "", None)
+        return StudyAnswer(UNHEARD, "", None)
     if roster is None or name not in roster.ids:
-        return Heard(OFF_ROSTER, "", row.at)
+        return StudyAnswer(OFF_ROSTER, "", row.at)
     if not row.envelope:
         text = PENDING if RefusalCode.UNKNOWN_STUDY.value in row.text else row.text
-        return Heard(text, "", row.at)
+        return StudyAnswer(text, "", row.at)
     try:
         opened = open_envelope(row.envelope, Approval, roster, Assurance.EXACT)
     except ProtocolError:  # its key is another one now, or it is no approval
-        return _said_no(roster, study, name, row) or Heard(OUTDATED, "", row.at)
+        return _said_no(roster, study, name, row) or StudyAnswer(OUTDATED, "", row.at)
     approval = opened.body
     if (opened.signer, approval.institution, approval.study) != (name, name, study):
         text, counted = ELSEWHERE, ""
@@ -460,4 +460,4 @@ def _heard(roster: Roster | None, study: str, name: str, row: ApprovalRow | None
         text, counted = OUTDATED, ""
     else:
         text, counted = APPROVED, approval.hash
-    return Heard(text, counted, row.at)
+    return StudyAnswer(text, counted, row.at)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Final, Protocol
 
-from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore
 from fieldfare.server.studies.proposals import Proposal, shown
 from fieldfare.shared.errors import RunError, UsageError
@@ -67,7 +67,7 @@ class Life(Enum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class InspectedRun:
     """A run's row, and what the SuperLink makes of it.
 
     Attributes:
@@ -85,7 +85,7 @@ class Seen:
     command: str = ""
 
 
-def look(store: RunStore, control: RunControl, run: str) -> Seen:
+def look(store: RunStore, control: RunControl, run: str) -> InspectedRun:
     """Look at a run.
 
     Raises:
@@ -100,12 +100,12 @@ def look(store: RunStore, control: RunControl, run: str) -> Seen:
         status = control.run_status(row.flower_run)
     except RunError as error:
         note = f"whether it goes on is not known: {error}"
-        return Seen(row, Life.UNKNOWN, row.state.value, note)
+        return InspectedRun(row, Life.UNKNOWN, row.state.value, note)
     row = store.row(run)  # what its process wrote before it ended counts
     if row.state.ended:
         return _ended(row)
     if status.state in ALIVE:
-        return Seen(row, Life.ALIVE, row.state.value, row.reason)
+        return InspectedRun(row, Life.ALIVE, row.state.value, row.reason)
     return _interrupted(row, status.reason or "its process is gone")
 
 
@@ -277,18 +277,18 @@ def _launch(
     try:
         flower_run = control.start_run(bundle, {"study": study, "run": run})
     except RunError as error:
-        store.set_state(run, RunState.FAILED, f"not started: {error}", now)
+        store.set_state(run, RunStatus.FAILED, f"not started: {error}", now)
         raise
     store.set_flower_run(run, flower_run)
 
 
-def _ended(row: RunRow) -> Seen:
-    resumable = row.state is not RunState.FINISHED and not row.purged
-    return Seen(row, Life.ENDED, row.state.value, "", _resume(row) if resumable else "")
+def _ended(row: RunRow) -> InspectedRun:
+    resumable = row.state is not RunStatus.FINISHED and not row.purged
+    return InspectedRun(row, Life.ENDED, row.state.value, "", _resume(row) if resumable else "")
 
 
-def _interrupted(row: RunRow, reason: str) -> Seen:
-    return Seen(row, Life.INTERRUPTED, "interrupted", reason, _resume(row))
+def _interrupted(row: RunRow, reason: str) -> InspectedRun:
+    return InspectedRun(row, Life.INTERRUPTED, "interrupted", reason, _resume(row))
 
 
 def _resume(row: RunRow) -> str:
@@ -300,5 +300,5 @@ def _ended_from_outside(store: RunStore, run: str, reason: str, now: datetime) -
         row = store.row(run)
         if row.state.ended:  # it answered after all
             return row
-        store.set_state(run, RunState.STOPPED, reason, now)
+        store.set_state(run, RunStatus.STOPPED, reason, now)
         return store.row(run)

@@ -35,7 +35,7 @@ FIRST_FAILURE: Final = 500
 
 
 @dataclass(frozen=True)
-class Kind:
+class CallKind:
     """The key under which the log counts equal calls."""
 
     listener: str
@@ -76,7 +76,7 @@ class AuditLog:
         """
         self._file = _PrivateFile(path)
         self._name_of, self._now = name_of, now
-        self._counts: dict[Kind, _Count] = {}
+        self._counts: dict[CallKind, _Count] = {}
 
     def tell(self, call: Answered) -> None:
         """Take note of a call."""
@@ -109,9 +109,9 @@ class AuditLog:
         self.flush(everything=True)
         self._file.close()
 
-    def _kind(self, call: Answered) -> Kind:
+    def _kind(self, call: Answered) -> CallKind:
         path = call.path if call.offered else ""
-        return Kind(call.listener, path, self._who(call), call.peer, call.status)
+        return CallKind(call.listener, path, self._who(call), call.peer, call.status)
 
     def _who(self, call: Answered) -> str:
         """Name who called, as far as it was proven; what a stranger claims is not repeated."""
@@ -125,7 +125,7 @@ class AuditLog:
             return self._name_of(call.headers) or "a key that is not registered"
         return "a run"
 
-    def _write(self, kind: Kind, path: str, at: datetime, count: _Count | None = None) -> None:
+    def _write(self, kind: CallKind, path: str, at: datetime, count: _Count | None = None) -> None:
         line: dict[str, object] = {
             "listener": kind.listener,
             "outcome": _outcome(kind.status),

@@ -39,7 +39,7 @@ class NodeFacts:
 
 
 @dataclass(frozen=True)
-class RunStatus:
+class FlowerRunStatus:
     """A SuperLink's status of a run.
 
     Attributes:

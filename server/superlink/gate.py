@@ -63,7 +63,7 @@ LOCAL: Final[Mapping[str, int]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Rules:
+class CallRules:
     """The calls that a listener lets through.
 
     Attributes:
@@ -104,7 +104,7 @@ class RefusedError(Exception):
 class Gate:
     """An ASGI app before another one."""
 
-    def __init__(self, app: App, rules: Rules, tell: Callable[[Answered], None]) -> None:
+    def __init__(self, app: App, rules: CallRules, tell: Callable[[Answered], None]) -> None:
         """Stand before `app`; `tell` hears of every request except those for its health."""
         self._app, self._rules, self._tell = app, rules, tell
 

@@ -24,7 +24,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.superlink.access_log import AuditLog
 from fieldfare.server.superlink.control import read_token
-from fieldfare.server.superlink.gate import LOCAL, PUBLIC, App, Gate, Rules
+from fieldfare.server.superlink.gate import LOCAL, PUBLIC, App, CallRules, Gate
 from fieldfare.server.superlink.retention import overwrite_deleted, purge_finished, quiet_flower
 from fieldfare.server.superlink.superlink import SuperlinkApp
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
@@ -102,8 +102,8 @@ def serve(terms: SuperlinkTerms) -> None:
         overwrite_deleted()
         flower = SuperlinkApp(terms.database, terms.runtime_token)
         audit = AuditLog(terms.audit_log, flower.name_of)
-        public = Rules("public", PUBLIC, None, flower.vouched)
-        local = Rules("local", LOCAL, terms.control_token, flower.vouched)
+        public = CallRules("public", PUBLIC, None, flower.vouched)
+        local = CallRules("local", LOCAL, terms.control_token, flower.vouched)
         servers = (
             (_server(Gate(flower.app, public, audit.tell), context, MOST_REQUESTS), outer),
             (_server(Gate(flower.app, local, audit.tell), context, None), inner),

@@ -76,7 +76,13 @@ from flwr.superlink.config_loader import SuperLinkLifespanConfig
 from flwr.superlink.grid.http_grid import HttpGrid
 from google.protobuf.message import DecodeError
 
-from fieldfare.server.superlink.facts import ControlTarget, NodeFacts, RunStatus, ServerTask, Task
+from fieldfare.server.superlink.facts import (
+    ControlTarget,
+    FlowerRunStatus,
+    NodeFacts,
+    ServerTask,
+    Task,
+)
 from fieldfare.server.superlink.gate import App, Headers
 from fieldfare.server.superlink.node_keys import (
     PUBLIC_KEY_HEADER,
@@ -112,7 +118,7 @@ UNAVAILABLE: Final = int(ErrorCode.MESSAGE_UNAVAILABLE)
 _NONSENSE: Final = (DecodeError, ValueError, LookupError, TypeError, AttributeError)
 
 
-class RunOverError(RunError):
+class RunGoneError(RunError):
     """The SuperLink ended the run, or does not know it."""
 
 
@@ -227,7 +233,7 @@ class _OwnVoice(EventLogWriterPlugin):
 # ---- control ---------------------------------------------------------------------------------
 
 
-class Control:
+class ControlClient:
     """A SuperLink's control API; every method raises RunError where it cannot be reached."""
 
     def __init__(self, client: ControlHttpClient, address: str) -> None:
@@ -295,11 +301,11 @@ class Control:
         with self._translated():
             self._client.StopRun(StopRunRequest(run_id=run))
 
-    def run_status(self, run: int) -> RunStatus:
+    def run_status(self, run: int) -> FlowerRunStatus:
         """Return how a run stands."""
         with self._translated():
             found = self._client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
-        return RunStatus(found.sub_status or found.status, found.details)
+        return FlowerRunStatus(found.sub_status or found.status, found.details)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -320,7 +326,7 @@ class Control:
 
 
 @contextmanager
-def control(target: ControlTarget) -> Iterator[Control]:
+def control(target: ControlTarget) -> Iterator[ControlClient]:
     """Open a SuperLink's control API."""
     with ControlHttpClient.from_server_address(
         target.address,
@@ -328,7 +334,7 @@ def control(target: ControlTarget) -> Iterator[Control]:
         root_certificates=target.authority,
         interceptors=[RuntimeVersionHttpInterceptor("flwr CLI"), _Bearer(target.token)],
     ) as client:
-        yield Control(client, target.address)
+        yield ControlClient(client, target.address)
 
 
 class _Bearer:
@@ -603,7 +609,7 @@ def _run_faults() -> Iterator[None]:
     try:
         yield
     except RunNotRunningException:
-        raise RunOverError(
+        raise RunGoneError(
             "expected a run that goes on, found one that the SuperLink ended"
         ) from None
     except ObjectPushError:
@@ -616,9 +622,9 @@ def _run_faults() -> Iterator[None]:
 
 
 __all__ = [
-    "Control",
+    "ControlClient",
     "QuickGrid",
-    "RunOverError",
+    "RunGoneError",
     "SuperlinkApp",
     "Tasks",
     "control",

@@ -147,7 +147,7 @@ class PrivacyCard(_Part):
         return epsilon_for(delta=self.delta, mu2=mu2) if mu2 else 0.0
 
 
-class Interval(_Part):
+class CardInterval(_Part):
     """A value and its 95 % interval, which includes the noise."""
 
     value: float
@@ -168,13 +168,13 @@ class CalibrationPoint(_Part):
 class ReleasedMetrics(_Part):
     """The federation's measurements on its hold-outs, released through the door."""
 
-    auroc: Interval
-    average_precision: Interval
-    precision: Interval
-    recall: Interval
+    auroc: CardInterval
+    average_precision: CardInterval
+    precision: CardInterval
+    recall: CardInterval
     alert_budget: Share
-    units: Interval
-    positives: Interval
+    units: CardInterval
+    positives: CardInterval
     sigma: float
     calibration: tuple[CalibrationPoint, ...] = Field(strict=False)
 
@@ -191,9 +191,9 @@ class GroupRow(_Part):
     """
 
     name: str
-    units: Interval
-    alert_rate: Interval | None
-    false_positive_rate: Interval | None
+    units: CardInterval
+    alert_rate: CardInterval | None
+    false_positive_rate: CardInterval | None
     times: float | None
     verdict: Verdict = Field(strict=False)
 

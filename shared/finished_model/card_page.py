@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fieldfare.shared.evaluation.groups import Verdict, percents, rate_in
 from fieldfare.shared.finished_model.card import (
     CalibrationPoint,
-    Interval,
+    CardInterval,
     ModelCard,
     ReleasedMetrics,
 )
@@ -137,7 +137,7 @@ def _rates(metrics: ReleasedMetrics | None) -> list[dict[str, Any]]:
         return []
     rows: list[dict[str, Any]] = []
     for key, title, meaning in RATES:
-        rate: Interval = getattr(metrics, key)
+        rate: CardInterval = getattr(metrics, key)
         rows.append({"title": title, "meaning": meaning, "rate": rate, "bar": _bar(rate, 1.0)})
     return rows
 
@@ -149,11 +149,11 @@ def _calibration(metrics: ReleasedMetrics | None) -> list[dict[str, Any]]:
 
 
 def _point_bar(point: CalibrationPoint, top: float) -> Bar:
-    observed = Interval(value=point.observed, low=point.low, high=point.high)
+    observed = CardInterval(value=point.observed, low=point.low, high=point.high)
     return _bar(observed, top)._replace(mark=_place(point.predicted, top))
 
 
-def _bar(rate: Interval, top: float) -> Bar:
+def _bar(rate: CardInterval, top: float) -> Bar:
     return Bar(*(_place(value, top) for value in (rate.low, rate.value, rate.high)))
 
 

@@ -32,7 +32,7 @@ from fieldfare.shared.finished_model.card import (
 from fieldfare.shared.finished_model.file import layout_hash
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.models import slot_values
-from fieldfare.shared.models.vector_network import Layers
+from fieldfare.shared.models.vector_network import VectorLayers
 from fieldfare.shared.pages.words import covers
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
@@ -306,7 +306,7 @@ def _reach(rows: RowSection, parameters: NDArray[np.float64]) -> tuple[float, fl
     Of a network these are bounds: no hidden value rises faster than what it adds up.
     """
     if isinstance(rows, VectorSection) and rows.hidden:
-        layers = Layers.of(parameters, rows.hidden, rows.columns)
+        layers = VectorLayers.of(parameters, rows.hidden, rows.columns)
         most = float((np.abs(layers.heads) @ np.abs(layers.weights)).max())
         return -most, most
     return float(parameters[1:].min()), float(parameters[1:].max())

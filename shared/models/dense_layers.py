@@ -32,7 +32,7 @@ MOST_SQUARED: Final = 2.0**60
 
 
 @dataclass(frozen=True)
-class Layers:
+class DenseLayers:
     """Parameters taken apart, in the order c, w, then W and b of each layer.
 
     Attributes:
@@ -53,10 +53,10 @@ class Layers:
         """All of them."""
         return (self.offset, self.head, *self.weights, *self.biases)
 
-    def totals(self) -> "Layers":
+    def totals(self) -> "DenseLayers":
         """Return float64 zeros of the same shapes, for sums."""
         offset, head, *rest = (torch.zeros(part.shape, dtype=torch.float64) for part in self.parts)
-        return Layers(
+        return DenseLayers(
             offset, head, tuple(rest[: len(self.weights)]), tuple(rest[len(self.weights) :])
         )
 
@@ -84,7 +84,7 @@ class DenseNetwork:
         inner = sum(h * (b + 1) for h, b in zip(self.hidden, befores, strict=True))
         return 1 + self.hidden[-1] + inner
 
-    def layers(self, parameters: Tensor) -> Layers:
+    def layers(self, parameters: Tensor) -> DenseLayers:
         """Take apart float64 (entries,)."""
         found = parameters.to(self.dtype)
         offset, head, found = found[0], found[1 : 1 + self.hidden[-1]], found[1 + self.hidden[-1] :]
@@ -98,9 +98,9 @@ class DenseNetwork:
             weights.append(found[: width * before].reshape(width, before))
             biases.append(found[width * before : width * (before + 1)])
             found = found[width * (before + 1) :]
-        return Layers(offset, head, tuple(weights), tuple(biases))
+        return DenseLayers(offset, head, tuple(weights), tuple(biases))
 
-    def joined(self, parts: Layers) -> Tensor:
+    def joined(self, parts: DenseLayers) -> Tensor:
         """Put together what `layers` took apart; columns that stand for padding are left out."""
         first = parts.weights[0]
         inner = [first[:, : self.count].reshape(-1), first[:, self.count]]
@@ -108,7 +108,7 @@ class DenseNetwork:
             inner += [weights.reshape(-1), biases]
         return torch.cat([parts.offset.reshape(1), parts.head, *inner])
 
-    def forward(self, layers: Layers, rows: Tensor) -> tuple[list[Tensor], Tensor]:
+    def forward(self, layers: DenseLayers, rows: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return what goes into each layer, (rows, width), and (rows,) scores without c."""
         steps = [rows, (rows @ layers.weights[0].T).clamp_(min=0.0)]
         for weights, biases in zip(layers.weights[1:], layers.biases, strict=True):
@@ -121,7 +121,7 @@ class DenseNetwork:
         _, scores = self.forward(layers, chunk.inputs.flatten(0, 1))
         return (chunk.weights * scores.reshape(chunk.weights.shape)).sum(1) + layers.offset
 
-    def flows(self, layers: Layers, chunk: Chunk) -> tuple[list[Tensor], list[Tensor]]:
+    def flows(self, layers: DenseLayers, chunk: Chunk) -> tuple[list[Tensor], list[Tensor]]:
         """Return what goes into each layer and what flows back out of it, (rows, width) each.
 
         The last of both belong to the score: the last layer's values, and (rows, 1).
@@ -154,7 +154,7 @@ class DenseNetwork:
         return torch.where(squares.isfinite(), factor, 0.0)
 
     def clipped(
-        self, layers: Layers, chunk: Chunk, limit: float, steps_of_one: float
+        self, layers: DenseLayers, chunk: Chunk, limit: float, steps_of_one: float
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return what goes into each layer, and what flows back, clipped.
 
@@ -195,7 +195,7 @@ class DenseNetwork:
         return squares.clamp_(min=0.0), total.sqrt().reshape(units, rows).sum(1)
 
     def add_buckets(
-        self, total: Layers, chunk: Chunk, steps: Sequence[Tensor], flows: Sequence[Tensor]
+        self, total: DenseLayers, chunk: Chunk, steps: Sequence[Tensor], flows: Sequence[Tensor]
     ) -> None:
         """Add each bucket's sum of products to float64 totals, rounded to whole numbers.
 
@@ -297,7 +297,7 @@ def check_machine(inputs: Inputs, network: DenseNetwork) -> None:
     _check_sums(network, layers, chunk)
 
 
-def _check_sums(network: DenseNetwork, layers: Layers, chunk: Chunk) -> None:
+def _check_sums(network: DenseNetwork, layers: DenseLayers, chunk: Chunk) -> None:
     """Check that a full bucket's sum is as near to the exact one as sensitivity counts on.
 
     Torch may be told to multiply float32 in fewer digits, by a call or by a variable of its

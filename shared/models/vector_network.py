@@ -40,7 +40,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Layers:
+class VectorLayers:
     """Parameters taken apart.
 
     Attributes:
@@ -56,7 +56,7 @@ class Layers:
     weights: Values
 
     @classmethod
-    def of(cls, parameters: Values, hidden: int, columns: int) -> "Layers":
+    def of(cls, parameters: Values, hidden: int, columns: int) -> "VectorLayers":
         """Take apart float64 (1 + hidden * (columns + 2),): c, then b, w, and W by rows."""
         biases, heads = parameters[1 : 1 + hidden], parameters[1 + hidden : 1 + 2 * hidden]
         weights = parameters[1 + 2 * hidden :].reshape(hidden, columns)
@@ -138,7 +138,7 @@ class NetworkModel:
 
     def scores(self, parameters: Values, data: EncodedUnits) -> Values:
         """Return float64 (units,): log-odds."""
-        layers = Layers.of(parameters, self.hidden, self.columns)
+        layers = VectorLayers.of(parameters, self.hidden, self.columns)
         rows = rows_of(data, self.columns)
         found = np.empty(len(rows), dtype=np.float64)
         for part, chunk in rows.chunks():
@@ -152,7 +152,10 @@ class NetworkModel:
 
     def last_values(self, parameters: Values, data: EncodedUnits) -> Values:
         """Return float64 (units, hidden): the hidden values."""
-        layers, rows = Layers.of(parameters, self.hidden, self.columns), rows_of(data, self.columns)
+        layers, rows = (
+            VectorLayers.of(parameters, self.hidden, self.columns),
+            rows_of(data, self.columns),
+        )
         found = np.empty((len(rows), self.hidden))
         for part, chunk in rows.chunks():
             found[part] = layers.forward(chunk)[1] / ROW_STEPS
@@ -209,7 +212,7 @@ class NetworkSums:
         self, parameters: Values
     ) -> Iterator[tuple[tuple[slice, Any], Values, Values, Values]]:
         """Yield each chunk with h, and what flows back through the score and the hidden layer."""
-        layers = Layers.of(parameters, self.model.hidden, self.model.columns)
+        layers = VectorLayers.of(parameters, self.model.hidden, self.model.columns)
         for part, chunk in self.rows.chunks():
             before, hidden = layers.forward(chunk)
             scores = np.clip(layers.scores(hidden), -LARGEST_SCORE, LARGEST_SCORE)

@@ -132,7 +132,7 @@ class Level(NamedTuple):
     name: str
 
 
-class Row(NamedTuple):
+class PanelRow(NamedTuple):
     """A line of the table under a panel."""
 
     name: str
@@ -156,8 +156,8 @@ class Panel(NamedTuple):
     low: str
     high: str
     scale: str
-    rows: list[Row]
-    slot_rows: list[Row]
+    rows: list[PanelRow]
+    slot_rows: list[PanelRow]
 
 
 def panels(shapes: Sequence[Shape]) -> list[Panel]:
@@ -200,7 +200,7 @@ def _panel(shape: Shape, reach: float) -> Panel:
     ]
     numeric = shape.kind == "numeric"
     names = [_amount(x) if isinstance(x, float | int) else str(x) for x in shape.x]
-    rows = [Row(n, signed(v, 2)) for n, v in zip(names, shape.contribution, strict=True)]
+    rows = [PanelRow(n, signed(v, 2)) for n, v in zip(names, shape.contribution, strict=True)]
     return Panel(
         feature=shape.feature,
         title=shape.title if shape.title != shape.feature else "",
@@ -217,7 +217,7 @@ def _panel(shape: Shape, reach: float) -> Panel:
         high=names[-1] if names and numeric else "",
         scale="logarithmic" if shape.scale == "log1p" and numeric else "",
         rows=rows[:MOST_LEVELS],
-        slot_rows=[Row(name, signed(value, 2)) for name, value in shape.slots.items()],
+        slot_rows=[PanelRow(name, signed(value, 2)) for name, value in shape.slots.items()],
     )
 
 
@@ -258,7 +258,7 @@ def _amount(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # noqa: PLR2004
 
 
-def _alt(shape: Shape, rows: Sequence[Row]) -> str:
+def _alt(shape: Shape, rows: Sequence[PanelRow]) -> str:
     """Say a panel in one sentence."""
     if not rows:
         return f"{shape.feature}: no contribution"

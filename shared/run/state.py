@@ -37,8 +37,8 @@ from fieldfare.shared.transcript.leaves import (
     LeafKind,
     ModelRecord,
     QuestionsRecord,
-    Record,
     SumRecord,
+    UnsignedLeaf,
 )
 
 Added = Callable[[Attempt, ReleaseTerms], Word | None]
@@ -312,7 +312,7 @@ class RunState:
             return self._advanced(**changes)
         return replace(self, summed=summed, due=kind.record.KIND, **changes)
 
-    def record(self, words: bytes, metrics: str = "") -> Record | None:
+    def record(self, words: bytes, metrics: str = "") -> UnsignedLeaf | None:
         """Return the record that an honest coordinator writes after the sum; None where none is.
 
         Args:

@@ -76,7 +76,7 @@ POLL_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True)
-class Rules:
+class RestartRules:
     """When a child is started again.
 
     Attributes:
@@ -103,13 +103,13 @@ def supervise(
     command: Sequence[str],
     environment: Mapping[str, str],
     say: Callable[[str], None],
-    rules: Rules | None = None,
+    rules: RestartRules | None = None,
 ) -> int:
     """Keep a child running; returns its final status, or 0 when told to stop.
 
     For the main thread only, which takes the stop signals.
     """
-    given = rules or Rules()
+    given = rules or RestartRules()
     failures = 0
     with stop_signals() as stopped:
         while True:
@@ -195,7 +195,7 @@ class Child:
     command: Sequence[str]
     environment: Mapping[str, str]
     given: bytes = field(default=b"", repr=False)
-    rules: Rules = field(default_factory=Rules)
+    rules: RestartRules = field(default_factory=RestartRules)
 
 
 def supervise_many(children: Sequence[Child], say: Say) -> int:

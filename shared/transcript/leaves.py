@@ -118,7 +118,7 @@ class Leaf:
         return leaf
 
 
-class Record(BaseModel):
+class UnsignedLeaf(BaseModel):
     """Base of what the coordinator computed: unsigned, because the head over it is signed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
@@ -154,7 +154,7 @@ class Record(BaseModel):
         return record
 
 
-class SumRecord(Record):
+class SumRecord(UnsignedLeaf):
     """The vectors of one attempt, added up.
 
     Attributes:
@@ -176,7 +176,7 @@ class SumRecord(Record):
         return self
 
 
-class ParametersRecord(Record):
+class ParametersRecord(UnsignedLeaf):
     """The parameters after a step: `step` counts the steps taken, from 1."""
 
     KIND: ClassVar = LeafKind.PARAMETERS
@@ -185,7 +185,7 @@ class ParametersRecord(Record):
     parameters: Hex32  # sha256 of parameters_to_bytes(state.parameters)
 
 
-class MetricsRecord(Record):
+class MetricsRecord(UnsignedLeaf):
     """What the federation measured of itself: canonical JSON, or nothing where noise hid it."""
 
     KIND: ClassVar = LeafKind.METRICS
@@ -209,7 +209,7 @@ def _is_canonical_object(text: str) -> bool:
         return False
 
 
-class _AskingRecord(Record):
+class _AskingRecord(UnsignedLeaf):
     """A record that holds a group of questions.
 
     Attributes:
@@ -241,7 +241,7 @@ class QuestionsRecord(_AskingRecord):
         return cls(questions=questions.to_bytes().decode())
 
 
-class _WordsRecord(Record):
+class _WordsRecord(UnsignedLeaf):
     """A record that holds a sum's words.
 
     Attributes:
@@ -293,7 +293,7 @@ class AnswersRecord(_WordsRecord, _AskingRecord):
         return cls(questions=questions.to_bytes().decode(), words=text)
 
 
-class ModelRecord(Record):
+class ModelRecord(UnsignedLeaf):
     """The finished model: the averaged iterates after `steps` steps."""
 
     KIND: ClassVar = LeafKind.MODEL
@@ -302,7 +302,7 @@ class ModelRecord(Record):
     steps: Count
 
 
-class EndRecord(Record):
+class EndRecord(UnsignedLeaf):
     """How a run, or a part of one that was resumed later, ended."""
 
     KIND: ClassVar = LeafKind.END

@@ -28,7 +28,7 @@ from fieldfare.simulations.bench import deployed, desk, mlp, network, scoring, s
 from fieldfare.simulations.bench.harness import (
     COMMAND,
     FOLDER,
-    Promise,
+    BenchRow,
     apart,
     at_most,
     run_process,
@@ -51,7 +51,7 @@ LIBRARIES: Final = ("numpy", "torch", "duckdb", "pyarrow", "flwr", "opendp", "cr
 
 
 @dataclass(frozen=True)
-class Records:
+class BenchRecords:
     """The inputs of a simulation."""
 
     name: str
@@ -81,7 +81,7 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def simulation(records: Records, noise: str, out: Path, runs: int) -> dict[str, Any]:
+def simulation(records: BenchRecords, noise: str, out: Path, runs: int) -> dict[str, Any]:
     """Time `fieldfare simulate` without baselines; returns the median of `runs`."""
     arguments: list[str | Path] = [*COMMAND, "simulate", records.study, "--quiet"]
     arguments += ["--records", records.file, "--institution-column", records.column]
@@ -101,12 +101,12 @@ def simulation(records: Records, noise: str, out: Path, runs: int) -> dict[str, 
     }
 
 
-def generated(folder: Path, name: str, units: int, features: int) -> Records:
+def generated(folder: Path, name: str, units: int, features: int) -> BenchRecords:
     """Write seeded records and their study."""
     study, file = folder / f"{name}.toml", folder / f"{name}.parquet"
     study.write_text(study_toml(units=units, features=features, steps=STEPS), encoding="utf-8")
     write_records(file, units=units, features=features, banks=BANKS)
-    return Records(name, study, file, "bank")
+    return BenchRecords(name, study, file, "bank")
 
 
 def questions(folder: Path, runs: int) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def questions(folder: Path, runs: int) -> dict[str, Any]:
     study, file = folder / "questions.toml", folder / "questions.parquet"
     study.write_text(questions_toml(units=ASKED_UNITS), encoding="utf-8")
     write_records(file, units=ASKED_UNITS, features=ASKED_FEATURES, banks=BANKS)
-    row = simulation(Records("questions", study, file, "bank"), "exact", folder / "out", runs)
+    row = simulation(BenchRecords("questions", study, file, "bank"), "exact", folder / "out", runs)
     return {
         "questions": len(load_study(study).queries),
         "banks": row["banks"],
@@ -123,7 +123,7 @@ def questions(folder: Path, runs: int) -> dict[str, Any]:
     }
 
 
-def amlsim(folder: Path, data: str | None) -> Records | None:
+def amlsim(folder: Path, data: str | None) -> BenchRecords | None:
     """Derive AMLSim's accounts and draft their study, where the data is at hand."""
     if not data:
         return None
@@ -137,7 +137,7 @@ def amlsim(folder: Path, data: str | None) -> Records | None:
     study.write_text(
         run_process([*COMMAND, "study", "new", "--records", file, *options])[1], "utf-8"
     )
-    return Records("amlsim", study, file, "institution")
+    return BenchRecords("amlsim", study, file, "institution")
 
 
 def simulations(folder: Path, *, runs: int, units: int, data: str | None) -> list[dict[str, Any]]:
@@ -151,7 +151,7 @@ def simulations(folder: Path, *, runs: int, units: int, data: str | None) -> lis
     ]
 
 
-def _simulation_promises(rows: Sequence[dict[str, Any]]) -> list[Promise]:
+def _simulation_promises(rows: Sequence[dict[str, Any]]) -> list[BenchRow]:
     found = []
     for row in rows:
         size = f"{row['steps']} steps, {row['banks']} banks, {row['units']:,} units"
@@ -160,13 +160,13 @@ def _simulation_promises(rows: Sequence[dict[str, Any]]) -> list[Promise]:
     return found
 
 
-def _question_promises(row: dict[str, Any]) -> list[Promise]:
+def _question_promises(row: dict[str, Any]) -> list[BenchRow]:
     size = f"{row['questions']} questions, {row['banks']} banks, {row['units']:,} units"
     return [at_most(f"{size}, exact noise", row["seconds"], ANSWER_SECONDS, "s")]
 
 
 # From each part of the figures: what is promised, and what else people are shown.
-PROMISES: Final[dict[str, Callable[[Any], Sequence[Promise]]]] = {
+PROMISES: Final[dict[str, Callable[[Any], Sequence[BenchRow]]]] = {
     "simulations": _simulation_promises,
     "questions": _question_promises,
     "federations": deployed.promises,
@@ -184,7 +184,7 @@ WORDS: Final[dict[str, Callable[[Any], Sequence[str]]]] = {
 }
 
 
-def promises(found: dict[str, Any]) -> list[Promise]:
+def promises(found: dict[str, Any]) -> list[BenchRow]:
     """Return what is promised of every part that was measured."""
     return [row for name, read in PROMISES.items() if found[name] for row in read(found[name])]
 

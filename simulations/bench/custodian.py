@@ -77,7 +77,7 @@ LIMIT_MILLISECONDS: Final = 20.0
 
 
 @dataclass(frozen=True)
-class Institution:
+class BenchInstitution:
     """The inputs of a custodian's process."""
 
     name: str
@@ -124,7 +124,7 @@ def made_up(study: Study, units: int, seed: int) -> StudySums:
     return StudySums.prepare(study, EncodedUnits(positions, labels), holdout)
 
 
-def serve(institution: Institution, pipe: Connection) -> None:
+def serve(institution: BenchInstitution, pipe: Connection) -> None:
     """Serve one custodian until the other end of the pipe asks for the sums' seconds."""
     study, limit = (
         load_study(institution.study),
@@ -149,7 +149,9 @@ def serve(institution: Institution, pipe: Connection) -> None:
     ledger.close()
 
 
-def institutions(folder: Path, units: int, steps: int) -> tuple[list[Institution], IdentitySigner]:
+def institutions(
+    folder: Path, units: int, steps: int
+) -> tuple[list[BenchInstitution], IdentitySigner]:
     """Make identities, a study and its offer."""
     file = folder / "study.toml"
     file.write_text(study_toml(units=2 * units, features=FEATURES, steps=steps), encoding="utf-8")
@@ -164,7 +166,7 @@ def institutions(folder: Path, units: int, steps: int) -> tuple[list[Institution
     coordinator = IdentitySigner(keys[COORDINATOR])
     offer = offer_study(load_study(file), coordinator)
     made = [
-        Institution(
+        BenchInstitution(
             name,
             file,
             offer,
@@ -179,7 +181,7 @@ def institutions(folder: Path, units: int, steps: int) -> tuple[list[Institution
 
 
 @contextmanager
-def started(all_of_them: list[Institution]) -> Iterator[dict[str, Connection]]:
+def started(all_of_them: list[BenchInstitution]) -> Iterator[dict[str, Connection]]:
     """Start a process for each; gives the pipes to them once all serve."""
     spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
     processes, pipes = [], {}
@@ -197,7 +199,7 @@ def started(all_of_them: list[Institution]) -> Iterator[dict[str, Connection]]:
 
 
 def opened(
-    ports: Mapping[str, CustodianPort], first: Institution, coordinator: IdentitySigner
+    ports: Mapping[str, CustodianPort], first: BenchInstitution, coordinator: IdentitySigner
 ) -> Federation:
     """Open a run with all of them over their sockets, as the coordinator does."""
     nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(ports))}

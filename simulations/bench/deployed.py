@@ -26,11 +26,11 @@ import numpy as np
 import typer
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.simulations.bench.harness import FOLDER, Bench, Promise, at_most, numbers
+from fieldfare.simulations.bench.harness import FOLDER, Bench, BenchRow, at_most, numbers
 from fieldfare.simulations.bench.inputs import study_toml, write_records
 from fieldfare.simulations.bench.stock import Fabric, stock_rounds
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, in_this_process
@@ -144,7 +144,7 @@ def trained(bed: Bed) -> Steps:
                 time.sleep(LOOK_SECONDS)
     finally:
         bed.stop()
-    if row.state is not RunState.FINISHED:
+    if row.state is not RunStatus.FINISHED:
         raise RunError(f"expected a finished run, found {row.state.value}: {row.reason}")
     return steps
 
@@ -209,7 +209,7 @@ def line(rows: Sequence[dict[str, float]], name: str) -> tuple[float, float]:
     return float(start), float(slope)
 
 
-def promises(found: dict[str, Any]) -> list[Promise]:
+def promises(found: dict[str, Any]) -> list[BenchRow]:
     """Return what is promised of a step, and of the coordinator's work for each institution."""
     rows, stock = found["deployed"], found["stock"]
     first, median = rows[0]["institutions"], rows[0]["median_seconds"]

@@ -34,7 +34,7 @@ from fieldfare.simulations.bench.harness import (
     COMMAND,
     FOLDER,
     Bench,
-    Promise,
+    BenchRow,
     at_most,
     run_process,
 )
@@ -153,7 +153,7 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def promises(found: Sequence[dict[str, Any]]) -> list[Promise]:
+def promises(found: Sequence[dict[str, Any]]) -> list[BenchRow]:
     """Return what is promised of each command."""
     return [
         at_most(

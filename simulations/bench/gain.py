@@ -21,10 +21,10 @@ import typer
 
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.bench.harness import FOLDER, Bench, Promise, numbers
+from fieldfare.simulations.bench.harness import FOLDER, Bench, BenchRow, numbers
 from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE, banks_study, rarer
 from fieldfare.simulations.federation.population import RecordsChoice
-from fieldfare.simulations.world.making import Plan
+from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.studies import INSTITUTION, pack_for, write_units
 from fieldfare.simulations.world.writing import write_world
 
@@ -33,7 +33,7 @@ SHARES: Final = (1.0, 0.5, 0.25, 0.1)
 
 
 @dataclass(frozen=True)
-class Row:
+class GainRow:
     """Means over seeds at one prevalence: labelled customers learned from, and recalls."""
 
     prevalence: float
@@ -47,30 +47,31 @@ class Row:
         return self.together / self.alone - 1 if self.alone else 0.0
 
 
-def measure_seed(study: Study, people: int, seed: int, folder: Path) -> list[Row]:
+def measure_seed(study: Study, people: int, seed: int, folder: Path) -> list[GainRow]:
     """Make one world and measure it at every share of `SHARES`."""
     world, units = folder / f"world-{seed}", folder / f"units-{seed}.parquet"
-    plan = Plan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
+    plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
     write_world(plan, world)
     pack = pack_for([feature.name for feature in study.features], own_pack())
     write_units(world, pack, units)
     choice = RecordsChoice((str(units),), institution_column=INSTITUTION)
     found = [rarer(study, choice, share=share, seed=seed) for share in SHARES]
     return [
-        Row(f["prevalence"], f["positives"], f["together"] or 0.0, f["alone"] or 0.0) for f in found
+        GainRow(f["prevalence"], f["positives"], f["together"] or 0.0, f["alone"] or 0.0)
+        for f in found
     ]
 
 
-def means(rows: Sequence[Sequence[Row]]) -> list[Row]:
+def means(rows: Sequence[Sequence[GainRow]]) -> list[GainRow]:
     """Return the means over seeds, share by share."""
-    names = Row.__dataclass_fields__
+    names = GainRow.__dataclass_fields__
     return [
-        Row(**{name: sum(getattr(r, name) for r in same) / len(same) for name in names})
+        GainRow(**{name: sum(getattr(r, name) for r in same) / len(same) for name in names})
         for same in zip(*rows, strict=True)
     ]
 
 
-def holds_down_to(rows: Sequence[Row]) -> float | None:
+def holds_down_to(rows: Sequence[GainRow]) -> float | None:
     """Return the lowest prevalence, from the highest down, at which the gain still holds."""
     lowest = None
     for row in rows:
@@ -80,7 +81,7 @@ def holds_down_to(rows: Sequence[Row]) -> float | None:
     return lowest
 
 
-def lines(rows: Sequence[Row]) -> list[str]:
+def lines(rows: Sequence[GainRow]) -> list[str]:
     """Return a line for each prevalence, and the answer."""
     said = [
         f"prevalence {row.prevalence:.2%}, {row.positives:.0f} to learn from: recall "
@@ -104,13 +105,13 @@ def measure(people: int = PEOPLE, seeds: str = "0,1,2") -> list[dict[str, float]
 
 def words(found: Sequence[dict[str, Any]]) -> list[str]:
     """Return the means in words."""
-    return ["mean", *(f"  {line}" for line in lines([Row(**row) for row in found]))]
+    return ["mean", *(f"  {line}" for line in lines([GainRow(**row) for row in found]))]
 
 
-def promises(found: Sequence[dict[str, Any]]) -> list[Promise]:
+def promises(found: Sequence[dict[str, Any]]) -> list[BenchRow]:
     """Return what is promised at the world's own prevalence."""
-    gain = Row(**found[0]).gain
-    return [Promise("joint gain", f"{gain:+.0%}", f"{GAIN:.0%} or more", gain >= GAIN)]
+    gain = GainRow(**found[0]).gain
+    return [BenchRow("joint gain", f"{gain:+.0%}", f"{GAIN:.0%} or more", gain >= GAIN)]
 
 
 BENCH: Final = Bench(measure, promises, words)

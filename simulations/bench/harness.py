@@ -28,7 +28,7 @@ print(json.dumps(getattr(importlib.import_module(module), name)(*json.loads(argu
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-class Promise(NamedTuple):
+class BenchRow(NamedTuple):
     """A row of `make bench`: what, measured, promised, whether it holds."""
 
     what: str
@@ -37,9 +37,9 @@ class Promise(NamedTuple):
     holds: bool
 
 
-def at_most(what: str, value: float, limit: float, unit: str, digits: int = 1) -> Promise:
+def at_most(what: str, value: float, limit: float, unit: str, digits: int = 1) -> BenchRow:
     """Return the promise that a figure is no larger than its limit."""
-    return Promise(what, f"{value:,.{digits}f} {unit}", f"{limit:,g} {unit}", value <= limit)
+    return BenchRow(what, f"{value:,.{digits}f} {unit}", f"{limit:,g} {unit}", value <= limit)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Bench:
     """
 
     measure: Callable[..., Any]
-    promises: Callable[[Any], Sequence[Promise]] = lambda _: ()
+    promises: Callable[[Any], Sequence[BenchRow]] = lambda _: ()
     words: Callable[[Any], Iterable[str]] = lambda _: ()
 
     def app(self) -> typer.Typer:
@@ -81,7 +81,7 @@ class Bench:
         return command
 
 
-def line_of(row: Promise) -> str:
+def line_of(row: BenchRow) -> str:
     """Return a promise as a line for people."""
     verdict = "holds" if row.holds else "DOES NOT HOLD"
     return f"{row.what}: {row.measured}; promised {row.promised}: {verdict}"

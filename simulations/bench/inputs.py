@@ -37,7 +37,7 @@ Draw = Callable[[np.random.Generator, float, int], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Customers:
+class BenchCustomers:
     """Made-up customers: ids of 14 characters in no order, labels, values with gaps.
 
     Attributes:

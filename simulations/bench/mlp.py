@@ -20,7 +20,7 @@ from fieldfare.shared.features.basis import WEIGHT_STEPS, EncodedUnits, table_si
 from fieldfare.shared.features.features import NumericFeature
 from fieldfare.shared.features.rows import splitmix
 from fieldfare.shared.models.feature_network import MlpModel
-from fieldfare.simulations.bench.harness import Bench, Promise, at_most, numbers
+from fieldfare.simulations.bench.harness import Bench, BenchRow, at_most, numbers
 from fieldfare.simulations.bench.network import (
     CLIPPING_NORM,
     HOOKED,
@@ -100,7 +100,7 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def promises(rows: Sequence[dict[str, Any]]) -> list[Promise]:
+def promises(rows: Sequence[dict[str, Any]]) -> list[BenchRow]:
     """Return what is promised of a private step."""
     return [
         at_most(

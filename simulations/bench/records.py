@@ -19,12 +19,12 @@ from fieldfare.client.records.load import check_records
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features.features import NumericFeature, Scale
-from fieldfare.simulations.bench.harness import FOLDER, Bench, Promise, apart, at_most, peak_bytes
-from fieldfare.simulations.bench.inputs import Customers
+from fieldfare.simulations.bench.harness import FOLDER, Bench, BenchRow, apart, at_most, peak_bytes
+from fieldfare.simulations.bench.inputs import BenchCustomers
 
 COLUMNS: Final = 10
 LIMIT_BYTES: Final = 4 * 10**9
-CUSTOMERS: Final = Customers(
+CUSTOMERS: Final = BenchCustomers(
     features=[
         NumericFeature(kind="numeric", name=f"x{index}", lower=0, upper=1e5, scale=Scale.LOG1P)
         for index in range(COLUMNS)
@@ -64,7 +64,7 @@ def measure(rows: int = 10_000_000) -> list[dict[str, Any]]:
         return [apart(measure_task, task, path, rows) for task in ("check", "load")]
 
 
-def promises(found: Sequence[dict[str, Any]]) -> list[Promise]:
+def promises(found: Sequence[dict[str, Any]]) -> list[BenchRow]:
     """Return what is promised of memory."""
     return [
         at_most(

@@ -23,8 +23,8 @@ from fieldfare.client.scoring.units import read_units
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.models import model_for
-from fieldfare.simulations.bench.harness import FOLDER, Bench, Promise, apart, at_most, peak_bytes
-from fieldfare.simulations.bench.inputs import Customers
+from fieldfare.simulations.bench.harness import FOLDER, Bench, BenchRow, apart, at_most, peak_bytes
+from fieldfare.simulations.bench.inputs import BenchCustomers
 
 UNITS: Final = 1_000_000
 MOST_SECONDS: Final = 60.0
@@ -33,9 +33,9 @@ SEED: Final = 20260331
 ALERTS: Final = 1000
 
 
-def customers() -> Customers:
+def customers() -> BenchCustomers:
     """Return customers with every feature that the pack offers, under its public bounds."""
-    return Customers(
+    return BenchCustomers(
         features=[
             spec.numeric(one.typology.tag)
             for one in own_pack().indicators
@@ -100,7 +100,7 @@ def _seconds(found: dict[str, Any]) -> float:
     return float(found["reading"] + found["ranking"] + found["writing"])
 
 
-def promises(found: dict[str, Any]) -> list[Promise]:
+def promises(found: dict[str, Any]) -> list[BenchRow]:
     """Return what is promised of time and memory."""
     scored = f"{found['units']:,} customers scored with reasons"
     peak, most = found["peak_bytes"] / 1e6, MOST_BYTES / 1e6

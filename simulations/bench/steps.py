@@ -28,7 +28,7 @@ from fieldfare.shared.protocol.flower_record import Call, Content
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, load_study
-from fieldfare.simulations.bench.harness import Bench, Promise, at_most, peak_bytes
+from fieldfare.simulations.bench.harness import Bench, BenchRow, at_most, peak_bytes
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
 
@@ -179,7 +179,7 @@ def message_milliseconds(study: Study, rounds: int = ROUNDS) -> float:
     return 1000 * seconds["round"]
 
 
-def promises(found: dict[str, Any]) -> list[Promise]:
+def promises(found: dict[str, Any]) -> list[BenchRow]:
     """Return what is promised of an institution's step."""
     whole, quarter = found["steps"][-1], found["steps"][0]
     ratio = whole["private_seconds"] / whole["plain_seconds"]

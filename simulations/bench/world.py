@@ -26,8 +26,8 @@ from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fieldfare.client.typologies.pack import own_pack
-from fieldfare.simulations.bench.harness import FOLDER, Bench, Promise, apart, at_most, peak_bytes
-from fieldfare.simulations.world.making import Plan
+from fieldfare.simulations.bench.harness import FOLDER, Bench, BenchRow, apart, at_most, peak_bytes
+from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.studies import AUDIT, CUSTOMER, INSTITUTION, LABEL, write_units
 from fieldfare.simulations.world.writing import write_world
 
@@ -69,7 +69,7 @@ def make(people: int) -> dict[str, float]:
     Returns:
         Transactions, seconds, peak bytes of the process.
     """
-    plan = Plan.of(people=people, months=MONTHS, seed=0)
+    plan = WorldPlan.of(people=people, months=MONTHS, seed=0)
     with TemporaryDirectory(prefix=FOLDER) as folder:
         began = time.perf_counter()
         found = write_world(plan, Path(folder) / "world")
@@ -134,7 +134,7 @@ def worth_of(table: Any) -> Worth:
     )
 
 
-def worth_of_world(plan: Plan) -> Worth:
+def worth_of_world(plan: WorldPlan) -> Worth:
     """Make a world, compute its banks' indicators, and learn from them."""
     with TemporaryDirectory(prefix=FOLDER) as folder:
         world, units = Path(folder) / "world", Path(folder) / "units.parquet"
@@ -143,7 +143,7 @@ def worth_of_world(plan: Plan) -> Worth:
         return worth_of(pq.read_table(units))
 
 
-def speed_promises(speed: dict[str, float]) -> list[Promise]:
+def speed_promises(speed: dict[str, float]) -> list[BenchRow]:
     """Return what is promised of making a world."""
     seconds = speed["seconds"] / speed["transactions"] * 1e6
     peak = speed["peak_bytes"] / 1e6
@@ -156,11 +156,11 @@ def speed_promises(speed: dict[str, float]) -> list[Promise]:
 def measure(people: int = 60_000, prevalence: float = 0.005, seed: int = 0) -> dict[str, Any]:
     """Measure the making of a world, and what can be learned in one."""
     speed = apart(make, min(people, MILLION_PEOPLE))
-    plan = Plan.of(people=people, months=MONTHS, seed=seed, prevalence=prevalence)
+    plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=prevalence)
     return {"speed": speed, "worth": asdict(worth_of_world(plan))}
 
 
-def promises(found: dict[str, Any]) -> list[Promise]:
+def promises(found: dict[str, Any]) -> list[BenchRow]:
     """Return what is promised of making a world, and of learning in it."""
     worth = Worth(**found["worth"])
     name, auroc = worth.best_feature
@@ -169,20 +169,20 @@ def promises(found: dict[str, Any]) -> list[Promise]:
     at_banks = worth.together_at_banks
     return [
         *speed_promises(found["speed"]),
-        Promise(
+        BenchRow(
             f"best single feature, {name}: AUROC",
             f"{auroc:.3f}",
             f"below {BEST_FEATURE}",
             auroc < BEST_FEATURE,
         ),
-        Promise(
+        BenchRow(
             f"gradient boosting, all banks together, {worth.positives} positives: "
             "average precision",
             f"{together:.3f}",
             f"{low} to {high}",
             low <= together <= high,
         ),
-        Promise(
+        BenchRow(
             "at the banks' own customers, together",
             f"{at_banks:.3f}",
             f"more than alone, {alone:.3f}",

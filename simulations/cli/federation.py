@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
@@ -63,7 +63,7 @@ def up(
         study = bed.agree()
         say("all institutions have approved the study")
         row = _followed(bed, bed.run(study, force=False), say)
-        if row.state is not RunState.FINISHED:
+        if row.state is not RunStatus.FINISHED:
             raise RunError(f"run {row.run}: {row.state.value}: {row.reason}")
         report = bed.audit(bed.transcript(row.run))
         _write_processes(folder, bed)

@@ -33,7 +33,7 @@ from fieldfare.simulations.report.screen import details as every_figure
 from fieldfare.simulations.report.screen import screen
 from fieldfare.simulations.world.habits import MOST_MONTHS
 from fieldfare.simulations.world.institutions import load_institutions
-from fieldfare.simulations.world.making import DEFAULT_PREVALENCE, MOST_PREVALENCE, Plan
+from fieldfare.simulations.world.making import DEFAULT_PREVALENCE, MOST_PREVALENCE, WorldPlan
 from fieldfare.simulations.world.marginals import world_screen
 from fieldfare.simulations.world.writing import write_world
 
@@ -227,7 +227,7 @@ def world_make_command(
 
     One folder for each institution, and the truth apart. The same options give the same bytes.
     """
-    plan = Plan.of(
+    plan = WorldPlan.of(
         people=people,
         months=months,
         seed=seed,

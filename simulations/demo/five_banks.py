@@ -27,7 +27,7 @@ from fieldfare.simulations.federation.baselines import Baseline, Trainer
 from fieldfare.simulations.federation.population import RecordsChoice, load_population
 from fieldfare.simulations.federation.simulate import Progress, Simulation, make_folder, simulate
 from fieldfare.simulations.metrics import measure, probabilities
-from fieldfare.simulations.world.making import Plan
+from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.studies import (
     INSTITUTION,
     PERSONA,
@@ -158,7 +158,7 @@ def banks_task(
     study, world, units = banks_study(), out / WORLD, out / UNITS_FILE
     said("making a world")
     _clear(world)
-    plan = Plan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
+    plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
     found = write_world(plan, world)
     pack = pack_for([feature.name for feature in study.features], own_pack())
     write_units(world, pack, units, said)

@@ -300,7 +300,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Report:
+class CanaryReport:
     """The results of an audit, as `--json` prints them.
 
     Attributes:
@@ -339,7 +339,7 @@ class Report:
         return self.holds and self.differs == 0
 
 
-def audit(design: Design) -> Report:
+def audit(design: Design) -> CanaryReport:
     """Run the whole path once and attack it."""
     started, canaries = time.perf_counter(), Canaries.draw(design)
     study = design.study
@@ -354,7 +354,7 @@ def audit(design: Design) -> Report:
     claimed = spent / PICOMU2
     low, high = found.interval
     vectors = np.abs(np.stack(attack.vectors)) * np.sqrt(FEATURES + 1) / CLIPPING_NORM
-    return Report(
+    return CanaryReport(
         design=asdict(design),
         present=int(canaries.coins.sum()),
         absent=int((~canaries.coins).sum()),
@@ -405,7 +405,7 @@ def _attacked(
         return attack, federation.plan, max(spent) - federation.plan.evaluation.cost
 
 
-def lines(report: Report) -> Iterator[str]:
+def lines(report: CanaryReport) -> Iterator[str]:
     """Return the results for a screen."""
     design = Design(**report.design)
     low, high = report.epsilon_interval

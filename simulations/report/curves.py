@@ -66,7 +66,7 @@ class Curve(NamedTuple):
     y: Floats
 
 
-class Interval(NamedTuple):
+class CurveInterval(NamedTuple):
     """A value and its 95 % interval."""
 
     value: float
@@ -133,7 +133,7 @@ def calibration(scores: ModelScores, *, bins: int = 10) -> Curve:
     return Curve(predicted, observed)
 
 
-def auroc_gain(together: ModelScores, alone: Sequence[ModelScores]) -> Interval | None:
+def auroc_gain(together: ModelScores, alone: Sequence[ModelScores]) -> CurveInterval | None:
     """AUROC of `together` minus the mean AUROC of `alone`, with its 95 % interval.
 
     The interval covers the choice of hold-out units, paired over models; it does
@@ -147,7 +147,7 @@ def auroc_gain(together: ModelScores, alone: Sequence[ModelScores]) -> Interval 
     return _delong(own[0] - others[0], own[1] - others[1])
 
 
-def auroc_interval(scores: Sequence[ModelScores]) -> Interval | None:
+def auroc_interval(scores: Sequence[ModelScores]) -> CurveInterval | None:
     """Mean AUROC of models on one hold-out, with its 95 % interval; None as `auroc_gain`.
 
     Source: as `auroc_gain`; the ends are kept within 0 and 1.
@@ -155,10 +155,10 @@ def auroc_interval(scores: Sequence[ModelScores]) -> Interval | None:
     if not scores or not _comparable(scores):
         return None
     found = _delong(*_mean_placements(scores))
-    return Interval(found.value, max(0.0, found.low), min(1.0, found.high))
+    return CurveInterval(found.value, max(0.0, found.low), min(1.0, found.high))
 
 
-def recall_interval(scores: Sequence[ModelScores], budget: float) -> Interval | None:
+def recall_interval(scores: Sequence[ModelScores], budget: float) -> CurveInterval | None:
     """Share of labelled units among the alerts, mean over models, with its 95 % interval.
 
     The interval covers the choice of labelled hold-out units. Source: Wilson 1927; where models
@@ -172,7 +172,7 @@ def recall_interval(scores: Sequence[ModelScores], budget: float) -> Interval | 
     spread = Z95**2 / count
     middle = (share + spread / 2) / (1 + spread)
     reach = Z95 / (1 + spread) * np.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return Interval(share, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
+    return CurveInterval(share, float(max(0.0, middle - reach)), float(min(1.0, middle + reach)))
 
 
 def _comparable(scores: Sequence[ModelScores]) -> bool:
@@ -189,11 +189,11 @@ def _mean_placements(scores: Sequence[ModelScores]) -> tuple[Floats, Floats]:
     return np.mean([p for p, _ in pairs], axis=0), np.mean([n for _, n in pairs], axis=0)
 
 
-def _delong(of_positives: Floats, of_negatives: Floats) -> Interval:
+def _delong(of_positives: Floats, of_negatives: Floats) -> CurveInterval:
     variance = of_positives.var(ddof=1) / of_positives.size
     variance += of_negatives.var(ddof=1) / of_negatives.size
     value, reach = float(of_positives.mean()), Z95 * float(np.sqrt(variance))
-    return Interval(value, value - reach, value + reach)
+    return CurveInterval(value, value - reach, value + reach)
 
 
 def _cumulative(scores: ModelScores) -> tuple[Floats, Floats]:

@@ -141,7 +141,7 @@ def setting(results: Results) -> str:
     return "Noise and masks were those of a deployment; all records were on this one machine."
 
 
-class Comparison(NamedTuple):
+class ModelComparison(NamedTuple):
     """Differences of two models (first minus second) and the words for them."""
 
     auroc: float | None
@@ -149,14 +149,14 @@ class Comparison(NamedTuple):
     words: str
 
 
-def compare(results: Results, model: str, other: str) -> Comparison | None:
+def compare(results: Results, model: str, other: str) -> ModelComparison | None:
     """Compare two models by AUROC and average precision; None where neither can be compared."""
     gaps: list[float | None] = []
     for key in ("auroc", "average_precision"):
         first, second = metric(results, model, key), metric(results, other, key)
         gaps.append(None if first is None or second is None else first - second)
     known = [gap for gap in gaps if gap is not None]
-    return Comparison(gaps[0], gaps[1], _comparative(known)) if known else None
+    return ModelComparison(gaps[0], gaps[1], _comparative(known)) if known else None
 
 
 def _comparative(gaps: list[float]) -> str:

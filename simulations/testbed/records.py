@@ -15,7 +15,7 @@ from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.study.study import parse_study
 from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE, banks_study_text
 from fieldfare.simulations.published.amlsim import SIMULATIONS, derive_amlsim
-from fieldfare.simulations.world.making import Plan
+from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.studies import AGE_BAND, PERSONA, bank_units, pack_for
 from fieldfare.simulations.world.writing import write_world
 
@@ -47,7 +47,7 @@ def invented_records(folder: Path, *, seed: int, people: int = PEOPLE) -> BedRec
     _section(study, "evaluation").pop("groups")  # the bed's policies open no protected column
     text = tomlkit.dumps(study)
     pack = pack_for([feature.name for feature in parse_study(text).features], own_pack())
-    plan = Plan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
+    plan = WorldPlan.of(people=people, months=MONTHS, seed=seed, prevalence=PREVALENCE)
     with TemporaryDirectory(prefix="fieldfare-world-") as world:
         write_world(plan, Path(world))
         parts = {name: bank_units(Path(world), name, pack) for name in INVENTED}

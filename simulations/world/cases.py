@@ -28,7 +28,7 @@ from fieldfare.client.records.canonical.cases import (
 )
 from fieldfare.client.records.canonical.tables import arrow_schema
 from fieldfare.simulations.world.habits import START
-from fieldfare.simulations.world.institutions import Institution
+from fieldfare.simulations.world.institutions import WorldInstitution
 from fieldfare.simulations.world.rings import Rings
 from fieldfare.simulations.world.scenarios import SCENARIOS
 from fieldfare.simulations.world.society import CITIES_A_REGION, NOBODY, IntArray, keys
@@ -121,7 +121,7 @@ def _regions(rng: np.random.Generator, size: int, growing: int, days: int) -> In
 
 def draw_cases(
     rng: np.random.Generator,
-    ngos: Sequence[Institution],
+    ngos: Sequence[WorldInstitution],
     rings: Rings,
     victims: IntArray,
     *,
@@ -167,7 +167,7 @@ def draw_cases(
 
 def draw_signals(
     rng: np.random.Generator,
-    hotlines: Sequence[Institution],
+    hotlines: Sequence[WorldInstitution],
     cases: Cases,
     *,
     people: int,

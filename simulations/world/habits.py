@@ -28,7 +28,7 @@ EchoTarget = Literal["same_party", "one_payee", "cash"]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class LineKind:
     """One sort of statement line: direction, channel, and how it is dealt out.
 
     Attributes:
@@ -201,7 +201,7 @@ Rhythm = Literal["flat", "weekend", "shopping", "travel", "term"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line(Kind):
+class Line(LineKind):
     """A kind of line with what a canonical transaction says of it besides.
 
     Attributes:

@@ -44,7 +44,7 @@ def _known(names: tuple[str, ...]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-class Institution(Section):
+class WorldInstitution(Section):
     """One institution; the file `institutions.toml` says what each word means."""
 
     name: Name
@@ -62,7 +62,7 @@ class Institution(Section):
 class Institutions(Section):
     """All of them, in the order of the file."""
 
-    institution: tuple[Institution, ...] = Field(min_length=1, strict=False)
+    institution: tuple[WorldInstitution, ...] = Field(min_length=1, strict=False)
 
     @model_validator(mode="after")
     def _fit(self) -> Self:
@@ -77,7 +77,7 @@ class Institutions(Section):
             raise ValueError("expected at least one bank, found none")
         return self
 
-    def of(self, *kinds: str) -> tuple[Institution, ...]:
+    def of(self, *kinds: str) -> tuple[WorldInstitution, ...]:
         """Return those of some kinds, in order."""
         return tuple(one for one in self.institution if one.kind in kinds)
 

@@ -18,7 +18,11 @@ import numpy.typing as npt
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.world.habits import MINUTES, Months
-from fieldfare.simulations.world.institutions import Institution, Institutions, load_institutions
+from fieldfare.simulations.world.institutions import (
+    Institutions,
+    WorldInstitution,
+    load_institutions,
+)
 from fieldfare.simulations.world.rings import Rings, draw_business, draw_rings, thinned
 from fieldfare.simulations.world.society import (
     Concern,
@@ -51,7 +55,7 @@ DEFAULT_PREVALENCE: Final = 0.005
 
 
 @dataclass(frozen=True)
-class Plan:
+class WorldPlan:
     """The plan of a world; the same plan gives the same bytes.
 
     Attributes:
@@ -77,7 +81,7 @@ class Plan:
         seed: int,
         prevalence: float = DEFAULT_PREVALENCE,
         institutions: Institutions | None = None,
-    ) -> "Plan":
+    ) -> "WorldPlan":
         """Check and return a plan.
 
         Raises:
@@ -94,7 +98,7 @@ class Plan:
         return cls(people, Months(months), chosen_ones, prevalence, seed)
 
     @property
-    def holders(self) -> tuple[Institution, ...]:
+    def holders(self) -> tuple[WorldInstitution, ...]:
         """Institutions with accounts: banks, then remittance firms."""
         return self.institutions.of("bank") + self.institutions.of("remittance")
 
@@ -112,7 +116,7 @@ class Society:
         ring_lines: what accounts do for rings, by customer and time.
     """
 
-    plan: Plan
+    plan: WorldPlan
     customers: Customers
     rings: Rings
     lives: Engagements
@@ -132,7 +136,7 @@ class Society:
 
 
 @dataclass(frozen=True)
-class Block:
+class CustomerBlock:
     """Some customers of one institution with all their lines, in order.
 
     Attributes:
@@ -146,7 +150,7 @@ class Block:
     served: npt.NDArray[np.bool_]
 
 
-def make_society(plan: Plan) -> Society:
+def make_society(plan: WorldPlan) -> Society:
     """Draw people, customers, rings, and what rings do.
 
     Raises:
@@ -168,14 +172,14 @@ def make_society(plan: Plan) -> Society:
     return Society(plan, customers, rings, chosen(lives, ~odd), thin, lines)
 
 
-def blocks(society: Society, holder: int) -> Iterator[Block]:
+def blocks(society: Society, holder: int) -> Iterator[CustomerBlock]:
     """Make an institution's statements, some customers at a time, in the order of customers."""
     rows = society.customers_of(holder)
     for number, first in enumerate(range(0, rows.size, BLOCK)):
         yield _block(society, rows[first : first + BLOCK], (holder, number))
 
 
-def _block(society: Society, rows: IntArray, path: tuple[int, int]) -> Block:
+def _block(society: Society, rows: IntArray, path: tuple[int, int]) -> CustomerBlock:
     plan, customers = society.plan, society.customers
     low, high = int(rows[0]), int(rows[-1]) + 1
     span = slice(*np.searchsorted(society.lives.unit, [low, high]))
@@ -187,10 +191,10 @@ def _block(society: Society, rows: IntArray, path: tuple[int, int]) -> Block:
     return _merged(rows, lives, serving, plan.months)
 
 
-def _merged(rows: IntArray, lives: Lines, serving: Lines, months: Months) -> Block:
+def _merged(rows: IntArray, lives: Lines, serving: Lines, months: Months) -> CustomerBlock:
     """Return both sets of lines as one, in order; each line knows where it came from."""
     both = joined([lives, serving])
     origin = np.arange(len(both))
     length = months.days * MINUTES
     order = np.argsort(both.unit * length + both.at, kind="stable")
-    return Block(rows, both.take(order), origin[order] >= len(lives))
+    return CustomerBlock(rows, both.take(order), origin[order] >= len(lives))

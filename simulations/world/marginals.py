@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fieldfare.simulations.world.habits import LINES, MINUTES, MORNING, NIGHT_START, NUMBER, START
-from fieldfare.simulations.world.making import Plan, Society
+from fieldfare.simulations.world.making import Society, WorldPlan
 from fieldfare.simulations.world.personas import PERSONAS
 from fieldfare.simulations.world.rings import ROLE_NAMES
 from fieldfare.simulations.world.scenarios import SCENARIOS
@@ -48,7 +48,7 @@ class Counts:
     by_life_night: npt.NDArray[np.int64]
 
     @classmethod
-    def empty(cls, plan: Plan) -> "Counts":
+    def empty(cls, plan: WorldPlan) -> "Counts":
         """Return counts of nothing."""
         holders, lives = (len(plan.holders), len(LINES)), (len(PATTERNS), len(LINES))
         return cls(*(np.zeros(shape, np.int64) for shape in (holders, holders, lives, lives)))

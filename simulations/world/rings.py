@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fieldfare.shared.errors import UsageError
 from fieldfare.simulations.world.habits import LINES
-from fieldfare.simulations.world.institutions import Institution
+from fieldfare.simulations.world.institutions import WorldInstitution
 from fieldfare.simulations.world.scenarios import MISSING_INDICATORS, ROLES, SCENARIOS
 from fieldfare.simulations.world.society import (
     INDEX,
@@ -85,7 +85,7 @@ class Business:
 def draw_rings(
     rng: np.random.Generator,
     customers: Customers,
-    holders: Sequence[Institution],
+    holders: Sequence[WorldInstitution],
     count: int,
     days: int,
 ) -> tuple[Rings, Customers]:
@@ -118,7 +118,7 @@ def draw_rings(
 
 
 def _draw_seats(
-    rng: np.random.Generator, holders: Sequence[Institution], count: int, days: int
+    rng: np.random.Generator, holders: Sequence[WorldInstitution], count: int, days: int
 ) -> tuple[IntArray, FloatArray, FloatArray, list[Seat]]:
     scenario: list[int] = []
     spells: list[tuple[float, float]] = []
@@ -143,7 +143,7 @@ def _mix(day: float) -> FloatArray:
 
 
 def _seats(
-    rng: np.random.Generator, holders: Sequence[Institution], ring: int, scenario: int
+    rng: np.random.Generator, holders: Sequence[WorldInstitution], ring: int, scenario: int
 ) -> list[Seat]:
     """Return a ring's seats, the centre first."""
     plan = SCENARIOS[scenario]
@@ -162,7 +162,7 @@ def _seats(
     return seats + [Seat(ring, r, b, centre=False) for r, b in zip(others, places, strict=True)]
 
 
-def _pull(holders: Sequence[Institution], banks: Sequence[int], role: str) -> FloatArray:
+def _pull(holders: Sequence[WorldInstitution], banks: Sequence[int], role: str) -> FloatArray:
     """Return how much each bank attracts a role; a bank that wants none gets hardly any."""
     pull = np.array([holders[b].size * max(holders[b].roles.get(role, 1.0), 1e-6) for b in banks])
     return np.asarray(pull / pull.sum())
@@ -226,7 +226,7 @@ def _covered(
 def _at_the_firm(
     rng: np.random.Generator,
     customers: Customers,
-    holders: Sequence[Institution],
+    holders: Sequence[WorldInstitution],
     centre: IntArray,
 ) -> tuple[IntArray, IntArray]:
     """Return which rings' centres use a remittance firm, and the customers they are there."""

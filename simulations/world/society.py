@@ -24,7 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from fieldfare.simulations.world.habits import Habit, Pattern, overlay
-from fieldfare.simulations.world.institutions import Institution
+from fieldfare.simulations.world.institutions import WorldInstitution
 from fieldfare.simulations.world.personas import EPISODES, ORDINARY, PERSONAS
 from fieldfare.simulations.world.scenarios import ROLES
 
@@ -131,7 +131,7 @@ class Customers:
 
 
 def draw_customers(
-    rng: np.random.Generator, holders: Sequence[Institution], people: int
+    rng: np.random.Generator, holders: Sequence[WorldInstitution], people: int
 ) -> Customers:
     """Deal people to banks, lives to people, and some people to a second institution.
 
@@ -179,7 +179,9 @@ def _main_banks(rng: np.random.Generator, sizes: Sequence[float], people: int) -
     return rng.permutation(np.repeat(np.arange(leaning.size), np.diff(ends, prepend=0)))
 
 
-def _personas(rng: np.random.Generator, banks: Sequence[Institution], bank: IntArray) -> IntArray:
+def _personas(
+    rng: np.random.Generator, banks: Sequence[WorldInstitution], bank: IntArray
+) -> IntArray:
     persona = np.empty(bank.size, np.int64)
     for index, one in enumerate(banks):
         here = np.flatnonzero(bank == index)

@@ -22,7 +22,7 @@ from fieldfare.client.records.canonical.bank import (
 )
 from fieldfare.client.records.canonical.tables import arrow_schema
 from fieldfare.simulations.world.habits import LINES, MINUTES, NUMBER, START
-from fieldfare.simulations.world.institutions import Institution
+from fieldfare.simulations.world.institutions import WorldInstitution
 from fieldfare.simulations.world.personas import PERSONAS, Persona
 from fieldfare.simulations.world.society import (
     CITIES,
@@ -81,7 +81,7 @@ class Books:
         names: of all account holders, by holder index, for counterparties' institutions.
     """
 
-    one: Institution
+    one: WorldInstitution
     salt: int
     names: tuple[str, ...]
 
@@ -94,7 +94,7 @@ def _by_kind(values: list[str | None], kind: npt.NDArray[Any]) -> Any:
     return pa.array(values, pa.string()).take(pa.array(kind))
 
 
-def shown(lines: Lines, one: Institution) -> npt.NDArray[np.bool_]:
+def shown(lines: Lines, one: WorldInstitution) -> npt.NDArray[np.bool_]:
     """Return which lines an institution has: not those of channels that it does not offer."""
     offered = np.array([kind.channel not in one.unseen for kind in _KINDS])
     return np.asarray(offered[lines.kind])

@@ -25,7 +25,7 @@ from fieldfare.simulations.world.cases import (
     growing_region,
     signal_table,
 )
-from fieldfare.simulations.world.making import Plan, Society, blocks, make_society
+from fieldfare.simulations.world.making import Society, WorldPlan, blocks, make_society
 from fieldfare.simulations.world.marginals import Counts, marginals
 from fieldfare.simulations.world.observed import observe
 from fieldfare.simulations.world.scenarios import ROLES
@@ -43,17 +43,17 @@ TRUTH: Final = "truth"
 MARGINALS: Final = "world.json"
 
 
-def books_of(plan: Plan, holder: int) -> Books:
+def books_of(plan: WorldPlan, holder: int) -> Books:
     """Return how an institution with accounts writes; its salt follows from the seed."""
     return Books(plan.holders[holder], salt_of(plan, holder), tuple(o.name for o in plan.holders))
 
 
-def salt_of(plan: Plan, place: int) -> int:
+def salt_of(plan: WorldPlan, place: int) -> int:
     """Return the salt of an institution's keys: no two share one."""
     return int(stream(plan.seed, Concern.COVERAGE, place).integers(1 << 62))
 
 
-def write_world(plan: Plan, out: Path) -> dict[str, Any]:
+def write_world(plan: WorldPlan, out: Path) -> dict[str, Any]:
     """Make a world and write it to an empty or new folder; returns its marginals.
 
     Raises:
@@ -159,13 +159,13 @@ def _draw_help(society: Society) -> tuple[Cases, Signals]:
     return cases, signals
 
 
-def _helpers(plan: Plan) -> list[tuple[Any, int]]:
+def _helpers(plan: WorldPlan) -> list[tuple[Any, int]]:
     """Return NGOs and hotlines with their salts."""
     ones = plan.institutions.of("ngo") + plan.institutions.of("hotline")
     return [(one, salt_of(plan, len(plan.holders) + place)) for place, one in enumerate(ones)]
 
 
-def _write_help(plan: Plan, cases: Cases, signals: Signals, out: Path) -> None:
+def _write_help(plan: WorldPlan, cases: Cases, signals: Signals, out: Path) -> None:
     counted = {"ngo": 0, "hotline": 0}
     for number, (one, salt) in enumerate(_helpers(plan)):
         folder = out / one.name

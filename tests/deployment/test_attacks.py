@@ -37,7 +37,7 @@ from fieldfare.server.members.enrolment import members
 from fieldfare.server.members.node_registration import settle_nodes
 from fieldfare.server.run.channel import UNLISTED
 from fieldfare.server.run.conduct import carry_out
-from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.superlink.control import control_target, read_token
 from fieldfare.server.superlink.superlink import control, server_task, tasks
 from fieldfare.shared.audit.audit import audit
@@ -269,7 +269,7 @@ def lied_to(deployment: Deployment) -> LiedTo:
 
 
 def test_the_run_ends_with_those_who_were_told_the_truth(lied_to: LiedTo) -> None:
-    assert lied_to.row.state is RunState.FINISHED
+    assert lied_to.row.state is RunStatus.FINISHED
     assert sorted(lied_to.wire.told) == sorted([*LIES, MISLED])
     assert lied_to.report["failed_attempts"] == 4
     assert lied_to.report["verified"]
@@ -329,7 +329,7 @@ def test_a_changed_study_is_answered_by_nobody(deployment: Deployment, lied_to: 
     study = deployment.change(epsilon=0.8)
     deployment.bed.coordinator("propose", str(deployment.bed.study), "--no-hello")
     row = deployment.carried_out(study)
-    assert row.state is RunState.FAILED
+    assert row.state is RunStatus.FAILED
     for name in ALL:
         assert f"{name}: expected an approval, found a refusal with unknown_study" in row.reason
         rows = json.loads(deployment.bed.institution(name, "studies", "--json"))
@@ -349,7 +349,7 @@ def test_a_changed_bundle_is_answered_by_nobody(deployment: Deployment, lied_to:
     finally:
         home.bundle_file.write_bytes(kept)
         home.bundle_hash.write_bytes(listed)
-    assert row.state is RunState.FAILED
+    assert row.state is RunStatus.FAILED
     assert row.reason.count(UNLISTED) == len(ALL)
     assert deployment.positions() == before
 
@@ -458,7 +458,7 @@ def test_who_stole_a_nodes_key_and_repeats_what_its_owner_said_ends_no_run_with_
         row = deployment.carried_out(study)
     shutil.rmtree(folder)
     assert thief.asked == ["hello", "open"]
-    assert row.state is RunState.FAILED
+    assert row.state is RunStatus.FAILED
     assert f"{name} takes no part" in row.reason
     assert "expected an offer for this opening by its own signer" in row.reason
     assert deployment.positions() == before

@@ -39,7 +39,7 @@ from tests.support.skewed_clock import SkewedClock, skewed_clock
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
 from fieldfare.simulations.testbed.testbed import COMMAND, COORDINATOR, Bed, edit, in_this_process
 
@@ -211,7 +211,7 @@ def test_fewer_than_the_study_wants_end_the_run_until_they_are_back(place: Place
     until_step(bed, run, 2)
     bed.stop_one("bank-c")
     row = bed.until_ended(run)
-    assert row.state is RunState.FAILED
+    assert row.state is RunStatus.FAILED
     assert (
         "expected at least 3 institutions, found 2 left (bank-c: no answer in time)" in row.reason
     )

@@ -13,7 +13,7 @@ from tests.support.packages import PACKAGE, install
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, edit
 
@@ -60,7 +60,7 @@ def check_refused(bed: Bed) -> None:
 def check_forgotten(bed: Bed) -> None:
     """A coordinator started without the package says what to start it with; nothing is spent."""
     row = bed.until_ended(bed.run(bed.loaded_study.id))
-    assert row.state is RunState.FAILED
+    assert row.state is RunStatus.FAILED
     assert f"fieldfare --package {PACKAGE} (a coordinator with `coordinator start`" in row.reason
     for name in bed.names:
         with open_ledger(Home(bed.home(name))) as ledger:

@@ -42,7 +42,7 @@ from tests.support.processes import until
 from fieldfare.server.home.founding import build_bundle
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.gate import OBJECT, SMALL
-from fieldfare.server.superlink.superlink import Control, control
+from fieldfare.server.superlink.superlink import ControlClient, control
 
 PROTOBUF: Final = {"content-type": "application/protobuf"}
 ACQUIRE: Final = AcquireTaskRequest(supported_task_types=["flwr-serverapp"])
@@ -55,7 +55,7 @@ def superlink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuper
 
 
 @pytest.fixture(scope="module")
-def link(superlink: RunningSuperlink) -> Iterator[Control]:
+def link(superlink: RunningSuperlink) -> Iterator[ControlClient]:
     with control(control_target(superlink.home)) as opened:
         yield opened
 
@@ -89,7 +89,7 @@ def signed(key: ec.EllipticCurvePrivateKey, *, age: float = 0.0, shown: bytes = 
 class Member:
     """A registered node."""
 
-    def __init__(self, superlink: RunningSuperlink, link: Control, name: str) -> None:
+    def __init__(self, superlink: RunningSuperlink, link: ControlClient, name: str) -> None:
         self.key, line = new_node()
         self.node = link.register_node(line, name)
         self.superlink = superlink
@@ -99,16 +99,16 @@ class Member:
 
 
 @pytest.fixture
-def member(superlink: RunningSuperlink, link: Control) -> Member:
+def member(superlink: RunningSuperlink, link: ControlClient) -> Member:
     return Member(superlink, link, "member")
 
 
 @pytest.fixture
-def other(superlink: RunningSuperlink, link: Control) -> Member:
+def other(superlink: RunningSuperlink, link: ControlClient) -> Member:
     return Member(superlink, link, "other")
 
 
-def statuses(link: Control) -> list[tuple[int, str]]:
+def statuses(link: ControlClient) -> list[tuple[int, str]]:
     return [(each.node, each.status) for each in link.nodes()]
 
 
@@ -132,7 +132,7 @@ def test_nobody_controls_without_the_token(
     listener: str,
     superlink: RunningSuperlink,
     web: httpx.Client,
-    link: Control,
+    link: ControlClient,
 ) -> None:
     before = statuses(link)
     place = getattr(superlink, listener)
@@ -214,7 +214,7 @@ def _raw(superlink: RunningSuperlink, content: bytes) -> bytes:
 
 
 def test_a_node_that_is_not_registered_gets_nothing(
-    superlink: RunningSuperlink, web: httpx.Client, link: Control
+    superlink: RunningSuperlink, web: httpx.Client, link: ControlClient
 ) -> None:
     before = statuses(link)
     key, _ = new_node()
@@ -231,7 +231,7 @@ def test_a_node_that_is_not_registered_gets_nothing(
 
 
 def test_nobody_registers_or_takes_off_a_node_by_the_fleet(
-    superlink: RunningSuperlink, web: httpx.Client, member: Member, link: Control
+    superlink: RunningSuperlink, web: httpx.Client, member: Member, link: ControlClient
 ) -> None:
     before = statuses(link)
     request = RegisterNodeFleetRequest(public_key=spki(member.key))
@@ -277,7 +277,7 @@ def test_the_right_key_gets_in(web: httpx.Client, member: Member) -> None:
 
 
 def test_a_node_that_was_taken_off_is_out_at_once(
-    web: httpx.Client, member: Member, link: Control
+    web: httpx.Client, member: Member, link: ControlClient
 ) -> None:
     pull = PullMessagesRequest(node=Node(node_id=member.node))
     assert member.ask(web, "pull-messages", pull).status_code == 200
@@ -371,7 +371,7 @@ def test_old_tls_is_refused(superlink: RunningSuperlink) -> None:
 
 
 def test_a_run_cannot_be_stolen(
-    superlink: RunningSuperlink, web: httpx.Client, link: Control
+    superlink: RunningSuperlink, web: httpx.Client, link: ControlClient
 ) -> None:
     run = link.start_run(build_bundle(), {"study": "s", "run": "r"})
     path = "/v1/runtime/acquire-task"
@@ -416,7 +416,7 @@ def test_a_run_is_nobodys_without_its_token(superlink: RunningSuperlink, web: ht
 
 
 def test_refusals_are_in_the_audit_log_and_no_secret_is(
-    superlink: RunningSuperlink, web: httpx.Client, link: Control
+    superlink: RunningSuperlink, web: httpx.Client, link: ControlClient
 ) -> None:
     token = control_target(superlink.home).token
     post(web, superlink.local, "/v1/control/list-nodes", b"", authorization="Bearer guessed-one")

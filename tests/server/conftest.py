@@ -22,7 +22,7 @@ from fieldfare.server.run.record import Record, Sum
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.server.run.server_app import Job, Outcome
 from fieldfare.server.run.store_record import RunFacts, RunRecord
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import model_for
@@ -187,7 +187,7 @@ class Book:
         book = cls(setting, path)
         with run_store(path) as store:
             store.create(book.run, setting.federation.study.id, book.now)
-            store.set_state(book.run, RunState.RUNNING, "", book.now)
+            store.set_state(book.run, RunStatus.RUNNING, "", book.now)
         return book
 
     @property

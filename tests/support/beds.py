@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.restoring import open_ledger
-from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.simulations.testbed.testbed import Bed
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c")
@@ -110,7 +110,7 @@ def check_whole(bed: Bed, row: RunRow) -> dict[str, Any]:
     Returns:
         The audit's report.
     """
-    assert (row.state, row.reason) == (RunState.FINISHED, "")
+    assert (row.state, row.reason) == (RunStatus.FINISHED, "")
     report = bed.audit(bed.transcript(row.run))
     assert report["verified"], report["misfit"]
     for name in bed.names:

@@ -8,7 +8,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.run.kinds.kind import Content, Kind, Summed
 from fieldfare.shared.run.results import Results
-from fieldfare.shared.transcript.leaves import MetricsRecord, Record
+from fieldfare.shared.transcript.leaves import MetricsRecord, UnsignedLeaf
 
 
 class Evaluation(Kind):
@@ -38,12 +38,12 @@ class Evaluation(Kind):
         known = None if summed.values is None else results.training
         return replace(results, training=known, table=summed.values, model=results.bound)
 
-    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> Record:
+    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
         """Write down what the coordinator reads off the table."""
         del plan, results, words
         return MetricsRecord(metrics=metrics)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, record: Record) -> Results:
+    def read(self, plan: Plan, results: Results, summed: Summed, record: UnsignedLeaf) -> Results:
         """Take the metrics as the coordinator's word: only its signed head holds them."""
         del plan, summed
         if not isinstance(record, MetricsRecord):

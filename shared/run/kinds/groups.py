@@ -13,7 +13,7 @@ from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, expect_words
 from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.replay import decoded_sum
 from fieldfare.shared.run.results import GroupsSum, Results
-from fieldfare.shared.transcript.leaves import FairnessRecord, Record
+from fieldfare.shared.transcript.leaves import FairnessRecord, UnsignedLeaf
 
 
 class Groups(Kind):
@@ -41,14 +41,14 @@ class Groups(Kind):
         del plan
         return results if summed.values is not None else replace(results, training=None)
 
-    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> Record:
+    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
         """Write down the threshold, and the sum for everybody to read."""
         del plan, metrics
         if results.threshold is None:
             raise MismatchError("a threshold that a request has bound")
         return FairnessRecord.of(results.threshold, words)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, record: Record) -> Results:
+    def read(self, plan: Plan, results: Results, summed: Summed, record: UnsignedLeaf) -> Results:
         """Check the words and the threshold, and keep the counts."""
         del plan
         if not isinstance(record, FairnessRecord):

@@ -11,7 +11,7 @@ from fieldfare.shared.protocol.messages import ReleaseKind, Request, parameters_
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.results import Results, Values
-from fieldfare.shared.transcript.leaves import Record
+from fieldfare.shared.transcript.leaves import UnsignedLeaf
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class Kind(ABC):
     """
 
     release: ClassVar[ReleaseKind]
-    record: ClassVar[type[Record] | None] = None
+    record: ClassVar[type[UnsignedLeaf] | None] = None
     missing: ClassVar[str] = ""
     follows: ClassVar[bool] = True
     stops: ClassVar[bool] = False
@@ -133,7 +133,9 @@ class Kind(ABC):
             MismatchError: no honest run has such a sum.
         """
 
-    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> Record | None:
+    def write(
+        self, plan: Plan, results: Results, words: bytes, metrics: str
+    ) -> UnsignedLeaf | None:
         """Return the record after the sum.
 
         Args:
@@ -145,7 +147,7 @@ class Kind(ABC):
         del plan, results, words, metrics
         return None
 
-    def read(self, plan: Plan, results: Results, summed: Summed, record: Record) -> Results:
+    def read(self, plan: Plan, results: Results, summed: Summed, record: UnsignedLeaf) -> Results:
         """Check the record after the sum; return what the run has come to.
 
         Raises:

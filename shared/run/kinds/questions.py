@@ -14,7 +14,7 @@ from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, expect_words
 from fieldfare.shared.run.mismatch import MismatchError, expect
 from fieldfare.shared.run.replay import decoded_sum
 from fieldfare.shared.run.results import UNKNOWN, AnswerSum, Results
-from fieldfare.shared.transcript.leaves import AnswersRecord, Record
+from fieldfare.shared.transcript.leaves import AnswersRecord, UnsignedLeaf
 
 
 class Questions(Kind):
@@ -84,12 +84,12 @@ class Questions(Kind):
         del plan
         return results if summed.values is not None else replace(results, training=None)
 
-    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> Record:
+    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
         """Write down what was asked, and the sum for everybody to read."""
         del metrics
         return AnswersRecord.of(_group(plan, results), words)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, record: Record) -> Results:
+    def read(self, plan: Plan, results: Results, summed: Summed, record: UnsignedLeaf) -> Results:
         """Check questions and words; keep the answers, and start again on knots that follow."""
         if not isinstance(record, AnswersRecord):
             return results

@@ -10,7 +10,7 @@ from fieldfare.shared.run.kinds.kind import Content, Kind, Summed
 from fieldfare.shared.run.mismatch import expect
 from fieldfare.shared.run.replay import possible_starts, state_hash, stepped
 from fieldfare.shared.run.results import UNKNOWN, Results
-from fieldfare.shared.transcript.leaves import ParametersRecord, Record
+from fieldfare.shared.transcript.leaves import ParametersRecord, UnsignedLeaf
 
 
 class Training(Kind):
@@ -54,12 +54,12 @@ class Training(Kind):
         state = stepped(plan.study, state, summed.values, summed.participants)
         return replace(results, steps=steps, training=state, parameters=state_hash(state))
 
-    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> Record:
+    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
         """Write down the parameters after the step."""
         del plan, words, metrics
         return ParametersRecord(step=results.steps, parameters=results.parameters)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, record: Record) -> Results:
+    def read(self, plan: Plan, results: Results, summed: Summed, record: UnsignedLeaf) -> Results:
         """Compare the parameters after the step; believe them where the sum was deleted."""
         del plan, summed
         if not isinstance(record, ParametersRecord):

@@ -20,7 +20,7 @@ from fieldfare.server.answers.analytics import noise_on_sum, read_answers
 from fieldfare.server.run.conduct import check_later, keep_questions
 from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.rounds import SecureSums
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import RunError, StudyError
@@ -110,7 +110,7 @@ def test_a_study_of_questions_is_one_exchange_and_its_transcript_fits(
         return False
 
     coordinator.carry_out(drop=count)
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     assert coordinator.kinds()[-4:] == ["reply", "sum", "answers", "end"]
     assert sum(asked) == 2 * len(BANKS)  # a rehearsal and the answers
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, 1)
@@ -142,7 +142,7 @@ def test_a_coordinator_that_dies_before_the_answers_asks_again_for_nothing(
     coordinator, releases = make_coordinator(study), steps + 1 + int(steps > 0)
     kill_at_release(coordinator, releases + 1)  # at the last institution's answer
     resume(coordinator)
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, releases)  # nothing was paid twice
     assert audited(coordinator, tmp_path).state == "finished"
 
@@ -242,7 +242,7 @@ def test_later_questions_are_a_run_of_their_own_and_its_transcript_fits(
     study = with_allowance(steps=steps, declared=declared)
     coordinator, plan = make_coordinator(study), plan_for(study)
     ask_later(coordinator, *LATER)
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     after = ["questions", "request", *["reply"] * len(BANKS), "sum", "answers"]
     assert coordinator.kinds()[-2 * len(after) - 1 :] == [*after, *after, "end"]
     report = audited(coordinator, tmp_path)
@@ -269,7 +269,7 @@ def test_a_run_of_later_questions_goes_on_where_it_was_killed(
     with pytest.raises(Killed):
         ask_later(coordinator, *LATER, drop=die)
     resume(coordinator)
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, 2)
     assert coordinator.kinds().count("questions") == 2
     assert audited(coordinator, tmp_path).state == "finished"

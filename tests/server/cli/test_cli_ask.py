@@ -12,10 +12,10 @@ from tests.server.answers.test_asking import with_allowance as allowing
 from tests.server.run.test_coordination import RUN, Coordinator
 
 from fieldfare.server.cli import queries as cli_ask
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.desk import Desk
 from fieldfare.server.studies.steering import FlowerStatus
-from fieldfare.server.superlink.facts import RunStatus
+from fieldfare.server.superlink.facts import FlowerRunStatus
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.study import Study
@@ -47,7 +47,7 @@ class Playing:
 
     def run_status(self, run: int) -> FlowerStatus:
         del run
-        return RunStatus("completed", "")
+        return FlowerRunStatus("completed", "")
 
 
 class Asked:
@@ -58,7 +58,7 @@ class Asked:
     ) -> None:
         self.coordinator, self.folder, self.control = coordinator, folder, Playing(coordinator)
         with coordinator.store() as store:
-            store.set_state(RUN, RunState.FAILED, "never started", datetime.now(UTC))
+            store.set_state(RUN, RunStatus.FAILED, "never started", datetime.now(UTC))
 
         @contextmanager
         def opened(path: Path) -> Iterator[Desk]:
@@ -124,7 +124,7 @@ def test_declared_questions_are_asked_by_a_run_of_the_study(ask: Asked, capsys: 
     assert "asked later" not in out
     assert "answered together" in err
     with ask.coordinator.store() as store:
-        assert store.row(ask.control.runs[0]).state is RunState.FINISHED
+        assert store.row(ask.control.runs[0]).state is RunStatus.FINISHED
 
 
 def test_nothing_is_asked_without_a_yes(
@@ -174,7 +174,7 @@ def test_a_coordinator_that_is_down_keeps_what_was_asked_for_a_resume(
     assert "the SuperLink does not answer" in capsys.readouterr().err
     with ask.coordinator.store() as store:
         (row,) = (row for row in store.rows() if row.run != RUN)
-    assert row.state is RunState.FAILED
+    assert row.state is RunStatus.FAILED
     assert ask.coordinator.home.questions(row.run).is_file()
 
 

@@ -11,7 +11,7 @@ from tests.server.run.test_coordination import RUN
 from tests.support.answered import results_file
 from tests.support.desks import TestDesk, desk
 
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.proposals import propose
 from fieldfare.shared.cli.root import run
 
@@ -74,7 +74,7 @@ def test_wrong_input_is_said_in_a_line(
     with desk.store() as store:
         for name in ("run-1", "run-2"):
             store.create(name, desk.study.id, datetime.now(UTC))
-            store.set_state(name, RunState.STOPPED, "", datetime.now(UTC))
+            store.set_state(name, RunStatus.STOPPED, "", datetime.now(UTC))
     status, out, err = query(capsys, "answers", *arguments, "--home", desk.home.path)
     assert (status, out) == (2, "")
     assert said in err

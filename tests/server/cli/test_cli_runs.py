@@ -19,7 +19,7 @@ from tests.support.desks import STUDY, TestDesk, desk, progress, said
 from tests.support.processes import until
 
 from fieldfare.server.cli import runs as cli_runs
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.proposals import propose
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
@@ -50,7 +50,7 @@ def served(link: tuple[TestDesk, RunningSuperlink], capsys: Read) -> Iterator[Te
     with link[0].store() as store:
         for row in store.rows():
             if not row.state.ended:
-                store.set_state(row.run, RunState.FAILED, "the test is over", datetime.now(UTC))
+                store.set_state(row.run, RunStatus.FAILED, "the test is over", datetime.now(UTC))
 
 
 def begin(desk: TestDesk, capsys: Read) -> str:
@@ -58,11 +58,11 @@ def begin(desk: TestDesk, capsys: Read) -> str:
     # Other tests have spent the study's budget.
     assert desk.command("run", "start", "payments", "--json", "--force") == 0
     run = str(said(capsys)["run"])
-    put(desk, run, RunState.RUNNING)
+    put(desk, run, RunStatus.RUNNING)
     return run
 
 
-def put(desk: TestDesk, run: str, state: RunState, reason: str = "") -> None:
+def put(desk: TestDesk, run: str, state: RunStatus, reason: str = "") -> None:
     with desk.store() as store:
         store.set_state(run, state, reason, datetime.now(UTC))
 
@@ -93,7 +93,7 @@ def test_a_run_is_started_under_an_id_of_its_own(served: TestDesk, capsys: Read)
     assert flower_state(served, found["flower_run"]) == "pending"
     with served.store() as store:
         assert store.row(found["run"]).flower_run == found["flower_run"]
-        assert store.row(found["run"]).state is RunState.WAITING
+        assert store.row(found["run"]).state is RunStatus.WAITING
 
 
 def test_a_chosen_id_is_kept_and_the_next_step_said(served: TestDesk, capsys: Read) -> None:
@@ -119,7 +119,7 @@ def test_a_run_that_nothing_is_left_for_is_refused(desk: TestDesk, capsys: Read)
     desk.approve()
     with desk.store() as store:
         store.create("first", desk.study.id, datetime.now(UTC))
-        store.set_state("first", RunState.FAILED, "", datetime.now(UTC))
+        store.set_state("first", RunStatus.FAILED, "", datetime.now(UTC))
         for spent, status in ((0, 1), (made.plan.study_limit // 2, 3)):
             store.append("first", (), progress=progress(2, spent=spent))
             named = ("--run", f"after-{spent}")
@@ -196,7 +196,7 @@ def test_a_process_that_answers_is_stopped_after_its_step(served: TestDesk, caps
     process = served.process("run", "stop", run[:-3])
     with served.store() as store:
         until(lambda: store.stop_requested(run))
-    put(served, run, RunState.STOPPED, "asked to, after step 2")
+    put(served, run, RunStatus.STOPPED, "asked to, after step 2")
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
     assert out.splitlines() == [
@@ -225,16 +225,16 @@ def test_a_stopped_run_is_resumed_with_a_new_flower_run(served: TestDesk, capsys
         f"found it running; a process that died is noticed within a minute: see fieldfare "
         f"coordinator run watch {run}" in capsys.readouterr().err
     )
-    put(served, run, RunState.STOPPED)
+    put(served, run, RunStatus.STOPPED)
     with served.store() as store:
         before = store.row(run).flower_run
     assert served.command("run", "resume", run) == 0
     assert capsys.readouterr().out.splitlines()[0] == f"resumed after step 2: {run}"
     with served.store() as store:
         row = store.row(run)
-    assert (row.state, row.flower_run != before) == (RunState.WAITING, True)
+    assert (row.state, row.flower_run != before) == (RunStatus.WAITING, True)
     assert flower_state(served, row.flower_run) == "pending"
-    put(served, run, RunState.FINISHED)
+    put(served, run, RunStatus.FINISHED)
     assert served.command("run", "resume", run) == 2
     assert "finished: start another run" in capsys.readouterr().err
 
@@ -276,7 +276,7 @@ def act(desk: TestDesk, run: str, see: Callable[[], object]) -> None:
         see()
     with desk.store() as store:
         store.put_metrics(run, '{"auroc":{"high":0.9,"low":0.7,"value":0.8}}')
-    put(desk, run, RunState.FINISHED)
+    put(desk, run, RunStatus.FINISHED)
 
 
 def test_a_pipe_gets_lines_until_the_end(served: TestDesk, capsys: Read) -> None:
@@ -322,7 +322,7 @@ def test_ctrl_c_leaves_the_run_alone(served: TestDesk, capsys: Read) -> None:
     assert err == f"the run goes on; watch it again: {again}\n"
     with served.store() as store:
         row = store.row(run)
-    assert row.state is RunState.RUNNING
+    assert row.state is RunStatus.RUNNING
     assert flower_state(served, row.flower_run) == "pending"
 
 
@@ -370,7 +370,7 @@ def test_a_superlink_that_is_away_is_said_and_waited_for(desk: TestDesk, capsys:
     with desk.store() as store:
         store.create("first", desk.study.id, datetime.now(UTC))
         store.set_flower_run("first", 7)
-        store.set_state("first", RunState.RUNNING, "", datetime.now(UTC))
+        store.set_state("first", RunStatus.RUNNING, "", datetime.now(UTC))
     assert desk.command("run", "stop", "first", "--grace", "0") == 1
     assert "repeat this when the SuperLink runs" in capsys.readouterr().err
     assert desk.command("run", "resume", "first") == 1
@@ -378,6 +378,6 @@ def test_a_superlink_that_is_away_is_said_and_waited_for(desk: TestDesk, capsys:
     process = desk.process("run", "watch", "first")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("first: stopping")
-    put(desk, "first", RunState.STOPPED)
+    put(desk, "first", RunStatus.STOPPED)
     out, _ = process.communicate(timeout=120)
     assert (process.returncode, "first: stopped" in out) == (1, True)

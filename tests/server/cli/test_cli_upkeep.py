@@ -9,7 +9,7 @@ import pytest
 from tests.support.coordinator import running_superlink
 from tests.support.desks import TestDesk, desk, said
 
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 __all__ = ["desk"]
@@ -26,7 +26,7 @@ def ended(desk: TestDesk) -> TestDesk:
             store.create(run, desk.study.id, at)
             blobs = {hashlib.sha256(VECTOR + run.encode()).hexdigest(): VECTOR + run.encode()}
             store.append(run, [Leaf(LeafKind.ROSTER, b"{}")], blobs=blobs)
-            store.set_state(run, RunState.FINISHED, "", at)
+            store.set_state(run, RunStatus.FINISHED, "", at)
     return desk
 
 
@@ -57,7 +57,7 @@ def test_vectors_are_purged_when_their_time_is_over(
     settings = ended.home.settings.read_text()
     ended.home.settings.write_text(settings.replace("= 3650", "= 1"))
     with ended.store() as store:
-        store.set_state("recent", RunState.FINISHED, "", datetime.now(UTC) - timedelta(days=2))
+        store.set_state("recent", RunStatus.FINISHED, "", datetime.now(UTC) - timedelta(days=2))
     assert ended.command("purge") == 0
     assert capsys.readouterr().out.splitlines() == [
         "1 masked vectors of runs that ended more than 1 days ago deleted",

@@ -9,7 +9,7 @@ import pytest
 from tests.support.papers import Applicant
 from tests.support.server_homes import coordinator
 
-from fieldfare.server.home.decision_log import Decision, write_down
+from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.founding import load_signing_key, renew_server, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import examine, keep, members, remove
@@ -26,7 +26,9 @@ def lines(home: CoordinatorHome) -> list[dict[str, Any]]:
 
 
 def test_a_line_says_who_and_when(coordinator: CoordinatorHome) -> None:
-    write_down(coordinator, Decision.REMOVAL, {"institution": "bank\na", "user": "x"}, lambda: AT)
+    write_down(
+        coordinator, DecisionKind.REMOVAL, {"institution": "bank\na", "user": "x"}, lambda: AT
+    )
     assert lines(coordinator)[-1] == {
         "event": "removal",
         "institution": "bank\na",
@@ -78,7 +80,7 @@ def test_what_cannot_be_written_down_is_not_done(coordinator: CoordinatorHome) -
 def test_lines_of_several_commands_do_not_mix(coordinator: CoordinatorHome) -> None:
     facts = {"institution": "x" * 5000}
     writers = [
-        threading.Thread(target=write_down, args=(coordinator, Decision.ENROLMENT, facts))
+        threading.Thread(target=write_down, args=(coordinator, DecisionKind.ENROLMENT, facts))
         for _ in range(20)
     ]
     for writer in writers:

@@ -4,7 +4,7 @@ import pytest
 from tests.support.server_homes import coordinator
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.home.settings import Settings, load_settings, settings_text
+from fieldfare.server.home.settings import CoordinatorSettings, load_settings, settings_text
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.study.toml import parse_toml
 
@@ -28,7 +28,7 @@ def test_what_init_writes_is_what_is_read(coordinator: CoordinatorHome) -> None:
 def test_any_name_survives_its_quoting() -> None:
     name = 'Coordinator "east" \\ é'
     text = settings_text(name, "[::1]:99", contact="a'b", names=("x.org", "10.0.0.1"))
-    settings = parse_toml(text, Settings, "coordinator")
+    settings = parse_toml(text, CoordinatorSettings, "coordinator")
     assert (settings.name, settings.contact) == (name, "a'b")
     assert (settings.names, settings.host) == (("x.org", "10.0.0.1"), "::1")
     assert settings.bind == f"{EVERY_INTERFACE}:99"

@@ -11,7 +11,7 @@ from tests.support.server_homes import coordinator, found
 from fieldfare.server.home.founding import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import (
-    Change,
+    MembershipChange,
     Paper,
     alone,
     enrolled,
@@ -27,7 +27,7 @@ from fieldfare.shared.protocol.identity import public_hex, state_revocation, sta
 __all__ = ["coordinator"]
 
 
-def take(home: CoordinatorHome, content: bytes) -> Change:
+def take(home: CoordinatorHome, content: bytes) -> MembershipChange:
     """Examine and keep; returns what it did."""
     paper = examine(home, content, "sent")
     keep(home, paper)
@@ -48,7 +48,7 @@ def refusal(home: CoordinatorHome, content: bytes) -> str:
 def bank(coordinator: CoordinatorHome) -> Applicant:
     """One that is enrolled."""
     made = Applicant("bank-a", coordinator)
-    assert take(coordinator, made.enrolment()) is Change.NEW
+    assert take(coordinator, made.enrolment()) is MembershipChange.NEW
     return made
 
 
@@ -64,7 +64,7 @@ def test_an_institution_enrols_and_is_found(coordinator: CoordinatorHome) -> Non
     applicant = Applicant("bank-a", coordinator, contact="Ann, +1 555 0100")
     paper = examine(coordinator, applicant.enrolment(), "sent")
     assert members(coordinator) == ()  # looking changes nothing
-    assert (paper.change, paper.institution) == (Change.NEW, "bank-a")
+    assert (paper.change, paper.institution) == (MembershipChange.NEW, "bank-a")
     keep(coordinator, paper)
     (member,) = enrolled(coordinator)
     assert (member.institution, member.identity) == ("bank-a", applicant.public)
@@ -75,7 +75,7 @@ def test_an_institution_enrols_and_is_found(coordinator: CoordinatorHome) -> Non
 @pytest.mark.parametrize("name", ["..", "a/b", "Bank of é", ".", "x" * 64, "~0"])
 def test_any_id_enrols_and_is_listed_once(coordinator: CoordinatorHome, name: str) -> None:
     for each in (name, "bank-b"):
-        assert take(coordinator, Applicant(each, coordinator).enrolment()) is Change.NEW
+        assert take(coordinator, Applicant(each, coordinator).enrolment()) is MembershipChange.NEW
     assert set(identities(coordinator)) == {name, "bank-b"}
 
 
@@ -87,7 +87,7 @@ def test_members_are_sorted_by_id(coordinator: CoordinatorHome) -> None:
 
 def test_the_same_file_again_changes_nothing(coordinator: CoordinatorHome, bank: Applicant) -> None:
     before = coordinator.enrolment("bank-a").stat()
-    assert take(coordinator, bank.enrolment()) is Change.NONE
+    assert take(coordinator, bank.enrolment()) is MembershipChange.NONE
     assert coordinator.enrolment("bank-a").stat().st_ino == before.st_ino
 
 
@@ -95,7 +95,7 @@ def test_node_and_contact_may_change_under_the_same_identity(
     coordinator: CoordinatorHome, bank: Applicant
 ) -> None:
     bank.node, bank.contact = node_called("another"), "Bo"
-    assert take(coordinator, bank.enrolment()) is Change.DETAILS
+    assert take(coordinator, bank.enrolment()) is MembershipChange.DETAILS
     (member,) = members(coordinator)
     assert (member.node, member.contact) == (bank.node, "Bo")
 
@@ -161,10 +161,10 @@ def test_a_changed_byte_is_refused(coordinator: CoordinatorHome, bank: Applicant
 def test_a_rotation_replaces_the_identity(coordinator: CoordinatorHome, bank: Applicant) -> None:
     statements = [bank.rotate() for _ in range(3)]
     for statement in statements:
-        assert take(coordinator, statement) is Change.ROTATION
+        assert take(coordinator, statement) is MembershipChange.ROTATION
     assert identities(coordinator) == {"bank-a": bank.public}
     for statement in statements:
-        assert take(coordinator, statement) is Change.NONE
+        assert take(coordinator, statement) is MembershipChange.NONE
     assert identities(coordinator) == {"bank-a": bank.public}
 
 
@@ -173,10 +173,10 @@ def test_the_first_enrolment_again_does_not_bring_the_old_key_back(
 ) -> None:
     first = bank.enrolment()
     take(coordinator, bank.rotate())
-    assert take(coordinator, first) is Change.NONE
+    assert take(coordinator, first) is MembershipChange.NONE
     assert identities(coordinator) == {"bank-a": bank.public}
     again = bank.enrolment()  # under the new identity
-    assert take(coordinator, again) is Change.DETAILS
+    assert take(coordinator, again) is MembershipChange.DETAILS
     assert "replaced by a rotation" in refusal(coordinator, first)
     assert identities(coordinator) == {"bank-a": bank.public}
 
@@ -214,8 +214,8 @@ def test_a_revoked_identity_is_on_no_new_roster_and_never_enrols_again(
     coordinator: CoordinatorHome, bank: Applicant
 ) -> None:
     again, statement = bank.enrolment(), bank.revocation()
-    assert take(coordinator, statement) is Change.REVOCATION
-    assert take(coordinator, statement) is Change.NONE
+    assert take(coordinator, statement) is MembershipChange.REVOCATION
+    assert take(coordinator, statement) is MembershipChange.NONE
     assert enrolled(coordinator) == ()
     assert [member.revoked for member in members(coordinator)] == [True]
     assert "taken back" in refusal(coordinator, again)
@@ -232,7 +232,7 @@ def test_a_revocation_outweighs_a_rotation_whichever_came_first(
     """A thief of the key rotated it to one of their own."""
     revocation = bank.revocation()
     take(coordinator, bank.rotate("thief"))
-    assert take(coordinator, revocation) is Change.REVOCATION
+    assert take(coordinator, revocation) is MembershipChange.REVOCATION
     assert enrolled(coordinator) == ()
     assert "taken back" in refusal(coordinator, bank.rotate("thief's second"))
 
@@ -242,7 +242,7 @@ def test_after_a_revocation_a_new_identity_enrols_under_the_same_id(
 ) -> None:
     take(coordinator, bank.revocation())
     bank.identity = key_called("a new start")
-    assert take(coordinator, bank.enrolment()) is Change.RETURN
+    assert take(coordinator, bank.enrolment()) is MembershipChange.RETURN
     assert identities(coordinator) == {"bank-a": bank.public}
 
 
@@ -263,7 +263,7 @@ def test_who_is_removed_may_come_back(coordinator: CoordinatorHome, bank: Applic
     assert members(coordinator) == ()
     with pytest.raises(UsageError, match="'bank-a', which is none"):
         remove(coordinator, "bank-a")
-    assert take(coordinator, bank.enrolment()) is Change.NEW
+    assert take(coordinator, bank.enrolment()) is MembershipChange.NEW
 
 
 def test_what_changed_while_a_person_looked_is_not_overwritten(

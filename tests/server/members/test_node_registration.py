@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from tests.support.papers import node_called
 
-from fieldfare.server.members.enrolment import Member
+from fieldfare.server.members.enrolment import EnrolledMember
 from fieldfare.server.members.node_registration import UNREGISTERED, KnownNode, settle_nodes
 from fieldfare.shared.errors import RunError
 
@@ -42,8 +42,8 @@ class Superlink:
         return {one.name for one in self.known if one.status != UNREGISTERED}
 
 
-def member(name: str, node: str = "", *, revoked: bool = False) -> Member:
-    return Member(name, "ab" * 32, node_called(node or name), "", revoked)
+def member(name: str, node: str = "", *, revoked: bool = False) -> EnrolledMember:
+    return EnrolledMember(name, "ab" * 32, node_called(node or name), "", revoked)
 
 
 def test_members_nodes_are_let_in_once() -> None:

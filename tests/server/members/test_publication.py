@@ -5,7 +5,7 @@ from tests.support.server_homes import coordinator
 from fieldfare.server.home.founding import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import examine, keep, remove
-from fieldfare.server.members.publication import Published, publish, published_roster
+from fieldfare.server.members.publication import PublishedRoster, publish, published_roster
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.signed_files import open_roster
 
@@ -17,7 +17,7 @@ def enrol(home: CoordinatorHome, *contents: bytes) -> None:
         keep(home, examine(home, content, "sent"))
 
 
-def publish_now(home: CoordinatorHome, **terms: int) -> Published:
+def publish_now(home: CoordinatorHome, **terms: int) -> PublishedRoster:
     made = publish(home, load_signing_key(home, None), **terms)
     assert open_roster(made.content, signing_public(home)) == made.roster
     assert home.roster.read_bytes() == made.content

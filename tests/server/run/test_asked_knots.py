@@ -20,7 +20,7 @@ from tests.support.asking import asking
 from tests.support.lies import let_coordinator_lie
 
 from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -55,7 +55,7 @@ def test_a_study_may_ask_for_its_knots_first(
     study = knots_first()
     coordinator, plan = make_coordinator(study), plan_for(study)
     coordinator.carry_out()
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     kinds = coordinator.kinds()
     assert kinds.index("answers") < kinds.index("parameters")
     assert kinds[-4:] == ["sum", "metrics", "model", "end"]
@@ -77,7 +77,7 @@ def test_a_run_that_asks_first_goes_on_from_wherever_it_was_killed(
     coordinator = make_coordinator(knots_first())
     kill_at_release(coordinator, release)
     resume(coordinator)
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, 4)
     report = audited(coordinator, tmp_path)
     assert (report.state, report.steps) == ("finished", 2)

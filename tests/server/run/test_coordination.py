@@ -15,7 +15,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.run.channel import Channel
 from fieldfare.server.run.closing import LEFT_SECONDS
 from fieldfare.server.run.conduct import CLOSING_SECONDS, carry_out
-from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import FieldfareError, RunError
 from fieldfare.shared.privacy.assurance import Assurance
@@ -80,7 +80,7 @@ def coordinator(tmp_path: Path, make_setting: MakeSetting) -> Coordinator:
 def test_a_run_ends_with_a_signed_log_and_a_model_at_everybody(coordinator: Coordinator) -> None:
     coordinator.carry_out()
     row = coordinator.row()
-    assert (row.state, row.reason) == (RunState.FINISHED, "")
+    assert (row.state, row.reason) == (RunStatus.FINISHED, "")
     assert row.progress is not None
     assert row.progress.step == coordinator.setting.federation.study.training.steps
     assert coordinator.kinds()[-2:] == ["model", "end"]
@@ -108,7 +108,7 @@ def test_a_hello_without_a_run_brings_approvals_back_and_starts_nothing(
         )
         assert all(row.envelope for row in approvals.values())
         assert store.leaves(RUN) == ()
-    assert coordinator.row().state is RunState.WAITING
+    assert coordinator.row().state is RunStatus.WAITING
 
 
 def test_a_stop_ends_between_two_steps_and_the_next_process_goes_on(
@@ -117,13 +117,13 @@ def test_a_stop_ends_between_two_steps_and_the_next_process_goes_on(
     def stop_at(message: Message) -> bool:
         if message.metadata.message_type == "query.release":
             with coordinator.store() as store:
-                if store.row(RUN).state is RunState.RUNNING and store.checkpoint(RUN):
+                if store.row(RUN).state is RunStatus.RUNNING and store.checkpoint(RUN):
                     store.request_stop(RUN)
         return False
 
     coordinator.carry_out(drop=stop_at)
     stopped = coordinator.row()
-    assert stopped.state is RunState.STOPPED
+    assert stopped.state is RunStatus.STOPPED
     assert "resume" in stopped.reason
     assert coordinator.kinds()[-1] == "end"
     done = stopped.progress.step if stopped.progress else 0
@@ -131,7 +131,7 @@ def test_a_stop_ends_between_two_steps_and_the_next_process_goes_on(
     with coordinator.store() as store:
         store.reopen(store.row(RUN))
     coordinator.carry_out()
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     releases = coordinator.setting.federation.study.training.steps + 1
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, releases)  # nothing was paid twice
 
@@ -143,13 +143,13 @@ def test_too_few_institutions_end_a_run_with_a_reason_and_it_can_go_on(
     with pytest.raises(RunError, match="at least 3 institutions"):
         coordinator.carry_out(drop=lambda message: any(each(message) for each in lost))
     failed = coordinator.row()
-    assert failed.state is RunState.FAILED
+    assert failed.state is RunStatus.FAILED
     assert all(name in failed.reason for name in BANKS[:2])
     assert coordinator.kinds()[-1] == "end"
     with coordinator.store() as store:
         store.reopen(store.row(RUN))
     coordinator.carry_out()  # both are back: all are asked the same again
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     releases = coordinator.setting.federation.study.training.steps + 1
     # Who had answered sent the same bytes again, for nothing.
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, releases)
@@ -167,7 +167,7 @@ def test_a_run_that_went_on_without_somebody_does_not_wait_for_it_at_the_end(
 
     monkeypatch.setattr(Channel, "ask", recorded)
     coordinator.carry_out(drop=to_bank(BANKS[0], after=2))
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     waited = [(names, seconds) for call, names, seconds in asked if call is Call.DELIVER]
     assert waited[-2:] == [(set(BANKS[1:]), CLOSING_SECONDS), ({BANKS[0]}, LEFT_SECONDS)]
     with coordinator.store() as store:
@@ -178,7 +178,7 @@ def test_what_is_missing_in_the_home_fails_the_run_with_a_reason(coordinator: Co
     coordinator.home.roster.unlink()
     with pytest.raises(FieldfareError):
         coordinator.carry_out()
-    assert coordinator.row().state is RunState.FAILED
+    assert coordinator.row().state is RunStatus.FAILED
     assert "roster.signed" in coordinator.row().reason
 
 
@@ -218,11 +218,11 @@ def test_a_process_that_died_while_handing_over_is_followed_by_one_that_does(
     monkeypatch.setattr(module, "keep_delivery", killed)
     with pytest.raises(Killed):
         coordinator.carry_out()
-    assert coordinator.row().state is RunState.RUNNING
+    assert coordinator.row().state is RunStatus.RUNNING
     monkeypatch.undo()
     before = coordinator.kinds()
     coordinator.carry_out()
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     assert coordinator.kinds() == before  # the log says once that the model is made
     with coordinator.store() as store:
         assert all(store.undelivered(name) == () for name in BANKS)

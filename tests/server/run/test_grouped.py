@@ -19,7 +19,7 @@ from tests.support.lies import let_coordinator_lie
 from fieldfare.client.custodian.recomputation import Recomputation
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.rounds import SecureSums
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.run_view import metric_texts, parse_metrics
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.groups import count_groups, group_lines, group_scale
@@ -78,7 +78,7 @@ def test_alerts_are_counted_by_group_in_one_more_release(
     study = grouped_study()
     coordinator, plan = make_coordinator(study), plan_for(study)
     coordinator.carry_out()
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     assert coordinator.kinds()[-5:] == ["reply", "sum", "fairness", "model", "end"]
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, 4)  # 2 steps, the table, the groups
     report = audited(coordinator, tmp_path)
@@ -148,7 +148,7 @@ def test_a_run_goes_on_from_wherever_it_was_killed(
     coordinator = make_coordinator(grouped_study())
     kill_at_release(coordinator, release)
     resume(coordinator)
-    assert coordinator.row().state is RunState.FINISHED
+    assert coordinator.row().state is RunStatus.FINISHED
     assert coordinator.setting.debits() == dict.fromkeys(BANKS, 4)
     assert audited(coordinator, tmp_path).groups is not None
 

@@ -22,7 +22,7 @@ from tests.server.conftest import (
 from fieldfare.client.custodian.recomputation import Recomputation
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.server.run.store_record import RunRecord
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
@@ -422,7 +422,7 @@ def test_vectors_that_were_deleted_end_a_run_that_needs_them(
     book = Book.begin(setting, tmp_path / "runs")
     run_until(book, Wire(), 5, after=True)
     with run_store(book.path) as store:
-        store.set_state(book.run, RunState.FAILED, "", book.now)
+        store.set_state(book.run, RunStatus.FAILED, "", book.now)
         assert store.purge(book.now + timedelta(days=1)) == 2 * len(BANKS)
     with pytest.raises(RunError, match="found deleted ones: start another run"):
         book.carry_on()

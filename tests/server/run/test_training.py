@@ -20,7 +20,7 @@ from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.record import Record, Sum
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.server.run.server_app import Job, StoppedError
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.privacy.assurance import Assurance
@@ -158,7 +158,7 @@ def test_a_stopped_run_goes_on_where_it_stood(make_setting: MakeSetting, tmp_pat
             stopped.run(job)
     assert stopped.debits() == dict.fromkeys(stopped.sums, 3)
     with book.record() as record:
-        record.store.set_state(book.run, RunState.STOPPED, "", book.now)
+        record.store.set_state(book.run, RunStatus.STOPPED, "", book.now)
         record.store.reopen(record.store.row(book.run))
     resumed = book.carry_on()
     assert resumed.parameters.tobytes() == uninterrupted.parameters.tobytes()

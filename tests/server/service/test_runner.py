@@ -19,7 +19,7 @@ from fieldfare.server.service import runner as runner_module
 from fieldfare.server.service.runner import RunCommand, Runner
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.retention import flower_environment
-from fieldfare.server.superlink.superlink import Control, control, tasks
+from fieldfare.server.superlink.superlink import ControlClient, control, tasks
 
 WAIT_SECONDS: Final = 120.0
 # Does what the study's name says, and leaves what it saw.
@@ -62,7 +62,7 @@ class Served:
     def __init__(self, superlink: RunningSuperlink, script: Path, stack: ExitStack) -> None:
         self.home = superlink.home
         target = control_target(self.home)
-        self.link: Control = stack.enter_context(control(target))
+        self.link: ControlClient = stack.enter_context(control(target))
         self.said: list[str] = []
         self.settled = 0
         self._stop = threading.Event()

@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 
-from fieldfare.server.store.rows import Progress, RunState
+from fieldfare.server.store.rows import Progress, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind
@@ -90,9 +90,9 @@ def test_together_is_all_or_nothing(store: RunStore) -> None:
     with store.together():  # the size that was taken back is not remembered
         assert store.append(RUN, LEAVES[:3]) == 3
         store.put_head(RUN, b"head", 3)
-        store.set_state(RUN, RunState.FINISHED, "", NOW)
+        store.set_state(RUN, RunStatus.FINISHED, "", NOW)
     assert (len(store.leaves(RUN)), store.head(RUN)) == (3, b"head")
-    assert store.row(RUN).state is RunState.FINISHED
+    assert store.row(RUN).state is RunStatus.FINISHED
 
 
 def test_a_process_that_was_replaced_writes_no_more(store: RunStore, path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_purge_takes_vectors_of_runs_that_ended_long_ago(store: RunStore, path
     for number, (run, days) in enumerate(ages.items()):
         store.create(run, f"{number}" * 64, NOW)
         store.append(run, LEAVES, blobs=named(run.encode() * 1000, b"both"), checkpoint=b"c")
-        store.set_state(run, RunState.STOPPED, "", NOW - timedelta(days=days))
+        store.set_state(run, RunStatus.STOPPED, "", NOW - timedelta(days=days))
     store.append(RUN, (), blobs=named(b"goes on"))
     assert store.purge(NOW - timedelta(days=30)) == 2
     assert dict(store.blobs_of("old")) == {}
@@ -194,7 +194,7 @@ def test_a_purge_does_not_keep_a_run_from_its_steps(store: RunStore, path: Path)
         store.create(run, f"{number}" * 64, NOW)
         vectors = named(*(os.urandom(20_000) for _ in range(150)))
         store.append(run, LEAVES, blobs=vectors)
-        store.set_state(run, RunState.FINISHED, "", NOW - timedelta(days=40))
+        store.set_state(run, RunStatus.FINISHED, "", NOW - timedelta(days=40))
     before = path.stat().st_size + path.with_name(path.name + "-wal").stat().st_size
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, str(path), RUN, "40"], stdout=subprocess.PIPE

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldfare.server.store.rows import RunState, from_micros, to_micros
+from fieldfare.server.store.rows import RunStatus, from_micros, to_micros
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -26,8 +26,8 @@ def test_a_moment_without_a_zone_is_refused() -> None:
 
 
 def test_ended_states() -> None:
-    assert {state for state in RunState if state.ended} == {
-        RunState.STOPPED,
-        RunState.FINISHED,
-        RunState.FAILED,
+    assert {state for state in RunStatus if state.ended} == {
+        RunStatus.STOPPED,
+        RunStatus.FINISHED,
+        RunStatus.FAILED,
     }

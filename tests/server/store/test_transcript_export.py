@@ -12,7 +12,7 @@ import pytest
 from tests.support.desks import TestDesk, desk
 
 from fieldfare.server.store.export import export_transcript
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.privacy.assurance import Assurance
@@ -73,7 +73,7 @@ def test_a_run_that_goes_on_is_exported_as_far_as_it_is(desk: TestDesk, store: R
 
 def test_after_a_purge_hashes_stay(desk: TestDesk, store: RunStore) -> None:
     store.append(RUN, LEAVES, blobs=VECTORS)
-    store.set_state(RUN, RunState.FINISHED, "", NOW - timedelta(days=9))
+    store.set_state(RUN, RunStatus.FINISHED, "", NOW - timedelta(days=9))
     store.purge(NOW)
     done = export_transcript(store, RUN, desk.signer, desk.folder / "purged")
     assert (done.leaves, done.vectors) == (2, 0)

@@ -10,7 +10,7 @@ from tests.support.desks import BANKS, TestDesk, desk, progress
 from tests.support.packages import MODEL, PACKAGE, install
 
 from fieldfare.server.home.founding import build_bundle
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.desk import open_desk
 from fieldfare.server.studies.proposals import propose
 from fieldfare.server.studies.steering import Life
@@ -34,7 +34,7 @@ def test_a_picture_holds_study_privacy_and_institutions(desk: TestDesk) -> None:
         for number, spent in ((1, 3_000_000_000), (2, 1_000_000_000)):
             store.create(f"run-{number}", study.id, NOW + timedelta(hours=number))
             store.append(f"run-{number}", (), progress=progress(1, spent=spent))
-            store.set_state(f"run-{number}", RunState.STOPPED, "", NOW)
+            store.set_state(f"run-{number}", RunStatus.STOPPED, "", NOW)
         store.create("run-3", "b" * 64, NOW)  # of a study whose file is gone
         store.append("run-3", (), progress=progress(1, spent=10**15))
         store.put_status("run-1", "bank-b", "answered", NOW)

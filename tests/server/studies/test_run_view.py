@@ -10,11 +10,11 @@ from typing import Any, Final
 import pytest
 from rich.console import Console, RenderableType
 
-from fieldfare.server.store.rows import Progress, RunRow, RunState
+from fieldfare.server.store.rows import Progress, RunRow, RunStatus
 from fieldfare.server.studies.run_view import (
+    EpsilonSpent,
     Pace,
-    Picture,
-    Promise,
+    RunSummary,
     last_lines,
     line,
     metric_texts,
@@ -23,7 +23,7 @@ from fieldfare.server.studies.run_view import (
     runs_table,
     screen,
 )
-from fieldfare.server.studies.steering import Life, Seen
+from fieldfare.server.studies.steering import InspectedRun, Life
 
 NOW: Final = datetime(2025, 6, 1, 12, 0, 30, tzinfo=UTC)
 RUN: Final = "2025-06-01-payments-0a1b2c"
@@ -44,7 +44,7 @@ def progress(phase: str = "training", step: int = 12, **changes: Any) -> Progres
 
 
 def picture(
-    state: RunState = RunState.RUNNING,
+    state: RunStatus = RunStatus.RUNNING,
     life: Life = Life.ALIVE,
     how: Progress | None = None,
     *,
@@ -52,7 +52,7 @@ def picture(
     command: str = "",
     metrics: Mapping[str, Any] | None = None,
     **changes: Any,
-) -> Picture:
+) -> RunSummary:
     row = RunRow(
         run=RUN,
         study="a" * 64,
@@ -63,12 +63,12 @@ def picture(
         ended=before(2) if state.ended else None,
         progress=how,
     )
-    made = Picture(
-        seen=Seen(
+    made = RunSummary(
+        seen=InspectedRun(
             row, life, "interrupted" if life is Life.INTERRUPTED else state.value, note, command
         ),
         name="payments",
-        promise=Promise(1.0, 1e-6, 0.4123, 0.2071),
+        promise=EpsilonSpent(1.0, 1e-6, 0.4123, 0.2071),
         metrics=metrics,
         institutions={
             "bank-a": ("answered", before(1)),
@@ -134,13 +134,13 @@ def test_a_run_that_trains(width: int) -> None:
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_run_that_finished(width: int) -> None:
     done = progress("delivery", 40, attempt_failures=0)
-    made = picture(RunState.FINISHED, Life.ENDED, done, metrics=METRICS)
+    made = picture(RunStatus.FINISHED, Life.ENDED, done, metrics=METRICS)
     assert text(screen(made), width) == shown(FINISHED, width)
 
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_run_that_waits(width: int) -> None:
-    made = picture(RunState.WAITING, institutions={})
+    made = picture(RunStatus.WAITING, institutions={})
     assert text(screen(made), width) == shown(WAITING, width)
 
 
@@ -154,7 +154,7 @@ def test_a_run_that_was_interrupted_says_how_to_go_on() -> None:
 
 
 def test_a_run_that_failed_says_why() -> None:
-    made = picture(RunState.FAILED, Life.ENDED, progress())
+    made = picture(RunStatus.FAILED, Life.ENDED, progress())
     row = replace(made.seen.row, reason="below the minimum: 2 of 3 answered")
     rows = text(screen(replace(made, seen=replace(made.seen, row=row))), 80)
     assert "because  below the minimum: 2 of 3 answered" in rows
@@ -168,7 +168,7 @@ def test_nothing_is_wider_than_the_screen_or_moves_the_cursor() -> None:
         name=hostile,
         institutions={hostile[:60]: (hostile, NOW), "b": None},
     )
-    row = replace(made.seen.row, reason=hostile, state=RunState.FAILED)
+    row = replace(made.seen.row, reason=hostile, state=RunStatus.FAILED)
     made = replace(made, seen=replace(made.seen, row=row, life=Life.UNKNOWN))
     for width in (80, 120):
         for rendered in (screen(made), runs_table([made])):
@@ -194,7 +194,7 @@ def test_a_line_says_what_changed() -> None:
         f"{RUN}: running, step 12 of 40, 0.48 s, 1 attempt failed, epsilon 0.412 of 1, "
         "bank-b no answer in time"
     )
-    assert line(picture(RunState.WAITING, promise=None, institutions={})) == f"{RUN}: waiting"
+    assert line(picture(RunStatus.WAITING, promise=None, institutions={})) == f"{RUN}: waiting"
     assert line(picture(how=progress("hello", 0, attempt_failures=0), institutions={})) == (
         f"{RUN}: running, hello, step 0 of 40, epsilon 0.412 of 1"
     )
@@ -202,7 +202,7 @@ def test_a_line_says_what_changed() -> None:
 
 def test_the_last_lines_say_why_what_and_how_to_go_on() -> None:
     made = picture(
-        RunState.STOPPED, Life.ENDED, note="as it is", command="resume it", metrics=METRICS
+        RunStatus.STOPPED, Life.ENDED, note="as it is", command="resume it", metrics=METRICS
     )
     row = replace(made.seen.row, reason="as asked")
     assert last_lines(replace(made, seen=replace(made.seen, row=row))) == [
@@ -242,7 +242,7 @@ def test_all_runs(width: int) -> None:
             command=f"fieldfare coordinator run resume {RUN}",
             promise=None,
         ),
-        picture(RunState.FINISHED, Life.ENDED, progress("delivery", 40), note="not said here"),
+        picture(RunStatus.FINISHED, Life.ENDED, progress("delivery", 40), note="not said here"),
     ]
     assert text(runs_table(shown_runs), width) == RUNS.strip().splitlines()
 

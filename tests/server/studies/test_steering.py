@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 from tests.support.homes import home_study
 
-from fieldfare.server.store.rows import RunRow, RunState
+from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.studies.proposals import Proposal
 from fieldfare.server.studies.steering import (
@@ -83,7 +83,7 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
         yield opened
 
 
-def begin(store: RunStore, control: Scripted, state: RunState = RunState.RUNNING) -> None:
+def begin(store: RunStore, control: Scripted, state: RunStatus = RunStatus.RUNNING) -> None:
     start(store, control, BUNDLE, RUN, STUDY, NOW)
     control.statuses[1] = Status("running")
     store.set_state(RUN, state, "", NOW)
@@ -93,7 +93,7 @@ def test_a_start_says_which_study_and_run(store: RunStore, control: Scripted) ->
     start(store, control, BUNDLE, RUN, STUDY, NOW)
     assert control.started == [(BUNDLE, {"study": STUDY, "run": RUN})]
     row = store.row(RUN)
-    assert (row.state, row.flower_run, row.study) == (RunState.WAITING, 1, STUDY)
+    assert (row.state, row.flower_run, row.study) == (RunStatus.WAITING, 1, STUDY)
     assert look(store, control, RUN).life is Life.ALIVE
 
 
@@ -120,7 +120,7 @@ def test_a_run_that_could_not_be_started_is_failed_and_resumed(
     control.reachable = False
     with pytest.raises(RunError, match="SuperLink"):
         start(store, control, BUNDLE, RUN, STUDY, NOW)
-    assert store.row(RUN).state is RunState.FAILED
+    assert store.row(RUN).state is RunStatus.FAILED
     assert "not started: expected a SuperLink at" in store.row(RUN).reason
     control.reachable = True
     resume(store, control, BUNDLE, RUN, NOW)
@@ -167,7 +167,7 @@ def test_an_end_that_was_written_meanwhile_counts(store: RunStore, control: Scri
 
     class EndsFirst(Scripted):
         def run_status(self, run: int) -> Status:  # noqa: ARG002 -- the interface's argument
-            store.set_state(RUN, RunState.FINISHED, "", NOW)
+            store.set_state(RUN, RunStatus.FINISHED, "", NOW)
             return Status("completed")
 
     seen = look(store, EndsFirst(), RUN)
@@ -180,20 +180,20 @@ def test_without_a_superlink_nothing_is_claimed(store: RunStore, control: Script
     seen = look(store, control, RUN)
     assert (seen.life, seen.word) == (Life.UNKNOWN, "running")
     assert "not known: expected a SuperLink at" in seen.note
-    store.set_state(RUN, RunState.STOPPED, "", NOW)
+    store.set_state(RUN, RunStatus.STOPPED, "", NOW)
     ended = look(store, control, RUN)  # that needs no SuperLink
     assert (ended.life, ended.command.split()[-2:]) == (Life.ENDED, ["resume", RUN])
 
 
-@pytest.mark.parametrize("state", [RunState.STOPPED, RunState.FAILED])
+@pytest.mark.parametrize("state", [RunStatus.STOPPED, RunStatus.FAILED])
 def test_a_run_that_ended_early_is_resumed_with_the_same_ids(
-    store: RunStore, control: Scripted, state: RunState
+    store: RunStore, control: Scripted, state: RunStatus
 ) -> None:
     begin(store, control, state)
     before = resume(store, control, BUNDLE, RUN, NOW)
     assert before.state is state
     assert [given for _, given in control.started] == [{"study": STUDY, "run": RUN}] * 2
-    assert (store.row(RUN).state, store.row(RUN).flower_run) == (RunState.WAITING, 2)
+    assert (store.row(RUN).state, store.row(RUN).flower_run) == (RunStatus.WAITING, 2)
 
 
 def test_an_interrupted_run_is_resumed(store: RunStore, control: Scripted) -> None:
@@ -214,7 +214,7 @@ def test_a_run_is_not_resumed_while_it_goes_on(store: RunStore, control: Scripte
 
 
 def test_a_finished_run_is_not_resumed(store: RunStore, control: Scripted) -> None:
-    begin(store, control, RunState.FINISHED)
+    begin(store, control, RunStatus.FINISHED)
     with pytest.raises(UsageError, match="is finished: start another run"):
         resume(store, control, BUNDLE, RUN, NOW)
     assert len(control.started) == 1
@@ -237,7 +237,7 @@ def test_a_process_that_hears_the_wish_ends_by_itself(store: RunStore, control: 
 
     def answer(clock: float) -> None:
         if clock > 2 and store.stop_requested(RUN):
-            store.set_state(RUN, RunState.STOPPED, "asked to, after step 7", NOW)
+            store.set_state(RUN, RunStatus.STOPPED, "asked to, after step 7", NOW)
 
     control.each_second = answer
     assert stop_it(store, control).reason == "asked to, after step 7"
@@ -248,7 +248,7 @@ def test_a_process_that_hears_the_wish_ends_by_itself(store: RunStore, control: 
 def test_a_process_that_does_not_answer_is_ended(store: RunStore, control: Scripted) -> None:
     begin(store, control)
     row = stop_it(store, control)
-    assert (row.state, control.stopped) == (RunState.STOPPED, [1])
+    assert (row.state, control.stopped) == (RunStatus.STOPPED, [1])
     assert row.reason == "its process did not end within 10 s and was ended"
     assert control.clock >= 10
 
@@ -260,16 +260,16 @@ def test_a_process_that_finishes_while_it_is_ended_has_finished(
 
     class FinishesFirst(Scripted):
         def stop_run(self, run: int) -> None:  # noqa: ARG002 -- the interface's argument
-            store.set_state(RUN, RunState.FINISHED, "", NOW)
+            store.set_state(RUN, RunStatus.FINISHED, "", NOW)
 
-    assert stop_it(store, FinishesFirst({1: Status("running")})).state is RunState.FINISHED
+    assert stop_it(store, FinishesFirst({1: Status("running")})).state is RunStatus.FINISHED
 
 
 def test_a_dead_run_is_stopped_at_once(store: RunStore, control: Scripted) -> None:
     begin(store, control)
     control.statuses[1] = Status("failed")
     row = stop_it(store, control)
-    assert (row.state, row.reason) == (RunState.STOPPED, "its process was gone")
+    assert (row.state, row.reason) == (RunStatus.STOPPED, "its process was gone")
     assert (control.clock, control.stopped) == (0, [])
 
 
@@ -280,11 +280,11 @@ def test_the_wish_to_stop_stays_where_nobody_can_be_asked(
     control.reachable = False
     with pytest.raises(RunError, match="repeat this when the SuperLink runs"):
         stop_it(store, control)
-    assert store.row(RUN).state is RunState.STOPPING
+    assert store.row(RUN).state is RunStatus.STOPPING
 
 
 def test_what_has_ended_is_not_stopped(store: RunStore, control: Scripted) -> None:
-    begin(store, control, RunState.FINISHED)
+    begin(store, control, RunStatus.FINISHED)
     with pytest.raises(UsageError, match="run-1, which is finished"):
         stop_it(store, control)
 

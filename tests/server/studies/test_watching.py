@@ -8,10 +8,10 @@ from typing import Final
 import pytest
 from tests.support.desks import TestDesk, desk, progress
 
-from fieldfare.server.store.rows import RunState
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore
 from fieldfare.server.studies.desk import LOOK_SECONDS, POLL_SECONDS, Desk, follow, news
-from fieldfare.server.studies.run_view import Picture, line
+from fieldfare.server.studies.run_view import RunSummary, line
 from fieldfare.server.studies.steering import Life
 from fieldfare.shared.errors import RunError
 
@@ -56,7 +56,7 @@ def store(desk: TestDesk) -> Iterator[RunStore]:
     with desk.store() as opened:
         opened.create(RUN, desk.study.id, NOW)
         opened.set_flower_run(RUN, 7)
-        opened.set_state(RUN, RunState.RUNNING, "", NOW)
+        opened.set_state(RUN, RunStatus.RUNNING, "", NOW)
         yield opened
 
 
@@ -69,7 +69,7 @@ class Watched:
     link: Link = field(default_factory=Link)
     events: dict[float, object] = field(default_factory=dict)
 
-    def pictures(self) -> Iterator[Picture]:
+    def pictures(self) -> Iterator[RunSummary]:
         return follow(
             Desk(self.desk.home, self.store, self.link),
             RUN,
@@ -95,7 +95,7 @@ def test_a_run_is_followed_to_its_end(watched: Watched, store: RunStore) -> None
     watched.events = {
         1.0: lambda: store.append(RUN, (), progress=progress(1)),
         2.0: lambda: store.append(RUN, (), progress=progress(2)),
-        3.5: lambda: store.set_state(RUN, RunState.FINISHED, "", NOW),
+        3.5: lambda: store.set_state(RUN, RunStatus.FINISHED, "", NOW),
     }
     pictures = list(watched.pictures())
     steps = [p.seen.row.progress.step for p in pictures if p.seen.row.progress is not None]
@@ -106,7 +106,7 @@ def test_a_run_is_followed_to_its_end(watched: Watched, store: RunStore) -> None
 
 
 def test_the_superlink_is_asked_seldom(watched: Watched, store: RunStore) -> None:
-    watched.events = {12.0: lambda: store.set_state(RUN, RunState.STOPPED, "", NOW)}
+    watched.events = {12.0: lambda: store.set_state(RUN, RunStatus.STOPPED, "", NOW)}
     looks = len(list(watched.pictures()))
     assert looks == 1 + 12 / POLL_SECONDS
     assert watched.link.asked <= 1 + 12 / LOOK_SECONDS
@@ -123,7 +123,7 @@ def test_a_superlink_that_is_away_is_waited_for(watched: Watched, store: RunStor
     watched.link.state = None
     watched.events = {
         4.0: lambda: setattr(watched.link, "state", "running"),
-        9.0: lambda: store.set_state(RUN, RunState.FAILED, "why", NOW),
+        9.0: lambda: store.set_state(RUN, RunStatus.FAILED, "why", NOW),
     }
     pictures = list(watched.pictures())
     assert pictures[0].seen.life is Life.UNKNOWN
@@ -132,7 +132,7 @@ def test_a_superlink_that_is_away_is_waited_for(watched: Watched, store: RunStor
 
 
 def test_what_ended_before_is_shown_once(watched: Watched, store: RunStore) -> None:
-    store.set_state(RUN, RunState.STOPPED, "", NOW)
+    store.set_state(RUN, RunStatus.STOPPED, "", NOW)
     assert len(list(watched.pictures())) == 1
     assert watched.link.asked == 0
 
@@ -141,8 +141,8 @@ def test_only_news_are_told(watched: Watched, store: RunStore) -> None:
     watched.events = {
         2.0: lambda: store.append(RUN, (), progress=progress(1)),
         4.0: lambda: store.put_status(RUN, "bank-a", "no answer in time", NOW),
-        5.0: lambda: store.set_state(RUN, RunState.STOPPING, "", NOW),
-        6.0: lambda: store.set_state(RUN, RunState.STOPPED, "", NOW),
+        5.0: lambda: store.set_state(RUN, RunStatus.STOPPING, "", NOW),
+        6.0: lambda: store.set_state(RUN, RunStatus.STOPPED, "", NOW),
     }
     told = [line(picture) for picture in news(watched.pictures(), line)]
     assert len(told) == 5

@@ -15,8 +15,8 @@ from fieldfare.server.superlink.gate import (
     RUNTIME,
     SMALL,
     Answered,
+    CallRules,
     Gate,
-    Rules,
 )
 
 TOKEN = "let me in"  # noqa: S105 -- a test's own
@@ -38,7 +38,9 @@ class Asked:
             self.vouched_for.append(headers)
             return vouched
 
-        rules = Rules("public" if public else "local", offered, None if public else TOKEN, vouch)
+        rules = CallRules(
+            "public" if public else "local", offered, None if public else TOKEN, vouch
+        )
         self.gate = Gate(self._app, rules, self.told.append)
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -153,7 +155,7 @@ def test_control_needs_the_token(path: str, headers: list[tuple[bytes, bytes]]) 
 
 def test_a_listener_without_a_token_lets_nobody_control() -> None:
     asked = Asked()
-    asked.gate._rules = Rules("odd", LOCAL, None, lambda _: True)
+    asked.gate._rules = CallRules("odd", LOCAL, None, lambda _: True)
     for value in (b"Bearer None", b"Bearer ", b"Bearer let me in"):
         assert asked.ask(START, headers=[(b"authorization", value)])[0] == 401
 

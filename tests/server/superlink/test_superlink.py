@@ -26,7 +26,7 @@ from fieldfare.server.home.founding import build_bundle, bundle_hash
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.facts import ControlTarget
 from fieldfare.server.superlink.superlink import (
-    Control,
+    ControlClient,
     SuperlinkApp,
     Tasks,
     _heartbeat,
@@ -49,7 +49,7 @@ def superlink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuper
 
 
 @pytest.fixture
-def link(superlink: RunningSuperlink) -> Iterator[Control]:
+def link(superlink: RunningSuperlink) -> Iterator[ControlClient]:
     with control(control_target(superlink.home)) as opened:
         yield opened
         for node in opened.nodes():
@@ -67,7 +67,7 @@ def desk(superlink: RunningSuperlink) -> Iterator[Tasks]:
 class Nodes:
     """Nodes that sign on, and act as a test says."""
 
-    def __init__(self, superlink: RunningSuperlink, link: Control, stack: ExitStack) -> None:
+    def __init__(self, superlink: RunningSuperlink, link: ControlClient, stack: ExitStack) -> None:
         self._superlink, self._link, self._stack = superlink, link, stack
         self.authority = superlink.home.authority.read_bytes()
 
@@ -83,13 +83,13 @@ class Nodes:
 
 
 @pytest.fixture
-def nodes(superlink: RunningSuperlink, link: Control) -> Iterator[Nodes]:
+def nodes(superlink: RunningSuperlink, link: ControlClient) -> Iterator[Nodes]:
     with ExitStack() as stack:
         yield Nodes(superlink, link, stack)
 
 
 @pytest.fixture
-def task(superlink: RunningSuperlink, link: Control, desk: Tasks) -> Iterator[Any]:
+def task(superlink: RunningSuperlink, link: ControlClient, desk: Tasks) -> Iterator[Any]:
     """A run, from the side of its server."""
     run = link.start_run(build_bundle(), CONFIGURATION)
     taken = desk.acquire()
@@ -136,7 +136,7 @@ def said(message: Message) -> bytes:
 # ---- control
 
 
-def test_a_node_is_registered_once_and_taken_off_for_good(link: Control) -> None:
+def test_a_node_is_registered_once_and_taken_off_for_good(link: ControlClient) -> None:
     _, line = new_node()
     node = link.register_node(line, "bank-a")
     assert link.register_node(line + b" a comment", "bank-a") == node
@@ -149,7 +149,7 @@ def test_a_node_is_registered_once_and_taken_off_for_good(link: Control) -> None
         link.register_node(line, "bank-a")
 
 
-def test_a_node_is_seen_to_come_and_go(link: Control, superlink: RunningSuperlink) -> None:
+def test_a_node_is_seen_to_come_and_go(link: ControlClient, superlink: RunningSuperlink) -> None:
     key, line = new_node()
     node = link.register_node(line, "bank-a")
     authority = superlink.home.authority.read_bytes()
@@ -159,12 +159,12 @@ def test_a_node_is_seen_to_come_and_go(link: Control, superlink: RunningSuperlin
     assert {each.node: each.status for each in link.nodes()}[node] == "offline"
 
 
-def test_a_key_that_is_none_is_not_registered(link: Control) -> None:
+def test_a_key_that_is_none_is_not_registered(link: ControlClient) -> None:
     with pytest.raises(UsageError, match="OpenSSH line, found"):
         link.register_node(b"nonsense", "bank-a")
 
 
-def test_a_run_is_started_seen_and_stopped(link: Control, desk: Tasks) -> None:
+def test_a_run_is_started_seen_and_stopped(link: ControlClient, desk: Tasks) -> None:
     run = link.start_run(build_bundle(), CONFIGURATION)
     assert link.run_status(run).state == "pending"
     taken = desk.acquire()
@@ -177,7 +177,7 @@ def test_a_run_is_started_seen_and_stopped(link: Control, desk: Tasks) -> None:
     assert desk.acquire() is None
 
 
-def test_a_run_that_flower_does_not_take_is_an_error(link: Control) -> None:
+def test_a_run_that_flower_does_not_take_is_an_error(link: ControlClient) -> None:
     with pytest.raises(RunError, match="refused: status 412"):
         link.start_run(build_bundle(), {"other": "key"})
     with pytest.raises(RunError, match="refused: status"):
@@ -212,7 +212,7 @@ def test_another_token_is_said_to_be_one(superlink: RunningSuperlink) -> None:
 # ---- tasks
 
 
-def test_runs_are_taken_one_by_one_the_oldest_first(link: Control, desk: Tasks) -> None:
+def test_runs_are_taken_one_by_one_the_oldest_first(link: ControlClient, desk: Tasks) -> None:
     runs = [link.start_run(build_bundle(), CONFIGURATION) for _ in range(2)]
     taken = [desk.acquire() for _ in range(3)]
     assert [task and task.run for task in taken] == [*runs, None]
@@ -220,7 +220,7 @@ def test_runs_are_taken_one_by_one_the_oldest_first(link: Control, desk: Tasks) 
         link.stop_run(run)
 
 
-def test_another_secret_takes_nothing(superlink: RunningSuperlink, link: Control) -> None:
+def test_another_secret_takes_nothing(superlink: RunningSuperlink, link: ControlClient) -> None:
     run = link.start_run(build_bundle(), CONFIGURATION)
     authority = superlink.home.authority.read_bytes()
     with (
@@ -241,7 +241,9 @@ def test_a_superlink_that_is_away_is_an_error_to_wait_out(superlink: RunningSupe
         opened.acquire()
 
 
-def test_a_run_knows_what_it_was_started_with_and_how_it_ended(task: Any, link: Control) -> None:
+def test_a_run_knows_what_it_was_started_with_and_how_it_ended(
+    task: Any, link: ControlClient
+) -> None:
     assert dict(task.configuration) == CONFIGURATION
     assert task.grid.run.fab_hash == bundle_hash(build_bundle())
     assert link.run_status(task.run).state == "running"
@@ -249,14 +251,14 @@ def test_a_run_knows_what_it_was_started_with_and_how_it_ended(task: Any, link: 
     assert link.run_status(task.run).state == "completed"
 
 
-def test_a_run_that_failed_says_why(task: Any, link: Control) -> None:
+def test_a_run_that_failed_says_why(task: Any, link: ControlClient) -> None:
     task.finish("expected two institutions, found one")
     status = link.run_status(task.run)
     assert (status.state, status.reason) == ("failed", "expected two institutions, found one")
 
 
 def test_a_run_whose_process_is_gone_is_ended_from_outside(
-    superlink: RunningSuperlink, link: Control, desk: Tasks
+    superlink: RunningSuperlink, link: ControlClient, desk: Tasks
 ) -> None:
     run = link.start_run(build_bundle(), CONFIGURATION)
     taken = desk.acquire()
@@ -268,7 +270,7 @@ def test_a_run_whose_process_is_gone_is_ended_from_outside(
         fail_task(superlink.local, authority, taken, "killed again")
 
 
-def test_a_run_that_was_stopped_interrupts_its_process(task: Any, link: Control) -> None:
+def test_a_run_that_was_stopped_interrupts_its_process(task: Any, link: ControlClient) -> None:
     class InterruptedHereError(BaseException): ...
 
     def interrupted(*_: object) -> None:

@@ -7,7 +7,12 @@ import torch
 from tests.support.networks import FEATURES
 
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.models.dense_layers import DenseNetwork, Layers, arithmetic, check_machine
+from fieldfare.shared.models.dense_layers import (
+    DenseLayers,
+    DenseNetwork,
+    arithmetic,
+    check_machine,
+)
 from fieldfare.shared.models.feature_network import MlpModel
 from fieldfare.shared.models.unit_batches import Chunk
 
@@ -25,7 +30,7 @@ def test_one_that_does_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     model, forward = MlpModel(FEATURES, (8,), 1, 1.0), DenseNetwork.forward
 
     def mixing(
-        network: DenseNetwork, layers: Layers, rows: torch.Tensor
+        network: DenseNetwork, layers: DenseLayers, rows: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         steps, scores = forward(network, layers, rows)
         return steps, scores + scores[0] * 2.0**-20
@@ -43,7 +48,7 @@ def test_one_that_multiplies_in_fewer_digits_is_refused(
     model, added = MlpModel(FEATURES, (32, 16), 1, 1.0), DenseNetwork.add_buckets
 
     def coarse(
-        network: DenseNetwork, total: Layers, chunk: Chunk, steps: Sums, flows: Sums
+        network: DenseNetwork, total: DenseLayers, chunk: Chunk, steps: Sums, flows: Sums
     ) -> None:
         if steps[0].dtype is torch.float32:
             steps = [step.to(kept).float() for step in steps]

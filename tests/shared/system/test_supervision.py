@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from fieldfare.shared.system.processes import Rules
+from fieldfare.shared.system.processes import RestartRules
 
 WAIT_SECONDS: Final = 60.0
 # A child that says so, then does what is written there.
@@ -149,13 +149,13 @@ def test_a_child_does_not_outlive_a_killed_parent(
 
 
 def test_pauses_double_up_to_the_longest() -> None:
-    rules = Rules(first_seconds=1, longest_seconds=30)
+    rules = RestartRules(first_seconds=1, longest_seconds=30)
     assert [rules.pause(n) for n in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
     assert rules.pause(10**6) == 30
 
 
 def test_the_pauses_outlive_a_lease_of_flower() -> None:
     """A killed node is let in again when its lease has ended, at most 60 s later."""
-    rules = Rules()
+    rules = RestartRules()
     assert sum(rules.pause(n) for n in range(1, 7)) > 60
     assert rules.longest_seconds <= 30  # nor is it kept out for long afterwards

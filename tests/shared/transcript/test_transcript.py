@@ -18,14 +18,14 @@ from fieldfare.shared.transcript.leaves import (
     MetricsRecord,
     ModelRecord,
     ParametersRecord,
-    Record,
     SumRecord,
     TreeHead,
+    UnsignedLeaf,
     tree_head,
 )
 
 H1, H2 = "1" * 64, "2" * 64
-RECORDS: list[Record] = [
+RECORDS: list[UnsignedLeaf] = [
     SumRecord(request=H1, participants=("bank-a", "bank-b"), words=H2),
     ParametersRecord(step=3, parameters=H1),
     MetricsRecord(metrics='{"auroc":0.5}'),
@@ -84,7 +84,7 @@ def test_a_leaf_has_a_limit() -> None:
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
-def test_a_record_is_read_as_it_was_written(record: Record) -> None:
+def test_a_record_is_read_as_it_was_written(record: UnsignedLeaf) -> None:
     leaf = record.leaf()
     assert leaf.kind is record.KIND
     assert type(record).from_bytes(leaf.content) == record
@@ -92,7 +92,7 @@ def test_a_record_is_read_as_it_was_written(record: Record) -> None:
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
-def test_no_second_spelling_of_a_record(record: Record) -> None:
+def test_no_second_spelling_of_a_record(record: UnsignedLeaf) -> None:
     content = record.to_bytes()
     fields = json.loads(content)
     spellings: list[bytes] = [
@@ -131,7 +131,7 @@ def test_no_second_spelling_of_a_record(record: Record) -> None:
         (EndRecord, {"state": "failed", "reason": "x" * 5000}),
     ],
 )
-def test_records_out_of_range_are_none(kind: type[Record], fields: dict[str, Any]) -> None:
+def test_records_out_of_range_are_none(kind: type[UnsignedLeaf], fields: dict[str, Any]) -> None:
     content = rfc8785.dumps(
         {"format": 1} | {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fieldfare.server.store.rows import Progress, RunRow, RunState
+from fieldfare.server.store.rows import Progress, RunRow, RunStatus
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.bench import deployed as bench_deployed
 from fieldfare.simulations.bench.deployed import (
@@ -31,7 +31,7 @@ BEGUN = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def row(step: int, seconds: float, phase: str = "training") -> RunRow:
     at = BEGUN + timedelta(seconds=seconds)
     progress = Progress(step, 4, 0, 0.0, 0, phase, at)
-    return RunRow("run-1", "0" * 64, RunState.RUNNING, "", None, BEGUN, None, progress)
+    return RunRow("run-1", "0" * 64, RunStatus.RUNNING, "", None, BEGUN, None, progress)
 
 
 def deployed(count: int, superlink: float, median: float = 0.5) -> dict[str, float]:

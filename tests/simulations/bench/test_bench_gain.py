@@ -4,12 +4,12 @@ import pytest
 from typer.testing import CliRunner
 
 from fieldfare.simulations.bench import gain as bench_gain
-from fieldfare.simulations.bench.gain import BENCH, SHARES, Row, holds_down_to, lines, means
+from fieldfare.simulations.bench.gain import BENCH, SHARES, GainRow, holds_down_to, lines, means
 from fieldfare.simulations.demo.five_banks import banks_study
 
 
-def row(prevalence: float, together: float, alone: float) -> Row:
-    return Row(prevalence, 100, together, alone)
+def row(prevalence: float, together: float, alone: float) -> GainRow:
+    return GainRow(prevalence, 100, together, alone)
 
 
 def test_the_gain_is_relative_and_nothing_over_nothing_is_none() -> None:

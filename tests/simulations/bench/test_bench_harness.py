@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.simulations.bench.harness import (
     Bench,
-    Promise,
+    BenchRow,
     apart,
     at_most,
     line_of,
@@ -51,7 +51,7 @@ def test_parameters_are_options_and_a_broken_promise_ends_with_1(
 def test_a_limit_may_be_reached() -> None:
     assert at_most("x", 2000.4, 2000, "MB", digits=0) == ("x", "2,000 MB", "2,000 MB", False)
     assert at_most("x", 0.7, 0.7, "s", digits=2) == ("x", "0.70 s", "0.7 s", True)
-    assert line_of(Promise("x", "1 s", "2 s", True)) == "x: 1 s; promised 2 s: holds"
+    assert line_of(BenchRow("x", "1 s", "2 s", True)) == "x: 1 s; promised 2 s: holds"
 
 
 def test_a_call_apart_is_in_another_process() -> None:

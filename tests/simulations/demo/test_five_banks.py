@@ -44,7 +44,7 @@ from fieldfare.simulations.demo.five_banks import (
     world_facts,
 )
 from fieldfare.simulations.federation.simulate import Simulation
-from fieldfare.simulations.world.making import Plan, make_society
+from fieldfare.simulations.world.making import WorldPlan, make_society
 from fieldfare.simulations.world.studies import last_day
 
 ROOT = Path(__file__).parents[3]
@@ -81,7 +81,7 @@ def test_the_studies_are_listed_with_the_others(name: str) -> None:
 def test_the_whole_world_has_the_cases_that_privacy_needs() -> None:
     """At least 600 positives among the banks' training units, at about two percent."""
     study = banks_study()
-    plan = Plan.of(people=PEOPLE, months=3, seed=0, prevalence=PREVALENCE)
+    plan = WorldPlan.of(people=PEOPLE, months=3, seed=0, prevalence=PREVALENCE)
     society = make_society(plan)
     at_banks = society.customers.holder < 5
     labelled = int(society.labels[at_banks].sum())

@@ -17,8 +17,8 @@ from fieldfare.simulations.federation import canaries
 from fieldfare.simulations.federation.canaries import (
     Attack,
     Canaries,
+    CanaryReport,
     Design,
-    Report,
     audit,
     lines,
     main,
@@ -32,23 +32,23 @@ FAR = 5.5
 
 
 @pytest.fixture(scope="module")
-def reports() -> Mapping[float, Report]:
+def reports() -> Mapping[float, CanaryReport]:
     return {factor: audit(replace(SMALL, factor=factor)) for factor in (1.0, 0.5)}
 
 
-def errors_away(report: Report, mu: float) -> float:
+def errors_away(report: CanaryReport, mu: float) -> float:
     """By how many of the audit's own standard errors it missed."""
     return abs(report.mu - mu) / (report.standard_error * report.claimed_mu)
 
 
-def test_the_audit_recovers_the_claim(reports: Mapping[float, Report]) -> None:
+def test_the_audit_recovers_the_claim(reports: Mapping[float, CanaryReport]) -> None:
     found = reports[1.0]
     assert found.standard_error < 0.05
     assert errors_away(found, found.claimed_mu) < FAR
     assert found.sigmas == pytest.approx(1.0, abs=0.13)
 
 
-def test_half_the_noise_lies_outside(reports: Mapping[float, Report]) -> None:
+def test_half_the_noise_lies_outside(reports: Mapping[float, CanaryReport]) -> None:
     found = reports[0.5]
     assert not found.holds
     assert found.mu_interval[0] > found.claimed_mu
@@ -58,7 +58,7 @@ def test_half_the_noise_lies_outside(reports: Mapping[float, Report]) -> None:
 
 
 def test_the_claim_is_what_the_ledgers_debited_for_training(
-    reports: Mapping[float, Report],
+    reports: Mapping[float, CanaryReport],
 ) -> None:
     found = reports[1.0]
     assert found.claimed_epsilon == epsilon_for(
@@ -68,7 +68,7 @@ def test_the_claim_is_what_the_ledgers_debited_for_training(
 
 
 def test_sums_are_the_auditors_own_and_every_canary_is_clipped(
-    reports: Mapping[float, Report],
+    reports: Mapping[float, CanaryReport],
 ) -> None:
     found = reports[1.0]
     assert found.differs == 0
@@ -142,7 +142,7 @@ def test_canaries_are_read_from_files_like_any_record(tmp_path: Any) -> None:
 
 
 def test_one_screen_says_it_all_and_json_too(
-    reports: Mapping[float, Report],
+    reports: Mapping[float, CanaryReport],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -156,7 +156,7 @@ def test_one_screen_says_it_all_and_json_too(
     assert any("take more canaries" in line for line in lines(coarse))
     asked: list[Design] = []
 
-    def audited(design: Design) -> Report:
+    def audited(design: Design) -> CanaryReport:
         asked.append(design)
         return reports[design.factor]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from fieldfare.simulations.world.making import Plan, Society, make_society
+from fieldfare.simulations.world.making import Society, WorldPlan, make_society
 from fieldfare.simulations.world.writing import write_world
 
 
@@ -25,6 +25,6 @@ class Written:
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    plan = Plan.of(people=4_000, months=2, seed=5, prevalence=0.05)
+    plan = WorldPlan.of(people=4_000, months=2, seed=5, prevalence=0.05)
     folder = tmp_path_factory.mktemp("world") / "made"
     return Written(make_society(plan), folder, write_world(plan, folder))

@@ -5,7 +5,7 @@ import pytest
 from tests.simulations.world.conftest import Written
 
 from fieldfare.shared.errors import UsageError
-from fieldfare.simulations.world.making import BLOCK, Plan, blocks, make_society
+from fieldfare.simulations.world.making import BLOCK, WorldPlan, blocks, make_society
 
 
 def test_blocks_cover_every_customer_once(written: Written) -> None:
@@ -25,13 +25,14 @@ def test_only_ring_members_have_lines_that_serve_a_ring(written: Written) -> Non
 def test_prevalence_is_exact(written: Written) -> None:
     society = written.society
     assert society.labels[society.customers.main].sum() == 200  # 5 % of 4,000
-    assert make_society(Plan.of(people=600, months=1, seed=0, prevalence=0)).labels.sum() == 0
+    assert make_society(WorldPlan.of(people=600, months=1, seed=0, prevalence=0)).labels.sum() == 0
 
 
 def test_one_concern_does_not_move_another() -> None:
     """More rings leave everybody else's person, bank and home alone."""
     few, many = (
-        make_society(Plan.of(people=2_000, months=1, seed=3, prevalence=p)) for p in (0.01, 0.03)
+        make_society(WorldPlan.of(people=2_000, months=1, seed=3, prevalence=p))
+        for p in (0.01, 0.03)
     )
     same = ~few.labels & ~many.labels
     for name in ("person", "holder", "home", "device", "opened"):
@@ -53,4 +54,4 @@ def test_one_concern_does_not_move_another() -> None:
 def test_what_no_world_can_be_is_refused(change: dict[str, float], said: str) -> None:
     asked = {"people": 1_000, "months": 1, "seed": 0, "prevalence": 0.01, **change}
     with pytest.raises(UsageError, match=said):
-        Plan.of(**asked)  # type: ignore[arg-type]
+        WorldPlan.of(**asked)  # type: ignore[arg-type]

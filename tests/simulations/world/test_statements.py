@@ -5,7 +5,7 @@ import pytest
 from tests.simulations.world.conftest import Written
 
 from fieldfare.simulations.world.habits import LINES, MINUTES, NUMBER, Months
-from fieldfare.simulations.world.making import Block, blocks
+from fieldfare.simulations.world.making import CustomerBlock, blocks
 from fieldfare.simulations.world.personas import PERSONAS
 from fieldfare.simulations.world.society import INDEX
 from fieldfare.simulations.world.statements import (
@@ -19,12 +19,12 @@ from fieldfare.simulations.world.statements import (
 
 
 @pytest.fixture(scope="module")
-def block(written: Written) -> Block:
+def block(written: Written) -> CustomerBlock:
     return next(blocks(written.society, 0))
 
 
 def test_lines_lie_in_the_window_in_order_and_belong_to_the_block(
-    written: Written, block: Block
+    written: Written, block: CustomerBlock
 ) -> None:
     lines, length = block.lines, written.society.plan.months.days * MINUTES
     assert set(np.unique(lines.unit)) <= set(block.rows.tolist())
@@ -34,7 +34,7 @@ def test_lines_lie_in_the_window_in_order_and_belong_to_the_block(
     assert lines.amount.min() >= 1
 
 
-def test_cash_has_no_other_side_and_only_placed_lines_have_a_place(block: Block) -> None:
+def test_cash_has_no_other_side_and_only_placed_lines_have_a_place(block: CustomerBlock) -> None:
     lines = block.lines
     kinds = list(LINES.values())
     cash = np.array([kind.party is None for kind in kinds])[lines.kind]
@@ -43,7 +43,7 @@ def test_cash_has_no_other_side_and_only_placed_lines_have_a_place(block: Block)
     assert (lines.city[~placed] == NOWHERE).all()
 
 
-def test_shops_are_shared_and_people_are_not(block: Block) -> None:
+def test_shops_are_shared_and_people_are_not(block: CustomerBlock) -> None:
     lines = block.lines
     shop = np.array([is_merchant(kind) for kind in LINES.values()])[lines.kind]
     customers_of = {True: 0.0, False: 0.0}

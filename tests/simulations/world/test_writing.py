@@ -10,7 +10,7 @@ from tests.simulations.world.conftest import Written
 
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.shared.errors import UsageError
-from fieldfare.simulations.world.making import Plan
+from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.writing import begun_of, possible_victims, salt_of, write_world
 
 
@@ -24,7 +24,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def test_the_same_plan_gives_the_same_bytes_and_another_seed_does_not(tmp_path: Path) -> None:
     for name, seed in (("one", 9), ("two", 9), ("three", 10)):
-        write_world(Plan.of(people=800, months=1, seed=seed, prevalence=0.03), tmp_path / name)
+        write_world(WorldPlan.of(people=800, months=1, seed=seed, prevalence=0.03), tmp_path / name)
     one, two, three = (digests(tmp_path / name) for name in ("one", "two", "three"))
     assert one == two
     assert one.keys() == three.keys()
@@ -50,7 +50,7 @@ def test_indicators_can_be_computed_from_a_folder(written: Written, name: str) -
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("mine")
     with pytest.raises(UsageError, match="empty or new folder"):
-        write_world(Plan.of(people=800, months=1, seed=0), tmp_path)
+        write_world(WorldPlan.of(people=800, months=1, seed=0), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
@@ -63,7 +63,7 @@ def test_transactions_that_serve_a_ring_are_known_to_the_truth_only(written: Wri
 
 def test_salts_differ_by_institution_and_seed(written: Written) -> None:
     plan = written.society.plan
-    other = Plan.of(people=800, months=1, seed=plan.seed + 1)
+    other = WorldPlan.of(people=800, months=1, seed=plan.seed + 1)
     assert len({salt_of(p, place) for p in (plan, other) for place in range(9)}) == 18
 
 
