@@ -235,9 +235,8 @@ def test_a_writer_killed_anywhere_leaves_whole_steps(store: RunStore, path: Path
 @pytest.mark.faults
 def test_a_writer_killed_at_any_instruction_leaves_all_or_nothing(tmp_path: Path) -> None:
     code = """
-import os, signal, sqlite3, sys
+import os, signal, sys
 from pathlib import Path
-from fieldfare.server.store import database as store_database
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
