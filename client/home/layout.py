@@ -10,72 +10,23 @@ scoring/          alerts.sqlite and models tuned here; made when the first is; n
 run/              custodian.sock  admin.sock
 """
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final
 
-from fieldfare.shared.errors import UsageError
-from fieldfare.shared.system.private_files import (
-    OTHERS,
-    PRIVATE_FOLDER,
-    WRITE_BY_OTHERS,
-    create_private_folder,
-    path_problems,
-)
+from fieldfare.shared.system.home_folder import HomeFolder, hex32, run_id
 
 # The node's user reaches the socket through its group (docs/design.md, "Processes and zones").
 RUN_FOLDER: Final = 0o750
 BY_GROUP_AND_OTHERS: Final = 0o027  # of run/: the group may not write, others nothing
 
-_SHA256: Final = re.compile(r"[0-9a-f]{64}")
-_RUN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
-
 
 @dataclass(frozen=True)
-class Home:
-    """An institution's folder.
+class Home(HomeFolder):
+    """An institution's folder; relative paths in its settings are below it."""
 
-    Attributes:
-        path: the folder; relative paths in settings are below it.
-    """
-
-    path: Path
-
-    @classmethod
-    def create(cls, path: Path) -> Self:
-        """Make the folder (0700) and those inside it; no files.
-
-        Raises:
-            UsageError: something is there already; nothing is ever overwritten.
-            OSError: the disk or a folder above says no.
-        """
-        home = cls(path.absolute())
-        create_private_folder(home.path)
-        for folder in home.folders:
-            folder.mkdir()
-            folder.chmod(RUN_FOLDER if folder == home.run else PRIVATE_FOLDER)
-        return home
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Return an existing home after a look at every folder's and file's mode and owner.
-
-        Raises:
-            UsageError: no home, an unfinished one, or one that others can reach; names every
-                problem, one line each, and what to do.
-        """
-        home = cls(path.absolute())
-        if not home.settings.is_file():
-            raise UsageError(
-                f"{path}: expected an institution's folder with {home.settings.name}, found none: "
-                "give --home, or make one with `fieldfare institution init`"
-            )
-        problems = [*home._folder_problems(), *home._file_problems()]
-        if problems:
-            raise UsageError("\n".join(problems))
-        return home
+    OF: ClassVar = "an institution's"
+    INIT: ClassVar = "institution init"
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -155,11 +106,7 @@ class Home:
         Raises:
             UsageError: no study id; a name from outside never becomes a path.
         """
-        if not _SHA256.fullmatch(study_id):
-            raise UsageError(
-                "expected a study id of 64 lower-case hexadecimal digits, found something else"
-            )
-        return self.studies / f"{study_id}.signed"
+        return self.studies / f"{hex32(study_id, 'a study id')}.signed"
 
     @property
     def models(self) -> Path:
@@ -173,16 +120,7 @@ class Home:
             UsageError: no study id, or a run id that is no plain name; a name from outside
                 never becomes a path.
         """
-        if not _SHA256.fullmatch(study_id):
-            raise UsageError(
-                "expected a study id of 64 lower-case hexadecimal digits, found something else"
-            )
-        if not _RUN.fullmatch(run):
-            raise UsageError(
-                "expected a run id of letters, digits, '.', '_' and '-' with no '.' first, found "
-                "something else"
-            )
-        return self.models / study_id / run
+        return self.models / hex32(study_id, "a study id") / run_id(run)
 
     @property
     def scoring(self) -> Path:
@@ -228,22 +166,18 @@ class Home:
         """Return a path from the settings: absolute, or below the home."""
         return self.path / path
 
-    def _folder_problems(self) -> Iterator[str]:
-        yield from path_problems(self.path, OTHERS, PRIVATE_FOLDER)
-        for folder in self.folders:
-            if not folder.is_dir():
-                yield f"{folder}: expected a folder, found none: mkdir -m 700 {folder}"
-            elif folder == self.run:
-                yield from path_problems(folder, BY_GROUP_AND_OTHERS, RUN_FOLDER)
-            else:
-                yield from path_problems(folder, OTHERS, PRIVATE_FOLDER)
-        yield from path_problems(self.models, OTHERS, PRIVATE_FOLDER)
-        yield from path_problems(self.scoring, OTHERS, PRIVATE_FOLDER)
+    @property
+    def secret(self) -> tuple[Path, ...]:
+        """Keys, and whose alerts nobody opens; folders that are made later."""
+        keys = (self.identity_key, self.node_key, self.holdout_key)
+        return (self.models, self.scoring, *keys, self.suppression)
 
-    def _file_problems(self) -> Iterator[str]:
-        for path in (self.identity_key, self.node_key, self.holdout_key, self.suppression):
-            yield from path_problems(path, OTHERS, 0o600)
-        # Who can write these decides what is released.
-        trusted = (self.settings, self.policy, self.coordinator_key, self.roster)
-        for path in (*trusted, self.identity_public, self.node_public):
-            yield from path_problems(path, WRITE_BY_OTHERS, 0o600)
+    @property
+    def trusted(self) -> tuple[Path, ...]:
+        """Who can write these decides what is released."""
+        papers = (self.settings, self.policy, self.coordinator_key, self.roster)
+        return (*papers, self.identity_public, self.node_public)
+
+    def access(self, folder: Path) -> tuple[int, int]:
+        """Return the rights that no folder may have, and its mode."""
+        return (BY_GROUP_AND_OTHERS, RUN_FOLDER) if folder == self.run else super().access(folder)

@@ -13,68 +13,19 @@ run/              what only lives as long as a process
 """
 
 import hashlib
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar
 
-from fieldfare.shared.errors import UsageError
-from fieldfare.shared.system.private_files import (
-    OTHERS,
-    PRIVATE_FILE,
-    PRIVATE_FOLDER,
-    WRITE_BY_OTHERS,
-    create_private_folder,
-    path_problems,
-)
-
-_HEX32: Final = re.compile(r"[0-9a-f]{64}")
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
+from fieldfare.shared.system.home_folder import HomeFolder, hex32, is_plain_name, run_id
 
 
 @dataclass(frozen=True)
-class CoordinatorHome:
-    """A coordinator's folder.
+class CoordinatorHome(HomeFolder):
+    """A coordinator's folder."""
 
-    Attributes:
-        path: the folder, absolute.
-    """
-
-    path: Path
-
-    @classmethod
-    def create(cls, path: Path) -> Self:
-        """Make the folder (0700) and those inside it; no files.
-
-        Raises:
-            UsageError: something is there already; nothing is ever overwritten.
-            OSError: the disk or a folder above says no.
-        """
-        home = cls(path.absolute())
-        create_private_folder(home.path)
-        for folder in home.folders:
-            create_private_folder(folder)
-        return home
-
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Return an existing home after a look at every folder's and file's mode and owner.
-
-        Raises:
-            UsageError: no home, an unfinished one, or one that others can reach; names every
-                problem, one line each, and what to do.
-        """
-        home = cls(path.absolute())
-        if not home.settings.is_file():
-            raise UsageError(
-                f"{path}: expected a coordinator's folder with {home.settings.name}, found none: "
-                "give --home, or make one with `fieldfare coordinator init`"
-            )
-        problems = [*home._folder_problems(), *home._file_problems()]
-        if problems:
-            raise UsageError("\n".join(problems))
-        return home
+    OF: ClassVar = "a coordinator's"
+    INIT: ClassVar = "coordinator init"
 
     @property
     def folders(self) -> tuple[Path, ...]:
@@ -166,7 +117,7 @@ class CoordinatorHome:
         Raises:
             UsageError: no key.
         """
-        return self.members / f"{_file_name(institution)}.{_hex32(key, 'a key')}.rotation"
+        return self.members / f"{_file_name(institution)}.{hex32(key, 'a key')}.rotation"
 
     def revocation(self, institution: str, key: str) -> Path:
         """Return where the statement is kept that takes a key of an institution back.
@@ -174,7 +125,7 @@ class CoordinatorHome:
         Raises:
             UsageError: no key.
         """
-        return self.members / f"{_file_name(institution)}.{_hex32(key, 'a key')}.revocation"
+        return self.members / f"{_file_name(institution)}.{hex32(key, 'a key')}.revocation"
 
     @property
     def roster(self) -> Path:
@@ -197,7 +148,7 @@ class CoordinatorHome:
         Raises:
             UsageError: no study id; a name from outside never becomes a path.
         """
-        return self.studies / f"{_hex32(study_id, 'a study id')}.signed"
+        return self.studies / f"{hex32(study_id, 'a study id')}.signed"
 
     @property
     def bundle(self) -> Path:
@@ -225,12 +176,7 @@ class CoordinatorHome:
         Raises:
             UsageError: no run id; a name from outside never becomes a path.
         """
-        if not _PLAIN_NAME.fullmatch(run):
-            raise UsageError(
-                "expected a run id of letters, digits, dots, dashes and underscores, found "
-                "something else"
-            )
-        return self.models / run
+        return self.models / run_id(run)
 
     def questions(self, run: str) -> Path:
         """Return the file of the later questions that a run is for; there is none for most.
@@ -270,41 +216,22 @@ class CoordinatorHome:
         """Folder of what only lives as long as a process."""
         return self.path / "run"
 
-    def _folder_problems(self) -> Iterator[str]:
-        yield from path_problems(self.path, OTHERS, PRIVATE_FOLDER)
-        for folder in self.folders:
-            if folder.is_dir():
-                yield from path_problems(folder, OTHERS, PRIVATE_FOLDER)
-            else:
-                yield f"{folder}: expected a folder, found none: mkdir -m 700 {folder}"
+    @property
+    def secret(self) -> tuple[Path, ...]:
+        """Keys and tokens."""
+        keys = (self.signing_key, self.authority_key, self.server_key)
+        return (*keys, self.control_token, self.runtime_token)
 
-    def _file_problems(self) -> Iterator[str]:
-        secret = (self.signing_key, self.authority_key, self.server_key)
-        for path in (*secret, self.control_token, self.runtime_token):
-            yield from path_problems(path, OTHERS, PRIVATE_FILE)
-        # Who can write these decides who takes part, and in what.
-        trusted = (self.settings, self.signing_public, self.authority, self.server_certificate)
-        for path in (
-            *trusted,
-            self.roster,
-            self.invitation,
-            self.bundle_file,
-            self.bundle_hash,
-            self.decisions,
-        ):
-            yield from path_problems(path, WRITE_BY_OTHERS, PRIVATE_FILE)
+    @property
+    def trusted(self) -> tuple[Path, ...]:
+        """Who can write these decides who takes part, and in what."""
+        papers = (self.settings, self.signing_public, self.authority, self.server_certificate)
+        published = (self.roster, self.invitation, self.bundle_file, self.bundle_hash)
+        return (*papers, *published, self.decisions)
 
 
 def _file_name(institution: str) -> str:
     """Return an institution's id as a file's name; one that could lead elsewhere is hashed."""
-    if _PLAIN_NAME.fullmatch(institution):
+    if is_plain_name(institution):
         return institution
     return "~" + hashlib.sha256(institution.encode()).hexdigest()
-
-
-def _hex32(text: str, name: str) -> str:
-    if not _HEX32.fullmatch(text):
-        raise UsageError(
-            f"expected {name} of 64 lower-case hexadecimal digits, found something else"
-        )
-    return text
