@@ -3,25 +3,21 @@
 What was held back is said, not drawn as nothing. Same answers, same bytes.
 """
 
-import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import matplotlib as mpl
 import numpy as np
-from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from fieldfare.server.answers.answer import COUNT, Answer, Cell
 from fieldfare.server.answers.output import HELD_BACK, cell_label
 from fieldfare.server.answers.sets import AnswerSet, Number
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.harm_rules import HARM_RULES
+from fieldfare.shared.pages.figures import ACCENT, ALARM, INK, SOFT, Drawing, drawing
 from fieldfare.shared.pages.templates import page_template
 from fieldfare.shared.pages.words import plain
 from fieldfare.shared.terminal.texts import cut
@@ -34,25 +30,9 @@ WIDTH: Final = 6.4  # inches
 ROW: Final = 0.24
 AROUND: Final = 1.0  # inches for title and axis
 LINE: Final = 2.6
-DPI: Final = 120
 TICKS: Final = 8
 LONGEST: Final = 36  # letters beside a bar
-INK: Final = "#1f2933"
-ACCENT: Final = "#0b5c8a"
-ALARM: Final = "#c2410c"
-FAINT: Final = "#d9e2ec"
-SETTINGS: Final[Any] = {
-    "svg.fonttype": "none",  # text stays text: searchable, small, read aloud
-    "text.parse_math": False,  # a dollar sign in a name is a dollar sign
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "text.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "grid.color": FAINT,
-}
+SETTINGS: Final = {"font.size": 9}
 
 
 @dataclass(frozen=True)
@@ -125,7 +105,7 @@ def write_plot(path: Path, sets: Sequence[AnswerSet]) -> None:
     if path.suffix == ".html":
         path.write_text(_page(sets, panels), encoding="utf-8")
     else:
-        path.write_bytes(_picture(panels, path.suffix[1:]))
+        path.write_bytes(_drawn(panels, path.suffix[1:]).content)
 
 
 def panels_of(one: AnswerSet) -> list[AnswerPanel]:
@@ -148,7 +128,7 @@ def _page(sets: Sequence[AnswerSet], panels: Sequence[AnswerPanel]) -> str:
         {
             "title": panel.title,
             "caption": panel.caption,
-            "svg": Markup(_inline(_picture([panel], "svg").decode(), panel)),  # noqa: S704 -- ours
+            "svg": _drawn([panel]).svg(f"{panel.title}. {panel.caption}"),
         }
         for panel in panels
     ]
@@ -162,28 +142,12 @@ def _page(sets: Sequence[AnswerSet], panels: Sequence[AnswerPanel]) -> str:
     return page_template(TEMPLATE).render(context)
 
 
-def _inline(svg: str, panel: AnswerPanel) -> str:
-    """Return the svg element alone, named for those who have it read aloud."""
-    found = svg[svg.index("<svg") :]
-    found = re.sub(r"<metadata>.*?</metadata>", "", found, flags=re.DOTALL)
-    label = Markup.escape(f"{panel.title}. {panel.caption}")
-    return found.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-
-
-def _picture(panels: Sequence[AnswerPanel], kind: str) -> bytes:
-    out = io.BytesIO()
-    with mpl.rc_context({**SETTINGS, "svg.hashsalt": panels[0].title}):  # ids of its own in a page
-        heights = [panel.height for panel in panels]
-        figure = Figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-        places = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)
-        for axes, panel in zip(places[:, 0], panels, strict=True):
+def _drawn(panels: Sequence[AnswerPanel], kind: str = "svg") -> Drawing:
+    heights = [panel.height for panel in panels]
+    with drawing(panels[0].title, WIDTH, heights, SETTINGS, kind) as (places, out):
+        for axes, panel in zip(places, panels, strict=True):
             _draw(axes, panel)
-        figure.savefig(out, format=kind, dpi=DPI, metadata=_undated(kind))
-    return out.getvalue()
-
-
-def _undated(kind: str) -> dict[str, Any]:
-    return {"Date": None} if kind == "svg" else {"Software": None}
+    return out
 
 
 def _draw(axes: Axes, panel: AnswerPanel) -> None:
@@ -202,7 +166,7 @@ def _bars(axes: Axes, panel: AnswerPanel) -> None:
         labels.append(cut(cell_label(panel.answer, cell), LONGEST))
         colour = ALARM if cell.key and cell.key[0] in panel.answer.alarms else ACCENT
         if cell.value is None:
-            axes.text(0.03, row, HELD_BACK, va="center", color="#52606d", style="italic",
+            axes.text(0.03, row, HELD_BACK, va="center", color=SOFT, style="italic",
                       transform=axes.get_yaxis_transform())  # fmt: skip
         elif panel.measure == COUNT:
             axes.barh(row, cell.value, height=0.7, color=colour, alpha=0.75)

@@ -1,4 +1,4 @@
 """How a page is drawn.
 
-Words, templates, charts; pure, imports models and below.
+Words, templates; charts.py without, figures.py with matplotlib. Pure, imports models and below.
 """

@@ -1,8 +1,8 @@
 """Pages that people read: one self-contained file each, without scripts or outside resources.
 
 words.py        numbers and strangers' names as they are written
-pages/charts.py       each feature's shape, from the parameters
-pages/charts.py       where each shape is drawn; panels.html draws it
+charts.py       each feature's shape, and where panels.html draws it; without matplotlib
+figures.py      figures by matplotlib, for reports of simulations and pictures of answers
 templates.py    what every page is filled in with
 page.css        the look of them all
 

@@ -3,7 +3,7 @@
 report/curves.py    what the page is given besides results.json and shapes
 curves.py    ROC, precision-recall, calibration and their uncertainty (pure numpy)
 words.py     results.json in plain words; the screen and the page share them
-pictures.py  matplotlib figures as inline SVG
+pictures.py  bars, curves and calibration as inline SVG
 page.py      the page: report.html, filled in
 answers.py   answers to questions: true and private side by side, on the page and on the screen
 screen.py    the terminal screens: twenty lines, or every figure

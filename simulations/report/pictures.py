@@ -1,22 +1,17 @@
-"""Matplotlib figures as inline SVG: same input, same bytes; text stays text.
+"""The figures of a simulation's report: bars, curves, calibration.
 
 Figures are about as wide as a telephone, so that their letters keep a readable
 size there; the page puts two side by side where there is room.
 """
 
-import io
-import re
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from fieldfare.shared.pages.figures import ACCENT, ALARM, INK, SOFT, drawing
 from fieldfare.shared.pages.words import decimals, percent
 from fieldfare.simulations.report.curves import (
     Curve,
@@ -38,25 +33,11 @@ LONGEST: Final = 40
 MOST_LINES: Final = 12
 """Institutions drawn as a line of their own, for each kind of model."""
 
-INK: Final = "#1f2933"
-SOFT: Final = "#52606d"
-FAINT: Final = "#d9e2ec"
-ACCENT: Final = "#0b5c8a"
-
 SETTINGS: Final[Mapping[str, Any]] = {
-    "svg.fonttype": "none",  # text stays text: searchable, small, read aloud
-    "text.parse_math": False,  # a dollar sign in a bank's name is a dollar sign
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: same metrics everywhere
     "font.size": 10,
-    "text.color": INK,
     "axes.edgecolor": "#9aa5b1",
     "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": FAINT,
     "grid.linewidth": 0.6,
     "xtick.color": SOFT,
     "ytick.color": SOFT,
@@ -79,7 +60,7 @@ STROKES: Final[Mapping[str, Stroke]] = {
     "federated": Stroke(ACCENT, "-", 2.2, 5),
     "alone": Stroke("#7b8794", "-", 0.8, 2),
     "alone_dp": Stroke("#b08968", (0, (1, 1.2)), 0.9, 1),
-    "local_dp": Stroke("#c2410c", (0, (4, 1.5)), 1.5, 3),
+    "local_dp": Stroke(ALARM, (0, (4, 1.5)), 1.5, 3),
     "central": Stroke(INK, (0, (6, 2, 1, 2)), 1.3, 4),
     "central_dp": Stroke("#0f766e", (0, (2, 1.2)), 1.5, 4),
 }
@@ -114,7 +95,7 @@ def bars(results: Mapping[str, Any], key: str, title: str, guess: float | None) 
     if not known:
         return None
     alt = title + ": " + ", ".join(f"{MODELS[n].name} {decimals(v)}" for n, v in known.items())
-    with _figure(f"bars-{key}", 0.55 * len(known) + 0.75) as (axes, out):
+    with drawing(f"bars-{key}", WIDTH, [0.55 * len(known) + 0.75], SETTINGS) as ((axes,), out):
         axes.grid(visible=False)
         for row, (name, value) in enumerate(known.items()):
             dots = _by_institution(results, name, key)
@@ -138,7 +119,7 @@ def curves(scores: Mapping[str, Sequence[ModelScores]], kind: str) -> Picture | 
     drawn = {name: lines for name, lines in drawn.items() if lines}
     if not drawn:
         return None
-    with _figure(kind, 4.9) as (axes, out):
+    with drawing(kind, WIDTH, [4.9], SETTINGS) as ((axes,), out):
         for name in (name for name in MODELS if name in drawn):
             _lines(axes, name, drawn[name])
         guess = [0.0, 1.0] if kind == "roc" else [drawn[next(iter(drawn))][0].y[-1]] * 2
@@ -162,12 +143,12 @@ def released(results: Mapping[str, Any]) -> Picture | None:
     ]
     if not rows:
         return None
-    with _figure("released", 0.6 * len(rows) + 1.1) as (axes, out):
+    with drawing("released", WIDTH, [0.6 * len(rows) + 1.1], SETTINGS) as ((axes,), out):
         for row, (title, entry, truth) in enumerate(rows):
             _interval(axes, row, entry)
             _label(axes, 0.0, row - 0.33, f"{title}: {decimals(entry['value'])}")
             if truth is not None:
-                axes.plot([truth], [row], "|", ms=15, mew=1.8, color="#c2410c", zorder=4)
+                axes.plot([truth], [row], "|", ms=15, mew=1.8, color=ALARM, zorder=4)
         _finish_bars(axes, len(rows), limit=1.0)
         axes.grid(visible=True, axis="x")
         axes.grid(visible=False, axis="y")
@@ -200,10 +181,10 @@ def calibrated(
     if not told and truth is None:
         return None
     top = _calibration_top(told, truth)
-    with _figure("calibration", 4.2) as (axes, out):
+    with drawing("calibration", WIDTH, [4.2], SETTINGS) as ((axes,), out):
         axes.plot([0, top], [0, top], color=SOFT, lw=0.8, ls=(0, (1, 1.5)), label="Perfect")
         if truth is not None:
-            axes.plot(truth.x, truth.y, "s-", ms=4, lw=1, color="#c2410c", label="Hold-out itself")
+            axes.plot(truth.x, truth.y, "s-", ms=4, lw=1, color=ALARM, label="Hold-out itself")
         if told:
             _calibration_bars(axes, told)
         axes.set(xlim=(-0.02 * top, 1.03 * top), ylim=(-0.02 * top, 1.03 * top))
@@ -226,7 +207,7 @@ def groups(results: Mapping[str, Any]) -> Picture | None:
         return None
     share = alert_budget(results)
     limit = 1.18 * max(*(row["false_positive_rate"] for row in rows), share or 0.0, 1e-6)
-    with _figure("groups", 0.55 * len(rows) + 0.85) as (axes, out):
+    with drawing("groups", WIDTH, [0.55 * len(rows) + 0.85], SETTINGS) as ((axes,), out):
         axes.grid(visible=False)
         for row, entry in enumerate(rows):
             rate = float(entry["false_positive_rate"])
@@ -241,57 +222,6 @@ def groups(results: Mapping[str, Any]) -> Picture | None:
     )
     caption = "Dotted: the share of all units that is reviewed." if share is not None else ""
     return Picture("False-positive rates", out.svg(alt), caption)
-
-
-class _Output:
-    """The buffer of a finished figure's SVG."""
-
-    def __init__(self, figure: Figure) -> None:
-        self.figure = figure
-        self.text = ""
-
-    def svg(self, alt: str) -> Markup:
-        """Return the SVG element under an accessible name."""
-        return Markup('<svg viewBox="{}" role="img" aria-label="{}">').format(
-            _VIEW_BOX.search(self.text)[1],  # type: ignore[index]
-            alt,
-        ) + Markup(_inner(self.text))  # noqa: S704 (matplotlib escapes its text nodes)
-
-
-_VIEW_BOX: Final = re.compile(r'viewBox="([0-9. -]+)"')
-
-
-@contextmanager
-def _figure(name: str, height: float) -> Iterator[tuple[Axes, _Output]]:
-    """Open a figure under our settings, and write it as SVG when the block ends."""
-    settings: dict[Any, Any] = {**SETTINGS, "svg.hashsalt": name}
-    with mpl.rc_context(settings), warnings.catch_warnings():
-        # Letters that DejaVu lacks only lose their exact width: the reader's own fonts draw them.
-        warnings.filterwarnings("ignore", message="Glyph")
-        out = _Output(Figure(figsize=(WIDTH, height), layout="constrained"))
-        yield out.figure.add_subplot(), out
-        stream = io.StringIO()
-        unsaid = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # a date changes the bytes
-        out.figure.savefig(stream, format="svg", metadata=unsaid)
-    out.text = stream.getvalue()
-
-
-def _inner(svg: str) -> str:
-    """Keep what is inside the svg element, without what repeats or leaks into the page.
-
-    matplotlib numbers its groups alike in every figure and styles `*`; coordinates
-    are kept to a hundredth, far below a pixel.
-    """
-    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)
-    body = re.sub(r'<g id="[^"<>]*_\d+"', "<g", body)
-    return re.sub(r' d="[^"<>]*"', lambda path: _rounded(path[0]), body)
-
-
-def _rounded(path: str) -> str:
-    """Round the coordinates of a path to hundredths."""
-    return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", path)
 
 
 class _Bar(NamedTuple):

@@ -15,9 +15,9 @@ from fieldfare.server.answers.output import (
     answers_table,
     arrow_bytes,
     cell_label,
-    number,
 )
 from fieldfare.server.answers.sets import simulated_answers
+from fieldfare.shared.pages.words import number
 
 
 def screen(found: object) -> str:

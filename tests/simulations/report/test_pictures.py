@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fieldfare.shared.pages.figures import ACCENT, INK, SOFT
 from fieldfare.simulations.report import pictures as p
 from fieldfare.simulations.report.curves import ModelScores
 from fieldfare.simulations.report.words import MODELS
@@ -100,7 +101,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize(
     ("colour", "ratio"),
-    [(p.INK, 4.5), (p.SOFT, 4.5), (p.ACCENT, 4.5), *((s.colour, 3.0) for s in p.STROKES.values())],
+    [(INK, 4.5), (SOFT, 4.5), (ACCENT, 4.5), *((s.colour, 3.0) for s in p.STROKES.values())],
 )
 def test_contrast_on_white_is_what_wcag_asks(colour: str, ratio: float) -> None:
     assert 1.05 / (luminance(colour) + 0.05) >= ratio
