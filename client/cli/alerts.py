@@ -1,15 +1,6 @@
-"""`fieldfare institution alerts`, `institution alert show`: the alerts, and their reasons.
+"""`fieldfare institution alerts`, `alert show`, `feedback`, `labels`, `export`, `report check`.
 
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution feedback`, `institution labels`: decisions, and labels made of them.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution export`, `institution report check`: a draft for a person to finish.
-
-Nothing here sends anything, or could. Errors pass through: the root command turns them into
-exit codes.
+Nothing here sends anything, or could.
 """
 
 import csv

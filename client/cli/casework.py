@@ -1,7 +1,4 @@
-"""`fieldfare institution casework make|collect|show`: several persons decide, without a key.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare institution casework make|collect|show`: several persons decide, without a key."""
 
 import grp
 import os

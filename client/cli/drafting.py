@@ -1,7 +1,4 @@
-"""The institution's commands: draft a study from a public sample, assemble records.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare study new` and `records assemble`: draft a study of a public sample, join records."""
 
 from datetime import date
 from pathlib import Path
@@ -11,15 +8,7 @@ import typer
 
 from fieldfare.client.cli import app
 from fieldfare.client.drafting.draft import DEFAULT_DELTA, DEFAULT_EPSILON, draft_study
-from fieldfare.client.records.assembling import (
-    Names,
-    UnitFile,
-    assemble,
-    assembled_lines,
-    read_labels,
-    read_units,
-    write_assembled,
-)
+from fieldfare.client.records import assembling
 from fieldfare.client.records.encoding.columns import asked_by
 from fieldfare.client.typologies.extract import open_extract
 from fieldfare.client.typologies.features import UNIT, day_of, feature_table
@@ -149,21 +138,21 @@ def records_assemble(
     if plan is not None and plan.records.unit is None:
         raise UsageError(f"{study}: expected a study whose records.unit names a column, found none")
     own = (plan.records.unit or unit, plan.records.label) if plan is not None else (unit, label)
-    names = Names(*own, unit_column, label_column, known_column, known_always)
+    names = assembling.Names(*own, unit_column, label_column, known_column, known_always)
     day, table = _features(features, as_of, names)
-    known = read_labels(labels, names, day)
-    further = [read_units(path, names) for path in beside or ()]
-    found = assemble(
+    known = assembling.read_labels(labels, names, day)
+    further = [assembling.read_units(path, names) for path in beside or ()]
+    found = assembling.assemble(
         table, known, further, names,
         wanted=None if plan is None else asked_by(plan),
         others="" if others == "none" else others,
     )  # fmt: skip
-    write_assembled(found.table, out, day)
-    typer.echo("\n".join(assembled_lines(found, day, others)))
+    assembling.write_assembled(found.table, out, day)
+    typer.echo("\n".join(assembling.assembled_lines(found, day, others)))
     typer.echo(f"wrote {out} (0600; protect it like the records)")
 
 
-def _features(path: Path, as_of: str, names: Names) -> tuple[date, UnitFile]:
+def _features(path: Path, as_of: str, names: assembling.Names) -> tuple[date, assembling.UnitFile]:
     """Read the features, or compute them; return the day that they are of, too."""
     day = _day(as_of) if as_of else None
     if path.is_dir() and any(path.glob("transactions*")):
@@ -171,7 +160,7 @@ def _features(path: Path, as_of: str, names: Names) -> tuple[date, UnitFile]:
             raise UsageError("--as-of: expected the last day to look at, such as 2026-03-31")
         with open_extract(path, day) as extract:
             computed = feature_table(extract, own_pack())
-        return day, UnitFile(str(path), UNIT, computed.table)
+        return day, assembling.UnitFile(str(path), UNIT, computed.table)
     said = day_of(path)
     if day is not None and said is not None and day != said:
         raise UsageError(
@@ -183,7 +172,7 @@ def _features(path: Path, as_of: str, names: Names) -> tuple[date, UnitFile]:
         raise UsageError(
             f"--as-of: expected the day of the features, such as 2026-03-31: {path} does not say it"
         )
-    return found, read_units(path, names)
+    return found, assembling.read_units(path, names)
 
 
 def _day(text: str) -> date:

@@ -1,20 +1,6 @@
-"""`fieldfare institution init` and `institution keys ...`.
+"""`fieldfare institution init`, `join`, `roster accept`, `keys ...`, `policy ...`, `log verify`.
 
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution join INVITATION`: compare, pin, and ask for a place on the roster.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution roster accept FILE`: look at every fingerprint, then pin.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution policy check|allow`: explain the policy; allow what a study needs.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution log verify`: check that the institution's own log is whole.
+Who pins or accepts looks at every fingerprint first.
 """
 
 from pathlib import Path
@@ -35,37 +21,11 @@ from fieldfare.client.cli.options import (
 )
 from fieldfare.client.cli.studies import meant_study
 from fieldfare.client.daemon.admin_client import told_custodian
-from fieldfare.client.home.keys import (
-    identity_fingerprint,
-    load_identity,
-    node_fingerprint,
-    public_identity,
-    renew_node_key,
-    revoke_identity,
-    rotate_identity,
-)
+from fieldfare.client.home import keys
+from fieldfare.client.home import roster as rosters
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.roster import (
-    MemberChange,
-    check_member,
-    check_newer,
-    member_lines,
-    offered_roster,
-    pin_roster,
-    pinned_roster,
-)
 from fieldfare.client.home.settings import load_settings
-from fieldfare.client.institution.founding import (
-    AUTHORITY_FILE,
-    ENROLMENT_SUFFIX,
-    NODE_FILE,
-    check_pinned,
-    enrolment_for,
-    found_institution,
-    pin_coordinator,
-    read_invitation,
-    write_node_files,
-)
+from fieldfare.client.institution import founding
 from fieldfare.client.institution.open import open_institution, open_journal
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Verified, verify
@@ -104,7 +64,9 @@ def init(
 ) -> None:
     """Make an institution's folder, keys and policy; print fingerprints to compare."""
     passphrase = read_passphrase(passphrase_file)
-    made = found_institution(home, institution, passphrase=passphrase, coordinator=coordinator_key)
+    made = founding.found_institution(
+        home, institution, passphrase=passphrase, coordinator=coordinator_key
+    )
     protected = "under your passphrase" if passphrase else "readable by this user, no passphrase"
     lines = [
         f"made {made.path} for {institution}",
@@ -137,7 +99,7 @@ def rotate(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOptio
     opened = Home.open(home)
     passphrase = read_passphrase(passphrase_file)
     settings = load_settings(opened)
-    done = rotate_identity(opened, settings.id, passphrase)
+    done = keys.rotate_identity(opened, settings.id, passphrase)
     lines = [
         *_told("old", fingerprint(bytes.fromhex(done.old))),
         *_told("new", fingerprint(bytes.fromhex(done.new))),
@@ -154,9 +116,9 @@ def rotate(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOptio
 def renew_node(home: HomeOption = DEFAULT_HOME) -> None:
     """Replace the node key, where it was stolen or the coordinator took it off."""
     opened = Home.open(home)
-    renew_node_key(opened)
+    keys.renew_node_key(opened)
     lines = [
-        *_told("node", node_fingerprint(opened)),
+        *_told("node", keys.node_fingerprint(opened)),
         "",
         "The coordinator does not know this node yet. Make a new enrolment with",
         at_home("      fieldfare institution join INVITATION"),
@@ -174,7 +136,7 @@ def revoke(
     """Write the statement that takes the identity back; it changes nothing until it is sent."""
     opened = Home.open(home)
     passphrase = read_passphrase(passphrase_file)
-    create_private(out, revoke_identity(opened, load_settings(opened).id, passphrase))
+    create_private(out, keys.revoke_identity(opened, load_settings(opened).id, passphrase))
     typer.echo(
         f"wrote {out}: its holder can end this identity, and no party can undo that.\n"
         "Keep it offline, apart from the key; send it to the coordinator if the key is lost "
@@ -184,8 +146,8 @@ def revoke(
 
 def _fingerprint_lines(home: Home) -> list[str]:
     return [
-        *_told("identity", identity_fingerprint(home)),
-        *_told("node", node_fingerprint(home)),
+        *_told("identity", keys.identity_fingerprint(home)),
+        *_told("node", keys.node_fingerprint(home)),
     ]
 
 
@@ -221,11 +183,11 @@ def join(
     opened = Home.open(home)
     institution = load_settings(opened).id
     content = read_signed(file)
-    invitation = read_invitation(content, str(file))
-    pinned = check_pinned(opened, invitation, str(file))
-    identity = load_identity(opened, read_passphrase(passphrase_file))
-    signed = enrolment_for(opened, institution, invitation, identity, contact)
-    to = _free(out, signed) if out else opened.path / f"{institution}{ENROLMENT_SUFFIX}"
+    invitation = founding.read_invitation(content, str(file))
+    pinned = founding.check_pinned(opened, invitation, str(file))
+    identity = keys.load_identity(opened, read_passphrase(passphrase_file))
+    signed = founding.enrolment_for(opened, institution, invitation, identity, contact)
+    to = _free(out, signed) if out else opened.path / f"{institution}{founding.ENROLMENT_SUFFIX}"
     typer.echo(f"{invitation.hub} at {invitation.address}")
     typer.echo(f"coordinator  {fingerprint(bytes.fromhex(invitation.coordinator))}")
     _agree(invitation, pinned=pinned, yes=yes, expected=expected)
@@ -234,11 +196,11 @@ def join(
         open_journal(opened, utc_now).append(
             Event.KEY, os_user(), kind="coordinator", fingerprint=invitation.coordinator
         )
-        pin_coordinator(opened, invitation)
-    write_node_files(opened, invitation)
+        founding.pin_coordinator(opened, invitation)
+    founding.write_node_files(opened, invitation)
     replace_private(to, signed)
     lines = [
-        f"pinned; wrote {NODE_FILE} and {AUTHORITY_FILE}"
+        f"pinned; wrote {founding.NODE_FILE} and {founding.AUTHORITY_FILE}"
         if not pinned
         else "pinned already; a node that runs has to start again",
         f"identity     {fingerprint(bytes.fromhex(public_hex(identity)))}",
@@ -284,10 +246,10 @@ def accept(
     settings = load_settings(opened)
     coordinator = pinned_coordinator(opened, load_policy(opened))
     content = read_signed(file)
-    roster = offered_roster(content, str(file), coordinator)
-    check_member(roster, str(file), settings.id, public_identity(opened))
-    pinned = pinned_roster(opened, coordinator) if opened.roster.exists() else None
-    check_newer(roster, str(file), pinned)
+    roster = rosters.offered_roster(content, str(file), coordinator)
+    rosters.check_member(roster, str(file), settings.id, keys.public_identity(opened))
+    pinned = rosters.pinned_roster(opened, coordinator) if opened.roster.exists() else None
+    rosters.check_newer(roster, str(file), pinned)
     if roster == pinned:
         typer.echo(f"version {roster.version} is pinned already")
         return
@@ -298,7 +260,7 @@ def accept(
     # Logged first: a roster whose pinning is not in the log never counts.
     journal = open_journal(opened, utc_now)
     journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)
-    pin_roster(opened, content)
+    rosters.pin_roster(opened, content)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
     if pinned is not None:
         typer.echo(
@@ -312,8 +274,8 @@ def _show(roster: Roster, pinned: Roster | None, institution: str, to: Console) 
     to.print(Text(f"roster version {roster.version}{since}"))
     table = Table.grid(padding=(0, 2))
     table.add_row("coordinator", fingerprint(bytes.fromhex(roster.coordinator)), "")
-    for line in member_lines(roster, pinned):
-        changed = line.change is not MemberChange.SAME
+    for line in rosters.member_lines(roster, pinned):
+        changed = line.change is not rosters.MemberChange.SAME
         name = plain(line.id) + (" (you)" if line.id == institution else "")
         table.add_row(Text(name), line.fingerprint, Text(line.change.value, BAD if changed else ""))
     to.print(table)

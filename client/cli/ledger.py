@@ -1,11 +1,4 @@
-"""`fieldfare institution ledger ...`: the population's budget, its history and its remainder.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution transcript verify FILE`: check a run's transcript against the own ledger.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare institution ledger ...` and `transcript verify`: the budget, and a run beside it."""
 
 import json
 from pathlib import Path
@@ -18,13 +11,8 @@ from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
 from fieldfare.client.daemon.admin_client import told_custodian
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
+from fieldfare.client.institution import restoring
 from fieldfare.client.institution.open import open_institution, open_institution_ledger
-from fieldfare.client.institution.restoring import (
-    accept_restore,
-    check_not_behind,
-    open_ledger,
-    split_off,
-)
 from fieldfare.client.ledger.budget import LedgerEntry, from_picomu2, to_picomu2
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance
@@ -54,21 +42,21 @@ def show(
 ) -> None:
     """Show the remaining budget, the spending by study and kind, and the last entries."""
     opened = Home.open(home)
-    with open_ledger(opened) as ledger:
+    with restoring.open_ledger(opened) as ledger:
         found = _report(opened, ledger)
         if as_json:
             typer.echo(json.dumps(report_json(found), indent=2))
         else:
             typer.echo("\n".join(report_lines(found)))
-        check_not_behind(ledger)
+        restoring.check_not_behind(ledger)
 
 
 @app.command("institution.ledger.verify")
 def verify(home: HomeOption = DEFAULT_HOME) -> None:
     """Recompute the whole chain, all totals and the hash of everything that left."""
-    with open_ledger(Home.open(home)) as ledger:
+    with restoring.open_ledger(Home.open(home)) as ledger:
         ledger.verify()
-        check_not_behind(ledger)
+        restoring.check_not_behind(ledger)
         position = ledger.position()
     typer.echo(
         f"ledger verified: {position.sequence} entries, epoch {position.epoch}, mu^2 "
@@ -106,7 +94,7 @@ def accept(
         study=study,
     )
     opened = Home.open(home)
-    accepted = accept_restore(opened, terms)
+    accepted = restoring.accept_restore(opened, terms)
     position, carried = accepted.position, accepted.stated.carried
     typer.echo(
         f"accepted as epoch {position.epoch}: mu^2 {from_picomu2(carried)!r} carried over, "
@@ -129,7 +117,7 @@ def split(
 
     Both go on with everything that was spent so far. No person or case may ever be in both.
     """
-    part = split_off(Home.open(home), Home.open(into), user=os_user(), reason=reason)
+    part = restoring.split_off(Home.open(home), Home.open(into), user=os_user(), reason=reason)
     typer.echo(
         f"split off {part.name}: {part.path}\n"
         "Both ledgers have spent what was spent so far, and debit apart from now on. It holds "
@@ -141,8 +129,8 @@ def split(
 def export(home: HomeOption = DEFAULT_HOME) -> None:
     """Print a record for OpenDP's registry of deployments, as JSON; it says what to fill in."""
     opened = Home.open(home)
-    with open_ledger(opened) as ledger:
-        check_not_behind(ledger)
+    with restoring.open_ledger(opened) as ledger:
+        restoring.check_not_behind(ledger)
         found, first = _report(opened, ledger), next(ledger.entries(), None)
     time = first.time if isinstance(first, LedgerEntry) else None
     typer.echo(json.dumps(registry_record(found, load_settings(opened).id, time), indent=2))

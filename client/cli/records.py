@@ -1,7 +1,4 @@
-"""`fieldfare institution records check`: test whether records load; list what does not fit.
-
-`fieldfare institution records import`: other programs' files as canonical records.
-"""
+"""`fieldfare institution records import|check`: canonical records, and what does not fit."""
 
 import os
 from datetime import UTC, date, datetime

@@ -26,26 +26,16 @@ from fieldfare.client.home.settings import (
 )
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import read_node_state
+from fieldfare.client.oversight import preflight
 from fieldfare.client.oversight.link import link_looks
 from fieldfare.client.oversight.looks import HomeLooks, Preflight
 from fieldfare.client.oversight.overview import overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
-from fieldfare.client.oversight.preflight import (
-    CheckOutcome,
-    CheckResult,
-    finding_lines,
-    findings,
-    findings_json,
-)
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.study.toml import load_toml
+from fieldfare.shared.system import processes
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
-from fieldfare.shared.system.processes import (
-    Child,
-    RestartRules,
-    supervise_many,
-)
 
 
 @app.command("institution.custodian")
@@ -60,7 +50,9 @@ def custodian(
 
 
 CUSTODIAN_PROCESS: Final = "fieldfare.client.daemon.process"
-CUSTODIAN_RULES: Final = RestartRules(final=frozenset({0, BAD_INPUT}), grace_seconds=STOP_SECONDS)
+CUSTODIAN_RULES: Final = processes.RestartRules(
+    final=frozenset({0, BAD_INPUT}), grace_seconds=STOP_SECONDS
+)
 
 
 @app.command("institution.start")
@@ -90,7 +82,7 @@ def start(
         if not custodian_only:
             environment = node_environment(without_secrets(os.environ, settings), Path(folder))
             children.append(_node(node, environment))
-        status = supervise_many(children, _Screen().say)
+        status = processes.supervise_many(children, _Screen().say)
     raise typer.Exit(status)
 
 
@@ -119,8 +111,8 @@ def _node_lives(settings: Path) -> bool:
     return found is not None and found[1]
 
 
-def _custodian(home: Home, passphrase: bytes | None) -> Child:
-    return Child(
+def _custodian(home: Home, passphrase: bytes | None) -> processes.Child:
+    return processes.Child(
         name="custodian",
         command=[sys.executable, "-I", "-m", CUSTODIAN_PROCESS, str(home.path)],
         environment=os.environ,
@@ -129,8 +121,8 @@ def _custodian(home: Home, passphrase: bytes | None) -> Child:
     )
 
 
-def _node(settings: Path, environment: Mapping[str, str]) -> Child:
-    return Child(
+def _node(settings: Path, environment: Mapping[str, str]) -> processes.Child:
+    return processes.Child(
         name="node",
         command=[sys.executable, "-I", "-m", PROCESS, str(settings)],
         environment=environment,
@@ -207,22 +199,28 @@ def check(
         now=utc_now(),
         records=not skip_records,
     )
-    found: list[CheckResult] = []
+    found: list[preflight.CheckResult] = []
     for one in _looked(given):
         found.append(one)
         if not as_json:
-            typer.echo("\n".join(finding_lines(one)))
-    failed = sum(one.outcome is CheckOutcome.FAIL for one in found)
+            typer.echo("\n".join(preflight.finding_lines(one)))
+    failed = sum(one.outcome is preflight.CheckOutcome.FAIL for one in found)
     if as_json:
-        typer.echo(json.dumps({"failed": failed, "findings": findings_json(found)}, indent=2))
+        typer.echo(
+            json.dumps({"failed": failed, "findings": preflight.findings_json(found)}, indent=2)
+        )
     else:
         typer.echo(f"{failed} failed" if failed else "nothing failed")
     if failed:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _looked(given: Preflight) -> Iterator[CheckResult]:
+def _looked(given: Preflight) -> Iterator[preflight.CheckResult]:
     """Look at the home, at the way to the coordinator where a node has one, at the records."""
     looks = HomeLooks(given)
     link = link_looks(looks.node) if given.node_settings.exists() else ()
-    return chain(findings(looks.looks()), findings(link), findings(looks.record_looks()))
+    return chain(
+        preflight.findings(looks.looks()),
+        preflight.findings(link),
+        preflight.findings(looks.record_looks()),
+    )

@@ -1,23 +1,4 @@
-"""`fieldfare institution score`: rank all units, with reasons; keep the alerts.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution tune`, `institution evaluate`: measure the shared model on own records.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution models`, `institution model show`: the finished models that arrived.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution texts`: rank units by their texts, and show the words that count.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution vectors`: rank units by their vectors.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare institution models`, `model show`, `evaluate`, `tune`, `score`, `vectors`, `texts`."""
 
 import json
 import os

@@ -1,7 +1,4 @@
-"""`fieldfare institution setup`: a guided `init` that asks for the settings.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare institution setup`: a guided `init` that asks for the settings."""
 
 import os
 from dataclasses import dataclass

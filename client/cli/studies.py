@@ -1,11 +1,4 @@
-"""`fieldfare institution study receive`, `studies`, `review`, `approve`, `reject`, `withdraw`.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare institution import FILE`: take in a file from the coordinator.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare institution studies`, `study receive`, `import`, and every decision on a study."""
 
 import json
 import os
@@ -15,16 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from fieldfare.client.approvals.approval import (
-    ApprovalStatus,
-    approve,
-    check_before_records,
-    receive,
-    reject,
-    spent_now,
-    standing_of,
-    withdraw,
-)
+from fieldfare.client.approvals import approval
 from fieldfare.client.approvals.review import Review, review_study
 from fieldfare.client.approvals.review_screen import show_review
 from fieldfare.client.cli import app
@@ -100,7 +84,9 @@ def receive_study(
     """Check a signed study and keep it for review."""
     institution = open_institution(home)
     journal = open_journal(institution.home, utc_now)
-    kept = receive(institution, journal, read_signed(file), str(file), os_user(), utc_now())
+    kept = approval.receive(
+        institution, journal, read_signed(file), str(file), os_user(), utc_now()
+    )
     typer.echo(f"{kept.short}  {kept.study.name}: {kept.decision.state.value}")
     typer.echo(at_home(f"Next: fieldfare institution review {kept.short}"))
 
@@ -112,7 +98,7 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     kept = kept_studies(institution.home, institution.roster)
     with open_institution_ledger(institution, utc_now) as ledger:
         epoch = ledger.position().epoch
-        standings = [standing_of(one.decision, institution.roster, epoch) for one in kept]
+        standings = [approval.standing_of(one.decision, institution.roster, epoch) for one in kept]
     if as_json:
         rows = [_row(one, standing) for one, standing in zip(kept, standings, strict=True)]
         typer.echo(json.dumps(rows, indent=2))
@@ -124,7 +110,7 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     console().print(table(("study", "name", "epsilon", "standing", "by", "reason"), shown))
 
 
-def _cells(one: KeptStudy, standing: ApprovalStatus) -> tuple[str, ...]:
+def _cells(one: KeptStudy, standing: approval.ApprovalStatus) -> tuple[str, ...]:
     privacy, decision = one.study.privacy, one.decision
     return (
         *(one.short, one.study.name, f"{privacy.epsilon:g} at {privacy.delta:g}"),
@@ -134,7 +120,7 @@ def _cells(one: KeptStudy, standing: ApprovalStatus) -> tuple[str, ...]:
     )
 
 
-def _row(kept: KeptStudy, standing: ApprovalStatus) -> dict[str, object]:
+def _row(kept: KeptStudy, standing: approval.ApprovalStatus) -> dict[str, object]:
     privacy = kept.study.privacy
     return {
         "id": kept.study.id,
@@ -199,12 +185,12 @@ def _reviewed(institution: Institution, ledger: Ledger, study: Study) -> Review:
     kept = kept_studies(institution.home, roster)
     decision = read_decision(institution.home, study.id)
     here = institution.home.study(study.id).exists()
-    standing = standing_of(decision, roster, ledger.position().epoch).value
+    standing = approval.standing_of(decision, roster, ledger.position().epoch).value
     return review_study(
         study,
         institution.policy,
         roster,
-        spent_now(ledger, study, kept, roster, utc_now()),
+        approval.spent_now(ledger, study, kept, roster, utc_now()),
         institution=institution.settings.id,
         standing=standing if here else "not received yet",
         earlier=_earlier(kept, study),
@@ -246,17 +232,17 @@ def _approve(
     members = max(len(institution.roster.members), kept.study.aggregation.minimum_institutions)
     with open_custody(institution, passphrase, utc_now) as custody:
         check_not_behind(custody.ledger)  # nothing would leave under this approval
-        spent = spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
-        plan = check_before_records(institution, kept.study, spent)
+        spent = approval.spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
+        plan = approval.check_before_records(institution, kept.study, spent)
         if not ask:  # no person saw the review
             for line in (*obstacles(plan, members), *cautions(plan)):
                 typer.echo(f"warning: {plain(line)}", err=True)
         loaded = records_loader(institution, os.environ)(kept.study)
-        check_before_records(institution, kept.study, spent, units=loaded.units)
+        approval.check_before_records(institution, kept.study, spent, units=loaded.units)
         typer.echo("\n".join(_fit(loaded)))
         if ask:
             _confirm("Approve this study?", "nothing was approved")
-        decision = approve(custody, kept, loaded, user, utc_now())
+        decision = approval.approve(custody, kept, loaded, user, utc_now())
     typer.echo(f"approved {kept.short} by {decision.user} at {decision.time}")
     typer.echo(f"approval {decision.approval}")
     typer.echo(told_custodian(institution.home, institution.settings, LOAD_SECONDS))
@@ -285,7 +271,7 @@ def reject_study(
     journal, settings = open_journal(opened, utc_now), load_settings(opened)
     with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
         told = Told.DECISION if keep_reason else Told.REASON
-        reject(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
+        approval.reject(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
     typer.echo(f"rejected {chosen[:12]}")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
     typer.echo(told_custodian(opened, settings))
@@ -309,7 +295,7 @@ def withdraw_study(
     journal, settings = open_journal(opened, utc_now), load_settings(opened)
     with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
         told = Told.DECISION if keep_reason else Told.REASON
-        withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
+        approval.withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
     typer.echo(f"withdrew {chosen[:12]}: its keys are destroyed, what it spent stays spent")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
     typer.echo(told_custodian(opened, settings))

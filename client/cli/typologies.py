@@ -1,7 +1,4 @@
-"""`fieldfare typologies list|show|check|run`. Errors pass through to the root command.
-
-One indicator in words, and a pack as the features of a study.
-"""
+"""`fieldfare typologies list|show|check|run`: indicators in words, and as features of a study."""
 
 import json
 import textwrap
@@ -19,14 +16,9 @@ from rich.console import Console
 from fieldfare.client.cli import app
 from fieldfare.client.drafting.study_toml import features_text
 from fieldfare.client.records.sources.covering import OPTION, OmittedCounts, bank_codes
+from fieldfare.client.typologies import features
 from fieldfare.client.typologies.checking import check_pack
 from fieldfare.client.typologies.extract import open_extract
-from fieldfare.client.typologies.features import (
-    FeatureTable,
-    feature_table,
-    hit_table,
-    linked_table,
-)
 from fieldfare.client.typologies.pack import Pack, PackIndicator, load_pack, own_pack
 from fieldfare.client.typologies.typology import Typology
 from fieldfare.shared.errors import UsageError
@@ -192,10 +184,10 @@ def typologies_run(
     columns = [name.strip() for name in lacking.split(",") if name.strip()]
     banks = bank_codes(participants) if participants else ()
     with open_extract(folder, _day(as_of), columns, banks=banks) as extract:
-        computed = feature_table(extract, chosen)
-        others = linked_table(extract, chosen) if linked is not None else None
+        computed = features.feature_table(extract, chosen)
+        others = features.linked_table(extract, chosen) if linked is not None else None
         units, left_out = extract.units, extract.left_out
-    found = hit_table(computed.table, chosen)
+    found = features.hit_table(computed.table, chosen)
     pq.write_table(computed.table, out, compression="zstd")
     if hits is not None:
         pq.write_table(found, hits, compression="zstd")
@@ -215,7 +207,7 @@ def _day(text: str) -> date:
         raise UsageError(f"--as-of: expected a date such as 2026-03-31, found {text}") from None
 
 
-def _report(computed: FeatureTable, pack: Pack, hits: Any, units: int) -> list[str]:
+def _report(computed: features.FeatureTable, pack: Pack, hits: Any, units: int) -> list[str]:
     """Say what was computed, what is missing and why; counts stay on this screen."""
     lines = [f"{units} customers, {len(pack.indicators)} indicators"]
     lines += [line for one in pack.indicators for line in _line(computed, one)]
@@ -245,7 +237,7 @@ def _covered(left_out: OmittedCounts | None) -> list[str]:
     return [said, *([unnamed] if left_out.unnamed else []), read]
 
 
-def _line(computed: FeatureTable, indicator: PackIndicator) -> list[str]:
+def _line(computed: features.FeatureTable, indicator: PackIndicator) -> list[str]:
     if indicator.id in computed.missing:
         lacking = ", ".join(computed.missing[indicator.id])
         return [f"{indicator.id}  missing: {lacking}"]

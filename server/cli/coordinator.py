@@ -1,15 +1,4 @@
-"""`fieldfare coordinator init`, `renew` and `invitation`.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare coordinator start`: the SuperLink and the runs, in the foreground.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare coordinator transcript export` and `purge`: a file for auditors; deletion.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare coordinator init`, `renew`, `invitation`, `start`, `transcript export`, `purge`."""
 
 import fcntl
 import json
@@ -27,15 +16,7 @@ import typer
 from fieldfare.server.cli import app
 from fieldfare.server.cli.options import DEFAULT_HOME, HomeOption, JsonOption, PassphraseFileOption
 from fieldfare.server.cli.runs import RunArgument
-from fieldfare.server.home.founding import (
-    CoordinatorSetup,
-    certificate_trouble,
-    found_coordinator,
-    free_port,
-    load_signing_key,
-    renew_server,
-    signing_public,
-)
+from fieldfare.server.home import founding
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import DEFAULT_LOCAL_PORT, load_settings
 from fieldfare.server.members.publication import invite, present_invitation
@@ -87,10 +68,10 @@ def init(
 ) -> None:
     """Make a coordinator's folder, its keys, certificates and invitation."""
     passphrase = read_passphrase(passphrase_file)
-    chosen = free_port(DEFAULT_LOCAL_PORT) if local_port is None else local_port
-    setup = CoordinatorSetup(name, address, contact, tuple(dns or ()), bind, chosen)
-    made = found_coordinator(home, setup, _now(), passphrase=passphrase)
-    invite(made, load_signing_key(made, passphrase))
+    chosen = founding.free_port(DEFAULT_LOCAL_PORT) if local_port is None else local_port
+    setup = founding.CoordinatorSetup(name, address, contact, tuple(dns or ()), bind, chosen)
+    made = founding.found_coordinator(home, setup, _now(), passphrase=passphrase)
+    invite(made, founding.load_signing_key(made, passphrase))
     protected = "under your passphrase" if passphrase else "readable by this user, no passphrase"
     lines = [
         f"made {made.path} for {name}",
@@ -110,7 +91,7 @@ def init(
 @app.command("coordinator.renew")
 def renew(home: HomeOption = DEFAULT_HOME) -> None:
     """Replace the SuperLink's certificate, for a year; its authority stays, so do institutions."""
-    ends = renew_server(CoordinatorHome.open(home), _now())
+    ends = founding.renew_server(CoordinatorHome.open(home), _now())
     typer.echo(f"the SuperLink's certificate is valid until {ends:%Y-%m-%d}")
     typer.echo("stop `fieldfare coordinator start` and start it again to use it")
 
@@ -127,14 +108,14 @@ def invitation(
     """Make the invitation again, after a change of name, address or version."""
     opened = CoordinatorHome.open(home)
     before = present_invitation(opened) if opened.invitation.exists() else None
-    made = invite(opened, load_signing_key(opened, read_passphrase(passphrase_file)))
+    made = invite(opened, founding.load_signing_key(opened, read_passphrase(passphrase_file)))
     if out is not None:
         if out.exists():
             raise UsageError(
                 f"{out}: expected a new file, found an existing one: nothing is overwritten"
             )
         shutil.copyfile(opened.invitation, out)
-    trouble = certificate_trouble(opened, _now())
+    trouble = founding.certificate_trouble(opened, _now())
     if trouble:
         typer.echo(f"Before you send it: {trouble}")
     typer.echo(f"{out or opened.invitation} invites to {made.hub} at {made.address}")
@@ -157,7 +138,7 @@ def _other_port(chosen: int, *, given: bool) -> list[str]:
 
 
 def _told(home: CoordinatorHome) -> str:
-    return f"coordinator  {fingerprint(bytes.fromhex(signing_public(home)))}"
+    return f"coordinator  {fingerprint(bytes.fromhex(founding.signing_public(home)))}"
 
 
 def _now() -> datetime:
@@ -181,9 +162,9 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
     """
     opened = CoordinatorHome.open(home)
     passphrase = read_passphrase(passphrase_file)
-    load_signing_key(opened, passphrase)  # now, not when the first run needs it
+    founding.load_signing_key(opened, passphrase)  # now, not when the first run needs it
     terms_of(opened)
-    trouble = certificate_trouble(opened, datetime.now(UTC))
+    trouble = founding.certificate_trouble(opened, datetime.now(UTC))
     if trouble:
         _say("superlink", trouble)
     with _only_one(opened):
@@ -249,7 +230,7 @@ def transcript_export(
 ) -> None:
     """Write a run's transcript for auditors: every message, signed at the end."""
     opened = CoordinatorHome.open(home)
-    signer = IdentitySigner(load_signing_key(opened, read_passphrase(passphrase_file)))
+    signer = IdentitySigner(founding.load_signing_key(opened, read_passphrase(passphrase_file)))
     with run_store(opened.runs_database) as store:
         row = find_run(store, run)
         done = export_transcript(store, row.run, signer, out)

@@ -1,11 +1,4 @@
-"""`fieldfare coordinator enrol` and `remove`.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare coordinator members` and `roster`: the members, and the roster that they pin.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare coordinator enrol`, `members`, `roster`, `remove`: members, and what they pin."""
 
 import json
 import sys
@@ -26,17 +19,7 @@ from fieldfare.server.cli.options import (
 )
 from fieldfare.server.home.founding import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.members.enrolment import (
-    EnrolledMember,
-    MembershipChange,
-    Paper,
-    enrolled,
-    examine,
-    keep,
-    member_called,
-    members,
-    remove,
-)
+from fieldfare.server.members import enrolment
 from fieldfare.server.members.node_registration import settle_nodes
 from fieldfare.server.members.publication import PublishedRoster, publish, published_roster
 from fieldfare.server.superlink.control import control_target
@@ -65,7 +48,7 @@ promised: at 1, somebody known to two has epsilon 2.15 where 1 is promised (delt
 def list_members(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the enrolled institutions, with their keys and their place on the roster."""
     opened = CoordinatorHome.open(home)
-    roster, found = published_roster(opened), members(opened)
+    roster, found = published_roster(opened), enrolment.members(opened)
     if as_json:
         listed = [_as_data(member, roster) for member in found]
         version = roster.version if roster else None
@@ -111,7 +94,7 @@ def roster(
     key = load_signing_key(opened, read_passphrase(passphrase_file))
     if out is not None:
         _check_free(opened, out)
-    if multiplicity is None and published_roster(opened) is None and members(opened):
+    if multiplicity is None and published_roster(opened) is None and enrolment.members(opened):
         multiplicity = _asked_multiplicity()
     made = publish(opened, key, multiplicity=multiplicity, above=above)
     if out is not None:
@@ -160,7 +143,7 @@ def _check_free(home: CoordinatorHome, out: Path) -> None:
         ) from None
 
 
-def _place(member: EnrolledMember, roster: Roster | None) -> str:
+def _place(member: enrolment.EnrolledMember, roster: Roster | None) -> str:
     """Say how a member stands on the roster, in a few words."""
     listed = {one.id: one.key for one in roster.members} if roster else {}
     on_it = listed.get(member.institution)
@@ -171,14 +154,14 @@ def _place(member: EnrolledMember, roster: Roster | None) -> str:
     return "on the roster" if on_it == member.identity else "on the roster under its former key"
 
 
-def _is_behind(found: tuple[EnrolledMember, ...], roster: Roster | None) -> bool:
+def _is_behind(found: tuple[enrolment.EnrolledMember, ...], roster: Roster | None) -> bool:
     wanted = {one.institution: one.identity for one in found if not one.revoked}
     return bool(wanted) and wanted != {
         one.id: one.key for one in (roster.members if roster else ())
     }
 
 
-def _as_data(member: EnrolledMember, roster: Roster | None) -> dict[str, object]:
+def _as_data(member: enrolment.EnrolledMember, roster: Roster | None) -> dict[str, object]:
     return {
         "institution": member.institution,
         "identity": member.identity,
@@ -222,18 +205,23 @@ def enrol(
     taken = 0
     try:
         for file in files:
-            _take(opened, examine(opened, read_signed(file), str(file)), yes=yes, said=expected)
+            _take(
+                opened,
+                enrolment.examine(opened, read_signed(file), str(file)),
+                yes=yes,
+                said=expected,
+            )
             taken += 1
     finally:
         if taken:  # also those that came before one that is refused
             _settle(opened)
 
 
-def _take(home: CoordinatorHome, paper: Paper, *, yes: bool, said: str) -> None:
+def _take(home: CoordinatorHome, paper: enrolment.Paper, *, yes: bool, said: str) -> None:
     typer.echo("\n".join(_shown(paper)))
-    if paper.change is not MembershipChange.NONE:
+    if paper.change is not enrolment.MembershipChange.NONE:
         _agree(paper, yes=yes, expected=said)
-        keep(home, paper)
+        enrolment.keep(home, paper)
         typer.echo(_done(paper))
 
 
@@ -246,17 +234,17 @@ def remove_member(
 ) -> None:
     """Take an institution off: a new roster without it, and its node is let in no more."""
     opened = CoordinatorHome.open(home)
-    found = member_called(opened, institution)
+    found = enrolment.member_called(opened, institution)
     key = load_signing_key(opened, read_passphrase(passphrase_file))
     typer.echo(f"{found.institution}  identity   {_spoken(found.identity)}")
     if not yes and not typer.confirm("Remove it? Its node key can never be used here again."):
         typer.echo("nothing was changed")
         raise typer.Exit(EXIT_DECLINED)
-    remove(opened, institution)
+    enrolment.remove(opened, institution)
     typer.echo(f"removed {institution}")
     if published_roster(opened) is None:
         typer.echo("no roster was published yet, so there is none to change")
-    elif enrolled(opened):
+    elif enrolment.enrolled(opened):
         typer.echo("\n".join(told(publish(opened, key))))
         typer.echo(f"Send {opened.roster} to every member: until they accept it, they go on with")
         typer.echo("the earlier one, on which it still stands.")
@@ -265,14 +253,14 @@ def remove_member(
     _settle(opened)
 
 
-def _agree(paper: Paper, *, yes: bool, expected: str) -> None:
+def _agree(paper: enrolment.Paper, *, yes: bool, expected: str) -> None:
     """Let a person compare; a revocation needs no comparing, its own key signed it."""
     if expected and not matches_fingerprint(expected, bytes.fromhex(paper.identity)):
         raise UsageError(
             f"--fingerprint: expected {_spoken(paper.identity)}, found another: nothing was "
             "changed; ask the institution out of band which is theirs"
         )
-    if yes or expected or paper.change is MembershipChange.REVOCATION:
+    if yes or expected or paper.change is enrolment.MembershipChange.REVOCATION:
         return
     question = "Did you compare the identity's fingerprint with the institution? Take it?"
     if not typer.confirm(question):
@@ -284,7 +272,7 @@ def _settle(home: CoordinatorHome) -> None:
     """Tell the SuperLink whose nodes it may let in; one that does not run is told at its start."""
     try:
         with control(control_target(home)) as open_control:
-            settled = settle_nodes(members(home), open_control)
+            settled = settle_nodes(enrolment.members(home), open_control)
     except RunError:
         typer.echo(
             "The SuperLink does not answer: `fieldfare coordinator start` tells it who is in."
@@ -299,7 +287,7 @@ def _settle(home: CoordinatorHome) -> None:
         typer.echo("the institution makes a new one: fieldfare institution keys renew-node")
 
 
-def _shown(paper: Paper) -> Iterator[str]:
+def _shown(paper: enrolment.Paper) -> Iterator[str]:
     yield f"{paper.institution}: {paper.change.value}"
     yield f"identity   {_spoken(paper.identity)}"
     yield f"node       {node_key_fingerprint(paper.node)}"
@@ -307,9 +295,9 @@ def _shown(paper: Paper) -> Iterator[str]:
         yield f"contact    {paper.contact}"
 
 
-def _done(paper: Paper) -> str:
-    if paper.change is MembershipChange.REVOCATION:
+def _done(paper: enrolment.Paper) -> str:
+    if paper.change is enrolment.MembershipChange.REVOCATION:
         return at_home(f"{paper.institution} counts no more. Next: fieldfare coordinator roster")
-    if paper.change is MembershipChange.DETAILS:
+    if paper.change is enrolment.MembershipChange.DETAILS:
         return f"{paper.institution}: kept"
     return at_home(f"{paper.institution}: kept. Next: fieldfare coordinator roster")

@@ -1,15 +1,4 @@
-"""`fieldfare query ask`: ask a deployed federation, after printing the cost.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare query answers`: questions and their answers, as a table, a file or a picture.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare query plan`: which epsilon buys which error, before anything is spent.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare query plan|ask|answers`: which epsilon buys which error, ask, read the answers."""
 
 import json
 import math
@@ -27,20 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fieldfare.server.answers.asking import (
-    already_answered,
-    answers_of_study,
-    begin,
-    check_asked,
-    is_later,
-    spent_later,
-)
-from fieldfare.server.answers.expected_error import (
-    Expected,
-    QuestionPlan,
-    load_questions,
-    question_plans,
-)
+from fieldfare.server.answers import asking, expected_error
 from fieldfare.server.answers.output import answers_csv, answers_json, answers_table, arrow_bytes
 from fieldfare.server.answers.plots import check_plot, write_plot
 from fieldfare.server.answers.sets import AnswerSet, kept_answers, simulated_answers
@@ -219,7 +195,7 @@ class Priced:
     plan: Plan
     terms: ReleaseTerms
     later: bool
-    questions: tuple[QuestionPlan, ...]
+    questions: tuple[expected_error.QuestionPlan, ...]
 
 
 @app.command("query.plan")
@@ -252,7 +228,7 @@ def query_plan(
 ) -> None:
     """Show what each question would cost and which error that buys; nothing is spent."""
     found = load_study(study)
-    group = None if questions is None else load_questions(questions)
+    group = None if questions is None else expected_error.load_questions(questions)
     count = _institutions(found, institutions)
     own = priced(found, group, count)
     others = [priced(_at(found, one), group, count) for one in _epsilons(found, epsilon)]
@@ -288,7 +264,9 @@ def priced(study: Study, group: QuestionGroup | None, institutions: int) -> Pric
     later = not declared
     step = plan.allowance.first_step if later else plan.query.first_step
     terms = plan.question_terms(step, asked)
-    return Priced(plan, terms, later, question_plans(plan, asked, terms, institutions))
+    return Priced(
+        plan, terms, later, expected_error.question_plans(plan, asked, terms, institutions)
+    )
 
 
 def plan_json(own: Priced, others: Sequence[Priced], institutions: int) -> dict[str, Any]:
@@ -316,7 +294,7 @@ def plan_json(own: Priced, others: Sequence[Priced], institutions: int) -> dict[
     }
 
 
-def _question_json(one: QuestionPlan) -> dict[str, Any]:
+def _question_json(one: expected_error.QuestionPlan) -> dict[str, Any]:
     return {
         "name": one.question.name,
         "kind": one.question.kind,
@@ -406,7 +384,7 @@ def _by_epsilon(others: Sequence[Priced]) -> Table:
     return found
 
 
-def _of(expected: Expected) -> str:
+def _of(expected: expected_error.Expected) -> str:
     return expected.measure + ("" if expected.of in {"", "units"} else f", {expected.of}")
 
 
@@ -442,10 +420,12 @@ def query_ask(
     """
     if plot is not None:
         check_plot(plot)
-    asked = load_questions(questions)
+    asked = expected_error.load_questions(questions)
     with open_desk(home) as desk:
         found = find_study(desk.home, study)
-        sets = () if again else already_answered(answers_of_study(desk, found.id), asked)
+        sets = (
+            () if again else asking.already_answered(asking.answers_of_study(desk, found.id), asked)
+        )
         if sets:
             typer.echo("answered before: the stored answer costs nothing", err=True)
         else:
@@ -459,16 +439,16 @@ def query_ask(
 def _asked_now(
     desk: Desk, found: Proposal, asked: QuestionGroup, *, yes: bool
 ) -> tuple[AnswerSet, ...]:
-    later = is_later(found, asked)
-    check_asked(desk, found, asked, later=later)
+    later = asking.is_later(found, asked)
+    asking.check_asked(desk, found, asked, later=later)
     _say_cost(desk, found, asked if later else None)
     if not yes and not typer.confirm("Ask the institutions, and spend this?", err=True):
         typer.echo("nothing was asked, nothing was spent", err=True)
         raise typer.Exit(EXIT_DECLINED)
     run = new_run_id(found, utc_now(), secrets.token_bytes(SUFFIX_BYTES))
-    begin(desk, found, asked if later else None, run, utc_now())
+    asking.begin(desk, found, asked if later else None, run, utc_now())
     _await(desk, run)
-    sets = already_answered(kept_answers(desk.store, desk.home, desk.store.row(run)), asked)
+    sets = asking.already_answered(kept_answers(desk.store, desk.home, desk.store.row(run)), asked)
     if not sets:
         raise RunError(
             f"run {run}: expected answers, found none: see fieldfare query answers {run}"
@@ -487,7 +467,7 @@ def _say_cost(desk: Desk, found: Proposal, later: QuestionGroup | None) -> None:
     if later is not None:
         terms = own.plan.allowance
         portion = terms.cost * (terms.steps + terms.spare)
-        left = min(terms.steps, (portion - spent_later(desk, found.id)) // terms.cost)
+        left = min(terms.steps, (portion - asking.spent_later(desk, found.id)) // terms.cost)
         to.print(Text(f"one of {left} groups that are still left of the allowance"))
 
 

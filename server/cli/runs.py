@@ -1,15 +1,4 @@
-"""`fieldfare coordinator runs`, `run start`, `run stop`, `run resume`, `run watch`.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare coordinator propose`, `studies`, `approvals`.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare coordinator model export RUN`: a finished model for institutions that were absent.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare coordinator propose`, `studies`, `approvals`, `runs`, `run ...`, `model export`."""
 
 import json
 import secrets
@@ -31,33 +20,9 @@ from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import published_roster
 from fieldfare.server.run.closing import kept_delivery
 from fieldfare.server.store.rows import RunStatus
+from fieldfare.server.studies import run_view, steering
 from fieldfare.server.studies.desk import Desk, follow, news, open_desk
 from fieldfare.server.studies.proposals import Proposal, find_study, proposal, proposals, propose
-from fieldfare.server.studies.run_view import (
-    MOST_TEXT,
-    RunSummary,
-    StudyAnswer,
-    given,
-    heard_of,
-    last_lines,
-    line,
-    picture_json,
-    runs_table,
-    screen,
-    start_obstacles,
-)
-from fieldfare.server.studies.steering import (
-    SUFFIX_BYTES,
-    await_end,
-    check_startable,
-    find_run,
-    look,
-    new_run_id,
-    resume,
-    say_hello,
-    start,
-    stop,
-)
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.cli.study import plan_lines
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, RunError, UsageError
@@ -117,7 +82,7 @@ def _greet(desk: Desk, made: Proposal) -> tuple[int | None, str]:
             "propose it again"
         )
     try:
-        hello = say_hello(desk.control, desk.bundle, made.id)
+        hello = steering.say_hello(desk.control, desk.bundle, made.id)
     except RunError as error:
         return None, f"institutions get it with the next run or hello: {error}"
     return hello, "institutions that are online get it now, others with the next run or hello"
@@ -129,7 +94,7 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     with open_desk(home) as desk:
         roster = published_roster(desk.home)
         found = [
-            (one, heard_of(roster, one.id, desk.store.approvals(one.id)))
+            (one, run_view.heard_of(roster, one.id, desk.store.approvals(one.id)))
             for one in proposals(desk.home)
         ]
     if as_json:
@@ -143,7 +108,7 @@ def studies(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> Non
     console().print(table(titles, (_cells(one, heard)[: len(titles)] for one, heard in found)))
 
 
-def _cells(one: Proposal, heard: Mapping[str, StudyAnswer]) -> tuple[str, ...]:
+def _cells(one: Proposal, heard: Mapping[str, run_view.StudyAnswer]) -> tuple[str, ...]:
     privacy = one.study.privacy
     return (
         one.short,
@@ -151,9 +116,10 @@ def _cells(one: Proposal, heard: Mapping[str, StudyAnswer]) -> tuple[str, ...]:
         f"{privacy.epsilon:g} at {privacy.delta:g}",
         ago(utc_now() - one.at),
         plain(
-            ", ".join(n for n, said in heard.items() if said.approval) or "nobody yet", MOST_TEXT
+            ", ".join(n for n, said in heard.items() if said.approval) or "nobody yet",
+            run_view.MOST_TEXT,
         ),
-        plain(", ".join(name for name, said in heard.items() if said.no), MOST_TEXT),
+        plain(", ".join(name for name, said in heard.items() if said.no), run_view.MOST_TEXT),
     )
 
 
@@ -181,22 +147,26 @@ def approvals(
         return
     rows = (
         (
-            *(plain(name, MOST_TEXT), plain(said.text, MOST_TEXT), said.approval[:SHORT]),
+            *(
+                plain(name, run_view.MOST_TEXT),
+                plain(said.text, run_view.MOST_TEXT),
+                said.approval[:SHORT],
+            ),
             ago(utc_now() - said.at) if said.at else "",
         )
         for name, said in heard.items()
     )
     console().print(table(("institution", "says", "approval", "heard"), rows))
     least = found.study.aggregation.minimum_institutions
-    if given(heard) < least:
-        typer.echo(f"{given(heard)} of at least {least} approvals")
+    if run_view.given(heard) < least:
+        typer.echo(f"{run_view.given(heard)} of at least {least} approvals")
     else:
         typer.echo(at_home(f"Next: fieldfare coordinator run start {found.short}"))
 
 
-def heard_now(desk: Desk, found: Proposal) -> dict[str, StudyAnswer]:
+def heard_now(desk: Desk, found: Proposal) -> dict[str, run_view.StudyAnswer]:
     """Return the last known answers of the institutions to a study."""
-    return heard_of(published_roster(desk.home), found.id, desk.store.approvals(found.id))
+    return run_view.heard_of(published_roster(desk.home), found.id, desk.store.approvals(found.id))
 
 
 def ask_institutions(desk: Desk, found: Proposal) -> None:
@@ -206,8 +176,8 @@ def ask_institutions(desk: Desk, found: Proposal) -> None:
         RunError: the SuperLink cannot be reached, or the hello did not end well.
     """
     wait = load_settings(desk.home).wait_seconds + found.study.aggregation.deadline_seconds
-    hello = say_hello(desk.control, desk.bundle, found.id)
-    status = await_end(
+    hello = steering.say_hello(desk.control, desk.bundle, found.id)
+    status = steering.await_end(
         desk.control,
         hello,
         seconds=2 * wait + HELLO_SECONDS,
@@ -221,7 +191,7 @@ def ask_institutions(desk: Desk, found: Proposal) -> None:
         )
 
 
-def _study_json(one: Proposal, heard: Mapping[str, StudyAnswer]) -> dict[str, Any]:
+def _study_json(one: Proposal, heard: Mapping[str, run_view.StudyAnswer]) -> dict[str, Any]:
     privacy = one.study.privacy
     return {
         "study": one.id,
@@ -257,9 +227,9 @@ def runs(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     with open_desk(home) as desk:
         pictures = [_copied(one) for one in desk.pictures(utc_now())]
     if as_json:
-        typer.echo(json.dumps([picture_json(one) for one in pictures], indent=2))
+        typer.echo(json.dumps([run_view.picture_json(one) for one in pictures], indent=2))
     elif pictures:
-        console().print(runs_table(pictures))
+        console().print(run_view.runs_table(pictures))
     else:
         typer.echo(at_home("no run yet: fieldfare coordinator run start STUDY"))
 
@@ -288,10 +258,10 @@ def run_start(
                 "expected a published roster, found none: fieldfare coordinator roster"
             )
         now = utc_now()
-        chosen = run or new_run_id(found, now, secrets.token_bytes(SUFFIX_BYTES))
-        check_startable(desk.store, chosen, found.id)
+        chosen = run or steering.new_run_id(found, now, secrets.token_bytes(steering.SUFFIX_BYTES))
+        steering.check_startable(desk.store, chosen, found.id)
         _check_prospects(desk, found, force=force)
-        start(desk.store, desk.control, desk.bundle, chosen, found.id, now)
+        steering.start(desk.store, desk.control, desk.bundle, chosen, found.id, now)
         _say_begun(desk, chosen, "started", as_json=as_json)
 
 
@@ -303,11 +273,11 @@ def _check_prospects(desk: Desk, found: Proposal, *, force: bool) -> None:
         RunError: the institutions cannot be asked.
     """
     heard = heard_now(desk, found)
-    if not force and given(heard) < found.study.aggregation.minimum_institutions:
+    if not force and run_view.given(heard) < found.study.aggregation.minimum_institutions:
         typer.echo("too few approvals are known: asking the institutions", err=True)
         ask_institutions(desk, found)
         heard = heard_now(desk, found)
-    reasons = start_obstacles(found.plan, heard, desk.spent(found.id))
+    reasons = run_view.start_obstacles(found.plan, heard, desk.spent(found.id))
     if reasons and not force:
         remedy = "nothing was started and nothing spent; --force starts it all the same"
         raise PolicyRefusal(RefusalCode.POLICY, "\n".join([*reasons, remedy]))
@@ -321,8 +291,8 @@ def run_resume(
 ) -> None:
     """Carry on a run that stopped, failed or was interrupted, at its next step."""
     with open_desk(home) as desk:
-        chosen = find_run(desk.store, run).run
-        before = resume(desk.store, desk.control, desk.bundle, chosen, utc_now())
+        chosen = steering.find_run(desk.store, run).run
+        before = steering.resume(desk.store, desk.control, desk.bundle, chosen, utc_now())
         done = before.progress.step if before.progress else 0
         _say_begun(desk, chosen, f"resumed after step {done}", as_json=as_json)
 
@@ -354,8 +324,8 @@ def run_stop(
 ) -> None:
     """End a run after the step it is at; it can be resumed."""
     with open_desk(home) as desk:
-        row = find_run(desk.store, run)
-        ended = stop(
+        row = steering.find_run(desk.store, run)
+        ended = steering.stop(
             desk.store,
             desk.control,
             row.run,
@@ -364,7 +334,9 @@ def run_stop(
             monotonic=time.monotonic,
             sleep=time.sleep,
         )
-        picture = _copied(desk.picture(look(desk.store, desk.control, ended.run), utc_now()))
+        picture = _copied(
+            desk.picture(steering.look(desk.store, desk.control, ended.run), utc_now())
+        )
     _say(picture, as_json=as_json)
 
 
@@ -382,7 +354,7 @@ def run_watch(
 ) -> None:
     """Watch a run until it ends; Ctrl-C leaves it alone. Exit status 0 if it finished."""
     with open_desk(home) as desk:
-        chosen = find_run(desk.store, run).run
+        chosen = steering.find_run(desk.store, run).run
         try:
             last = _watch(desk, chosen, as_json=as_json)
         except KeyboardInterrupt:
@@ -393,7 +365,7 @@ def run_watch(
         raise typer.Exit(EXIT_NOT_FINISHED)
 
 
-def _watch(desk: Desk, run: str, *, as_json: bool) -> RunSummary:
+def _watch(desk: Desk, run: str, *, as_json: bool) -> run_view.RunSummary:
     followed = follow(desk, run, now=utc_now, monotonic=time.monotonic, sleep=time.sleep)
     pictures = map(_copied, followed)
     if as_json:
@@ -401,12 +373,12 @@ def _watch(desk: Desk, run: str, *, as_json: bool) -> RunSummary:
     to = console()
     if to.is_terminal:
         return _show_each(pictures, to)
-    last = _print_each(news(pictures, line), line)
+    last = _print_each(news(pictures, run_view.line), run_view.line)
     _say(last, as_json=False)
     return last
 
 
-def _copied(picture: RunSummary) -> RunSummary:
+def _copied(picture: run_view.RunSummary) -> run_view.RunSummary:
     """Return a picture whose command can be copied: with the home that was named."""
     if not picture.seen.command:
         return picture
@@ -414,7 +386,9 @@ def _copied(picture: RunSummary) -> RunSummary:
     return replace(picture, seen=seen)
 
 
-def _print_each(pictures: Iterator[RunSummary], said: Callable[[RunSummary], str]) -> RunSummary:
+def _print_each(
+    pictures: Iterator[run_view.RunSummary], said: Callable[[run_view.RunSummary], str]
+) -> run_view.RunSummary:
     last = next(pictures)
     typer.echo(said(last))
     for last in pictures:
@@ -422,29 +396,29 @@ def _print_each(pictures: Iterator[RunSummary], said: Callable[[RunSummary], str
     return last
 
 
-def _show_each(pictures: Iterator[RunSummary], to: Console) -> RunSummary:
+def _show_each(pictures: Iterator[run_view.RunSummary], to: Console) -> run_view.RunSummary:
     last = next(pictures)
-    with Live(screen(last), console=to, auto_refresh=False) as live:
+    with Live(run_view.screen(last), console=to, auto_refresh=False) as live:
         live.refresh()
         for last in pictures:
-            live.update(screen(last), refresh=True)
+            live.update(run_view.screen(last), refresh=True)
     return last
 
 
-def _say(picture: RunSummary, *, as_json: bool) -> None:
+def _say(picture: run_view.RunSummary, *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(picture_json(picture), indent=2))
+        typer.echo(json.dumps(run_view.picture_json(picture), indent=2))
         return
-    for text in last_lines(picture):
+    for text in run_view.last_lines(picture):
         typer.echo(text)
 
 
-def _json_line(picture: RunSummary) -> str:
-    return json.dumps(picture_json(picture))
+def _json_line(picture: run_view.RunSummary) -> str:
+    return json.dumps(run_view.picture_json(picture))
 
 
-def _json_without_time_left(picture: RunSummary) -> str:
-    return json.dumps(picture_json(replace(picture, seconds_left=None)))
+def _json_without_time_left(picture: run_view.RunSummary) -> str:
+    return json.dumps(run_view.picture_json(replace(picture, seconds_left=None)))
 
 
 @app.command("coordinator.model.export")

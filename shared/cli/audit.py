@@ -1,8 +1,6 @@
 """`fieldfare audit transcript FILE`: check a run without trusting its coordinator.
 
-Errors pass through: the root command turns them into exit codes.
-
-An audit's report for people, on one screen, and for programs.
+The report is one screen for people, and JSON for programs.
 """
 
 import json

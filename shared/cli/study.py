@@ -1,13 +1,4 @@
-"""`fieldfare study check`: every mistake in one line each, and what the plan costs.
-
-`fieldfare study sign`: the coordinator's signature on a study, so that it may be approved.
-
-Errors pass through: the root command turns them into exit codes.
-
-`fieldfare roster sign`: the coordinator's signature on who may take part, under which keys.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare study check|sign` and `roster sign`: what a plan costs, and signatures on both."""
 
 from collections.abc import Sequence
 from pathlib import Path

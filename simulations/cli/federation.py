@@ -1,7 +1,4 @@
-"""`fieldfare federation up` and `down`: a coordinator and three banks as processes, to look at.
-
-Errors pass through: the root command turns them into exit codes.
-"""
+"""`fieldfare federation up|down`: a coordinator and three banks as processes, to look at."""
 
 import json
 import os

@@ -1,7 +1,4 @@
-"""`fieldfare simulate` and `fieldfare demo`.
-
-`fieldfare world make` and `fieldfare world learn`.
-"""
+"""`fieldfare simulate`, `demo`, `world make|learn` and `model score`."""
 
 import json
 import logging
@@ -19,13 +16,8 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.cli import app
 from fieldfare.simulations.demo.five_banks import PEOPLE, banks_task
+from fieldfare.simulations.federation import model_scores
 from fieldfare.simulations.federation.baselines import Baseline
-from fieldfare.simulations.federation.model_scores import (
-    measured,
-    read_model,
-    scored_table,
-    write_scores,
-)
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.federation.simulate import Progress as OnProgress
 from fieldfare.simulations.federation.simulate import Simulation, make_folder, simulate
@@ -138,9 +130,9 @@ def model_score_command(
     `fieldfare institution score`.
     """
     agreed = load_study(study)
-    table = scored_table(agreed, read_model(model, agreed), records)
-    write_scores(table, out)
-    metrics = measured(agreed, table)
+    table = model_scores.scored_table(agreed, model_scores.read_model(model, agreed), records)
+    model_scores.write_scores(table, out)
+    metrics = model_scores.measured(agreed, table)
     if as_json:
         typer.echo(json.dumps({"units": len(table), "metrics": metrics}, allow_nan=False))
         return
