@@ -33,7 +33,15 @@ from fieldfare.client.alerts.reports.goaml import goaml_draft, goaml_problems
 from fieldfare.client.alerts.store import Kept
 from fieldfare.client.alerts.text import card, queue_table
 from fieldfare.client.cli import app
-from fieldfare.client.cli.options import DEFAULT_HOME, DeskOption, MappingOption, RecordsOption
+from fieldfare.client.cli.options import (
+    DEFAULT_HOME,
+    DeskOption,
+    JsonOption,
+    MappingOption,
+    RecordsOption,
+    content_of,
+    day_given,
+)
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.media_gate import prose_problem
@@ -42,7 +50,6 @@ from fieldfare.shared.system.private_files import create_private, os_user
 from fieldfare.shared.terminal.screen import console
 
 AlertArgument = Annotated[str, typer.Argument(metavar="ALERT", help="Its id or first digits.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
 
 
 class Shown(StrEnum):
@@ -272,7 +279,7 @@ def export(
         codes = desk.codes(store)
     facts = report_facts(kept.alert, kept.standing, codes)
     if transactions is not None:
-        last = _day(until) if until else None
+        last = day_given(until, "--until") if until else None
         facts = _with_movements(facts, kept.alert, transactions, last)
     draft = _DRAFTS[form](facts)
     desk.note(Deed.DRAFTED, kind=form.value, fingerprint=hashlib.sha256(draft).hexdigest())
@@ -314,13 +321,6 @@ def _with_movements(
     return replace(facts, movements=read.found[:MOST_ENTRIES])
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--until: expected a date such as 2026-03-31, found {text}") from None
-
-
 @app.command("institution.report.check")
 def check(
     file: Annotated[Path, typer.Argument(help="The draft that a person completed.")],
@@ -331,14 +331,7 @@ def check(
     Your FIU's own validator has the last word: it knows its code lists and what it makes
     mandatory.
     """
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
-    if len(content) > MOST_BYTES:
-        raise UsageError(f"{file}: expected at most {MOST_BYTES} bytes, found more")
-    problems = _CHECKS[form](content)
+    problems = _CHECKS[form](content_of(file, MOST_BYTES))
     for problem in problems:
         typer.echo(problem)
     if problems:

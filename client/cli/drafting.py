@@ -1,12 +1,14 @@
 """`fieldfare study new` and `records assemble`: draft a study of a public sample, join records."""
 
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fieldfare.client.cli import app
+from fieldfare.client.cli.options import day_given
 from fieldfare.client.drafting.draft import DEFAULT_DELTA, DEFAULT_EPSILON, draft_study
 from fieldfare.client.records import assembling
 from fieldfare.client.records.encoding.columns import asked_by
@@ -15,10 +17,6 @@ from fieldfare.client.typologies.features import UNIT, day_of, feature_table
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.study.study import load_study
-
-
-def _notice(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 @app.command("study.new")
@@ -63,7 +61,7 @@ def study_new(
         units=units,
         prevalence=prevalence,
         name=name,
-        notify=_notice,
+        notify=partial(typer.echo, err=True),
     )
     typer.echo(text, nl=False)
 
@@ -154,7 +152,7 @@ def records_assemble(
 
 def _features(path: Path, as_of: str, names: assembling.Names) -> tuple[date, assembling.UnitFile]:
     """Read the features, or compute them; return the day that they are of, too."""
-    day = _day(as_of) if as_of else None
+    day = day_given(as_of, "--as-of") if as_of else None
     if path.is_dir() and any(path.glob("transactions*")):
         if day is None:
             raise UsageError("--as-of: expected the last day to look at, such as 2026-03-31")
@@ -173,10 +171,3 @@ def _features(path: Path, as_of: str, names: assembling.Names) -> tuple[date, as
             f"--as-of: expected the day of the features, such as 2026-03-31: {path} does not say it"
         )
     return found, assembling.read_units(path, names)
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--as-of: expected a date such as 2026-03-31, found {text}") from None

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fieldfare.client.cli import app
-from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
+from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from fieldfare.client.daemon.admin_client import told_custodian
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
@@ -144,7 +144,7 @@ def _report(home: Home, ledger: Ledger) -> LedgerReport:
 def verify_transcript(
     file: Annotated[Path, typer.Argument(help="The transcript that the coordinator exported.")],
     home: HomeOption = DEFAULT_HOME,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Recompute a run from its transcript, and find your own replies in it as they left."""
     institution = open_institution(home)

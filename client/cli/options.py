@@ -1,6 +1,7 @@
 """Options that every institution command shares."""
 
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -35,6 +36,34 @@ def agreed(question: str) -> bool:
         UsageError: there is no answer; the message says to give --yes.
     """
     return ask(f"{question} [y/N]", "--yes").lower() in {"y", "yes"}
+
+
+def day_given(text: str, option: str, example: str = "2026-03-31") -> date:
+    """Read a day.
+
+    Raises:
+        UsageError: it is none; the message names the option.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option}: expected a date such as {example}, found {text}") from None
+
+
+def content_of(path: Path, most: int) -> bytes:
+    """Read a file.
+
+    Raises:
+        UsageError: it cannot be read, or has more than `most` bytes.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
+    if len(content) > most:
+        raise UsageError(f"{path}: expected at most {most} bytes, found more")
+    return content
 
 
 HomeOption = Annotated[
@@ -76,3 +105,5 @@ RecordsOption = Annotated[
     typer.Option(help="A file or folder instead of what institution.toml names."),
 ]
 MappingOption = Annotated[Path | None, typer.Option(help="With --records: a mapping file for it.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
+ProgramsOption = Annotated[bool, typer.Option("--json", help="Everything, for programs.")]

@@ -1,14 +1,20 @@
 """`fieldfare institution records import|check`: canonical records, and what does not fit."""
 
 import os
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from fieldfare.client.cli import app
-from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption
+from fieldfare.client.cli.options import (
+    DEFAULT_HOME,
+    HomeOption,
+    MappingOption,
+    RecordsOption,
+    day_given,
+)
 from fieldfare.client.records.importers.bank_codes import own_codes
 from fieldfare.client.records.importers.base import (
     FIRST_DAY,
@@ -33,13 +39,8 @@ EXIT_REFUSED: Final = 2
 def records_check(
     study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
     home: HomeOption = DEFAULT_HOME,
-    records: Annotated[
-        list[Path] | None,
-        typer.Option(help="A file or folder instead of what institution.toml names."),
-    ] = None,
-    mapping: Annotated[
-        Path | None, typer.Option(help="With --records: a mapping file for it.")
-    ] = None,
+    records: RecordsOption = None,
+    mapping: MappingOption = None,
     table: Annotated[
         str | None, typer.Option(help="With --records: the table of a database file.")
     ] = None,
@@ -119,17 +120,10 @@ def records_import(
         bank=bank,
         bic=bic,
         in_house=in_house or InHouse.DEBTOR,
-        start=_day(start) if start else FIRST_DAY,
+        start=day_given(start, "--start", "2017-01-01") if start else FIRST_DAY,
         codes={} if codes is None else own_codes(codes),
         mapping=ColumnMapping() if mapping is None else load_mapping(mapping),
         lacking=frozenset(name.strip() for name in lacking.split(",") if name.strip()),
     )
     heard = frozenset(name for name, value in given.items() if value)
     typer.echo("\n".join(import_records(form, files, out, options, heard)))
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--start: expected a date such as 2017-01-01, found {text}") from None

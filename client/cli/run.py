@@ -15,7 +15,12 @@ import typer
 
 from fieldfare.client.cli import app
 from fieldfare.client.cli.node import BAD_INPUT, PROCESS, RULES, SETTINGS_NAME, node_environment
-from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, PassphraseFileOption
+from fieldfare.client.cli.options import (
+    DEFAULT_HOME,
+    HomeOption,
+    PassphraseFileOption,
+    ProgramsOption,
+)
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.process import STOP_SECONDS, given_line, guard_home
 from fieldfare.client.home.layout import Home
@@ -163,7 +168,7 @@ NodeSettingsOption = Annotated[
 def status(
     home: HomeOption = DEFAULT_HOME,
     node_settings: NodeSettingsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    as_json: ProgramsOption = False,
 ) -> None:
     """Show on one screen how this institution stands; also while nothing runs."""
     opened = Home.open(home)
@@ -185,7 +190,7 @@ def check(
     skip_records: Annotated[
         bool, typer.Option("--skip-records", help="Do not read the records.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+    as_json: ProgramsOption = False,
 ) -> None:
     """Check everything that a study needs to run, with a remedy for each failure.
 

@@ -17,6 +17,7 @@ from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
     DEFAULT_HOME,
     HomeOption,
+    JsonOption,
     MappingOption,
     ModelOption,
     RecordsOption,
@@ -174,7 +175,7 @@ def compare(
         list[str] | None,
         typer.Option(help="Also compare groups of this column; never an input of a model."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare the shared, the tuned and an own-only model on your own hold-out. Nothing leaves."""
     institution = open_institution(home)
@@ -229,9 +230,6 @@ def _remarks(found: LocalEvaluation) -> Iterator[str]:
         "In brackets: 90 % of resamples for models, intervals of 95 % for groups. These figures "
         "are about your records: keep them here."
     )
-
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
 
 
 @app.command("institution.models")

@@ -16,7 +16,9 @@ from fieldfare.client.cli.options import (
     DEFAULT_HOME,
     EXIT_DECLINED,
     HomeOption,
+    JsonOption,
     PassphraseFileOption,
+    content_of,
 )
 from fieldfare.client.daemon.admin_client import LOAD_SECONDS, told_custodian
 from fieldfare.client.home.inbox import HomeInbox
@@ -73,7 +75,6 @@ KeepReasonOption = Annotated[
     bool,
     typer.Option("--keep-reason", help="Tell the coordinator that you said no, but not why."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
 
 
 @app.command("institution.study.receive")
@@ -330,7 +331,7 @@ def import_file(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Take a file from the coordinator: a signed study, or a finished model."""
-    content = _read(file)
+    content = content_of(file, LARGEST_DELIVERY_FILE).rstrip(b"\r\n")  # mail and editors add one
     kind = type_of(content)
     if kind == StudyOffer.TYPE:
         receive_study(file, home)
@@ -386,14 +387,3 @@ def _has(institution: Institution, delivery: Delivery) -> bool:
         return kept_model(institution.home, delivery.study, delivery.run) is not None
     except UsageError:
         return False  # no name for a folder: the inbox refuses it
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_DELIVERY_FILE + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
-    if len(content) > LARGEST_DELIVERY_FILE:
-        raise UsageError(f"{path}: expected at most {LARGEST_DELIVERY_FILE} bytes, found more")
-    return content.rstrip(b"\r\n")  # mail and editors add one

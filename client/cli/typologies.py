@@ -3,7 +3,6 @@
 import json
 import textwrap
 from collections.abc import Iterator
-from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -14,6 +13,7 @@ import typer
 from rich.console import Console
 
 from fieldfare.client.cli import app
+from fieldfare.client.cli.options import JsonOption, day_given
 from fieldfare.client.drafting.study_toml import features_text
 from fieldfare.client.records.sources.covering import OPTION, OmittedCounts, bank_codes
 from fieldfare.client.typologies import features
@@ -80,7 +80,6 @@ PackOption = Annotated[
     Path | None, typer.Option(help="A folder of your own typologies; else Fieldfare's.")
 ]
 OnlyOption = Annotated[str, typer.Option(help="Only these: R01,R02,...")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
 
 
 def _pack(folder: Path | None, only: str = "") -> Pack:
@@ -183,7 +182,7 @@ def typologies_run(
         raise UsageError("expected a file for each of --out, --hits and --linked, found one twice")
     columns = [name.strip() for name in lacking.split(",") if name.strip()]
     banks = bank_codes(participants) if participants else ()
-    with open_extract(folder, _day(as_of), columns, banks=banks) as extract:
+    with open_extract(folder, day_given(as_of, "--as-of"), columns, banks=banks) as extract:
         computed = features.feature_table(extract, chosen)
         others = features.linked_table(extract, chosen) if linked is not None else None
         units, left_out = extract.units, extract.left_out
@@ -198,13 +197,6 @@ def typologies_run(
             f"{linked}: {len(others.table.column_names) - 1} columns that look at other customers, "
             "for your own eyes: a study that names one is refused"
         )
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--as-of: expected a date such as 2026-03-31, found {text}") from None
 
 
 def _report(computed: features.FeatureTable, pack: Pack, hits: Any, units: int) -> list[str]:

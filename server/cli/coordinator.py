@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -70,7 +70,7 @@ def init(
     passphrase = read_passphrase(passphrase_file)
     chosen = founding.free_port(DEFAULT_LOCAL_PORT) if local_port is None else local_port
     setup = founding.CoordinatorSetup(name, address, contact, tuple(dns or ()), bind, chosen)
-    made = founding.found_coordinator(home, setup, _now(), passphrase=passphrase)
+    made = founding.found_coordinator(home, setup, utc_now(), passphrase=passphrase)
     invite(made, founding.load_signing_key(made, passphrase))
     protected = "under your passphrase" if passphrase else "readable by this user, no passphrase"
     lines = [
@@ -91,7 +91,7 @@ def init(
 @app.command("coordinator.renew")
 def renew(home: HomeOption = DEFAULT_HOME) -> None:
     """Replace the SuperLink's certificate, for a year; its authority stays, so do institutions."""
-    ends = founding.renew_server(CoordinatorHome.open(home), _now())
+    ends = founding.renew_server(CoordinatorHome.open(home), utc_now())
     typer.echo(f"the SuperLink's certificate is valid until {ends:%Y-%m-%d}")
     typer.echo("stop `fieldfare coordinator start` and start it again to use it")
 
@@ -115,7 +115,7 @@ def invitation(
                 f"{out}: expected a new file, found an existing one: nothing is overwritten"
             )
         shutil.copyfile(opened.invitation, out)
-    trouble = founding.certificate_trouble(opened, _now())
+    trouble = founding.certificate_trouble(opened, utc_now())
     if trouble:
         typer.echo(f"Before you send it: {trouble}")
     typer.echo(f"{out or opened.invitation} invites to {made.hub} at {made.address}")
@@ -141,10 +141,6 @@ def _told(home: CoordinatorHome) -> str:
     return f"coordinator  {fingerprint(bytes.fromhex(founding.signing_public(home)))}"
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 SUPERLINK: Final = "fieldfare.server.superlink.process"
 RUNNER: Final = "fieldfare.server.service.runner_process"
 BAD_INPUT: Final = 2
@@ -164,31 +160,22 @@ def start(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption
     passphrase = read_passphrase(passphrase_file)
     founding.load_signing_key(opened, passphrase)  # now, not when the first run needs it
     terms_of(opened)
-    trouble = founding.certificate_trouble(opened, datetime.now(UTC))
+    trouble = founding.certificate_trouble(opened, utc_now())
     if trouble:
         _say("superlink", trouble)
     with _only_one(opened):
-        children = (_superlink(opened), _runner(opened, passphrase))
-        status = supervise_many(children, _say)
+        status = supervise_many(_children(opened, passphrase), _say)
     raise typer.Exit(status)
 
 
-def _superlink(home: CoordinatorHome) -> Child:
-    return Child(
-        name="superlink",
-        command=[sys.executable, "-I", "-m", SUPERLINK, str(home.path)],
-        environment=flower_environment(os.environ, home.run),
-        rules=SUPERLINK_RULES,
-    )
-
-
-def _runner(home: CoordinatorHome, passphrase: bytes | None) -> Child:
-    return Child(
-        name="runs",
-        command=[sys.executable, "-I", "-m", RUNNER, str(home.path)],
-        environment=flower_environment(os.environ, home.run),
-        given=line_of(passphrase),
-        rules=RUNNER_RULES,
+def _children(home: CoordinatorHome, passphrase: bytes | None) -> tuple[Child, Child]:
+    environment = flower_environment(os.environ, home.run)
+    python = (sys.executable, "-I", "-m")
+    superlink, runner = ([*python, module, str(home.path)] for module in (SUPERLINK, RUNNER))
+    given, rules = line_of(passphrase), RUNNER_RULES
+    return (
+        Child(name="superlink", command=superlink, environment=environment, rules=SUPERLINK_RULES),
+        Child(name="runs", command=runner, environment=environment, given=given, rules=rules),
     )
 
 
@@ -199,7 +186,7 @@ def _say(name: str, text: str) -> None:
 @contextmanager
 def _only_one(home: CoordinatorHome) -> Iterator[None]:
     """Hold the home against a second start; the lock ends with this process, however it ends."""
-    descriptor = os.open(_lock(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(home.run / "start.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -214,10 +201,6 @@ def _only_one(home: CoordinatorHome) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _lock(home: CoordinatorHome) -> Path:
-    return home.run / "start.lock"
 
 
 @app.command("coordinator.transcript.export")

@@ -21,7 +21,7 @@ from fieldfare.server.answers.output import answers_csv, answers_json, answers_t
 from fieldfare.server.answers.plots import check_plot, write_plot
 from fieldfare.server.answers.sets import AnswerSet, kept_answers, simulated_answers
 from fieldfare.server.cli import app
-from fieldfare.server.cli.options import DEFAULT_HOME, EXIT_DECLINED, HomeOption
+from fieldfare.server.cli.options import DEFAULT_HOME, EXIT_DECLINED, HomeOption, JsonOption
 from fieldfare.server.cli.runs import EXIT_INTERRUPTED, StudyArgument
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
@@ -224,7 +224,7 @@ def query_plan(
             "--institutions", help="How many take part.", show_default="the study's minimum"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: JSON on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what each question would cost and which error that buys; nothing is spent."""
     found = load_study(study)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from fieldfare.shared.cli import app
@@ -24,10 +23,17 @@ from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.key_files import read_passphrase, read_signing_key
 from fieldfare.shared.terminal.texts import one_line
 
+StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")]
+KeyOption = Annotated[Path, typer.Option(help="The coordinator's Ed25519 key, PKCS8 PEM, 0600.")]
+PassphraseFileOption = Annotated[
+    Path | None,
+    typer.Option(help="A private file whose one line is its passphrase.", show_default=False),
+]
+
 
 @app.command("study.check")
 def study_check(
-    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
+    study: StudyArgument,
 ) -> None:
     """Check a study and print what it would cost, before anyone runs it."""
     typer.echo("\n".join(plan_lines(plan_for(load_study(study)))))
@@ -133,30 +139,17 @@ def _kind_line(plan: Plan, terms: ReleaseTerms) -> str:
 
 @app.command("study.sign")
 def study_sign(
-    study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The study.")],
-    key: Annotated[Path, typer.Option(help="The coordinator's Ed25519 key, PKCS8 PEM, 0600.")],
-    passphrase_file: Annotated[
-        Path | None,
-        typer.Option(help="A private file whose one line is its passphrase.", show_default=False),
-    ] = None,
+    study: StudyArgument,
+    key: KeyOption,
+    passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Check a study and sign it as the coordinator; the signed study goes to stdout."""
     signed = load_study(study)
     plan_for(signed).check_noise(signed.aggregation.minimum_institutions)
-    signer = coordinator_key(key, passphrase_file)
+    signer = read_signing_key(key, read_passphrase(passphrase_file))
     typer.echo(offer_study(signed, IdentitySigner(signer)))
     public = fingerprint(bytes.fromhex(public_hex(signer)))
     typer.echo(f"signed {signed.id} as coordinator {public}", err=True)
-
-
-def coordinator_key(path: Path, passphrase_file: Path | None) -> Ed25519PrivateKey:
-    """Load the coordinator's key.
-
-    Raises:
-        KeysError: unreadable, open to others, another kind of key, or a wrong, missing or
-            needless passphrase.
-    """
-    return read_signing_key(path, read_passphrase(passphrase_file))
 
 
 @app.command("roster.sign")
@@ -165,18 +158,15 @@ def roster_sign(
         list[str],
         typer.Option(metavar="ID=KEY", help="An institution and its identity.pub; repeat it."),
     ],
-    key: Annotated[Path, typer.Option(help="The coordinator's Ed25519 key, PKCS8 PEM, 0600.")],
+    key: KeyOption,
     version: Annotated[int, typer.Option(min=1, help="Higher than every one before.")] = 1,
     multiplicity: Annotated[
         int, typer.Option(min=1, max=64, help="Institutions that may know the same person.")
     ] = 1,
-    passphrase_file: Annotated[
-        Path | None,
-        typer.Option(help="A private file whose one line is its passphrase.", show_default=False),
-    ] = None,
+    passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Sign a roster as the coordinator; the signed roster goes to stdout."""
-    signer = coordinator_key(key, passphrase_file)
+    signer = read_signing_key(key, read_passphrase(passphrase_file))
     roster = roster_of(
         parse_members(member),
         coordinator=public_hex(signer),

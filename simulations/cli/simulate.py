@@ -193,9 +193,6 @@ def _progress_on(bars: Progress) -> OnProgress:
     return report
 
 
-_MAX_SEED: Final = 2**63 - 1
-
-
 @app.command("world.make")
 def world_make_command(
     people: Annotated[int, typer.Option(metavar="N", help="Persons.", show_default=False)],
@@ -211,8 +208,8 @@ def world_make_command(
         float,
         typer.Option(min=0, max=MOST_PREVALENCE, help="Share of people who serve a ring."),
     ] = DEFAULT_PREVALENCE,
-    seed: Annotated[int, typer.Option(min=0, max=_MAX_SEED, help="The only chance.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="The only chance.")] = 0,
+    quiet: Quiet = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print world.json instead.")] = False,
 ) -> None:
     """Make a world of people, banks, a remittance firm, NGOs and a hotline; all are invented.
