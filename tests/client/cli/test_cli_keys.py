@@ -134,7 +134,7 @@ def test_revoke_writes_a_private_file_and_overwrites_none(
     out = tmp_path / "revocation"
     arguments = ["institution", "keys", "revoke", "--home", str(home.path), "--out", str(out)]
     assert run(arguments) == 0
-    assert "nobody can undo it" in told(capsys)
+    assert "no party can undo that" in told(capsys)
     assert out.stat().st_mode & 0o777 == 0o600
     key = public_hex(load_identity(home, None))
     assert check_revocation(out.read_bytes(), "bank-a", key).key == key
