@@ -340,11 +340,10 @@ class RunState:
         return state if record is None else state.after(record.leaf())
 
     def _recorded(self, content: bytes) -> "RunState":
-        kind = self.release.kind
-        if self.summed is None or kind.record is None:
+        if self.summed is None:
             raise MismatchError("a sum before it")
-        record = kind.record.from_bytes(content)
-        return self._advanced(results=kind.read(self.run.plan, self.results, self.summed, record))
+        kind = self.release.kind
+        return self._advanced(results=kind.read(self.run.plan, self.results, self.summed, content))
 
     def _advanced(self, *, results: Results, **changes: Any) -> "RunState":
         """Go on to the next release, or to what closes the run."""

@@ -35,17 +35,15 @@ class Evaluation(Kind):
     def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
         """Keep the table, and which model it is of."""
         del plan
-        known = None if summed.values is None else results.training
-        return replace(results, training=known, table=summed.values, model=results.bound)
+        return replace(results, table=summed.values, model=results.bound)
 
     def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
         """Write down what the coordinator reads off the table."""
         del plan, results, words
         return MetricsRecord(metrics=metrics)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, record: UnsignedLeaf) -> Results:
+    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
         """Take the metrics as the coordinator's word: only its signed head holds them."""
         del plan, summed
-        if not isinstance(record, MetricsRecord):
-            return results
+        record = MetricsRecord.from_bytes(content)
         return replace(results, metrics=record.metrics)

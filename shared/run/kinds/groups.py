@@ -8,10 +8,8 @@ from fieldfare.shared.evaluation.groups import read_fairness
 from fieldfare.shared.evaluation.score_table import thresholds_near, with_threshold
 from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.ring import decode
-from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, expect_words
+from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, values_in
 from fieldfare.shared.run.mismatch import MismatchError, expect
-from fieldfare.shared.run.replay import decoded_sum
 from fieldfare.shared.run.results import GroupsSum, Results
 from fieldfare.shared.transcript.leaves import FairnessRecord, UnsignedLeaf
 
@@ -36,11 +34,6 @@ class Groups(Kind):
             bound = parameters_to_bytes(with_threshold(training.model, place))
             yield Content.of(bound, replace(results, threshold=place))
 
-    def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
-        """Nothing is bound by it."""
-        del plan
-        return results if summed.values is not None else replace(results, training=None)
-
     def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
         """Write down the threshold, and the sum for everybody to read."""
         del plan, metrics
@@ -48,16 +41,13 @@ class Groups(Kind):
             raise MismatchError("a threshold that a request has bound")
         return FairnessRecord.of(results.threshold, words)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, record: UnsignedLeaf) -> Results:
+    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
         """Check the words and the threshold, and keep the counts."""
         del plan
-        if not isinstance(record, FairnessRecord):
-            return results
-        expect_words(summed, record.content)
+        record = FairnessRecord.from_bytes(content)
+        values = values_in(record.content, summed)
         if results.threshold is not None:
             expect("the threshold of the request", results.threshold, record.threshold)
-        words = decode(record.content, summed.terms.word_bits, summed.terms.vectors.entries)
-        values = decoded_sum(words, summed.terms, summed.participants)
         return replace(results, groups=GroupsSum(record.threshold, values, summed.participants))
 
     def told(self, plan: Plan, results: Results) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import ReleaseKind, Request, parameters_hash
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
+from fieldfare.shared.ring import decode
 from fieldfare.shared.run.mismatch import MismatchError, expect
+from fieldfare.shared.run.replay import decoded_sum
 from fieldfare.shared.run.results import Results, Values
 from fieldfare.shared.transcript.leaves import UnsignedLeaf
 
@@ -125,13 +127,14 @@ class Kind(ABC):
             )
         return terms
 
-    @abstractmethod
     def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
-        """Return what follows from the sum.
+        """Return what follows from the sum, before its record.
 
         Raises:
             MismatchError: no honest run has such a sum.
         """
+        del plan, summed
+        return results
 
     def write(
         self, plan: Plan, results: Results, words: bytes, metrics: str
@@ -147,13 +150,13 @@ class Kind(ABC):
         del plan, results, words, metrics
         return None
 
-    def read(self, plan: Plan, results: Results, summed: Summed, record: UnsignedLeaf) -> Results:
-        """Check the record after the sum; return what the run has come to.
+    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
+        """Check the bytes of the record after the sum; return what the run has come to.
 
         Raises:
-            MismatchError: it does not follow from the sum.
+            ProtocolError: no such record, or it does not follow from the sum.
         """
-        del plan, summed, record
+        del plan, summed, content
         return results
 
     def told(self, plan: Plan, results: Results) -> dict[str, Any]:
@@ -162,13 +165,16 @@ class Kind(ABC):
         return {}
 
 
-def expect_words(summed: Summed, content: bytes) -> None:
-    """Check that a record holds the words of the sum before it.
+def values_in(content: bytes, summed: Summed) -> Values:
+    """Return float64 (entries,): what a record holds, which are the words of the sum before it.
 
     Raises:
         MismatchError: other words.
+        ProtocolError: words of no sum within range.
     """
     expect("the words of the sum", summed.words, bytes_hash(content))
+    words = decode(content, summed.terms.word_bits, summed.terms.vectors.entries)
+    return decoded_sum(words, summed.terms, summed.participants)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,8 @@ from fieldfare.shared.errors import ProtocolError, RefusalCode, StudyError
 from fieldfare.shared.protocol.messages import ReleaseKind, Request, parameters_hash
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, check_groups
 from fieldfare.shared.queries.questions import QuestionGroup
-from fieldfare.shared.ring import decode
-from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, expect_words
+from fieldfare.shared.run.kinds.kind import Content, Kind, Summed, values_in
 from fieldfare.shared.run.mismatch import MismatchError, expect
-from fieldfare.shared.run.replay import decoded_sum
 from fieldfare.shared.run.results import UNKNOWN, AnswerSum, Results
 from fieldfare.shared.transcript.leaves import AnswersRecord, UnsignedLeaf
 
@@ -79,25 +77,17 @@ class Questions(Kind):
             raise MismatchError.because(error, RefusalCode.TOO_FEW_PARTICIPANTS) from None
         return terms
 
-    def after(self, plan: Plan, results: Results, summed: Summed) -> Results:
-        """Wait for the record, which has the words."""
-        del plan
-        return results if summed.values is not None else replace(results, training=None)
-
     def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
         """Write down what was asked, and the sum for everybody to read."""
         del metrics
         return AnswersRecord.of(_group(plan, results), words)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, record: UnsignedLeaf) -> Results:
+    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
         """Check questions and words; keep the answers, and start again on knots that follow."""
-        if not isinstance(record, AnswersRecord):
-            return results
+        record = AnswersRecord.from_bytes(content)
         asked = bytes_hash(record.questions.encode())
         expect("the questions of the request", results.bound, asked)
-        expect_words(summed, record.content)
-        words = decode(record.content, summed.terms.word_bits, summed.terms.vectors.entries)
-        values = decoded_sum(words, summed.terms, summed.participants)
+        values = values_in(record.content, summed)
         answer = AnswerSum(record.group, values, summed.participants, summed.step)
         found = (*results.answers, answer)
         answered = replace(results, answers=found, answered=len(found))

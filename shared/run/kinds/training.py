@@ -59,11 +59,10 @@ class Training(Kind):
         del plan, words, metrics
         return ParametersRecord(step=results.steps, parameters=results.parameters)
 
-    def read(self, plan: Plan, results: Results, summed: Summed, record: UnsignedLeaf) -> Results:
+    def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
         """Compare the parameters after the step; believe them where the sum was deleted."""
         del plan, summed
-        if not isinstance(record, ParametersRecord):
-            return results
+        record = ParametersRecord.from_bytes(content)
         expect("the parameters after step", results.steps, record.step)
         if results.parameters != UNKNOWN:
             follow = "the parameters that follow from the sum"

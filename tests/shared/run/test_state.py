@@ -1,7 +1,7 @@
 """A run is a fold of its leaves; whatever else comes is not one."""
 
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any, Final
 
 import pytest
@@ -15,6 +15,8 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     parameters_to_bytes,
 )
+from fieldfare.shared.run.kinds import KINDS
+from fieldfare.shared.run.kinds.kind import Release
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import initial_state
@@ -226,10 +228,16 @@ def test_who_follows_skips_only_releases_that_lead_nowhere(written: MakeRun) -> 
 def test_what_nobody_knows_is_not_bound(written: MakeRun) -> None:
     """An audit believes a request where vectors were deleted; a custodian never does."""
     run = written("groups")
-    state, request = begun(run).followed(None), run.request()
-    with pytest.raises(MismatchError) as found:
-        state.bind(request.model_copy(update={"parameters": H}))
-    assert found.value.code is RefusalCode.NOT_RECOMPUTED
+    request = run.request().model_copy(update={"parameters": H})
+    finished = begun(run).followed(run.state.results.training)
+    groups = Release.of(KINDS[ReleaseKind.FAIRNESS], run.plan, finished.results)
+    unknown = replace(finished, release=groups)  # no table: nothing is known to follow
+    assert list(groups.kind.contents(run.plan, finished.results)) == []
+    for state in (begun(run).followed(None), finished, unknown):
+        with pytest.raises(MismatchError) as found:
+            state.bind(request)
+        assert found.value.code is RefusalCode.NOT_RECOMPUTED
+    assert replace(unknown, purged=True).bind(request).results.bound == H
 
 
 # -- the end ----------------------------------------------------------------------------

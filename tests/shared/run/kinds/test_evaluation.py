@@ -22,7 +22,7 @@ def test_it_binds_the_model_and_keeps_its_table() -> None:
     assert (after.table, after.model) == (summed.values, "1" * 64)
     record = KIND.write(PLAN, after, b"", METRICS)
     assert record == MetricsRecord(metrics=METRICS)
-    told = KIND.read(PLAN, after, summed, record)
+    told = KIND.read(PLAN, after, summed, record.to_bytes())
     assert told.metrics == METRICS
     assert KIND.is_due(PLAN, after)
     assert not KIND.is_due(PLAN, told)

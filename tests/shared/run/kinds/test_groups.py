@@ -38,7 +38,7 @@ def test_the_record_holds_the_words_and_the_threshold() -> None:
     results = replace(RESULTS, threshold=0.5)
     record = KIND.write(PLAN, results, words, "")
     assert record == FairnessRecord.of(0.5, words)
-    groups = KIND.read(PLAN, results, summed, record).groups
+    groups = KIND.read(PLAN, results, summed, record.to_bytes()).groups
     assert groups is not None
     assert (groups.threshold, groups.participants) == (0.5, 4)
     assert KIND.told(PLAN, results) == {}
@@ -50,7 +50,7 @@ def test_the_record_holds_the_words_and_the_threshold() -> None:
     assert not KIND.is_due(PLAN, replace(results, groups=groups))
     for wrong in (FairnessRecord.of(0.25, words), FairnessRecord.of(0.5, words[::-1])):
         with pytest.raises(MismatchError):
-            KIND.read(PLAN, results, summed, wrong)
+            KIND.read(PLAN, results, summed, wrong.to_bytes())
 
 
 def test_only_a_study_with_groups_counts_them() -> None:

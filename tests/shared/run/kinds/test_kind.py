@@ -7,7 +7,7 @@ from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds import KINDS, Release, Summed, next_kind
-from fieldfare.shared.run.kinds.kind import expect_words
+from fieldfare.shared.run.kinds.kind import values_in
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.results import Results
 
@@ -39,7 +39,9 @@ def test_the_rehearsal_comes_first(shape: str) -> None:
 
 def test_words_are_those_of_the_sum() -> None:
     terms = plan_for(STUDIES["groups"]()).fairness
-    summed = Summed(terms, terms.first_step, 4, bytes_hash(b"words"), None)
-    expect_words(summed, b"words")
-    with pytest.raises(MismatchError, match="the words of the sum"):
-        expect_words(summed, b"other words")
+    words = bytes(terms.vectors.entries * terms.word_bits.value // 8)
+    summed = Summed(terms, terms.first_step, 4, bytes_hash(words), None)
+    assert not values_in(words, summed).any()
+    for wrong in (words[:-1], b"\1" + words[1:]):
+        with pytest.raises(MismatchError, match="the words of the sum"):
+            values_in(wrong, summed)

@@ -39,7 +39,7 @@ def bound(plan: Plan, results: Results) -> Results:
 def test_answers_are_to_what_was_asked() -> None:
     results = bound(PLAN, Results())
     summed, record = answered(PLAN, results)
-    found = KIND.read(PLAN, results, summed, record)
+    found = KIND.read(PLAN, results, summed, record.to_bytes())
     (answer,) = found.answers
     assert (answer.questions, answer.participants, answer.step) == (PLAN.study.questions, 4, 0)
     assert set(answer.values) == {1.0}
@@ -47,7 +47,7 @@ def test_answers_are_to_what_was_asked() -> None:
     other = AnswersRecord.of(group_of(*LATER), record.content)
     for wrong in (other, record.model_copy(update={"words": "AAAA"})):
         with pytest.raises(MismatchError):
-            KIND.read(PLAN, results, summed, wrong)
+            KIND.read(PLAN, results, summed, wrong.to_bytes())
 
 
 def test_later_groups_have_positions_of_the_allowance() -> None:
@@ -64,7 +64,7 @@ def test_later_groups_have_positions_of_the_allowance() -> None:
 def test_training_starts_again_on_knots_that_were_answered() -> None:
     results = replace(bound(KNOTS, Results()), training=initial_state(KNOTS.study), parameters="1")
     summed, record = answered(KNOTS, results)
-    found = KIND.read(KNOTS, results, summed, record)
+    found = KIND.read(KNOTS, results, summed, record.to_bytes())
     assert (found.training, found.parameters) == (None, UNKNOWN)
     assert KIND.leads(KNOTS)
     assert not KIND.leads(PLAN)

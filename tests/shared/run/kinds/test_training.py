@@ -27,12 +27,13 @@ def test_a_step_is_the_one_that_everybody_takes(shape: str) -> None:
     assert after.training.to_bytes() == expected.to_bytes()
     assert (after.steps, after.parameters) == (1, state_hash(expected))
     record = KIND.write(plan, after, b"", "")
+    assert isinstance(record, ParametersRecord)
     assert record == ParametersRecord(step=1, parameters=after.parameters)
     unused = Summed(plan.training, 0, 4, "", values)
-    assert KIND.read(plan, after, unused, record).parameters == after.parameters
+    assert KIND.read(plan, after, unused, record.to_bytes()).parameters == after.parameters
     for changes in ({"step": 2}, {"parameters": H}):
         with pytest.raises(MismatchError):
-            KIND.read(plan, after, unused, record.model_copy(update=changes))
+            KIND.read(plan, after, unused, record.model_copy(update=changes).to_bytes())
 
 
 def test_where_a_sum_was_deleted_the_record_is_believed() -> None:
@@ -41,7 +42,7 @@ def test_where_a_sum_was_deleted_the_record_is_believed() -> None:
     after = KIND.after(plan, Results(training=initial_state(plan.study)), purged)
     assert (after.training, after.parameters, after.steps) == (None, UNKNOWN, 1)
     assert list(KIND.contents(plan, after)) == []
-    told = KIND.read(plan, after, purged, ParametersRecord(step=1, parameters=H))
+    told = KIND.read(plan, after, purged, ParametersRecord(step=1, parameters=H).to_bytes())
     assert [content.hash for content in KIND.contents(plan, told)] == [H]
 
 
