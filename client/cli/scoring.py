@@ -38,11 +38,12 @@ from fieldfare.client.model_use.evaluate import LocalEvaluation, evaluate, local
 from fieldfare.client.model_use.score import Scored, Sources, score, tables
 from fieldfare.client.model_use.usable import UsableModel, as_tuned, usable_model
 from fieldfare.client.scoring.comparison import Group, table_rows
+from fieldfare.client.scoring.ranking import Ranked, rank_rows
 from fieldfare.client.scoring.ranking_table import check_out
 from fieldfare.client.scoring.reasons import TextReasons
-from fieldfare.client.scoring.rows import RankedRows, rank_rows, read_rows
 from fieldfare.client.scoring.selection import Selected
 from fieldfare.client.scoring.tuning import FittingKind, further
+from fieldfare.client.scoring.units import read_rows
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.evaluation.groups import Verdict, percents
@@ -326,7 +327,7 @@ def texts(
 
 def ranked_by(
     institution: Institution, model: UsableModel, sources: Sources, asked: str | None = None
-) -> tuple[RankedRows, str]:
+) -> tuple[Ranked, str]:
     """Rank all units that are not suppressed, and log the scoring, never its result.
 
     Args:
@@ -337,17 +338,18 @@ def ranked_by(
     """
     study, home = model.study, institution.home
     found = read_rows(tables(institution, study, sources, os.environ), study, asked)
-    shown = found.without(suppressed_units(home, institution.settings))
-    ranked = rank_rows(study, model.parameters, shown, key=load_holdout_key(home))
+    left_out, key = suppressed_units(home, institution.settings), load_holdout_key(home)
+    ranked = rank_rows(study, model.parameters, found, key=key, suppressed=left_out)
     journal = open_journal(home, utc_now)
     journal.append(Event.SCORED, os_user(), study=study.id, run=model.kept.run)
-    return ranked, found.asked or ""
+    return ranked, found.text or ""
 
 
-def top_lines(model: UsableModel, ranked: RankedRows, most: int) -> list[str]:
+def top_lines(model: UsableModel, ranked: Ranked, most: int) -> list[str]:
     """Return the highest ranks for a terminal: nothing but ids, ranks and scores."""
     title = f"{model.study.name}, run {model.kept.run}: {model.verified}"
-    rows = [(ranked.ranks[p], ranked.scores[p], str(ranked.units[p])) for p in ranked.top(most)]
+    units = ranked.units.units
+    rows = [(ranked.ranks[p], ranked.scores[p], units[p].as_py()) for p in ranked.top(most)]
     return [
         title,
         "rank     score  unit",
@@ -356,7 +358,7 @@ def top_lines(model: UsableModel, ranked: RankedRows, most: int) -> list[str]:
     ]
 
 
-def _why(model: UsableModel, ranked: RankedRows, unit: str, text: str) -> list[str]:
+def _why(model: UsableModel, ranked: Ranked, unit: str, text: str) -> list[str]:
     place = ranked.place_of(unit)
     rank, score = ranked.ranks[place], float(ranked.scores[place])
     title = f"{plain(unit)}: rank {rank} of {len(ranked.units):,}, score {score:+.3f}"

@@ -28,9 +28,8 @@ from fieldfare.client.records.sources.source import Table, table_at
 from fieldfare.client.scoring.ranking import Ranking, rank_units
 from fieldfare.client.scoring.ranking_table import AlertTable, write_alerts
 from fieldfare.client.scoring.reasons import TextReasons
-from fieldfare.client.scoring.rows import read_rows
 from fieldfare.client.scoring.selection import AlertBudget
-from fieldfare.client.scoring.units import read_units, values_before
+from fieldfare.client.scoring.units import read_rows, read_units, values_before
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.pages.words import plain
 from fieldfare.shared.study.study import Study
@@ -257,12 +256,12 @@ def words_of(
         model = as_tuned(institution, model)
     found = read_rows(tables(institution, model.study, sources, environment), model.study,
                       alert.unit)  # fmt: skip
-    if found.asked is None:
+    if found.text is None:
         raise UsageError(
             "expected the alert's unit in the records, found none: name the file that was scored "
             "with --records"
         )
-    reasons = TextReasons.of(found.asked, model.parameters)
+    reasons = TextReasons.of(found.text, model.parameters)
     title = f"{alert.alert}: {plain(alert.unit)}, score {alert.score:+.3f}"
     if reasons.score != alert.score:
         title += f"; the text, or the tuning, has changed since: {reasons.score:+.3f} now"

@@ -12,42 +12,30 @@ It runs the load itself, so it cannot disagree with it. Counts and row numbers a
 institution's records: they are for its own eyes and never leave (harm rule 7).
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.client.records.encoding.asked import (
     NOTHING_ASKED,
-    AskedReader,
     AskedUnits,
     AskedValues,
     unit_order,
 )
-from fieldfare.client.records.encoding.columns import Columns, told_by
-from fieldfare.client.records.encoding.encoding import (
-    CLAMPED,
-    MISSING,
-    OTHER,
-    Encoder,
-    few_texts_of,
-    texts_of,
-)
+from fieldfare.client.records.encoding.columns import TRAINING, Wanted, told_by
+from fieldfare.client.records.encoding.encoding import CLAMPED, MISSING, OTHER
 from fieldfare.client.records.encoding.problems import (
     Effect,
-    Place,
-    Problems,
     RecordProblem,
     count_rows,
     zero_lines,
     zero_words,
 )
-from fieldfare.client.records.encoding.rows import row_reader
 from fieldfare.client.records.encoding.units import (
     Grouping,
     Texts,
@@ -55,9 +43,9 @@ from fieldfare.client.records.encoding.units import (
     rows_beside,
     shared_rows,
 )
+from fieldfare.client.records.reader import Reader
 from fieldfare.client.records.settings import RecordsSource, tables_of
 from fieldfare.client.records.sources.covering import covers_line
-from fieldfare.client.records.sources.engine import Source, UnreadLines
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import Table, table_at
 from fieldfare.shared.errors import RecordsError
@@ -146,134 +134,27 @@ class LoadedRecords:
         return AskedUnits(institution, self.data.labels, self.asked, order)
 
 
-class Load:
-    """A load under way: the rows encoded and the problems noted so far.
+class Load(Reader):
+    """A load for training: rows that do not fit count as zero."""
 
-    Attributes:
-        problems: everything that does not fit.
-        rows: rows read.
-        positives: rows with a positive label.
-        tables: their names, in order.
-        covered: columns that are read and whose promise covers the person in every part, each
-            with the banks whose customers' payments are left out of it; None: nothing was read.
-    """
-
-    def __init__(
-        self,
-        study: Study,
-        *,
-        institution_column: str | None = None,
-        audit_column: str | None = None,
-        today: date | None = None,
-    ) -> None:
-        """Begin; with `today`, declared dates are looked at too."""
-        self.problems = Problems()
-        self.rows = 0
-        self.positives = 0
-        self.tables: list[str] = []
-        self.covered: dict[str, str] | None = None
-        self._study, self._today = study, today
-        self._institution_column, self._audit_column = institution_column, audit_column
-        self._tally = np.zeros((3, len(study.features)), dtype=np.int64)
-        # An empty start, so that an institution without units loads like any other.
-        self._positions: list[Positions] = [np.empty((len(study.features), 0), np.uint16)]
-        self._labels: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)]
-        self._units = [np.empty(0, np.object_)]  # ids, or rows' contents where there are none
-        self._texts: list[list[Texts] | None] = [
-            None if name is None else [np.empty(0, np.object_)]
-            for name in (institution_column, audit_column)
-        ]
-        self._rows = row_reader(study, self.problems)
-        self._read: list[tuple[Place, Columns, int]] = []
-        self._asked = AskedReader(study)
+    def __init__(self, study: Study, wanted: Wanted = TRAINING) -> None:
+        """Begin."""
+        super().__init__(study, wanted)
         self._network = study.model if isinstance(study.model, MlpSection) else None
         self._most = self._network.rows if self._network else 1
 
-    def read(self, table: Table) -> None:
-        """Encode every row of a table; what cannot be opened or read is a problem among others.
-
-        Raises:
-            StudyError: its mapping names columns that nothing reads.
-        """
-        columns = Columns.of(
-            self._study,
-            table.mapping,
-            self._institution_column,
-            self._audit_column,
-            today=self._today,
-        )
-        self.tables.append(table.name)
-        encoder = Encoder(columns, self.problems)
-        for part in table.parts:
-            place, before = Place(table.name, part.name, self.rows), self.rows
-            try:
-                with part.open() as source:
-                    self._cover(table, source)
-                    if columns.all_in(source, place, self.problems):
-                        self._read_part(source, columns, encoder, place)
-            except RecordsError as error:
-                self.problems.add_error(error)
-            self._read.append((place, columns, self.rows - before))
-        self._tally += encoder.tally
-
-    def _cover(self, table: Table, source: Source) -> None:
-        """Keep the columns that are covered as they were in the parts before."""
-        here = {name: table.mapping.source_of(name) for name in told_by(self._study)}
-        found = {
-            name: source.covered[column]
-            for name, column in here.items()
-            if column in source.covered
-        }
-        before = found if self.covered is None else self.covered
-        self.covered = dict(before.items() & found.items())
-
-    def _read_part(self, source: Source, columns: Columns, encoder: Encoder, place: Place) -> None:
-        start, dates = self.rows, [name for name, _ in columns.dates_in(source)]
-        after = columns.before_asked + len(columns.asked)
-        unread: list[UnreadLines] = []
-        expressions, needed = columns.expressions(source), columns.needed(source)
-        for batch in source.batches(expressions, needed, unread=unread):
-            self._add(batch, encoder, place, self.rows - start)
-            if self._rows is not None and columns.rows is not None:
-                last = batch.column(columns.before_asked - 1)
-                self._rows.read(columns.rows, last, place, self.rows - start)
-            self._ask(batch, columns, place, self.rows - start)
-            for name, column in zip(dates, batch.columns[after : after + len(dates)], strict=True):
-                encoder.dates(name, column, place, self.rows - start)
-            if columns.unit is None:
-                self._units.append(_contents(batch.columns[after + len(dates) :]))
-            self.rows += batch.num_rows
-        for found in unread:
-            self.problems.add_unread(place, found.count, found.first, more=found.more)
-
-    def _add(self, batch: Any, encoder: Encoder, place: Place, start: int) -> None:
-        self._positions.append(encoder.positions(batch, place, start))
-        label = len(self._study.features)
-        labels = encoder.labels(batch.column(label), place, start)
-        self._labels.append(labels)
-        self.positives += int(np.count_nonzero(labels))
-        first = label + 1
-        if self._study.records.unit is not None:
-            self._units.append(texts_of(batch.column(first)))
-            first += 1
-        for index, parts in enumerate(filter(None, self._texts), start=first):
-            parts.append(few_texts_of(batch.column(index)))
-
-    def _ask(self, batch: Any, columns: Columns, place: Place, start: int) -> None:
-        before = columns.before_asked
-        values = batch.columns[before : before + len(columns.asked)]
-        self._asked.read(values, columns.asked, place, start, self.problems, self.rows)
-
     def settle(self) -> tuple[Texts, Texts | None, Texts | None]:
         """Note what only the whole can show; return units, institutions and audit values."""
-        unit = np.concatenate(self._units)
-        institution, audit = (
-            None if parts is None else np.concatenate(parts) for parts in self._texts
-        )
-        self._units, self._texts = [], []
+        empty = [np.empty(0, np.object_)]
+        texts = [np.concatenate(empty + parts) for parts in self._texts]
+        self._texts = []
+        unit = None if self._study.records.unit is None else texts.pop(0)
+        institution = None if self._wanted.institution is None else texts.pop(0)
+        audit = texts.pop(0) if texts else None
         if institution is not None:
             self._complain("institution", _NO_INSTITUTION, institution == "")
-        if self._study.records.unit is None:
+        if unit is None:
+            unit = np.concatenate(empty + self._contents)
             return named_rows(unit, institution), institution, audit
         self._complain("unit", _NO_UNIT, unit == "")
         if self._most == 1:
@@ -371,15 +252,6 @@ class Load:
         )
 
 
-def _contents(digests: Sequence[Any]) -> Texts:
-    """Join Arrow columns of digests to one for each row."""
-    joined = map("".join, zip(*(column.to_pylist() for column in digests), strict=True))
-    found = [hashlib.sha256(text.encode()).hexdigest() for text in joined]
-    contents = np.empty(len(found), dtype=np.object_)
-    contents[:] = found
-    return contents
-
-
 def read_records(
     paths: Sequence[Path],
     study: Study,
@@ -411,7 +283,8 @@ def read_records(
     """
     if not paths:
         raise RecordsError("expected at least one file with records, found none")
-    load = Load(study, institution_column=institution_column, audit_column=audit_column)
+    audit = () if audit_column is None else (audit_column,)
+    load = Load(study, Wanted(institution=institution_column, audit=audit))
     for path in paths:
         load.read(table_at(path, mapping))
     records = load.finish()
@@ -493,7 +366,7 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Reco
     Raises:
         StudyError: a mapping names columns that nothing reads.
     """
-    load = Load(study, today=today)
+    load = Load(study, Wanted(today=today))
     for table in tables:
         load.read(table)
     load.settle()

@@ -15,6 +15,7 @@ from fieldfare.client.scoring.calibration import Calibration, Method, calibrate
 from fieldfare.client.scoring.reasons import ExactRows, ExactScores, ranks
 from fieldfare.client.scoring.selection import AlertBudget, choose
 from fieldfare.client.scoring.units import ScorableUnits
+from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.models import model_for, network_for
 from fieldfare.shared.study.model_sections import MlpSection
@@ -27,14 +28,44 @@ _TIES: Final = b"fieldfare-ties"  # BLAKE2b's personalisation: not the hold-out'
 
 
 @dataclass(frozen=True, eq=False, repr=False)  # a repr would show records
-class Ranking:
+class Ranked:
     """Everyone who may be ranked.
 
     Attributes:
         units: without those on the suppression list.
-        exact: the model on the grid.
         scores: float64 (units,), log-odds.
         ranks: int64 (units,), 1 for the highest.
+    """
+
+    units: ScorableUnits
+    scores: NDArray[np.float64]
+    ranks: NDArray[np.int64]
+
+    def top(self, most: int) -> list[int]:
+        """Return the places of the highest, highest first."""
+        return [int(place) for place in np.argsort(self.ranks)[:most]]
+
+    def place_of(self, unit: str) -> int:
+        """Return where a unit is.
+
+        Raises:
+            UsageError: not among those who may be ranked.
+        """
+        found: int = pc.index(self.units.units, unit).as_py()
+        if found < 0:
+            raise UsageError(
+                "--unit: expected a unit of the records that may be ranked, found no such unit: "
+                "check the id and the suppression list"
+            )
+        return found
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ranking(Ranked):
+    """Everyone who may be ranked, with reasons and the choice for the queue.
+
+    Attributes:
+        exact: the model on the grid.
         chosen: int8 (units,): 1 alert, 2 below the line, 0 neither.
         probabilities: float64 (units,), NaN where not calibrated.
         calibration: the labels that they rest on.
@@ -45,10 +76,7 @@ class Ranking:
     """
 
     study: Study
-    units: ScorableUnits
     exact: "ExactScores | ExactRows | ExactNetwork"
-    scores: NDArray[np.float64]
-    ranks: NDArray[np.int64]
     chosen: NDArray[np.int8]
     probabilities: NDArray[np.float64]
     calibration: Calibration
@@ -100,8 +128,7 @@ def rank_units(
     shown = units.select(among)
     exact, scores = _exact(study, parameters, units, shown, among)
     used = calibration or _calibrated(study, shown, scores, key)
-    ids = shown.units.to_pylist()
-    places = ranks(scores, tie_breaks(ids, key))
+    places = _ranks(shown, scores, key)
     rests, known = _among(shown.units, resting), shown.labels == 1
     eligible = ~rests if known_too else ~(rests | known)
     return Ranking(
@@ -110,6 +137,32 @@ def rank_units(
         calibration=used, suppressed=len(units) - len(shown), resting=int(rests.sum()),
         known=int(known.sum()), known_too=known_too,
     )  # fmt: skip
+
+
+def rank_rows(
+    study: Study,
+    parameters: NDArray[np.float64],
+    units: ScorableUnits,
+    *,
+    key: bytes,
+    suppressed: Collection[str] = (),
+) -> Ranked:
+    """Score texts or vectors as the model does, and rank; no reasons, and nobody is chosen.
+
+    Args:
+        study: whose model it is.
+        parameters: float64 (entries,).
+        units: everybody.
+        key: the institution's hold-out key: who is first among equals.
+        suppressed: units that are never ranked or shown.
+    """
+    shown = units.select(~_among(units.units, suppressed))
+    scores = model_for(study).scores(parameters, shown.encoded())
+    return Ranked(shown, scores, _ranks(shown, scores, key))
+
+
+def _ranks(units: ScorableUnits, scores: NDArray[np.float64], key: bytes) -> NDArray[np.int64]:
+    return ranks(scores, tie_breaks(units.units.to_pylist(), key))
 
 
 def _exact(

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from fieldfare.client.records.encoding.encoding import UNLABELLED
 from fieldfare.client.scoring.evidence import (
     NOT_SAID,
     PERSONAS,
@@ -32,7 +33,6 @@ from fieldfare.client.scoring.evidence import (
 )
 from fieldfare.client.scoring.ranking import Ranking
 from fieldfare.client.scoring.selection import Selected
-from fieldfare.client.scoring.units import UNLABELLED
 from fieldfare.client.typologies.typology import Family
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import table_size

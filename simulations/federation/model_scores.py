@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from fieldfare.client.records import read_records
+from fieldfare.client.records.encoding.encoding import UNLABELLED
 from fieldfare.client.records.sources.source import table_at
-from fieldfare.client.scoring.units import UNLABELLED, read_units
+from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.finished_model.file import model_from_bytes

@@ -1,7 +1,9 @@
-"""Which source columns a load reads, and the SQL that reads them."""
+"""Which source columns training and scoring read, and the SQL that reads them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from enum import Enum
+from typing import Final
 
 from fieldfare.client.records.encoding.asked import asked_columns
 from fieldfare.client.records.encoding.problems import Effect, Place, Problems
@@ -16,14 +18,52 @@ from fieldfare.client.records.sources.sql import (
     value_of,
 )
 from fieldfare.shared.advice import meant
-from fieldfare.shared.errors import StudyError
+from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature, names_linked
 from fieldfare.shared.study.study import Study
 
 
+class Labels(Enum):
+    """How labels are read."""
+
+    NEEDED = "needed"  # a row without one counts as zero
+    OPTIONAL = "optional"  # a customer of today has none yet
+    UNREAD = "unread"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The differences between the uses of records: training, a check of them, and scoring.
+
+    Attributes:
+        labels: how they are read. Where they are needed, records are for training: what questions
+            ask is read too, and everything that does not fit is noted. Otherwise they are for
+            scoring: the first source that lacks a column stops the reading, and columns that a
+            mapping names for other studies are passed over.
+        institution: the column that names each unit's institution.
+        audit: columns to compare groups by.
+        today: the last date that is none of the future; with it, declared dates are looked at.
+        text_of: the unit whose text is kept.
+    """
+
+    labels: Labels = Labels.NEEDED
+    institution: str | None = None
+    audit: tuple[str, ...] = ()
+    today: date | None = None
+    text_of: str | None = None
+
+    @property
+    def trains(self) -> bool:
+        """Whether the records are for training."""
+        return self.labels is Labels.NEEDED
+
+
+TRAINING: Final = Wanted()
+
+
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a load, by the names that the source uses; None where not read.
+    """The columns that are read, by the names that the source uses; None where not read.
 
     Attributes:
         rows: the column that the model reads as rows.
@@ -33,59 +73,55 @@ class Columns:
     """
 
     study: Study
+    mapping: ColumnMapping
     features: tuple[str, ...]
-    label: str
+    label: str | None
     unit: str | None
     institution: str | None
-    audit: str | None
+    audit: tuple[str, ...]
     rows: str | None = None
     dates: tuple[tuple[str, str], ...] = ()
     asked: tuple[str, ...] = ()
     today: date = date.max
 
     @classmethod
-    def of(
-        cls,
-        study: Study,
-        mapping: ColumnMapping,
-        institution_column: str | None,
-        audit_column: str | None,
-        *,
-        today: date | None = None,
-    ) -> "Columns":
-        """Apply `mapping` to everything that the study and the caller ask for.
-
-        With `today`, declared dates are asked for too.
+    def of(cls, study: Study, mapping: ColumnMapping, wanted: Wanted = TRAINING) -> "Columns":
+        """Apply `mapping` to everything that the study and its use ask for.
 
         Raises:
             StudyError: the mapping names columns that nothing reads.
         """
-        unit = study.records.unit
-        optional = (unit, institution_column, audit_column)
-        asked = asked_by(study) | {name for name in optional if name is not None}
-        unknown = sorted(set(mapping.columns) - asked)
+        beside = {study.records.unit, wanted.institution, *wanted.audit}
+        read = asked_by(study) | {name for name in beside if name is not None}
+        unknown = sorted(set(mapping.columns) - read) if wanted.trains else []
         if unknown:
             raise StudyError(
                 [
                     f"columns.{name}: expected a column of the study, found no such "
-                    f"one{meant(name, asked)}"
+                    f"one{meant(name, read)}"
                     for name in unknown
                 ]
             )
-        own, institution, audit = (
+        label = None if wanted.labels is Labels.UNREAD else study.records.label
+        rows = None if study.rows is None else study.rows.column
+        optional = (label, study.records.unit, wanted.institution, rows)
+        label, unit, institution, rows = (
             None if name is None else mapping.source_of(name) for name in optional
         )
         return cls(
             study,
+            mapping,
             tuple(mapping.source_of(feature.name) for feature in study.features),
-            mapping.source_of(study.records.label),
-            own,
+            label,
+            unit,
             institution,
-            audit,
-            None if study.rows is None else mapping.source_of(study.rows.column),
-            dates=tuple(mapping.dates.items()) if today else (),
-            asked=tuple(mapping.source_of(column.name) for column in asked_columns(study)),
-            today=today or date.max,
+            tuple(map(mapping.source_of, wanted.audit)),
+            rows,
+            dates=tuple(mapping.dates.items()) if wanted.today else (),
+            asked=tuple(
+                mapping.source_of(column.name) for column in asked_columns(study) if wanted.trains
+            ),
+            today=wanted.today or date.max,
         )
 
     @property
@@ -96,12 +132,13 @@ class Columns:
     @property
     def texts(self) -> tuple[str, ...]:
         """What is read as text after the features: the label, then the optional columns."""
-        optional = (self.unit, self.institution, self.audit, self.rows)
-        return (self.label, *(name for name in optional if name is not None))
+        optional = (self.label, self.unit, self.institution, *self.audit, self.rows)
+        return tuple(name for name in optional if name is not None)
 
-    @property
-    def _reads_vectors(self) -> bool:
-        return self.study.rows is not None and self.study.rows.kind == "vector"
+    def _plain(self, name: str, kind: ColumnType) -> bool:
+        """Tell whether a column is of text or numbers, or of lists of them where those are read."""
+        vectors = self.study.rows is not None and self.study.rows.kind == "vector"
+        return kind.is_plain or (vectors and kind is ColumnType.LIST and name == self.rows)
 
     def needed(self, source: Source) -> tuple[str, ...]:
         """Every column of `source` that the expressions name."""
@@ -113,6 +150,25 @@ class Columns:
     def dates_in(self, source: Source) -> list[tuple[str, str]]:
         """Those of the dates that `source` has."""
         return [(name, form) for name, form in self.dates if name in source.columns]
+
+    def scored_in(self, source: Source, place: Place) -> "Columns":
+        """Return those that scoring reads of `source`, without a label that it lacks.
+
+        Raises:
+            RecordsError: a column is absent, or of a type that cannot be read.
+        """
+        wanted = (*self.features, *filter(None, (self.unit, *self.audit, self.rows)))
+        kinds = {name: source.columns.get(name) for name in wanted}
+        absent = [name for name, kind in kinds.items() if kind is None]
+        opaque = [name for name, kind in kinds.items() if kind and not self._plain(name, kind)]
+        lines = [f"expected column {name}, found none" for name in absent]
+        lines += [f"expected column {name} of text or numbers" for name in opaque]
+        if lines and self.label is None:
+            bad = (name for name in kinds if name in {*absent, *opaque})
+            lines = [f"expected column {name} in a readable form, found none" for name in bad]
+        if lines:
+            raise RecordsError("\n".join(f"{place.table}: {line}" for line in lines))
+        return self if self.label in source.columns else replace(self, label=None)
 
     def all_in(self, source: Source, place: Place, problems: Problems) -> bool:
         """Tell whether `source` has every column in a readable type, and note those it lacks."""
@@ -167,7 +223,7 @@ class Columns:
         }
         asked = asked_columns(study)
         names |= {one.name: column for one, column in zip(asked, self.asked, strict=True)}
-        names |= {study.records.label: self.label}
+        names |= {study.records.label: self.label or study.records.label}
         if study.rows is not None and self.rows is not None:
             names[study.rows.column] = self.rows
         linked = sorted(
@@ -200,9 +256,7 @@ class Columns:
         readable = True
         for name in dict.fromkeys((*self.features, *self.texts, *self.asked)):
             kind = source.columns.get(name, ColumnType.TEXT)
-            if kind is ColumnType.LIST and name == self.rows and self._reads_vectors:
-                continue
-            if not kind.is_plain or (kind is ColumnType.DATE and name in numbers):
+            if not self._plain(name, kind) or (kind is ColumnType.DATE and name in numbers):
                 readable = False
                 needed = "numbers" if name in numbers else "text or numbers"
                 found = "dates" if kind is ColumnType.DATE else "binary or nested values"
@@ -224,9 +278,12 @@ class Columns:
                 queries.append(number_of(column, kind, missing, numerals))
             else:
                 queries.append(value_of(column, kind, numerals))
-        queries.append(value_of(self.label, source.columns[self.label], numerals))
-        queries.extend(text_of(column, source.columns[column]) for column in self.texts[1:])
-        for asked, column in zip(asked_columns(self.study), self.asked, strict=True):
+        texts = self.texts
+        if self.label is not None:
+            queries.append(value_of(self.label, source.columns[self.label], numerals))
+            texts = texts[1:]
+        queries.extend(text_of(column, source.columns[column]) for column in texts)
+        for asked, column in zip(asked_columns(self.study), self.asked, strict=False):
             kind = source.columns[column]
             if isinstance(asked, NumericFeature):
                 queries.append(number_of(column, kind, missing, numerals))

@@ -20,7 +20,7 @@ from fieldfare.shared.features.basis import Positions, encode_categorical, encod
 from fieldfare.shared.features.features import CategoricalFeature, NumericFeature
 
 CLAMPED, MISSING, OTHER = range(3)  # rows of the tally
-_NO_LABEL_CODE: Final = -1
+UNLABELLED: Final = -1
 _BAD_LABEL_CODE: Final = -2
 _ODD_LABEL_CODE: Final = -3
 
@@ -94,14 +94,28 @@ class Encoder:
         """Return uint8 (rows,), 1 where positive."""
         codes = _by_value(column, self._label_code)
         for code, complaint, effect in (
-            (_NO_LABEL_CODE, _NO_LABEL, Effect.ZERO),
+            (UNLABELLED, _NO_LABEL, Effect.ZERO),
             (_BAD_LABEL_CODE, _BAD_LABEL, Effect.ZERO),
             (_ODD_LABEL_CODE, _ODD_LABEL, Effect.NEGATIVE),
         ):
-            name = self.columns.label
+            name = self.columns.label or ""
             self._problems.add_where(place, name, complaint, codes == code, start, effect)
         labels: NDArray[np.uint8] = (codes == 1).astype(np.uint8)
         return labels
+
+    def optional_labels(self, column: Any) -> NDArray[np.int8]:
+        """Return int8 (rows,): 1 where positive, -1 where no label can be compared, or 0."""
+        codes = _by_value(column, self._label_code)
+        codes[codes == _BAD_LABEL_CODE] = UNLABELLED
+        codes[codes == _ODD_LABEL_CODE] = 0
+        return codes.astype(np.int8)
+
+    def numbers(self, batch: Any) -> NDArray[np.float32]:
+        """Return float32 (features, rows): numbers as they stand, NaN where there is none."""
+        found = np.full((len(self._features), batch.num_rows), np.nan, np.float32)
+        for index in self._outside:
+            found[index] = batch.column(index).to_numpy(zero_copy_only=False)
+        return found
 
     def dates(self, name: str, column: Any, place: Place, start: int) -> None:
         """Note what is odd about a batch of date codes (sql.py) of the column `name`."""
@@ -156,7 +170,7 @@ class Encoder:
 
     def _label_code(self, text: str | None) -> int:
         if text is None or text in self._missing:
-            return _NO_LABEL_CODE
+            return UNLABELLED
         label = self._rule.label_of(text)
         if label is None:
             return _BAD_LABEL_CODE

@@ -10,7 +10,8 @@ import pytest
 
 from fieldfare.client.records.sources import engine
 from fieldfare.client.records.sources.source import table_at
-from fieldfare.client.scoring.rows import ScorableRows, rank_rows, read_rows
+from fieldfare.client.scoring.ranking import rank_rows
+from fieldfare.client.scoring.units import ScorableUnits, read_rows
 from fieldfare.shared.errors import RecordsError, UsageError
 from fieldfare.shared.features.text_hashing import TextEncoder
 from fieldfare.shared.models.linear import row_scores
@@ -34,7 +35,7 @@ def study(**records: Any) -> Study:
     )  # fmt: skip
 
 
-def read(tmp_path: Path, texts: list[str], asked: str | None = None) -> ScorableRows:
+def read(tmp_path: Path, texts: list[str], asked: str | None = None) -> ScorableUnits:
     path = tmp_path / "records.parquet"
     ids = [f"c{row}" for row in range(len(texts))]
     pq.write_table(pa.table({"case": ids, "text": texts}), path)
@@ -56,7 +57,7 @@ def test_texts_are_ranked_by_the_models_own_scores_and_need_no_labels(tmp_path: 
     expected = row_scores(model(), TextEncoder(512).rows(TEXTS))
     assert ranked.scores.tolist() == expected.tolist()
     assert ranked.scores[3] == -1.0
-    assert [ranked.units[place] for place in ranked.top(2)] == ["c1", "c4"]
+    assert ranked.units.units.take(ranked.top(2)).to_pylist() == ["c1", "c4"]
     assert sorted(ranked.ranks.tolist()) == [1, 2, 3, 4, 5]
     assert ranked.place_of("c2") == 2
 
@@ -67,15 +68,15 @@ def test_batches_change_nothing_and_only_the_asked_text_is_kept(
     whole = rank_rows(study(), model(), read(tmp_path, TEXTS), key=KEY)
     monkeypatch.setattr(engine, "BATCH_ROWS", 2)
     found = read(tmp_path, TEXTS, "c4")
-    assert found.asked == "free lunch"
+    assert found.text == "free lunch"
     assert rank_rows(study(), model(), found, key=KEY).ranks.tolist() == whole.ranks.tolist()
-    assert read(tmp_path, TEXTS, "nobody").asked is None
+    assert read(tmp_path, TEXTS, "nobody").text is None
     assert "free" not in repr(found)
 
 
 def test_the_suppressed_are_not_ranked(tmp_path: Path) -> None:
-    ranked = rank_rows(study(), model(), read(tmp_path, TEXTS).without({"c1"}), key=KEY)
-    assert "c1" not in ranked.units.tolist()
+    ranked = rank_rows(study(), model(), read(tmp_path, TEXTS), key=KEY, suppressed={"c1"})
+    assert "c1" not in ranked.units.units.to_pylist()
     assert ranked.top(1) == [3]
     with pytest.raises(UsageError, match="suppression"):
         ranked.place_of("c1")

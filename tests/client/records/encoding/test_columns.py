@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fieldfare.client.records import read_records
-from fieldfare.client.records.encoding.columns import Columns, asked_by
+from fieldfare.client.records.encoding.columns import Columns, Wanted, asked_by
 from fieldfare.client.records.encoding.problems import Effect, Place, Problems
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.client.records.sources.source import open_source
@@ -36,23 +36,23 @@ STUDY = Study.model_validate(
 
 def test_names_go_through_the_mapping() -> None:
     mapping = ColumnMapping(columns={"x": "X1", "bank": "BANK"})
-    columns = Columns.of(STUDY, mapping, "bank", None)
+    columns = Columns.of(STUDY, mapping, Wanted(institution="bank"))
     assert columns.features == ("X1", "c")
     assert columns.texts == ("label", "unit", "BANK")
-    assert (columns.institution, columns.audit) == ("BANK", None)
+    assert (columns.institution, columns.audit) == ("BANK", ())
 
 
 def test_a_mapping_may_only_name_what_is_asked_for() -> None:
     mapping = ColumnMapping(columns={"bank": "BANK", "y": "Y"})
     with pytest.raises(StudyError) as caught:
-        Columns.of(STUDY, mapping, None, None)
+        Columns.of(STUDY, mapping)
     assert [line.split(":")[0] for line in caught.value.problems] == ["columns.bank", "columns.y"]
 
 
 def test_only_needed_columns_are_read(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("unit,x,c,label,notes\nu,0.5,a,1,private\n")
-    columns = Columns.of(STUDY, ColumnMapping(), None, "c")
+    columns = Columns.of(STUDY, ColumnMapping(), Wanted(audit=("c",)))
     with open_source(path) as source:
         rows = [row for batch in source.batches(columns.expressions(source)) for row in
                 batch.to_pylist()]  # fmt: skip
@@ -64,7 +64,7 @@ def test_absent_columns_become_problems(tmp_path: Path) -> None:
     path.write_text("unit,x\nu,0.5\n")
     problems = Problems()
     with open_source(path) as source:
-        assert not Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
+        assert not Columns.of(STUDY, ColumnMapping()).all_in(source, PLACE, problems)
     with pytest.raises(RecordsError, match="expected column c, found none among 2 columns"):
         problems.check()
     assert len(problems.lines(Effect.REFUSED)) == 2
@@ -75,13 +75,13 @@ def test_the_nearest_name_is_said_and_no_other(tmp_path: Path) -> None:
     path.write_text("unit,x,lable,MARKED-7781\nu,0.5,1,b\n")
     problems = Problems()
     with open_source(path) as source:
-        Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
+        Columns.of(STUDY, ColumnMapping()).all_in(source, PLACE, problems)
     said = "\n".join(problems.lines(Effect.REFUSED))
     assert "expected column label, found none among 4 columns; did you mean lable?" in said
     assert "expected column c, found none among 4 columns; map it" in said
     assert "MARKED" not in said
     with pytest.raises(StudyError, match=r"columns.lable: .*; did you mean label\?"):
-        Columns.of(STUDY, ColumnMapping(columns={"lable": "y"}), None, None)
+        Columns.of(STUDY, ColumnMapping(columns={"lable": "y"}))
 
 
 def test_columns_of_dates_or_bytes_are_no_numbers(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_columns_of_dates_or_bytes_are_no_numbers(tmp_path: Path) -> None:
     pq.write_table(pa.table(table), path)
     problems = Problems()
     with open_source(path) as source:
-        assert not Columns.of(STUDY, ColumnMapping(), None, None).all_in(source, PLACE, problems)
+        assert not Columns.of(STUDY, ColumnMapping()).all_in(source, PLACE, problems)
     assert [line.split(";")[0] for line in problems.lines(Effect.REFUSED)] == [
         "r.csv: expected column x of numbers, found dates",
         "r.csv: expected column c of text or numbers, found binary or nested values",
@@ -101,8 +101,8 @@ def test_dates_are_read_only_by_a_check(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("unit,x,c,label,opened\nu,0.5,a,1,2025-01-31\n")
     mapping = ColumnMapping(dates={"opened": "iso", "closed": "iso"})
-    load = Columns.of(STUDY, mapping, None, None)
-    check = Columns.of(STUDY, mapping, None, None, today=date(2025, 1, 30))
+    load = Columns.of(STUDY, mapping)
+    check = Columns.of(STUDY, mapping, Wanted(today=date(2025, 1, 30)))
     problems = Problems()
     with open_source(path) as source:
         assert "opened" not in load.needed(source)

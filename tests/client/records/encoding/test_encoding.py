@@ -38,7 +38,7 @@ def encoder(positive: str = "1") -> tuple[Encoder, Problems]:
         }
     )
     problems = Problems()
-    return Encoder(Columns.of(study, ColumnMapping(), None, None), problems), problems
+    return Encoder(Columns.of(study, ColumnMapping()), problems), problems
 
 
 def batch(numbers: list[Any], texts: list[Any]) -> Any:
@@ -85,7 +85,7 @@ def test_the_tally_adds_up_over_batches() -> None:
 def test_rows_are_counted_from_the_start_of_the_file() -> None:
     encode, problems = encoder()
     encode.positions(batch([None, 1.0, float("inf")], ["a"] * 3), PLACE, 200)
-    assert [line.split("found in ")[1].split(";")[0] for line in problems.lines(Effect.ZERO)] == [
+    assert [line.split(" in ")[1].split(";")[0] for line in problems.lines(Effect.ZERO)] == [
         "1 row (201)",
         "1 row (203)",
     ]

@@ -1,0 +1,166 @@
+"""One reader of an institution's tables, whoever uses them: batch by batch, each row by itself.
+
+What training and scoring do differently is declared in `Wanted`.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from fieldfare.client.records.encoding.asked import AskedReader
+from fieldfare.client.records.encoding.columns import TRAINING, Columns, Wanted, told_by
+from fieldfare.client.records.encoding.encoding import (
+    UNLABELLED,
+    Encoder,
+    few_texts_of,
+    texts_of,
+)
+from fieldfare.client.records.encoding.problems import Place, Problems
+from fieldfare.client.records.encoding.rows import row_reader
+from fieldfare.client.records.encoding.units import Texts
+from fieldfare.client.records.sources.engine import Source, UnreadLines
+from fieldfare.client.records.sources.source import Table
+from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.features.basis import Positions
+from fieldfare.shared.study.study import Study
+
+
+class Reader:
+    """The rows that were encoded and the problems that were noted so far.
+
+    Attributes:
+        problems: everything that does not fit.
+        rows: rows read.
+        positives: rows with a positive label.
+        tables: their names, in order.
+        covered: columns that are read and whose promise covers the person in every part, each
+            with the banks whose customers' payments are left out of it; None: nothing was read.
+        text: of the unit whose text is kept; None where it was not there.
+    """
+
+    def __init__(self, study: Study, wanted: Wanted = TRAINING) -> None:
+        """Begin empty, so that an institution without units is read like any other."""
+        self.problems = Problems()
+        self.rows = self.positives = 0
+        self.tables: list[str] = []
+        self.covered: dict[str, str] | None = None
+        self.text: str | None = None
+        self._study, self._wanted = study, wanted
+        features = len(study.features)
+        self._tally = np.zeros((3, features), dtype=np.int64)
+        self._positions: list[Positions] = [np.empty((features, 0), np.uint16)]
+        self._values = [np.empty((features, 0), np.float32)]
+        self._labels: list[NDArray[Any]] = [np.empty(0, np.uint8 if wanted.trains else np.int8)]
+        named = (study.records.unit, wanted.institution, *wanted.audit)
+        self._texts: list[list[Any]] = [[] for name in named if name is not None]
+        self._contents: list[Texts] = []  # of rows that have no id
+        self._rows = row_reader(study, self.problems)
+        self._asked = AskedReader(study)
+        self._read: list[tuple[Place, Columns, int]] = []
+
+    def read(self, table: Table) -> None:
+        """Encode every row of a table; for training, problems with its parts are only noted.
+
+        Raises:
+            StudyError: for training, its mapping names columns that nothing reads.
+            RecordsError: for scoring, a part lacks columns or cannot be read.
+        """
+        columns = Columns.of(self._study, table.mapping, self._wanted)
+        self.tables.append(table.name)
+        encoder = Encoder(columns, self.problems)
+        for part in table.parts:
+            place = Place(table.name, part.name, self.rows)
+            try:
+                with part.open() as source:
+                    self._read_source(source, columns, encoder, place)
+            except RecordsError as error:
+                if not self._wanted.trains:
+                    raise
+                self.problems.add_error(error)
+            self._read.append((place, columns, self.rows - place.first))
+        self._tally += encoder.tally
+
+    def _read_source(
+        self, source: Source, columns: Columns, encoder: Encoder, place: Place
+    ) -> None:
+        unread: list[UnreadLines] | None = None
+        if self._wanted.trains:
+            self._cover(columns, source)
+            if not columns.all_in(source, place, self.problems):
+                return
+            unread = []
+        else:
+            columns = columns.scored_in(source, place)
+        dates = [name for name, _ in columns.dates_in(source)]
+        expressions, needed = columns.expressions(source), columns.needed(source)
+        for batch in source.batches(expressions, needed, unread=unread):
+            self._add(batch, columns, dates, encoder, place)
+            self.rows += batch.num_rows
+        for found in unread or ():
+            self.problems.add_unread(place, found.count, found.first, more=found.more)
+
+    def _cover(self, columns: Columns, source: Source) -> None:
+        """Keep the columns that are covered as they were in the parts before."""
+        here = {name: columns.mapping.source_of(name) for name in told_by(self._study)}
+        found = {
+            name: source.covered[column]
+            for name, column in here.items()
+            if column in source.covered
+        }
+        before = found if self.covered is None else self.covered
+        self.covered = dict(before.items() & found.items())
+
+    def _add(
+        self, batch: Any, columns: Columns, dates: Sequence[str], encoder: Encoder, place: Place
+    ) -> None:
+        """Take a batch, column after column in the order of `Columns.expressions`."""
+        start = self.rows - place.first
+        self._positions.append(encoder.positions(batch, place, start))
+        rest = iter(batch.columns[len(self._study.features) :])
+        labels: NDArray[Any] = np.full(batch.num_rows, UNLABELLED, np.int8)
+        if self._wanted.trains:
+            labels = encoder.labels(next(rest), place, start)
+        elif columns.label is not None:
+            labels = encoder.optional_labels(next(rest))
+        if not self._wanted.trains:
+            self._values.append(encoder.numbers(batch))
+        self._labels.append(labels)
+        self.positives += int(np.count_nonzero(labels == 1))
+        for index, parts in enumerate(self._texts):
+            parts.append(self._text_of(next(rest), is_id=index == 0 and columns.unit is not None))
+        if self._rows is not None and columns.rows is not None:
+            self._read_rows(next(rest), columns.rows, place, start)
+        if columns.asked:
+            asked = [next(rest) for _ in columns.asked]
+            self._asked.read(asked, columns.asked, place, start, self.problems, self.rows)
+        for name in dates:
+            encoder.dates(name, next(rest), place, start)
+        if columns.unit is None:
+            self._contents.append(_contents(rest))
+
+    def _text_of(self, column: Any, *, is_id: bool) -> Any:
+        if not self._wanted.trains:  # millions of customers: ids stay in Arrow's buffers
+            return pc.fill_null(column.cast(pa.string()), "")
+        return texts_of(column) if is_id else few_texts_of(column)
+
+    def _read_rows(self, column: Any, name: str, place: Place, start: int) -> None:
+        if self._rows is not None:
+            self._rows.read(name, column, place, start)
+        if self._wanted.text_of is not None:
+            found = pc.index(self._texts[0][-1], self._wanted.text_of).as_py()
+            if found >= 0:
+                self.text = column[found].as_py() or ""
+
+
+def _contents(digests: Iterator[Any]) -> Texts:
+    """Join Arrow columns of digests to one for each row."""
+    joined = map("".join, zip(*(column.to_pylist() for column in digests), strict=True))
+    found = [hashlib.sha256(text.encode()).hexdigest() for text in joined]
+    contents = np.empty(len(found), dtype=np.object_)
+    contents[:] = found
+    return contents
