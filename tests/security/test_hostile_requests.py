@@ -290,11 +290,11 @@ def test_a_locked_ledger_gives_nothing_and_costs_nothing(bench: Bench) -> None:
 def test_a_ledger_that_turns_read_only_gives_nothing(bench: Bench) -> None:
     run = bench.open_run()
     first = run.answer("bank-b", run.request())
-    connection = bench.ledger("bank-b")._database.connection
-    connection.execute("PRAGMA query_only = ON")
+    database = bench.ledger("bank-b")._database
+    database.rows("PRAGMA query_only = ON")
     assert run.ask("bank-b", run.request(step=1)) == BROKEN_LEDGER
     assert run.answer("bank-b", run.request()) == first
-    connection.execute("PRAGMA query_only = OFF")
+    database.rows("PRAGMA query_only = OFF")
     run.answer("bank-b", run.request(step=1))
 
 
