@@ -60,10 +60,19 @@ ORDINARY: Final = _lives("ordinary")
 LOOK_ALIKES: Final = _lives("look_alike")
 """Lives that share indicators with exploitation: labelled negatives (harm rule 5)."""
 
-EPISODES: Final = tuple(
-    overlay(one["name"], one["share"], **habits_of(one["habits"])) for one in _FILE["episode"]
-)
+
+def _overlay(*, name: str, share: float = 0.0, habits: Mapping[str, Any]) -> Pattern:
+    return overlay(name, share, **habits_of(habits))
+
+
+EPISODES: Final = tuple(_overlay(**one) for one in _FILE["episode"])
 """Odd months of ordinary people; `share` is the probability to have one in the window."""
+
+SENDING: Final = _overlay(**_FILE["sending"])
+"""A life as a remittance firm sees it."""
+
+REMITTER: Final = _overlay(**_FILE["remitter"])
+"""What a ring's centre does at a remittance firm."""
 
 PERSONAS: Final = (*ORDINARY, *LOOK_ALIKES)
 """Every life; shares are weights."""

@@ -23,9 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from fieldfare.simulations.world.habits import Habit, Pattern, overlay
 from fieldfare.simulations.world.institutions import WorldInstitution
-from fieldfare.simulations.world.personas import EPISODES, ORDINARY, PERSONAS
+from fieldfare.simulations.world.personas import EPISODES, ORDINARY, PERSONAS, REMITTER, SENDING
 from fieldfare.simulations.world.scenarios import ROLES
 
 IntArray = npt.NDArray[np.int64]
@@ -40,22 +39,6 @@ _SENDERS: Final = {"migrant_sending_home": 0.5, "pay_to_rent": 0.05}
 _SENDER: Final = 0.012  # all others at the remittance firm
 _SHARED_HOME: Final = {"student": 0.45, "migrant_sending_home": 0.4, "survivor_rebuilding": 0.7}
 _SHARED_DEVICE: Final = {"family": 0.2, "carer_or_accountant": 0.5, "student": 0.03}
-
-SENDING: Final[Pattern] = overlay(
-    "sending",
-    0.0,
-    cash_in=Habit(0.9, 240, 0.5, even=0.7, others=0.05),
-    remittance=Habit(1.3, 230, 0.5, parties=2, fresh=0.05, even=0.6),
-)
-"""A life as a remittance firm sees it."""
-
-REMITTER: Final[Pattern] = overlay(
-    "remitter",
-    0.0,
-    cash_in=Habit(1.4, 420, 0.5, even=0.85, others=0.3, away=0.2),
-    remittance=Habit(1.6, 330, 0.5, parties=4, fresh=0.3, even=0.7),
-)
-"""What a ring's centre does at a remittance firm."""
 
 PATTERNS: Final = (*PERSONAS, *EPISODES, SENDING, *(r.pattern for r in ROLES.values()), REMITTER)
 """Every pattern; an engagement names one by its index here."""

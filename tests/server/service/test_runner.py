@@ -15,8 +15,8 @@ from tests.support.coordinator import RunningSuperlink, new_home, running_superl
 from tests.support.processes import alive, until
 
 from fieldfare.server.home.founding import build_bundle
-from fieldfare.server.service import runner as runner_module
-from fieldfare.server.service.runner import RunCommand, Runner
+from fieldfare.server.service import runner_process as runner_module
+from fieldfare.server.service.runner_process import RunCommand, Runner
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.retention import flower_environment
 from fieldfare.server.superlink.superlink import ControlClient, control, tasks
