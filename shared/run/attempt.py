@@ -1,4 +1,4 @@
-"""One attempt at a release: a request, and who has answered it so far."""
+"""One attempt at a release: a request and its replies so far."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property

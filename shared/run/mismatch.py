@@ -1,4 +1,4 @@
-"""Something in a run that is not what was expected."""
+"""The error of a run that differs from its plan: expected X, found Y, and the refusal code."""
 
 from typing import Self
 

@@ -1,4 +1,4 @@
-"""Whether a request asks for what the plan says, and for nothing else.
+"""The check that a request asks for the plan's release, and for nothing else.
 
 The one check of a request: custodians run it before they answer, an audit runs it again over the
 transcript. Checks run in a fixed order, which is part of the protocol: two institutions must

@@ -1,4 +1,4 @@
-"""What the releases of a run have led to so far."""
+"""The results of a run's releases so far."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,4 +1,4 @@
-"""Where a run stands, and what has to come next.
+"""The state of a run: its results so far and the leaf that has to come next.
 
 A run is a sequence of leaves (`shared/transcript/leaves.py`). These rules hold after its opening:
 

@@ -1,4 +1,4 @@
-"""The closed list of what may be released in a run; one module for each kind."""
+"""The closed list of kinds of release; one module for each."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

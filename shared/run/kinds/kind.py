@@ -1,4 +1,4 @@
-"""What every kind of release says of itself; a run is made of nothing else."""
+"""The interface of a kind of release; a run is made of nothing else."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
