@@ -109,7 +109,7 @@ class Problems:
     ) -> None:  # fmt: skip
         """Note rows where `bad` (bool (n,)) holds, of a batch whose first is `start` (from 0).
 
-        `what` reads `EXPECTED expected, FOUND found; REMEDY` and holds one `{rows}`; numbers are
+        `what` reads `expected X, found {rows}; REMEDY` and holds one `{rows}`; numbers are
         those of the file, 1 for the first row after the header.
         """
         if effect is Effect.REFUSED:
