@@ -273,7 +273,7 @@ def reject_study(
     with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
         told = Told.DECISION if keep_reason else Told.REASON
         approval.reject(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
-    typer.echo(f"rejected {chosen[:12]}")
+    typer.echo(f"rejected {chosen[:SHORT]}")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
     typer.echo(told_custodian(opened, settings))
 
@@ -297,7 +297,7 @@ def withdraw_study(
     with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
         told = Told.DECISION if keep_reason else Told.REASON
         approval.withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
-    typer.echo(f"withdrew {chosen[:12]}: its keys are destroyed, what it spent stays spent")
+    typer.echo(f"withdrew {chosen[:SHORT]}: its keys are destroyed, what it spent stays spent")
     typer.echo(_what_is_told(reason, keep_reason=keep_reason))
     typer.echo(told_custodian(opened, settings))
 

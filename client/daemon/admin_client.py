@@ -18,6 +18,7 @@ from fieldfare.client.home.settings import HomeSettings, admin_socket_path
 from fieldfare.client.wire import admin_pb2 as pb
 from fieldfare.client.wire.frames import unix_address
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.terminal.texts import SHORT
 
 ADMIN_SERVICE: Final = pb.DESCRIPTOR.services_by_name["Administration"].full_name
 LARGEST_ADMIN_FRAME: Final = 4 * 1024 * 1024  # bytes: a status of 10,000 studies
@@ -131,5 +132,5 @@ def _lines(followed: Followed) -> list[str]:
     return [
         "in force now",
         *(f"  {line}" for line in followed.changed),
-        *(f"  left out: {one.id[:12]}: {one.reason}" for one in followed.left_out),
+        *(f"  left out: {one.id[:SHORT]}: {one.reason}" for one in followed.left_out),
     ]

@@ -26,6 +26,7 @@ from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.system.processes import Stopped, end_with_parent, stop_signals
+from fieldfare.shared.terminal.texts import SHORT
 
 STOP_SECONDS: Final = (
     40.0  # a sum in work is finished, as client/custodian/service.py gives it time to
@@ -150,7 +151,9 @@ def _tell_left_out(guard: Guard, say: Say) -> None:
         if not one.serving:
             say(f"left out: {one.id}: {one.reason}")
         elif one.records:
-            say(f"study {one.id}: {one.records}; why: fieldfare institution review {one.id[:12]}")
+            say(
+                f"study {one.id}: {one.records}; why: fieldfare institution review {one.id[:SHORT]}"
+            )
     say("approved studies loaded")
 
 

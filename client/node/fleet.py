@@ -32,6 +32,7 @@ from flwr.supernode.fleet_http_connection import http_request_response
 from google.protobuf.message import DecodeError
 
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.terminal.texts import ascii_line
 
 PULL_BACKOFF_SECONDS: Final = 0.05  # flwr's own 1 s would be most of an exchange
 PULL_SECONDS: Final = 60.0  # flwr's own two hours would hold up every other message
@@ -265,5 +266,4 @@ def _reason(error: BaseException | None) -> str:
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, httpx.HTTPStatusError):
         text = f"status {error.response.status_code}: {error.response.text}"
-    shown = "".join(sign if sign.isascii() and sign.isprintable() else " " for sign in text)
-    return " ".join(shown.split())[:LONGEST_REASON]
+    return ascii_line(text)[:LONGEST_REASON]

@@ -22,6 +22,7 @@ from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import PackageError, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
+from fieldfare.shared.terminal.texts import SHORT
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Desk:
         names = sorted({*(roster.ids if roster else ()), *statuses})
         return RunSummary(
             seen=seen,
-            name=known[0] if known else row.study[:12],
+            name=known[0] if known else row.study[:SHORT],
             promise=self._promise(row, known[1]) if known else None,
             metrics=parse_metrics(self.store.metrics(row.run)),
             institutions={name: statuses.get(name) for name in names},

@@ -92,6 +92,7 @@ from fieldfare.server.superlink.node_keys import (
     spki_of,
 )
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.terminal.texts import ascii_line
 
 LONGEST_REASON: Final = 300  # characters
 
@@ -101,8 +102,7 @@ def reason_of(error: Exception) -> str:
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, httpx.HTTPStatusError):
         text = f"status {error.response.status_code}: {error.response.text}"
-    shown = "".join(sign if sign.isascii() and sign.isprintable() else " " for sign in text)
-    return " ".join(shown.split())[:LONGEST_REASON]
+    return ascii_line(text)[:LONGEST_REASON]
 
 
 # -- superlink ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from fieldfare.shared.protocol.messages import parameters_from_bytes, parameters
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
 from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.terminal.texts import SHORT
 
 MODEL_FORMAT: Final = 1
 LAYOUT_TYPE: Final = b"fieldfare.feature-layout.v1"
@@ -68,8 +69,8 @@ def model_from_bytes(content: bytes, study: Study, run: str) -> NDArray[np.float
     header = _header(study, run)
     if not content.startswith(header):
         raise ProtocolError(
-            f"expected a model of study {study.id[:12]}, run {run}, with {_entries(study)} float64 "
-            "parameters, found another file: ask the coordinator again"
+            f"expected a model of study {study.id[:SHORT]}, run {run}, with {_entries(study)} "
+            "float64 parameters, found another file: ask the coordinator again"
         )
     return parameters_from_bytes(content[len(header) :], _entries(study), PARAMETER_LIMIT)
 

@@ -22,6 +22,11 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+def ascii_line(text: str) -> str:
+    """Return a foreign text as one line of printable ASCII, for logs, with single spaces."""
+    return " ".join("".join(c if c.isascii() and c.isprintable() else " " for c in text).split())
+
+
 def cut(text: str, most: int) -> str:
     """Return a text of at most `most` characters; dots stand for what was cut off."""
     return text if len(text) <= most else text[: most - 3] + "..."

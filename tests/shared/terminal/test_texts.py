@@ -6,6 +6,7 @@ import pytest
 
 from fieldfare.shared.terminal.texts import (
     ago,
+    ascii_line,
     bar,
     counted,
     cut,
@@ -26,6 +27,10 @@ def test_plain_text_is_cut_where_it_is_too_long() -> None:
 
 def test_nothing_that_moves_a_cursor_or_turns_a_line_is_plain() -> None:
     assert plain("a\x00b\x1b[2J\u202ec\u2028d\ud800") == "a b [2J c d "
+
+
+def test_a_line_for_logs_is_ascii_with_single_spaces() -> None:
+    assert ascii_line(" a\n\tb\x1b[2J \u9280 c ") == "a b [2J c"
 
 
 @pytest.mark.parametrize(
