@@ -20,8 +20,13 @@ def test_a_folder_that_is_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_what_runs_is_not_started_twice(tmp_path: Path) -> None:
     (tmp_path / "coordinator").mkdir()
-    ours = subprocess.Popen([sys.executable, "-c", "input()", "fieldfare"], stdin=subprocess.PIPE)
+    code = "print(flush=True); input()"
+    ours = subprocess.Popen(
+        [sys.executable, "-c", code, "fieldfare"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
+        assert ours.stdout is not None
+        ours.stdout.readline()  # its command line can be read from here on
         (tmp_path / "processes.json").write_text(json.dumps({"coordinator": ours.pid}))
         assert run(["federation", "up", "--out", str(tmp_path)]) == 2
         assert (tmp_path / "coordinator").is_dir()
