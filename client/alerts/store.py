@@ -29,7 +29,7 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.scoring.selection import Selected
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.sqlite.database import Database
-from fieldfare.shared.sqlite.kind import DURABLE, Kind
+from fieldfare.shared.sqlite.kind import DURABLE, DatabaseKind
 from fieldfare.shared.system.private_files import PRIVATE_FILE, PRIVATE_FOLDER, sync_folder
 
 STORE: Final = "alerts.sqlite"
@@ -70,7 +70,7 @@ CREATE TABLE IF NOT EXISTS collected (
     "CREATE TABLE IF NOT EXISTS code (indicator TEXT PRIMARY KEY, code TEXT NOT NULL) STRICT",
 )
 _REMEDY: Final = "let other commands finish, free some space, or restore it from your backup"
-_KIND: Final = Kind(
+_KIND: Final = DatabaseKind(
     name="the store of alerts",
     error=UsageError,
     again="repeat the command",

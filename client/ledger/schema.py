@@ -15,7 +15,7 @@ from typing import Final
 
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.sqlite.database import Database
-from fieldfare.shared.sqlite.kind import DURABLE, WAL, Kind, append_only
+from fieldfare.shared.sqlite.kind import DURABLE, WAL, DatabaseKind, append_only
 
 _FIRST: Final = (
     """
@@ -106,7 +106,7 @@ BEGIN SELECT RAISE(ABORT, 'statements are append-only'); END
 """,
 )
 
-LEDGER: Final = Kind(
+LEDGER: Final = DatabaseKind(
     name="the ledger",
     error=LedgerError,
     again="repeat the request",

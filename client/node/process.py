@@ -45,7 +45,7 @@ REFUSED: Final = (
 log = logging.getLogger("fieldfare.client.node.process")  # it runs as __main__
 
 
-class StoppedError(BaseException):
+class NodeStoppedError(BaseException):
     """The process was told to stop. Not an Exception, so that no handler takes it for a failure."""
 
 
@@ -92,7 +92,7 @@ def run_node(terms: NodeTerms) -> int:
     try:
         report = _report(terms)
         status, reason = _served(terms, report)
-    except StoppedError:  # before it connected
+    except NodeStoppedError:  # before it connected
         return EXIT_STOPPED
     if report is not None:
         report.ended(reason)
@@ -109,7 +109,7 @@ def _served(terms: NodeTerms, report: NodeReport | None) -> tuple[int, str]:
                 report.connected(fleet.node_id)
             seen: Superlink = fleet if report is None else Watched(fleet, report)
             Node(seen, client_app(lambda _: custodian), terms.bundles).serve()
-    except StoppedError:
+    except NodeStoppedError:
         return EXIT_STOPPED, "stopped"
     except NodeDismissedError:
         reason = REFUSED
@@ -152,7 +152,7 @@ def main(arguments: Sequence[str]) -> int:
     except FieldfareError as error:
         log.warning("%s", error)
         return error.exit_code
-    except StoppedError:
+    except NodeStoppedError:
         return EXIT_STOPPED
     return run_node(terms)
 
@@ -170,7 +170,7 @@ def _listen() -> None:
         del number, frame
         for each in STOP_SIGNALS:
             signal.signal(each, signal.SIG_IGN)  # signing off is not interrupted
-        raise StoppedError
+        raise NodeStoppedError
 
     def dismiss(number: int, frame: FrameType | None) -> NoReturn:
         del number, frame

@@ -64,7 +64,7 @@ class _Asking:
 
 
 @dataclass(frozen=True)
-class Channel:
+class GridChannel:
     """A Grid, a clock that only goes forward, and a way to wait.
 
     Attributes:

@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
-from fieldfare.shared.finished_model.card_writing import RunFacts, write_card
+from fieldfare.shared.finished_model.card_writing import CardFacts, write_card
 from fieldfare.shared.finished_model.file import model_to_bytes
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
@@ -48,7 +48,7 @@ class ComposedDelivery:
 
 
 def compose(
-    plan: Plan, parameters: NDArray[np.float64], facts: RunFacts, signer: Signer, at: datetime
+    plan: Plan, parameters: NDArray[np.float64], facts: CardFacts, signer: Signer, at: datetime
 ) -> ComposedDelivery:
     """Write a finished model's files and sign their hashes; the same arguments, the same bytes.
 
@@ -99,7 +99,7 @@ class Closing:
         left: institutions that the run went on without; the run does not wait long for them.
     """
 
-    channel: Channel
+    channel: GridChannel
     store: RunStore
     roster: Roster
     signer: Signer

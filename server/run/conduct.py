@@ -20,19 +20,19 @@ from flwr.serverapp import Grid
 from fieldfare.server.home.founding import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.closing import Closing, ComposedDelivery, Nodes, compose, keep_delivery
 from fieldfare.server.run.hello import Heard, RunTerms, hello
-from fieldfare.server.run.record import Standing
+from fieldfare.server.run.record import RunCheckpoint
 from fieldfare.server.run.rounds import Federation
-from fieldfare.server.run.server_app import Job, StoppedError
+from fieldfare.server.run.server_app import Job, RunStoppedError
 from fieldfare.server.run.store_record import HelloRecord, RunFacts, RunRecord
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError, StudyError
-from fieldfare.shared.finished_model.card_writing import RunFacts as CardFacts
+from fieldfare.shared.finished_model.card_writing import CardFacts
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
@@ -171,7 +171,7 @@ def _conduct(
             store.set_state(run, RunStatus.FAILED, str(error), _now())
         raise
     facts = RunFacts(run, plan, roster, roster_offer, study_offer, later)
-    return _Conduct(home, Channel(grid), store, facts, signer, nodes_of)
+    return _Conduct(home, GridChannel(grid), store, facts, signer, nodes_of)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class _Conduct:
     """One process's work on one run."""
 
     home: CoordinatorHome
-    channel: Channel
+    channel: GridChannel
     store: RunStore
     facts: RunFacts
     signer: IdentitySigner
@@ -199,7 +199,7 @@ class _Conduct:
             self.store.set_state(run, RunStatus.RUNNING, "", _now())
             self._carry_on(record)
             self.store.set_state(run, RunStatus.FINISHED, "", _now())
-        except StoppedError as error:
+        except RunStoppedError as error:
             self._interrupt(record, RunStatus.STOPPED, str(error))
         except FieldfareError as error:
             self._interrupt(record, RunStatus.FAILED, str(error))
@@ -278,7 +278,7 @@ class _Conduct:
             log.warning("run %s: its end is not in the transcript: %s", run, error)
         self.store.set_state(run, state, reason, _now())
 
-    def _check_roster(self, standing: Standing) -> None:
+    def _check_roster(self, standing: RunCheckpoint) -> None:
         if standing.opening is None:
             return
         opening = open_envelope(

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.record import Record
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.assurance import Assurance
@@ -65,7 +65,9 @@ class Heard:
     absent: dict[int, str]
 
 
-def hello(channel: Channel, terms: RunTerms, record: Record, wanted: Collection[str] = ()) -> Heard:
+def hello(
+    channel: GridChannel, terms: RunTerms, record: Record, wanted: Collection[str] = ()
+) -> Heard:
     """Ask every node for its approval of the study.
 
     Waits until every wanted institution has answered, at most `terms.wait_seconds`.
@@ -96,7 +98,7 @@ def hello(channel: Channel, terms: RunTerms, record: Record, wanted: Collection[
 
 
 def _ask(
-    channel: Channel, terms: RunTerms, record: Record, heard: Heard, settled: set[int]
+    channel: GridChannel, terms: RunTerms, record: Record, heard: Heard, settled: set[int]
 ) -> None:
     """Ask nodes that have not answered yet; adds to the answers."""
     nodes = [node for node in channel.grid.get_node_ids() if node not in settled]
@@ -159,7 +161,7 @@ def _give_up(terms: RunTerms, record: Record, heard: Heard, missing: Sequence[st
         record.heard(name, LATE if late else UNSEEN)
 
 
-def _without_restored(channel: Channel, terms: RunTerms, heard: Heard) -> Heard:
+def _without_restored(channel: GridChannel, terms: RunTerms, heard: Heard) -> Heard:
     """Show institutions their own last signed reply; who does not know it takes no part."""
     study, known = terms.plan.study, terms.last_replies
     shown: dict[int, Content] = {

@@ -6,9 +6,9 @@ custodians have agreed on keys under it.
 
 from collections.abc import Mapping
 
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import Heard, RunTerms, hello, reasons
-from fieldfare.server.run.record import Opening, Record, Standing
+from fieldfare.server.run.record import Opening, Record, RunCheckpoint
 from fieldfare.server.run.rounds import Federation
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.assurance import Assurance
@@ -25,10 +25,10 @@ from fieldfare.shared.protocol.roster import COORDINATOR
 
 
 def open_federation(
-    channel: Channel,
+    channel: GridChannel,
     terms: RunTerms,
     record: Record | None = None,
-    standing: Standing | None = None,
+    standing: RunCheckpoint | None = None,
 ) -> Federation:
     """Open a run with every node that answers and has approved the study; or join it again.
 
@@ -42,13 +42,13 @@ def open_federation(
         RunError: fewer institutions than the study's minimum, or keys that do not fit.
     """
     kept = record or Record()
-    before = standing or Standing()
+    before = standing or RunCheckpoint()
     if before.opening is None:
         return _opened(channel, terms, kept, hello(channel, terms, kept))
     return _joined(channel, terms, kept, before, before.opening)
 
 
-def _opened(channel: Channel, terms: RunTerms, record: Record, heard: Heard) -> Federation:
+def _opened(channel: GridChannel, terms: RunTerms, record: Record, heard: Heard) -> Federation:
     """Open a new run with all who approved."""
     _check_minimum(terms, len(heard.approvals), heard)
     participants = {
@@ -72,7 +72,7 @@ def _opened(channel: Channel, terms: RunTerms, record: Record, heard: Heard) -> 
 
 
 def _joined(
-    channel: Channel, terms: RunTerms, record: Record, standing: Standing, sent: Opening
+    channel: GridChannel, terms: RunTerms, record: Record, standing: RunCheckpoint, sent: Opening
 ) -> Federation:
     """Go on with a run: its opening stays, and an institution that left stays away."""
     opening = open_envelope(sent.opening, RunOpening, terms.roster, terms.assurance).body
@@ -101,7 +101,7 @@ def _joined(
 
 
 def _still_in(
-    terms: RunTerms, standing: Standing, participants: Mapping[str, Participant]
+    terms: RunTerms, standing: RunCheckpoint, participants: Mapping[str, Participant]
 ) -> set[str]:
     """Return who took part in the last request, and answered it if it failed: who left is gone.
 
@@ -138,7 +138,7 @@ def _check_minimum(terms: RunTerms, found: int, heard: Heard) -> None:
         )
 
 
-def _agree_on_keys(channel: Channel, federation: Federation, sent: Opening) -> Opening:
+def _agree_on_keys(channel: GridChannel, federation: Federation, sent: Opening) -> Opening:
     """Relay approvals, then offers; only the institutions can read a key.
 
     Raises:
@@ -184,7 +184,7 @@ def _check_offers(federation: Federation, sent: Opening, offers: Mapping[str, by
 
 
 def _ask_all(
-    channel: Channel, federation: Federation, call: Call, content: Content, name: str
+    channel: GridChannel, federation: Federation, call: Call, content: Content, name: str
 ) -> dict[str, bytes]:
     """Ask every participant the same thing and insist on an answer from each."""
     deadline = federation.plan.study.aggregation.deadline_seconds

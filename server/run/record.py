@@ -32,7 +32,7 @@ from fieldfare.shared.transcript.leaves import (
 
 
 @dataclass(frozen=True, eq=False)
-class Sum:
+class DecodedSum:
     """A decoded sum and its attempts.
 
     Attributes:
@@ -86,7 +86,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunCheckpoint:
     """Where a run was interrupted: what is sent again, and to whom.
 
     Attributes:
@@ -104,7 +104,7 @@ class Standing:
     failed: int = 0
 
     @classmethod
-    def of(cls, opening: Opening | None, state: RunState | None) -> "Standing":
+    def of(cls, opening: Opening | None, state: RunState | None) -> "RunCheckpoint":
         """Return where a run stands by its state."""
         if state is None or state.asked is None:
             return cls(opening)
@@ -132,9 +132,9 @@ class Record:
     state: RunState | None = field(default=None, init=False)
     last: LastSum = field(default=NO_LAST_SUM, init=False)
 
-    def standing(self) -> Standing:
+    def standing(self) -> RunCheckpoint:
         """Return where the run was interrupted."""
-        return Standing()
+        return RunCheckpoint()
 
     def begin(self, run: AgreedRun, roster: Roster) -> None:
         """Begin the run's state; signatures were verified before anything is written down."""
@@ -173,7 +173,7 @@ class Record:
         """Keep later questions before anybody is asked."""
         self._put([QuestionsRecord.of(questions).leaf()])
 
-    def summed(self, total: Sum, metrics: str = "") -> None:
+    def summed(self, total: DecodedSum, metrics: str = "") -> None:
         """Keep a sum and what follows from it.
 
         Args:
@@ -218,7 +218,7 @@ class Record:
         self.state = state
 
     def _append(
-        self, leaves: Sequence[Leaf], state: RunState | None = None, total: Sum | None = None
+        self, leaves: Sequence[Leaf], state: RunState | None = None, total: DecodedSum | None = None
     ) -> None:
         """Keep leaves, and the sum and the state that they lead to."""
         del total, state

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fieldfare.server.run.channel import Channel
-from fieldfare.server.run.record import Record, Standing, Sum
+from fieldfare.server.run.channel import GridChannel
+from fieldfare.server.run.record import DecodedSum, Record, RunCheckpoint
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.privacy.assurance import Assurance
@@ -74,10 +74,10 @@ class _Answer:
 class SecureSums:
     """Secure sums of one run; remembers who has been lost."""
 
-    channel: Channel
+    channel: GridChannel
     federation: Federation
     record: Record = field(default_factory=Record)
-    standing: Standing = field(default_factory=Standing)
+    standing: RunCheckpoint = field(default_factory=RunCheckpoint)
     present: list[str] = field(default_factory=list)
     lost: dict[str, str] = field(default_factory=dict)
     on_attempt: Callable[[int, int, Mapping[str, str]], None] | None = None
@@ -88,7 +88,7 @@ class SecureSums:
         self.present = sorted(self.federation.nodes)
         self.failed = self.standing.failed
 
-    def collect(self, release: Release, content: bytes, last: LastSum = NO_LAST_SUM) -> Sum:
+    def collect(self, release: Release, content: bytes, last: LastSum = NO_LAST_SUM) -> DecodedSum:
         """Collect one sum, over as many attempts as the study admits.
 
         Args:
@@ -108,7 +108,7 @@ class SecureSums:
             )
         return total
 
-    def _collect(self, terms: ReleaseTerms, step: int, content: bytes, last: LastSum) -> Sum:
+    def _collect(self, terms: ReleaseTerms, step: int, content: bytes, last: LastSum) -> DecodedSum:
         kind = terms.kind
         attempts = self.federation.plan.study.aggregation.attempts
         debits: dict[str, int] = {}
@@ -272,7 +272,7 @@ class SecureSums:
         request: Request,
         answers: Mapping[str, _Answer],
         debits: Mapping[str, int],
-    ) -> Sum:
+    ) -> DecodedSum:
         """Add the vectors up, decode, and stop at a sum that is out of range."""
         names = tuple(sorted(answers))
         words = add_words(
@@ -285,7 +285,7 @@ class SecureSums:
                 f"{terms.kind.value} step {request.step}: {error}: masks did not cancel or an "
                 "institution poisoned the sum; the run stops"
             ) from None
-        return Sum(
+        return DecodedSum(
             values,
             names,
             request.attempt,

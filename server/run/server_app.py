@@ -16,11 +16,11 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from numpy.typing import NDArray
 
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.evaluation import read_metrics
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import open_federation
-from fieldfare.server.run.record import Record, Sum
+from fieldfare.server.run.record import DecodedSum, Record
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, ReleaseKind
@@ -31,7 +31,7 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.results import AnswerSum
 
 
-class StoppedError(RunError):
+class RunStoppedError(RunError):
     """Somebody asked for the run to end; it can be resumed."""
 
 
@@ -74,13 +74,13 @@ class Job:
 
     terms: RunTerms
     record: Record = field(default_factory=Record)
-    on_step: Callable[[TrainingState, Sum], None] | None = None
+    on_step: Callable[[TrainingState, DecodedSum], None] | None = None
     on_open: Callable[[Federation], None] | None = None
     later: tuple[QuestionGroup, ...] = ()
     outcome: Outcome | None = None
     _metrics: dict[str, Any] | None = None
 
-    def run(self, channel: Channel) -> Outcome:
+    def run(self, channel: GridChannel) -> Outcome:
         """Open the run and collect release after release; or go on where it stands.
 
         Raises:
@@ -112,7 +112,9 @@ class Job:
             self.record.asking(self.later[answered])
         release = self.record.run.expected()
         if release is not None and release.kind.stops and self.record.stopping():
-            raise StoppedError(f"stopped after step {results.steps} as somebody asked: resume it")
+            raise RunStoppedError(
+                f"stopped after step {results.steps} as somebody asked: resume it"
+            )
         return release
 
     def _collect(self, sums: SecureSums, release: Release) -> None:
@@ -131,7 +133,7 @@ class Job:
         if self.on_step and state is not None and release.kind.release is ReleaseKind.TRAINING:
             self.on_step(state, total)
 
-    def _read(self, total: Sum) -> dict[str, Any] | None:
+    def _read(self, total: DecodedSum) -> dict[str, Any] | None:
         count = len(total.participants)
         return read_metrics(self.terms.plan, total.values, count, self._model())
 
@@ -166,6 +168,6 @@ def server_app(job: Job) -> ServerApp:
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:  # noqa: ARG001 -- Flower's signature
-        job.run(Channel(grid))
+        job.run(GridChannel(grid))
 
     return app

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import rfc8785
 
-from fieldfare.server.run.record import Opening, Record, Standing, Sum
+from fieldfare.server.run.record import DecodedSum, Opening, Record, RunCheckpoint
 from fieldfare.server.store.rows import Progress
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash
@@ -87,13 +87,13 @@ class RunRecord(Record):
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     _news: dict[str, str] = field(default_factory=dict)
-    _standing: Standing | None = None
+    _standing: RunCheckpoint | None = None
     _seconds: float = 0.0
     _begun: float | None = None
 
     # -- where it stands ----------------------------------------------------------------
 
-    def standing(self) -> Standing:
+    def standing(self) -> RunCheckpoint:
         """Return where the run was interrupted, read from the store once.
 
         Raises:
@@ -105,7 +105,7 @@ class RunRecord(Record):
             except ProtocolError as error:
                 run = self.facts.run
                 raise RunError(f"run {run}: the kept run cannot be read: {error}") from None
-            self._standing = Standing.of(opening, self.state)
+            self._standing = RunCheckpoint.of(opening, self.state)
             if self.state is not None and self.state.last is not None and not self.done:
                 self.last = self._last_sum(self.state.last)
         return self._standing
@@ -211,7 +211,7 @@ class RunRecord(Record):
         self._put([EndRecord(state=state, reason=reason[:MAX_REASON]).leaf()])
 
     def _append(
-        self, leaves: Sequence[Leaf], state: RunState | None = None, total: Sum | None = None
+        self, leaves: Sequence[Leaf], state: RunState | None = None, total: DecodedSum | None = None
     ) -> None:
         """Keep leaves, and all that a fresh process and those who watch need of them."""
         blobs, checkpoint = {}, None
@@ -221,7 +221,7 @@ class RunRecord(Record):
                 checkpoint = self._tell(state, total)
             self._keep(leaves, blobs, checkpoint, _phase(leaves, state, total), state)
 
-    def _tell(self, state: RunState, total: Sum) -> bytes | None:
+    def _tell(self, state: RunState, total: DecodedSum) -> bytes | None:
         """Tell what a sum led to beside the leaves; return the checkpoint, where it made one."""
         if self._begun is not None:
             self._seconds = self.monotonic() - self._begun
@@ -254,7 +254,7 @@ class RunRecord(Record):
         return Progress(
             step=state.results.steps if state else 0,
             steps=self.facts.plan.study.training.steps if self.facts.trains else 0,
-            attempt_failures=Standing.of(None, state).failed,
+            attempt_failures=RunCheckpoint.of(None, state).failed,
             seconds=self._seconds,
             spent=max(state.debits.values(), default=0) if state else 0,
             phase=phase,
@@ -288,7 +288,7 @@ class RunRecord(Record):
         return self.store.stop_requested(self.facts.run)
 
 
-def _phase(leaves: Sequence[Leaf], state: RunState | None, total: Sum | None) -> str:
+def _phase(leaves: Sequence[Leaf], state: RunState | None, total: DecodedSum | None) -> str:
     """Return what the run does from now on, in a word; nothing where that has not changed."""
     kind = leaves[-1].kind if leaves else None
     if kind in PHASES:

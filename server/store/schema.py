@@ -16,7 +16,7 @@ undelivered   finished runs that an institution has yet to receive
 from typing import Final
 
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.sqlite.kind import DURABLE, WAL, Kind, append_only
+from fieldfare.shared.sqlite.kind import DURABLE, WAL, DatabaseKind, append_only
 
 _FIRST: Final = (
     """
@@ -114,7 +114,7 @@ APPLICATION: Final = 0x46464D52
 
 _LOG_BYTES: Final = 16 * 1024 * 1024  # what an emptied write-ahead log may keep of the disk
 
-RUN_STORE: Final = Kind(
+RUN_STORE: Final = DatabaseKind(
     name="the run store",
     error=RunError,
     again="resume the run",

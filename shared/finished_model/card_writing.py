@@ -102,7 +102,7 @@ CLOSE: Final = 1e-6  # relative: another machine's logarithm may differ in the l
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFacts:
+class CardFacts:
     """The facts of a run that its card states.
 
     Attributes:
@@ -131,7 +131,7 @@ class RunFacts:
 
 
 def write_card(
-    plan: Plan, parameters: NDArray[np.float64], facts: RunFacts, at: datetime
+    plan: Plan, parameters: NDArray[np.float64], facts: CardFacts, at: datetime
 ) -> ModelCard:
     """Write the card of a finished model.
 
@@ -233,8 +233,8 @@ def finished_at(card: ModelCard) -> datetime:
         raise ProtocolError("expected a model card with a time that exists") from None
 
 
-def _facts_of(card: ModelCard) -> RunFacts:
-    return RunFacts(
+def _facts_of(card: ModelCard) -> CardFacts:
+    return CardFacts(
         run=card.run,
         roster=card.participation.roster,
         institutions=card.participation.institutions,
@@ -344,7 +344,7 @@ def _noise(study: Study) -> str:
     return NOISE
 
 
-def _privacy(plan: Plan, facts: RunFacts) -> PrivacyCard:
+def _privacy(plan: Plan, facts: CardFacts) -> PrivacyCard:
     privacy = plan.study.privacy
     bare = plan.epsilon_if_masks_fail(facts.institutions)
     return PrivacyCard(

@@ -17,7 +17,7 @@ from threading import RLock
 from typing import Any, Final, Self
 
 from fieldfare.shared.errors import FieldfareError
-from fieldfare.shared.sqlite.kind import Kind, is_busy
+from fieldfare.shared.sqlite.kind import DatabaseKind, is_busy
 from fieldfare.shared.system.private_files import OTHERS, PRIVATE_FILE
 
 VERSIONS: Final = "CREATE TABLE IF NOT EXISTS migrations (version INTEGER PRIMARY KEY)"
@@ -34,7 +34,7 @@ class Database:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: DatabaseKind,
         path: Path | None,
         *,
         busy_seconds: float,
@@ -295,7 +295,7 @@ def _address(path: Path, *, read_only: bool) -> str:
     return f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
 
 
-def _prepare_file(kind: Kind, path: Path, mode: int) -> None:
+def _prepare_file(kind: DatabaseKind, path: Path, mode: int) -> None:
     """Create the file with `mode`, or refuse what others can read or nobody can write.
 
     Mode bits are checked as well as access: they also bind an administrator, who could write.

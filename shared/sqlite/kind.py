@@ -24,7 +24,7 @@ _PRIMARY_CODE: Final = 0xFF  # extended result codes keep the primary one in the
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class DatabaseKind:
     """One kind of file.
 
     Attributes:

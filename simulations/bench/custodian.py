@@ -37,7 +37,7 @@ from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
 from fieldfare.client.wire.sockets import UnixSocket
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.rounds import Federation
@@ -206,7 +206,7 @@ def opened(
     app = client_app(lambda context: ports[str(context.node_config["institution"])])
     plan = plan_for(load_study(first.study))
     terms = RunTerms(plan, first.roster, coordinator, Assurance.EXACT, "bench", last_replies={})
-    return open_federation(Channel(InProcessGrid(app, nodes)), terms)
+    return open_federation(GridChannel(InProcessGrid(app, nodes)), terms)
 
 
 def signed_request(federation: Federation, step: int, parameters: bytes) -> bytes:

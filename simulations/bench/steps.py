@@ -20,7 +20,7 @@ from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.records import holdout_mask, read_records
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import AdditiveModel, model_for
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
@@ -162,7 +162,9 @@ def message_milliseconds(study: Study, rounds: int = ROUNDS) -> float:
     entries = plan_for(study).training.vectors.entries
     custodian = NullCustodian(entries)
     nodes = {f"bank-{index}": FIRST_NODE + index for index in range(BANKS)}
-    channel = Channel(InProcessGrid(client_app(lambda _: cast("CustodianPort", custodian)), nodes))
+    channel = GridChannel(
+        InProcessGrid(client_app(lambda _: cast("CustodianPort", custodian)), nodes)
+    )
     request = bytes(2000)  # about what a signed request of six participants measures
     last = custodian.release(b"", b"")
     content: Content = {

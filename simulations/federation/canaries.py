@@ -42,7 +42,7 @@ from scipy.stats import norm
 
 from fieldfare.client.records import holdout_mask
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.server.run.record import Sum
+from fieldfare.server.run.record import DecodedSum
 from fieldfare.shared.errors import FieldfareError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource
@@ -387,7 +387,7 @@ def _attacked(
     attack = Attack(canaries, np.zeros(count), np.zeros(count))
     parameters = [initial_state(study).parameters]
 
-    def on_step(state: TrainingState, total: Sum) -> None:
+    def on_step(state: TrainingState, total: DecodedSum) -> None:
         gamma = federation.plan.training.gamma
         raw = sum(part.training.gradient_sum(parameters[-1]) for part in sums.values())
         known = colluder.drawn[len(parameters) - 1].astype(np.float64) * gamma

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fieldfare.client.scoring.evidence import titles
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import read_answers
-from fieldfare.server.run.record import Sum
+from fieldfare.server.run.record import DecodedSum
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.basis import Basis
@@ -218,7 +218,7 @@ def _federate(
     since = time.perf_counter()
     last = [since]
 
-    def stepped(state: TrainingState, total: Sum) -> None:
+    def stepped(state: TrainingState, total: DecodedSum) -> None:
         del total
         now = time.perf_counter()
         clock.steps.append(now - last[0])

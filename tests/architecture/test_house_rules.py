@@ -236,6 +236,17 @@ def test_a_name_says_what_is_inside() -> None:
     assert {file: found for file in FILES if (found := words[file] & EMPTY_NAMES)} == {}
 
 
+def test_a_class_name_means_one_thing() -> None:
+    """A class that has another one's name is read as that one: give it its own field's term."""
+    where: dict[str, set[str]] = {}
+    for file in FILES:
+        for node in ast.walk(parsed(file)):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where.setdefault(node.name, set()).add(file)
+    assert {name: sorted(files) for name, files in where.items() if len(files) > 1} == {}
+    assert len(where) > 500
+
+
 def test_the_core_gets_clocks_and_randomness_as_arguments() -> None:
     """What is found here is core: take it as an argument."""
     core = [f for f in FILES if f.startswith("shared/") and not f.startswith(SHELL)]

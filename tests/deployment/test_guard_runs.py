@@ -30,7 +30,7 @@ from fieldfare.client.journal.journal import verify
 from fieldfare.client.node.client_app import client_app
 from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.wire.sockets import UnixSocket
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job
 from fieldfare.shared.errors import RunError
@@ -101,7 +101,7 @@ def run(
         custodians[NAME] = Meddled(remote, before)
         app = client_app(lambda context: custodians[str(context.node_config["institution"])])
         nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(custodians))}
-        return Job(terms).run(Channel(InProcessGrid(app, nodes)))
+        return Job(terms).run(GridChannel(InProcessGrid(app, nodes)))
 
 
 def test_a_run_goes_through_a_custodian_that_is_replaced_before_every_call(

@@ -17,7 +17,7 @@ from tests.support.superlink import Superlink
 
 from fieldfare.client.node.fleet import APP_FAILED, BUNDLE_REFUSED
 from fieldfare.client.node.node import OBJECTIONS
-from fieldfare.server.run.channel import UNLISTED, Channel
+from fieldfare.server.run.channel import UNLISTED, GridChannel
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.protocol.flower_record import RECORD, refusal_in
 
@@ -36,7 +36,7 @@ def test_the_superlink_is_a_stock_one(superlink: Superlink) -> None:
 def test_three_institutions_run_over_their_nodes(bench: Bench, banks: Nodes) -> None:
     """Hello, open, agree, rehearsal, every step and the evaluation, to the last debit."""
     with banks.superlink.grid() as grid:
-        outcome = bench.federation.job("over-nodes").run(Channel(grid))
+        outcome = bench.federation.job("over-nodes").run(GridChannel(grid))
     assert outcome.participants == BANKS
     planned = bench.plan.training.cost * bench.plan.training.steps + bench.plan.evaluation.cost
     for name in bench.names:
@@ -53,7 +53,7 @@ def test_a_run_of_another_bundle_is_answered_by_nobody(bench: Bench, banks: Node
             reply = ask(grid, node)
             assert (reply.error.code, reply.error.reason) == said("bundle", BUNDLE_REFUSED)
         with pytest.raises(RunError, match=rf"3 institutions, found 0 .*{UNLISTED}"):
-            bench.federation.job("changed").run(Channel(grid))
+            bench.federation.job("changed").run(GridChannel(grid))
     assert [bench.ledger(name).spent() for name in bench.names] == spent
 
 

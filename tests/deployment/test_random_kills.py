@@ -19,7 +19,7 @@ from tests.support.killed_custodian import SENT, UNDONE, Victim
 from fieldfare.client.institution.open import Custody, open_custody
 from fieldfare.client.journal.journal import verify
 from fieldfare.client.node.client_app import client_app
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.server_app import Job
 from fieldfare.shared.privacy.assurance import Assurance
@@ -85,7 +85,7 @@ def test_a_custodian_that_is_killed_loses_nothing(
     nodes = {name: FIRST_NODE + index for index, name in enumerate(sorted(custodians))}
     try:
         victim.start()
-        outcome = job_of(coordinator, study).run(Channel(InProcessGrid(app, nodes)))
+        outcome = job_of(coordinator, study).run(GridChannel(InProcessGrid(app, nodes)))
     except Exception as error:
         error.add_note(f"seed {seed}, {victim.last}")
         raise

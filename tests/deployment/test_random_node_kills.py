@@ -24,7 +24,7 @@ from tests.support.killed_node import HEARD, UNASKED, KillingGrid, NodeProcess, 
 from tests.support.processes import children
 from tests.support.superlink import Superlink
 
-from fieldfare.server.run.channel import SILENT_SHARE, Channel
+from fieldfare.server.run.channel import SILENT_SHARE, GridChannel
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.server.superlink.superlink import server_task
 from fieldfare.shared.privacy.assurance import Assurance
@@ -100,7 +100,7 @@ def test_a_node_that_is_killed_loses_nothing(nodes: Nodes, seed: int, tmp_path: 
                 killing = KillingGrid(
                     grid, node, len(BANKS), recorded, np.random.default_rng(seed), silent
                 )
-                channel = Channel(cast(Grid, killing), killing.monotonic, killing.sleep)
+                channel = GridChannel(cast(Grid, killing), killing.monotonic, killing.sleep)
                 outcome = bench.federation.job(f"nodes-killed-{seed}").run(channel)
                 killing.settle()
         except Exception as error:
@@ -145,7 +145,7 @@ def test_a_run_goes_on_with_the_same_bytes_when_the_lease_of_a_killed_node_has_e
 
         recorded.after = die_once
         with coordinator(nodes.superlink) as grid:
-            outcome = bench.federation.job("lease").run(Channel(grid))
+            outcome = bench.federation.job("lease").run(GridChannel(grid))
         written = nodes.log(settings).read_text()
         assert "ended with status -9" in written
         assert written.count("admitted as node") == 2

@@ -19,7 +19,7 @@ from scipy.stats import kstest
 from tests.support.bench import MakeBench
 
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.server.run.record import Sum
+from fieldfare.server.run.record import DecodedSum
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.models import UnitSums, model_for
@@ -148,7 +148,7 @@ def audit(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> Audit:
     residuals: list[NDArray[np.float64]] = []
     parameters = [model_for(STUDY).initial(prevalence_log_odds(STUDY))]
 
-    def on_step(state: TrainingState, total: Sum) -> None:
+    def on_step(state: TrainingState, total: DecodedSum) -> None:
         exact = sum(part.training.gradient_sum(parameters[-1]) for part in honest.values())
         residuals.append(total.values - np.ldexp(np.asarray(exact, dtype=np.float64), -SCALE))
         parameters.append(state.parameters)
@@ -272,7 +272,7 @@ def local_mu(assurance: Assurance, folder: Path, *, factor: float = 1.0) -> floa
     parameters = [model_for(study).initial(prevalence_log_odds(study))]
     seen: list[NDArray[np.float64]] = []
 
-    def on_step(state: TrainingState, total: Sum) -> None:
+    def on_step(state: TrainingState, total: DecodedSum) -> None:
         exact = sum(part.training.gradient_sum(parameters[-1]) for part in honest.values())
         heard = sum(source.drawn[-1] for name, source in sources.items() if name != HOST)
         known = np.ldexp(np.asarray(exact + heard, dtype=np.float64), -SCALE)

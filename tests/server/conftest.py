@@ -17,8 +17,8 @@ from flwr.app import Message
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.server.run.channel import Channel
-from fieldfare.server.run.record import Record, Sum
+from fieldfare.server.run.channel import GridChannel
+from fieldfare.server.run.record import DecodedSum, Record
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.server.run.server_app import Job, Outcome
 from fieldfare.server.run.store_record import RunFacts, RunRecord
@@ -97,17 +97,17 @@ class Clock:
 
 def collect(
     sums: SecureSums, kind: ReleaseKind, step: int, values: Any, last: LastSum = NO_LAST_SUM
-) -> Sum:
+) -> DecodedSum:
     """One sum of a kind at a step, whether it is due or not."""
     release = Release(KINDS[kind], step, sums.federation.plan.terms(kind))
     return sums.collect(release, parameters_to_bytes(values), last)
 
 
-def rehearse(sums: SecureSums, values: Any) -> Sum:
+def rehearse(sums: SecureSums, values: Any) -> DecodedSum:
     return collect(sums, ReleaseKind.REHEARSAL, 0, values)
 
 
-def ask(sums: SecureSums, questions: QuestionGroup, step: int) -> Sum:
+def ask(sums: SecureSums, questions: QuestionGroup, step: int) -> DecodedSum:
     """The answers to questions, whether they are due or not."""
     terms = sums.federation.plan.question_terms(step, questions)
     return sums.collect(Release(KINDS[ReleaseKind.QUERY], step, terms), questions.to_bytes())
@@ -121,7 +121,7 @@ class Walk:
     state: TrainingState
     last: LastSum = NO_LAST_SUM
 
-    def step(self) -> Sum:
+    def step(self) -> DecodedSum:
         """Collect the next step's sum and take the step."""
         study = self.sums.federation.plan.study
         state = self.state
@@ -150,11 +150,11 @@ class Setting:
     sums: dict[str, StudySums]
     clock: Clock
 
-    def channel(self, drop: Callable[[Message], bool] | None = None) -> Channel:
+    def channel(self, drop: Callable[[Message], bool] | None = None) -> GridChannel:
         return self.over(self.federation.grid(drop=drop))
 
-    def over(self, grid: InProcessGrid) -> Channel:
-        return Channel(grid, self.clock.monotonic, self.clock.sleep)
+    def over(self, grid: InProcessGrid) -> GridChannel:
+        return GridChannel(grid, self.clock.monotonic, self.clock.sleep)
 
     def run(self, job: Job, drop: Callable[[Message], bool] | None = None) -> Outcome:
         return job.run(self.channel(drop))

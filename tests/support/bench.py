@@ -17,7 +17,7 @@ from fieldfare.client.custodian.party import Site
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.features.basis import EncodedUnits, encode_categorical, encode_numeric
@@ -111,7 +111,7 @@ class Run:
         Without `parameters`, those that follow from the steps before: everybody answers these
         first, where that has not happened yet.
         """
-        sums = SecureSums(Channel(self.bench.federation.grid()), self.federation)
+        sums = SecureSums(GridChannel(self.bench.federation.grid()), self.federation)
         sums.present = sorted(names or sums.present)
         content = self.parameters(kind, step) if parameters is None else parameters
         request = sums._request(self._plan.terms(kind), step, attempt, content)
@@ -245,7 +245,7 @@ class Bench:
         """Open a run as the real coordinator does: hello, approvals, offers."""
         self.runs += 1
         job = self.federation.job(run or f"run-{self.runs}")
-        return Run(self, open_federation(Channel(self.federation.grid()), job.terms))
+        return Run(self, open_federation(GridChannel(self.federation.grid()), job.terms))
 
     def restart(self, name: str, *, approve: bool = True, busy_timeout: float = 5.0) -> Custodian:
         """A new process, as far as the custodian can tell: nothing is left but the disk."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fieldfare.server.run.closing import ComposedDelivery, compose
-from fieldfare.shared.finished_model.card_writing import RunFacts
+from fieldfare.shared.finished_model.card_writing import CardFacts
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.messages import Signer
 from fieldfare.shared.protocol.plan import plan_for
@@ -36,7 +36,7 @@ METRICS: Final[dict[str, Any]] = {
 }
 
 
-def facts_of(study: Study, **changes: Any) -> RunFacts:
+def facts_of(study: Study, **changes: Any) -> CardFacts:
     facts: dict[str, Any] = {
         "run": RUN,
         "roster": "ab" * 32,
@@ -48,7 +48,7 @@ def facts_of(study: Study, **changes: Any) -> RunFacts:
         "transcript_size": 42,
         "transcript_root": "cd" * 32,
     }
-    return RunFacts(**(facts | changes))
+    return CardFacts(**(facts | changes))
 
 
 def parameters_of(study: Study, *, seed: int = 0) -> NDArray[np.float64]:

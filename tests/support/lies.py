@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from fieldfare.server.run.record import Sum
+from fieldfare.server.run.record import DecodedSum
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
@@ -84,7 +84,7 @@ def let_coordinator_lie(patch: pytest.MonkeyPatch, lie: Telling) -> None:
 
     def lying(
         sums: SecureSums, release: Release, content: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Sum:
+    ) -> DecodedSum:
         return collect(sums, release, *lie(release, content, last))
 
     def believing(state: RunState, request: Request) -> RunState:

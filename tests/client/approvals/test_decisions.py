@@ -567,7 +567,7 @@ def bytes_in(answer: bytes | Refusal) -> bytes:
 
 
 def first_request(coordinator: Coordinator, participants: tuple[Participant, ...]) -> Request:
-    from fieldfare.server.run.channel import Channel
+    from fieldfare.server.run.channel import GridChannel
     from fieldfare.server.run.rounds import Federation, SecureSums
     from fieldfare.shared.privacy.assurance import Assurance
 
@@ -583,7 +583,7 @@ def first_request(coordinator: Coordinator, participants: tuple[Participant, ...
         by_name,
     )
     grid: Any = None  # nothing is sent
-    sums = SecureSums(Channel(grid), federation)
+    sums = SecureSums(GridChannel(grid), federation)
     return sums._request(plan.terms(ReleaseKind.TRAINING), 0, 0, parameters())
 
 

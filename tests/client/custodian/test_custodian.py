@@ -15,7 +15,7 @@ from fieldfare.client.custodian.key_agreement import ApprovedStudy
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import open_federation
 from fieldfare.shared.errors import (
@@ -327,7 +327,7 @@ def open_second(bench: Bench, study: Study, sums: dict[str, StudySums]) -> Run:
         "run-1",
         last_replies={},
     )
-    return Run(bench, open_federation(Channel(bench.federation.grid()), terms))
+    return Run(bench, open_federation(GridChannel(bench.federation.grid()), terms))
 
 
 @pytest.fixture

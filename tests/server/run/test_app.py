@@ -12,7 +12,7 @@ from flwr.app import Context, RecordDict
 from tests.server.conftest import BANKS, STEPS, Book, MakeSetting, Setting, make_study, to_bank
 
 from fieldfare.server.run.evaluation import evaluate
-from fieldfare.server.run.record import Sum
+from fieldfare.server.run.record import DecodedSum
 from fieldfare.server.run.server_app import Job, server_app
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.models import model_for
@@ -66,7 +66,7 @@ def test_callbacks_see_the_opening_and_every_step(setting: Setting) -> None:
     opened: list[tuple[str, ...]] = []
     steps: list[int] = []
 
-    def stepped(state: TrainingState, total: Sum) -> None:
+    def stepped(state: TrainingState, total: DecodedSum) -> None:
         assert total.participants == BANKS
         steps.append(state.step)
 
@@ -150,7 +150,7 @@ def test_what_was_paid_before_a_run_was_cut_counts(
     with book.record() as record:
         job = book.job(record)
 
-        def cut(state: TrainingState, total: Sum) -> None:
+        def cut(state: TrainingState, total: DecodedSum) -> None:
             del total
             if state.step == 2:
                 raise ConnectionError

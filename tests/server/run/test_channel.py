@@ -16,7 +16,7 @@ from fieldfare.server.run.channel import (
     POLL_SHARE,
     SILENT_SHARE,
     UNLISTED,
-    Channel,
+    GridChannel,
 )
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.flower_record import RECORD, Call, Content
@@ -79,8 +79,8 @@ class SlowGrid(InProcessGrid):
         return True
 
 
-def channel_of(grid: InProcessGrid, clock: Clock) -> Channel:
-    return Channel(grid, clock.monotonic, clock.sleep)
+def channel_of(grid: InProcessGrid, clock: Clock) -> GridChannel:
+    return GridChannel(grid, clock.monotonic, clock.sleep)
 
 
 def test_everybody_is_asked_its_own_question_and_nobody_waits() -> None:

@@ -12,7 +12,7 @@ from tests.server.conftest import BANKS, MakeSetting, Setting, make_study, to_ba
 from tests.support.server_homes import found
 
 from fieldfare.server.home.layout import CoordinatorHome
-from fieldfare.server.run.channel import Channel
+from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.closing import LEFT_SECONDS
 from fieldfare.server.run.conduct import CLOSING_SECONDS, carry_out
 from fieldfare.server.store.rows import RunRow, RunStatus
@@ -159,13 +159,13 @@ def test_a_run_that_went_on_without_somebody_does_not_wait_for_it_at_the_end(
     coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[Call, set[str], float]] = []
-    ask = Channel.ask
+    ask = GridChannel.ask
 
-    def recorded(channel: Channel, call: Call, contents: Any, seconds: float) -> Any:
+    def recorded(channel: GridChannel, call: Call, contents: Any, seconds: float) -> Any:
         asked.append((call, {NODES[node] for node in contents}, seconds))
         return ask(channel, call, contents, seconds)
 
-    monkeypatch.setattr(Channel, "ask", recorded)
+    monkeypatch.setattr(GridChannel, "ask", recorded)
     coordinator.carry_out(drop=to_bank(BANKS[0], after=2))
     assert coordinator.row().state is RunStatus.FINISHED
     waited = [(names, seconds) for call, names, seconds in asked if call is Call.DELIVER]

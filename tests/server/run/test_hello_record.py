@@ -1,7 +1,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fieldfare.server.run.record import Standing
+from fieldfare.server.run.record import RunCheckpoint
 from fieldfare.server.run.store_record import HelloRecord
 from fieldfare.server.store.store import run_store
 
@@ -21,4 +21,4 @@ def test_a_hello_keeps_who_says_what_to_a_study_and_nothing_of_a_run(tmp_path: P
         }
         assert all(row.at == NOW for row in found.values())
         assert store.rows() == ()
-        assert record.standing().opening == Standing().opening
+        assert record.standing().opening == RunCheckpoint().opening

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tests.server.conftest import BANKS, MakeSetting, Setting, collect, rehearse
 
 from fieldfare.server.run.opening import open_federation
-from fieldfare.server.run.record import Opening, Record, Standing
+from fieldfare.server.run.record import Opening, Record, RunCheckpoint
 from fieldfare.server.run.rounds import Federation, SecureSums
 from fieldfare.shared.errors import LedgerError, ProtocolError, RefusalCode, RunError
 from fieldfare.shared.privacy.assurance import Assurance
@@ -301,7 +301,7 @@ class Kept(Record):
             raise ConnectionError
 
 
-def joined(setting: Setting, standing: Standing, record: Kept, **terms: Any) -> Federation:
+def joined(setting: Setting, standing: RunCheckpoint, record: Kept, **terms: Any) -> Federation:
     job = setting.federation.job("run")
     chosen = replace(job.terms, **terms)
     return open_federation(setting.channel(), chosen, record, standing)
@@ -334,10 +334,10 @@ def test_a_run_that_died_while_it_opened_is_opened_as_it_began(
     setting = make_setting(assurance=EXACT)
     dying = Kept(dies=dies)
     with pytest.raises(ConnectionError):
-        joined(setting, Standing(), dying)
+        joined(setting, RunCheckpoint(), dying)
     kept = dying.openings[-1] if dying.openings else None
     record = Kept()
-    federation = joined(setting, Standing(opening=kept), record)
+    federation = joined(setting, RunCheckpoint(opening=kept), record)
     if kept is not None:
         assert [replace(o, offers=()) for o in record.openings] == [kept]
     assert len(record.openings[-1].offers) == len(BANKS)
@@ -348,12 +348,12 @@ def test_a_run_that_has_agreed_is_joined_without_a_word_about_keys(
     make_setting: MakeSetting,
 ) -> None:
     setting, record = make_setting(assurance=EXACT), Kept()
-    first = joined(setting, Standing(), record)
+    first = joined(setting, RunCheckpoint(), record)
     asked = set()
     channel = setting.over(
         setting.federation.grid(tap=lambda m: asked.add(m.metadata.message_type))
     )
-    standing, again = Standing(opening=record.openings[-1]), Kept()
+    standing, again = RunCheckpoint(opening=record.openings[-1]), Kept()
     second = open_federation(channel, setting.federation.job("run").terms, again, standing)
     assert asked == {"query.hello"}
     assert (second.participants, second.nodes) == (first.participants, first.nodes)
@@ -366,9 +366,9 @@ def test_a_run_is_joined_by_its_participants_only_and_all_who_are_back(
     """Who did not open the run has no keys in it; who is not there is missed, not replaced."""
     setting, record = make_setting(assurance=EXACT), Kept()
     custodian = setting.federation.custodians.pop("bank-d")
-    joined(setting, Standing(), record)
+    joined(setting, RunCheckpoint(), record)
     setting.federation.custodians["bank-d"] = custodian
-    standing = Standing(opening=record.openings[-1])
+    standing = RunCheckpoint(opening=record.openings[-1])
     assert tuple(joined(setting, standing, Kept()).nodes) == BANKS[:3]
     del setting.federation.custodians["bank-c"]
     with pytest.raises(RunError, match="at least 3 institutions, found 2"):
@@ -377,11 +377,11 @@ def test_a_run_is_joined_by_its_participants_only_and_all_who_are_back(
 
 def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) -> None:
     setting, record = make_setting(assurance=EXACT), Kept()
-    federation = joined(setting, Standing(), record)
+    federation = joined(setting, RunCheckpoint(), record)
     sums = SecureSums(setting.channel(), federation)
     sums.present.remove("bank-d")
     total = collect(sums, ReleaseKind.TRAINING, 0, start(setting))
-    standing = Standing(opening=record.openings[-1], request=total.request)
+    standing = RunCheckpoint(opening=record.openings[-1], request=total.request)
     again = joined(setting, standing, Kept())
     assert tuple(again.nodes) == BANKS[:3]
     assert tuple(again.participants) == BANKS  # as the opening has them: n of the run is n
@@ -393,11 +393,11 @@ def test_who_left_a_run_stays_away_when_it_goes_on(make_setting: MakeSetting) ->
 
 def test_who_was_silent_in_an_attempt_that_failed_has_left_too(make_setting: MakeSetting) -> None:
     setting, record = make_setting(assurance=EXACT), Kept()
-    federation = joined(setting, Standing(), record)
+    federation = joined(setting, RunCheckpoint(), record)
     total = collect(
         SecureSums(setting.channel(), federation), ReleaseKind.TRAINING, 0, start(setting)
     )
-    standing = Standing(
+    standing = RunCheckpoint(
         opening=record.openings[-1], request=total.request, stayed=frozenset(BANKS[1:])
     )
     assert tuple(joined(setting, standing, Kept()).nodes) == BANKS[1:]
@@ -406,11 +406,11 @@ def test_who_was_silent_in_an_attempt_that_failed_has_left_too(make_setting: Mak
 def test_an_institution_with_a_new_approval_stays_away(make_setting: MakeSetting) -> None:
     """Its keys of the run are gone: it approved anew, or withdrew in between."""
     setting, record = make_setting(assurance=EXACT), Kept()
-    joined(setting, Standing(), record)
+    joined(setting, RunCheckpoint(), record)
     custodian, study = setting.federation.custodians["bank-b"], setting.federation.study
     custodian.finish(study.id)
     custodian.approve(study, lambda: setting.sums["bank-b"])
-    assert tuple(joined(setting, Standing(opening=record.openings[-1]), Kept()).nodes) == REST
+    assert tuple(joined(setting, RunCheckpoint(opening=record.openings[-1]), Kept()).nodes) == REST
 
 
 def test_keys_are_agreed_on_by_all_participants_of_the_opening_or_by_none(
@@ -418,15 +418,15 @@ def test_keys_are_agreed_on_by_all_participants_of_the_opening_or_by_none(
 ) -> None:
     setting, dying = make_setting(assurance=EXACT), Kept(dies="after opening")
     with pytest.raises(ConnectionError):
-        joined(setting, Standing(), dying)
+        joined(setting, RunCheckpoint(), dying)
     del setting.federation.custodians["bank-d"]
-    standing = Standing(opening=dying.openings[-1])
+    standing = RunCheckpoint(opening=dying.openings[-1])
     with pytest.raises(RunError, match=r"all participants .* bank-d missing.*no budget was spent"):
         joined(setting, standing, Kept())
 
 
 def test_an_opening_by_somebody_else_is_not_joined(make_setting: MakeSetting) -> None:
     setting, other, record = make_setting(assurance=EXACT), make_setting(assurance=EXACT), Kept()
-    joined(other, Standing(), record)
+    joined(other, RunCheckpoint(), record)
     with pytest.raises(ProtocolError):
-        joined(setting, Standing(opening=record.openings[-1]), Kept())
+        joined(setting, RunCheckpoint(opening=record.openings[-1]), Kept())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.server.conftest import BANKS, Setting
 
-from fieldfare.server.run.record import Record, Standing, Sum
+from fieldfare.server.run.record import DecodedSum, Record, RunCheckpoint
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, parameters_to_bytes
@@ -12,8 +12,8 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.transcript.leaves import LeafKind
 
 
-def a_sum() -> Sum:
-    return Sum(
+def a_sum() -> DecodedSum:
+    return DecodedSum(
         np.zeros(2),
         ("bank-a", "bank-c"),
         1,
@@ -30,7 +30,7 @@ def test_a_sum_travels_in_its_participants_order() -> None:
 
 
 def test_a_run_begins_with_nothing() -> None:
-    standing = Standing()
+    standing = RunCheckpoint()
     assert (standing.opening, standing.request, standing.answered) == (None, b"", True)
     assert (standing.stayed, standing.failed) == (frozenset(), 0)
     record = Record()
@@ -63,15 +63,15 @@ def test_a_simulation_keeps_its_run_in_a_list_and_nobody_stops_it(setting: Setti
 def test_where_a_run_was_interrupted_follows_from_its_state(setting: Setting) -> None:
     job = setting.federation.job()
 
-    def stop(state: TrainingState, total: Sum) -> None:
+    def stop(state: TrainingState, total: DecodedSum) -> None:
         raise ConnectionError(state.step, total.attempt)
 
     job.on_step = stop
     with pytest.raises(ConnectionError):
         setting.run(job)
     state = job.record.run
-    summed = Standing.of(None, state)
+    summed = RunCheckpoint.of(None, state)
     assert (summed.answered, summed.stayed, summed.failed) == (True, frozenset(), 0)
     requests = [leaf for leaf in job.record.leaves if leaf.kind is LeafKind.REQUEST]
     assert summed.request == requests[-1].content
-    assert Standing.of(None, None) == Standing()
+    assert RunCheckpoint.of(None, None) == RunCheckpoint()

@@ -20,9 +20,9 @@ from tests.server.conftest import (
 )
 
 from fieldfare.client.wire.frames import Released
-from fieldfare.server.run.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, Channel
+from fieldfare.server.run.channel import AFTER_ERROR_SECONDS, SILENT_SHARE, GridChannel
 from fieldfare.server.run.opening import open_federation
-from fieldfare.server.run.record import Record, Standing
+from fieldfare.server.run.record import Record, RunCheckpoint
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError
@@ -368,7 +368,7 @@ def test_all_get_the_same_request_and_the_same_parameters(make_setting: MakeSett
     assert len(seen) == 1
 
 
-def last_sums(setting: Setting) -> tuple[Channel, list[LastSum]]:
+def last_sums(setting: Setting) -> tuple[GridChannel, list[LastSum]]:
     """A channel, and the last sums that pass over it."""
     seen: list[LastSum] = []
 
@@ -480,7 +480,7 @@ def test_an_interrupted_request_is_sent_again_unless_its_attempt_is_over(
     setting = make_setting(LONG, EXACT)
     first = collect(open_sums(setting), TRAINING, 0, start(setting))
     stayed = frozenset(BANKS if answered else ())
-    standing = Standing(request=first.request, answered=answered, stayed=stayed, failed=7)
+    standing = RunCheckpoint(request=first.request, answered=answered, stayed=stayed, failed=7)
     channel = setting.channel()
     federation = open_federation(channel, setting.federation.job("run").terms)
     sums = SecureSums(channel, federation, standing=standing)
@@ -500,7 +500,7 @@ def test_an_interrupted_request_to_somebody_who_is_gone_is_not_sent_again(
     channel = setting.channel()
     federation = open_federation(channel, setting.federation.job("run").terms)
     nodes = {name: node for name, node in federation.nodes.items() if name != "bank-a"}
-    standing = Standing(request=first.request, answered=False)
+    standing = RunCheckpoint(request=first.request, answered=False)
     sums = SecureSums(channel, replace(federation, nodes=nodes), standing=standing)
     total = collect(sums, TRAINING, 0, start(setting))
     assert (total.attempt, total.participants) == (1, BANKS[1:])
@@ -513,7 +513,7 @@ def test_a_request_of_another_step_or_kind_is_nothing_that_was_interrupted(
     rehearsal = rehearse(open_sums(setting), start(setting))
     channel = setting.channel()
     federation = open_federation(channel, setting.federation.job("run").terms)
-    standing = Standing(request=rehearsal.request, answered=False)
+    standing = RunCheckpoint(request=rehearsal.request, answered=False)
     total = collect(SecureSums(channel, federation, standing=standing), TRAINING, 0, start(setting))
     assert request_of(setting, total.request).kind is TRAINING
     assert total.attempt == 0

@@ -17,9 +17,9 @@ from tests.server.conftest import (
 )
 
 from fieldfare.server.run.opening import open_federation
-from fieldfare.server.run.record import Record, Sum
+from fieldfare.server.run.record import DecodedSum, Record
 from fieldfare.server.run.rounds import SecureSums
-from fieldfare.server.run.server_app import Job, StoppedError
+from fieldfare.server.run.server_app import Job, RunStoppedError
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.evaluation.score_table import prevalence_log_odds
@@ -29,7 +29,7 @@ from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import initial_state, replay_step
 
 LONG = make_study(training={"steps": 8})
-Seen = list[tuple[TrainingState, Sum]]
+Seen = list[tuple[TrainingState, DecodedSum]]
 
 
 def job_of(setting: Setting, record: Record | None = None) -> tuple[Job, Seen]:
@@ -46,7 +46,7 @@ class Full(Record):
 
     step: int
 
-    def _append(self, leaves: Any, state: Any = None, total: Sum | None = None) -> None:
+    def _append(self, leaves: Any, state: Any = None, total: DecodedSum | None = None) -> None:
         if total is not None and state.results.steps >= self.step:
             raise RunError("kept steps expected: No space left on device")
         super()._append(leaves, state, total)
@@ -59,7 +59,7 @@ class Wanted(Record):
     sums: int
     kept: list[int] = field(default_factory=list)
 
-    def summed(self, total: Sum, metrics: str = "") -> None:
+    def summed(self, total: DecodedSum, metrics: str = "") -> None:
         super().summed(total, metrics)
         self.kept.append(self.run.results.steps)
 
@@ -102,7 +102,7 @@ def test_a_run_rehearses_once_and_a_step_is_kept_before_the_next_is_asked_for(
     kept: list[tuple[int, int]] = []
 
     class Watched(Record):
-        def _append(self, leaves: Any, state: Any = None, total: Sum | None = None) -> None:
+        def _append(self, leaves: Any, state: Any = None, total: DecodedSum | None = None) -> None:
             super()._append(leaves, state, total)
             if total is not None:
                 kept.append((state.results.steps, setting.debits()["bank-a"]))
@@ -128,7 +128,7 @@ def test_a_run_stops_between_two_steps_when_somebody_asks(
     make_setting: MakeSetting, sums: int
 ) -> None:
     setting = make_setting(LONG)
-    with pytest.raises(StoppedError, match=f"stopped after step {sums - 1} .*resume it"):
+    with pytest.raises(RunStoppedError, match=f"stopped after step {sums - 1} .*resume it"):
         setting.run(job_of(setting, Wanted(sums))[0])
     assert setting.debits() == dict.fromkeys(setting.sums, sums - 1)
 
@@ -136,7 +136,7 @@ def test_a_run_stops_between_two_steps_when_somebody_asks(
 def test_a_run_that_is_not_wanted_any_more_asks_for_no_release(setting: Setting) -> None:
     asked: set[str] = set()
     grid = setting.federation.grid(tap=lambda m: asked.add(m.metadata.message_type))
-    with pytest.raises(StoppedError, match="stopped after step 0"):
+    with pytest.raises(RunStoppedError, match="stopped after step 0"):
         job_of(setting, Wanted(0))[0].run(setting.over(grid))
     assert asked == {"query.hello", "query.open", "query.agree"}
 
@@ -148,13 +148,13 @@ def test_a_stopped_run_goes_on_where_it_stood(make_setting: MakeSetting, tmp_pat
     with book.record() as record:
         job = book.job(record)
 
-        def ask(state: TrainingState, total: Sum) -> None:
+        def ask(state: TrainingState, total: DecodedSum) -> None:
             del total
             if state.step == 3:
                 record.store.request_stop(book.run)
 
         job.on_step = ask
-        with pytest.raises(StoppedError, match="after step 3"):
+        with pytest.raises(RunStoppedError, match="after step 3"):
             stopped.run(job)
     assert stopped.debits() == dict.fromkeys(stopped.sums, 3)
     with book.record() as record:
@@ -172,7 +172,7 @@ def test_training_goes_on_with_the_sum_that_led_to_it(
     setting = make_setting(LONG, Assurance.EXACT)
     book = Book.begin(setting, tmp_path / "runs")
 
-    def cut(state: TrainingState, total: Sum) -> None:
+    def cut(state: TrainingState, total: DecodedSum) -> None:
         if state.step == 3:
             raise ConnectionError(total.attempt)
 

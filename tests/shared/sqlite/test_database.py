@@ -15,9 +15,9 @@ import pytest
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.sqlite.database import Database
-from fieldfare.shared.sqlite.kind import DURABLE, WAL, Kind
+from fieldfare.shared.sqlite.kind import DURABLE, WAL, DatabaseKind
 
-NOTES = Kind(
+NOTES = DatabaseKind(
     name="the notebook",
     error=RunError,
     again="write again",
@@ -45,7 +45,9 @@ def path(tmp_path: Path) -> Path:
 def opened(path: Path) -> Iterator[Open]:
     made: list[Database] = []
 
-    def make(kind: Kind = NOTES, where: Path = path, busy_seconds: float = 0.05) -> Database:
+    def make(
+        kind: DatabaseKind = NOTES, where: Path = path, busy_seconds: float = 0.05
+    ) -> Database:
         made.append(Database(kind, where, busy_seconds=busy_seconds))
         return made[-1]
 
@@ -55,8 +57,8 @@ def opened(path: Path) -> Iterator[Open]:
 
 
 @pytest.fixture(params=[NOTES, IN_HEADER], ids=["table", "header"])
-def kind(request: pytest.FixtureRequest) -> Kind:
-    found: Kind = request.param
+def kind(request: pytest.FixtureRequest) -> DatabaseKind:
+    found: DatabaseKind = request.param
     return found
 
 
@@ -161,7 +163,7 @@ def test_another_programs_database_is_left_alone(opened: Open, path: Path) -> No
         assert other.execute("SELECT name FROM sqlite_schema").fetchall() == [("nodes",)]
 
 
-def test_an_old_file_grows_and_keeps_its_rows(opened: Open, kind: Kind) -> None:
+def test_an_old_file_grows_and_keeps_its_rows(opened: Open, kind: DatabaseKind) -> None:
     before = opened(kind)
     before.rows(ADDED, "a", b"")
     before.close()
@@ -173,7 +175,7 @@ def test_an_old_file_grows_and_keeps_its_rows(opened: Open, kind: Kind) -> None:
         opened(kind)
 
 
-def test_a_migration_that_fails_changes_nothing(opened: Open, kind: Kind) -> None:
+def test_a_migration_that_fails_changes_nothing(opened: Open, kind: DatabaseKind) -> None:
     def schema() -> list[tuple[object, ...]]:
         found = opened(kind)
         return [*found.rows("SELECT sql FROM sqlite_schema"), *found.rows("PRAGMA user_version")]
