@@ -39,10 +39,10 @@ from fieldfare.client.ledger.chain import (
     next_entry,
     to_micros,
 )
+from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.rows import BATCH, Store
 from fieldfare.client.ledger.schema import erase_log, open_database
 from fieldfare.client.ledger.split import SplitPopulation, discard_draft, publish_part, write_part
-from fieldfare.client.ledger.witness import Witness
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.sqlite.database import Database

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.client.ledger.chain import Stated, StatementKind
+from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.rows import Store
 from fieldfare.client.ledger.schema import erase_log, open_database
-from fieldfare.client.ledger.witness import Witness
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.system.private_files import sync_folder
 

@@ -14,7 +14,7 @@ from fieldfare.server.members.publication import published_roster
 from fieldfare.server.run.conduct import check_later, keep_questions
 from fieldfare.server.studies.desk import Desk
 from fieldfare.server.studies.proposals import Proposal
-from fieldfare.server.studies.steering import start
+from fieldfare.server.studies.run_control import start
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, Plan, check_groups

@@ -23,7 +23,7 @@ from fieldfare.server.members.publication import invite, present_invitation
 from fieldfare.server.service.run_process import line_of
 from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.store import run_store
-from fieldfare.server.studies.steering import find_run
+from fieldfare.server.studies.run_control import find_run
 from fieldfare.server.superlink.process import terms_of
 from fieldfare.server.superlink.retention import flower_environment, purge_finished
 from fieldfare.shared.advice import at_home

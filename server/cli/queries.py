@@ -28,8 +28,8 @@ from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.studies.desk import Desk, follow, news, open_desk
 from fieldfare.server.studies.proposals import Proposal, find_study, shown
+from fieldfare.server.studies.run_control import SUFFIX_BYTES, new_run_id
 from fieldfare.server.studies.run_view import line
-from fieldfare.server.studies.steering import SUFFIX_BYTES, new_run_id
 from fieldfare.shared.errors import RunError, StudyError, UsageError
 from fieldfare.shared.pages.words import number
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for

@@ -20,7 +20,7 @@ from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import published_roster
 from fieldfare.server.run.closing import kept_delivery
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.server.studies import run_view, steering
+from fieldfare.server.studies import run_control, run_view
 from fieldfare.server.studies.desk import Desk, follow, news, open_desk
 from fieldfare.server.studies.proposals import Proposal, find_study, proposal, proposals, propose
 from fieldfare.shared.advice import at_home
@@ -82,7 +82,7 @@ def _greet(desk: Desk, made: Proposal) -> tuple[int | None, str]:
             "propose it again"
         )
     try:
-        hello = steering.say_hello(desk.control, desk.bundle, made.id)
+        hello = run_control.say_hello(desk.control, desk.bundle, made.id)
     except RunError as error:
         return None, f"institutions get it with the next run or hello: {error}"
     return hello, "institutions that are online get it now, others with the next run or hello"
@@ -176,8 +176,8 @@ def ask_institutions(desk: Desk, found: Proposal) -> None:
         RunError: the SuperLink cannot be reached, or the hello did not end well.
     """
     wait = load_settings(desk.home).wait_seconds + found.study.aggregation.deadline_seconds
-    hello = steering.say_hello(desk.control, desk.bundle, found.id)
-    status = steering.await_end(
+    hello = run_control.say_hello(desk.control, desk.bundle, found.id)
+    status = run_control.await_end(
         desk.control,
         hello,
         seconds=2 * wait + HELLO_SECONDS,
@@ -258,10 +258,12 @@ def run_start(
                 "expected a published roster, found none: fieldfare coordinator roster"
             )
         now = utc_now()
-        chosen = run or steering.new_run_id(found, now, secrets.token_bytes(steering.SUFFIX_BYTES))
-        steering.check_startable(desk.store, chosen, found.id)
+        chosen = run or run_control.new_run_id(
+            found, now, secrets.token_bytes(run_control.SUFFIX_BYTES)
+        )
+        run_control.check_startable(desk.store, chosen, found.id)
         _check_prospects(desk, found, force=force)
-        steering.start(desk.store, desk.control, desk.bundle, chosen, found.id, now)
+        run_control.start(desk.store, desk.control, desk.bundle, chosen, found.id, now)
         _say_begun(desk, chosen, "started", as_json=as_json)
 
 
@@ -291,8 +293,8 @@ def run_resume(
 ) -> None:
     """Carry on a run that stopped, failed or was interrupted, at its next step."""
     with open_desk(home) as desk:
-        chosen = steering.find_run(desk.store, run).run
-        before = steering.resume(desk.store, desk.control, desk.bundle, chosen, utc_now())
+        chosen = run_control.find_run(desk.store, run).run
+        before = run_control.resume(desk.store, desk.control, desk.bundle, chosen, utc_now())
         done = before.progress.step if before.progress else 0
         _say_begun(desk, chosen, f"resumed after step {done}", as_json=as_json)
 
@@ -324,8 +326,8 @@ def run_stop(
 ) -> None:
     """End a run after the step it is at; it can be resumed."""
     with open_desk(home) as desk:
-        row = steering.find_run(desk.store, run)
-        ended = steering.stop(
+        row = run_control.find_run(desk.store, run)
+        ended = run_control.stop(
             desk.store,
             desk.control,
             row.run,
@@ -335,7 +337,7 @@ def run_stop(
             sleep=time.sleep,
         )
         picture = _copied(
-            desk.picture(steering.look(desk.store, desk.control, ended.run), utc_now())
+            desk.picture(run_control.look(desk.store, desk.control, ended.run), utc_now())
         )
     _say(picture, as_json=as_json)
 
@@ -354,7 +356,7 @@ def run_watch(
 ) -> None:
     """Watch a run until it ends; Ctrl-C leaves it alone. Exit status 0 if it finished."""
     with open_desk(home) as desk:
-        chosen = steering.find_run(desk.store, run).run
+        chosen = run_control.find_run(desk.store, run).run
         try:
             last = _watch(desk, chosen, as_json=as_json)
         except KeyboardInterrupt:

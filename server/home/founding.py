@@ -27,7 +27,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fieldfare.server.home.authority import (
+from fieldfare.server.home.certificate_authority import (
     PemPair,
     issue_server,
     known_as,

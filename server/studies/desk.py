@@ -16,8 +16,8 @@ from fieldfare.server.members.publication import published_roster
 from fieldfare.server.store.rows import RunRow
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.studies.proposals import proposal
+from fieldfare.server.studies.run_control import InspectedRun, Life, RunControl, look
 from fieldfare.server.studies.run_view import EpsilonSpent, Pace, RunSummary, parse_metrics
-from fieldfare.server.studies.steering import InspectedRun, Life, RunControl, look
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import PackageError, UsageError

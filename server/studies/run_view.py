@@ -17,7 +17,7 @@ from rich.rule import Rule
 from rich.text import Text
 
 from fieldfare.server.store.rows import ApprovalRow, Progress
-from fieldfare.server.studies.steering import InspectedRun, Life
+from fieldfare.server.studies.run_control import InspectedRun, Life
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.privacy.assurance import Assurance

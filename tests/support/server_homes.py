@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from fieldfare.server.home.authority import new_authority
+from fieldfare.server.home.certificate_authority import new_authority
 from fieldfare.server.home.founding import CoordinatorSetup, found_coordinator
 from fieldfare.server.home.layout import CoordinatorHome
 

@@ -20,7 +20,7 @@ from fieldfare.client.ledger.budget import Debit, Limits, Position, StoredReply
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
-from fieldfare.client.ledger.witness import Witness
+from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.messages import Approval, Refusal, Reply
 

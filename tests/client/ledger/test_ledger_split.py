@@ -14,8 +14,8 @@ from fieldfare.client.ledger import ledger as ledger_module
 from fieldfare.client.ledger.budget import Debit, Limits
 from fieldfare.client.ledger.chain import StatementKind
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.split import SplitPopulation, publish_part
-from fieldfare.client.ledger.witness import Witness
 from fieldfare.shared.errors import LedgerError, PolicyRefusal
 
 LIMITS: Final = Limits(yearly_picomu2=100, lifetime_picomu2=100)

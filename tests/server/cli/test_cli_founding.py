@@ -8,7 +8,7 @@ import pytest
 from tests.support.server_homes import coordinator
 
 from fieldfare.server.cli import coordinator as cli_founding
-from fieldfare.server.home.authority import valid_until
+from fieldfare.server.home.certificate_authority import valid_until
 from fieldfare.server.home.founding import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings

@@ -13,7 +13,7 @@ from fieldfare.server.home.founding import build_bundle
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.desk import open_desk
 from fieldfare.server.studies.proposals import propose
-from fieldfare.server.studies.steering import Life
+from fieldfare.server.studies.run_control import Life
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.shared.study.model_sections import permit

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from fieldfare.server.store.rows import Progress, RunRow, RunStatus
+from fieldfare.server.studies.run_control import InspectedRun, Life
 from fieldfare.server.studies.run_view import (
     EpsilonSpent,
     Pace,
@@ -23,7 +24,6 @@ from fieldfare.server.studies.run_view import (
     runs_table,
     screen,
 )
-from fieldfare.server.studies.steering import InspectedRun, Life
 
 NOW: Final = datetime(2025, 6, 1, 12, 0, 30, tzinfo=UTC)
 RUN: Final = "2025-06-01-payments-0a1b2c"

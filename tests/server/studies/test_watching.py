@@ -11,8 +11,8 @@ from tests.support.desks import TestDesk, desk, progress
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore
 from fieldfare.server.studies.desk import LOOK_SECONDS, POLL_SECONDS, Desk, follow, news
+from fieldfare.server.studies.run_control import Life
 from fieldfare.server.studies.run_view import RunSummary, line
-from fieldfare.server.studies.steering import Life
 from fieldfare.shared.errors import RunError
 
 __all__ = ["desk"]

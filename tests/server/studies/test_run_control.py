@@ -12,7 +12,7 @@ from tests.support.homes import home_study
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.studies.proposals import Proposal
-from fieldfare.server.studies.steering import (
+from fieldfare.server.studies.run_control import (
     Life,
     await_end,
     find_run,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fieldfare.client.ledger.budget import Position
-from fieldfare.client.ledger.witness import Witness
+from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.shared.errors import LedgerError
 
 POSITION = Position(sequence=7, head="a" * 64, cumulative=12, epoch=2)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 from tests.support.server_homes import NOW
 
-from fieldfare.server.home.authority import (
+from fieldfare.server.home.certificate_authority import (
     AUTHORITY_LIFE,
     LOOPBACK,
     SERVER_LIFE,
