@@ -48,7 +48,7 @@ SCHEMA: Final = pa.schema(
 
 
 @dataclass(frozen=True, slots=True)
-class Labels:
+class ObservedLabels:
     """Observed labels: arrays of one row each.
 
     Attributes:
@@ -86,7 +86,7 @@ def observe(
     life: IntArray,
     seen: float,
     days: int,
-) -> Labels:
+) -> ObservedLabels:
     """Draw what one institution learns of its customers.
 
     Args:
@@ -101,7 +101,7 @@ def observe(
     found = true[rng.random(true.size) < seen]
     since = begun[found].astype(np.int64)
     lag = rng.integers(_LAG[0], _LAG[1] + 1, found.size)
-    right = Labels(
+    right = ObservedLabels(
         rows[found],
         rng.choice(4, found.size, p=_FOUND),
         np.ones(found.size, np.int64),
@@ -113,9 +113,9 @@ def observe(
     wrong = np.flatnonzero(rng.random(rows.size) < rate)
     day = rng.integers(days, size=wrong.size)
     ones = np.ones(wrong.size, np.int64)
-    mistaken = Labels(rows[wrong], ones, ones, day + 30, day)
+    mistaken = ObservedLabels(rows[wrong], ones, ones, day + 30, day)
     later = np.flatnonzero(rng.random(wrong.size) < _CLEARED_SHARE)
-    cleared = Labels(
+    cleared = ObservedLabels(
         rows[wrong[later]],
         np.full(later.size, SOURCES.index("cleared")),
         np.zeros(later.size, np.int64),
@@ -125,11 +125,11 @@ def observe(
     return _sorted([right, mistaken, cleared])
 
 
-def _sorted(parts: list[Labels]) -> Labels:
-    names = Labels.__slots__
+def _sorted(parts: list[ObservedLabels]) -> ObservedLabels:
+    names = ObservedLabels.__slots__
     columns = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
     order = np.lexsort((columns["customer"], columns["observed"]))
-    return Labels(**{n: values[order] for n, values in columns.items()})
+    return ObservedLabels(**{n: values[order] for n, values in columns.items()})
 
 
 # -- truth ----------------------------------------------------------------------------------------

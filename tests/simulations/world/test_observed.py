@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 from tests.simulations.world.conftest import Written
 
-from fieldfare.simulations.world.observed import SCHEMA, SOURCES, Labels, observe
+from fieldfare.simulations.world.observed import SCHEMA, SOURCES, ObservedLabels, observe
 from fieldfare.simulations.world.society import INDEX
 
 SIZE, DAYS = 60_000, 90
 
 
 @pytest.fixture(scope="module")
-def labels() -> Labels:
+def labels() -> ObservedLabels:
     begun = np.full(SIZE, np.nan)
     begun[:10_000] = -30.0
     life = np.full(SIZE, INDEX["salaried"])
@@ -21,7 +21,7 @@ def labels() -> Labels:
     )
 
 
-def test_a_part_is_ever_seen_after_a_month_to_a_year(labels: Labels) -> None:
+def test_a_part_is_ever_seen_after_a_month_to_a_year(labels: ObservedLabels) -> None:
     true = labels.customer < 10_000
     assert true.sum() == pytest.approx(2_500, rel=0.06)
     lag = labels.observed[true] - labels.effective[true]
@@ -30,7 +30,7 @@ def test_a_part_is_ever_seen_after_a_month_to_a_year(labels: Labels) -> None:
     assert lag.max() <= 365
 
 
-def test_mistakes_are_few_more_often_look_alikes_and_mostly_cleared(labels: Labels) -> None:
+def test_mistakes_are_few_more_often_look_alikes_and_mostly_cleared(labels: ObservedLabels) -> None:
     wrong = (labels.customer >= 10_000) & (labels.value == 1)
     cleared = labels.value == 0
     assert wrong.sum() == pytest.approx(30_000 * 0.001 + 20_000 * 0.003, rel=0.35)
@@ -39,7 +39,7 @@ def test_mistakes_are_few_more_often_look_alikes_and_mostly_cleared(labels: Labe
     assert (labels.source[cleared] == SOURCES.index("cleared")).all()
 
 
-def test_rows_come_in_the_order_of_what_was_known_when(labels: Labels) -> None:
+def test_rows_come_in_the_order_of_what_was_known_when(labels: ObservedLabels) -> None:
     assert (np.diff(labels.observed) >= 0).all()
 
 
