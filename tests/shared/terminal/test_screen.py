@@ -34,7 +34,7 @@ def test_a_terminal_keeps_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_table_puts_numbers_to_the_right_and_reads_no_markup() -> None:
-    rows = [("[red]a\x1b[2J", "7"), (Text("b"), "1,200")]
+    rows: list[tuple[str | Text, str]] = [("[red]a\x1b[2J", "7"), (Text("b"), "1,200")]
     assert shown(table(("name", "count"), rows, numbers=["count"])) == [
         "name        count",
         "[red]a [2J      7",

@@ -6,11 +6,11 @@ from typing import Any
 
 from rich.console import Console
 
+from fieldfare.shared.pages.words import number
 from fieldfare.simulations.report.answers import (
     MOST_CELLS,
     answer_tables,
     answers_table,
-    number,
     write_answers_report,
 )
 
