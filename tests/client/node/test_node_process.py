@@ -133,7 +133,7 @@ process._listen()
 try:
     threading.Thread(target=lambda: 1 / 0).start()
     time.sleep(60)
-except process.DismissedError:
+except process.NodeDismissedError:
     print("dismissed")
 """
     done = subprocess.run(

@@ -48,11 +48,11 @@ CUSTODIAN: Final = CustodianStatus(
     ledger=None,
 )
 NODE: Final = NodeLine(
-    superlink="coordinator.example:8000",
+    superlink="link.example:8000",
     state=NodeState(
         link=LinkState.CONNECTED,
         since="2025-06-01T09:56:00+00:00",
-        superlink="coordinator.example:8000",
+        superlink="link.example:8000",
         node="17",
         heard="2025-06-01T11:59:57+00:00",
         message="2025-06-01T11:57:00+00:00",
@@ -112,7 +112,7 @@ def test_everything_is_on_one_screen() -> None:
 institution   bank-a
 home          /srv/fieldfare
 custodian     serving 1 study, for 2 h, process 4242
-node          connected to coordinator.example:8000 for 2 h; last message 3 min ago
+node          connected to link.example:8000 for 2 h; last message 3 min ago
 roster        version 2, 3 members: bank-a, bank-b, bank-c
 studies       1 waiting for your decision: cccccccccccc new
               2 approved: 3b24aaaaaaaa small, 77febbbbbbbb other
@@ -164,11 +164,11 @@ def test_a_custodian_says_what_is_wrong(change: dict[str, Any], expected: str) -
     [
         (
             {"link": LinkState.CONNECTING},
-            "connecting to coordinator.example:8000 for 2 h",
+            "connecting to link.example:8000 for 2 h",
         ),
         (
             {"heard": "2025-06-01T11:50:00+00:00", "message": ""},
-            "no word from coordinator.example:8000 for 10 min; no message yet",
+            "no word from link.example:8000 for 10 min; no message yet",
         ),
         (
             {

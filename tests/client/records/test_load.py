@@ -137,7 +137,7 @@ def test_missing_columns_are_named_and_columns_that_exist_are_not(tmp_path: Path
     with pytest.raises(RecordsError) as caught:
         read_records([path], study())
     lines = str(caught.value).split("\n")
-    named = [line.split("column ")[1].split(" ")[0] for line in lines]
+    named = [line.split("column ")[1].split(" ")[0].rstrip(",") for line in lines]
     assert named == ["share", "channel", "label", "unit"]
     assert "SECRET" not in str(caught.value)
 

@@ -124,7 +124,7 @@ def test_a_key_that_others_may_read_is_refused(mode: int, authority: Authority) 
 def test_a_missing_file_is_named(name: str, authority: Authority, tmp_path: Path) -> None:
     files = replace(authority.issue("custodian"), **{name: tmp_path / "no.pem"})
     for use in (files.server_credentials, files.channel_credentials):
-        with pytest.raises(UsageError, match=r"no\.pem: a readable PEM file"):
+        with pytest.raises(UsageError, match=r"no\.pem: expected a readable PEM file"):
             use()
 
 

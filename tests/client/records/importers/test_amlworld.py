@@ -63,5 +63,5 @@ def test_what_cannot_be_read_is_named_by_line(
 
 
 def test_another_header_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecordsError, match="line 1: a header"):
+    with pytest.raises(RecordsError, match="line 1: expected a header"):
         imported("amlworld", [SAMPLES / "paysim.csv"], tmp_path / "out")

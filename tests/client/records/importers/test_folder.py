@@ -78,7 +78,7 @@ def test_nobody_else_may_read_an_import_into_a_folder_that_was_there(tmp_path: P
 
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("x")
-    with pytest.raises(UsageError, match="holds something"), open_folder(tmp_path, COLUMNS):
+    with pytest.raises(UsageError, match="found files in"), open_folder(tmp_path, COLUMNS):
         pass
     with pytest.raises(UsageError), open_folder(tmp_path / "there", COLUMNS):
         pass

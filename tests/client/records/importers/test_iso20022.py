@@ -106,7 +106,7 @@ def test_nothing_outside_is_read(tmp_path: Path) -> None:
 
 
 def test_one_part_may_not_be_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fieldfare.client.records.importers.registry.iso20022.MAX_ELEMENTS", 50)
+    monkeypatch.setattr("fieldfare.client.records.importers.iso20022.MAX_ELEMENTS", 50)
     assert read(tmp_path, statement("<Ntry>" + "<a/>" * 50 + "</Ntry>")) == [(1, "Ntry")]
     with pytest.raises(RecordsError, match="at most 50 elements"):
         read(tmp_path, statement("<Ntry>" + "<a/>" * 51 + "</Ntry>"))

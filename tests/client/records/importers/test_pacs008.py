@@ -82,7 +82,7 @@ def test_no_message_has_the_day_of_the_one_before(tmp_path: Path) -> None:
     text = FILE.read_text()
     second = tmp_path / "second.xml"
     second.write_text(text[: text.index("<GrpHdr>")] + text[text.index("</GrpHdr>") + 9 :])
-    with pytest.raises(RecordsError, match=r"second\.xml, line \d+: a canonical ts_utc"):
+    with pytest.raises(RecordsError, match=r"second\.xml, line \d+: expected a canonical ts_utc"):
         imported("pacs008", [FILE, second], tmp_path / "out", bic="OURBUS33")
 
 

@@ -30,7 +30,7 @@ def test_codes_are_compared_by_the_bank_not_the_branch() -> None:
 
 @pytest.mark.parametrize("text", ["", " , ", "two words", "x" * 65, "bank\x1b[2J", "a;b"])
 def test_what_is_no_code_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--leave-out-customers-of: bank codes") as caught:
+    with pytest.raises(UsageError, match="--leave-out-customers-of: expected bank codes") as caught:
         bank_codes(text)
     assert "\x1b" not in str(caught.value)
 
