@@ -27,9 +27,9 @@ def unheld(handler):
 """
 PARENT: Final = """
 import os, sys
-from fieldfare.shared.system.processes import Rules, supervise
+from fieldfare.shared.system.processes import RestartRules, supervise
 pauses = {{"first_seconds": 0.05, "longest_seconds": 0.2}}
-rules = Rules(final=frozenset({{0, 2}}), grace_seconds={grace}, **pauses)
+rules = RestartRules(final=frozenset({{0, 2}}), grace_seconds={grace}, **pauses)
 command = [sys.executable, "-c", {child!r}, sys.argv[1]]
 print(supervise(command, os.environ, print, rules), flush=True)
 """

@@ -22,9 +22,9 @@ with open(sys.argv[1], "a") as file:
 WAITS: Final = "end_with_parent(0.2)\nprint('ready', flush=True)\ntime.sleep(600)"
 PARENT: Final = """
 import os, sys
-from fieldfare.shared.system.processes import Rules
+from fieldfare.shared.system.processes import RestartRules
 from fieldfare.shared.system.processes import Child, supervise_many
-rules = Rules(final=frozenset({0, 2}), first_seconds=0.05, longest_seconds=0.2, grace_seconds=0.5)
+rules = RestartRules(final=frozenset({0, 2}), first_seconds=0.05, longest_seconds=0.2, grace_seconds=0.5)
 children = [
     Child(
         name=name,

@@ -193,7 +193,7 @@ def bad_calls(desk: Desk) -> Iterator[tuple[str, list[str], str]]:
 
     yield "no arguments", ["simulate"], "STUDY.toml"
     yield "no study there", call(*by_bank, plan=str(folder / "none.toml")), "none.toml"
-    yield "a folder for a study", call(*by_bank, plan=str(folder)), "readable study file"
+    yield "a folder for a study", call(*by_bank, plan=str(folder)), "readable file"
     yield "a study that is no TOML", call(*by_bank, plan=str(folder / "no.toml")), "expected TOML"
     yield "a study that is no text", call(*by_bank, plan=str(folder / "bytes.toml")), "UTF-8"
     yield "a study with mistakes", call(*by_bank, plan=str(folder / "bad.toml")), "records.units"
