@@ -93,7 +93,7 @@ class Absent:
 
 def without(monkeypatch: pytest.MonkeyPatch, *libraries: str) -> None:
     """Let this process find none of some libraries, nor our modules that import networks'."""
-    ours = ("mlp", "module_model", "dense_network", "machine", "unit_inputs")
+    ours = ("feature_network", "custom_module", "dense_layers", "unit_batches")
     gone = {f"fieldfare.shared.models.{name}" for name in ours}
     gone.add("fieldfare.client.scoring.network_reasons")
     for name in list(sys.modules):
