@@ -2,6 +2,12 @@
 
 The passphrase comes as the first line of the standard input, so that it stands in no argument
 and no environment, and can be given again to a custodian that is started again.
+
+The custodian's administration, served to the user who runs the custodian.
+
+The socket has mode 0600 in the run folder: to connect to a unix socket is to write to it
+(unix(7)), so only this user, and root, ever reach it. There is nothing to be proved beyond
+that, and nothing to be gained: its calls tell and look, and neither takes anything in.
 """
 
 import os
@@ -14,19 +20,54 @@ from typing import Final
 
 import typer
 
-from fieldfare.client.custodian.service import data_plane, serving_calls
-from fieldfare.client.daemon.admin import ADMIN_LIMITS, admin_socket, administration
+from fieldfare.client.custodian.service import Service, ServiceLimits, data_plane, serving_calls
+from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, LARGEST_ADMIN_FRAME
 from fieldfare.client.daemon.reload import Ground, Guard, guarding
 from fieldfare.client.daemon.status import Followed
-from fieldfare.client.home.settings import custodian_socket_path
+from fieldfare.client.home.settings import admin_socket_path, custodian_socket_path
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.journal.entries import Event
+from fieldfare.client.wire import admin_pb2 as pb
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.system.processes import Stopped, end_with_parent, stop_signals
 from fieldfare.shared.terminal.texts import SHORT
+
+LARGEST_ADMIN_QUESTION: Final = 1024  # bytes: they are empty
+OWNER_SOCKET: Final = 0o600
+OWNER_FOLDER: Final = 0o700
+# Calls at once, so that a status is told while a look loads records.
+ADMIN_LIMITS: Final = ServiceLimits(
+    calls=4, turns=4, arrive_seconds=5, turn_seconds=5, read_seconds=10, stop_seconds=5
+)
+
+
+def administration(guard: Guard) -> Service:
+    """Return the administration of a custodian; what is in a question's frame is not read."""
+
+    def status(_frame: bytes) -> bytes:
+        return pb.StatusAnswer(status=guard.status().to_bytes()).SerializeToString()
+
+    def follow(_frame: bytes) -> bytes:
+        return pb.FollowAnswer(followed=guard.follow().to_bytes()).SerializeToString()
+
+    return Service(
+        name=ADMIN_SERVICE,
+        answers={"Status": status, "Follow": follow},
+        largest={"Status": LARGEST_ADMIN_QUESTION, "Follow": LARGEST_ADMIN_QUESTION},
+        frame=LARGEST_ADMIN_FRAME,
+    )
+
+
+def admin_socket(institution: Institution) -> UnixSocket:
+    """Return where the administration listens, as institution.toml says, for this user alone."""
+    path = admin_socket_path(institution.home, institution.settings)
+    return UnixSocket(path, mode=OWNER_SOCKET, directory_mode=OWNER_FOLDER)
+
+
+# -- process --------------------------------------------------------------------------------------
 
 STOP_SECONDS: Final = (
     40.0  # a sum in work is finished, as client/custodian/service.py gives it time to

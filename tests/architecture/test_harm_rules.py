@@ -227,7 +227,7 @@ def test_harm_rule_7_nothing_that_can_speak_to_the_network_knows_of_alerts() -> 
     assert not [name for name in outside if USE.search(CLIENT[name])]
     # The settings name the alert budget; nothing else of the institution's processes does.
     processes = [name for name in CLIENT if name.endswith(
-        ("daemon/process.py", "node/process.py", "institution/open.py", "admin.py", "inbox.py")
+        ("daemon/process.py", "node/process.py", "institution/open.py", "client_app.py", "inbox.py")
     )]  # fmt: skip
     assert len(processes) >= 5
     assert not [name for name in processes if USE.search(CLIENT[name])]

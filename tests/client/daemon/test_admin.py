@@ -11,13 +11,13 @@ from tests.support.homes import NAMES, Coordinator, clock, coordinator, custody_
 from tests.support.served import hostile_channel, raw, room, status_of
 
 from fieldfare.client.custodian.service import serving_calls
-from fieldfare.client.daemon.admin import (
+from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, tell_to_follow
+from fieldfare.client.daemon.process import (
     ADMIN_LIMITS,
     LARGEST_ADMIN_QUESTION,
     admin_socket,
     administration,
 )
-from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, tell_to_follow
 from fieldfare.client.daemon.reload import Ground, Guard, guarding
 from fieldfare.client.wire.frames import SERVICE
 from fieldfare.client.wire.sockets import UnixSocket

@@ -7,8 +7,8 @@ import pytest
 from tests.support.homes import NAMES, Coordinator, coordinator
 
 from fieldfare.client.custodian.service import Service, serving_calls
-from fieldfare.client.daemon.admin import admin_socket
 from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, NOBODY, told_custodian
+from fieldfare.client.daemon.process import admin_socket
 from fieldfare.client.daemon.status import Followed, StudyNow
 from fieldfare.client.wire import admin_pb2 as pb
 

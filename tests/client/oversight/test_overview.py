@@ -19,7 +19,7 @@ from tests.support.homes import (
 
 from fieldfare.client.approvals.approval import ApprovalStatus
 from fieldfare.client.custodian.service import serving_calls
-from fieldfare.client.daemon.admin import ADMIN_LIMITS, admin_socket, administration
+from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration
 from fieldfare.client.daemon.reload import Ground, guarding
 from fieldfare.client.daemon.status import CustodianStatus
 from fieldfare.client.home.layout import Home

@@ -20,8 +20,7 @@ from tests.support.homes import (
 )
 
 from fieldfare.client.custodian.service import data_plane, serving_calls
-from fieldfare.client.daemon.admin import ADMIN_LIMITS, admin_socket, administration
-from fieldfare.client.daemon.process import socket_of
+from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration, socket_of
 from fieldfare.client.daemon.reload import Ground, Guard, guarding
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldfare.server.store.schema import APPLICATION, RUN_STORE
+from fieldfare.server.store.store import APPLICATION, RUN_STORE
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.sqlite.database import Database
 

@@ -24,7 +24,8 @@ PARENT: Final = """
 import os, sys
 from fieldfare.shared.system.processes import RestartRules
 from fieldfare.shared.system.processes import Child, supervise_many
-rules = RestartRules(final=frozenset({0, 2}), first_seconds=0.05, longest_seconds=0.2, grace_seconds=0.5)
+pauses = {"first_seconds": 0.05, "longest_seconds": 0.2, "grace_seconds": 0.5}
+rules = RestartRules(final=frozenset({0, 2}), **pauses)
 children = [
     Child(
         name=name,

@@ -61,7 +61,9 @@ def test_what_cannot_be_read_is_refused_by_line(
     one: Callable[[str], Path], value: Value, text: str
 ) -> None:
     path = one(f'id,v\n1,"{text}"\n')
-    with pytest.raises(RecordsError, match=r"one\.csv, line 2: expected a v that this importer") as caught:
+    with pytest.raises(
+        RecordsError, match=r"one\.csv, line 2: expected a v that this importer"
+    ) as caught:
         read(path, value)
     told = str(caught.value).replace(str(path.parent), "")  # whose numbers are pytest's
     assert len(text) < 3 or text not in told

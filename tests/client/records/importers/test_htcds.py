@@ -81,7 +81,9 @@ def test_what_cannot_be_read_is_named_by_line(
     path, text = tmp_path / "bad.csv", FILE.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    with pytest.raises(RecordsError, match=rf"bad\.csv, line {line}: expected a {column}") as caught:
+    with pytest.raises(
+        RecordsError, match=rf"bad\.csv, line {line}: expected a {column}"
+    ) as caught:
         imported("htcds", [path], tmp_path / "out")
     assert "Marker" not in str(caught.value)
     assert list((tmp_path / "out").iterdir()) == []
