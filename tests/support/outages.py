@@ -17,9 +17,9 @@ from fieldfare.server.store.rows import RunRow
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
 
 # Processes by the module that each runs.
-CUSTODIAN: Final = "custodian_process"
-NODE: Final = "node_process"
-SUPERLINK: Final = "superlink_process"
+CUSTODIAN: Final = "client.daemon.process"
+NODE: Final = "client.node.process"
+SUPERLINK: Final = "server.superlink.process"
 RUN: Final = "fieldfare.server.service.run_process"
 
 SECONDS: Final = 120.0  # a machine with other work

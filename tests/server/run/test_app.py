@@ -11,9 +11,8 @@ import pytest
 from flwr.app import Context, RecordDict
 from tests.server.conftest import BANKS, STEPS, Book, MakeSetting, Setting, make_study, to_bank
 
-from fieldfare.server.run.evaluation import evaluate
 from fieldfare.server.run.record import DecodedSum
-from fieldfare.server.run.server_app import Job, server_app
+from fieldfare.server.run.server_app import Job, evaluate, server_app
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.assurance import Assurance
@@ -108,7 +107,7 @@ def test_the_same_table_gives_the_same_replicates(
         states.append((values.tobytes(), generator.bit_generator.state["state"]))
         return evaluate(study, values, sigma, generator)
 
-    monkeypatch.setattr("fieldfare.server.run.evaluation.evaluate", watched)
+    monkeypatch.setattr("fieldfare.server.run.server_app.evaluate", watched)
     for seed in (0, 0, 1):
         setting = make_setting(seed=seed)
         setting.run(setting.federation.job("run"))
@@ -186,6 +185,6 @@ def test_metrics_that_noise_hid_stay_hidden_when_a_run_goes_on(
     setting = make_setting()
     book = Book.begin(setting, tmp_path / "runs")
     with monkeypatch.context() as patch:
-        patch.setattr("fieldfare.server.run.evaluation.evaluate", lambda *_: None)
+        patch.setattr("fieldfare.server.run.server_app.evaluate", lambda *_: None)
         assert book.carry_on().released_metrics is None
     assert book.carry_on().released_metrics is None

@@ -50,7 +50,7 @@ from flwr.superlink.main import create_app
 from flwr.superlink.routers.fleet import node_auth
 from google.protobuf.message import DecodeError
 
-from fieldfare.server.superlink import node_keys
+from fieldfare.server.superlink import superlink as node_keys
 
 FLEET_CALLS = {
     "register-node",

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from fieldfare.server.superlink.node_keys import (
+from fieldfare.server.superlink.superlink import (
     FRESH_SECONDS,
     header_in,
     openssh_of,
