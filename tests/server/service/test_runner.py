@@ -42,7 +42,7 @@ def carry_out(home, grid, study, run, *, passphrase=None):
     while study == "does-not-listen":
         try:
             time.sleep(60)
-        except run_process.RunStoppedError:
+        except run_process.StoppedError:
             pass
 
 sys.excepthook = run_process.end_on_defect
