@@ -53,8 +53,10 @@ federation-stop:  ## end what make federation left running
 	$(VENV)/bin/fieldfare federation down --out out/federation
 
 .PHONY: test
-test: $(DEV)  ## set up and run every test
-	$(PYTEST) -n $(JOBS)
+test: $(DEV)  ## set up and run the fast tests; says what make faults adds
+	$(PYTEST) -n $(JOBS) -m "not faults"
+	@echo "The fast tests passed. make faults adds whole deployments, killed processes, cut lines"
+	@echo "and full disks (20 to 40 minutes); make check adds lint, types, imports and coverage."
 
 .PHONY: check
 check: lint types imports coverage  ## the one gate: lint, types, imports, tests with coverage
