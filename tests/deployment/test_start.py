@@ -113,7 +113,7 @@ def test_a_killed_custodian_serves_again_and_the_node_stays(
     until(lambda: connected(home))
     both = children(started)
     custodian = next(
-        pid for pid in both if b"custodian_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        pid for pid in both if b"client.daemon.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
     )
     (node,) = set(both) - {custodian}
     os.kill(custodian, signal.SIGKILL)
