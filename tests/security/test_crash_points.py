@@ -281,7 +281,7 @@ def test_a_kill_at_any_step_of_a_release_loses_nothing(scene: Scene, tmp_path: P
 def test_a_kill_at_any_line_of_a_release_loses_nothing(scene: Scene, tmp_path: Path) -> None:
     points = die_everywhere(scene, tmp_path, lines=True)
     files = {point.split(":")[0] for point in points}
-    assert {"release.py", "custodian.py", "ledger.py", "ledger/witness.py"} <= files
+    assert {"release.py", "custodian.py", "ledger.py", "rollback_check.py"} <= files
 
 
 def goes_on(ledger: Ledger) -> bool:
