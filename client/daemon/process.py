@@ -3,11 +3,10 @@
 The passphrase comes as the first line of the standard input, so that it stands in no argument
 and no environment, and can be given again to a custodian that is started again.
 
-The custodian's administration, served to the user who runs the custodian.
-
-The socket has mode 0600 in the run folder: to connect to a unix socket is to write to it
-(unix(7)), so only this user, and root, ever reach it. There is nothing to be proved beyond
-that, and nothing to be gained: its calls tell and look, and neither takes anything in.
+Its administration is served beside the data plane, to the user who runs it. That socket has mode
+0600 in the run folder: to connect to a unix socket is to write to it (unix(7)), so only this user,
+and root, ever reach it. There is nothing to be proved beyond that, and nothing to be gained: its
+calls tell and look, and neither takes anything in.
 """
 
 import os

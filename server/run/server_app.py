@@ -4,10 +4,8 @@ Flower's Message API only. What a job needs is given to it; nothing is read from
 bundle that Flower ships. Which release comes next, and what follows from its sum, is the
 run's own (`shared/run`).
 
-The federation's own evaluation: metrics from one noisy table of counts.
-
-The table holds negatives and positives by public score bin, summed over all hold-outs
-with noise of known sigma. Everything here is post-processing. Each metric comes with a
+The federation's evaluation is post-processing of one noisy table: negatives and positives by
+public score bin, summed over all hold-outs with noise of known sigma. Each metric comes with a
 95 % interval that includes both the noise and the chance of which units were held out.
 """
 

@@ -3,7 +3,7 @@
 One process carries out a run and writes it; several runs' processes and people who watch may
 have the file open at once. What one call writes is on the disk when it returns, or not at all.
 
-The run store's SQLite file: its tables, its settings, and what to do when it fails.
+Its tables:
 
 runs          one row per run: its study, its state and the Flower run that carries it out
 progress      where each run stands, for people who watch

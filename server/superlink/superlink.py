@@ -3,12 +3,10 @@
 Three things are taken from there: the app that nodes and runs talk to, the control API that
 starts runs and registers nodes, and the Grid of one run. What is taken, and how it behaves, is
 held by tests/server/superlink/test_flwr_contract.py, so that another version of flwr fails in
-a test.
-Who may call what is decided before Flower's app is reached (gate.py).
+a test. Who may call what is decided before Flower's app is reached (gate.py).
 
-Errors of a link or of its other end, made fit for a terminal.
-
-Nodes' keys in the institutions' form and in Flower's form, and the proof of possession.
+Beside them stand the nodes' keys in both forms, with the proof of possession, and the errors of a
+link as a terminal shows them.
 """
 
 import base64

@@ -3,10 +3,8 @@
 Needs nothing but the file and the coordinator's public key (or a pinned roster). Everything
 is verified in the file's order, and the first thing that does not fit is named.
 
-The releases of a run, checked and done again from its transcript.
-
-Their order and what follows from each sum is the run's own (`shared/run`); here the masked
-vectors are added up again, and every institution's ledger is followed through its replies.
+The order of the releases and what follows from each sum is the run's own (`shared/run`); here the
+masked vectors are added up again, and every ledger is followed through its institution's replies.
 """
 
 from collections.abc import Iterable, Mapping

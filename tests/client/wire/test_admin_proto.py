@@ -1,41 +1,6 @@
-"""The generated code is what `client/wire/admin.proto` generates, and no call of it decides."""
-
-import re
-import subprocess
-import sys
-from pathlib import Path
-from typing import Final
-
-import pytest
+"""What the administration of a custodian can be asked: no call of it decides."""
 
 from fieldfare.client.wire import admin_pb2
-
-ROOT: Final = Path(__file__).parents[3]
-PROTO: Final = "fieldfare/client/wire/admin.proto"
-SOURCES: Final = ".typing"  # where the parts stand under their import root
-# A compiler of another patch version writes itself down; nothing else may differ.
-VERSION: Final = re.compile(r"^# Protobuf Python Version: .*$|^    \d+,$", re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def regenerated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("generated")
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{SOURCES}"]
-    subprocess.run(
-        [*command, f"--python_out={out}", f"--pyi_out={out}", PROTO], check=True, cwd=ROOT
-    )
-    return out / "fieldfare" / "client" / "wire"
-
-
-@pytest.mark.parametrize("name", ["admin_pb2.py", "admin_pb2.pyi"])
-def test_the_generated_code_is_up_to_date(name: str, regenerated: Path) -> None:
-    fresh, kept = (
-        (folder / name).read_text() for folder in (regenerated, ROOT / "client" / "wire")
-    )
-    assert VERSION.sub("", kept) == VERSION.sub("", fresh), (
-        f"run: python -m grpc_tools.protoc -I{SOURCES} --python_out={SOURCES} "
-        f"--pyi_out={SOURCES} {PROTO}"
-    )
 
 
 def test_administration_has_these_calls_and_no_other() -> None:
