@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
-from tests.support.finished import RUN
-from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
-from tests.support.reported import decided, reason, reported_alert
-from tests.support.scored import Desk, customers, desk_of, scored_study, write
+from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.reported import decided, reason, reported_alert
+from tests.support.records.scored import Desk, customers, desk_of, scored_study, write
+from tests.support.runs.finished import RUN
 
 from fieldfare.client.alerts.alert import NEW, Disposition, PartyRole, standing_of
 from fieldfare.client.alerts.reports.facts import report_facts

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tests.support.bench import bench, make_bench
-from tests.support.served import room
+from tests.support.federations.bench import bench, make_bench
+from tests.support.network.served import room
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.founding import found_institution

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
-from tests.support.bench import Bench
+from tests.support.federations.bench import Bench
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.stock_node import app, custodian_of

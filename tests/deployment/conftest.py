@@ -16,8 +16,8 @@ import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.supercore.inflatable.inflatable_utils import pull_objects
 from flwr.superlink.grid import http_grid
-from tests.support.bench import NAMES, Bench, make_study, make_sums
-from tests.support.superlink import Superlink, new_node_key, running_superlink
+from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
+from tests.support.network.superlink import Superlink, new_node_key, running_superlink
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.wire.sockets import UnixSocket

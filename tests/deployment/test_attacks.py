@@ -20,11 +20,11 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from tests.support.beds import NAMES, check_whole, small_bed
-from tests.support.coordinator import RunningSuperlink, new_node, running_superlink
-from tests.support.lies import STRANGER, Lie, nudged, with_participants, without
-from tests.support.processes import until
-from tests.support.superlink import new_node_key
+from tests.support.attacks.lies import STRANGER, Lie, nudged, with_participants, without
+from tests.support.federations.beds import NAMES, check_whole, small_bed
+from tests.support.network.coordinator import RunningSuperlink, new_node, running_superlink
+from tests.support.network.superlink import new_node_key
+from tests.support.system.processes import until
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.home.layout import Home

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load
-from tests.support.beds import check_whole, delivered, running, small_bed
+from tests.support.federations.beds import check_whole, delivered, running, small_bed
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.run.conduct import SIGNED

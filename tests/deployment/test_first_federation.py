@@ -14,7 +14,7 @@ from tempfile import mkdtemp
 from typing import Final
 
 import pytest
-from tests.support.postgres import PostgresServer, running_postgres
+from tests.support.system.postgres import PostgresServer, running_postgres
 
 ROOT: Final = Path(__file__).parents[2]
 PAGE: Final = ROOT / "docs" / "first-federation.md"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.beds import check_whole
+from tests.support.federations.beds import check_whole
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.superlink.gate import FLEET, RUNTIME

@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tests.support.beds import small_bed
-from tests.support.outages import RUN, begin, kill, process, resume, tree, until_step
+from tests.support.federations.beds import small_bed
+from tests.support.federations.outages import RUN, begin, kill, process, resume, tree, until_step
 
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
 

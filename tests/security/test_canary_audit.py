@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.linalg import hadamard
 from scipy.stats import kstest
-from tests.support.bench import MakeBench
+from tests.support.federations.bench import MakeBench
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.run.record import DecodedSum

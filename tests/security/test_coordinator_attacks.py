@@ -9,11 +9,11 @@ What else of this kind is tested, and where:
 | attack | test |
 |---|---|
 | no token, a wrong one, a node that is not registered, another's key | test_superlink_surface |
-| all of these against a whole deployment | tests/deployment/test_attacks |
+| all of these against a whole deployment | deployment/test_attacks |
 | anything at a custodian's socket | test_custodian_socket |
 | requests, openings and offers with one thing wrong | test_hostile_requests |
-| crafted parameters at every step, sums that are none | tests/client/test_recomputation |
-| a bundle that institutions do not list | tests/deployment/test_nodes |
+| crafted parameters at every step, sums that are none | custodian/release/test_recomputation |
+| a bundle that institutions do not list | deployment/nodes/test_nodes |
 | a transcript with a byte changed, or a lie that is signed | test_transcript_bytes |
 """
 
@@ -25,8 +25,9 @@ from typing import Any, Final
 import pytest
 from flwr.app import Message
 from tests.server.conftest import BANKS, STEPS, Book, MakeSetting, Setting, make_setting, make_study
-from tests.support.bench import Bench
-from tests.support.homes import (
+from tests.support.attacks.lies import STRANGER, Lie, elsewhere, nudged, with_participants, without
+from tests.support.federations.bench import Bench
+from tests.support.homes.institutions import (
     Coordinator,
     OpenCustody,
     approve_all,
@@ -34,8 +35,7 @@ from tests.support.homes import (
     custody_of,
     home_study,
 )
-from tests.support.lies import STRANGER, Lie, elsewhere, nudged, with_participants, without
-from tests.support.transcripts import Recorder
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.approvals.review import compare
 from fieldfare.client.home.studies import State, kept_study

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Any, Final
 
 import pytest
-from tests.support.bench import NAMES, Bench, MakeBench
+from tests.support.federations.bench import NAMES, Bench, MakeBench
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Site

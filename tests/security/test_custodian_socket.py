@@ -19,11 +19,19 @@ import grpc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.security.hostile_closing import HOSTILE
-from tests.support.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study, make_sums
+from tests.support.attacks.closing import HOSTILE
+from tests.support.federations.bench import (
+    NAMES,
+    STEPS,
+    Bench,
+    MakeBench,
+    Run,
+    make_study,
+    make_sums,
+)
+from tests.support.network.raw_http2 import HEADERS, PREFACE, RST_STREAM, RawConnection
+from tests.support.network.served import QUICK, Gated, hostile_channel, raw, served, status_of
 from tests.support.properties import SHARING
-from tests.support.raw_http2 import HEADERS, PREFACE, RST_STREAM, RawConnection
-from tests.support.served import QUICK, Gated, hostile_channel, raw, served, status_of
 
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.remote_custodian import RemoteCustodian, connected

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.support.asking import asking, made_up, sums_of, without
+from tests.support.runs.asking import asking, made_up, sums_of, without
 
 from fieldfare.client.records.encoding.asked import AskedUnits
 from fieldfare.shared.privacy.samplers import SimulatedNoise

@@ -15,9 +15,17 @@ import pytest
 from flwr.app import Message
 from numpy.typing import NDArray
 from scipy.stats import chisquare
-from tests.security.hostile_closing import HOSTILE
-from tests.security.hostile_keys import low_order
-from tests.support.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study, make_sums
+from tests.support.attacks.closing import HOSTILE
+from tests.support.attacks.keys import low_order
+from tests.support.federations.bench import (
+    NAMES,
+    STEPS,
+    Bench,
+    MakeBench,
+    Run,
+    make_study,
+    make_sums,
+)
 
 from fieldfare.client.wire.frames import Released
 from fieldfare.shared.errors import LedgerError, RefusalCode, RunError

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tomlkit
-from tests.support.homes import NAMES, Coordinator, coordinator
-from tests.support.imports import SAMPLES, imported
+from tests.support.homes.institutions import NAMES, Coordinator, coordinator
+from tests.support.records.imports import SAMPLES, imported
 
 from fieldfare.client.institution.open import records_loader
 from fieldfare.client.records import read_records

@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.security.hostile_closing import HOSTILE
-from tests.support.bench import STEPS, Bench, MakeBench, make_study, make_sums
-from tests.support.homes import NAMES, Coordinator, approve_all, clock, home_study
+from tests.support.attacks.closing import HOSTILE
+from tests.support.federations.bench import STEPS, Bench, MakeBench, make_study, make_sums
+from tests.support.homes.institutions import NAMES, Coordinator, approve_all, clock, home_study
 
 from fieldfare.client.approvals.approval import resume
 from fieldfare.client.custodian.answering import answer

@@ -36,8 +36,13 @@ from flwr.proto.runtime_pb2 import (
 )
 from flwr.supercore.auth import create_superexec_auth_metadata, derive_auth_secret
 from flwr.supercore.protobuf.translation import PROTOBUF_REQUEST_TYPES
-from tests.support.coordinator import RunningSuperlink, new_home, new_node, running_superlink
-from tests.support.processes import until
+from tests.support.network.coordinator import (
+    RunningSuperlink,
+    new_home,
+    new_node,
+    running_superlink,
+)
+from tests.support.system.processes import until
 
 from fieldfare.server.home.founding import build_bundle
 from fieldfare.server.superlink.control import control_target

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.transcripts import METRICS, Recorder, bench_in
+from tests.support.runs.transcripts import METRICS, Recorder, bench_in
 
 from fieldfare.shared.transcript.file import Misfit
 from fieldfare.shared.transcript.leaves import (

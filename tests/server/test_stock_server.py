@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from flwr.app import Context, RecordDict
-from tests.support.coordinator import new_home
+from tests.support.network.coordinator import new_home
 
 from fieldfare.server import stock_server
 from fieldfare.shared.errors import UsageError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import grimp
 import pytest
-from tests.support.homes import home_study
-from tests.support.packages import MODEL, PACKAGE, install, without, without_torch
+from tests.support.homes.institutions import home_study
+from tests.support.system.packages import MODEL, PACKAGE, install, without, without_torch
 
 from fieldfare.client.cli import app as client
 from fieldfare.server.cli import app as server

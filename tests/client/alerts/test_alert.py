@@ -2,7 +2,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from tests.support.reported import reason, reported_alert
+from tests.support.homes.reported import reason, reported_alert
 
 from fieldfare.client.alerts.alert import Alert, Disposition, alert_id
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.support.homes import NOW
+from tests.support.homes.institutions import NOW
 
 from fieldfare.client.alerts.alert import Alert, Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.store import STORE, open_store

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.support.homes import NOW
+from tests.support.homes.institutions import NOW
 
 from fieldfare.client.alerts.alert import Alert, Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.store import Kept

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.reported import reported_alert
+from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.casework import FILE_MODE, Act, CaseworkTerms, Deed, make_casework

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     NAMES,
     NOW,
     UNITS,
@@ -23,7 +23,7 @@ from tests.support.homes import (
     home_study,
     loaded,
 )
-from tests.support.packages import MODEL, PACKAGE, install
+from tests.support.system.packages import MODEL, PACKAGE, install
 
 from fieldfare.client.approvals.approval import (
     ApprovalStatus,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from tests.support.homes import Coordinator, coordinator, home_study
+from tests.support.homes.institutions import Coordinator, coordinator, home_study
 
 from fieldfare.client.approvals.review import (
     Review,

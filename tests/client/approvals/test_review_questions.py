@@ -1,4 +1,4 @@
-from tests.support.asking import asking
+from tests.support.runs.asking import asking
 
 from fieldfare.client.approvals.review import asked_lines
 

@@ -2,8 +2,8 @@ import io
 
 import pytest
 from rich.console import Console
-from tests.support.asking import EVERY_KIND, asking
-from tests.support.homes import Coordinator, coordinator, home_study
+from tests.support.homes.institutions import Coordinator, coordinator, home_study
+from tests.support.runs.asking import EVERY_KIND, asking
 
 from fieldfare.client.approvals.review import SpentBudget, review_study
 from fieldfare.client.approvals.review_screen import show_review

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     NAMES,
     NOW,
     Coordinator,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.postgres import PostgresServer, running_postgres
+from tests.support.system.postgres import PostgresServer, running_postgres
 
 from fieldfare.shared.cli.root import run
 

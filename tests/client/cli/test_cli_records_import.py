@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from tests.support.imports import SAMPLES, rows_of
+from tests.support.records.imports import SAMPLES, rows_of
 
 from fieldfare.shared.cli.root import commands
 from fieldfare.shared.errors import RecordsError, UsageError

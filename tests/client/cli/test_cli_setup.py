@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.homes import home_study
-from tests.support.postgres import running_postgres
+from tests.support.homes.institutions import home_study
+from tests.support.system.postgres import running_postgres
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings

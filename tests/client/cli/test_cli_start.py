@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.certificates import Authority
-from tests.support.homes import NAMES, Coordinator, coordinator
-from tests.support.ports import free_port
-from tests.support.processes import alive, children, until
+from tests.support.homes.institutions import NAMES, Coordinator, coordinator
+from tests.support.network.certificates import Authority
+from tests.support.system.ports import free_port
+from tests.support.system.processes import alive, children, until
 
 from fieldfare.client.cli.run import without_secrets
 from fieldfare.client.daemon.admin_client import custodian_status

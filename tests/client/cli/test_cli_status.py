@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.support.homes import NAMES, Coordinator, coordinator
+from tests.support.homes.institutions import NAMES, Coordinator, coordinator
 
 __all__ = ["coordinator"]
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.support.finished import RUN, facts_of
-from tests.support.home_runs import finished_run
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     NAMES,
     NOW,
     Coordinator,
@@ -17,7 +15,9 @@ from tests.support.homes import (
     custody_of,
     home_study,
 )
-from tests.support.transcripts import Recorder
+from tests.support.homes.runs import finished_run
+from tests.support.runs.finished import RUN, facts_of
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.cli.ledger import lines
 from fieldfare.client.institution.open import Custody

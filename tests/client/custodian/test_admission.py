@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.bench import STEPS, make_study
+from tests.support.federations.bench import STEPS, make_study
 
 from fieldfare.client.custodian.admission import ApprovedRun, check_parameters, check_request
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from tests.support.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study, make_sums
+from tests.support.federations.bench import (
+    NAMES,
+    STEPS,
+    Bench,
+    MakeBench,
+    Run,
+    make_study,
+    make_sums,
+)
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import ApprovedStudy

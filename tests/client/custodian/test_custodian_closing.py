@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 import pytest
-from tests.support.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study
+from tests.support.federations.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import NoInbox

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.support.bench import Bench
+from tests.support.federations.bench import Bench
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import NoLog

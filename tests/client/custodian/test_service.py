@@ -16,8 +16,8 @@ import grpc
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.support.bench import NAMES, Bench, MakeBench, Run, make_study, make_sums
-from tests.support.served import QUICK, Gated, hostile_channel, raw, status_of
+from tests.support.federations.bench import NAMES, Bench, MakeBench, Run, make_study, make_sums
+from tests.support.network.served import QUICK, Gated, hostile_channel, raw, status_of
 
 from fieldfare.client.custodian.service import ServiceLimits, _Boundary, serving
 from fieldfare.client.node.remote_custodian import connected

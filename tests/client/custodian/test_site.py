@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tests.support.bench import Bench
+from tests.support.federations.bench import Bench
 
 from fieldfare.client.custodian.party import Site
 from fieldfare.shared.errors import ProtocolError, RefusalCode

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.served import room
+from tests.support.network.served import room
 
 from fieldfare.client.custodian.service import Service, serving_calls
 from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, tell_to_follow

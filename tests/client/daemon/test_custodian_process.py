@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.homes import NAMES, Coordinator, coordinator
-from tests.support.processes import until
+from tests.support.homes.institutions import NAMES, Coordinator, coordinator
+from tests.support.system.processes import until
 
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.process import MOST_GIVEN, given_line, read_given

@@ -5,7 +5,14 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from tests.support.homes import NAMES, Coordinator, OpenCustody, coordinator, custody_of, home_study
+from tests.support.homes.institutions import (
+    NAMES,
+    Coordinator,
+    OpenCustody,
+    coordinator,
+    custody_of,
+    home_study,
+)
 
 from fieldfare.client.daemon.reload import (
     decisions_state,

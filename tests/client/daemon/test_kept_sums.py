@@ -1,6 +1,6 @@
 """Sums are prepared once for each study and state of the records."""
 
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
 
 from fieldfare.client.daemon.reload import KeptSums
 from fieldfare.client.institution.open import LoadedSums

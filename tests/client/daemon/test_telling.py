@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.support.homes import NAMES, Coordinator, coordinator
+from tests.support.homes.institutions import NAMES, Coordinator, coordinator
 
 from fieldfare.client.custodian.service import Service, serving_calls
 from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, NOBODY, told_custodian

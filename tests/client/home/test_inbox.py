@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.finished import FINISHED, RUN, delivered, parameters_of
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     NOW,
     Coordinator,
     OpenCustody,
@@ -19,7 +18,8 @@ from tests.support.homes import (
     custody_of,
     home_study,
 )
-from tests.support.packages import MODEL, PACKAGE, install
+from tests.support.runs.finished import FINISHED, RUN, delivered, parameters_of
+from tests.support.system.packages import MODEL, PACKAGE, install
 
 from fieldfare.client.approvals.approval import reject, withdraw
 from fieldfare.client.custodian.ports import SaidNo

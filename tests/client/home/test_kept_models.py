@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.finished import RUN, delivered, parameters_of
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
+from tests.support.runs.finished import RUN, delivered, parameters_of
 
 from fieldfare.client.home import models as module
 from fieldfare.client.home.layout import Home

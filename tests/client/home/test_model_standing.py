@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tests.support.finished import RUN, delivered
-from tests.support.homes import Coordinator, coordinator, home_study
+from tests.support.homes.institutions import Coordinator, coordinator, home_study
+from tests.support.runs.finished import RUN, delivered
 
 from fieldfare.client.home.models import (
     KeptModel,

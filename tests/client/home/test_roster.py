@@ -1,6 +1,6 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.homes import Coordinator, coordinator
+from tests.support.homes.institutions import Coordinator, coordinator
 
 from fieldfare.client.home.roster import (
     MemberChange,
@@ -69,7 +69,7 @@ def test_no_roster_is_refused_in_one_line(coordinator: Coordinator, content: byt
 
 
 def test_a_study_is_no_roster(coordinator: Coordinator) -> None:
-    from tests.support.homes import home_study
+    from tests.support.homes.institutions import home_study
 
     with pytest.raises(UsageError):
         offered_roster(coordinator.signed(home_study()), "sent", coordinator.public)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.homes import NOW, Coordinator, coordinator, home_study
+from tests.support.homes.institutions import NOW, Coordinator, coordinator, home_study
 
 from fieldfare.client.home.studies import (
     State,

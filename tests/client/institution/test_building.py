@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 import pytest
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     COLUMNS,
     NOW,
     UNITS,

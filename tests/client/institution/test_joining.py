@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from tests.support.papers import key_called
-from tests.support.server_homes import an_authority
+from tests.support.homes.coordinators import an_authority
+from tests.support.homes.papers import key_called
 
 from fieldfare.client.home.keys import load_identity, node_public_line, public_identity
 from fieldfare.client.home.layout import Home

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.bench import Bench
+from tests.support.federations.bench import Bench
 
 from fieldfare.client.custodian.custodian import APPROVAL_STATE, LEDGER_STATE, SHOWN_REPLY
 from fieldfare.client.ledger.budget import Debit, Limits, Position, StoredReply

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
-from tests.support.scored import Desk
-from tests.support.scored_rows import kept_bytes, scored, text_desk
+from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.records.scored import Desk
+from tests.support.records.scored_rows import kept_bytes, scored, text_desk
 
 from fieldfare.client.cli import alerts as cli_alerts
 

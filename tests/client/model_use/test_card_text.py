@@ -4,9 +4,9 @@ import io
 from typing import Any
 
 from rich.console import Console
-from tests.support.finished import FINISHED, facts_of, parameters_of
-from tests.support.grouped import AGES, released_groups
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
+from tests.support.runs.finished import FINISHED, facts_of, parameters_of
+from tests.support.runs.grouped import AGES, released_groups
 
 from fieldfare.client.model_use.card_text import MOST_FEATURES, card_text
 from fieldfare.shared.finished_model.card_writing import write_card

@@ -2,8 +2,15 @@ import json
 
 import numpy as np
 import pytest
-from tests.support.homes import NOW, Coordinator, OpenCustody, clock, coordinator, custody_of
-from tests.support.scored import Desk, desk_of
+from tests.support.homes.institutions import (
+    NOW,
+    Coordinator,
+    OpenCustody,
+    clock,
+    coordinator,
+    custody_of,
+)
+from tests.support.records.scored import Desk, desk_of
 
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.journal.journal import Journal

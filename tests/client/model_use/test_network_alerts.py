@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.support.finished import FINISHED, RUN, facts_of
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     NAMES,
     Coordinator,
     OpenCustody,
@@ -15,7 +14,8 @@ from tests.support.homes import (
     coordinator,
     custody_of,
 )
-from tests.support.scored import NUMBERS, Desk, customers, scored_study, write
+from tests.support.records.scored import NUMBERS, Desk, customers, scored_study, write
+from tests.support.runs.finished import FINISHED, RUN, facts_of
 
 from fieldfare.client.records import read_records
 from fieldfare.server.run.closing import compose

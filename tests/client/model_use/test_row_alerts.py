@@ -4,10 +4,16 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from tests.support.finished import RUN
-from tests.support.homes import Coordinator, OpenCustody, coordinator, custody_of
-from tests.support.scored import Desk
-from tests.support.scored_rows import kept_bytes, network_desk, scored, text_desk, vector_desk
+from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.records.scored import Desk
+from tests.support.records.scored_rows import (
+    kept_bytes,
+    network_desk,
+    scored,
+    text_desk,
+    vector_desk,
+)
+from tests.support.runs.finished import RUN
 
 __all__ = ["coordinator", "custody_of"]
 

@@ -4,8 +4,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.support.finished import RUN
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     NOW,
     Coordinator,
     OpenCustody,
@@ -14,7 +13,8 @@ from tests.support.homes import (
     coordinator,
     custody_of,
 )
-from tests.support.scored import Desk, customers, desk_of, write
+from tests.support.records.scored import Desk, customers, desk_of, write
+from tests.support.runs.finished import RUN
 
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
 from fieldfare.client.alerts.desk import suppressed_units

@@ -2,8 +2,8 @@ import stat
 
 import numpy as np
 import pytest
-from tests.support.homes import NOW, Coordinator, OpenCustody, coordinator, custody_of
-from tests.support.scored import Desk, desk_of
+from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.records.scored import Desk, desk_of
 
 from fieldfare.client.model_use.usable import (
     TunedModel,

@@ -10,7 +10,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.bench import NAMES, Bench, make_study, make_sums
+from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.node.client_app import client_app

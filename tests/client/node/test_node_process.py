@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.certificates import Authority
-from tests.support.ports import free_port
-from tests.support.superlink import new_node_key, quiet_environment
+from tests.support.network.certificates import Authority
+from tests.support.network.superlink import new_node_key, quiet_environment
+from tests.support.system.ports import free_port
 
 from fieldfare.client.node.process import EXIT_AGAIN, EXIT_DEFECT, EXIT_STOPPED
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.certificates import Authority
+from tests.support.network.certificates import Authority
 
 from fieldfare.client.home.keys import load_node_key
 from fieldfare.client.home.layout import Home

@@ -11,8 +11,8 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.bench import NAMES, STEPS, Bench, MakeBench, make_study, make_sums
-from tests.support.served import Gated, served
+from tests.support.federations.bench import NAMES, STEPS, Bench, MakeBench, make_study, make_sums
+from tests.support.network.served import Gated, served
 
 from fieldfare.client.custodian.ports import NoInbox, SaidNo
 from fieldfare.client.custodian.service import serving

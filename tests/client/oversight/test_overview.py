@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     NAMES,
     NOW,
     Coordinator,

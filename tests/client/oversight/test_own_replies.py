@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.support.transcripts import Recorder, recorded
+from tests.support.runs.transcripts import Recorder, recorded
 
 from fieldfare.client.oversight.transcript_check import (
     OwnReplies,

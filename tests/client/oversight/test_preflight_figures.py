@@ -3,8 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.homes import NAMES, Coordinator, coordinator
-from tests.support.served import room
+from tests.support.homes.institutions import NAMES, Coordinator, coordinator
+from tests.support.network.served import room
 
 from fieldfare.client.ledger.budget import to_picomu2
 from fieldfare.client.oversight import preflight as preflight_figures

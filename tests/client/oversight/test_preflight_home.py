@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.certificates import Authority
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     NAMES,
     NOW,
     Coordinator,
@@ -18,6 +17,7 @@ from tests.support.homes import (
     custody_of,
     home_study,
 )
+from tests.support.network.certificates import Authority
 
 from fieldfare.client.custodian.service import data_plane, serving_calls
 from fieldfare.client.daemon.process import ADMIN_LIMITS, admin_socket, administration, socket_of

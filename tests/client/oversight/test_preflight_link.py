@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.support.certificates import Authority
-from tests.support.ports import free_port
+from tests.support.network.certificates import Authority
+from tests.support.system.ports import free_port
 
 from fieldfare.client.node.settings import NodeTerms
 from fieldfare.client.oversight.link import clock_seen, lifetime_seen, link_looks

@@ -4,9 +4,7 @@ import io
 from typing import Any
 
 import pytest
-from tests.support.finished import RUN, facts_of
-from tests.support.home_runs import finished_run
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     NAMES,
     NOW,
     Coordinator,
@@ -15,7 +13,9 @@ from tests.support.homes import (
     custody_of,
     home_study,
 )
-from tests.support.transcripts import Recorder
+from tests.support.homes.runs import finished_run
+from tests.support.runs.finished import RUN, facts_of
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.home.models import kept_model, read_recomputed
 from fieldfare.client.institution.open import Custody

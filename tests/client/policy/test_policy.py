@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.packages import MODEL, PACKAGE, install
+from tests.support.system.packages import MODEL, PACKAGE, install
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.policy.explained import policy_text

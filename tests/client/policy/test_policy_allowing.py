@@ -1,7 +1,7 @@
 """What a study needs is added to policy.toml, comments stay, and nothing else is loosened."""
 
 import pytest
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
 
 from fieldfare.client.policy.allowing import Allowing, allowing
 from fieldfare.client.policy.explained import policy_text

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.postgres import PostgresServer, running_postgres
+from tests.support.system.postgres import PostgresServer, running_postgres
 
 from fieldfare.client.records.sources.engine import Source
 from fieldfare.client.records.sources.source import open_source

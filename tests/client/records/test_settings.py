@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from tests.support.postgres import PostgresServer
+from tests.support.system.postgres import PostgresServer
 
 from fieldfare.client.records.settings import (
     MAX_URI_BYTES,

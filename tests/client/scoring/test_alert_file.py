@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from tests.support.scored import customers, ranking_of, scored_study, units_of
+from tests.support.records.scored import customers, ranking_of, scored_study, units_of
 
 from fieldfare.client.scoring.ranking_table import (
     METADATA_KEY,

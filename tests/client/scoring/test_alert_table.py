@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.scored import customers, ranking_of, scored_study, units_of
+from tests.support.records.scored import customers, ranking_of, scored_study, units_of
 
 from fieldfare.client.scoring.evidence import indicators
 from fieldfare.client.scoring.ranking_table import MOST_COUNTER, MOST_REASONS, SCHEMA, AlertTable

@@ -1,7 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from tests.support.scored_rows import network, network_units
+from tests.support.records.scored_rows import network, network_units
 
 from fieldfare.client.scoring.tuning import own_head
 from fieldfare.shared.features.basis import EncodedUnits

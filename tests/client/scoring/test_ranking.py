@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import numpy as np
-from tests.support.scored import KEY, customers, ranking_of, scored_study, units_of
+from tests.support.records.scored import KEY, customers, ranking_of, scored_study, units_of
 
 from fieldfare.client.records import holdout_mask
 from fieldfare.client.scoring.calibration import Method, calibrate

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
-from tests.support.scored import FEATURES, customers, parameters, scored_study, units_of
+from tests.support.records.scored import FEATURES, customers, parameters, scored_study, units_of
 
 from fieldfare.client.scoring.tuning import FittingKind, own_only, tune
 from fieldfare.shared.errors import UsageError

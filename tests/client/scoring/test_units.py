@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.scored import customers, scored_study, units_of, write
+from tests.support.records.scored import customers, scored_study, units_of, write
 
 from fieldfare.client.records import read_records
 from fieldfare.client.records.sources.source import table_at

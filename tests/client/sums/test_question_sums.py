@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.support.asking import EVERY_KIND, MONTHS, asking, made_up, without
+from tests.support.runs.asking import EVERY_KIND, MONTHS, asking, made_up, without
 
 from fieldfare.client.records.encoding.asked import AskedUnits
 from fieldfare.client.sums.question_sums import question_sum

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import kstest
-from tests.support.bench import make_study, make_sums
-from tests.support.grouped import grouped_study, grouped_sums
+from tests.support.federations.bench import make_study, make_sums
+from tests.support.runs.grouped import grouped_study, grouped_sums
 
 from fieldfare.client.records.encoding.asked import AskedUnits, AskedValues, unit_order
 from fieldfare.client.sums.study_sums import StudySums, count_cells

@@ -9,9 +9,9 @@ from typing import Final
 
 import grpc
 import pytest
-from tests.support.bench import Bench
-from tests.support.certificates import Authority
-from tests.support.served import raw, status_of
+from tests.support.federations.bench import Bench
+from tests.support.network.certificates import Authority
+from tests.support.network.served import raw, status_of
 
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.node.remote_custodian import connected

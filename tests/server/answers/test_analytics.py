@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
-from tests.support.asking import EVERY_KIND, asking, made_up, sums_of
+from tests.support.runs.asking import EVERY_KIND, asking, made_up, sums_of
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import noise_on_sum, read_answers, read_sum, table

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from rich.console import Console
-from tests.support.answered import answer_set, results_file
+from tests.support.runs.answered import answer_set, results_file
 
 from fieldfare.server.answers.output import (
     MOST_CELLS,

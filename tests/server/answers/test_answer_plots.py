@@ -3,7 +3,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from tests.support.answered import answer_set, results_file
+from tests.support.runs.answered import answer_set, results_file
 
 from fieldfare.server.answers.answer import Cell
 from fieldfare.server.answers.plots import MOST_BARS, MOST_PANELS, panels_of, write_plot

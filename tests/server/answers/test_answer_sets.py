@@ -13,8 +13,8 @@ from tests.server.answers.test_asking import (
     make_coordinator,
 )
 from tests.server.answers.test_asking import with_allowance as allowing
-from tests.server.run.test_coordination import RUN
-from tests.support.answered import answers, results_file
+from tests.server.run.resumed.test_coordination import RUN
+from tests.support.runs.answered import answers, results_file
 
 from fieldfare.server.answers.sets import kept_answers, simulated_answers
 from fieldfare.shared.errors import UsageError

@@ -11,9 +11,14 @@ import pytest
 from flwr.app import Message
 from scipy.stats import chi2
 from tests.server.conftest import Clock, Setting, ask, rehearse
-from tests.server.run.test_coordination import RUN, Coordinator
-from tests.server.run.test_coordination_audit import Killed, audited, kill_at_release, resume
-from tests.support.asking import asking, made_up, sums_of
+from tests.server.run.resumed.test_coordination import RUN, Coordinator
+from tests.server.run.resumed.test_coordination_audit import (
+    Killed,
+    audited,
+    kill_at_release,
+    resume,
+)
+from tests.support.runs.asking import asking, made_up, sums_of
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import noise_on_sum, read_answers

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.asking import EVERY_KIND, asking, made_up, sums_of
+from tests.support.runs.asking import EVERY_KIND, asking, made_up, sums_of
 
 from fieldfare.client.records.encoding.asked import AskedUnits
 from fieldfare.server.answers.analytics import noise_on_sum, read_sum

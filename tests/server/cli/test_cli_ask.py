@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.server.answers.test_asking import BANKS, MakeCoordinator, make_coordinator
 from tests.server.answers.test_asking import with_allowance as allowing
-from tests.server.run.test_coordination import RUN, Coordinator
+from tests.server.run.resumed.test_coordination import RUN, Coordinator
 
 from fieldfare.server.cli import queries as cli_ask
 from fieldfare.server.store.rows import RunStatus

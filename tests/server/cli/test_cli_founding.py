@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.support.server_homes import coordinator
+from tests.support.homes.coordinators import coordinator
 
 from fieldfare.server.cli import coordinator as cli_founding
 from fieldfare.server.home.certificate_authority import valid_until

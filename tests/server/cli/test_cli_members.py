@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.support.papers import Applicant, key_called, node_called
-from tests.support.ports import free_port
-from tests.support.server_homes import coordinator
+from tests.support.homes.coordinators import coordinator
+from tests.support.homes.papers import Applicant, key_called, node_called
+from tests.support.system.ports import free_port
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import enrolled, members

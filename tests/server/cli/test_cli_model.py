@@ -4,9 +4,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.support.finished import RUN, delivered
-from tests.support.homes import home_study
-from tests.support.server_homes import coordinator
+from tests.support.homes.coordinators import coordinator
+from tests.support.homes.institutions import home_study
+from tests.support.runs.finished import RUN, delivered
 
 from fieldfare.server.cli.runs import delivery_file
 from fieldfare.server.home.founding import load_signing_key, signing_public

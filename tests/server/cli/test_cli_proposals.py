@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.support.coordinator import running_superlink
-from tests.support.desks import BANKS, TestDesk, desk, said
-from tests.support.packages import without_torch
-from tests.support.processes import until
+from tests.support.homes.desks import BANKS, TestDesk, desk, said
+from tests.support.network.coordinator import running_superlink
+from tests.support.system.packages import without_torch
+from tests.support.system.processes import until
 
 from fieldfare.server.studies.proposals import propose
 from fieldfare.server.superlink.control import control_target

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 from tests.server.answers.test_asking import LATER, MakeCoordinator, ask_later, make_coordinator
 from tests.server.answers.test_asking import with_allowance as allowing
-from tests.server.run.test_coordination import RUN
-from tests.support.answered import results_file
-from tests.support.desks import TestDesk, desk
+from tests.server.run.resumed.test_coordination import RUN
+from tests.support.homes.desks import TestDesk, desk
+from tests.support.runs.answered import results_file
 
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.proposals import propose

@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.papers import Applicant
-from tests.support.server_homes import coordinator
+from tests.support.homes.coordinators import coordinator
+from tests.support.homes.papers import Applicant
 
 from fieldfare.server.home.founding import signing_public
 from fieldfare.server.home.layout import CoordinatorHome

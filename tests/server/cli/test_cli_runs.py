@@ -14,9 +14,9 @@ from fcntl import ioctl
 from typing import Any, Final
 
 import pytest
-from tests.support.coordinator import RunningSuperlink, running_superlink
-from tests.support.desks import STUDY, TestDesk, desk, progress, said
-from tests.support.processes import until
+from tests.support.homes.desks import STUDY, TestDesk, desk, progress, said
+from tests.support.network.coordinator import RunningSuperlink, running_superlink
+from tests.support.system.processes import until
 
 from fieldfare.server.cli import runs as cli_runs
 from fieldfare.server.store.rows import RunStatus

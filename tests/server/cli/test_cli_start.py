@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.coordinator import RunningSuperlink, new_home
-from tests.support.processes import alive, children, until
+from tests.support.network.coordinator import RunningSuperlink, new_home
+from tests.support.system.processes import alive, children, until
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.system.key_files import read_signing_key, signing_pem

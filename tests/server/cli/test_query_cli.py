@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.asking import asking
+from tests.support.runs.asking import asking
 
 from fieldfare.server.cli.queries import plan_json, priced
 from fieldfare.shared.cli.root import run

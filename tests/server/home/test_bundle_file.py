@@ -1,5 +1,5 @@
 import pytest
-from tests.support.server_homes import coordinator
+from tests.support.homes.coordinators import coordinator
 
 from fieldfare.server.home.founding import build_bundle, bundle_hash, keep_bundle, kept_bundle
 from fieldfare.server.home.layout import CoordinatorHome

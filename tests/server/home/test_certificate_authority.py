@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
-from tests.support.server_homes import NOW
+from tests.support.homes.coordinators import NOW
 
 from fieldfare.server.home.certificate_authority import (
     AUTHORITY_LIFE,

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.support.papers import Applicant
-from tests.support.server_homes import coordinator
+from tests.support.homes.coordinators import coordinator
+from tests.support.homes.papers import Applicant
 
 from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.founding import load_signing_key, renew_server, signing_public

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.server_homes import NOW, coordinator, found
+from tests.support.homes.coordinators import NOW, coordinator, found
 
 from fieldfare.server.home.certificate_authority import SERVER_LIFE
 from fieldfare.server.home.founding import (

@@ -3,7 +3,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.support.server_homes import coordinator, found
+from tests.support.homes.coordinators import coordinator, found
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.errors import UsageError

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from tests.support.server_homes import coordinator
+from tests.support.homes.coordinators import coordinator
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import CoordinatorSettings, load_settings, settings_text

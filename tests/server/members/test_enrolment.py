@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.papers import Applicant, key_called, node_called
-from tests.support.server_homes import coordinator, found
+from tests.support.homes.coordinators import coordinator, found
+from tests.support.homes.papers import Applicant, key_called, node_called
 
 from fieldfare.server.home.founding import load_signing_key
 from fieldfare.server.home.layout import CoordinatorHome

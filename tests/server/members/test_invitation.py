@@ -1,5 +1,5 @@
 import pytest
-from tests.support.server_homes import coordinator
+from tests.support.homes.coordinators import coordinator
 
 from fieldfare.server.home.founding import (
     build_bundle,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tests.support.papers import node_called
+from tests.support.homes.papers import node_called
 
 from fieldfare.server.members.enrolment import EnrolledMember
 from fieldfare.server.members.node_registration import UNREGISTERED, KnownNode, settle_nodes

@@ -1,6 +1,6 @@
 import pytest
-from tests.support.papers import Applicant
-from tests.support.server_homes import coordinator
+from tests.support.homes.coordinators import coordinator
+from tests.support.homes.papers import Applicant
 
 from fieldfare.server.home.founding import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome

@@ -14,10 +14,15 @@ from tests.server.answers.test_asking import (
     make_coordinator,
     released,
 )
-from tests.server.run.test_coordination import RUN
-from tests.server.run.test_coordination_audit import audited, exported, kill_at_release, resume
-from tests.support.asking import asking
-from tests.support.lies import let_coordinator_lie
+from tests.server.run.resumed.test_coordination import RUN
+from tests.server.run.resumed.test_coordination_audit import (
+    audited,
+    exported,
+    kill_at_release,
+    resume,
+)
+from tests.support.attacks.lies import let_coordinator_lie
+from tests.support.runs.asking import asking
 
 from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation
 from fieldfare.server.store.rows import RunStatus

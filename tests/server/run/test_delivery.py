@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.finished import FINISHED, RUN, delivered, facts_of, parameters_of
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
+from tests.support.runs.finished import FINISHED, RUN, delivered, facts_of, parameters_of
 
 from fieldfare.server.run.closing import compose
 from fieldfare.shared.canonical import bytes_hash

@@ -10,11 +10,16 @@ import pytest
 from scipy.stats import chi2
 from tests.server.answers.test_asking import BANKS, MakeCoordinator, audited_with, coordinator_maker
 from tests.server.conftest import to_bank
+from tests.server.run.resumed.test_coordination import RUN, Coordinator
+from tests.server.run.resumed.test_coordination_audit import (
+    audited,
+    exported,
+    kill_at_release,
+    resume,
+)
 from tests.server.run.test_asked_knots import LIES
-from tests.server.run.test_coordination import RUN, Coordinator
-from tests.server.run.test_coordination_audit import audited, exported, kill_at_release, resume
-from tests.support.grouped import AGES, grouped_study, grouped_sums
-from tests.support.lies import let_coordinator_lie
+from tests.support.attacks.lies import let_coordinator_lie
+from tests.support.runs.grouped import AGES, grouped_study, grouped_sums
 
 from fieldfare.client.custodian.recomputation import Recomputation
 from fieldfare.client.sums.study_sums import StudySums

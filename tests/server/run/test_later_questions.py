@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from tests.support.asking import EVERY_KIND, asking
+from tests.support.runs.asking import EVERY_KIND, asking
 
 from fieldfare.server.run.conduct import check_later, keep_questions, read_questions
 from fieldfare.shared.errors import RunError, StudyError

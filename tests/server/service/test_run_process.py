@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.coordinator import new_home
+from tests.support.network.coordinator import new_home
 
 from fieldfare.server.service.run_process import (
     EXIT_DEFECT,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.coordinator import RunningSuperlink, new_home, running_superlink
-from tests.support.processes import alive, until
+from tests.support.network.coordinator import RunningSuperlink, new_home, running_superlink
+from tests.support.system.processes import alive, until
 
 from fieldfare.server.home.founding import build_bundle
 from fieldfare.server.service import runner_process as runner_module

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.coordinator import new_home
+from tests.support.network.coordinator import new_home
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.node_registration import Settled

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.desks import TestDesk, desk
+from tests.support.homes.desks import TestDesk, desk
 
 from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.rows import RunStatus

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.desks import TestDesk, desk
+from tests.support.homes.desks import TestDesk, desk
 
 from fieldfare.server.store.rows import ApprovalRow
 from fieldfare.server.studies.run_view import (

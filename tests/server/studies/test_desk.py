@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.desks import BANKS, TestDesk, desk, progress
-from tests.support.packages import MODEL, PACKAGE, install
+from tests.support.homes.desks import BANKS, TestDesk, desk, progress
+from tests.support.system.packages import MODEL, PACKAGE, install
 
 from fieldfare.server.home.founding import build_bundle
 from fieldfare.server.store.rows import RunStatus

@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.coordinator import new_home
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
+from tests.support.network.coordinator import new_home
 
 from fieldfare.server.home.founding import load_signing_key, signing_public
 from fieldfare.server.home.layout import CoordinatorHome

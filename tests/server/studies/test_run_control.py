@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
 
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import RunStore, run_store

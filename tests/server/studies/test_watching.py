@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import pytest
-from tests.support.desks import TestDesk, desk, progress
+from tests.support.homes.desks import TestDesk, desk, progress
 
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore

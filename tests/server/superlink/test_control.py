@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from tests.support.coordinator import new_home
+from tests.support.network.coordinator import new_home
 
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.superlink.control import control_target, read_token

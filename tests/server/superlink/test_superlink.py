@@ -19,7 +19,12 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 from flwr.supercore.task_identity import TaskIdentity
-from tests.support.coordinator import RunningSuperlink, new_home, new_node, running_superlink
+from tests.support.network.coordinator import (
+    RunningSuperlink,
+    new_home,
+    new_node,
+    running_superlink,
+)
 
 from fieldfare.client.node.fleet import Arrival, Fleet, RunOverError, SuperlinkEndpoint, joined
 from fieldfare.server.home.founding import build_bundle, bundle_hash

@@ -12,14 +12,14 @@ from typing import Final
 
 import httpx
 import pytest
-from tests.support.coordinator import (
+from tests.support.network.coordinator import (
     SUPERLINK,
     RunningSuperlink,
     new_home,
     new_node,
     running_superlink,
 )
-from tests.support.processes import listening, until
+from tests.support.system.processes import listening, until
 
 from fieldfare.client.node.fleet import SuperlinkEndpoint, joined
 from fieldfare.server.home.founding import build_bundle

@@ -2,8 +2,8 @@ import io
 import json
 
 import pytest
-from tests.support.bench import Bench
-from tests.support.transcripts import METRICS, Recorder
+from tests.support.federations.bench import Bench
+from tests.support.runs.transcripts import METRICS, Recorder
 
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.protocol.messages import ReleaseKind

@@ -2,8 +2,8 @@ import json
 
 import pytest
 import rfc8785
-from tests.support.bench import Bench
-from tests.support.transcripts import Recorder
+from tests.support.federations.bench import Bench
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.transcript.file import Misfit
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, TreeHead, tree_head

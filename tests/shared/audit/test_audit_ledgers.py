@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from tests.support.transcripts import Recorder
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.audit.ledgers import LedgerTrail, Spent
 from fieldfare.shared.errors import ProtocolError

@@ -2,8 +2,8 @@ import io
 from typing import Any
 
 import pytest
-from tests.support.bench import MakeBench, make_study
-from tests.support.transcripts import Recorder
+from tests.support.federations.bench import MakeBench, make_study
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.audit import opening as audit_opening
 from fieldfare.shared.audit.opening import Trust

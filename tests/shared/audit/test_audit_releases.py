@@ -3,8 +3,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.bench import Bench, MakeBench, make_study
-from tests.support.transcripts import Recorder
+from tests.support.federations.bench import Bench, MakeBench, make_study
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.privacy.assurance import Assurance

@@ -2,7 +2,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from tests.support.transcripts import Recorder
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.protocol.messages import Participant, ReleaseKind, Request
 from fieldfare.shared.transcript.leaves import LeafKind

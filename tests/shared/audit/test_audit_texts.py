@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.bench import NAMES, MakeBench
-from tests.support.transcripts import Recorder
+from tests.support.federations.bench import NAMES, MakeBench
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.features.basis import EncodedUnits

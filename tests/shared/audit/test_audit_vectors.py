@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from tests.support.transcripts import Recorder
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.audit.evidence import KeptVectors
 from fieldfare.shared.canonical import bytes_hash

@@ -3,7 +3,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.transcripts import Recorder
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.cli.audit import trusted
 from fieldfare.shared.cli.root import run

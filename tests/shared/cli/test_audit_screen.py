@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
-from tests.support.grouped import released_groups
-from tests.support.transcripts import Recorder
+from tests.support.runs.grouped import released_groups
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.audit.audit import AuditReport, InstitutionReport
 from fieldfare.shared.audit.ledgers import Spent

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.optimize import LinearConstraint, minimize
-from tests.support.grouped import grouped_study
+from tests.support.runs.grouped import grouped_study
 
 from fieldfare.shared.evaluation.score_table import (
     STEPS,

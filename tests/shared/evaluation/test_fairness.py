@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.support.grouped import AGES, grouped_study
+from tests.support.runs.grouped import AGES, grouped_study
 
 from fieldfare.shared.evaluation.groups import (
     WEIGHT_BITS,

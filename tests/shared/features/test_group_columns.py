@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.support.grouped import AGES, FEATURES, SEGMENTS, grouped_study
+from tests.support.runs.grouped import AGES, FEATURES, SEGMENTS, grouped_study
 
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features.features import GroupColumn

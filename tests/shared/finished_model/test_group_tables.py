@@ -1,5 +1,5 @@
 import numpy as np
-from tests.support.grouped import AGES, FARED, SEGMENTS, grouped_study, released_groups
+from tests.support.runs.grouped import AGES, FARED, SEGMENTS, grouped_study, released_groups
 
 from fieldfare.shared.evaluation.groups import group_scale, read_fairness
 from fieldfare.shared.finished_model.card_page import group_tables

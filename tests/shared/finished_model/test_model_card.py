@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import rfc8785
-from tests.support.finished import FINISHED, facts_of, parameters_of
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
+from tests.support.runs.finished import FINISHED, facts_of, parameters_of
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.finished_model.card import ModelCard

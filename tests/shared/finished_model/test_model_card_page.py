@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from tests.support.finished import FINISHED, METRICS, facts_of, parameters_of
-from tests.support.grouped import AGES, released_groups
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
+from tests.support.runs.finished import FINISHED, METRICS, facts_of, parameters_of
+from tests.support.runs.grouped import AGES, released_groups
 
 from fieldfare.shared.finished_model.card_page import card_page
 from fieldfare.shared.finished_model.card_writing import write_card

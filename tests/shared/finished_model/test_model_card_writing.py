@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.finished import FINISHED, METRICS, facts_of, parameters_of
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
+from tests.support.runs.finished import FINISHED, METRICS, facts_of, parameters_of
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.evaluation.groups import read_fairness

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import load, save
-from tests.support.finished import RUN, parameters_of
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
+from tests.support.runs.finished import RUN, parameters_of
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.finished_model.file import layout_hash, model_from_bytes, model_to_bytes

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from tests.support.networks import FEATURES, made_up_units
+from tests.support.records.networks import FEATURES, made_up_units
 
 from fieldfare.shared.features.basis import EncodedUnits, UnitTables
 from fieldfare.shared.models.dense_layers import MOST_CANCELLED

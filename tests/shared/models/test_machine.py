@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from tests.support.networks import FEATURES
+from tests.support.records.networks import FEATURES
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.models.dense_layers import (

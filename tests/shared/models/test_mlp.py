@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.networks import (
+from tests.support.records.networks import (
     FEATURES,
     clipped_sum,
     dense_rows,

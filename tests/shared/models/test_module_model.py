@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.support.networks import FEATURES, clipped_sum, made_up_units
-from tests.support.packages import PACKAGE, install
+from tests.support.records.networks import FEATURES, clipped_sum, made_up_units
+from tests.support.system.packages import PACKAGE, install
 
 from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.models.custom_module import ModuleModel, Values

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tests.support.networks import FEATURES, dense_rows, made_up_units
+from tests.support.records.networks import FEATURES, dense_rows, made_up_units
 
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.models import unit_batches as unit_inputs

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.pages.charts import Shape, plain_shape, shapes_of

@@ -9,8 +9,8 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.finished import delivered
-from tests.support.homes import home_study
+from tests.support.homes.institutions import home_study
+from tests.support.runs.finished import delivered
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.delivery import (

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pydantic import ValidationError
-from tests.support.server_homes import an_authority
+from tests.support.homes.coordinators import an_authority
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.identity import (

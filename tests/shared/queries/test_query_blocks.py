@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.asking import EVERY_KIND, asking
+from tests.support.runs.asking import EVERY_KIND, asking
 
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.queries.layout import WEIGHT_BITS, Layout, axis_of, even_edges, layout_for

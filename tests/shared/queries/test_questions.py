@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import rfc8785
 from pydantic import ValidationError
-from tests.support.asking import EVERY_KIND, asking
+from tests.support.runs.asking import EVERY_KIND, asking
 
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.queries.questions import KINDS, QuestionGroup, columns_of, question_problems

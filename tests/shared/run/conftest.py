@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from tests.support.written_runs import COUNT, LATER, STUDIES, WrittenRun, group_of
+from tests.support.runs.written_runs import COUNT, LATER, STUDIES, WrittenRun, group_of
 
 MakeRun = Callable[[str], WrittenRun]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.asking import asking
+from tests.support.runs.asking import asking
 
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features.features import NumericFeature

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 from tests.shared.run.conftest import MakeRun
-from tests.support.written_runs import STUDIES, WrittenRun
+from tests.support.runs.written_runs import STUDIES, WrittenRun
 
 from fieldfare.shared.protocol.messages import Reply, open_envelope
 from fieldfare.shared.run.attempt import Attempt

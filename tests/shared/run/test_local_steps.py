@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.support.bench import make_study
+from tests.support.federations.bench import make_study
 
 from fieldfare.shared.protocol.plan import LOCAL_REACH, PARAMETER_LIMIT
 from fieldfare.shared.run.optimizer import TrainingState, averaged_state, local_change, local_step

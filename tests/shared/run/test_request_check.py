@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 from tests.shared.run.conftest import MakeRun
-from tests.support.written_runs import STUDIES, WrittenRun, group_of
+from tests.support.runs.written_runs import STUDIES, WrittenRun, group_of
 
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import Participant, ReleaseKind

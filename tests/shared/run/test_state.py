@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 from tests.shared.run.conftest import MakeRun
-from tests.support.written_runs import LATER, STUDIES, WrittenRun, group_of
+from tests.support.runs.written_runs import LATER, STUDIES, WrittenRun, group_of
 
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.protocol.messages import (

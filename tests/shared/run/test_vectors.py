@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support import checker
-from tests.support.checker import accepts
-from tests.support.vectors import FOLDER, FORGED, plan_of, vectors, with_changes
+from tests.support.runs import checker
+from tests.support.runs.checker import accepts
+from tests.support.runs.vectors import FOLDER, FORGED, plan_of, vectors, with_changes
 
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
@@ -31,7 +31,7 @@ def audited(lines: list[str], coordinator: str) -> AuditReport:
 
 
 def test_vectors_are_what_is_written_today() -> None:
-    """`python -m tests.support.vectors` writes them; other bytes are another format."""
+    """`python -m tests.support.runs.vectors` writes them; other bytes are another format."""
     written = dict(vectors())
     assert sorted(written) == sorted(path.name for path in FOLDER.glob("*.json"))
     drifted = [name for name, text in written.items() if (FOLDER / name).read_text() != text]

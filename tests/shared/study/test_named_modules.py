@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.packages import PACKAGE, install
+from tests.support.system.packages import PACKAGE, install
 
 from fieldfare.shared.errors import PackageError, StudyError
 from fieldfare.shared.study import model_sections as named_modules

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.support.asking import asking
+from tests.support.runs.asking import asking
 
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from tests.support.processes import alive, until
+from tests.support.system.processes import alive, until
 
 WAIT_SECONDS: Final = 60.0
 CHILD: Final = """

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.simulations.conftest import BANKS, Desk, make_table
-from tests.support.packages import without_torch
+from tests.support.system.packages import without_torch
 
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import PolicyRefusal, RefusalCode, UsageError
@@ -352,7 +352,7 @@ def test_everything_that_a_deployment_runs_works_without_torch(desk: Desk) -> No
     code = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from tests.support.packages import Absent
+from tests.support.system.packages import Absent
 sys.meta_path.insert(0, Absent("torch", "opacus", "captum"))
 from fieldfare.shared.cli.root import run
 sys.exit(run({call!r}))

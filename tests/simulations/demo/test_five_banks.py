@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-from tests.support.reported import decided
+from tests.support.homes.reported import decided
 
 from fieldfare.client.alerts.alert import Alert, PartyRole, alert_of
 from fieldfare.client.alerts.reports.facts import report_facts

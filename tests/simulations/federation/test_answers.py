@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.asking import asking, made_up, sums_of
+from tests.support.runs.asking import asking, made_up, sums_of
 
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import noise_on_sum, read_answers, read_sum

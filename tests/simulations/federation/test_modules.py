@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.packages import PACKAGE, install
+from tests.support.system.packages import PACKAGE, install
 
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.study.model_sections import VARIABLE

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.grouped import released_groups
+from tests.support.runs.grouped import released_groups
 
 from fieldfare.simulations.report.page import write_report
 

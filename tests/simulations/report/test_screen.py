@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.support.grouped import released_groups
+from tests.support.runs.grouped import released_groups
 
 from fieldfare.simulations.report.screen import details, screen
 

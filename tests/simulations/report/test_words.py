@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.support.grouped import released_groups
+from tests.support.runs.grouped import released_groups
 
 from fieldfare.simulations.report import words
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.support.beds import small_bed
+from tests.support.federations.beds import small_bed
 
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.model_sections import VARIABLE

@@ -1,5 +1,5 @@
 import pytest
-from tests.support.reported import decided, reason, reported_alert
+from tests.support.homes.reported import decided, reason, reported_alert
 
 from fieldfare.client.alerts.alert import NEW, Disposition, PartyRole
 from fieldfare.client.alerts.reports.facts import MOST_NARRATIVE, OPEN, ReportFacts, report_facts

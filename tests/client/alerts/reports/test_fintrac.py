@@ -2,7 +2,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.reported import decided, reported_alert
+from tests.support.homes.reported import decided, reported_alert
 
 from fieldfare.client.alerts.alert import PartyRole
 from fieldfare.client.alerts.reports.facts import OPEN, report_facts

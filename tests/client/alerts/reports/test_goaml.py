@@ -1,6 +1,6 @@
 import pytest
 from lxml import etree
-from tests.support.reported import decided, reported_alert
+from tests.support.homes.reported import decided, reported_alert
 
 from fieldfare.client.alerts.alert import PartyRole
 from fieldfare.client.alerts.reports.facts import OPEN, report_facts

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from lxml import etree
 from pyarrow import csv, feather
-from tests.support.reported import decided, reported_alert
+from tests.support.homes.reported import decided, reported_alert
 
 from fieldfare.client.alerts.alert import PartyRole
 from fieldfare.client.alerts.reports.facts import (

@@ -5,8 +5,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.support.asking import KEY, asking
-from tests.support.grouped import grouped_study
+from tests.support.runs.asking import KEY, asking
+from tests.support.runs.grouped import grouped_study
 
 from fieldfare.client.records import LoadedRecords, read_records
 from fieldfare.client.records.encoding.asked import asked_columns, unit_order

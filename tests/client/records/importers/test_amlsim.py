@@ -5,7 +5,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
-from tests.support.imports import (
+from tests.support.records.imports import (
     KEYED,
     SAMPLES,
     holds_no_marker,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from lxml import etree
-from tests.support.imports import rows_of
+from tests.support.records.imports import rows_of
 
 from fieldfare.client.records.importers import iso20022 as books
 from fieldfare.client.records.importers.base import open_folder

@@ -1,9 +1,9 @@
-"""Every form has an importer, and options that say nothing to it are refused."""
+"""Every form has an importer, and what it does with the options it is given."""
 
 from pathlib import Path
 
 import pytest
-from tests.support.imports import KEYED, SAMPLES, imported, rows_of
+from tests.support.records.imports import KEYED, SAMPLES, imported, rows_of
 
 from fieldfare.client.records.importers.base import ImportOptions
 from fieldfare.client.records.importers.registry import IMPORTERS, ImportFormat, import_records
@@ -32,3 +32,9 @@ def test_what_is_lacking_is_not_written(tmp_path: Path) -> None:
     lacking = frozenset({"transactions.counterparty_type"})
     imported("paysim", [SAMPLES / "paysim.csv"], tmp_path, lacking=lacking)
     assert "counterparty_type" not in rows_of(tmp_path, "transactions")[0]
+
+
+def test_lacking_takes_columns_out() -> None:
+    options = ImportOptions(KEYED, lacking=frozenset({"transactions.mcc"}))
+    columns = {"transactions": ("txn_id", "mcc"), "accounts": ("mcc",)}
+    assert options.having(columns) == {"transactions": ["txn_id"], "accounts": ["mcc"]}

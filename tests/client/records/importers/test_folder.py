@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.support.imports import rows_of
+from tests.support.records.imports import rows_of
 
 from fieldfare.client.records.canonical.bank import Channel, Direction, Transaction
 from fieldfare.client.records.importers.base import open_folder

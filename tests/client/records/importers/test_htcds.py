@@ -4,7 +4,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from tests.support.imports import SAMPLES, holds_no_marker, imported, rows_of
+from tests.support.records.imports import SAMPLES, holds_no_marker, imported, rows_of
 
 from fieldfare.client.records.sources.mapping import ColumnMapping
 from fieldfare.shared.errors import RecordsError

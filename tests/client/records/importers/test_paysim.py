@@ -4,7 +4,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from tests.support.imports import KEYED, SAMPLES, imported, opens_as_canonical, rows_of
+from tests.support.records.imports import KEYED, SAMPLES, imported, opens_as_canonical, rows_of
 
 from fieldfare.shared.errors import RecordsError
 

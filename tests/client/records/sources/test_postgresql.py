@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.postgres import PostgresServer as Server
+from tests.support.system.postgres import PostgresServer as Server
 
 from fieldfare.client.records.sources.databases import Rows
 from fieldfare.client.records.sources.engine import Source

@@ -1,5 +1,5 @@
 import numpy as np
-from tests.support.written_runs import METRICS, STUDIES
+from tests.support.runs.written_runs import METRICS, STUDIES
 
 from fieldfare.shared.protocol.messages import parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.written_runs import STUDIES
+from tests.support.runs.written_runs import STUDIES
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.evaluation.score_table import STEPS, alert_threshold

@@ -1,7 +1,7 @@
 """The closed list of kinds, and what they have in common."""
 
 import pytest
-from tests.support.written_runs import STUDIES
+from tests.support.runs.written_runs import STUDIES
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.protocol.messages import ReleaseKind

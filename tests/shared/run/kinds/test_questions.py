@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.written_runs import COUNT, LATER, SPREAD, STUDIES, group_of
+from tests.support.runs.written_runs import COUNT, LATER, SPREAD, STUDIES, group_of
 
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import StudyError

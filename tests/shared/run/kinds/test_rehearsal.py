@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from tests.support.written_runs import STUDIES
+from tests.support.runs.written_runs import STUDIES
 
 from fieldfare.shared.protocol.messages import parameters_hash
 from fieldfare.shared.protocol.plan import plan_for

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.support.written_runs import STUDIES
+from tests.support.runs.written_runs import STUDIES
 
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.run.kinds.kind import Summed

@@ -1,0 +1,33 @@
+"""`institution vectors` as it is typed."""
+
+import re
+
+import pytest
+from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.records.scored import Desk
+from tests.support.records.scored_rows import vector_desk
+from tests.support.runs.finished import RUN
+
+__all__ = ["coordinator", "custody_of"]
+
+
+@pytest.fixture
+def desk(
+    coordinator: Coordinator, custody_of: OpenCustody, capsys: pytest.CaptureFixture[str]
+) -> Desk:
+    return vector_desk(coordinator, custody_of, capsys)
+
+
+def test_units_are_listed_highest_first_without_their_vectors(desk: Desk) -> None:
+    status, said, _ = desk("vectors", "--model", RUN, "--top", "3")
+    assert status == 0
+    ranked = re.findall(r"^ +(\d+) +\S+  (\w+)$", said, re.MULTILINE)
+    assert [rank for rank, _ in ranked] == ["1", "2", "3"]
+    assert ranked[0][1] == "c17"
+    assert "130 ranked" in said
+    assert "no reasons" in said
+
+
+def test_texts_sends_here(desk: Desk) -> None:
+    status, _, errors = desk("texts", "--model", RUN)
+    assert (status, "use fieldfare institution vectors" in errors) == (2, True)

@@ -1,0 +1,121 @@
+"""`institution roster accept` as a user calls it: through the root command."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from tests.support.homes.institutions import Coordinator, coordinator
+
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.roster import pinned_roster
+from fieldfare.shared.cli.root import run
+from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.roster import Member, Roster
+
+__all__ = ["coordinator"]
+
+
+def accept(coordinator: Coordinator, roster: Roster, *options: str) -> int:
+    file = coordinator.file("roster.signed", coordinator.signed_roster(roster))
+    home = str(coordinator.homes["bank-a"].path)
+    return run(["institution", "roster", "accept", str(file), "--home", home, *options])
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+@pytest.fixture
+def home(coordinator: Coordinator) -> Home:
+    """A home that has pinned nothing yet."""
+    home = coordinator.homes["bank-a"]
+    home.roster.unlink()
+    return home
+
+
+def test_every_fingerprint_is_shown_before_a_person_pins_it(
+    coordinator: Coordinator,
+    home: Home,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answered(monkeypatch, "n\n")
+    assert accept(coordinator, coordinator.roster()) == 1
+    out = capsys.readouterr().out
+    for key in (coordinator.public, *(member.key for member in coordinator.roster().members)):
+        assert fingerprint(bytes.fromhex(key)) in out  # whole, on one line
+    assert "none pinned yet" in out
+    assert re.search(r"bank-a \(you\)", out)
+    assert "nothing was pinned" in out
+    assert not home.roster.exists()
+
+    answered(monkeypatch, "y\n")
+    assert accept(coordinator, coordinator.roster()) == 0
+    assert "pinned roster version 1, 3 members" in capsys.readouterr().out
+    assert pinned_roster(home, coordinator.public) == coordinator.roster()
+
+
+def test_yes_asks_nothing_and_the_log_keeps_it(coordinator: Coordinator, home: Home) -> None:
+    assert accept(coordinator, coordinator.roster(), "--yes") == 0
+    (entry,) = [json.loads(line) for line in home.log.read_text().splitlines()]
+    assert entry["event"] == "roster"
+    assert entry["details"] == {"fingerprint": coordinator.roster().hash, "version": 1}
+    assert accept(coordinator, coordinator.roster(), "--yes") == 0  # pinned already
+    assert len(home.log.read_text().splitlines()) == 1
+
+
+def test_what_changed_since_the_pinned_one_is_shown(
+    coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = list(coordinator.roster().members)
+    members[1] = Member(id="bank-b", key="ab" * 32)
+    members[2] = Member(id="bank-d", key="cd" * 32)
+    changed = Roster(
+        version=2, multiplicity=2, coordinator=coordinator.public, members=tuple(members)
+    )
+    assert accept(coordinator, changed, "--yes") == 0
+    out = capsys.readouterr().out
+    for said in (
+        r"version 2 \(pinned: version 1\)",
+        r"bank-b .* KEY CHANGED",
+        r"bank-c .* no longer a member",
+        r"bank-d .* new\n",
+        r"at most 2 of them; CHANGED from 1",
+        r"approve running studies again",
+    ):
+        assert re.search(said, re.sub(r" +\n", "\n", out)), said
+    assert not re.search(r"bank-a .* (new|CHANGED)", out)
+
+
+def test_a_step_back_or_a_second_roster_of_one_version_is_refused(
+    coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert accept(coordinator, coordinator.roster(version=3), "--yes") == 0
+    for roster in (coordinator.roster(version=2), coordinator.roster(version=3, multiplicity=2)):
+        capsys.readouterr()
+        assert accept(coordinator, roster, "--yes") == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert pinned_roster(coordinator.homes["bank-a"], coordinator.public).version == 3
+
+
+def test_wrong_input_is_one_line_and_status_2(
+    coordinator: Coordinator, home: Home, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    foreign = Coordinator(tmp_path / "foreign")
+    stranger = coordinator.roster().model_copy(update={"coordinator": foreign.public})
+    without = coordinator.roster().model_copy(update={"members": coordinator.roster().members[1:]})
+    files = {
+        "foreign": foreign.signed_roster(stranger),
+        "without": coordinator.signed_roster(without),
+        "garbage": b"\x00\xff",
+    }
+    for name, content in files.items():
+        file = coordinator.file(name, content)
+        arguments = ["roster", "accept", str(file), "--home", str(home.path), "--yes"]
+        assert run(["institution", *arguments]) == 2, name
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1), name
+        assert name in err
+    assert not home.roster.exists()

@@ -1,0 +1,146 @@
+"""No two releases share noise: seen on what left, with the masks taken off.
+
+Masks hide from every other test whether the noise below them was drawn again. Here the test
+holds the institution's chain keys and its exact sums, so that what is left is the noise, from
+the operating system's own source.
+"""
+
+from itertools import combinations
+from typing import Final
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.support.federations.bench import Bench, MakeBench, Run, make_study
+
+from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.protocol.messages import ReleaseKind, Request
+from fieldfare.shared.protocol.secure_sum import RunKeys
+from fieldfare.shared.ring import centre, decode, subtract
+from fieldfare.shared.study.study import Study
+
+Vector = NDArray[np.float64]
+
+NAMES: Final = ("bank-a", "bank-b", "bank-c")
+NAME: Final = "bank-b"
+TRAINING: Final = ReleaseKind.TRAINING
+EVALUATION: Final = ReleaseKind.EVALUATION
+LEVELS: Final = 512
+# Of 1,000 independent pairs a correlation has a standard error of .03: .25 comes by chance once
+# in 10^15 pairs. Of the same noise, scaled or not, it is 1.
+UNRELATED: Final = 0.25
+
+
+def wide_study(**training: object) -> Study:
+    """As many entries of each kind as independence can be seen on."""
+    features = [
+        {"name": f"f{index}", "kind": "categorical", "levels": [f"l{i}" for i in range(LEVELS)]}
+        for index in range(2)
+    ]
+    return make_study(
+        features=features,
+        training={"steps": 3, **training},
+        evaluation={"score_bins": LEVELS, "spare_releases": 3},
+    )
+
+
+def wide_sums(study: Study, seed: int) -> StudySums:
+    random = np.random.default_rng(seed)
+    positions = random.integers(0, LEVELS + 2, (2, 100)).astype(np.uint16)
+    labels = random.integers(0, 2, 100).astype(np.uint8)
+    return StudySums.prepare(study, EncodedUnits(positions, labels), random.uniform(size=100) < 0.4)
+
+
+def bench_of(make_bench: MakeBench, study: Study) -> Bench:
+    return make_bench(study, {name: wide_sums(study, seed) for seed, name in enumerate(NAMES)})
+
+
+def unmasked(run: Run, request: Request, name: str = NAME) -> NDArray[np.int64]:
+    """What the door answered, without the masks of the institution's own keys."""
+    bench, terms = run.bench, run.bench.plan.terms(request.kind)
+    answer = run.answer(name, request)
+    state = bench.ledger(name).run_state(bench.plan.study_id, request.run)
+    assert state is not None
+    entries, bits = terms.vectors.entries, terms.word_bits
+    peers = frozenset(p.institution for p in request.participants) - {name}
+    # Attempts of one step share its keys, which the ledger holds until the next step.
+    keys = RunKeys.from_bytes(state)
+    assert keys.step == request.step + 1
+    mask = keys.mask(name, peers, request.hash, entries, bits)
+    return centre(subtract(decode(answer.vector, bits, entries), mask, bits), bits)
+
+
+def noise_of(run: Run, request: Request, name: str = NAME) -> Vector:
+    """The noise of one release, in standard deviations of its share."""
+    bench, terms = run.bench, run.bench.plan.terms(request.kind)
+    parameters = np.frombuffer(run.contents[request.parameters])
+    exact = bench.sums[name].vector(request.kind, parameters)
+    noise = unmasked(run, request, name) - exact
+    return np.asarray(noise / terms.share(request.n, request.t))
+
+
+def assert_unrelated(noises: list[Vector]) -> None:
+    """None is another, nor another with its sign changed, scaled, shifted or in another order."""
+    for one, other in combinations(noises, 2):
+        length = min(len(one), len(other))
+        for shift in (0, 1):
+            pair = np.corrcoef(one[:length], np.roll(other, shift)[:length])
+            assert abs(pair[0, 1]) < UNRELATED
+        ours, theirs = np.abs(np.rint(one * 1e9)), np.abs(np.rint(other * 1e9))
+        assert len(np.intersect1d(ours, theirs)) < length / 10
+
+
+def test_what_is_left_without_masks_and_sums_is_the_share_of_the_noise(
+    make_bench: MakeBench,
+) -> None:
+    """Otherwise all that follows would hold of the masks."""
+    run = bench_of(make_bench, wide_study()).open_run()
+    for kind, step in ((TRAINING, 0), (EVALUATION, 3)):
+        noise = noise_of(run, run.request(kind, step))
+        # Of 1,024 draws the spread has a standard error of 2.2 %.
+        assert 0.85 < noise.std() < 1.15
+        assert abs(noise.mean()) < 0.2
+
+
+@pytest.mark.parametrize(("kind", "step"), [(TRAINING, 0), (TRAINING, 1), (EVALUATION, 3)])
+def test_every_attempt_of_a_step_has_fresh_noise(
+    kind: ReleaseKind, step: int, make_bench: MakeBench
+) -> None:
+    """The same participants or fewer: two attempts of one sum differ by their noise alone.
+
+    With one noise on both, their difference would be exact: a free, noiseless answer.
+    """
+    run = bench_of(make_bench, wide_study()).open_run()
+    first, again = (noise_of(run, run.request(kind, step, attempt)) for attempt in (0, 1))
+    others = [noise_of(run, run.request(kind, step, 0), name) for name in NAMES if name != NAME]
+    assert_unrelated([first, again, *others])
+
+
+def test_an_attempt_after_a_restart_has_fresh_noise(make_bench: MakeBench) -> None:
+    bench = bench_of(make_bench, wide_study())
+    run = bench.open_run()
+    first = noise_of(run, run.request(attempt=0))
+    bench.restart(NAME)
+    assert_unrelated([first, noise_of(run, run.request(attempt=1))])
+
+
+def test_steps_kinds_and_runs_have_fresh_noise(make_bench: MakeBench) -> None:
+    bench = bench_of(make_bench, wide_study())
+    noises = []
+    for run in (bench.open_run(), bench.open_run()):
+        noises += [noise_of(run, run.request(step=step)) for step in (0, 1)]
+        noises.append(noise_of(run, run.request(EVALUATION, 3)))
+    assert_unrelated(noises)
+
+
+def test_in_local_mode_every_attempt_has_fresh_noise(make_bench: MakeBench) -> None:
+    """What differs from a change without noise is the noise, times the size of a step."""
+    study = wide_study(mode="local", local_steps=1)
+    bench = bench_of(make_bench, study)
+    run, entries = bench.open_run(), bench.plan.training.vectors.entries
+    silent = [np.zeros(entries, dtype=np.int64)]
+    parameters = np.frombuffer(run.parameters(TRAINING, 0))
+    still = bench.sums[NAME].local_change(parameters, silent, len(NAMES))
+    moved = [unmasked(run, run.request(attempt=attempt)) - still for attempt in (0, 1)]
+    assert_unrelated([one / one.std() for one in moved])

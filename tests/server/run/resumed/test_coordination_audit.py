@@ -1,0 +1,166 @@
+"""Whatever happens to a run, the transcript that its coordinator leaves behind fits."""
+
+import io
+from pathlib import Path
+
+import pytest
+from flwr.app import Message
+from tests.server.conftest import BANKS, to_bank
+from tests.server.run.resumed.test_coordination import RUN, Coordinator, coordinator
+
+from fieldfare.server.home.founding import load_signing_key
+from fieldfare.server.store.export import export_transcript
+from fieldfare.shared.audit.audit import AuditReport, audit
+from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.protocol.messages import IdentitySigner
+
+__all__ = ["coordinator"]
+
+
+class Killed(BaseException):
+    """The process dies; nothing is caught and nothing more is written."""
+
+
+def audited(coordinator: Coordinator, folder: Path) -> AuditReport:
+    report = exported(coordinator, folder)
+    assert report.misfit is None, report.misfit
+    return report
+
+
+def exported(coordinator: Coordinator, folder: Path) -> AuditReport:
+    """What an audit of the transcript says, whether it fits or not."""
+    file = folder / "run.transcript"
+    file.unlink(missing_ok=True)
+    with coordinator.store() as store:
+        export_transcript(
+            store, RUN, IdentitySigner(load_signing_key(coordinator.home, None)), file
+        )
+    trust = Trust.in_roster(coordinator.home.roster.read_bytes())
+    return audit(io.BytesIO(file.read_bytes()), trust)
+
+
+def kill_at_release(coordinator: Coordinator, release: int) -> None:
+    """Let the process die when the last institution is asked for this release, from 1 on."""
+    asked, institutions = 0, len(coordinator.setting.federation.custodians)
+
+    def die(message: Message) -> bool:
+        nonlocal asked
+        asked += message.metadata.message_type == "query.release"
+        if asked == release * institutions:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        coordinator.carry_out(drop=die)
+
+
+def resume(coordinator: Coordinator) -> None:
+    with coordinator.store() as store:
+        row = store.row(RUN)
+        if row.state.ended:
+            store.reopen(row)
+    coordinator.carry_out()
+
+
+def finished(coordinator: Coordinator, report: AuditReport) -> None:
+    """The audit recomputed what the coordinator has, and what institutions have debited."""
+    steps = coordinator.setting.federation.study.training.steps
+    assert (report.state, report.steps, report.sums) == ("finished", steps, steps + 2)
+    assert report.recomputed == report.sums
+    for name, found in report.institutions.items():
+        position = coordinator.setting.federation.ledgers[name].position()
+        assert found.spent.debits <= position.cumulative <= found.spent.asked
+
+
+def test_a_finished_run_fits_and_everybody_has_cosigned_it(
+    coordinator: Coordinator, tmp_path: Path
+) -> None:
+    coordinator.carry_out()
+    report = audited(coordinator, tmp_path)
+    finished(coordinator, report)
+    assert report.metrics is not None
+    assert report.cosigned == dict.fromkeys(BANKS, report.leaves)
+    spent = {name: found.spent.debits for name, found in report.institutions.items()}
+    ledgers = coordinator.setting.federation.ledgers
+    assert spent == {name: ledgers[name].position().cumulative for name in BANKS}
+
+
+def test_a_stopped_run_fits_before_and_after_it_goes_on(
+    coordinator: Coordinator, tmp_path: Path
+) -> None:
+    def stop_at(message: Message) -> bool:
+        if message.metadata.message_type == "query.release":
+            with coordinator.store() as store:
+                if store.checkpoint(RUN):
+                    store.request_stop(RUN)
+        return False
+
+    coordinator.carry_out(drop=stop_at)
+    assert audited(coordinator, tmp_path).state == "stopped"
+    resume(coordinator)
+    finished(coordinator, audited(coordinator, tmp_path))
+
+
+def test_a_run_that_lost_too_many_fits_before_and_after(
+    coordinator: Coordinator, tmp_path: Path
+) -> None:
+    lost = [to_bank(name, after=2) for name in BANKS[:2]]
+    with pytest.raises(RunError, match="at least 3 institutions"):
+        coordinator.carry_out(drop=lambda message: any(each(message) for each in lost))
+    assert audited(coordinator, tmp_path).state == "failed"
+    resume(coordinator)
+    finished(coordinator, audited(coordinator, tmp_path))
+
+
+def test_a_run_that_nobody_came_to_fits_before_and_after(
+    coordinator: Coordinator, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError):
+        coordinator.carry_out(drop=lambda message: message.metadata.message_type == "query.hello")
+    assert audited(coordinator, tmp_path).state == "failed"
+    resume(coordinator)
+    finished(coordinator, audited(coordinator, tmp_path))
+
+
+def test_a_run_that_failed_to_agree_fits_before_and_after(
+    coordinator: Coordinator, tmp_path: Path
+) -> None:
+    with pytest.raises(RunError):
+        coordinator.carry_out(drop=lambda message: message.metadata.message_type == "query.agree")
+    assert audited(coordinator, tmp_path).state == "failed"
+    resume(coordinator)
+    finished(coordinator, audited(coordinator, tmp_path))
+
+
+def test_an_institution_that_is_gone_for_good_is_counted(
+    coordinator: Coordinator, tmp_path: Path
+) -> None:
+    coordinator.carry_out(drop=to_bank(BANKS[3], after=2))
+    report = audited(coordinator, tmp_path)
+    finished(coordinator, report)
+    assert report.failed_attempts == 1
+    assert report.institutions[BANKS[3]].at_most > report.institutions[BANKS[3]].epsilon
+
+
+@pytest.mark.parametrize("moment", [9, 20, 26])
+def test_a_run_that_was_killed_anywhere_fits_before_and_after(
+    coordinator: Coordinator, tmp_path: Path, moment: int
+) -> None:
+    seen = 0
+
+    def kill(message: Message) -> bool:
+        nonlocal seen
+        seen += 1
+        if seen == moment + 1:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        coordinator.carry_out(drop=kill)
+    with coordinator.store() as store:
+        begun = bool(store.leaves(RUN))
+    if begun:
+        assert audited(coordinator, tmp_path).state == "unfinished"
+    resume(coordinator)
+    finished(coordinator, audited(coordinator, tmp_path))

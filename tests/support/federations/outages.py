@@ -1,0 +1,157 @@
+"""What goes wrong on a bed of real processes on purpose, and how a run has to end all the same."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.federations.beds import STUDY, UNITS, check_whole
+from tests.support.system.processes import alive, until
+
+from fieldfare.client.home.layout import Home
+from fieldfare.client.institution.restoring import open_ledger
+from fieldfare.server.store.rows import RunRow
+from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed
+
+# Processes by the module that each runs.
+CUSTODIAN: Final = "client.daemon.process"
+NODE: Final = "client.node.process"
+SUPERLINK: Final = "server.superlink.process"
+RUN: Final = "fieldfare.server.service.run_process"
+
+SECONDS: Final = 120.0  # a machine with other work
+LEASE_SECONDS: Final = 200.0  # Flower's 60, a pause of 30, and this machine's own time
+EPSILON: Final = 0.3  # several studies fit into an institution's year
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    try:
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except FileNotFoundError:  # it has ended
+        return []
+    return [pid, *(below for child in found.split() for below in tree(int(child)))]
+
+
+def processes(bed: Bed, name: str, module: str) -> list[int]:
+    """What runs a module under an institution's or the coordinator's command."""
+    return [pid for pid in tree(bed.pid(name)) if module.encode() in _command(pid)]
+
+
+def process(bed: Bed, name: str, module: str) -> int:
+    """The only process of a module, as soon as there is one."""
+    until(lambda: processes(bed, name, module), SECONDS)
+    (pid,) = processes(bed, name, module)
+    return pid
+
+
+def kill(*pids: int) -> None:
+    """End processes without a word, all at the same moment as far as they can tell."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not any(map(alive, pids)))
+
+
+@contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """A process that does nothing for a while."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def begin(
+    bed: Bed,
+    name: str,
+    *,
+    steps: int = 6,
+    deadline: float = 60.0,
+    attempts: int = 3,
+    more: str = "",
+) -> str:
+    """Let everybody agree on a new study, and start a run of it; returns the run's id.
+
+    `more` is put at the end of the study's file.
+    """
+    text = STUDY.format(
+        units=UNITS * len(bed.names), steps=steps, deadline=deadline, attempts=attempts
+    )
+    text = text.replace('name = "small"', f'name = "{name}"')
+    text = text.replace("epsilon = 1.0", f"epsilon = {EPSILON}\nspare_releases = 4")
+    bed.study = bed.folder / f"{name}.toml"
+    bed.study.write_text(text + more)
+    return bed.run(bed.agree())
+
+
+def until_step(bed: Bed, run: str, step: int) -> None:
+    """Wait until a run has made so many steps."""
+
+    def made() -> bool:
+        row = bed.row(run)
+        assert not row.state.ended, row.reason
+        return row.progress is not None and row.progress.step >= step
+
+    until(made, SECONDS)
+
+
+def picture(bed: Bed, run: str) -> dict[str, Any]:
+    """What `coordinator runs --json` says of a run."""
+    found: list[dict[str, Any]] = json.loads(bed.coordinator("runs", "--json"))
+    return next(one for one in found if one["run"] == run)
+
+
+def resume(bed: Bed, run: str) -> None:
+    """Carry a run on as soon as it is seen not to go on."""
+    until(lambda: picture(bed, run)["life"] in {"interrupted", "ended"}, SECONDS)
+    bed.coordinator("run", "resume", run)
+
+
+def check_run(bed: Bed, row: RunRow, *, failed: int = 0) -> dict[str, Any]:
+    """A finished run: everything verifies, no step is missing, none was paid for twice.
+
+    Args:
+        bed: on which it ran.
+        row: as it ended.
+        failed: attempts that may have failed.
+
+    Returns:
+        The audit's report.
+    """
+    report = check_whole(bed, row)
+    assert report["steps"] == report["planned_steps"] == bed.loaded_study.training.steps
+    assert report["recomputed_sums"] == report["sums"] == report["steps"] + 2
+    assert report["failed_attempts"] <= failed
+    transcript = str(bed.folder / f"{row.run}.transcript")
+    for name in bed.names:
+        assert "ledger verified" in bed.institution(name, "ledger", "verify")
+        said = json.loads(bed.institution(name, "transcript", "verify", transcript, "--json"))
+        assert said["own"]["lost"] == 0
+        with open_ledger(Home(bed.home(name))) as ledger:
+            debits = [entry.debit for entry in ledger.entries() if entry.debit.run == row.run]
+        asked = [(debit.kind, debit.step, debit.attempt) for debit in debits]
+        assert len(set(asked)) == len(asked)
+        assert len(asked) == said["own"]["recorded"] + len(said["own"]["unseen"])
+    return report
+
+
+def kill_everything(bed: Bed) -> None:
+    """What a power cut leaves: the files."""
+    names = [COORDINATOR, *bed.names]
+    kill(*(pid for name in names for pid in tree(bed.pid(name))))
+    for name in names:
+        bed.stop_one(name)  # waits for what is dead already
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,292 @@
+"""Test vectors for programs that read transcripts: docs/test-vectors/, and how they are written.
+
+`python -m tests.support.runs.vectors` writes them anew. A change of the bytes is a change of the
+format.
+"""
+
+import difflib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.runs.asking import asking
+from tests.support.runs.written_runs import (
+    ALLOWANCE,
+    COUNT,
+    GROUP,
+    KNOTS,
+    LATER,
+    SPREAD,
+    WrittenRun,
+    base,
+    group_of,
+)
+
+from fieldfare.shared.protocol.messages import MessageBody, Reply, Request, open_envelope
+from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.transcript.leaves import (
+    AnswersRecord,
+    EndRecord,
+    FairnessRecord,
+    Leaf,
+    LeafKind,
+    ModelRecord,
+    ParametersRecord,
+    QuestionsRecord,
+    SumRecord,
+)
+
+FOLDER: Final = Path(__file__).parents[3] / "docs" / "test-vectors"
+NAMES: Final = ("bank-a", "bank-b", "bank-c")
+FOUR: Final = (*NAMES, "bank-d")
+EVEN: Final = {"prevalence": 0.5}  # its log-odds are zero on every machine
+H: Final = "0" * 64
+Forge = Callable[[WrittenRun], list[Leaf]]
+
+
+def trained() -> WrittenRun:
+    """Trains and evaluates; bank-b is lost at the second step."""
+    return WrittenRun(base(records=EVEN), FOUR).finish(lost={2: ["bank-b"]})
+
+
+def local() -> WrittenRun:
+    """Averages changes."""
+    mode = {"mode": "local", "steps": 2, "local_steps": 2}
+    return WrittenRun(base(records=EVEN, training=mode), NAMES).finish()
+
+
+def grouped() -> WrittenRun:
+    """Counts alerts by group."""
+    return WrittenRun(base(records=EVEN, evaluation={"groups": [GROUP]}), NAMES).finish()
+
+
+def knots() -> WrittenRun:
+    """Asks for knots first, and trains on them."""
+    return WrittenRun(_asks([SPREAD, COUNT], 2, features=list(KNOTS)), NAMES).finish()
+
+
+def later() -> WrittenRun:
+    """Asks later questions, and was stopped and resumed in between."""
+    run = WrittenRun(_asks([COUNT], 0, allowance=ALLOWANCE), NAMES)
+    run.collect()
+    for group in (group_of(*LATER), group_of(COUNT)):
+        run.put(QuestionsRecord.of(group).leaf())
+        run.put(EndRecord(state="stopped", reason="as somebody asked").leaf())
+        run.collect()
+    run.close()
+    return run
+
+
+def _asks(queries: list[dict[str, Any]], steps: int, **changes: Any) -> Study:
+    return asking(*queries, names=NAMES, steps=steps, records=EVEN, **changes)
+
+
+# -- lies, each signed by whom it speaks for ----------------------------------------------------
+
+
+def changed(kind: LeafKind, number: int, body: type[MessageBody], **changes: object) -> Forge:
+    """A message with other fields, signed again."""
+
+    def forge(run: WrittenRun) -> list[Leaf]:
+        at = _at(run, kind, number)
+        opened = open_envelope(run.leaves[at].content, body, run.roster, run.state.assurance)
+        sent = run.signed(opened.body.model_copy(update=changes), opened.signer)
+        return [*run.leaves[:at], Leaf(kind, sent), *run.leaves[at + 1 :]]
+
+    return forge
+
+
+def told(record: Any, number: int, **changes: object) -> Forge:
+    """A record that says something else."""
+
+    def forge(run: WrittenRun) -> list[Leaf]:
+        at = _at(run, record.KIND, number)
+        honest = record.from_bytes(run.leaves[at].content)
+        leaf = honest.model_copy(update=changes).leaf()
+        return [*run.leaves[:at], leaf, *run.leaves[at + 1 :]]
+
+    return forge
+
+
+def without(kind: LeafKind, number: int) -> Forge:
+    """A leaf is left out."""
+
+    def forge(run: WrittenRun) -> list[Leaf]:
+        at = _at(run, kind, number)
+        return [*run.leaves[:at], *run.leaves[at + 1 :]]
+
+    return forge
+
+
+def step_twice(run: WrittenRun) -> list[Leaf]:
+    """A step is summed twice."""
+    start, end = _at(run, LeafKind.REQUEST, 1), _at(run, LeafKind.REQUEST, 2)
+    return [*run.leaves[:end], *run.leaves[start:]]
+
+
+def thrown_away(run: WrittenRun) -> list[Leaf]:
+    """Everybody answered, and another attempt is made in place of the sum."""
+    at, total = _at(run, LeafKind.REQUEST, 1), _at(run, LeafKind.SUM, 1)
+    again = changed(LeafKind.REQUEST, 1, Request, attempt=1)(run)[at]
+    return [*run.leaves[:total], again, *run.leaves[total:]]
+
+
+def swapped_replies(run: WrittenRun) -> list[Leaf]:
+    """Replies out of order."""
+    at, leaves = _at(run, LeafKind.REPLY, 0), list(run.leaves)
+    leaves[at], leaves[at + 1] = leaves[at + 1], leaves[at]
+    return leaves
+
+
+TRAINED: Final[dict[str, Forge]] = {
+    "a request for another step": changed(LeafKind.REQUEST, 1, Request, step=1),
+    "a request with less noise": changed(LeafKind.REQUEST, 1, Request, sigma=1.0),
+    "a request with crafted parameters": changed(LeafKind.REQUEST, 4, Request, parameters=H),
+    "a request for an evaluation of other parameters": changed(
+        LeafKind.REQUEST, 5, Request, parameters=H
+    ),
+    "an attempt that is left out": changed(LeafKind.REQUEST, 1, Request, attempt=1),
+    "a sum that is thrown away": thrown_away,
+    "a step that is summed twice": step_twice,
+    "a reply at another price": changed(LeafKind.REPLY, 5, Reply, debit=1),
+    "a reply from a ledger that went back": changed(LeafKind.REPLY, 9, Reply, cumulative=1),
+    "a reply to another request": changed(LeafKind.REPLY, 5, Reply, request=H),
+    "replies out of order": swapped_replies,
+    "a reply that is missing": without(LeafKind.REPLY, 5),
+    "a sum of other words": told(SumRecord, 1, words=H),
+    "parameters that do not follow": told(ParametersRecord, 1, parameters=H),
+    "a model that was not evaluated": told(ModelRecord, 0, model=H),
+    "no metrics": without(LeafKind.METRICS, 0),
+    "no rehearsal's sum": without(LeafKind.SUM, 0),
+}
+FORGED: Final[dict[str, tuple[Callable[[], WrittenRun], dict[str, Forge]]]] = {
+    "training": (trained, TRAINED),
+    "local": (local, {"an average that does not follow": told(ParametersRecord, 0, parameters=H)}),
+    "groups": (
+        grouped,
+        {
+            "another threshold": told(FairnessRecord, 0, threshold=0.25),
+            "other counts": told(FairnessRecord, 0, words="AAAA"),
+            "no counts": without(LeafKind.FAIRNESS, 0),
+        },
+    ),
+    "knots": (knots, {"other answers": told(AnswersRecord, 0, words="AAAA")}),
+    "later": (
+        later,
+        {
+            "questions that were not announced": without(LeafKind.QUESTIONS, 1),
+            "answers to other questions": told(
+                AnswersRecord, 0, questions=group_of(COUNT).to_bytes().decode()
+            ),
+        },
+    ),
+}
+
+
+def _at(run: WrittenRun, kind: LeafKind, number: int) -> int:
+    return [i for i, leaf in enumerate(run.leaves) if leaf.kind is kind][number]
+
+
+# -- the files ----------------------------------------------------------------------------------
+
+
+def vectors() -> Iterator[tuple[str, str]]:
+    """Yield every file's name and content."""
+    for name, (make, forged) in FORGED.items():
+        run = make()
+        lines = run.to_bytes().decode().splitlines()
+        content = {
+            "format": 1,
+            "says": (make.__doc__ or "").strip(),
+            "coordinator": run.public(COORDINATOR),
+            "plan": plan_of(run.plan),
+            "accepted": _accepted(run),
+            "refused": [_refused(run, lines, says, forge) for says, forge in forged.items()],
+            "transcript": lines,
+        }
+        yield f"{name}.json", json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+
+def plan_of(plan: Plan) -> dict[str, Any]:
+    """The terms of a study's releases, as everybody computes them from the study."""
+    study = plan.study
+    tolerance = study.privacy.collusion_tolerance
+    planned = {
+        "rehearsal": plan.rehearsal,
+        "training": plan.training,
+        "evaluation": plan.evaluation,
+        "fairness": plan.fairness,
+        "query": plan.query,
+        "later": plan.allowance,
+    }
+    return {
+        "asks_for_knots": study.asks_for_knots,
+        "least": max(study.aggregation.minimum_institutions, tolerance + 2),
+        "limit": plan.study_limit,
+        "releases": {kind: _terms(terms) for kind, terms in planned.items() if terms.steps},
+    }
+
+
+def _terms(terms: ReleaseTerms) -> dict[str, Any]:
+    return {
+        "first_step": terms.first_step,
+        "steps": terms.steps,
+        "clipping_norm": terms.vectors.clipping_norm,
+        "sigma": terms.sigma,
+        "gamma_bits": terms.vectors.gamma_bits,
+        "word_bits": terms.word_bits.value,
+        "entries": terms.vectors.entries,
+        "parameters": terms.parameter_entries,
+        "largest": terms.largest_entry,
+        "cost": terms.cost,
+    }
+
+
+def _accepted(run: WrittenRun) -> dict[str, Any]:
+    report = run.audit()
+    return {
+        "state": report.state,
+        "steps": report.steps,
+        "requests": report.requests,
+        "sums": report.sums,
+        "model": report.model,
+        "answers": len(report.answers),
+        "spent": {name: one.spent.debits for name, one in report.institutions.items()},
+    }
+
+
+def _refused(run: WrittenRun, lines: list[str], says: str, forge: Forge) -> dict[str, Any]:
+    """A lie, and where it shows: `changes` are [from, to, lines] of the transcript, last first."""
+    leaves = forge(run)
+    misfit = run.audit(leaves).misfit
+    found = run.to_bytes(leaves).decode().splitlines()
+    matcher = difflib.SequenceMatcher(None, lines, found, autojunk=False)
+    codes = [code for code in matcher.get_opcodes() if code[0] != "equal"]
+    return {
+        "says": says,
+        "changes": [[start, end, found[a:b]] for _, start, end, a, b in reversed(codes)],
+        "line": misfit and misfit.line,
+        "kind": misfit and misfit.kind,
+    }
+
+
+def with_changes(lines: list[str], changes: list[Any]) -> list[str]:
+    """The lines of a lie."""
+    found = list(lines)
+    for start, end, instead in changes:
+        found[start:end] = instead
+    return found
+
+
+def main() -> None:
+    """Write the files."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, content in vectors():
+        (FOLDER / name).write_text(content)
+
+
+if __name__ == "__main__":
+    main()
