@@ -173,13 +173,8 @@ class Record:
         """Keep later questions before anybody is asked."""
         self._put([QuestionsRecord.of(questions).leaf()])
 
-    def summed(self, total: DecodedSum, metrics: str = "") -> None:
-        """Keep a sum and what follows from it.
-
-        Args:
-            total: of the release that was due.
-            metrics: what an evaluation's sum says, as canonical JSON; nothing if noise hid it.
-        """
+    def summed(self, total: DecodedSum) -> None:
+        """Keep the sum of the release that was due, and what follows from it."""
         before = self.run
         hashed = before.attempt.hash if before.attempt else ""
         words = bytes_hash(total.words)
@@ -188,7 +183,7 @@ class Record:
         leaves, state = [*replies, record.leaf()], before
         for leaf in leaves:
             state = state.after(leaf, total.added)
-        follows = state.record(total.words, metrics)
+        follows = state.record(total.words)
         if follows is not None:
             leaves.append(follows.leaf())
             state = state.after(leaves[-1])

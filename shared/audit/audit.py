@@ -148,7 +148,8 @@ class AuditReport:
         requests: that were verified; each of them is an attempt.
         sums: that were verified, and how many of them were added up again.
         model: the model's hash, hex; empty where none was reached.
-        metrics: the federation's measurements of its model, canonical JSON; not recomputed.
+        metrics: the federation's measurements of its model, canonical JSON.
+        measured: they were read off the evaluation's sum again.
         groups: how alerts fall on groups, read off the sum in the transcript; None without one.
         answers: the questions, and the sums that answer them.
         institutions: each one's spending.
@@ -169,6 +170,7 @@ class AuditReport:
     recomputed: int = 0
     model: str = ""
     metrics: str | None = None
+    measured: bool = False
     groups: Mapping[str, Any] | None = None
     answers: tuple[AnswersRecord, ...] = ()
     institutions: Mapping[str, InstitutionReport] = field(default_factory=dict)
@@ -328,6 +330,7 @@ class _RunAudit:
             recomputed=state.recomputed,
             model=state.model,
             metrics=state.results.metrics,
+            measured=state.results.measured,
             groups=read_groups(plan, state.results.groups),
             answers=releases.answers,
             institutions=_institutions(plan, names, releases.trail.spent),

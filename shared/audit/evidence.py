@@ -1,7 +1,7 @@
 """The ends of a transcript: its header, the signed head over it, and the co-signatures.
 
-Leaves carry signatures or are computed again; statements of the coordinator alone (the metrics, why
-a run ended) are bound by the head only.
+Leaves carry signatures or are computed again; a statement of the coordinator alone (why a run
+ended) is bound by the head only.
 
 The masked vectors beside a transcript, found by the hashes that replies sign.
 """

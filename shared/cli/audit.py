@@ -28,6 +28,7 @@ from fieldfare.shared.terminal.texts import plain
 
 GOOD: Final = "bold green"
 DOUBT: Final = "bold yellow"
+STATED: Final = "as the coordinator states them: not computed again"
 MOST_SHOWN: Final = 24  # institutions; --json has all
 
 
@@ -59,6 +60,7 @@ def report_json(report: AuditReport, trust: Trust) -> dict[str, Any]:
         "recomputed_sums": report.recomputed,
         "model": report.model or None,
         "metrics": json.loads(report.metrics) if report.metrics else None,
+        "recomputed_metrics": report.measured,
         "groups": report.groups,
         "questions": sum(len(record.group.questions) for record in report.answers),
         "delta": None if plan is None else plan.study.privacy.delta,
@@ -114,7 +116,7 @@ def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
         again = "as the coordinator states it" if report.purged else "computed again, bit for bit"
         yield "model", f"{report.model} {again}"
     if report.metrics is not None:
-        yield "metrics", "as the coordinator states them: not computed again"
+        yield "metrics", "read off the evaluation's sum again" if report.measured else STATED
     if report.groups is not None:
         for line in group_lines(report.groups):
             yield "fairness", line

@@ -59,6 +59,7 @@ class Results:
         bound: hash of what the last request bound.
         table: float64, the evaluation's sum; None before it and where it was deleted.
         metrics: what the evaluation said, nothing if noise hid it; None before it.
+        measured: the metrics were read off the sum again, and are no word of the coordinator.
         model: hash of the model that was evaluated, or UNKNOWN.
         threshold: of the counts by group, as a request bound it.
         groups: counts by group.
@@ -75,6 +76,7 @@ class Results:
     bound: str = UNKNOWN
     table: Values | None = None
     metrics: str | None = None
+    measured: bool = False
     model: str = UNKNOWN
     threshold: float | None = None
     groups: GroupsSum | None = None

@@ -312,16 +312,15 @@ class RunState:
             return self._advanced(**changes)
         return replace(self, summed=summed, due=kind.record.KIND, **changes)
 
-    def record(self, words: bytes, metrics: str = "") -> UnsignedLeaf | None:
+    def record(self, words: bytes) -> UnsignedLeaf | None:
         """Return the record that an honest coordinator writes after the sum; None where none is.
 
         Args:
             words: of the sum, as they are sent.
-            metrics: what it reads off an evaluation's sum, as canonical JSON.
         """
         if self.summed is None or self.due is None:
             return None
-        return self.release.kind.write(self.run.plan, self.results, words, metrics)
+        return self.release.kind.write(self.run.plan, self.results, self.summed, words)
 
     def settled(self, asked: Opened[Request], words: Word) -> "RunState":
         """Return the run after the sum of the due release, for those who keep no leaves.

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.runs.transcripts import METRICS, Recorder, bench_in
+from tests.support.runs.transcripts import FORGED_METRICS, Recorder, bench_in
 
 from fieldfare.shared.transcript.file import Misfit
 from fieldfare.shared.transcript.leaves import (
+    EndRecord,
     Leaf,
     LeafKind,
-    MetricsRecord,
     ModelRecord,
     ParametersRecord,
     SumRecord,
@@ -233,17 +233,24 @@ def test_a_lying_model_is_named(recorded: Recorder) -> None:
 def test_metrics_that_were_changed_after_signing_are_named(recorded: Recorder) -> None:
     at = recorded.find(LeafKind.METRICS)
     whole = recorded.to_bytes()
-    changed_leaf = MetricsRecord(metrics=METRICS.replace("5", "9")).leaf().to_bytes()
+    changed_leaf = FORGED_METRICS.leaf().to_bytes()
     found = misfit_of(recorded, whole.replace(recorded.leaves[at].to_bytes(), changed_leaf))
     assert (found.leaf, found.kind) == (at, "metrics")
 
 
-def test_a_rewritten_history_loses_its_cosignatures(recorded: Recorder) -> None:
-    """Metrics are not recomputed; institutions have signed which ones there were."""
+def test_forged_metrics_do_not_follow_from_the_sum(recorded: Recorder) -> None:
+    """Attack H2: an AUROC of 0.9991 under a new signed head was "FITS", exit status 0."""
     at = recorded.find(LeafKind.METRICS)
+    found = recorded.misfit_with(at, FORGED_METRICS.leaf())
+    assert (found.leaf, found.kind) == (at, "metrics")
+    assert "the metrics that follow from the evaluation's sum" in found.reason
+
+
+def test_a_rewritten_history_loses_its_cosignatures(recorded: Recorder) -> None:
+    """Why a run ended is the coordinator's word; institutions have signed which one it was."""
 
     def lie(leaves: list[Leaf]) -> None:
-        leaves[at] = MetricsRecord(metrics=METRICS.replace("5", "9")).leaf()
+        leaves[-1] = EndRecord(state="failed", reason="bank-c did not answer").leaf()
 
     forged = recorded.lie(lie)
     assert recorded.audit(forged).misfit is None

@@ -2,12 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+import rfc8785
+
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.evaluation.metrics import evaluate, same_metrics
 from fieldfare.shared.protocol.messages import ReleaseKind, parameters_to_bytes
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.run.kinds.kind import Content, Kind, Summed
-from fieldfare.shared.run.results import Results
+from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.run.results import Results, Values
 from fieldfare.shared.transcript.leaves import MetricsRecord, UnsignedLeaf
 
 
@@ -37,13 +43,50 @@ class Evaluation(Kind):
         del plan
         return replace(results, table=summed.values, model=results.bound)
 
-    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
-        """Write down what the coordinator reads off the table."""
-        del plan, results, words
+    def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
+        """Write down what everybody reads off the table."""
+        del words
+        metrics = _read_off(plan, results, summed)
+        if metrics is None:
+            raise MismatchError("a sum that metrics can be read off", found="a deleted one")
         return MetricsRecord(metrics=metrics)
 
     def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:
-        """Take the metrics as the coordinator's word: only its signed head holds them."""
-        del plan, summed
+        """Compare the metrics with the table; believe them where the sum was deleted.
+
+        Raises:
+            MismatchError: other metrics than the table gives.
+        """
         record = MetricsRecord.from_bytes(content)
-        return replace(results, metrics=record.metrics)
+        own = _read_off(plan, results, summed)
+        if own is not None and not same_metrics(own, record.metrics):
+            raise MismatchError("the metrics that follow from the evaluation's sum", found="others")
+        return replace(results, metrics=record.metrics, measured=own is not None)
+
+
+def _read_off(plan: Plan, results: Results, summed: Summed) -> str | None:
+    """Return what a table says, as canonical JSON; None where only a deleted sum would tell."""
+    training = results.training
+    if summed.values is None or training is None:
+        return None
+    found = read_metrics(plan, summed.values, summed.participants, training.model)
+    return "" if found is None else rfc8785.dumps(found).decode()
+
+
+def read_metrics(
+    plan: Plan, table: Values, participants: int, model: Values
+) -> dict[str, Any] | None:
+    """Read one released table of counts: `evaluate` with the noise that is on this sum.
+
+    Replicates are seeded by the released sum, so that every reader gets the same figures.
+
+    Args:
+        plan: of the study.
+        table: float64 (2 * bins,), the decoded sum.
+        participants: institutions whose shares of the noise are in it.
+        model: float64 (entries,), the parameters that were evaluated.
+    """
+    seed = int(bytes_hash(parameters_to_bytes(model) + table.tobytes())[:16], 16)
+    tolerance = plan.study.privacy.collusion_tolerance
+    noise = plan.evaluation.noise_on_sum(participants, tolerance)
+    return evaluate(plan.study, table, noise, np.random.default_rng(seed))

@@ -34,9 +34,9 @@ class Groups(Kind):
             bound = parameters_to_bytes(with_threshold(training.model, place))
             yield Content.of(bound, replace(results, threshold=place))
 
-    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
+    def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
         """Write down the threshold, and the sum for everybody to read."""
-        del plan, metrics
+        del plan, summed
         if results.threshold is None:
             raise MismatchError("a threshold that a request has bound")
         return FairnessRecord.of(results.threshold, words)

@@ -137,17 +137,17 @@ class Kind(ABC):
         return results
 
     def write(
-        self, plan: Plan, results: Results, words: bytes, metrics: str
+        self, plan: Plan, results: Results, summed: Summed, words: bytes
     ) -> UnsignedLeaf | None:
         """Return the record after the sum.
 
         Args:
             plan: of the run.
             results: with the sum.
+            summed: the sum.
             words: of the sum, as they are sent.
-            metrics: what the coordinator reads off the sum, where that is its word alone.
         """
-        del plan, results, words, metrics
+        del plan, results, summed, words
         return None
 
     def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:

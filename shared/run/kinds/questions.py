@@ -77,9 +77,9 @@ class Questions(Kind):
             raise MismatchError.because(error, RefusalCode.TOO_FEW_PARTICIPANTS) from None
         return terms
 
-    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
+    def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
         """Write down what was asked, and the sum for everybody to read."""
-        del metrics
+        del summed
         return AnswersRecord.of(_group(plan, results), words)
 
     def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:

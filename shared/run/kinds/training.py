@@ -54,9 +54,9 @@ class Training(Kind):
         state = stepped(plan.study, state, summed.values, summed.participants)
         return replace(results, steps=steps, training=state, parameters=state_hash(state))
 
-    def write(self, plan: Plan, results: Results, words: bytes, metrics: str) -> UnsignedLeaf:
+    def write(self, plan: Plan, results: Results, summed: Summed, words: bytes) -> UnsignedLeaf:
         """Write down the parameters after the step."""
-        del plan, words, metrics
+        del plan, summed, words
         return ParametersRecord(step=results.steps, parameters=results.parameters)
 
     def read(self, plan: Plan, results: Results, summed: Summed, content: bytes) -> Results:

@@ -59,8 +59,8 @@ class Wanted(Record):
     sums: int
     kept: list[int] = field(default_factory=list)
 
-    def summed(self, total: DecodedSum, metrics: str = "") -> None:
-        super().summed(total, metrics)
+    def summed(self, total: DecodedSum) -> None:
+        super().summed(total)
         self.kept.append(self.run.results.steps)
 
     def stopping(self) -> bool:

@@ -3,7 +3,7 @@ import json
 
 import pytest
 from tests.support.federations.bench import Bench
-from tests.support.runs.transcripts import METRICS, Recorder
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.protocol.messages import ReleaseKind
@@ -13,6 +13,7 @@ from fieldfare.shared.transcript.leaves import (
     EndRecord,
     Leaf,
     LeafKind,
+    MetricsRecord,
     ParametersRecord,
     SumRecord,
 )
@@ -35,7 +36,13 @@ def test_a_finished_run_fits(recorded: Recorder) -> None:
     assert report.participants == ("bank-a", "bank-b", "bank-c", "bank-d")
     assert (report.state, report.reason) == ("finished", "")
     assert report.model == model_hash(recorded.state)
-    assert report.metrics == METRICS
+    assert (
+        report.metrics
+        == MetricsRecord.from_bytes(
+            recorded.leaves[recorded.find(LeafKind.METRICS)].content
+        ).metrics
+    )
+    assert report.measured
     assert (report.steps, report.sums, report.recomputed) == (STEPS, STEPS + 2, STEPS + 2)
     assert (report.requests, report.failed_attempts) == (STEPS + 3, 1)
     assert not report.purged

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fieldfare.server.run.server_app import evaluate
+from fieldfare.shared.evaluation.metrics import evaluate
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.shared.protocol.prospects import budget_obstacle, cautions, obstacles
 from fieldfare.shared.study.study import Study, load_study, parse_study

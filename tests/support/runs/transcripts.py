@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import rfc8785
 from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
 
 from fieldfare.client.wire.frames import Released
@@ -35,6 +36,7 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
+from fieldfare.shared.run.kinds.evaluation import read_metrics
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import (
     add_words,
@@ -59,7 +61,7 @@ from fieldfare.shared.transcript.leaves import (
 from fieldfare.shared.transcript.merkle import consistency_path
 from fieldfare.simulations.federation.federation import LocalFederation
 
-METRICS = '{"auroc":0.5}'
+FORGED_METRICS = MetricsRecord(metrics='{"auroc":0.9991}')
 
 
 @dataclass
@@ -178,9 +180,13 @@ class Recorder:
                 words=words_hash(total, terms.word_bits),
             ).leaf()
         )
+        assert self.state is not None
+        values = decoded_sum(total, terms, len(vectors))
+        if request.kind is ReleaseKind.EVALUATION:
+            metrics = read_metrics(self.bench.plan, values, len(vectors), self.state.model)
+            said = "" if metrics is None else rfc8785.dumps(metrics).decode()
+            self.leaves.append(MetricsRecord(metrics=said).leaf())
         if request.kind is ReleaseKind.TRAINING:
-            assert self.state is not None
-            values = decoded_sum(total, terms, len(vectors))
             self.state = stepped(study, self.state, values, len(vectors))
             self.last = LastSum(
                 self.signed(request), tuple(a.reply for a in answers.values()), tuple(vectors)
@@ -217,7 +223,6 @@ class Recorder:
         """Evaluation, metrics, model."""
         assert self.state is not None
         self.collect(ReleaseKind.EVALUATION, self.bench.study.training.steps)
-        self.leaves.append(MetricsRecord(metrics=METRICS).leaf())
         self.leaves.append(ModelRecord(model=model_hash(self.state), steps=self.state.step).leaf())
 
     def end(self, state: str = "finished", reason: str = "") -> None:

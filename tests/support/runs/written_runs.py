@@ -55,7 +55,6 @@ from fieldfare.shared.transcript.leaves import (
 
 NAMES: Final = ("bank-a", "bank-b", "bank-c", "bank-d")
 RUN: Final = "run-1"
-METRICS: Final = '{"auroc":0.5}'
 LATER: Final = ({"name": "later", "kind": "count"},)
 COUNTED: Final = frozenset({ReleaseKind.EVALUATION, ReleaseKind.FAIRNESS, ReleaseKind.QUERY})
 BASE: Final[dict[str, Any]] = {
@@ -290,7 +289,7 @@ class WrittenRun:
             words=words_hash(words, terms.word_bits),
         )
         self.put(record.leaf())
-        follows = self.state.record(encode(words, terms.word_bits), METRICS)
+        follows = self.state.record(encode(words, terms.word_bits))
         if follows is not None:
             self.put(follows.leaf())
 

@@ -36,7 +36,7 @@ def test_the_record_holds_the_words_and_the_threshold() -> None:
     words = encode(to_ring(np.arange(TERMS.vectors.entries), TERMS.word_bits), TERMS.word_bits)
     summed = Summed(TERMS, TERMS.first_step, 4, bytes_hash(words), np.zeros(1))
     results = replace(RESULTS, threshold=0.5)
-    record = KIND.write(PLAN, results, words, "")
+    record = KIND.write(PLAN, results, summed, words)
     assert record == FairnessRecord.of(0.5, words)
     groups = KIND.read(PLAN, results, summed, record.to_bytes()).groups
     assert groups is not None

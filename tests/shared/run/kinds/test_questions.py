@@ -25,10 +25,10 @@ def answered(plan: Plan, results: Results) -> tuple[Summed, AnswersRecord]:
     terms = KIND.terms(plan, results)
     ones = np.full(terms.vectors.entries, 1 << terms.vectors.gamma_bits)
     words = encode(to_ring(ones, terms.word_bits), terms.word_bits)
-    record = KIND.write(plan, results, words, "")
+    summed = Summed(terms, KIND.step(plan, results), 4, bytes_hash(words), np.ones(len(ones)))
+    record = KIND.write(plan, results, summed, words)
     assert isinstance(record, AnswersRecord)
-    step = KIND.step(plan, results)
-    return Summed(terms, step, 4, bytes_hash(words), np.ones(len(ones))), record
+    return summed, record
 
 
 def bound(plan: Plan, results: Results) -> Results:

@@ -21,15 +21,15 @@ def test_a_step_is_the_one_that_everybody_takes(shape: str) -> None:
     plan = plan_for(STUDIES[shape]())
     start, values = initial_state(plan.study), np.linspace(-1, 1, plan.training.vectors.entries)
     results = Results(rehearsed=True, training=start)
-    after = KIND.after(plan, results, Summed(plan.training, 0, 4, "", values))
+    unused = Summed(plan.training, 0, 4, "", values)
+    after = KIND.after(plan, results, unused)
     expected = stepped(plan.study, start, values, 4)
     assert after.training is not None
     assert after.training.to_bytes() == expected.to_bytes()
     assert (after.steps, after.parameters) == (1, state_hash(expected))
-    record = KIND.write(plan, after, b"", "")
+    record = KIND.write(plan, after, unused, b"")
     assert isinstance(record, ParametersRecord)
     assert record == ParametersRecord(step=1, parameters=after.parameters)
-    unused = Summed(plan.training, 0, 4, "", values)
     assert KIND.read(plan, after, unused, record.to_bytes()).parameters == after.parameters
     for changes in ({"step": 2}, {"parameters": H}):
         with pytest.raises(MismatchError):

@@ -9,11 +9,12 @@ from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tests.server.conftest import make_study
 
-from fieldfare.server.run.server_app import calibration, curve_metrics, evaluate, read_metrics
 from fieldfare.shared.evaluation.groups import Interval
+from fieldfare.shared.evaluation.metrics import calibration, curve_metrics, evaluate
 from fieldfare.shared.evaluation.score_table import inner_edges, prevalence_log_odds
 from fieldfare.shared.privacy.samplers import SimulatedNoise
 from fieldfare.shared.protocol.plan import plan_for
+from fieldfare.shared.run.kinds.evaluation import read_metrics
 from fieldfare.shared.study.study import Study
 
 Counts = NDArray[np.float64]
