@@ -104,7 +104,7 @@ nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or aud
 
 .PHONY: bench
 bench: $(DEV)  ## measure the speeds that the project promises
-	$(PY) -m fieldfare.simulations.bench.bench
+	$(PY) -m tests.benchmarks.everything
 
 # --- the environment -------------------------------------------------------------------
 

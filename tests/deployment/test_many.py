@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.benchmarks.deployed import new_bed, trained
 from tests.support.federations.beds import check_whole
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.superlink.gate import FLEET, RUNTIME
-from fieldfare.simulations.bench.deployed import new_bed, trained
 from fieldfare.simulations.testbed.testbed import Bed
 
 INSTITUTIONS: Final = 20

@@ -1,6 +1,6 @@
 """Time to make the invented world, and a check that a model can learn in it.
 
-    python -m fieldfare.simulations.bench.world [--people N] [--prevalence P] [--seed N] [--json]
+    python -m tests.benchmarks.world [--people N] [--prevalence P] [--seed N] [--json]
 
 First a million transactions are made and written, in a process of its own that reports its peak
 memory as the kernel counted it (`make bench` measures this too). Then a larger world is made at
@@ -23,10 +23,10 @@ import pyarrow.parquet as pq
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold
+from tests.benchmarks.harness import FOLDER, Bench, BenchRow, apart, at_most, peak_bytes
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from fieldfare.client.typologies.pack import own_pack
-from fieldfare.simulations.bench.harness import FOLDER, Bench, BenchRow, apart, at_most, peak_bytes
 from fieldfare.simulations.world.making import WorldPlan
 from fieldfare.simulations.world.studies import AUDIT, CUSTOMER, INSTITUTION, LABEL, write_units
 from fieldfare.simulations.world.writing import write_world

@@ -1,6 +1,6 @@
 """The cost of a custodian's process beside its sum: one training step over gRPC.
 
-    python -m fieldfare.simulations.bench.custodian [--units N] [--steps N] [--json]
+    python -m tests.benchmarks.custodian [--units N] [--steps N] [--json]
 
 Two custodians in processes of their own, each with its records, keys, exact noise and a ledger
 on disk that syncs, answer the same requests at the same time over their unix sockets. The sum
@@ -26,6 +26,8 @@ import numpy as np
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from numpy.typing import NDArray
+from tests.benchmarks.harness import Bench
+from tests.benchmarks.inputs import study_toml
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Site
@@ -62,8 +64,6 @@ from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.run.replay import initial_state, replay_step
 from fieldfare.shared.study.study import Study, load_study
-from fieldfare.simulations.bench.harness import Bench
-from fieldfare.simulations.bench.inputs import study_toml
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
 
@@ -229,7 +229,7 @@ def signed_request(federation: Federation, step: int, parameters: bytes) -> byte
         gamma_bits=terms.vectors.gamma_bits,
         word_bits=terms.word_bits.value,
         entries=terms.vectors.entries,
-        dtype="<u4" if terms.word_bits.value == 32 else "<u8",  # noqa: PLR2004 -- bits
+        dtype="<u4" if terms.word_bits.value == 32 else "<u8",
         parameters=parameters_hash(parameters),
     )
     return sign_envelope(request, COORDINATOR, federation.signer)

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-
-from fieldfare.shared.errors import RunError
-from fieldfare.simulations.bench.desk import (
+from tests.benchmarks.desk import (
     ENTRIES,
     commands,
     make_desk,
     promises,
     typed,
 )
+
+from fieldfare.shared.errors import RunError
 
 CUSTOMERS = 200
 

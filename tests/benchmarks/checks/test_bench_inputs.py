@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.benchmarks.inputs import ROW_GROUP, study_toml, write_records
 
 from fieldfare.client.records import read_records
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import parse_study
-from fieldfare.simulations.bench.inputs import ROW_GROUP, study_toml, write_records
 
 
 def test_records_fit_their_study(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def _spawn(stack: ExitStack, fabric: Fabric, name: str, command: Sequence[str]) 
     folder = fabric.folder / name  # a home for each: nodes unpack apps there
     folder.mkdir()
     with (fabric.folder / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 -- Flower's own commands
+        process = subprocess.Popen(
             command,
             env=environment(folder),
             stdin=subprocess.DEVNULL,
@@ -268,7 +268,7 @@ def _retried(fabric: Fabric, arguments: Sequence[str]) -> None:
 
 
 def _flwr(fabric: Fabric, arguments: Sequence[str]) -> None:
-    done = subprocess.run(  # noqa: S603 -- Flower's own command
+    done = subprocess.run(
         [str(BIN / "flwr"), *arguments],
         env=environment(fabric.folder),
         stdin=subprocess.DEVNULL,

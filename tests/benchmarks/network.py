@@ -1,6 +1,6 @@
 """A private step of a network beside plain torch and Opacus, measured in a process of its own.
 
-    python -m fieldfare.simulations.bench.network [--units 4096,100000] [--json]
+    python -m tests.benchmarks.network [--units 4096,100000] [--json]
 
 One thread, float32 for torch and Opacus, chunks of the same size for all;
 peak memory is the process's and only grows, so what needs least goes first.
@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
+from tests.benchmarks.harness import Bench, numbers
+from tests.benchmarks.steps import medians, peak_megabytes
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.features.rows import CHUNK_ROWS, unit_rows
 from fieldfare.shared.models import NetworkModel
-from fieldfare.simulations.bench.harness import Bench, numbers
-from fieldfare.simulations.bench.steps import medians, peak_megabytes
 
 UNITS: Final = "4096,100000"
 ENTRIES, HIDDEN = 256, 64

@@ -1,6 +1,6 @@
 """The joint gain of five banks of the invented world, down to the prevalence where it ends.
 
-    python -m fieldfare.simulations.bench.gain [--people 37500] [--seeds 0,1,2] [--json]
+    python -m tests.benchmarks.gain [--people 37500] [--seeds 0,1,2] [--json]
 
 For each seed the world of `fieldfare world learn` is made and its banks compute their
 indicators. Their study is trained at its epsilon by all together (as much noise as Fieldfare
@@ -18,10 +18,10 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import typer
+from tests.benchmarks.harness import FOLDER, Bench, BenchRow, numbers
 
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.study.study import Study
-from fieldfare.simulations.bench.harness import FOLDER, Bench, BenchRow, numbers
 from fieldfare.simulations.demo.five_banks import MONTHS, PEOPLE, PREVALENCE, banks_study, rarer
 from fieldfare.simulations.federation.population import RecordsChoice
 from fieldfare.simulations.world.making import WorldPlan

@@ -1,6 +1,6 @@
 """Steps of a deployed federation, timed: real processes, TLS, signatures, masks, exact noise.
 
-    python -m fieldfare.simulations.bench.deployed [--counts 3,6,12,20] [--steps N] [--json]
+    python -m tests.benchmarks.deployed [--counts 3,6,12,20] [--steps N] [--json]
 
 A coordinator and institutions as `fieldfare coordinator start` and `fieldfare institution start`
 run them, each with a ledger that syncs; the coordinator keeps its transcript. For the first count,
@@ -24,15 +24,15 @@ from typing import Annotated, Any, Final, NoReturn
 
 import numpy as np
 import typer
+from tests.benchmarks.harness import FOLDER, Bench, BenchRow, at_most, numbers
+from tests.benchmarks.inputs import study_toml, write_records
+from tests.benchmarks.stock import Fabric, stock_rounds
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.store.rows import RunRow, RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.simulations.bench.harness import FOLDER, Bench, BenchRow, at_most, numbers
-from fieldfare.simulations.bench.inputs import study_toml, write_records
-from fieldfare.simulations.bench.stock import Fabric, stock_rounds
 from fieldfare.simulations.testbed.testbed import COORDINATOR, Bed, in_this_process
 
 COUNTS: Final = "3,6,12,20"

@@ -1,6 +1,6 @@
 """A private step of a network over features beside plain torch and Opacus, in a process of its own.
 
-    python -m fieldfare.simulations.bench.mlp [--units 4096,100000] [--json]
+    python -m tests.benchmarks.mlp [--units 4096,100000] [--json]
 
 The plain step: float32, one thread, dense hat weights cut into chunks of
 4,096 units beforehand, summed loss forward and backward, no clipping, no optimiser. The private
@@ -15,13 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-
-from fieldfare.shared.features.basis import WEIGHT_STEPS, EncodedUnits, table_size
-from fieldfare.shared.features.features import NumericFeature
-from fieldfare.shared.features.rows import splitmix
-from fieldfare.shared.models.feature_network import MlpModel
-from fieldfare.simulations.bench.harness import Bench, BenchRow, at_most, numbers
-from fieldfare.simulations.bench.network import (
+from tests.benchmarks.harness import Bench, BenchRow, at_most, numbers
+from tests.benchmarks.network import (
     CLIPPING_NORM,
     HOOKED,
     POSITIVE,
@@ -34,6 +29,11 @@ from fieldfare.simulations.bench.network import (
     plain_step,
     timed,
 )
+
+from fieldfare.shared.features.basis import WEIGHT_STEPS, EncodedUnits, table_size
+from fieldfare.shared.features.features import NumericFeature
+from fieldfare.shared.features.rows import splitmix
+from fieldfare.shared.models.feature_network import MlpModel
 
 FEATURES: Final = tuple(
     NumericFeature(name=f"f{place}", kind="numeric", lower=0, upper=7) for place in range(28)

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-
-from fieldfare.simulations.bench import network as bench_network
-from fieldfare.simulations.bench.network import batches, ghost_step, hooks_step, made_up
+from tests.benchmarks import network as bench_network
+from tests.benchmarks.network import batches, ghost_step, hooks_step, made_up
 
 
 def test_figures_of_a_small_institution(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from fieldfare.client.wire.frames import Released
-from fieldfare.shared.errors import RefusalCode, RunError
-from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
-from fieldfare.shared.study.study import load_study
-from fieldfare.simulations.bench.custodian import (
+from tests.benchmarks.custodian import (
     MEASURED,
     TimedSums,
     institutions,
@@ -18,6 +13,11 @@ from fieldfare.simulations.bench.custodian import (
     measure_in,
     timed_release,
 )
+
+from fieldfare.client.wire.frames import Released
+from fieldfare.shared.errors import RefusalCode, RunError
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
+from fieldfare.shared.study.study import load_study
 
 
 def test_two_processes_answer_and_their_sums_are_timed() -> None:

@@ -1,6 +1,6 @@
 """Processor time of an analyst's commands on 20,000 customers, start-up included.
 
-    python -m fieldfare.simulations.bench.desk [--customers 20000] [--runs 3] [--json]
+    python -m tests.benchmarks.desk [--customers 20000] [--runs 3] [--json]
 
 Made-up customers are scored and their alerts kept in a home; then each command is typed as a
 process of its own, as an analyst types it: list, card, decision, labels, drafts of a report, the
@@ -20,6 +20,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
+from tests.benchmarks.harness import (
+    COMMAND,
+    FOLDER,
+    Bench,
+    BenchRow,
+    at_most,
+    run_process,
+)
+from tests.benchmarks.scoring import SEED
+from tests.benchmarks.scoring import customers as pack_customers
 
 from fieldfare.client.alerts.alert import alert_id, alert_of
 from fieldfare.client.alerts.store import open_store
@@ -30,16 +40,6 @@ from fieldfare.client.scoring.ranking_table import AlertTable
 from fieldfare.client.scoring.selection import AlertBudget
 from fieldfare.client.scoring.units import read_units
 from fieldfare.shared.models import model_for
-from fieldfare.simulations.bench.harness import (
-    COMMAND,
-    FOLDER,
-    Bench,
-    BenchRow,
-    at_most,
-    run_process,
-)
-from fieldfare.simulations.bench.scoring import SEED
-from fieldfare.simulations.bench.scoring import customers as pack_customers
 
 CUSTOMERS: Final = 20_000
 ENTRIES: Final = 80  # of each customer, in ninety days

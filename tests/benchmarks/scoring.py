@@ -1,6 +1,6 @@
 """Time and memory to score a million customers with reasons.
 
-    python -m fieldfare.simulations.bench.scoring [--units 1000000] [--json]
+    python -m tests.benchmarks.scoring [--units 1000000] [--json]
 
 Made-up customers with every feature of the indicators' pack are written as one Parquet file;
 then a process of its own reads them, ranks them under a model, and writes everyone with reasons
@@ -14,6 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
+from tests.benchmarks.harness import FOLDER, Bench, BenchRow, apart, at_most, peak_bytes
+from tests.benchmarks.inputs import BenchCustomers
 
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.scoring.ranking import rank_units
@@ -23,8 +25,6 @@ from fieldfare.client.scoring.units import read_units
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.models import model_for
-from fieldfare.simulations.bench.harness import FOLDER, Bench, BenchRow, apart, at_most, peak_bytes
-from fieldfare.simulations.bench.inputs import BenchCustomers
 
 UNITS: Final = 1_000_000
 MOST_SECONDS: Final = 60.0

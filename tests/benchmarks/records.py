@@ -1,6 +1,6 @@
 """Time and memory to check and load millions of records.
 
-    python -m fieldfare.simulations.bench.records [--rows 10000000] [--json]
+    python -m tests.benchmarks.records [--rows 10000000] [--json]
 
 Made-up records (a unit, a label, ten numbers) are written as one Parquet file; then a process
 of its own checks them, and another loads them. Each reports its peak resident memory as the
@@ -14,13 +14,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from tests.benchmarks.harness import FOLDER, Bench, BenchRow, apart, at_most, peak_bytes
+from tests.benchmarks.inputs import BenchCustomers
+
 from fieldfare.client.records import read_records
 from fieldfare.client.records.load import check_records
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.features.features import NumericFeature, Scale
-from fieldfare.simulations.bench.harness import FOLDER, Bench, BenchRow, apart, at_most, peak_bytes
-from fieldfare.simulations.bench.inputs import BenchCustomers
 
 COLUMNS: Final = 10
 LIMIT_BYTES: Final = 4 * 10**9

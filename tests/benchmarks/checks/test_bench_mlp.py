@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from tests.benchmarks import mlp as bench_mlp
+from tests.benchmarks import network as bench_network
+from tests.benchmarks.mlp import FEATURES, HIDDEN, made_up, network, promises
 
 from fieldfare.shared.features.basis import WEIGHT_STEPS
 from fieldfare.shared.models.feature_network import MlpModel
-from fieldfare.simulations.bench import mlp as bench_mlp
-from fieldfare.simulations.bench import network as bench_network
-from fieldfare.simulations.bench.mlp import FEATURES, HIDDEN, made_up, network, promises
 
 
 def test_figures_of_a_small_institution(monkeypatch: pytest.MonkeyPatch) -> None:

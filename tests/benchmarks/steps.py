@@ -1,6 +1,6 @@
 """One large institution and one message round, measured in a process of its own.
 
-    python -m fieldfare.simulations.bench.steps RECORDS.parquet STUDY.toml --json
+    python -m tests.benchmarks.steps RECORDS.parquet STUDY.toml --json
 
 A process of its own, because peak memory is the process's.
 """
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
+from tests.benchmarks.harness import Bench, BenchRow, at_most, peak_bytes
 
 from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.records import holdout_mask, read_records
@@ -28,7 +29,6 @@ from fieldfare.shared.protocol.flower_record import Call, Content
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, parameters_to_bytes
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study, load_study
-from fieldfare.simulations.bench.harness import Bench, BenchRow, at_most, peak_bytes
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
 

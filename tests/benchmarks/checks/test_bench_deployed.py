@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from fieldfare.server.store.rows import Progress, RunRow, RunStatus
-from fieldfare.shared.study.study import load_study
-from fieldfare.simulations.bench import deployed as bench_deployed
-from fieldfare.simulations.bench.deployed import (
+from tests.benchmarks import deployed as bench_deployed
+from tests.benchmarks.deployed import (
     RUN_PROCESS,
     SUPERLINK,
     Steps,
@@ -23,6 +20,9 @@ from fieldfare.simulations.bench.deployed import (
     promises,
     table,
 )
+
+from fieldfare.server.store.rows import Progress, RunRow, RunStatus
+from fieldfare.shared.study.study import load_study
 from fieldfare.simulations.testbed.testbed import Bed
 
 BEGUN = datetime(2026, 3, 1, 12, tzinfo=UTC)

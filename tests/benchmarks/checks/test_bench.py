@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-
-from fieldfare.simulations.bench import bench
-from fieldfare.simulations.bench.bench import amlsim, machine, promises, show
+from tests.benchmarks import everything as bench
+from tests.benchmarks.everything import amlsim, machine, promises, show
 
 
 def found(**changes: float) -> dict[str, Any]:

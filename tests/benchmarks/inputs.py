@@ -114,7 +114,7 @@ def _group(
     generator: np.random.Generator, start: int, rows: int, features: int, banks: int
 ) -> pa.Table:
     logs = generator.normal(size=(features, rows))
-    values = np.where(generator.uniform(size=logs.shape) < 0.1, 0.0, np.exp(logs) * 50)  # noqa: PLR2004
+    values = np.where(generator.uniform(size=logs.shape) < 0.1, 0.0, np.exp(logs) * 50)
     score = logs[:SLOPES].sum(axis=0) - 4.0
     columns = {
         "unit": [f"u{row}" for row in range(start, start + rows)],

@@ -5,15 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from fieldfare.shared.features.basis import EncodedUnits
-from fieldfare.shared.privacy.assurance import Assurance
-from fieldfare.shared.privacy.samplers import ExactNoise
-from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum
-from fieldfare.shared.study.study import Study, parse_study
-from fieldfare.simulations.bench import steps as bench_steps
-from fieldfare.simulations.bench.inputs import study_toml, write_records
-from fieldfare.simulations.bench.steps import (
+from tests.benchmarks import steps as bench_steps
+from tests.benchmarks.inputs import study_toml, write_records
+from tests.benchmarks.steps import (
     SIZES,
     NullCustodian,
     dense_seconds,
@@ -24,6 +18,12 @@ from fieldfare.simulations.bench.steps import (
     peak_megabytes,
     step_seconds,
 )
+
+from fieldfare.shared.features.basis import EncodedUnits
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.privacy.samplers import ExactNoise
+from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum
+from fieldfare.shared.study.study import Study, parse_study
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def run_process(arguments: Sequence[str | Path]) -> tuple[float, str]:
         RunError: it ended with another status than 0.
     """
     started = time.perf_counter()
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)  # noqa: S603 -- our own
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode != 0:
         raise RunError(

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.benchmarks import records as bench_records
+from tests.benchmarks.harness import peak_bytes
+from tests.benchmarks.records import BENCH, CUSTOMERS, measure_task
 from typer.testing import CliRunner
 
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.bench import records as bench_records
-from fieldfare.simulations.bench.harness import peak_bytes
-from fieldfare.simulations.bench.records import BENCH, CUSTOMERS, measure_task
 
 ROWS = 3000
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from tests.benchmarks import stock as bench_stock
+from tests.benchmarks.stock import Fabric, environment, stock_rounds, working_in
 
 from fieldfare.client.institution.founding import found_institution
 from fieldfare.server.home.founding import CoordinatorSetup, found_coordinator
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.bench import stock as bench_stock
-from fieldfare.simulations.bench.stock import Fabric, environment, stock_rounds, working_in
 
 
 @pytest.fixture

@@ -7,10 +7,7 @@ from typing import Annotated, Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
-
-from fieldfare.shared.errors import RunError, UsageError
-from fieldfare.simulations.bench.harness import (
+from tests.benchmarks.harness import (
     Bench,
     BenchRow,
     apart,
@@ -20,6 +17,9 @@ from fieldfare.simulations.bench.harness import (
     peak_bytes,
     run_process,
 )
+from typer.testing import CliRunner
+
+from fieldfare.shared.errors import RunError, UsageError
 
 
 def measure(size: Annotated[int, typer.Option(min=1)] = 3, name: str = "a") -> dict[str, Any]:

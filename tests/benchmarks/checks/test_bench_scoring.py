@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from tests.benchmarks import scoring as bench_scoring
+from tests.benchmarks.scoring import BENCH, customers, promises, score
 from typer.testing import CliRunner
 
 from fieldfare.client.typologies.pack import own_pack
 from fieldfare.shared.errors import RunError
-from fieldfare.simulations.bench import scoring as bench_scoring
-from fieldfare.simulations.bench.scoring import BENCH, customers, promises, score
 
 UNITS = 2000
 

@@ -5,9 +5,8 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow as pa
 import pytest
-
-from fieldfare.simulations.bench.harness import apart
-from fieldfare.simulations.bench.world import (
+from tests.benchmarks.harness import apart
+from tests.benchmarks.world import (
     Worth,
     best_feature,
     make,

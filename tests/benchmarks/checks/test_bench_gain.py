@@ -1,10 +1,10 @@
 """The gain's benchmark measures what it says, at a size for tests."""
 
 import pytest
+from tests.benchmarks import gain as bench_gain
+from tests.benchmarks.gain import BENCH, SHARES, GainRow, holds_down_to, lines, means
 from typer.testing import CliRunner
 
-from fieldfare.simulations.bench import gain as bench_gain
-from fieldfare.simulations.bench.gain import BENCH, SHARES, GainRow, holds_down_to, lines, means
 from fieldfare.simulations.demo.five_banks import banks_study
 
 

@@ -1,6 +1,6 @@
 """`make bench`: the speeds that the project promises, measured on this machine.
 
-    python -m fieldfare.simulations.bench.bench [--json] [--runs N] [--units N] [--counts 3,6,12,20]
+    python -m tests.benchmarks.everything [--json] [--runs N] [--units N] [--counts 3,6,12,20]
 
 Everything is measured as it is used: commands as processes of their own, start-up included;
 one large institution from its Parquet file to its step; whole federations of processes beside
@@ -22,10 +22,8 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 from rich.table import Table
-
-from fieldfare.shared.study.study import load_study
-from fieldfare.simulations.bench import deployed, desk, mlp, network, scoring, steps, world
-from fieldfare.simulations.bench.harness import (
+from tests.benchmarks import deployed, desk, mlp, network, scoring, steps, world
+from tests.benchmarks.harness import (
     COMMAND,
     FOLDER,
     BenchRow,
@@ -33,12 +31,14 @@ from fieldfare.simulations.bench.harness import (
     at_most,
     run_process,
 )
-from fieldfare.simulations.bench.inputs import (
+from tests.benchmarks.inputs import (
     ASKED_FEATURES,
     questions_toml,
     study_toml,
     write_records,
 )
+
+from fieldfare.shared.study.study import load_study
 
 FORMAT: Final = 1
 BANKS, UNITS, FEATURES, STEPS = 6, 40_000, 25, 60

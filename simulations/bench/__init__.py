@@ -1,4 +1,0 @@
-"""Timings that the project promises, measured.
-
-Imports every room of simulations.
-"""
