@@ -35,7 +35,10 @@ MAX_LEVELS: Final = 512
 LEAST_GAP: Final = 1e-300  # between knots: 256 / gap stays finite
 LEAST_STEP: Final = 2.0**-40  # of a knot's size: 256 steps to the next are different doubles
 
+MAX_VALUE: Final = 256  # characters of one value that a study names: a code or a few words
+
 Name = Annotated[str, Field(min_length=1, max_length=128)]
+Value = Annotated[str, Field(max_length=MAX_VALUE)]
 
 
 class Dependence(Enum):
@@ -220,7 +223,7 @@ class CategoricalFeature(_Declared):
     """
 
     kind: Literal["categorical"]
-    levels: tuple[str, ...] = Field(min_length=1, max_length=MAX_LEVELS, strict=False)
+    levels: tuple[Value, ...] = Field(min_length=1, max_length=MAX_LEVELS, strict=False)
 
     @field_validator("levels")
     @classmethod
@@ -265,7 +268,7 @@ class GroupColumn(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     column: Name
-    levels: tuple[str, ...] = Field(min_length=1, max_length=MAX_GROUP_LEVELS, strict=False)
+    levels: tuple[Value, ...] = Field(min_length=1, max_length=MAX_GROUP_LEVELS, strict=False)
     rest: str = Field(default=REST, min_length=1, max_length=128)
 
     @field_validator("levels")

@@ -87,9 +87,13 @@ _SHORT_STARTS: Final = frozenset(
 )  # two bytes happen by chance
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 _HEX: Final = re.compile(r"(?:0x|\\x)?((?:[0-9a-fA-F]{2}[\s:,]?)+)")
-_BYTE_TEXT: Final = re.compile(r"[\[({]?\s*\d{1,3}(?:\s*[,;\s]\s*\d{1,3}){15,}\s*[,;]?\s*[\])}]?")
-_BYTE_RUN: Final = re.compile(r"(?<![\d.])\d{1,3}(?:[,;\s]+\d{1,3}){31,}(?![\d.])")
-_NUMBER_RUN: Final = re.compile(r"(?:[\[(,;\s]+-?\d*\.\d+(?:[eE][+-]?\d+)?){64,}")
+# Possessive throughout: on a text that does not fit, nothing is tried twice (CWE-1333).
+_BYTE_TEXT: Final = re.compile(
+    r"[\[({]?\s*+\d{1,3}+(?:(?=[,;\s])\s*+[,;]?\s*+\d{1,3}+){15,}+\s*+[,;]?\s*+[\])}]?"
+)
+_BYTE_RUN: Final = re.compile(r"(?<![\d.])\d{1,3}+(?:[,;\s]++\d{1,3}+){31,}(?![\d.])")
+_NUMBER: Final = re.compile(r"(?<![\[(,;\s])[\[(,;\s]++-?\d*+\.\d++(?:[eE][+-]?\d++)?")
+NUMBER_RUN: Final = 64  # numbers with a point, one after another
 _PICTURE: Final = re.compile(r"<(svg|img|video|audio|canvas|html)[\s>/]", re.IGNORECASE)
 _DATA_URI: Final = re.compile(r"data:[a-z]+/[a-z0-9.+-]+[;,]", re.IGNORECASE)
 _DISGUISES: Final = (
@@ -97,7 +101,6 @@ _DISGUISES: Final = (
     (_PICTURE, "found markup of a picture or page"),
     (re.compile("\0"), "found bytes that are no text"),
     (_BYTE_RUN, "found a list of numbers, as pixels are written"),
-    (_NUMBER_RUN, "found a list of numbers, as pixels are written"),
 )
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -152,6 +155,8 @@ def prose_problem(text: str) -> str:
     for form, problem in _DISGUISES:
         if form.search(text):
             return problem
+    if has_number_run(text):
+        return "found a list of numbers, as pixels are written"
     if text.count("\ufffd") * BROKEN_SHARE > len(text):
         return "found bytes that are no text"
     words = text.split()
@@ -162,6 +167,17 @@ def prose_problem(text: str) -> str:
         return f"found bytes that begin like {kind}"
     blobs = any(map(_is_blob, long)) or _is_wrapped(words)
     return "found a long run of encoded bytes" if blobs else ""
+
+
+def has_number_run(text: str) -> bool:
+    """Tell whether numbers with a point follow one another, as a list is written, in one pass."""
+    run, end = 0, -1
+    for number in _NUMBER.finditer(text):
+        run = run + 1 if number.start() == end else 1
+        end = number.end()
+        if run == NUMBER_RUN:
+            return True
+    return False
 
 
 def _start_of(text: str) -> str:

@@ -19,12 +19,13 @@ from pydantic import (
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.evaluation.groups import Verdict
-from fieldfare.shared.features.features import Scale
+from fieldfare.shared.features.features import Name, Scale, Value
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.shared.protocol.delivery import LARGEST_CARD
 from fieldfare.shared.protocol.messages import Count, RunId
 from fieldfare.shared.protocol.plan import PICOMU2
 from fieldfare.shared.protocol.roster import Hex32
+from fieldfare.shared.study.study import MAX_PROHIBITED, ProhibitedUse, Purpose
 
 CARD_TYPE: Final = "fieldfare.model-card.v1"
 
@@ -57,9 +58,9 @@ class DataCard(_Part):
         holdout: share of the units that trained nothing.
     """
 
-    unit: str
-    label: str
-    positive: str
+    unit: Value
+    label: Name
+    positive: Value
     units: Count
     prevalence: Share
     holdout: Share
@@ -244,8 +245,8 @@ class ModelCard(_Part):
     name: str
     run: RunId
     finished: Time
-    purpose: str
-    prohibited_uses: tuple[str, ...] = Field(strict=False)
+    purpose: Purpose
+    prohibited_uses: tuple[ProhibitedUse, ...] = Field(max_length=MAX_PROHIBITED, strict=False)
     conditions: tuple[Sentence, ...] = Field(strict=False)
     participation: Participation
     data: DataCard

@@ -17,6 +17,7 @@ from fieldfare.shared.features.features import (
     Feature,
     Name,
     NumericFeature,
+    Value,
 )
 from fieldfare.shared.harm_rules import is_protected
 
@@ -74,7 +75,7 @@ class SeveralColumn(_Declared):
     """A text that lists some of the declared levels, such as `cash;wire`."""
 
     kind: Literal["several"]
-    levels: tuple[str, ...] = Field(min_length=1, max_length=MAX_LEVELS, strict=False)
+    levels: tuple[Value, ...] = Field(min_length=1, max_length=MAX_LEVELS, strict=False)
 
     @field_validator("levels")
     @classmethod

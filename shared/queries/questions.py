@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError
-from fieldfare.shared.features.features import MAX_LEVELS, Name, NumericFeature
+from fieldfare.shared.features.features import MAX_LEVELS, Name, NumericFeature, Value
 from fieldfare.shared.queries.columns import (
     Asked,
     Columns,
@@ -33,7 +33,7 @@ LEAST_SHARE_OF_RANGE: Final = 0.01  # of a filter on a number: narrower could is
 MAX_CELLS_PER_UNIT: Final = 64
 
 QuestionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")]
-Levels = Annotated[tuple[str, ...], Field(max_length=MAX_LEVELS, strict=False)]
+Levels = Annotated[tuple[Value, ...], Field(max_length=MAX_LEVELS, strict=False)]
 ColumnNames = Annotated[tuple[Name, ...], Field(strict=False)]
 CellsPerUnit = Annotated[int, Field(ge=1, le=MAX_CELLS_PER_UNIT)]
 Bins = Annotated[int, Field(ge=2, le=1024)]

@@ -23,7 +23,13 @@ from pydantic import (
 
 from fieldfare.shared.canonical import canonical_bytes, content_hash
 from fieldfare.shared.errors import StudyError
-from fieldfare.shared.features.features import MAX_GROUP_COLUMNS, Feature, GroupColumn, Name
+from fieldfare.shared.features.features import (
+    MAX_GROUP_COLUMNS,
+    Feature,
+    GroupColumn,
+    Name,
+    Value,
+)
 from fieldfare.shared.features.knots import asked_features
 from fieldfare.shared.features.media_gate import media_in
 from fieldfare.shared.queries.columns import Column, Columns, InstitutionColumn, columns_by_name
@@ -52,6 +58,8 @@ MAX_SPARE_RELEASES: Final = 10_000
 MAX_INSTITUTIONS: Final = 10_000  # each step costs a mask for every pair
 MAX_STUDY_BYTES: Final = 4 * 1024 * 1024
 MAX_COLUMNS: Final = 200  # for questions alone
+MAX_MISSING: Final = 1000  # texts that mean no value
+MAX_PROHIBITED: Final = 100  # uses; people read each of them
 QUERY_SHARE: Final = 0.2  # of mu^2, where a study that trains asks questions too
 DEFAULT_MISSING: Final = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null", "None")
 LOCAL_EXCHANGES: Final = 5
@@ -70,6 +78,8 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
+Purpose = Annotated[str, Field(min_length=1, max_length=2000)]
+ProhibitedUse = Annotated[str, Field(max_length=500)]
 # A canonical key in capitals; of a BIC (ISO 9362) the eight characters that name the bank.
 BankCode = Annotated[
     str, Field(max_length=64, pattern=r"^([A-Z0-9_.:@=+/*-]{1,10}|[A-Z0-9_.:@=+/*-]{12,64})$")
@@ -87,8 +97,10 @@ class RecordsSection(_Section):
 
     unit: Name | None = None
     label: Name
-    positive: str = Field(default="1", min_length=1)
-    missing: tuple[str, ...] = Field(default=DEFAULT_MISSING, strict=False)
+    positive: Value = Field(default="1", min_length=1)
+    missing: tuple[Value, ...] = Field(
+        default=DEFAULT_MISSING, max_length=MAX_MISSING, strict=False
+    )
     units: int = Field(ge=1, le=2**40)  # public: all institutions, hold-out included
     prevalence: float = Field(gt=0, lt=1)  # public: share of positives
     left_out_banks: tuple[BankCode, ...] = Field(default=(), max_length=1000, strict=False)
@@ -241,8 +253,10 @@ class Study(_Section):
 
     format: Literal[1] = STUDY_FORMAT
     name: str = Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    purpose: str = Field(min_length=1, max_length=2000)
-    prohibited_uses: tuple[str, ...] = Field(default=PROHIBITED_BY_DEFAULT, strict=False)
+    purpose: Purpose
+    prohibited_uses: tuple[ProhibitedUse, ...] = Field(
+        default=PROHIBITED_BY_DEFAULT, max_length=MAX_PROHIBITED, strict=False
+    )
     records: RecordsSection
     features: tuple[Feature, ...] = Field(default=(), strict=False)
     columns: tuple[Column, ...] = Field(default=(), max_length=MAX_COLUMNS, strict=False)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.features import media_gate
 from fieldfare.shared.features.media_gate import (
+    has_number_run,
     magic_of,
     media_in,
     name_problem,
@@ -220,6 +223,43 @@ def test_what_people_write_passes(text: str) -> None:
 )
 def test_media_in_a_text_are_refused(text: str) -> None:
     assert prose_problem(text)
+
+
+# What the gate used to try, which takes quadratic or exponential time on texts that do not fit.
+_NUMBER_RUN = re.compile(r"(?:[\[(,;\s]+-?\d*\.\d+(?:[eE][+-]?\d+)?){64,}")
+_BYTE_RUN = re.compile(r"(?<![\d.])\d{1,3}(?:[,;\s]+\d{1,3}){31,}(?![\d.])")
+_BYTE_TEXT = re.compile(r"[\[({]?\s*\d{1,3}(?:\s*[,;\s]\s*\d{1,3}){15,}\s*[,;]?\s*[\])}]?")
+
+
+def listed(least: int, number: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Texts of about so many numbers with separators and now and then something else."""
+    odd = st.one_of(st.just(""), st.text(" ,;.()[]-+eE1x\u2003\u0663", max_size=3))
+    between = st.sampled_from([",", " ", ";", ", ", "(", "", "\t", "\u2003", "e"])
+    body = st.tuples(st.integers(-3, 5), number, st.sampled_from([",", " ", "; "]))
+    run = body.map(lambda one: (one[2] + one[1]) * (least + one[0]))
+    return st.lists(st.one_of(run, number, odd, between), max_size=8).map("".join)
+
+
+@given(listed(64, st.from_regex(r"-?[0-9]{0,2}\.[0-9]{1,2}([eE][+-]?[0-9])?", fullmatch=True)))
+def test_numbers_in_a_row_are_found_as_the_old_pattern_did(text: str) -> None:
+    assert has_number_run(text) == bool(_NUMBER_RUN.search(text))
+
+
+@given(listed(31, st.from_regex(r"[0-9]{1,4}", fullmatch=True)))
+def test_bytes_in_a_row_are_found_as_the_old_pattern_did(text: str) -> None:
+    assert bool(media_gate._BYTE_RUN.search(text)) == bool(_BYTE_RUN.search(text))
+
+
+@given(
+    st.sampled_from(["", "[", "( ", "x"]),
+    st.lists(st.sampled_from([",1", " 22", "; 7", " , 255", ",\t3"]), max_size=20),
+    st.sampled_from(["", "]", " ,)", ", x", "  ", "1 1", ";;"]),
+)
+def test_bytes_as_text_are_found_as_the_old_pattern_did(
+    start: str, numbers: list[str], end: str
+) -> None:
+    text = f"{start}9{''.join(numbers)}{end}"
+    assert bool(media_gate._BYTE_TEXT.fullmatch(text)) == bool(_BYTE_TEXT.fullmatch(text))
 
 
 @given(st.text(max_size=200))
