@@ -91,15 +91,16 @@ mutants: $(DEV)  ## put in bugs that would break a promise, see the tests catch 
 	$(PY) -m tests.mutants
 
 .PHONY: nightly
-nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or audit, golden)
+nightly: $(DEV)  ## the long form of one part: make nightly PART=mutants (or audit, golden, model)
 	@case "$(PART)" in \
 	  mutants) $(MAKE) mutants ;; \
 	  golden) $(PY) -m tests.golden.record ;; \
+	  model) $(PY) -m tests.security.protocol_model.scenarios ;; \
 	  audit) for epsilon in 1 4; do \
 	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon || exit 1; \
 	      $(PY) -m fieldfare.simulations.federation.canaries --epsilon $$epsilon --halve-noise && exit 1 || true; \
 	    done ;; \
-	  *) echo "make nightly: expected PART=mutants, PART=audit or PART=golden, found PART=$(PART)"; exit 2 ;; \
+	  *) echo "make nightly: expected PART=mutants, audit, golden or model, found PART=$(PART)"; exit 2 ;; \
 	esac
 
 .PHONY: bench
