@@ -1,92 +1,27 @@
 """A custodian's decisions, written into the institution's own log.
 
-A limit on the log lines of one kind that a peer can cause; a count replaces the others.
-
-Whoever has the socket can ask as often as it likes, and every question leaves a line that is
-flushed to the disk. Beyond a limit in each window the lines of a kind are counted instead: one
-line when counting begins, and one with the number once the window is over.
+Beyond a limit in each minute the lines of one kind that a peer can cause are counted
+(`shared/flood.py`): one line when counting begins, and one with the number once the minute is over.
 
 A count of a custodian's answers since its start, taken on the way into the log.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from threading import Lock
-from typing import Final, Generic, TypeVar
+from threading import RLock
+from typing import Final
 
 from fieldfare.client.custodian.ports import DecisionLog, Term
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, Value, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import Position
 from fieldfare.shared.errors import LedgerError, RefusalCode
+from fieldfare.shared.flood import Flood, Withheld
 from fieldfare.shared.protocol.messages import Request
 from fieldfare.shared.protocol.roster import COORDINATOR
-
-WINDOW_SECONDS: Final = 60.0
-
-FloodKind = TypeVar("FloodKind", bound=Hashable)
-
-
-@dataclass
-class _Window:
-    began: float
-    written: int = 0
-    counted: int = 0
-
-
-class Flood(Generic[FloodKind]):
-    """The counts of written and of withheld lines, by kind, in the present window."""
-
-    def __init__(self, monotonic: Callable[[], float], seconds: float = WINDOW_SECONDS) -> None:
-        """Measure windows of so many seconds by `monotonic`."""
-        self._monotonic = monotonic
-        self._seconds = seconds
-        self._lock = Lock()
-        self._windows: dict[FloodKind, _Window] = {}
-
-    def admits(self, kind: FloodKind, most: int) -> bool:
-        """Say whether another line of a kind is written; counts it if not."""
-        with self._lock:
-            window = self._windows.setdefault(kind, _Window(self._monotonic()))
-            if window.written < most:
-                window.written += 1
-                return True
-            window.counted += 1
-            return False
-
-    def begins(self, kind: FloodKind) -> bool:
-        """Say whether the line that was just not admitted is the first of its window."""
-        with self._lock:
-            window = self._windows.get(kind)
-            return window is not None and window.counted == 1
-
-    def over(self, *, at_once: bool = False) -> list[tuple[FloodKind, int]]:
-        """Return each kind whose window is over, with how many lines were counted; forget it.
-
-        Args:
-            at_once: end all windows now, as before a stop.
-        """
-        now = self._monotonic()
-        with self._lock:
-            ended = [
-                kind
-                for kind, window in self._windows.items()
-                if at_once or now - window.began >= self._seconds
-            ]
-            found = [(kind, self._windows.pop(kind).counted) for kind in ended]
-        return [(kind, counted) for kind, counted in found if counted]
-
-    def put_back(self, kind: FloodKind, counted: int) -> None:
-        """Take a count back that could not be written down."""
-        with self._lock:
-            window = self._windows.setdefault(kind, _Window(self._monotonic()))
-            window.counted += counted
-
-
-# -- journal decisions ----------------------------------------------------------------------------
 
 CUSTODIAN: Final = "custodian"
 
@@ -112,7 +47,9 @@ class JournalDecisions:
     def __init__(self, journal: Journal, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Write into `journal`; minutes pass by `monotonic`, in seconds."""
         self._journal = journal
-        self._flood: Flood[Kind] = Flood(monotonic)
+        self._monotonic = monotonic
+        self._lock = RLock()  # a watch settles counts beside the calls
+        self._flood: Flood[Kind] = Flood()
 
     def requested(self, request: Request) -> None:
         """Write down a request of the coordinator.
@@ -169,20 +106,29 @@ class JournalDecisions:
         Raises:
             LedgerError: the log cannot be written; the counts are kept.
         """
-        for kind, counted in self._flood.over(at_once=at_once):
-            try:
-                self._count(kind, f"{counted} more within a minute, counted", asked=counted)
-            except LedgerError:
-                self._flood.put_back(kind, counted)
-                raise
+        with self._lock:
+            waiting = self._flood.over(self._monotonic(), at_once=at_once)
+            for at, counted in enumerate(waiting):
+                try:
+                    self._say(counted)
+                except LedgerError:
+                    for one in waiting[at:]:
+                        self._flood.put_back(one)
+                    raise
 
     def _admits(self, kind: Kind, most: int) -> bool:
-        self.settle()
-        if self._flood.admits(kind, most):
-            return True
-        if self._flood.begins(kind):
-            self._count(kind, f"more than {most} within a minute: counted from here on", limit=most)
-        return False
+        with self._lock:
+            self.settle()
+            if self._flood.admits(kind, most, self._monotonic()):
+                return True
+            if self._flood.begins(kind):
+                rule = f"more than {most} within a minute: counted from here on"
+                self._count(kind, rule, limit=most)
+            return False
+
+    def _say(self, counted: Withheld[Kind]) -> None:
+        rule = f"{counted.lines} more within a minute, counted"
+        self._count(counted.kind, rule, asked=counted.lines)
 
     def _count(self, kind: Kind, rule: str, **numbers: int) -> None:
         event, name = kind

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from fieldfare.server.superlink.gate import CONTROL, FLEET, Answered, Headers
+from fieldfare.shared.flood import Flood, Withheld
 from fieldfare.shared.system.private_files import PRIVATE_FILE
 
-WINDOW_SECONDS: Final = 60.0
 MOST_KINDS: Final = 1000  # counted at once; more of them come only from an attack
 LONGEST_PATH: Final = 80  # characters
 FILE_BYTES: Final = 16 * 1024 * 1024
@@ -39,18 +39,10 @@ class CallKind:
     """The key under which the log counts equal calls."""
 
     listener: str
-    path: str
+    path: str  # empty for all that are not offered: strangers invent any number
     who: str
     peer: str
     status: int
-
-
-@dataclass
-class _Count:
-    shown_path: str
-    begun: datetime
-    last: datetime
-    calls: int = 0
 
 
 class AuditLog:
@@ -76,7 +68,7 @@ class AuditLog:
         """
         self._file = _PrivateFile(path)
         self._name_of, self._now = name_of, now
-        self._counts: dict[CallKind, _Count] = {}
+        self._flood: Flood[CallKind] = Flood()
 
     def tell(self, call: Answered) -> None:
         """Take note of a call."""
@@ -85,24 +77,16 @@ class AuditLog:
         if kind.path.startswith(CONTROL) and kind.status < FIRST_REFUSAL:
             self._write(kind, shown, at)
             return
-        count = self._counts.get(kind)
-        if count is None:
-            if len(self._counts) >= MOST_KINDS:
-                self.flush(everything=True)
+        if len(self._flood) >= MOST_KINDS:
+            self.flush(everything=True)
+        if self._flood.admits(kind, 1, at.timestamp()):
             self._write(kind, shown, at)
-            self._counts[kind] = _Count(shown, at, at)
-            return
-        count.calls += 1
-        count.last = at
 
     def flush(self, *, everything: bool = False) -> None:
         """Write the counts of the minutes that are over, or all counts."""
-        now = self._now()
-        for kind, count in list(self._counts.items()):
-            if everything or (now - count.begun).total_seconds() >= WINDOW_SECONDS:
-                del self._counts[kind]
-                if count.calls:
-                    self._write(kind, count.shown_path, count.last, count)
+        for counted in self._flood.over(self._now().timestamp(), at_once=everything):
+            last = datetime.fromtimestamp(counted.last, UTC)
+            self._write(counted.kind, counted.kind.path, last, counted)
 
     def close(self) -> None:
         """Write the counts, and close the file."""
@@ -125,7 +109,9 @@ class AuditLog:
             return self._name_of(call.headers) or "a key that is not registered"
         return "a run"
 
-    def _write(self, kind: CallKind, path: str, at: datetime, count: _Count | None = None) -> None:
+    def _write(
+        self, kind: CallKind, path: str, at: datetime, counted: Withheld[CallKind] | None = None
+    ) -> None:
         line: dict[str, object] = {
             "listener": kind.listener,
             "outcome": _outcome(kind.status),
@@ -135,8 +121,9 @@ class AuditLog:
             "time": at.isoformat(timespec="milliseconds"),
             "who": kind.who,
         }
-        if count is not None:
-            line |= {"calls": count.calls, "since": count.begun.isoformat(timespec="milliseconds")}
+        if counted is not None:
+            begun = datetime.fromtimestamp(counted.begun, UTC)
+            line |= {"calls": counted.lines, "since": begun.isoformat(timespec="milliseconds")}
         text = json.dumps(line, sort_keys=True)
         self._file.emit(logging.LogRecord("audit", logging.INFO, "", 0, text, None, None))
 

@@ -14,13 +14,13 @@ from fieldfare.client.journal.decisions import (
     MOST_REFUSALS,
     MOST_REPEATS,
     MOST_REQUESTS,
-    WINDOW_SECONDS,
     JournalDecisions,
 )
 from fieldfare.client.journal.entries import Event, JournalEntry, parse_entry
 from fieldfare.client.journal.journal import Journal, verify
 from fieldfare.client.ledger.budget import Position
 from fieldfare.shared.errors import LedgerError, RefusalCode
+from fieldfare.shared.flood import WINDOW_SECONDS
 from fieldfare.shared.protocol.messages import Participant, ReleaseKind, Request
 
 POSITION: Final = Position(sequence=3, head="e" * 64, cumulative=2**53 - 1, epoch=1)
