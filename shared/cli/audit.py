@@ -16,6 +16,13 @@ from rich.text import Text
 
 from fieldfare.shared.audit.audit import AuditReport, InstitutionReport, audit
 from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.audit.verdict import (
+    AuditVerdict,
+    RequiredCosigners,
+    cosigners,
+    cosigners_needed,
+    verdict_of,
+)
 from fieldfare.shared.cli import app
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.evaluation.groups import group_lines
@@ -32,10 +39,24 @@ STATED: Final = "as the coordinator states them: not computed again"
 MOST_SHOWN: Final = 24  # institutions; --json has all
 
 
-def report_json(report: AuditReport, trust: Trust) -> dict[str, Any]:
+RequiredOption = Annotated[
+    RequiredCosigners,
+    typer.Option(
+        "--require-cosigned",
+        help="How many participants have to have co-signed the end of the log: n - t, all, none.",
+    ),
+]
+
+
+def report_json(
+    report: AuditReport, trust: Trust, required: RequiredCosigners = RequiredCosigners.ENOUGH
+) -> dict[str, Any]:
     """Return a report for programs; mu^2 as numbers and, exactly, in units of 1e-12."""
+    verdict = verdict_of(report, required)
     header, roster, plan, misfit = report.header, report.roster, report.plan, report.misfit
     return {
+        "verdict": verdict.word,
+        "exit_status": verdict.value,
         "verified": misfit is None,
         "misfit": None if misfit is None else misfit.as_dict(),
         "study": None if header is None else header.study,
@@ -58,6 +79,8 @@ def report_json(report: AuditReport, trust: Trust) -> dict[str, Any]:
         "failed_attempts": report.failed_attempts,
         "sums": report.sums,
         "recomputed_sums": report.recomputed,
+        "cosigners": cosigners(report),
+        "cosigners_needed": cosigners_needed(report, required),
         "model": report.model or None,
         "metrics": json.loads(report.metrics) if report.metrics else None,
         "recomputed_metrics": report.measured,
@@ -85,7 +108,9 @@ def _institution_json(found: InstitutionReport, cosigned: int | None) -> dict[st
     }
 
 
-def report_screen(report: AuditReport, trust: Trust) -> RenderableType:
+def report_screen(
+    report: AuditReport, trust: Trust, required: RequiredCosigners = RequiredCosigners.ENOUGH
+) -> RenderableType:
     """Render a report for one terminal screen.
 
     Names in it come from others: nothing in them is read as markup or moves a cursor.
@@ -93,7 +118,7 @@ def report_screen(report: AuditReport, trust: Trust) -> RenderableType:
     parts: list[RenderableType] = [facts(_rows(report, trust))]
     if report.institutions:
         parts += [Text(), _institutions(report)]
-    return Group(*parts, Text(), *_verdict(report))
+    return Group(*parts, Text(), *_verdict(report, required))
 
 
 def _rows(report: AuditReport, trust: Trust) -> Iterator[tuple[str, str]]:
@@ -150,7 +175,7 @@ def _sums(report: AuditReport) -> str:
         return f"{report.recomputed} of {report.sums} added up again, bit for bit"
     return (
         f"none of {report.sums} could be added up again: the masked vectors are not in the file "
-        "(they are deleted after the retention time)"
+        "(a coordinator deletes them after the retention time, or leaves them out)"
     )
 
 
@@ -206,19 +231,24 @@ def _cosigned(report: AuditReport, name: str) -> str:
     return "all of it" if size == report.leaves else f"the first {size} leaves"
 
 
-def _verdict(report: AuditReport) -> Iterator[Text]:
+def _verdict(report: AuditReport, required: RequiredCosigners) -> Iterator[Text]:
+    verdict = verdict_of(report, required)
     if report.misfit is not None:
         yield Text("DOES NOT FIT  ", style=BAD).append(plain(report.misfit.place))
         yield Text(plain(report.misfit.reason))
-    elif report.purged:
-        yield Text("FITS AS FAR AS IT CAN BE CHECKED  ", style=DOUBT).append(
+        return
+    if verdict is AuditVerdict.NOT_COSIGNED:
+        needed = cosigners_needed(report, required)
+        yield Text("NOT CO-SIGNED  ", style=BAD).append(
+            f"{cosigners(report)} of {len(report.participants)} institutions signed the end of "
+            f"this log, {needed} have to: ask them for what they signed"
+        )
+    if report.purged:
+        yield Text("FITS AS FAR AS KEPT  ", style=DOUBT).append(
             "signatures, order and debits; not the sums"
         )
     else:
-        yield Text("FITS  ", style=GOOD).append("every signature, sum, step and debit")
-
-
-EXIT_MISFIT: Final = 1
+        yield Text("FITS  ", style=GOOD).append("every signature, sum, step, figure and debit")
 
 
 @app.command("audit.transcript")
@@ -237,9 +267,14 @@ def audit_transcript(
             show_default=False,
         ),
     ] = None,
+    required: RequiredOption = RequiredCosigners.ENOUGH,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
-    """Check every signature, sum and step of a run, and what it spent; name what does not fit."""
+    """Check every signature, sum and step of a run, and what it spent; name what does not fit.
+
+    Exits with 0 where all of it fits, 1 where something does not, 4 where it fits as far as
+    vectors are kept, 5 where too few institutions co-signed it.
+    """
     trust = trusted(roster, coordinator_key)
     try:
         with file.open("rb") as content:
@@ -249,11 +284,11 @@ def audit_transcript(
     except OSError as error:
         raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
     if as_json:
-        typer.echo(json.dumps(report_json(report, trust), indent=2))
+        typer.echo(json.dumps(report_json(report, trust, required), indent=2))
     else:
-        console().print(report_screen(report, trust))
-    if report.misfit is not None:
-        raise typer.Exit(EXIT_MISFIT)
+        console().print(report_screen(report, trust, required))
+    if status := verdict_of(report, required).value:
+        raise typer.Exit(status)
 
 
 def trusted(roster: Path | None, coordinator_key: str | None) -> Trust:

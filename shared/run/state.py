@@ -4,8 +4,9 @@ A run is a sequence of leaves (`shared/transcript/leaves.py`). These rules hold 
 
 - The rehearsal comes first, and then whatever is due, in the order of the plan's positions; a
   release is asked for until an attempt has a reply of everybody in it.
-- An attempt that everybody answered is summed; attempts are counted without a gap, and nobody
-  joins for another one. After an END the same request may be asked again.
+- An attempt that everybody answered is summed before anything else, also before an END; attempts
+  are counted without a gap, and nobody joins for another one. After an END the same request may be
+  asked again.
 - A sum is followed by its kind's record, and that by the next release's request, which binds
   what follows from the sum.
 - Later questions are announced before they are asked: after the rehearsal or after answers.
@@ -366,6 +367,8 @@ class RunState:
     def _ended(self, content: bytes) -> "RunState":
         """Take the end of the run, or of a part of it; a stopped or failed run may go on."""
         record = EndRecord.from_bytes(content)
+        if self.attempt is not None and not self.attempt.missing:  # kept together with its sum
+            raise MismatchError("the sum of an attempt that everybody answered", found="an end")
         if record.state == "finished" and not self.done:
             raise MismatchError("a model or answers before a finished end", found="none")
         attempt = self.attempt and replace(self.attempt, interrupted=True)

@@ -1,0 +1,69 @@
+"""What an audit comes to, in a word and an exit status; no other place defines them.
+
+    0  fits                  every signature, sum, step, figure and debit; co-signed by enough
+    1  does not fit          names the first thing that does not
+    4  fits as far as kept   vectors were deleted, or left out: sums were not added up again
+    5  not co-signed         fewer than n - t institutions signed the end of this log
+    6  two stories           the coordinator signed two logs of one run: there is a proof
+
+2 and 3 are taken: a command that could not be carried out, and one that refuses. Where several
+hold, the first of 6, 1, 5, 4 is the verdict; a report says all of them.
+"""
+
+from enum import Enum, StrEnum
+
+from fieldfare.shared.audit.audit import AuditReport
+
+
+class AuditVerdict(Enum):
+    """A verdict; its value is the exit status."""
+
+    FITS = 0
+    DOES_NOT_FIT = 1
+    AS_FAR_AS_KEPT = 4
+    NOT_COSIGNED = 5
+    TWO_STORIES = 6
+
+    @property
+    def word(self) -> str:
+        """The verdict as programs read it."""
+        return self.name.lower()
+
+
+class RequiredCosigners(StrEnum):
+    """How many participants have to have co-signed the end of a log."""
+
+    ENOUGH = "enough"  # n - t of them: no t can veto, and no coordinator with t can do without
+    ALL = "all"
+    NONE = "none"
+
+
+def cosigners_needed(report: AuditReport, required: RequiredCosigners) -> int:
+    """Return how many have to have co-signed; 0 before a run was opened."""
+    count = len(report.participants)
+    if required is RequiredCosigners.NONE or report.plan is None:
+        return 0
+    if required is RequiredCosigners.ALL:
+        return count
+    return count - min(count, report.plan.study.privacy.collusion_tolerance)
+
+
+def cosigners(report: AuditReport) -> int:
+    """Return how many participants co-signed the whole log."""
+    return sum(report.cosigned.get(name) == report.leaves for name in report.participants)
+
+
+def verdict_of(
+    report: AuditReport, required: RequiredCosigners = RequiredCosigners.ENOUGH
+) -> AuditVerdict:
+    """Return what an audit comes to.
+
+    Args:
+        report: of the audit.
+        required: how many participants have to have co-signed.
+    """
+    if report.misfit is not None:
+        return AuditVerdict.DOES_NOT_FIT
+    if cosigners(report) < cosigners_needed(report, required):
+        return AuditVerdict.NOT_COSIGNED
+    return AuditVerdict.AS_FAR_AS_KEPT if report.purged else AuditVerdict.FITS

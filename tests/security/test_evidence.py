@@ -1,0 +1,85 @@
+"""Attacks H2: what a coordinator forges, strips or tells twice, and the exit status of each."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.support.runs.transcripts import FORGED_METRICS, Recorder
+
+from fieldfare.shared.audit.verdict import AuditVerdict
+from fieldfare.shared.cli.root import run
+from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind
+
+FAILED = EndRecord(state="failed", reason="bank-c did not answer in time").leaf()
+
+
+def forged_metrics(recorded: Recorder) -> bytes:
+    """AUROC .9991 in the metrics leaf, under a new signed head."""
+    at = recorded.find(LeafKind.METRICS)
+
+    def lie(leaves: list[Leaf]) -> None:
+        leaves[at] = FORGED_METRICS.leaf()
+
+    return recorded.lie(lie)
+
+
+def stripped(recorded: Recorder) -> bytes:
+    """The evaluation's sum is dropped, and what ends the run is a failure that never was."""
+    at = recorded.find(LeafKind.SUM, 4)
+    return purged(recorded, [*recorded.leaves[:at], FAILED])
+
+
+def stripped_well(recorded: Recorder) -> bytes:
+    """The same, and the last reply is hidden: the file contradicts itself nowhere."""
+    at = recorded.find(LeafKind.SUM, 4)
+    return purged(recorded, [*recorded.leaves[: at - 1], FAILED])
+
+
+def purged(recorded: Recorder, leaves: list[Leaf]) -> bytes:
+    blobs, recorded.blobs = recorded.blobs, {}
+    try:
+        return recorded.lie(lambda found: found.__setitem__(slice(None), leaves))
+    finally:
+        recorded.blobs = blobs
+
+
+ATTACKS: dict[str, tuple[Callable[[Recorder], bytes], AuditVerdict]] = {
+    "an honest run": (Recorder.to_bytes, AuditVerdict.FITS),
+    "vectors are deleted": (lambda one: one.to_bytes(purged=True), AuditVerdict.AS_FAR_AS_KEPT),
+    "nobody co-signed": (lambda one: one.lie(list.copy), AuditVerdict.NOT_COSIGNED),
+    "forged metrics": (forged_metrics, AuditVerdict.DOES_NOT_FIT),
+    "a stripped run": (stripped, AuditVerdict.DOES_NOT_FIT),
+    "a stripped run, a reply hidden": (stripped_well, AuditVerdict.NOT_COSIGNED),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_the_audit_tells_them_apart_by_its_exit_status(
+    recorded: Recorder, tmp_path: Path, capsys: pytest.CaptureFixture[str], attack: str
+) -> None:
+    """At 3e9b33f every row but the first two said "FITS", exit status 0."""
+    make, verdict = ATTACKS[attack]
+    path = tmp_path / "transcript"
+    path.write_bytes(make(recorded))
+    asked = ["audit", "transcript", str(path), "--coordinator-key", recorded.trust.coordinator]
+    assert run([*asked, "--json"]) == verdict.value
+    said = json.loads(capsys.readouterr().out)
+    assert (said["verdict"], said["exit_status"]) == (verdict.word, verdict.value)
+
+
+def test_who_has_to_co_sign_can_be_said(recorded: Recorder, tmp_path: Path) -> None:
+    """bank-c was lost in the run: with n - t of four its signature is not needed."""
+    path = tmp_path / "transcript"
+    kept = recorded.cosignatures
+    recorded.cosignatures = {name: kept[name] for name in ("bank-a", "bank-b", "bank-d")}
+    try:
+        path.write_bytes(recorded.to_bytes())
+    finally:
+        recorded.cosignatures = kept
+    asked = ["audit", "transcript", str(path), "--coordinator-key", recorded.trust.coordinator]
+    assert [run([*asked, "--require-cosigned", who]) for who in ("enough", "all", "none")] == [
+        AuditVerdict.FITS.value,
+        AuditVerdict.NOT_COSIGNED.value,
+        AuditVerdict.FITS.value,
+    ]
