@@ -107,7 +107,9 @@ def measure(people: int = 8_000, seed: int = 0, factors: str = FACTORS) -> dict[
     liar = min(honest, key=lambda name: honest[name].training_count)
     model = _trained(study, honest, seed)
     share = honest[liar].training_count / sum(one.training_count for one in honest.values())
-    rows = [{"reach": 0.0, "towards": -1.0, "recall": _recall(study, [*honest.values()], model)}]
+    rows: list[dict[str, float | None]] = [
+        {"reach": 0.0, "towards": -1.0, "recall": _recall(study, [*honest.values()], model)}
+    ]
     for reach in map(float, factors.split(",")):
         sums = honest | {liar: _lying(honest[liar], -model, reach)}
         try:
