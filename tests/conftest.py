@@ -7,6 +7,18 @@ import pytest
 from _pytest.terminal import TerminalReporter
 from hypothesis import HealthCheck, settings
 
+# Their fixtures are at hand in every test.
+pytest_plugins = (
+    "tests.support.federations.bench",
+    "tests.support.federations.conducted",
+    "tests.support.federations.settings",
+    "tests.support.homes.coordinators",
+    "tests.support.homes.desks",
+    "tests.support.homes.institutions",
+    "tests.support.network.served",
+    "tests.support.runs.transcripts",
+)
+
 settings.register_profile("fieldfare", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("fieldfare")
 

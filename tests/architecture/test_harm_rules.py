@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.homes.reported import decided, reason, reported_alert
 from tests.support.records.scored import Desk, customers, desk_of, scored_study, write
 from tests.support.runs.finished import RUN
@@ -36,8 +36,6 @@ from fieldfare.shared.harm_rules import HARM_RULES, is_protected
 from fieldfare.shared.terminal.screen import console
 from fieldfare.simulations.metrics import group_rows
 from fieldfare.simulations.world.personas import LOOK_ALIKES, PROTECTED_LOOK_ALIKES
-
-__all__ = ["coordinator", "custody_of"]
 
 ROOT = Path(__file__).parents[2]
 CLIENT = {

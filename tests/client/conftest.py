@@ -3,13 +3,9 @@
 from pathlib import Path
 
 import pytest
-from tests.support.federations.bench import bench, make_bench
-from tests.support.network.served import room
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.founding import found_institution
-
-__all__ = ["bench", "home", "make_bench", "room"]
 
 
 @pytest.fixture

@@ -24,17 +24,10 @@ from typing import Any, Final
 
 import pytest
 from flwr.app import Message
-from tests.server.conftest import BANKS, STEPS, Book, MakeSetting, Setting, make_setting, make_study
 from tests.support.attacks.lies import STRANGER, Lie, elsewhere, nudged, with_participants, without
 from tests.support.federations.bench import Bench
-from tests.support.homes.institutions import (
-    Coordinator,
-    OpenCustody,
-    approve_all,
-    coordinator,
-    custody_of,
-    home_study,
-)
+from tests.support.federations.settings import BANKS, STEPS, Book, MakeSetting, Setting, make_study
+from tests.support.homes.institutions import Coordinator, OpenCustody, approve_all, home_study
 from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.approvals.review import compare
@@ -64,8 +57,6 @@ from fieldfare.shared.transcript.file import Misfit, write_transcript
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, tree_head
 from fieldfare.shared.transcript.merkle import consistency_path
 from fieldfare.simulations.federation.federation import FIRST_NODE
-
-__all__ = ["coordinator", "custody_of", "make_setting"]
 
 VICTIM: Final = "bank-c"
 OTHERS: Final = tuple(name for name in BANKS if name != VICTIM)

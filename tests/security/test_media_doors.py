@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tomlkit
-from tests.support.homes.institutions import NAMES, Coordinator, coordinator
+from tests.support.homes.institutions import NAMES, Coordinator
 from tests.support.records.imports import SAMPLES, imported
 
 from fieldfare.client.institution.open import records_loader
@@ -23,8 +23,6 @@ from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.study.study import Study
-
-__all__ = ["coordinator"]
 
 RANDOM: Final = np.random.default_rng(11)
 TAIL: Final = RANDOM.bytes(90)

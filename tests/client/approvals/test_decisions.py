@@ -18,8 +18,6 @@ from tests.support.homes.institutions import (
     all_bytes,
     approve_all,
     clock,
-    coordinator,
-    custody_of,
     home_study,
     loaded,
 )
@@ -87,8 +85,6 @@ from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.ring import centre, decode, subtract
 from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
-
-__all__ = ["coordinator", "custody_of"]
 
 STUDY = home_study()
 NOTHING = SpentBudget(yearly=0, lifetime=0, study=0, promised=0)

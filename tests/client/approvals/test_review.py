@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import date
 
 import pytest
-from tests.support.homes.institutions import Coordinator, coordinator, home_study
+from tests.support.homes.institutions import Coordinator, home_study
 
 from fieldfare.client.approvals.review import (
     Review,
@@ -23,8 +23,6 @@ from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
-
-__all__ = ["coordinator"]
 
 NOTHING = SpentBudget(yearly=0, lifetime=0, study=0, promised=0)
 

@@ -2,7 +2,7 @@ import io
 
 import pytest
 from rich.console import Console
-from tests.support.homes.institutions import Coordinator, coordinator, home_study
+from tests.support.homes.institutions import Coordinator, home_study
 from tests.support.runs.asking import EVERY_KIND, asking
 
 from fieldfare.client.approvals.review import SpentBudget, review_study
@@ -12,8 +12,6 @@ from fieldfare.shared.pages.words import COVERS_NOT
 from fieldfare.shared.protocol.roster import Member
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.screen import WIDTH
-
-__all__ = ["coordinator"]
 
 LINES = 50  # one screen
 

@@ -4,9 +4,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.support.homes.institutions import NAMES, Coordinator, coordinator
-
-__all__ = ["coordinator"]
+from tests.support.homes.institutions import NAMES, Coordinator
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 

@@ -15,8 +15,6 @@ from tests.support.homes.institutions import (
     OpenCustody,
     approve_all,
     clock,
-    coordinator,
-    custody_of,
     home_study,
 )
 
@@ -29,8 +27,6 @@ from fieldfare.client.node.remote_custodian import connected
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Approval, Refusal, open_envelope
-
-__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 PATIENCE = 60.0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.homes.institutions import NAMES, Coordinator, coordinator
+from tests.support.homes.institutions import NAMES, Coordinator
 from tests.support.network.certificates import Authority
 from tests.support.system.ports import free_port
 from tests.support.system.processes import alive, children, until
@@ -20,8 +20,6 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import HomeSettings
 from fieldfare.client.node.state import LinkState, read_node_state
 from fieldfare.shared.cli.root import run
-
-__all__ = ["coordinator"]
 
 COMMAND: Final = Path(sys.executable).with_name("fieldfare")
 NAME: Final = NAMES[0]

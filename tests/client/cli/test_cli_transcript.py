@@ -6,15 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from tests.support.homes.institutions import (
-    NAMES,
-    NOW,
-    Coordinator,
-    OpenCustody,
-    coordinator,
-    custody_of,
-    home_study,
-)
+from tests.support.homes.institutions import NAMES, NOW, Coordinator, OpenCustody, home_study
 from tests.support.homes.runs import finished_run
 from tests.support.runs.finished import RUN, facts_of
 from tests.support.runs.transcripts import Recorder
@@ -27,8 +19,6 @@ from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.messages import Reply
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
-
-__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 STUDY = home_study()

@@ -7,8 +7,8 @@ from typing import Any
 
 import grpc
 import pytest
-from tests.support.homes.institutions import NAMES, Coordinator, clock, coordinator, custody_of
-from tests.support.network.served import hostile_channel, raw, room, status_of
+from tests.support.homes.institutions import NAMES, Coordinator, clock
+from tests.support.network.served import hostile_channel, raw, status_of
 
 from fieldfare.client.custodian.service import serving_calls
 from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, tell_to_follow
@@ -21,8 +21,6 @@ from fieldfare.client.daemon.process import (
 from fieldfare.client.daemon.reload import Ground, Guard, guarding
 from fieldfare.client.wire.frames import SERVICE
 from fieldfare.client.wire.sockets import UnixSocket
-
-__all__ = ["coordinator", "custody_of", "room"]
 
 NAME = NAMES[0]
 

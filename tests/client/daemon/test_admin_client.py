@@ -5,14 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.network.served import room
 
 from fieldfare.client.custodian.service import Service, serving_calls
 from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, custodian_status, tell_to_follow
 from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import RunError, UsageError
-
-__all__ = ["room"]
 
 
 def a_service(answer: Callable[[bytes], bytes]) -> Service:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.homes.institutions import NAMES, Coordinator, coordinator
+from tests.support.homes.institutions import NAMES, Coordinator
 from tests.support.system.processes import until
 
 from fieldfare.client.daemon.admin_client import custodian_status
@@ -15,8 +15,6 @@ from fieldfare.client.daemon.process import MOST_GIVEN, given_line, read_given
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.institution.founding import found_institution
-
-__all__ = ["coordinator"]
 
 NAME = NAMES[0]
 PASSPHRASE = b"a long enough passphrase"

@@ -14,8 +14,6 @@ from tests.support.homes.institutions import (
     OpenCustody,
     approve_all,
     clock,
-    coordinator,
-    custody_of,
     home_study,
 )
 
@@ -30,8 +28,6 @@ from fieldfare.client.journal.journal import Journal, verify
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.shared.errors import RefusalCode, UsageError
 from fieldfare.shared.protocol.messages import Refusal
-
-__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 STUDY = home_study()

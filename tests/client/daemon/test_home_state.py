@@ -5,14 +5,7 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from tests.support.homes.institutions import (
-    NAMES,
-    Coordinator,
-    OpenCustody,
-    coordinator,
-    custody_of,
-    home_study,
-)
+from tests.support.homes.institutions import NAMES, Coordinator, OpenCustody, home_study
 
 from fieldfare.client.daemon.reload import (
     decisions_state,
@@ -22,8 +15,6 @@ from fieldfare.client.daemon.reload import (
 )
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
-
-__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 

@@ -4,15 +4,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from tests.support.homes.institutions import NAMES, Coordinator, coordinator
+from tests.support.homes.institutions import NAMES, Coordinator
 
 from fieldfare.client.custodian.service import Service, serving_calls
 from fieldfare.client.daemon.admin_client import ADMIN_SERVICE, NOBODY, told_custodian
 from fieldfare.client.daemon.process import admin_socket
 from fieldfare.client.daemon.status import Followed, StudyNow
 from fieldfare.client.wire import admin_pb2 as pb
-
-__all__ = ["coordinator"]
 
 NAME = NAMES[0]
 

@@ -14,8 +14,6 @@ from tests.support.homes.institutions import (
     OpenCustody,
     approve_all,
     clock,
-    coordinator,
-    custody_of,
     home_study,
 )
 from tests.support.runs.finished import FINISHED, RUN, delivered, parameters_of
@@ -36,8 +34,6 @@ from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, R
 from fieldfare.shared.finished_model.file import model_to_bytes
 from fieldfare.shared.study.model_sections import permit
 from fieldfare.shared.study.study import MAX_STUDY_BYTES
-
-__all__ = ["coordinator", "custody_of"]
 
 NAME = "bank-a"
 STUDY = home_study()

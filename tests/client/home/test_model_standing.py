@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from tests.support.homes.institutions import Coordinator, coordinator, home_study
+from tests.support.homes.institutions import Coordinator, home_study
 from tests.support.runs.finished import RUN, delivered
 
 from fieldfare.client.home.models import (
@@ -16,8 +16,6 @@ from fieldfare.client.home.models import (
     read_recomputed,
     standing_of_model,
 )
-
-__all__ = ["coordinator"]
 
 STUDY = home_study()
 NOW = datetime(2025, 7, 1, 10, tzinfo=UTC)

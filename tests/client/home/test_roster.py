@@ -1,6 +1,6 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.homes.institutions import Coordinator, coordinator
+from tests.support.homes.institutions import Coordinator
 
 from fieldfare.client.home.roster import (
     MemberChange,
@@ -16,8 +16,6 @@ from fieldfare.shared.protocol.identity import fingerprint, public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster
-
-__all__ = ["coordinator"]
 
 
 def with_members(roster: Roster, **keys: str) -> Roster:

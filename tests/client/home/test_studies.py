@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.homes.institutions import NOW, Coordinator, coordinator, home_study
+from tests.support.homes.institutions import NOW, Coordinator, home_study
 
 from fieldfare.client.home.studies import (
     State,
@@ -23,8 +23,6 @@ from fieldfare.client.home.studies import (
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.signed_files import offer_study
-
-__all__ = ["coordinator"]
 
 STUDY = home_study()
 

@@ -11,8 +11,6 @@ from tests.support.homes.institutions import (
     Coordinator,
     OpenCustody,
     clock,
-    coordinator,
-    custody_of,
     home_study,
     loaded,
 )
@@ -34,8 +32,6 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
-
-__all__ = ["coordinator", "custody_of"]
 
 AMOUNT: Final = NumericFeature(kind="numeric", name="amount", lower=0, upper=10)
 

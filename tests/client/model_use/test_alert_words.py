@@ -3,13 +3,11 @@
 import json
 
 import pytest
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Desk
 from tests.support.records.scored_rows import kept_bytes, scored, text_desk
 
 from fieldfare.client.cli import alerts as cli_alerts
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

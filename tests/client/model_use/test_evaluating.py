@@ -2,14 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from tests.support.homes.institutions import (
-    NOW,
-    Coordinator,
-    OpenCustody,
-    clock,
-    coordinator,
-    custody_of,
-)
+from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, clock
 from tests.support.records.scored import Desk, desk_of
 
 from fieldfare.client.home.keys import load_holdout_key
@@ -28,8 +21,6 @@ from fieldfare.client.model_use.usable import usable_model
 from fieldfare.client.records import holdout_mask
 from fieldfare.client.scoring.tuning import FittingKind
 from fieldfare.shared.errors import UsageError
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

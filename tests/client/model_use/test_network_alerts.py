@@ -6,14 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.support.homes.institutions import (
-    NAMES,
-    Coordinator,
-    OpenCustody,
-    approve_all,
-    coordinator,
-    custody_of,
-)
+from tests.support.homes.institutions import NAMES, Coordinator, OpenCustody, approve_all
 from tests.support.records.scored import NUMBERS, Desk, customers, scored_study, write
 from tests.support.runs.finished import FINISHED, RUN, facts_of
 
@@ -21,8 +14,6 @@ from fieldfare.client.records import read_records
 from fieldfare.server.run.closing import compose
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.plan import plan_for
-
-__all__ = ["coordinator", "custody_of"]
 
 UNITS = 500
 

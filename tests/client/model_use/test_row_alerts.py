@@ -4,7 +4,7 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Desk
 from tests.support.records.scored_rows import (
     kept_bytes,
@@ -14,8 +14,6 @@ from tests.support.records.scored_rows import (
     vector_desk,
 )
 from tests.support.runs.finished import RUN
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

@@ -4,15 +4,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from tests.support.homes.institutions import (
-    NOW,
-    Coordinator,
-    OpenCustody,
-    all_bytes,
-    clock,
-    coordinator,
-    custody_of,
-)
+from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, all_bytes, clock
 from tests.support.records.scored import Desk, customers, desk_of, write
 from tests.support.runs.finished import RUN
 
@@ -24,8 +16,6 @@ from fieldfare.client.journal.journal import Journal
 from fieldfare.client.model_use.score import Scored, Sources, budget_of, score, tables
 from fieldfare.client.model_use.usable import usable_model
 from fieldfare.shared.errors import UsageError
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import stat
 
 import numpy as np
 import pytest
-from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import NOW, Coordinator, OpenCustody
 from tests.support.records.scored import Desk, desk_of
 
 from fieldfare.client.model_use.usable import (
@@ -15,8 +15,6 @@ from fieldfare.client.model_use.usable import (
 )
 from fieldfare.client.scoring.tuning import FittingKind, Tuned
 from fieldfare.shared.errors import UsageError
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

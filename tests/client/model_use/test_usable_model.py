@@ -1,13 +1,11 @@
 import numpy as np
 import pytest
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Desk, desk_of, parameters
 from tests.support.runs.finished import RUN
 
 from fieldfare.client.model_use.usable import usable_model
 from fieldfare.shared.errors import ProtocolError, UsageError
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

@@ -12,8 +12,6 @@ from tests.support.homes.institutions import (
     OpenCustody,
     approve_all,
     clock,
-    coordinator,
-    custody_of,
     home_study,
 )
 
@@ -26,8 +24,6 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.node.state import LinkState, NodeReport
 from fieldfare.client.oversight.overview import Overview, UnreadPart, overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
-
-__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 

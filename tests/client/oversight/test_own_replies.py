@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from tests.support.runs.transcripts import Recorder, recorded
+from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.oversight.transcript_check import (
     OwnReplies,
@@ -18,8 +18,6 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Reply, open_envelope
 from fieldfare.shared.transcript.file import MisfitError
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
-
-__all__ = ["recorded"]
 
 BANK, LOST = "bank-a", "bank-c"  # bank-c was lost at step 1
 

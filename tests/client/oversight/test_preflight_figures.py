@@ -3,8 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.homes.institutions import NAMES, Coordinator, coordinator
-from tests.support.network.served import room
+from tests.support.homes.institutions import NAMES, Coordinator
 
 from fieldfare.client.ledger.budget import to_picomu2
 from fieldfare.client.oversight import preflight as preflight_figures
@@ -23,8 +22,6 @@ from fieldfare.client.oversight.preflight import (
 )
 from fieldfare.client.policy.policy import load_policy
 from fieldfare.shared.errors import RunError, UsageError
-
-__all__ = ["coordinator", "room"]
 
 
 def outcome(seen: str | CheckNote) -> CheckOutcome:

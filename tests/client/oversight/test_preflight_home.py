@@ -13,8 +13,6 @@ from tests.support.homes.institutions import (
     OpenCustody,
     approve_all,
     clock,
-    coordinator,
-    custody_of,
     home_study,
 )
 from tests.support.network.certificates import Authority
@@ -27,8 +25,6 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.founding import found_institution
 from fieldfare.client.oversight.looks import HomeLooks, Preflight
 from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
-
-__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 STUDY = home_study()

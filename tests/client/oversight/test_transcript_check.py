@@ -4,15 +4,7 @@ import io
 from typing import Any
 
 import pytest
-from tests.support.homes.institutions import (
-    NAMES,
-    NOW,
-    Coordinator,
-    OpenCustody,
-    coordinator,
-    custody_of,
-    home_study,
-)
+from tests.support.homes.institutions import NAMES, NOW, Coordinator, OpenCustody, home_study
 from tests.support.homes.runs import finished_run
 from tests.support.runs.finished import RUN, facts_of
 from tests.support.runs.transcripts import Recorder
@@ -26,8 +18,6 @@ from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import Member
 from fieldfare.shared.transcript.file import MisfitError
 from fieldfare.shared.transcript.leaves import Leaf
-
-__all__ = ["coordinator", "custody_of"]
 
 NAME = NAMES[0]
 STUDY = home_study()

@@ -16,11 +16,9 @@ from tests.support.homes.institutions import (
     Coordinator,
     approve_all,
     clock,
-    coordinator,
     home_study,
     loaded,
 )
-from tests.support.network.served import room
 
 from fieldfare.client.approvals.approval import approve
 from fieldfare.client.custodian.service import data_plane, serving_calls
@@ -40,7 +38,6 @@ from fieldfare.simulations.federation.grid import InProcessGrid
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 
-__all__ = ["coordinator", "room"]
 
 NAME: Final = NAMES[0]
 STUDY: Final = home_study()

@@ -14,14 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from tests.support.federations.killed_custodian import SENT, UNDONE, Victim
-from tests.support.homes.institutions import (
-    NAMES,
-    Coordinator,
-    approve_all,
-    clock,
-    coordinator,
-    home_study,
-)
+from tests.support.homes.institutions import NAMES, Coordinator, approve_all, clock, home_study
 
 from fieldfare.client.institution.open import Custody, open_custody
 from fieldfare.client.journal.journal import verify
@@ -33,8 +26,6 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
 from fieldfare.simulations.federation.grid import InProcessGrid
-
-__all__ = ["coordinator"]
 
 pytestmark = pytest.mark.faults
 

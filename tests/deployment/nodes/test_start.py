@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.deployment.conftest import COMMAND, STOP_SECONDS, ask
-from tests.support.homes.institutions import NAMES, Coordinator, coordinator
+from tests.support.homes.institutions import NAMES, Coordinator
 from tests.support.network.superlink import Superlink
 from tests.support.system.processes import alive, children, until
 
@@ -29,7 +29,6 @@ from fieldfare.shared.system.clock import utc_now
 
 pytestmark = pytest.mark.faults  # slow: processes of several parts
 
-__all__ = ["coordinator"]
 
 NAME: Final = NAMES[0]
 

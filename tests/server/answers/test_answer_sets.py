@@ -4,22 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.server.answers.test_asking import (
-    BANKS,
-    LATER,
-    QUESTIONS,
-    MakeCoordinator,
-    ask_later,
-    make_coordinator,
-)
-from tests.server.answers.test_asking import with_allowance as allowing
-from tests.server.run.resumed.test_coordination import RUN
+from tests.support.federations.conducted import LATER, QUESTIONS, RUN, MakeCoordinator, ask_later
+from tests.support.federations.conducted import with_allowance as allowing
+from tests.support.federations.settings import BANKS
 from tests.support.runs.answered import answers, results_file
 
 from fieldfare.server.answers.sets import kept_answers, simulated_answers
 from fieldfare.shared.errors import UsageError
-
-__all__ = ["make_coordinator"]
 
 
 def test_a_runs_answers_are_read_off_its_transcript_again_and_again(

@@ -1,8 +1,5 @@
 """Questions over real custodians: one exchange, one debit, a transcript that fits."""
 
-import io
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,98 +7,46 @@ import numpy as np
 import pytest
 from flwr.app import Message
 from scipy.stats import chi2
-from tests.server.conftest import Clock, Setting, ask, rehearse
-from tests.server.run.resumed.test_coordination import RUN, Coordinator
-from tests.server.run.resumed.test_coordination_audit import (
+from tests.support.federations.conducted import (
+    LATER,
+    QUESTIONS,
+    RUN,
+    UNITS,
     Killed,
+    MakeCoordinator,
+    ask_later,
     audited,
+    audited_with,
     kill_at_release,
+    released,
     resume,
+    with_allowance,
 )
-from tests.support.runs.asking import asking, made_up, sums_of
+from tests.support.federations.settings import BANKS, ask, rehearse
+from tests.support.runs.asking import asking
 
-from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.server.answers.analytics import noise_on_sum, read_answers
-from fieldfare.server.run.conduct import check_later, keep_questions
+from fieldfare.server.run.conduct import check_later
 from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.rounds import SecureSums
 from fieldfare.server.store.rows import RunStatus
-from fieldfare.shared.audit.audit import AuditReport, audit
-from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.errors import RunError, StudyError
-from fieldfare.shared.privacy.assurance import Assurance
-from fieldfare.shared.protocol.messages import ReleaseKind, sign_envelope
-from fieldfare.shared.protocol.plan import Plan, plan_for
-from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.protocol.messages import ReleaseKind
+from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.queries.layout import WEIGHT_BITS, layout_for
 from fieldfare.shared.queries.questions import QuestionGroup
-from fieldfare.shared.ring import decode
-from fieldfare.shared.run.replay import decoded_sum, initial_state
+from fieldfare.shared.run.replay import initial_state
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.transcript.file import write_transcript
 from fieldfare.shared.transcript.leaves import (
     AnswersRecord,
     Leaf,
     LeafKind,
     QuestionsRecord,
-    tree_head,
 )
-from fieldfare.simulations.federation.federation import LocalFederation
-
-BANKS = ("bank-a", "bank-b", "bank-c", "bank-d")
-UNITS = 200
-QUESTIONS = (
-    {"name": "units", "kind": "count"},
-    {"name": "channels", "kind": "group_by", "by": ["channel", "band"]},
-)
-MakeCoordinator = Callable[..., Coordinator]
-
-
-@contextmanager
-def coordinator_maker(
-    folder: Path, sums_at: Callable[[Study, str, int], StudySums]
-) -> Iterator[MakeCoordinator]:
-    """What founds coordinators over BANKS; their ledgers are closed in the end.
-
-    Args:
-        folder: for coordinator and ledgers.
-        sums_at: sums of a study at a bank, from its name and number.
-    """
-    opened: list[LocalFederation] = []
-
-    def make(study: Study) -> Coordinator:
-        sums = {name: sums_at(study, name, seed) for seed, name in enumerate(BANKS)}
-        ledgers = folder / "ledgers"
-        ledgers.mkdir()
-        federation = LocalFederation(study, sums, Assurance.EXACT, seed=0, directory=ledgers)
-        opened.append(federation)
-        return Coordinator(folder, Setting(federation, sums, Clock()))
-
-    try:
-        yield make
-    finally:
-        for federation in opened:
-            federation.__exit__()
-
-
-@pytest.fixture
-def make_coordinator(tmp_path: Path) -> Iterator[MakeCoordinator]:
-    def sums(study: Study, name: str, seed: int) -> StudySums:
-        return sums_of(study, made_up(UNITS, institution=name, seed=seed))
-
-    with coordinator_maker(tmp_path, sums) as make:
-        yield make
 
 
 def questions_only(**changes: Any) -> Study:
     return asking(*QUESTIONS, names=BANKS, privacy={"epsilon": 4.0}, **changes)
-
-
-def released(plan: Plan, report: AuditReport) -> np.ndarray:
-    """The answers' sum, from the transcript alone."""
-    (answers,) = report.answers
-    words = decode(answers.content, plan.query.word_bits, plan.query.vectors.entries)
-    return decoded_sum(words, plan.query, len(report.participants))
 
 
 def test_a_study_of_questions_is_one_exchange_and_its_transcript_fits(
@@ -211,34 +156,6 @@ def test_the_same_questions_again_return_the_stored_answer_and_never_cost_less(
 
 # -- later questions, within an allowance ---------------------------------------------------
 
-LATER = tuple(
-    QuestionGroup.model_validate({"questions": [question]})
-    for question in (
-        {"name": "hours", "kind": "mean", "column": "hours"},
-        {"name": "long hours", "kind": "count", "where": [{"column": "hours", "lower": 12.0}]},
-    )
-)
-
-
-def with_allowance(*, steps: int = 0, declared: bool = True, groups: int = 3) -> Study:
-    allowance = {
-        "kinds": ["mean", "count"],
-        "columns": ["hours"],
-        "groups": groups,
-        "spare_releases": 0,
-    }
-    return asking(
-        *QUESTIONS[:1], steps=steps, names=BANKS, allowance=allowance,
-        **({} if declared else {"queries": []}),
-    )  # fmt: skip
-
-
-def ask_later(
-    coordinator: Coordinator, *groups: QuestionGroup, drop: Callable[[Message], bool] | None = None
-) -> None:
-    keep_questions(coordinator.home.questions(RUN), groups)
-    coordinator.carry_out(drop=drop)
-
 
 @pytest.mark.parametrize(("steps", "declared"), [(0, True), (0, False), (2, True)])
 def test_later_questions_are_a_run_of_their_own_and_its_transcript_fits(
@@ -321,27 +238,6 @@ def test_what_the_allowance_does_not_cover_is_refused_before_anybody_is_asked(
 
 
 # -- a coordinator that lies, and an auditor who looks --------------------------------------
-
-
-def audited_with(coordinator: Coordinator, leaves: list[Leaf]) -> AuditReport:
-    """Audit a transcript of which the coordinator has signed other leaves."""
-    federation = coordinator.setting.federation
-    identities, study = federation.identities, federation.study.id
-    head = tree_head(study, RUN, [leaf.hash for leaf in leaves])
-    with coordinator.store() as store:
-        blobs = {name: store.blob(name) for name in store.blob_names(RUN)}
-    file = io.BytesIO()
-    write_transcript(
-        file,
-        study=study,
-        run=RUN,
-        leaves=leaves,
-        blobs=blobs,
-        head=sign_envelope(head, COORDINATOR, identities.coordinator),
-        cosignatures={},
-    )
-    file.seek(0)
-    return audit(file, Trust(identities.roster.coordinator))
 
 
 def test_an_auditor_sees_what_was_asked_without_being_written_down(

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.server.answers.test_asking import BANKS, MakeCoordinator, make_coordinator
-from tests.server.answers.test_asking import with_allowance as allowing
-from tests.server.run.resumed.test_coordination import RUN, Coordinator
+from tests.support.federations.conducted import RUN, Coordinator, MakeCoordinator
+from tests.support.federations.conducted import with_allowance as allowing
+from tests.support.federations.settings import BANKS
 
 from fieldfare.server.cli import queries as cli_ask
 from fieldfare.server.store.rows import RunStatus
@@ -19,8 +19,6 @@ from fieldfare.server.superlink.facts import FlowerRunStatus
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.study import Study
-
-__all__ = ["make_coordinator"]
 
 Read = pytest.CaptureFixture[str]
 HOURS = '[[queries]]\nname = "{}"\nkind = "mean"\ncolumn = "hours"\nshare = {}\n'

@@ -5,7 +5,6 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.support.homes.coordinators import coordinator
 
 from fieldfare.server.cli import coordinator as cli_founding
 from fieldfare.server.home.certificate_authority import valid_until
@@ -15,8 +14,6 @@ from fieldfare.server.home.settings import load_settings
 from fieldfare.server.members.publication import present_invitation
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint
-
-__all__ = ["coordinator"]
 
 
 def init(folder: Path, *options: str) -> int:
@@ -101,12 +98,12 @@ def test_a_mistake_makes_nothing(
 
 
 def test_init_overwrites_nothing(
-    coordinator: CoordinatorHome, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = signing_public(coordinator)
-    assert init(coordinator.path) == 2
+    before = signing_public(coordinator_home)
+    assert init(coordinator_home.path) == 2
     assert "nothing is overwritten" in capsys.readouterr().err
-    assert signing_public(coordinator) == before
+    assert signing_public(coordinator_home) == before
 
 
 def test_a_passphrase_is_needed_where_something_is_signed(
@@ -124,48 +121,50 @@ def test_a_passphrase_is_needed_where_something_is_signed(
 
 
 def test_renew_makes_another_certificate_and_says_until_when(
-    coordinator: CoordinatorHome, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = coordinator.server_certificate.read_bytes()
-    authority = coordinator.authority.read_bytes()
-    assert run(["coordinator", "renew", "--home", str(coordinator.path)]) == 0
-    after = coordinator.server_certificate.read_bytes()
+    before = coordinator_home.server_certificate.read_bytes()
+    authority = coordinator_home.authority.read_bytes()
+    assert run(["coordinator", "renew", "--home", str(coordinator_home.path)]) == 0
+    after = coordinator_home.server_certificate.read_bytes()
     assert after != before
     assert f"valid until {valid_until(after):%Y-%m-%d}" in capsys.readouterr().out
-    assert coordinator.authority.read_bytes() == authority
+    assert coordinator_home.authority.read_bytes() == authority
 
 
 def test_a_home_that_others_can_reach_does_nothing(
-    coordinator: CoordinatorHome, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    coordinator.authority_key.chmod(0o644)
+    coordinator_home.authority_key.chmod(0o644)
     for command in ("renew", "invitation", "members", "roster"):
-        assert run(["coordinator", command, "--home", str(coordinator.path)]) == 2, command
+        assert run(["coordinator", command, "--home", str(coordinator_home.path)]) == 2, command
         assert "chmod 600" in capsys.readouterr().err
 
 
 def test_an_invitation_is_made_anew_and_says_what_changed(
-    coordinator: CoordinatorHome,
+    coordinator_home: CoordinatorHome,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    arguments = ["coordinator", "invitation", "--home", str(coordinator.path)]
+    arguments = ["coordinator", "invitation", "--home", str(coordinator_home.path)]
     assert run(arguments) == 0
-    first = coordinator.invitation.read_bytes()
+    first = coordinator_home.invitation.read_bytes()
     assert run([*arguments, "--out", str(tmp_path / "copy.json")]) == 0
-    assert (tmp_path / "copy.json").read_bytes() == first == coordinator.invitation.read_bytes()
+    assert (
+        (tmp_path / "copy.json").read_bytes() == first == coordinator_home.invitation.read_bytes()
+    )
     assert "hanged" not in capsys.readouterr().out
     assert run([*arguments, "--out", str(tmp_path / "copy.json")]) == 2
     assert "nothing is overwritten" in capsys.readouterr().err
-    text = coordinator.settings.read_text()
-    coordinator.settings.write_text(
+    text = coordinator_home.settings.read_text()
+    coordinator_home.settings.write_text(
         text.replace('name = "Example coordinator"', 'name = "Renamed"')
     )
     assert run(arguments) == 0
     assert re.search(r"invites to Renamed at .*\n.*\nIt changed", capsys.readouterr().out)
-    text = coordinator.settings.read_text()
-    coordinator.settings.write_text(text.replace("coordinator.example.org", "new.example.org"))
+    text = coordinator_home.settings.read_text()
+    coordinator_home.settings.write_text(text.replace("coordinator.example.org", "new.example.org"))
     assert run(arguments) == 0
     assert "not good for new.example.org: fieldfare coordinator renew" in capsys.readouterr().out
     monkeypatch.setattr("fieldfare.server.home.founding.build_bundle", lambda: b"upgraded")

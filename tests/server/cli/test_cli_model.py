@@ -4,7 +4,6 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.support.homes.coordinators import coordinator
 from tests.support.homes.institutions import home_study
 from tests.support.runs.finished import RUN, delivered
 
@@ -17,8 +16,6 @@ from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.protocol.delivery import DeliveryFile
 from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner
 from fieldfare.shared.protocol.roster import Roster
-
-__all__ = ["coordinator"]
 
 STUDY = home_study()
 
@@ -34,48 +31,48 @@ def export(home: CoordinatorHome, out: Path, which: str = RUN) -> int:
 
 
 def test_the_file_is_what_institutions_open(
-    coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finish(coordinator)
+    finish(coordinator_home)
     out = tmp_path / "model.delivery"
-    assert export(coordinator, out) == 0
+    assert export(coordinator_home, out) == 0
     assert "institution import model.delivery" in capsys.readouterr().out
-    roster = Roster(version=1, coordinator=signing_public(coordinator), members=())
+    roster = Roster(version=1, coordinator=signing_public(coordinator_home), members=())
     file = DeliveryFile.from_bytes(out.read_bytes())
     assert file.open(roster).run == RUN
-    assert file == delivery_file(coordinator, RUN)
+    assert file == delivery_file(coordinator_home, RUN)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
 def test_nothing_is_written_over(
-    coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finish(coordinator)
+    finish(coordinator_home)
     out = tmp_path / "model.delivery"
     out.write_text("mine")
-    assert export(coordinator, out) == 2
+    assert export(coordinator_home, out) == 2
     assert out.read_text() == "mine"
     assert "nothing is overwritten" in capsys.readouterr().err
 
 
 def test_a_run_without_a_model_is_said_to_have_none(
-    coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export(coordinator, tmp_path / "out") == 1
+    assert export(coordinator_home, tmp_path / "out") == 1
     assert "has no model yet" in capsys.readouterr().err
     with pytest.raises(UsageError):
-        delivery_file(coordinator, "..")
-    finish(coordinator)
-    (coordinator.model(RUN) / "card.json").unlink()
+        delivery_file(coordinator_home, "..")
+    finish(coordinator_home)
+    (coordinator_home.model(RUN) / "card.json").unlink()
     with pytest.raises(RunError, match="expected a finished model"):
-        delivery_file(coordinator, RUN)
+        delivery_file(coordinator_home, RUN)
 
 
 def test_what_nobody_would_take_is_not_exported(
-    coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    keep_delivery(coordinator.model(RUN), delivered(STUDY, NoSigner()))
+    keep_delivery(coordinator_home.model(RUN), delivered(STUDY, NoSigner()))
     out = tmp_path / "out"
-    assert export(coordinator, out) == 1
+    assert export(coordinator_home, out) == 1
     assert not out.exists()
     assert "signature" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.support.homes.desks import BANKS, TestDesk, desk, said
+from tests.support.homes.desks import BANKS, TestDesk, said
 from tests.support.network.coordinator import running_superlink
 from tests.support.system.packages import without_torch
 from tests.support.system.processes import until
@@ -18,8 +18,6 @@ from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
 from fieldfare.shared.protocol.signed_files import open_study
-
-__all__ = ["desk"]
 
 
 @pytest.fixture(scope="module")

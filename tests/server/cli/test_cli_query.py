@@ -5,17 +5,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.server.answers.test_asking import LATER, MakeCoordinator, ask_later, make_coordinator
-from tests.server.answers.test_asking import with_allowance as allowing
-from tests.server.run.resumed.test_coordination import RUN
-from tests.support.homes.desks import TestDesk, desk
+from tests.support.federations.conducted import LATER, RUN, MakeCoordinator, ask_later
+from tests.support.federations.conducted import with_allowance as allowing
+from tests.support.homes.desks import TestDesk
 from tests.support.runs.answered import results_file
 
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.studies.proposals import propose
 from fieldfare.shared.cli.root import run
-
-__all__ = ["desk", "make_coordinator"]
 
 Read = pytest.CaptureFixture[str]
 

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.homes.coordinators import coordinator
 from tests.support.homes.papers import Applicant
 
 from fieldfare.server.home.founding import signing_public
@@ -15,8 +14,6 @@ from fieldfare.server.members.publication import published_roster
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint, node_key_fingerprint
 from fieldfare.shared.protocol.signed_files import open_roster, read_signed
-
-__all__ = ["coordinator"]
 
 
 def enrol(home: CoordinatorHome, name: str) -> Applicant:
@@ -30,40 +27,40 @@ def call(home: CoordinatorHome, *arguments: str) -> int:
 
 
 def test_members_are_shown_with_their_keys_and_place(
-    coordinator: CoordinatorHome, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(coordinator, "members") == 0
+    assert call(coordinator_home, "members") == 0
     assert "no institution is enrolled yet" in capsys.readouterr().out
-    bank = enrol(coordinator, "bank-a")
-    assert call(coordinator, "members") == 0
+    bank = enrol(coordinator_home, "bank-a")
+    assert call(coordinator_home, "members") == 0
     out = capsys.readouterr().out
     assert "bank-a  (not on the roster yet)  Ann" in out
     assert fingerprint(bytes.fromhex(bank.public)) in out
     assert node_key_fingerprint(bank.node) in out
     assert "The roster is behind" in out
-    assert call(coordinator, "roster", "--multiplicity", "1") == 0
+    assert call(coordinator_home, "roster", "--multiplicity", "1") == 0
     capsys.readouterr()
-    assert call(coordinator, "members") == 0
+    assert call(coordinator_home, "members") == 0
     out = capsys.readouterr().out
     assert "bank-a  (on the roster)" in out
     assert "behind" not in out
-    keep(coordinator, examine(coordinator, bank.rotate(), "sent"))
-    assert call(coordinator, "members") == 0
+    keep(coordinator_home, examine(coordinator_home, bank.rotate(), "sent"))
+    assert call(coordinator_home, "members") == 0
     assert "on the roster under its former key" in capsys.readouterr().out
-    keep(coordinator, examine(coordinator, bank.revocation(), "sent"))
-    assert call(coordinator, "members") == 0
+    keep(coordinator_home, examine(coordinator_home, bank.revocation(), "sent"))
+    assert call(coordinator_home, "members") == 0
     assert "identity taken back, STILL ON THE ROSTER" in capsys.readouterr().out
 
 
 def test_members_for_programs(
-    coordinator: CoordinatorHome, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(coordinator, "members", "--json") == 0
+    assert call(coordinator_home, "members", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"members": [], "roster": None}
-    bank = enrol(coordinator, "bank-a")
-    call(coordinator, "roster", "--multiplicity", "1")
+    bank = enrol(coordinator_home, "bank-a")
+    call(coordinator_home, "roster", "--multiplicity", "1")
     capsys.readouterr()
-    assert call(coordinator, "members", "--json") == 0
+    assert call(coordinator_home, "members", "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["roster"] == 1
     (member,) = found["members"]
@@ -78,74 +75,74 @@ def test_members_for_programs(
 
 
 def test_a_roster_is_published_once_for_each_change(
-    coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bank, out = enrol(coordinator, "bank-a"), tmp_path / "roster.signed"
-    assert call(coordinator, "roster", "--multiplicity", "2", "--out", str(out)) == 0
+    bank, out = enrol(coordinator_home, "bank-a"), tmp_path / "roster.signed"
+    assert call(coordinator_home, "roster", "--multiplicity", "2", "--out", str(out)) == 0
     said = capsys.readouterr().out
     assert "published version 1, members: 1, M = 2" in said
     assert fingerprint(bytes.fromhex(bank.public)) in said
     assert "institution roster accept" in said
-    assert open_roster(read_signed(out), signing_public(coordinator)).multiplicity == 2
+    assert open_roster(read_signed(out), signing_public(coordinator_home)).multiplicity == 2
     first = out.read_bytes()
-    assert call(coordinator, "roster", "--out", str(out)) == 0  # the same bytes again
+    assert call(coordinator_home, "roster", "--out", str(out)) == 0  # the same bytes again
     assert "nothing changed since version 1" in capsys.readouterr().out
     assert out.read_bytes() == first
-    enrol(coordinator, "bank-b")
-    assert call(coordinator, "roster", "--out", str(out)) == 0  # an earlier one is replaced
+    enrol(coordinator_home, "bank-b")
+    assert call(coordinator_home, "roster", "--out", str(out)) == 0  # an earlier one is replaced
     assert "published version 2, members: 2, M = 2" in capsys.readouterr().out
-    assert open_roster(read_signed(out), signing_public(coordinator)).version == 2
+    assert open_roster(read_signed(out), signing_public(coordinator_home)).version == 2
 
 
 def test_nothing_is_published_where_the_copy_would_overwrite_something(
-    coordinator: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    enrol(coordinator, "bank-a")
+    enrol(coordinator_home, "bank-a")
     (tmp_path / "mine").write_text("mine")
     for path in (tmp_path / "mine", tmp_path):
-        assert call(coordinator, "roster", "--out", str(path)) == 2
+        assert call(coordinator_home, "roster", "--out", str(path)) == 2
     assert "nothing is overwritten" in capsys.readouterr().err
     assert (tmp_path / "mine").read_text() == "mine"
-    assert not coordinator.roster.exists()
+    assert not coordinator_home.roster.exists()
 
 
-def test_a_version_above_those_of_an_old_backup(coordinator: CoordinatorHome) -> None:
-    enrol(coordinator, "bank-a")
-    assert call(coordinator, "roster", "--above", "4", "--multiplicity", "1") == 0
-    found = published_roster(coordinator)
+def test_a_version_above_those_of_an_old_backup(coordinator_home: CoordinatorHome) -> None:
+    enrol(coordinator_home, "bank-a")
+    assert call(coordinator_home, "roster", "--above", "4", "--multiplicity", "1") == 0
+    found = published_roster(coordinator_home)
     assert found is not None
     assert found.version == 5
 
 
 def test_nobody_and_wrong_numbers_are_refused(
-    coordinator: CoordinatorHome, capsys: pytest.CaptureFixture[str]
+    coordinator_home: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert call(coordinator, "roster") == 2
+    assert call(coordinator_home, "roster") == 2
     assert "coordinator enrol FILE" in capsys.readouterr().err
-    enrol(coordinator, "bank-a")
+    enrol(coordinator_home, "bank-a")
     for option in (["--multiplicity", "0"], ["--multiplicity", "65"], ["--above", "-1"]):
-        assert call(coordinator, "roster", *option) == 2
-    assert not coordinator.roster.exists()
+        assert call(coordinator_home, "roster", *option) == 2
+    assert not coordinator_home.roster.exists()
 
 
 def test_the_multiplicity_is_asked_for_and_never_taken_in_silence(
-    coordinator: CoordinatorHome,
+    coordinator_home: CoordinatorHome,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    enrol(coordinator, "bank-a")
+    enrol(coordinator_home, "bank-a")
     monkeypatch.setattr("sys.stdin", io.StringIO("2\n"))
-    assert call(coordinator, "roster") == 2  # no terminal: nobody was asked
+    assert call(coordinator_home, "roster") == 2  # no terminal: nobody was asked
     assert "--multiplicity: expected the number of institutions" in capsys.readouterr().err
-    assert not coordinator.roster.exists()
+    assert not coordinator_home.roster.exists()
     terminal = io.StringIO("none\n2\n")
     monkeypatch.setattr(terminal, "isatty", lambda: True)
     monkeypatch.setattr("sys.stdin", terminal)
-    assert call(coordinator, "roster") == 0
+    assert call(coordinator_home, "roster") == 0
     said = capsys.readouterr().out
     assert "somebody known to two has epsilon 2.15 where 1 is promised" in said
     assert "published version 1, members: 1, M = 2" in said
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    enrol(coordinator, "bank-b")
-    assert call(coordinator, "roster") == 0  # as before: one constant
+    enrol(coordinator_home, "bank-b")
+    assert call(coordinator_home, "roster") == 0  # as before: one constant
     assert "members: 2, M = 2" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from fcntl import ioctl
 from typing import Any, Final
 
 import pytest
-from tests.support.homes.desks import STUDY, TestDesk, desk, progress, said
+from tests.support.homes.desks import STUDY, TestDesk, progress, said
 from tests.support.network.coordinator import RunningSuperlink, running_superlink
 from tests.support.system.processes import until
 
@@ -26,8 +26,6 @@ from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.system.private_files import create_private
-
-__all__ = ["desk"]
 
 Read = pytest.CaptureFixture[str]
 ESCAPES: Final = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")

@@ -6,13 +6,11 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support.homes.desks import TestDesk, desk, said
+from tests.support.homes.desks import TestDesk, said
 from tests.support.network.coordinator import running_superlink
 
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
-
-__all__ = ["desk"]
 
 VECTOR = b"a masked vector" * 100
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.homes.coordinators import NOW, coordinator, found
+from tests.support.homes.coordinators import NOW, found
 
 from fieldfare.server.home.certificate_authority import SERVER_LIFE
 from fieldfare.server.home.founding import (
@@ -19,8 +19,6 @@ from fieldfare.shared.errors import KeysError, StudyError
 from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.system.key_files import signing_pem
 
-__all__ = ["coordinator"]
-
 PASSPHRASE = b"correct horse battery"
 
 
@@ -30,10 +28,15 @@ def names_of(home: CoordinatorHome) -> set[str]:
     return {str(name.value) for name in known}
 
 
-def test_a_coordinator_has_all_that_it_needs(coordinator: CoordinatorHome) -> None:
-    assert CoordinatorHome.open(coordinator.path) == coordinator
-    assert public_hex(load_signing_key(coordinator, None)) == signing_public(coordinator)
-    assert names_of(coordinator) == {"coordinator.example.org", "localhost", "127.0.0.1", "::1"}
+def test_a_coordinator_has_all_that_it_needs(coordinator_home: CoordinatorHome) -> None:
+    assert CoordinatorHome.open(coordinator_home.path) == coordinator_home
+    assert public_hex(load_signing_key(coordinator_home, None)) == signing_public(coordinator_home)
+    assert names_of(coordinator_home) == {
+        "coordinator.example.org",
+        "localhost",
+        "127.0.0.1",
+        "::1",
+    }
 
 
 def test_secrets_are_fresh_and_differ(tmp_path: Path) -> None:
@@ -71,41 +74,44 @@ def test_a_half_made_home_does_not_open(tmp_path: Path, monkeypatch: pytest.Monk
     assert not CoordinatorHome(tmp_path / "home").settings.exists()
 
 
-def test_another_key_than_the_one_told_is_refused(coordinator: CoordinatorHome) -> None:
-    coordinator.signing_key.write_bytes(signing_pem(Ed25519PrivateKey.generate(), None))
+def test_another_key_than_the_one_told_is_refused(coordinator_home: CoordinatorHome) -> None:
+    coordinator_home.signing_key.write_bytes(signing_pem(Ed25519PrivateKey.generate(), None))
     with pytest.raises(KeysError, match="institutions pinned"):
-        load_signing_key(coordinator, None)
+        load_signing_key(coordinator_home, None)
 
 
 def test_renewing_keeps_the_authority_and_takes_the_names_of_now(
-    coordinator: CoordinatorHome,
+    coordinator_home: CoordinatorHome,
 ) -> None:
-    authority, key = coordinator.authority.read_bytes(), coordinator.server_key.read_bytes()
-    text = coordinator.settings.read_text()
-    coordinator.settings.write_text(text.replace("names = []", 'names = ["10.0.0.9"]'))
+    authority, key = (
+        coordinator_home.authority.read_bytes(),
+        coordinator_home.server_key.read_bytes(),
+    )
+    text = coordinator_home.settings.read_text()
+    coordinator_home.settings.write_text(text.replace("names = []", 'names = ["10.0.0.9"]'))
     later = NOW + timedelta(days=300)
-    assert renew_server(coordinator, later) == later + SERVER_LIFE
-    assert coordinator.authority.read_bytes() == authority
-    assert coordinator.server_key.read_bytes() != key
-    assert "10.0.0.9" in names_of(coordinator)
-    assert CoordinatorHome.open(coordinator.path) == coordinator
+    assert renew_server(coordinator_home, later) == later + SERVER_LIFE
+    assert coordinator_home.authority.read_bytes() == authority
+    assert coordinator_home.server_key.read_bytes() != key
+    assert "10.0.0.9" in names_of(coordinator_home)
+    assert CoordinatorHome.open(coordinator_home.path) == coordinator_home
 
 
 def test_a_certificate_that_ends_soon_or_has_another_name_is_told(
-    coordinator: CoordinatorHome,
+    coordinator_home: CoordinatorHome,
 ) -> None:
-    assert certificate_trouble(coordinator, NOW) == ""
-    assert certificate_trouble(coordinator, NOW + SERVER_LIFE - RENEW_BEFORE) == ""
+    assert certificate_trouble(coordinator_home, NOW) == ""
+    assert certificate_trouble(coordinator_home, NOW + SERVER_LIFE - RENEW_BEFORE) == ""
     for days in (0, 29, 31):
         late = NOW + SERVER_LIFE - RENEW_BEFORE + timedelta(days=days, seconds=1)
         assert "ends 2027-03-01: fieldfare coordinator renew" in certificate_trouble(
-            coordinator, late
+            coordinator_home, late
         )
-    text = coordinator.settings.read_text()
+    text = coordinator_home.settings.read_text()
     for host in ("other.example.org", "[2001:DB8::7]"):
-        coordinator.settings.write_text(
+        coordinator_home.settings.write_text(
             text.replace("coordinator.example.org:8443", f"{host}:8443")
         )
-        assert "is not good for" in certificate_trouble(coordinator, NOW)
-        renew_server(coordinator, NOW)
-        assert certificate_trouble(coordinator, NOW) == ""
+        assert "is not good for" in certificate_trouble(coordinator_home, NOW)
+        renew_server(coordinator_home, NOW)
+        assert certificate_trouble(coordinator_home, NOW) == ""

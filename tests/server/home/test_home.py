@@ -3,12 +3,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.support.homes.coordinators import coordinator, found
+from tests.support.homes.coordinators import found
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.shared.errors import UsageError
-
-__all__ = ["coordinator"]
 
 KEY = "5" * 64
 
@@ -69,11 +67,11 @@ def test_a_hash_from_outside_never_becomes_a_path(name: str) -> None:
         home.rotation("bank-a", name)
 
 
-def test_nothing_is_overwritten(coordinator: CoordinatorHome) -> None:
-    before = coordinator.signing_key.read_bytes()
+def test_nothing_is_overwritten(coordinator_home: CoordinatorHome) -> None:
+    before = coordinator_home.signing_key.read_bytes()
     with pytest.raises(UsageError, match="nothing is overwritten"):
-        CoordinatorHome.create(coordinator.path)
-    assert coordinator.signing_key.read_bytes() == before
+        CoordinatorHome.create(coordinator_home.path)
+    assert coordinator_home.signing_key.read_bytes() == before
 
 
 def test_an_unfinished_home_is_none(tmp_path: Path) -> None:
@@ -101,28 +99,28 @@ def test_an_unfinished_home_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_what_others_can_reach_is_refused_with_the_remedy(
-    coordinator: CoordinatorHome, name: str, mode: int, remedy: str
+    coordinator_home: CoordinatorHome, name: str, mode: int, remedy: str
 ) -> None:
-    path = coordinator.path / name
+    path = coordinator_home.path / name
     if not path.exists():
         path.touch()
     path.chmod(mode)
     with pytest.raises(UsageError, match=f"found {mode:04o}: {remedy} {path}"):
-        CoordinatorHome.open(coordinator.path)
+        CoordinatorHome.open(coordinator_home.path)
 
 
-def test_every_problem_is_said_at_once(coordinator: CoordinatorHome) -> None:
-    coordinator.path.chmod(0o755)
-    coordinator.studies.rmdir()
-    coordinator.server_key.chmod(0o644)
+def test_every_problem_is_said_at_once(coordinator_home: CoordinatorHome) -> None:
+    coordinator_home.path.chmod(0o755)
+    coordinator_home.studies.rmdir()
+    coordinator_home.server_key.chmod(0o644)
     with pytest.raises(UsageError) as refused:
-        CoordinatorHome.open(coordinator.path)
+        CoordinatorHome.open(coordinator_home.path)
     assert len(str(refused.value).split("\n")) == 3
-    assert f"mkdir -m 700 {coordinator.studies}" in str(refused.value)
+    assert f"mkdir -m 700 {coordinator_home.studies}" in str(refused.value)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
-def test_another_users_home_is_refused(coordinator: CoordinatorHome) -> None:
-    os.chown(coordinator.path, 12345, 12345)
+def test_another_users_home_is_refused(coordinator_home: CoordinatorHome) -> None:
+    os.chown(coordinator_home.path, 12345, 12345)
     with pytest.raises(UsageError, match="found uid 12345"):
-        CoordinatorHome.open(coordinator.path)
+        CoordinatorHome.open(coordinator_home.path)

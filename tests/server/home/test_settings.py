@@ -1,20 +1,17 @@
 from typing import Any
 
 import pytest
-from tests.support.homes.coordinators import coordinator
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import CoordinatorSettings, load_settings, settings_text
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.study.toml import parse_toml
 
-__all__ = ["coordinator"]
-
 EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 -- what a coordinator listens at
 
 
-def test_what_init_writes_is_what_is_read(coordinator: CoordinatorHome) -> None:
-    settings = load_settings(coordinator)
+def test_what_init_writes_is_what_is_read(coordinator_home: CoordinatorHome) -> None:
+    settings = load_settings(coordinator_home)
     assert (settings.name, settings.contact) == ("Example coordinator", "")
     assert (settings.address, settings.host) == (
         "coordinator.example.org:8443",
@@ -54,8 +51,8 @@ def test_a_mistake_is_named(changes: dict[str, object], said: str) -> None:
         settings_text(**given)
 
 
-def test_unknown_keys_are_refused(coordinator: CoordinatorHome) -> None:
-    with coordinator.settings.open("a") as file:
+def test_unknown_keys_are_refused(coordinator_home: CoordinatorHome) -> None:
+    with coordinator_home.settings.open("a") as file:
         file.write("surprise = 1\n")
     with pytest.raises(StudyError, match="surprise"):
-        load_settings(coordinator)
+        load_settings(coordinator_home)

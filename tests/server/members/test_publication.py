@@ -1,5 +1,4 @@
 import pytest
-from tests.support.homes.coordinators import coordinator
 from tests.support.homes.papers import Applicant
 
 from fieldfare.server.home.founding import load_signing_key, signing_public
@@ -8,8 +7,6 @@ from fieldfare.server.members.enrolment import examine, keep, remove
 from fieldfare.server.members.publication import PublishedRoster, publish, published_roster
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.signed_files import open_roster
-
-__all__ = ["coordinator"]
 
 
 def enrol(home: CoordinatorHome, *contents: bytes) -> None:
@@ -24,74 +21,74 @@ def publish_now(home: CoordinatorHome, **terms: int) -> PublishedRoster:
     return made
 
 
-def test_the_roster_lists_who_is_enrolled(coordinator: CoordinatorHome) -> None:
-    assert published_roster(coordinator) is None
-    applicants = [Applicant(name, coordinator) for name in ("bank-b", "bank-a")]
-    enrol(coordinator, *(each.enrolment() for each in applicants))
-    made = publish_now(coordinator)
+def test_the_roster_lists_who_is_enrolled(coordinator_home: CoordinatorHome) -> None:
+    assert published_roster(coordinator_home) is None
+    applicants = [Applicant(name, coordinator_home) for name in ("bank-b", "bank-a")]
+    enrol(coordinator_home, *(each.enrolment() for each in applicants))
+    made = publish_now(coordinator_home)
     assert made.fresh
     assert (made.roster.version, made.roster.multiplicity) == (1, 1)
     assert {one.id: one.key for one in made.roster.members} == {
         each.name: each.public for each in applicants
     }
-    assert published_roster(coordinator) == made.roster
+    assert published_roster(coordinator_home) == made.roster
 
 
-def test_nothing_changed_gives_the_same_bytes(coordinator: CoordinatorHome) -> None:
-    enrol(coordinator, Applicant("bank-a", coordinator).enrolment())
-    first = publish_now(coordinator, multiplicity=2)
-    for again in (publish_now(coordinator), publish_now(coordinator, multiplicity=2)):
+def test_nothing_changed_gives_the_same_bytes(coordinator_home: CoordinatorHome) -> None:
+    enrol(coordinator_home, Applicant("bank-a", coordinator_home).enrolment())
+    first = publish_now(coordinator_home, multiplicity=2)
+    for again in (publish_now(coordinator_home), publish_now(coordinator_home, multiplicity=2)):
         assert (again.content, again.fresh) == (first.content, False)
 
 
-def test_every_change_is_the_next_version(coordinator: CoordinatorHome) -> None:
-    bank, other = Applicant("bank-a", coordinator), Applicant("bank-b", coordinator)
-    enrol(coordinator, bank.enrolment())
-    versions = [publish_now(coordinator)]
-    enrol(coordinator, other.enrolment())
-    versions.append(publish_now(coordinator))
-    enrol(coordinator, bank.rotate())
-    versions.append(publish_now(coordinator))
-    versions.append(publish_now(coordinator, multiplicity=3))
-    enrol(coordinator, bank.revocation())
-    versions.append(publish_now(coordinator))
+def test_every_change_is_the_next_version(coordinator_home: CoordinatorHome) -> None:
+    bank, other = Applicant("bank-a", coordinator_home), Applicant("bank-b", coordinator_home)
+    enrol(coordinator_home, bank.enrolment())
+    versions = [publish_now(coordinator_home)]
+    enrol(coordinator_home, other.enrolment())
+    versions.append(publish_now(coordinator_home))
+    enrol(coordinator_home, bank.rotate())
+    versions.append(publish_now(coordinator_home))
+    versions.append(publish_now(coordinator_home, multiplicity=3))
+    enrol(coordinator_home, bank.revocation())
+    versions.append(publish_now(coordinator_home))
     assert [made.roster.version for made in versions] == [1, 2, 3, 4, 5]
     assert versions[2].roster.members[0].key == bank.public
     assert versions[4].roster.ids == ("bank-b",)
     assert versions[4].roster.multiplicity == 3  # stays until it is changed
 
 
-def test_a_contact_or_a_node_changes_no_roster(coordinator: CoordinatorHome) -> None:
-    bank = Applicant("bank-a", coordinator)
-    enrol(coordinator, bank.enrolment())
-    first = publish_now(coordinator)
+def test_a_contact_or_a_node_changes_no_roster(coordinator_home: CoordinatorHome) -> None:
+    bank = Applicant("bank-a", coordinator_home)
+    enrol(coordinator_home, bank.enrolment())
+    first = publish_now(coordinator_home)
     bank.contact = "Bo"
-    enrol(coordinator, bank.enrolment())
-    assert publish_now(coordinator).content == first.content
+    enrol(coordinator_home, bank.enrolment())
+    assert publish_now(coordinator_home).content == first.content
 
 
 def test_after_an_old_backup_a_version_above_every_other_is_published(
-    coordinator: CoordinatorHome,
+    coordinator_home: CoordinatorHome,
 ) -> None:
-    enrol(coordinator, Applicant("bank-a", coordinator).enrolment())
-    publish_now(coordinator)
-    assert publish_now(coordinator, above=7).roster.version == 8
-    assert not publish_now(coordinator, above=7).fresh
-    assert publish_now(coordinator, above=8).roster.version == 9
+    enrol(coordinator_home, Applicant("bank-a", coordinator_home).enrolment())
+    publish_now(coordinator_home)
+    assert publish_now(coordinator_home, above=7).roster.version == 8
+    assert not publish_now(coordinator_home, above=7).fresh
+    assert publish_now(coordinator_home, above=8).roster.version == 9
 
 
-def test_nobody_is_no_roster(coordinator: CoordinatorHome) -> None:
+def test_nobody_is_no_roster(coordinator_home: CoordinatorHome) -> None:
     with pytest.raises(UsageError, match="at least one enrolled"):
-        publish_now(coordinator)
-    enrol(coordinator, Applicant("bank-a", coordinator).enrolment())
-    remove(coordinator, "bank-a")
+        publish_now(coordinator_home)
+    enrol(coordinator_home, Applicant("bank-a", coordinator_home).enrolment())
+    remove(coordinator_home, "bank-a")
     with pytest.raises(UsageError, match="at least one enrolled"):
-        publish_now(coordinator)
+        publish_now(coordinator_home)
 
 
-def test_a_damaged_roster_is_not_published_over(coordinator: CoordinatorHome) -> None:
-    enrol(coordinator, Applicant("bank-a", coordinator).enrolment())
-    publish_now(coordinator)
-    coordinator.roster.write_bytes(b"junk")
+def test_a_damaged_roster_is_not_published_over(coordinator_home: CoordinatorHome) -> None:
+    enrol(coordinator_home, Applicant("bank-a", coordinator_home).enrolment())
+    publish_now(coordinator_home)
+    coordinator_home.roster.write_bytes(b"junk")
     with pytest.raises(UsageError, match="restore it"):
-        publish_now(coordinator)
+        publish_now(coordinator_home)

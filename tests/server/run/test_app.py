@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 from flwr.app import Context, RecordDict
-from tests.server.conftest import BANKS, STEPS, Book, MakeSetting, Setting, make_study, to_bank
+from tests.support.federations.settings import (
+    BANKS,
+    STEPS,
+    Book,
+    MakeSetting,
+    Setting,
+    make_study,
+    to_bank,
+)
 
 from fieldfare.server.run.record import DecodedSum
 from fieldfare.server.run.server_app import Job, server_app

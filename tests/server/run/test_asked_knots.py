@@ -7,21 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.server.answers.test_asking import (
-    BANKS,
+from tests.support.attacks.lies import let_coordinator_lie
+from tests.support.federations.conducted import (
     QUESTIONS,
+    RUN,
     MakeCoordinator,
-    make_coordinator,
-    released,
-)
-from tests.server.run.resumed.test_coordination import RUN
-from tests.server.run.resumed.test_coordination_audit import (
     audited,
     exported,
     kill_at_release,
+    released,
     resume,
 )
-from tests.support.attacks.lies import let_coordinator_lie
+from tests.support.federations.settings import BANKS
 from tests.support.runs.asking import asking
 
 from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation
@@ -38,8 +35,6 @@ from fieldfare.shared.run.kinds import Release
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import asked_knots, model_hash
 from fieldfare.shared.study.study import Study
-
-__all__ = ["make_coordinator"]
 
 SPREAD = {"name": "spread", "kind": "quantiles", "column": "amount", "bins": 8}
 KNOTS = 8

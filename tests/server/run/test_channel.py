@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
-from tests.server.conftest import Clock
+from tests.support.federations.settings import Clock
 
 from fieldfare.server.run.channel import (
     AFTER_ERROR_SECONDS,

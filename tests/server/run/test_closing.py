@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.server.conftest import BANKS, MakeSetting, Setting
+from tests.support.federations.settings import BANKS, MakeSetting, Setting
 
 from fieldfare.server.run.closing import (
     LEFT_SECONDS,

@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy.stats import chi2
-from tests.server.answers.test_asking import BANKS, MakeCoordinator, audited_with, coordinator_maker
-from tests.server.conftest import to_bank
-from tests.server.run.resumed.test_coordination import RUN, Coordinator
-from tests.server.run.resumed.test_coordination_audit import (
+from tests.server.run.test_asked_knots import LIES
+from tests.support.attacks.lies import let_coordinator_lie
+from tests.support.federations.conducted import (
+    RUN,
+    Coordinator,
+    MakeCoordinator,
     audited,
+    audited_with,
+    coordinator_maker,
     exported,
     kill_at_release,
     resume,
 )
-from tests.server.run.test_asked_knots import LIES
-from tests.support.attacks.lies import let_coordinator_lie
+from tests.support.federations.settings import BANKS, to_bank
 from tests.support.runs.grouped import AGES, grouped_study, grouped_sums
 
 from fieldfare.client.custodian.recomputation import Recomputation

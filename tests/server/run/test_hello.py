@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 from flwr.app import Context, Error, Message
-from tests.server.conftest import BANKS, MakeSetting, Setting, make_study
+from tests.support.federations.settings import BANKS, MakeSetting, Setting, make_study
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import NoInbox, SaidNo

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.server.conftest import BANKS, MakeSetting, Setting, collect, rehearse
+from tests.support.federations.settings import BANKS, MakeSetting, Setting, collect, rehearse
 
 from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.record import Opening, Record, RunCheckpoint

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.server.conftest import (
+from tests.support.federations.settings import (
     BANKS,
     MakeSetting,
     Setting,

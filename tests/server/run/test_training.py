@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.server.conftest import (
+from tests.support.federations.settings import (
     STEPS,
     Book,
     MakeSetting,

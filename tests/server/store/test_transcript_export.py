@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.homes.desks import TestDesk, desk
+from tests.support.homes.desks import TestDesk
 
 from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.rows import RunStatus
@@ -19,8 +19,6 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import open_envelope
 from fieldfare.shared.transcript.file import TranscriptFile, read_transcript
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, TreeHead, tree_head
-
-__all__ = ["desk"]
 
 NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
 RUN: Final = "run-1"

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.homes.desks import TestDesk, desk
+from tests.support.homes.desks import TestDesk
 
 from fieldfare.server.store.rows import ApprovalRow
 from fieldfare.server.studies.run_view import (
@@ -18,8 +18,6 @@ from fieldfare.server.studies.run_view import (
     heard_of,
 )
 from fieldfare.shared.protocol.messages import IdentitySigner, Rejection, sign_envelope
-
-__all__ = ["desk"]
 
 NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
 

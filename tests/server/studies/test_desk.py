@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.support.homes.desks import BANKS, TestDesk, desk, progress
+from tests.support.homes.desks import BANKS, TestDesk, progress
 from tests.support.system.packages import MODEL, PACKAGE, install
 
 from fieldfare.server.home.founding import build_bundle
@@ -19,8 +19,6 @@ from fieldfare.shared.protocol.plan import PICOMU2, plan_for
 from fieldfare.shared.study.model_sections import permit
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
-
-__all__ = ["desk"]
 
 NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
 

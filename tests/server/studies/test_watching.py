@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 import pytest
-from tests.support.homes.desks import TestDesk, desk, progress
+from tests.support.homes.desks import TestDesk, progress
 
 from fieldfare.server.store.rows import RunStatus
 from fieldfare.server.store.store import RunStore
@@ -14,8 +14,6 @@ from fieldfare.server.studies.desk import LOOK_SECONDS, POLL_SECONDS, Desk, foll
 from fieldfare.server.studies.run_control import Life
 from fieldfare.server.studies.run_view import RunSummary, line
 from fieldfare.shared.errors import RunError
-
-__all__ = ["desk"]
 
 NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
 RUN: Final = "run-1"

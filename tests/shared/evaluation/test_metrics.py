@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
-from tests.server.conftest import make_study
+from tests.support.federations.settings import make_study
 
 from fieldfare.shared.evaluation.groups import Interval
 from fieldfare.shared.evaluation.metrics import calibration, curve_metrics, evaluate

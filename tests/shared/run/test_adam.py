@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.server.conftest import make_study
+from tests.support.federations.settings import make_study
 
 from fieldfare.shared.protocol.plan import PARAMETER_LIMIT
 from fieldfare.shared.run.optimizer import ADAM_EPSILON, TrainingState, next_state, tail_length

@@ -31,5 +31,5 @@ def found(folder: Path, **changes: Any) -> CoordinatorHome:
 
 
 @pytest.fixture
-def coordinator(tmp_path: Path) -> CoordinatorHome:
+def coordinator_home(tmp_path: Path) -> CoordinatorHome:
     return found(tmp_path / "coordinator")

@@ -4,11 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Desk, desk_of
 from tests.support.runs.finished import RUN
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Desk, desk_of
 from tests.support.runs.finished import RUN
 from tests.support.system.typed_as import (
@@ -26,8 +26,6 @@ from tests.support.system.typed_as import (
 from fieldfare.client.alerts.store import STORE, open_store
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.cli.root import run
-
-__all__ = ["coordinator", "custody_of"]
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
 

@@ -5,13 +5,11 @@ import json
 import stat
 
 import pytest
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Desk, desk_of
 from tests.support.runs.finished import RUN
 
 from fieldfare.client.cli import alerts as cli_feedback
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

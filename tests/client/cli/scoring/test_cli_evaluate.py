@@ -4,10 +4,8 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Desk, customers, desk_of, write
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

@@ -6,14 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.homes.institutions import (
-    Coordinator,
-    OpenCustody,
-    approve_all,
-    coordinator,
-    custody_of,
-    home_study,
-)
+from tests.support.homes.institutions import Coordinator, OpenCustody, approve_all, home_study
 from tests.support.runs.finished import RUN, delivered
 
 from fieldfare.client.cli.studies import type_of
@@ -21,8 +14,6 @@ from fieldfare.client.home.studies import State, read_decision
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.delivery import LARGEST_DELIVERY_FILE, DeliveryFile
 from fieldfare.shared.protocol.messages import NoSigner
-
-__all__ = ["coordinator", "custody_of"]
 
 NAME = "bank-a"
 STUDY = home_study()

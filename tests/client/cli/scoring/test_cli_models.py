@@ -4,20 +4,11 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from tests.support.homes.institutions import (
-    Coordinator,
-    OpenCustody,
-    approve_all,
-    coordinator,
-    custody_of,
-    home_study,
-)
+from tests.support.homes.institutions import Coordinator, OpenCustody, approve_all, home_study
 from tests.support.runs.finished import RUN, delivered
 
 from fieldfare.client.home.models import kept_model, note_recomputed
 from fieldfare.shared.cli.root import run
-
-__all__ = ["coordinator", "custody_of"]
 
 NAME = "bank-a"
 STUDY = home_study()

@@ -5,11 +5,9 @@ import stat
 
 import pyarrow.parquet as pq
 import pytest
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Desk, customers, desk_of, write
 from tests.support.runs.finished import RUN
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

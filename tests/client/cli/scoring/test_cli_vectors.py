@@ -3,12 +3,10 @@
 import re
 
 import pytest
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of
+from tests.support.homes.institutions import Coordinator, OpenCustody
 from tests.support.records.scored import Desk
 from tests.support.records.scored_rows import vector_desk
 from tests.support.runs.finished import RUN
-
-__all__ = ["coordinator", "custody_of"]
 
 
 @pytest.fixture

@@ -6,15 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.support.homes.institutions import Coordinator, coordinator
+from tests.support.homes.institutions import Coordinator
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pinned_roster
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Member, Roster
-
-__all__ = ["coordinator"]
 
 
 def accept(coordinator: Coordinator, roster: Roster, *options: str) -> int:

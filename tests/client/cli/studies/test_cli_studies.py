@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.homes.institutions import UNITS, Coordinator, coordinator, home_study
+from tests.support.homes.institutions import UNITS, Coordinator, home_study
 from tests.support.system.packages import without_torch
 
 from fieldfare.client.custodian.custodian import LEDGER_STATE, SHOWN_REPLY
@@ -17,8 +17,6 @@ from fieldfare.shared.protocol.messages import NoSigner, Reply, sign_envelope
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
-
-__all__ = ["coordinator"]
 
 STUDY = home_study()
 

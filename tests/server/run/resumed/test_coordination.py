@@ -1,80 +1,22 @@
 """One run's process over real custodians: what it keeps, and how the next one goes on."""
 
 import json
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 from flwr.app import Message
-from tests.server.conftest import BANKS, MakeSetting, Setting, make_study, to_bank
-from tests.support.homes.coordinators import found
+from tests.support.federations.conducted import NODES, RUN, Coordinator
+from tests.support.federations.settings import BANKS, to_bank
 
-from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.closing import LEFT_SECONDS
-from fieldfare.server.run.conduct import CLOSING_SECONDS, carry_out
-from fieldfare.server.store.rows import RunRow, RunStatus
-from fieldfare.server.store.store import run_store
+from fieldfare.server.run.conduct import CLOSING_SECONDS
+from fieldfare.server.store.rows import RunStatus
 from fieldfare.shared.errors import FieldfareError, RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call
-from fieldfare.shared.protocol.messages import IdentitySigner, open_envelope
-from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
-from fieldfare.shared.system.key_files import signing_pem
-from fieldfare.shared.system.private_files import replace_private
-from fieldfare.simulations.federation.federation import FIRST_NODE
-
-RUN = "run-1"
-NODES = {FIRST_NODE + index: name for index, name in enumerate(BANKS)}
-
-
-class Coordinator:
-    """A coordinator's home over an in-process federation of exact custodians."""
-
-    def __init__(self, folder: Path, setting: Setting) -> None:
-        self.setting = setting
-        self.home = found(folder / "coordinator")
-        identities, study = setting.federation.identities, setting.federation.study
-        signer = identities.coordinator
-        assert isinstance(signer, IdentitySigner)
-        public = signer.key.public_key().public_bytes_raw().hex()
-        replace_private(self.home.signing_key, signing_pem(signer.key, None))
-        replace_private(self.home.signing_public, public.encode())
-        replace_private(self.home.roster, offer_roster(identities.roster, signer))
-        replace_private(self.home.study(study.id), offer_study(study, signer))
-        settings = self.home.settings.read_text()
-        self.home.settings.write_text(settings.replace("wait_seconds = 90.0", "wait_seconds = 0"))
-        with self.store() as store:
-            store.create(RUN, study.id, datetime.now(UTC))
-
-    def store(self) -> Any:
-        return run_store(self.home.runs_database)
-
-    def carry_out(self, run: str = RUN, drop: Callable[[Message], bool] | None = None) -> None:
-        federation = self.setting.federation
-        carry_out(self.home, federation.grid(drop=drop), federation.study.id, run, nodes_of=_nodes)
-
-    def row(self) -> RunRow:
-        with self.store() as store:
-            found: RunRow = store.row(RUN)
-        return found
-
-    def kinds(self) -> list[str]:
-        with self.store() as store:
-            return [leaf.kind.value for leaf in store.leaves(RUN)]
-
-
-def _nodes(home: CoordinatorHome) -> Mapping[int, str]:
-    return NODES
-
-
-@pytest.fixture
-def coordinator(tmp_path: Path, make_setting: MakeSetting) -> Coordinator:
-    study = make_study(aggregation={"deadline_seconds": 2.0})
-    return Coordinator(tmp_path, make_setting(study, Assurance.EXACT))
+from fieldfare.shared.protocol.messages import open_envelope
 
 
 def test_a_run_ends_with_a_signed_log_and_a_model_at_everybody(coordinator: Coordinator) -> None:

@@ -1,66 +1,14 @@
 """Whatever happens to a run, the transcript that its coordinator leaves behind fits."""
 
-import io
 from pathlib import Path
 
 import pytest
 from flwr.app import Message
-from tests.server.conftest import BANKS, to_bank
-from tests.server.run.resumed.test_coordination import RUN, Coordinator, coordinator
+from tests.support.federations.conducted import RUN, Coordinator, Killed, audited, resume
+from tests.support.federations.settings import BANKS, to_bank
 
-from fieldfare.server.home.founding import load_signing_key
-from fieldfare.server.store.export import export_transcript
-from fieldfare.shared.audit.audit import AuditReport, audit
-from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.audit.audit import AuditReport
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.protocol.messages import IdentitySigner
-
-__all__ = ["coordinator"]
-
-
-class Killed(BaseException):
-    """The process dies; nothing is caught and nothing more is written."""
-
-
-def audited(coordinator: Coordinator, folder: Path) -> AuditReport:
-    report = exported(coordinator, folder)
-    assert report.misfit is None, report.misfit
-    return report
-
-
-def exported(coordinator: Coordinator, folder: Path) -> AuditReport:
-    """What an audit of the transcript says, whether it fits or not."""
-    file = folder / "run.transcript"
-    file.unlink(missing_ok=True)
-    with coordinator.store() as store:
-        export_transcript(
-            store, RUN, IdentitySigner(load_signing_key(coordinator.home, None)), file
-        )
-    trust = Trust.in_roster(coordinator.home.roster.read_bytes())
-    return audit(io.BytesIO(file.read_bytes()), trust)
-
-
-def kill_at_release(coordinator: Coordinator, release: int) -> None:
-    """Let the process die when the last institution is asked for this release, from 1 on."""
-    asked, institutions = 0, len(coordinator.setting.federation.custodians)
-
-    def die(message: Message) -> bool:
-        nonlocal asked
-        asked += message.metadata.message_type == "query.release"
-        if asked == release * institutions:
-            raise Killed
-        return False
-
-    with pytest.raises(Killed):
-        coordinator.carry_out(drop=die)
-
-
-def resume(coordinator: Coordinator) -> None:
-    with coordinator.store() as store:
-        row = store.row(RUN)
-        if row.state.ended:
-            store.reopen(row)
-    coordinator.carry_out()
 
 
 def finished(coordinator: Coordinator, report: AuditReport) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tests.server.conftest import BANKS, Setting
+from tests.support.federations.settings import BANKS, Setting
 
 from fieldfare.server.run.record import DecodedSum, Record, RunCheckpoint
 from fieldfare.shared.canonical import bytes_hash

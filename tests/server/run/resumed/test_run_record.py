@@ -10,14 +10,7 @@ from typing import Any, Final
 
 import pytest
 from flwr.app import Message
-from tests.server.conftest import (
-    BANKS,
-    STEPS,
-    Book,
-    MakeSetting,
-    Setting,
-    make_study,
-)
+from tests.support.federations.settings import BANKS, STEPS, Book, MakeSetting, Setting, make_study
 
 from fieldfare.client.custodian.recomputation import Recomputation
 from fieldfare.server.run.server_app import Outcome
