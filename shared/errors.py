@@ -76,6 +76,8 @@ class RefusalCode(Enum):
     BAD_PARTICIPANTS = "bad_participants"
     TOO_FEW_PARTICIPANTS = "too_few_participants"
     BAD_KEYS = "bad_keys"
+    UNVERIFIED_KEYS = "unverified_keys"
+    MASKS_TOO_WEAK = "masks_too_weak"
     NOT_IN_PLAN = "not_in_plan"
     WRONG_TERMS = "wrong_terms"
     BAD_PARAMETERS = "bad_parameters"

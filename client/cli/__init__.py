@@ -16,7 +16,7 @@ app: Final = Part(
     casework="institution.casework.make institution.casework.show institution.casework.collect",
     drafting="study.new records.assemble",
     home="""
-        institution.init institution.join institution.roster.accept institution.keys.show
+        institution.init institution.join institution.keys.show
         institution.keys.renew-node institution.keys.rotate institution.keys.revoke
         institution.policy.check institution.policy.allow institution.log.verify
     """,
@@ -26,6 +26,11 @@ app: Final = Part(
     """,
     node="institution.node",
     records="institution.records.import institution.records.check",
+    roster="""
+        institution.roster.accept institution.roster.code institution.roster.compare
+        institution.roster.meeting institution.roster.status institution.roster.vouch
+        institution.roster.take
+    """,
     run="institution.check institution.start institution.custodian institution.status",
     scoring="""
         institution.models institution.model.show institution.evaluate institution.tune

@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from fieldfare.client.cli import app
 from fieldfare.client.cli.options import (
@@ -22,7 +19,6 @@ from fieldfare.client.cli.options import (
 from fieldfare.client.cli.studies import meant_study
 from fieldfare.client.daemon.admin_client import told_custodian
 from fieldfare.client.home import keys
-from fieldfare.client.home import roster as rosters
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import founding
@@ -41,14 +37,11 @@ from fieldfare.shared.protocol.identity import (
     public_hex,
 )
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import create_private, os_user, replace_private
-from fieldfare.shared.terminal.screen import BAD, console
-from fieldfare.shared.terminal.texts import plain
 
 HALF: Final = 39  # characters of eight groups: a fingerprint is two lines
 
@@ -231,59 +224,6 @@ def _agree(invitation: Invitation, *, pinned: bool, yes: bool, expected: str) ->
     if not typer.confirm("Did you compare this with the coordinator, in person or by telephone?"):
         typer.echo("nothing was pinned")
         raise typer.Exit(EXIT_DECLINED)
-
-
-@app.command("institution.roster.accept")
-def accept(
-    file: Annotated[Path, typer.Argument(help="The signed roster that the coordinator sent.")],
-    home: HomeOption = DEFAULT_HOME,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: the fingerprints were compared before.")
-    ] = False,
-) -> None:
-    """Check a signed roster, show every member's fingerprint, and pin it."""
-    opened = Home.open(home)
-    settings = load_settings(opened)
-    coordinator = pinned_coordinator(opened, load_policy(opened))
-    content = read_signed(file)
-    roster = rosters.offered_roster(content, str(file), coordinator)
-    rosters.check_member(roster, str(file), settings.id, keys.public_identity(opened))
-    pinned = rosters.pinned_roster(opened, coordinator) if opened.roster.exists() else None
-    rosters.check_newer(roster, str(file), pinned)
-    if roster == pinned:
-        typer.echo(f"version {roster.version} is pinned already")
-        return
-    _show(roster, pinned, settings.id, console())
-    if not yes and not typer.confirm("Did you compare these with the coordinator? Pin them?"):
-        typer.echo("nothing was pinned")
-        raise typer.Exit(EXIT_DECLINED)
-    # Logged first: a roster whose pinning is not in the log never counts.
-    journal = open_journal(opened, utc_now)
-    journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)
-    rosters.pin_roster(opened, content)
-    typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
-    if pinned is not None:
-        typer.echo(
-            "Approvals under the earlier roster count no more: approve running studies again."
-        )
-    typer.echo(told_custodian(opened, settings))
-
-
-def _show(roster: Roster, pinned: Roster | None, institution: str, to: Console) -> None:
-    since = f" (pinned: version {pinned.version})" if pinned else " (none pinned yet)"
-    to.print(Text(f"roster version {roster.version}{since}"))
-    table = Table.grid(padding=(0, 2))
-    table.add_row("coordinator", fingerprint(bytes.fromhex(roster.coordinator)), "")
-    for line in rosters.member_lines(roster, pinned):
-        changed = line.change is not rosters.MemberChange.SAME
-        name = plain(line.id) + (" (you)" if line.id == institution else "")
-        table.add_row(Text(name), line.fingerprint, Text(line.change.value, BAD if changed else ""))
-    to.print(table)
-    known = f"one person may be known to at most {roster.multiplicity} of them"
-    if pinned is not None and pinned.multiplicity != roster.multiplicity:
-        to.print(Text(f"{known}; CHANGED from {pinned.multiplicity}", BAD))
-    else:
-        to.print(Text(known))
 
 
 @app.command("institution.policy.check")

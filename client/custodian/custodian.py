@@ -20,6 +20,7 @@ from typing import Final, TypeVar
 from pydantic import ValidationError
 
 from fieldfare.client.custodian.admission import ApprovedRun
+from fieldfare.client.custodian.company import check_company
 from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
 from fieldfare.client.custodian.party import Site
 from fieldfare.client.custodian.ports import DecisionLog, Inbox, NoInbox, NoLog, SaidNo
@@ -350,6 +351,7 @@ class Custodian:
         own = self._own(body.study)
         if body.roster != self._site.roster.hash:
             raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
+        self._check_company(body)
         key = OPENING_STATE + body.run
         state = self._ledger.run_state(body.study, key)
         if state is not None:
@@ -362,6 +364,17 @@ class Custodian:
         opened = open_run(self._site, own, opening, approvals)
         self._ledger.put_run_state(body.study, key, opened.to_bytes())
         return opened.offer
+
+    def _check_company(self, opening: RunOpening) -> None:
+        """Let no run begin in the company of keys that nobody here knows."""
+        if self._site.assurance is Assurance.EXACT:
+            check_company(
+                self._site.company,
+                self._site.roster,
+                [one.institution for one in opening.participants],
+                own=self._site.institution,
+                plan=self._prepared[opening.study].plan,
+            )
 
     def _agree(self, study: str, run: str, offers: Sequence[bytes]) -> bytes:
         own = self._own(study)

@@ -1,8 +1,9 @@
 """This institution's identity, to itself and to its peers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
+from fieldfare.client.custodian.company import Company
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
@@ -19,12 +20,13 @@ Body = TypeVar("Body", bound=MessageBody)
 
 @dataclass(frozen=True)
 class Site:
-    """An institution's id, the roster it pinned, its signer and how it runs."""
+    """An institution's id, the roster it pinned, its signer, how it runs and whom it knows."""
 
     institution: str
     roster: Roster
     signer: Signer
     assurance: Assurance
+    company: Company = field(default_factory=Company)
 
     def sign(self, body: MessageBody) -> bytes:
         """Sign a message as this institution."""

@@ -1,6 +1,6 @@
 """An institution's home: one folder, and a property for every path in it.
 
-institution.toml  policy.toml  coordinator.pub  roster.signed
+institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json
 keys/             identity.pem  identity.pub  node  node.pub  holdout  rotations/
 studies/          signed study offers that arrived
 ledger/           ledger.sqlite and its witness
@@ -59,6 +59,11 @@ class Home(HomeFolder):
     def roster(self) -> Path:
         """The signed roster that was accepted."""
         return self.path / "roster.signed"
+
+    @property
+    def comparisons(self) -> Path:
+        """Whose keys people here compared, and what members say; absent before the first."""
+        return self.path / "comparisons.json"
 
     @property
     def keys(self) -> Path:
@@ -175,7 +180,7 @@ class Home(HomeFolder):
     @property
     def trusted(self) -> tuple[Path, ...]:
         """Who can write these decides what is released."""
-        papers = (self.settings, self.policy, self.coordinator_key, self.roster)
+        papers = (self.settings, self.policy, self.coordinator_key, self.roster, self.comparisons)
         return (*papers, self.identity_public, self.node_public)
 
     def access(self, folder: Path) -> tuple[int, int]:

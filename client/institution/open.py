@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from fieldfare.client.custodian.company import Company
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Site
 from fieldfare.client.custodian.ports import DecisionLog
+from fieldfare.client.home.comparisons import Comparisons, read_comparisons
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.keys import load_holdout_key, load_identity, public_identity
 from fieldfare.client.home.layout import Home
@@ -43,6 +45,7 @@ class Institution:
     Attributes:
         coordinator: the pinned key, hex.
         roster: the pinned one; this institution is on it under its present key.
+        comparisons: whose keys people here compared, and what members say.
     """
 
     home: Home
@@ -50,6 +53,13 @@ class Institution:
     policy: Policy
     coordinator: str
     roster: Roster
+    comparisons: Comparisons
+
+    @property
+    def company(self) -> Company:
+        """In whose company its sums may leave."""
+        rules = self.policy.participants
+        return Company(self.comparisons.known, rules.minimum_tolerance, rules.epsilon_if_masks_fail)
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,8 @@ def open_institution(path: Path) -> Institution:
     Raises:
         UsageError: no home, one that others can reach, or no roster with this institution.
         StudyError: a mistake in institution.toml or policy.toml.
-        KeysError: no coordinator's key is pinned, or identity.pub cannot be read.
+        KeysError: no coordinator's key is pinned, or identity.pub or what was compared cannot be
+            read.
     """
     home = Home.open(path)
     settings, policy = load_settings(home), load_policy(home)
@@ -115,7 +126,7 @@ def open_institution(path: Path) -> Institution:
     roster = pinned_roster(home, coordinator)
     # The identity may have been replaced since the roster was pinned.
     check_member(roster, str(home.roster), settings.id, public_identity(home))
-    return Institution(home, settings, policy, coordinator, roster)
+    return Institution(home, settings, policy, coordinator, roster, read_comparisons(home))
 
 
 def open_institution_ledger(institution: Institution, clock: Clock) -> Ledger:
@@ -167,7 +178,13 @@ def open_custody(
         LedgerError: ledger or log cannot be trusted or written.
     """
     key = load_identity(institution.home, passphrase)
-    site = Site(institution.settings.id, institution.roster, IdentitySigner(key), Assurance.EXACT)
+    site = Site(
+        institution.settings.id,
+        institution.roster,
+        IdentitySigner(key),
+        Assurance.EXACT,
+        institution.company,
+    )
     journal = open_journal(institution.home, clock)
     with open_institution_ledger(institution, clock) as ledger:
         written = decisions or JournalDecisions(journal)

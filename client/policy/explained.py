@@ -42,6 +42,7 @@ lifetime_epsilon = 6.0 # all studies, ever
 [participants]
 minimum_honest = 2 # n - t: others that a sum must hide among, colluders not counted
 minimum_tolerance = 1 # t: how many members a study must assume to collude
+# epsilon_if_masks_fail = 4.0 # most that the noise alone may leave; without it 4 times a study's
 
 # Kinds of sums that may leave. A new kind never leaves before it is listed here.
 [releases]

@@ -71,11 +71,15 @@ class ParticipantsSection(Section):
 
     Attributes:
         minimum_honest: least n - t: participants of the smallest sum that do not collude.
-        minimum_tolerance: least t: colluders that a study must withstand.
+        minimum_tolerance: least t: colluders that a study must withstand, beside those whose keys
+            were not compared here.
+        epsilon_if_masks_fail: most that may remain, at the study's delta, if every mask failed;
+            None: 4 times the study's epsilon.
     """
 
     minimum_honest: int = Field(default=2, ge=2, le=10_000)  # docs/design.md, "Noise": n - t >= 2
     minimum_tolerance: int = Field(default=1, ge=1, le=10_000)
+    epsilon_if_masks_fail: Epsilon | None = None
 
 
 class ReleasesSection(Section):

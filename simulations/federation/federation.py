@@ -6,6 +6,7 @@ nothing is signed or masked, and every result says so.
 """
 
 import hashlib
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flwr.app import Context, RecordDict
 
+from fieldfare.client.custodian.company import Company
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Site
 from fieldfare.client.ledger.budget import Limits
@@ -29,6 +31,7 @@ from fieldfare.server.run.server_app import Job, Outcome, server_app
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.samplers import ExactNoise, NoiseSource, SimulatedNoise
+from fieldfare.shared.protocol.comparison import KnownKeys
 from fieldfare.shared.protocol.messages import IdentitySigner, NoSigner, Signer
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Member, Roster
@@ -112,7 +115,9 @@ class LocalFederation:
         self.ledgers: dict[str, Ledger] = {}
         self.custodians: dict[str, Custodian] = {}
         for index, name in enumerate(names):
-            site = Site(name, self.identities.roster, self.identities.signers[name], assurance)
+            signer = self.identities.signers[name]
+            company = made_here(self.identities.roster)
+            site = Site(name, self.identities.roster, signer, assurance, company)
             self.ledgers[name] = self._open_ledger(index, name)
             noise = (
                 noise_source(assurance, seed=seed, stream=index)
@@ -175,6 +180,12 @@ class LocalFederation:
         if self._directory is not None and self.assurance is Assurance.EXACT:
             path = self._directory / f"ledger-{index}.sqlite"
         return Ledger.open(path, population=name, limits=limits, clock=partial(datetime.now, UTC))
+
+
+def made_here(roster: Roster) -> Company:
+    """Return the company of keys that one process made: there is nobody to compare them with."""
+    keys = frozenset((member.id, member.key) for member in roster.members)
+    return Company(KnownKeys(compared=keys), epsilon_if_masks_fail=math.inf)
 
 
 def noise_source(assurance: Assurance, *, seed: int, stream: int) -> NoiseSource:

@@ -131,6 +131,17 @@ class Bed:
         roster = str(self.coordinator_home / "roster.signed")
         for name in self.names:
             self.institution(name, "roster", "accept", roster, "--yes")
+        self.meet()
+
+    def meet(self) -> None:
+        """Let everybody's people hear the roster's code from another's, in one meeting."""
+        if len(self.names) == 1:
+            return
+        for name in self.names:
+            others = [other for other in self.names if other != name]
+            read = json.loads(self.institution(others[0], "roster", "code", "--json"))["roster"]
+            present = [word for other in others for word in ("--present", other)]
+            self.institution(name, "roster", "meeting", *present, "--code", read, "--yes")
 
     def _found_institution(self, name: str) -> None:
         self.institution(name, "init", "--id", name)

@@ -64,7 +64,7 @@ from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.run.replay import initial_state, replay_step
 from fieldfare.shared.study.study import Study, load_study
-from fieldfare.simulations.federation.federation import FIRST_NODE
+from fieldfare.simulations.federation.federation import FIRST_NODE, made_here
 from fieldfare.simulations.federation.grid import InProcessGrid
 
 FEATURES: Final = 40
@@ -139,7 +139,8 @@ def serve(institution: BenchInstitution, pipe: Connection) -> None:
         clock=partial(datetime.now, UTC),
     )
     signer = IdentitySigner(Ed25519PrivateKey.from_private_bytes(institution.key))
-    site = Site(institution.name, institution.roster, signer, Assurance.EXACT)
+    roster = institution.roster
+    site = Site(institution.name, roster, signer, Assurance.EXACT, made_here(roster))
     custodian = Custodian(site, ledger, ExactNoise())
     custodian.accept(institution.offer, lambda _: replace(sums, training=timed))
     with serving(custodian, UnixSocket(institution.socket)):

@@ -42,6 +42,7 @@ UNITS: Final = 2000  # of each: a step's sum is measured elsewhere
 STOCK_ROUNDS: Final = 3
 STOCK_NODES: Final = 3  # a process for each message: more would say more of this machine
 LOOK_SECONDS: Final = 0.02
+BOUNDED: Final = 11  # n - t at which failed masks leave less than 4 times epsilon 1
 LIMIT_SECONDS: Final = 0.7  # a step of three institutions, the median
 SLACK: Final = 1.25  # of processor time for each institution, most against least
 SUPERLINK: Final = b"superlink.process"
@@ -120,7 +121,12 @@ def new_bed(folder: Path, institutions: int, steps: int) -> Bed:
         records[name] = folder / f"{name}.parquet"
         write_records(records[name], units=UNITS, features=FEATURES, banks=1, seed=index)
     study = folder / "study.toml"
-    text = study_toml(units=UNITS * institutions, features=FEATURES, steps=steps)
+    text = study_toml(
+        units=UNITS * institutions,
+        features=FEATURES,
+        steps=steps,
+        tolerance=max(1, institutions - BOUNDED),
+    )
     study.write_text(text, encoding="utf-8")
     return Bed(folder / "bed", records, study, command=in_this_process)
 

@@ -125,8 +125,14 @@ def _group(
     return pa.table(columns, schema=_schema(features))
 
 
-def study_toml(*, units: int, features: int, steps: int) -> str:
+def study_toml(*, units: int, features: int, steps: int, tolerance: int = 1) -> str:
     """Return a study of such records: 8 knots and a slot for zero in every feature, epsilon 1."""
+    company = f"""\
+collusion_tolerance = {tolerance}
+
+[aggregation]
+minimum_institutions = {tolerance + 2}
+"""
     head = f"""\
 name = "bench"
 purpose = "measure speed"
@@ -143,7 +149,7 @@ steps = {steps}
 [privacy]
 epsilon = 1.0
 delta = 1e-6
-"""
+{company}"""
     scales = ("linear", "log1p")
     tables = [
         f"""

@@ -138,6 +138,7 @@ def test_who_took_no_part_is_told_so(
 ) -> None:
     coordinator.found("bank-d")
     coordinator.pin()
+    coordinator.compare()
     custodies = [custody_of(name) for name in ("bank-b", "bank-c", "bank-d")]
     recorder = finished_run(coordinator, custodies, STUDY)
     status, out, _ = Typed(coordinator, custody_of(NAME), recorder, capsys)(recorder.to_bytes())

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from fieldfare.client.approvals.approval import approve, receive
+from fieldfare.client.home.comparisons import ComparedKey, How, keep_compared
 from fieldfare.client.home.keys import public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
@@ -39,6 +40,13 @@ NOW: Final = datetime(2025, 6, 1, 12, tzinfo=UTC)
 NAMES: Final = ("bank-a", "bank-b", "bank-c")
 COLUMNS: Final = ("customer", "reported", "amount", "channel")
 UNITS: Final = 200
+
+
+def heard(member: Member) -> ComparedKey:
+    """What is kept of a key whose code was heard."""
+    return ComparedKey(
+        institution=member.id, key=member.key, how=How.CALL, user="tester", time=NOW.isoformat()
+    )
 
 
 def clock() -> datetime:
@@ -128,6 +136,12 @@ class Coordinator:
         for home in self.homes.values():
             pin_roster(home, self.signed_roster(roster))
 
+    def compare(self, roster: Roster | None = None) -> None:
+        """Everybody hears everybody's code."""
+        found = roster or self.roster()
+        for name, home in self.homes.items():
+            keep_compared(home, [heard(one) for one in found.members if one.id != name])
+
     def signed(self, study: Study) -> bytes:
         return offer_study(study, self.signer)
 
@@ -153,6 +167,7 @@ def coordinator() -> Iterator[Coordinator]:
         for name in NAMES:
             made.found(name)
         made.pin()
+        made.compare()
         yield made
 
 

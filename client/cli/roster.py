@@ -1,0 +1,353 @@
+"""`fieldfare institution roster ...`: pin who takes part, and compare keys with the members.
+
+A code is never shown for another's key: whoever compares has to hear it from its owner.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fieldfare.client.cli import app
+from fieldfare.client.cli.options import (
+    DEFAULT_HOME,
+    EXIT_DECLINED,
+    HomeOption,
+    JsonOption,
+    PassphraseFileOption,
+    agreed,
+    ask,
+)
+from fieldfare.client.daemon.admin_client import told_custodian
+from fieldfare.client.home import keys
+from fieldfare.client.home import roster as rosters
+from fieldfare.client.home.comparisons import (
+    ComparedKey,
+    How,
+    MemberStanding,
+    keep_compared,
+    keep_vouching,
+    own_comparisons,
+    standings,
+)
+from fieldfare.client.home.layout import Home
+from fieldfare.client.home.settings import load_settings
+from fieldfare.client.home.studies import stamp
+from fieldfare.client.institution.open import Institution, open_institution, open_journal
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.policy.policy import load_policy, pinned_coordinator
+from fieldfare.shared.advice import at_home
+from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.protocol.comparison import (
+    CODE_DIGITS,
+    is_code,
+    key_code,
+    matches_code,
+    open_vouching,
+    roster_code,
+    sign_vouching,
+)
+from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.roster import Member, Roster
+from fieldfare.shared.protocol.signed_files import read_signed
+from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.key_files import read_passphrase
+from fieldfare.shared.system.private_files import create_private, os_user
+from fieldfare.shared.terminal.screen import BAD, GOOD, console, table
+from fieldfare.shared.terminal.texts import counted, plain
+
+HALF: Final = 35  # characters of six groups: a code is two lines
+NAME: Final = 32  # characters of a member's id on a screen of 80 columns
+
+CodeOption = Annotated[
+    str, typer.Option("--code", help="As it was read aloud.", show_default="asked for")
+]
+
+
+@app.command("institution.roster.accept")
+def accept(
+    file: Annotated[Path, typer.Argument(help="The signed roster that the coordinator sent.")],
+    home: HomeOption = DEFAULT_HOME,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: it was looked at before.")
+    ] = False,
+) -> None:
+    """Check a signed roster, show every member's fingerprint, and pin it."""
+    opened = Home.open(home)
+    settings = load_settings(opened)
+    coordinator = pinned_coordinator(opened, load_policy(opened))
+    content = read_signed(file)
+    roster = rosters.offered_roster(content, str(file), coordinator)
+    rosters.check_member(roster, str(file), settings.id, keys.public_identity(opened))
+    pinned = rosters.pinned_roster(opened, coordinator) if opened.roster.exists() else None
+    rosters.check_newer(roster, str(file), pinned)
+    if roster == pinned:
+        typer.echo(f"version {roster.version} is pinned already")
+        return
+    _show(roster, pinned, settings.id, console())
+    if not yes and not typer.confirm("Pin it? Keys are compared with the members, afterwards."):
+        typer.echo("nothing was pinned")
+        raise typer.Exit(EXIT_DECLINED)
+    # Logged first: a roster whose pinning is not in the log never counts.
+    journal = open_journal(opened, utc_now)
+    journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)
+    rosters.pin_roster(opened, content)
+    typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
+    if pinned is not None:
+        typer.echo(
+            "Approvals under the earlier roster count no more: approve running studies again."
+        )
+    typer.echo(told_custodian(opened, settings))
+
+
+def _show(roster: Roster, pinned: Roster | None, institution: str, to: Console) -> None:
+    since = f" (pinned: version {pinned.version})" if pinned else " (none pinned yet)"
+    to.print(Text(f"roster version {roster.version}{since}"))
+    table = Table.grid(padding=(0, 2))
+    table.add_row("coordinator", fingerprint(bytes.fromhex(roster.coordinator)), "")
+    for line in rosters.member_lines(roster, pinned):
+        changed = line.change is not rosters.MemberChange.SAME
+        name = plain(line.id) + (" (you)" if line.id == institution else "")
+        table.add_row(Text(name), line.fingerprint, Text(line.change.value, BAD if changed else ""))
+    to.print(table)
+    known = f"one person may be known to at most {roster.multiplicity} of them"
+    if pinned is not None and pinned.multiplicity != roster.multiplicity:
+        to.print(Text(f"{known}; CHANGED from {pinned.multiplicity}", BAD))
+    else:
+        to.print(Text(known))
+
+
+# -- codes -----------------------------------------------------------------------------------------
+
+
+@app.command("institution.roster.code")
+def code(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Show the code to read to members: of this institution's key, and of the roster."""
+    opened = Home.open(home)
+    settings = load_settings(opened)
+    own = key_code(settings.id, keys.public_identity(opened))
+    whole = roster_code(open_institution(home).roster) if opened.roster.exists() else ""
+    if as_json:
+        typer.echo(json.dumps({"institution": settings.id, "code": own, "roster": whole}))
+        return
+    typer.echo(f"your key's code, for each member that compares it with you ({settings.id}):")
+    typer.echo(_spoken_code(own))
+    if whole:
+        typer.echo("the roster's code, for a meeting of members, read by one of them:")
+        typer.echo(_spoken_code(whole))
+
+
+def _spoken_code(text: str) -> str:
+    return f"    {text[:HALF]}\n    {text[HALF + 1 :]}"
+
+
+@app.command("institution.roster.compare")
+def compare(
+    member: Annotated[str, typer.Argument(help="Its id, as on the roster.")],
+    home: HomeOption = DEFAULT_HOME,
+    said: CodeOption = "",
+    how: Annotated[How, typer.Option(help="How you speak with its people.")] = How.CALL,
+) -> None:
+    """Type the code that a member reads to you, so that its key counts as known here."""
+    institution = open_institution(home)
+    found = _member(institution, member)
+    heard = said or ask(f"The {CODE_DIGITS} digits that {member} reads to you", "--code")
+    _check_code(
+        heard,
+        key_code(found.id, found.key),
+        f"the code of the key that the roster has for {member!r}",
+        f"listen once more; if {member} still reads other digits, the roster has a key that is not "
+        "theirs: approve nothing, and tell the other members",
+    )
+    _keep(institution, [found], how)
+    typer.echo(f"{member}: key compared ({how.value}); it stays so under later rosters")
+    _told_standing(open_institution(home))
+
+
+@app.command("institution.roster.meeting")
+def meeting(
+    present: Annotated[
+        list[str], typer.Option("--present", metavar="ID", help="A member that is there; repeat.")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+    said: CodeOption = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: each one present said so.")
+    ] = False,
+) -> None:
+    """Compare the roster's code in one meeting: it verifies those present who confirm it."""
+    institution = open_institution(home)
+    members = [_member(institution, name) for name in dict.fromkeys(present)]
+    heard = said or ask(f"The {CODE_DIGITS} digits that one of those present reads", "--code")
+    _check_code(
+        heard,
+        roster_code(institution.roster),
+        f"the code of the roster that is pinned here, version {institution.roster.version}",
+        "let all say which version they pinned; of one version, other digits mean that the "
+        "coordinator gave out two rosters: approve nothing, compare the files",
+    )
+    question = "did its people say, here, that their own software took this code?"
+    confirmed = [one for one in members if yes or agreed(f"{plain(one.id)}: {question}")]
+    _keep(institution, confirmed, How.MEETING)
+    typer.echo(f"{counted(len(confirmed), 'key')} compared in a meeting")
+    _told_standing(open_institution(home))
+
+
+def _member(institution: Institution, name: str) -> Member:
+    if name == institution.settings.id:
+        raise UsageError(f"{name}: expected another member, found this institution itself")
+    for member in institution.roster.members:
+        if member.id == name:
+            return member
+    raise UsageError(
+        f"{name}: expected a member of the pinned roster, found none: see "
+        f"{at_home('fieldfare institution roster status')}"
+    )
+
+
+def _check_code(heard: str, code: str, what: str, remedy: str) -> None:
+    if not is_code(heard):
+        raise UsageError(f"--code: expected {CODE_DIGITS} digits, found something else")
+    if not matches_code(heard, code):
+        raise UsageError(f"--code: expected {what}, found another: nothing was recorded; {remedy}")
+
+
+def _keep(institution: Institution, members: Sequence[Member], how: How) -> None:
+    """Log first: a comparison that is not in the log never counts."""
+    now, user = utc_now(), os_user()
+    journal = open_journal(institution.home, utc_now)
+    for one in members:
+        journal.append(
+            Event.KEY, user, kind=f"compared: {how.value}", institution=one.id, fingerprint=one.key
+        )
+    time = stamp(now.astimezone(UTC))
+    compared = [
+        ComparedKey(institution=one.id, key=one.key, how=how, user=user, time=time)
+        for one in members
+    ]
+    keep_compared(institution.home, compared)
+    told_custodian(institution.home, institution.settings)
+
+
+# -- how members stand -----------------------------------------------------------------------------
+
+
+@app.command("institution.roster.status")
+def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Show whose keys are known here, how, since when, and what that means for studies."""
+    institution = open_institution(home)
+    tolerance = institution.policy.participants.minimum_tolerance
+    found = _standings(institution, tolerance)
+    if as_json:
+        listed = [vars(one) for one in found]
+        typer.echo(json.dumps({"version": institution.roster.version, "members": listed}, indent=2))
+        return
+    to = console()
+    to.print(Text(f"roster version {institution.roster.version}"))
+    to.print(table(("member", "key", "how", "when"), map(_cells, found), whole=("key", "when")))
+    for line in _meaning(found, tolerance):
+        to.print(Text(line))
+
+
+def _standings(institution: Institution, tolerance: int) -> list[MemberStanding]:
+    own = institution.settings.id
+    return list(standings(institution.roster, institution.comparisons, own, tolerance))
+
+
+def _cells(one: MemberStanding) -> tuple[str | Text, ...]:
+    state = "known, compare anew" if one.marked else "known" if one.verified else "NOT KNOWN"
+    return plain(one.id, NAME), Text(state, GOOD if one.verified else BAD), one.how, one.when
+
+
+def _meaning(found: Sequence[MemberStanding], tolerance: int) -> list[str]:
+    missing = [one for one in found if not one.verified]
+    lines = [
+        f"A study must withstand {counted(tolerance, 'colluder')} beside each unknown key;",
+        "whoever runs the coordinator, where a member does, is one of its t.",
+    ]
+    if not missing:
+        return ["Every key is known here.", *lines]
+    more = tolerance + len(missing)
+    return [
+        f"{counted(len(missing), 'key')} not known: a run with all needs a study with t = {more}.",
+        *lines,
+        at_home("Next: fieldfare institution roster compare MEMBER"),
+    ]
+
+
+def _told_standing(institution: Institution) -> None:
+    found = _standings(institution, institution.policy.participants.minimum_tolerance)
+    missing = [plain(one.id, NAME) for one in found if not one.verified]
+    if missing:
+        typer.echo(f"not known yet: {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}")  # noqa: PLR2004
+    else:
+        typer.echo("every key on the roster is known here")
+
+
+# -- what members say ------------------------------------------------------------------------------
+
+
+@app.command("institution.roster.vouch")
+def vouch(
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+) -> None:
+    """Sign which keys your people compared, for members that were not there."""
+    institution = open_institution(home)
+    said = own_comparisons(institution.roster, institution.comparisons)
+    if not said:
+        raise UsageError(
+            "expected a key that was compared here, found none: compare first; what others vouch "
+            "for is never handed on"
+        )
+    identity = keys.load_identity(institution.home, read_passphrase(passphrase_file))
+    pairs = [one.pair for one in said]
+    create_private(out, sign_vouching(institution.settings.id, pairs, identity))
+    names = ", ".join(plain(one.institution, NAME) for one in said)
+    typer.echo(f"wrote {out}: you compared {names}. Send it to the other members;")
+    typer.echo("each takes it with fieldfare institution roster take FILE")
+
+
+@app.command("institution.roster.take")
+def take(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="What members vouch for, as sent.")
+    ],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Keep what members say that they compared: enough known members make a key known."""
+    institution = open_institution(home)
+    for file in files:
+        _take(institution, file)
+    told_custodian(institution.home, institution.settings)
+    _told_standing(open_institution(home))
+
+
+def _take(institution: Institution, file: Path) -> None:
+    content = read_signed(file)
+    try:
+        said = open_vouching(content)
+    except ProtocolError as error:
+        raise UsageError(f"{file}: {error}") from None
+    if said.institution not in institution.roster.ids:
+        raise UsageError(f"{file}: expected what a member of the roster says, found another's")
+    journal = open_journal(institution.home, utc_now)
+    facts = {"kind": "vouched", "institution": said.institution, "fingerprint": said.key}
+    journal.append(Event.KEY, os_user(), **facts)
+    keep_vouching(institution.home, content)
+    known = _is_known(institution, said.institution, said.key)
+    who = plain(said.institution, NAME) + ("" if known else ", whose key is NOT KNOWN,")
+    typer.echo(f"{who} vouches for {counted(len(said.compared), 'key')}")
+
+
+def _is_known(institution: Institution, name: str, key: str) -> bool:
+    tolerance = institution.policy.participants.minimum_tolerance
+    known = {one.id for one in _standings(institution, tolerance) if one.verified}
+    return name in known and Member(id=name, key=key) in institution.roster.members

@@ -1,0 +1,232 @@
+"""What people of this institution found out about others' keys: kept per key, not per roster.
+
+A key that was compared stays compared whatever roster comes next; another key of the same member
+begins anew, unless the compared one signed that it hands over to it.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fieldfare.client.home.layout import Home
+from fieldfare.shared.errors import KeysError, ProtocolError, UsageError
+from fieldfare.shared.protocol.comparison import KnownKeys, MemberKey, Vouching, open_vouching
+from fieldfare.shared.protocol.identity import KeyRotation
+from fieldfare.shared.protocol.roster import Hex32, InstitutionId, Member, Roster
+from fieldfare.shared.system.private_files import folder_lock, read_at_most, replace_private
+
+MOST_BYTES: Final = 32 * 1024 * 1024  # 400 members that vouch for 400 keys each take 20 MB
+WAIT: Final = 10.0  # seconds for another command
+
+
+class How(Enum):
+    """How people compared a key; the value is the screen's text."""
+
+    IN_PERSON = "in person"
+    CALL = "call"
+    MEETING = "meeting"
+
+
+class ComparisonPart(BaseModel):
+    """A part of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ComparedKey(ComparisonPart):
+    """A key that a person here compared with the member itself.
+
+    Attributes:
+        how: in which way they spoke.
+        user: the OS user who typed what was read aloud.
+        time: ISO 8601, UTC.
+    """
+
+    institution: InstitutionId
+    key: Hex32
+    how: How
+    user: str
+    time: str
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Id and key."""
+        return self.institution, self.key
+
+
+class HandedKey(ComparisonPart):
+    """A key that replaced another in a statement that both signed."""
+
+    institution: InstitutionId
+    old: Hex32
+    new: Hex32
+
+
+class Comparisons(ComparisonPart):
+    """The whole file."""
+
+    format: Literal[1] = 1
+    compared: tuple[ComparedKey, ...] = ()
+    handed: tuple[HandedKey, ...] = ()
+    vouchings: tuple[Annotated[str, Field(max_length=MOST_BYTES)], ...] = ()
+
+    @property
+    def said(self) -> tuple[Vouching, ...]:
+        """What members say, signatures verified again.
+
+        Raises:
+            ProtocolError: one was changed.
+        """
+        return tuple(open_vouching(one.encode()) for one in self.vouchings)
+
+    @property
+    def known(self) -> KnownKeys:
+        """What it comes to.
+
+        Raises:
+            ProtocolError: a vouching was changed.
+        """
+        return KnownKeys(
+            compared=frozenset(one.pair for one in self.compared),
+            handed={(one.institution, one.new): one.old for one in self.handed},
+            vouchings=self.said,
+        )
+
+
+def read_comparisons(home: Home) -> Comparisons:
+    """Return what is known of others' keys; nothing, before the first comparison.
+
+    Raises:
+        KeysError: the file is damaged.
+    """
+    if not home.comparisons.exists():
+        return Comparisons()
+    try:
+        content = read_at_most(home.comparisons, MOST_BYTES, KeysError)
+        found = Comparisons.model_validate_json(content)
+        found.said  # noqa: B018 -- a changed signature is damage too
+    except (ValidationError, ProtocolError):
+        raise KeysError(
+            f"{home.comparisons}: expected what was compared, found a damaged file: restore it "
+            "from your backup, or move it away and compare again"
+        ) from None
+    return found
+
+
+def _change(home: Home, change: Callable[[Comparisons], Comparisons]) -> None:
+    with folder_lock(home.path, WAIT) as alone:
+        if not alone:
+            raise UsageError(f"{home.path}: expected one change at a time: try again")
+        changed = change(read_comparisons(home))
+        replace_private(home.comparisons, changed.model_dump_json(indent=1).encode())
+
+
+def keep_compared(home: Home, compared: Sequence[ComparedKey]) -> None:
+    """Keep that keys were compared; an earlier comparison of the same key is replaced.
+
+    Raises:
+        KeysError: what is kept is damaged.
+        UsageError: another command is under way.
+        OSError: the disk says no.
+    """
+    fresh = {one.pair: one for one in compared}
+
+    def added(before: Comparisons) -> Comparisons:
+        kept = {one.pair: one for one in before.compared} | fresh
+        return before.model_copy(update={"compared": tuple(kept[pair] for pair in sorted(kept))})
+
+    _change(home, added)
+
+
+def keep_handed(home: Home, rotations: Collection[KeyRotation]) -> None:
+    """Keep that keys handed over; the statements were checked.
+
+    Raises:
+        KeysError, UsageError, OSError: as `keep_compared`.
+    """
+    fresh = [HandedKey(institution=r.institution, old=r.old, new=r.new) for r in rotations]
+    if fresh:
+        _change(
+            home,
+            lambda before: before.model_copy(
+                update={"handed": tuple(dict.fromkeys((*before.handed, *fresh)))}
+            ),
+        )
+
+
+def keep_vouching(home: Home, content: bytes) -> None:
+    """Keep what a member says, in place of what it said under the same key before.
+
+    Raises:
+        ProtocolError: not signed by the key that it names.
+        KeysError, UsageError, OSError: as `keep_compared`.
+    """
+    fresh = open_vouching(content)
+
+    def replaced(before: Comparisons) -> Comparisons:
+        others = [
+            one
+            for one, said in zip(before.vouchings, before.said, strict=True)
+            if (said.institution, said.key) != (fresh.institution, fresh.key)
+        ]
+        return before.model_copy(update={"vouchings": (*others, content.decode())})
+
+    _change(home, replaced)
+
+
+# -- how members stand ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class MemberStanding:
+    """One member of the roster, as far as its key is known here.
+
+    Attributes:
+        verified: its key is known to be its own.
+        own: it is this institution.
+        how: in words: how it is known, or who vouches so far.
+        when: day of the comparison; empty where there was none.
+        marked: it was handed over by a compared key and was not compared itself.
+    """
+
+    id: str
+    verified: bool
+    own: bool
+    how: str
+    when: str
+    marked: bool = False
+
+
+def standings(
+    roster: Roster, comparisons: Comparisons, own: str, tolerance: int
+) -> Iterator[MemberStanding]:
+    """Yield how every member stands, where `tolerance` members may lie."""
+    known = comparisons.known
+    verified = known.verified(roster, own, tolerance)
+    compared = {one.pair: one for one in comparisons.compared}
+    for member in roster.members:
+        sure, found = member.id in verified, compared.get((member.id, member.key))
+        if member.id == own:
+            yield MemberStanding(member.id, sure, own=True, how="you", when="")
+        elif found is not None:
+            when = found.time[:10]
+            yield MemberStanding(member.id, sure, own=False, how=found.how.value, when=when)
+        else:
+            handed = sure and (member.id, member.key) in known.handed
+            how = "new key, signed by the old" if handed else _vouched(known, member, tolerance)
+            yield MemberStanding(member.id, sure, own=False, how=how, when="", marked=handed)
+
+
+def _vouched(known: KnownKeys, member: Member, tolerance: int) -> str:
+    count = len(known.vouchers(member.id, member.key))
+    return f"vouched by {count} of {tolerance + 1}" if count else "nobody compared it"
+
+
+def own_comparisons(roster: Roster, comparisons: Comparisons) -> tuple[MemberKey, ...]:
+    """Return the keys of the roster that people here compared themselves: what may be vouched."""
+    compared = {one.pair for one in comparisons.compared}
+    keys = (MemberKey(institution=one.id, key=one.key) for one in roster.members if one.key)
+    return tuple(key for key in keys if key.pair in compared)

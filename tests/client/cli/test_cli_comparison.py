@@ -1,0 +1,159 @@
+"""`institution roster code`, `compare`, `meeting`, `status`, `vouch`, `take`, as a person types."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from tests.support.homes import Coordinator, coordinator
+
+from fieldfare.client.home.layout import Home
+from fieldfare.shared.cli.root import run
+from fieldfare.shared.protocol.comparison import key_code
+
+__all__ = ["coordinator"]
+
+
+class Bank:
+    """One bank's people at their keyboard."""
+
+    def __init__(self, home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+        self.home, self._capsys = home, capsys
+
+    def __call__(self, *command: str) -> tuple[int, str, str]:
+        status = run(["institution", "roster", *command, "--home", str(self.home.path)])
+        out, err = self._capsys.readouterr()
+        return status, out, err
+
+    def codes(self) -> dict[str, str]:
+        found: dict[str, str] = json.loads(self("code", "--json")[1])
+        return found
+
+    def known(self) -> set[str]:
+        members = json.loads(self("status", "--json")[1])["members"]
+        return {one["id"] for one in members if one["verified"]}
+
+
+Banks = dict[str, Bank]
+
+
+@pytest.fixture
+def banks(coordinator: Coordinator, capsys: pytest.CaptureFixture[str]) -> Banks:
+    """Three banks that pinned one roster and compared nothing."""
+    for home in coordinator.homes.values():
+        home.comparisons.unlink()
+    return {name[-1]: Bank(home, capsys) for name, home in coordinator.homes.items()}
+
+
+def test_a_code_that_a_member_reads_makes_its_key_known(
+    banks: Banks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = banks["a"]
+    assert a.known() == {"bank-a"}
+    read = banks["b"].codes()["code"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{read}\n"))
+    status, out, _ = a("compare", "bank-b", "--how", "in person")
+    assert (status, "key compared (in person)" in out) == (0, True)
+    assert "not known yet: bank-c" in out
+    assert a.known() == {"bank-a", "bank-b"}
+    assert banks["b"].known() == {"bank-b"}  # what a knows is not what b knows
+    entry = json.loads(a.home.log.read_text().splitlines()[-1])
+    assert entry["details"]["kind"] == "compared: in person"
+    assert a.home.comparisons.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("said", ["", "12345", "another member's", "its own", "one digit off"])
+def test_a_wrong_code_is_refused_and_nothing_is_kept(banks: Banks, said: str) -> None:
+    a, right = banks["a"], banks["b"].codes()["code"]
+    wrong = {
+        "another member's": banks["c"].codes()["code"],
+        "its own": a.codes()["code"],
+        "one digit off": right[:-1] + str((int(right[-1]) + 1) % 10),
+    }
+    status, out, err = a("compare", "bank-b", "--code", wrong.get(said, said or " "))
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert right not in err
+    assert right.replace(" ", "") not in err
+    assert a.known() == {"bank-a"}
+    assert not a.home.comparisons.exists()
+
+
+def test_no_screen_shows_the_code_of_another_key(banks: Banks, coordinator: Coordinator) -> None:
+    said = "".join(banks["a"](*command)[1] for command in (("code",), ("status",)))
+    compact = "".join(said.split())
+    codes = {m.id: key_code(m.id, m.key).replace(" ", "") for m in coordinator.roster().members}
+    assert [name for name, code in codes.items() if code in compact] == ["bank-a"]
+
+
+def test_strangers_and_the_own_id_cannot_be_compared(banks: Banks) -> None:
+    for name in ("bank-a", "bank-x"):
+        assert banks["a"]("compare", name, "--code", "1" * 60)[0] == 2
+
+
+def test_one_meeting_verifies_those_present_who_confirm(
+    banks: Banks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = banks["c"].codes()["roster"]
+    present = ("--present", "bank-b", "--present", "bank-c", "--code", code)
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\nn\n"))
+    status, out, _ = banks["a"]("meeting", *present)
+    assert (status, "1 key compared in a meeting" in out) == (0, True)
+    assert banks["a"].known() == {"bank-a", "bank-b"}
+    assert banks["a"]("meeting", *present, "--yes")[0] == 0
+    assert banks["a"].known() == {"bank-a", "bank-b", "bank-c"}
+
+
+def test_another_rosters_code_verifies_nobody(banks: Banks, coordinator: Coordinator) -> None:
+    coordinator.pin(coordinator.roster(version=2))
+    code = banks["b"].codes()["roster"]
+    coordinator.pin(coordinator.roster(version=3))
+    status, _, err = banks["a"]("meeting", "--present", "bank-b", "--code", code, "--yes")
+    assert (status, "gave out two rosters" in err) == (2, True)
+    assert banks["a"].known() == {"bank-a"}
+
+
+def test_the_status_fits_80_columns_and_says_what_it_means(banks: Banks) -> None:
+    a = banks["a"]
+    a("compare", "bank-b", "--code", banks["b"].codes()["code"])
+    status, out, _ = a("status")
+    assert status == 0
+    assert max(map(len, out.splitlines())) <= 80
+    for said in ("NOT KNOWN", "call", "needs a study with t = 2", "one of its t", "bank-c"):
+        assert said in out
+
+
+def test_two_members_that_vouch_make_a_third_key_known(
+    banks: Banks, coordinator: Coordinator, tmp_path: Path
+) -> None:
+    coordinator.found("bank-d")
+    coordinator.pin()
+    coordinator.compare()
+    a, files = banks["a"], [tmp_path / "b", tmp_path / "c"]
+    a.home.comparisons.unlink()
+    for file, name in zip(files, ("b", "c"), strict=True):
+        assert banks[name]("vouch", "--out", str(file))[0] == 0
+    assert "NOT KNOWN, vouches for 3 keys" in a("take", str(files[0]))[1]
+    for name in ("b", "c"):
+        a("compare", f"bank-{name}", "--code", banks[name].codes()["code"])
+    assert a.known() == {"bank-a", "bank-b", "bank-c"}
+    assert "vouched by 1 of 2" in a("status")[1]
+    assert "every key on the roster is known" in a("take", str(files[1]))[1]
+    assert "bank-d" in a.known()
+
+
+def test_what_is_vouched_is_compared_here_and_signed_by_a_member(
+    banks: Banks, tmp_path: Path
+) -> None:
+    status, _, err = banks["a"]("vouch", "--out", str(tmp_path / "a"))
+    assert (status, "compare first" in err) == (2, True)
+    (tmp_path / "x").write_text("{}")
+    assert banks["a"]("take", str(tmp_path / "x"))[0] == 2
+
+
+def test_a_damaged_file_of_comparisons_stops_everything(banks: Banks) -> None:
+    a = banks["a"]
+    a("compare", "bank-b", "--code", banks["b"].codes()["code"])
+    a.home.comparisons.write_text(a.home.comparisons.read_text().replace('"format": 1', "1"))
+    status, _, err = a("status")
+    assert (status, "compare again" in err) == (2, True)
