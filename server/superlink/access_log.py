@@ -95,7 +95,7 @@ class AuditLog:
 
     def _kind(self, call: Answered) -> CallKind:
         path = call.path if call.offered else ""
-        return CallKind(call.listener, path, self._who(call), call.peer, call.status)
+        return CallKind(call.listener, path, self._who(call), call.peer[0], call.status)
 
     def _who(self, call: Answered) -> str:
         """Name who called, as far as it was proven; what a stranger claims is not repeated."""

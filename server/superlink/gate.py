@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from fieldfare.server.superlink.connections import Peer
 from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES
 
 Message = MutableMapping[str, Any]
@@ -22,6 +23,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
+NOBODY: Final[Peer] = ("", 0)
 HEALTH: Final = "/health"
 CONTROL: Final = "/v1/control/"
 FLEET: Final = "/v1/fleet/"
@@ -86,7 +88,7 @@ class Answered:
 
     listener: str
     path: str
-    peer: str
+    peer: Peer
     headers: Headers
     status: int
     offered: bool
@@ -155,10 +157,10 @@ class Gate:
         )
 
     def _answered(self, scope: Scope, status: int) -> Answered:
-        peer = scope.get("client") or ("",)
+        peer = scope.get("client") or NOBODY
         path, rules = scope["path"], self._rules
         offered = path in rules.offered
-        return Answered(rules.listener, path, str(peer[0]), scope["headers"], status, offered)
+        return Answered(rules.listener, path, peer, scope["headers"], status, offered)
 
 
 def _declared(headers: Headers) -> int:

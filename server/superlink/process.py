@@ -10,23 +10,23 @@ import os
 import socket
 import ssl
 import sys
-import time
-import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import uvicorn
 
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
 from fieldfare.server.superlink.access_log import AuditLog
+from fieldfare.server.superlink.connections import ConnectionLimits
 from fieldfare.server.superlink.control import read_token
-from fieldfare.server.superlink.gate import LOCAL, PUBLIC, App, CallRules, Gate
+from fieldfare.server.superlink.gate import FLEET, LOCAL, PUBLIC, Answered, App, CallRules, Gate
+from fieldfare.server.superlink.listener import GuardedServer, OneOfSeveral
 from fieldfare.server.superlink.retention import overwrite_deleted, purge_finished, quiet_flower
-from fieldfare.server.superlink.superlink import SuperlinkApp
+from fieldfare.server.superlink.superlink import PUBLIC_KEY_HEADER, SuperlinkApp, header_in
 from fieldfare.shared.errors import FieldfareError, RunError, UsageError
 from fieldfare.shared.system.private_files import OTHERS
 from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
@@ -34,10 +34,9 @@ from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
 LOOPBACK: Final = "127.0.0.1"
 STOP_SECONDS: Final = 5
 PURGE_SECONDS: Final = 60.0
+ANSWERED: Final = range(200, 300)
 FLUSH_SECONDS: Final = 10.0
-MOST_REQUESTS: Final = 256  # of nodes, at once; an institution has two or three
 BACKLOG: Final = 256
-SILENT_SECONDS: Final = 15.0
 
 log = logging.getLogger("fieldfare.server.superlink.process")  # it runs as __main__
 
@@ -88,8 +87,8 @@ def terms_of(home: CoordinatorHome) -> SuperlinkTerms:
     )
 
 
-def serve(terms: SuperlinkTerms) -> None:
-    """Serve until a stop signal.
+def serve(terms: SuperlinkTerms, limits: ConnectionLimits) -> None:
+    """Serve until a stop signal; `limits` are the public listener's.
 
     Raises:
         UsageError: a port is taken, or certificate and key cannot be used.
@@ -104,10 +103,16 @@ def serve(terms: SuperlinkTerms) -> None:
         audit = AuditLog(terms.audit_log, flower.name_of)
         public = CallRules("public", PUBLIC, None, flower.vouched)
         local = CallRules("local", LOCAL, terms.control_token, flower.vouched)
-        servers = (
-            (_server(Gate(flower.app, public, audit.tell), context, MOST_REQUESTS), outer),
-            (_server(Gate(flower.app, local, audit.tell), context, None), inner),
-        )
+
+        def told(call: Answered) -> None:
+            audit.tell(call)
+            known = call.status in ANSWERED and call.path.startswith(FLEET)
+            if known and not nodes.open.is_vouched(call.peer) and flower.vouched(call.headers):
+                nodes.vouch(call.peer, header_in(call.headers, PUBLIC_KEY_HEADER))
+
+        nodes = GuardedServer(_config(Gate(flower.app, public, told), context), limits)
+        host = OneOfSeveral(_config(Gate(flower.app, local, audit.tell), context))
+        servers = ((nodes, outer), (host, inner))
         log.info("nodes are served at https://%s:%d", terms.host, terms.port)
         log.info("control and runs at https://%s:%d, this host alone", LOOPBACK, terms.local_port)
         log.info("audit log: %s", terms.audit_log)
@@ -120,7 +125,7 @@ def serve(terms: SuperlinkTerms) -> None:
 
 
 async def _serve(
-    servers: Sequence[tuple["_Server", socket.socket]], audit: AuditLog, database: Path
+    servers: Sequence[tuple[uvicorn.Server, socket.socket]], audit: AuditLog, database: Path
 ) -> None:
     loop = asyncio.get_running_loop()
 
@@ -133,7 +138,6 @@ async def _serve(
     chores = [
         asyncio.create_task(_flush(audit)),
         asyncio.create_task(_purge(database)),
-        asyncio.create_task(_hang_up(servers[0][0])),
     ]
     try:
         await asyncio.gather(*(server.serve([place]) for server, place in servers))
@@ -160,37 +164,13 @@ async def _purge(database: Path) -> None:
         await asyncio.sleep(PURGE_SECONDS)
 
 
-async def _hang_up(server: "_Server") -> None:
-    """Close connections without a request; uvicorn waits for a first request for ever.
-
-    It hangs up itself on those that asked before and are idle, and the gate on slow bodies.
-    """
-    seen: weakref.WeakKeyDictionary[Any, float] = weakref.WeakKeyDictionary()
-    while True:
-        await asyncio.sleep(SILENT_SECONDS / 3)
-        now = time.monotonic()
-        for connection in list(server.server_state.connections):
-            silent: Any = connection
-            if silent.cycle is None and now - seen.setdefault(silent, now) >= SILENT_SECONDS:
-                silent.transport.abort()
-
-
-class _Server(uvicorn.Server):
-    """One of several in a loop: signals are for the loop."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _server(app: App, context: ssl.SSLContext, most: int | None) -> _Server:
+def _config(app: App, context: ssl.SSLContext) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         access_log=False,  # the audit log has it
         date_header=True,  # `institution check` finds a clock that is wrong by it
         interface="asgi3",
         lifespan="off",
-        limit_concurrency=most,
         log_config=None,
         proxy_headers=False,  # a header does not say who calls
         server_header=False,
@@ -199,7 +179,7 @@ def _server(app: App, context: ssl.SSLContext, most: int | None) -> _Server:
     )
     config.load()
     config.ssl = context
-    return _Server(config)
+    return config
 
 
 def _tls(terms: SuperlinkTerms) -> ssl.SSLContext:
@@ -232,7 +212,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
         yield place
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], limits: ConnectionLimits | None = None) -> int:
     """Serve the SuperLink of a home; for `coordinator start` alone."""
     os.umask(OTHERS)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
@@ -241,7 +221,7 @@ def main(arguments: Sequence[str]) -> int:
     quiet_flower()
     end_with_parent()
     try:
-        serve(terms_of(CoordinatorHome.open(Path(arguments[0]))))
+        serve(terms_of(CoordinatorHome.open(Path(arguments[0]))), limits or ConnectionLimits())
     except FieldfareError as error:
         log.warning("%s", error)
         return error.exit_code

@@ -3,20 +3,15 @@
 A real SuperLink process, spoken to by plain HTTPS and by Flower's own clients.
 """
 
-import base64
 import json
 import socket
 import ssl
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from flwr.proto.control_pb2 import ListNodesRequest, RegisterNodeRequest, StartRunRequest
 from flwr.proto.fleet_pb2 import (
     ActivateNodeRequest,
@@ -41,6 +36,8 @@ from tests.support.network.coordinator import (
     new_home,
     new_node,
     running_superlink,
+    signed,
+    spki,
 )
 from tests.support.system.processes import until
 
@@ -74,21 +71,6 @@ def web(superlink: RunningSuperlink) -> Iterator[httpx.Client]:
 def post(web: httpx.Client, place: str, path: str, body: Any, **headers: str) -> httpx.Response:
     content = body if isinstance(body, bytes) else body.SerializeToString(deterministic=True)
     return web.post(f"https://{place}{path}", content=content, headers=PROTOBUF | headers)
-
-
-def spki(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-
-
-def signed(key: ec.EllipticCurvePrivateKey, *, age: float = 0.0, shown: bytes = b"") -> Any:
-    """The headers by which a node proves itself; `shown` is another's public key."""
-    stamp = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
-    signature = key.sign(stamp.encode(), ec.ECDSA(hashes.SHA256()))
-    return {
-        "flwr-public-key": base64.b64encode(shown or spki(key)).decode(),
-        "flwr-signature": base64.b64encode(signature).decode(),
-        "flwr-timestamp": stamp,
-    }
 
 
 class Member:

@@ -41,7 +41,7 @@ def call(
 ) -> Answered:
     listener = "public" if path.startswith("/v1/fleet/") else "local"
     headers = [(b"key", key), (b"authorization", SECRET)]
-    return Answered(listener, path, peer, headers, status, offered)
+    return Answered(listener, path, (peer, 7), headers, status, offered)
 
 
 def lines(tmp_path: Path) -> list[dict[str, Any]]:

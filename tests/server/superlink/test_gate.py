@@ -234,7 +234,7 @@ def test_who_hangs_up_within_a_body_reaches_nothing() -> None:
 
     asyncio.run(hang_up())
     assert asked.reached == []
-    assert (asked.told[0].status, asked.told[0].peer) == (400, "")
+    assert (asked.told[0].status, asked.told[0].peer) == (400, ("", 0))
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
@@ -254,7 +254,7 @@ def test_every_call_is_told_with_its_outcome() -> None:
         (START, 200, True),
         ("/nowhere", 404, False),
     ]
-    assert {(call.listener, call.peer) for call in asked.told} == {("local", "192.0.2.7")}
+    assert {(call.listener, call.peer[0]) for call in asked.told} == {("local", "192.0.2.7")}
 
 
 def test_an_app_that_fails_is_told_too() -> None:

@@ -25,7 +25,6 @@ from fieldfare.client.node.fleet import SuperlinkEndpoint, joined
 from fieldfare.server.home.founding import build_bundle
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
-from fieldfare.server.superlink import process as superlink_process
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.process import terms_of
 from fieldfare.server.superlink.retention import flower_environment
@@ -171,7 +170,8 @@ def test_who_connects_and_says_nothing_is_hung_up_on(
     script = tmp_path / "impatient.py"
     script.write_text(
         "import sys\nfrom fieldfare.server.superlink import process as p\n"
-        "p.SILENT_SECONDS = 1.0\nsys.exit(p.main(sys.argv[1:]))\n"
+        "from fieldfare.server.superlink.connections import ConnectionLimits\n"
+        "sys.exit(p.main(sys.argv[1:], ConnectionLimits(head_seconds=1.0)))\n"
     )
     superlink = RunningSuperlink(home)
     superlink.start([sys.executable, "-I", str(script), str(home.path)])
@@ -190,4 +190,3 @@ def test_who_connects_and_says_nothing_is_hung_up_on(
                 assert silent.recv(100) == b""
     finally:
         superlink.stop()
-    assert superlink_process.SILENT_SECONDS > 5

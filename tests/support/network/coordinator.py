@@ -1,5 +1,6 @@
 """A coordinator's home and its SuperLink as a process, for tests of what stands on them."""
 
+import base64
 import ssl
 import subprocess
 import sys
@@ -7,11 +8,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.support.system.ports import free_ports
@@ -116,3 +118,18 @@ def running_superlink(home: CoordinatorHome) -> Iterator[RunningSuperlink]:
         yield made
     finally:
         made.stop()
+
+
+def spki(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def signed(key: ec.EllipticCurvePrivateKey, *, age: float = 0.0, shown: bytes = b"") -> Any:
+    """The headers by which a node proves itself; `shown` is another's public key."""
+    stamp = (datetime.now(UTC) - timedelta(seconds=age)).isoformat()
+    signature = key.sign(stamp.encode(), ec.ECDSA(hashes.SHA256()))
+    return {
+        "flwr-public-key": base64.b64encode(shown or spki(key)).decode(),
+        "flwr-signature": base64.b64encode(signature).decode(),
+        "flwr-timestamp": stamp,
+    }
