@@ -8,13 +8,11 @@ from collections.abc import Mapping
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.support.homes import (
+from tests.support.homes.institutions import (
     NAMES,
     NOW,
     Coordinator,
     OpenCustody,
-    coordinator,
-    custody_of,
     heard,
     home_study,
     loaded,
@@ -30,8 +28,6 @@ from fieldfare.shared.protocol.identity import public_hex
 from fieldfare.shared.protocol.messages import Participant, Refusal, RunOpening, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
 from fieldfare.shared.study.study import Study
-
-__all__ = ["coordinator", "custody_of"]
 
 VICTIM = NAMES[0]
 Keys = Mapping[str, Ed25519PrivateKey]

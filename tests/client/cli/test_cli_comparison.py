@@ -5,13 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.homes import Coordinator, coordinator
+from tests.support.homes.institutions import Coordinator
 
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.comparison import key_code
-
-__all__ = ["coordinator"]
 
 
 class Bank:
