@@ -28,15 +28,18 @@ from flwr.supercore.inflatable.inflatable_utils import (
 )
 from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.task_identity import TaskIdentity
-from flwr.supernode.fleet_http_connection import http_request_response
+from flwr.supernode import fleet_http_connection
+from flwr.supernode.fleet_http_client import FleetHttpClient
 from google.protobuf.message import DecodeError
 
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES
 from fieldfare.shared.terminal.texts import ascii_line
 
 PULL_BACKOFF_SECONDS: Final = 0.05  # flwr's own 1 s would be most of an exchange
 PULL_SECONDS: Final = 60.0  # flwr's own two hours would hold up every other message
 HANDSHAKE_PAUSE_SECONDS: Final = 1.0
+LARGEST_RESPONSE: Final = MAX_MESSAGE_BYTES + 64 * 1024  # bytes: a message, and Flower's frame
 LONGEST_REASON: Final = 300  # characters of what a SuperLink says that are shown
 
 APP_FAILED: Final = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
@@ -192,6 +195,44 @@ class Fleet:
         return refused
 
 
+class BoundedClient(FleetHttpClient):
+    """Flower's client, which reads no more of a response than the largest message has.
+
+    Nor does it unpack anything, or go where a SuperLink sends it on to.
+    """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        """As Flower's own."""
+        super().__init__(*given, **named)
+        self._client.follow_redirects = False
+        self._client.headers["accept-encoding"] = "identity"
+        self._client.event_hooks = {"response": [_bound]}  # called before a body is read
+
+
+def _bound(response: httpx.Response) -> None:
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise LinkError("expected a response as it is, found a packed one")
+    response.stream = _BoundedStream(response)
+
+
+class _BoundedStream(httpx.SyncByteStream):
+    def __init__(self, response: httpx.Response) -> None:
+        self._stream: Any = response.stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        came = 0
+        for part in self._stream:
+            came += len(part)
+            if came > LARGEST_RESPONSE:
+                raise LinkError(
+                    f"expected at most {LARGEST_RESPONSE} bytes of the SuperLink, found more"
+                )
+            yield part
+
+    def close(self) -> None:
+        self._stream.close()
+
+
 def error_reply(arrival: Arrival, code: int, reason: str) -> Message:
     """Return what tells the coordinator that a message was not answered."""
     return Message(Error(code, reason), reply_to=arrival.envelope)
@@ -206,7 +247,9 @@ def joined(link: SuperlinkEndpoint, key: ec.EllipticCurvePrivateKey) -> Iterator
     Raises:
         NotAdmittedError: the SuperLink said no, or its certificate is another authority's.
     """
-    connection = http_request_response(
+    module: Any = fleet_http_connection
+    module.FleetHttpClient = BoundedClient
+    connection = module.http_request_response(
         link.address,
         insecure=False,
         root_certificates=link.authority,

@@ -37,6 +37,7 @@ from flwr.supernode.fleet_http_connection import http_request_response
 # What the code of the connection is expected to contain, where no type or call can tell.
 ENDS_THE_PROCESS: Final = "flwr_exit("
 SIGNS_OFF: Final = "client.DeactivateNode("
+MAKES_ITS_CLIENT: Final = "with FleetHttpClient.from_server_address("  # ours takes its place
 
 
 def test_the_version_is_the_one_that_was_read() -> None:
@@ -72,6 +73,7 @@ def test_the_connection_yields_these_calls_in_this_order() -> None:
 def test_the_connection_ends_the_process_and_signs_off() -> None:
     source = inspect.getsource(inspect.unwrap(http_request_response))
     assert source.count(ENDS_THE_PROCESS) == 1
+    assert source.count(MAKES_ITS_CLIENT) == 1
     assert SIGNS_OFF in source.partition("finally:")[2]
     assert HEARTBEAT_DEFAULT_INTERVAL == 30  # half of the lease that a killed node leaves
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import pytest
 import rfc8785
-from tests.support.homes.institutions import Coordinator, OpenCustody, coordinator, custody_of, home_study
+from tests.support.homes.institutions import Coordinator, OpenCustody, home_study
 
 import fieldfare
 from fieldfare.shared.features.media_gate import prose_problem, text_problem
@@ -25,8 +25,6 @@ from fieldfare.shared.protocol.messages import sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import StudyOffer
 from fieldfare.shared.study.study import STUDY_TYPE
-
-__all__ = ["coordinator", "custody_of"]
 
 LIMIT_SECONDS: Final = 1.0
 NOTE: Final = 40_000  # characters
