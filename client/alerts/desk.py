@@ -59,7 +59,8 @@ class HomeDesk:
 
     def decide(self, store: AlertStore, alert: Alert, feedback: Feedback) -> None:
         """Write a decision down, in the log first: what cannot be written must not happen."""
-        self._journal().append(Event.FEEDBACK, feedback.user, study=alert.study, run=alert.run)
+        with self._journal() as journal:
+            journal.append(Event.FEEDBACK, feedback.user, study=alert.study, run=alert.run)
         store.add(feedback)
 
     @property
@@ -71,7 +72,8 @@ class HomeDesk:
         """Write down that labels were exported or a report was drafted."""
         details = {"kind": kind, "fingerprint": fingerprint}
         said = {name: value for name, value in details.items() if value}
-        self._journal().append(_EVENTS[deed], os_user(), **said)
+        with self._journal() as journal:
+            journal.append(_EVENTS[deed], os_user(), **said)
 
     def _journal(self) -> Journal:
         return Journal.open(self.home.log_folder, clock=utc_now)
@@ -213,8 +215,10 @@ def collect(home: Home, casework: Casework) -> Collected:
         LedgerError: the log cannot be written; nothing more is taken over then.
     """
     signed, complaints = casework.acts(utc_now())
-    journal = Journal.open(home.log_folder, clock=utc_now)
-    with store_at(casework.store, FILE_MODE) as store:
+    with (
+        Journal.open(home.log_folder, clock=utc_now) as journal,
+        store_at(casework.store, FILE_MODE) as store,
+    ):
         done = store.collected()
         fresh = {one.line: one for one in signed if one.line not in done}
         taken = sum(_take(store, journal, casework, one) for one in fresh.values())

@@ -24,7 +24,7 @@ from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import founding
 from fieldfare.client.institution.open import open_institution, open_journal
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.journal.journal import Verified, verify
+from fieldfare.client.journal.journal import verify
 from fieldfare.client.policy.allowing import allowing
 from fieldfare.client.policy.explained import explain
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
@@ -186,9 +186,9 @@ def join(
     _agree(invitation, pinned=pinned, yes=yes, expected=expected)
     if not pinned:
         # Logged first: a key whose pinning is not in the log never counts.
-        open_journal(opened, utc_now).append(
-            Event.KEY, os_user(), kind="coordinator", fingerprint=invitation.coordinator
-        )
+        with open_journal(opened, utc_now) as journal:
+            pin = invitation.coordinator
+            journal.append(Event.KEY, os_user(), kind="coordinator", fingerprint=pin)
         founding.pin_coordinator(opened, invitation)
     founding.write_node_files(opened, invitation)
     replace_private(to, signed)
@@ -285,21 +285,6 @@ def log_verify(
     ] = Path("institution"),
 ) -> None:
     """Recompute the whole log and name the first misfit."""
-    typer.echo(verified_line(verify(Home(home).log_folder)))
-
-
-def verified_line(verified: Verified) -> str:
-    """Return the result of a verification in one line."""
-    count = verified.last - verified.first + 1
-    if count:
-        text = f"log verified: {count} entries, {verified.first} to {verified.last}"
-    else:
-        text = "log verified: no entries"
-    if verified.files:
-        text += f", in {verified.files} file" + "s" * (verified.files > 1)
-    if verified.first > 1:
-        text += f"; {verified.first - 1} before were deleted by rule"
-    if verified.incomplete:
-        # The next start moves it aside.
-        text += f"; then {verified.incomplete} bytes of an incomplete line"
-    return text
+    count = verify(Home(home).log_folder).sequence
+    told = f"{count} entries, 1 to {count}" if count else "no entries"
+    typer.echo(f"log verified: {told}")

@@ -95,8 +95,8 @@ def accept(
         typer.echo("nothing was pinned")
         raise typer.Exit(EXIT_DECLINED)
     # Logged first: a roster whose pinning is not in the log never counts.
-    journal = open_journal(opened, utc_now)
-    journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)
+    with open_journal(opened, utc_now) as journal:
+        journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)
     rosters.pin_roster(opened, content)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
     if pinned is not None:
@@ -221,11 +221,10 @@ def _check_code(heard: str, code: str, what: str, remedy: str) -> None:
 def _keep(institution: Institution, members: Sequence[Member], how: How) -> None:
     """Log first: a comparison that is not in the log never counts."""
     now, user = utc_now(), os_user()
-    journal = open_journal(institution.home, utc_now)
-    for one in members:
-        journal.append(
-            Event.KEY, user, kind=f"compared: {how.value}", institution=one.id, fingerprint=one.key
-        )
+    kind = f"compared: {how.value}"
+    with open_journal(institution.home, utc_now) as journal:
+        for one in members:
+            journal.append(Event.KEY, user, kind=kind, institution=one.id, fingerprint=one.key)
     time = stamp(now.astimezone(UTC))
     compared = [
         ComparedKey(institution=one.id, key=one.key, how=how, user=user, time=time)
@@ -338,9 +337,9 @@ def _take(institution: Institution, file: Path) -> None:
         raise UsageError(f"{file}: {error}") from None
     if said.institution not in institution.roster.ids:
         raise UsageError(f"{file}: expected what a member of the roster says, found another's")
-    journal = open_journal(institution.home, utc_now)
     facts = {"kind": "vouched", "institution": said.institution, "fingerprint": said.key}
-    journal.append(Event.KEY, os_user(), **facts)
+    with open_journal(institution.home, utc_now) as journal:
+        journal.append(Event.KEY, os_user(), **facts)
     keep_vouching(institution.home, content)
     known = _is_known(institution, said.institution, said.key)
     who = plain(said.institution, NAME) + ("" if known else ", whose key is NOT KNOWN,")

@@ -88,11 +88,12 @@ def score_units(
     if tuned:
         used = as_tuned(institution, used)
     sources = Sources(tuple(records or ()), mapping, tuple(before or ()))
-    scored = score(
-        institution, open_journal(institution.home, utc_now), used, sources, out,
-        budget=budget, known_too=known, user=os_user(), now=utc_now(),
-        random=np.random.default_rng(), environment=os.environ,
-    )  # fmt: skip
+    with open_journal(institution.home, utc_now) as journal:
+        scored = score(
+            institution, journal, used, sources, out,
+            budget=budget, known_too=known, user=os_user(), now=utc_now(),
+            random=np.random.default_rng(), environment=os.environ,
+        )  # fmt: skip
     typer.echo("\n".join(_lines(used, scored, out)))
 
 
@@ -152,10 +153,10 @@ def tune(
     sources = Sources(tuple(records or ()), mapping)
     labels = local_labels(institution, used.study, sources, os.environ)
     kind = further(used.study) if correction else FittingKind.SCALED
-    journal = open_journal(institution.home, utc_now)
-    made = tune_here(
-        institution, journal, used, labels.training, kind, user=os_user(), now=utc_now()
-    )
+    with open_journal(institution.home, utc_now) as journal:
+        made = tune_here(
+            institution, journal, used, labels.training, kind, user=os_user(), now=utc_now()
+        )
     typer.echo(
         f"tuned here ({made.kind.value}): {made.positives:,} positives among {made.units:,} "
         f"training units; bias {made.bias:+.2f}, scale {made.scale:.2f}\n"
@@ -340,8 +341,8 @@ def ranked_by(
     found = read_rows(tables(institution, study, sources, os.environ), study, asked)
     left_out, key = suppressed_units(home, institution.settings), load_holdout_key(home)
     ranked = rank_rows(study, model.parameters, found, key=key, suppressed=left_out)
-    journal = open_journal(home, utc_now)
-    journal.append(Event.SCORED, os_user(), study=study.id, run=model.kept.run)
+    with open_journal(home, utc_now) as journal:
+        journal.append(Event.SCORED, os_user(), study=study.id, run=model.kept.run)
     return ranked, found.text or ""
 
 

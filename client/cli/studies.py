@@ -84,10 +84,10 @@ def receive_study(
 ) -> None:
     """Check a signed study and keep it for review."""
     institution = open_institution(home)
-    journal = open_journal(institution.home, utc_now)
-    kept = approval.receive(
-        institution, journal, read_signed(file), str(file), os_user(), utc_now()
-    )
+    with open_journal(institution.home, utc_now) as journal:
+        kept = approval.receive(
+            institution, journal, read_signed(file), str(file), os_user(), utc_now()
+        )
     typer.echo(f"{kept.short}  {kept.study.name}: {kept.decision.state.value}")
     typer.echo(at_home(f"Next: fieldfare institution review {kept.short}"))
 
@@ -269,8 +269,11 @@ def reject_study(
     """Reject a study, with a reason that the coordinator reads when it asks for the study again."""
     opened = Home.open(home)
     chosen = find_id(opened, study)
-    journal, settings = open_journal(opened, utc_now), load_settings(opened)
-    with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
+    settings, policy = load_settings(opened), load_policy(opened)
+    with (
+        open_journal(opened, utc_now) as journal,
+        ledger_of(opened, settings, policy, utc_now) as ledger,
+    ):
         told = Told.DECISION if keep_reason else Told.REASON
         approval.reject(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
     typer.echo(f"rejected {chosen[:SHORT]}")
@@ -293,8 +296,11 @@ def withdraw_study(
     chosen = find_id(opened, study)
     if not yes:
         _confirm("Destroy this study's keys? Its runs end for good.", "nothing was withdrawn")
-    journal, settings = open_journal(opened, utc_now), load_settings(opened)
-    with ledger_of(opened, settings, load_policy(opened), utc_now) as ledger:
+    settings, policy = load_settings(opened), load_policy(opened)
+    with (
+        open_journal(opened, utc_now) as journal,
+        ledger_of(opened, settings, policy, utc_now) as ledger,
+    ):
         told = Told.DECISION if keep_reason else Told.REASON
         approval.withdraw(opened, ledger, journal, chosen, reason, os_user(), utc_now(), told)
     typer.echo(f"withdrew {chosen[:SHORT]}: its keys are destroyed, what it spent stays spent")
@@ -360,13 +366,13 @@ def type_of(content: bytes) -> str:
 
 
 def _take_delivery(institution: Institution, content: bytes) -> None:
-    journal = open_journal(institution.home, utc_now)
-    try:
-        delivery, new = _deliver(institution, journal, content)
-    except (PolicyRefusal, ProtocolError) as error:
-        # As a custodian does with what comes over the network: the log knows what was refused.
-        JournalDecisions(journal).refused(error.code, str(error))
-        raise
+    with open_journal(institution.home, utc_now) as journal:
+        try:
+            delivery, new = _deliver(institution, journal, content)
+        except (PolicyRefusal, ProtocolError) as error:
+            # As a custodian does with what comes over the network: the log knows what was refused.
+            JournalDecisions(journal).refused(error.code, str(error))
+            raise
     done = "kept the model" if new else "the model is here already:"
     typer.echo(f"{done} of study {delivery.study[:SHORT]}, run {delivery.run}")
     typer.echo(at_home(f"Next: fieldfare institution model show {delivery.run}"))

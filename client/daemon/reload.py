@@ -449,9 +449,10 @@ def guarding(ground: Ground) -> Iterator[Guard]:
         FieldfareError: as `open_institution`, `open_custody` and `open_journal`.
     """
     home = open_institution(ground.home).home
-    guard = Guard(ground, open_journal(home, ground.clock))
-    try:
-        guard.begin()
-        yield guard
-    finally:
-        guard.close()
+    with open_journal(home, ground.clock) as journal:
+        guard = Guard(ground, journal)
+        try:
+            guard.begin()
+            yield guard
+        finally:
+            guard.close()

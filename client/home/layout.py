@@ -4,7 +4,7 @@ institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json
 keys/             identity.pem  identity.pub  node  node.pub  holdout  rotations/
 studies/          signed study offers that arrived
 ledger/           ledger.sqlite and its witness
-log/              log.jsonl
+log/              log.sqlite
 models/           <study>/<run>/ of each finished model that arrived; made when the first does
 scoring/          alerts.sqlite and models tuned here; made when the first is; never leaves
 run/              custodian.sock  admin.sock
@@ -144,13 +144,13 @@ class Home(HomeFolder):
 
     @property
     def log_folder(self) -> Path:
-        """Folder of the log and its older parts."""
+        """Folder of the log; of files of before it was rows too."""
         return self.path / "log"
 
     @property
     def log(self) -> Path:
         """The hash-chained log of requests and decisions."""
-        return self.log_folder / "log.jsonl"
+        return self.log_folder / "log.sqlite"
 
     @property
     def run(self) -> Path:

@@ -185,8 +185,10 @@ def open_custody(
         Assurance.EXACT,
         institution.company,
     )
-    journal = open_journal(institution.home, clock)
-    with open_institution_ledger(institution, clock) as ledger:
+    with (
+        open_journal(institution.home, clock) as journal,
+        open_institution_ledger(institution, clock) as ledger,
+    ):
         written = decisions or JournalDecisions(journal)
         inbox = HomeInbox(institution.home, institution.roster, journal, clock)
         custodian = Custodian(site, ledger, ExactNoise(), written, inbox)

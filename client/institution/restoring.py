@@ -60,23 +60,25 @@ def accept_restore(home: Home, terms: Acceptance) -> Statement:
             f"--study: expected a study whose offer is in {home.studies}, found another: leave it "
             "out, and what was lost counts against every study"
         )
-    journal = Journal.open(home.log_folder, clock=utc_now)
     population = load_settings(home).population
-    with RestoredLedger.open(home.ledger, population=population, clock=utc_now) as restored:
+    with (
+        Journal.open(home.log_folder, clock=utc_now) as journal,
+        RestoredLedger.open(home.ledger, population=population, clock=utc_now) as restored,
+    ):
         shown = shown_position(restored.run_state(LEDGER_STATE, SHOWN_REPLY))
         # Logged first: the log may say more than happened, never less.
         _log(journal, terms.user, terms.reason, "to accept a restored ledger was asked")
         statement = restored.accept(terms, shown=shown, keep=LEDGER_STATE)
-    position = statement.position
-    journal.append(
-        Event.LEDGER,
-        terms.user,
-        rule=f"a restored ledger was accepted as epoch {position.epoch}",
-        user=terms.user,
-        reason=terms.reason,
-        head=position.head,
-        cumulative=position.cumulative,
-    )
+        position = statement.position
+        journal.append(
+            Event.LEDGER,
+            terms.user,
+            rule=f"a restored ledger was accepted as epoch {position.epoch}",
+            user=terms.user,
+            reason=terms.reason,
+            head=position.head,
+            cumulative=position.cumulative,
+        )
     return statement
 
 
@@ -94,12 +96,11 @@ def split_off(home: Home, into: Home, *, user: str, reason: str) -> SplitPopulat
             "part its own name there"
         )
     part = SplitPopulation(name, into.ledger)
-    journal = Journal.open(home.log_folder, clock=utc_now)
-    with open_ledger(home) as ledger:
+    with Journal.open(home.log_folder, clock=utc_now) as journal, open_ledger(home) as ledger:
         check_not_behind(ledger)
         _log(journal, user, reason, f"to split off population {name} was asked"[:500])
         ledger.split(part, user=user, reason=reason)
-    _log(journal, user, reason, f"population {name} was split off"[:500])
+        _log(journal, user, reason, f"population {name} was split off"[:500])
     return part
 
 

@@ -9,7 +9,7 @@ A count of a custodian's answers since its start, taken on the way into the log.
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from threading import RLock
 from typing import Final
@@ -93,12 +93,8 @@ class JournalDecisions:
         """
         if not self._admits((Event.RELEASE, request.hash), MOST_REPEATS):
             return  # the same bytes again, which the log has as often
-        spent: dict[str, Value] = {
-            "debit": debit,
-            "cumulative": position.cumulative,
-            "head": position.head,
-        }
-        self._journal.append(Event.RELEASE, CUSTODIAN, **(_place(request) | spent))
+        where = asdict(position)
+        self._journal.append(Event.RELEASE, CUSTODIAN, **(_place(request) | where), debit=debit)
 
     def settle(self, *, at_once: bool = False) -> None:
         """Log the counts of the minutes that are over; `at_once`: of this one too.

@@ -11,12 +11,12 @@ the last hash fixes every line. A line that could be written in another way is r
 that every changed byte shows.
 
 The chain has no key: it shows what was damaged, lost or changed in places, but who may write
-the folder can write another log. What left stands in signed replies as well.
+the file can write another log. What left stands in signed replies as well.
 """
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
@@ -47,7 +47,7 @@ TEXTS: Final = frozenset(
         "user",
     }
 )
-COUNTS: Final = frozenset({"attempt", "cumulative", "debit", "step"})
+COUNTS: Final = frozenset({"attempt", "cumulative", "debit", "epoch", "sequence", "step"})
 TERMS: Final = frozenset({"asked", "limit", "version"})  # texts, numbers or truth values
 
 
@@ -75,7 +75,7 @@ class Event(Enum):
     WORDS_READ = "words read"  # a text was opened again to see what moved its score
     LABELS = "labels exported"
     REPORT_DRAFTED = "report drafted"
-    REPAIR = "repair"  # the log itself moved an incomplete line aside
+    REPAIR = "repair"  # the log itself left an incomplete line of an old file out
 
 
 def check_actor(actor: object) -> None:
@@ -155,13 +155,10 @@ def _check_term(key: str, value: object) -> None:
 # -- journal chain --------------------------------------------------------------------------------
 
 FORMAT: Final = 1
-HEAD_BYTES: Final = 512
 ENTRY_TYPE: Final = b"fieldfare.journal.entry.v1"
-HEAD_TYPE: Final = b"fieldfare.journal.head.v1"
 _ENTRY_FIELDS: Final = {
     *("format", "sequence", "time", "event", "actor", "details", "previous", "hash"),
 }
-_HEAD_FIELDS: Final = {"format", "start", "start_hash", "file", "end", "end_hash", "hash"}
 _LEAST_YEAR: Final = 1970  # four digits, so that a time is written in one way only
 _TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -175,20 +172,6 @@ class Mark:
 
 
 GENESIS: Final = Mark(sequence=0, hash="0" * 64)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Head:
-    """The log's end, remembered outside its lines.
-
-    `start` is the last entry that the rule for old files deleted, `file` the number of the
-    oldest file after that, `end` the last entry that was acknowledged. After a power cut the
-    lines may be ahead of `end`, never behind it.
-    """
-
-    start: Mark = GENESIS
-    file: int = 1
-    end: Mark = GENESIS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,8 +193,8 @@ class JournalEntry:
 
     @property
     def line(self) -> bytes:
-        """The line of the file, with its newline."""
-        return _hashed(ENTRY_TYPE, _content(self))[1]
+        """The entry's canonical JSON, without a line break."""
+        return rfc8785.dumps(_content(self) | {"hash": self.hash})
 
 
 def next_entry(
@@ -242,16 +225,16 @@ def next_entry(
         previous=end.hash,
         hash="",
     )
-    return replace(entry, hash=_hashed(ENTRY_TYPE, _content(entry))[0])
+    return replace(entry, hash=chained_hash(ENTRY_TYPE + TYPE_SEPARATOR, _content(entry)))
 
 
 def parse_entry(line: bytes) -> JournalEntry:
-    """Read a line (without its newline) that is exactly what its own content hashes to.
+    """Read a line that is exactly what its own content hashes to.
 
     Raises:
         LedgerError: anything else; says what does not fit.
     """
-    found = _object(line, _ENTRY_FIELDS, "an entry")
+    found = _object(line)
     sequence, previous = found["sequence"], found["previous"]
     if not _is_count(sequence, 1) or not is_sha256(previous):
         raise LedgerError("expected a sequence number and a previous hash, found something else")
@@ -287,71 +270,6 @@ def follow(end: Mark, entry: JournalEntry) -> Mark:
     return entry.mark
 
 
-def head_line(head: Head) -> bytes:
-    """Return the content of the head file: one disk sector, so that it is written in one step."""
-    content = {
-        "format": FORMAT,
-        "start": head.start.sequence,
-        "start_hash": head.start.hash,
-        "file": head.file,
-        "end": head.end.sequence,
-        "end_hash": head.end.hash,
-    }
-    return _hashed(HEAD_TYPE, content)[1].rstrip(b"\n").ljust(HEAD_BYTES - 1) + b"\n"
-
-
-def parse_head(content: bytes) -> Head:
-    """Read the content of a head file.
-
-    Raises:
-        LedgerError: anything but what `head_line` returns.
-    """
-    found = _object(content, _HEAD_FIELDS, "a head")
-    counts = _is_count(found["start"]) and _is_count(found["end"]) and _is_count(found["file"], 1)
-    if not counts or not is_sha256(found["start_hash"]) or not is_sha256(found["end_hash"]):
-        raise LedgerError("expected sequence numbers and hashes, found something else")
-    head = Head(
-        start=Mark(sequence=found["start"], hash=found["start_hash"]),
-        file=found["file"],
-        end=Mark(sequence=found["end"], hash=found["end_hash"]),
-    )
-    if head_line(head) != content:
-        raise LedgerError("expected a head with its own hash, found a changed one")
-    return head
-
-
-def find_end(lines: list[bytes], before: Callable[[], Mark], head: Head) -> tuple[Mark, int]:
-    """Return where the log really ends, and how many of the last lines are no entry of it.
-
-    `lines` are the last complete lines of the newest file, `before` gives the entry before
-    that file's first one. Entries may be ahead of the head, which reaches the disk later.
-    At most one line is no entry: the power failed while its blocks were written.
-
-    Raises:
-        LedgerError: an acknowledged entry is not at the end any more.
-    """
-    last = _entry_or_none(lines[-1]) if lines else None
-    dropped = int(bool(lines) and last is None)
-    if dropped and len(lines) > 1:
-        last = parse_entry(lines[-2])
-    end = last.mark if last else before()
-    if last and end.sequence == head.end.sequence + 1:
-        follow(head.end, last)
-    if end == head.end or end.sequence > head.end.sequence:
-        return end, dropped
-    raise LedgerError(
-        f"expected entry {head.end.sequence} with hash {head.end.hash} at the end of the log, "
-        f"found entry {end.sequence} with hash {end.hash}"
-    )
-
-
-def _entry_or_none(line: bytes) -> JournalEntry | None:
-    try:
-        return parse_entry(line)
-    except LedgerError:
-        return None
-
-
 def _content(entry: JournalEntry) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -364,26 +282,20 @@ def _content(entry: JournalEntry) -> dict[str, Any]:
     }
 
 
-def _hashed(type_string: bytes, content: dict[str, Any]) -> tuple[str, bytes]:
-    """Return the hash of `content` and the line that holds both."""
-    digest = chained_hash(type_string + TYPE_SEPARATOR, content)
-    return digest, rfc8785.dumps(content | {"hash": digest}) + b"\n"
-
-
-def _object(line: bytes, fields: set[str], what: str) -> dict[str, Any]:
+def _object(line: bytes) -> dict[str, Any]:
     if len(line) >= MAX_LINE:
-        raise LedgerError(f"expected {what} of at most {MAX_LINE} bytes, found a longer line")
+        raise LedgerError(f"expected an entry of at most {MAX_LINE} bytes, found a longer line")
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or set(found) != fields or found["format"] != FORMAT:
-        raise LedgerError(f"expected {what} of format {FORMAT}, found something else")
+    if not isinstance(found, dict) or set(found) != _ENTRY_FIELDS or found["format"] != FORMAT:
+        raise LedgerError(f"expected an entry of format {FORMAT}, found something else")
     return found
 
 
 def _check_bytes(line: bytes, expected: bytes, found: object, digest: str) -> None:
-    if line + b"\n" == expected:
+    if line == expected:
         return
     if found != digest:
         shown = found if is_sha256(found) else "something else"

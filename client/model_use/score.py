@@ -230,8 +230,8 @@ def read_words(
     """
     institution = open_institution(home)
     # First the log: every reading of a person's own words is logged.
-    journal = open_journal(institution.home, utc_now)
-    journal.append(Event.WORDS_READ, user, study=alert.study, run=alert.run)
+    with open_journal(institution.home, utc_now) as journal:
+        journal.append(Event.WORDS_READ, user, study=alert.study, run=alert.run)
     return words_of(institution, alert, Sources(records, mapping), environment)
 
 

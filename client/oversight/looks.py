@@ -236,8 +236,7 @@ class HomeLooks:
         folder = self.home.need().log_folder
         if not any(folder.iterdir()):
             return CheckNote(CheckOutcome.SKIP, "nothing was ever logged")
-        verified = verify(folder)
-        return f"recomputed: entries {verified.first} to {verified.last}"
+        return f"recomputed: entries 1 to {verify(folder).sequence}"
 
     def _casework(self) -> str | CheckNote:
         casework = casework_of(self.home.need(), self.settings.need())

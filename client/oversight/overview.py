@@ -17,7 +17,8 @@ from fieldfare.client.home.roster import pinned_roster
 from fieldfare.client.home.settings import HomeSettings, admin_socket_path, load_settings
 from fieldfare.client.home.studies import kept_studies
 from fieldfare.client.institution.restoring import check_not_behind, open_ledger
-from fieldfare.client.journal.journal import Verified, verify
+from fieldfare.client.journal.entries import Mark
+from fieldfare.client.journal.journal import verify
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import NodeState, read_node_state
@@ -75,7 +76,7 @@ class Overview:
     roster: Roster | UnreadPart
     studies: tuple[StudyLine, ...] | UnreadPart
     budget: LedgerReport | UnreadPart
-    log: Verified | UnreadPart
+    log: Mark | UnreadPart
 
 
 def overview(home: Home, node_settings: Path, now: datetime) -> Overview:
@@ -132,7 +133,7 @@ def overview_json(found: Overview) -> dict[str, Any]:
         ),
         "studies": _json(studies, lambda one: one),
         "budget": _json(found.budget, report_json),
-        "log": _json(found.log, vars),
+        "log": _json(found.log, lambda end: {"first": 1, "last": end.sequence, "hash": end.hash}),
     }
     head = {"format": OVERVIEW_FORMAT, "time": found.now.isoformat(), "home": str(found.home)}
     return {**head, "institution": found.institution, **parts}

@@ -158,8 +158,7 @@ def _spent(budget: LimitUse) -> str:
 def _log(found: Overview) -> str:
     if isinstance(found.log, UnreadPart):
         return f"NOT WHOLE: {_short(found.log.reason)}"
-    count = max(found.log.last - found.log.first + 1, 0)
-    return f"whole: {counted(count, 'entry', 'entries')}"
+    return f"whole: {counted(found.log.sequence, 'entry', 'entries')}"
 
 
 def _short(reason: str) -> str:

@@ -1,10 +1,10 @@
 """What is signed at a group's desk: seen at once, collected once, in the log before the store."""
 
-import json
 import os
 from pathlib import Path
 
 import pytest
+from tests.support.homes import journals
 from tests.support.homes.reported import reported_alert
 
 from fieldfare.client.alerts.alert import Confidence, Disposition, Feedback, PartyRole
@@ -26,9 +26,7 @@ def decision(what: Disposition = Disposition.BENIGN_OTHER) -> Feedback:
 
 
 def logged(home: Home) -> list[str]:
-    path = home.log_folder / "log.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line)["event"] for line in lines]
+    return [entry["event"] for entry in journals.logged(home.log_folder)]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.support.homes import journals
 from tests.support.homes.institutions import (
     NAMES,
     NOW,
@@ -92,8 +93,7 @@ UNKNOWN_STUDY = Refusal(RefusalCode.UNKNOWN_STUDY)
 
 
 def logged(custody: Custody) -> list[dict[str, Any]]:
-    lines = custody.institution.home.log.read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    return journals.logged(custody.institution.home.log_folder)
 
 
 def decide(custody: Custody, kept: KeptStudy) -> StudyDecision:

@@ -17,6 +17,7 @@ from tests.support.homes.institutions import (
     clock,
     home_study,
 )
+from tests.support.homes.journals import logged_text
 
 from fieldfare.client.approvals.approval import withdraw
 from fieldfare.client.daemon.process import LOOK_SECONDS, socket_of
@@ -139,8 +140,8 @@ def test_it_ends_cleanly_when_it_is_told_to(
         assert child.wait(PATIENCE) == 0
 
     assert not home.custodian_socket.exists()
-    assert verify(home.log_folder).last >= 0
-    log = home.log.read_text()
+    assert verify(home.log_folder).sequence >= 0
+    log = logged_text(home.log_folder)
     assert '"event":"start"' in log
     assert '"event":"stop"' in log
 

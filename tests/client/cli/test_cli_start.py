@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 from tests.support.homes.institutions import NAMES, Coordinator
+from tests.support.homes.journals import logged_text
 from tests.support.network.certificates import Authority
 from tests.support.system.ports import free_port
 from tests.support.system.processes import alive, children, until
@@ -114,7 +115,7 @@ def test_nothing_is_left_of_a_killed_one(home: Home, start: Start) -> None:
     process.wait()
     until(lambda: not any(alive(pid) for pid in both), PATIENCE)
     assert not home.custodian_socket.exists()
-    assert '"event":"stop"' in home.log.read_text()
+    assert '"event":"stop"' in logged_text(home.log_folder)
 
 
 @pytest.mark.faults

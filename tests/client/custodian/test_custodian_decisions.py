@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.federations.bench import Bench
+from tests.support.homes.journals import logged_text
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.ports import NoLog
@@ -49,7 +50,7 @@ def test_requests_releases_and_refusals_are_written_down_in_order(
     refused = run.ask(NAME, run.request(step=0, attempt=0, sigma=1.0))
 
     assert refused == Refusal(RefusalCode.WRONG_TERMS)
-    lines = (folder / "log.jsonl").read_text().splitlines()
+    lines = logged_text(folder).splitlines()
     events = [line.partition('"event":"')[2].partition('"')[0] for line in lines]
     assert events == ["request", "release", "request", "release", "request", "refusal"]
     assert "wrong_terms" in lines[-1]

@@ -16,6 +16,7 @@ from tests.support.homes.institutions import (
     clock,
     home_study,
 )
+from tests.support.homes.journals import logged_text
 
 from fieldfare.client.approvals.approval import withdraw
 from fieldfare.client.daemon import reload as guard_module
@@ -186,7 +187,7 @@ def test_what_cannot_be_trusted_serves_nothing_until_it_is_mended(
     assert not serves(guard)
     assert guard.status().trouble == followed.trouble
     assert guard.status().studies == []
-    assert '"rule":"nothing is served: ' in home.log.read_text()
+    assert '"rule":"nothing is served: ' in logged_text(home.log_folder)
 
     for name in ("keys", "policy.toml", "roster.signed", "coordinator.pub", "institution.toml"):
         restore(kept / name, home.path / name)

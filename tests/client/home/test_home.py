@@ -48,7 +48,7 @@ def test_every_path_is_where_the_layout_says() -> None:
     assert [str(path.relative_to("/h")) for path in paths] == [
         *("institution.toml", "policy.toml", "coordinator.pub", "roster.signed"),
         *("keys/identity.pem", "keys/identity.pub", "keys/node", "keys/node.pub"),
-        *("keys/holdout", f"studies/{STUDY}.signed", "ledger/ledger.sqlite", "log/log.jsonl"),
+        *("keys/holdout", f"studies/{STUDY}.signed", "ledger/ledger.sqlite", "log/log.sqlite"),
         *("run/custodian.sock", "run/admin.sock", "keys/rotations"),
         *("models", f"models/{STUDY}/2025-06-01.a_b"),
     ]

@@ -16,6 +16,7 @@ from tests.support.homes.institutions import (
     clock,
     home_study,
 )
+from tests.support.homes.journals import logged
 from tests.support.runs.finished import FINISHED, RUN, delivered, parameters_of
 from tests.support.system.packages import MODEL, PACKAGE, install
 
@@ -50,7 +51,7 @@ def inbox(coordinator: Coordinator, home: Home) -> HomeInbox:
 
 
 def events(home: Home) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in home.log.read_text().splitlines()]
+    return logged(home.log_folder)
 
 
 # -- what was said no to --------------------------------------------------------------------

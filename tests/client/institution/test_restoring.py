@@ -1,12 +1,12 @@
 """The owner's statements reach ledger and log, and a shown reply is not forgotten."""
 
 import hashlib
-import json
 import shutil
 from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.support.homes.journals import logged
 
 from fieldfare.client.custodian.custodian import LEDGER_STATE, SHOWN_REPLY
 from fieldfare.client.home.layout import Home
@@ -74,8 +74,7 @@ def show_reply(home: Home, position: Position) -> None:
 
 
 def rules(home: Home) -> list[str]:
-    lines = home.log.read_text().splitlines() if home.log.exists() else []
-    return [json.loads(line)["details"]["rule"] for line in lines]
+    return [entry["details"]["rule"] for entry in logged(home.log_folder)]
 
 
 @pytest.fixture
@@ -101,7 +100,7 @@ def test_an_acceptance_is_logged_before_and_after(behind: Home) -> None:
     asked, accepted = rules(behind)
     assert "was asked" in asked
     assert "accepted as epoch 2" in accepted
-    details = json.loads(behind.log.read_text().splitlines()[-1])["details"]
+    details = logged(behind.log_folder)[-1]["details"]
     assert (details["head"], details["cumulative"]) == (statement.position.head, 50)
     assert (details["user"], details["reason"]) == ("ines", "the disk failed")
 
@@ -131,7 +130,8 @@ def test_a_study_that_arrived_may_be_named(behind: Home) -> None:
 
 
 def test_what_cannot_be_logged_does_not_happen(behind: Home) -> None:
-    (behind.log_folder / "log.jsonl").write_text("something else\n")
+    behind.log.write_text("something else\n")
+    behind.log.chmod(0o600)
     with pytest.raises(LedgerError, match="log"):
         accept_restore(behind, TERMS)
     with pytest.raises(LedgerError, match="older copy"):

@@ -1,5 +1,7 @@
 """A custodian's decisions stand in the institution's log, whatever a peer wrote."""
 
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -16,8 +18,8 @@ from fieldfare.client.journal.decisions import (
     MOST_REQUESTS,
     JournalDecisions,
 )
-from fieldfare.client.journal.entries import Event, JournalEntry, parse_entry
-from fieldfare.client.journal.journal import Journal, verify
+from fieldfare.client.journal.entries import Event, JournalEntry
+from fieldfare.client.journal.journal import Journal, read
 from fieldfare.client.ledger.budget import Position
 from fieldfare.shared.errors import LedgerError, RefusalCode
 from fieldfare.shared.flood import WINDOW_SECONDS
@@ -59,12 +61,12 @@ PLACE: Final = {
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    return Journal.open(tmp_path / "log", clock=lambda: datetime(2025, 1, 1, tzinfo=UTC))
+    clock = lambda: datetime(2025, 1, 1, tzinfo=UTC)  # noqa: E731
+    return Journal.open(tmp_path / "log", clock=clock, busy_timeout=0.05)
 
 
 def last(journal: Journal) -> JournalEntry:
-    verify(journal.folder)
-    return parse_entry((journal.folder / "log.jsonl").read_bytes().splitlines()[-1])
+    return [*read(journal.folder)][-1]
 
 
 def test_every_decision_is_written_down(journal: Journal) -> None:
@@ -98,6 +100,8 @@ def test_every_decision_is_written_down(journal: Journal) -> None:
     assert (entry.event, entry.actor) == (Event.RELEASE, "custodian")
     assert entry.details == PLACE | {
         "debit": 12,
+        "epoch": 1,
+        "sequence": 3,
         "cumulative": 2**53 - 1,
         "head": "e" * 64,
     }
@@ -134,10 +138,8 @@ def test_a_long_rule_is_cut_and_stays_one_line(journal: Journal) -> None:
     assert last(journal).details["rule"] == "a?b" + "c" * 497
 
 
-def test_a_log_that_cannot_be_written_is_told(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (journal.folder / "head.json").unlink()
+def test_a_log_that_cannot_be_written_is_told(journal: Journal) -> None:
+    journal.close()
     with pytest.raises(LedgerError):
         JournalDecisions(journal).released(REQUEST, 12, POSITION)
 
@@ -151,11 +153,7 @@ class Watch:
 
 
 def lines(journal: Journal, event: Event) -> list[dict[str, object]]:
-    verify(journal.folder)
-    entries = [
-        parse_entry(line) for line in (journal.folder / "log.jsonl").read_bytes().split(b"\n")[:-1]
-    ]
-    return [dict(entry.details) for entry in entries if entry.event is event]
+    return [dict(entry.details) for entry in read(journal.folder) if entry.event is event]
 
 
 def test_refusals_beyond_the_limit_are_one_line_with_a_count(journal: Journal) -> None:
@@ -211,11 +209,9 @@ def test_a_count_that_cannot_be_written_is_not_lost(journal: Journal) -> None:
     log = JournalDecisions(journal, Watch())
     for _ in range(MOST_REFUSALS + 7):
         log.refused(RefusalCode.MALFORMED, "expected a message")
-    kept = journal.folder.rename(journal.folder.with_name("away"))
-    journal.folder.write_text("")
-    with pytest.raises(LedgerError):
-        log.settle(at_once=True)
-    journal.folder.unlink()
-    kept.rename(journal.folder)
+    with closing(sqlite3.connect(journal.folder / "log.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError):
+            log.settle(at_once=True)
     log.settle(at_once=True)
     assert lines(journal, Event.REFUSAL)[-1]["asked"] == 7

@@ -1,50 +1,49 @@
 """Real processes and threads that share one log neither interleave lines nor fork the chain."""
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from fieldfare.client.journal.entries import Event, JournalEntry, parse_entry
-from fieldfare.client.journal.files import locked
-from fieldfare.client.journal.journal import Journal, verify
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import Journal, read, verify
 from fieldfare.shared.errors import LedgerError
 
 PROCESSES: Final = 4
 EACH: Final = 25
 
 # One process: opens the log together with all others and appends as fast as it can.
-# argv: folder, own name, how many, largest file, closed files to keep (0: all).
+# argv: folder, own name, how many.
 WORKER: Final = """
 import sys, time
 from datetime import UTC, datetime
 from pathlib import Path
 from fieldfare.client.journal.journal import Event, Journal
 
-folder, name, each, max_bytes, keep = Path(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
+folder, name, each = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 (folder / f"ready {name}").touch()
 while len([*folder.glob("ready *")]) < 4:
     time.sleep(0.0002)
-journal = Journal.open(folder / "log", clock=lambda: datetime.now(UTC), max_bytes=max_bytes,
-                       keep=keep or None, busy_timeout=60.0)
+journal = Journal.open(folder / "log", clock=lambda: datetime.now(UTC), busy_timeout=60.0)
 for step in range(each):
     entry = journal.append(Event.REQUEST, name, step=step, rule="r" * (step * 7 % 400 + 1))
     print(entry.sequence, entry.hash)
 """
 
 
-def race(folder: Path, *, max_bytes: int, keep: int) -> list[tuple[int, str]]:
+def race(folder: Path) -> list[tuple[int, str]]:
     """Let all processes start at once; return what `append` returned to them."""
-    numbers = [str(number) for number in (EACH, max_bytes, keep)]
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(folder), f"worker{number}", *numbers],
+            [sys.executable, "-c", WORKER, str(folder), f"worker{number}", str(EACH)],
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONWARNINGS": "error"},
@@ -61,38 +60,27 @@ def race(folder: Path, *, max_bytes: int, keep: int) -> list[tuple[int, str]]:
     return [(int(sequence), digest) for sequence, digest in pairs]
 
 
-def entries(folder: Path) -> list[JournalEntry]:
-    files = [*sorted(folder.glob("log-*.jsonl")), folder / "log.jsonl"]
-    return [parse_entry(line) for file in files for line in file.read_bytes().splitlines()]
-
-
-def test_processes_write_one_chain(tmp_path: Path) -> None:
-    returned = race(tmp_path, max_bytes=6000, keep=0)
-    verified = verify(tmp_path / "log")
-    assert (verified.first, verified.last) == (1, PROCESSES * EACH)
-    assert verified.files > 5
-    found = entries(tmp_path / "log")
-    assert sorted(returned) == [(entry.sequence, entry.hash) for entry in found]
-    assert Counter(entry.actor for entry in found) == {
-        f"worker{number}": EACH for number in range(PROCESSES)
-    }
+def check(folder: Path, returned: list[tuple[int, str]], before: int) -> None:
+    found = [*read(folder)]
+    assert verify(folder).sequence == before + PROCESSES * EACH
+    assert sorted(returned) == [(entry.sequence, entry.hash) for entry in found[before:]]
     for number in range(PROCESSES):  # each one's own entries are in its own order
         own = [entry for entry in found if entry.actor == f"worker{number}"]
         assert [entry.details["step"] for entry in own] == [*range(EACH)]
 
 
-def test_processes_that_also_delete_old_files(tmp_path: Path) -> None:
-    returned = dict(race(tmp_path, max_bytes=1500, keep=2))
-    assert sorted(returned) == [*range(1, PROCESSES * EACH + 1)]
-    verified = verify(tmp_path / "log")
-    assert verified.last == PROCESSES * EACH
-    assert verified.files == 3
-    for entry in entries(tmp_path / "log"):
-        assert returned[entry.sequence] == entry.hash
+def test_processes_write_one_chain(tmp_path: Path) -> None:
+    check(tmp_path / "log", race(tmp_path), 0)
+
+
+def test_processes_that_all_find_an_old_log_make_rows_of_it_once(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parent / "old_log", tmp_path / "log")
+    check(tmp_path / "log", race(tmp_path), 5)
+    assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["log.sqlite", "old"]
 
 
 def test_threads_of_one_journal_write_one_chain(tmp_path: Path) -> None:
-    journal = Journal.open(tmp_path / "log", clock=lambda: datetime.now(UTC), max_bytes=3000)
+    journal = Journal.open(tmp_path / "log", clock=lambda: datetime.now(UTC))
 
     def append(step: int) -> int:
         verify(journal.folder)
@@ -101,16 +89,15 @@ def test_threads_of_one_journal_write_one_chain(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         sequences = sorted(pool.map(append, range(40)))
     assert sequences == [*range(1, 41)]
-    assert verify(journal.folder).last == 40
+    assert verify(journal.folder).sequence == 40
 
 
 def test_a_process_that_hangs_holds_up_nobody_for_long(tmp_path: Path) -> None:
     journal = Journal.open(tmp_path / "log", clock=lambda: datetime.now(UTC), busy_timeout=0.02)
-    with (
-        locked(journal.folder, busy_timeout=1),
-        pytest.raises(LedgerError, match="holding it"),
-    ):
-        journal.append(Event.RELEASE, "custodian")
+    with closing(sqlite3.connect(tmp_path / "log" / "log.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerError, match="another process holds the log"):
+            journal.append(Event.RELEASE, "custodian")
     assert journal.append(Event.RELEASE, "custodian").sequence == 1
 
 
@@ -119,8 +106,9 @@ def test_a_process_that_died_with_the_lock_holds_up_nobody(tmp_path: Path) -> No
     child = os.fork()
     if not child:
         try:
-            with locked(journal.folder, busy_timeout=1):
-                os._exit(7)
+            other = sqlite3.connect(tmp_path / "log" / "log.sqlite", isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            os._exit(7)
         finally:
             os._exit(99)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
+from tests.support.homes.journals import logged_text
 from tests.support.records.scored import Desk
 from tests.support.records.scored_rows import kept_bytes, scored, text_desk
 
@@ -38,13 +39,13 @@ def test_the_log_says_who_read_a_persons_words_and_not_whose(
     texts: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alert = next(one for one in scored(texts) if one["unit"] == "c2")
-    log = texts.home.log_folder / "log.jsonl"
-    before = log.read_text()
+    folder = texts.home.log_folder
+    before = logged_text(folder)
     assert texts("alert", "show", alert["alert"])[0] == 0
-    assert log.read_text() == before
+    assert logged_text(folder) == before
     monkeypatch.setattr(cli_alerts, "os_user", lambda: "ben")
     assert texts("alert", "show", alert["alert"], "--words")[0] == 0
-    entry = json.loads(log.read_text().removeprefix(before))
+    entry = json.loads(logged_text(folder).removeprefix(before))
     assert (entry["event"], entry["actor"]) == ("words read", "ben")
     assert entry["details"] == {"study": alert["study"], "run": alert["run"]}
 

@@ -1,8 +1,7 @@
-import json
-
 import numpy as np
 import pytest
 from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, clock
+from tests.support.homes.journals import logged
 from tests.support.records.scored import Desk, desk_of
 
 from fieldfare.client.home.keys import load_holdout_key
@@ -64,7 +63,7 @@ def test_a_kept_tuning_is_the_one_that_is_compared(desk: Desk) -> None:
     assert found.tuning == "scaled, kept since 2025-06-01"
     # Two numbers change no rank.
     assert found.qualities[TUNED].auroc == found.qualities[SHARED].auroc
-    last = json.loads((desk.home.log_folder / "log.jsonl").read_text().splitlines()[-1])
+    last = logged(desk.home.log_folder)[-1]
     assert (last["event"], set(last["details"])) == ("model tuned", {"study", "run"})
 
 

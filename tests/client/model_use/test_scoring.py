@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.support.homes.institutions import NOW, Coordinator, OpenCustody, all_bytes, clock
+from tests.support.homes.journals import logged_text
 from tests.support.records.scored import Desk, customers, desk_of, write
 from tests.support.runs.finished import RUN
 
@@ -59,14 +60,14 @@ def test_an_alerts_reasons_add_up_exactly_to_its_score(desk: Desk) -> None:
 
 
 def test_the_log_says_that_it_was_done_and_about_nobody(desk: Desk) -> None:
-    before = b"".join(path.read_bytes() for path in sorted(desk.home.log_folder.iterdir()))
+    before = logged_text(desk.home.log_folder)
     found = scored(desk)
-    log = b"".join(path.read_bytes() for path in sorted(desk.home.log_folder.iterdir()))
-    added = log.replace(before, b"")
-    assert b'"scored"' in added
+    log = logged_text(desk.home.log_folder)
+    added = log.removeprefix(before)
+    assert '"scored"' in added
     for alert in found.alerts:
-        assert alert.unit.encode() not in log
-        assert alert.alert.encode() not in log
+        assert alert.unit not in log
+        assert alert.alert not in log
 
 
 def test_a_second_scoring_asks_nobody_twice(desk: Desk) -> None:

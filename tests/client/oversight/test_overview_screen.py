@@ -9,7 +9,7 @@ import pytest
 
 from fieldfare.client.approvals.approval import ApprovalStatus
 from fieldfare.client.daemon.status import CustodianStatus, ReleaseNow, StudyNow
-from fieldfare.client.journal.journal import Verified
+from fieldfare.client.journal.entries import Mark
 from fieldfare.client.ledger.budget import Position, to_picomu2
 from fieldfare.client.node.state import LinkState, NodeState
 from fieldfare.client.oversight.ledger_report import LedgerReport, LimitUse
@@ -84,7 +84,7 @@ FULL: Final = Overview(
         carried=0,
         last=(),
     ),
-    log=Verified(first=1, last=40, files=1),
+    log=Mark(sequence=40, hash="a" * 64),
 )
 
 
@@ -137,7 +137,7 @@ def test_a_home_where_nothing_ever_ran() -> None:
         node=None,
         roster=UnreadPart("roster.signed: expected a pinned roster, found none"),
         studies=(),
-        log=UnreadPart("head.json: expected the head of a log, found none"),
+        log=UnreadPart("log.sqlite: expected a log in home/log, found none"),
     )
     assert row(bare, "custodian") == "not running"
     assert "fieldfare institution join" in row(bare, "node")

@@ -94,7 +94,7 @@ def test_a_custodian_that_is_killed_loses_nothing(
     assert (outcome.attempts, outcome.participants) == (0, NAMES)
     assert len(victim.committed(whole=True)) == STEPS + 1
     assert victim.ends.total() == CALLS
-    assert verify(coordinator.homes[victim.name].log_folder).incomplete == 0
+    verify(coordinator.homes[victim.name].log_folder)
     with open_custody(coordinator.institution(victim.name), None, clock) as custody:
         assert custody.ledger.spent() == outcome.spent
     median = statistics.median(victim.seconds)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
+from tests.support.homes.journals import logged_text
 from tests.support.records.scored import Desk, desk_of
 from tests.support.runs.finished import RUN
 from tests.support.system.typed_as import (
@@ -159,7 +160,7 @@ def test_a_member_changes_nothing_of_others_and_what_was_collected_stays(
     assert as_member([signed.read_bytes, (casework / "alerts.sqlite").read_bytes]) == 2
     status, said, _ = desk("casework", "collect")
     assert (status, said.splitlines()[0]) == (0, "1 taken over")
-    log = (desk.home.log_folder / "log.jsonl").read_text()
+    log = logged_text(desk.home.log_folder)
     line = json.loads([one for one in log.splitlines() if '"feedback"' in one][-1])
     assert (line["actor"], len(line["details"]["fingerprint"])) == (ANALYST, 64)
     assert alert not in log

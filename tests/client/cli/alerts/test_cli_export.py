@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
+from tests.support.homes.journals import logged_text
 from tests.support.records.scored import Desk, desk_of
 
 
@@ -70,7 +71,7 @@ def test_a_draft_holds_the_customers_own_entries_where_records_are_named(desk: D
     assert status == 0
     assert f"entries: 1 of 1 in 90 days up to {last};" in text
     assert "<transactionnumber>t1</transactionnumber>" in out.read_text()
-    log = (desk.home.log_folder / "log.jsonl").read_text()
+    log = logged_text(desk.home.log_folder)
     assert '"a1"' not in log
     other = canonical(desk.folder / "other", "nobody", scored)
     rows = [(("--transactions", other), "found none"), (("--transactions", records, "--until", "x"),
@@ -102,7 +103,7 @@ def test_the_log_keeps_a_drafts_hash_and_nothing_of_it(desk: Desk) -> None:
     alert = first(desk, "file")
     unit = json.loads(desk("alert", "show", alert, "--json")[1])["unit"]
     desk("export", alert, "--format", "goaml", "--out", desk.folder / "r.xml")
-    log = (desk.home.log_folder / "log.jsonl").read_text()
+    log = logged_text(desk.home.log_folder)
     assert '"report drafted"' in log
     for secret in (alert, unit, "potential_victim"):
         assert secret not in log

@@ -6,6 +6,7 @@ import stat
 
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody
+from tests.support.homes.journals import logged_text
 from tests.support.records.scored import Desk, desk_of
 from tests.support.runs.finished import RUN
 
@@ -64,7 +65,7 @@ def test_what_was_settled_becomes_labels_with_their_time(desk: Desk) -> None:
 def test_the_log_keeps_that_it_happened_and_nothing_of_it(desk: Desk) -> None:
     one = alerts(desk)[0]
     decide(desk, one, "file", "potential_victim")
-    log = (desk.home.log_folder / "log.jsonl").read_text()
+    log = logged_text(desk.home.log_folder)
     assert '"feedback"' in log
     for said in ("secret", "potential_victim", one, "n00"):
         assert said not in log

@@ -1,12 +1,12 @@
 """`institution import FILE` as it is typed: studies and models, and what is neither."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody, approve_all, home_study
+from tests.support.homes.journals import logged
 from tests.support.runs.finished import RUN, delivered
 
 from fieldfare.client.cli.studies import type_of
@@ -34,7 +34,7 @@ class Typed:
         return status, out, err
 
     def events(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.home.log.read_text().splitlines()]
+        return logged(self.home.log_folder)
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """`institution join` as a user calls it: through the root command."""
 
 import io
-import json
 from pathlib import Path
 from typing import Final
 
 import pytest
 from tests.support.homes.coordinators import found
+from tests.support.homes.journals import logged
 from tests.support.homes.papers import key_called
 
 from fieldfare.client.home.keys import identity_fingerprint, public_identity
@@ -73,7 +73,7 @@ def test_a_person_compares_the_fingerprint_before_it_is_pinned(
     assert home.coordinator_key.read_text().strip() == signing_public(coordinator)
     body = open_enrolment(read_signed(home.path / ENROLMENT))
     assert (body.identity, body.contact) == (public_identity(home), "Bo")
-    (entry,) = [json.loads(line) for line in home.log.read_text().splitlines()]
+    (entry,) = logged(home.log_folder)
     assert entry["details"] == {"kind": "coordinator", "fingerprint": signing_public(coordinator)}
 
 
@@ -120,7 +120,7 @@ def test_the_pinned_coordinators_next_invitation_asks_nothing(
     assert join(home, coordinator.invitation) == 0
     assert "has to start again" in capsys.readouterr().out
     assert "new.example.org:9000" in (home.path / NODE_FILE).read_text()
-    assert len(home.log.read_text().splitlines()) == 1
+    assert len(logged(home.log_folder)) == 1
     assert join(home, coordinator.invitation, "--fingerprint", fingerprint(b"x")) == 2
 
 

@@ -1,12 +1,12 @@
 """`institution roster accept` as a user calls it: through the root command."""
 
 import io
-import json
 import re
 from pathlib import Path
 
 import pytest
 from tests.support.homes.institutions import Coordinator
+from tests.support.homes.journals import logged
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pinned_roster
@@ -57,11 +57,11 @@ def test_every_fingerprint_is_shown_before_a_person_pins_it(
 
 def test_yes_asks_nothing_and_the_log_keeps_it(coordinator: Coordinator, home: Home) -> None:
     assert accept(coordinator, coordinator.roster(), "--yes") == 0
-    (entry,) = [json.loads(line) for line in home.log.read_text().splitlines()]
+    (entry,) = logged(home.log_folder)
     assert entry["event"] == "roster"
     assert entry["details"] == {"fingerprint": coordinator.roster().hash, "version": 1}
     assert accept(coordinator, coordinator.roster(), "--yes") == 0  # pinned already
-    assert len(home.log.read_text().splitlines()) == 1
+    assert len(logged(home.log_folder)) == 1
 
 
 def test_what_changed_since_the_pinned_one_is_shown(
