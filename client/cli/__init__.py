@@ -22,7 +22,8 @@ app: Final = Part(
     """,
     ledger="""
         institution.ledger.show institution.ledger.verify institution.ledger.export
-        institution.ledger.split institution.ledger.accept-restore institution.transcript.verify
+        institution.ledger.split institution.ledger.accept-restore institution.ledger.clock
+        institution.transcript.verify
     """,
     node="institution.node",
     records="institution.records.import institution.records.check",

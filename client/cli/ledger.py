@@ -7,7 +7,13 @@ from typing import Annotated
 import typer
 
 from fieldfare.client.cli import app
-from fieldfare.client.cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from fieldfare.client.cli.options import (
+    DEFAULT_HOME,
+    EXIT_DECLINED,
+    HomeOption,
+    JsonOption,
+    agreed,
+)
 from fieldfare.client.daemon.admin_client import told_custodian
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
@@ -48,15 +54,16 @@ def show(
             typer.echo(json.dumps(report_json(found), indent=2))
         else:
             typer.echo("\n".join(report_lines(found)))
-        restoring.check_not_behind(ledger)
+        restoring.check_not_behind(ledger, opened)
 
 
 @app.command("institution.ledger.verify")
 def verify(home: HomeOption = DEFAULT_HOME) -> None:
     """Recompute the whole chain, all totals and the hash of everything that left."""
-    with restoring.open_ledger(Home.open(home)) as ledger:
+    opened = Home.open(home)
+    with restoring.open_ledger(opened) as ledger:
         ledger.verify()
-        restoring.check_not_behind(ledger)
+        restoring.check_not_behind(ledger, opened)
         position = ledger.position()
     typer.echo(
         f"ledger verified: {position.sequence} entries, epoch {position.epoch}, mu^2 "
@@ -104,6 +111,24 @@ def accept(
     )
 
 
+@app.command("institution.ledger.clock")
+def clock(
+    home: HomeOption = DEFAULT_HOME,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: it was compared.")] = False,
+) -> None:
+    """Say that this machine's clock is right, where it is far from the last release.
+
+    A budget's window follows the clock: one that is a year ahead would give a year's budget anew.
+    """
+    opened = Home.open(home)
+    typer.echo(f"this machine's clock says {utc_now():%Y-%m-%d %H:%M} UTC")
+    if not yes and not agreed("Did you compare it with another clock?"):
+        typer.echo("nothing was written")
+        raise typer.Exit(EXIT_DECLINED)
+    restoring.accept_clock(opened, os_user())
+    typer.echo("written down: the custodian starts under it")
+
+
 @app.command("institution.ledger.split")
 def split(
     reason: ReasonOption,
@@ -130,7 +155,7 @@ def export(home: HomeOption = DEFAULT_HOME) -> None:
     """Print a record for OpenDP's registry of deployments, as JSON; it says what to fill in."""
     opened = Home.open(home)
     with restoring.open_ledger(opened) as ledger:
-        restoring.check_not_behind(ledger)
+        restoring.check_not_behind(ledger, opened)
         found, first = _report(opened, ledger), next(ledger.entries(), None)
     time = first.time if isinstance(first, LedgerEntry) else None
     typer.echo(json.dumps(registry_record(found, load_settings(opened).id, time), indent=2))

@@ -232,7 +232,7 @@ def _approve(
 ) -> None:
     members = max(len(institution.roster.members), kept.study.aggregation.minimum_institutions)
     with open_custody(institution, passphrase, utc_now) as custody:
-        check_not_behind(custody.ledger)  # nothing would leave under this approval
+        check_not_behind(custody.ledger, institution.home)  # nothing would leave otherwise
         spent = approval.spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
         plan = approval.check_before_records(institution, kept.study, spent)
         if not ask:  # no person saw the review

@@ -59,6 +59,7 @@ from fieldfare.client.policy.policy import limits
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.clock import SteadyClock
 from fieldfare.shared.terminal.texts import SHORT
 
 
@@ -226,6 +227,7 @@ class Guard:
         self.log = JournalDecisions(journal)
         self._told: SimpleQueue[Followed] = SimpleQueue()
         self._ground = ground
+        self._clock = SteadyClock(ground.clock)  # of the ledger; the log's may be wrong and say so
         self._home = Home(ground.home.absolute())
         self._tally = Tally(self.log, ground.clock)
         self._sums = KeptSums()
@@ -341,7 +343,7 @@ class Guard:
         with ExitStack() as stack:
             ground, institution = self._ground, open_institution(self._ground.home)
             custody = stack.enter_context(
-                open_custody(institution, ground.passphrase, ground.clock, self._tally)
+                open_custody(institution, ground.passphrase, self._clock, self._tally)
             )
             records = records_state(institution)
             load = self._sums.loader(records_loader(institution, ground.environment), records)

@@ -35,6 +35,17 @@ class CustodianSection(Section):
     group: str = Field(default="", max_length=32, pattern=r"^([A-Za-z_][A-Za-z0-9_.-]*)?$")
 
 
+class LedgerSection(Section):
+    """The ledger.
+
+    Attributes:
+        witness: the file that remembers how far the ledger went; empty: beside it. It belongs
+            on another disk or host: a backup that brings back both is not noticed by it.
+    """
+
+    witness: str = Field(default="", max_length=4096, pattern=r"^[^\x00]*$")
+
+
 class AlertsSection(Section):
     """The rules that make a queue of a model's ranking (docs/scoring.md).
 
@@ -80,6 +91,7 @@ class HomeSettings(Section):
     population: str = Field(default="", max_length=MAX_NAME, validate_default=True)
     records: tuple[RecordsSource, ...] = Field(default=(), max_length=MAX_SOURCES, strict=False)
     custodian: CustodianSection = CustodianSection()
+    ledger: LedgerSection = LedgerSection()
     alerts: AlertsSection = AlertsSection()
     casework: CaseworkSection = CaseworkSection()
 
@@ -108,6 +120,12 @@ def load_settings(home: Home) -> HomeSettings:
         StudyError: unreadable, or lists every mistake, one line each.
     """
     return load_toml(home.settings, HomeSettings)
+
+
+def witness_path(home: Home, settings: HomeSettings) -> Path:
+    """Return where the ledger's witness is."""
+    named = settings.ledger.witness
+    return home.resolve(named) if named else home.ledger.with_name(home.ledger.name + ".witness")
 
 
 def custodian_socket_path(home: Home, settings: HomeSettings) -> Path:
@@ -149,6 +167,9 @@ population = {name}
 # How a model's ranking becomes a queue of alerts: docs/scoring.md.
 # [alerts]
 # budget = 0 # alerts that people can look at; 0: the study's share of units
+
+[ledger]
+witness = "" # remembers how far the ledger went; on another disk or host: docs/institution.md
 
 [custodian]
 socket = "" # for the node; empty: run/custodian.sock here

@@ -20,8 +20,9 @@ from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.keys import load_holdout_key, load_identity, public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import check_member, pinned_roster
-from fieldfare.client.home.settings import HomeSettings, load_settings
-from fieldfare.client.journal.decisions import JournalDecisions
+from fieldfare.client.home.settings import HomeSettings, load_settings, witness_path
+from fieldfare.client.institution.restoring import check_against_log, check_clock
+from fieldfare.client.journal.decisions import JournalDecisions, last_release
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits, load_policy, pinned_coordinator
@@ -145,7 +146,11 @@ def ledger_of(home: Home, settings: HomeSettings, policy: Policy, clock: Clock) 
         LedgerError: it cannot be trusted or written.
     """
     return Ledger.open(
-        home.ledger, population=settings.population, limits=limits(policy), clock=clock
+        home.ledger,
+        population=settings.population,
+        limits=limits(policy),
+        clock=clock,
+        witness=witness_path(home, settings),
     )
 
 
@@ -175,7 +180,7 @@ def open_custody(
 
     Raises:
         KeysError: the identity cannot be loaded.
-        LedgerError: ledger or log cannot be trusted or written.
+        LedgerError: ledger or log cannot be trusted or written, or the ledger is the older one.
     """
     key = load_identity(institution.home, passphrase)
     site = Site(
@@ -189,6 +194,8 @@ def open_custody(
         open_journal(institution.home, clock) as journal,
         open_institution_ledger(institution, clock) as ledger,
     ):
+        check_against_log(ledger, last_release(journal))
+        check_clock(journal, clock())
         written = decisions or JournalDecisions(journal)
         inbox = HomeInbox(institution.home, institution.roster, journal, clock)
         custodian = Custodian(site, ledger, ExactNoise(), written, inbox)

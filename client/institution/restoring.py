@@ -1,17 +1,27 @@
-"""The owner's two statements in a ledger, each written into the institution's log as well."""
+"""Ledger, log and clock held against each other, and the owner's statements where they differ.
+
+Each statement is written into the institution's log as well.
+"""
+
+from datetime import datetime, timedelta
+from typing import Final
 
 from fieldfare.client.custodian.custodian import LEDGER_STATE, SHOWN_REPLY, shown_position
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.settings import load_settings
+from fieldfare.client.home.settings import load_settings, witness_path
+from fieldfare.client.journal.decisions import last_release
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
+from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.chain import Statement
-from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.ledger import ACCEPT, Ledger
 from fieldfare.client.ledger.restore import Acceptance, RestoredLedger
 from fieldfare.client.ledger.split import SplitPopulation
 from fieldfare.client.policy.policy import limits, load_policy
 from fieldfare.shared.errors import LedgerError, UsageError
-from fieldfare.shared.system.clock import utc_now
+from fieldfare.shared.system.clock import LARGEST_STEP, utc_now
+
+LONGEST_IDLE: Final = timedelta(days=100)  # between two releases, without a person's word
 
 
 def open_ledger(home: Home) -> Ledger:
@@ -21,28 +31,77 @@ def open_ledger(home: Home) -> Ledger:
         LedgerError: it cannot be trusted, read or written.
         StudyError: a mistake in institution.toml or policy.toml.
     """
-    witness = home.ledger.with_name(home.ledger.name + ".witness")
+    settings = load_settings(home)
+    witness = witness_path(home, settings)
     begun = home.ledger.exists() or witness.exists()
     return Ledger.open(
         home.ledger if begun else None,  # to look at a ledger does not begin one
-        population=load_settings(home).population,
+        population=settings.population,
         limits=limits(load_policy(home)),
         clock=utc_now,
+        witness=witness,
     )
 
 
-def check_not_behind(ledger: Ledger) -> None:
-    """Refuse a ledger that lacks a signed reply which was shown to its custodian.
+def check_against_log(ledger: Ledger, released: Position | None) -> None:
+    """Refuse a ledger that lacks the release which the institution's own log says was last.
 
     Raises:
         LedgerError: says what to do.
     """
+    if released is not None and not ledger.accounts_for(released):
+        raise LedgerError(
+            f"expected a history with entry {released.sequence} of epoch {released.epoch}, which "
+            f"this institution's own log says was released, found one that ends at entry "
+            f"{ledger.position().sequence} without it: the ledger was restored from an older copy, "
+            "and nothing is answered; bring the newest copy of the ledger and its witness back, or "
+            f"accept this one: {ACCEPT}"
+        )
+
+
+def check_clock(journal: Journal, now: datetime) -> None:
+    """Refuse a clock that is far from the last release, or from when a person compared it.
+
+    A budget's window follows the clock; the first start has nothing to compare it with.
+
+    Raises:
+        LedgerError: says what to do.
+    """
+    last = journal.newest(Event.RELEASE, Event.CLOCK)
+    if last is not None and not -LARGEST_STEP <= now - last.time <= LONGEST_IDLE:
+        raise LedgerError(
+            f"expected a clock at most {LONGEST_IDLE.days} days after the last release, "
+            f"{last.time:%Y-%m-%d %H:%M} UTC, and not before it, found {now:%Y-%m-%d %H:%M}: "
+            "budgets are measured by it; set it right, or say that it is: fieldfare institution "
+            "ledger clock"
+        )
+
+
+def accept_clock(home: Home, user: str) -> None:
+    """Write down that a person compared the clock with another one: it is right from now on.
+
+    Raises:
+        LedgerError: the log cannot be written.
+    """
+    with Journal.open(home.log_folder, clock=utc_now) as journal:
+        journal.append(Event.CLOCK, user, user=user)
+
+
+def check_not_behind(ledger: Ledger, home: Home) -> None:
+    """Refuse a ledger that lacks a release of the home's log, or a reply that was shown to it.
+
+    Raises:
+        LedgerError: says what to do.
+    """
+    if home.log.exists():
+        with Journal.open(home.log_folder, clock=utc_now) as journal:
+            check_against_log(ledger, last_release(journal))
     shown = shown_position(ledger.run_state(LEDGER_STATE, SHOWN_REPLY))
     if shown is not None and not ledger.accounts_for(shown):
         raise LedgerError(
             f"expected a history with entry {shown.sequence} of epoch {shown.epoch}, which a "
             "signed reply names that was shown, found one without it: bring the newer ledger back, "
-            "or accept this one: fieldfare institution ledger accept-restore"
+            f"or accept this one: {ACCEPT}"
         )
 
 
@@ -60,15 +119,21 @@ def accept_restore(home: Home, terms: Acceptance) -> Statement:
             f"--study: expected a study whose offer is in {home.studies}, found another: leave it "
             "out, and what was lost counts against every study"
         )
-    population = load_settings(home).population
+    settings = load_settings(home)
     with (
         Journal.open(home.log_folder, clock=utc_now) as journal,
-        RestoredLedger.open(home.ledger, population=population, clock=utc_now) as restored,
+        RestoredLedger.open(
+            home.ledger,
+            population=settings.population,
+            clock=utc_now,
+            witness=witness_path(home, settings),
+        ) as restored,
     ):
         shown = shown_position(restored.run_state(LEDGER_STATE, SHOWN_REPLY))
         # Logged first: the log may say more than happened, never less.
         _log(journal, terms.user, terms.reason, "to accept a restored ledger was asked")
-        statement = restored.accept(terms, shown=shown, keep=LEDGER_STATE)
+        logged = last_release(journal)
+        statement = restored.accept(terms, shown=shown, logged=logged, keep=LEDGER_STATE)
         position = statement.position
         journal.append(
             Event.LEDGER,
@@ -89,15 +154,16 @@ def split_off(home: Home, into: Home, *, user: str, reason: str) -> SplitPopulat
         UsageError: both homes keep the same population's budget.
         LedgerError: it was split off before, has a ledger, or one cannot be written.
     """
-    name = load_settings(into).population
+    settings = load_settings(into)
+    name = settings.population
     if name == load_settings(home).population:
         raise UsageError(
             f"{into.settings}: expected another population than {name!r}, found the same: give the "
             "part its own name there"
         )
-    part = SplitPopulation(name, into.ledger)
+    part = SplitPopulation(name, into.ledger, witness_path(into, settings))
     with Journal.open(home.log_folder, clock=utc_now) as journal, open_ledger(home) as ledger:
-        check_not_behind(ledger)
+        check_not_behind(ledger, home)
         _log(journal, user, reason, f"to split off population {name} was asked"[:500])
         ledger.split(part, user=user, reason=reason)
         _log(journal, user, reason, f"population {name} was split off"[:500])

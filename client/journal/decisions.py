@@ -9,10 +9,10 @@ A count of a custodian's answers since its start, taken on the way into the log.
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from threading import RLock
-from typing import Final
+from typing import Any, Final
 
 from fieldfare.client.custodian.ports import DecisionLog, Term
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, Value, printable
@@ -152,6 +152,19 @@ def _place(request: Request) -> dict[str, Value]:
         "kind": request.kind.value,
         "request": request.hash,
     }
+
+
+def last_release(journal: Journal) -> Position | None:
+    """Return how far in the ledger this log knows of a release; None where it says of none.
+
+    Raises:
+        LedgerError: the log cannot be read.
+    """
+    entry = journal.last_release()
+    if entry is None:
+        return None
+    found: dict[str, Any] = {field.name: entry.details[field.name] for field in fields(Position)}
+    return Position(**found)
 
 
 # -- tally ----------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ class Event(Enum):
     ROSTER = "roster"
     KEY = "key"
     LEDGER = "ledger"
+    CLOCK = "clock"  # a person compared it
     START = "start"
     STOP = "stop"
     IN_FORCE = "in force"  # what a custodian answers under from here on

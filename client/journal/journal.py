@@ -141,6 +141,19 @@ class Journal:
             self._insert(entry)
         return entry
 
+    def newest(self, *events: Event) -> JournalEntry | None:
+        """Return the newest entry of some kinds.
+
+        Raises:
+            LedgerError: the log cannot be read, or this entry is damaged.
+        """
+        marks, names = ", ".join("?" * len(events)), [event.value for event in events]
+        found = self._database.rows(
+            f"SELECT line FROM entries WHERE event IN ({marks}) ORDER BY sequence DESC LIMIT 1",
+            *names,
+        )
+        return parse_entry(str(found[0][0]).encode()) if found else None
+
     def last_release(self) -> JournalEntry | None:
         """Return the release that is furthest in the ledger; a repeat may be the newer entry.
 

@@ -11,6 +11,7 @@ with the same code (docs/design.md, "Refusals").
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -152,6 +153,23 @@ class LedgerEntry:
     debit: Debit
     vector: str
     study_total: int
+
+
+def present(own: datetime, peers: Sequence[datetime], tolerance: int) -> datetime:
+    """Return the present that a budget's window is measured back from.
+
+    The earlier of the own clock and the (t + 1)-th latest of the times that peers signed: t
+    colluders cannot make it later than an honest peer's, and an earlier present only counts more.
+
+    Edge cases:
+        | peers | answer |
+        |---|---|
+        | t or fewer | the own clock: nobody honest need be among them |
+        | all behind | the (t + 1)-th latest: the window reaches further back |
+        | all ahead | the own clock |
+    """
+    latest = sorted(peers, reverse=True)[tolerance : tolerance + 1]
+    return min([own, *latest])
 
 
 def check_count(what: str, value: object, *, least: int = 0) -> None:

@@ -91,25 +91,26 @@ class Ledger:
         limits: Limits,
         clock: Callable[[], datetime],
         busy_timeout: float = 5.0,
+        witness: Path | None = None,
     ) -> Self:
         """Open or create the ledger of `population`; None keeps it in memory, for simulations.
 
         The file is 0600 in an existing directory. The whole chain is recomputed and compared
-        with the witness. `clock` returns the present with a time zone; `busy_timeout` (seconds)
-        is how long to wait for other processes.
+        with the witness, at `witness` or beside the file. `clock` returns the present with a time
+        zone; `busy_timeout` (seconds) is how long to wait for other processes.
 
         Raises:
             LedgerError: locked, read-only, damaged, truncated, restored from an older copy,
                 or another population's.
         """
         file = None if path is None else whereabouts(path)
-        witness = None if file is None else Witness(file, population)
-        if witness is not None:
-            witness.check_ledger_exists()
+        seen = None if file is None else Witness(file, population, witness)
+        if seen is not None:
+            seen.check_ledger_exists()
         with ExitStack() as stack:
             database = stack.enter_context(open_database(file, busy_timeout=busy_timeout))
             store = Store(database, population, clock)
-            ledger = cls(database, store, witness, limits=limits, clock=clock)
+            ledger = cls(database, store, seen, limits=limits, clock=clock)
             ledger._check_chain()
             ledger._check_witness()
             ledger._settle(0)
@@ -414,8 +415,8 @@ class Ledger:
         if seen is None and position.sequence > 0:
             raise LedgerError(
                 f"expected a witness {self._witness.path} of {position.sequence} entries, found "
-                "none: restore the ledger and its witness together, or accept this ledger and "
-                f"state what was spent: {ACCEPT}"
+                "none: mount its disk, or move it there from where it was; where it is lost, "
+                f"accept this ledger and state what was spent: {ACCEPT}"
             )
 
 

@@ -72,6 +72,7 @@ class RestoredLedger:
         population: str,
         clock: Callable[[], datetime],
         busy_timeout: float = 5.0,
+        witness: Path | None = None,
     ) -> Self:
         """Open the ledger at `path`, which may be lost where its witness is not.
 
@@ -79,15 +80,15 @@ class RestoredLedger:
             LedgerError: locked, read-only, damaged, another population's, or never there.
         """
         file = whereabouts(path)
-        witness = Witness(file, population)
-        if not file.exists() and witness.read() is None:
+        seen = Witness(file, population, witness)
+        if not file.exists() and seen.read() is None:
             raise LedgerError(f"expected a ledger or a witness at {file}, found neither")
         with ExitStack() as stack:
             database = stack.enter_context(open_database(file, busy_timeout=busy_timeout))
             store = Store(database, population, clock)
             check_chain(store.start, store.history())
             stack.pop_all()
-        return cls(database, store, witness, clock)
+        return cls(database, store, seen, clock)
 
     def __enter__(self) -> Self:
         """Return the open ledger."""
@@ -114,13 +115,19 @@ class RestoredLedger:
         return self._store.run_state(study, run)
 
     def accept(
-        self, terms: Acceptance, *, shown: Position | None = None, keep: str | None = None
+        self,
+        terms: Acceptance,
+        *,
+        shown: Position | None = None,
+        logged: Position | None = None,
+        keep: str | None = None,
     ) -> Statement:
         """Begin a new epoch on this copy.
 
         Args:
             terms: what the owner says.
             shown: position in a signed reply of this institution that was shown, if any.
+            logged: position of the last release in the institution's own log, if any.
             keep: the name whose states are no run's and stay; all others are destroyed.
 
         *Formal Guarantees.* Afterwards the total is at least the one of every position that was
@@ -132,7 +139,8 @@ class RestoredLedger:
         """
         with self._database.transaction():
             seen = self._witness.read()
-            lost = [p for p in (seen, shown) if p and not self._store.accounts_for(p)]
+            known = dict.fromkeys((seen, shown, logged))  # one position counts once
+            lost = [p for p in known if p and not self._store.accounts_for(p)]
             unseen = seen is None and self.position().sequence > 0
             if not lost and not unseen:
                 raise LedgerError(

@@ -1,9 +1,10 @@
-"""The witness: a small file beside a ledger that remembers how far its history went.
+"""The witness: a small file that remembers how far a ledger's history went.
 
 A database that was truncated or restored from an older copy is consistent in itself; only
 something outside it can tell. The witness is written after every commit and before anything
 leaves, so a ledger may be ahead of its witness (a crash in between) but never behind it.
-It does not help against someone who restores both files: the last signed reply does.
+It lies beside the ledger unless the settings name another place: whoever restores the disk that
+holds both restores both, and then only the institution's own log and signed replies tell.
 """
 
 import json
@@ -25,11 +26,11 @@ _FIELDS: Final = {"format", "population", "sequence", "head", "cumulative", "epo
 class Witness:
     """The remembered position of one ledger."""
 
-    def __init__(self, ledger: Path, population: str) -> None:
-        """Stand beside the database file `ledger`, which need not exist yet."""
+    def __init__(self, ledger: Path, population: str, path: Path | None = None) -> None:
+        """Stand at `path`, or beside the database file `ledger`, which need not exist yet."""
         self._ledger = ledger
-        self.path = ledger.with_name(ledger.name + ".witness")
-        self._draft = ledger.with_name(ledger.name + ".witness.new")
+        self.path = path or ledger.with_name(ledger.name + ".witness")
+        self._draft = self.path.with_name(self.path.name + ".new")
         self._population = population
 
     def check_ledger_exists(self) -> None:
@@ -49,7 +50,7 @@ class Witness:
             ) from error
         if lost:
             raise LedgerError(
-                f"expected the ledger {self._ledger} that {self.path.name} was written for, "
+                f"expected the ledger {self._ledger} that {self.path} was written for, "
                 "found none: restore the newest copy of both"
             )
 

@@ -27,10 +27,12 @@ class SplitPopulation:
     Attributes:
         name: its own, new name.
         path: where its ledger goes, in an existing folder.
+        witness: where its witness goes; None: beside it.
     """
 
     name: str
     path: Path
+    witness: Path | None = None
 
     @property
     def draft(self) -> Path:
@@ -110,7 +112,7 @@ def publish_part(part: SplitPopulation) -> None:
     """
     with open_database(part.draft, busy_timeout=BUSY_TIMEOUT) as database:
         store = Store(database, part.name, _no_clock)
-        Witness(part.path, part.name).write(store.tip().position)
+        Witness(part.path, part.name, part.witness).write(store.tip().position)
     try:
         part.draft.replace(part.path)
         sync_folder(part.path.parent)

@@ -5,7 +5,7 @@ Nothing here shows a record's value or a secret: counts, names of columns and fi
 
 import grp
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,10 +25,17 @@ from fieldfare.client.home.keys import (
 )
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import check_member, pinned_roster
-from fieldfare.client.home.settings import admin_socket_path, custodian_socket_path, load_settings
+from fieldfare.client.home.settings import (
+    admin_socket_path,
+    custodian_socket_path,
+    load_settings,
+    witness_path,
+)
 from fieldfare.client.home.studies import KeptStudy, kept_studies
 from fieldfare.client.institution.restoring import check_not_behind, open_ledger
-from fieldfare.client.journal.journal import verify
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import read
+from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.settings import load_node_terms
 from fieldfare.client.oversight.ledger_report import report
 from fieldfare.client.oversight.preflight import (
@@ -120,6 +127,7 @@ class HomeLooks:
         yield Look(
             "budget", self._budget, "wait for the window to move on, or raise it in policy.toml"
         )
+        yield Look("witness", self._witness)
         yield Look("log", self._log)
         yield Look("casework", self._casework, "look at it: fieldfare institution casework show")
         yield Look("disk", lambda: disk_seen(shutil.disk_usage(self.home.need().path).free))
@@ -220,11 +228,24 @@ class HomeLooks:
         return f"serving {len(status.studies)} approved"
 
     def _ledger(self) -> str:
-        with open_ledger(self.home.need()) as ledger:
+        home = self.home.need()
+        with open_ledger(home) as ledger:
             ledger.verify()
-            check_not_behind(ledger)
+            check_not_behind(ledger, home)
             position = ledger.position()
         return f"recomputed: {position.sequence} entries, epoch {position.epoch}"
+
+    def _witness(self) -> str | CheckNote:
+        home = self.home.need()
+        witness = witness_path(home, self.settings.need())
+        if witness.parent.stat().st_dev != home.ledger.parent.stat().st_dev:
+            return f"{witness} is on another file system than the ledger"
+        return CheckNote(
+            CheckOutcome.WARN,
+            f"{witness} is on the ledger's own file system: a backup that is restored brings back "
+            "both, and only the log and the coordinator could tell; move it to another disk or "
+            "host and name it under [ledger] in institution.toml (docs/institution.md)",
+        )
 
     def _budget(self) -> str | CheckNote:
         home, settings, policy = self.home.need(), self.settings.need(), self.policy.need()
@@ -236,7 +257,21 @@ class HomeLooks:
         folder = self.home.need().log_folder
         if not any(folder.iterdir()):
             return CheckNote(CheckOutcome.SKIP, "nothing was ever logged")
-        return f"recomputed: entries 1 to {verify(folder).sequence}"
+        count, logged = 0, set()
+        for entry in read(folder):
+            count = entry.sequence
+            if entry.event is Event.RELEASE:
+                logged.add(entry.details.get("request"))
+        with open_ledger(self.home.need()) as ledger:
+            missing = unlogged(ledger, logged)
+        if missing > 1:
+            return CheckNote(
+                CheckOutcome.WARN,
+                f"recomputed: entries 1 to {count}, but the last {missing} releases of the ledger "
+                "are not in it: the log was cut or restored from an older copy; compare it with "
+                "an exported head (fieldfare institution log verify --head FILE)",
+            )
+        return f"recomputed: entries 1 to {count}"
 
     def _casework(self) -> str | CheckNote:
         casework = casework_of(self.home.need(), self.settings.need())
@@ -275,6 +310,14 @@ class HomeLooks:
         if found.findings:
             return CheckNote(CheckOutcome.WARN, f"{kept.short}: {found.rows:,} rows; {said}")
         return f"{kept.short}: {found.rows:,} rows, everything fits"
+
+
+def unlogged(ledger: Ledger, logged: Collection[object]) -> int:
+    """Return how many of the ledger's last releases are in no log; a kill may leave one."""
+    missing = 0
+    for entry in ledger.entries():
+        missing = 0 if entry.debit.request in logged else missing + 1
+    return missing
 
 
 def _found(path: Path) -> Home:

@@ -188,5 +188,5 @@ def _studies(home: Home, ledger: Ledger, roster: Roster) -> tuple[StudyLine, ...
 
 def _budget(home: Home, settings: HomeSettings, ledger: Ledger, now: datetime) -> LedgerReport:
     found = report(ledger, settings.population, load_policy(home), now)
-    check_not_behind(ledger)
+    check_not_behind(ledger, home)
     return found

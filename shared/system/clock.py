@@ -1,8 +1,52 @@
 """The clock of everything that is deployed; the core takes the time as an argument."""
 
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from fieldfare.shared.errors import LedgerError
+
+LARGEST_STEP: Final = timedelta(days=1)
 
 
 def utc_now() -> datetime:
     """Return the present in UTC."""
     return datetime.now(UTC)
+
+
+def since_boot() -> float:
+    """Return seconds that no setting of the clock changes, with those in suspension (Linux)."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class SteadyClock:
+    """A clock that is refused once it was set by more than a day while this process runs.
+
+    A budget's window follows the clock: a year ahead is a year's budget anew.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], datetime] = utc_now,
+        elapsed: Callable[[], float] = since_boot,
+    ) -> None:
+        """Take the present of `clock` as right, and `elapsed` seconds for what passes."""
+        self._clock, self._elapsed = clock, elapsed
+        self._began, self._zero = clock(), elapsed()
+
+    def __call__(self) -> datetime:
+        """Return the present.
+
+        Raises:
+            LedgerError: the clock was set.
+        """
+        now = self._clock()
+        expected = self._began + timedelta(seconds=self._elapsed() - self._zero)
+        if abs(now - expected) > LARGEST_STEP:
+            raise LedgerError(
+                f"expected a clock near {expected:%Y-%m-%d %H:%M} UTC, found {now:%Y-%m-%d %H:%M}: "
+                "it was set while this process ran, and budgets are measured by it; set it right, "
+                "or, if it was wrong before, start again"
+            )
+        return now

@@ -142,10 +142,10 @@ def test_a_shown_reply_keeps_the_ledger_behind_until_it_is_accepted(home: Home) 
     known = fill(home, range(2))
     show_reply(home, known)
     with open_ledger(home) as ledger:
-        check_not_behind(ledger)
+        check_not_behind(ledger, home)
     show_reply(home, Position(sequence=6, head="f" * 64, cumulative=60, epoch=1))
     with open_ledger(home) as ledger, pytest.raises(LedgerError, match="entry 6 of epoch 1"):
-        check_not_behind(ledger)
+        check_not_behind(ledger, home)
     with pytest.raises(LedgerError, match="--kept"):
         accept_restore(home, TERMS)
     accepted = accept_restore(
@@ -153,7 +153,7 @@ def test_a_shown_reply_keeps_the_ledger_behind_until_it_is_accepted(home: Home) 
     )
     assert accepted.position.cumulative == 60
     with open_ledger(home) as ledger:
-        check_not_behind(ledger)
+        check_not_behind(ledger, home)
 
 
 def test_a_part_gets_the_whole_history_and_both_are_logged(home: Home, tmp_path: Path) -> None:

@@ -5,13 +5,15 @@ import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+import rfc8785
 from tests.support.homes.journals import logged
 
 from fieldfare.client.journal.entries import Event, JournalEntry, next_entry, parse_entry
 from fieldfare.client.journal.journal import FILE, Journal, read, verify
+from fieldfare.shared.canonical import chained_hash
 from fieldfare.shared.errors import LedgerError
 
 WRITTEN: Final = Path(__file__).parent / "old_log"  # by the version before rows: 5 entries
@@ -54,14 +56,16 @@ def test_an_old_log_without_entries_begins_a_new_one(folder: Path) -> None:
     """What the version before left when it was killed at its very first start."""
     for name in (FIRST, SECOND, LAST):
         (folder / name).unlink()
-    import rfc8785
-
-    from fieldfare.client.journal import old_files
-    from fieldfare.shared.canonical import chained_hash
-
     zero = "0" * 64
-    content = {"format": 1, "start": 0, "start_hash": zero, "file": 1, "end": 0, "end_hash": zero}
-    line = rfc8785.dumps(content | {"hash": chained_hash(old_files._HEAD_TYPE + b"\0", content)})
+    content: dict[str, Any] = {
+        "format": 1,
+        "start": 0,
+        "start_hash": zero,
+        "file": 1,
+        "end": 0,
+        "end_hash": zero,
+    }
+    line = rfc8785.dumps(content | {"hash": chained_hash(b"fieldfare.journal.head.v1\0", content)})
     (folder / HEAD).write_bytes(line.ljust(511) + b"\n")
     opened(folder).close()
     assert verify(folder).sequence == 0

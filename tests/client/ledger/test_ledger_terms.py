@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
@@ -14,11 +15,13 @@ from fieldfare.client.ledger.budget import (
     Debit,
     Limits,
     from_picomu2,
+    present,
     to_picomu2,
 )
 from fieldfare.shared.errors import AccountingError, LedgerError
 from fieldfare.shared.protocol import plan
 
+NOON = datetime(2025, 1, 1, 12, tzinfo=UTC)
 DEBIT = Debit(study="s", run="r", step=0, attempt=0, kind="training", request="0" * 64, cost=1)
 
 
@@ -93,3 +96,36 @@ def test_a_limit_is_an_amount(limit: object) -> None:
 def test_a_debit_that_cannot_stand_in_the_chain_is_refused(field: str, value: object) -> None:
     with pytest.raises(LedgerError, match=field):
         replace(DEBIT, **{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("days", "tolerance", "found"),
+    [
+        ((), 1, 0),
+        ((-5,), 1, 0),  # one peer may be the colluder
+        ((-5, 300), 1, -5),  # who is ahead counts for nothing
+        ((-5, -3, 300), 1, -3),
+        ((-5, -3, 300), 2, -5),
+        ((-5, -3, 300, 300), 2, -3),
+        ((300, 300, 300), 1, 0),
+        ((0, 0, -300), 1, 0),  # nor does one who is behind
+    ],
+)
+def test_the_present_is_the_earlier_of_the_own_clock_and_what_honest_peers_say(
+    days: tuple[int, ...], tolerance: int, found: int
+) -> None:
+    peers = [NOON + timedelta(days=n) for n in days]
+    assert present(NOON, peers, tolerance) == NOON + timedelta(days=found)
+
+
+@given(
+    st.lists(st.integers(-400, 400), max_size=6), st.integers(0, 3), st.lists(st.integers(-9, 999))
+)
+def test_colluders_never_make_the_present_later(
+    honest: list[int], tolerance: int, false: list[int]
+) -> None:
+    """Whatever up to t of them sign: no later than the own clock, nor than every honest one's."""
+    said = [*honest, *false[:tolerance]]
+    found = present(NOON, [NOON + timedelta(days=n) for n in said], tolerance)
+    bounds = [0, max(honest)] if len(said) > tolerance and honest else [0]
+    assert found <= NOON + timedelta(days=min(bounds))
