@@ -1,4 +1,4 @@
-"""`fieldfare institution init`, `join`, `roster accept`, `keys ...`, `policy ...`, `log verify`.
+"""`fieldfare institution init`, `join`, `roster accept`, `keys ...`, `policy ...`.
 
 Who pins or accepts looks at every fingerprint first.
 """
@@ -24,7 +24,6 @@ from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import founding
 from fieldfare.client.institution.open import open_institution, open_journal
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.journal.journal import verify
 from fieldfare.client.policy.allowing import allowing
 from fieldfare.client.policy.explained import explain
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
@@ -276,15 +275,3 @@ def _study(home: Path, which: str) -> Study:
     if path.suffix == ".toml" and path.is_file():
         return load_study(path)
     return meant_study(open_institution(home), which)
-
-
-@app.command("institution.log.verify")
-def log_verify(
-    home: Annotated[
-        Path, typer.Option(envvar="FIELDFARE_HOME", help="The institution's folder.")
-    ] = Path("institution"),
-) -> None:
-    """Recompute the whole log and name the first misfit."""
-    count = verify(Home(home).log_folder).sequence
-    told = f"{count} entries, 1 to {count}" if count else "no entries"
-    typer.echo(f"log verified: {told}")

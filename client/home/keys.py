@@ -128,6 +128,11 @@ def public_identity(home: Home) -> str:
     return parse_public_hex(read_public(home.identity_public), str(home.identity_public))
 
 
+def former_identities(home: Home) -> tuple[str, ...]:
+    """Return the public keys, hex, that the identity had before its rotations."""
+    return tuple(sorted(path.stem for path in home.rotations.glob("*.signed")))
+
+
 def identity_fingerprint(home: Home) -> str:
     """Return the identity's fingerprint, to compare out of band.
 

@@ -19,13 +19,16 @@ from tests.support.homes.institutions import (
 )
 from tests.support.homes.runs import finished_run
 
+from fieldfare.client.home.keys import load_identity, public_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.open import open_custody
 from fieldfare.client.institution.restoring import accept_restore, open_ledger
 from fieldfare.client.journal.entries import Event
-from fieldfare.client.journal.journal import Journal
+from fieldfare.client.journal.heads import compare, read_heads, sign_head
+from fieldfare.client.journal.journal import Journal, read, verify
 from fieldfare.client.ledger.restore import Acceptance
 from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.protocol.messages import IdentitySigner
 
 NAME: Final = NAMES[0]
 
@@ -102,6 +105,32 @@ def test_a_witness_elsewhere_stops_a_home_that_was_put_back_whole(
     home.log_folder.mkdir(mode=0o700)
     with pytest.raises(LedgerError, match="restored from an older copy"):
         start(coordinator)
+
+
+def test_a_log_that_was_rewritten_to_fit_an_older_ledger_is_found_by_an_exported_head(
+    coordinator: Coordinator, backup: Path
+) -> None:
+    """Whoever has the account hides a run everywhere; the collector's line still names it."""
+    home = coordinator.homes[NAME]
+    signer = IdentitySigner(load_identity(home, None))
+    exported = sign_head(verify(home.log_folder), NAME, signer, NOW)
+    heads = read_heads(exported, NAME, [public_identity(home)])
+    assert compare(home.log_folder, heads) == verify(home.log_folder)
+
+    kept = [entry for entry in read(home.log_folder) if entry.event is not Event.RELEASE]
+    home.log.unlink()
+    with Journal.open(home.log_folder, clock=lambda: NOW) as journal:
+        for entry in kept:
+            journal.append(entry.event, entry.actor, **entry.details)
+    put_back(home, backup, *LEDGER, WITNESS)
+    start(coordinator)  # everything on this machine agrees
+    with pytest.raises(LedgerError, match="the log was cut, or restored from an older copy"):
+        compare(home.log_folder, heads)
+    with Journal.open(home.log_folder, clock=lambda: NOW) as journal:
+        while journal.append(Event.START, "ines").sequence < heads[0].entries:
+            pass
+    with pytest.raises(LedgerError, match="the log was rewritten"):
+        compare(home.log_folder, heads)
 
 
 @pytest.mark.usefixtures("backup")
