@@ -14,6 +14,7 @@ from tests.support.homes.institutions import (
     clock,
     home_study,
 )
+from tests.support.homes.journals import rewrite_entries
 
 from fieldfare.client.approvals.approval import ApprovalStatus
 from fieldfare.client.custodian.service import serving_calls
@@ -94,7 +95,7 @@ def test_a_node_is_read_where_its_settings_say(coordinator: Coordinator) -> None
         ("roster", lambda home: home.roster.unlink()),
         ("budget", lambda home: home.policy.write_text("nonsense")),
         ("budget", lambda home: (home.ledger.write_bytes(b"x"), home.ledger.chmod(0o600))),
-        ("log", lambda home: home.log.write_bytes(b"{}\n")),
+        ("log", lambda home: rewrite_entries(home.log_folder)),
     ],
 )
 def test_a_part_that_is_broken_hides_no_other(

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from tests.support.homes.institutions import (
     clock,
     home_study,
 )
+from tests.support.homes.journals import rewrite_entries
+from tests.support.homes.runs import finished_run
 from tests.support.network.certificates import Authority
 
 from fieldfare.client.custodian.service import data_plane, serving_calls
@@ -23,6 +26,8 @@ from fieldfare.client.daemon.reload import Ground, Guard, guarding
 from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.founding import found_institution
+from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import Journal
 from fieldfare.client.oversight.looks import HomeLooks, Preflight
 from fieldfare.client.oversight.preflight import CheckOutcome, CheckResult, findings
 
@@ -57,10 +62,36 @@ def failing(found: dict[str, CheckResult]) -> set[str]:
 
 def test_a_home_that_is_in_order(home: Home) -> None:
     found = look(home)
+    assert found.pop("witness").outcome is CheckOutcome.WARN  # beside the ledger, as it begins
     assert {one.outcome for one in found.values()} == {CheckOutcome.PASS, CheckOutcome.SKIP}
     skipped = {topic for topic, one in found.items() if one.outcome is CheckOutcome.SKIP}
     assert skipped == {"node", "custodian", "casework"}
     assert found["records"].text == f"{STUDY.id[:12]}: 200 rows, everything fits"
+
+
+def test_a_witness_on_another_file_system_is_not_warned_of(home: Home) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        witness = Path(folder) / "witness"
+        shutil.move(home.ledger.with_name("ledger.sqlite.witness"), witness)
+        Coordinator.edit(home.settings, 'witness = ""', f'witness = "{witness}"')
+        found = look(home)["witness"]
+    assert (found.outcome, "another file system" in found.text) == (CheckOutcome.PASS, True)
+
+
+def test_a_log_that_lacks_the_ledgers_releases_is_warned_of(
+    coordinator: Coordinator, custody_of: OpenCustody
+) -> None:
+    home, custodies = coordinator.homes[NAME], [custody_of(name) for name in NAMES]
+    finished_run(coordinator, custodies, STUDY)
+    assert look(home)["log"].outcome is CheckOutcome.PASS
+    custodies[0].journal.close()
+    shutil.rmtree(home.log_folder)
+    home.log_folder.mkdir(mode=0o700)
+    with Journal.open(home.log_folder, clock=clock) as journal:
+        journal.append(Event.START, "ines")
+    found = look(home)["log"]
+    assert found.outcome is CheckOutcome.WARN
+    assert "releases of the ledger are not in it" in found.text
 
 
 @pytest.mark.parametrize(
@@ -77,7 +108,7 @@ def test_a_home_that_is_in_order(home: Home) -> None:
         ("node", lambda home: (home.path / "node.toml").write_text("nonsense")),
         ("sockets", lambda home: home.admin_socket.write_text("")),
         ("ledger", lambda home: (home.ledger.write_bytes(b"x"), home.ledger.chmod(0o600))),
-        ("log", lambda home: home.log.write_bytes(b"{}\n")),
+        ("log", lambda home: rewrite_entries(home.log_folder)),
         ("records", lambda home: (home.path / "records.csv").unlink()),
         ("records", lambda home: (home.path / "records.csv").write_text("customer\nsecret-1\n")),
     ],
