@@ -18,14 +18,14 @@ app: Final = Part(
     home="""
         institution.init institution.join institution.keys.show
         institution.keys.renew-node institution.keys.rotate institution.keys.revoke
-        institution.policy.check institution.policy.allow
+        institution.policy.check institution.policy.allow institution.log.verify
+        institution.log.head institution.log.export
     """,
     ledger="""
         institution.ledger.show institution.ledger.verify institution.ledger.export
         institution.ledger.split institution.ledger.accept-restore institution.ledger.clock
         institution.transcript.verify
     """,
-    log="institution.log.verify institution.log.head institution.log.export",
     node="institution.node",
     records="institution.records.import institution.records.check",
     roster="""

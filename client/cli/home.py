@@ -1,4 +1,4 @@
-"""`fieldfare institution init`, `join`, `roster accept`, `keys ...`, `policy ...`.
+"""`fieldfare institution init`, `join`, `keys ...`, `policy ...`, `log ...`.
 
 Who pins or accepts looks at every fingerprint first.
 """
@@ -15,6 +15,7 @@ from fieldfare.client.cli.options import (
     HomeOption,
     PassphraseFileOption,
     agreed,
+    content_of,
 )
 from fieldfare.client.cli.studies import meant_study
 from fieldfare.client.daemon.admin_client import told_custodian
@@ -23,7 +24,9 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings
 from fieldfare.client.institution import founding
 from fieldfare.client.institution.open import open_institution, open_journal
+from fieldfare.client.journal import heads
 from fieldfare.client.journal.entries import Event
+from fieldfare.client.journal.journal import read, verify
 from fieldfare.client.policy.allowing import allowing
 from fieldfare.client.policy.explained import explain
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
@@ -35,6 +38,7 @@ from fieldfare.shared.protocol.identity import (
     matches_fingerprint,
     public_hex,
 )
+from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.study.study import Study, load_study
@@ -275,3 +279,52 @@ def _study(home: Path, which: str) -> Study:
     if path.suffix == ".toml" and path.is_file():
         return load_study(path)
     return meant_study(open_institution(home), which)
+
+
+@app.command("institution.log.verify")
+def log_verify(
+    home: Annotated[
+        Path, typer.Option(envvar="FIELDFARE_HOME", help="The institution's folder.")
+    ] = Path("institution"),
+    head: Annotated[
+        Path | None,
+        typer.Option(help="Heads that were signed before, a line each.", show_default=False),
+    ] = None,
+) -> None:
+    """Recompute the whole log and name the first misfit, also with what was signed before."""
+    opened = Home(home)
+    if head is None:
+        signed, count = [], verify(opened.log_folder).sequence
+    else:
+        own = (keys.public_identity(opened), *keys.former_identities(opened))
+        content = content_of(head, heads.LARGEST_FILE)
+        signed = heads.read_heads(content, load_settings(opened).id, own)
+        count = heads.compare(opened.log_folder, signed).sequence
+    told = f"{count} entries, 1 to {count}" if count else "no entries"
+    fits = f"; {len(signed)} signed heads fit" if head else ""
+    typer.echo(f"log verified: {told}{fits}")
+
+
+@app.command("institution.log.head")
+def log_head(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None) -> None:
+    """Recompute the log and print its size, last hash and time as one line, signed.
+
+    Keep it where this machine cannot change it: `log verify --head` then finds a rewritten log.
+    """
+    opened = Home.open(home)
+    signer = IdentitySigner(keys.load_identity(opened, read_passphrase(passphrase_file)))
+    end = verify(opened.log_folder)
+    signed = heads.sign_head(end, load_settings(opened).id, signer, utc_now())
+    typer.echo(signed.decode())
+
+
+@app.command("institution.log.export")
+def log_export(
+    home: HomeOption = DEFAULT_HOME,
+    since: Annotated[
+        int, typer.Option(min=0, help="The last entry that the collector has; 0: none.")
+    ] = 0,
+) -> None:
+    """Print every entry after a number as a line of JSON, for a collector (SIEM)."""
+    for entry in read(Home.open(home).log_folder, since=since):
+        typer.echo(entry.line.decode())

@@ -104,5 +104,5 @@ def test_a_custodian_that_is_killed_loses_nothing(
         f"{median:.2f} s median, {max(victim.seconds):.2f} s at most"
     )
     assert median < RESTART_SECONDS
-    # That there are deaths between the two as well is held by tests/security/test_crash_points.py.
+    # Deaths between the two are in tests/security/losses/test_crash_points.py.
     assert {UNDONE, SENT} <= set(victim.ends)
