@@ -100,6 +100,10 @@ PassphraseFileOption = Annotated[
 ModelOption = Annotated[
     str, typer.Option("--model", metavar="STUDY|RUN", help="A run, or first digits of its study.")
 ]
+UnverifiedOption = Annotated[
+    bool,
+    typer.Option("--unverified", help="Also a model for which the coordinator's word is all."),
+]
 RecordsOption = Annotated[
     list[Path] | None,
     typer.Option(help="A file or folder instead of what institution.toml names."),

@@ -21,6 +21,7 @@ from fieldfare.client.cli.options import (
     MappingOption,
     ModelOption,
     RecordsOption,
+    UnverifiedOption,
 )
 from fieldfare.client.home.keys import load_holdout_key
 from fieldfare.client.home.models import (
@@ -58,6 +59,7 @@ def score_units(
     model: ModelOption,
     out: Annotated[Path, typer.Option(help="The Parquet file to write: everyone, highest first.")],
     home: HomeOption = DEFAULT_HOME,
+    unverified: UnverifiedOption = False,
     records: RecordsOption = None,
     mapping: MappingOption = None,
     before: Annotated[
@@ -84,7 +86,7 @@ def score_units(
     """
     check_out(out)
     institution = open_institution(home)
-    used = usable_model(institution, model)
+    used = usable_model(institution, model, unverified=unverified)
     if tuned:
         used = as_tuned(institution, used)
     sources = Sources(tuple(records or ()), mapping, tuple(before or ()))
@@ -137,6 +139,7 @@ SEED: Final = 0  # of the intervals' resamples: the same figures every time
 def tune(
     model: ModelOption,
     home: HomeOption = DEFAULT_HOME,
+    unverified: UnverifiedOption = False,
     records: RecordsOption = None,
     mapping: MappingOption = None,
     correction: Annotated[
@@ -149,7 +152,7 @@ def tune(
     Held-out units are left out. `score --tuned` uses it; `evaluate` says whether it is better.
     """
     institution = open_institution(home)
-    used = usable_model(institution, model)
+    used = usable_model(institution, model, unverified=unverified)
     sources = Sources(tuple(records or ()), mapping)
     labels = local_labels(institution, used.study, sources, os.environ)
     kind = further(used.study) if correction else FittingKind.SCALED
@@ -168,6 +171,7 @@ def tune(
 def compare(
     model: ModelOption,
     home: HomeOption = DEFAULT_HOME,
+    unverified: UnverifiedOption = False,
     records: RecordsOption = None,
     mapping: MappingOption = None,
     budget: Annotated[
@@ -181,7 +185,7 @@ def compare(
 ) -> None:
     """Compare the shared, the tuned and an own-only model on your own hold-out. Nothing leaves."""
     institution = open_institution(home)
-    used = usable_model(institution, model)
+    used = usable_model(institution, model, unverified=unverified)
     sources = Sources(tuple(records or ()), mapping)
     labels = local_labels(institution, used.study, sources, os.environ, by or ())
     found = evaluate(institution, used, labels, budget=budget, seed=SEED)
@@ -234,6 +238,9 @@ def _remarks(found: LocalEvaluation) -> Iterator[str]:
     )
 
 
+NOT_KNOWN: Final = frozenset({ModelProvenance.DOUBTFUL, ModelProvenance.UNVERIFIED})
+
+
 @app.command("institution.models")
 def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List the finished models that arrived, with the evidence for each."""
@@ -250,7 +257,7 @@ def models(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
         (
             *(one.kept.study[:SHORT], one.card.name if one.card else "-", one.kept.run),
             one.card.finished[:10] if one.card else "-",
-            Text(plain(one.words, 200), BAD if one.standing is ModelProvenance.DOUBTFUL else ""),
+            Text(plain(one.words, 200), BAD if one.standing in NOT_KNOWN else ""),
         )
         for one in found
     )
@@ -290,7 +297,8 @@ def show(
     if as_json:
         typer.echo(found.card.to_bytes().decode())
         return
-    console().print(card_text(found.card))
+    measured = found.recomputed is not None and found.recomputed.metrics
+    console().print(card_text(found.card, measured=measured))
     typer.echo("")
     typer.echo(f"verified: {found.words}")
     typer.echo(f"page:     {kept.page}")
@@ -305,6 +313,7 @@ NEXT: Final = "Next: the same with --unit UNIT"
 def texts(
     model: ModelOption,
     home: HomeOption = DEFAULT_HOME,
+    unverified: UnverifiedOption = False,
     records: RecordsOption = None,
     mapping: MappingOption = None,
     top: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list.")] = 20,
@@ -318,7 +327,7 @@ def texts(
     software ranks; it closes, freezes and reports nothing.
     """
     institution = open_institution(home)
-    used = usable_model(institution, model, KIND)
+    used = usable_model(institution, model, KIND, unverified=unverified)
     ranked, text = ranked_by(institution, used, Sources(tuple(records or ()), mapping), unit)
     if unit is None:
         typer.echo("\n".join([*top_lines(used, ranked, top), NEXT]))
@@ -374,6 +383,7 @@ LIMIT: Final = "a vector has no reasons that people can read: look at what your 
 def vectors(
     model: ModelOption,
     home: HomeOption = DEFAULT_HOME,
+    unverified: UnverifiedOption = False,
     records: RecordsOption = None,
     mapping: MappingOption = None,
     top: Annotated[int, typer.Option(min=1, max=10_000, help="How many to list.")] = 20,
@@ -384,6 +394,6 @@ def vectors(
     freezes and reports nothing.
     """
     institution = open_institution(home)
-    used = usable_model(institution, model, VECTORS_KIND)
+    used = usable_model(institution, model, VECTORS_KIND, unverified=unverified)
     ranked, _ = ranked_by(institution, used, Sources(tuple(records or ()), mapping))
     typer.echo("\n".join([*top_lines(used, ranked, top), LIMIT]))

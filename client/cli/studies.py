@@ -20,6 +20,8 @@ from fieldfare.client.cli.options import (
     PassphraseFileOption,
     content_of,
 )
+from fieldfare.client.custodian.ports import ModelEvidence
+from fieldfare.client.custodian.recomputation import model_evidence
 from fieldfare.client.daemon.admin_client import LOAD_SECONDS, told_custodian
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.layout import Home
@@ -52,7 +54,13 @@ from fieldfare.client.policy.policy import load_policy
 from fieldfare.client.records.encoding.problems import zero_lines
 from fieldfare.client.records.settings import tables_of
 from fieldfare.shared.advice import at_home
-from fieldfare.shared.errors import FieldfareError, PolicyRefusal, ProtocolError, UsageError
+from fieldfare.shared.errors import (
+    FieldfareError,
+    PolicyRefusal,
+    ProtocolError,
+    RefusalCode,
+    UsageError,
+)
 from fieldfare.shared.protocol.delivery import (
     DELIVERY_FILE_TYPE,
     LARGEST_DELIVERY_FILE,
@@ -335,6 +343,10 @@ FIRST_LINE: Final = 1024  # bytes: what says of a file of lines what it is
 def import_file(
     file: Annotated[Path, typer.Argument(help="The file that the coordinator sent.")],
     home: HomeOption = DEFAULT_HOME,
+    unverified: Annotated[
+        bool,
+        typer.Option("--unverified", help="Keep a model also of a run that did not finish here."),
+    ] = False,
 ) -> None:
     """Take a file from the coordinator: a signed study, or a finished model."""
     content = content_of(file, LARGEST_DELIVERY_FILE).rstrip(b"\r\n")  # mail and editors add one
@@ -342,7 +354,7 @@ def import_file(
     if kind == StudyOffer.TYPE:
         receive_study(file, home)
     elif kind == DELIVERY_FILE_TYPE:
-        _take_delivery(open_institution(home), content)
+        _take_delivery(open_institution(home), content, unverified=unverified)
     elif kind in ELSEWHERE:
         raise UsageError(
             f"{file}: expected a study or a delivery, found a file for {ELSEWHERE[kind]}"
@@ -365,10 +377,10 @@ def type_of(content: bytes) -> str:
     return ""
 
 
-def _take_delivery(institution: Institution, content: bytes) -> None:
+def _take_delivery(institution: Institution, content: bytes, *, unverified: bool) -> None:
     with open_journal(institution.home, utc_now) as journal:
         try:
-            delivery, new = _deliver(institution, journal, content)
+            delivery, new = _deliver(institution, journal, content, unverified=unverified)
         except (PolicyRefusal, ProtocolError) as error:
             # As a custodian does with what comes over the network: the log knows what was refused.
             JournalDecisions(journal).refused(error.code, str(error))
@@ -378,14 +390,33 @@ def _take_delivery(institution: Institution, content: bytes) -> None:
     typer.echo(at_home(f"Next: fieldfare institution model show {delivery.run}"))
 
 
-def _deliver(institution: Institution, journal: Journal, content: bytes) -> tuple[Delivery, bool]:
+def _deliver(
+    institution: Institution, journal: Journal, content: bytes, *, unverified: bool
+) -> tuple[Delivery, bool]:
     home, roster = institution.home, institution.roster
     file = DeliveryFile.from_bytes(content)
     delivery = file.open(roster)
     inbox = HomeInbox(home, roster, journal, utc_now)
-    before = _has(institution, delivery)
-    inbox.delivered(delivery, file.envelope, file.model, file.card)
+    before, evidence = _has(institution, delivery), _evidence(institution, delivery)
+    known = home.study(delivery.study).exists()  # of an unknown study the inbox says so
+    if known and evidence is ModelEvidence.UNVERIFIED and not unverified:
+        raise PolicyRefusal(
+            RefusalCode.NOT_RECOMPUTED,
+            "expected a model of a run that was opened and finished here, found another: keep it "
+            "with --unverified, then recompute it: fieldfare institution transcript verify FILE",
+        )
+    inbox.delivered(delivery, file.envelope, file.model, file.card, evidence)
     return delivery, not before
+
+
+def _evidence(institution: Institution, delivery: Delivery) -> ModelEvidence:
+    """Return what this institution's own ledger says of a model; nothing of an unknown study."""
+    try:
+        study = kept_study(institution.home, delivery.study, institution.roster).study
+    except UsageError:
+        return ModelEvidence.UNVERIFIED  # the inbox refuses it
+    with open_institution_ledger(institution, utc_now) as ledger:
+        return model_evidence(ledger, study, delivery.run, delivery.model)
 
 
 def _has(institution: Institution, delivery: Delivery) -> bool:

@@ -23,8 +23,15 @@ from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.company import check_company
 from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
 from fieldfare.client.custodian.party import Site
-from fieldfare.client.custodian.ports import DecisionLog, Inbox, NoInbox, NoLog, SaidNo
-from fieldfare.client.custodian.recomputation import Recomputation
+from fieldfare.client.custodian.ports import (
+    DecisionLog,
+    Inbox,
+    ModelEvidence,
+    NoInbox,
+    NoLog,
+    SaidNo,
+)
+from fieldfare.client.custodian.recomputation import model_evidence
 from fieldfare.client.custodian.release import Door, RunAtDoor
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.ledger import Ledger
@@ -49,8 +56,6 @@ from fieldfare.shared.protocol.messages import (
     Reply,
     Request,
     RunOpening,
-    parameters_hash,
-    parameters_to_bytes,
 )
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.signed_files import open_study
@@ -140,7 +145,6 @@ class Custodian:
         self._ledger = ledger
         self._decisions = decisions or NoLog()
         self._inbox = inbox or NoInbox()
-        self._recomputation = Recomputation(site, ledger)
         self._door = Door(site, ledger, noise, self._decisions)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
@@ -267,7 +271,7 @@ class Custodian:
         return self._answer(partial(self._cosign, study, run, head, path))
 
     def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
-        """Take a finished model of an approved study; answers with no content."""
+        """Take the model of a run that was opened and finished here; answers with no content."""
         return self._answer(partial(self._deliver, delivery, model, card))
 
     def _answer(
@@ -414,12 +418,14 @@ class Custodian:
         if (bytes_hash(model), bytes_hash(card)) != (delivery.file, delivery.card):
             raise ProtocolError("expected the model and the card that the delivery binds")
         study = self._prepared[delivery.study].plan.study
-        own = self._recomputation.model(study, delivery.run)
-        if own is not None and parameters_hash(parameters_to_bytes(own)) != delivery.model:
+        evidence = model_evidence(self._ledger, study, delivery.run, delivery.model)
+        if evidence is ModelEvidence.UNVERIFIED:
             raise PolicyRefusal(
-                RefusalCode.NOT_RECOMPUTED, "expected the model that was recomputed here"
+                RefusalCode.NOT_RECOMPUTED,
+                "expected a model of a run that was opened and finished here, found another: ask "
+                "the coordinator for its transcript; as a file it may be kept, with --unverified",
             )
-        self._inbox.delivered(delivery, content, model, card, recomputed=own is not None)
+        self._inbox.delivered(delivery, content, model, card, evidence)
         return b""
 
     def _at_door(self, request: Request) -> RunAtDoor:

@@ -11,6 +11,7 @@ nothing by itself. A person decides.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Literal, Protocol
 
 from fieldfare.client.ledger.budget import Position
@@ -91,6 +92,14 @@ class SaidNo:
     reason: str
 
 
+class ModelEvidence(Enum):
+    """How much of a delivered model the custodian knows itself; more is better."""
+
+    UNVERIFIED = 0  # the coordinator's signature, and nothing else
+    FINISHED = 1  # it evaluated this very model in a run that it opened; too large to recompute
+    RECOMPUTED = 2  # and its parameters came out here, step by step
+
+
 class Inbox(Protocol):
     """The store of messages that an institution received."""
 
@@ -117,8 +126,7 @@ class Inbox(Protocol):
         envelope: bytes,
         model: bytes,
         card: bytes,
-        *,
-        recomputed: bool = False,
+        evidence: ModelEvidence,
     ) -> None:
         """Keep a finished model of an approved study.
 
@@ -127,10 +135,10 @@ class Inbox(Protocol):
             envelope: the signed bytes.
             model: a safetensors file.
             card: canonical JSON.
-            recomputed: whether the custodian came to the same model, step by step.
+            evidence: how much of it the custodian knows itself.
 
         Raises:
-            PolicyRefusal: another model of the same run was delivered before.
+            PolicyRefusal: another model of the same run is here, with no less evidence.
             ProtocolError: no model of this study.
             LedgerError: it cannot be kept or logged.
         """
@@ -154,7 +162,6 @@ class NoInbox:
         envelope: bytes,
         model: bytes,
         card: bytes,
-        *,
-        recomputed: bool = False,
+        evidence: ModelEvidence,
     ) -> None:
         """Keep nothing."""

@@ -14,11 +14,20 @@ from numpy.typing import NDArray
 
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.party import Site
+from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
-from fieldfare.shared.protocol.messages import LastSum, Opened, ReleaseKind, Reply, Request
+from fieldfare.shared.protocol.messages import (
+    LastSum,
+    Opened,
+    ReleaseKind,
+    Reply,
+    Request,
+    parameters_hash,
+    parameters_to_bytes,
+)
 from fieldfare.shared.protocol.plan import carries_last_sum
 from fieldfare.shared.run.kinds import KINDS
 from fieldfare.shared.run.mismatch import MismatchError
@@ -28,8 +37,7 @@ from fieldfare.shared.run.state import RunState
 from fieldfare.shared.study.study import Study
 
 PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
-
-Values = NDArray[np.float64]
+EVALUATED_STATE: Final = "evaluated:"  # hash of the model that a run's evaluation bound
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,8 @@ class Recomputation:
 
         Returns:
             States to keep, by name, in the transaction that debits the release: where the run
-            stands now. Empty where nothing is recomputed (simulations; sums that are too large
-            to be sent again).
+            stands now, and which model an evaluation bound. No progress where nothing is
+            recomputed (simulations; sums that are too large to be sent again).
 
         Raises:
             PolicyRefusal: NOT_RECOMPUTED.
@@ -60,40 +68,22 @@ class Recomputation:
             return {}
         if not KINDS[request.kind].follows:  # from a sum; questions follow from the study
             return {}
+        ends = request.kind is ReleaseKind.EVALUATION
+        kept = {EVALUATED_STATE + request.run: request.parameters.encode()} if ends else {}
         if not carries_last_sum(run.plan, len(run.opening.participants)):
             if run.plan.study.asks_for_knots:  # whoever makes up knots makes up parameters
                 raise _refused("expected knots that can be recomputed: fewer participants or bins")
-            return {}
+            return kept
         state = RunState.begin(run, self.site.roster)
         if request.kind is not ReleaseKind.REHEARSAL:
-            state = state.followed(self._kept(request.study, request.run))
+            state = state.followed(kept_training(self.ledger, request.study, request.run))
         try:
             training = self._bound(state, request, last).results.training
         except ProtocolError as error:
             raise _refused(str(error)) from None
         if training is None:
             raise _refused("expected parameters that were recomputed")
-        return {PROGRESS_STATE + request.run: training.to_bytes()}
-
-    def model(self, study: Study, run: str) -> Values | None:
-        """Return float64 (entries,), a run's averaged model as it was recomputed here.
-
-        None where this institution did not stay to the last step, or nothing is recomputed.
-
-        Raises:
-            LedgerError: what was kept cannot be read.
-        """
-        state = self._kept(study.id, run)
-        return state.model if state and state.step == study.training.steps else None
-
-    def _kept(self, study: str, run: str) -> TrainingState | None:
-        content = self.ledger.run_state(study, PROGRESS_STATE + run)
-        if content is None:
-            return None
-        try:
-            return TrainingState.from_bytes(content)
-        except ProtocolError as error:
-            raise LedgerError(f"expected a run's kept progress: {error}") from None
+        return kept | {PROGRESS_STATE + request.run: training.to_bytes()}
 
     def _bound(self, state: RunState, request: Request, last: LastSum) -> RunState:
         """Return the run with what `request` binds; where it stood, or one release later.
@@ -142,6 +132,59 @@ class Recomputation:
             found = (reply.request, reply.institution, reply.approval)
             if found != expected or reply.vector != bytes_hash(vector):
                 raise ProtocolError("expected each participant's own signed vector")
+
+
+def kept_training(ledger: Ledger, study: str, run: str) -> TrainingState | None:
+    """Return how far this institution has followed a run's training; None where it has not.
+
+    Raises:
+        LedgerError: what was kept cannot be read.
+    """
+    content = ledger.run_state(study, PROGRESS_STATE + run)
+    if content is None:
+        return None
+    try:
+        return TrainingState.from_bytes(content)
+    except ProtocolError as error:
+        raise LedgerError(f"expected a run's kept progress: {error}") from None
+
+
+def recomputed_model(ledger: Ledger, study: Study, run: str) -> NDArray[np.float64] | None:
+    """Return float64 (entries,), a run's averaged model as it was recomputed here.
+
+    None where this institution did not stay to the last step, or nothing is recomputed.
+
+    Raises:
+        LedgerError: what was kept cannot be read.
+    """
+    state = kept_training(ledger, study.id, run)
+    return state.model if state and state.step == study.training.steps else None
+
+
+def model_evidence(ledger: Ledger, study: Study, run: str, model: str) -> ModelEvidence:
+    """Return what this institution knows itself of a model that is said to be a run's.
+
+    Args:
+        ledger: its own.
+        study: that was approved here.
+        run: that is said to have made the model.
+        model: hash of its parameters.
+
+    Raises:
+        PolicyRefusal: NOT_RECOMPUTED: the run that it knows made another one.
+        LedgerError: what was kept cannot be read.
+    """
+    evaluated = ledger.run_state(study.id, EVALUATED_STATE + run)
+    if evaluated is None:
+        return ModelEvidence.UNVERIFIED
+    if evaluated.decode() != model:
+        raise _refused("expected the model that was evaluated here")
+    own = recomputed_model(ledger, study, run)
+    if own is None:
+        return ModelEvidence.FINISHED
+    if parameters_hash(parameters_to_bytes(own)) != model:
+        raise _refused("expected the model that was recomputed here")
+    return ModelEvidence.RECOMPUTED
 
 
 def _refused(text: str) -> PolicyRefusal:

@@ -10,16 +10,18 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
-from fieldfare.client.custodian.ports import SaidNo
+from fieldfare.client.custodian.ports import ModelEvidence, SaidNo
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.models import (
     CARD,
     ENVELOPE,
+    FINISHED_FILE,
     MODEL,
     PAGE,
     RECOMPUTED_FILE,
     KeptModel,
     check_model,
+    evidence_of,
     in_the_run,
     keep_files,
     kept_model,
@@ -128,21 +130,23 @@ class HomeInbox:
         envelope: bytes,
         model: bytes,
         card: bytes,
-        *,
-        recomputed: bool = False,
+        evidence: ModelEvidence,
     ) -> None:
         """Keep a finished model; the same delivery again changes nothing.
 
+        A model that is known to be the run's takes the place of one that is the coordinator's word
+        alone: a false one that came first locks nothing out.
+
         Raises:
-            PolicyRefusal: another model of the same run is here, the study was never approved
-                here, or too many of its models are kept.
+            PolicyRefusal: another model of the same run is here, with no less evidence; the study
+                was never approved here; or too many of its models are kept.
             ProtocolError: no model of this study, or a card that misstates it.
             LedgerError: it cannot be kept or logged.
         """
         with _faults(self._home), deciding(self._home):
             study = self._study(delivery.study)
             checked = check_model(study, delivery, model, card)
-            if self._is_here(delivery, model, card):
+            if self._is_here(delivery, model, card, evidence):
                 return
             page = card_page(checked.card, study, checked.parameters)
             self._journal.append(
@@ -153,8 +157,10 @@ class HomeInbox:
                 fingerprint=delivery.file,
             )
             files = {ENVELOPE: envelope, MODEL: model, CARD: card, PAGE: page.encode()}
-            if recomputed:
-                files[RECOMPUTED_FILE] = in_the_run(delivery.model, self._clock())
+            if evidence is not ModelEvidence.UNVERIFIED:
+                note = in_the_run(delivery.model, self._clock())
+                name = RECOMPUTED_FILE if evidence is ModelEvidence.RECOMPUTED else FINISHED_FILE
+                files[name] = note
             keep_files(self._home, delivery.study, delivery.run, files)
 
     def _study(self, study: str) -> Study:
@@ -167,8 +173,10 @@ class HomeInbox:
             )
         return kept_study(self._home, study, self._roster).study
 
-    def _is_here(self, delivery: Delivery, model: bytes, card: bytes) -> bool:
-        """Tell whether this very model is kept.
+    def _is_here(
+        self, delivery: Delivery, model: bytes, card: bytes, evidence: ModelEvidence
+    ) -> bool:
+        """Tell whether this very model is kept, with as much evidence.
 
         Raises:
             PolicyRefusal: another of the same run is, or there is room for no more.
@@ -180,8 +188,11 @@ class HomeInbox:
         if kept is None:
             self._check_number(delivery.study)
             return False
+        known = evidence_of(kept).value
         if _holds(kept, model, card):
-            return True
+            return known >= evidence.value
+        if known < evidence.value:
+            return False
         raise PolicyRefusal(
             RefusalCode.REPLAY_CHANGED,
             "expected the model that this run delivered before, found another: ask the "

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.canonical import canonical_bytes
 from fieldfare.shared.errors import ProtocolError, UsageError
@@ -49,6 +50,7 @@ CARD: Final = "card.json"
 PAGE: Final = "card.html"
 LEAST_PREFIX: Final = 4
 UNFINISHED: Final = ".new"  # run ids do not begin with a dot, so no run is called this
+REPLACED: Final = ".old"
 
 _STUDY: Final = re.compile(r"[0-9a-f]{64}")
 _LIMITS: Final = {ENVELOPE: LARGEST_ENVELOPE, MODEL: LARGEST_MODEL, CARD: LARGEST_CARD}
@@ -145,10 +147,10 @@ def find_model(home: Home, text: str) -> KeptModel:
 
 
 def keep_files(home: Home, study: str, run: str, files: Mapping[str, bytes]) -> None:
-    """Write a run's folder, which is not there yet; after a crash it is whole or not there.
+    """Write a run's folder, in place of one that is there; after a crash it is whole or not there.
 
     Raises:
-        OSError: the disk says no, or the folder is there.
+        OSError: the disk says no.
     """
     folder = home.model(study, run)
     for outer in (home.models, folder.parent):
@@ -156,15 +158,20 @@ def keep_files(home: Home, study: str, run: str, files: Mapping[str, bytes]) -> 
             outer.mkdir(PRIVATE_FOLDER)
             outer.chmod(PRIVATE_FOLDER)  # an odd umask may have taken the owner's rights too
             sync_folder(outer.parent)
-    fresh = folder.parent / UNFINISHED
-    if fresh.exists():  # left behind by a crash, never in use
-        shutil.rmtree(fresh)
+    fresh, old = folder.parent / UNFINISHED, folder.parent / REPLACED
+    for left in (fresh, old):  # left behind by a crash, never in use
+        if left.exists():
+            shutil.rmtree(left)
     fresh.mkdir(PRIVATE_FOLDER)
     fresh.chmod(PRIVATE_FOLDER)
     for name, content in files.items():
         create_private(fresh / name, content)
+    if folder.exists():
+        folder.rename(old)
     fresh.rename(folder)
     sync_folder(folder.parent)
+    if old.exists():
+        shutil.rmtree(old)
 
 
 def _read(path: Path, limit: int) -> bytes:
@@ -184,7 +191,12 @@ def _read(path: Path, limit: int) -> bytes:
 # -- model standing -------------------------------------------------------------------------------
 
 RECOMPUTED_FILE: Final = "recomputed.json"
+FINISHED_FILE: Final = "finished.json"  # the same note: the run was, too large to be recomputed
 MAX_BYTES: Final = 4096
+UNVERIFIED_WORDS: Final = (
+    "UNVERIFIED: the coordinator's word alone, of a run that did not finish here: recompute it "
+    "with `fieldfare institution transcript verify FILE`"
+)
 
 
 class Recomputed(BaseModel):
@@ -195,12 +207,14 @@ class Recomputed(BaseModel):
         leaves: of the transcript; 0 for the run itself.
         head: SHA-256 of the coordinator's signed head over it; empty for the run itself.
         time: when it was done here.
+        metrics: the card's metrics were read off the evaluation's sum here too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     format: Literal[1] = 1
     model: Hex32
+    metrics: bool = False
     leaves: Count
     head: Hex32 | Literal[""]
     time: Time
@@ -210,7 +224,8 @@ class ModelProvenance(Enum):
     """The degree to which a kept model was verified."""
 
     RECOMPUTED = "recomputed"
-    SIGNED = "signed"
+    FINISHED = "finished"
+    UNVERIFIED = "unverified"
     DOUBTFUL = "doubtful"
 
 
@@ -244,8 +259,11 @@ def standing_of_model(kept: KeptModel, roster: Roster) -> ModelStanding:
         return ModelStanding(kept, ModelProvenance.DOUBTFUL, f"do not use it: {error}")
     recomputed = read_recomputed(kept)
     if recomputed is None or recomputed.model != delivery.model:
-        words = "signed by the coordinator, not recomputed here"
-        return ModelStanding(kept, ModelProvenance.SIGNED, words, card)
+        finished = _read_note(kept, FINISHED_FILE)
+        if finished is None or finished.model != delivery.model:
+            return ModelStanding(kept, ModelProvenance.UNVERIFIED, UNVERIFIED_WORDS, card)
+        words = f"of a run finished here on {finished.time[:10]}, not recomputed: too large"
+        return ModelStanding(kept, ModelProvenance.FINISHED, words, card)
     how = "from its transcript here" if recomputed.head else "here step by step in its run"
     words = f"recomputed {how} on {recomputed.time[:10]}"
     return ModelStanding(kept, ModelProvenance.RECOMPUTED, words, card, recomputed)
@@ -256,19 +274,21 @@ def _check_place(kept: KeptModel, delivery: Delivery) -> None:
         raise ProtocolError("expected the delivery of this study and run, found another")
 
 
-def in_the_run(model: str, now: datetime) -> bytes:
-    """Return the note that is kept beside a model that the custodian recomputed during the run.
+def in_the_run(model: str, now: datetime, *, metrics: bool = False) -> bytes:
+    """Return the note that is kept beside a model that the custodian knows from the run itself.
 
     Args:
         model: hash of the parameters that came out.
         now: the present in UTC.
+        metrics: the card's metrics follow from the evaluation's sum as it was added up here.
     """
-    done = Recomputed(model=model, leaves=0, head="", time=now.isoformat(timespec="seconds"))
+    time = now.isoformat(timespec="seconds")
+    done = Recomputed(model=model, metrics=metrics, leaves=0, head="", time=time)
     return canonical_bytes(done)
 
 
 def note_recomputed(
-    kept: KeptModel, *, model: str, leaves: int, head: str, now: datetime
+    kept: KeptModel, *, model: str, leaves: int, head: str, now: datetime, metrics: bool = False
 ) -> Recomputed:
     """Write down beside a model that it was recomputed from a transcript.
 
@@ -278,23 +298,38 @@ def note_recomputed(
         leaves: of the transcript.
         head: SHA-256 of its signed head.
         now: the present in UTC.
+        metrics: the card's metrics follow from it too.
 
     Raises:
         OSError: the disk says no.
     """
-    done = Recomputed(model=model, leaves=leaves, head=head, time=now.isoformat(timespec="seconds"))
-    replace_private(_path(kept), canonical_bytes(done))
+    done = Recomputed(
+        model=model,
+        metrics=metrics,
+        leaves=leaves,
+        head=head,
+        time=now.isoformat(timespec="seconds"),
+    )
+    replace_private(kept.folder / RECOMPUTED_FILE, canonical_bytes(done))
     return done
 
 
 def read_recomputed(kept: KeptModel) -> Recomputed | None:
     """Return the note; None where there is none, or where it cannot be read."""
+    return _read_note(kept, RECOMPUTED_FILE)
+
+
+def evidence_of(kept: KeptModel) -> ModelEvidence:
+    """Return what the notes beside a kept model say; the model is not looked at."""
+    if read_recomputed(kept) is not None:
+        return ModelEvidence.RECOMPUTED
+    finished = _read_note(kept, FINISHED_FILE)
+    return ModelEvidence.UNVERIFIED if finished is None else ModelEvidence.FINISHED
+
+
+def _read_note(kept: KeptModel, name: str) -> Recomputed | None:
     try:
-        with _path(kept).open("rb") as file:
+        with (kept.folder / name).open("rb") as file:
             return Recomputed.model_validate_json(file.read(MAX_BYTES))
     except (OSError, ValidationError):
         return None
-
-
-def _path(kept: KeptModel) -> Path:
-    return kept.folder / RECOMPUTED_FILE

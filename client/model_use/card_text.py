@@ -17,27 +17,34 @@ from fieldfare.shared.pages.words import (
 from fieldfare.shared.terminal.screen import facts
 from fieldfare.shared.terminal.texts import plain
 
+MEASURED = "read off the evaluation's sum again, here"
+STATED = "the coordinator's word: not read off the evaluation's sum here"
 MOST_FEATURES = 12  # the page has all
 
 
-def card_text(card: ModelCard) -> RenderableType:
-    """Return the card for a terminal; strangers' words are stripped of what moves a cursor."""
+def card_text(card: ModelCard, *, measured: bool = False) -> RenderableType:
+    """Return the card for a terminal; strangers' words are stripped of what moves a cursor.
+
+    Args:
+        card: of a kept model.
+        measured: its metrics were read off the evaluation's sum here.
+    """
     rows = (
         ("" if index else topic, line)
-        for topic, lines in _rows(card)
+        for topic, lines in _rows(card, measured=measured)
         for index, line in enumerate(lines)
     )
     return Group(Text(f"{plain(card.name)}, run {card.run}", style="bold"), Text(), facts(rows))
 
 
-def _rows(card: ModelCard) -> list[tuple[str, Sequence[str]]]:
+def _rows(card: ModelCard, *, measured: bool) -> list[tuple[str, Sequence[str]]]:
     data = card.data
     return [
         ("finished", [card.finished]),
         ("conditions", card.conditions),
         ("purpose", [card.purpose]),
         ("prohibited", card.prohibited_uses or ["nothing is named"]),
-        ("quality", _quality(card.metrics)),
+        ("quality", _quality(card.metrics, measured=measured)),
         *_groups(card),
         (
             "trained on",
@@ -57,7 +64,7 @@ def _rows(card: ModelCard) -> list[tuple[str, Sequence[str]]]:
     ]
 
 
-def _quality(metrics: ReleasedMetrics | None) -> list[str]:
+def _quality(metrics: ReleasedMetrics | None, *, measured: bool) -> list[str]:
     if metrics is None:
         return ["hidden by noise: measure it on your own hold-out"]
     budget = percent(metrics.alert_budget)
@@ -68,6 +75,7 @@ def _quality(metrics: ReleasedMetrics | None) -> list[str]:
             f"of {budget} reviewed: precision {_interval(metrics.precision)}, "
             f"recall {_interval(metrics.recall)}"
         ),
+        MEASURED if measured else STATED,
     ]
 
 

@@ -14,7 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fieldfare.client.alerts.store import scoring_folder
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.models import KeptModel, find_model, standing_of_model
+from fieldfare.client.home.models import (
+    KeptModel,
+    ModelProvenance,
+    find_model,
+    standing_of_model,
+)
 from fieldfare.client.home.studies import kept_study
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.scoring.tuning import FittingKind, Tuned
@@ -142,22 +147,32 @@ class UsableModel:
     tuned: bool = False
 
 
-def usable_model(institution: Institution, text: str, kind: str | None = None) -> UsableModel:
+def usable_model(
+    institution: Institution, text: str, kind: str | None = None, *, unverified: bool = False
+) -> UsableModel:
     """Find, check and read the model that a person means.
 
     Args:
         institution: whose models are searched.
         text: a run, or first digits of its study.
         kind: the one that the caller can rank with; None: any.
+        unverified: a person said that the coordinator's word will do.
 
     Raises:
-        UsageError: none or several fit, or another kind of model.
+        UsageError: none or several fit, another kind of model, or nothing but the coordinator's
+            word for it.
         ProtocolError: its signature or hashes do not hold: it must not be used.
     """
     kept = find_model(institution.home, text)
     standing = standing_of_model(kept, institution.roster)
     if standing.card is None:
         raise ProtocolError(f"{kept.folder}: {standing.words}")
+    if standing.standing is ModelProvenance.UNVERIFIED and not unverified:
+        raise UsageError(
+            f"{kept.folder}: expected a model that was verified here, found the coordinator's word "
+            "alone: recompute it with `fieldfare institution transcript verify FILE`, or say "
+            "--unverified"
+        )
     study = kept_study(institution.home, kept.study, institution.roster).study
     if kind is not None and study.model.kind != kind:
         raise UsageError(

@@ -21,9 +21,13 @@ from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
+from fieldfare.shared.finished_model.card import ModelCard
+from fieldfare.shared.finished_model.card_writing import check_card_facts
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import ReleaseKind, Reply, Request, open_envelope
 from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.run.card_facts import card_facts
+from fieldfare.shared.transcript import merkle
 from fieldfare.shared.transcript.file import (
     Header,
     Misfit,
@@ -316,7 +320,27 @@ def _compare_model(
             f"{kept.folder}: expected the transcript's model {report.model[:16]}, found "
             f"{delivered[:16]}: do not use it; ask the coordinator which of the two is the run's"
         )
+    _compare_card(kept, transcript, report)
     if not report.purged:
-        head = bytes_hash(transcript.head)
-        note_recomputed(kept, model=report.model, leaves=report.leaves, head=head, now=now)
+        note_recomputed(
+            kept,
+            model=report.model,
+            metrics=report.measured,
+            leaves=report.leaves,
+            head=bytes_hash(transcript.head),
+            now=now,
+        )
     return kept
+
+
+def _compare_card(kept: KeptModel, transcript: TranscriptFile, report: AuditReport) -> None:
+    """Compare what the delivered card says of the run with the log up to the size that it names."""
+    card = ModelCard.from_bytes(kept.read().card)
+    size = card.verification.size
+    if report.final is None or size > report.leaves:
+        raise ProtocolError(
+            f"{kept.folder}: expected a transcript of the {size} leaves that the model's card "
+            f"names, found {report.leaves}: ask for a newer one"
+        )
+    root = merkle.root([leaf.hash for leaf in transcript.leaves[:size]]).hex()
+    check_card_facts(card, card_facts(report.final, size=size, root=root))

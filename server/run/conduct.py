@@ -32,7 +32,6 @@ from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError, StudyError
-from fieldfare.shared.finished_model.card_writing import CardFacts
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
@@ -45,7 +44,7 @@ from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.protocol.signed_files import open_roster, open_study, read_signed
 from fieldfare.shared.queries.questions import QuestionGroup
-from fieldfare.shared.run.kinds.groups import read_groups
+from fieldfare.shared.run.card_facts import card_facts
 from fieldfare.shared.system.key_files import read_signing_key
 from fieldfare.shared.system.private_files import replace_private
 from fieldfare.shared.transcript.leaves import TreeHead
@@ -250,23 +249,11 @@ class _Conduct:
         closing.deliver(nodes, self.home.model)
 
     def _composed(self, kept: RunRecord, head: TreeHead) -> ComposedDelivery:
-        state = kept.run
-        results, asked = state.results, state.asked
-        if results.training is None or asked is None:
+        training = kept.run.results.training
+        if training is None:
             raise RunError(f"run {self.facts.run}: expected a finished model, found no step")
-        facts = CardFacts(
-            run=self.facts.run,
-            roster=self.facts.roster.hash,
-            institutions=asked.body.n,
-            steps=results.steps,
-            spent=max(state.debits.values(), default=0),
-            failed_attempts=state.failed,
-            metrics=json.loads(results.metrics) if results.metrics else None,
-            groups=read_groups(self.facts.plan, results.groups),
-            transcript_size=head.size,
-            transcript_root=head.root,
-        )
-        return compose(self.facts.plan, results.training.model, facts, self.signer, _now())
+        facts = card_facts(kept.run, size=head.size, root=head.root)
+        return compose(self.facts.plan, training.model, facts, self.signer, _now())
 
     def _interrupt(self, record: RunRecord, state: RunStatus, reason: str) -> None:
         """Say why this part of the run ended, in its transcript too where that can be written."""

@@ -154,6 +154,7 @@ class AuditReport:
         answers: the questions, and the sums that answer them.
         institutions: each one's spending.
         cosigned: size of the log that each institution co-signed.
+        final: the run's state at the end; None before it was opened.
     """
 
     header: Header | None = None
@@ -175,6 +176,7 @@ class AuditReport:
     answers: tuple[AnswersRecord, ...] = ()
     institutions: Mapping[str, InstitutionReport] = field(default_factory=dict)
     cosigned: Mapping[str, int] = field(default_factory=dict)
+    final: RunState | None = None
 
     @property
     def failed_attempts(self) -> int:
@@ -324,6 +326,7 @@ class _RunAudit:
         state = releases.state
         return replace(
             found,
+            final=state,
             steps=state.results.steps,
             requests=state.requests,
             sums=state.sums,

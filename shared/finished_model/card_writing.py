@@ -5,17 +5,20 @@ Whoever has the first two recomputes the card, so a coordinator cannot misstate 
 the price or the features: only the facts about the run are its word, and the transcript's.
 """
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
+import rfc8785
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from fieldfare.shared.errors import AccountingError, ProtocolError
+from fieldfare.shared.evaluation.metrics import same_metrics
 from fieldfare.shared.features.basis import Basis
 from fieldfare.shared.features.features import CategoricalFeature, Feature
 from fieldfare.shared.finished_model.card import (
@@ -188,7 +191,9 @@ def write_card(
 def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> None:
     """Compare a card that arrived with what the study and the parameters say.
 
-    Sentences and the facts about the run are the coordinator's word: they are not compared.
+    Every sentence is a constant of the software, so that nothing of a coordinator's choice is on
+    a card; the facts about the run are its word here, and are compared with a transcript
+    (`check_card_facts`).
 
     Raises:
         ProtocolError: names the first part that the study or the model does not bear out.
@@ -207,13 +212,49 @@ def check_card(card: ModelCard, plan: Plan, parameters: NDArray[np.float64]) -> 
         expected = write_card(plan, parameters, _facts_of(card), finished_at(card))
     except (ValidationError, AccountingError):
         raise ProtocolError("expected a model card that can be recomputed, found another") from None
-    own, found = _without_sentences(expected), _without_sentences(card)
+    own, found = expected.model_dump(), card.model_dump()
     for name, value in own.items():
         if not _same(value, found[name]):
             raise ProtocolError(
                 f"expected a model card whose {name} follows from the study and the model, found "
                 "another: ask the coordinator why"
             )
+
+
+def check_card_facts(card: ModelCard, facts: CardFacts) -> None:
+    """Compare what a card says of its run with what the run's transcript says.
+
+    Args:
+        card: checked against the study and the model (`check_card`).
+        facts: that follow from the transcript, up to the size that the card names.
+
+    Raises:
+        ProtocolError: names the first fact that is another one.
+    """
+    found = _facts_of(card)
+    metrics = ["" if one.metrics is None else canonical_json(one.metrics) for one in (facts, found)]
+    if not same_metrics(*metrics):
+        raise ProtocolError(_other_fact("metrics"))
+    for name in (field.name for field in fields(CardFacts) if field.name != "metrics"):
+        if not _same(_plain(getattr(facts, name)), _plain(getattr(found, name))):
+            raise ProtocolError(_other_fact(name))
+
+
+def _other_fact(name: str) -> str:
+    return (
+        f"expected a model card whose {name} follows from the run's transcript, found another: do "
+        "not rely on it; ask the coordinator why"
+    )
+
+
+def canonical_json(value: Any) -> str:
+    """Return the RFC 8785 form of what a card holds."""
+    return rfc8785.dumps(_plain(value)).decode()
+
+
+def _plain(value: Any) -> Any:
+    """Return lists for tuples and texts for enumerations."""
+    return json.loads(json.dumps(value))
 
 
 def _groups_of(card: ModelCard) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -248,21 +289,15 @@ def _facts_of(card: ModelCard) -> CardFacts:
     )
 
 
-def _without_sentences(card: ModelCard) -> dict[str, Any]:
-    found = card.model_dump(exclude={"conditions", "features_from", "limits", "fairness"})
-    for part, names in (("verification", ("how",)), ("privacy", ("noise", "masks"))):
-        for name in names:
-            found[part].pop(name)
-    return found
-
-
 def _same(expected: Any, found: Any) -> bool:
     """Compare two parts of a card; numbers that were computed may differ in their last bits."""
     if isinstance(expected, dict):
-        return expected.keys() == found.keys() and all(
-            _same(value, found[key]) for key, value in expected.items()
+        return (
+            isinstance(found, dict)
+            and expected.keys() == found.keys()
+            and all(_same(value, found[key]) for key, value in expected.items())
         )
-    if isinstance(expected, tuple):
+    if isinstance(expected, tuple | list):
         return len(expected) == len(found) and all(map(_same, expected, found))
     if isinstance(expected, float) and isinstance(found, float):
         return abs(expected - found) <= CLOSE * max(abs(expected), abs(found))

@@ -47,7 +47,7 @@ def purged(recorded: Recorder, leaves: list[Leaf]) -> bytes:
 ATTACKS: dict[str, tuple[Callable[[Recorder], bytes], AuditVerdict]] = {
     "an honest run": (Recorder.to_bytes, AuditVerdict.FITS),
     "vectors are deleted": (lambda one: one.to_bytes(purged=True), AuditVerdict.AS_FAR_AS_KEPT),
-    "nobody co-signed": (lambda one: one.lie(list.copy), AuditVerdict.NOT_COSIGNED),
+    "nobody co-signed": (lambda one: one.lie(lambda _: None), AuditVerdict.NOT_COSIGNED),
     "forged metrics": (forged_metrics, AuditVerdict.DOES_NOT_FIT),
     "a stripped run": (stripped, AuditVerdict.DOES_NOT_FIT),
     "a stripped run, a reply hidden": (stripped_well, AuditVerdict.NOT_COSIGNED),

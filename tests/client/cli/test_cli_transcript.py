@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from tests.support.homes.institutions import NAMES, NOW, Coordinator, OpenCustody, home_study
 from tests.support.homes.runs import finished_run
-from tests.support.runs.finished import RUN, facts_of
+from tests.support.runs.finished import RUN
 from tests.support.runs.transcripts import Recorder
 
 from fieldfare.client.cli.ledger import lines
+from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.institution.open import Custody
 from fieldfare.client.oversight.transcript_check import OwnReplies, check_transcript
 from fieldfare.server.run.closing import compose
@@ -43,8 +44,10 @@ class Typed:
     def deliver(self) -> None:
         assert self.recorder.state is not None
         model = self.recorder.state.model
-        made = compose(plan_for(STUDY), model, facts_of(STUDY), self.coordinator.signer, NOW)
-        self.custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
+        made = compose(plan_for(STUDY), model, self.recorder.facts(), self.coordinator.signer, NOW)
+        self.custody.inbox.delivered(
+            made.delivery, made.envelope, made.model, made.card, ModelEvidence.UNVERIFIED
+        )
 
 
 @pytest.fixture

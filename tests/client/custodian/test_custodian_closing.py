@@ -9,7 +9,8 @@ import pytest
 from tests.support.federations.bench import NAMES, STEPS, Bench, MakeBench, Run, make_study
 
 from fieldfare.client.custodian.custodian import Custodian
-from fieldfare.client.custodian.ports import NoInbox
+from fieldfare.client.custodian.ports import ModelEvidence, NoInbox
+from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
@@ -42,7 +43,7 @@ class Box(NoInbox):
 
     offered: list[tuple[bytes, Study]] = field(default_factory=list)
     models: list[tuple[Delivery, bytes, bytes, bytes]] = field(default_factory=list)
-    recomputed: list[bool] = field(default_factory=list)
+    evidence: list[ModelEvidence] = field(default_factory=list)
     error: Exception | None = None
 
     def study_offered(self, offer: bytes, study: Study) -> None:
@@ -55,11 +56,10 @@ class Box(NoInbox):
         envelope: bytes,
         model: bytes,
         card: bytes,
-        *,
-        recomputed: bool = False,
+        evidence: ModelEvidence,
     ) -> None:
         self._fail()
-        self.recomputed.append(recomputed)
+        self.evidence.append(evidence)
         self.models.append((delivery, envelope, model, card))
 
     def _fail(self) -> None:
@@ -283,7 +283,7 @@ def test_the_model_that_was_recomputed_is_taken(make_bench: MakeBench) -> None:
     assert deliver(run, body) == b""
     content = sign_envelope(body, COORDINATOR, coordinator(bench))
     assert box.models == [(body, content, b"model", b"card")]
-    assert box.recomputed == [True]
+    assert box.evidence == [ModelEvidence.RECOMPUTED]
     wrong = [
         bytes_hash(parameters_to_bytes(state.parameters)),  # the last iterate, not the average
         bytes_hash(parameters_to_bytes(run.state(STEPS - 1).model)),
@@ -308,14 +308,22 @@ def test_a_model_is_taken_after_a_restart_too(bench: Bench) -> None:
     assert len(box.models) == 1
 
 
-def test_who_left_a_run_takes_its_model_on_the_coordinators_word(bench: Bench) -> None:
-    """It cannot say where the run ended; nor can who was never part of it."""
+def test_the_model_of_a_run_that_did_not_finish_here_is_not_taken(bench: Bench) -> None:
+    """Attack H3: a model of a run that never ran was kept, and `score` ranked with it."""
     box, run = give_inbox(bench), bench.open_run()
     run.answer(NAME, run.request(step=1))
-    assert deliver(run, delivery(run)) == b""
-    assert deliver(run, delivery(run, run="elsewhere")) == b""
-    assert len(box.models) == 2
-    assert box.recomputed == [False, False]
+    for body in (delivery(run), delivery(run, run="elsewhere")):
+        assert deliver(run, body) == Refusal(RefusalCode.NOT_RECOMPUTED)
+    assert box.models == []
+
+
+def test_a_model_too_large_to_recompute_is_the_one_that_was_evaluated(bench: Bench) -> None:
+    box, run = give_inbox(bench), bench.open_run()
+    key = EVALUATED_STATE + run.federation.run
+    bench.ledger(NAME).put_run_state(bench.study.id, key, b"ab" * 32)
+    assert deliver(run, delivery(run)) == Refusal(RefusalCode.NOT_RECOMPUTED)
+    assert deliver(run, delivery(run, model="ab" * 32)) == b""
+    assert box.evidence == [ModelEvidence.FINISHED]
 
 
 def test_a_delivery_binds_both_files_and_their_study(bench: Bench) -> None:
@@ -342,16 +350,18 @@ def test_a_delivery_by_somebody_else_is_not_taken(bench: Bench, signer_id: str) 
 
 
 def test_a_repeated_delivery_reaches_the_inbox_which_knows_what_it_has(bench: Bench) -> None:
-    box, run = give_inbox(bench), bench.open_run()
-    assert [deliver(run, delivery(run)) for _ in range(2)] == [b"", b""]
+    box, run = give_inbox(bench), finished(bench)
+    body = delivery(run, model=model_hash(run.state(STEPS)))
+    assert [deliver(run, body) for _ in range(2)] == [b"", b""]
     assert box.models[0] == box.models[1]
 
 
 def test_another_model_of_a_run_is_refused_by_the_inbox(bench: Bench) -> None:
     error = PolicyRefusal(RefusalCode.REPLAY_CHANGED, "the model that was delivered before")
     give_inbox(bench, error)
-    run = bench.open_run()
-    assert deliver(run, delivery(run)) == Refusal(RefusalCode.REPLAY_CHANGED)
+    run = finished(bench)
+    body = delivery(run, model=model_hash(run.state(STEPS)))
+    assert deliver(run, body) == Refusal(RefusalCode.REPLAY_CHANGED)
 
 
 def test_a_finished_study_takes_no_more_models_and_signs_no_more_heads(bench: Bench) -> None:
@@ -376,5 +386,5 @@ def test_a_ledger_that_cannot_be_read_answers_nothing(call: str, bench: Bench) -
 
 
 def test_without_an_inbox_a_delivery_is_looked_at_and_kept_nowhere(bench: Bench) -> None:
-    run = bench.open_run()
-    assert deliver(run, delivery(run)) == b""
+    run = finished(bench)
+    assert deliver(run, delivery(run, model=model_hash(run.state(STEPS)))) == b""

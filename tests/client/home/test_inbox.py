@@ -21,11 +21,17 @@ from tests.support.runs.finished import FINISHED, RUN, delivered, parameters_of
 from tests.support.system.packages import MODEL, PACKAGE, install
 
 from fieldfare.client.approvals.approval import reject, withdraw
-from fieldfare.client.custodian.ports import SaidNo
+from fieldfare.client.custodian.ports import ModelEvidence, SaidNo
+from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.home import inbox as inbox_module
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.models import ModelProvenance, kept_model, standing_of_model
+from fieldfare.client.home.models import (
+    ModelProvenance,
+    evidence_of,
+    kept_model,
+    standing_of_model,
+)
 from fieldfare.client.home.studies import State, Told, keep_study, kept_ids, read_decision
 from fieldfare.client.institution.open import open_institution, open_institution_ledger
 from fieldfare.client.journal.journal import Journal
@@ -221,8 +227,12 @@ def approved(coordinator: Coordinator, custody_of: OpenCustody) -> None:
     approve_all(coordinator, [custody_of(NAME)], STUDY)
 
 
-def give(inbox: HomeInbox, made: ComposedDelivery) -> None:
-    inbox.delivered(made.delivery, made.envelope, made.model, made.card)
+def give(
+    inbox: HomeInbox,
+    made: ComposedDelivery,
+    evidence: ModelEvidence = ModelEvidence.UNVERIFIED,
+) -> None:
+    inbox.delivered(made.delivery, made.envelope, made.model, made.card, evidence)
 
 
 @pytest.mark.usefixtures("approved")
@@ -260,12 +270,32 @@ def test_a_model_that_the_custodian_recomputed_says_so(
     coordinator: Coordinator, home: Home, inbox: HomeInbox
 ) -> None:
     made = delivered(STUDY, coordinator.signer)
-    inbox.delivered(made.delivery, made.envelope, made.model, made.card, recomputed=True)
+    give(inbox, made, ModelEvidence.RECOMPUTED)
     kept = kept_model(home, STUDY.id, RUN)
     assert kept is not None
     standing = standing_of_model(kept, coordinator.institution(NAME).roster)
     assert standing.standing is ModelProvenance.RECOMPUTED
     assert standing.words == f"recomputed here step by step in its run on {NOW:%Y-%m-%d}"
+
+
+@pytest.mark.usefixtures("approved")
+@pytest.mark.parametrize("proof", [ModelEvidence.FINISHED, ModelEvidence.RECOMPUTED])
+def test_a_false_model_that_came_first_locks_nothing_out(
+    coordinator: Coordinator, home: Home, inbox: HomeInbox, proof: ModelEvidence
+) -> None:
+    """Attack H3: the first delivery of a run's id won, and the true one was refused."""
+    false, true = (delivered(STUDY, coordinator.signer, seed=seed) for seed in (1, 0))
+    give(inbox, false)
+    give(inbox, true, proof)
+    kept = kept_model(home, STUDY.id, RUN)
+    assert kept is not None
+    assert (kept.read().model, evidence_of(kept)) == (true.model, proof)
+    assert [path.name for path in kept.folder.parent.iterdir()] == [RUN]
+    for other in (false, delivered(STUDY, coordinator.signer, seed=2)):
+        with pytest.raises(PolicyRefusal, match="delivered before"):
+            give(inbox, other)
+    give(inbox, true)  # less is known of it this time: nothing changes
+    assert evidence_of(kept) is proof
 
 
 @pytest.mark.usefixtures("approved")
@@ -372,10 +402,14 @@ def test_a_custodian_gives_what_arrives_to_the_home(
     custody = custody_of(NAME)
     approve_all(coordinator, [custody], STUDY)
     made = delivered(STUDY, coordinator.signer)
+    refusal = custody.custodian.deliver(made.envelope, made.model, made.card)
+    assert getattr(refusal, "code", None) is RefusalCode.NOT_RECOMPUTED
+    assert events(home)[-1]["event"] == "refusal"
+    assert events(home)[-1]["details"]["code"] == "not_recomputed"
+    evaluated = made.delivery.model.encode()  # as if the run had come to it
+    custody.ledger.put_run_state(STUDY.id, EVALUATED_STATE + RUN, evaluated)
     assert custody.custodian.deliver(made.envelope, made.model, made.card) == b""
     assert home.model(STUDY.id, RUN).is_dir()
-    other = delivered(STUDY, coordinator.signer, seed=1)
+    other = delivered(STUDY, coordinator.signer, at=FINISHED + timedelta(days=1))
     refusal = custody.custodian.deliver(other.envelope, other.model, other.card)
     assert getattr(refusal, "code", None) is RefusalCode.REPLAY_CHANGED
-    assert events(home)[-1]["event"] == "refusal"
-    assert events(home)[-1]["details"]["code"] == "replay_changed"

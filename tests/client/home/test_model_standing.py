@@ -7,9 +7,12 @@ import pytest
 from tests.support.homes.institutions import Coordinator, home_study
 from tests.support.runs.finished import RUN, delivered
 
+from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.home.models import (
     KeptModel,
     ModelProvenance,
+    evidence_of,
+    in_the_run,
     keep_files,
     kept_model,
     note_recomputed,
@@ -39,11 +42,19 @@ def model_of(coordinator: Coordinator) -> str:
     return delivered(STUDY, coordinator.signer).delivery.model
 
 
-def test_a_delivered_model_is_signed(coordinator: Coordinator, kept: KeptModel) -> None:
+def test_a_model_without_a_note_is_unverified(coordinator: Coordinator, kept: KeptModel) -> None:
     found = standing_of_model(kept, coordinator.roster())
-    assert (found.standing, found.recomputed) == (ModelProvenance.SIGNED, None)
+    assert (found.standing, found.recomputed) == (ModelProvenance.UNVERIFIED, None)
     assert found.card is not None
     assert found.card.run == RUN
+
+
+def test_one_of_a_run_that_finished_here_says_so(coordinator: Coordinator, kept: KeptModel) -> None:
+    (kept.folder / "finished.json").write_bytes(in_the_run(model_of(coordinator), NOW))
+    found = standing_of_model(kept, coordinator.roster())
+    assert (found.standing, found.recomputed) == (ModelProvenance.FINISHED, None)
+    assert "of a run finished here on 2025-07-01" in found.words
+    assert evidence_of(kept) is ModelEvidence.FINISHED
 
 
 def test_a_recomputed_one_says_when(coordinator: Coordinator, kept: KeptModel) -> None:
@@ -58,7 +69,7 @@ def test_a_note_about_another_model_counts_for_nothing(
     coordinator: Coordinator, kept: KeptModel
 ) -> None:
     note_recomputed(kept, model="00" * 32, leaves=7, head="ab" * 32, now=NOW)
-    assert standing_of_model(kept, coordinator.roster()).standing is ModelProvenance.SIGNED
+    assert standing_of_model(kept, coordinator.roster()).standing is ModelProvenance.UNVERIFIED
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"format":1}'])
@@ -67,7 +78,7 @@ def test_a_note_that_cannot_be_read_is_none(
 ) -> None:
     (kept.folder / "recomputed.json").write_bytes(content)
     assert read_recomputed(kept) is None
-    assert standing_of_model(kept, coordinator.roster()).standing is ModelProvenance.SIGNED
+    assert standing_of_model(kept, coordinator.roster()).standing is ModelProvenance.UNVERIFIED
 
 
 @pytest.mark.parametrize("name", ["delivery.signed", "model.safetensors", "card.json"])

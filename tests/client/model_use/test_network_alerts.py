@@ -10,6 +10,7 @@ from tests.support.homes.institutions import NAMES, Coordinator, OpenCustody, ap
 from tests.support.records.scored import NUMBERS, Desk, customers, scored_study, write
 from tests.support.runs.finished import FINISHED, RUN, facts_of
 
+from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.records import read_records
 from fieldfare.server.run.closing import compose
 from fieldfare.shared.models import model_for
@@ -41,7 +42,9 @@ def desk_of(
     for _ in range(20):
         parameters -= 2.0 * sums.plain_gradient(parameters) / UNITS
     made = compose(plan_for(study), parameters, facts_of(study), coordinator.signer, FINISHED)
-    custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
+    custody.inbox.delivered(
+        made.delivery, made.envelope, made.model, made.card, ModelEvidence.FINISHED
+    )
     return Desk(coordinator, study, capsys)
 
 

@@ -21,7 +21,7 @@ def test_a_model_is_found_by_its_run_or_study_and_is_the_delivered_one(desk: Des
         found = usable_model(institution, text)
         assert found.study == desk.study
         assert np.array_equal(found.parameters, parameters(desk.study))
-        assert "signed by the coordinator" in found.verified
+        assert "of a run finished here" in found.verified
         assert not found.tuned
 
 
@@ -33,3 +33,12 @@ def test_an_unknown_or_changed_model_is_not_used(desk: Desk) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(ProtocolError, match="do not use it"):
         usable_model(institution, RUN)
+
+
+def test_the_coordinators_word_alone_is_used_when_a_person_says_so(desk: Desk) -> None:
+    """Attack H3: `score` ranked 19,576 customers with a model of a run that never ran."""
+    institution = desk.coordinator.institution()
+    (desk.home.model(desk.study.id, RUN) / "finished.json").unlink()
+    with pytest.raises(UsageError, match="say --unverified"):
+        usable_model(institution, RUN)
+    assert "UNVERIFIED" in usable_model(institution, RUN, unverified=True).verified

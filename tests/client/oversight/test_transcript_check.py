@@ -1,14 +1,16 @@
 """An institution looks at a transcript: the audit, its own replies, its key, its model."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.support.homes.institutions import NAMES, NOW, Coordinator, OpenCustody, home_study
 from tests.support.homes.runs import finished_run
-from tests.support.runs.finished import RUN, facts_of
+from tests.support.runs.finished import METRICS, RUN
 from tests.support.runs.transcripts import Recorder
 
+from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.home.models import kept_model, read_recomputed
 from fieldfare.client.institution.open import Custody
 from fieldfare.client.oversight.transcript_check import TranscriptCheck, check_transcript, own_keys
@@ -35,11 +37,13 @@ def run(coordinator: Coordinator, custodies: list[Custody]) -> Recorder:
 
 def delivery_of(run: Recorder, coordinator: Coordinator) -> ComposedDelivery:
     assert run.state is not None
-    return compose(plan_for(STUDY), run.state.model, facts_of(STUDY), coordinator.signer, NOW)
+    return compose(plan_for(STUDY), run.state.model, run.facts(), coordinator.signer, NOW)
 
 
 def deliver(custody: Custody, made: ComposedDelivery) -> None:
-    custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
+    custody.inbox.delivered(
+        made.delivery, made.envelope, made.model, made.card, ModelEvidence.UNVERIFIED
+    )
 
 
 def check(coordinator: Coordinator, custody: Custody, content: bytes) -> TranscriptCheck:
@@ -61,6 +65,23 @@ def test_an_honest_run_is_recomputed_and_noted(
     note = read_recomputed(kept)
     assert note is not None
     assert (note.model, note.leaves) == (found.report.model, len(run.leaves))
+    assert note.metrics
+
+
+@pytest.mark.parametrize(
+    "change", [{"spent": 1}, {"failed_attempts": 7}, {"metrics": METRICS}, {"institutions": 4}]
+)
+def test_a_card_that_says_something_else_of_the_run_is_found(
+    coordinator: Coordinator, custodies: list[Custody], run: Recorder, change: dict[str, Any]
+) -> None:
+    assert run.state is not None
+    facts = replace(run.facts(), **change)
+    deliver(
+        custodies[0],
+        compose(plan_for(STUDY), run.state.model, facts, coordinator.signer, NOW),
+    )
+    with pytest.raises(ProtocolError, match=f"card whose {next(iter(change))} follows from"):
+        check(coordinator, custodies[0], run.to_bytes())
 
 
 def test_without_vectors_nothing_is_called_recomputed(
@@ -77,7 +98,7 @@ def test_a_model_that_is_not_the_transcripts_is_found(
     coordinator: Coordinator, custodies: list[Custody], run: Recorder
 ) -> None:
     assert run.state is not None
-    other = compose(plan_for(STUDY), -run.state.model, facts_of(STUDY), coordinator.signer, NOW)
+    other = compose(plan_for(STUDY), -run.state.model, run.facts(), coordinator.signer, NOW)
     deliver(custodies[0], other)
     with pytest.raises(ProtocolError, match="do not use it"):
         check(coordinator, custodies[0], run.to_bytes())

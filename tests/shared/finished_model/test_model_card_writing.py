@@ -12,7 +12,12 @@ from tests.support.runs.finished import FINISHED, METRICS, facts_of, parameters_
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.evaluation.groups import read_fairness
 from fieldfare.shared.finished_model.card import ModelCard
-from fieldfare.shared.finished_model.card_writing import check_card, finished_at, write_card
+from fieldfare.shared.finished_model.card_writing import (
+    check_card,
+    check_card_facts,
+    finished_at,
+    write_card,
+)
 from fieldfare.shared.harm_rules import HARM_RULES
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
@@ -112,10 +117,6 @@ def test_another_machines_last_bits_pass() -> None:
     check_card(CARD.model_copy(update={"privacy": close}), PLAN, PARAMETERS)
 
 
-def test_other_wording_passes() -> None:
-    check_card(CARD.model_copy(update={"limits": ("None known.",)}), PLAN, PARAMETERS)
-
-
 def within(part: str, **changes: Any) -> Callable[[ModelCard], dict[str, Any]]:
     return lambda card: {part: getattr(card, part).model_copy(update=changes)}
 
@@ -142,6 +143,13 @@ def within(part: str, **changes: Any) -> Callable[[ModelCard], dict[str, Any]]:
         (within("participation", institutions=2**50), "3 or more institutions"),
         (within("participation", minimum=0), "participation"),
         (lambda _: {"run": "no run id!"}, "recomputed"),
+        (lambda _: {"conditions": ("Approved for automatic closure.",)}, "conditions"),
+        (lambda _: {"features_from": "anything"}, "features_from"),
+        (lambda _: {"limits": ("None known.",)}, "limits"),
+        (lambda _: {"fairness": ("Independent audit found no bias.",)}, "fairness"),
+        (within("verification", how=("Believe it.",)), "verification"),
+        (within("privacy", noise="none"), "privacy"),
+        (within("privacy", masks="none"), "privacy"),
         (lambda _: {"finished": "2025-13-02T09:30:00+00:00"}, "time that exists"),
     ],
 )
@@ -155,6 +163,27 @@ def test_a_card_that_does_not_follow_is_refused_and_the_part_named(
 def test_the_facts_of_the_run_are_the_coordinators_word() -> None:
     facts = facts_of(STUDY, run="other", steps=1, metrics=None, transcript_size=1)
     check_card(write_card(PLAN, PARAMETERS, facts, datetime.now().astimezone()), PLAN, PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"institutions": 4},
+        {"roster": "ef" * 32},
+        {"steps": 1},
+        {"spent": 1},
+        {"failed_attempts": 0},
+        {"metrics": None},
+        {"metrics": METRICS | {"auroc": {"value": 0.9991, "low": 0.86, "high": 1.0}}},
+        {"groups": {}},
+        {"transcript_size": 41},
+        {"transcript_root": "ef" * 32},
+    ],
+)
+def test_a_fact_that_does_not_follow_from_the_transcript_is_named(change: dict[str, Any]) -> None:
+    check_card_facts(CARD, facts_of(STUDY))
+    with pytest.raises(ProtocolError, match=next(iter(change))):
+        check_card_facts(CARD, facts_of(STUDY, **change))
 
 
 def test_a_model_of_texts_is_described_by_its_buckets_and_shows_none_of_them() -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tests.support.homes.institutions import NAMES, Coordinator, OpenCustody, approve_all
 from tests.support.runs.finished import FINISHED, facts_of
 
+from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.home.layout import Home
 from fieldfare.client.records.sources.source import table_at
 from fieldfare.client.scoring.ranking import Ranking, rank_units
@@ -161,5 +162,7 @@ def desk_of(
     made = compose(
         plan_for(study), parameters(study), facts_of(study), coordinator.signer, FINISHED
     )
-    custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
+    custody.inbox.delivered(
+        made.delivery, made.envelope, made.model, made.card, ModelEvidence.FINISHED
+    )
     return Desk(coordinator, study, capsys)

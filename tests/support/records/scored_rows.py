@@ -10,6 +10,7 @@ from tests.support.homes.institutions import NAMES, Coordinator, OpenCustody, ap
 from tests.support.records.scored import Desk, scored_study, write
 from tests.support.runs.finished import FINISHED, RUN, facts_of
 
+from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.server.run.closing import compose
 from fieldfare.shared.features.text_hashing import TextEncoder
 from fieldfare.shared.models.vector_network import NetworkModel
@@ -47,7 +48,9 @@ def delivered(
     custody = custody_of(NAMES[0])
     approve_all(coordinator, [custody], study)
     made = compose(plan_for(study), parameters, facts_of(study), coordinator.signer, FINISHED)
-    custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
+    custody.inbox.delivered(
+        made.delivery, made.envelope, made.model, made.card, ModelEvidence.FINISHED
+    )
     return Desk(coordinator, study, capsys)
 
 

@@ -18,6 +18,7 @@ from fieldfare.client.wire.frames import Released
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.finished_model.card_writing import CardFacts
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -36,6 +37,7 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
+from fieldfare.shared.run.card_facts import card_facts
 from fieldfare.shared.run.kinds.evaluation import read_metrics
 from fieldfare.shared.run.optimizer import TrainingState
 from fieldfare.shared.run.replay import (
@@ -47,6 +49,7 @@ from fieldfare.shared.run.replay import (
     stepped,
     words_hash,
 )
+from fieldfare.shared.transcript import merkle
 from fieldfare.shared.transcript.file import Misfit, write_transcript
 from fieldfare.shared.transcript.leaves import (
     EndRecord,
@@ -315,6 +318,12 @@ class Recorder:
         """Audit the file as it is, or another one."""
         file = io.BytesIO(self.to_bytes() if content is None else content)
         return audit(file, trust or self.trust)
+
+    def facts(self) -> CardFacts:
+        """What an honest card says of the run."""
+        final, hashes = self.audit().final, [leaf.hash for leaf in self.leaves]
+        assert final is not None
+        return card_facts(final, size=len(hashes), root=merkle.root(hashes).hex())
 
     def find(self, kind: LeafKind, number: int = 0) -> int:
         """The index of the `number`-th leaf of a kind."""

@@ -27,9 +27,9 @@ class Typed:
         self.home = coordinator.homes[NAME]
         self._capsys = capsys
 
-    def __call__(self, content: bytes) -> tuple[int, str, str]:
+    def __call__(self, content: bytes, *more: str) -> tuple[int, str, str]:
         path = self.coordinator.file("arrived", content)
-        status = run(["institution", "import", str(path), "--home", str(self.home.path)])
+        status = run(["institution", "import", str(path), "--home", str(self.home.path), *more])
         out, err = self._capsys.readouterr()
         return status, out, err
 
@@ -59,12 +59,15 @@ def test_a_model_is_kept_once(
 ) -> None:
     approve_all(coordinator, [custody_of(NAME)], STUDY)
     content = a_file(coordinator).to_bytes()
-    status, out, _ = typed(content + b"\n")
+    status, _, err = typed(content)
+    assert (status, "opened and finished here" in err) == (3, True)
+    assert typed.events()[-1]["details"]["code"] == "not_recomputed"
+    status, out, _ = typed(content + b"\n", "--unverified")
     assert status == 0
     assert "kept the model" in out
     assert f"institution model show {RUN}" in out
     assert (typed.home.model(STUDY.id, RUN) / "card.html").is_file()
-    status, out, _ = typed(content)
+    status, out, _ = typed(content, "--unverified")
     assert (status, "is here already" in out) == (0, True)
 
 
@@ -72,8 +75,8 @@ def test_another_model_of_the_run_is_refused_and_logged(
     typed: Typed, coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     approve_all(coordinator, [custody_of(NAME)], STUDY)
-    assert typed(a_file(coordinator).to_bytes())[0] == 0
-    status, _, err = typed(a_file(coordinator, seed=1).to_bytes())
+    assert typed(a_file(coordinator).to_bytes(), "--unverified")[0] == 0
+    status, _, err = typed(a_file(coordinator, seed=1).to_bytes(), "--unverified")
     assert status == 3
     assert "delivered before" in err
     entry = typed.events()[-1]
@@ -101,7 +104,7 @@ def test_a_run_that_is_no_name_is_refused(
     typed: Typed, coordinator: Coordinator, custody_of: OpenCustody
 ) -> None:
     approve_all(coordinator, [custody_of(NAME)], STUDY)
-    status, _, err = typed(a_file(coordinator, run="..").to_bytes())
+    status, _, err = typed(a_file(coordinator, run="..").to_bytes(), "--unverified")
     assert (status, "run id" in err) == (1, True)
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.support.homes.institutions import Coordinator, OpenCustody, approve_all, home_study
 from tests.support.runs.finished import RUN, delivered
 
+from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.home.models import kept_model, note_recomputed
 from fieldfare.shared.cli.root import run
 
@@ -36,7 +37,9 @@ def typed(
     custody = custody_of(NAME)
     approve_all(coordinator, [custody], STUDY)
     made = delivered(STUDY, coordinator.signer)
-    custody.inbox.delivered(made.delivery, made.envelope, made.model, made.card)
+    custody.inbox.delivered(
+        made.delivery, made.envelope, made.model, made.card, ModelEvidence.FINISHED
+    )
     return Typed(coordinator, capsys)
 
 
@@ -51,10 +54,10 @@ def test_no_model_says_how_one_comes(
 def test_models_are_listed(typed: Typed) -> None:
     status, out, _ = typed("models")
     assert status == 0
-    for text in (STUDY.id[:12], "small", RUN, "2025-06-02", "signed by the coordinator"):
+    for text in (STUDY.id[:12], "small", RUN, "2025-06-02", "of a run finished here"):
         assert text in out
     (row,) = json.loads(typed("models", "--json")[1])
-    assert (row["study"], row["run"], row["verified"]) == (STUDY.id, RUN, "signed")
+    assert (row["study"], row["run"], row["verified"]) == (STUDY.id, RUN, "finished")
     assert row["recomputed"] is None
 
 
@@ -90,7 +93,7 @@ def test_a_card_is_shown_with_its_files(typed: Typed, which: str) -> None:
         "immigration enforcement",
         "AUROC 0.880 (0.860 to 0.890)",
         "epsilon 0.5",
-        "verified: signed by the coordinator",
+        "verified: of a run finished here",
         str(typed.home.model(STUDY.id, RUN) / "card.html"),
     ):
         assert part in text

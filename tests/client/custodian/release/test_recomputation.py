@@ -16,7 +16,7 @@ from tests.support.federations.bench import (
     make_sums,
 )
 
-from fieldfare.client.custodian.recomputation import PROGRESS_STATE, Recomputation
+from fieldfare.client.custodian.recomputation import PROGRESS_STATE, recomputed_model
 from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Released
 from fieldfare.shared.canonical import bytes_hash
@@ -81,8 +81,7 @@ def test_an_honest_run_is_answered_to_its_end_and_followed(make_bench: MakeBench
             assert state is not None
             assert state.to_bytes() == run.state(step).to_bytes()
     assert run.state(STEPS).tail_count == STEPS
-    recomputed = Recomputation(bench.site(NAME), bench.ledger(NAME))
-    model = recomputed.model(bench.study, run.federation.run)
+    model = recomputed_model(bench.ledger(NAME), bench.study, run.federation.run)
     assert model is not None
     assert model.tobytes() == run.state(STEPS).model.tobytes()
     assert model_hash(run.state(STEPS)) == bytes_hash(model.tobytes())
@@ -91,7 +90,7 @@ def test_an_honest_run_is_answered_to_its_end_and_followed(make_bench: MakeBench
 def test_a_whole_run_by_the_real_coordinator_is_followed(bench: Bench) -> None:
     outcome = bench.federation.run(bench.federation.job("r"))
     for name in NAMES:
-        model = Recomputation(bench.site(name), bench.ledger(name)).model(bench.study, "r")
+        model = recomputed_model(bench.ledger(name), bench.study, "r")
         assert model is not None
         assert model.tobytes() == outcome.parameters.tobytes()
 
@@ -101,9 +100,8 @@ def test_who_left_before_the_end_has_no_model_of_its_own(left_after: int, bench:
     """Where it stands is not where the run ended."""
     run = bench.open_run()
     run.answer(NAME, run.request(step=left_after))
-    recomputed = Recomputation(bench.site(NAME), bench.ledger(NAME))
-    assert recomputed.model(bench.study, run.federation.run) is None
-    assert recomputed.model(bench.study, "another-run") is None
+    assert recomputed_model(bench.ledger(NAME), bench.study, run.federation.run) is None
+    assert recomputed_model(bench.ledger(NAME), bench.study, "another-run") is None
 
 
 @pytest.mark.parametrize("bits", [-2, -1, 1, 2])
@@ -583,7 +581,7 @@ def test_what_was_kept_and_cannot_be_read_stops_the_run(bench: Bench) -> None:
     broken = Refusal(RefusalCode.LEDGER_UNAVAILABLE)
     assert run.ask(NAME, run.request(attempt=1)) == broken
     with pytest.raises(LedgerError, match="kept progress"):
-        Recomputation(bench.site(NAME), bench.ledger(NAME)).model(bench.study, run.federation.run)
+        recomputed_model(bench.ledger(NAME), bench.study, run.federation.run)
 
 
 def test_a_refused_or_failed_release_keeps_nothing(

@@ -12,7 +12,7 @@ import pytest
 from flwr.app import Message
 from tests.support.federations.settings import BANKS, STEPS, Book, MakeSetting, Setting, make_study
 
-from fieldfare.client.custodian.recomputation import Recomputation
+from fieldfare.client.custodian.recomputation import recomputed_model
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.server.run.store_record import RunRecord
 from fieldfare.server.store.rows import RunStatus
@@ -156,8 +156,7 @@ def test_an_exact_run_that_is_cut_is_followed_by_all_custodians_to_its_end(
     outcome = finish(book, wire)
     federation = setting.federation
     for name in BANKS:
-        recomputed = Recomputation(federation.custodians[name]._site, federation.ledgers[name])
-        model = recomputed.model(STUDY, book.run)
+        model = recomputed_model(federation.ledgers[name], STUDY, book.run)
         assert model is not None
         assert model.tobytes() == outcome.parameters.tobytes()
         federation.ledgers[name].verify()
