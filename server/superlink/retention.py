@@ -6,9 +6,10 @@ run), and SQLite keeps deleted rows in free pages. What auditors need is in the 
 Environment and log of every coordinator's process that uses Flower.
 """
 
+import json
 import logging
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -67,6 +68,16 @@ def purge_finished(database: Path) -> int:
             return removed
     except sqlite3.Error as error:
         raise RunError(f"{database}: could not be purged now: {error}: repeat it later") from None
+
+
+def kept_objects(database: Path, names: Collection[str]) -> frozenset[str]:
+    """Return which of these objects the SuperLink still keeps; all of them if it cannot be read."""
+    query = "SELECT object_id FROM objects WHERE object_id IN (SELECT value FROM json_each(?))"
+    try:
+        with closing(sqlite3.connect(database, timeout=BUSY_SECONDS)) as link:
+            return frozenset(row[0] for row in link.execute(query, (json.dumps(list(names)),)))
+    except sqlite3.Error:
+        return frozenset(names)
 
 
 def overwrite_deleted() -> None:

@@ -12,13 +12,17 @@ link as a terminal shows them.
 import base64
 import binascii
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, Final
 
 import httpx
@@ -50,7 +54,11 @@ from flwr.proto.control_pb2 import (
     UnregisterNodeRequest,
 )
 from flwr.proto.fleet_pb2 import PushMessagesRequest
-from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest
+from flwr.proto.message_pb2 import (
+    ConfirmMessageReceivedRequest,
+    PullObjectRequest,
+    PushObjectRequest,
+)
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
     PullAppMessagesRequest,
@@ -88,7 +96,10 @@ from fieldfare.server.superlink.facts import (
     Task,
 )
 from fieldfare.server.superlink.gate import App, Headers
+from fieldfare.server.superlink.quota import ReplyLimits, ReplyQuota
+from fieldfare.server.superlink.retention import kept_objects
 from fieldfare.shared.errors import RunError, UsageError
+from fieldfare.shared.flood import Flood
 from fieldfare.shared.terminal.texts import ascii_line
 
 # Flower's own; tests/server/superlink/test_flwr_contract.py compares.
@@ -184,10 +195,12 @@ def reason_of(error: Exception) -> str:
 
 
 ACQUIRE: Final = "/flwr.proto.Runtime/AcquireTask"
-MOST_OBJECTS: Final = 8  # of one reply; ours have 3: message, content, record
+MOST_OBJECTS: Final = 3  # of one reply: message, content, record
 REFRESH_SECONDS: Final = 1.0
 MOST_PUSHES: Final = 3
 UNAVAILABLE: Final = int(ErrorCode.MESSAGE_UNAVAILABLE)
+
+log = logging.getLogger(__name__)
 
 # What a reply that is nonsense makes flwr raise.
 _NONSENSE: Final = (DecodeError, ValueError, LookupError, TypeError, AttributeError)
@@ -214,7 +227,8 @@ class SuperlinkApp:
         from flwr.superlink.main import create_app  # noqa: PLC0415
 
         nothing: Any = _NothingElse
-        made = create_app(_configuration(database, secret), nothing)
+        voice = _OwnVoice(database, self.name_of)
+        made = create_app(_configuration(database, secret, voice), nothing)
         made.user_middleware[:] = [
             each for each in made.user_middleware if getattr(each.cls, "__name__", "") not in _IDLE
         ]
@@ -258,7 +272,7 @@ class _NothingElse:
     def shutdown(self) -> None: ...
 
 
-def _configuration(database: Path, secret: bytes) -> SuperLinkLifespanConfig:
+def _configuration(database: Path, secret: bytes, voice: "_OwnVoice") -> SuperLinkLifespanConfig:
     return SuperLinkLifespanConfig(
         control_address="",
         health_server_address=None,
@@ -269,7 +283,7 @@ def _configuration(database: Path, secret: bytes) -> SuperLinkLifespanConfig:
         superexec_auth_secret=secret,
         authn_plugin=NoOpControlAuthnPlugin(),  # the gate asks for the token
         event_log_plugin=None,
-        fleet_event_log_plugin=_OwnVoice(),
+        fleet_event_log_plugin=voice,
         enable_event_log=True,
         artifact_provider=None,
         enable_supernode_auth=True,
@@ -285,20 +299,60 @@ def _configuration(database: Path, secret: bytes) -> SuperLinkLifespanConfig:
     )
 
 
+def _some_of(tree: Any) -> Iterator[Any]:
+    """Yield a tree's objects, no more than say that it has too many."""
+    return islice(iterate_object_tree(tree), MOST_OBJECTS + 1)
+
+
 class _OwnVoice(EventLogWriterPlugin):
-    """In place of an event log: a node may answer for itself alone.
+    """In place of an event log: a node answers for itself alone, and has so much waiting.
 
     Flower compares a reply's sender with the message's addressee, but not with the node whose
     key the request was signed by. This is called between the two.
     """
 
-    def __init__(self) -> None: ...
+    def __init__(self, database: Path, name_of: Callable[[Headers], str | None]) -> None:
+        self._name_of = name_of
+        self._quota = ReplyQuota(ReplyLimits(pieces=MOST_OBJECTS), partial(kept_objects, database))
+        self._lock = Lock()  # calls come from several threads
+        self._flood: Flood[str] = Flood()
 
-    def compose_log_before_event(self, request: Any, *_: Any, **__: Any) -> Any:
+    def compose_log_before_event(self, request: Any, context: Any, *_: Any, **__: Any) -> Any:
         if isinstance(request, PushMessagesRequest):
             senders = {each.metadata.src_node_id for each in request.messages_list}
             if senders != {request.node.node_id}:
                 raise FlowerError(ApiErrorCode.NO_PERMISSIONS, "a node answers for itself alone")
+        problem = self._problem(request)
+        if problem:
+            self._tell(self._name_of(context.scope["headers"]) or "a node", problem)
+            raise FlowerError(ApiErrorCode.NO_PERMISSIONS, problem, public_details=problem)
+
+    def _problem(self, request: Any) -> str:
+        """Return why a reply, or a piece of one, is refused; empty where it is not."""
+        with self._lock:
+            if isinstance(request, PushObjectRequest):
+                node, size = request.node.node_id, len(request.object_content)
+                return self._quota.push(node, request.run_id, request.object_id, size)
+            if isinstance(request, PushMessagesRequest):
+                if len(request.messages_list) != 1 or len(request.message_object_trees) != 1:
+                    return "expected one reply at a time"
+                run = request.messages_list[0].metadata.run_id
+                pieces = [each.object_id for each in _some_of(request.message_object_trees[0])]
+                return self._quota.announce(request.node.node_id, run, pieces)
+        return ""
+
+    def _tell(self, name: str, problem: str) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._flood.over(now)  # how often is in the audit log
+            admitted = self._flood.admits(name, 1, now)
+        if admitted:
+            log.warning(
+                "%s: %s: refused; where it goes on, ask its people, or take its node off: "
+                "fieldfare coordinator remove",
+                name,
+                problem,
+            )
 
     def compose_log_after_event(self, *_: Any, **__: Any) -> Any: ...
 

@@ -30,7 +30,9 @@ from fieldfare.client.node.fleet import Arrival, Fleet, RunOverError, SuperlinkE
 from fieldfare.server.home.founding import build_bundle, bundle_hash
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.facts import ControlTarget
+from fieldfare.server.superlink.quota import ReplyLimits
 from fieldfare.server.superlink.superlink import (
+    MOST_OBJECTS,
     ControlClient,
     SuperlinkApp,
     Tasks,
@@ -449,6 +451,31 @@ def test_a_node_answers_for_itself_alone(task: Any, nodes: Nodes) -> None:
     assert task.grid.pull_messages(ids) == []
     victim.send(answer(asked, b"true"), 0.1)
     assert [said(message) for message in pull(task, ids)] == [b"true"]
+
+
+def test_a_node_has_no_more_waiting_than_its_quota(
+    task: Any, nodes: Nodes, superlink: RunningSuperlink
+) -> None:
+    """23 pieces in one reply put 318 MiB into the database; now four are one too many."""
+    fleet, part = nodes.join("bank-hostile"), b"x" * 12 * 2**20
+    fits = ReplyLimits().waiting_bytes // len(part)
+    task.grid.push_messages([question(fleet.node_id, bytes([n])) for n in range(fits + 2)])
+    crowd = RecordDict({f"r{n}": ConfigRecord({"said": bytes([n])}) for n in range(MOST_OBJECTS)})
+    with pytest.raises(RunOverError):  # as a node reads a 403
+        fleet.send(Message(crowd, reply_to=fleet.pull(receive(fleet))), 0.1)
+    for number in range(fits):
+        fleet.send(answer(fleet.pull(receive(fleet)), part + bytes([number])), 0.1)
+    with pytest.raises(RunOverError):
+        fleet.send(answer(fleet.pull(receive(fleet)), part), 0.1)
+    assert "bank-hostile: expected a reply of at most 3 pieces" in superlink.log()
+
+
+def test_what_was_taken_over_waits_no_longer(task: Any, nodes: Nodes) -> None:
+    fleet, part = nodes.join("bank-large"), b"x" * 12 * 2**20
+    for number in range(14):
+        ids = task.grid.push_messages([question(fleet.node_id)])
+        fleet.send(answer(fleet.pull(receive(fleet)), part + bytes([number])), 0.1)
+        assert len(said(*pull(task, ids))) == len(part) + 1
 
 
 def test_a_reply_that_is_nonsense_is_an_error_and_hurts_nobody(task: Any, nodes: Nodes) -> None:
