@@ -32,6 +32,7 @@ from fieldfare.client.home.comparisons import (
     How,
     MemberStanding,
     keep_compared,
+    keep_handed,
     keep_vouching,
     own_comparisons,
     standings,
@@ -62,6 +63,7 @@ from fieldfare.shared.system.private_files import create_private, os_user
 from fieldfare.shared.terminal.screen import BAD, GOOD, console, table
 from fieldfare.shared.terminal.texts import counted, plain
 
+EXIT_TWO_STORIES: Final = 6  # as of an audit (shared/audit/verdict.py)
 HALF: Final = 35  # characters of six groups: a code is two lines
 NAME: Final = 32  # characters of a member's id on a screen of 80 columns
 
@@ -77,19 +79,29 @@ def accept(
     yes: Annotated[
         bool, typer.Option("--yes", help="Ask nothing: it was looked at before.")
     ] = False,
+    replaced: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Its new key counts as lost and found: not known."),
+    ] = None,
+    lower: Annotated[
+        bool, typer.Option("--lower-multiplicity", help="M may fall: you know why.")
+    ] = False,
 ) -> None:
     """Check a signed roster, show every member's fingerprint, and pin it."""
     opened = Home.open(home)
     settings = load_settings(opened)
     coordinator = pinned_coordinator(opened, load_policy(opened))
-    content = read_signed(file)
-    roster = rosters.offered_roster(content, str(file), coordinator)
+    offered = rosters.offered_roster(read_signed(file), str(file), coordinator)
+    roster = offered.roster
     rosters.check_member(roster, str(file), settings.id, keys.public_identity(opened))
+    _refuse_two_stories(rosters.two_stories(opened, offered, coordinator))
     pinned = rosters.pinned_roster(opened, coordinator) if opened.roster.exists() else None
-    rosters.check_newer(roster, str(file), pinned)
+    rosters.check_follows(offered, pinned)
     if roster == pinned:
         typer.echo(f"version {roster.version} is pinned already")
         return
+    rosters.check_replaced(offered, pinned, replaced or ())
+    _check_multiplicity(offered, pinned, lower=lower)
     _show(roster, pinned, settings.id, console())
     if not yes and not typer.confirm("Pin it? Keys are compared with the members, afterwards."):
         typer.echo("nothing was pinned")
@@ -97,13 +109,40 @@ def accept(
     # Logged first: a roster whose pinning is not in the log never counts.
     with open_journal(opened, utc_now) as journal:
         journal.append(Event.ROSTER, os_user(), fingerprint=roster.hash, version=roster.version)
-    rosters.pin_roster(opened, content)
+    keep_handed(opened, offered.rotations)
+    rosters.pin_roster(opened, offered.content, roster)
     typer.echo(f"pinned roster version {roster.version}, {len(roster.members)} members")
     if pinned is not None:
         typer.echo(
             "Approvals under the earlier roster count no more: approve running studies again."
         )
     typer.echo(told_custodian(opened, settings))
+    _told_standing(open_institution(home))
+    typer.echo(at_home("Next: fieldfare institution roster status"))
+
+
+def _refuse_two_stories(files: Sequence[Path]) -> None:
+    """Print the proof that a coordinator told two stories; nothing of it is pinned."""
+    if not files:
+        return
+    typer.echo("PROOF: the coordinator signed two rosters that cannot both be of one history:")
+    for path in files:
+        typer.echo(f"  {path}")
+    typer.echo("Nothing was pinned. Send both files to every member; approve nothing.")
+    raise typer.Exit(EXIT_TWO_STORIES)
+
+
+def _check_multiplicity(
+    offered: rosters.OfferedRoster, pinned: Roster | None, *, lower: bool
+) -> None:
+    """Let M fall by a person's word alone: with a smaller one everything is promised to fewer."""
+    if pinned is None or lower or offered.roster.multiplicity >= pinned.multiplicity:
+        return
+    raise UsageError(
+        f"{offered.name}: expected M of {pinned.multiplicity} or more, found "
+        f"{offered.roster.multiplicity}: a person known to more institutions than M is promised "
+        "less. If that is right, --lower-multiplicity; what was spent counts as before"
+    )
 
 
 def _show(roster: Roster, pinned: Roster | None, institution: str, to: Console) -> None:

@@ -3,6 +3,7 @@
 institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json
 keys/             identity.pem  identity.pub  node  node.pub  holdout  rotations/
 studies/          signed study offers that arrived
+rosters/          every roster that was pinned here; made with the first
 ledger/           ledger.sqlite and its witness
 log/              log.sqlite
 models/           <study>/<run>/ of each finished model that arrived; made when the first does
@@ -59,6 +60,11 @@ class Home(HomeFolder):
     def roster(self) -> Path:
         """The signed roster that was accepted."""
         return self.path / "roster.signed"
+
+    @property
+    def rosters(self) -> Path:
+        """Folder of every roster that was pinned here; absent before the first."""
+        return self.path / "rosters"
 
     @property
     def comparisons(self) -> Path:
@@ -175,7 +181,7 @@ class Home(HomeFolder):
     def secret(self) -> tuple[Path, ...]:
         """Keys, and whose alerts nobody opens; folders that are made later."""
         keys = (self.identity_key, self.node_key, self.holdout_key)
-        return (self.models, self.scoring, *keys, self.suppression)
+        return (self.models, self.scoring, self.rosters, *keys, self.suppression)
 
     @property
     def trusted(self) -> tuple[Path, ...]:

@@ -4,16 +4,25 @@ A roster says whose signatures count and how many institutions may know one pers
 person looks at every fingerprint before it is pinned (docs/design.md, "The secure sum").
 """
 
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Final
 
 from fieldfare.client.home.layout import Home
+from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError, UsageError
-from fieldfare.shared.protocol.identity import fingerprint
+from fieldfare.shared.protocol.identity import (
+    BETWEEN_SIGNATURES,
+    KeyRotation,
+    check_rotation,
+    fingerprint,
+    open_enrolment,
+)
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import open_roster, read_signed
-from fieldfare.shared.system.private_files import replace_private
+from fieldfare.shared.protocol.signed_files import open_roster, read_roster, roster_and_papers
+from fieldfare.shared.system.private_files import PRIVATE_FOLDER, replace_private
 
 ACCEPT_FIRST: Final = "fieldfare institution roster accept FILE"
 
@@ -55,7 +64,7 @@ def pinned_roster(home: Home, coordinator: str) -> Roster:
     if not home.roster.exists():
         raise UsageError(f"{home.roster}: expected a pinned roster, found none: {ACCEPT_FIRST}")
     try:
-        return open_roster(read_signed(home.roster), coordinator)
+        return open_roster(read_roster(home.roster), coordinator)
     except ProtocolError as error:
         raise UsageError(
             f"{home.roster}: {error}; if the coordinator's key was changed and compared, move the "
@@ -63,19 +72,38 @@ def pinned_roster(home: Home, coordinator: str) -> Roster:
         ) from None
 
 
-def offered_roster(content: bytes, name: str, coordinator: str) -> Roster:
-    """Read a roster that was sent, against the coordinator's pinned key.
+@dataclass(frozen=True)
+class OfferedRoster:
+    """A roster as it was sent.
+
+    Attributes:
+        roster: the coordinator's.
+        rotations: statements that a key replaces another, signed by both.
+        content: the whole file.
+        name: how messages call it.
+    """
+
+    roster: Roster
+    rotations: tuple[KeyRotation, ...]
+    content: bytes
+    name: str
+
+
+def offered_roster(content: bytes, name: str, coordinator: str) -> OfferedRoster:
+    """Read a roster that was sent, against the coordinator's pinned key, with its members' papers.
 
     Args:
-        content: the signed offer.
+        content: the signed offer, and enrolments and rotations that members signed.
         name: how messages call it.
         coordinator: the pinned key, hex.
 
     Raises:
-        UsageError: not signed by that key, no valid roster, or a member without a key.
+        UsageError: not signed by that key, no valid roster, a member without a key, or a paper
+            that its member did not sign or that is of nobody on the roster.
     """
+    offer, papers = roster_and_papers(content)
     try:
-        roster = open_roster(content, coordinator)
+        roster = open_roster(offer, coordinator)
     except ProtocolError as error:
         raise UsageError(
             f"{name}: {error} (the pinned coordinator is {fingerprint(bytes.fromhex(coordinator))})"
@@ -83,7 +111,31 @@ def offered_roster(content: bytes, name: str, coordinator: str) -> Roster:
     keyless = [member.id for member in roster.members if not member.key]
     if keyless:  # a simulation's roster: no signature could be checked
         raise UsageError(f"{name}: expected a key for every member, found none for {keyless[0]!r}")
-    return roster
+    try:
+        rotations = tuple(_rotations(papers, roster))
+    except ProtocolError as error:
+        raise UsageError(f"{name}: a member's paper in it: {error}") from None
+    return OfferedRoster(roster, rotations, content, name)
+
+
+def _rotations(papers: Sequence[bytes], roster: Roster) -> Iterator[KeyRotation]:
+    """Check every paper; an enrolment says no more than that somebody has the key in it."""
+    left = list(papers)
+    while left:
+        paper = left.pop(0)
+        claim = claimed(paper, "old")
+        if claim is None:
+            institution = _member_of(open_enrolment(paper).institution, roster)
+            continue
+        institution = _member_of(claimed(paper, "institution") or "", roster)
+        both = BETWEEN_SIGNATURES.join([paper, left.pop(0) if left else b""])
+        yield check_rotation(both, institution, claim)
+
+
+def _member_of(institution: str, roster: Roster) -> str:
+    if institution not in roster.ids:
+        raise ProtocolError("expected one of a member of the roster, found another's")
+    return institution
 
 
 def check_member(roster: Roster, name: str, institution: str, key: str) -> None:
@@ -106,23 +158,87 @@ def check_member(roster: Roster, name: str, institution: str, key: str) -> None:
         )
 
 
-def check_newer(roster: Roster, name: str, pinned: Roster | None) -> None:
-    """Refuse an older roster, and another one of the same version.
+def check_follows(offered: OfferedRoster, pinned: Roster | None) -> None:
+    """Refuse an older roster, and one that does not follow the pinned one.
 
     Raises:
-        UsageError: a step back would bring a removed member or an old key in again.
+        UsageError: a step back would bring a removed member or an old key in again; a gap could
+            hide that the coordinator told two stories.
     """
-    if pinned is None or roster.version > pinned.version or roster == pinned:
+    roster, name = offered.roster, offered.name
+    if pinned is None or roster == pinned or roster.previous == pinned.hash:
         return
-    expected = (
-        f"another version than {pinned.version} for another content"
-        if roster.version == pinned.version
-        else f"version {pinned.version} or later"
-    )
+    if roster.version <= pinned.version:
+        raise UsageError(
+            f"{name}: expected version {pinned.version + 1} or later, found version "
+            f"{roster.version}: ask the coordinator for the newest roster"
+        )
     raise UsageError(
-        f"{name}: expected {expected}, found version {roster.version}: ask the coordinator for the "
-        "newest roster"
+        f"{name}: expected the successor of version {pinned.version}, which is pinned, found "
+        f"version {roster.version}, which follows another one: accept every version in between, "
+        "in their order; the coordinator keeps them as members/roster-VERSION.signed"
     )
+
+
+def two_stories(home: Home, offered: OfferedRoster, coordinator: str) -> tuple[Path, ...]:
+    """Return two files that prove that the coordinator signed two successors of one roster.
+
+    Both are kept in the home. Empty: this roster and all that were pinned here fit together.
+
+    Raises:
+        UsageError: a roster that was kept is damaged.
+        OSError: the disk says no.
+    """
+    for path in sorted(home.rosters.glob("*.signed")) if home.rosters.is_dir() else ():
+        try:
+            kept = open_roster(read_roster(path), coordinator)
+        except ProtocolError as error:
+            raise UsageError(f"{path}: {error}: move it away") from None
+        if contradicts(kept, offered.roster):
+            other = _kept(home, offered.roster)
+            replace_private(other, offered.content)
+            return path, other
+    return ()
+
+
+def contradicts(one: Roster, other: Roster) -> bool:
+    """Tell whether two rosters of one coordinator are two stories: both cannot be of one chain."""
+    follow = one.previous and one.previous == other.previous
+    return one != other and (one.version == other.version or bool(follow))
+
+
+def _kept(home: Home, roster: Roster) -> Path:
+    return home.rosters / f"{roster.version:06d}-{roster.hash[:16]}.signed"
+
+
+def replaced_keys(offered: OfferedRoster, pinned: Roster | None) -> tuple[str, ...]:
+    """Return the members with another key than before that the key before did not sign for."""
+    steps = {(one.institution, one.old): one.new for one in offered.rotations}
+    found = []
+    before = {member.id: member.key for member in pinned.members} if pinned else {}
+    for member in offered.roster.members:
+        key, seen = before.get(member.id, member.key), set[str]()
+        while key != member.key and key not in seen:
+            seen.add(key)
+            key = steps.get((member.id, key), key)
+        if key != member.key:
+            found.append(member.id)
+    return tuple(found)
+
+
+def check_replaced(offered: OfferedRoster, pinned: Roster | None, allowed: Collection[str]) -> None:
+    """Refuse a key that another one replaced without having signed so.
+
+    Raises:
+        UsageError: says which members' keys, and what to do.
+    """
+    found = [name for name in replaced_keys(offered, pinned) if name not in allowed]
+    if found:
+        raise UsageError(
+            f"{offered.name}: expected a statement that the old key signed, found none for the new "
+            f"key of {', '.join(map(repr, found))}: speak with its people. Where they lost their "
+            f"key: --replaced {found[0]}; the new one is then not known until it is compared"
+        )
 
 
 def member_lines(roster: Roster, pinned: Roster | None) -> tuple[MemberLine, ...]:
@@ -141,12 +257,17 @@ def member_lines(roster: Roster, pinned: Roster | None) -> tuple[MemberLine, ...
     return tuple(lines)
 
 
-def pin_roster(home: Home, content: bytes) -> None:
-    """Keep a checked offer; after a crash the old or the new one is pinned.
+def pin_roster(home: Home, content: bytes, roster: Roster | None = None) -> None:
+    """Pin a checked offer; after a crash the old or the new one is pinned.
+
+    With `roster`, its content, it stays among the rosters that were pinned here ever.
 
     Raises:
         OSError: the disk says no.
     """
+    if roster is not None:
+        home.rosters.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        replace_private(_kept(home, roster), content)
     replace_private(home.roster, content)
 
 

@@ -32,7 +32,7 @@ from fieldfare.shared.protocol.identity import (
     node_key_fingerprint,
 )
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import open_roster, read_signed
+from fieldfare.shared.protocol.signed_files import open_roster, read_roster, read_signed
 from fieldfare.shared.system.key_files import read_passphrase
 
 MULTIPLICITY: Final = """\
@@ -79,14 +79,14 @@ def roster(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A copy to send.", show_default=False)] = None,
-    above: Annotated[
-        int,
+    after: Annotated[
+        Path | None,
         typer.Option(
-            min=0,
-            help="After an old backup: the highest version that any institution has.",
+            metavar="FILE",
+            help="After an old backup: the newest roster that any institution has.",
             show_default=False,
         ),
-    ] = 0,
+    ] = None,
     passphrase_file: PassphraseFileOption = None,
 ) -> None:
     """Publish the signed roster of members; where nothing changed, the same version again."""
@@ -96,12 +96,14 @@ def roster(
         _check_free(opened, out)
     if multiplicity is None and published_roster(opened) is None and enrolment.members(opened):
         multiplicity = _asked_multiplicity()
-    made = publish(opened, key, multiplicity=multiplicity, above=above)
+    made = publish(opened, key, multiplicity=multiplicity, after=after)
     if out is not None:
         out.write_bytes(made.content)
     typer.echo("\n".join(told(made)))
     typer.echo(f"Send {out or opened.roster} to every member; each looks at it and pins it with")
     typer.echo("      fieldfare institution roster accept FILE")
+    typer.echo("Then members compare keys with each other, not with you: docs/coordinator.md.")
+    typer.echo("If one of them runs this coordinator, it is one of the t that studies withstand.")
 
 
 def _asked_multiplicity() -> int:
@@ -135,7 +137,7 @@ def _check_free(home: CoordinatorHome, out: Path) -> None:
     if not out.exists():
         return
     try:
-        open_roster(read_signed(out), signing_public(home))
+        open_roster(read_roster(out), signing_public(home))
     except ProtocolError:
         raise UsageError(
             f"{out}: expected a new file or an earlier roster, found something else: nothing is "

@@ -4,7 +4,7 @@ coordinator.toml  roster.signed  invitation.json  bundle.sha256
 keys/             signing.pem  signing.pub
 tls/              authority.pem  authority.key  server.pem  server.key
 tokens/           control  runtime
-members/          enrolments, and statements about their keys
+members/          enrolments, statements about their keys, and every published roster
 studies/          signed studies
 bundle/           what runs are started with
 state/            superlink.sqlite  runs.sqlite
@@ -131,6 +131,10 @@ class CoordinatorHome(HomeFolder):
     def roster(self) -> Path:
         """The signed roster that was published last."""
         return self.path / "roster.signed"
+
+    def published(self, version: int) -> Path:
+        """Return where a version of the roster stays, for members that lack it."""
+        return self.members / f"roster-{version}.signed"
 
     @property
     def invitation(self) -> Path:

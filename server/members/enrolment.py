@@ -11,7 +11,7 @@ Nothing here is what others go by: that is the roster, which is published from i
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -198,6 +198,18 @@ def member_called(home: CoordinatorHome, institution: str) -> EnrolledMember:
         f"expected an enrolled institution, found {institution!r}, which is none: see `fieldfare "
         "coordinator members`"
     )
+
+
+def papers(home: CoordinatorHome, institutions: Collection[str]) -> Iterator[bytes]:
+    """Yield what members signed themselves: their enrolments, and rotations of their keys.
+
+    Raises:
+        UsageError: a paper cannot be read.
+    """
+    for institution in sorted(institutions):
+        yield read_signed(home.enrolment(institution))
+        for old in sorted(_rotations(home, institution)):
+            yield read_signed(home.rotation(institution, old))
 
 
 @contextmanager

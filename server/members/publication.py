@@ -7,6 +7,7 @@ installed software has (home/founding.py).
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -14,7 +15,7 @@ from fieldfare.server.home.decision_log import DecisionKind, write_down
 from fieldfare.server.home.founding import keep_bundle, signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import load_settings
-from fieldfare.server.members.enrolment import alone, enrolled
+from fieldfare.server.members.enrolment import alone, enrolled, papers
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.protocol.identity import (
     Invitation,
@@ -24,7 +25,12 @@ from fieldfare.shared.protocol.identity import (
 )
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Member, Roster
-from fieldfare.shared.protocol.signed_files import offer_roster, open_roster, read_signed
+from fieldfare.shared.protocol.signed_files import (
+    offer_roster,
+    open_roster,
+    read_roster,
+    read_signed,
+)
 from fieldfare.shared.system.private_files import read_public, replace_private
 
 
@@ -34,7 +40,7 @@ class PublishedRoster:
 
     Attributes:
         roster: its content.
-        content: the signed offer.
+        content: the file: the signed offer, then the members' own papers.
         fresh: it is a new version; False: nothing had changed.
     """
 
@@ -52,7 +58,7 @@ def published_roster(home: CoordinatorHome) -> Roster | None:
     if not home.roster.exists():
         return None
     try:
-        return open_roster(read_signed(home.roster), signing_public(home))
+        return open_roster(read_roster(home.roster), signing_public(home))
     except ProtocolError as error:
         raise UsageError(f"{home.roster}: {error}: restore it from your backup") from None
 
@@ -62,39 +68,57 @@ def publish(
     key: Ed25519PrivateKey,
     *,
     multiplicity: int | None = None,
-    above: int = 0,
+    after: Path | None = None,
 ) -> PublishedRoster:
     """Sign the roster of all enrolled institutions; where nothing changed, the last one again.
 
-    Institutions refuse an older version, and another content under a version that they have.
+    It names the hash of the one before it: institutions take the successor of the one that they
+    have, and two successors of one roster prove that its coordinator told two stories.
 
     Args:
         home: the coordinator's.
         key: its signing key.
         multiplicity: institutions that may know the same person; None: as before, at first 1.
-        above: the highest version that anybody may have; more than the last one here where that
-            came from an old backup.
+        after: the newest roster that any institution has, where the last one here came from an old
+            backup.
 
     Raises:
-        UsageError: no institution is enrolled, or a paper or the last roster is damaged.
+        UsageError: no institution is enrolled, a paper or the last roster is damaged, or `after` is
+            no later roster of this coordinator.
         OSError: the disk says no.
     """
     with alone(home):
         last = published_roster(home)
+        if after is not None:
+            last = _later(home, after, last)
         made = _roster(home, public_hex(key), last, multiplicity)
-        if last is not None and made == last and last.version > above:
+        if last is not None and made == last and after is None:
             return PublishedRoster(made, read_signed(home.roster), fresh=False)
-        version = max(last.version if last else 0, above) + 1
-        made = made.model_copy(update={"version": version})
-        content = offer_roster(made, IdentitySigner(key))
+        follows = {"version": last.version + 1, "previous": last.hash} if last else {}
+        made = made.model_copy(update=follows)
+        content = b"\n".join([offer_roster(made, IdentitySigner(key)), *papers(home, made.ids)])
         facts: dict[str, str | int] = {
             "roster": made.hash,
-            "version": version,
+            "version": made.version,
             "multiplicity": made.multiplicity,
         }
         write_down(home, DecisionKind.ROSTER, facts)
+        replace_private(home.published(made.version), content)
         replace_private(home.roster, content)
     return PublishedRoster(made, content, fresh=True)
+
+
+def _later(home: CoordinatorHome, file: Path, last: Roster | None) -> Roster:
+    try:
+        found = open_roster(read_roster(file), signing_public(home))
+    except ProtocolError as error:
+        raise UsageError(f"{file}: {error}") from None
+    if last is not None and found.version <= last.version:
+        raise UsageError(
+            f"{file}: expected a later roster than the one here, version {last.version}, found "
+            f"version {found.version}"
+        )
+    return found
 
 
 def _roster(
@@ -112,6 +136,7 @@ def _roster(
         multiplicity=known_to,
         coordinator=coordinator,
         members=listed,
+        previous=last.previous if last else "",
     )
 
 

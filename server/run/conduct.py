@@ -42,7 +42,7 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.protocol.signed_files import open_roster, open_study, read_signed
+from fieldfare.shared.protocol.signed_files import open_roster, open_study, read_roster, read_signed
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.run.card_facts import card_facts
 from fieldfare.shared.system.key_files import read_signing_key
@@ -160,7 +160,7 @@ def _conduct(
         FieldfareError: a file is missing or does not fit; the run store says so.
     """
     try:
-        roster_offer, study_offer = read_signed(home.roster), read_signed(home.study(study))
+        roster_offer, study_offer = read_roster(home.roster), read_signed(home.study(study))
         roster = open_roster(roster_offer, signing_public(home))
         plan = plan_for(open_study(study_offer, roster, Assurance.EXACT))
         later = read_questions(home.questions(run)) if run else ()

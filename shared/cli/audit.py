@@ -29,7 +29,7 @@ from fieldfare.shared.evaluation.groups import group_lines
 from fieldfare.shared.pages.words import short
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
-from fieldfare.shared.protocol.signed_files import read_signed
+from fieldfare.shared.protocol.signed_files import read_roster, read_signed
 from fieldfare.shared.terminal.screen import BAD, console, facts, table
 from fieldfare.shared.terminal.texts import plain
 
@@ -302,7 +302,7 @@ def trusted(roster: Path | None, coordinator_key: str | None) -> Trust:
     if roster is None:
         return Trust(_key(coordinator_key or ""))
     try:
-        return Trust.in_roster(read_signed(roster))
+        return Trust.in_roster(read_roster(roster))
     except ProtocolError as error:
         raise UsageError(f"{roster}: {error}: give the roster as it was published") from None
 

@@ -1,11 +1,18 @@
 """The roster: who may take part, under which keys; signed by the coordinator, pinned by all."""
 
 import re
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from fieldfare.shared.canonical import MAX_EXACT_INT, canonical_bytes, content_hash
 from fieldfare.shared.errors import ProtocolError, RefusalCode
@@ -27,7 +34,11 @@ class Member(BaseModel):
 
 
 class Roster(BaseModel):
-    """Members sorted by id, the coordinator's key and the platform-wide constant M."""
+    """Members sorted by id, the coordinator's key and the platform-wide constant M.
+
+    `previous` is the hash of the roster that this one follows. A first roster follows none, and
+    its canonical form has no such field.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,6 +47,12 @@ class Roster(BaseModel):
     multiplicity: int = Field(default=1, ge=1, le=64)  # M: institutions that may know one person
     coordinator: Hex32 | Literal[""]
     members: tuple[Member, ...]
+    previous: Hex32 | Literal[""] = ""
+
+    @model_serializer(mode="wrap")
+    def _first_follows_none(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        return content if self.previous else {k: v for k, v in content.items() if k != "previous"}
 
     @model_validator(mode="after")
     def _sorted_and_distinct(self) -> Self:

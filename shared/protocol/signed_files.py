@@ -112,3 +112,21 @@ def read_signed(path: Path) -> bytes:
     """
     # Mail and editors add a line end; canonical JSON ends in "}".
     return read_at_most(path, MAX_MESSAGE_BYTES).rstrip(b"\r\n")
+
+
+def read_roster(path: Path) -> bytes:
+    """Read a signed roster, without the members' own papers that may come after it.
+
+    Raises:
+        UsageError: not readable, or too large.
+    """
+    return roster_and_papers(read_signed(path))[0]
+
+
+def roster_and_papers(content: bytes) -> tuple[bytes, tuple[bytes, ...]]:
+    """Split a roster's file: the signed roster, then papers of members, a line for each signature.
+
+    The papers carry their members' own signatures; the coordinator's covers the roster alone.
+    """
+    offer, *papers = content.replace(b"\r\n", b"\n").split(b"\n")
+    return offer, tuple(paper for paper in papers if paper)

@@ -20,8 +20,9 @@ from tests.support.homes.institutions import (
 
 from fieldfare.client.approvals.approval import approve
 from fieldfare.client.home.comparisons import keep_compared, keep_vouching
-from fieldfare.client.home.roster import pin_roster
+from fieldfare.client.home.roster import pin_roster, pinned_roster
 from fieldfare.client.institution.open import Custody
+from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.comparison import sign_vouching
 from fieldfare.shared.protocol.identity import public_hex
@@ -144,3 +145,21 @@ def test_vouchings_count_from_t_plus_1_members_on(
         keep_vouching(home, sign_vouching(name, [(new.id, new.key)], keys[name]))
     study = home_study(aggregation={"minimum_institutions": 4})
     assert (surrounded(coordinator, custody_of, roster, study) == UNKNOWN) is refused
+
+
+@pytest.mark.parametrize("consent", [(), ("--replaced", "bank-b", "--replaced", "bank-c")])
+def test_a_second_roster_with_replaced_keys_begins_nothing(
+    coordinator: Coordinator, custody_of: OpenCustody, consent: tuple[str, ...]
+) -> None:
+    """It is refused; and where a person takes it all the same, the new keys are not known."""
+    first = coordinator.roster()
+    second = false_roster(coordinator, false_keys("bank-b", "bank-c")).model_copy(
+        update={"previous": first.hash}
+    )
+    file = coordinator.file("second.signed", coordinator.signed_roster(second))
+    home = coordinator.homes[VICTIM]
+    taken = ["institution", "roster", "accept", str(file), "--home", str(home.path), "--yes"]
+    assert run([*taken, *consent]) == (0 if consent else 2)
+    assert pinned_roster(home, coordinator.public) == (second if consent else first)
+    if consent:
+        assert surrounded(coordinator, custody_of, second, home_study()) == UNKNOWN

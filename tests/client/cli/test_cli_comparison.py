@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.homes.institutions import Coordinator
+from tests.support.homes.journals import logged
 
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.cli.root import run
@@ -55,7 +56,7 @@ def test_a_code_that_a_member_reads_makes_its_key_known(
     assert "not known yet: bank-c" in out
     assert a.known() == {"bank-a", "bank-b"}
     assert banks["b"].known() == {"bank-b"}  # what a knows is not what b knows
-    entry = json.loads(a.home.log.read_text().splitlines()[-1])
+    entry = logged(a.home.log_folder)[-1]
     assert entry["details"]["kind"] == "compared: in person"
     assert a.home.comparisons.stat().st_mode & 0o777 == 0o600
 

@@ -2,17 +2,23 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.homes.institutions import Coordinator
 
+from fieldfare.client.home.keys import load_identity
 from fieldfare.client.home.roster import (
     MemberChange,
+    OfferedRoster,
+    check_follows,
     check_member,
-    check_newer,
+    check_replaced,
+    contradicts,
     member_lines,
     offered_roster,
     pin_roster,
     pinned_roster,
+    replaced_keys,
+    two_stories,
 )
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.protocol.identity import fingerprint, public_hex
+from fieldfare.shared.protocol.identity import fingerprint, public_hex, state_rotation
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster
@@ -26,6 +32,7 @@ def with_members(roster: Roster, **keys: str) -> Roster:
         version=roster.version + 1,
         multiplicity=roster.multiplicity,
         coordinator=roster.coordinator,
+        previous=roster.hash,
         members=tuple(Member(id=name, key=key) for name, key in sorted(members.items()) if key),
     )
 
@@ -89,15 +96,76 @@ def test_this_institution_must_be_on_it_with_its_own_key(coordinator: Coordinato
         check_member(with_members(coordinator.roster(), bank_a="ab" * 32), "sent", "bank-a", own)
 
 
-def test_versions_only_go_up(coordinator: Coordinator) -> None:
-    second = coordinator.roster(version=2)
-    check_newer(second, "sent", None)
-    check_newer(second, "sent", coordinator.roster(version=1))
-    check_newer(second, "sent", second)
-    with pytest.raises(UsageError, match="version 2 or later"):
-        check_newer(coordinator.roster(version=1), "sent", second)
-    with pytest.raises(UsageError, match="another version than 2"):
-        check_newer(coordinator.roster(version=2, multiplicity=3), "sent", second)
+def offered(coordinator: Coordinator, roster: Roster, *papers: bytes) -> OfferedRoster:
+    content = b"\n".join([coordinator.signed_roster(roster), *papers])
+    return offered_roster(content, "sent", coordinator.public)
+
+
+def test_only_the_successor_of_the_pinned_one_is_taken(coordinator: Coordinator) -> None:
+    first = coordinator.roster()
+    second = with_members(first)
+    third = with_members(second, bank_c="")
+    for newer, pinned in ((first, None), (third, None), (second, first), (second, second)):
+        check_follows(offered(coordinator, newer), pinned)
+    with pytest.raises(UsageError, match="version 3 or later"):
+        check_follows(offered(coordinator, first), second)
+    for skipped in (third, second.model_copy(update={"previous": ""})):
+        with pytest.raises(UsageError, match="every version in between"):
+            check_follows(offered(coordinator, skipped), first)
+
+
+def test_two_successors_of_one_are_two_stories(coordinator: Coordinator) -> None:
+    home, first = coordinator.homes["bank-a"], coordinator.roster()
+    second, other = with_members(first), with_members(first, bank_c="")
+    third = with_members(second)
+    for roster in (first, second, third):
+        assert two_stories(home, offered(coordinator, roster), coordinator.public) == ()
+        pin_roster(home, coordinator.signed_roster(roster), roster)
+    late = with_members(first, bank_b="ab" * 32).model_copy(update={"version": 9})
+    for lie in (other, late, coordinator.roster(multiplicity=2)):  # the last: of one version
+        files = two_stories(home, offered(coordinator, lie), coordinator.public)
+        found = [offered_roster(f.read_bytes(), f.name, coordinator.public).roster for f in files]
+        assert lie in found
+        assert contradicts(*found)
+        assert not any(contradicts(one, one) for one in found)
+        files[1].unlink()
+    assert pinned_roster(home, coordinator.public) == third
+
+
+def test_a_replaced_key_needs_the_old_ones_signature(coordinator: Coordinator) -> None:
+    home, first = coordinator.homes["bank-b"], coordinator.roster()
+    old, new = load_identity(home, None), Ed25519PrivateKey.generate()
+    roster = with_members(first, bank_b=public_hex(new))
+    bare = offered(coordinator, roster)
+    assert replaced_keys(bare, first) == ("bank-b",)
+    with pytest.raises(UsageError, match="--replaced bank-b"):
+        check_replaced(bare, first, ())
+    check_replaced(bare, first, ("bank-b",))
+    middle = Ed25519PrivateKey.generate()
+    ways = [
+        [state_rotation("bank-b", old, new)],
+        [state_rotation("bank-b", middle, new), state_rotation("bank-b", old, middle)],
+    ]
+    for way in ways:
+        assert replaced_keys(offered(coordinator, roster, *way), first) == ()
+    other = state_rotation("bank-b", middle, new)
+    assert replaced_keys(offered(coordinator, roster, other), first) == ("bank-b",)
+
+
+@pytest.mark.parametrize("what", ["cut", "changed", "a stranger's", "of another member"])
+def test_a_paper_that_its_member_did_not_sign_is_refused(
+    coordinator: Coordinator, what: str
+) -> None:
+    key, new = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    paper = state_rotation("bank-x" if what == "a stranger's" else "bank-b", key, new)
+    if what == "cut":
+        paper = paper.partition(b"\n")[0]
+    elif what == "changed":
+        paper = paper.replace(public_hex(key).encode(), public_hex(new).encode())
+    elif what == "of another member":
+        paper = paper.replace(b'"institution":"bank-b"', b'"institution":"bank-c"')
+    with pytest.raises(UsageError, match="paper"):
+        offered(coordinator, coordinator.roster(), paper)
 
 
 def test_every_change_of_a_member_is_named(coordinator: Coordinator) -> None:

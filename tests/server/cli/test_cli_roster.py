@@ -10,10 +10,9 @@ from tests.support.homes.papers import Applicant
 from fieldfare.server.home.founding import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import examine, keep
-from fieldfare.server.members.publication import published_roster
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint, node_key_fingerprint
-from fieldfare.shared.protocol.signed_files import open_roster, read_signed
+from fieldfare.shared.protocol.signed_files import open_roster, read_roster
 
 
 def enrol(home: CoordinatorHome, name: str) -> Applicant:
@@ -83,7 +82,7 @@ def test_a_roster_is_published_once_for_each_change(
     assert "published version 1, members: 1, M = 2" in said
     assert fingerprint(bytes.fromhex(bank.public)) in said
     assert "institution roster accept" in said
-    assert open_roster(read_signed(out), signing_public(coordinator_home)).multiplicity == 2
+    assert open_roster(read_roster(out), signing_public(coordinator_home)).multiplicity == 2
     first = out.read_bytes()
     assert call(coordinator_home, "roster", "--out", str(out)) == 0  # the same bytes again
     assert "nothing changed since version 1" in capsys.readouterr().out
@@ -91,7 +90,7 @@ def test_a_roster_is_published_once_for_each_change(
     enrol(coordinator_home, "bank-b")
     assert call(coordinator_home, "roster", "--out", str(out)) == 0  # an earlier one is replaced
     assert "published version 2, members: 2, M = 2" in capsys.readouterr().out
-    assert open_roster(read_signed(out), signing_public(coordinator_home)).version == 2
+    assert open_roster(read_roster(out), signing_public(coordinator_home)).version == 2
 
 
 def test_nothing_is_published_where_the_copy_would_overwrite_something(
@@ -106,21 +105,13 @@ def test_nothing_is_published_where_the_copy_would_overwrite_something(
     assert not coordinator_home.roster.exists()
 
 
-def test_a_version_above_those_of_an_old_backup(coordinator_home: CoordinatorHome) -> None:
-    enrol(coordinator_home, "bank-a")
-    assert call(coordinator_home, "roster", "--above", "4", "--multiplicity", "1") == 0
-    found = published_roster(coordinator_home)
-    assert found is not None
-    assert found.version == 5
-
-
 def test_nobody_and_wrong_numbers_are_refused(
     coordinator_home: CoordinatorHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(coordinator_home, "roster") == 2
     assert "coordinator enrol FILE" in capsys.readouterr().err
     enrol(coordinator_home, "bank-a")
-    for option in (["--multiplicity", "0"], ["--multiplicity", "65"], ["--above", "-1"]):
+    for option in (["--multiplicity", "0"], ["--multiplicity", "65"]):
         assert call(coordinator_home, "roster", *option) == 2
     assert not coordinator_home.roster.exists()
 

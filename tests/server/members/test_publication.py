@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from tests.support.homes.papers import Applicant
 
@@ -6,7 +8,7 @@ from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import examine, keep, remove
 from fieldfare.server.members.publication import PublishedRoster, publish, published_roster
 from fieldfare.shared.errors import UsageError
-from fieldfare.shared.protocol.signed_files import open_roster
+from fieldfare.shared.protocol.signed_files import open_roster, roster_and_papers
 
 
 def enrol(home: CoordinatorHome, *contents: bytes) -> None:
@@ -14,9 +16,9 @@ def enrol(home: CoordinatorHome, *contents: bytes) -> None:
         keep(home, examine(home, content, "sent"))
 
 
-def publish_now(home: CoordinatorHome, **terms: int) -> PublishedRoster:
+def publish_now(home: CoordinatorHome, **terms: Any) -> PublishedRoster:
     made = publish(home, load_signing_key(home, None), **terms)
-    assert open_roster(made.content, signing_public(home)) == made.roster
+    assert open_roster(roster_and_papers(made.content)[0], signing_public(home)) == made.roster
     assert home.roster.read_bytes() == made.content
     return made
 
@@ -67,14 +69,37 @@ def test_a_contact_or_a_node_changes_no_roster(coordinator_home: CoordinatorHome
     assert publish_now(coordinator_home).content == first.content
 
 
-def test_after_an_old_backup_a_version_above_every_other_is_published(
+def test_each_roster_names_the_one_before_and_stays(coordinator_home: CoordinatorHome) -> None:
+    bank = Applicant("bank-a", coordinator_home)
+    enrol(coordinator_home, bank.enrolment())
+    first = publish_now(coordinator_home)
+    assert first.roster.previous == ""
+    assert b"previous" not in first.content
+    rotation = bank.rotate()
+    enrol(coordinator_home, rotation)
+    second = publish_now(coordinator_home)
+    assert second.roster.previous == first.roster.hash
+    assert not publish_now(coordinator_home).fresh
+    kept = [coordinator_home.published(version).read_bytes() for version in (1, 2)]
+    assert kept == [first.content, second.content]
+    papers = roster_and_papers(second.content)[1]
+    assert len(papers) == 3  # the enrolment, and two signatures of a rotation
+    assert b"\n".join(papers[1:]) == rotation
+
+
+def test_after_an_old_backup_the_newest_roster_of_any_member_is_followed(
     coordinator_home: CoordinatorHome,
 ) -> None:
     enrol(coordinator_home, Applicant("bank-a", coordinator_home).enrolment())
     publish_now(coordinator_home)
-    assert publish_now(coordinator_home, above=7).roster.version == 8
-    assert not publish_now(coordinator_home, above=7).fresh
-    assert publish_now(coordinator_home, above=8).roster.version == 9
+    for multiplicity in (2, 3):
+        newest = publish_now(coordinator_home, multiplicity=multiplicity)
+    old = coordinator_home.published(1)
+    coordinator_home.roster.write_bytes(old.read_bytes())
+    made = publish_now(coordinator_home, after=coordinator_home.published(3)).roster
+    assert (made.version, made.previous, made.multiplicity) == (4, newest.roster.hash, 3)
+    with pytest.raises(UsageError, match="a later roster"):
+        publish_now(coordinator_home, after=old)
 
 
 def test_nobody_is_no_roster(coordinator_home: CoordinatorHome) -> None:

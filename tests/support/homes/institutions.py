@@ -124,8 +124,13 @@ class Coordinator:
         members = tuple(
             Member(id=name, key=public_identity(home)) for name, home in sorted(self.homes.items())
         )
+        previous = self.roster(version=version - 1).hash if version > 1 else ""
         return Roster(
-            version=version, multiplicity=multiplicity, coordinator=self.public, members=members
+            version=version,
+            multiplicity=multiplicity,
+            coordinator=self.public,
+            members=members,
+            previous=previous,
         )
 
     def signed_roster(self, roster: Roster | None = None) -> bytes:

@@ -8,11 +8,13 @@ import pytest
 from tests.support.homes.institutions import Coordinator
 from tests.support.homes.journals import logged
 
+from fieldfare.client.home.keys import rotate_identity
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pinned_roster
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Member, Roster
+from fieldfare.shared.protocol.signed_files import open_roster, read_roster
 
 
 def accept(coordinator: Coordinator, roster: Roster, *options: str) -> int:
@@ -70,10 +72,12 @@ def test_what_changed_since_the_pinned_one_is_shown(
     members = list(coordinator.roster().members)
     members[1] = Member(id="bank-b", key="ab" * 32)
     members[2] = Member(id="bank-d", key="cd" * 32)
-    changed = Roster(
-        version=2, multiplicity=2, coordinator=coordinator.public, members=tuple(members)
+    changed = coordinator.roster(version=2, multiplicity=2).model_copy(
+        update={"members": tuple(members)}
     )
-    assert accept(coordinator, changed, "--yes") == 0
+    assert accept(coordinator, changed, "--yes") == 2
+    assert "--replaced bank-b" in capsys.readouterr().err
+    assert accept(coordinator, changed, "--yes", "--replaced", "bank-b") == 0
     out = capsys.readouterr().out
     for said in (
         r"version 2 \(pinned: version 1\)",
@@ -82,20 +86,61 @@ def test_what_changed_since_the_pinned_one_is_shown(
         r"bank-d .* new\n",
         r"at most 2 of them; CHANGED from 1",
         r"approve running studies again",
+        r"not known yet: bank-b, bank-d",
     ):
         assert re.search(said, re.sub(r" +\n", "\n", out)), said
     assert not re.search(r"bank-a .* (new|CHANGED)", out)
 
 
-def test_a_step_back_or_a_second_roster_of_one_version_is_refused(
+def test_a_step_back_a_gap_and_a_smaller_m_are_refused(
     coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert accept(coordinator, coordinator.roster(version=3), "--yes") == 0
-    for roster in (coordinator.roster(version=2), coordinator.roster(version=3, multiplicity=2)):
+    first = coordinator.roster()
+    second, third = (coordinator.roster(version=version) for version in (2, 3))
+    assert accept(coordinator, third, "--yes") == 2  # version 2 was not seen
+    assert accept(coordinator, second, "--yes") == 0
+    more = third.model_copy(update={"multiplicity": 3})
+    assert accept(coordinator, more, "--yes") == 0
+    fewer = coordinator.roster(version=4).model_copy(update={"previous": more.hash})
+    for roster in (first, fewer):
         capsys.readouterr()
         assert accept(coordinator, roster, "--yes") == 2
         assert capsys.readouterr().err.count("\n") == 1
-    assert pinned_roster(coordinator.homes["bank-a"], coordinator.public).version == 3
+    assert accept(coordinator, fewer, "--yes", "--lower-multiplicity") == 0
+    assert pinned_roster(coordinator.homes["bank-a"], coordinator.public) == fewer
+
+
+def test_two_stories_are_a_proof_in_two_files(
+    coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, second = coordinator.homes["bank-a"], coordinator.roster(version=2)
+    assert accept(coordinator, second, "--yes") == 0
+    other = coordinator.roster(version=2, multiplicity=2)  # what bank-b was sent
+    capsys.readouterr()
+    assert accept(coordinator, other, "--yes") == 6
+    out = capsys.readouterr().out
+    assert "PROOF" in out
+    files = [Path(line.strip()) for line in out.splitlines() if line.endswith(".signed")]
+    found = [open_roster(read_roster(file), coordinator.public) for file in files]
+    assert found == [second, other]
+    assert pinned_roster(home, coordinator.public) == second
+
+
+def test_a_rotation_keeps_what_was_compared_and_marks_it(
+    coordinator: Coordinator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, home = coordinator.homes["bank-b"], str(coordinator.homes["bank-a"].path)
+    first = coordinator.roster()
+    done = rotate_identity(other, "bank-b", None)
+    second = coordinator.roster(version=2).model_copy(update={"previous": first.hash})
+    offer = coordinator.signed_roster(second)
+    file = coordinator.file("r.signed", offer + b"\n" + done.statement.read_bytes())
+    assert run(["institution", "roster", "accept", str(file), "--home", home, "--yes"]) == 0
+    assert "every key on the roster is known" in capsys.readouterr().out
+    assert run(["institution", "roster", "status", "--home", home]) == 0
+    out = capsys.readouterr().out
+    assert "known, compare anew" in out
+    assert "signed by the old" in out
 
 
 def test_wrong_input_is_one_line_and_status_2(
