@@ -11,7 +11,12 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, NamedTuple
 
-from fieldfare.client.approvals.review import SpentBudget, all_objections, roster_problems
+from fieldfare.client.approvals.review import (
+    SpentBudget,
+    all_objections,
+    roster_problems,
+    unit_problems,
+)
 from fieldfare.client.custodian.custodian import APPROVAL_STATE
 from fieldfare.client.custodian.key_agreement import ApprovedStudy
 from fieldfare.client.home.layout import Home
@@ -37,6 +42,7 @@ from fieldfare.client.ledger.budget import WINDOW
 from fieldfare.client.ledger.freeing import freed_later
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import PolicyViolation, package_objections
+from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import (
     FieldfareError,
     LedgerError,
@@ -121,11 +127,13 @@ def receive(
 
     Raises:
         UsageError: not signed by the pinned coordinator, or no valid study.
-        StudyError: the study names no unit, or has no plan.
+        StudyError: the study names no unit or another than this population's, or has no plan.
         LedgerError: the log cannot be written; nothing is kept.
     """
     study = offered_study(content, name, institution.roster)
     check_deployable(study)
+    if institution.settings.unit is not None:  # else the review says that it is missing here
+        check_unit(study, institution.settings.unit)
     with suppress(PackageError):  # it waits here for people to read and list the package
         plan_for(study)
     home = institution.home
@@ -145,11 +153,14 @@ def check_before_records(
     """Measure a study against roster, policy and budget; with `units`, those too.
 
     Raises:
-        StudyError: it cannot run under the pinned roster.
+        StudyError: it cannot run under the pinned roster, or counts other units.
         PolicyRefusal: POLICY; every rule that it breaks, one line each.
         AccountingError: no privacy claim can be made for the smallest admitted sum.
     """
-    problems = roster_problems(study, institution.roster)
+    problems = (
+        *roster_problems(study, institution.roster),
+        *unit_problems(study, institution.settings.unit),
+    )
     if problems:
         raise StudyError(problems)
     _refuse(package_objections(institution.policy, study))  # without the module, no plan

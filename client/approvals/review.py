@@ -13,6 +13,7 @@ from typing import Any, Final
 from fieldfare.client.ledger.budget import from_picomu2
 from fieldfare.client.ledger.freeing import Freed, enough_from, next_freed, worth
 from fieldfare.client.policy.policy import Policy, PolicyViolation, allows, limits, objections
+from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import AccountingError, StudyError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
@@ -237,6 +238,7 @@ def review_study(
     spent: SpentBudget,
     *,
     institution: str,
+    unit: str | None,
     standing: str,
     earlier: Study | None,
 ) -> Review:
@@ -248,6 +250,7 @@ def review_study(
         roster: the pinned one.
         spent: from the ledger.
         institution: this one's id.
+        unit: of its population, from its own settings.
         standing: in words, where the study stands here.
         earlier: the latest study of the same name that came before, if any.
 
@@ -256,7 +259,11 @@ def review_study(
     """
     plan = plan_for(study)
     objected = all_objections(policy, plan, spent)
-    problems = (*roster_problems(study, roster), *map(str, objected))
+    problems = (
+        *roster_problems(study, roster),
+        *unit_problems(study, unit),
+        *map(str, objected),
+    )
     return Review(
         id=study.id,
         name=study.name,
@@ -309,6 +316,17 @@ def roster_problems(study: Study, roster: Roster) -> tuple[str, ...]:
             f"found {least}"
         )
     return tuple(found)
+
+
+def unit_problems(study: Study, unit: str | None) -> tuple[str, ...]:
+    """Return why a study does not count the units of this population; empty: it does."""
+    if study.records.unit is None:
+        return ()  # `roster_problems` says so
+    try:
+        check_unit(study, unit)
+    except StudyError as error:
+        return (str(error),)
+    return ()
 
 
 def all_objections(

@@ -25,7 +25,7 @@ from fieldfare.client.records.importers.base import (
 )
 from fieldfare.client.records.importers.registry import ImportFormat, import_records
 from fieldfare.client.records.load import check_records, report_lines
-from fieldfare.client.records.settings import load_sources, tables_of
+from fieldfare.client.records.settings import check_unit, load_sources, own_unit, tables_of
 from fieldfare.client.records.sources.databases import Rows
 from fieldfare.client.records.sources.mapping import ColumnMapping, load_mapping
 from fieldfare.client.records.sources.source import Table, table_at
@@ -70,6 +70,8 @@ def _own(home: Path, study: Study, mapping: Path | None, table: str | None) -> l
             "say this in institution.toml"
         )
     sources = load_sources(home / "institution.toml")
+    if study.records.unit is not None:  # else the check itself says so
+        check_unit(study, own_unit(sources))
     return tables_of(sources, study, folder=home, environment=os.environ)
 
 

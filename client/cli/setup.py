@@ -89,6 +89,7 @@ def setup(
     )
     column = unit or ask("The column that says which customer or case a row is", "--unit")
     called = study_unit or ask("What studies call that column", "--study-unit", column)
+    source["unit"] = called
     if called != column:
         source["columns"] = {called: column}
     settings = _settings(name, source)

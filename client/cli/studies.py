@@ -201,6 +201,7 @@ def _reviewed(institution: Institution, ledger: Ledger, study: Study) -> Review:
         roster,
         approval.spent_now(ledger, study, kept, roster, utc_now()),
         institution=institution.settings.id,
+        unit=institution.settings.unit,
         standing=standing if here else "not received yet",
         earlier=_earlier(kept, study),
     )
@@ -241,6 +242,8 @@ def _approve(
     members = max(len(institution.roster.members), kept.study.aggregation.minimum_institutions)
     with open_custody(institution, passphrase, utc_now) as custody:
         check_not_behind(custody.ledger, institution.home)  # nothing would leave otherwise
+        if custody.bound:
+            typer.echo(custody.bound)
         spent = approval.spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
         plan = approval.check_before_records(institution, kept.study, spent)
         if not ask:  # no person saw the review
@@ -259,10 +262,10 @@ def _approve(
 
 def _fit(loaded: LoadedSums) -> list[str]:
     """Print how many units take part, and which rows do not, before the user is asked."""
-    units = f"{loaded.units:,} units of yours"
+    units, each = f"{loaded.units:,} units of yours", loaded.each.words
     if not loaded.zero:
-        return [f"records fit: {units}"]
-    return [f"records: {loaded.words}; {units} are left", *zero_lines(loaded.findings)]
+        return [f"records fit: {units}", each]
+    return [f"records: {loaded.words}; {units} are left", each, *zero_lines(loaded.findings)]
 
 
 @app.command("institution.reject")

@@ -350,6 +350,8 @@ class Guard:
             arrived = set(kept_ids(self._home))
             ready = arrived & self._sums.ready(records)
             left_out = resume(custody, load, ready)
+            if custody.bound:
+                self._told.put(Followed(changed=[custody.bound], trouble="", left_out=[]))
             self._write_down(_read_in_force(custody))
             self._put_on_duty(custody, stack.pop_all())
             self._settle(records, left_out)

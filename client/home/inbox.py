@@ -27,6 +27,7 @@ from fieldfare.client.home.models import (
     kept_model,
     kept_models,
 )
+from fieldfare.client.home.settings import load_settings
 from fieldfare.client.home.studies import (
     State,
     Told,
@@ -38,6 +39,7 @@ from fieldfare.client.home.studies import (
 )
 from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
+from fieldfare.client.records.settings import check_unit
 from fieldfare.shared.errors import (
     LedgerError,
     PackageError,
@@ -75,7 +77,7 @@ class HomeInbox:
 
         Raises:
             PolicyRefusal: it is too large to come by itself, or too many wait already.
-            ProtocolError: a study that names no unit, or has no plan.
+            ProtocolError: a study that names no unit or another than ours, or has no plan.
             LedgerError: it cannot be kept or logged.
         """
         with _faults(self._home), deciding(self._home):
@@ -84,6 +86,7 @@ class HomeInbox:
             self._check_room(offer)
             try:
                 check_deployable(study)
+                self._check_unit(study)
                 plan_for(study)
             except PackageError:
                 pass  # its people may yet read and list the package
@@ -106,6 +109,12 @@ class HomeInbox:
         if decision.state is State.REJECTED:
             return SaidNo("rejected", reason)
         return SaidNo("withdrawn", reason) if decision.state is State.WITHDRAWN else None
+
+    def _check_unit(self, study: Study) -> None:
+        """Refuse a study of other units, where this institution has said which are its own."""
+        unit = load_settings(self._home).unit
+        if unit is not None:
+            check_unit(study, unit)
 
     def _check_room(self, offer: bytes) -> None:
         """Refuse what could fill the disk; the refusal is the one that any unknown study gets."""

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.ledger.budget import MAX_NAME
-from fieldfare.client.records.settings import RecordsSource
+from fieldfare.client.records.settings import RecordsSource, one_unit, own_unit
 from fieldfare.client.scoring.selection import BELOW_LINE_SHARE
 from fieldfare.client.typologies.typology import Family
 from fieldfare.shared.features.features import Name
@@ -83,7 +83,7 @@ class HomeSettings(Section):
         id: as on the roster.
         population: whose budget the ledger keeps (docs/design.md, "The ledger"): it belongs
             to a population of units and outlives every extract of them.
-        records: where they are; never copied, never written.
+        records: where they are, and whom they are about; never copied, never written.
     """
 
     format: Literal[1] = SETTINGS_FORMAT
@@ -94,6 +94,13 @@ class HomeSettings(Section):
     ledger: LedgerSection = LedgerSection()
     alerts: AlertsSection = AlertsSection()
     casework: CaseworkSection = CaseworkSection()
+
+    _one_unit = field_validator("records")(one_unit)
+
+    @property
+    def unit(self) -> str | None:
+        """The column of the population's ids, by the studies' name."""
+        return own_unit(self.records)
 
     @field_validator("id")
     @classmethod
@@ -160,8 +167,10 @@ population = {name}
 
 # Where the records are; they are only ever read. One table for each source: files and
 # folders, databases too. What they hold is checked by `fieldfare institution records check`.
+# The unit is whom the budget protects: a column with one id for each of them. You say it, no study.
 # [[records]]
 # path = "/srv/records/customers.parquet"
+# unit = "customer" # a study with another is refused; the ledger keeps it from the first release
 # mapping = "customers.mapping.toml" # which column is which; leave out where names agree
 
 # How a model's ranking becomes a queue of alerts: docs/scoring.md.

@@ -22,13 +22,17 @@ from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import check_member, pinned_roster
 from fieldfare.client.home.settings import HomeSettings, load_settings, witness_path
 from fieldfare.client.institution.restoring import check_against_log, check_clock
-from fieldfare.client.journal.decisions import JournalDecisions, last_release
+from fieldfare.client.journal.decisions import CUSTODIAN, JournalDecisions, last_release
+from fieldfare.client.journal.entries import Event
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.policy.policy import Policy, limits, load_policy, pinned_coordinator
 from fieldfare.client.records import holdout_mask, read_sources
 from fieldfare.client.records.encoding.problems import RecordProblem, zero_words
+from fieldfare.client.records.encoding.units import NO_ROWS, RowsPerUnit
+from fieldfare.client.records.settings import check_unit
 from fieldfare.client.sums.study_sums import StudySums
+from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import IdentitySigner
@@ -73,6 +77,7 @@ class LoadedSums:
         rows: that were read.
         zero: of those, how many count as zero.
         findings: everything that did not fit; for people here, never for an answer.
+        each: how many rows a unit has.
     """
 
     sums: StudySums
@@ -80,6 +85,7 @@ class LoadedSums:
     rows: int = 0
     zero: int = 0
     findings: tuple[RecordProblem, ...] = ()
+    each: RowsPerUnit = NO_ROWS
 
     @property
     def words(self) -> str:
@@ -101,6 +107,7 @@ class Custody:
         journal: its own log.
         inbox: where the studies and models that arrive are kept.
         custodian: built from these.
+        bound: what the ledger was bound to at this opening, a line to be told; may be empty.
     """
 
     institution: Institution
@@ -109,6 +116,7 @@ class Custody:
     journal: Journal
     inbox: HomeInbox
     custodian: Custodian
+    bound: str = ""
 
 
 def open_institution(path: Path) -> Institution:
@@ -134,9 +142,15 @@ def open_institution_ledger(institution: Institution, clock: Clock) -> Ledger:
     """Open the ledger of the institution's population, within the policy's limits.
 
     Raises:
-        LedgerError: it cannot be trusted or written.
+        LedgerError: it cannot be trusted or written, or was spent on other units.
     """
-    return ledger_of(institution.home, institution.settings, institution.policy, clock)
+    ledger = ledger_of(institution.home, institution.settings, institution.policy, clock)
+    try:
+        ledger.check_unit()
+    except LedgerError:
+        ledger.close()
+        raise
+    return ledger
 
 
 def ledger_of(home: Home, settings: HomeSettings, policy: Policy, clock: Clock) -> Ledger:
@@ -151,6 +165,7 @@ def ledger_of(home: Home, settings: HomeSettings, policy: Policy, clock: Clock) 
         limits=limits(policy),
         clock=clock,
         witness=witness_path(home, settings),
+        unit=settings.unit,
     )
 
 
@@ -199,7 +214,17 @@ def open_custody(
         written = decisions or JournalDecisions(journal)
         inbox = HomeInbox(institution.home, institution.roster, journal, clock)
         custodian = Custodian(site, ledger, ExactNoise(), written, inbox)
-        yield Custody(institution, site, ledger, journal, inbox, custodian)
+        bound = _bound(institution, ledger, journal)
+        yield Custody(institution, site, ledger, journal, inbox, custodian, bound)
+
+
+def _bound(institution: Institution, ledger: Ledger, journal: Journal) -> str:
+    """Bind a ledger of an earlier version to its unit, once; return a line that says so."""
+    if not ledger.adopt_unit():
+        return ""
+    line = f"the ledger is bound to the unit {institution.settings.unit}, as institution.toml says"
+    journal.append(Event.LEDGER, CUSTODIAN, rule=line)
+    return line
 
 
 def records_loader(institution: Institution, environment: Mapping[str, str]) -> Loader:
@@ -212,6 +237,8 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
 
     def load(study: Study) -> LoadedSums:
         check_deployable(study)  # also one that an earlier version approved
+        if institution.settings.records:  # else reading says so
+            check_unit(study, institution.settings.unit)
         records = read_sources(
             institution.settings.records,
             study,
@@ -222,6 +249,8 @@ def records_loader(institution: Institution, environment: Mapping[str, str]) -> 
         mask = holdout_mask(records.units, key=key, share=study.evaluation.holdout)
         asked = records.asked_units(institution.settings.id, key=key)
         sums, counts = StudySums.prepare(study, records.data, mask, asked), records.counts
-        return LoadedSums(sums, len(records), counts.rows, counts.zero, records.findings)
+        return LoadedSums(
+            sums, len(records), counts.rows, counts.zero, records.findings, counts.each
+        )
 
     return load

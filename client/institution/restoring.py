@@ -40,6 +40,7 @@ def open_ledger(home: Home) -> Ledger:
         limits=limits(load_policy(home)),
         clock=utc_now,
         witness=witness,
+        unit=settings.unit,
     )
 
 

@@ -8,6 +8,7 @@ Statements of a person in a ledger: entries that are no debits, in the same hash
 epoch  a restored copy was accepted; what the lost entries had cost is carried over as spent
 split  from here on some units are a population of their own, and none is in both
 part   this copy of the history is the ledger of such a population from here on
+unit   what the population's members are counted by, since its first release and for good
 
 *A restored copy* lacks entries whose replies have left. Their cost is known from a later position
 of the lost history (the witness's, or one in a signed reply that was shown), or the owner states
@@ -61,6 +62,7 @@ class StatementKind(Enum):
     EPOCH = "epoch"
     SPLIT = "split"
     PART = "part"
+    UNIT = "unit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +72,12 @@ class Stated:
     Attributes:
         kind: of the statement.
         user, reason: who states it, and why.
-        population: of a split or a part, the part's name.
+        population: of a split or a part, the part's name; of a unit, whose it is.
         carried: picomu2 that count as spent from here on; 0 except for an epoch.
         study: whose spend `carried` is; empty: it counts against every study's limit.
         kept: of an epoch, the last entry that was in the copy that was restored.
         lost: of an epoch, positions that were seen and are not in this history.
+        unit: of a unit, the column of its ids by the studies' name.
 
     Raises:
         LedgerError: a field cannot stand in the ledger.
@@ -88,6 +91,7 @@ class Stated:
     study: str = EVERY_STUDY
     kept: int = 0
     lost: tuple[Position, ...] = ()
+    unit: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what the chain could not hold exactly."""
@@ -104,6 +108,10 @@ class Stated:
             not of_epoch and (self.carried or self.study or self.kept or self.lost)
         ):
             raise LedgerError(f"expected the terms of a statement of kind {self.kind.value}")
+        if self.unit:
+            check_text("unit", self.unit, MAX_NAME)
+        if (self.kind is StatementKind.UNIT) != bool(self.unit):
+            raise LedgerError("expected a unit in a statement of a unit, and in no other")
         for position in self.lost:
             check_position(position)
 
@@ -195,7 +203,7 @@ def check_position(position: Position) -> None:
 
 def _parsed(text: object) -> dict[str, Any]:
     found = json.loads(text) if isinstance(text, str) else None
-    if not isinstance(found, dict) or set(found) != _KEPT_APART:
+    if not isinstance(found, dict) or set(found) - {"unit"} != _KEPT_APART:
         raise ValueError("expected the fields of a statement")
     return found
 
@@ -207,6 +215,8 @@ def _apart(stated: Stated) -> dict[str, Any]:
         "population": stated.population,
         "reason": stated.reason,
         "user": stated.user,
+        # Left out where there is none: the heads of other statements stay as they were.
+        **({"unit": stated.unit} if stated.unit else {}),
     }
 
 
@@ -325,7 +335,7 @@ def next_statement(tip: Tip, stated: Stated, *, study_total: int, time: datetime
 
 
 def _epoch_after(tip: Tip, stated: Stated) -> int:
-    if stated.kind is StatementKind.SPLIT:
+    if stated.kind in {StatementKind.SPLIT, StatementKind.UNIT}:
         return tip.position.epoch
     return max([tip.position.epoch, *(position.epoch for position in stated.lost)]) + 1
 

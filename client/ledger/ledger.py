@@ -72,6 +72,7 @@ class Ledger:
         *,
         limits: Limits,
         clock: Callable[[], datetime],
+        unit: str | None = None,
     ) -> None:
         """Use `Ledger.open`, which also checks the history."""
         self._database = database
@@ -79,6 +80,7 @@ class Ledger:
         self._witness = witness
         self._limits = limits
         self._clock = clock
+        self._unit = unit
         self._lock = RLock()
         self._settled = -1  # entries up to here are witnessed, and the log was erased after them
 
@@ -90,11 +92,14 @@ class Ledger:
         population: str,
         limits: Limits,
         clock: Callable[[], datetime],
+        unit: str | None = None,
         busy_timeout: float = 5.0,
         witness: Path | None = None,
     ) -> Self:
         """Open or create the ledger of `population`; None keeps it in memory, for simulations.
 
+        `unit` is the column that its members are counted by: the first release binds the ledger
+        to it, and none follows under another. With None it is bound to none, for simulations.
         The file is 0600 in an existing directory. The whole chain is recomputed and compared
         with the witness, at `witness` or beside the file. `clock` returns the present with a time
         zone; `busy_timeout` (seconds) is how long to wait for other processes.
@@ -110,7 +115,7 @@ class Ledger:
         with ExitStack() as stack:
             database = stack.enter_context(open_database(file, busy_timeout=busy_timeout))
             store = Store(database, population, clock)
-            ledger = cls(database, store, seen, limits=limits, clock=clock)
+            ledger = cls(database, store, seen, limits=limits, clock=clock, unit=unit)
             ledger._check_chain()
             ledger._check_witness()
             ledger._settle(0)
@@ -202,11 +207,45 @@ class Ledger:
                 )
                 found = self._store.reply(debit.request)
                 if found is None:
+                    self._bind("first release")
                     found = self._append(debit, vector, sign)
                     for name, state in run_states.items():
                         self._store.put_run_state(debit.study, name, state)
             self._settle(found.position.sequence)
             return found
+
+    def check_unit(self) -> None:
+        """Check that the population is counted by what its first release was counted by.
+
+        Raises:
+            LedgerError: by another column, or the ledger cannot be read.
+        """
+        with self._lock:
+            bound = self._store.unit()
+        if bound is not None and bound != self._unit:
+            raise LedgerError(
+                f"institution.toml, [[records]] unit: expected {bound}, which the budget of "
+                f"population {self._store.population!r} was spent on, found "
+                f"{self._unit or 'none'}: a budget belongs to its units; write {bound} again. "
+                "Other units need a home and a population of their own, where what was spent here "
+                'counts as well: docs/institution.md, "The unit"'
+            )
+
+    def adopt_unit(self) -> bool:
+        """Bind a ledger that was spent from before units were kept; say whether it was.
+
+        Raises:
+            LedgerError: it is bound to another unit, or cannot be written.
+        """
+        with self._lock:
+            self.check_unit()
+            with self._database.transaction():
+                before = self._store.tip().position.sequence
+                if self._store.any_debit():
+                    self._bind("ledger of an earlier version, unit from institution.toml")
+                after = self._store.tip().position.sequence
+            self._settle(after)
+        return after > before
 
     def run_state(self, study: str, run: str) -> bytes | None:
         """Return the opaque state that the run's last commit left, or None.
@@ -360,6 +399,20 @@ class Ledger:
         now = self._clock()
         write_part(part, self._store.population, stated, now)
         self._store.state(stated, now)
+
+    def _bind(self, reason: str) -> None:
+        """State the unit where none is stated yet; inside a transaction."""
+        self.check_unit()
+        if self._unit is None or self._store.unit() is not None:
+            return
+        stated = Stated(
+            kind=StatementKind.UNIT,
+            user="custodian",
+            reason=reason,
+            population=self._store.population,
+            unit=self._unit,
+        )
+        self._store.state(stated, self._clock())
 
     def _append(
         self, debit: Debit, vector: bytes, sign: Callable[[Position], bytes]

@@ -117,6 +117,19 @@ class Store:
         )
         return [_statement(row) for row in rows]
 
+    def unit(self) -> str | None:
+        """Return what the population's members are counted by, or None before anything was spent.
+
+        Raises:
+            LedgerError: the statement is damaged.
+        """
+        stated = (s.stated for s in self.statements())
+        return next((one.unit for one in stated if one.kind is StatementKind.UNIT), None)
+
+    def any_debit(self) -> bool:
+        """Say whether anything was ever released."""
+        return bool(self._database.rows("SELECT 1 FROM entries WHERE type = 'debit' LIMIT 1"))
+
     def accounts_for(self, position: Position) -> bool:
         """Say whether the history has this position, or carries over a lost one that reaches it.
 

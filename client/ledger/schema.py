@@ -5,7 +5,7 @@ neither file keeps an old key.
 
 entries     one row per debit or statement, hash-chained, append-only
 replies     the signed reply and the masked vector that left for each debit
-statements  a person's statements: a restored copy accepted, the population split
+statements  a person's statements: a restored copy accepted, the population split, its unit
 runs        opaque state of each run (its chain keys), replaced at every release, then destroyed
 ledger      whose units these are, and when the ledger began
 """

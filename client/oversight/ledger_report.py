@@ -181,6 +181,7 @@ def entry_line(entry: LedgerEntry | Statement, delta: float) -> str:
         "carried over",
         StatementKind.SPLIT: f"{stated.population} split off",
         StatementKind.PART: f"from here on the ledger of {stated.population}",
+        StatementKind.UNIT: f"{stated.population} is counted by {stated.unit}",
     }[stated.kind]
     return f"{head}{what}, by {stated.user}: {stated.reason}"
 

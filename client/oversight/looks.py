@@ -53,7 +53,7 @@ from fieldfare.client.oversight.preflight import (
 )
 from fieldfare.client.policy.policy import load_policy, pinned_coordinator
 from fieldfare.client.records.load import check_records
-from fieldfare.client.records.settings import tables_of
+from fieldfare.client.records.settings import check_unit, tables_of
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Roster
@@ -231,6 +231,7 @@ class HomeLooks:
         home = self.home.need()
         with open_ledger(home) as ledger:
             ledger.verify()
+            ledger.check_unit()
             check_not_behind(ledger, home)
             position = ledger.position()
         return f"recomputed: {position.sequence} entries, epoch {position.epoch}"
@@ -300,6 +301,7 @@ class HomeLooks:
         if not self._given.records:
             return CheckNote(CheckOutcome.SKIP, f"{kept.short}: left out by --skip-records")
         home, settings = self.home.need(), self.settings.need()
+        check_unit(kept.study, settings.unit)
         tables = tables_of(
             settings.records, kept.study, folder=home.path, environment=self._given.environment
         )
@@ -307,9 +309,10 @@ class HomeLooks:
         said = "\n".join(one.text for one in found.findings)
         if not found.loads:
             return CheckNote(CheckOutcome.FAIL, f"{kept.short}: {said}")
+        read = f"{kept.short}: {found.rows:,} rows, {found.each.words}"
         if found.findings:
-            return CheckNote(CheckOutcome.WARN, f"{kept.short}: {found.rows:,} rows; {said}")
-        return f"{kept.short}: {found.rows:,} rows, everything fits"
+            return CheckNote(CheckOutcome.WARN, f"{read}; {said}")
+        return f"{read}; everything fits"
 
 
 def unlogged(ledger: Ledger, logged: Collection[object]) -> int:

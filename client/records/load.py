@@ -37,7 +37,9 @@ from fieldfare.client.records.encoding.problems import (
     zero_words,
 )
 from fieldfare.client.records.encoding.units import (
+    NO_ROWS,
     Grouping,
+    RowsPerUnit,
     Texts,
     named_rows,
     rows_beside,
@@ -74,6 +76,7 @@ class LoadCounts:
         beyond: rows that a unit has more than the study's cap, in all.
         rows: that were read.
         zero: of those, how many count as zero.
+        each: how many rows a unit has, whether or not they count.
     """
 
     clamped: dict[str, int]
@@ -82,6 +85,7 @@ class LoadCounts:
     beyond: int = 0
     rows: int = 0
     zero: int = 0
+    each: RowsPerUnit = NO_ROWS
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +146,7 @@ class Load(Reader):
         super().__init__(study, wanted)
         self._network = study.model if isinstance(study.model, MlpSection) else None
         self._most = self._network.rows if self._network else 1
+        self.each = NO_ROWS
 
     def settle(self) -> tuple[Texts, Texts | None, Texts | None]:
         """Note what only the whole can show; return units, institutions and audit values."""
@@ -157,8 +162,10 @@ class Load(Reader):
             unit = np.concatenate(empty + self._contents)
             return named_rows(unit, institution), institution, audit
         self._complain("unit", _NO_UNIT, unit == "")
+        shared = shared_rows(unit, institution)
+        self.each = RowsPerUnit.of(unit, institution, shared)
         if self._most == 1:
-            self._complain("unit", _TWICE, shared_rows(unit, institution))
+            self._complain("unit", _TWICE, shared)
         else:
             fits = self.problems.fits(self.rows)
             self._complain("unit", _BESIDE, rows_beside(unit, institution, fits))
@@ -249,6 +256,7 @@ class Load(Reader):
             other=dict(zip(names, tally[OTHER], strict=True)),
             rows=self.rows + self.problems.unread,
             zero=int(np.count_nonzero(~fits)) + self.problems.unread,
+            each=self.each,
         )
 
 
@@ -340,6 +348,7 @@ class RecordsCheck:
         zero: of those, how many count as zero.
         findings: values that do not fit; those that refuse come first.
         covers: the records that the promise covers, in words.
+        each: how many rows a unit has.
     """
 
     study: str
@@ -348,6 +357,7 @@ class RecordsCheck:
     findings: tuple[RecordProblem, ...]
     covers: str
     zero: int = 0
+    each: RowsPerUnit = NO_ROWS
 
     @property
     def loads(self) -> bool:
@@ -377,7 +387,8 @@ def check_records(tables: Sequence[Table], study: Study, *, today: date) -> Reco
     covers = covers_line(told_by(study), load.covered or {})
     unread = load.problems.unread
     zero = int(np.count_nonzero(~load.problems.fits(load.rows))) + unread
-    return RecordsCheck(study.name, tuple(load.tables), load.rows + unread, findings, covers, zero)
+    tables_read, rows = tuple(load.tables), load.rows + unread
+    return RecordsCheck(study.name, tables_read, rows, findings, covers, zero, load.each)
 
 
 def _whole(load: Load, study: Study) -> Iterator[str]:
@@ -411,6 +422,7 @@ def report_lines(report: RecordsCheck) -> list[str]:
         *(f"  {found.effect.value:<{width}}  {_short(found, report)}" for found in report.findings),
         *([] if report.findings else ["  everything fits"]),
         verdict,
+        report.each.words,
         f"the promise {report.covers}",
         "this was read on this machine and stays here; counts and row numbers are not for others",
     ]
@@ -422,8 +434,9 @@ def records_words(report: RecordsCheck) -> list[str]:
         refused = (one.text for one in report.findings if one.effect is Effect.REFUSED)
         return ["would not load:", *(f"  {text}" for text in refused)]
     if not report.zero:
-        return [f"{count_rows(report.rows)}, none of which counts as zero"]
-    return [f"{zero_words(report.rows, report.zero)}:", *zero_lines(report.findings)]
+        return [f"{count_rows(report.rows)}, none of which counts as zero", report.each.words]
+    zero = f"{zero_words(report.rows, report.zero)}:"
+    return [zero, *zero_lines(report.findings), report.each.words]
 
 
 def _short(found: RecordProblem, report: RecordsCheck) -> str:

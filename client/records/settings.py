@@ -3,6 +3,7 @@
     [[records]]
     kind = "csv"
     path = "/srv/records/2025" # a file, or a folder of files of this kind
+    unit = "customer" # whose budget the ledger keeps, by the studies' name; the same everywhere
     encoding = "latin-1"
     decimal = ","
     columns = { amount_in = "AMT_CR" }
@@ -11,6 +12,7 @@
     kind = "postgresql"
     uri_file = "keys/postgresql.uri" # mode 0600; or uri_environment = "A_NAME"
     table = "accounts"
+    unit = "customer"
 
 Sources are read in order, as one table. No setting holds a database's address: that may
 contain a password, and stands in a private file or in the environment.
@@ -29,6 +31,7 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -36,6 +39,7 @@ from fieldfare.client.records.sources.mapping import ColumnMapping, Declared, lo
 from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.study.toml import PathText, problem_lines
+from fieldfare.shared.terminal.texts import plain
 
 if TYPE_CHECKING:
     from fieldfare.client.records.sources.databases import Rows
@@ -54,11 +58,13 @@ class _Source(Declared):
     Attributes:
         studies: names of the studies that it serves; all where none is named.
         mapping: a file (mapping.py) that says what could also stand here: one or the other.
+        unit: the column of the population's ids, by the studies' name; None runs no study.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     studies: tuple[Name, ...] = Field(default=(), strict=False)
+    unit: Name | None = None
     mapping: PathText | None = None
 
     @model_validator(mode="after")
@@ -294,10 +300,60 @@ def tables_of(
     ]
 
 
+def one_unit(sources: tuple[RecordsSource, ...]) -> tuple[RecordsSource, ...]:
+    """Return `sources` where all name the same unit, or none does.
+
+    Raises:
+        ValueError: they differ.
+    """
+    units = [source.unit for source in sources]
+    for index, unit in enumerate(units):
+        if unit != units[0]:
+            raise ValueError(
+                f"{index}.unit: expected {units[0] or 'none'} as in the first table, found "
+                f"{unit or 'none'}: one population has one unit; write it beside every source"
+            )
+    return sources
+
+
+def own_unit(sources: Sequence[RecordsSource]) -> str | None:
+    """Return the unit of the population that `sources` are about, or None where none is named."""
+    return sources[0].unit if sources else None
+
+
+def check_unit(study: "Study", unit: str | None) -> None:
+    """Check that a study counts the units that this institution's budget protects.
+
+    A coordinator that chose another column would spend a customer's budget many times over: with
+    ten accounts, an epsilon of 1 for each account is more than 10 for the customer.
+
+    Args:
+        study: that asks.
+        unit: of the institution's population, from its own settings.
+
+    Raises:
+        StudyError: it counts others, or the institution has not said whom it protects.
+    """
+    if unit is None:
+        raise StudyError(
+            "institution.toml, [[records]] unit: expected the column that holds one id for each "
+            "member of your population, found none: write it beside every source, as your people "
+            'decide and no study (unit = "customer"); the ledger keeps it for good'
+        )
+    if study.records.unit != unit:
+        raise StudyError(
+            f"records.unit: expected {unit}, the unit of your population in institution.toml, "
+            f"found {plain(study.records.unit or 'none')}: your budget protects each {unit} and "
+            "this study would count others; ask the coordinator for a study with that unit"
+        )
+
+
 class _RecordsOnly(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     records: tuple[RecordsSource, ...] = Field(default=(), strict=False)
+
+    _unit = field_validator("records")(one_unit)
 
 
 def load_sources(path: Path) -> tuple[RecordsSource, ...]:

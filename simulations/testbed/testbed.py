@@ -173,7 +173,8 @@ class Bed:
             edit(policy, '"fairness"]', '"fairness", "query"]')
         edit(policy, "packages = []\n", f"packages = {json.dumps(packages_of(study))}\n")
         with (self.home(name) / "institution.toml").open("a") as file:
-            file.write(f"\n[[records]]\npath = {json.dumps(str(self.records[name].absolute()))}\n")
+            path, unit = str(self.records[name].absolute()), study.records.unit
+            file.write(f"\n[[records]]\npath = {json.dumps(path)}\nunit = {json.dumps(unit)}\n")
 
     @property
     def loaded_study(self) -> Study:

@@ -96,6 +96,7 @@ def doors(
     path = written(folder, payload, kind)
     home = coordinator.homes[NAMES[0]]
     coordinator.edit(home.settings, 'path = "records.csv"\n', f'path = "{path}"\n')
+    coordinator.edit(home.settings, 'unit = "customer"', f'unit = "{study.records.unit}"')
     records, loaded = (
         read_records([path], study),
         records_loader(coordinator.institution(), {})(study),

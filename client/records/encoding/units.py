@@ -9,7 +9,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,47 @@ def shared_rows(
         begun.setdefault(key, row)
     found[units == ""] = False
     return found
+
+
+@dataclass(frozen=True)
+class RowsPerUnit:
+    """How many rows a unit of an institution has. About its records: never leaves.
+
+    Attributes:
+        largest: of one unit.
+        median: over units; the lower one of two.
+    """
+
+    largest: int = 0
+    median: int = 0
+
+    @classmethod
+    def of(
+        cls, units: Texts, institutions: Texts | None, shared: NDArray[np.bool_]
+    ) -> "RowsPerUnit":
+        """Count; rows without an id are no unit's.
+
+        Args:
+            units: str (rows,).
+            institutions: str (rows,), or None for one institution.
+            shared: bool (rows,), as `shared_rows` returns it: the others are alone.
+        """
+        others = None if institutions is None else institutions[shared]
+        several = sorted(Counter(_keys(units[shared], others)).values())
+        alone = int(np.count_nonzero((units != "") & ~shared))
+        whole = alone + len(several)
+        if not whole:
+            return cls()
+        middle = (whole - 1) // 2 - alone
+        return cls(several[-1] if several else 1, 1 if middle < 0 else several[middle])
+
+    @property
+    def words(self) -> str:
+        """Say both, for this institution's people."""
+        return f"rows of one unit: {self.largest:,} at most, {self.median:,} in the median"
+
+
+NO_ROWS: Final = RowsPerUnit()
 
 
 def named_rows(contents: Texts, institutions: Texts | None = None) -> Texts:

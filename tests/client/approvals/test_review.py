@@ -48,6 +48,7 @@ def reviewed(
         coordinator.roster(),
         spent,
         institution="bank-a",
+        unit="customer",
         standing="waits for a decision",
         earlier=earlier,
     )

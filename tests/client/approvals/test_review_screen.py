@@ -39,6 +39,7 @@ def screen(
         roster,
         SpentBudget(yearly=spent, lifetime=spent, study=0, promised=10**9),
         institution="bank-a",
+        unit="customer",
         standing="waits for a decision",
         earlier=earlier,
     )

@@ -62,7 +62,9 @@ def test_the_institutions_own_sources(
     (home / "in").mkdir(parents=True)
     for name in ("a", "b"):
         (home / "in" / f"{name}.csv").write_text(f"unit,amount,label\n{name},5,1\nx{name},5,0\n")
-    (home / "institution.toml").write_text('[[records]]\nkind = "csv"\npath = "in"\n')
+    (home / "institution.toml").write_text(
+        '[[records]]\nkind = "csv"\npath = "in"\nunit = "unit"\n'
+    )
     assert check(study, "--home", home) == 0
     assert "4 rows" in capsys.readouterr().out
     monkeypatch.setenv("FIELDFARE_HOME", str(home))
@@ -98,7 +100,7 @@ def test_a_postgresql_server(
     (home / "uri").write_text(postgres.uri)
     (home / "uri").chmod(0o600)
     settings = '[[records]]\nkind = "postgresql"\nuri_file = "uri"\n'
-    (home / "institution.toml").write_text(f'{settings}table = "accounts"\n')
+    (home / "institution.toml").write_text(f'{settings}table = "accounts"\nunit = "unit"\n')
     assert check(study, "--home", home) == 0
     printed = capsys.readouterr()
     assert "expected a label, found none in 1 row (3)" in printed.out
@@ -107,7 +109,7 @@ def test_a_postgresql_server(
     assert "found others in 1 row (2)" in printed.out
     assert postgres.password not in printed.out + printed.err
     query = "SELECT * FROM accounts WHERE label IS NOT NULL"
-    (home / "institution.toml").write_text(f'{settings}query = "{query}"\n')
+    (home / "institution.toml").write_text(f'{settings}query = "{query}"\nunit = "unit"\n')
     assert check(study, "--home", home) == 0
 
 

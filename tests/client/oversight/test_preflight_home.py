@@ -66,7 +66,9 @@ def test_a_home_that_is_in_order(home: Home) -> None:
     assert {one.outcome for one in found.values()} == {CheckOutcome.PASS, CheckOutcome.SKIP}
     skipped = {topic for topic, one in found.items() if one.outcome is CheckOutcome.SKIP}
     assert skipped == {"node", "custodian", "casework"}
-    assert found["records"].text == f"{STUDY.id[:12]}: 200 rows, everything fits"
+    assert found["records"].text == (
+        f"{STUDY.id[:12]}: 200 rows, rows of one unit: 1 at most, 1 in the median; everything fits"
+    )
 
 
 def test_a_witness_on_another_file_system_is_not_warned_of(home: Home) -> None:

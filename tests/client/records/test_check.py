@@ -106,6 +106,7 @@ def test_records_that_fit(tmp_path: Path) -> None:
         f"t over {path}: 2 rows",
         "  everything fits",
         "would load: 2 rows",
+        "rows of one unit: 1 at most, 1 in the median",
         "the promise covers own records, not what the statements of others say of the same person",
         "this was read on this machine and stays here; counts and row numbers are not for others",
     ]

@@ -110,7 +110,7 @@ class Coordinator:
         listed = ", ".join(f'"{column}"' for column in COLUMNS)
         self.edit(home.policy, "columns = []\n", f"columns = [{listed}]\n")
         with home.settings.open("a") as file:
-            file.write('\n[[records]]\npath = "records.csv"\n')
+            file.write('\n[[records]]\npath = "records.csv"\nunit = "customer"\n')
         self.homes[name] = home
         return home
 
