@@ -22,7 +22,7 @@ from fieldfare.client.cli.options import (
     ProgramsOption,
 )
 from fieldfare.client.daemon.admin_client import custodian_status
-from fieldfare.client.daemon.process import STOP_SECONDS, given_line, guard_home
+from fieldfare.client.daemon.process import STOP_SECONDS, guard_home
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import (
     HomeSettings,
@@ -121,7 +121,7 @@ def _custodian(home: Home, passphrase: bytes | None) -> processes.Child:
         name="custodian",
         command=[sys.executable, "-I", "-m", CUSTODIAN_PROCESS, str(home.path)],
         environment=os.environ,
-        given=given_line(passphrase),
+        given=processes.given_line(passphrase),
         rules=CUSTODIAN_RULES,
     )
 

@@ -31,7 +31,7 @@ from fieldfare.client.wire.sockets import UnixSocket
 from fieldfare.shared.errors import FieldfareError, LedgerError
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.private_files import os_user
-from fieldfare.shared.system.processes import Stopped, end_with_parent, stop_signals
+from fieldfare.shared.system.processes import Stopped, end_with_parent, read_given, stop_signals
 from fieldfare.shared.terminal.texts import SHORT
 
 LARGEST_ADMIN_QUESTION: Final = 1024  # bytes: they are empty
@@ -71,7 +71,6 @@ def admin_socket(institution: Institution) -> UnixSocket:
 STOP_SECONDS: Final = (
     40.0  # a sum in work is finished, as client/custodian/service.py gives it time to
 )
-MOST_GIVEN: Final = 4096
 EXIT_FAILED: Final = 1
 
 
@@ -88,22 +87,6 @@ def main(arguments: Sequence[str]) -> int:
         _complain(f"{error.filename or 'file'}: {error.strerror or error}")
         return EXIT_FAILED
     return 0
-
-
-def given_line(passphrase: bytes | None) -> bytes:
-    """Return what a parent gives its child: one line, empty without a passphrase."""
-    return (passphrase or b"") + b"\n"
-
-
-def read_given() -> bytes | None:
-    """Return the passphrase that a parent gave, or None; reads no further than its line."""
-    line = bytearray()
-    while len(line) < MOST_GIVEN:
-        sign = os.read(0, 1)
-        if sign in {b"", b"\n"}:
-            break
-        line += sign
-    return bytes(line) or None
 
 
 def _complain(message: str) -> None:

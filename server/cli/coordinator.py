@@ -20,7 +20,6 @@ from fieldfare.server.home import founding
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.home.settings import DEFAULT_LOCAL_PORT, load_settings
 from fieldfare.server.members.publication import invite, present_invitation
-from fieldfare.server.service.run_process import line_of
 from fieldfare.server.store.export import export_transcript
 from fieldfare.server.store.store import run_store
 from fieldfare.server.studies.run_control import find_run
@@ -32,7 +31,7 @@ from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
-from fieldfare.shared.system.processes import Child, RestartRules, supervise_many
+from fieldfare.shared.system.processes import Child, RestartRules, given_line, supervise_many
 
 
 @app.command("coordinator.init")
@@ -172,7 +171,7 @@ def _children(home: CoordinatorHome, passphrase: bytes | None) -> tuple[Child, C
     environment = flower_environment(os.environ, home.run)
     python = (sys.executable, "-I", "-m")
     superlink, runner = ([*python, module, str(home.path)] for module in (SUPERLINK, RUNNER))
-    given, rules = line_of(passphrase), RUNNER_RULES
+    given, rules = given_line(passphrase), RUNNER_RULES
     return (
         Child(name="superlink", command=superlink, environment=environment, rules=SUPERLINK_RULES),
         Child(name="runs", command=runner, environment=environment, given=given, rules=rules),

@@ -25,7 +25,12 @@ from fieldfare.server.superlink.retention import quiet_flower
 from fieldfare.server.superlink.superlink import server_task
 from fieldfare.shared.errors import FieldfareError, RunError
 from fieldfare.shared.system.private_files import OTHERS, read_public
-from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
+from fieldfare.shared.system.processes import (
+    STOP_SIGNALS,
+    end_with_parent,
+    given_line,
+    read_given,
+)
 
 EXIT_DONE: Final = 0
 EXIT_DEFECT: Final = 1
@@ -33,7 +38,6 @@ EXIT_FAILED: Final = 3  # the SuperLink was told why
 EXIT_STOPPED: Final = 4  # so was it
 EXIT_OVER: Final = 5  # it said so itself
 TOLD: Final = frozenset({EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, EXIT_OVER})
-LONGEST_LINE: Final = 64 * 1024
 
 STOPPED: Final = (
     "the coordinator was stopped: `fieldfare coordinator run resume` goes on with the next step"
@@ -70,7 +74,7 @@ class Handed:
 
     def lines(self) -> bytes:
         """Return the lines that are written to the process."""
-        return f"{self.token}\n".encode() + line_of(self.passphrase)
+        return f"{self.token}\n".encode() + given_line(self.passphrase)
 
 
 log = logging.getLogger("fieldfare.server.service.run_process")  # it runs as __main__
@@ -124,7 +128,10 @@ def main(arguments: Sequence[str], carry_out: CarryOut) -> int:
     quiet_flower()
     _listen()
     try:
-        handed = Handed(first_line().decode("ascii", "replace"), first_line() or None)
+        token = read_given()
+        if token is None:
+            raise RunError("expected a line on standard input, found none: the runner writes it")
+        handed = Handed(token.decode("ascii", "replace"), read_given())
         end_with_parent()
         return run_task(CoordinatorHome.open(Path(arguments[0])), handed, carry_out)
     except FieldfareError as error:
@@ -132,29 +139,6 @@ def main(arguments: Sequence[str], carry_out: CarryOut) -> int:
         return EXIT_DEFECT
     except StoppedError:
         return EXIT_DEFECT  # before it had the run: the runner says so
-
-
-def first_line() -> bytes:
-    """Take a line from standard input, and nothing after it: that is for `end_with_parent`.
-
-    Raises:
-        RunError: there is none, or one that is too long.
-    """
-    line = bytearray()
-    while not line.endswith(b"\n"):
-        found = os.read(sys.stdin.fileno(), 1)
-        if not found or len(line) > LONGEST_LINE:
-            raise RunError(
-                "expected a line on standard input, as the runner writes it, found none or too "
-                "long a line"
-            )
-        line += found
-    return bytes(line).rstrip(b"\n")
-
-
-def line_of(passphrase: bytes | None) -> bytes:
-    """Return a passphrase as a line, an empty one for none."""
-    return (passphrase or b"") + b"\n"
 
 
 def _listen() -> None:

@@ -22,14 +22,19 @@ from typing import Final
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.enrolment import members
 from fieldfare.server.members.node_registration import settle_nodes
-from fieldfare.server.service.run_process import TOLD, Handed, first_line
+from fieldfare.server.service.run_process import TOLD, Handed
 from fieldfare.server.superlink.control import control_target, read_token
 from fieldfare.server.superlink.facts import Task
 from fieldfare.server.superlink.retention import flower_environment, quiet_flower
 from fieldfare.server.superlink.superlink import Tasks, control, fail_task, tasks
 from fieldfare.shared.errors import FieldfareError, RunError
 from fieldfare.shared.system.private_files import OTHERS
-from fieldfare.shared.system.processes import Stopped, end_with_parent, stop_signals
+from fieldfare.shared.system.processes import (
+    Stopped,
+    end_with_parent,
+    read_given,
+    stop_signals,
+)
 
 RUN_PROCESS: Final = "fieldfare.server.service.run_process"
 SETTLE_SECONDS: Final = 60.0
@@ -223,7 +228,7 @@ def main(arguments: Sequence[str]) -> int:
     logging.getLogger("fieldfare").setLevel(logging.INFO)
     quiet_flower()
     try:
-        passphrase = first_line() or None
+        passphrase = read_given()
         end_with_parent()
         home = CoordinatorHome.open(Path(arguments[0]))
         serve_runs(home, run_command(home, passphrase))

@@ -138,6 +138,28 @@ def end_with_parent(grace_seconds: float = 10.0) -> None:
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
+MOST_GIVEN: Final = 8 * 1024  # bytes of one line
+
+
+def given_line(secret: bytes | None) -> bytes:
+    """Return what a parent gives its child: one line, empty where there is no secret."""
+    return (secret or b"") + b"\n"
+
+
+def read_given() -> bytes | None:
+    """Return the next line of standard input as a parent gave it, None where it is empty.
+
+    No byte after the line is read: the rest is for `end_with_parent`.
+    """
+    line = bytearray()
+    while len(line) < MOST_GIVEN:
+        sign = os.read(0, 1)
+        if sign in {b"", b"\n"}:
+            break
+        line += sign
+    return bytes(line) or None
+
+
 def _run(
     command: Sequence[str],
     environment: Mapping[str, str],

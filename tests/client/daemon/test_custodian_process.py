@@ -1,6 +1,5 @@
 """The custodian as a child: its passphrase comes through a pipe, and its end is its parent's."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +10,10 @@ from tests.support.homes.institutions import NAMES, Coordinator
 from tests.support.system.processes import until
 
 from fieldfare.client.daemon.admin_client import custodian_status
-from fieldfare.client.daemon.process import MOST_GIVEN, given_line, read_given
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.roster import pin_roster
 from fieldfare.client.institution.founding import found_institution
+from fieldfare.shared.system.processes import given_line
 
 NAME = NAMES[0]
 PASSPHRASE = b"a long enough passphrase"
@@ -76,20 +75,3 @@ def test_without_it_it_says_what_is_missing(process: "subprocess.Popen[bytes]") 
     assert b"fieldfare: custodian: " in said
     assert b"expected a passphrase, found none" in said
     assert b"Traceback" not in said
-
-
-@pytest.mark.parametrize(
-    ("given", "read"),
-    [(b"secret\nmore", b"secret"), (b"\n", None), (b"", None), (b"x" * 9000, b"x" * MOST_GIVEN)],
-)
-def test_one_line_is_read_and_no_more(
-    given: bytes, read: bytes | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reading, writing = os.pipe()
-    os.write(writing, given)
-    os.close(writing)
-    real = os.read
-    monkeypatch.setattr(os, "read", lambda _, count: real(reading, count))
-    assert read_given() == read
-    monkeypatch.undo()
-    os.close(reading)

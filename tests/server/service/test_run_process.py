@@ -16,10 +16,7 @@ from fieldfare.server.service.run_process import (
     EXIT_OVER,
     TOLD,
     Handed,
-    first_line,
-    line_of,
 )
-from fieldfare.shared.errors import RunError
 from fieldfare.shared.study.model_sections import VARIABLE
 
 PROCESS: Final = "fieldfare.server.service.run_process"
@@ -118,23 +115,7 @@ def test_it_allows_the_packages_that_the_coordinator_was_started_with(
     assert (done.returncode, done.stdout.decode().strip()) == (EXIT_DEFECT, told)
 
 
-def test_what_is_handed_over_is_read_as_it_was_and_no_further(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    source, sink = os.pipe()
-    os.write(sink, Handed("token", b"pass phrase \xff").lines() + b"rest")
-    with os.fdopen(source, "rb", buffering=0) as file:
-        monkeypatch.setattr(sys, "stdin", file)
-        assert first_line() == b"token"
-        assert first_line() == b"pass phrase \xff"
-        assert os.read(source, 10) == b"rest"
-        os.close(sink)
-        with pytest.raises(RunError, match="expected a line on standard input"):
-            first_line()
-
-
 def test_no_passphrase_is_an_empty_line() -> None:
-    assert line_of(None) == b"\n"
     assert Handed("t", None).lines() == b"t\n\n"
     shown: Any = repr(Handed("hush", b"hush"))
     assert "hush" not in shown
