@@ -65,7 +65,8 @@ class PoisonedSums(StudySums):
         return np.rint(np.ldexp(length * unit, self.model.vectors.gamma_bits)).astype(np.int64)
 
 
-def _lying(honest: StudySums, target: Values, reach: float) -> PoisonedSums:
+def lying(honest: StudySums, target: Values, reach: float) -> PoisonedSums:
+    """Return a member's sums with lies for its training steps."""
     own = {field.name: getattr(honest, field.name) for field in fields(StudySums)}
     return PoisonedSums(**own, target=target, reach=reach)
 
@@ -111,7 +112,7 @@ def measure(people: int = 8_000, seed: int = 0, factors: str = FACTORS) -> dict[
         {"reach": 0.0, "towards": -1.0, "recall": _recall(study, [*honest.values()], model)}
     ]
     for reach in map(float, factors.split(",")):
-        sums = honest | {liar: _lying(honest[liar], -model, reach)}
+        sums = honest | {liar: lying(honest[liar], -model, reach)}
         try:
             bent = _trained(study, sums, seed)
         except RunError:
