@@ -400,7 +400,7 @@ def _deliver(
     file = DeliveryFile.from_bytes(content)
     delivery = file.open(roster)
     inbox = HomeInbox(home, roster, journal, utc_now)
-    before, evidence = _has(institution, delivery), _evidence(institution, delivery)
+    before, evidence = _has(institution, delivery), _evidence(institution, delivery, file.card)
     known = home.study(delivery.study).exists()  # of an unknown study the inbox says so
     if known and evidence is ModelEvidence.UNVERIFIED and not unverified:
         raise PolicyRefusal(
@@ -412,14 +412,14 @@ def _deliver(
     return delivery, not before
 
 
-def _evidence(institution: Institution, delivery: Delivery) -> ModelEvidence:
+def _evidence(institution: Institution, delivery: Delivery, card: bytes) -> ModelEvidence:
     """Return what this institution's own ledger says of a model; nothing of an unknown study."""
     try:
         study = kept_study(institution.home, delivery.study, institution.roster).study
     except UsageError:
         return ModelEvidence.UNVERIFIED  # the inbox refuses it
     with open_institution_ledger(institution, utc_now) as ledger:
-        return model_evidence(ledger, study, delivery.run, delivery.model)
+        return model_evidence(ledger, study, delivery, card)
 
 
 def _has(institution: Institution, delivery: Delivery) -> bool:

@@ -17,6 +17,7 @@ from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import checked_list, checked_name
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.protocol.messages import LastSum, Refusal
+from fieldfare.shared.transcript.heads import ShownLog
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,9 @@ def _release(custodian: Custodian, frame: bytes) -> pb.ReleaseAnswer:
 def _cosign(custodian: Custodian, frame: bytes) -> pb.CosignAnswer:
     asked = pb.CosignRequest.FromString(frame)
     study, run = checked_name(asked.study), checked_name(asked.run)
-    answer = custodian.cosign(study, run, asked.head, checked_list(asked.path))
+    vectors = tuple(checked_list(asked.vectors))
+    shown = ShownLog(asked.head, asked.log, asked.hashes, vectors)
+    answer = custodian.cosign(study, run, shown)
     if isinstance(answer, Refusal):
         return pb.CosignAnswer(refusal=answer.to_bytes())
     return pb.CosignAnswer(cosigned=answer)

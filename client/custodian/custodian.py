@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.company import check_company
+from fieldfare.client.custodian.cosigning import LEDGER_STATE, Cosigning
 from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
 from fieldfare.client.custodian.party import Site
 from fieldfare.client.custodian.ports import (
@@ -60,8 +61,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.signed_files import open_study
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.transcript.leaves import TreeHead
-from fieldfare.shared.transcript.merkle import verify_consistency
+from fieldfare.shared.transcript.heads import ShownLog
 
 
 def position_of(reply: Reply) -> Position:
@@ -98,10 +98,8 @@ log = logging.getLogger(__name__)
 # Run ids and study ids hold no colon, so no request can name these states.
 APPROVAL_STATE: Final = ":approval"
 OPENING_STATE: Final = "opening:"
-LEDGER_STATE: Final = ":ledger"  # beside the studies: outlives them
 SHOWN_REPLY: Final = ":shown-reply"
 APPROVAL_COUNT: Final = "approvals:"
-HEAD_STATE: Final = "head:"  # the transcript's head that was co-signed last, by study and run
 
 Answer = TypeVar("Answer")
 
@@ -259,16 +257,15 @@ class Custodian:
         read: list[Request] = []
         return self._answer(partial(self._release, request, parameters, last, read), read)
 
-    def cosign(self, study: str, run: str, head: bytes, path: Sequence[bytes]) -> bytes | Refusal:
-        """Co-sign the head of a run's transcript, if the log only grew since the last one.
+    def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
+        """Co-sign the head of a run's log, and say how much of it is known here.
 
         Args:
             study: the study's id.
             run: the run's.
-            head: signed TreeHead by the coordinator.
-            path: from the head that was co-signed here last, or nothing (RFC 6962, 2.1.2).
+            shown: the head, its leaves, and what was not shown before.
         """
-        return self._answer(partial(self._cosign, study, run, head, path))
+        return self._answer(partial(self._cosign, study, run, shown))
 
     def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:
         """Take the model of a run that was opened and finished here; answers with no content."""
@@ -399,18 +396,10 @@ class Custodian:
         self._decisions.requested(request)
         return self._door.release(self._at_door(request), request, parameters, last)
 
-    def _cosign(self, study: str, run: str, content: bytes, path: Sequence[bytes]) -> bytes:
+    def _cosign(self, study: str, run: str, shown: ShownLog) -> bytes:
         self._own(study)
         self._opened(study, run)
-        head = self._site.from_coordinator(content, TreeHead).body
-        if (head.study, head.run) != (study, run):
-            raise ProtocolError("expected a head of this run's transcript")
-        key = f"{HEAD_STATE}{study}:{run}"
-        kept = self._ledger.run_state(LEDGER_STATE, key)
-        if kept is not None:
-            _check_growth(self._site.from_coordinator(kept, TreeHead).body, head, path)
-        self._ledger.put_run_state(LEDGER_STATE, key, content)
-        return self._site.sign(head)
+        return Cosigning(self._site, self._ledger).cosign(study, run, shown)
 
     def _deliver(self, content: bytes, model: bytes, card: bytes) -> bytes:
         delivery = self._site.from_coordinator(content, Delivery).body
@@ -418,7 +407,7 @@ class Custodian:
         if (bytes_hash(model), bytes_hash(card)) != (delivery.file, delivery.card):
             raise ProtocolError("expected the model and the card that the delivery binds")
         study = self._prepared[delivery.study].plan.study
-        evidence = model_evidence(self._ledger, study, delivery.run, delivery.model)
+        evidence = model_evidence(self._ledger, study, delivery, card)
         if evidence is ModelEvidence.UNVERIFIED:
             raise PolicyRefusal(
                 RefusalCode.NOT_RECOMPUTED,
@@ -456,16 +445,3 @@ class Custodian:
         if state is None:
             raise PolicyRefusal(RefusalCode.UNKNOWN_RUN, "expected a run that was opened here")
         return OpenedRun.from_bytes(state, self._site)
-
-
-def _check_growth(before: TreeHead, after: TreeHead, path: Sequence[bytes]) -> None:
-    """Check that one log extends the other (RFC 6962, 2.1.2).
-
-    Raises:
-        ProtocolError: it shrank, changed, or nothing proves that it did not.
-    """
-    if before == after:  # asked again
-        return
-    verify_consistency(
-        before.size, bytes.fromhex(before.root), after.size, bytes.fromhex(after.root), path
-    )

@@ -98,6 +98,7 @@ class ModelEvidence(Enum):
     UNVERIFIED = 0  # the coordinator's signature, and nothing else
     FINISHED = 1  # it evaluated this very model in a run that it opened; too large to recompute
     RECOMPUTED = 2  # and its parameters came out here, step by step
+    MEASURED = 3  # and so did the metrics on its card, from the evaluation's sum
 
 
 class Inbox(Protocol):

@@ -18,7 +18,11 @@ from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
+from fieldfare.shared.evaluation.metrics import same_metrics
+from fieldfare.shared.finished_model.card import ModelCard
+from fieldfare.shared.finished_model.card_writing import canonical_json
 from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import (
     LastSum,
     Opened,
@@ -32,11 +36,13 @@ from fieldfare.shared.protocol.plan import carries_last_sum
 from fieldfare.shared.run.kinds import KINDS
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
-from fieldfare.shared.run.replay import add_words
+from fieldfare.shared.run.replay import add_words, words_hash
 from fieldfare.shared.run.state import RunState
 from fieldfare.shared.study.study import Study
 
 PROGRESS_STATE: Final = "progress:"  # no run's id holds a colon
+FOLLOWED_STATE: Final = "followed:"  # 64 bytes a sum: its request, and the words that came out
+MEASURED_STATE: Final = "measured:"  # a run's metrics, as they were read off its sum here
 EVALUATED_STATE: Final = "evaluated:"  # hash of the model that a run's evaluation bound
 
 
@@ -77,16 +83,25 @@ class Recomputation:
         state = RunState.begin(run, self.site.roster)
         if request.kind is not ReleaseKind.REHEARSAL:
             state = state.followed(kept_training(self.ledger, request.study, request.run))
+        followed: list[bytes] = []
         try:
-            training = self._bound(state, request, last).results.training
+            training = self._bound(state, request, last, followed).results.training
         except ProtocolError as error:
             raise _refused(str(error)) from None
         if training is None:
             raise _refused("expected parameters that were recomputed")
+        if followed:
+            name = FOLLOWED_STATE + request.run
+            known = self.ledger.run_state(request.study, name) or b""
+            kept[name] = known + b"".join(followed)
         return kept | {PROGRESS_STATE + request.run: training.to_bytes()}
 
-    def _bound(self, state: RunState, request: Request, last: LastSum) -> RunState:
+    def _bound(
+        self, state: RunState, request: Request, last: LastSum, followed: list[bytes]
+    ) -> RunState:
         """Return the run with what `request` binds; where it stood, or one release later.
+
+        A sum that is added up on the way is noted in `followed`.
 
         Raises:
             ProtocolError: another release, not the sum before it, or nothing that follows.
@@ -94,13 +109,13 @@ class Recomputation:
         place = request.kind, request.step
         state = state.ahead(*place)
         if state.release.place != place:
-            state = self._with_last(state, last).ahead(*place)
+            state = self._with_last(state, last, followed).ahead(*place)
         if state.release.place != place:
             kind, step = state.release.place
             raise MismatchError(f"{kind.value} step {step} or the one before it")
         return state.bind(request)
 
-    def _with_last(self, state: RunState, last: LastSum) -> RunState:
+    def _with_last(self, state: RunState, last: LastSum, followed: list[bytes]) -> RunState:
         """Add the last sum up from what its participants signed, and follow it.
 
         Raises:
@@ -119,6 +134,7 @@ class Recomputation:
         self._check_replies(opened, last)
         terms = state.release.terms
         words = add_words(last.vectors, terms.word_bits, terms.vectors.entries)
+        followed.append(bytes.fromhex(asked.hash + words_hash(words, terms.word_bits)))
         return state.settled(opened, words)
 
     def _check_replies(self, opened: Opened[Request], last: LastSum) -> None:
@@ -161,19 +177,21 @@ def recomputed_model(ledger: Ledger, study: Study, run: str) -> NDArray[np.float
     return state.model if state and state.step == study.training.steps else None
 
 
-def model_evidence(ledger: Ledger, study: Study, run: str, model: str) -> ModelEvidence:
+def model_evidence(ledger: Ledger, study: Study, delivery: Delivery, card: bytes) -> ModelEvidence:
     """Return what this institution knows itself of a model that is said to be a run's.
 
     Args:
         ledger: its own.
         study: that was approved here.
-        run: that is said to have made the model.
-        model: hash of its parameters.
+        delivery: of the model.
+        card: the model's, whose hash was compared.
 
     Raises:
         PolicyRefusal: NOT_RECOMPUTED: the run that it knows made another one.
+        ProtocolError: no card.
         LedgerError: what was kept cannot be read.
     """
+    run, model = delivery.run, delivery.model
     evaluated = ledger.run_state(study.id, EVALUATED_STATE + run)
     if evaluated is None:
         return ModelEvidence.UNVERIFIED
@@ -184,7 +202,13 @@ def model_evidence(ledger: Ledger, study: Study, run: str, model: str) -> ModelE
         return ModelEvidence.FINISHED
     if parameters_hash(parameters_to_bytes(own)) != model:
         raise _refused("expected the model that was recomputed here")
-    return ModelEvidence.RECOMPUTED
+    measured = ledger.run_state(study.id, MEASURED_STATE + run)
+    if measured is None:
+        return ModelEvidence.RECOMPUTED
+    metrics = ModelCard.from_bytes(card).metrics
+    if not same_metrics(measured.decode(), canonical_json(metrics) if metrics else ""):
+        raise _refused("expected a card with the metrics that were read off the sum here")
+    return ModelEvidence.MEASURED
 
 
 def _refused(text: str) -> PolicyRefusal:

@@ -167,8 +167,9 @@ class HomeInbox:
             )
             files = {ENVELOPE: envelope, MODEL: model, CARD: card, PAGE: page.encode()}
             if evidence is not ModelEvidence.UNVERIFIED:
-                note = in_the_run(delivery.model, self._clock())
-                name = RECOMPUTED_FILE if evidence is ModelEvidence.RECOMPUTED else FINISHED_FILE
+                measured = evidence is ModelEvidence.MEASURED
+                note = in_the_run(delivery.model, self._clock(), metrics=measured)
+                name = FINISHED_FILE if evidence is ModelEvidence.FINISHED else RECOMPUTED_FILE
                 files[name] = note
             keep_files(self._home, delivery.study, delivery.run, files)
 

@@ -321,8 +321,9 @@ def read_recomputed(kept: KeptModel) -> Recomputed | None:
 
 def evidence_of(kept: KeptModel) -> ModelEvidence:
     """Return what the notes beside a kept model say; the model is not looked at."""
-    if read_recomputed(kept) is not None:
-        return ModelEvidence.RECOMPUTED
+    recomputed = read_recomputed(kept)
+    if recomputed is not None:
+        return ModelEvidence.MEASURED if recomputed.metrics else ModelEvidence.RECOMPUTED
     finished = _read_note(kept, FINISHED_FILE)
     return ModelEvidence.UNVERIFIED if finished is None else ModelEvidence.FINISHED
 

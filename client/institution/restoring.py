@@ -6,7 +6,8 @@ Each statement is written into the institution's log as well.
 from datetime import datetime, timedelta
 from typing import Final
 
-from fieldfare.client.custodian.custodian import LEDGER_STATE, SHOWN_REPLY, shown_position
+from fieldfare.client.custodian.cosigning import LEDGER_STATE
+from fieldfare.client.custodian.custodian import SHOWN_REPLY, shown_position
 from fieldfare.client.home.layout import Home
 from fieldfare.client.home.settings import load_settings, witness_path
 from fieldfare.client.journal.decisions import last_release

@@ -19,12 +19,14 @@ from fieldfare.shared.protocol.flower_record import (
     REJECTION,
     Call,
     Content,
+    bytes_in,
     bytes_of,
     list_in,
     list_of,
     text_of,
 )
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
+from fieldfare.shared.transcript.heads import ShownLog
 
 
 class CustodianPort(Protocol):
@@ -48,7 +50,7 @@ class CustodianPort(Protocol):
         """Answer a signed request."""
         ...
 
-    def cosign(self, study: str, run: str, head: bytes, path: Sequence[bytes]) -> bytes | Refusal:
+    def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
         """Co-sign the head of a run's transcript."""
         ...
 
@@ -107,7 +109,7 @@ def _answer(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) ->
 def _ask(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
     if call is Call.HELLO:
         study, last = text_of(content, "study"), bytes_of(content, "last_reply")
-        offer = bytes_of(content, "offer") if "offer" in content else b""
+        offer = bytes_in(content, "offer")
         return _content(custodian.describe(study, last, offer), "approval")
     if call is Call.OPEN:
         opening, approvals = bytes_of(content, "opening"), list_of(content, "approvals")
@@ -117,8 +119,10 @@ def _ask(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Co
         return _content(custodian.agree(study, run, list_of(content, "offers")), "agreed")
     if call is Call.COSIGN:
         study, run = text_of(content, "study"), text_of(content, "run")
-        head, path = bytes_of(content, "head"), list_in(content, "path")
-        return _content(custodian.cosign(study, run, head, path), "cosigned")
+        log, hashes = (bytes_in(content, name) for name in ("log", "hashes"))
+        vectors = tuple(list_in(content, "vectors"))
+        shown = ShownLog(bytes_of(content, "head"), log, hashes, vectors)
+        return _content(custodian.cosign(study, run, shown), "cosigned")
     if call is Call.DELIVER:
         files = (bytes_of(content, name) for name in ("delivery", "model", "card"))
         return _content(custodian.deliver(*files), "received")

@@ -18,6 +18,7 @@ from fieldfare.client.wire.frames import LARGEST_FRAME, Released, path_of, unix_
 from fieldfare.client.wire.tls import TlsTarget
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
+from fieldfare.shared.transcript.heads import ShownLog
 
 # What to do about a call that got a status in place of an answer.
 _REMEDIES: Final = {
@@ -89,9 +90,16 @@ class RemoteCustodian:
         answer = self._ask("Release", asked, pb.ReleaseAnswer, self._deadlines.release_seconds)
         return _refusal_in(answer) or Released(answer.released.reply, answer.released.vector)
 
-    def cosign(self, study: str, run: str, head: bytes, path: Sequence[bytes]) -> bytes | Refusal:
-        """Return the transcript's head as the institution signed it, or a refusal."""
-        asked = pb.CosignRequest(study=study, run=run, head=head, path=path)
+    def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
+        """Return what the institution says of the log's head, signed, or a refusal."""
+        asked = pb.CosignRequest(
+            study=study,
+            run=run,
+            head=shown.head,
+            log=shown.log,
+            hashes=shown.hashes,
+            vectors=shown.vectors,
+        )
         answer = self._ask("Cosign", asked, pb.CosignAnswer, self._deadlines.setup_seconds)
         return _refusal_in(answer) or answer.cosigned
 

@@ -91,16 +91,20 @@ class ReleaseAnswer(_message.Message):
     def __init__(self, released: _Optional[_Union[ReplyAndVector, _Mapping]] = ..., refusal: _Optional[bytes] = ...) -> None: ...
 
 class CosignRequest(_message.Message):
-    __slots__ = ("study", "run", "head", "path")
+    __slots__ = ("study", "run", "head", "log", "hashes", "vectors")
     STUDY_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     HEAD_FIELD_NUMBER: _ClassVar[int]
-    PATH_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
+    HASHES_FIELD_NUMBER: _ClassVar[int]
+    VECTORS_FIELD_NUMBER: _ClassVar[int]
     study: str
     run: str
     head: bytes
-    path: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, study: _Optional[str] = ..., run: _Optional[str] = ..., head: _Optional[bytes] = ..., path: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    log: bytes
+    hashes: bytes
+    vectors: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, study: _Optional[str] = ..., run: _Optional[str] = ..., head: _Optional[bytes] = ..., log: _Optional[bytes] = ..., hashes: _Optional[bytes] = ..., vectors: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class CosignAnswer(_message.Message):
     __slots__ = ("cosigned", "refusal")

@@ -24,7 +24,7 @@ LARGEST_QUESTION: Final[Mapping[str, int]] = MappingProxyType(
         "OpenRun": 4 * _KIB * _KIB,
         "Agree": LARGEST_FRAME,
         "Release": LARGEST_FRAME,
-        "Cosign": 64 * _KIB,
+        "Cosign": LARGEST_FRAME,
         "Deliver": LARGEST_FRAME,
     }
 )

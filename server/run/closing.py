@@ -4,7 +4,7 @@ The delivery to every institution: the model, its card, and a signature on both.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.store.store import RunStore
-from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.canonical import bytes_hash, claimed
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.finished_model.card_writing import CardFacts, write_card
 from fieldfare.shared.finished_model.file import model_to_bytes
@@ -26,8 +26,8 @@ from fieldfare.shared.protocol.messages import Signer, open_envelope, sign_envel
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.system.private_files import PRIVATE_FOLDER, replace_private
-from fieldfare.shared.transcript.leaves import TreeHead, tree_head
-from fieldfare.shared.transcript.merkle import consistency_path
+from fieldfare.shared.transcript.heads import MOST_SHOWN, MOST_VECTORS, UNTRAVELLED, CosignedHead
+from fieldfare.shared.transcript.leaves import Leaf, LeafKind, TreeHead, tree_head
 
 
 @dataclass(frozen=True)
@@ -113,26 +113,35 @@ class Closing:
         return head
 
     def cosign(self, head: TreeHead, nodes: Nodes) -> frozenset[str]:
-        """Ask institutions to co-sign a head; returns those that did."""
-        hashes = self.store.leaf_hashes(head.run)[: head.size]
-        envelope = sign_envelope(head, COORDINATOR, self.signer)
-        contents: dict[str, Content] = {}
-        for institution in nodes:
-            seen = self.store.cosigned_size(head.run, institution)
-            content: Content = {
-                "study": head.study.encode(),
-                "run": head.run.encode(),
-                "head": envelope,
-            }
-            if path := consistency_path(seen, hashes):
-                content["path"] = list(path)
-            contents[institution] = content
-        answers = self._ask(Call.COSIGN, contents, nodes)
+        """Ask institutions to co-sign a head; returns those that did.
+
+        They are shown the log, and the vectors of the sums that travelled with no request.
+        """
+        answers = self._ask(Call.COSIGN, dict.fromkeys(nodes, self._shown(head)), nodes)
         return frozenset(
             institution
             for institution, node in nodes.items()
             if self._took(head, institution, answers.get(node))
         )
+
+    def _shown(self, head: TreeHead) -> Content:
+        """Return a head and its log; the leaves' hashes where one message does not hold these."""
+        content: Content = {
+            "study": head.study.encode(),
+            "run": head.run.encode(),
+            "head": sign_envelope(head, COORDINATOR, self.signer),
+        }
+        leaves = self.store.leaves(head.run)[: head.size]
+        log = b"\n".join(leaf.to_bytes() for leaf in leaves)
+        if len(log) > MOST_SHOWN:
+            content["hashes"] = b"".join(self.store.leaf_hashes(head.run)[: head.size])
+            return content
+        content["log"] = log
+        blobs = [self.store.blob(name) for name in untravelled(leaves)]
+        vectors = [vector for vector in blobs if vector is not None]
+        if 0 < len(vectors) <= MOST_VECTORS and len(log) + sum(map(len, vectors)) <= MOST_SHOWN:
+            content["vectors"] = vectors
+        return content
 
     def deliver(self, nodes: Nodes, folder_of: Callable[[str], Path]) -> None:
         """Send every model that these institutions have yet to receive."""
@@ -173,6 +182,18 @@ class Closing:
         return True
 
 
+def untravelled(leaves: Sequence[Leaf]) -> Iterator[str]:
+    """Yield the hashes of the vectors that were summed and travelled with no later request."""
+    kind, names = "", list[str]()
+    for leaf in leaves:
+        if leaf.kind is LeafKind.REQUEST:
+            kind, names = claimed(leaf.content, "kind") or "", []
+        elif leaf.kind is LeafKind.REPLY:
+            names.append(claimed(leaf.content, "vector") or "")
+        elif leaf.kind is LeafKind.SUM and kind in {one.value for one in UNTRAVELLED}:
+            yield from names
+
+
 def _cosigned(answer: Mapping[str, Any], head: TreeHead, institution: str, roster: Roster) -> bytes:
     """Return an institution's co-signature on this head.
 
@@ -183,8 +204,8 @@ def _cosigned(answer: Mapping[str, Any], head: TreeHead, institution: str, roste
     if refusal is not None:
         raise ProtocolError(f"refused with {refusal.code.value}")
     envelope = bytes_of(answer, "cosigned")
-    opened = open_envelope(envelope, TreeHead, roster, Assurance.EXACT)
-    if (opened.signer, opened.body) != (institution, head):
+    opened = open_envelope(envelope, CosignedHead, roster, Assurance.EXACT)
+    if (opened.signer, opened.body.head) != (institution, head):
         raise ProtocolError("expected the same head by its own signer, found another")
     return envelope
 

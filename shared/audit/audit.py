@@ -22,7 +22,7 @@ from fieldfare.shared.audit.opening import OpeningAudit, Trust
 from fieldfare.shared.canonical import claimed
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.protocol.messages import Approval
-from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, ReleaseTerms, carries_last_sum
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.ring import Word
 from fieldfare.shared.run.attempt import Attempt
@@ -37,15 +37,15 @@ from fieldfare.shared.transcript.file import (
     TranscriptFile,
     read_transcript,
 )
+from fieldfare.shared.transcript.heads import MOST_SHOWN, UNTRAVELLED, CosignedHead
 from fieldfare.shared.transcript.leaves import AnswersRecord, EndRecord, Leaf, LeafKind
 
 
 class Vectors(Protocol):
     """Where masked vectors are found."""
 
-    @property
-    def kept(self) -> bool:
-        """Whether vectors are there at all, or were purged."""
+    def holds(self, name: str) -> bool:
+        """Say whether the vector of this SHA-256 has to be there; False where it was purged."""
         ...
 
     def vector(self, name: str) -> bytes:
@@ -63,6 +63,7 @@ class ReplayedRun:
         self.state = state
         self.trail = LedgerTrail(state.run.plan.study_limit)
         self.answers: tuple[AnswersRecord, ...] = ()
+        self.untravelled = 0  # bytes of vectors that institutions saw at the end only
         self._approvals = approvals
         self._vectors = vectors
 
@@ -79,6 +80,10 @@ class ReplayedRun:
                 self.trail.ask(institution, cost)
         if leaf.kind is LeafKind.REPLY and after.attempt is not None:
             self._follow(after.attempt, cost)
+        if leaf.kind is LeafKind.SUM and before.attempt is not None:
+            terms = before.release.terms
+            size = before.attempt.request.n * terms.vectors.entries * terms.word_bits.value // 8
+            self.untravelled += size if terms.kind in UNTRAVELLED else 0
         if leaf.kind is LeafKind.ANSWERS:
             self.answers += (AnswersRecord.from_bytes(leaf.content),)
         self.state = after
@@ -92,7 +97,7 @@ class ReplayedRun:
 
     def _added(self, attempt: Attempt, terms: ReleaseTerms) -> Word | None:
         """Add the vectors of an attempt up again, where they are kept."""
-        if not self._vectors.kept:
+        if not all(self._vectors.holds(reply.body.vector) for reply in attempt.replies.values()):
             return None
         vectors = [self._vector(name, attempt, terms) for name in attempt.replies]
         return add_words(vectors, terms.word_bits, terms.vectors.entries)
@@ -154,6 +159,9 @@ class AuditReport:
         answers: the questions, and the sums that answer them.
         institutions: each one's spending.
         cosigned: size of the log that each institution co-signed.
+        checked: how much each knew of it: "recomputed" or "hashes only".
+        objections: the first leaf that does not fit what an institution knows, by institution.
+        large: the model, or the log, is too large for an institution to know more than hashes.
         final: the run's state at the end; None before it was opened.
     """
 
@@ -176,6 +184,9 @@ class AuditReport:
     answers: tuple[AnswersRecord, ...] = ()
     institutions: Mapping[str, InstitutionReport] = field(default_factory=dict)
     cosigned: Mapping[str, int] = field(default_factory=dict)
+    checked: Mapping[str, str] = field(default_factory=dict)
+    objections: Mapping[str, int] = field(default_factory=dict)
+    large: bool = False
     final: RunState | None = None
 
     @property
@@ -221,6 +232,65 @@ def audit(file: BinaryIO, trust: Trust) -> AuditReport:
     return run.report(None)
 
 
+class LogAudit:
+    """Takes the leaves of a run's log in order, from its first; only forward.
+
+    Attributes:
+        opening: what was verified of the opening.
+        releases: the run after it; None before the first request.
+        end: how the run, or a part of it, ended last.
+    """
+
+    def __init__(self, trust: Trust, study: str, run: str, vectors: Vectors) -> None:
+        """Begin before the roster, with what is known of masked vectors."""
+        self.opening = OpeningAudit(trust, study, run)
+        self.releases: ReplayedRun | None = None
+        self.end: EndRecord | None = None
+        self._vectors = vectors
+
+    def take(self, leaf: Leaf) -> None:
+        """Verify the next leaf.
+
+        Raises:
+            ProtocolError: the first thing that does not fit.
+        """
+        opened = self.opening.opened
+        allowed = self._allowed()
+        if leaf.kind not in allowed:
+            kinds = " or ".join(sorted(kind.value for kind in allowed))
+            raise ProtocolError(f"expected {kinds}, found {leaf.kind.value}")
+        if leaf.kind is LeafKind.END:
+            self._take_end(leaf)
+        elif opened is None:
+            self.opening.take(leaf.kind, leaf.content)
+        else:
+            self._replayed(opened).take(leaf)
+
+    def _replayed(self, opened: RunState) -> ReplayedRun:
+        if self.releases is None:
+            self.releases = ReplayedRun(opened, self.opening.approvals, self._vectors)
+        return self.releases
+
+    def _allowed(self) -> frozenset[LeafKind]:
+        """A run may end anywhere, and go on; once there is a model it may only end."""
+        end = frozenset({LeafKind.END})
+        if self.opening.opened is None:
+            return end | self.opening.allowed
+        if self.releases is None:
+            return end | {LeafKind.REQUEST}
+        return self.releases.state.allowed
+
+    def _take_end(self, leaf: Leaf) -> None:
+        """Take the end of the run, or of a part of it; a stopped or failed run may go on."""
+        end = EndRecord.from_bytes(leaf.content)
+        if self.releases is not None:
+            self.releases.take(leaf)
+        elif end.state == "finished":
+            raise ProtocolError("expected a model or answers before a finished end, found none")
+        self.end = end
+        self.opening.interrupted()
+
+
 class _RunAudit:
     """Takes a transcript's leaves in order; only forward."""
 
@@ -229,10 +299,8 @@ class _RunAudit:
         self._trust = trust
         self._vectors = KeptVectors(transcript)
         header = transcript.header
-        self._opening = OpeningAudit(trust, header.study, header.run)
-        self._releases: ReplayedRun | None = None
-        self._end: EndRecord | None = None
-        self._cosigned: Mapping[str, int] = {}
+        self._log = LogAudit(trust, header.study, header.run, self._vectors)
+        self._cosigned: Mapping[str, CosignedHead] = {}
 
     def verify(self) -> None:
         """Verify everything.
@@ -243,7 +311,7 @@ class _RunAudit:
         check_header(self._transcript, self._trust)
         for index, leaf in enumerate(self._transcript.leaves):
             try:
-                self._take(leaf)
+                self._log.take(leaf)
             except MisfitError:
                 raise
             except ProtocolError as error:
@@ -251,50 +319,13 @@ class _RunAudit:
         self._vectors.check_used()
         hashes = [leaf.hash for leaf in self._transcript.leaves]
         head = check_head(self._transcript, self._trust, hashes)
-        roster = self._opening.roster
+        roster = self._log.opening.roster
         self._cosigned = check_cosignatures(self._transcript, roster, head, hashes)
 
-    def _take(self, leaf: Leaf) -> None:
-        opened = self._opening.opened
-        allowed = self._allowed()
-        if leaf.kind not in allowed:
-            kinds = " or ".join(sorted(kind.value for kind in allowed))
-            raise ProtocolError(f"expected {kinds}, found {leaf.kind.value}")
-        if leaf.kind is LeafKind.END:
-            self._take_end(leaf)
-        elif opened is None:
-            self._opening.take(leaf.kind, leaf.content)
-        else:
-            self._replayed(opened).take(leaf)
-
-    def _replayed(self, opened: RunState) -> ReplayedRun:
-        if self._releases is None:
-            self._releases = ReplayedRun(opened, self._opening.approvals, self._vectors)
-        return self._releases
-
-    def _allowed(self) -> frozenset[LeafKind]:
-        """A run may end anywhere, and go on; once there is a model it may only end."""
-        end = frozenset({LeafKind.END})
-        if self._opening.opened is None:
-            return end | self._opening.allowed
-        if self._releases is None:
-            return end | {LeafKind.REQUEST}
-        return self._releases.state.allowed
-
-    def _take_end(self, leaf: Leaf) -> None:
-        """Take the end of the run, or of a part of it; a stopped or failed run may go on."""
-        end = EndRecord.from_bytes(leaf.content)
-        if self._releases is not None:
-            self._releases.take(leaf)
-        elif end.state == "finished":
-            raise ProtocolError("expected a model or answers before a finished end, found none")
-        self._end = end
-        self._opening.interrupted()
-
     def _misfit(self, index: int, leaf: Leaf, error: ProtocolError) -> Misfit:
-        releases, ended = self._releases, leaf.kind is LeafKind.END
+        releases, ended = self._log.releases, leaf.kind is LeafKind.END
         whose = error.institution if isinstance(error, MismatchError) else None
-        whose = whose or (self._opening.institution if releases is None else None)
+        whose = whose or (self._log.opening.institution if releases is None else None)
         if whose is None and leaf.kind in SIGNED_BY_INSTITUTIONS:
             whose = claimed(leaf.content, "institution")
         return Misfit(
@@ -308,24 +339,33 @@ class _RunAudit:
 
     def report(self, misfit: Misfit | None) -> AuditReport:
         """Return what was found so far."""
-        releases, plan, opening = self._releases, self._opening.plan, self._opening.opening
+        releases, plan, opening = (
+            self._log.releases,
+            self._log.opening.plan,
+            self._log.opening.opening,
+        )
         names = () if opening is None else tuple(p.institution for p in opening.participants)
         found = AuditReport(
             header=self._transcript.header,
             misfit=misfit,
-            roster=self._opening.roster,
+            roster=self._log.opening.roster,
             plan=plan,
             participants=names,
             leaves=len(self._transcript.leaves),
-            state=UNFINISHED if self._end is None else self._end.state,
-            reason="" if self._end is None else self._end.reason,
-            cosigned=self._cosigned,
+            state=UNFINISHED if self._log.end is None else self._log.end.state,
+            reason="" if self._log.end is None else self._log.end.reason,
+            cosigned={name: one.size for name, one in self._cosigned.items()},
+            checked={name: one.checked for name, one in self._cosigned.items()},
+            objections={
+                name: one.misfit for name, one in self._cosigned.items() if one.misfit is not None
+            },
         )
         if releases is None or plan is None:
             return found
         state = releases.state
         return replace(
             found,
+            large=self._is_large(plan, names, releases.untravelled),
             final=state,
             steps=state.results.steps,
             requests=state.requests,
@@ -338,6 +378,10 @@ class _RunAudit:
             answers=releases.answers,
             institutions=_institutions(plan, names, releases.trail.spent),
         )
+
+    def _is_large(self, plan: Plan, names: tuple[str, ...], vectors: int) -> bool:
+        log = sum(len(leaf.to_bytes()) + 1 for leaf in self._transcript.leaves)
+        return not carries_last_sum(plan, len(names)) or log + vectors > MOST_SHOWN
 
 
 def _institutions(

@@ -17,6 +17,7 @@ from fieldfare.shared.protocol.messages import open_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.transcript import merkle
 from fieldfare.shared.transcript.file import Misfit, MisfitError, TranscriptFile, expect
+from fieldfare.shared.transcript.heads import CosignedHead
 from fieldfare.shared.transcript.leaves import LeafKind, TreeHead
 
 
@@ -70,7 +71,7 @@ def check_head(transcript: TranscriptFile, trust: Trust, hashes: Sequence[bytes]
 
 def check_cosignatures(
     transcript: TranscriptFile, roster: Roster | None, head: TreeHead, hashes: Sequence[bytes]
-) -> dict[str, int]:
+) -> dict[str, CosignedHead]:
     """Check that each co-signature is of this log, at its end or at an earlier size.
 
     Args:
@@ -80,12 +81,12 @@ def check_cosignatures(
         hashes: of the leaves.
 
     Returns:
-        The size of the log that each institution co-signed.
+        What each institution co-signed.
 
     Raises:
         MisfitError: the first one that is not.
     """
-    found: dict[str, int] = {}
+    found: dict[str, CosignedHead] = {}
     roots = {head.size: head.root}
 
     def root_of(size: int) -> str:
@@ -95,20 +96,20 @@ def check_cosignatures(
 
     for index, content in enumerate(transcript.cosignatures):
         try:
-            signer, size = _check_cosignature(content, roster, head, root_of)
+            signer, signed = _check_cosignature(content, roster, head, root_of)
             _check_after(signer, found)
         except ProtocolError as error:
             _misfit(transcript.head_line + 1 + index, "cosignature", str(error))
-        found[signer] = size
+        found[signer] = signed
     return found
 
 
 def _check_cosignature(
     content: bytes, roster: Roster | None, head: TreeHead, root_of: Callable[[int], str]
-) -> tuple[str, int]:
+) -> tuple[str, CosignedHead]:
     if roster is None:
         raise ProtocolError("expected a roster that names who co-signs, found none")
-    opened = open_envelope(content, TreeHead, roster, Assurance.EXACT)
+    opened = open_envelope(content, CosignedHead, roster, Assurance.EXACT)
     body = opened.body
     if opened.signer == COORDINATOR:
         raise ProtocolError("expected an institution's signature, found the coordinator's")
@@ -118,10 +119,10 @@ def _check_cosignature(
         raise ProtocolError(f"expected a head of at most {head.size} leaves, found {body.size}")
     what = f"{opened.signer}'s head over the first {body.size} leaves"
     expect(what, root_of(body.size), body.root)
-    return opened.signer, body.size
+    return opened.signer, body
 
 
-def _check_after(signer: str, found: Mapping[str, int]) -> None:
+def _check_after(signer: str, found: Mapping[str, CosignedHead]) -> None:
     if found and signer <= max(found):
         raise ProtocolError("expected institutions in order, one co-signature each")
 
@@ -163,7 +164,7 @@ class KeptVectors:
     """Vectors by their hash; remembers which ones were asked for.
 
     Vectors are deleted after a date, all of a run at once, so either all of them are there or
-    none (`kept`).
+    none (`holds`).
     """
 
     def __init__(self, transcript: TranscriptFile) -> None:
@@ -172,9 +173,9 @@ class KeptVectors:
         self._places = {place.hash: place for place in transcript.vectors}
         self._used: set[str] = set()
 
-    @property
-    def kept(self) -> bool:
-        """Whether there are vectors at all."""
+    def holds(self, name: str) -> bool:
+        """Say whether a vector has to be there: all are, or none."""
+        del name
         return bool(self._places)
 
     def vector(self, name: str) -> bytes:

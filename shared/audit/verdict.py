@@ -49,8 +49,16 @@ def cosigners_needed(report: AuditReport, required: RequiredCosigners) -> int:
 
 
 def cosigners(report: AuditReport) -> int:
-    """Return how many participants co-signed the whole log."""
-    return sum(report.cosigned.get(name) == report.leaves for name in report.participants)
+    """Return how many participants co-signed the whole log, and object to nothing in it.
+
+    Hashes alone are enough where the model or the log is too large for more, and nowhere else.
+    """
+    return sum(
+        report.cosigned.get(name) == report.leaves
+        and name not in report.objections
+        and (report.large or report.checked.get(name) == "recomputed")
+        for name in report.participants
+    )
 
 
 def verdict_of(

@@ -91,6 +91,7 @@ def report_json(
         "spent_epsilon": report.epsilon,
         "institutions": {
             name: _institution_json(found, report.cosigned.get(name))
+            | {"checked": report.checked.get(name), "objects_to": report.objections.get(name)}
             for name, found in report.institutions.items()
         },
     }
@@ -228,7 +229,10 @@ def _cosigned(report: AuditReport, name: str) -> str:
     size = report.cosigned.get(name)
     if size is None:
         return "no"
-    return "all of it" if size == report.leaves else f"the first {size} leaves"
+    if name in report.objections:
+        return f"leaf {report.objections[name]} does not fit"
+    whole = "all of it" if size == report.leaves else f"the first {size} leaves"
+    return whole if report.checked.get(name) == "recomputed" else f"{whole}, by hashes only"
 
 
 def _verdict(report: AuditReport, required: RequiredCosigners) -> Iterator[Text]:

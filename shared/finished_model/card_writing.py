@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import rfc8785
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from fieldfare.shared.errors import AccountingError, ProtocolError
 from fieldfare.shared.evaluation.metrics import same_metrics
@@ -248,7 +248,9 @@ def _other_fact(name: str) -> str:
 
 
 def canonical_json(value: Any) -> str:
-    """Return the RFC 8785 form of what a card holds."""
+    """Return the RFC 8785 form of a part of a card."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
     return rfc8785.dumps(_plain(value)).decode()
 
 

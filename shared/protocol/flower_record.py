@@ -46,6 +46,15 @@ def bytes_of(content: Mapping[str, Any], name: str) -> bytes:
     return value
 
 
+def bytes_in(content: Mapping[str, Any], name: str) -> bytes:
+    """Return bytes, empty where there are none.
+
+    Raises:
+        ProtocolError: of another type.
+    """
+    return bytes_of(content, name) if name in content else b""
+
+
 def list_of(content: Mapping[str, Any], name: str) -> list[bytes]:
     """Return a list of byte strings.
 

@@ -335,7 +335,7 @@ class _Reader:
             place = VectorPlace(self._line, bytes_hash(content), self._offset, len(line))
             found.vectors.append(place)
         elif section is _Section.HASHES:
-            found.hashes, found.hashes_line = _hashes_in(content), self._line
+            found.hashes, found.hashes_line = hashes_in(content), self._line
         elif section is _Section.HEAD:
             found.head, found.head_line = content, self._line
         else:
@@ -359,7 +359,12 @@ def _content_of(line: bytes, name: str) -> bytes:
     return content
 
 
-def _hashes_in(content: bytes) -> tuple[bytes, ...]:
+def hashes_in(content: bytes) -> tuple[bytes, ...]:
+    """Return hashes that were written one after the other.
+
+    Raises:
+        ProtocolError: a length that no number of them has.
+    """
     if len(content) % HASH_BYTES:
         raise ProtocolError(f"expected hashes of {HASH_BYTES} bytes each")
     return tuple(content[at : at + HASH_BYTES] for at in range(0, len(content), HASH_BYTES))

@@ -54,8 +54,8 @@ from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.transcript.file import Misfit, write_transcript
+from fieldfare.shared.transcript.heads import ShownLog
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, tree_head
-from fieldfare.shared.transcript.merkle import consistency_path
 from fieldfare.simulations.federation.federation import FIRST_NODE
 
 VICTIM: Final = "bank-c"
@@ -333,15 +333,11 @@ class Fork:
         bench = self.recorder.bench
         return self.recorder.signed(tree_head(bench.study.id, self.recorder.run, hashes))
 
-    def cosign(self, name: str, story: str, *, since: int, size: int | None = None) -> Any:
-        hashes = [leaf.hash for leaf in self.stories[story][:size]]
+    def cosign(self, name: str, story: str, *, size: int | None = None) -> Any:
+        log = b"\n".join(leaf.to_bytes() for leaf in self.stories[story][:size])
         custodian = self.recorder.bench.custodian(name)
-        return custodian.cosign(
-            self.recorder.bench.study.id,
-            self.recorder.run,
-            self.head(story, size),
-            consistency_path(since, hashes),
-        )
+        shown = ShownLog(self.head(story, size), log)
+        return custodian.cosign(self.recorder.bench.study.id, self.recorder.run, shown)
 
     def misfit(self, story: str, cosignatures: dict[str, bytes]) -> Misfit | None:
         self.recorder.leaves = self.stories[story]
@@ -352,8 +348,8 @@ class Fork:
 def test_two_institutions_that_are_shown_different_transcripts_give_it_away(bench: Bench) -> None:
     fork = Fork.of(bench)
     signed = {
-        "bank-a": fork.cosign("bank-a", "one", since=fork.shared),
-        "bank-b": fork.cosign("bank-b", "another", since=fork.shared),
+        "bank-a": fork.cosign("bank-a", "one"),
+        "bank-b": fork.cosign("bank-b", "another"),
     }
     assert all(isinstance(envelope, bytes) for envelope in signed.values())
     # Either transcript fits with those who saw it, and neither with the other one.
@@ -367,37 +363,35 @@ def test_two_institutions_that_are_shown_different_transcripts_give_it_away(benc
 
 def test_nobody_signs_both_transcripts(bench: Bench) -> None:
     fork = Fork.of(bench)
-    assert isinstance(fork.cosign("bank-a", "one", since=fork.shared), bytes)
-    for since in (fork.shared, fork.shared + 1):  # whatever is claimed about its last signature
-        assert fork.cosign("bank-a", "another", since=since) == MALFORMED
+    assert isinstance(fork.cosign("bank-a", "one"), bytes)
+    assert fork.cosign("bank-a", "another") == MALFORMED
     fork.stories["another"] += [EndRecord(state="failed", reason="longer").leaf()] * 3
-    for since in (fork.shared, fork.shared + 1):
-        assert fork.cosign("bank-a", "another", since=since) == MALFORMED
+    assert fork.cosign("bank-a", "another") == MALFORMED
     # It still is where it was: the log that it signed may grow.
     fork.stories["one"].append(EndRecord(state="finished", reason="").leaf())
-    assert isinstance(fork.cosign("bank-a", "one", since=fork.shared + 1), bytes)
+    assert isinstance(fork.cosign("bank-a", "one"), bytes)
 
 
 def test_an_old_head_is_not_signed_again(bench: Bench) -> None:
     fork = Fork.of(bench)
-    assert isinstance(fork.cosign("bank-a", "one", since=fork.shared), bytes)
+    assert isinstance(fork.cosign("bank-a", "one"), bytes)
     for size in (1, fork.shared - 1, fork.shared):
-        assert fork.cosign("bank-a", "one", since=min(size, 1), size=size) == MALFORMED
+        assert fork.cosign("bank-a", "one", size=size) == MALFORMED
     # Nor does asking make it forget: from the old size another log could grow.
-    assert fork.cosign("bank-a", "another", since=fork.shared) == MALFORMED
+    assert fork.cosign("bank-a", "another") == MALFORMED
 
 
 def test_a_head_by_somebody_else_or_of_another_run_is_not_signed(bench: Bench) -> None:
     fork = Fork.of(bench)
     recorder, study = fork.recorder, bench.study.id
     hashes = [leaf.hash for leaf in fork.stories["one"]]
-    path = consistency_path(fork.shared, hashes)
+    log = b"\n".join(leaf.to_bytes() for leaf in fork.stories["one"])
     for head, code in (
         (recorder.signed_by("bank-b", tree_head(study, "run-1", hashes)), "bad_signature"),
         (recorder.signed(tree_head(study, "run-2", hashes)), "malformed"),
         (recorder.signed(tree_head("0" * 64, "run-1", hashes)), "malformed"),
     ):
-        found = bench.custodian("bank-a").cosign(study, "run-1", head, path)
+        found = bench.custodian("bank-a").cosign(study, "run-1", ShownLog(head, log))
         assert found == Refusal(RefusalCode(code))
 
 

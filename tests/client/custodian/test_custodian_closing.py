@@ -1,6 +1,6 @@
 """What comes beside a run: offers of studies, heads to co-sign, finished models."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -26,15 +26,16 @@ from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
 from fieldfare.shared.run.replay import model_hash
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.transcript.leaves import TreeHead, tree_head
-from fieldfare.shared.transcript.merkle import consistency_path
+from fieldfare.shared.transcript.heads import CosignedHead, ShownLog
+from fieldfare.shared.transcript.leaves import EndRecord, Leaf, ModelRecord, tree_head
 
 NAME: Final = "bank-b"
 MALFORMED: Final = Refusal(RefusalCode.MALFORMED)
 BAD_SIGNATURE: Final = Refusal(RefusalCode.BAD_SIGNATURE)
 UNKNOWN_STUDY: Final = Refusal(RefusalCode.UNKNOWN_STUDY)
 UNKNOWN_RUN: Final = Refusal(RefusalCode.UNKNOWN_RUN)
-LEAVES: Final = [bytes([place]) * 32 for place in range(20)]
+LEAVES: Final = [EndRecord(state="stopped", reason=str(place)).leaf() for place in range(20)]
+HASHES: Final = [leaf.hash for leaf in LEAVES]
 
 
 @dataclass(frozen=True)
@@ -148,103 +149,120 @@ def test_a_custodian_that_is_behind_takes_no_offer(bench: Bench) -> None:
 
 
 def head(run: Run, size: int, /, **changes: object) -> bytes:
-    body = tree_head(run.bench.study.id, run.federation.run, LEAVES[:size])
+    body = tree_head(run.bench.study.id, run.federation.run, HASHES[:size])
     return sign_envelope(body.model_copy(update=changes), COORDINATOR, coordinator(run.bench))
 
 
-def cosign(run: Run, content: bytes, path: Any = (), name: str = NAME) -> bytes | Refusal:
-    custodian = run.bench.custodian(name)
-    return custodian.cosign(run.bench.study.id, run.federation.run, content, path)
+def cosign(
+    run: Run, content: bytes, leaves: Sequence[Leaf] = (), name: str = NAME
+) -> bytes | Refusal:
+    shown = ShownLog(content, b"\n".join(leaf.to_bytes() for leaf in leaves))
+    return run.bench.custodian(name).cosign(run.bench.study.id, run.federation.run, shown)
 
 
 def test_a_log_that_grows_is_cosigned_again_and_again(bench: Bench) -> None:
-    run, before = bench.open_run(), 0
+    run = bench.open_run()
     for size in (1, 2, 7, 8, 20):
-        path = consistency_path(before, LEAVES[:size]) if before else ()
-        cosigned = cosign(run, head(run, size), path)
+        cosigned = cosign(run, head(run, size), LEAVES[:size])
         assert isinstance(cosigned, bytes)
-        found = bench.site("bank-a").from_member(cosigned, TreeHead, NAME).body
-        assert found == tree_head(bench.study.id, run.federation.run, LEAVES[:size])
-        before = size
+        found = bench.site("bank-a").from_member(cosigned, CosignedHead, NAME).body
+        assert found.head == tree_head(bench.study.id, run.federation.run, HASHES[:size])
+        assert (found.checked, found.misfit) == ("recomputed", None)  # there is no sum
     assert bench.ledger(NAME).spent() == 0
+
+
+def test_a_log_that_is_too_large_to_show_is_signed_by_its_hashes(bench: Bench) -> None:
+    run = bench.open_run()
+    shown = ShownLog(head(run, 20), hashes=b"".join(HASHES))
+    cosigned = bench.custodian(NAME).cosign(bench.study.id, run.federation.run, shown)
+    assert isinstance(cosigned, bytes)
+    found = bench.site("bank-a").from_member(cosigned, CosignedHead, NAME).body
+    assert (found.checked, found.misfit) == ("hashes only", None)
+
+
+def test_the_first_leaf_that_does_not_fit_is_signed(bench: Bench) -> None:
+    """A member that found something says so under its name; nobody has to believe it."""
+    run = bench.open_run()
+    leaves = [*LEAVES[:3], ModelRecord(model="0" * 64, steps=1).leaf(), *LEAVES[3:5]]
+    hashes = [leaf.hash for leaf in leaves]
+    body = tree_head(bench.study.id, run.federation.run, hashes)
+    cosigned = cosign(run, sign_envelope(body, COORDINATOR, coordinator(bench)), leaves)
+    assert isinstance(cosigned, bytes)
+    assert bench.site("bank-a").from_member(cosigned, CosignedHead, NAME).body.misfit == 3
 
 
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_head_that_was_cosigned_is_cosigned_again(bench: Bench, *, restart: bool) -> None:
     run = bench.open_run()
-    first = cosign(run, head(run, 5))
+    first = cosign(run, head(run, 5), LEAVES[:5])
     if restart:
         bench.restart(NAME)
-    assert cosign(run, head(run, 5)) == first
+    assert cosign(run, head(run, 5), LEAVES[:5]) == first
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_a_log_that_shrank_changed_or_proves_nothing_is_not_cosigned(
+def test_a_log_that_shrank_changed_or_is_not_shown_is_not_cosigned(
     bench: Bench, *, restart: bool
 ) -> None:
     run = bench.open_run()
-    assert isinstance(cosign(run, head(run, 5)), bytes)
+    assert isinstance(cosign(run, head(run, 5), LEAVES[:5]), bytes)
     if restart:  # what was co-signed is on the disk
         bench.restart(NAME)
-    path = consistency_path(5, LEAVES[:9])
-    rewritten = [*LEAVES[:3], b"x" * 32, *LEAVES[4:9]]
-    other = tree_head(bench.study.id, run.federation.run, rewritten)
+    rewritten = [*LEAVES[:3], LEAVES[19], *LEAVES[4:9]]
+    other = tree_head(bench.study.id, run.federation.run, [leaf.hash for leaf in rewritten])
     changed = sign_envelope(other, COORDINATOR, coordinator(bench))
-    refused: list[tuple[bytes, Any]] = [
-        (head(run, 4), consistency_path(4, LEAVES[:5])),
-        (head(run, 4), ()),
+    refused: list[tuple[bytes, Sequence[Leaf]]] = [
+        (head(run, 4), LEAVES[:4]),
         (head(run, 0), ()),
-        (head(run, 5, root="0" * 64), ()),
+        (head(run, 5, root="0" * 64), LEAVES[:5]),
         (head(run, 9), ()),
-        (head(run, 9), path[:-1]),
-        (head(run, 9), (*path, bytes(32))),
-        (head(run, 9), [bytes(32)] * len(path)),
-        (head(run, 9), [b"short"] * len(path)),
-        (changed, path),
-        (changed, consistency_path(5, rewritten)),
+        (head(run, 9), LEAVES[:8]),
+        (head(run, 9), rewritten),
+        (head(run, 17, root="13" * 32), ()),
+        (changed, rewritten),
     ]
     for content, given in refused:
         assert cosign(run, content, given) == MALFORMED
-    assert isinstance(cosign(run, head(run, 9), path), bytes)
+    assert isinstance(cosign(run, head(run, 9), LEAVES[:9]), bytes)
 
 
 def test_a_head_by_somebody_else_is_not_cosigned(bench: Bench) -> None:
     run = bench.open_run()
-    body = tree_head(bench.study.id, run.federation.run, LEAVES[:5])
+    body = tree_head(bench.study.id, run.federation.run, HASHES[:5])
     identities = bench.federation.identities
     for signer_id, signer in (
         ("bank-a", identities.signers["bank-a"]),
         (COORDINATOR, identities.signers["bank-a"]),
         (NAME, identities.signers[NAME]),
     ):
-        assert cosign(run, sign_envelope(body, signer_id, signer)) == BAD_SIGNATURE
+        assert cosign(run, sign_envelope(body, signer_id, signer), LEAVES[:5]) == BAD_SIGNATURE
     assert cosign(run, b"rubbish") == MALFORMED
-    assert isinstance(cosign(run, head(run, 2)), bytes)  # none of them counted
+    assert isinstance(cosign(run, head(run, 2), LEAVES[:2]), bytes)  # none of them counted
 
 
 def test_a_head_is_of_the_run_that_is_asked_for(bench: Bench) -> None:
     run, other = bench.open_run(), bench.open_run()
-    assert cosign(run, head(other, 5)) == MALFORMED
-    assert cosign(run, head(run, 5, study="0" * 64)) == MALFORMED
+    assert cosign(run, head(other, 5), LEAVES[:5]) == MALFORMED
+    assert cosign(run, head(run, 5, study="0" * 64), LEAVES[:5]) == MALFORMED
     custodian, study = bench.custodian(NAME), bench.study.id
-    assert custodian.cosign("0" * 64, run.federation.run, head(run, 5), []) == UNKNOWN_STUDY
-    assert custodian.cosign(study, "elsewhere", head(run, 5), []) == UNKNOWN_RUN
+    shown = ShownLog(head(run, 5))
+    assert custodian.cosign("0" * 64, run.federation.run, shown) == UNKNOWN_STUDY
+    assert custodian.cosign(study, "elsewhere", shown) == UNKNOWN_RUN
     # Each run has a log of its own.
-    assert isinstance(cosign(run, head(run, 9)), bytes)
-    assert isinstance(cosign(other, head(other, 5)), bytes)
+    assert isinstance(cosign(run, head(run, 9), LEAVES[:9]), bytes)
+    assert isinstance(cosign(other, head(other, 5), LEAVES[:5]), bytes)
 
 
 def test_an_approval_anew_does_not_forget_what_was_cosigned(bench: Bench) -> None:
     """The study's states go; the head stays beside them, so that no past can be rewritten."""
     run = bench.open_run("r")
-    assert isinstance(cosign(run, head(run, 9)), bytes)
+    assert isinstance(cosign(run, head(run, 9), LEAVES[:9]), bytes)
     for name in NAMES:
         bench.custodian(name).finish(bench.study.id)
         bench.custodian(name).approve(bench.study, partial(given, bench.sums[name]))
     again = bench.open_run("r")
-    assert cosign(again, head(again, 3)) == MALFORMED
-    path = consistency_path(9, LEAVES)
-    assert isinstance(cosign(again, head(again, 20), path), bytes)
+    assert cosign(again, head(again, 3), LEAVES[:3]) == MALFORMED
+    assert isinstance(cosign(again, head(again, 20), LEAVES), bytes)
 
 
 # -- models --------------------------------------------------------------------------------------
@@ -368,12 +386,12 @@ def test_a_finished_study_takes_no_more_models_and_signs_no_more_heads(bench: Be
     box, run = give_inbox(bench), bench.open_run()
     bench.custodian(NAME).finish(bench.study.id)
     assert deliver(run, delivery(run)) == UNKNOWN_STUDY
-    assert cosign(run, head(run, 1)) == UNKNOWN_STUDY
+    assert cosign(run, head(run, 1), LEAVES[:1]) == UNKNOWN_STUDY
     assert box.models == []
 
 
 CALLS: Final[dict[str, Callable[[Run], bytes | Refusal]]] = {
-    "cosign": lambda run: cosign(run, head(run, 1)),
+    "cosign": lambda run: cosign(run, head(run, 1), LEAVES[:1]),
     "deliver": lambda run: deliver(run, delivery(run)),
 }
 

@@ -8,7 +8,8 @@ from typing import Final
 import pytest
 from tests.support.homes.journals import logged
 
-from fieldfare.client.custodian.custodian import LEDGER_STATE, SHOWN_REPLY
+from fieldfare.client.custodian.cosigning import LEDGER_STATE
+from fieldfare.client.custodian.custodian import SHOWN_REPLY
 from fieldfare.client.home.layout import Home
 from fieldfare.client.institution.founding import found_institution
 from fieldfare.client.institution.restoring import (

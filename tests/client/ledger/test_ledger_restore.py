@@ -15,7 +15,8 @@ from typing import Any, Final
 import pytest
 from tests.support.federations.bench import Bench
 
-from fieldfare.client.custodian.custodian import APPROVAL_STATE, LEDGER_STATE, SHOWN_REPLY
+from fieldfare.client.custodian.cosigning import LEDGER_STATE
+from fieldfare.client.custodian.custodian import APPROVAL_STATE, SHOWN_REPLY
 from fieldfare.client.ledger.budget import Debit, Limits, Position, StoredReply
 from fieldfare.client.ledger.chain import Statement
 from fieldfare.client.ledger.ledger import Ledger

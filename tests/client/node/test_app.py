@@ -29,6 +29,7 @@ from fieldfare.shared.errors import (
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.flower_record import RECORD, REFUSAL, Call
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
+from fieldfare.shared.transcript.heads import ShownLog
 from fieldfare.simulations.federation.federation import FIRST_NODE, LocalFederation
 from fieldfare.simulations.federation.grid import InProcessGrid
 
@@ -72,9 +73,9 @@ NEEDED: Final[dict[Call, dict[str, Any]]] = {
 OPTIONAL: Final[dict[Call, dict[str, Any]]] = {
     Call.HELLO: {"offer": b""},
     Call.RELEASE: {"last_request": b"", "last_replies": [b""], "last_vectors": [b""]},
-    Call.COSIGN: {"path": [b""]},
+    Call.COSIGN: {"log": b"l", "hashes": b"h", "vectors": [b""]},
 }
-LISTS: Final = {"approvals", "offers", "last_replies", "last_vectors", "path"}
+LISTS: Final = {"approvals", "offers", "last_replies", "last_vectors", "vectors"}
 TEXTS: Final = {"study", "run"}
 NO_BYTES: Final[list[Any]] = ["text", 1, 1.5, True, [b"x"], ["text"], [1, 2], [1.5]]
 NO_LISTS: Final[list[Any]] = [b"x", "text", 1, ["text"], [1], [1.5], [True]]
@@ -213,7 +214,13 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
             "last_replies": [b"1", b"2"],
             "last_vectors": [b"3", b"4"],
         },
-        Call.COSIGN: {"study": b"s", "run": b"r", "head": b"h", "path": [b"1", b"2"]},
+        Call.COSIGN: {
+            "study": b"s",
+            "run": b"r",
+            "head": b"h",
+            "log": b"l",
+            "vectors": [b"1", b"2"],
+        },
         Call.DELIVER: {"delivery": b"d", "model": b"m", "card": b"c"},
     }
     for call, content in questions.items():
@@ -226,10 +233,10 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
         ("open_run", (b"o", [b"1", b"2"])),
         ("agree", ("s", "r", [b"1", b""])),
         ("release", (b"q", b"p", LastSum(b"l", (b"1", b"2"), (b"3", b"4")))),
-        ("cosign", ("s", "r", b"h", [b"1", b"2"])),
+        ("cosign", ("s", "r", ShownLog(b"h", b"l", b"", (b"1", b"2")))),
         ("deliver", (b"d", b"m", b"c")),
         ("release", (b"q", b"p", NO_LAST_SUM)),
-        ("cosign", ("s", "r", b"h", [])),
+        ("cosign", ("s", "r", ShownLog(b"h"))),
         ("describe", ("s", b"", b"")),
     ]
 
@@ -257,7 +264,7 @@ class Failing:
     ) -> Released | Refusal:
         raise self._error
 
-    def cosign(self, study: str, run: str, head: bytes, path: Any) -> bytes | Refusal:
+    def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
         raise self._error
 
     def deliver(self, delivery: bytes, model: bytes, card: bytes) -> bytes | Refusal:

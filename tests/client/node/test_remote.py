@@ -15,6 +15,7 @@ from tests.support.federations.bench import NAMES, STEPS, Bench, MakeBench, make
 from tests.support.network.served import Gated, served
 
 from fieldfare.client.custodian.ports import NoInbox, SaidNo
+from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.custodian.service import serving
 from fieldfare.client.node.client_app import CustodianPort, client_app
 from fieldfare.client.node.remote_custodian import Deadlines, connected
@@ -34,8 +35,8 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import offer_study
-from fieldfare.shared.transcript.leaves import TreeHead, tree_head
-from fieldfare.shared.transcript.merkle import consistency_path
+from fieldfare.shared.transcript.heads import CosignedHead, ShownLog
+from fieldfare.shared.transcript.leaves import EndRecord, TreeHead, tree_head
 from fieldfare.simulations.federation.federation import FIRST_NODE
 from fieldfare.simulations.federation.grid import InProcessGrid
 
@@ -58,7 +59,7 @@ def test_refusals_come_through(bench: Bench, room: Path) -> None:
         assert remote.agree("no such study", "run", []) == unknown
         assert remote.open_run(b"", []) == malformed
         assert remote.release(b"", b"") == malformed
-        assert remote.cosign("no such study", "run", b"", []) == unknown
+        assert remote.cosign("no such study", "run", ShownLog(b"")) == unknown
         assert remote.deliver(b"", b"", b"") == malformed
 
 
@@ -81,7 +82,8 @@ def test_the_last_sum_goes_over_the_socket(bench: Bench, room: Path) -> None:
 def test_heads_models_and_offers_go_over_the_socket(bench: Bench, room: Path) -> None:
     run, coordinator = bench.open_run(), bench.federation.identities.coordinator
     study, name = bench.study.id, run.federation.run
-    hashes = [bytes([at]) * 32 for at in range(5)]
+    leaves = [EndRecord(state="stopped", reason=str(at)).leaf() for at in range(5)]
+    hashes = [leaf.hash for leaf in leaves]
     heads = [
         sign_envelope(tree_head(study, name, hashes[:size]), COORDINATOR, coordinator)
         for size in (2, 5)
@@ -91,13 +93,16 @@ def test_heads_models_and_offers_go_over_the_socket(bench: Bench, room: Path) ->
     )
     other = make_study(name="another")
     with served(bench, "bank-b", room) as remote:
-        for head, path in zip(heads, ([], consistency_path(2, hashes)), strict=True):
-            cosigned = remote.cosign(study, name, head, path)
+        for head, size in zip(heads, (2, 5), strict=True):
+            log = b"\n".join(leaf.to_bytes() for leaf in leaves[:size])
+            cosigned = remote.cosign(study, name, ShownLog(head, log))
             assert isinstance(cosigned, bytes)
             site = bench.site("bank-a")
-            signed = site.from_member(cosigned, TreeHead, "bank-b").body
-            assert signed == site.from_coordinator(head, TreeHead).body
+            signed = site.from_member(cosigned, CosignedHead, "bank-b").body
+            assert signed.head == site.from_coordinator(head, TreeHead).body
         delivery = sign_envelope(body, COORDINATOR, coordinator)
+        evaluated = EVALUATED_STATE + name  # as if the run had come to this model
+        bench.ledger("bank-b").put_run_state(study, evaluated, body.model.encode())
         assert remote.deliver(delivery, b"model", b"card") == b""
         offer = offer_study(other, coordinator)
         unknown = Refusal(RefusalCode.UNKNOWN_STUDY)
@@ -238,7 +243,7 @@ def test_something_else_is_no_answer(frame: bytes, room: Path) -> None:
             lambda: remote.open_run(b"", []),
             lambda: remote.agree("study", "run", []),
             lambda: remote.release(b"", b""),
-            lambda: remote.cosign("study", "run", b"", []),
+            lambda: remote.cosign("study", "run", ShownLog(b"")),
             lambda: remote.deliver(b"", b"", b""),
         ]
         for call in calls:

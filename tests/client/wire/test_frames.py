@@ -21,6 +21,7 @@ from fieldfare.shared.protocol.delivery import LARGEST_CARD, LARGEST_MODEL
 from fieldfare.shared.protocol.messages import MAX_MESSAGE_BYTES
 from fieldfare.shared.protocol.plan import MOST_WORDS
 from fieldfare.shared.study.study import MAX_STUDY_BYTES
+from fieldfare.shared.transcript.heads import MOST_SHOWN
 
 
 def test_every_call_has_a_limit() -> None:
@@ -58,9 +59,8 @@ def test_the_largest_model_study_and_proof_fit_their_frames() -> None:
         study="0" * 64, last_reply=bytes(4096), offer=bytes(MAX_STUDY_BYTES + 4096)
     )
     assert len(hello.SerializeToString()) <= LARGEST_QUESTION["Describe"]
-    growth = [bytes(32)] * 2 * 53  # RFC 6962, 2.1.2: of any log whose size is a whole number here
     cosign = custodian_pb2.CosignRequest(
-        study="0" * 64, run="r" * LONGEST_NAME, head=bytes(4096), path=growth
+        study="0" * 64, run="r" * LONGEST_NAME, head=bytes(4096), log=bytes(MOST_SHOWN)
     )
     assert len(cosign.SerializeToString()) <= LARGEST_QUESTION["Cosign"]
 

@@ -23,7 +23,8 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.flower_record import Call
 from fieldfare.shared.protocol.messages import NoSigner, open_envelope, sign_envelope
-from fieldfare.shared.transcript.leaves import EndRecord, TreeHead
+from fieldfare.shared.transcript.heads import CosignedHead
+from fieldfare.shared.transcript.leaves import EndRecord
 
 RUN = "run-1"
 HASHES = {"model": "b" * 64, "file": "c" * 64, "card": "d" * 64}
@@ -60,8 +61,8 @@ def test_everybody_signs_the_same_head_and_its_growth(setting: Setting, store: R
         head = closing.sign(setting.federation.study.id, RUN)
         assert closing.cosign(head, nodes) == frozenset(BANKS)
         for name, envelope in store.cosignatures(RUN).items():
-            opened = open_envelope(envelope, TreeHead, closing.roster, Assurance.EXACT)
-            assert (opened.signer, opened.body) == (name, head)
+            opened = open_envelope(envelope, CosignedHead, closing.roster, Assurance.EXACT)
+            assert (opened.signer, opened.body.head) == (name, head)
     assert closing.cosign(head, nodes) == frozenset(BANKS)  # asked again
 
 
@@ -86,10 +87,10 @@ def test_what_is_no_signature_on_this_head_is_not_kept(
     signers = setting.federation.identities.signers
 
     def changed(answer: Any) -> Any:
-        body = TreeHead(study=setting.federation.study.id, run=RUN, size=1, root="e" * 64)
         shown = open_envelope(
-            answer, TreeHead, setting.federation.identities.roster, Assurance.EXACT
+            answer, CosignedHead, setting.federation.identities.roster, Assurance.EXACT
         )
+        body = shown.body.model_copy(update={"size": 1, "root": "e" * 64})
         return {
             "another head": sign_envelope(body, "bank-a", signers["bank-a"]),
             "another signer": sign_envelope(shown.body, "bank-b", signers["bank-b"]),

@@ -6,14 +6,27 @@ from tests.support.federations.bench import Bench
 from tests.support.runs.transcripts import Recorder
 
 from fieldfare.shared.transcript.file import Misfit
+from fieldfare.shared.transcript.heads import CosignedHead
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind, TreeHead, tree_head
 
 H = "0" * 64
 
 
-def honest(recorded: Recorder) -> TreeHead:
+def honest(recorded: Recorder) -> CosignedHead:
     hashes = [leaf.hash for leaf in recorded.leaves]
-    return tree_head(recorded.bench.study.id, recorded.run, hashes)
+    return cosigned_head(tree_head(recorded.bench.study.id, recorded.run, hashes))
+
+
+def cosigned_head(head: TreeHead, misfit: int | None = None) -> CosignedHead:
+    """What an institution says of a head."""
+    return CosignedHead(
+        study=head.study,
+        run=head.run,
+        size=head.size,
+        root=head.root,
+        checked="recomputed",
+        misfit=misfit,
+    )
 
 
 def with_head(recorded: Recorder, envelope: bytes) -> Misfit | None:
@@ -38,7 +51,7 @@ def with_head(recorded: Recorder, envelope: bytes) -> Misfit | None:
 def test_a_head_over_something_else_is_named(
     recorded: Recorder, change: dict[str, object], reason: str
 ) -> None:
-    body = honest(recorded).model_copy(update=change)
+    body = honest(recorded).head.model_copy(update=change)
     found = with_head(recorded, recorded.signed(body))
     assert found is not None
     assert found.kind == "head"
@@ -47,7 +60,7 @@ def test_a_head_over_something_else_is_named(
 
 
 def test_a_head_by_an_institution_is_named(recorded: Recorder) -> None:
-    found = with_head(recorded, recorded.signed_by("bank-a", honest(recorded)))
+    found = with_head(recorded, recorded.signed_by("bank-a", honest(recorded).head))
     assert found is not None
     assert found.kind == "head"
 
@@ -143,7 +156,7 @@ def cosigned(recorded: Recorder, *envelopes: bytes) -> Misfit | None:
 
 
 def test_a_cosignature_by_the_coordinator_counts_for_nothing(recorded: Recorder) -> None:
-    found = cosigned(recorded, recorded.head)
+    found = cosigned(recorded, recorded.signed(honest(recorded)))
     assert found is not None
     assert "institution" in found.reason
 
@@ -155,7 +168,7 @@ def test_nobody_cosigns_a_log_without_a_roster(bench: Bench) -> None:
     recorder.end("failed", "nobody came")
     recorder.sign_head()
     head = tree_head(bench.study.id, recorder.run, [leaf.hash for leaf in recorder.leaves])
-    recorder.cosignatures = {cosigned_by: recorder.signed_by(cosigned_by, head)}
+    recorder.cosignatures = {cosigned_by: recorder.signed_by(cosigned_by, cosigned_head(head))}
     found = recorder.audit().misfit
     assert found is not None
     assert found.kind == "cosignature"

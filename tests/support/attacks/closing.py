@@ -24,8 +24,8 @@ from fieldfare.shared.protocol.messages import MessageBody, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.protocol.signed_files import StudyOffer, offer_study
 from fieldfare.shared.study.study import Study
-from fieldfare.shared.transcript.leaves import tree_head
-from fieldfare.shared.transcript.merkle import consistency_path
+from fieldfare.shared.transcript.heads import ShownLog
+from fieldfare.shared.transcript.leaves import EndRecord, Leaf, tree_head
 
 # -- offered studies -----------------------------------------------------------------------------
 
@@ -77,11 +77,12 @@ CASES |= {
 # -- heads of transcripts ------------------------------------------------------------------------
 
 
-LEAVES: Final = [bytes([place]) * 32 for place in range(9)]
+LEAVES: Final = [EndRecord(state="stopped", reason=str(place)).leaf() for place in range(9)]
+HASHES: Final = [leaf.hash for leaf in LEAVES]
 
 
 def head(run: Run, size: int, signer: str = COORDINATOR, /, **changes: object) -> bytes:
-    body = tree_head(run.bench.study.id, run.federation.run, LEAVES[:size])
+    body = tree_head(run.bench.study.id, run.federation.run, HASHES[:size])
     return forged_envelope(run, body.model_copy(update=changes), signer)
 
 
@@ -91,68 +92,72 @@ def forged_envelope(run: Run, body: MessageBody, signer: str = COORDINATOR) -> b
     return sign_envelope(body, signer, key)
 
 
-def cosigns(run: Run, name: str, content: bytes, path: Sequence[bytes] = ()) -> Send:
+def lines(leaves: Sequence[Leaf]) -> bytes:
+    return b"\n".join(leaf.to_bytes() for leaf in leaves)
+
+
+def cosigns(run: Run, name: str, content: bytes, log: bytes = b"", hashes: bytes = b"") -> Send:
     study, asked = run.bench.study.id, run.federation.run
-    return lambda: run.bench.custodian(name).cosign(study, asked, content, path)
+    shown = ShownLog(content, log, hashes)
+    return lambda: run.bench.custodian(name).cosign(study, asked, shown)
 
 
-def _head(code: RefusalCode, make: Callable[[Run, str], tuple[bytes, Sequence[bytes]]]) -> Hostile:
+def _head(code: RefusalCode, make: Callable[[Run, str], tuple[bytes, bytes]]) -> Hostile:
     """After a head of five leaves was co-signed."""
 
     def build(run: Run, name: str) -> Send:
-        assert isinstance(cosigns(run, name, head(run, 5))(), bytes)
+        assert isinstance(cosigns(run, name, head(run, 5), lines(LEAVES[:5]))(), bytes)
         return cosigns(run, name, *make(run, name))
 
     return Hostile(code, build)
 
 
-GROWTH: Final = consistency_path(5, LEAVES)
+def rewritten(run: Run) -> tuple[bytes, bytes]:
+    """A log of nine leaves with another past."""
+    changed = [LEAVES[8], *LEAVES[1:]]
+    body = tree_head(run.bench.study.id, run.federation.run, [leaf.hash for leaf in changed])
+    return forged_envelope(run, body), lines(changed)
+
+
+ALL: Final = lines(LEAVES)
 CASES |= {
     "a log that shrank": _head(
-        RefusalCode.MALFORMED, lambda run, _: (head(run, 3), consistency_path(3, LEAVES[:5]))
+        RefusalCode.MALFORMED, lambda run, _: (head(run, 3), lines(LEAVES[:3]))
     ),
-    "a log that grew without a path": _head(
-        RefusalCode.MALFORMED, lambda run, _: (head(run, 9), ())
+    "a log of which nothing is shown": _head(
+        RefusalCode.MALFORMED, lambda run, _: (head(run, 9), b"")
     ),
-    "a log that grew with a forged path": _head(
-        RefusalCode.MALFORMED, lambda run, _: (head(run, 9), (bytes(32), *GROWTH[1:]))
+    "a root over leaves that do not exist": _head(
+        RefusalCode.MALFORMED, lambda run, _: (head(run, 9, root="13" * 32), ALL)
     ),
-    "a log that grew with a path too long": _head(
-        RefusalCode.MALFORMED, lambda run, _: (head(run, 9), (*GROWTH, bytes(32)))
+    "a log that is shown in part": _head(
+        RefusalCode.MALFORMED, lambda run, _: (head(run, 9), lines(LEAVES[:8]))
     ),
-    "a log that grew with half a path": _head(
-        RefusalCode.MALFORMED, lambda run, _: (head(run, 9), GROWTH[:-1])
+    "a log that holds no leaves": _head(
+        RefusalCode.MALFORMED, lambda run, _: (head(run, 9), b"{}\n" * 8 + b"{}")
     ),
-    "a path that holds no hashes": _head(
-        RefusalCode.MALFORMED, lambda run, _: (head(run, 9), [b""] * len(GROWTH))
-    ),
-    "a log with another past": _head(
-        RefusalCode.MALFORMED, lambda run, _: (head(run, 9, root=NOBODY), GROWTH)
-    ),
+    "a log with another past": _head(RefusalCode.MALFORMED, lambda run, _: rewritten(run)),
     "a log of one size with another root": _head(
-        RefusalCode.MALFORMED, lambda run, _: (head(run, 5, root=NOBODY), ())
+        RefusalCode.MALFORMED, lambda run, _: (head(run, 5, root=NOBODY), lines(LEAVES[:5]))
     ),
     "a head of another run": _head(
-        RefusalCode.MALFORMED, lambda run, _: (head(run, 9, run="elsewhere"), GROWTH)
+        RefusalCode.MALFORMED, lambda run, _: (head(run, 9, run="elsewhere"), ALL)
     ),
     "a head of another study": _head(
-        RefusalCode.MALFORMED, lambda run, _: (head(run, 9, study=NOBODY), GROWTH)
+        RefusalCode.MALFORMED, lambda run, _: (head(run, 9, study=NOBODY), ALL)
     ),
     "a head by a member": _head(
-        RefusalCode.BAD_SIGNATURE, lambda run, name: (head(run, 9, other(run, name)), GROWTH)
+        RefusalCode.BAD_SIGNATURE, lambda run, name: (head(run, 9, other(run, name)), ALL)
     ),
     "a head by itself": _head(
-        RefusalCode.BAD_SIGNATURE, lambda run, name: (head(run, 9, name), GROWTH)
+        RefusalCode.BAD_SIGNATURE, lambda run, name: (head(run, 9, name), ALL)
     ),
     "a head without a signature": _head(
         RefusalCode.BAD_SIGNATURE,
-        lambda run, _: (
-            rfc8785.dumps(json.loads(head(run, 9)) | {"signature": ""}),
-            GROWTH,
-        ),
+        lambda run, _: (rfc8785.dumps(json.loads(head(run, 9)) | {"signature": ""}), ALL),
     ),
     "a request for a head": _head(
-        RefusalCode.MALFORMED, lambda run, _: (run.bench.sign(run.request()), GROWTH)
+        RefusalCode.MALFORMED, lambda run, _: (run.bench.sign(run.request()), ALL)
     ),
 }
 
@@ -160,13 +165,17 @@ CASES |= {
 @case("a head of a run that was not opened", RefusalCode.UNKNOWN_RUN)
 def _head_unopened(run: Run, name: str) -> Send:
     content = head(run, 5, run="elsewhere")
-    return lambda: run.bench.custodian(name).cosign(run.bench.study.id, "elsewhere", content, [])
+    return lambda: run.bench.custodian(name).cosign(
+        run.bench.study.id, "elsewhere", ShownLog(content, ALL)
+    )
 
 
 @case("a head of a study that was not approved", RefusalCode.UNKNOWN_STUDY)
 def _head_unapproved(run: Run, name: str) -> Send:
     content = head(run, 5, study=NOBODY)
-    return lambda: run.bench.custodian(name).cosign(NOBODY, run.federation.run, content, [])
+    return lambda: run.bench.custodian(name).cosign(
+        NOBODY, run.federation.run, ShownLog(content, ALL)
+    )
 
 
 # -- finished models -----------------------------------------------------------------------------
@@ -198,6 +207,7 @@ CASES |= {
     "a delivery of an unknown study": _delivered(RefusalCode.UNKNOWN_STUDY, study=NOBODY),
     "a delivery by a member": _delivered(RefusalCode.BAD_SIGNATURE, other),
     "a delivery by itself": _delivered(RefusalCode.BAD_SIGNATURE, lambda _, name: name),
+    "a model of a run that never ran": _delivered(RefusalCode.NOT_RECOMPUTED, run="elsewhere"),
 }
 
 

@@ -15,6 +15,7 @@ import rfc8785
 from tests.support.federations.bench import NAMES, Bench, make_study, make_sums
 
 from fieldfare.client.wire.frames import Released
+from fieldfare.server.run.closing import untravelled
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
 from fieldfare.shared.canonical import bytes_hash
@@ -51,6 +52,7 @@ from fieldfare.shared.run.replay import (
 )
 from fieldfare.shared.transcript import merkle
 from fieldfare.shared.transcript.file import Misfit, write_transcript
+from fieldfare.shared.transcript.heads import ShownLog
 from fieldfare.shared.transcript.leaves import (
     EndRecord,
     Leaf,
@@ -61,7 +63,6 @@ from fieldfare.shared.transcript.leaves import (
     SumRecord,
     tree_head,
 )
-from fieldfare.shared.transcript.merkle import consistency_path
 from fieldfare.simulations.federation.federation import LocalFederation
 
 FORGED_METRICS = MetricsRecord(metrics='{"auroc":0.9991}')
@@ -234,15 +235,17 @@ class Recorder:
 
     def cosign(self, names: Sequence[str] | None = None) -> None:
         """Sign a head over everything so far, and have custodians co-sign it."""
-        hashes = [leaf.hash for leaf in self.leaves]
         self.sign_head()
-        path = consistency_path(self.cosigned, hashes) if self.cosigned else ()
         for name in names or self.participants:
-            found = self.bench.custodian(name).cosign(
-                self.bench.study.id, self.run, self.head, path
-            )
+            found = self.bench.custodian(name).cosign(self.bench.study.id, self.run, self.shown())
             self.cosignatures[name] = _bytes(found)
-        self.cosigned = len(hashes)
+        self.cosigned = len(self.leaves)
+
+    def shown(self) -> ShownLog:
+        """The log as an honest coordinator shows it."""
+        log = b"\n".join(leaf.to_bytes() for leaf in self.leaves)
+        vectors = tuple(self.blobs[name] for name in untravelled(self.leaves))
+        return ShownLog(self.head, log, vectors=vectors)
 
     def finish(self, lost: Mapping[int, Sequence[str]] | None = None) -> "Recorder":
         """Everything after the opening, to a co-signed end."""

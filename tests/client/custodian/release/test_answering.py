@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support.federations.bench import NAMES, Bench, Run, make_study, make_sums
 
 from fieldfare.client.custodian.answering import CALLS, answer
+from fieldfare.client.custodian.recomputation import EVALUATED_STATE
 from fieldfare.client.wire import custodian_pb2 as pb
 from fieldfare.client.wire.frames import LONGEST_LIST
 from fieldfare.shared.canonical import bytes_hash
@@ -19,7 +20,8 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import Refusal, sign_envelope
 from fieldfare.shared.protocol.roster import COORDINATOR
-from fieldfare.shared.transcript.leaves import tree_head
+from fieldfare.shared.transcript.heads import ShownLog
+from fieldfare.shared.transcript.leaves import EndRecord, tree_head
 from fieldfare.simulations.federation.federation import LocalFederation
 
 MALFORMED = Refusal(RefusalCode.MALFORMED).to_bytes()
@@ -127,16 +129,18 @@ def test_the_last_sum_is_framed_with_what_follows_from_it(bench: Bench) -> None:
 def test_a_head_is_cosigned_and_a_model_taken_in_frames(bench: Bench) -> None:
     run = bench.open_run()
     study, coordinator = bench.study.id, bench.federation.identities.coordinator
+    leaf = EndRecord(state="stopped", reason="").leaf()
     head = sign_envelope(
-        tree_head(study, run.federation.run, [bytes(32)]), COORDINATOR, coordinator
+        tree_head(study, run.federation.run, [leaf.hash]), COORDINATOR, coordinator
     )
-    asked = pb.CosignRequest(study=study, run=run.federation.run, head=head)
+    shown = ShownLog(head, leaf.to_bytes())
+    asked = pb.CosignRequest(study=study, run=run.federation.run, head=head, log=shown.log)
     found = ask(bench, "Cosign", asked)
-    assert found.cosigned == bench.custodian("bank-b").cosign(study, run.federation.run, head, [])
+    assert found.cosigned == bench.custodian("bank-b").cosign(study, run.federation.run, shown)
     other = sign_envelope(
         tree_head(study, run.federation.run, [b"1" * 32] * 2), COORDINATOR, coordinator
     )
-    forged = pb.CosignRequest(study=study, run=run.federation.run, head=other, path=[b"2" * 32])
+    forged = pb.CosignRequest(study=study, run=run.federation.run, head=other, hashes=b"1" * 64)
     assert ask(bench, "Cosign", forged).refusal == MALFORMED
 
     body = Delivery(
@@ -146,6 +150,8 @@ def test_a_head_is_cosigned_and_a_model_taken_in_frames(bench: Bench) -> None:
         file=bytes_hash(b"model"),
         card=bytes_hash(b"card"),
     )
+    evaluated = EVALUATED_STATE + run.federation.run  # as if the run had come to this model
+    bench.ledger("bank-b").put_run_state(study, evaluated, body.model.encode())
     delivery = sign_envelope(body, COORDINATOR, coordinator)
     handed = pb.DeliverRequest(delivery=delivery, model=b"model", card=b"card")
     found = ask(bench, "Deliver", handed)
@@ -183,7 +189,7 @@ def test_long_lists_and_names_are_refused(shared: Bench) -> None:
     assert ask(shared, "Describe", pb.DescribeRequest(study="s" * 129)).refusal == MALFORMED
     assert ask(shared, "Release", pb.ReleaseRequest(last_replies=items)).refusal == MALFORMED
     assert ask(shared, "Release", pb.ReleaseRequest(last_vectors=items)).refusal == MALFORMED
-    assert ask(shared, "Cosign", pb.CosignRequest(study=study, path=items)).refusal == MALFORMED
+    assert ask(shared, "Cosign", pb.CosignRequest(study=study, vectors=items)).refusal == MALFORMED
     assert ask(shared, "Cosign", pb.CosignRequest(study=study, run="é")).refusal == MALFORMED
     assert ask(shared, "Cosign", pb.CosignRequest(study="s" * 129)).refusal == MALFORMED
 
