@@ -36,7 +36,7 @@ from fieldfare.shared.study.study import Study
 
 VICTIM: Final = "bank-b"
 DIED: Final = 77
-CLIENT: Final = str(Path(__file__).parents[2] / "client")
+CLIENT: Final = str(Path(__file__).parents[3] / "client")
 # What a release is made of; "execute" is every statement of the ledger, COMMIT among them.
 STEPS_OF_A_RELEASE: Final = {
     "release",
