@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import checked_list, checked_name
+from fieldfare.client.wire.frames import Committed, checked_list, checked_name
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.protocol.messages import LastSum, Refusal
 from fieldfare.shared.transcript.heads import ShownLog
@@ -55,11 +55,23 @@ def _release(custodian: Custodian, frame: bytes) -> pb.ReleaseAnswer:
         asked.last_request,
         tuple(checked_list(asked.last_replies)),
         tuple(checked_list(asked.last_vectors)),
+        tuple(checked_list(asked.last_statements)),
     )
     answer = custodian.release(asked.request, asked.parameters, last)
     if isinstance(answer, Refusal):
         return pb.ReleaseAnswer(refusal=answer.to_bytes())
+    if isinstance(answer, Committed):
+        committed = pb.CommitmentAndVector(commitment=answer.commitment, vector=answer.vector)
+        return pb.ReleaseAnswer(committed=committed)
     return pb.ReleaseAnswer(released=pb.ReplyAndVector(reply=answer.reply, vector=answer.vector))
+
+
+def _reveal(custodian: Custodian, frame: bytes) -> pb.RevealAnswer:
+    asked = pb.RevealRequest.FromString(frame)
+    answer = custodian.reveal(asked.request, checked_list(asked.statements))
+    if isinstance(answer, Refusal):
+        return pb.RevealAnswer(refusal=answer.to_bytes())
+    return pb.RevealAnswer(reply=answer)
 
 
 def _cosign(custodian: Custodian, frame: bytes) -> pb.CosignAnswer:
@@ -101,6 +113,7 @@ CALLS: Final[Mapping[str, _Call]] = MappingProxyType(
         "OpenRun": _Call(_open_run, pb.OpenRunAnswer),
         "Agree": _Call(_agree, pb.AgreeAnswer),
         "Release": _Call(_release, pb.ReleaseAnswer),
+        "Reveal": _Call(_reveal, pb.RevealAnswer),
         "Cosign": _Call(_cosign, pb.CosignAnswer),
         "Deliver": _Call(_deliver, pb.DeliverAnswer),
     }

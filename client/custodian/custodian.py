@@ -1,7 +1,7 @@
 """The custodian: the only part that reads records, and the calls that it answers.
 
 Its data plane takes bytes and gives bytes: `describe`, `open_run`, `agree`, `release`,
-and at a run's end `cosign` and `deliver`.
+`reveal`, and at a run's end `cosign` and `deliver`.
 Every failure becomes a fixed code here; its reason goes to the institution's own log. Approving is
 administration and is not reachable from the data plane. Calls run one at a time, so no other call
 changes a run's keys while one reads them.
@@ -33,11 +33,12 @@ from fieldfare.client.custodian.ports import (
     SaidNo,
 )
 from fieldfare.client.custodian.recomputation import model_evidence
-from fieldfare.client.custodian.release import Door, RunAtDoor
+from fieldfare.client.custodian.release import Door, RunAtDoor, Seeds, fresh_seed
 from fieldfare.client.ledger.budget import Position
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.pending import check_set
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import (
     LedgerError,
@@ -120,6 +121,7 @@ class Custodian:
         noise: NoiseSource,
         decisions: DecisionLog | None = None,
         inbox: Inbox | None = None,
+        seeds: Seeds = fresh_seed,
     ) -> None:
         """Guard the records of `site`.
 
@@ -129,6 +131,7 @@ class Custodian:
             noise: of the same kind.
             decisions: the institution's own log; None keeps none.
             inbox: where what arrives is kept; None keeps nothing.
+            seeds: of vectors that are opened later; the operating system's.
 
         Raises:
             PolicyRefusal: noise of another kind than the site runs with. A deployed
@@ -143,7 +146,7 @@ class Custodian:
         self._ledger = ledger
         self._decisions = decisions or NoLog()
         self._inbox = inbox or NoInbox()
-        self._door = Door(site, ledger, noise, self._decisions)
+        self._door = Door(site, ledger, noise, self._decisions, seeds)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
         self._runs: dict[str, RunAtDoor] = {}
@@ -246,8 +249,8 @@ class Custodian:
 
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Released | Refusal:
-        """Answer one signed request through the door.
+    ) -> Released | Committed | Refusal:
+        """Answer one signed request through the door: whole, or with what is opened later.
 
         Args:
             request: signed R.
@@ -256,6 +259,16 @@ class Custodian:
         """
         read: list[Request] = []
         return self._answer(partial(self._release, request, parameters, last, read), read)
+
+    def reveal(self, request: bytes, statements: Sequence[bytes]) -> bytes | Refusal:
+        """Open through the door what was committed to.
+
+        Args:
+            request: signed R.
+            statements: the signed commitments of all its participants, in R's order.
+        """
+        read: list[Request] = []
+        return self._answer(partial(self._reveal, request, statements, read), read)
 
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
         """Co-sign the head of a run's log, and say how much of it is known here.
@@ -362,6 +375,9 @@ class Custodian:
                     RefusalCode.REPLAY_CHANGED, "expected the opening that this run began with"
                 )
             return known.offer
+        if self._prepared[body.study].plan.study.aggregation.fixed:
+            names = tuple(named.institution for named in body.participants)
+            check_set(self._ledger.fixed(body.study), names)  # before anything is asked
         opened = open_run(self._site, own, opening, approvals)
         self._ledger.put_run_state(body.study, key, opened.to_bytes())
         return opened.offer
@@ -388,9 +404,14 @@ class Custodian:
             self._ledger.put_run_state(study, OPENING_STATE + run, forgotten)
         return b""
 
+    def _reveal(self, content: bytes, statements: Sequence[bytes], read: list[Request]) -> bytes:
+        request = self._site.from_coordinator(content, Request).body
+        read.append(request)
+        return self._door.reveal(self._at_door(request), request, statements)
+
     def _release(
         self, content: bytes, parameters: bytes, last: LastSum, read: list[Request]
-    ) -> Released:
+    ) -> Released | Committed:
         request = self._site.from_coordinator(content, Request).body
         read.append(request)
         self._decisions.requested(request)

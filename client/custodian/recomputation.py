@@ -24,6 +24,7 @@ from fieldfare.shared.finished_model.card_writing import canonical_json
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.delivery import Delivery
 from fieldfare.shared.protocol.messages import (
+    Commitment,
     LastSum,
     Opened,
     ReleaseKind,
@@ -33,6 +34,7 @@ from fieldfare.shared.protocol.messages import (
     parameters_to_bytes,
 )
 from fieldfare.shared.protocol.plan import carries_last_sum
+from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.kinds import KINDS
 from fieldfare.shared.run.mismatch import MismatchError
 from fieldfare.shared.run.optimizer import TrainingState
@@ -129,25 +131,43 @@ class Recomputation:
         # This institution's own reply is among them, so it has checked every term of R before.
         if self.site.institution not in {p.institution for p in asked.participants}:
             raise ProtocolError("expected a sum that this institution is part of")
-        if not len(asked.participants) == len(last.replies) == len(last.vectors):
+        count = len(asked.participants)
+        promised = count if run.plan.study.aggregation.opens else 0
+        if (len(last.replies), len(last.vectors)) != (count, count):
             raise ProtocolError("expected a reply and a vector of each participant")
-        self._check_replies(opened, last)
+        if len(last.statements) != promised:
+            raise ProtocolError("expected the commitments that were opened, and no others")
+        seeds = self._check_replies(opened, last, opens=run.plan.study.aggregation.opens)
         terms = state.release.terms
-        words = add_words(last.vectors, terms.word_bits, terms.vectors.entries)
+        words = add_words(last.vectors, terms.word_bits, terms.vectors.entries, seeds)
         followed.append(bytes.fromhex(asked.hash + words_hash(words, terms.word_bits)))
         return state.settled(opened, words)
 
-    def _check_replies(self, opened: Opened[Request], last: LastSum) -> None:
-        """Check that each participant signed its vector as the answer to this R."""
-        signed_for = opened.body.hash
+    def _check_replies(
+        self, opened: Opened[Request], last: LastSum, *, opens: bool
+    ) -> tuple[str, ...]:
+        """Check that each participant signed its vector as the answer to this R.
+
+        Returns:
+            The seeds that open the vectors; none with the opening off.
+
+        Raises:
+            ProtocolError: somebody did not, or replies name two different lists of commitments.
+        """
+        attempt = Attempt(opened, opened.body.hash, opens)
+        for participant, envelope in zip(
+            opened.body.participants if opens else (), last.statements, strict=True
+        ):
+            signed = self.site.from_member(envelope, Commitment, participant.institution)
+            attempt = attempt.with_commitment(signed)
         for participant, envelope, vector in zip(
             opened.body.participants, last.replies, last.vectors, strict=True
         ):
-            reply = self.site.from_member(envelope, Reply, participant.institution).body
-            expected = (signed_for, participant.institution, participant.approval)
-            found = (reply.request, reply.institution, reply.approval)
-            if found != expected or reply.vector != bytes_hash(vector):
+            reply = self.site.from_member(envelope, Reply, participant.institution)
+            attempt = attempt.with_reply(reply)
+            if reply.body.vector != bytes_hash(vector):
                 raise ProtocolError("expected each participant's own signed vector")
+        return attempt.seeds
 
 
 def kept_training(ledger: Ledger, study: str, run: str) -> TrainingState | None:

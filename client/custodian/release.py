@@ -1,19 +1,31 @@
 """The door: the only code that may hand an institution's bytes to the network.
 
-Four stops, always in this order (docs/design.md, "The door"):
+A release leaves in two messages, and these stops come always in this order (docs/design.md, "The
+door"; docs/protocol.md, "Commit, then open"):
 
+    first message
     1. admit    request, plan, roster, ledger - never records - decide; the parameters are
-    recomputed from the vectors that the participants signed in the step before 2. compute  the
-    bounded sum, its share of the noise, the masks: in memory
+                recomputed from the vectors that the participants signed in the step before
+    2. compute  the bounded sum, its share of the noise, the masks, a fresh seed's stream: in memory
                 (in local mode: a change that steps on noised sums made, bounded, and masks)
-    3. commit   the debit and the reply's bytes in ONE transaction, synced to disk
-    4. send     log it, return what was committed, and nothing else
+    3. keep     vector, seed and the signed commitment to both, synced to disk; then the vector and
+                the commitment may leave: without the seed they say nothing to anybody, so no debit
+    second message
+    4. check    L: the commitments of all participants of R, this one's own among them unchanged
+    5. commit   the debit and the reply with the seed in ONE transaction, synced to disk, for one L
+    6. send     log it, return what was committed, and nothing else
 
-A crash before the commit released nothing. After it, the same request gets the same
-bytes, free. There is no other way out: a count, a metric or a loss that wants to
-leave has to become a kind of release, with terms in the plan and a price.
+Where the study's opening is off there is one message: admit, compute, commit, send, and the
+reply's vector can be read by everybody who has all of them.
+
+A crash before the commit released nothing: what was kept is answered again, or a later attempt
+destroys it. After the commit, the same request gets the same bytes, free. There is no other way
+out: a count, a metric or a loss that wants to leave has to become a kind of release, with terms in
+the plan and a price.
 """
 
+import secrets
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypedDict
@@ -32,27 +44,44 @@ from fieldfare.client.custodian.ports import DecisionLog, NoLog
 from fieldfare.client.custodian.recomputation import Recomputation
 from fieldfare.client.ledger.budget import Debit, Portion, Position, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.ledger.pending import Pending
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Released
-from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.errors import PolicyRefusal, RefusalCode
+from fieldfare.client.wire.frames import Committed, Released
+from fieldfare.shared.canonical import bytes_hash, claimed
+from fieldfare.shared.errors import PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.samplers import NoiseSource
-from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, ReleaseKind, Reply, Request
+from fieldfare.shared.protocol.messages import (
+    NO_LAST_SUM,
+    Commitment,
+    LastSum,
+    ReleaseKind,
+    Reply,
+    Request,
+    statements_hash,
+)
 from fieldfare.shared.protocol.plan import ReleaseTerms
-from fieldfare.shared.protocol.secure_sum import RunKeys
+from fieldfare.shared.protocol.secure_sum import SEED_BYTES, RunKeys, seed_stream
 from fieldfare.shared.queries.questions import QuestionGroup
 from fieldfare.shared.ring import Word, add, encode, to_ring
 
-__all__ = ["Door", "Released", "RunAtDoor"]
+__all__ = ["Committed", "Door", "Released", "RunAtDoor"]
 
 Values = NDArray[np.float64]
+Seeds = Callable[[], bytes]
+
+
+def fresh_seed() -> bytes:
+    """Return 32 bytes of the operating system's randomness."""
+    return secrets.token_bytes(SEED_BYTES)
 
 
 class _Limits(TypedDict):
     study_limit: int
     max_attempts: int
+    max_tries: int
     portion: Portion | None
+    participants: tuple[str, ...]
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,9 +102,11 @@ class Door:
         ledger: Ledger,
         noise: NoiseSource,
         decisions: DecisionLog | None = None,
+        seeds: Seeds = fresh_seed,
     ) -> None:
         """Stand between the sums of `site` and the network; `decisions` is its own log."""
         self._decisions = decisions or NoLog()
+        self._seeds = seeds
         self._site = site
         self._ledger = ledger
         self._noise = noise
@@ -83,11 +114,13 @@ class Door:
 
     def release(
         self, run: RunAtDoor, request: Request, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Released:
+    ) -> Released | Committed:
         """Answer one signed request with one bounded, noised, masked vector.
 
         Formal Guarantees:
-            What is returned was committed before, with its debit. The vector is
+            A `Committed` was kept before with its seed, which stays here: its vector is uniform
+            to everybody else, all other participants together included, and costs nothing.
+            A `Released` (the opening is off) was committed before, with its debit. The vector is
             sum + noise + masks in Z_2^k: the sum moves by at most the plan's sensitivity
             when a unit comes or goes; with this reply in a sum of n participants, t of
             them colluding, the noise has at least the plan's sigma. In local mode it is a
@@ -98,6 +131,7 @@ class Door:
             | request | answer |
             |---|---|
             | the same R again | the stored bytes; no debit, no second noise |
+            | a later attempt than one that waits | answered; what waits is destroyed |
             | another R for an answered (run, step, attempt) | refused |
             | a rehearsal | masks over zeros: no records, no noise, no debit |
             | budget for less than the whole release | refused; nothing is computed |
@@ -109,18 +143,21 @@ class Door:
         """
         terms = check_request(run.approved, request, parameters)
         asked = _content(request, terms, parameters)
+        if run.approved.plan.study.aggregation.opens:
+            return self._commit_to(run, request, terms, asked, last)
         if terms.kind is ReleaseKind.REHEARSAL:
             return self._rehearse(run, request, terms, last)
         stored = self._ledger.stored(request.hash)
         if stored is not None:
-            return self._send(request, terms, stored)
-        debit, limits = self._debit(request, terms), self._limits(run, request.step)
+            return self._released(request, terms.cost, stored)
+        debit, limits = self._debit(request, terms.cost), self._limits(run, request)
         self._ledger.admit(debit, **limits)  # first: a closed step keeps the code that says so
         progress = self._recomputation.check(run.approved, request, last)
 
         keys = self._run_keys(request).at(request.step + 1)  # the chain's start is the rehearsal's
         protected = self._noised(run, request, terms, asked)
-        content = self._masked(protected, keys, request, terms)
+        masked = self._masked(protected, keys, request, terms)
+        content = encode(masked, terms.word_bits)
 
         def sign(position: Position) -> bytes:
             # Again, inside the transaction: another process may have withdrawn the study since,
@@ -135,33 +172,185 @@ class Door:
             run_states={request.run: keys.to_bytes(), **progress},
             **limits,
         )
-        return self._send(request, terms, committed)
+        return self._released(request, terms.cost, committed)
 
-    def _send(self, request: Request, terms: ReleaseTerms, committed: StoredReply) -> Released:
+    # -- commit, then open --------------------------------------------------------------
+
+    def _commit_to(
+        self,
+        run: RunAtDoor,
+        request: Request,
+        terms: ReleaseTerms,
+        asked: Values | QuestionGroup,
+        last: LastSum,
+    ) -> Committed:
+        """Answer with a vector that a seed hides, and keep the seed: the first message."""
+        known = self._ledger.stored(request.hash) or self._waiting(request)
+        if known is not None:
+            return Committed(known.commitment, known.vector)
+        debit = self._debit(request, terms.cost) if terms.cost else None
+        limits = self._limits(run, request)
+        if debit is not None:
+            self._ledger.admit(debit, **limits)
+        progress = self._recomputation.check(run.approved, request, last)
+        seed = self._seeds()
+        if debit is None:
+            keys, states = self._rehearsed(request), {}
+            protected = np.zeros(terms.vectors.entries, dtype=np.uint64)
+        else:
+            keys = self._run_keys(request).at(request.step + 1)
+            states = {request.run: keys.to_bytes(), **progress}
+            protected = self._noised(run, request, terms, asked)
+        hidden = seed_stream(seed, terms.vectors.entries, terms.word_bits)
+        masked = add(self._masked(protected, keys, request, terms), hidden, terms.word_bits)
+        content = encode(masked, terms.word_bits)
+
+        def check() -> None:  # again, inside the transaction, as for a debit
+            self._run_keys(request)
+            if debit is not None:
+                self._ledger.admit(debit, **limits)
+
+        answer = Pending(
+            study=request.study,
+            run=request.run,
+            step=request.step,
+            attempt=request.attempt,
+            request=request.hash,
+            cost=terms.cost,
+            commitment=self._commitment(run, request, content, seed),
+            vector=content,
+            seed=seed,
+        )
+        kept = self._ledger.keep_waiting(answer, check=check, run_states=states)
+        return Committed(kept.commitment, kept.vector)
+
+    def reveal(self, run: RunAtDoor, request: Request, statements: Sequence[bytes]) -> bytes:
+        """Open what was committed to: the signed reply with the seed, the second message.
+
+        Args:
+            run: of the request.
+            request: whose answer waits, or was opened.
+            statements: L, the signed commitments of all its participants, in R's order.
+
+        Formal Guarantees:
+            What is returned was committed before, with its debit, and names L: this institution
+            opens its vector for one L only, when everybody's vector is fixed. Who changes its own
+            by what it sees of the others' signs another commitment, and so another L.
+
+        Edge cases:
+            | L | answer |
+            |---|---|
+            | the same (R, L) again, also after a restart | the stored bytes; no debit |
+            | another L for an opened R | refused |
+            | incomplete, a stranger's, this one's own changed | refused; nothing is debited |
+            | of an R that was not answered, or whose seed a later attempt destroyed | refused |
+            | a rehearsal's | opened; no debit |
+
+        Raises:
+            PolicyRefusal: with a fixed code that depends on no record.
+            ProtocolError: L is not that of the participants of R.
+            LedgerError: the ledger cannot be trusted or written; nothing left.
+        """
+        hashed = statements_hash(statements)
+        stored = self._ledger.stored(request.hash)
+        if stored is not None:
+            if claimed(stored.reply, "statements") != hashed:
+                raise PolicyRefusal(
+                    RefusalCode.REPLAY_CHANGED, "expected the commitments that were opened"
+                )
+            return self._send(request, stored.cost, stored)
+        answer = self._waiting(request)
+        if answer is None:
+            raise PolicyRefusal(
+                RefusalCode.ATTEMPT_CLOSED, "expected a request whose answer waits, found another"
+            )
+        self._check_statements(request, statements, answer.commitment)
+
+        def sign(opened: Pending, position: Position) -> bytes:
+            seed = opened.seed.hex()
+            return self._reply(
+                run, request, opened.vector, opened.cost, position, statements=hashed, seed=seed
+            )
+
+        if not answer.cost:
+            position = self._ledger.position()
+            reply = sign(answer, position)
+            rehearsed = StoredReply(reply=reply, vector=answer.vector, position=position)
+            return self._send(request, 0, rehearsed)
+        committed = self._ledger.commit_waiting(
+            self._debit(request, answer.cost), sign=sign, **self._limits(run, request)
+        )
+        return self._send(request, answer.cost, committed)
+
+    def _waiting(self, request: Request) -> Pending | None:
+        """Return what was kept for this very request, if it waits for its opening."""
+        found = self._ledger.waiting(request.study, request.run)
+        return found if found is not None and found.request == request.hash else None
+
+    def _check_statements(self, request: Request, statements: Sequence[bytes], own: bytes) -> None:
+        """Check that L is complete: a commitment to R by each of its participants, in order.
+
+        Raises:
+            ProtocolError: it is not.
+        """
+        code = RefusalCode.BAD_PARTICIPANTS
+        if len(statements) != request.n or own not in statements:
+            raise ProtocolError(
+                "expected a commitment of each participant, this one's own unchanged", code
+            )
+        for participant, envelope in zip(request.participants, statements, strict=True):
+            name = participant.institution
+            body = self._site.from_member(envelope, Commitment, name).body
+            expected = (request.hash, name, participant.approval)
+            if (body.request, body.institution, body.approval) != expected:
+                raise ProtocolError("expected commitments of the participants to this R", code)
+
+    def _commitment(self, run: RunAtDoor, request: Request, vector: bytes, seed: bytes) -> bytes:
+        return self._site.sign(
+            Commitment(
+                request=request.hash,
+                institution=self._site.institution,
+                approval=run.approval,
+                vector=bytes_hash(vector),
+                seed=bytes_hash(seed),
+            )
+        )
+
+    # -- what both have in common -------------------------------------------------------
+
+    def _released(self, request: Request, cost: int, committed: StoredReply) -> Released:
+        return Released(self._send(request, cost, committed), committed.vector)
+
+    def _send(self, request: Request, cost: int, committed: StoredReply) -> bytes:
         """Write down that committed bytes are about to leave, then let them.
 
         A log that cannot be written keeps them in; the debit stands, and a repeat of the
         request gets the same bytes once it can.
         """
-        self._decisions.released(request, terms.cost, committed.position)
-        return Released(committed.reply, committed.vector)
+        self._decisions.released(request, cost, committed.position)
+        return committed.reply
 
-    def _rehearse(
-        self, run: RunAtDoor, request: Request, terms: ReleaseTerms, last: LastSum
-    ) -> Released:
-        """Mask zeros, to find bad keys before budget is spent; only before the first step."""
+    def _rehearsed(self, request: Request) -> RunKeys:
+        """Return the keys that a rehearsal masks with; only before the first step."""
         keys = self._run_keys(request)
         if keys.step > 0:
             raise PolicyRefusal(
                 RefusalCode.STEP_CLOSED, "expected a rehearsal before the run's first step"
             )
+        return keys
+
+    def _rehearse(
+        self, run: RunAtDoor, request: Request, terms: ReleaseTerms, last: LastSum
+    ) -> Released:
+        """Mask zeros, to find bad keys before budget is spent; only before the first step."""
+        keys = self._rehearsed(request)
         self._recomputation.check(run.approved, request, last)
         zeros = np.zeros(terms.vectors.entries, dtype=np.uint64)
-        content = self._masked(zeros, keys, request, terms)
+        content = encode(self._masked(zeros, keys, request, terms), terms.word_bits)
         position = self._ledger.position()
         reply = self._reply(run, request, content, 0, position)
-        return self._send(
-            request, terms, StoredReply(reply=reply, vector=content, position=position)
+        return self._released(
+            request, 0, StoredReply(reply=reply, vector=content, position=position)
         )
 
     def _noised(
@@ -187,14 +376,14 @@ class Door:
             noise = to_ring(drawn.result(), terms.word_bits)
         return add(to_ring(found, terms.word_bits), noise, terms.word_bits)
 
-    def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> bytes:
-        """Add this institution's masks for R and encode."""
+    def _masked(self, vector: Word, keys: RunKeys, request: Request, terms: ReleaseTerms) -> Word:
+        """Add this institution's masks for R."""
         if self._site.assurance is Assurance.EXACT:
             own = self._site.institution
             peers = frozenset(p.institution for p in request.participants) - {own}
             entries, bits = terms.vectors.entries, terms.word_bits
             vector = add(vector, keys.mask(own, peers, request.hash, entries, bits), bits)
-        return encode(vector, terms.word_bits)
+        return vector
 
     def _run_keys(self, request: Request) -> RunKeys:
         """Load the run's chain keys; a run without them has not been agreed on."""
@@ -204,34 +393,46 @@ class Door:
         return RunKeys.from_bytes(state)
 
     @staticmethod
-    def _debit(request: Request, terms: ReleaseTerms) -> Debit:
+    def _debit(request: Request, cost: int) -> Debit:
         return Debit(
             study=request.study,
             run=request.run,
             step=request.step,
             attempt=request.attempt,
-            kind=terms.kind.value,
+            kind=request.kind.value,
             request=request.hash,
-            cost=terms.cost,
+            cost=cost,
         )
 
     @staticmethod
-    def _limits(run: RunAtDoor, step: int) -> _Limits:
+    def _limits(run: RunAtDoor, request: Request) -> _Limits:
         """Return what binds a release: later questions may spend what they were allowed only."""
         plan = run.approved.plan
+        aggregation = plan.study.aggregation
+        names = tuple(named.institution for named in request.participants)
         found: _Limits = {
             "study_limit": plan.study_limit,
-            "max_attempts": plan.study.aggregation.attempts,
+            "max_attempts": aggregation.attempts,
+            "max_tries": aggregation.most_tries,
             "portion": None,
+            "participants": names if aggregation.fixed else (),
         }
         later = plan.allowance
-        if later.steps and step >= later.first_step:
+        if later.steps and request.step >= later.first_step:
             most = later.cost * (later.steps + later.spare)
             found["portion"] = Portion(first_step=later.first_step, picomu2=most)
         return found
 
     def _reply(
-        self, run: RunAtDoor, request: Request, vector: bytes, debit: int, position: Position
+        self,
+        run: RunAtDoor,
+        request: Request,
+        vector: bytes,
+        debit: int,
+        position: Position,
+        *,
+        statements: str = "",
+        seed: str = "",
     ) -> bytes:
         """Sign what leaves: request, vector, debit and where the ledger stands after it."""
         return self._site.sign(
@@ -240,6 +441,8 @@ class Door:
                 institution=self._site.institution,
                 approval=run.approval,
                 vector=bytes_hash(vector),
+                statements=statements,
+                seed=seed,
                 debit=debit,
                 ledger_sequence=position.sequence,
                 ledger_head=position.head,

@@ -133,11 +133,16 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredReply:
-    """The bytes that answered a request, now and whenever it is repeated."""
+    """The bytes that answered a request, now and whenever it is repeated.
+
+    `commitment` is the first message, where there were two; `cost` is in picomu2.
+    """
 
     reply: bytes
     vector: bytes
     position: Position
+    commitment: bytes = b""
+    cost: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,7 +219,8 @@ class LedgerBalance:
     """The ledger's totals that a new debit is checked against.
 
     `occupant` is the request that took the same study, run, step and attempt; `last` is the
-    highest answered step of the run with its highest attempt. Totals are in picomu2;
+    highest answered step of the run with its highest attempt, and counts what waits for its
+    opening; `opened` are the debits of this step of the run. Totals are in picomu2;
     `portion_total` is of the part of the study that the debit belongs to, if any.
     """
 
@@ -224,6 +230,7 @@ class LedgerBalance:
     yearly_total: int
     lifetime_total: int
     portion_total: int = 0
+    opened: int = 0
 
 
 def check_debit(
@@ -233,6 +240,7 @@ def check_debit(
     *,
     study_limit: int,
     max_attempts: int,
+    max_tries: int | None = None,
     portion: Portion | None = None,
 ) -> None:
     """Let a debit pass that is new, in order and affordable.
@@ -242,11 +250,18 @@ def check_debit(
             BUDGET_EXHAUSTED, the first that applies.
     """
     _check_order(debit, standing)
-    if debit.attempt >= max_attempts:
+    most = max_attempts if max_tries is None else max_tries
+    if debit.attempt >= most:
         raise PolicyRefusal(
             RefusalCode.TOO_MANY_ATTEMPTS,
-            f"expected an attempt below {max_attempts} (counted from 0), found {debit.attempt}: "
+            f"expected an attempt below {most} (counted from 0), found {debit.attempt}: "
             "this step stays unanswered",
+        )
+    if standing.opened >= max_attempts:
+        raise PolicyRefusal(
+            RefusalCode.TOO_MANY_ATTEMPTS,
+            f"expected at most {max_attempts} attempts of a step that were paid for, found "
+            f"{standing.opened} before this one: this step stays unanswered",
         )
     if portion is not None:
         _check_budget("the allowance", debit.cost, standing.portion_total, portion.picomu2)

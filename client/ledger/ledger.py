@@ -15,6 +15,7 @@ debit early by the lag: against both stand the study's and the lifetime limit, w
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Final, Self
@@ -39,12 +40,13 @@ from fieldfare.client.ledger.chain import (
     next_entry,
     to_micros,
 )
+from fieldfare.client.ledger.pending import Pending
 from fieldfare.client.ledger.rollback_check import Witness
 from fieldfare.client.ledger.rows import BATCH, Store
 from fieldfare.client.ledger.schema import erase_log, open_database
 from fieldfare.client.ledger.split import SplitPopulation, discard_draft, publish_part, write_part
 from fieldfare.shared.canonical import bytes_hash
-from fieldfare.shared.errors import LedgerError
+from fieldfare.shared.errors import LedgerError, PolicyRefusal, RefusalCode
 from fieldfare.shared.sqlite.database import Database
 
 __all__ = [
@@ -148,16 +150,25 @@ class Ledger:
             return found
 
     def admit(
-        self, debit: Debit, *, study_limit: int, max_attempts: int, portion: Portion | None = None
+        self,
+        debit: Debit,
+        *,
+        study_limit: int,
+        max_attempts: int,
+        max_tries: int | None = None,
+        portion: Portion | None = None,
+        participants: tuple[str, ...] = (),
     ) -> None:
         """Say early whether `debit` could be committed; `commit` asks again.
 
         `study_limit` is in picomu2 over all runs of the study, `portion` limits those from one step
-        on; attempts count from 0. A request that was answered passes: its repeat is free.
+        on. At most `max_attempts` of a step are paid for; they count from 0 and may go up to
+        `max_tries` where some are not. `participants` are those of every sum of the study, if it
+        fixes them. A request that was answered passes: its repeat is free.
 
         Raises:
-            PolicyRefusal: REPLAY_CHANGED, STEP_CLOSED, ATTEMPT_CLOSED, TOO_MANY_ATTEMPTS or
-                BUDGET_EXHAUSTED.
+            PolicyRefusal: REPLAY_CHANGED, STEP_CLOSED, ATTEMPT_CLOSED, TOO_MANY_ATTEMPTS,
+                BUDGET_EXHAUSTED or BAD_PARTICIPANTS.
             LedgerError: the ledger cannot be read.
         """
         check_count("the study's limit in picomu2", study_limit)
@@ -171,8 +182,92 @@ class Ledger:
                 self._limits,
                 study_limit=study_limit,
                 max_attempts=max_attempts,
+                max_tries=max_tries,
                 portion=portion,
             )
+            self._store.pending.check_set(debit, participants)
+
+    def waiting(self, study: str, run: str) -> Pending | None:
+        """Return the answer of a run that was committed to and not opened, or None.
+
+        Raises:
+            LedgerError: the ledger cannot be read, or the answer is not what left.
+        """
+        with self._lock:
+            return self._store.pending.of_run(study, run)
+
+    def fixed(self, study: str) -> tuple[str, ...]:
+        """Return the institutions of all sums of a study that fixes them; none before the first.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
+        with self._lock:
+            return self._store.pending.fixed(study)
+
+    def keep_waiting(
+        self,
+        answer: Pending,
+        *,
+        check: Callable[[], None],
+        run_states: Mapping[str, bytes],
+    ) -> Pending:
+        """Keep an answer on disk that waits for its opening; then its first message may leave.
+
+        The run's last answer that was not opened is destroyed, and so are the previous states. A
+        repeated request returns what was kept for it. `check` runs inside the transaction; its
+        exceptions undo everything. Nothing is debited.
+
+        Raises:
+            PolicyRefusal: as `check`.
+            LedgerError: the ledger cannot be written, or its log not be erased.
+        """
+        with self._lock:
+            with self._database.transaction():
+                check()
+                found = self._store.pending.of_run(answer.study, answer.run)
+                if found is None or found.request != answer.request:
+                    found = answer
+                    self._store.pending.put(answer)
+                    for name, state in run_states.items():
+                        self._store.put_run_state(answer.study, name, state)
+            self._erase_log()
+            return found
+
+    def commit_waiting(
+        self,
+        debit: Debit,
+        *,
+        study_limit: int,
+        max_attempts: int,
+        sign: Callable[[Pending, Position], bytes],
+        max_tries: int | None = None,
+        portion: Portion | None = None,
+        participants: tuple[str, ...] = (),
+    ) -> StoredReply:
+        """Debit an answer that waits and keep the reply that opens it, in one transaction.
+
+        As `commit`; the answer waits no more.
+
+        Raises:
+            PolicyRefusal: as `admit`; ATTEMPT_CLOSED: no answer to this request waits.
+            LedgerError: the ledger cannot be written, or its log not be erased.
+        """
+        with self._lock:
+            with self._database.transaction():
+                self.admit(
+                    debit,
+                    study_limit=study_limit,
+                    max_attempts=max_attempts,
+                    max_tries=max_tries,
+                    portion=portion,
+                    participants=participants,
+                )
+                found = self._store.reply(debit.request)
+                if found is None:
+                    found = self._opened(debit, sign, participants)
+            self._settle(found.position.sequence)
+            return found
 
     def commit(
         self,
@@ -183,7 +278,9 @@ class Ledger:
         max_attempts: int,
         sign: Callable[[Position], bytes],
         run_states: Mapping[str, bytes],
+        max_tries: int | None = None,
         portion: Portion | None = None,
+        participants: tuple[str, ...] = (),
     ) -> StoredReply:
         """Debit a release and keep its bytes, in one transaction on disk; then it may leave.
 
@@ -203,11 +300,17 @@ class Ledger:
         with self._lock:
             with self._database.transaction():
                 self.admit(
-                    debit, study_limit=study_limit, max_attempts=max_attempts, portion=portion
+                    debit,
+                    study_limit=study_limit,
+                    max_attempts=max_attempts,
+                    max_tries=max_tries,
+                    portion=portion,
+                    participants=participants,
                 )
                 found = self._store.reply(debit.request)
                 if found is None:
                     self._bind("first release")
+                    self._store.pending.fix(debit.study, participants)
                     found = self._append(debit, vector, sign)
                     for name, state in run_states.items():
                         self._store.put_run_state(debit.study, name, state)
@@ -414,8 +517,34 @@ class Ledger:
         )
         self._store.state(stated, self._clock())
 
+    def _opened(
+        self,
+        debit: Debit,
+        sign: Callable[[Pending, Position], bytes],
+        participants: tuple[str, ...],
+    ) -> StoredReply:
+        pending = self._store.pending
+        answer = pending.of_run(debit.study, debit.run)
+        if answer is None or answer.request != debit.request:
+            raise PolicyRefusal(
+                RefusalCode.ATTEMPT_CLOSED,
+                "expected a request whose answer waits for its opening, found another: it was "
+                "never answered, or a later attempt took its place",
+            )
+        self._bind("first release")
+        pending.fix(debit.study, participants)
+        found = self._append(
+            debit, answer.vector, partial(sign, answer), commitment=answer.commitment
+        )
+        pending.drop(debit.study, debit.run)
+        return found
+
     def _append(
-        self, debit: Debit, vector: bytes, sign: Callable[[Position], bytes]
+        self,
+        debit: Debit,
+        vector: bytes,
+        sign: Callable[[Position], bytes],
+        commitment: bytes = b"",
     ) -> StoredReply:
         tip = self._store.tip()
         entry = next_entry(
@@ -428,7 +557,15 @@ class Ledger:
         )
         reply = sign(entry.position)
         self._store.append(entry, reply, vector)
-        return StoredReply(reply=reply, vector=vector, position=entry.position)
+        if commitment:
+            self._store.pending.opened(entry, commitment)
+        return StoredReply(
+            reply=reply,
+            vector=vector,
+            position=entry.position,
+            commitment=commitment,
+            cost=debit.cost,
+        )
 
     def _settle(self, sequence: int) -> None:
         """Do what must follow a commit before its bytes may leave: erase old keys, witness.

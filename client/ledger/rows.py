@@ -30,6 +30,7 @@ from fieldfare.client.ledger.chain import (
     to_micros,
     to_text,
 )
+from fieldfare.client.ledger.pending import PendingAnswers
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.sqlite.database import Database
@@ -57,6 +58,7 @@ class Store:
             LedgerError: the ledger belongs to another population.
         """
         self._database = database
+        self.pending = PendingAnswers(database)
         if not database.rows("SELECT 1 FROM ledger"):
             database.rows(
                 "INSERT INTO ledger VALUES (1, ?, ?) ON CONFLICT DO NOTHING",
@@ -205,15 +207,27 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
             " ORDER BY step DESC, attempt DESC LIMIT 1",
             *debit.place[:2],
         )
+        ((opened,),) = self._database.rows(
+            "SELECT count(*) FROM entries WHERE type = 'debit'"
+            " AND study = ? AND run = ? AND step = ?",
+            *debit.place[:3],
+        )
+        waits = self.pending.of_run(*debit.place[:2])
+        places = [(row[0], row[1]) for row in last]
+        if waits is not None and waits.cost:
+            places.append(waits.place)
+            if waits.place == debit.place[2:4]:
+                occupant = occupant or [(waits.request,)]
         # The clock as it stands, not as the last entry says: a smaller `now` only counts more.
         window = max(to_micros(now) - WINDOW // _MICROSECOND, 0)
         return LedgerBalance(
             occupant=occupant[0][0] if occupant else None,
-            last=(last[0][0], last[0][1]) if last else None,
+            last=max(places, default=None),
             study_total=self.study_total(debit.study),
             yearly_total=self.spent_since(window),
             lifetime_total=self.tip().position.cumulative,
             portion_total=0 if portion is None else self._portion_total(debit.study, portion),
+            opened=opened,
         )
 
     def _portion_total(self, study: str, portion: Portion) -> int:
@@ -258,7 +272,13 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
                 f"expected the bytes that left as entry {sequence}, found others or none: the "
                 "ledger is damaged; restore the newest copy of it and its witness"
             )
-        return StoredReply(reply=kept[0][0], vector=kept[0][1], position=entry.position)
+        return StoredReply(
+            reply=kept[0][0],
+            vector=kept[0][1],
+            position=entry.position,
+            commitment=self.pending.commitment(sequence),
+            cost=entry.debit.cost,
+        )
 
     def append(self, entry: LedgerEntry, reply: bytes, vector: bytes) -> None:
         """Write an entry and what leaves for it."""
@@ -316,11 +336,13 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
         )
 
     def forget_runs(self, study: str) -> None:
-        """Delete the states of a study's runs."""
+        """Delete the states of a study's runs, and what waits for its opening."""
+        self.pending.drop_study(study)
         self._database.rows("DELETE FROM runs WHERE study = ?", study)
 
     def forget_all_runs(self, *, except_of: str | None = None) -> None:
-        """Delete the states of all runs but those kept under one name."""
+        """Delete the states of all runs but those kept under one name, and all that waits."""
+        self.pending.drop_all()
         self._database.rows("DELETE FROM runs WHERE study IS NOT ?", except_of)
 
     def _insert(self, *values: object) -> None:

@@ -7,6 +7,9 @@ entries     one row per debit or statement, hash-chained, append-only
 replies     the signed reply and the masked vector that left for each debit
 statements  a person's statements: a restored copy accepted, the population split, its unit
 runs        opaque state of each run (its chain keys), replaced at every release, then destroyed
+pending     one answer of each run that was committed to and not opened, with its seed
+commitments the signed first message of what was opened
+fixed       the institutions of all sums of a study, where the study fixes them
 ledger      whose units these are, and when the ledger began
 """
 
@@ -106,6 +109,43 @@ BEGIN SELECT RAISE(ABORT, 'statements are append-only'); END
 """,
 )
 
+_PENDING: Final = (
+    """
+CREATE TABLE pending (
+    study TEXT NOT NULL,
+    run TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    request TEXT NOT NULL,
+    cost INTEGER NOT NULL,
+    commitment BLOB NOT NULL,
+    vector BLOB NOT NULL,
+    vector_sha256 TEXT NOT NULL,
+    seed BLOB NOT NULL,
+    UNIQUE (study, run)
+)
+""",
+    """
+CREATE TABLE commitments (
+    sequence INTEGER PRIMARY KEY REFERENCES entries (sequence),
+    commitment BLOB NOT NULL
+)
+""",
+    "CREATE TABLE fixed (study TEXT NOT NULL PRIMARY KEY, participants TEXT NOT NULL)",
+    *append_only("commitments", "commitments are append-only"),
+    *append_only("fixed", "fixed are append-only"),
+    """
+CREATE TRIGGER commitments_INSERT BEFORE INSERT ON commitments
+WHEN EXISTS (SELECT 1 FROM commitments WHERE sequence = NEW.sequence)
+BEGIN SELECT RAISE(ABORT, 'commitments are append-only'); END
+""",
+    """
+CREATE TRIGGER fixed_INSERT BEFORE INSERT ON fixed
+WHEN EXISTS (SELECT 1 FROM fixed WHERE study = NEW.study)
+BEGIN SELECT RAISE(ABORT, 'fixed are append-only'); END
+""",
+)
+
 LEDGER: Final = DatabaseKind(
     name="the ledger",
     error=LedgerError,
@@ -114,7 +154,7 @@ LEDGER: Final = DatabaseKind(
     otherwise="nothing leaves until the ledger can be written",
     # Not by itself: `erase_log` empties the log, and must be the one that does.
     pragmas=(WAL, *DURABLE, ("wal_autocheckpoint", "0", 0)),
-    migrations=(_FIRST, _STATEMENTS),
+    migrations=(_FIRST, _STATEMENTS, _PENDING),
 )
 
 

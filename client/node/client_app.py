@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.clientapp import ClientApp
 
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError
 from fieldfare.shared.protocol.flower_record import (
     RECORD,
@@ -46,8 +46,12 @@ class CustodianPort(Protocol):
 
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Released | Refusal:
+    ) -> Released | Committed | Refusal:
         """Answer a signed request."""
+        ...
+
+    def reveal(self, request: bytes, statements: Sequence[bytes]) -> bytes | Refusal:
+        """Open what was committed to in answer to a signed request."""
         ...
 
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
@@ -117,16 +121,23 @@ def _ask(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Co
     if call is Call.AGREE:
         study, run = text_of(content, "study"), text_of(content, "run")
         return _content(custodian.agree(study, run, list_of(content, "offers")), "agreed")
+    if call is Call.REVEAL:
+        request, statements = bytes_of(content, "request"), list_of(content, "statements")
+        return _content(custodian.reveal(request, statements), "reply")
+    if call is Call.RELEASE:
+        return _release(custodian, content)
+    return _close(call, custodian, content)
+
+
+def _close(call: Call, custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
     if call is Call.COSIGN:
         study, run = text_of(content, "study"), text_of(content, "run")
         log, hashes = (bytes_in(content, name) for name in ("log", "hashes"))
         vectors = tuple(list_in(content, "vectors"))
         shown = ShownLog(bytes_of(content, "head"), log, hashes, vectors)
         return _content(custodian.cosign(study, run, shown), "cosigned")
-    if call is Call.DELIVER:
-        files = (bytes_of(content, name) for name in ("delivery", "model", "card"))
-        return _content(custodian.deliver(*files), "received")
-    return _release(custodian, content)
+    files = (bytes_of(content, name) for name in ("delivery", "model", "card"))
+    return _content(custodian.deliver(*files), "received")
 
 
 def _release(custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
@@ -134,11 +145,14 @@ def _release(custodian: CustodianPort, content: Mapping[str, Any]) -> Content:
         bytes_of(content, "last_request") if "last_request" in content else b"",
         tuple(list_in(content, "last_replies")),
         tuple(list_in(content, "last_vectors")),
+        tuple(list_in(content, "last_statements")),
     )
     request, parameters = bytes_of(content, "request"), bytes_of(content, "parameters")
     released = custodian.release(request, parameters, last)
     if isinstance(released, Refusal):
         return _content(released)
+    if isinstance(released, Committed):
+        return {"commitment": released.commitment, "vector": released.vector}
     return {"reply": released.reply, "vector": released.vector}
 
 

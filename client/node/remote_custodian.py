@@ -14,7 +14,13 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 
 from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import LARGEST_FRAME, Released, path_of, unix_address
+from fieldfare.client.wire.frames import (
+    LARGEST_FRAME,
+    Committed,
+    Released,
+    path_of,
+    unix_address,
+)
 from fieldfare.client.wire.tls import TlsTarget
 from fieldfare.shared.errors import ProtocolError, RunError
 from fieldfare.shared.protocol.messages import NO_LAST_SUM, LastSum, Refusal
@@ -78,7 +84,7 @@ class RemoteCustodian:
 
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
-    ) -> Released | Refusal:
+    ) -> Released | Committed | Refusal:
         """Return the answer to a signed request: what the custodian let out, or a refusal."""
         asked = pb.ReleaseRequest(
             request=request,
@@ -86,9 +92,19 @@ class RemoteCustodian:
             last_request=last.request,
             last_replies=last.replies,
             last_vectors=last.vectors,
+            last_statements=last.statements,
         )
         answer = self._ask("Release", asked, pb.ReleaseAnswer, self._deadlines.release_seconds)
-        return _refusal_in(answer) or Released(answer.released.reply, answer.released.vector)
+        refusal = _refusal_in(answer)
+        if refusal is None and answer.HasField("committed"):
+            return Committed(answer.committed.commitment, answer.committed.vector)
+        return refusal or Released(answer.released.reply, answer.released.vector)
+
+    def reveal(self, request: bytes, statements: Sequence[bytes]) -> bytes | Refusal:
+        """Return the signed reply that opens what was committed to, or a refusal."""
+        asked = pb.RevealRequest(request=request, statements=statements)
+        answer = self._ask("Reveal", asked, pb.RevealAnswer, self._deadlines.setup_seconds)
+        return _refusal_in(answer) or answer.reply
 
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:
         """Return what the institution says of the log's head, signed, or a refusal."""

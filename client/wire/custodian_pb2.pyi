@@ -61,18 +61,20 @@ class AgreeAnswer(_message.Message):
     def __init__(self, agreed: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...
 
 class ReleaseRequest(_message.Message):
-    __slots__ = ("request", "parameters", "last_request", "last_replies", "last_vectors")
+    __slots__ = ("request", "parameters", "last_request", "last_replies", "last_vectors", "last_statements")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     LAST_REQUEST_FIELD_NUMBER: _ClassVar[int]
     LAST_REPLIES_FIELD_NUMBER: _ClassVar[int]
     LAST_VECTORS_FIELD_NUMBER: _ClassVar[int]
+    LAST_STATEMENTS_FIELD_NUMBER: _ClassVar[int]
     request: bytes
     parameters: bytes
     last_request: bytes
     last_replies: _containers.RepeatedScalarFieldContainer[bytes]
     last_vectors: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, request: _Optional[bytes] = ..., parameters: _Optional[bytes] = ..., last_request: _Optional[bytes] = ..., last_replies: _Optional[_Iterable[bytes]] = ..., last_vectors: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    last_statements: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, request: _Optional[bytes] = ..., parameters: _Optional[bytes] = ..., last_request: _Optional[bytes] = ..., last_replies: _Optional[_Iterable[bytes]] = ..., last_vectors: _Optional[_Iterable[bytes]] = ..., last_statements: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class ReplyAndVector(_message.Message):
     __slots__ = ("reply", "vector")
@@ -82,13 +84,39 @@ class ReplyAndVector(_message.Message):
     vector: bytes
     def __init__(self, reply: _Optional[bytes] = ..., vector: _Optional[bytes] = ...) -> None: ...
 
+class CommitmentAndVector(_message.Message):
+    __slots__ = ("commitment", "vector")
+    COMMITMENT_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
+    commitment: bytes
+    vector: bytes
+    def __init__(self, commitment: _Optional[bytes] = ..., vector: _Optional[bytes] = ...) -> None: ...
+
 class ReleaseAnswer(_message.Message):
-    __slots__ = ("released", "refusal")
+    __slots__ = ("released", "committed", "refusal")
     RELEASED_FIELD_NUMBER: _ClassVar[int]
+    COMMITTED_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     released: ReplyAndVector
+    committed: CommitmentAndVector
     refusal: bytes
-    def __init__(self, released: _Optional[_Union[ReplyAndVector, _Mapping]] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, released: _Optional[_Union[ReplyAndVector, _Mapping]] = ..., committed: _Optional[_Union[CommitmentAndVector, _Mapping]] = ..., refusal: _Optional[bytes] = ...) -> None: ...
+
+class RevealRequest(_message.Message):
+    __slots__ = ("request", "statements")
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    STATEMENTS_FIELD_NUMBER: _ClassVar[int]
+    request: bytes
+    statements: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, request: _Optional[bytes] = ..., statements: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class RevealAnswer(_message.Message):
+    __slots__ = ("reply", "refusal")
+    REPLY_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    reply: bytes
+    refusal: bytes
+    def __init__(self, reply: _Optional[bytes] = ..., refusal: _Optional[bytes] = ...) -> None: ...
 
 class CosignRequest(_message.Message):
     __slots__ = ("study", "run", "head", "log", "hashes", "vectors")

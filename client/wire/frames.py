@@ -24,6 +24,7 @@ LARGEST_QUESTION: Final[Mapping[str, int]] = MappingProxyType(
         "OpenRun": 4 * _KIB * _KIB,
         "Agree": LARGEST_FRAME,
         "Release": LARGEST_FRAME,
+        "Reveal": 4 * _KIB * _KIB,  # a commitment has 0.7 KiB
         "Cosign": LARGEST_FRAME,
         "Deliver": LARGEST_FRAME,
     }
@@ -32,6 +33,14 @@ LONGEST_LIST: Final = 1024  # of approvals or offers: nothing that is empty fill
 LONGEST_NAME: Final = 128  # of a study or run, as in shared/protocol/flower_record.py
 
 SERVICE: Final = custodian_pb2.DESCRIPTOR.services_by_name["Custodian"].full_name
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A first message that leaves: the signed commitment, and the vector that its seed opens."""
+
+    commitment: bytes
+    vector: bytes
 
 
 @dataclass(frozen=True)

@@ -85,14 +85,15 @@ def _joined(
         if name in wanted and participants[name].approval == approved.approval.hash
     }
     present = Heard(same, heard.absent)
-    if not sent.offers:  # the crash came before all had agreed: all are asked again
-        if len(same) < len(participants):
-            missing = ", ".join(sorted(set(participants) - set(same)))
-            raise RunError(
-                f"expected all participants of the opening, found {missing} missing "
-                f"({reasons(terms, heard.absent)}): resume it when they are back, or start another "
-                "run (no budget was spent)"
-            )
+    whole = terms.plan.study.aggregation.fixed or not sent.offers  # or not all had agreed
+    if whole and len(same) < len(participants):
+        missing = ", ".join(sorted(set(participants) - set(same)))
+        raise RunError(
+            f"expected all participants of the opening, found {missing} missing "
+            f"({reasons(terms, heard.absent)}): resume it when they are back, or start another "
+            f"run{'' if sent.offers else ' (no budget was spent)'}"
+        )
+    if not sent.offers:
         federation = _federation(terms, present, participants)
         record.agreed(_agree_on_keys(channel, federation, sent))
         return federation
@@ -107,7 +108,7 @@ def _still_in(
 
     Unless too few are left for another attempt: then all of them are wanted back.
     """
-    if not standing.request:
+    if not standing.request or terms.plan.study.aggregation.fixed:
         return set(participants)
     last = open_envelope(standing.request, Request, terms.roster, terms.assurance).body
     asked = {each.institution for each in last.participants}

@@ -42,6 +42,7 @@ class DecodedSum:
         debits: releases answered for it, by institution, failed attempts included.
         request: the signed request of the attempt that succeeded.
         replies: signed replies by institution.
+        commitments: signed commitments by institution; none with the opening off.
         vectors: masked vectors by institution.
         words: the sum's ring words, little-endian.
     """
@@ -54,6 +55,7 @@ class DecodedSum:
     replies: Mapping[str, bytes]
     vectors: Mapping[str, bytes]
     words: bytes
+    commitments: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def as_last(self) -> LastSum:
@@ -62,6 +64,7 @@ class DecodedSum:
             self.request,
             tuple(self.replies[name] for name in self.participants),
             tuple(self.vectors[name] for name in self.participants),
+            tuple(self.commitments[name] for name in sorted(self.commitments)),
         )
 
     def added(self, attempt: Attempt, terms: ReleaseTerms) -> Word:
@@ -94,6 +97,7 @@ class RunCheckpoint:
         request: the last signed request, or nothing.
         answered: whether that request is done with: summed, or its attempt failed.
         stayed: who answered it, where its attempt failed; the others have left.
+        opened: everybody's commitment to it is kept: it is asked again rather than given up.
         failed: attempts that failed so far.
     """
 
@@ -102,16 +106,21 @@ class RunCheckpoint:
     answered: bool = True
     stayed: frozenset[str] = frozenset()
     failed: int = 0
+    opened: bool = False
 
     @classmethod
     def of(cls, opening: Opening | None, state: RunState | None) -> "RunCheckpoint":
         """Return where a run stands by its state."""
         if state is None or state.asked is None:
             return cls(opening)
-        stayed = frozenset(state.attempt.replies if state.attempt else ())
-        answered = state.attempt is None or bool(stayed)
-        failed = state.failed + int(bool(stayed))
-        return cls(opening, state.asked.content, answered, stayed, failed)
+        attempt = state.attempt
+        if attempt is None:
+            return cls(opening, state.asked.content, failed=state.failed)
+        opened = attempt.opens and attempt.opened
+        # Whoever committed to an attempt that opened is asked again, before anybody is given up.
+        come = attempt.commitments if attempt.opens else attempt.replies
+        failed = state.failed + int(bool(attempt.replies) or (bool(come) and not opened))
+        return cls(opening, state.asked.content, bool(come), frozenset(come), failed, opened)
 
 
 @dataclass
@@ -163,6 +172,10 @@ class Record:
     def requested(self, request: bytes) -> None:
         """Keep a signed request before it is sent."""
         self._put([Leaf(LeafKind.REQUEST, request)])
+
+    def committed(self, commitments: Mapping[str, bytes]) -> None:
+        """Keep commitments before anybody is asked to open, or those of an attempt that ended."""
+        self._put([Leaf(LeafKind.COMMITMENT, commitments[name]) for name in sorted(commitments)])
 
     def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
         """Keep the replies of an attempt that not everybody answered."""

@@ -1,14 +1,19 @@
 """One secure sum over a Flower Grid: opening, rehearsal, deadline, attempts.
 
-A failed attempt is first repeated with the same R, which costs nothing because
-institutions resend what they stored. Only then comes a new attempt with those who
-are left: fresh noise, one more debit (docs/design.md, "Attempts").
+Where the study opens vectors in a second message, everybody's commitment comes first; an attempt
+that somebody misses before that costs nobody anything. L, all commitments together, is kept before
+anybody is asked to open, and is asked with again after a crash.
+
+A failed attempt is first repeated with the same R, which costs nothing because institutions resend
+what they stored. Only then comes a new attempt with those who are left, or with the same ones where
+the study fixes them: fresh noise, one more debit (docs/design.md, "Attempts").
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.record import DecodedSum, Record, RunCheckpoint
@@ -19,6 +24,7 @@ from fieldfare.shared.protocol.flower_record import Call, Content, bytes_of, ref
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
     PROTOCOL_VERSION,
+    Commitment,
     LastSum,
     Participant,
     ReleaseKind,
@@ -29,6 +35,7 @@ from fieldfare.shared.protocol.messages import (
     open_envelope,
     parameters_hash,
     sign_envelope,
+    statements_hash,
 )
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, carries_last_sum
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
@@ -68,6 +75,17 @@ class Federation:
 class _Answer:
     reply: bytes
     vector: bytes
+    seed: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Promise:
+    commitment: bytes
+    body: Commitment
+    vector: bytes
+
+
+A = TypeVar("A")
 
 
 @dataclass
@@ -82,6 +100,7 @@ class SecureSums:
     lost: dict[str, str] = field(default_factory=dict)
     on_attempt: Callable[[int, int, Mapping[str, str]], None] | None = None
     failed: int = 0
+    _promised: dict[str, bytes] = field(default_factory=dict)  # L of the attempt
 
     def __post_init__(self) -> None:
         """Start with every institution that opened the run and whose node is there."""
@@ -110,11 +129,15 @@ class SecureSums:
 
     def _collect(self, terms: ReleaseTerms, step: int, content: bytes, last: LastSum) -> DecodedSum:
         kind = terms.kind
-        attempts = self.federation.plan.study.aggregation.attempts
+        aggregation = self.federation.plan.study.aggregation
         debits: dict[str, int] = {}
         interrupted = self._interrupted(kind, step)
         first = 0 if interrupted is None else interrupted.attempt + int(self._is_spent(interrupted))
-        for attempt in range(first, attempts):
+        opened = self._paid(0)
+        for attempt in range(first, aggregation.most_tries):
+            asked_again = interrupted is not None and attempt == interrupted.attempt
+            if opened >= aggregation.attempts and not asked_again:
+                break
             self._check_quorum(kind, step)
             if interrupted is not None and attempt == interrupted.attempt:
                 request = interrupted  # the same R costs nothing a second time
@@ -128,16 +151,40 @@ class SecureSums:
                 debits[institution] = debits.get(institution, 0) + int(terms.cost > 0)
             if len(answers) == request.n:
                 return self._sum(terms, request, answers, debits)
-            self.present = [i for i in self.present if i in answers]
-            replies = {name: answer.reply for name, answer in answers.items()}
-            self.failed += 1
-            self.record.failed(replies, costs=terms.cost > 0)
+            whole = not aggregation.opens or len(self._promised) == request.n
+            opened = self._paid(opened + int(whole))
+            self._leave_out(answers, request, costs=terms.cost > 0)
             if self.on_attempt:
                 self.on_attempt(step, attempt, dict(self.lost))
         raise RunError(
             f"{kind.value} step {step}: expected an attempt in which every institution answers, "
-            f"found {attempts} that failed ({self._losses()})"
+            f"found {opened} that failed ({self._losses()})"
         )
+
+    def _paid(self, counted: int) -> int:
+        """Return how many attempts of this release may have been paid for, also before a crash."""
+        return self.record.state.opened if self.record.state else counted
+
+    def _leave_out(self, answers: Mapping[str, _Answer], request: Request, *, costs: bool) -> None:
+        """Keep what came of a failed attempt; who did not answer is left out of the next one.
+
+        Raises:
+            RunError: the study fixes who is in its sums, and somebody did not even commit.
+        """
+        aggregation = self.federation.plan.study.aggregation
+        unopened = aggregation.opens and len(self._promised) < request.n
+        come = self._promised if unopened else answers
+        self.failed += 1
+        if not unopened:
+            self.record.failed({name: each.reply for name, each in answers.items()}, costs=costs)
+        if not aggregation.fixed:
+            self.present = [i for i in self.present if i in come]
+        elif unopened:
+            raise RunError(
+                f"{request.kind.value} step {request.step}: expected every institution, as the "
+                f"study fixes them, found some missing ({self._losses()}): nothing was spent on "
+                "this step; resume the run when they are back"
+            )
 
     def _interrupted(self, kind: ReleaseKind, step: int) -> Request | None:
         """Return the request of this release that a crash came after, if that is how we began."""
@@ -154,6 +201,8 @@ class SecureSums:
         named = {participant.institution for participant in interrupted.participants}
         if not named <= set(self.present):
             return True
+        if self.standing.opened or self.federation.plan.study.aggregation.fixed:
+            return False
         # Where too few answered for another attempt, this one is asked again, of all of them.
         minimum = self.federation.plan.study.aggregation.minimum_institutions
         return self.standing.answered and len(self.standing.stayed) >= minimum
@@ -198,18 +247,56 @@ class SecureSums:
         self, request: Request, terms: ReleaseTerms, parameters: bytes, last: LastSum
     ) -> dict[str, _Answer]:
         """Ask all institutions; the channel repeats the same R to those that do not answer."""
-        content = self._content(request, parameters, last)
-        deadline = self.federation.plan.study.aggregation.deadline_seconds
-        nodes = {self.federation.nodes[i]: i for i in self.present}
+        asked = self._content(request, parameters, last)
         for institution in self.present:
             self.record.heard(institution, "asked")
-        replies = self.channel.ask(Call.RELEASE, dict.fromkeys(nodes, content), deadline)
-        answers: dict[str, _Answer] = {}
-        for node, institution in nodes.items():
-            self._take(institution, replies.get(node), request, terms, answers)
-        for institution in answers:
+        if not self.federation.plan.study.aggregation.opens:
+            check = partial(self._check_reply, request=request, terms=terms)
+            return self._gather(Call.RELEASE, asked, request, check)
+        promise = partial(self._check_commitment, request=request, terms=terms)
+        promises = self._gather(Call.RELEASE, asked, request, promise)
+        self._promised = {name: promises[name].commitment for name in sorted(promises)}
+        if promises:
+            self.record.committed(self._promised)  # before anybody is asked to open
+        if len(promises) < request.n:
+            return {}
+        statements = list(self._promised.values())
+        shown: Content = {"request": bytes_of(asked, "request"), "statements": list(statements)}
+        opened = partial(
+            self._check_opened,
+            request=request,
+            terms=terms,
+            promises=promises,
+            statements=statements_hash(statements),
+        )
+        return self._gather(Call.REVEAL, shown, request, opened)
+
+    def _gather(
+        self,
+        call: Call,
+        content: Content,
+        request: Request,
+        check: Callable[[str, Mapping[str, Any]], A],
+    ) -> dict[str, A]:
+        """Ask everybody in the request the same thing; who is missing is named.
+
+        Where the study fixes who is in its sums, those who are late are waited for as long as for
+        all attempts: to leave them out would end the run.
+        """
+        aggregation = self.federation.plan.study.aggregation
+        found: dict[str, A] = {}
+        for _ in range(aggregation.attempts if aggregation.fixed else 1):
+            nodes = {self.federation.nodes[i]: i for i in self.present if i not in found}
+            answers = self.channel.ask(
+                call, dict.fromkeys(nodes, content), aggregation.deadline_seconds
+            )
+            for node, institution in nodes.items():
+                self._take(institution, answers.get(node), request, check, found)
+            if len(found) == request.n or len(answers) == len(nodes):  # or somebody says no
+                break
+        for institution in found:
             self.lost.pop(institution, None)
-        return answers
+        return found
 
     def _content(self, request: Request, parameters: bytes, last: LastSum) -> Content:
         envelope = sign_envelope(request, COORDINATOR, self.federation.signer)
@@ -219,6 +306,7 @@ class SecureSums:
             content["last_request"] = last.request
             content["last_replies"] = list(last.replies)
             content["last_vectors"] = list(last.vectors)
+            content["last_statements"] = list(last.statements)
         return content
 
     def _take(
@@ -226,8 +314,8 @@ class SecureSums:
         institution: str,
         content: Mapping[str, Any] | None,
         request: Request,
-        terms: ReleaseTerms,
-        answers: dict[str, _Answer],
+        check: Callable[[str, Mapping[str, Any]], A],
+        answers: dict[str, A],
     ) -> None:
         """File one reply as an answer, a refusal or a loss."""
         if content is None:
@@ -236,7 +324,7 @@ class SecureSums:
         try:
             refusal = refusal_in(content)
             if refusal is None:
-                answers[institution] = self._check_reply(institution, content, request, terms)
+                answers[institution] = check(institution, content)
                 self.record.heard(institution, "answered")
                 return
             reason = f"refused: {refusal.code.value}"
@@ -254,17 +342,63 @@ class SecureSums:
     ) -> _Answer:
         """Check a reply's signature and that it answers R with this vector at this price."""
         envelope, vector = bytes_of(content, "reply"), bytes_of(content, "vector")
-        opened = open_envelope(envelope, Reply, self.federation.roster, self.federation.assurance)
-        reply = opened.body
-        participant = self.federation.participants[institution]
-        expected = (institution, institution, participant.approval, request.hash, terms.cost)
-        found = (opened.signer, reply.institution, reply.approval, reply.request, reply.debit)
-        if expected != found or reply.vector != bytes_hash(vector):
+        reply = self._replied(institution, envelope, request, terms)
+        if (reply.vector, reply.statements) != (bytes_hash(vector), ""):
             raise ProtocolError(
                 "expected a reply to this request by this institution, found another"
             )
         decode(vector, terms.word_bits, terms.vectors.entries)  # of the right length
         return _Answer(envelope, vector)
+
+    def _replied(
+        self, institution: str, envelope: bytes, request: Request, terms: ReleaseTerms
+    ) -> Reply:
+        """Read a reply by whom it comes from, to what was asked, at this price."""
+        opened = open_envelope(envelope, Reply, self.federation.roster, self.federation.assurance)
+        reply = opened.body
+        participant = self.federation.participants[institution]
+        expected = (institution, institution, participant.approval, request.hash, terms.cost)
+        found = (opened.signer, reply.institution, reply.approval, reply.request, reply.debit)
+        if expected != found:
+            raise ProtocolError(
+                "expected a reply to this request by this institution, found another"
+            )
+        return reply
+
+    def _check_commitment(
+        self, institution: str, content: Mapping[str, Any], request: Request, terms: ReleaseTerms
+    ) -> _Promise:
+        """Check that an institution signed a commitment to this vector as its answer to R."""
+        envelope, vector = bytes_of(content, "commitment"), bytes_of(content, "vector")
+        federation = self.federation
+        opened = open_envelope(envelope, Commitment, federation.roster, federation.assurance)
+        body, approval = opened.body, federation.participants[institution].approval
+        expected = (institution, institution, approval, request.hash, bytes_hash(vector))
+        found = (opened.signer, body.institution, body.approval, body.request, body.vector)
+        if expected != found:
+            raise ProtocolError(
+                "expected a commitment to this request by this institution, found another"
+            )
+        decode(vector, terms.word_bits, terms.vectors.entries)  # of the right length
+        return _Promise(envelope, body, vector)
+
+    def _check_opened(
+        self,
+        institution: str,
+        content: Mapping[str, Any],
+        request: Request,
+        terms: ReleaseTerms,
+        promises: Mapping[str, _Promise],
+        statements: str,
+    ) -> _Answer:
+        """Check that a reply opens what this institution committed to, for this L."""
+        envelope, promised = bytes_of(content, "reply"), promises[institution]
+        reply = self._replied(institution, envelope, request, terms)
+        seed = bytes_hash(bytes.fromhex(reply.seed))
+        expected = (statements, promised.body.vector, promised.body.seed)
+        if (reply.statements, reply.vector, seed) != expected:
+            raise ProtocolError("expected the seed that was committed to, found another")
+        return _Answer(envelope, promised.vector, reply.seed)
 
     def _sum(
         self,
@@ -276,7 +410,10 @@ class SecureSums:
         """Add the vectors up, decode, and stop at a sum that is out of range."""
         names = tuple(sorted(answers))
         words = add_words(
-            [answers[name].vector for name in names], terms.word_bits, terms.vectors.entries
+            [answers[name].vector for name in names],
+            terms.word_bits,
+            terms.vectors.entries,
+            [answers[name].seed for name in names if answers[name].seed],
         )
         try:
             values = decoded_sum(words, terms, len(names))
@@ -294,4 +431,5 @@ class SecureSums:
             {name: answers[name].reply for name in names},
             {name: answers[name].vector for name in names},
             encode(words, terms.word_bits),
+            dict(self._promised),
         )

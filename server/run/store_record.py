@@ -166,7 +166,7 @@ class RunRecord(Record):
         vectors = [vector for vector in blobs if vector is not None]
         if len(vectors) < len(blobs):
             return None
-        return add_words(vectors, terms.word_bits, terms.vectors.entries)
+        return add_words(vectors, terms.word_bits, terms.vectors.entries, attempt.seeds)
 
     def _last_sum(self, last: Attempt) -> LastSum:
         """Return a sum as it travels with the next request.
@@ -184,7 +184,8 @@ class RunRecord(Record):
                 )
             vectors.append(vector)
         replies = tuple(reply.content for reply in last.replies.values())
-        return LastSum(last.asked.content, replies, tuple(vectors))
+        statements = tuple(one.content for one in last.commitments.values())
+        return LastSum(last.asked.content, replies, tuple(vectors), statements)
 
     # -- its leaves ---------------------------------------------------------------------
 

@@ -75,7 +75,7 @@ class ReplayedRun:
         """
         before, after = self.state, self.state.after(leaf, self._added)
         cost = before.release.terms.cost
-        if after.requests > before.requests and after.attempt is not None:
+        if after.opened > before.opened and after.attempt is not None:
             for institution in after.attempt.approvals:
                 self.trail.ask(institution, cost)
         if leaf.kind is LeafKind.REPLY and after.attempt is not None:
@@ -100,7 +100,7 @@ class ReplayedRun:
         if not all(self._vectors.holds(reply.body.vector) for reply in attempt.replies.values()):
             return None
         vectors = [self._vector(name, attempt, terms) for name in attempt.replies]
-        return add_words(vectors, terms.word_bits, terms.vectors.entries)
+        return add_words(vectors, terms.word_bits, terms.vectors.entries, attempt.seeds)
 
     def _vector(self, institution: str, attempt: Attempt, terms: ReleaseTerms) -> bytes:
         entries, bits = terms.vectors.entries, terms.word_bits
@@ -118,7 +118,9 @@ class ReplayedRun:
 
 FIRST_LEAF_LINE: Final = 2
 UNFINISHED: Final = "unfinished"
-SIGNED_BY_INSTITUTIONS: Final = frozenset({LeafKind.APPROVAL, LeafKind.OFFER, LeafKind.REPLY})
+SIGNED_BY_INSTITUTIONS: Final = frozenset(
+    {LeafKind.APPROVAL, LeafKind.OFFER, LeafKind.COMMITMENT, LeafKind.REPLY}
+)
 
 
 @dataclass(frozen=True, kw_only=True)

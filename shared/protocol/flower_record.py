@@ -25,6 +25,7 @@ class Call(Enum):
     OPEN = "open"
     AGREE = "agree"
     RELEASE = "release"
+    REVEAL = "reveal"
     COSIGN = "cosign"
     DELIVER = "deliver"
 

@@ -8,6 +8,7 @@ and parameters travel beside the envelope as raw bytes; bodies hold their hashes
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, ClassVar, Final, Generic, Literal, Protocol, Self, TypeVar
@@ -36,9 +37,12 @@ MAX_REASON: Final = 500  # characters of a rejection's reason
 REJECTED: Final = "rejected it"
 WITHDRAWN: Final = "withdrew its approval"
 
+STATEMENTS_TYPE: Final = b"fieldfare.statements.v1"
+
 RunId = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
 Base64 = Annotated[str, Field(max_length=4096, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 Count = Annotated[int, Field(ge=0, lt=2**53)]
+Opening = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]  # nothing where vectors are open
 
 
 class MessageBody(BaseModel):
@@ -184,20 +188,53 @@ class Request(MessageBody):
         return self
 
 
-class Reply(MessageBody):
-    """The statement that an institution signs with every vector that leaves it."""
+class Commitment(MessageBody):
+    """The first of two messages: a vector that nobody can read before its seed is known."""
 
-    TYPE = "fieldfare.reply.v1"
+    TYPE = "fieldfare.commitment.v1"
 
     request: Hex32
     institution: InstitutionId
     approval: Hex32
     vector: Hex32
+    seed: Hex32  # sha256 of the 32 bytes
+
+
+class Reply(MessageBody):
+    """The statement that an institution signs with what leaves it: what it cost, and the seed."""
+
+    TYPE = "fieldfare.reply.v2"
+
+    request: Hex32
+    institution: InstitutionId
+    approval: Hex32
+    vector: Hex32
+    statements: Opening = ""  # hash of the commitments of all participants
+    seed: Opening = ""  # that opens the vector
     debit: Count  # 1e-12 mu^2
     ledger_sequence: Count
     ledger_head: Hex32
     cumulative: Count  # 1e-12 mu^2
     epoch: Count
+
+    @model_validator(mode="after")
+    def _opens_or_not(self) -> Self:
+        if bool(self.statements) != bool(self.seed):
+            raise ValueError("seed: expected one where commitments are named, and only there")
+        return self
+
+
+def statements_to_bytes(commitments: Sequence[bytes]) -> bytes:
+    """Return L: the list of the signed commitments of R's participants, in R's order.
+
+    Each is canonical (RFC 8785), and so is the list.
+    """
+    return b"[" + b",".join(commitments) + b"]"
+
+
+def statements_hash(commitments: Sequence[bytes]) -> str:
+    """Return the hash of L, which every reply to R names."""
+    return bytes_hash(STATEMENTS_TYPE + b"\x00" + statements_to_bytes(commitments))
 
 
 B = TypeVar("B", bound=MessageBody)
@@ -383,11 +420,13 @@ class LastSum:
         request: signed R; empty where there is no last sum.
         replies: signed replies of R's participants, in R's order.
         vectors: the masked vectors whose hashes the replies sign, in the same order.
+        statements: L, the signed commitments in the same order; empty with the opening off.
     """
 
     request: bytes = b""
     replies: tuple[bytes, ...] = ()
     vectors: tuple[bytes, ...] = ()
+    statements: tuple[bytes, ...] = ()
 
 
 NO_LAST_SUM: Final = LastSum()

@@ -31,13 +31,36 @@ def obstacles(plan: Plan, participants: int | None = None) -> tuple[str, ...]:
 def cautions(plan: Plan) -> tuple[str, ...]:
     """Return what is weak in a study that can run all the same, one line each."""
     units, delta = plan.study.records.units, plan.study.privacy.delta
-    if delta * 2 * units <= 1:
-        return ()
-    said = (
-        f"privacy.delta = {delta:g} is above 1 / (2 x {units:,} units) = {1 / (2 * units):.3g}: "
-        "the promise may fail outright for somebody; lower it"
-    )
-    return (said,)
+    found = []
+    if delta * 2 * units > 1:
+        found.append(
+            f"privacy.delta = {delta:g} is above 1 / (2 x {units:,} units) = {1 / (2 * units):.3g}"
+            ": the promise may fail outright for somebody; lower it"
+        )
+    aggregation = plan.study.aggregation
+    if not aggregation.opens:
+        found.append(
+            'aggregation.opening = "off": a member that sees the vectors of the others first '
+            "chooses the sum, and an attempt that somebody leaves costs the others a debit; only "
+            "for parties that trust each other"
+        )
+    if not aggregation.fixed:
+        found.append(
+            'aggregation.participants = "any": two sums in a row, with and without an institution, '
+            f"tell {_told_by_two_sums(plan)}"
+        )
+    return tuple(found)
+
+
+def _told_by_two_sums(plan: Plan) -> str:
+    """Say what the difference of two sums tells of one institution: about sigma sqrt 2."""
+    study = plan.study
+    counts = plan.evaluation if plan.evaluation.cost else plan.query
+    if not counts.cost:
+        return "its own sum, with the noise of two"
+    people = study.aggregation.minimum_institutions
+    noise = counts.noise_on_sum(people, study.privacy.collusion_tolerance) * math.sqrt(2)
+    return f"its own counts to about +- {noise:.3g}"
 
 
 def budget_obstacle(plan: Plan, spent: int) -> str:

@@ -4,6 +4,9 @@ Every pair of institutions shares a key from X25519 (RFC 7748) and ML-KEM-768
 (FIPS 203), both signed into approvals and offers. For a request R one side adds and
 the other subtracts the same ChaCha20 stream, so all masks cancel in the sum of the
 participants that R names, and nothing else does. Nothing is ever unmasked for anyone.
+
+A seed of each institution hides its vector a second time, from everybody, until all vectors of R
+are fixed: who knows its peers' vectors, and their keys, cannot choose its own by them.
 """
 
 import json
@@ -33,6 +36,7 @@ MLKEM_PUBLIC_BYTES: Final = 1184
 MLKEM_CIPHERTEXT_BYTES: Final = 1088
 MLKEM_SEED_BYTES: Final = 64
 KEY_BYTES: Final = 32
+SEED_BYTES: Final = 32
 
 
 @dataclass(frozen=True, repr=False)
@@ -185,7 +189,29 @@ def mask_stream(chain_key: bytes, request: str, entries: int, bits: WordBits) ->
         uint64 (entries,), uniform in Z_2^k.
     """
     info = MASK_LABEL + b"\x00" + bytes.fromhex(request)
-    key = HKDFExpand(hashes.SHA256(), KEY_BYTES, info).derive(chain_key)
+    return _stream(HKDFExpand(hashes.SHA256(), KEY_BYTES, info).derive(chain_key), entries, bits)
+
+
+def seed_stream(seed: bytes, entries: int, bits: WordBits) -> Word:
+    """Return what hides a vector until its seed is known: ChaCha20 (RFC 8439) over zeros.
+
+    Args:
+        seed: 32 fresh bytes, used for one vector.
+        entries: length of the vector.
+        bits: the ring.
+
+    Returns:
+        uint64 (entries,), uniform in Z_2^k for everybody without the seed.
+
+    Raises:
+        ProtocolError: a seed of another length.
+    """
+    if len(seed) != SEED_BYTES:
+        raise ProtocolError(f"expected a seed of {SEED_BYTES} bytes, found {len(seed)}")
+    return _stream(seed, entries, bits)
+
+
+def _stream(key: bytes, entries: int, bits: WordBits) -> Word:
     # The key serves this one stream, so a constant nonce repeats nothing.
     stream = Cipher(ChaCha20(key, bytes(16)), mode=None).encryptor()
     return decode(stream.update(bytes(entries * bits.value // 8)), bits, entries)

@@ -1,10 +1,15 @@
 """One attempt at a release: a request and its replies so far."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Final
 
-from fieldfare.shared.protocol.messages import Opened, Reply, Request
+from fieldfare.shared.canonical import bytes_hash
+from fieldfare.shared.protocol.messages import Commitment, Opened, Reply, Request, statements_hash
 from fieldfare.shared.run.mismatch import MismatchError, expect
+
+_MANY: Final = {"commitment": "commitments", "reply": "replies"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,15 +19,21 @@ class Attempt:
     Attributes:
         asked: the signed request.
         hash: of its body.
+        opens: vectors are committed to first, and open once everybody's commitment is known.
+        commitments: by institution, in their order; none with the opening off.
         replies: by institution, in their order.
         before: replies to the same request from before it was asked again.
+        committed: commitments from before it was asked again.
         interrupted: the run ended after it; it may be asked again, or given up.
     """
 
     asked: Opened[Request]
     hash: str
+    opens: bool = False
+    commitments: dict[str, Opened[Commitment]] = field(default_factory=dict)
     replies: dict[str, Opened[Reply]] = field(default_factory=dict)
     before: dict[str, Opened[Reply]] = field(default_factory=dict)
+    committed: dict[str, Opened[Commitment]] = field(default_factory=dict)
     interrupted: bool = False
 
     @property
@@ -40,28 +51,84 @@ class Attempt:
         """Who has not answered."""
         return [name for name in self.approvals if name not in self.replies]
 
+    @property
+    def opened(self) -> bool:
+        """Whether vectors may be paid for and read: everybody's commitment is known."""
+        return not self.opens or len(self.commitments) == len(self.approvals)
+
+    @cached_property
+    def statements(self) -> str:
+        """The hash of L, which replies name; nothing with the opening off."""
+        sent = [one.content for one in self.commitments.values()]
+        return statements_hash(sent) if self.opens else ""
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """The seeds that open the vectors of those who replied, in their order."""
+        return tuple(reply.body.seed for reply in self.replies.values()) if self.opens else ()
+
     def again(self, asked: Opened[Request]) -> "Attempt":
         """Return the same attempt, asked again: the same bytes come back for free."""
-        return Attempt(asked, self.hash, before={**self.before, **self.replies})
+        return Attempt(
+            asked,
+            self.hash,
+            self.opens,
+            before={**self.before, **self.replies},
+            committed={**self.committed, **self.commitments},
+        )
 
     def is_new(self, reply: Opened[Reply]) -> bool:
         """Say whether a reply was not there before the same request was asked again."""
         known = self.before.get(reply.body.institution)
         return known is None or known.content != reply.content
 
+    def with_commitment(self, opened: Opened[Commitment]) -> "Attempt":
+        """Return the attempt with one more commitment.
+
+        Raises:
+            MismatchError: not the signed commitment of a participant to this request, another
+                than before, or out of order.
+        """
+        name = self._checked("commitment", opened, self.commitments)
+        if not self.opens or self.replies:
+            raise MismatchError("a reply, or the sum")
+        known = self.committed.get(name)
+        if known is not None and known.content != opened.content:
+            raise MismatchError("the same commitment to the same request")
+        return replace(self, commitments={**self.commitments, name: opened})
+
     def with_reply(self, opened: Opened[Reply]) -> "Attempt":
         """Return the attempt with one more reply.
 
         Raises:
-            MismatchError: not the signed reply of a participant to this request, or out of order.
+            MismatchError: not the signed reply of a participant to this request, not what it
+                committed to, or out of order.
         """
-        reply = opened.body
-        expect("a signature by the reply's institution", reply.institution, opened.signer)
-        approval = self.approvals.get(reply.institution)
+        name, reply = self._checked("reply", opened, self.replies), opened.body
+        if not self.opened:
+            raise MismatchError("a commitment of every participant before a reply")
+        expect("a reply that names these commitments", self.statements, reply.statements)
+        if self.opens:
+            promised = self.commitments[name].body
+            expect("the vector of the commitment", promised.vector, reply.vector)
+            seed = bytes_hash(bytes.fromhex(reply.seed))
+            expect("the seed of the commitment", promised.seed, seed)
+        return replace(self, replies={**self.replies, name: opened})
+
+    def _checked(
+        self,
+        what: str,
+        opened: Opened[Commitment] | Opened[Reply],
+        known: Mapping[str, Opened[Commitment]] | Mapping[str, Opened[Reply]],
+    ) -> str:
+        """Check who says something to which request; return who it is."""
+        body = opened.body
+        expect(f"a signature by the {what}'s institution", body.institution, opened.signer)
+        approval = self.approvals.get(body.institution)
         if approval is None:
-            raise MismatchError("a reply by a participant of the request")
-        if self.replies and reply.institution <= next(reversed(self.replies)):
-            raise MismatchError("replies in the order of institutions, one of each")
-        expect("a reply to the request before it", self.hash, reply.request)
-        expect("a reply under the approval", approval, reply.approval)
-        return replace(self, replies={**self.replies, reply.institution: opened})
+            raise MismatchError(f"a {what} by a participant of the request")
+        if known and body.institution <= list(known)[-1]:
+            raise MismatchError(f"{_MANY[what]} in the order of institutions, one of each")
+        expect(f"a {what} to the request before it", self.hash, body.request)
+        expect(f"a {what} under the approval", approval, body.approval)
+        return body.institution

@@ -21,8 +21,9 @@ from fieldfare.shared.features.knots import asked_features, chosen_places
 from fieldfare.shared.models import model_for
 from fieldfare.shared.protocol.messages import parameters_hash, parameters_to_bytes
 from fieldfare.shared.protocol.plan import ReleaseTerms
+from fieldfare.shared.protocol.secure_sum import seed_stream
 from fieldfare.shared.queries.layout import WEIGHT_BITS, layout_for
-from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode
+from fieldfare.shared.ring import Word, WordBits, add, centre, decode, encode, subtract
 from fieldfare.shared.run.optimizer import TrainingState, averaged_state, next_state
 from fieldfare.shared.study.study import Study
 
@@ -61,23 +62,28 @@ def asked_knots(study: Study, total: NDArray[np.float64]) -> NDArray[np.float64]
 LAST_BITS: Final = (0, 1, -1, 2, -2)  # how far logarithms of two machines may lie apart
 
 
-def add_words(vectors: Sequence[bytes], word_bits: WordBits, entries: int) -> Word:
-    """Add masked vectors up in Z_2^k; the order does not matter.
+def add_words(
+    vectors: Sequence[bytes], word_bits: WordBits, entries: int, seeds: Sequence[str] = ()
+) -> Word:
+    """Add masked vectors up in Z_2^k and open the sum; the order does not matter.
 
     Args:
         vectors: wire form of each participant's vector.
         word_bits: the ring.
         entries: of each vector.
+        seeds: that open them, hex; none with the opening off.
 
     Returns:
         uint64 (entries,), reduced modulo 2^k; zeros where there are no vectors.
 
     Raises:
-        ProtocolError: a vector of another length.
+        ProtocolError: a vector or a seed of another length.
     """
     total: Word = np.zeros(entries, dtype=np.uint64)
     for vector in vectors:
         total = add(total, decode(vector, word_bits, entries), word_bits)
+    for seed in seeds:
+        total = subtract(total, seed_stream(bytes.fromhex(seed), entries, word_bits), word_bits)
     return total
 
 
@@ -118,13 +124,15 @@ def decoded_sum(total: Word, terms: ReleaseTerms, participants: int) -> NDArray[
     return values
 
 
-def summed_again(terms: ReleaseTerms, vectors: Sequence[bytes]) -> NDArray[np.float64]:
+def summed_again(
+    terms: ReleaseTerms, vectors: Sequence[bytes], seeds: Sequence[str] = ()
+) -> NDArray[np.float64]:
     """Return float64 (entries,): the decoded sum of all masked vectors.
 
     Raises:
         ProtocolError: a vector of another length, or a sum out of range.
     """
-    words = add_words(vectors, terms.word_bits, terms.vectors.entries)
+    words = add_words(vectors, terms.word_bits, terms.vectors.entries, seeds)
     return decoded_sum(words, terms, len(vectors))
 
 
@@ -157,14 +165,18 @@ def possible_starts(
 
 
 def replay_step(
-    study: Study, state: TrainingState, terms: ReleaseTerms, vectors: Sequence[bytes]
+    study: Study,
+    state: TrainingState,
+    terms: ReleaseTerms,
+    vectors: Sequence[bytes],
+    seeds: Sequence[str] = (),
 ) -> TrainingState:
-    """Take one step from the masked vectors of all its participants.
+    """Take one step from the masked vectors of all its participants, and the seeds of these.
 
     Raises:
         ProtocolError: a vector of another length, or a sum out of range.
     """
-    return stepped(study, state, summed_again(terms, vectors), len(vectors))
+    return stepped(study, state, summed_again(terms, vectors, seeds), len(vectors))
 
 
 def stepped(

@@ -89,6 +89,9 @@ def _check_participants(run: AgreedRun, request: Request, institution: str | Non
     }:
         raise MismatchError("this institution itself", code=code)
     known = {named.institution: named.approval for named in run.opening.participants}
+    # docs/protocol.md, "Commit, then open": two sums with and without one tell its own.
+    if run.plan.study.aggregation.fixed and request.n != len(known):
+        raise MismatchError("all participants of the run: the study fixes them", code=code)
     for named in request.participants:
         name = named.institution
         if name not in known:

@@ -4,6 +4,8 @@ A run is a sequence of leaves (`shared/transcript/leaves.py`). These rules hold 
 
 - The rehearsal comes first, and then whatever is due, in the order of the plan's positions; a
   release is asked for until an attempt has a reply of everybody in it.
+- Where vectors open, everybody's commitment comes before the first reply, and every reply names
+  all of them. Such an attempt is paid for; one that ended before is not.
 - An attempt that everybody answered is summed before anything else, also before an END; attempts
   are counted without a gap, and nobody joins for another one. After an END the same request may be
   asked again.
@@ -21,7 +23,14 @@ from typing import Any, Final
 
 from fieldfare.shared.errors import RefusalCode, StudyError
 from fieldfare.shared.privacy.assurance import Assurance
-from fieldfare.shared.protocol.messages import Opened, ReleaseKind, Reply, Request, open_envelope
+from fieldfare.shared.protocol.messages import (
+    Commitment,
+    Opened,
+    ReleaseKind,
+    Reply,
+    Request,
+    open_envelope,
+)
 from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR, Roster
 from fieldfare.shared.ring import Word, encode
@@ -63,6 +72,7 @@ class RunState:
         release: what is due, or being answered; the last one where nothing is left to ask.
         results: of the releases so far.
         attempts: at this release.
+        opened: those of them that may have been paid for.
         attempt: the last one, while it is not summed.
         asked: the last request, summed or not.
         summed: the sum whose record is due.
@@ -85,6 +95,7 @@ class RunState:
     release: Release
     results: Results
     attempts: int = 0
+    opened: int = 0
     attempt: Attempt | None = None
     asked: Opened[Request] | None = None
     summed: Summed | None = None
@@ -169,7 +180,8 @@ class RunState:
         if self.due is not None:
             return frozenset([LeafKind.END, self.due])
         if self.attempt is not None:
-            return frozenset([LeafKind.END, LeafKind.REQUEST, LeafKind.REPLY, LeafKind.SUM])
+            come = {LeafKind.END, LeafKind.REQUEST, LeafKind.REPLY, LeafKind.SUM}
+            return frozenset(come | ({LeafKind.COMMITMENT} if self.attempt.opens else set()))
         rehearsed_only = self.sums == 1 and not self.results.later
         either = rehearsed_only and self.run.plan.study.allowance is not None
         questions = [LeafKind.QUESTIONS] if either else []
@@ -194,6 +206,7 @@ class RunState:
             return self._added(leaf.content, added)
         take = {
             LeafKind.REQUEST: self._asked,
+            LeafKind.COMMITMENT: self._committed,
             LeafKind.REPLY: self._answered,
             LeafKind.QUESTIONS: self._announced,
             LeafKind.MODEL: self._closed,
@@ -235,6 +248,7 @@ class RunState:
             attempt=attempt,
             asked=opened,
             attempts=self.attempts + int(not again),
+            opened=self.opened + int(not again and attempt.opened),
             requests=self.requests + int(not again),
             failed=self.failed + int(self.attempt is not None),
         )
@@ -249,11 +263,11 @@ class RunState:
                 raise MismatchError("the sum of an attempt that everybody answered")
             if not set(request.participants) <= set(before.request.participants):
                 raise MismatchError("an attempt with the same or fewer participants")
-        most = self.run.plan.study.aggregation.attempts
+        aggregation = self.run.plan.study.aggregation
         expect("the next attempt", self.attempts, request.attempt)
-        if request.attempt >= most:
-            raise MismatchError(f"at most {most} attempts", found="another one")
-        return Attempt(opened, found)
+        if request.attempt >= aggregation.most_tries or self.opened >= aggregation.attempts:
+            raise MismatchError(f"at most {aggregation.attempts} attempts", found="another one")
+        return Attempt(opened, found, aggregation.opens)
 
     def _announced(self, content: bytes) -> "RunState":
         """Take later questions: they are the allowance's, and the next release is theirs."""
@@ -264,6 +278,13 @@ class RunState:
             raise MismatchError.because(error, RefusalCode.NOT_IN_PLAN) from None
 
     # -- what is answered ---------------------------------------------------------------
+
+    def _committed(self, content: bytes) -> "RunState":
+        opened = open_envelope(content, Commitment, self.roster, self.assurance)
+        before = self._open_attempt()
+        attempt = before.with_commitment(opened)
+        first = attempt.opened and len(before.committed) < len(before.approvals)
+        return replace(self, attempt=attempt, opened=self.opened + int(first))
 
     def _answered(self, content: bytes) -> "RunState":
         opened = open_envelope(content, Reply, self.roster, self.assurance)
@@ -304,6 +325,7 @@ class RunState:
             "results": kind.after(self.run.plan, results, summed),
             "attempt": None,
             "attempts": 0,
+            "opened": 0,
             "last": attempt if kind.leads(self.run.plan) else self.last,
             "purged": self.purged or words is None,
             "sums": self.sums + 1,

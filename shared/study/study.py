@@ -56,6 +56,7 @@ STUDY_TYPE: Final = "fieldfare.study.v1"
 MAX_FEATURES: Final = 1000
 MAX_SPARE_RELEASES: Final = 10_000
 MAX_INSTITUTIONS: Final = 10_000  # each step costs a mask for every pair
+UNPAID_ATTEMPTS: Final = 64  # of a step, counted with those that ended before an opening
 MAX_STUDY_BYTES: Final = 4 * 1024 * 1024
 MAX_COLUMNS: Final = 200  # for questions alone
 MAX_MISSING: Final = 1000  # texts that mean no value
@@ -223,11 +224,38 @@ class PrivacySection(_Section):
 
 
 class AggregationSection(_Section):
-    """How many must take part, how long a step may take, how often it is tried."""
+    """How many must take part, how long a step may take, how often it is tried.
+
+    Attributes:
+        minimum_institutions: in every sum.
+        deadline_seconds: to wait for an answer.
+        attempts: of a step that may be paid for.
+        opening: "on": vectors are committed to before any of them can be read, and paid for when
+            they are opened; "off": one message, paid for when it leaves.
+        participants: "fixed": all sums of the study are of the same institutions; "any": those
+            that are there.
+    """
 
     minimum_institutions: int = Field(default=3, ge=3, le=MAX_INSTITUTIONS)
     deadline_seconds: float = Field(default=60.0, gt=0, le=86_400)
     attempts: int = Field(default=3, ge=1, le=100)
+    opening: Literal["on", "off"] = "on"
+    participants: Literal["fixed", "any"] = "fixed"
+
+    @property
+    def opens(self) -> bool:
+        """Tell whether a release takes two messages: commit, then open."""
+        return self.opening == "on"
+
+    @property
+    def fixed(self) -> bool:
+        """Tell whether all sums are of the same institutions."""
+        return self.participants == "fixed"
+
+    @property
+    def most_tries(self) -> int:
+        """How many attempts of a step there may be, with those that nobody paid for."""
+        return max(UNPAID_ATTEMPTS, self.attempts) if self.opens else self.attempts
 
 
 class AllowanceSection(_Section):

@@ -5,22 +5,23 @@ computed from them; all are leaves of an RFC 6962 log (`merkle`) whose head the 
 signs and institutions co-sign (docs/design.md, "Recomputation"). Order of a run's leaves:
 
     ROSTER STUDY APPROVAL... OPENING OFFER...
-    rehearsal:  (REQUEST REPLY...)... SUM
-    each step:  (REQUEST REPLY...)... SUM PARAMETERS     one REQUEST for each attempt
-    evaluation: (REQUEST REPLY...)... SUM METRICS
-    groups:     (REQUEST REPLY...)... SUM FAIRNESS
-    questions:  (REQUEST REPLY...)... SUM ANSWERS
+    rehearsal:  (REQUEST COMMITMENT... REPLY...)... SUM
+    each step:  (REQUEST COMMITMENT... REPLY...)... SUM PARAMETERS     one REQUEST for each attempt
+    evaluation: (REQUEST COMMITMENT... REPLY...)... SUM METRICS
+    groups:     (REQUEST COMMITMENT... REPLY...)... SUM FAIRNESS
+    questions:  (REQUEST COMMITMENT... REPLY...)... SUM ANSWERS
     MODEL END
 
-A study without training has neither steps, evaluation nor MODEL; one without groups has no
-FAIRNESS, one without questions no ANSWERS. A run of later questions, which the study's
-allowance covers, has after the rehearsal nothing but these:
+COMMITMENTs are there where the study opens vectors in a second message; an attempt without one of
+everybody has no REPLY. A study without training has neither steps, evaluation nor MODEL; one
+without groups has no FAIRNESS, one without questions no ANSWERS. A run of later questions, which
+the study's allowance covers, has after the rehearsal nothing but these:
 
-    each group: QUESTIONS (REQUEST REPLY...)... SUM ANSWERS
+    each group: QUESTIONS (REQUEST COMMITMENT... REPLY...)... SUM ANSWERS
     END
 
-APPROVALs, OFFERs and the REPLYs to one REQUEST are sorted by institution. A run that stopped
-or failed has an END where it stood, even before the ROSTER; when it is resumed, it goes on
+APPROVALs, OFFERs, COMMITMENTs and REPLYs to one REQUEST are sorted by institution. A run that
+stopped or failed has an END where it stood, even before the ROSTER; when it is resumed, it goes on
 after that END. After the MODEL nothing but ENDs can come.
 """
 
@@ -65,6 +66,7 @@ class LeafKind(Enum):
     OPENING = "opening"
     OFFER = "offer"
     REQUEST = "request"
+    COMMITMENT = "commitment"
     REPLY = "reply"
     SUM = "sum"
     PARAMETERS = "parameters"

@@ -16,6 +16,8 @@ CLIENT = {
 # A call that only the door may make, and the modules that implement it.
 DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
     "commit": "client/ledger",  # debit and reply, in one transaction
+    "keep_waiting": "client/ledger",  # what waits for its opening
+    "commit_waiting": "client/ledger",
     "vector": "client/sums/",  # the raw sum of a release
     "answers": "client/sums/",  # the raw sum of a group of questions
     "sample": "client/sums/",  # this institution's share of the noise
@@ -24,6 +26,8 @@ DOOR_CALLS: dict[str, str | tuple[str, ...]] = {
         DOOR,
         "client/node/remote_custodian.py",
     ),  # what leaves; the far end reads it off the wire
+    "Committed": (DOOR, "client/node/remote_custodian.py"),
+    "Commitment": DOOR,
     "Reply": DOOR,  # what is signed with it
 }
 # What calls a function that it is handed.

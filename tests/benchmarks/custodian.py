@@ -248,7 +248,7 @@ def timed_release(
     answer = port.release(request, parameters, last)
     seconds = time.perf_counter() - started_at
     if not isinstance(answer, Released):
-        raise RunError(f"expected a release, found {answer.code.value}")
+        raise RunError(f"expected a release, found {answer}")
     return seconds, answer
 
 

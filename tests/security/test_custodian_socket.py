@@ -36,7 +36,7 @@ from tests.support.properties import SHARING
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.node.remote_custodian import RemoteCustodian, connected
 from fieldfare.client.wire import custodian_pb2 as pb
-from fieldfare.client.wire.frames import Released, path_of
+from fieldfare.client.wire.frames import Committed, Released, path_of
 from fieldfare.shared.errors import RefusalCode, RunError
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Refusal, ReleaseKind
@@ -296,7 +296,7 @@ def test_parallel_attempts_at_one_step_are_one_debit_each(besieged: Besieged) ->
     others = [name for name in NAMES if name != NAME]
     circles = [NAMES, *((NAME, *others[:index], *others[index + 1 :]) for index in range(3))]
 
-    def ask(index: int) -> Released | Refusal:
+    def ask(index: int) -> Released | Committed | Refusal:
         request = run.request(attempt=index % attempts, names=circles[index % 4])
         with connected(besieged.path) as remote:
             while True:

@@ -22,7 +22,7 @@ from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.key_agreement import ApprovedStudy
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.hello import RunTerms
 from fieldfare.server.run.opening import open_federation
@@ -344,7 +344,9 @@ def second() -> tuple[Study, dict[str, StudySums]]:
     return study, {name: make_sums(study, 50, seed=7) for name in NAMES}
 
 
-def ask_second(bench: Bench, run: Run, study: Study, **changes: Any) -> Released | Refusal:
+def ask_second(
+    bench: Bench, run: Run, study: Study, **changes: Any
+) -> Released | Committed | Refusal:
     plan = plan_for(study)
     request = run.request(sigma=plan.training.sigma, **changes)
     return run.ask(NAME, request)

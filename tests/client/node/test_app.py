@@ -66,16 +66,25 @@ NEEDED: Final[dict[Call, dict[str, Any]]] = {
     Call.OPEN: {"opening": b"", "approvals": [b""]},
     Call.AGREE: {"study": b"0" * 64, "run": b"r", "offers": [b""]},
     Call.RELEASE: {"request": b"", "parameters": b""},
+    Call.REVEAL: {"request": b"", "statements": [b""]},
     Call.COSIGN: {"study": b"0" * 64, "run": b"r", "head": b""},
     Call.DELIVER: {"delivery": b"", "model": b"", "card": b""},
 }
 # Left out where there is nothing to say: the first step has no last sum.
 OPTIONAL: Final[dict[Call, dict[str, Any]]] = {
     Call.HELLO: {"offer": b""},
-    Call.RELEASE: {"last_request": b"", "last_replies": [b""], "last_vectors": [b""]},
+    Call.RELEASE: {
+        "last_request": b"",
+        "last_replies": [b""],
+        "last_vectors": [b""],
+        "last_statements": [b""],
+    },
     Call.COSIGN: {"log": b"l", "hashes": b"h", "vectors": [b""]},
 }
-LISTS: Final = {"approvals", "offers", "last_replies", "last_vectors", "vectors"}
+LISTS: Final = {
+    *("approvals", "offers", "last_replies", "last_vectors", "last_statements"),
+    *("statements", "vectors"),
+}
 TEXTS: Final = {"study", "run"}
 NO_BYTES: Final[list[Any]] = ["text", 1, 1.5, True, [b"x"], ["text"], [1, 2], [1.5]]
 NO_LISTS: Final[list[Any]] = [b"x", "text", 1, ["text"], [1], [1.5], [True]]
@@ -131,6 +140,7 @@ def test_well_formed_nonsense_is_refused_by_the_custodian_itself(grid: InProcess
         Call.OPEN: RefusalCode.MALFORMED,
         Call.AGREE: RefusalCode.UNKNOWN_STUDY,
         Call.RELEASE: RefusalCode.MALFORMED,
+        Call.REVEAL: RefusalCode.MALFORMED,
         Call.COSIGN: RefusalCode.UNKNOWN_STUDY,
         Call.DELIVER: RefusalCode.MALFORMED,
     }
@@ -213,7 +223,9 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
             "last_request": b"l",
             "last_replies": [b"1", b"2"],
             "last_vectors": [b"3", b"4"],
+            "last_statements": [b"5", b"6"],
         },
+        Call.REVEAL: {"request": b"q", "statements": [b"5", b"6"]},
         Call.COSIGN: {
             "study": b"s",
             "run": b"r",
@@ -232,7 +244,8 @@ def test_what_stands_in_a_message_reaches_the_custodian_as_it_is() -> None:
         ("describe", ("s", b"l", b"o")),
         ("open_run", (b"o", [b"1", b"2"])),
         ("agree", ("s", "r", [b"1", b""])),
-        ("release", (b"q", b"p", LastSum(b"l", (b"1", b"2"), (b"3", b"4")))),
+        ("release", (b"q", b"p", LastSum(b"l", (b"1", b"2"), (b"3", b"4"), (b"5", b"6")))),
+        ("reveal", (b"q", [b"5", b"6"])),
         ("cosign", ("s", "r", ShownLog(b"h", b"l", b"", (b"1", b"2")))),
         ("deliver", (b"d", b"m", b"c")),
         ("release", (b"q", b"p", NO_LAST_SUM)),
@@ -262,6 +275,9 @@ class Failing:
     def release(
         self, request: bytes, parameters: bytes, last: LastSum = NO_LAST_SUM
     ) -> Released | Refusal:
+        raise self._error
+
+    def reveal(self, request: bytes, statements: Any) -> bytes | Refusal:
         raise self._error
 
     def cosign(self, study: str, run: str, shown: ShownLog) -> bytes | Refusal:

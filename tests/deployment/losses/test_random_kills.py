@@ -31,7 +31,7 @@ pytestmark = pytest.mark.faults
 
 SEEDS: Final = range(6)
 STEPS: Final = 15
-CALLS: Final = 3 + 1 + STEPS + 1  # hello, open, agree; rehearsal, steps, evaluation
+CALLS: Final = 3 + 2 * (1 + STEPS + 1)  # hello, open, agree; rehearsal, steps, evaluation twice
 RESTART_SECONDS: Final = 20.0  # on a machine with other work
 FIRST_NODE: Final = 101
 
@@ -52,7 +52,9 @@ def job_of(coordinator: Coordinator, study: Study) -> Job:
 
 @pytest.fixture
 def study() -> Study:
-    return home_study(training__steps=STEPS)
+    return home_study(
+        training__steps=STEPS, aggregation__opening="on", aggregation__participants="fixed"
+    )
 
 
 @pytest.fixture

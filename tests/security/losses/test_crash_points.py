@@ -21,13 +21,13 @@ from types import FrameType
 from typing import Any, Final
 
 import pytest
-from tests.support.federations.bench import NAMES, Bench, MakeBench
+from tests.support.federations.bench import NAMES, Bench, MakeBench, make_study
 
 from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Site
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.shared.errors import LedgerError
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import LastSum, Refusal
@@ -53,6 +53,14 @@ STEPS_OF_A_RELEASE: Final = {
     "replace",
     "erase_log",
 }
+# With the opening on, the debit comes with the second message.
+STEPS_OF_TWO_MESSAGES: Final = (STEPS_OF_A_RELEASE - {"commit"}) | {
+    "keep_waiting",
+    "reveal",
+    "waiting",
+    "commit_waiting",
+}
+STEPS: Final = STEPS_OF_A_RELEASE | STEPS_OF_TWO_MESSAGES
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class Scene:
     request_hash: str
     cost: int
     past_keys: tuple[bytes, ...]
+    others: tuple[bytes, ...] = ()  # their commitments; none with the opening off
 
     def copied_to(self, folder: Path) -> "Scene":
         """The same scene on files of its own."""
@@ -92,22 +101,34 @@ class Scene:
         return custodian, ledger
 
     def ask(self, custodian: Custodian) -> Released | Refusal:
-        return custodian.release(self.request, self.parameters, self.last)
+        """Ask for the release, in both of its messages where there are two."""
+        answer = custodian.release(self.request, self.parameters, self.last)
+        if not isinstance(answer, Committed):
+            return answer
+        self.ledger.with_name("committed").write_bytes(answer.commitment + answer.vector)
+        sent = [*self.others, answer.commitment]
+        statements = [one for name in NAMES for one in sent if f'"{name}"'.encode() in one]
+        reply = custodian.reveal(self.request, statements)
+        return reply if isinstance(reply, Refusal) else Released(reply, answer.vector)
 
     def files_hold(self, content: bytes) -> bool:
         return any(content in file.read_bytes() for file in self.ledger.parent.iterdir())
 
 
-@pytest.fixture
-def scene(make_bench: MakeBench) -> Scene:
-    bench: Bench = make_bench()
+@pytest.fixture(params=["off", "on"])
+def scene(make_bench: MakeBench, request: pytest.FixtureRequest) -> Scene:
+    return made_scene(make_bench(make_study(aggregation={"opening": request.param})))
+
+
+def made_scene(bench: Bench) -> Scene:
     run = bench.open_run()
-    for name in NAMES:
-        run.answer(name, run.request())
+    run.everybody(run.request())
     state = bench.ledger(VICTIM).run_state(bench.study.id, run.federation.run)
     assert state is not None
     keys = RunKeys.from_bytes(state).keys.values()
     request = run.request(step=1)
+    others = [name for name in NAMES if name != VICTIM and bench.study.aggregation.opens]
+    commitments = tuple(run.commit(name, request).commitment for name in others)
     for ledger in bench.federation.ledgers.values():
         ledger.close()  # nothing that a child could inherit
     return Scene(
@@ -123,6 +144,7 @@ def scene(make_bench: MakeBench) -> Scene:
         request_hash=request.hash,
         cost=bench.plan.training.cost,
         past_keys=tuple(key.hex().encode() for key in keys),
+        others=commitments,
     )
 
 
@@ -167,7 +189,7 @@ class Countdown:
         name = argument.__name__ if native else frame.f_code.co_name
         if native and name == "release":  # a lock's: threads that wait for each other come by
             return
-        if name in STEPS_OF_A_RELEASE:
+        if name in STEPS:
             self.point(f"{event} {name}")
 
     def trace(self, frame: FrameType, event: str, _: Any) -> Any:
@@ -224,7 +246,9 @@ def check_what_is_left(scene: Scene, custodian: Custodian, ledger: Ledger) -> bo
     assert first == second
     assert kept is None or (kept.reply, kept.vector) == (first.reply, first.vector)
     # What was sent again needs no evidence; where the run stands was kept with the debit.
-    assert custodian.release(scene.request, scene.parameters) == first
+    again = custodian.release(scene.request, scene.parameters)
+    assert not isinstance(again, Refusal)
+    assert again.vector == first.vector
     assert ledger.spent() == 2 * scene.cost
     ledger.verify()
     assert not any(scene.files_hold(key) for key in scene.past_keys)
@@ -233,9 +257,13 @@ def check_what_is_left(scene: Scene, custodian: Custodian, ledger: Ledger) -> bo
 
 def check_after_a_death(scene: Scene) -> bool:
     custodian, ledger = scene.start()
+    first = scene.ledger.with_name("committed")
+    before = first.read_bytes() if first.exists() else None
     with ledger:
         stood = check_what_is_left(scene, custodian, ledger)
         answer = scene.ask(custodian)
+    # Whoever was sent the first message before the death was sent nothing else after it.
+    assert before is None or before == first.read_bytes()
     sent = scene.ledger.with_name("sent")
     assert isinstance(answer, Released)
     assert not sent.exists() or (stood and sent.read_bytes() == answer.reply + answer.vector)
@@ -274,7 +302,7 @@ def test_a_scene_holds_what_must_be_gone_later(scene: Scene) -> None:
 def test_a_kill_at_any_step_of_a_release_loses_nothing(scene: Scene, tmp_path: Path) -> None:
     points = die_everywhere(scene, tmp_path, lines=False)
     reached = {point.split()[1] for point in points}
-    assert reached == STEPS_OF_A_RELEASE
+    assert reached == (STEPS_OF_TWO_MESSAGES if scene.others else STEPS_OF_A_RELEASE)
 
 
 @pytest.mark.faults

@@ -117,4 +117,4 @@ levels = ["x", "x"]
     assert caught.value.problems == ["evaluation.groups.0.levels: expected different levels"]
 
 
-GOLDEN = "8c1d4f0ce096f3819c173e4f7641091927279c9d33da522fb7c80a15930bdeb5"  # of version 0.1
+GOLDEN = "5e34bc8fcf400d6db1e695c4b861065bc590334909975908826f2357dec8c99c"  # of version 0.1

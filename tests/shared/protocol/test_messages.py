@@ -18,6 +18,7 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     MAX_MESSAGE_BYTES,
     Approval,
+    Commitment,
     IdentitySigner,
     KeyOffer,
     MessageBody,
@@ -80,9 +81,10 @@ BODIES: list[MessageBody] = [
     RunOpening(study=H1, roster=H2, run="run-1", participants=PARTICIPANTS),
     KeyOffer(opening=H1, institution="a", ciphertexts={"b": "AAAA", "c": "BBBB"}),
     REQUEST,
+    Commitment(request=H1, institution="a", approval=H2, vector=H1, seed=H2),
     Reply(
-        request=H1, institution="a", approval=H2, vector=H1, debit=10, ledger_sequence=4,
-        ledger_head=H2, cumulative=40, epoch=0,
+        request=H1, institution="a", approval=H2, vector=H1, statements=H1, seed=H2, debit=10,
+        ledger_sequence=4, ledger_head=H2, cumulative=40, epoch=0,
     ),
 ]  # fmt: skip
 every_body = pytest.mark.parametrize("body", BODIES, ids=lambda body: type(body).__name__)

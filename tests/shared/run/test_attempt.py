@@ -3,21 +3,26 @@
 from typing import Any, Final
 
 import pytest
-from tests.shared.run.conftest import MakeRun
-from tests.support.runs.written_runs import STUDIES, WrittenRun
+from tests.support.runs.written_runs import WrittenRun, base
 
 from fieldfare.shared.protocol.messages import Reply, open_envelope
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.mismatch import MismatchError
+from fieldfare.shared.study.study import Study
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
 
 H: Final = "0" * 64
 
 
+def in_one_message() -> Study:
+    """A study whose vectors are open as they come."""
+    return base(aggregation={"opening": "off"})
+
+
 @pytest.fixture
 def run() -> WrittenRun:
     """A run that was rehearsed, and asked for its first step."""
-    found = WrittenRun(STUDIES["training"]())
+    found = WrittenRun(in_one_message())
     found.collect()
     found.ask(found.request(), silent=found.names)
     return found
@@ -54,15 +59,15 @@ def test_replies_come_in_order_and_once(run: WrittenRun) -> None:
 
 
 def test_only_participants_answer() -> None:
-    run = WrittenRun(STUDIES["training"]())
+    run = WrittenRun(in_one_message())
     run.collect()
     run.ask(run.request(["bank-a", "bank-b", "bank-c"]), silent=run.names)
     with pytest.raises(MismatchError, match="a participant of the request"):
         run.state.after(run.reply("bank-d", open_attempt(run).request, b""))
 
 
-def test_the_same_request_again_keeps_what_was_answered(written: MakeRun) -> None:
-    run = written("training")
+def test_the_same_request_again_keeps_what_was_answered() -> None:
+    run = WrittenRun(in_one_message()).finish()
     at = [leaf.kind for leaf in run.leaves].index(LeafKind.REPLY)
     leaf: Leaf = run.leaves[at]
     reply = open_envelope(leaf.content, Reply, run.roster, run.state.assurance)
@@ -74,3 +79,88 @@ def test_the_same_request_again_keeps_what_was_answered(written: MakeRun) -> Non
     assert not again.is_new(reply)
     assert state.attempt.is_new(reply)
     assert again.again(again.asked).before == again.before
+
+
+# -- commit, then open --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opens() -> WrittenRun:
+    """A run that was rehearsed, and asked for its first step: nobody has committed yet."""
+    found = WrittenRun(base())
+    found.collect()
+    found.put(Leaf(LeafKind.REQUEST, found.signed(found.request())))
+    return found
+
+
+def commit(run: WrittenRun, *names: str) -> None:
+    for name in names:
+        run.put(run.commitment(name, open_attempt(run).request, b""))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"request": H}, "a commitment to the request before it"),
+        ({"approval": H}, "a commitment under the approval"),
+        ({"institution": "bank-c"}, "a signature by the commitment's institution"),
+    ],
+)
+def test_only_a_commitment_to_this_request_is_one(
+    opens: WrittenRun, changes: dict[str, Any], reason: str
+) -> None:
+    leaf = opens.commitment("bank-b", open_attempt(opens).request, b"", **changes)
+    with pytest.raises(MismatchError, match=reason):
+        opens.state.after(leaf)
+
+
+def test_nobody_replies_before_everybody_committed(opens: WrittenRun) -> None:
+    commit(opens, "bank-a", "bank-b", "bank-c")
+    assert (open_attempt(opens).opened, opens.state.opened) == (False, 0)
+    reply = opens.reply("bank-a", open_attempt(opens).request, b"")
+    with pytest.raises(MismatchError, match="a commitment of every participant before a reply"):
+        opens.state.after(reply)
+    commit(opens, "bank-d")
+    assert (open_attempt(opens).opened, opens.state.opened) == (True, 1)
+    opens.put(opens.reply("bank-a", open_attempt(opens).request, b""))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"statements": H}, "a reply that names these commitments"),
+        ({"vector": H}, "the vector of the commitment"),
+        ({"seed": H}, "the seed of the commitment"),
+        ({"statements": "", "seed": ""}, "a reply that names these commitments"),
+    ],
+)
+def test_a_reply_opens_what_was_committed_to(
+    opens: WrittenRun, changes: dict[str, Any], reason: str
+) -> None:
+    commit(opens, *opens.names)
+    reply = opens.reply("bank-a", open_attempt(opens).request, b"", **changes)
+    with pytest.raises(MismatchError, match=reason):
+        opens.state.after(reply)
+
+
+def test_whoever_is_asked_again_commits_to_the_same(opens: WrittenRun) -> None:
+    commit(opens, *opens.names)
+    request = open_attempt(opens).request
+    opens.put(Leaf(LeafKind.REQUEST, opens.signed(request)))
+    with pytest.raises(MismatchError, match="the same commitment to the same request"):
+        opens.state.after(opens.commitment("bank-a", request, b"another"))
+    commit(opens, *opens.names)
+    assert opens.state.opened == 1  # it is the same attempt
+
+
+def test_attempts_that_nobody_opened_are_counted_apart(opens: WrittenRun) -> None:
+    most = opens.study.aggregation.attempts
+    for _ in range(2 * most):
+        opens.put(Leaf(LeafKind.REQUEST, opens.signed(opens.request())))
+    for _ in range(most):
+        commit(opens, *opens.names)
+        assert opens.state.attempt is not None
+        if opens.state.opened < most:
+            opens.put(Leaf(LeafKind.REQUEST, opens.signed(opens.request())))
+    with pytest.raises(MismatchError, match=f"at most {most} attempts"):
+        opens.state.after(Leaf(LeafKind.REQUEST, opens.signed(opens.request())))

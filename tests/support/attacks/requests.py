@@ -14,7 +14,7 @@ import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.federations.bench import STEPS, Run
 
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.shared.errors import RefusalCode
 from fieldfare.shared.protocol.messages import (
     NO_LAST_SUM,
@@ -32,7 +32,7 @@ from fieldfare.shared.protocol.messages import (
 from fieldfare.shared.protocol.plan import ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR
 
-Answer = bytes | Released | Refusal
+Answer = bytes | Released | Committed | Refusal
 Send = Callable[[], Answer]
 Build = Callable[[Run, str], Send]
 

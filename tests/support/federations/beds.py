@@ -40,6 +40,7 @@ collusion_tolerance = 1
 minimum_institutions = 3
 deadline_seconds = {deadline}
 attempts = {attempts}
+participants = "any"
 
 [evaluation]
 score_bins = 8

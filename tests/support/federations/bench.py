@@ -16,10 +16,11 @@ from fieldfare.client.custodian.custodian import Custodian
 from fieldfare.client.custodian.party import Site
 from fieldfare.client.ledger.ledger import Ledger
 from fieldfare.client.sums.study_sums import StudySums
-from fieldfare.client.wire.frames import Released
+from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.server.run.channel import GridChannel
 from fieldfare.server.run.opening import open_federation
 from fieldfare.server.run.rounds import Federation, SecureSums
+from fieldfare.shared.canonical import claimed
 from fieldfare.shared.features.basis import EncodedUnits, encode_categorical, encode_numeric
 from fieldfare.shared.models import model_for
 from fieldfare.shared.privacy.assurance import Assurance
@@ -59,7 +60,7 @@ def make_study(**sections: Any) -> Study:
         "training": {"steps": STEPS},
         "evaluation": {"score_bins": 8},
         "privacy": {"epsilon": 4.0, "delta": 1e-5, "spare_releases": 3 * STEPS},
-        "aggregation": {"deadline_seconds": 5},
+        "aggregation": {"deadline_seconds": 5, "opening": "off", "participants": "any"},
     }
     for name, section in sections.items():
         old = data.get(name)
@@ -82,6 +83,12 @@ def make_sums(study: Study, units: int, *, seed: int = 0, label: int | None = No
         labels[:] = label
     holdout = random.uniform(size=units) < study.evaluation.holdout
     return StudySums.prepare(study, EncodedUnits(positions, labels), holdout)
+
+
+def seeds_in(last: LastSum) -> tuple[str, ...]:
+    """The seeds that open a sum's vectors; none with the opening off."""
+    found = (claimed(reply, "seed") for reply in last.replies)
+    return tuple(seed for seed in found if seed)
 
 
 @dataclass
@@ -124,14 +131,14 @@ class Run:
         request: Request,
         parameters: bytes | None = None,
         last: LastSum | None = None,
-    ) -> Released | Refusal:
+    ) -> Released | Committed | Refusal:
         """Send R, signed by the coordinator, to one custodian, with what it follows from."""
         if parameters is None:
             parameters = self.contents.get(request.parameters, self.bench.parameters())
         if last is None:
             last = self.lasts.get(request.step, NO_LAST_SUM)
         answer = self.bench.custodian(name).release(self.bench.sign(request), parameters, last)
-        if isinstance(answer, Released) and request.kind is ReleaseKind.TRAINING:
+        if not isinstance(answer, Refusal) and request.kind is ReleaseKind.TRAINING:
             self.answered[request.step] = request
         return answer
 
@@ -146,6 +153,33 @@ class Run:
         answer = self.ask(name, request, parameters, last)
         assert isinstance(answer, Released), answer
         return answer
+
+    def commit(self, name: str, request: Request, last: LastSum | None = None) -> Committed:
+        """Have one custodian commit to its answer to R."""
+        answer = self.ask(name, request, last=last)
+        assert isinstance(answer, Committed), answer
+        return answer
+
+    def reveal(self, name: str, request: Request, statements: Sequence[bytes]) -> bytes | Refusal:
+        """Have one custodian open its answer to R."""
+        return self.bench.custodian(name).reveal(self.bench.sign(request), list(statements))
+
+    def everybody(self, request: Request) -> LastSum:
+        """Have everybody in R answer it, in as many messages as the study has."""
+        names = [p.institution for p in request.participants]
+        signed = self.bench.sign(request)
+        if not self._plan.study.aggregation.opens:
+            answers = [self.answer(name, request) for name in names]
+            replies, vectors = (a.reply for a in answers), (a.vector for a in answers)
+            return LastSum(signed, tuple(replies), tuple(vectors))
+        promised = [self.commit(name, request) for name in names]
+        statements = tuple(one.commitment for one in promised)
+        opened = []
+        for name in names:
+            reply = self.reveal(name, request, statements)
+            assert isinstance(reply, bytes), reply
+            opened.append(reply)
+        return LastSum(signed, tuple(opened), tuple(one.vector for one in promised), statements)
 
     def parameters(self, kind: ReleaseKind, step: int) -> bytes:
         """The honest ones; the start's for a release that no plan has."""
@@ -181,11 +215,9 @@ class Run:
         """Have everybody answer what anybody answered last of a step, and take the step."""
         before = self.state(step)
         request = self.answered.get(step) or self.request(step=step)
-        answers = [self.answer(p.institution, request) for p in request.participants]
-        vectors = tuple(answer.vector for answer in answers)
-        replies = tuple(answer.reply for answer in answers)
-        self.lasts[step + 1] = LastSum(self.bench.sign(request), replies, vectors)
-        return replay_step(self._plan.study, before, self._plan.training, vectors)
+        self.lasts[step + 1] = last = self.everybody(request)
+        plan, seeds = self._plan, seeds_in(last)
+        return replay_step(plan.study, before, plan.training, last.vectors, seeds)
 
     @property
     def _plan(self) -> Plan:

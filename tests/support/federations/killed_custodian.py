@@ -155,7 +155,8 @@ class Victim:
         assert left == after[: len(left)]
         assert before <= len(left) <= len(after) <= before + 1
         if len(after) > before:
-            assert after[-1] == again  # what was debited is what leaves
+            # What was debited is what leaves, whole or as what opens the first message.
+            assert again in (after[-1], after[-1].reply)
             # No answer left before its debit was on disk; what was on disk is what left later.
             assert seen is None or len(left) == len(after)
         verify(self.coordinator.homes[self.name].log_folder)

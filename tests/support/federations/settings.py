@@ -50,7 +50,12 @@ SECTIONS: Final[dict[str, dict[str, Any]]] = {
     "training": {"steps": STEPS},
     "evaluation": {"score_bins": 8},
     "privacy": {"epsilon": 4.0, "delta": 1e-5},
-    "aggregation": {"minimum_institutions": 3, "deadline_seconds": 5},
+    "aggregation": {
+        "minimum_institutions": 3,
+        "deadline_seconds": 5,
+        "opening": "off",
+        "participants": "any",
+    },
 }
 FEATURES: Final = (
     {"name": "amount", "kind": "numeric", "lower": 0, "upper": 10, "knots": [0, 2, 5, 10]},

@@ -19,6 +19,8 @@ import numpy as np
 import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 Fields = dict[str, Any]
 SENT: Final = {
@@ -28,7 +30,8 @@ SENT: Final = {
     "opening": "fieldfare.run-opening.v1",
     "offer": "fieldfare.key-offer.v1",
     "request": "fieldfare.request.v1",
-    "reply": "fieldfare.reply.v1",
+    "commitment": "fieldfare.commitment.v1",
+    "reply": "fieldfare.reply.v2",
 }
 FOLLOWS: Final = {
     "rehearsal": "",
@@ -80,6 +83,7 @@ class Checker:
     epochs: dict[str, int] = field(default_factory=dict)
     ledgers: dict[str, Fields] = field(default_factory=dict)
     answered: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    promised: dict[tuple[str, str], bytes] = field(default_factory=dict)
     vectors: dict[str, bytes] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
     parameters: np.ndarray | None = None  # None: not known here
@@ -134,7 +138,8 @@ class Checker:
 
     def _leaves(self, leaves: Sequence[tuple[str, bytes]]) -> None:
         kinds = " ".join(kind for kind, _ in leaves if kind != "end")
-        once, asked = r"(request (reply )*)+sum ", r"(request (reply )*)+sum answers "
+        attempts = r"(request (commitment )*(reply )*)+sum "
+        once, asked = attempts, rf"{attempts}answers "
         trained = f"({once}(parameters |metrics |fairness |answers ))*model "
         order = rf"roster study (approval )+opening (offer )+{once}({trained}|(questions )?{asked})"
         again = rf"(questions {asked})*"
@@ -229,6 +234,8 @@ class Checker:
         attempts: list[str] = []
         before, replies = set(self.participants), dict[str, Fields]()
         request: Fields = {}
+        aggregation, paid = self.study["aggregation"], set[str]()
+        opens = aggregation["opening"] == "on"
         while leaves[at][0] != "sum":
             check(leaves[at][0] == "request", "a request")
             request = self._signed(leaves[at][1], SENT["request"], "coordinator")
@@ -236,22 +243,62 @@ class Checker:
             if not attempts or attempts[-1] != hashed:
                 check(len(replies) < len(before) or not attempts, "no sum is thrown away")
                 check(request["attempt"] == len(attempts), "attempts without a gap")
-                check(len(attempts) < self.study["aggregation"]["attempts"], "attempts to spare")
+                most = max(64, aggregation["attempts"]) if opens else aggregation["attempts"]
+                check(len(attempts) < most, "attempts to spare")
+                check(len(paid) < aggregation["attempts"], "attempts to pay for")
                 attempts.append(hashed)
             named = {one["institution"]: one["approval"] for one in request["participants"]}
             self._request(request, named, kind, step, terms)
             check(set(named) <= before, "nobody joins for another attempt")
+            if aggregation["participants"] == "fixed":
+                check(set(named) == set(self.participants), "the same institutions in every sum")
             before, replies, at = set(named), {}, at + 1
+            at, promised, listed = self._commitments(leaves, at, hashed, named)
+            check(bool(promised) <= opens, "commitments where the study opens them")
+            if len(promised) == len(named) or not opens:
+                paid.add(hashed)
             while leaves[at][0] == "reply":
                 reply = self._signed(leaves[at][1], SENT["reply"])
                 name = reply["institution"]
                 check(name in named and name > max(replies, default=""), "replies in order")
                 found = (reply["request"], reply["approval"], reply["epoch"])
                 check(found == (hashed, named[name], self.epochs[name]), "a reply to this request")
+                self._opens(reply, promised if opens else None, listed, len(named))
                 self._ledger(reply, leaves[at][1], terms["cost"])
                 replies[name], at = reply, at + 1
         check(sorted(replies) == sorted(before), "everybody answered before the sum")
         return request, replies, at
+
+    def _commitments(
+        self, leaves: Sequence[tuple[str, bytes]], at: int, hashed: str, named: Mapping[str, str]
+    ) -> tuple[int, dict[str, Fields], str]:
+        """Who committed to what, and the hash of the list of it all."""
+        promised, sent = dict[str, Fields](), list[bytes]()
+        while leaves[at][0] == "commitment":
+            body = self._signed(leaves[at][1], SENT["commitment"])
+            name = body["institution"]
+            check(name in named and name > max(promised, default=""), "commitments in order")
+            found = (body["request"], body["approval"])
+            check(found == (hashed, named[name]), "a commitment to this request")
+            known = self.promised.setdefault((name, hashed), leaves[at][1])
+            check(known == leaves[at][1], "the same commitment to the same request")
+            promised[name], at = body, at + 1
+            sent.append(leaves[at - 1][1])
+        listed = b"fieldfare.statements.v1\0[" + b",".join(sent) + b"]"
+        return at, promised, sha(listed)
+
+    def _opens(
+        self, reply: Fields, promised: Mapping[str, Fields] | None, listed: str, count: int
+    ) -> None:
+        """A reply opens what was committed to, once everybody's commitment is there."""
+        if promised is None:
+            check((reply["statements"], reply["seed"]) == ("", ""), "one message, no seed")
+            return
+        check(len(promised) == count, "a commitment of everybody before a reply")
+        check(reply["statements"] == listed, "a reply that names these commitments")
+        own = promised[reply["institution"]]
+        found = (reply["vector"], sha(bytes.fromhex(reply["seed"])))
+        check(found == (own["vector"], own["seed"]), "what was committed to")
 
     def _request(
         self, request: Fields, named: Mapping[str, str], kind: str, step: int, terms: Fields
@@ -310,6 +357,11 @@ class Checker:
             vector = self.vectors[reply["vector"]]
             sent = struct.unpack(f"<{len(vector) // size}{code}", vector)
             total = [a + b for a, b in zip(total or [0] * len(sent), sent, strict=True)]
+            if reply["seed"]:
+                stream = Cipher(ChaCha20(bytes.fromhex(reply["seed"]), bytes(16)), mode=None)
+                hidden = stream.encryptor().update(bytes(len(vector)))
+                over = struct.unpack(f"<{len(vector) // size}{code}", hidden)
+                total = [a - b for a, b in zip(total, over, strict=True)]
         words = [word % 2**bits for word in total]
         packed = struct.pack(f"<{len(words)}{code}", *words)
         check(sha(packed) == record["words"], "the vectors' sum")

@@ -21,7 +21,12 @@ SECTIONS: Final[dict[str, Any]] = {
     "training": {"steps": 2},
     "evaluation": {"score_bins": 12, "alert_budget": 0.1, "groups": [AGES, SEGMENTS]},
     "privacy": {"epsilon": 4.0, "delta": 1e-5},
-    "aggregation": {"minimum_institutions": 3, "deadline_seconds": 5},
+    "aggregation": {
+        "minimum_institutions": 3,
+        "deadline_seconds": 5,
+        "opening": "off",
+        "participants": "any",
+    },
 }
 FEATURES: Final = (
     {"name": "amount", "kind": "numeric", "lower": 0, "upper": 10, "knots": [0, 2, 5, 10]},

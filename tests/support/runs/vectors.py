@@ -23,7 +23,13 @@ from tests.support.runs.written_runs import (
     group_of,
 )
 
-from fieldfare.shared.protocol.messages import MessageBody, Reply, Request, open_envelope
+from fieldfare.shared.protocol.messages import (
+    Commitment,
+    MessageBody,
+    Reply,
+    Request,
+    open_envelope,
+)
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms
 from fieldfare.shared.protocol.roster import COORDINATOR
 from fieldfare.shared.study.study import Study
@@ -154,6 +160,13 @@ TRAINED: Final[dict[str, Forge]] = {
     "a reply at another price": changed(LeafKind.REPLY, 5, Reply, debit=1),
     "a reply from a ledger that went back": changed(LeafKind.REPLY, 9, Reply, cumulative=1),
     "a reply to another request": changed(LeafKind.REPLY, 5, Reply, request=H),
+    "a reply that opens another list": changed(LeafKind.REPLY, 5, Reply, statements=H),
+    "a reply with another seed": changed(LeafKind.REPLY, 5, Reply, seed=H),
+    "a reply without a seed": changed(LeafKind.REPLY, 5, Reply, statements="", seed=""),
+    "a commitment to another vector": changed(LeafKind.COMMITMENT, 5, Commitment, vector=H),
+    "a commitment to another seed": changed(LeafKind.COMMITMENT, 5, Commitment, seed=H),
+    "a commitment to another request": changed(LeafKind.COMMITMENT, 5, Commitment, request=H),
+    "a commitment that is missing": without(LeafKind.COMMITMENT, 5),
     "replies out of order": swapped_replies,
     "a reply that is missing": without(LeafKind.REPLY, 5),
     "a sum of other words": told(SumRecord, 1, words=H),

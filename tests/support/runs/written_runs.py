@@ -21,6 +21,7 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     PROTOCOL_VERSION,
     Approval,
+    Commitment,
     IdentitySigner,
     KeyOffer,
     MessageBody,
@@ -34,9 +35,10 @@ from fieldfare.shared.protocol.messages import (
 )
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
 from fieldfare.shared.protocol.roster import COORDINATOR, Member, Roster
+from fieldfare.shared.protocol.secure_sum import seed_stream
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.queries.questions import QuestionGroup
-from fieldfare.shared.ring import Word, WordBits, add, encode, to_ring
+from fieldfare.shared.ring import Word, WordBits, add, decode, encode, to_ring
 from fieldfare.shared.run.attempt import Attempt
 from fieldfare.shared.run.replay import add_words, words_hash
 from fieldfare.shared.run.request_check import AgreedRun
@@ -62,7 +64,7 @@ BASE: Final[dict[str, Any]] = {
     "training": {"steps": 3},
     "evaluation": {"score_bins": 8},
     "privacy": {"epsilon": 4.0, "delta": 1e-5},
-    "aggregation": {"minimum_institutions": 3, "deadline_seconds": 5},
+    "aggregation": {"minimum_institutions": 3, "deadline_seconds": 5, "participants": "any"},
 }
 FEATURES: Final = (
     {"name": "amount", "kind": "numeric", "lower": 0, "upper": 10, "knots": [0, 2, 5, 10]},
@@ -188,7 +190,7 @@ class WrittenRun:
     def added(self, attempt: Attempt, terms: ReleaseTerms) -> Word:
         """Add an attempt's vectors up."""
         vectors = [self.blobs[reply.body.vector] for reply in attempt.replies.values()]
-        return add_words(vectors, terms.word_bits, terms.vectors.entries)
+        return add_words(vectors, terms.word_bits, terms.vectors.entries, attempt.seeds)
 
     def request(self, names: Sequence[str] | None = None, **changes: object) -> Request:
         """R for what is due, as an honest coordinator writes it; then changed."""
@@ -221,21 +223,44 @@ class WrittenRun:
         """Write a request down, and the replies of everybody but those who are silent."""
         self.put(Leaf(LeafKind.REQUEST, self.signed(request)))
         names = [p.institution for p in request.participants]
-        for name, vector in zip(names, self._vectors(len(names)), strict=True):
+        sent = self._hidden(request, dict(zip(names, self._vectors(len(names)), strict=True)))
+        if self.study.aggregation.opens:
+            for name, vector in sent.items():
+                self.put(self.commitment(name, request, vector))
+        for name, vector in sent.items():
             if name not in silent:
                 self.put(self.reply(name, request, vector))
 
-    def reply(self, name: str, asked: Request, vector: bytes, **changes: object) -> Leaf:
+    def commitment(self, name: str, asked: Request, content: bytes, **changes: object) -> Leaf:
+        """Return what an institution commits to."""
+        named = {p.institution: p.approval for p in asked.participants}
+        body = Commitment(
+            request=asked.hash,
+            institution=name,
+            approval=named.get(name, "0" * 64),
+            vector=bytes_hash(content),
+            seed=bytes_hash(self.seed(name, asked)),
+        ).model_copy(update=changes)
+        return Leaf(LeafKind.COMMITMENT, self.signed(body, name))
+
+    def seed(self, name: str, asked: Request) -> bytes:
+        """Return what opens an institution's vector."""
+        return _bytes(f"seed of {name} for {asked.hash}", 32)
+
+    def reply(self, name: str, asked: Request, content: bytes, **changes: object) -> Leaf:
         """Return what an institution answers, its ledger a debit further."""
+        opens, attempt = self.study.aggregation.opens, self.state.attempt
         cost, (entries, total) = self.state.release.terms.cost, self.ledgers.get(name, (0, 0))
         self.ledgers[name] = position = (entries + int(cost > 0), total + cost)
-        self.blobs[bytes_hash(vector)] = vector
+        self.blobs[bytes_hash(content)] = content
         named = {p.institution: p.approval for p in asked.participants}
         body = Reply(
             request=asked.hash,
             institution=name,
             approval=named.get(name, "0" * 64),
-            vector=bytes_hash(vector),
+            vector=bytes_hash(content),
+            statements=attempt.statements if opens and attempt else "",
+            seed=self.seed(name, asked).hex() if opens else "",
             debit=cost,
             ledger_sequence=position[0],
             ledger_head=bytes_hash(f"{name} {position}".encode()),
@@ -245,7 +270,10 @@ class WrittenRun:
         return Leaf(LeafKind.REPLY, self.signed(body, name))
 
     def _vectors(self, count: int) -> list[bytes]:
-        """Return masked vectors: uniform words that add up to a sum within range."""
+        """Return masked vectors: uniform words that add up to a sum within range.
+
+        What opens them is put on by `_hidden`.
+        """
         terms = self.state.release.terms
         bits, entries = terms.word_bits, terms.vectors.entries
         whole = to_ring(self._total(terms), bits)
@@ -259,6 +287,24 @@ class WrittenRun:
         for vector in words:
             rest = add(rest, (np.uint64(0) - vector) & np.uint64(2**bits.value - 1), bits)
         return [encode(vector, bits) for vector in [*words, rest]]
+
+    def _hidden(self, asked: Request, vectors: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Hide vectors by their seeds, where the study opens them later."""
+        if not self.study.aggregation.opens:
+            return dict(vectors)
+        terms = self.state.release.terms
+        bits, entries = terms.word_bits, terms.vectors.entries
+        return {
+            name: encode(
+                add(
+                    decode(vector, bits, entries),
+                    seed_stream(self.seed(name, asked), entries, bits),
+                    bits,
+                ),
+                bits,
+            )
+            for name, vector in vectors.items()
+        }
 
     def _total(self, terms: ReleaseTerms) -> Any:
         entries, one = terms.vectors.entries, 1 << terms.vectors.gamma_bits

@@ -192,7 +192,7 @@ def test_a_truncated_file_is_refused(path: Path) -> None:
 
 
 def test_a_flipped_bit_is_found_or_harmless(path: Path) -> None:
-    replies = fill(path, range(6))
+    replies = fill(path, range(20))
     content = path.read_bytes()
     rng, found = random.Random(5), 0  # noqa: S311  a fixed seed
     for _ in range(150):
@@ -202,7 +202,7 @@ def test_a_flipped_bit_is_found_or_harmless(path: Path) -> None:
         try:
             with open_ledger(path) as ledger:
                 ledger.verify()
-                assert [ledger.stored(debit(step).request) for step in range(6)] == replies
+                assert [ledger.stored(debit(step).request) for step in range(20)] == replies
         except LedgerError:
             found += 1
         for log in path.parent.glob(f"{path.name}-*"):

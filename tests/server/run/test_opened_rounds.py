@@ -1,0 +1,248 @@
+"""Sums in two messages: who is missing when, whom it costs what, and how a crash goes on."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from flwr.app import Message
+from tests.support.federations.settings import (
+    BANKS,
+    Book,
+    MakeSetting,
+    Setting,
+    collect,
+    make_study,
+)
+
+from fieldfare.server.run.opening import open_federation
+from fieldfare.server.run.record import Record
+from fieldfare.server.run.rounds import SecureSums
+from fieldfare.server.store.store import run_store
+from fieldfare.shared.audit.audit import audit
+from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.errors import RunError
+from fieldfare.shared.privacy.assurance import Assurance
+from fieldfare.shared.protocol.messages import (
+    Commitment,
+    Refusal,
+    ReleaseKind,
+    sign_envelope,
+)
+from fieldfare.shared.protocol.roster import COORDINATOR
+from fieldfare.shared.run.replay import initial_state
+from fieldfare.shared.study.study import Study
+from fieldfare.shared.transcript.file import write_transcript
+from fieldfare.shared.transcript.leaves import LeafKind, tree_head
+from fieldfare.simulations.federation.federation import FIRST_NODE
+
+TRAINING: Final = ReleaseKind.TRAINING
+EXACT: Final = Assurance.EXACT
+LAST: Final = BANKS[-1]
+
+
+def opened(participants: str = "fixed", **changes: Any) -> Study:
+    aggregation = {"opening": "on", "participants": participants, "deadline_seconds": 2.0}
+    return make_study(aggregation=aggregation | changes)
+
+
+def losing(call: str, name: str, *, after: int = 0, times: int = 10**9) -> Callable[..., bool]:
+    """Lose messages of one call to one bank, from the `after`-th on, so often."""
+    node, seen = FIRST_NODE + BANKS.index(name), 0
+
+    def lost(message: Message) -> bool:
+        nonlocal seen
+        metadata = message.metadata
+        if (metadata.dst_node_id, metadata.message_type) != (node, f"query.{call}"):
+            return False
+        seen += 1
+        return after < seen <= after + times
+
+    return lost
+
+
+def open_sums(setting: Setting, lose: Callable[..., bool] | None = None) -> SecureSums:
+    channel = setting.channel(lose)
+    terms = setting.federation.job("run").terms
+    record = Record()
+    federation = open_federation(channel, terms, record)
+    return SecureSums(channel, federation, record)
+
+
+def first_sum(setting: Setting, sums: SecureSums) -> Any:
+    parameters = initial_state(setting.federation.study).parameters
+    return collect(sums, TRAINING, 0, parameters)
+
+
+def debits(*payers: str, each: int = 1) -> dict[str, int]:
+    return {name: each if name in payers else 0 for name in BANKS}
+
+
+@pytest.mark.parametrize("assurance", Assurance)
+def test_a_sum_in_two_messages_costs_as_much_as_in_one(
+    make_setting: MakeSetting, assurance: Assurance
+) -> None:
+    setting = make_setting(opened(), assurance)
+    total = first_sum(setting, open_sums(setting))
+    assert total.participants == BANKS
+    assert tuple(total.commitments) == BANKS
+    assert setting.debits() == debits(*BANKS)
+
+
+def test_who_is_missing_before_the_list_costs_nobody_anything(make_setting: MakeSetting) -> None:
+    setting = make_setting(opened("any"), EXACT)
+    total = first_sum(setting, open_sums(setting, losing("release", LAST)))
+    assert (total.attempt, total.participants) == (1, BANKS[:-1])
+    assert setting.debits() == debits(*BANKS[:-1])
+
+
+def test_where_participants_are_fixed_the_run_waits_and_can_go_on(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    setting = make_setting(opened(), EXACT)
+    book = Book.begin(setting, tmp_path / "runs.sqlite")
+    with pytest.raises(RunError, match=rf"as the study fixes them.*{LAST}.*resume the run"):
+        book.carry_on(losing("release", LAST, after=2))
+    paid = setting.debits()
+    assert paid == debits(*BANKS, each=1)  # of the step that everybody answered
+    book.carry_on()
+    releases = setting.federation.study.training.steps + 1
+    assert setting.debits() == debits(*BANKS, each=releases)
+    assert_audited(book)
+
+
+def test_a_lost_list_is_sent_again_and_nothing_is_paid_twice(make_setting: MakeSetting) -> None:
+    setting = make_setting(opened(), EXACT)
+    total = first_sum(setting, open_sums(setting, losing("reveal", "bank-b", times=2)))
+    assert (total.attempt, total.participants) == (0, BANKS)
+    assert setting.debits() == debits(*BANKS)
+
+
+def test_who_does_not_open_costs_the_rest_one_debit(make_setting: MakeSetting) -> None:
+    setting = make_setting(opened("any"), EXACT)
+    total = first_sum(setting, open_sums(setting, losing("reveal", LAST)))
+    assert (total.attempt, total.participants) == (1, BANKS[:-1])
+    assert setting.debits() == debits(*BANKS[:-1], each=2)
+
+
+def test_where_participants_are_fixed_the_same_ones_are_asked_again(
+    make_setting: MakeSetting,
+) -> None:
+    setting = make_setting(opened(), EXACT)
+    attempts = setting.federation.study.aggregation.attempts
+    seconds = setting.federation.study.aggregation.deadline_seconds
+    sends = attempts * 4  # to one bank in one attempt, more or less
+    del seconds
+    total = first_sum(setting, open_sums(setting, losing("reveal", LAST, times=sends)))
+    assert (total.attempt, total.participants) == (1, BANKS)
+    assert setting.debits()[BANKS[0]] == 2
+
+
+class Killed(BaseException):
+    """The coordinator's process is gone."""
+
+
+def test_a_coordinator_that_dies_after_the_list_asks_with_the_same_list(
+    make_setting: MakeSetting, tmp_path: Path
+) -> None:
+    setting = make_setting(opened(), EXACT)
+    book = Book.begin(setting, tmp_path / "runs.sqlite")
+    seen = 0
+
+    def killed(message: Message) -> bool:
+        nonlocal seen
+        seen += message.metadata.message_type == "query.reveal"
+        if seen == 6:  # the rehearsal's four, and the second one of the first step
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        book.carry_on(killed)
+    assert setting.debits() == debits(BANKS[0])
+    with run_store(book.path) as store:
+        before = [leaf.content for leaf in store.leaves(book.run) if _commits(leaf.kind)]
+    book.carry_on()
+    releases = setting.federation.study.training.steps + 1
+    assert setting.debits() == debits(*BANKS, each=releases)
+    with run_store(book.path) as store:
+        after = [leaf.content for leaf in store.leaves(book.run) if _commits(leaf.kind)]
+    assert after[: len(before)] == before
+    assert after[len(before) : len(before) + 4] == before[-4:]
+    assert_audited(book)
+
+
+def _commits(kind: LeafKind) -> bool:
+    return kind is LeafKind.COMMITMENT
+
+
+@pytest.mark.parametrize("call", ["release", "reveal"])
+def test_who_lies_in_one_of_the_messages_is_named(make_setting: MakeSetting, call: str) -> None:
+    setting = make_setting(opened("any"), EXACT)
+    site = setting.federation.custodians[LAST]._site
+
+    def other_seed(answer: Any) -> Any:
+        assert not isinstance(answer, Refusal)
+        import json
+
+        body = Commitment.model_validate_json(json.dumps(json.loads(answer.commitment)["body"]))
+        lie = site.sign(body.model_copy(update={"vector": "0" * 64}))
+        return type(answer)(lie, answer.vector)
+
+    if call == "release":
+        setting.bend(LAST, release=other_seed)
+    else:
+        setting.bend(LAST, reveal=lambda reply: reply.replace(b'"seed":"', b'"seed":"0', 1))
+    sums = open_sums(setting)
+    total = first_sum(setting, sums)
+    assert total.participants == BANKS[:-1]
+    assert sums.lost[LAST].startswith("bad reply")
+
+
+@pytest.mark.parametrize("participants", ["fixed", "any"])
+def test_a_whole_run_is_audited(
+    make_setting: MakeSetting, tmp_path: Path, participants: str
+) -> None:
+    setting = make_setting(opened(participants), EXACT)
+    book = Book.begin(setting, tmp_path / "runs.sqlite")
+    book.carry_on()
+    report = assert_audited(book)
+    assert report.recomputed == report.sums > 0
+    purged = assert_audited(book, purged=True)
+    assert purged.recomputed == 0
+
+
+def assert_audited(book: Book, *, purged: bool = False) -> Any:
+    """The run's transcript fits, as a file."""
+    federation = book.setting.federation
+    identities, study = federation.identities, federation.study
+    with run_store(book.path) as store:
+        leaves, out = store.leaves(book.run), io.BytesIO()
+        sums = [leaf for leaf in leaves if leaf.kind is LeafKind.REPLY]
+        names = {_vector(leaf.content) for leaf in sums}
+        kept = {name: store.blob(name) for name in sorted(names)}
+    blobs = {name: blob for name, blob in kept.items() if blob is not None}
+    head = sign_envelope(
+        tree_head(study.id, book.run, [leaf.hash for leaf in leaves]),
+        COORDINATOR,
+        identities.coordinator,
+    )
+    write_transcript(
+        out,
+        study=study.id,
+        run=book.run,
+        leaves=leaves,
+        blobs={} if purged else blobs,
+        head=head,
+        cosignatures={},
+    )
+    report = audit(io.BytesIO(out.getvalue()), Trust(identities.roster.coordinator))
+    assert report.misfit is None, report.misfit
+    return report
+
+
+def _vector(content: bytes) -> str:
+    import json
+
+    name: str = json.loads(content)["body"]["vector"]
+    return name
