@@ -4,6 +4,7 @@ The record of a hello without a run: each institution's answer to a study.
 """
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Final, Literal
 import rfc8785
 
 from fieldfare.server.run.record import DecodedSum, Opening, Record, RunCheckpoint
-from fieldfare.server.store.rows import Progress
+from fieldfare.server.store.rows import Progress, said_of_losses
 from fieldfare.server.store.store import RunStore
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError, RunError
@@ -30,6 +31,8 @@ from fieldfare.shared.run.state import RunState
 from fieldfare.shared.transcript.leaves import EndRecord, Leaf, LeafKind
 
 MAX_REASON: Final = 4000
+
+log = logging.getLogger(__name__)
 
 OPENS: Final = (
     LeafKind.ROSTER,
@@ -203,8 +206,17 @@ class RunRecord(Record):
     def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
         """Keep the replies of an attempt that not everybody answered."""
         with self.store.together():
+            self._count_losses(replies, costs=costs)
             super().failed(replies, costs=costs)
             self._put_last(replies if costs else {})
+
+    def _count_losses(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
+        asked, run = self.run.asked, self.facts.run
+        named = {one.institution for one in asked.body.participants} if asked else set()
+        self.store.add_losses(run, named - set(replies), debited=costs and bool(replies))
+        for name, lost in self.store.losses(run).items():
+            if name in named - set(replies):
+                log.warning("run %s: %s", run, said_of_losses(name, lost))
 
     def interrupted(self, *, stopped: bool, reason: str) -> None:
         """Keep how a part of the run ended that may be resumed."""

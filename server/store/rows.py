@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Final
 
+from fieldfare.shared.terminal.texts import counted
+
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -81,6 +83,21 @@ class RunRow:
 
 
 @dataclass(frozen=True)
+class LostAttempts:
+    """The attempts that one institution let die, because its answer did not come or did not fit.
+
+    Attributes:
+        of_run: in one run.
+        debited: of these, that the others who answered paid for.
+        ever: in all runs.
+    """
+
+    of_run: int
+    debited: int
+    ever: int
+
+
+@dataclass(frozen=True)
 class ApprovalRow:
     """An institution's last answer to a study: in words, as it was signed, and when.
 
@@ -90,6 +107,17 @@ class ApprovalRow:
     text: str
     envelope: bytes
     at: datetime
+
+
+def said_of_losses(name: str, lost: LostAttempts) -> str:
+    """Say how many attempts an institution let die, and what the coordinator's people do then."""
+    paid = f", {lost.debited} of them debited to the others" if lost.debited else ""
+    ever = f", {lost.ever} in all runs" if lost.ever > lost.of_run else ""
+    return (
+        f"{name} let {counted(lost.of_run, 'attempt')} die{paid}{ever}: ask its people whether its "
+        "custodian runs and answers within the study's deadline; if it goes on, publish a roster "
+        "without it: fieldfare coordinator remove"
+    )
 
 
 def to_micros(at: datetime) -> int:

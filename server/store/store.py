@@ -12,6 +12,7 @@ blobs         masked vectors beside the log, until their deletion date
 checkpoints   what the next process of a run starts from, replaced with every step
 heads         the log's newest signed head, and each institution's newest co-signature
 statuses      what each institution last did in a run
+losses        how many attempts of a run each institution let die
 metrics       what a run released of its model's quality
 approvals     what each institution last said to a study
 last_replies  the newest signed reply of each institution, over all runs
@@ -127,6 +128,18 @@ CREATE TABLE undelivered (
 """,
 )
 
+_LOSSES: Final = (
+    """
+CREATE TABLE losses (
+    run TEXT NOT NULL REFERENCES runs (run),
+    institution TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    debited INTEGER NOT NULL,
+    UNIQUE (run, institution)
+)
+""",
+)
+
 APPLICATION: Final = 0x46464D52
 """SQLite's `application_id` of a run store ("FFMR"), so that no other database is taken for one."""
 
@@ -146,7 +159,7 @@ RUN_STORE: Final = DatabaseKind(
         *DURABLE,
         ("journal_size_limit", str(_LOG_BYTES), _LOG_BYTES),
     ),
-    migrations=(_FIRST,),
+    migrations=(_FIRST, _LOSSES),
     application=APPLICATION,
 )
 

@@ -3,13 +3,20 @@
 The coordinator's last news: of institutions in a run, to a study, and of results.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from fieldfare.server.store.rows import ApprovalRow, Progress, RunStatus, from_micros, to_micros
+from fieldfare.server.store.rows import (
+    ApprovalRow,
+    LostAttempts,
+    Progress,
+    RunStatus,
+    from_micros,
+    to_micros,
+)
 from fieldfare.shared.errors import RunError, UsageError
 from fieldfare.shared.sqlite.database import Database
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind
@@ -235,6 +242,26 @@ class NewsTables(Tables):
             "SELECT institution, text, time FROM statuses WHERE run = ? ORDER BY institution", run
         )
         return {name: (text, from_micros(time)) for name, text, time in found}
+
+    def add_losses(self, run: str, institutions: Iterable[str], *, debited: bool) -> None:
+        """Count one more attempt that these let die; `debited`: others paid for it."""
+        self._database.many(
+            "INSERT INTO losses (run, institution, attempts, debited) VALUES (?, ?, 1, ?)"
+            " ON CONFLICT (run, institution) DO UPDATE SET attempts = attempts + 1,"
+            " debited = debited + excluded.debited",
+            [(run, institution, int(debited)) for institution in institutions],
+        )
+
+    def losses(self, run: str) -> Mapping[str, LostAttempts]:
+        """Return what each institution let die in a run, sorted by institution."""
+        found = self._database.rows(
+            "SELECT institution, attempts, debited,"
+            " (SELECT sum(attempts) FROM losses AS all_runs"
+            " WHERE all_runs.institution = losses.institution)"
+            " FROM losses WHERE run = ? ORDER BY institution",
+            run,
+        )
+        return {name: LostAttempts(*counts) for name, *counts in found}
 
     def put_metrics(self, run: str, metrics: str) -> None:
         """Keep what a run released of its model's quality: canonical JSON."""

@@ -66,6 +66,7 @@ class Desk:
             promise=self._promise(row, known[1]) if known else None,
             metrics=parse_metrics(self.store.metrics(row.run)),
             institutions={name: statuses.get(name) for name in names},
+            losses=self.store.losses(row.run),
             seconds_left=(pace or Pace()).seconds_left(row.progress),
             now=now,
         )

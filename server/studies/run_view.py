@@ -8,7 +8,7 @@ The institutions' approvals of a study; an approval counts only if it still veri
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from rich.console import Group, RenderableType
 from rich.rule import Rule
 from rich.text import Text
 
-from fieldfare.server.store.rows import ApprovalRow, Progress
+from fieldfare.server.store.rows import ApprovalRow, LostAttempts, Progress, said_of_losses
 from fieldfare.server.studies.run_control import InspectedRun, Life
 from fieldfare.shared.errors import ProtocolError, RefusalCode
 from fieldfare.shared.evaluation.groups import group_lines
@@ -82,6 +82,7 @@ class RunSummary:
         promise: privacy; None where the study's file is gone.
         metrics: the released metrics, parsed; empty where noise hid everything, None before.
         institutions: what each last did and when; None for one that was not heard.
+        losses: attempts that an institution let die, for those that did.
         seconds_left: of training, None where nothing is known.
         now: the moment.
     """
@@ -91,6 +92,7 @@ class RunSummary:
     promise: EpsilonSpent | None
     metrics: Mapping[str, Any] | None
     institutions: Mapping[str, tuple[str, datetime] | None]
+    losses: Mapping[str, LostAttempts]
     seconds_left: float | None
     now: datetime
 
@@ -117,6 +119,7 @@ def picture_json(picture: RunSummary) -> dict[str, Any]:
             name: None if said is None else {"status": said[0], "at": said[1].isoformat()}
             for name, said in picture.institutions.items()
         },
+        "lost_attempts": {name: asdict(lost) for name, lost in picture.losses.items()},
     }
 
 
@@ -140,6 +143,7 @@ def screen(picture: RunSummary) -> RenderableType:
     parts: list[RenderableType] = [_title(picture), facts(_rows(picture), head="dim")]
     if picture.institutions:
         parts += [Text(), _institutions(picture)]
+    parts += [Text(plain(text, 4 * MOST_TEXT), style="yellow") for text in _lost(picture)]
     return Group(*parts)
 
 
@@ -160,6 +164,9 @@ def line(picture: RunSummary) -> str:
         for name, said in picture.institutions.items()
         if said is not None and said[0] not in _GOOD
     ]
+    problems += [
+        f"{name} let {counted(lost.of_run, 'attempt')} die" for name, lost in picture.losses.items()
+    ]
     return plain(", ".join([*parts, *problems]), 4 * MOST_TEXT)
 
 
@@ -168,6 +175,7 @@ def last_lines(picture: RunSummary) -> list[str]:
     row = picture.seen.row
     lines = [f"{row.run}: {picture.seen.word}" + (f": {row.reason}" if row.reason else "")]
     lines += [f"released {text}" for text in metric_texts(picture.metrics)]
+    lines += _lost(picture)
     if picture.seen.note:
         lines.append(picture.seen.note)
     if picture.seen.command:
@@ -181,6 +189,10 @@ def metric_texts(metrics: Mapping[str, Any] | None) -> list[str]:
         return []
     groups = metrics.get("released_groups")
     return _rates(metrics) + (group_lines(groups) if groups else [])
+
+
+def _lost(picture: RunSummary) -> list[str]:
+    return [said_of_losses(name, lost) for name, lost in picture.losses.items()]
 
 
 def _rates(metrics: Mapping[str, Any]) -> list[str]:

@@ -41,7 +41,8 @@ def test_a_log_only_grows(tables: Database, statement: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", ["progress", "blobs", "checkpoints", "heads", "statuses", "metrics", "undelivered"]
+    "table",
+    ["progress", "blobs", "checkpoints", "heads", "statuses", "metrics", "losses", "undelivered"],
 )
 def test_nothing_belongs_to_an_unknown_run(tables: Database, table: str) -> None:
     columns = tables.rows(f"PRAGMA table_info({table})")
@@ -63,7 +64,7 @@ def test_a_commit_reaches_the_disk_and_a_deletion_leaves_nothing(tmp_path: Path)
         "foreign_keys": 1,
         "auto_vacuum": 2,
         "application_id": APPLICATION,
-        "user_version": 1,
+        "user_version": 2,
     }
     with Database(RUN_STORE, tmp_path / "runs.sqlite", busy_seconds=0.05) as database:
         assert {name: database.rows(f"PRAGMA {name}")[0][0] for name in settings} == settings

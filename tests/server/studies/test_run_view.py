@@ -10,7 +10,13 @@ from typing import Any, Final
 import pytest
 from rich.console import Console, RenderableType
 
-from fieldfare.server.store.rows import Progress, RunRow, RunStatus
+from fieldfare.server.store.rows import (
+    LostAttempts,
+    Progress,
+    RunRow,
+    RunStatus,
+    said_of_losses,
+)
 from fieldfare.server.studies.run_control import InspectedRun, Life
 from fieldfare.server.studies.run_view import (
     EpsilonSpent,
@@ -75,6 +81,7 @@ def picture(
             "bank-b": ("no answer in time", before(75)),
             "bank-c": None,
         },
+        losses={},
         seconds_left=13.6,
         now=NOW,
     )
@@ -214,6 +221,18 @@ def test_the_last_lines_say_why_what_and_how_to_go_on() -> None:
     ]
 
 
+def test_who_let_attempts_die_is_named_with_what_to_do() -> None:
+    lost = picture(how=progress(), losses={"bank-b": LostAttempts(of_run=2, debited=1, ever=5)})
+    said = (
+        "bank-b let 2 attempts die, 1 of them debited to the others, 5 in all runs: ask its people"
+    )
+    assert said in " ".join(" ".join(text(screen(lost), 200)).split())
+    assert "bank-b let 2 attempts die" in line(lost)
+    assert any(one.startswith(said) for one in last_lines(lost))
+    assert "coordinator remove" in said_of_losses("bank-b", LostAttempts(1, 0, 1))
+    assert picture_json(lost)["lost_attempts"] == {"bank-b": {"of_run": 2, "debited": 1, "ever": 5}}
+
+
 def test_metrics_that_noise_hid_are_said() -> None:
     assert parse_metrics(None) is None
     assert metric_texts(None) == []
@@ -269,6 +288,7 @@ def test_everything_is_there_for_programs() -> None:
             "spent_picomu2": 123_000_000_000,
             "at": "2025-06-01T12:00:29+00:00",
         },
+        "lost_attempts": {},
         "seconds_left": 13.6,
         "privacy": {
             "epsilon": 1.0,

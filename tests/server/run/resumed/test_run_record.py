@@ -15,7 +15,7 @@ from tests.support.federations.settings import BANKS, STEPS, Book, MakeSetting, 
 from fieldfare.client.custodian.recomputation import recomputed_model
 from fieldfare.server.run.server_app import Outcome
 from fieldfare.server.run.store_record import RunRecord
-from fieldfare.server.store.rows import RunStatus
+from fieldfare.server.store.rows import LostAttempts, RunStatus
 from fieldfare.server.store.store import run_store
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import RunError
@@ -558,6 +558,8 @@ def test_progress_and_news_reach_the_store_with_what_is_kept(
     run_until(book, Wire(), WHOLE + 1, after=True, lose=without_bank_d)
     with run_store(book.path) as store:
         row, heard = store.row(book.run), store.statuses(book.run)
+        losses = store.losses(book.run)
+    assert losses == {"bank-d": LostAttempts(of_run=1, debited=1, ever=1)}
     assert row.progress is not None
     assert (row.progress.step, row.progress.steps) == (STEPS - 1, STEPS - 1)
     assert (row.progress.attempt_failures, row.progress.phase) == (1, "delivery")
