@@ -111,10 +111,7 @@ def spent_now(
 
 
 def _still(ledger: Ledger, study: Study) -> int:
-    try:
-        return max(plan_for(study).study_limit - ledger.spent(study.id), 0)
-    except PackageError:  # taken off the list: it may not run
-        return 0
+    return max(plan_for(study).study_limit - ledger.spent(study.id), 0)
 
 
 # -- receive --------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ from fieldfare.shared.protocol.delivery import (
 )
 from fieldfare.shared.protocol.prospects import cautions, obstacles
 from fieldfare.shared.protocol.signed_files import RosterOffer, StudyOffer, read_signed
+from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
@@ -249,6 +250,9 @@ def _approve(
         if not ask:  # no person saw the review
             for line in (*obstacles(plan, members), *cautions(plan)):
                 typer.echo(f"warning: {plain(line)}", err=True)
+        module = named_class(kept.study.model)
+        if ask and module is not None:
+            _confirm(f"Import {module}, to run on your records?", "nothing was imported")
         loaded = records_loader(institution, os.environ)(kept.study)
         approval.check_before_records(institution, kept.study, spent, units=loaded.units)
         typer.echo("\n".join(_fit(loaded)))

@@ -27,7 +27,7 @@ from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan
-from fieldfare.shared.study.model_sections import MlpSection
+from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.toml import parse_toml
 
 HUNDREDTHS: Final = 100  # epsilon is rounded up to these
@@ -87,11 +87,11 @@ def _kinds(document: Any, policy: Policy, plan: Plan) -> Iterator[str]:
 
 
 def _packages(document: Any, policy: Policy, plan: Plan) -> Iterator[str]:
-    model = plan.study.model
-    if isinstance(model, MlpSection) and any(package_objections(policy, plan.study)):
+    named = named_class(plan.study.model)
+    if named is not None and any(package_objections(policy, plan.study)):
         section = document.setdefault("models", tomlkit.table())
-        section.setdefault("packages", tomlkit.array()).append(model.package)
-        yield f"a package whose code runs on the records here: {model.package!a}"
+        section.setdefault("packages", tomlkit.array()).append(named)
+        yield f"a class whose code runs on the records here: {named!a}"
 
 
 def _budget(document: Any, policy: Policy, plan: Plan) -> Iterator[str]:

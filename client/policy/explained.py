@@ -57,8 +57,8 @@ minimum_units = 100 # with fewer people or cases of your own, a study is not app
 # study can be approved. List what you have looked at: columns = ["unit", "label", "amount_in"]
 columns = []
 
-# Torch modules that studies may name: of packages that you looked at and installed yourself,
-# packages = ["name==version"]. No study ships code.
+# Torch modules that studies may name: classes that you read, in packages that you installed,
+# packages = ["name==version:import.path:Class"]. No study ships code.
 [models]
 packages = []
 """

@@ -6,6 +6,7 @@ on records (docs/design.md, "Refusals").
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,7 +26,7 @@ from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.roster import Hex32
-from fieldfare.shared.study.model_sections import PACKAGE_PATTERN, MlpSection
+from fieldfare.shared.study.model_sections import ALLOWED_PATTERN, named_class
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.study.toml import Section, load_toml
 from fieldfare.shared.system.private_files import read_public
@@ -113,12 +114,22 @@ class ModelsSection(Section):
     """Whose torch modules a study may name; code is never shipped.
 
     Attributes:
-        packages: as `name==version`, installed here by the institution itself.
+        packages: one class each, as `name==version:import.path:Class`, read by people and installed
+            here by the institution itself; nothing else of the package may be named.
     """
 
-    packages: tuple[Annotated[str, Field(pattern=PACKAGE_PATTERN)], ...] = Field(
-        default=(), max_length=MAX_PACKAGES, strict=False
-    )
+    packages: tuple[str, ...] = Field(default=(), max_length=MAX_PACKAGES, strict=False)
+
+    @field_validator("packages")
+    @classmethod
+    def _one_class_each(cls, packages: tuple[str, ...]) -> tuple[str, ...]:
+        for package in packages:
+            if not re.fullmatch(ALLOWED_PATTERN, package):
+                raise ValueError(
+                    "expected NAME==VERSION:IMPORT.PATH:CLASS, found "
+                    f"{package[:100]!a}: list the one class that you read, not its package"
+                )
+        return packages
 
 
 class Policy(Section):
@@ -348,11 +359,9 @@ def _unit_objections(policy: Policy, units: int | None) -> Iterator[PolicyViolat
 
 
 def package_objections(policy: Policy, study: Study) -> Iterator[PolicyViolation]:
-    """Yield an objection where a study names a module of a package that is not listed."""
-    package = study.model.package if isinstance(study.model, MlpSection) else None
-    if package is not None and package not in policy.models.packages:
+    """Yield an objection where a study names a module that is not listed, by its class."""
+    named = named_class(study.model)
+    if named is not None and named not in policy.models.packages:
         yield PolicyViolation(
-            "models.packages",
-            ", ".join(policy.models.packages) or "no package",
-            ascii(package),
+            "models.packages", ", ".join(policy.models.packages) or "no package", ascii(named)
         )

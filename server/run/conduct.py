@@ -32,6 +32,7 @@ from fieldfare.server.store.store import RunStore, run_store
 from fieldfare.server.superlink.control import control_target
 from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.errors import FieldfareError, ProtocolError, RunError, StudyError
+from fieldfare.shared.models import check_module
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     IdentitySigner,
@@ -163,6 +164,7 @@ def _conduct(
         roster_offer, study_offer = read_roster(home.roster), read_signed(home.study(study))
         roster = open_roster(roster_offer, signing_public(home))
         plan = plan_for(open_study(study_offer, roster, Assurance.EXACT))
+        check_module(plan.study)  # before anybody is asked: its first parameters are needed soon
         later = read_questions(home.questions(run)) if run else ()
         signer = IdentitySigner(read_signing_key(home.signing_key, passphrase))
     except FieldfareError as error:

@@ -9,6 +9,7 @@ from fieldfare.server.home.founding import signing_public
 from fieldfare.server.home.layout import CoordinatorHome
 from fieldfare.server.members.publication import published_roster
 from fieldfare.shared.errors import ProtocolError, StudyError, UsageError
+from fieldfare.shared.models import check_module
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import Signer
 from fieldfare.shared.protocol.plan import Plan, plan_for
@@ -55,10 +56,12 @@ def check_proposal(study: Study, roster: Roster | None) -> None:
     """Check what a study plans, and that it keeps the roster's own constant.
 
     Raises:
-        StudyError: no unit, a plan that cannot be carried out, or another multiplicity than the
-            roster's.
+        PackageError: the module that it names is not installed or not allowed here.
+        StudyError: no unit, a module that is not as it says, a plan that cannot be carried out, or
+            another multiplicity than the roster's.
     """
     check_deployable(study)
+    check_module(study)  # its size is signed, and institutions import nothing to review it
     plan_for(study).check_noise(study.aggregation.minimum_institutions)
     found = study.privacy.multiplicity
     if roster is not None and found != roster.multiplicity:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fieldfare.shared.errors import AccountingError, PackageError, ProtocolError, StudyError
+from fieldfare.shared.models import check_module
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.messages import (
     Approval,
@@ -143,6 +144,7 @@ class OpeningAudit:
             )
         try:
             self.plan = plan_for(study)
+            check_module(study)
         except PackageError:  # the auditor's own machine: no fault of the transcript
             raise
         except (StudyError, AccountingError) as error:

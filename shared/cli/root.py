@@ -170,7 +170,7 @@ root = LazyGroup(
             ["--package"],
             multiple=True,
             envvar=VARIABLE,
-            metavar="NAME==VERSION",
+            metavar="NAME==VERSION[:MODULE:CLASS]",
             help="A package whose torch modules studies may name; institutions: policy.toml.",
         )
     ],

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from fieldfare.shared.cli import app
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.evaluation.groups import group_scale
+from fieldfare.shared.models import check_module
 from fieldfare.shared.pages.words import banks_shown
 from fieldfare.shared.protocol.identity import fingerprint, public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
@@ -18,6 +19,7 @@ from fieldfare.shared.protocol.prospects import cautions, obstacles
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.queries.layout import layout_for
+from fieldfare.shared.study.model_sections import permitted
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.study.toml import problem_lines
 from fieldfare.shared.system.key_files import read_passphrase, read_signing_key
@@ -36,7 +38,11 @@ def study_check(
     study: StudyArgument,
 ) -> None:
     """Check a study and print what it would cost, before anyone runs it."""
-    typer.echo("\n".join(plan_lines(plan_for(load_study(study)))))
+    loaded = load_study(study)
+    plan = plan_for(loaded)
+    if permitted(loaded.model):  # else its size is the study's word
+        check_module(loaded)
+    typer.echo("\n".join(plan_lines(plan)))
 
 
 def plan_lines(plan: Plan) -> list[str]:

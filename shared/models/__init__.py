@@ -24,8 +24,10 @@ __all__ = [
     "NetworkModel",
     "RiskModel",
     "UnitSums",
+    "check_module",
     "model_for",
     "network_for",
+    "parameter_entries",
     "slot_values",
 ]
 
@@ -60,16 +62,35 @@ def network_for(study: Study, section: MlpSection) -> "MlpModel | ModuleModel":
     """Return the network that a study declares: its own layers, or a module that is allowed here.
 
     Raises:
-        PackageError: torch or Opacus, or a named module, is not installed or not allowed here.
-        StudyError: a named module that cannot be clipped.
+        PackageError: torch or Opacus is not installed.
     """
     norm = study.privacy.clipping_norm
     try:
-        if section.module is None or section.package is None:
+        if section.module is None or section.package is None or section.parameters is None:
             from fieldfare.shared.models.feature_network import MlpModel  # noqa: PLC0415 -- torch: seconds
 
             return MlpModel.of(study, section)
         from fieldfare.shared.models.custom_module import ModuleModel  # noqa: PLC0415 -- Opacus too
     except ModuleNotFoundError as error:
         raise told(error) from None
-    return ModuleModel(study.features, section.module, section.package, section.rows, norm)
+    named = (section.module, section.package, section.parameters)
+    return ModuleModel(study.features, *named, section.rows, norm)
+
+
+def parameter_entries(study: Study) -> int:
+    """Count a model's parameters; of a named module as the study says, without importing it."""
+    section = study.model
+    if isinstance(section, MlpSection) and section.parameters is not None:
+        return 1 + section.parameters
+    return len(model_for(study).initial(0.0))
+
+
+def check_module(study: Study) -> None:
+    """Build the module that a study names, if it names one: for its author and the coordinator.
+
+    Raises:
+        PackageError: it is not installed or not allowed here.
+        StudyError: it cannot be clipped, or is not as large as the study says.
+    """
+    if isinstance(study.model, MlpSection) and study.model.module is not None:
+        model_for(study).initial(0.0)

@@ -42,9 +42,8 @@ from fieldfare.shared.models.unit_batches import (
     effects,
     slot_rows,
 )
-from fieldfare.shared.study.model_sections import class_named
+from fieldfare.shared.study.model_sections import MOST_PARAMETERS, class_named
 
-MOST_PARAMETERS: Final = 1 << 20
 PROBE_SEED: Final = 7
 PROBED: Final = 4  # units whose norms are compared with their whole gradients
 NORMS_AGREE: Final = 1e-9  # relative; both are float64
@@ -107,7 +106,8 @@ class ModuleModel:
 
     Attributes:
         features: as declared.
-        module, package: which module.
+        module, package: which module; nothing of it is imported before it is built.
+        parameters: how many numbers it learns, as the study says.
         rows: R, the most rows of a unit.
         clipping_norm: C.
     """
@@ -115,6 +115,7 @@ class ModuleModel:
     features: tuple[Feature, ...]
     module: str
     package: str
+    parameters: int
     rows: int
     clipping_norm: float
 
@@ -125,13 +126,24 @@ class ModuleModel:
 
     @cached_property
     def built(self) -> torch.nn.Module:
-        """The module; its parameters are whatever was computed with last."""
-        return built(self.module, self.package, self.inputs.width)
+        """The module; its parameters are whatever was computed with last.
+
+        Raises:
+            PackageError, StudyError: as `built`, or it is not as large as the study says.
+        """
+        found = built(self.module, self.package, self.inputs.width)
+        size = sum(parameter.numel() for parameter in found.parameters())
+        if size != self.parameters:
+            raise StudyError(
+                f"model.parameters: expected {size}, which {self.module} learns for these "
+                f"features, found {self.parameters}"
+            )
+        return found
 
     @property
     def entries(self) -> int:
         """Count the parameters, c included."""
-        return 1 + sum(parameter.numel() for parameter in self.built.parameters())
+        return 1 + self.parameters
 
     @property
     def vectors(self) -> GridVectors:

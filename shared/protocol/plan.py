@@ -16,7 +16,7 @@ from typing import Final
 
 from fieldfare.shared.errors import AccountingError, ProtocolError, StudyError
 from fieldfare.shared.evaluation.groups import group_entries
-from fieldfare.shared.models import model_for
+from fieldfare.shared.models import model_for, parameter_entries
 from fieldfare.shared.models.interface import GridVectors
 from fieldfare.shared.privacy.accountant import epsilon_if_masks_fail, sigma_for
 from fieldfare.shared.privacy.discrete_noise import (
@@ -513,7 +513,7 @@ def _terms(
         steps=steps,
         spare=spare,
         vectors=vectors,
-        parameter_entries=len(model_for(study).initial(0.0)),
+        parameter_entries=parameter_entries(study),
         sensitivity=sensitivity,
         sigma=sigma,
         cost=debit * noised,

@@ -4,7 +4,8 @@ Torch modules that a study names: `package:Class`, and only where this process m
 
 Code is never shipped. A study says the distribution and its version; every party that runs it has
 installed that version and allowed it (an institution in its policy, others on the command line).
-Until then nothing of the package is imported.
+Until then nothing of the package is imported. A study also says how many numbers the module learns:
+plan, review and approval follow from that, and the module is held against it where it is built.
 """
 
 import importlib
@@ -33,6 +34,8 @@ from fieldfare.shared.harm_rules import is_protected
 
 PACKAGE_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._+!-]*$"
 MODULE_PATTERN: Final = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+ALLOWED_PATTERN: Final = f"{PACKAGE_PATTERN[:-1]}:{MODULE_PATTERN[1:]}"
+MOST_PARAMETERS: Final = 1 << 20
 
 VARIABLE: Final = "FIELDFARE_PACKAGES"  # the command line's answer, for processes that it starts
 
@@ -40,7 +43,10 @@ _permitted: set[str] = set()  # of this process; empty: no module at all
 
 
 def permit(packages: Iterable[str]) -> None:
-    """Say which packages, as `name==version`, this process may take modules from; no others."""
+    """Say what this process may import: `name==version`, or one class of it, and nothing else.
+
+    A class is `name==version:import.path:Class`, which is all that a policy may list.
+    """
     _permitted.clear()
     _permitted.update(packages)
 
@@ -48,6 +54,11 @@ def permit(packages: Iterable[str]) -> None:
 def permit_as_told(environment: Mapping[str, str]) -> None:
     """Permit what the command line that started this process allowed; nothing if it did not."""
     permit(environment.get(VARIABLE, "").split())
+
+
+def allowed_as(module: str, package: str) -> str:
+    """Return how a policy lists one class: `name==version:import.path:Class`."""
+    return f"{package}:{module}"
 
 
 def class_named(module: str, package: str) -> Any:
@@ -61,11 +72,12 @@ def class_named(module: str, package: str) -> Any:
         PackageError: not permitted here, or not installed in that version.
         StudyError: not of that package, or no such class.
     """
-    if package not in _permitted:
+    if _permitted.isdisjoint({package, allowed_as(module, package)}):
         raise PackageError(
             f"model.package: expected a package that is allowed here, found {package!r}: an "
-            "institution lists it under [models] packages of policy.toml, every other user gives "
-            f"fieldfare --package {package} (a coordinator with `coordinator start` too)"
+            f"institution lists {allowed_as(module, package)!r} under [models] packages of "
+            f"policy.toml, every other user gives fieldfare --package {package} (a coordinator "
+            "with `coordinator start` too)"
         )
     name, _, wanted = package.partition("==")
     path, _, wanted_class = module.partition(":")
@@ -131,6 +143,7 @@ class MlpSection(_Section):
         module: a torch module instead, as `import.path:Class`; it is built for rows of so many
             numbers.
         package: which distribution holds it, and the version, as `name==version`.
+        parameters: how many numbers that module learns for these features.
     """
 
     kind: Literal["mlp"]
@@ -140,11 +153,17 @@ class MlpSection(_Section):
     rows: int = Field(default=1, ge=1, le=MOST_ROWS)
     module: str | None = Field(default=None, max_length=200, pattern=MODULE_PATTERN)
     package: str | None = Field(default=None, max_length=200, pattern=PACKAGE_PATTERN)
+    parameters: int | None = Field(default=None, ge=1, le=MOST_PARAMETERS)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.module is None) != (self.package is None):
             raise ValueError("expected module and package together, found one of them")
+        if (self.module is None) != (self.parameters is None):
+            raise ValueError(
+                "expected parameters beside a module, and nowhere else: how many numbers it learns "
+                "(write any, and `fieldfare --package ... study check` says which)"
+            )
         if self.module is not None and "hidden" in self.model_fields_set:
             raise ValueError("expected no hidden beside a module, which has its own layers")
         return self
@@ -153,7 +172,7 @@ class MlpSection(_Section):
     def _as_it_is_said(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what does not apply: widths of a named module, and no module."""
         data: dict[str, Any] = handler(self)
-        unsaid = ("module", "package") if self.module is None else ("hidden",)
+        unsaid = ("module", "package", "parameters") if self.module is None else ("hidden",)
         return {name: value for name, value in data.items() if name not in unsaid}
 
 
@@ -235,6 +254,20 @@ ModelSection = Annotated[
 
 RowSection = TextSection | VectorSection
 """Models that read one column as a row of numbers, and no features."""
+
+
+def named_class(model: AdditiveSection | MlpSection | RowSection) -> str | None:
+    """Return the class that a model names, as a policy lists it; None where it names none."""
+    if not isinstance(model, MlpSection):
+        return None
+    module, package = model.module, model.package
+    return None if module is None or package is None else allowed_as(module, package)
+
+
+def permitted(model: AdditiveSection | MlpSection | RowSection) -> bool:
+    """Say whether a model names a class, and this process may import it."""
+    named = named_class(model) or ""
+    return bool(named) and not _permitted.isdisjoint({named, named.partition(":")[0]})
 
 
 def row_section(model: AdditiveSection | MlpSection | RowSection) -> RowSection | None:

@@ -35,7 +35,7 @@ from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.identity import fingerprint
-from fieldfare.shared.study.model_sections import VARIABLE, MlpSection
+from fieldfare.shared.study.model_sections import VARIABLE, MlpSection, named_class
 from fieldfare.shared.study.study import Study, load_study
 
 COMMAND: Final = Path(sys.executable).parent / "fieldfare"
@@ -171,7 +171,7 @@ class Bed:
         edit(policy, "columns = []\n", f"columns = {listed}\n")
         if study.asks:
             edit(policy, '"fairness"]', '"fairness", "query"]')
-        edit(policy, "packages = []\n", f"packages = {json.dumps(packages_of(study))}\n")
+        edit(policy, "packages = []\n", f"packages = {json.dumps(classes_of(study))}\n")
         with (self.home(name) / "institution.toml").open("a") as file:
             path, unit = str(self.records[name].absolute()), study.records.unit
             file.write(f"\n[[records]]\npath = {json.dumps(path)}\nunit = {json.dumps(unit)}\n")
@@ -387,6 +387,12 @@ def _checked(done: "subprocess.CompletedProcess[str]", command: Sequence[str]) -
 def packages_of(study: Study) -> list[str]:
     """Return the package of the module that a study names, if it does."""
     named = study.model.package if isinstance(study.model, MlpSection) else None
+    return [] if named is None else [named]
+
+
+def classes_of(study: Study) -> list[str]:
+    """Return how a policy lists the module that a study names, if it does."""
+    named = named_class(study.model)
     return [] if named is None else [named]
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.system.packages import MODEL, PACKAGE, install
+from pydantic import ValidationError
+from tests.support.system.packages import LISTED, MODEL, MODULE, PACKAGE, install
 
 from fieldfare.client.home.layout import Home
 from fieldfare.client.policy.explained import policy_text
@@ -309,11 +310,16 @@ def test_a_named_module_needs_its_package_and_version_in_the_policy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, monkeypatch)
-    permit([PACKAGE])  # the plan can be computed; the policy has its own say
+    permit([])  # the plan is computed without it
     study = make_study(model=MODEL)
     assert broken(make_policy(), study) == ["models.packages"]
-    assert broken(make_policy(models__packages=["acme-nets==1.2.1"]), study) == ["models.packages"]
-    assert broken(make_policy(models__packages=[PACKAGE]), study) == []
+    others = (f"acme-nets==1.2.1:{MODULE}", f"{PACKAGE}:acme_nets:Other", f"{PACKAGE}:a.b:Small")
+    for other in others:
+        assert broken(make_policy(models__packages=[other]), study) == ["models.packages"], other
+    assert broken(make_policy(models__packages=[LISTED]), study) == []
+    for whole in (PACKAGE, f"{PACKAGE}:acme_nets", f"{PACKAGE}:acme_nets:*"):
+        with pytest.raises(ValidationError, match="list the one class that you read"):
+            make_policy(models__packages=[whole])
 
 
 def test_the_plan_is_the_studys_own() -> None:

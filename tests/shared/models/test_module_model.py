@@ -1,5 +1,6 @@
 """A named module: clipped by Opacus as an explicit loop clips, and refused with its reason."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.models.custom_module import ModuleModel, Values
 from fieldfare.shared.models.feature_network import GAMMA_BITS
 from fieldfare.shared.models.unit_batches import rows_at
-from fieldfare.shared.study.model_sections import permit
+from fieldfare.shared.study.model_sections import class_named, permit
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,12 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def model_of(name: str = "Small", *, rows: int = 1, limit: float = 0.3) -> ModuleModel:
-    return ModuleModel(FEATURES, f"acme_nets:{name}", PACKAGE, rows, limit)
+    found = ModuleModel(FEATURES, f"acme_nets:{name}", PACKAGE, 1, rows, limit)
+    made = class_named(found.module, PACKAGE)
+    if not isinstance(made, type):
+        return found
+    size = sum(parameter.numel() for parameter in made(found.inputs.width).parameters())
+    return replace(found, parameters=size)
 
 
 def loop(model: ModuleModel, parameters: Values, counts: list[int], seed: int) -> list[Values]:

@@ -63,11 +63,13 @@ def test_anything_else_is_refused(section: object) -> None:
     "more",
     [
         {"module": "acme_nets:Small"},
+        {"module": "acme_nets:Small", "package": "acme-nets==1"},
+        {"parameters": 9},
         {"package": "acme-nets==1"},
-        {"module": "acme_nets", "package": "acme-nets==1"},
-        {"module": "acme_nets:Small", "package": "acme-nets>=1"},
-        {"module": "../acme:Small", "package": "acme-nets==1"},
-        {"module": "acme_nets:Small", "package": "acme-nets==1", "hidden": [8]},
+        {"module": "acme_nets", "package": "acme-nets==1", "parameters": 9},
+        {"module": "acme_nets:Small", "package": "acme-nets>=1", "parameters": 9},
+        {"module": "../acme:Small", "package": "acme-nets==1", "parameters": 9},
+        {"module": "acme_nets:Small", "package": "acme-nets==1", "hidden": [8], "parameters": 9},
     ],
 )
 def test_half_a_module_is_refused(more: dict[str, object]) -> None:
@@ -78,7 +80,8 @@ def test_half_a_module_is_refused(more: dict[str, object]) -> None:
 def test_a_section_says_widths_or_a_module_and_never_both() -> None:
     plain = SECTION.validate_python({"kind": "mlp"})
     assert plain.model_dump(mode="json") == {"kind": "mlp", "hidden": [32], "rows": 1}
-    said = {"kind": "mlp", "module": "acme_nets.of:Small", "package": "acme-nets==1.0"}
+    named_by = {"module": "acme_nets.of:Small", "package": "acme-nets==1.0", "parameters": 9}
+    said = {"kind": "mlp", **named_by}
     named = SECTION.validate_python(said)
     assert named.model_dump(mode="json") == said | {"rows": 1}
     assert SECTION.validate_python(named.model_dump(mode="json")) == named

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.system.packages import PACKAGE, install
+from tests.support.system.packages import LISTED, MODULE, PACKAGE, install
 
 from fieldfare.shared.errors import PackageError, StudyError
 from fieldfare.shared.study import model_sections as named_modules
@@ -15,6 +15,14 @@ from fieldfare.shared.study.model_sections import VARIABLE, class_named, permit,
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch)
     monkeypatch.delitem(sys.modules, "acme_nets", raising=False)
+
+
+def test_one_class_that_is_allowed_opens_nothing_else_of_its_package() -> None:
+    permit([LISTED])
+    assert class_named(MODULE, PACKAGE).__name__ == "Small"
+    for module in ("acme_nets:Mixing", "acme_nets.maintenance:Net"):
+        with pytest.raises(PackageError, match="expected a package that is allowed here"):
+            class_named(module, PACKAGE)
 
 
 def test_what_is_not_allowed_is_not_even_imported() -> None:

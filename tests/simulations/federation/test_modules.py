@@ -24,6 +24,7 @@ prevalence = 0.3
 kind = "mlp"
 module = "acme_nets:Small"
 package = "{PACKAGE}"
+parameters = 145
 rows = 2
 
 [training]

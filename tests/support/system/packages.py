@@ -9,7 +9,10 @@ import pytest
 from fieldfare.shared.study import model_sections as named_modules
 
 PACKAGE: Final = "acme-nets==1.2.0"
-MODEL: Final = {"kind": "mlp", "module": "acme_nets:Small", "package": PACKAGE}
+MODULE: Final = "acme_nets:Small"
+LISTED: Final = f"{PACKAGE}:{MODULE}"  # as a policy lists it
+MODEL: Final = {"kind": "mlp", "module": MODULE, "package": PACKAGE, "parameters": 145}
+"""For features that fill one row of 16 numbers, as those of most tests do."""
 CODE: Final = """
 import torch
 

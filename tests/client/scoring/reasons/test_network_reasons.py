@@ -83,7 +83,7 @@ def test_nobody_shown_is_nothing_said() -> None:
 def test_a_named_module_is_explained_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch)
     permit([PACKAGE])
-    model = ModuleModel(FEATURES, "acme_nets:Small", PACKAGE, 4, 1.0)
+    model = ModuleModel(FEATURES, "acme_nets:Small", PACKAGE, 145, 4, 1.0)
     data = made_up_units([1, 4, 2] * 10, 4, 1)
     parameters = np.random.default_rng(1).normal(size=model.entries)
     found = ExactNetwork.of(model, parameters, data, np.ones(30, dtype=np.bool_))
