@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from fieldfare.client.custodian.company import Company, company_cautions
 from fieldfare.client.ledger.budget import from_picomu2
 from fieldfare.client.ledger.freeing import Freed, enough_from, next_freed, worth
 from fieldfare.client.policy.policy import Policy, PolicyViolation, allows, limits, objections
@@ -19,7 +20,7 @@ from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan, plan_for
 from fieldfare.shared.protocol.prospects import cautions, obstacles
-from fieldfare.shared.protocol.roster import Roster
+from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.queries.columns import InstitutionColumn
 from fieldfare.shared.queries.questions import Condition, Question, columns_of
 from fieldfare.shared.study.study import Study, check_deployable
@@ -161,11 +162,12 @@ class StudyCost:
 
 @dataclass(frozen=True)
 class RosterRow:
-    """One member of the roster."""
+    """One member of the roster; `known`: its key is verified here, at the study's t."""
 
     id: str
     fingerprint: str
     own: bool
+    known: bool = False
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,7 @@ def review_study(
     unit: str | None,
     standing: str,
     earlier: Study | None,
+    company: Company | None = None,
 ) -> Review:
     """Put together what a person needs to know.
 
@@ -253,11 +256,14 @@ def review_study(
         unit: of its population, from its own settings.
         standing: in words, where the study stands here.
         earlier: the latest study of the same name that came before, if any.
+        company: whose keys are known here; None: nobody's.
 
     Raises:
         StudyError, AccountingError: the study has no plan.
     """
-    plan = plan_for(study)
+    plan, company = plan_for(study), company or Company()
+    tolerance = study.privacy.collusion_tolerance
+    unknown = company.unverified(roster, roster.ids, institution, tolerance)
     objected = all_objections(policy, plan, spent)
     problems = (
         *roster_problems(study, roster),
@@ -278,19 +284,23 @@ def review_study(
         least=study.aggregation.minimum_institutions,
         tolerance=study.privacy.collusion_tolerance,
         multiplicity=study.privacy.multiplicity,
-        parties=tuple(
-            RosterRow(m.id, fingerprint(bytes.fromhex(m.key)), m.id == institution)
-            for m in roster.members
-        ),
+        parties=tuple(_row(m, institution, known=m.id not in unknown) for m in roster.members),
         failed_masks=tuple(_failed_masks(plan, roster)),
         comparison=None if earlier is None else compare(earlier, study),
         problems=problems,
         objections=objected,
         obstacles=obstacles(plan, max(len(roster.members), study.aggregation.minimum_institutions)),
-        cautions=cautions(plan),
+        cautions=(
+            *company_cautions(company, roster, own=institution, plan=plan),
+            *cautions(plan),
+        ),
         questions=asked_lines(study),
         left_out_banks=study.records.left_out_banks,
     )
+
+
+def _row(member: Member, own: str, *, known: bool) -> RosterRow:
+    return RosterRow(member.id, fingerprint(bytes.fromhex(member.key)), member.id == own, known)
 
 
 # -- what stands against it -----------------------------------------------------------------

@@ -141,7 +141,8 @@ def _taken(share: float) -> str:
 def _company(review: Review) -> Text:
     return Text(
         f"{review.least} institutions or more in every sum, {review.tolerance} of them may "
-        f"collude with the coordinator; on the roster are {len(review.parties)}:"
+        "collude with the coordinator, among them the one that runs it, if one does; on the "
+        f"roster are {len(review.parties)}, whose keys you compare with their own people:"
     )
 
 
@@ -150,7 +151,8 @@ def _parties(parties: Sequence[RosterRow]) -> Iterator[tuple[str, RenderableType
     own_first = sorted(parties, key=lambda party: not party.own)
     for party in own_first[:MOST_SHOWN]:
         name = plain(party.id, MOST_VALUE)
-        yield f"  {name}", Text(party.fingerprint + (" (you)" if party.own else ""))
+        known = " (you)" if party.own else "" if party.known else " UNKNOWN"
+        yield f"  {name}", Text(party.fingerprint + known, "" if party.known else BAD)
     if len(parties) > MOST_SHOWN:
         yield "", Text(f"and {len(parties) - MOST_SHOWN} more, see --json")
 

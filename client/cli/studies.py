@@ -20,6 +20,7 @@ from fieldfare.client.cli.options import (
     PassphraseFileOption,
     content_of,
 )
+from fieldfare.client.custodian.company import company_cautions
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.custodian.recomputation import model_evidence
 from fieldfare.client.daemon.admin_client import LOAD_SECONDS, told_custodian
@@ -205,6 +206,7 @@ def _reviewed(institution: Institution, ledger: Ledger, study: Study) -> Review:
         unit=institution.settings.unit,
         standing=standing if here else "not received yet",
         earlier=_earlier(kept, study),
+        company=institution.company,
     )
 
 
@@ -248,7 +250,10 @@ def _approve(
         spent = approval.spent_now(custody.ledger, kept.study, [], institution.roster, utc_now())
         plan = approval.check_before_records(institution, kept.study, spent)
         if not ask:  # no person saw the review
-            for line in (*obstacles(plan, members), *cautions(plan)):
+            company = company_cautions(
+                institution.company, institution.roster, own=institution.settings.id, plan=plan
+            )
+            for line in (*obstacles(plan, members), *company, *cautions(plan)):
                 typer.echo(f"warning: {plain(line)}", err=True)
         module = named_class(kept.study.model)
         if ask and module is not None:

@@ -11,10 +11,10 @@ from typing import Final
 from fieldfare.shared.errors import AccountingError, PolicyRefusal, RefusalCode
 from fieldfare.shared.protocol.comparison import KnownKeys
 from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.prospects import MASKS_FAIL_FACTOR, most_together, together_line
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.terminal.texts import listed
 
-MASKS_FAIL_FACTOR: Final = 4  # without a limit of its own, a policy allows so many times epsilon
 _NAMED: Final = 5
 
 
@@ -40,9 +40,8 @@ class Company:
         return tuple(sorted(set(participants) - verified))
 
 
-def masks_fail_limit(company: Company, plan: Plan) -> float:
+def masks_fail_limit(own: float | None, plan: Plan) -> float:
     """Return the most epsilon that may remain if every mask failed, at the study's delta."""
-    own = company.epsilon_if_masks_fail
     return MASKS_FAIL_FACTOR * plan.study.privacy.epsilon if own is None else own
 
 
@@ -77,7 +76,7 @@ def check_company(
             f"{': ' + listed(unknown, _NAMED) if unknown else ''}; each counts as one of the "
             f"{tolerance} that may collude: compare with fieldfare institution roster compare",
         )
-    limit = masks_fail_limit(company, plan)
+    limit = masks_fail_limit(company.epsilon_if_masks_fail, plan)
     remaining = _remaining(plan, len(participants))
     if not remaining <= limit:
         raise PolicyRefusal(
@@ -85,6 +84,25 @@ def check_company(
             f"expected at most epsilon {limit:.3g} if every mask failed, found {remaining:.3g} "
             f"with {len(participants)} participants: fewer of them, or a study with a larger t",
         )
+
+
+def company_cautions(company: Company, roster: Roster, *, own: str, plan: Plan) -> tuple[str, ...]:
+    """Return what would keep a run with the whole roster from beginning, one line each."""
+    found, tolerance = [], plan.study.privacy.collusion_tolerance
+    unknown = company.unverified(roster, roster.ids, own, tolerance)
+    if len(unknown) + company.minimum_tolerance > tolerance:
+        found.append(
+            f"no run begins with {listed(unknown, _NAMED)}: nobody here compared their keys, and "
+            f"each counts as one of t = {tolerance}, which leaves room for "
+            f"{max(tolerance - company.minimum_tolerance, 0)}: fieldfare institution roster compare"
+        )
+    limit = masks_fail_limit(company.epsilon_if_masks_fail, plan)
+    if most_together(plan, limit) < len(roster.members):
+        found.append(
+            f"no run begins with all {len(roster.members)} of the roster: "
+            + together_line(plan, limit)
+        )
+    return tuple(found)
 
 
 def _remaining(plan: Plan, participants: int) -> float:

@@ -119,14 +119,14 @@ def ledger_now(ledger: Ledger, granted: Limits, now: datetime) -> LedgerNow | No
     """Return where a ledger stands within its limits; None where it cannot be read just now."""
     try:
         position = ledger.position()
-        yearly = ledger.spent_since(now - WINDOW)
+        yearly, ever = ledger.spent_since(now - WINDOW), ledger.spent()
     except LedgerError:
         return None
     return LedgerNow(
         entries=position.sequence,
         epoch=position.epoch,
         head=position.head,
-        spent=position.cumulative,
+        spent=ever,
         yearly_left=max(granted.yearly_picomu2 - yearly, 0),
-        lifetime_left=max(granted.lifetime_picomu2 - position.cumulative, 0),
+        lifetime_left=max(granted.lifetime_picomu2 - ever, 0),
     )

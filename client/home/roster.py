@@ -201,6 +201,20 @@ def two_stories(home: Home, offered: OfferedRoster, coordinator: str) -> tuple[P
     return ()
 
 
+def first_multiplicity(home: Home, coordinator: str) -> int:
+    """Return M of the first roster that was pinned here; 0 where none was kept.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    for path in sorted(home.rosters.glob("*.signed")) if home.rosters.is_dir() else ():
+        try:
+            return open_roster(read_roster(path), coordinator).multiplicity
+        except ProtocolError as error:
+            raise UsageError(f"{path}: {error}: move it away") from None
+    return 0
+
+
 def contradicts(one: Roster, other: Roster) -> bool:
     """Tell whether two rosters of one coordinator are two stories: both cannot be of one chain."""
     follow = one.previous and one.previous == other.previous

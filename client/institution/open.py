@@ -19,7 +19,7 @@ from fieldfare.client.home.comparisons import Comparisons, read_comparisons
 from fieldfare.client.home.inbox import HomeInbox
 from fieldfare.client.home.keys import load_holdout_key, load_identity, public_identity
 from fieldfare.client.home.layout import Home
-from fieldfare.client.home.roster import check_member, pinned_roster
+from fieldfare.client.home.roster import check_member, first_multiplicity, pinned_roster
 from fieldfare.client.home.settings import HomeSettings, load_settings, witness_path
 from fieldfare.client.institution.restoring import check_against_log, check_clock
 from fieldfare.client.journal.decisions import CUSTODIAN, JournalDecisions, last_release
@@ -39,6 +39,7 @@ from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Roster
 from fieldfare.shared.study.model_sections import permit
 from fieldfare.shared.study.study import Study, check_deployable
+from fieldfare.shared.system.private_files import os_user
 
 Clock = Callable[[], datetime]
 
@@ -145,8 +146,18 @@ def open_institution_ledger(institution: Institution, clock: Clock) -> Ledger:
         LedgerError: it cannot be trusted or written, or was spent on other units.
     """
     ledger = ledger_of(institution.home, institution.settings, institution.policy, clock)
+    roster, before = (
+        institution.roster,
+        first_multiplicity(institution.home, institution.coordinator),
+    )
     try:
         ledger.check_unit()
+        ledger.recount(
+            roster.multiplicity,
+            before=before or roster.multiplicity,
+            user=os_user(),
+            reason=f"roster version {roster.version}",
+        )
     except LedgerError:
         ledger.close()
         raise

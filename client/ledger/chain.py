@@ -9,6 +9,7 @@ epoch  a restored copy was accepted; what the lost entries had cost is carried o
 split  from here on some units are a population of their own, and none is in both
 part   this copy of the history is the ledger of such a population from here on
 unit   what the population's members are counted by, since its first release and for good
+multiplicity  from here on one person may be known to so many institutions (M)
 
 *A restored copy* lacks entries whose replies have left. Their cost is known from a later position
 of the lost history (the witness's, or one in a signed reply that was shown), or the owner states
@@ -18,6 +19,11 @@ every study's limit, later ones too. Another reply of the lost history that is s
 accounted for up to the total that was carried over. That takes it to be on the same lost branch: of
 two copies that both went on unnoticed in one epoch and both were lost, only the one that had spent
 more is counted.
+
+*Another M.* A debit is what one person with M memberships may lose. Where M rises to M', such a
+person has lost (M'/M)^2 times as much by what was released before, and so it counts from then on,
+in the window and for life; entries keep their cost and their M. Where M falls, by a person's
+decision, what was spent counts as before.
 
 *A split.* The part's ledger is a copy of the whole history up to that entry, so whatever was
 spent on all units is spent for both (nobody regains budget), and it begins a new epoch without
@@ -63,6 +69,7 @@ class StatementKind(Enum):
     SPLIT = "split"
     PART = "part"
     UNIT = "unit"
+    MULTIPLICITY = "multiplicity"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,7 @@ class Stated:
         kept: of an epoch, the last entry that was in the copy that was restored.
         lost: of an epoch, positions that were seen and are not in this history.
         unit: of a unit, the column of its ids by the studies' name.
+        multiplicity: of another M, what it was and what it is from here on; else zeros.
 
     Raises:
         LedgerError: a field cannot stand in the ledger.
@@ -92,6 +100,7 @@ class Stated:
     kept: int = 0
     lost: tuple[Position, ...] = ()
     unit: str = ""
+    multiplicity: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
         """Refuse what the chain could not hold exactly."""
@@ -100,11 +109,17 @@ class Stated:
         check_count("what is carried over in picomu2", self.carried)
         check_count("the last entry kept", self.kept)
         of_epoch = self.kind is StatementKind.EPOCH
-        if not of_epoch or self.population:
+        of_multiplicity = self.kind is StatementKind.MULTIPLICITY
+        if of_multiplicity is not all(self.multiplicity):
+            raise LedgerError("expected what M was and is in a statement of another M alone")
+        for known_to in self.multiplicity:
+            check_count("how many institutions know a person", known_to)
+        named = not of_epoch and not of_multiplicity
+        if named or self.population:
             check_text("population", self.population, MAX_NAME)
         if self.study:
             check_text("study", self.study, MAX_NAME)
-        if of_epoch == bool(self.population) or (
+        if named != bool(self.population) or (
             not of_epoch and (self.carried or self.study or self.kept or self.lost)
         ):
             raise LedgerError(f"expected the terms of a statement of kind {self.kind.value}")
@@ -150,6 +165,7 @@ def from_text(text: object, *, kind: str, study: str, carried: int) -> Stated:
     try:
         found = _parsed(text)
         found["lost"] = tuple(Position(**position) for position in found["lost"])
+        found["multiplicity"] = tuple(found.get("multiplicity", (0, 0)))
         return Stated(kind=StatementKind(kind), study=study, carried=carried, **found)
     except (ValueError, TypeError, RecursionError):
         raise LedgerError(
@@ -189,6 +205,23 @@ def lost_cost(
     )
 
 
+def counts_as(costs: Sequence[tuple[int, int]]) -> list[int]:
+    """Return what costs count now, in picomu2, rounded up: each at the highest M since.
+
+    Args:
+        costs: (cost, M) of each part of a history, oldest first, the present M last.
+
+    *Formal Guarantees.* What one person adds has at most M times the norm of what one unit adds,
+    so mu^2 goes by M^2. No cost ever counts for less than it did: the highest M since its part
+    never falls.
+    """
+    found, highest = [], 0
+    for cost, then in reversed(costs):
+        highest = max(highest, then)
+        found.append(cost if highest == then else -(-cost * highest**2 // then**2))
+    return found[::-1]
+
+
 def check_position(position: Position) -> None:
     """Refuse a position that no ledger has.
 
@@ -203,13 +236,14 @@ def check_position(position: Position) -> None:
 
 def _parsed(text: object) -> dict[str, Any]:
     found = json.loads(text) if isinstance(text, str) else None
-    if not isinstance(found, dict) or set(found) - {"unit"} != _KEPT_APART:
+    if not isinstance(found, dict) or set(found) - {"multiplicity", "unit"} != _KEPT_APART:
         raise ValueError("expected the fields of a statement")
     return found
 
 
 def _apart(stated: Stated) -> dict[str, Any]:
-    return {
+    known_to = {"multiplicity": list(stated.multiplicity)} if all(stated.multiplicity) else {}
+    return known_to | {
         "kept": stated.kept,
         "lost": [asdict(position) for position in stated.lost],
         "population": stated.population,
@@ -334,8 +368,11 @@ def next_statement(tip: Tip, stated: Stated, *, study_total: int, time: datetime
     )
 
 
+_SAME_EPOCH: Final = {StatementKind.SPLIT, StatementKind.UNIT, StatementKind.MULTIPLICITY}
+
+
 def _epoch_after(tip: Tip, stated: Stated) -> int:
-    if stated.kind in {StatementKind.SPLIT, StatementKind.UNIT}:
+    if stated.kind in _SAME_EPOCH:
         return tip.position.epoch
     return max([tip.position.epoch, *(position.epoch for position in stated.lost)]) + 1
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 from fieldfare.client.ledger.budget import WINDOW, LedgerEntry, from_picomu2
-from fieldfare.client.ledger.chain import Statement
+from fieldfare.client.ledger.chain import Statement, counts_as
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for
 
@@ -31,15 +31,22 @@ def freed_later(entries: Iterable[LedgerEntry | Statement], now: datetime) -> tu
         entries: a ledger's whole history, oldest first.
         now: the present, with a time zone.
     """
-    days: dict[date, int] = {}
-    before = 0
+    days: dict[date, list[tuple[int, int]]] = {}  # (cost, part of the history)
+    known_to, before = [1], 0  # M of each part, where it ever changed
     for entry in entries:
+        if isinstance(entry, Statement) and all(entry.stated.multiplicity):
+            known_to[-1:] = entry.stated.multiplicity
         cost, before = entry.position.cumulative - before, entry.position.cumulative
         if cost and entry.time >= now - WINDOW:
             # The day after, on which it counts no more whatever the hour.
             day = (entry.time + WINDOW).astimezone(UTC).date() + timedelta(days=1)
-            days[day] = days.get(day, 0) + cost
-    return tuple(Freed(day, cost) for day, cost in days.items())
+            days.setdefault(day, []).append((cost, len(known_to) - 1))
+    return tuple(Freed(day, _counted(costs, known_to)) for day, costs in days.items())
+
+
+def _counted(costs: Sequence[tuple[int, int]], known_to: Sequence[int]) -> int:
+    by_part = [sum(cost for cost, part in costs if part == n) for n in range(len(known_to))]
+    return sum(counts_as(list(zip(by_part, known_to, strict=True))))
 
 
 def worth(picomu2: int, delta: float) -> float:

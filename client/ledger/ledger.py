@@ -402,12 +402,14 @@ class Ledger:
     def spent(self, study: str | None = None) -> int:
         """Return what a study, or with None everything, has cost, in picomu2.
 
+        Everything counts at the present M: what was spent under a smaller one counts for more.
+
         Raises:
             LedgerError: the ledger cannot be read.
         """
         with self._lock:
             if study is None:
-                return self._store.tip().position.cumulative
+                return self._store.spent_since(0)
             return self._store.study_total(study)
 
     def spent_since(self, instant: datetime) -> int:
@@ -480,6 +482,37 @@ class Ledger:
                     self._split_off(part, user, reason)
             self._settle(self._store.tip().position.sequence)
             publish_part(part)
+
+    def recount(self, multiplicity: int, *, before: int, user: str, reason: str) -> None:
+        """State that from here on one person may be known to so many institutions, if it is new.
+
+        *Formal Guarantees.* After it, all that was spent under a smaller M counts (M'/M)^2 times
+        in every limit of the population. A smaller M makes nothing count for less. A study's own
+        limit holds at the study's M, and no study runs under another M.
+
+        Args:
+            multiplicity: M of the pinned roster.
+            before: M of all entries, where the ledger states none yet.
+            user: at the keyboard.
+            reason: the roster that says so.
+
+        Raises:
+            LedgerError: the ledger cannot be written.
+        """
+        with self._lock:
+            changes = self._store.multiplicities()
+            then = changes[-1][2] if changes else before
+            if then == multiplicity:
+                return
+            stated = Stated(
+                kind=StatementKind.MULTIPLICITY,
+                user=user,
+                reason=reason,
+                multiplicity=(then, multiplicity),
+            )
+            with self._database.transaction():
+                self._store.state(stated, self._clock())
+            self._settle(self._store.tip().position.sequence)
 
     def verify(self) -> None:
         """Recompute the whole chain, all totals and the hash of everything that left.

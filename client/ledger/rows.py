@@ -22,6 +22,7 @@ from fieldfare.client.ledger.chain import (
     Statement,
     StatementKind,
     Tip,
+    counts_as,
     covered,
     from_micros,
     from_text,
@@ -180,7 +181,38 @@ class Store:
         return int(total) + int(since)
 
     def spent_since(self, micros: int) -> int:
-        """Return the picomu2 of entries at `micros` (since 1970) or later."""
+        """Return the picomu2 of entries at `micros` (since 1970) or later, as they count now."""
+        changes = self.multiplicities()
+        if not changes:
+            return self._raw_since(micros)
+        # Entries up to a change were made under the M that it says there was before.
+        parts = [(sequence, then) for sequence, then, _ in changes]
+        parts.append((self.tip().position.sequence, changes[-1][2]))
+        starts = [0, *(sequence for sequence, _ in parts)]
+        return sum(
+            counts_as(
+                [
+                    (self._cost_between(micros, after, last), then)
+                    for after, (last, then) in zip(starts, parts, strict=False)
+                ]
+            )
+        )
+
+    def multiplicities(self) -> list[tuple[int, int, int]]:
+        """Return every change of M: the entry that states it, what it was, what it is since."""
+        kind = StatementKind.MULTIPLICITY
+        found = [one for one in self.statements() if one.stated.kind is kind]
+        return [(one.position.sequence, *one.stated.multiplicity) for one in found]
+
+    def _cost_between(self, micros: int, after: int, last: int) -> int:
+        ((total,),) = self._database.rows(
+            "SELECT coalesce(sum(cost), 0) FROM entries"
+            " WHERE time >= ? AND sequence > ? AND sequence <= ?",
+            *(micros, after, last),
+        )
+        return int(total)
+
+    def _raw_since(self, micros: int) -> int:
         # Times never fall, so everything before an instant is a prefix, and its total is known.
         ((spent,),) = self._database.rows(
             """
@@ -225,7 +257,7 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
             last=max(places, default=None),
             study_total=self.study_total(debit.study),
             yearly_total=self.spent_since(window),
-            lifetime_total=self.tip().position.cumulative,
+            lifetime_total=self.spent_since(0),
             portion_total=0 if portion is None else self._portion_total(debit.study, portion),
             opened=opened,
         )

@@ -176,12 +176,14 @@ def entry_line(entry: LedgerEntry | Statement, delta: float) -> str:
             f"run {debit.run}: epsilon {worth(debit.cost, delta):.3g}"
         )
     stated = entry.stated
+    was, now = stated.multiplicity
     what = {
         StatementKind.EPOCH: f"restored copy accepted, epsilon {worth(stated.carried, delta):.3g} "
         "carried over",
         StatementKind.SPLIT: f"{stated.population} split off",
         StatementKind.PART: f"from here on the ledger of {stated.population}",
         StatementKind.UNIT: f"{stated.population} is counted by {stated.unit}",
+        StatementKind.MULTIPLICITY: f"M is {now} from here on, it was {was}",
     }[stated.kind]
     return f"{head}{what}, by {stated.user}: {stated.reason}"
 

@@ -103,6 +103,7 @@ def explain(policy: Policy) -> list[str]:
             f"at least {rules.minimum_honest + rules.minimum_tolerance} institutions in every sum, "
             f"of which {rules.minimum_tolerance} may collude and {rules.minimum_honest} do not",
         ),
+        *_said("", _unknown_keys(policy)),
         *_said("may leave", _kinds(policy)),
         *_said("units", f"at least {policy.records.minimum_units} of your own, or no approval"),
         *_said("columns", _columns(policy)),
@@ -112,6 +113,15 @@ def explain(policy: Policy) -> list[str]:
     if not found:
         return [*lines, "", "nothing to warn of"]
     return [*lines, "", *(line for warning in found for line in folded("- ", warning, WIDTH))]
+
+
+def _unknown_keys(policy: Policy) -> str:
+    limit = policy.participants.epsilon_if_masks_fail
+    shown = "4 times the study's epsilon" if limit is None else f"epsilon {limit:g}"
+    return (
+        "a member whose key nobody here compared counts as one that colludes; if every mask "
+        f"failed, {shown} may remain at most"
+    )
 
 
 def warnings(policy: Policy) -> Iterator[str]:

@@ -14,6 +14,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from fieldfare.client.custodian.company import masks_fail_limit
 from fieldfare.client.home.layout import Home
 from fieldfare.client.ledger.budget import PICOMU2_PER_MU2, Limits, from_picomu2
 from fieldfare.client.records.encoding.asked import asked_columns
@@ -25,6 +26,7 @@ from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import epsilon_for, mu2_for
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan
+from fieldfare.shared.protocol.prospects import most_together, together_line
 from fieldfare.shared.protocol.roster import Hex32
 from fieldfare.shared.study.model_sections import ALLOWED_PATTERN, named_class
 from fieldfare.shared.study.study import Study
@@ -280,6 +282,7 @@ def objections(
         for rule in (
             _budget_objections(policy, plan),
             _company_objections(policy, study),
+            _masks_objections(policy, plan),
             _release_objections(policy, plan),
             _column_objections(policy, study),
             _unit_objections(policy, units),
@@ -329,6 +332,21 @@ def _company_objections(policy: Policy, study: Study) -> Iterator[PolicyViolatio
             "participants.minimum_tolerance",
             f"t of at least {rules.minimum_tolerance}",
             f"{tolerance}",
+        )
+
+
+def _masks_objections(policy: Policy, plan: Plan) -> Iterator[PolicyViolation]:
+    """Object to a study whose smallest sum would leave too much if every mask failed."""
+    limit = masks_fail_limit(policy.participants.epsilon_if_masks_fail, plan)
+    least = plan.study.aggregation.minimum_institutions
+    if most_together(plan, limit) < least:
+        yield PolicyViolation(
+            "participants.epsilon_if_masks_fail",
+            f"at most epsilon {limit:.3g} at delta {plan.study.privacy.delta:g}",
+            f"{plan.epsilon_if_masks_fail(least):.3g} with {least} participants",
+            f"if every mask failed, epsilon {plan.epsilon_if_masks_fail(least):.3g} would remain "
+            f"with the fewest participants, {least}, and {limit:.3g} may: "
+            + together_line(plan, limit),
         )
 
 

@@ -15,7 +15,12 @@ from fieldfare.shared.pages.words import banks_shown
 from fieldfare.shared.protocol.identity import fingerprint, public_hex
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.plan import Plan, ReleaseTerms, plan_for
-from fieldfare.shared.protocol.prospects import cautions, obstacles
+from fieldfare.shared.protocol.prospects import (
+    MASKS_FAIL_FACTOR,
+    cautions,
+    obstacles,
+    together_line,
+)
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import offer_roster, offer_study
 from fieldfare.shared.queries.layout import layout_for
@@ -69,6 +74,7 @@ def plan_lines(plan: Plan) -> list[str]:
         f"together      {least} institutions or more; {privacy.collusion_tolerance} may collude",
         f"same person   known to at most {privacy.multiplicity} institutions",
         f"if every mask failed, epsilon would be {failed} institutions",
+        f"who together  {together_line(plan, MASKS_FAIL_FACTOR * privacy.epsilon)}",
         *(f"no run        {line}" for line in obstacles(plan)),
         *(f"careful       {line}" for line in cautions(plan)),
     ]

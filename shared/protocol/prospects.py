@@ -7,8 +7,11 @@ study and refuses to start a run for them; an institution says them before it ap
 import math
 from typing import Final
 
+from fieldfare.shared.errors import AccountingError
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
 
+MASKS_FAIL_FACTOR: Final = 4  # times epsilon that may remain without masks, unless a policy differs
+MOST_TOGETHER: Final = 1024  # institutions that are looked at
 SEEN: Final = 1.96  # sigmas: below, the 95 % interval of a count holds nobody at all
 
 
@@ -61,6 +64,40 @@ def _told_by_two_sums(plan: Plan) -> str:
     people = study.aggregation.minimum_institutions
     noise = counts.noise_on_sum(people, study.privacy.collusion_tolerance) * math.sqrt(2)
     return f"its own counts to about +- {noise:.3g}"
+
+
+def most_together(plan: Plan, limit: float) -> int:
+    """Return the most participants at which failed masks leave at most `limit`; 0: none do.
+
+    It depends on n - t alone: one more participant needs one more colluder to be withstood.
+    At most `MOST_TOGETHER`, where nothing bounds them.
+    """
+    low = plan.study.privacy.collusion_tolerance + 1  # n - t of 1 is no sum
+    high = MOST_TOGETHER + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _bounded(plan, middle, limit) else (low, middle)
+    return low if low > plan.study.privacy.collusion_tolerance + 1 else 0
+
+
+def _bounded(plan: Plan, participants: int, limit: float) -> bool:
+    try:
+        return plan.epsilon_if_masks_fail(participants) <= limit
+    except AccountingError:
+        return False
+
+
+def together_line(plan: Plan, limit: float) -> str:
+    """Say how many may take part before failed masks leave more than `limit`, and the least t."""
+    most, tolerance = most_together(plan, limit), plan.study.privacy.collusion_tolerance
+    if most >= MOST_TOGETHER:
+        return f"failed masks leave at most epsilon {limit:.3g}, however many take part"
+    if not most:
+        return f"failed masks leave more than epsilon {limit:.3g} whoever takes part"
+    return (
+        f"at t = {tolerance} at most {most} institutions, then failed masks leave at most epsilon "
+        f"{limit:.3g}; {most + 1} need t = {tolerance + 1}, {2 * most} t = {tolerance + most}"
+    )
 
 
 def budget_obstacle(plan: Plan, spent: int) -> str:

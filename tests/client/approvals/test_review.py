@@ -15,6 +15,7 @@ from fieldfare.client.approvals.review import (
     review_study,
     roster_problems,
 )
+from fieldfare.client.custodian.company import Company
 from fieldfare.client.ledger.freeing import Freed
 from fieldfare.client.policy.policy import Policy, limits, load_policy
 from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
@@ -23,6 +24,7 @@ from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
+from fieldfare.simulations.federation.federation import made_here
 
 NOTHING = SpentBudget(yearly=0, lifetime=0, study=0, promised=0)
 
@@ -41,7 +43,9 @@ def reviewed(
     *,
     spent: SpentBudget = NOTHING,
     earlier: Study | None = None,
+    company: Company | None = None,
 ) -> Review:
+    company = made_here(coordinator.roster()) if company is None else company
     return review_study(
         study,
         policy,
@@ -51,6 +55,7 @@ def reviewed(
         unit="customer",
         standing="waits for a decision",
         earlier=earlier,
+        company=company,
     )
 
 

@@ -7,11 +7,13 @@ from tests.support.runs.asking import EVERY_KIND, asking
 
 from fieldfare.client.approvals.review import SpentBudget, review_study
 from fieldfare.client.approvals.review_screen import show_review
+from fieldfare.client.custodian.company import Company
 from fieldfare.client.policy.policy import Policy, load_policy
 from fieldfare.shared.pages.words import COVERS_NOT
 from fieldfare.shared.protocol.roster import Member
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.terminal.screen import WIDTH
+from fieldfare.simulations.federation.federation import made_here
 
 LINES = 50  # one screen
 
@@ -29,10 +31,12 @@ def screen(
     spent: int = 0,
     earlier: Study | None = None,
     members: int = 3,
+    company: Company | None = None,
 ) -> str:
     roster = coordinator.roster()
     more = tuple(Member(id=f"bank-{n:03d}", key=f"{n:064x}") for n in range(members - 3))
     roster = roster.model_copy(update={"members": (*roster.members, *more)})
+    company = Company(made_here(roster).known) if company is None else company
     review = review_study(
         study,
         policy,
@@ -42,6 +46,7 @@ def screen(
         unit="customer",
         standing="waits for a decision",
         earlier=earlier,
+        company=company,
     )
     to = Console(file=io.StringIO(), width=WIDTH, highlight=False)
     show_review(review, to)
@@ -142,3 +147,17 @@ def test_what_a_study_asks_is_said_in_words(coordinator: Coordinator, policy: Po
     assert "query: not allowed" in text
     assert "only training, evaluation" in text
     assert "\nasks " not in screen(coordinator, policy, home_study())
+
+
+def test_an_unknown_key_and_a_crowd_are_said_before_anybody_approves(
+    coordinator: Coordinator, policy: Policy
+) -> None:
+    text = screen(coordinator, policy, home_study(), company=Company())
+    assert text.count(" UNKNOWN") == 2
+    flat = " ".join(text.split())
+    assert "no run begins with bank-b, bank-c: nobody here compared their keys" in flat
+    assert "among them the one that runs it" in flat
+    text = screen(coordinator, policy, home_study(privacy__epsilon=1.0), members=20)
+    crowd = " ".join(text.split())
+    assert "no run begins with all 20 of the roster: at t = 1 at most 12 institutions" in crowd
+    assert "UNKNOWN" not in crowd

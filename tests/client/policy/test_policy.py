@@ -226,6 +226,11 @@ def test_epsilon_is_compared_at_the_policys_delta() -> None:
             {"privacy__collusion_tolerance": 2},
             {"privacy__collusion_tolerance": 1},
         ),
+        (
+            "participants.epsilon_if_masks_fail",  # n - t of 11 at epsilon 1 and 4 times epsilon
+            {"aggregation__minimum_institutions": 13},
+            {"aggregation__minimum_institutions": 14},
+        ),
         ("records.columns", {"records__label": "reported"}, {"records__label": "Reported"}),
         ("records.columns", {"records__unit": None}, {"records__unit": "account"}),
     ],

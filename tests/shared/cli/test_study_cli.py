@@ -66,6 +66,8 @@ def test_a_good_study_is_explained(tmp_path: Path, capsys: pytest.CaptureFixture
         "at most 1 institutions",
         f"{plan.epsilon_if_masks_fail(3):.3g} with 3",
         f"{plan.epsilon_if_masks_fail(6):.3g} with 6",
+        "at t = 1 at most 12 institutions, then failed masks leave at most epsilon 4",
+        "13 need t = 2",
     ):
         assert part in text
 
