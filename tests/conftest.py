@@ -17,6 +17,7 @@ pytest_plugins = (
     "tests.support.homes.institutions",
     "tests.support.network.served",
     "tests.support.runs.transcripts",
+    "tests.support.system.tokens",
 )
 
 settings.register_profile("fieldfare", deadline=None, suppress_health_check=[HealthCheck.too_slow])

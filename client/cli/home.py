@@ -13,9 +13,12 @@ from fieldfare.client.cli.options import (
     DEFAULT_HOME,
     EXIT_DECLINED,
     HomeOption,
+    KeyOption,
     PassphraseFileOption,
     agreed,
     content_of,
+    identity_secret,
+    token_pin,
 )
 from fieldfare.client.cli.studies import meant_study
 from fieldfare.client.daemon.admin_client import told_custodian
@@ -57,13 +60,15 @@ def init(
     coordinator_key: Annotated[
         str, typer.Option(help="The coordinator's public key, hex, to pin.", show_default=False)
     ] = "",
+    key: KeyOption = "",
 ) -> None:
     """Make an institution's folder, keys and policy; print fingerprints to compare."""
-    passphrase = read_passphrase(passphrase_file)
+    secret = token_pin(passphrase_file) if key else read_passphrase(passphrase_file)
     made = founding.found_institution(
-        home, institution, passphrase=passphrase, coordinator=coordinator_key
+        home, institution, passphrase=secret, coordinator=coordinator_key, uri=key
     )
-    protected = "under your passphrase" if passphrase else "readable by this user, no passphrase"
+    protected = "under your passphrase" if secret else "readable by this user, no passphrase"
+    protected = "in its token" if key else protected
     lines = [
         f"made {made.path} for {institution}",
         f"identity's key is {protected}",
@@ -90,12 +95,23 @@ def show(home: HomeOption = DEFAULT_HOME) -> None:
 
 
 @app.command("institution.keys.rotate")
-def rotate(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOption = None) -> None:
+def rotate(
+    home: HomeOption = DEFAULT_HOME,
+    passphrase_file: PassphraseFileOption = None,
+    key: KeyOption = "",
+    pin_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --key: holds the token's PIN; otherwise it is asked.", show_default=False
+        ),
+    ] = None,
+) -> None:
     """Replace the identity by a new key; both sign the statement that says so."""
     opened = Home.open(home)
-    passphrase = read_passphrase(passphrase_file)
+    secret = identity_secret(opened, passphrase_file)
     settings = load_settings(opened)
-    done = keys.rotate_identity(opened, settings.id, passphrase)
+    pin = token_pin(pin_file) if key else None
+    done = keys.rotate_identity(opened, settings.id, secret, uri=key, pin=pin)
     lines = [
         *_told("old", fingerprint(bytes.fromhex(done.old))),
         *_told("new", fingerprint(bytes.fromhex(done.new))),
@@ -131,7 +147,7 @@ def revoke(
 ) -> None:
     """Write the statement that takes the identity back; it changes nothing until it is sent."""
     opened = Home.open(home)
-    passphrase = read_passphrase(passphrase_file)
+    passphrase = identity_secret(opened, passphrase_file)
     create_private(out, keys.revoke_identity(opened, load_settings(opened).id, passphrase))
     typer.echo(
         f"wrote {out}: its holder can end this identity, and no party can undo that.\n"
@@ -181,7 +197,7 @@ def join(
     content = read_signed(file)
     invitation = founding.read_invitation(content, str(file))
     pinned = founding.check_pinned(opened, invitation, str(file))
-    identity = keys.load_identity(opened, read_passphrase(passphrase_file))
+    identity = keys.load_identity(opened, identity_secret(opened, passphrase_file))
     signed = founding.enrolment_for(opened, institution, invitation, identity, contact)
     to = _free(out, signed) if out else opened.path / f"{institution}{founding.ENROLMENT_SUFFIX}"
     typer.echo(f"{invitation.hub} at {invitation.address}")
@@ -312,7 +328,7 @@ def log_head(home: HomeOption = DEFAULT_HOME, passphrase_file: PassphraseFileOpt
     Keep it where this machine cannot change it: `log verify --head` then finds a rewritten log.
     """
     opened = Home.open(home)
-    signer = IdentitySigner(keys.load_identity(opened, read_passphrase(passphrase_file)))
+    signer = IdentitySigner(keys.load_identity(opened, identity_secret(opened, passphrase_file)))
     end = verify(opened.log_folder)
     signed = heads.sign_head(end, load_settings(opened).id, signer, utc_now())
     typer.echo(signed.decode())

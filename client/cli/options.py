@@ -7,7 +7,9 @@ from typing import Annotated, Final
 
 import typer
 
+from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.key_files import LEAST_PIN, read_passphrase
 
 DEFAULT_HOME: Final = Path("institution")
 EXIT_DECLINED: Final = 1  # a person was asked and said no
@@ -86,13 +88,45 @@ DeskOption = Annotated[
     ),
 ]
 
+
+def identity_secret(home: Home, file: Path | None) -> bytes | None:
+    """Return the passphrase of an identity, or the PIN of its token: from a file, or typed.
+
+    Raises:
+        KeysError: as `read_passphrase`.
+    """
+    return token_pin(file) if home.identity_uri.exists() else read_passphrase(file)
+
+
+def token_pin(file: Path | None) -> bytes | None:
+    """Return a token's PIN: from a private file or a descriptor, or typed where somebody is there.
+
+    Raises:
+        KeysError: as `read_passphrase`.
+    """
+    if file is None and sys.stdin.isatty():
+        typed: str = typer.prompt("PIN of the token", hide_input=True, err=True)
+        return typed.encode()
+    return read_passphrase(file, LEAST_PIN)
+
+
+KeyOption = Annotated[
+    str,
+    typer.Option(
+        "--key",
+        metavar="URI",
+        help="Make the identity in a token: pkcs11:token=LABEL;object=LABEL?module-path=LIBRARY",
+        show_default=False,
+    ),
+]
+
 # A file, never the passphrase itself: arguments and environments can be read by others.
 PassphraseFileOption = Annotated[
     Path | None,
     typer.Option(
         "--passphrase-file",
         envvar="FIELDFARE_PASSPHRASE_FILE",
-        help="A private file whose one line is the identity's passphrase.",
+        help="A private file whose one line is the identity's passphrase, or its token's PIN.",
         show_default=False,
     ),
 ]

@@ -23,6 +23,7 @@ from fieldfare.client.cli.options import (
     PassphraseFileOption,
     agreed,
     ask,
+    identity_secret,
 )
 from fieldfare.client.daemon.admin_client import told_custodian
 from fieldfare.client.home import keys
@@ -58,7 +59,6 @@ from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.roster import Member, Roster
 from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import create_private, os_user
 from fieldfare.shared.terminal.screen import BAD, GOOD, console, table
 from fieldfare.shared.terminal.texts import counted, plain
@@ -345,7 +345,8 @@ def vouch(
             "expected a key that was compared here, found none: compare first; what others vouch "
             "for is never handed on"
         )
-    identity = keys.load_identity(institution.home, read_passphrase(passphrase_file))
+    secret = identity_secret(institution.home, passphrase_file)
+    identity = keys.load_identity(institution.home, secret)
     pairs = [one.pair for one in said]
     create_private(out, sign_vouching(institution.settings.id, pairs, identity))
     names = ", ".join(plain(one.institution, NAME) for one in said)

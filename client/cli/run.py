@@ -20,6 +20,7 @@ from fieldfare.client.cli.options import (
     HomeOption,
     PassphraseFileOption,
     ProgramsOption,
+    identity_secret,
 )
 from fieldfare.client.daemon.admin_client import custodian_status
 from fieldfare.client.daemon.process import STOP_SECONDS, guard_home
@@ -40,7 +41,6 @@ from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.study.toml import load_toml
 from fieldfare.shared.system import processes
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.key_files import read_passphrase
 
 
 @app.command("institution.custodian")
@@ -51,7 +51,7 @@ def custodian(
 
     Decisions, a new roster, another identity and a changed policy take effect without a restart.
     """
-    guard_home(home, read_passphrase(passphrase_file))
+    guard_home(home, identity_secret(Home(home.absolute()), passphrase_file))
 
 
 CUSTODIAN_PROCESS: Final = "fieldfare.client.daemon.process"
@@ -73,7 +73,7 @@ def start(
     Stops both when it is told to (Ctrl-C, SIGTERM), and both end if it is killed.
     """
     opened = Home.open(home)
-    settings, passphrase = load_settings(opened), read_passphrase(passphrase_file)
+    settings, passphrase = load_settings(opened), identity_secret(opened, passphrase_file)
     node = opened.path / SETTINGS_NAME
     if not custodian_only and not node.exists():
         raise UsageError(
@@ -199,7 +199,7 @@ def check(
     given = Preflight(
         home=home,
         node_settings=node_settings or home / SETTINGS_NAME,
-        passphrase=read_passphrase(passphrase_file),
+        passphrase=identity_secret(Home(home.absolute()), passphrase_file),
         environment=os.environ,
         now=utc_now(),
         records=not skip_records,

@@ -19,6 +19,7 @@ from fieldfare.client.cli.options import (
     JsonOption,
     PassphraseFileOption,
     content_of,
+    identity_secret,
 )
 from fieldfare.client.custodian.company import company_cautions
 from fieldfare.client.custodian.ports import ModelEvidence
@@ -73,7 +74,6 @@ from fieldfare.shared.protocol.signed_files import RosterOffer, StudyOffer, read
 from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.key_files import read_passphrase
 from fieldfare.shared.system.private_files import os_user
 from fieldfare.shared.terminal.screen import console, table
 from fieldfare.shared.terminal.texts import SHORT, plain
@@ -231,7 +231,8 @@ def approve_study(
     if not yes:
         with open_institution_ledger(institution, utc_now) as ledger:
             show_review(_reviewed(institution, ledger, kept.study), console())
-    _approve(institution, kept, os_user(), read_passphrase(passphrase_file), ask=not yes)
+    secret = identity_secret(institution.home, passphrase_file)
+    _approve(institution, kept, os_user(), secret, ask=not yes)
 
 
 def _approve(

@@ -41,6 +41,7 @@ from fieldfare.client.sums.study_sums import StudySums
 from fieldfare.client.wire.frames import Committed, Released
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import (
+    KeysError,
     LedgerError,
     PolicyRefusal,
     ProtocolError,
@@ -294,7 +295,7 @@ class Custodian:
                 return action()
         except (PolicyRefusal, ProtocolError) as refusal:
             return self._refused(refusal.code, refusal, read)
-        except LedgerError as error:
+        except (KeysError, LedgerError) as error:  # a token that is gone signs nothing either
             return self._refused(RefusalCode.LEDGER_UNAVAILABLE, error, read)
 
     def _rejected(self, study: str, said: SaidNo) -> Refusal:

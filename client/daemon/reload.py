@@ -131,7 +131,7 @@ def standing_state(home: Home) -> tuple[FileState, ...]:
     file in its place is a copy that was put back.
     """
     named = (home.settings, home.policy, home.coordinator_key, home.roster, home.comparisons)
-    keys = (home.identity_key, home.identity_public)
+    keys = (home.identity_key, home.identity_uri, home.identity_public)
     ledger, *_, inode = file_state(home.ledger)
     return (*map(file_state, (*named, *keys)), (ledger, 0, 0, inode))
 

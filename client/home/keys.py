@@ -1,6 +1,6 @@
 """An institution's keys: made once, checked when loaded, the identity replaced by a rotation.
 
-    identity  Ed25519: signs approvals and replies; on the roster
+    identity  Ed25519: signs approvals and replies; on the roster; in a file, or in a token
     node      NIST P-384: authenticates the connection to the coordinator; opens no data
     holdout   32 bytes: which units are held out
 
@@ -44,6 +44,7 @@ from fieldfare.shared.system.private_files import (
     read_public,
     replace_private,
 )
+from fieldfare.shared.system.token_keys import make_token_key, open_token_key
 
 HOLDOUT_BYTES: Final = 32
 
@@ -63,14 +64,25 @@ class Rotation:
     statement: Path
 
 
-def create_keys(home: Home, passphrase: bytes | None) -> None:
+def create_keys(home: Home, passphrase: bytes | None, uri: str = "") -> None:
     """Make the identity, the node key and the hold-out key in an empty home.
+
+    Args:
+        home: whose keys these are.
+        passphrase: of the identity's file, or the PIN of its token.
+        uri: the identity's place in a token (RFC 7512); empty: a file here.
 
     Raises:
         UsageError: one of the files exists; nothing is overwritten.
+        KeysError: the token makes no key.
+        PackageError: the extra for tokens is not installed.
     """
-    identity = Ed25519PrivateKey.generate()
-    create_private(home.identity_key, signing_pem(identity, passphrase))
+    if uri:
+        identity: Ed25519PrivateKey = make_token_key(uri, passphrase)
+        create_private(home.identity_uri, uri.encode() + b"\n")
+    else:
+        identity = Ed25519PrivateKey.generate()
+        create_private(home.identity_key, signing_pem(identity, passphrase))
     create_private(home.identity_public, public_hex(identity).encode() + b"\n")
     private, public = _new_node_key()
     create_private(home.node_key, private)
@@ -79,14 +91,24 @@ def create_keys(home: Home, passphrase: bytes | None) -> None:
 
 
 def load_identity(home: Home, passphrase: bytes | None) -> Ed25519PrivateKey:
-    """Load the identity.
+    """Load the identity, or open it in its token.
+
+    Args:
+        home: whose identity.
+        passphrase: of its file, or the PIN of its token.
 
     Raises:
         KeysError: missing, open to others, another kind of key, a wrong, missing or needless
             passphrase, or a public half in identity.pub that is not this key's.
+        PackageError: the extra for tokens is not installed.
     """
-    path = home.identity_key
-    key = read_signing_key(path, passphrase)
+    if home.identity_uri.exists():
+        path = home.identity_uri
+        uri = read_public(path).decode(errors="replace").strip()
+        key: Ed25519PrivateKey = open_token_key(uri, passphrase)
+    else:
+        path = home.identity_key
+        key = read_signing_key(path, passphrase)
     if public_identity(home) != public_hex(key):
         raise KeysError(
             f"{home.identity_public}: expected the public half of {path}, found another: it is "
@@ -182,25 +204,42 @@ def renew_node_key(home: Home) -> None:
     replace_private(home.node_public, public)
 
 
-def rotate_identity(home: Home, institution: str, passphrase: bytes | None) -> Rotation:
+def rotate_identity(
+    home: Home,
+    institution: str,
+    passphrase: bytes | None,
+    *,
+    uri: str = "",
+    pin: bytes | None = None,
+) -> Rotation:
     """Replace the identity; the old public key stays, with a statement that both keys signed.
 
-    The new key keeps the old one's passphrase. After a crash the identity is the old or the
-    new one, and the new one never without its statement.
+    The new key keeps the old one's passphrase, or is made in a token at `uri` under `pin`. After a
+    crash the identity is the old or the new one, and the new one never without its statement.
 
     Raises:
         KeysError: as `load_identity`, or another rotation is under way.
         OSError: the disk says no.
     """
     with _alone(home):
-        old, new = load_identity(home, passphrase), Ed25519PrivateKey.generate()
+        old = load_identity(home, passphrase)
+        if home.identity_uri.exists() and not uri:
+            raise KeysError(
+                f"{home.identity_uri}: expected a place for the new key too, found none: give the "
+                "URI of a new label in the token (--key)"
+            )
+        new = make_token_key(uri, pin) if uri else Ed25519PrivateKey.generate()
         statement = state_rotation(institution, old, new)
         check_rotation(statement, institution, public_hex(old))
         path = home.rotations / f"{public_hex(old)}.signed"
         # One file for each former key: one left by a crash names a key that was never in use.
         replace_private(path, statement)
         replace_private(home.identity_public, public_hex(new).encode() + b"\n")
-        replace_private(home.identity_key, signing_pem(new, passphrase))
+        if uri:
+            replace_private(home.identity_uri, uri.encode() + b"\n")
+            home.identity_key.unlink(missing_ok=True)
+        else:
+            replace_private(home.identity_key, signing_pem(new, passphrase))
     return Rotation(public_hex(old), public_hex(new), path)
 
 

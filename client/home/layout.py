@@ -1,7 +1,7 @@
 """An institution's home: one folder, and a property for every path in it.
 
 institution.toml  policy.toml  coordinator.pub  roster.signed  comparisons.json
-keys/             identity.pem  identity.pub  node  node.pub  holdout  rotations/
+keys/             identity.pem (or identity.uri)  identity.pub  node  node.pub  holdout  rotations/
 studies/          signed study offers that arrived
 rosters/          every roster that was pinned here; made with the first
 ledger/           ledger.sqlite and its witness
@@ -80,6 +80,11 @@ class Home(HomeFolder):
     def identity_key(self) -> Path:
         """Ed25519 private key, PKCS8 PEM, with or without a passphrase."""
         return self.keys / "identity.pem"
+
+    @property
+    def identity_uri(self) -> Path:
+        """Where the identity is instead if it is in a token: a PKCS#11 URI, without a PIN."""
+        return self.keys / "identity.uri"
 
     @property
     def identity_public(self) -> Path:
@@ -187,7 +192,7 @@ class Home(HomeFolder):
     def trusted(self) -> tuple[Path, ...]:
         """Who can write these decides what is released."""
         papers = (self.settings, self.policy, self.coordinator_key, self.roster, self.comparisons)
-        return (*papers, self.identity_public, self.node_public)
+        return (*papers, self.identity_public, self.identity_uri, self.node_public)
 
     def access(self, folder: Path) -> tuple[int, int]:
         """Return the rights that no folder may have, and its mode."""

@@ -33,30 +33,40 @@ from fieldfare.shared.protocol.identity import (
 )
 from fieldfare.shared.study.toml import parse_toml
 from fieldfare.shared.system.private_files import create_private, read_public, replace_private
+from fieldfare.shared.system.token_keys import check_token
 
 
 def found_institution(
-    path: Path, institution: str, *, passphrase: bytes | None = None, coordinator: str = ""
+    path: Path,
+    institution: str,
+    *,
+    passphrase: bytes | None = None,
+    coordinator: str = "",
+    uri: str = "",
 ) -> Home:
     """Make an institution's home with everything that `init` promises.
 
     Args:
         path: a new or an empty folder.
         institution: its id, as it will stand on the roster.
-        passphrase: of the identity; None leaves it unprotected but for the file's mode.
+        passphrase: of the identity; None leaves it unprotected but for the file's mode. The
+            token's PIN where it is in one.
         coordinator: the coordinator's public key, hex, to pin; empty: pinned later.
+        uri: the identity's place in a token; empty: a file.
 
     Raises:
         StudyError: `institution` may not name an institution.
-        KeysError: `coordinator` is no key.
+        KeysError: `coordinator` is no key, or the token makes none.
         UsageError: something is there already; nothing is overwritten.
         OSError: the disk or a folder says no.
     """
     settings = settings_text(institution)  # checked before anything is made
     if coordinator:
         check_public_key(coordinator, "coordinator's key")
+    if uri:
+        check_token(uri, passphrase)
     home = Home.create(path)
-    create_keys(home, passphrase)
+    create_keys(home, passphrase, uri)
     create_private(home.policy, policy_text(coordinator).encode())
     if coordinator:
         create_private(home.coordinator_key, f"{coordinator}\n".encode())

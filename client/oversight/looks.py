@@ -156,9 +156,13 @@ class HomeLooks:
     def _identity(self) -> str | CheckNote:
         home = self.home.need()
         spoken = fingerprint(bytes.fromhex(public_identity(home)))[:HALF]
-        if self._given.passphrase is None and b"ENCRYPTED" in home.identity_key.read_bytes():
+        in_token = home.identity_uri.exists()
+        if self._given.passphrase is None and (
+            in_token or b"ENCRYPTED" in home.identity_key.read_bytes()
+        ):
+            where = "in a token" if in_token else "under a passphrase"
             return CheckNote(
-                CheckOutcome.SKIP, f"{spoken}; under a passphrase: give --passphrase-file to try it"
+                CheckOutcome.SKIP, f"{spoken}; {where}: give --passphrase-file to try it"
             )
         load_identity(home, self._given.passphrase)
         return spoken

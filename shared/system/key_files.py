@@ -97,10 +97,15 @@ def _pem(der: bytes) -> bytes:
 
 LEAST_PASSPHRASE: Final = 12  # bytes; PBKDF2 slows a guesser down, it does not stop one
 MOST_PASSPHRASE: Final = 1024
+LEAST_PIN: Final = 4
 
 
-def read_passphrase(path: Path | None) -> bytes | None:
+def read_passphrase(path: Path | None, least: int = LEAST_PASSPHRASE) -> bytes | None:
     """Read a passphrase from a private file or a pipe: its first line, without the line's end.
+
+    Args:
+        path: the file, a pipe or an open descriptor (/dev/fd/3); None where there is none.
+        least: its fewest bytes; a token's PIN may be shorter, since the token counts tries.
 
     Raises:
         KeysError: not readable or open to others, several lines, or of a length that is no
@@ -109,9 +114,9 @@ def read_passphrase(path: Path | None) -> bytes | None:
     if path is None:
         return None
     content = read_private(path).removesuffix(b"\n").removesuffix(b"\r")
-    if not LEAST_PASSPHRASE <= len(content) <= MOST_PASSPHRASE or b"\n" in content:
+    if not least <= len(content) <= MOST_PASSPHRASE or b"\n" in content:
         raise KeysError(
-            f"{path}: expected one line of {LEAST_PASSPHRASE} to {MOST_PASSPHRASE} bytes as the "
+            f"{path}: expected one line of {least} to {MOST_PASSPHRASE} bytes as the "
             "passphrase, found another form"
         )
     return content
