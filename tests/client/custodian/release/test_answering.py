@@ -31,6 +31,7 @@ ANSWERS: dict[str, Any] = {
     "OpenRun": pb.OpenRunAnswer,
     "Agree": pb.AgreeAnswer,
     "Release": pb.ReleaseAnswer,
+    "Reveal": pb.RevealAnswer,
     "Cosign": pb.CosignAnswer,
     "Deliver": pb.DeliverAnswer,
 }
