@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO, Final, NoReturn
 
 import typer
 
@@ -12,6 +12,7 @@ from fieldfare.client.cli.options import (
     EXIT_DECLINED,
     HomeOption,
     JsonOption,
+    ProofOption,
     agreed,
 )
 from fieldfare.client.daemon.admin_client import told_custodian
@@ -29,11 +30,19 @@ from fieldfare.client.oversight.ledger_report import (
     report_json,
     report_lines,
 )
+from fieldfare.client.oversight.stories import (
+    PROOF_SUFFIX,
+    TwoStoriesError,
+    keep_proof,
+    own_head,
+)
 from fieldfare.client.oversight.transcript_check import TranscriptCheck, check_transcript
 from fieldfare.client.policy.policy import load_policy
-from fieldfare.shared.errors import UsageError
+from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners
+from fieldfare.shared.cli.audit import RequiredOption
+from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.system.private_files import create_private, os_user
 from fieldfare.shared.terminal.texts import SHORT, plain
 
 ReasonOption = Annotated[
@@ -169,20 +178,83 @@ def _report(home: Home, ledger: Ledger) -> LedgerReport:
 def verify_transcript(
     file: Annotated[Path, typer.Argument(help="The transcript that the coordinator exported.")],
     home: HomeOption = DEFAULT_HOME,
+    required: RequiredOption = RequiredCosigners.ENOUGH,
+    proof: ProofOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Recompute a run from its transcript, and find your own replies in it as they left."""
+    """Recompute a run from its transcript, and find your own replies in it as they left.
+
+    It is held against the log that you co-signed. Exits like `audit transcript`: 0 fits, 1 does
+    not fit, 4 fits as far as kept, 5 not co-signed by enough, 6 two stories, with the proof.
+    """
     institution = open_institution(home)
     try:
-        opened = file.open("rb")
+        with (
+            _opened(file) as opened,
+            open_institution_ledger(institution, utc_now) as ledger,
+        ):
+            found = check_transcript(institution, ledger, opened, utc_now())
+    except TwoStoriesError as stories:
+        told = keep_proof(proof or file.with_name(file.name + PROOF_SUFFIX), stories.proof)
+        _tell(AuditVerdict.TWO_STORIES, [f"TWO STORIES: {stories}", *told], as_json=as_json)
+    except ProtocolError as error:
+        if as_json:
+            _tell(AuditVerdict.DOES_NOT_FIT, [str(error)], as_json=True)
+        raise
+    verdict = found.verdict(required)
+    if as_json:
+        typer.echo(json.dumps(_verdict(verdict) | _row(found), indent=2))
+    else:
+        typer.echo("\n".join([*lines(found, institution.settings.id), WORDS[verdict]]))
+    if verdict is not AuditVerdict.FITS:
+        raise typer.Exit(verdict.value)
+
+
+WORDS: Final = {
+    AuditVerdict.FITS: "it fits",
+    AuditVerdict.AS_FAR_AS_KEPT: "it fits as far as it is kept: ask for the whole transcript",
+    AuditVerdict.NOT_COSIGNED: (
+        "too few institutions co-signed it: ask them for the heads that they signed, and hold them "
+        "against yours with `fieldfare institution check --head FILE`"
+    ),
+}
+
+
+def _opened(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
     except OSError as error:
         raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
-    with opened, open_institution_ledger(institution, utc_now) as ledger:
-        found = check_transcript(institution, ledger, opened, utc_now())
-    if as_json:
-        typer.echo(json.dumps(_row(found), indent=2))
-    else:
-        typer.echo("\n".join(lines(found, institution.settings.id)))
+
+
+def _verdict(verdict: AuditVerdict) -> dict[str, object]:
+    return {"verdict": verdict.word, "exit_status": verdict.value}
+
+
+def _tell(verdict: AuditVerdict, said: list[str], *, as_json: bool) -> NoReturn:
+    """Say what is wrong and end with its exit status."""
+    text = (
+        json.dumps(_verdict(verdict) | {"reason": said}, indent=2) if as_json else "\n".join(said)
+    )
+    typer.echo(text)
+    raise typer.Exit(verdict.value)
+
+
+@app.command("institution.transcript.head")
+def transcript_head(
+    run: Annotated[str, typer.Argument(help="The run's id.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Write the head of a run's log that you co-signed, for other members to hold theirs against.
+
+    It holds the coordinator's signature and hashes, and nothing of any record.
+    """
+    institution = open_institution(home)
+    with open_institution_ledger(institution, utc_now) as ledger:
+        seen = own_head(ledger, institution.coordinator, run)
+    create_private(out, seen.to_bytes())
+    typer.echo(f"wrote {out}: others check it with `fieldfare institution check --head {out.name}`")
 
 
 def lines(found: TranscriptCheck, institution: str) -> list[str]:
@@ -229,6 +301,11 @@ def _rest(found: TranscriptCheck, institution: str) -> list[str]:
     report = found.report
     spent = report.institutions.get(institution)
     text = [f"you spent epsilon {spent.epsilon:.4g} in it"] if spent else []
+    if found.known > report.leaves:
+        text.append(
+            f"this file is the beginning of the log that you co-signed, {report.leaves} of "
+            f"{found.known} leaves"
+        )
     if found.cosigned:
         text.append(f"you co-signed {found.cosigned} of {report.leaves} leaves")
     else:

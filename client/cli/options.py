@@ -134,6 +134,10 @@ PassphraseFileOption = Annotated[
 ModelOption = Annotated[
     str, typer.Option("--model", metavar="STUDY|RUN", help="A run, or first digits of its study.")
 ]
+ProofOption = Annotated[
+    Path | None,
+    typer.Option("--proof", help="Where a proof of two stories is written.", show_default=False),
+]
 UnverifiedOption = Annotated[
     bool,
     typer.Option("--unverified", help="Also a model for which the coordinator's word is all."),

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -20,6 +20,7 @@ from fieldfare.client.cli.options import (
     HomeOption,
     PassphraseFileOption,
     ProgramsOption,
+    ProofOption,
     identity_secret,
 )
 from fieldfare.client.daemon.admin_client import custodian_status
@@ -30,6 +31,7 @@ from fieldfare.client.home.settings import (
     admin_socket_path,
     load_settings,
 )
+from fieldfare.client.institution.open import open_institution, open_institution_ledger
 from fieldfare.client.node.settings import NodeSettings
 from fieldfare.client.node.state import read_node_state
 from fieldfare.client.oversight import preflight
@@ -37,6 +39,13 @@ from fieldfare.client.oversight.link import link_looks
 from fieldfare.client.oversight.looks import HomeLooks, Preflight
 from fieldfare.client.oversight.overview import overview, overview_json
 from fieldfare.client.oversight.overview_screen import overview_lines
+from fieldfare.client.oversight.stories import (
+    PROOF_SUFFIX,
+    TwoStoriesError,
+    check_heads,
+    keep_proof,
+)
+from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.errors import FieldfareError, UsageError
 from fieldfare.shared.study.toml import load_toml
 from fieldfare.shared.system import processes
@@ -190,11 +199,17 @@ def check(
     skip_records: Annotated[
         bool, typer.Option("--skip-records", help="Do not read the records.")
     ] = False,
+    heads: Annotated[
+        list[Path] | None,
+        typer.Option("--head", help="Another member's head, as `transcript head` wrote it."),
+    ] = None,
+    proof: ProofOption = None,
     as_json: ProgramsOption = False,
 ) -> None:
     """Check everything that a study needs to run, with a remedy for each failure.
 
-    Nothing is changed and no value of a record is shown. Exits with 0 when nothing fails.
+    Nothing is changed and no value of a record is shown. Exits with 0 when nothing fails, and with
+    6 where the coordinator told another member another story of a run: the proof is written.
     """
     given = Preflight(
         home=home,
@@ -209,6 +224,7 @@ def check(
         found.append(one)
         if not as_json:
             typer.echo("\n".join(preflight.finding_lines(one)))
+    two_stories = _one_story(home, heads, proof, found, told=not as_json) if heads else False
     failed = sum(one.outcome is preflight.CheckOutcome.FAIL for one in found)
     if as_json:
         typer.echo(
@@ -216,8 +232,39 @@ def check(
         )
     else:
         typer.echo(f"{failed} failed" if failed else "nothing failed")
+    if two_stories:
+        raise typer.Exit(AuditVerdict.TWO_STORIES.value)
     if failed:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _one_story(
+    home: Path,
+    heads: Sequence[Path],
+    proof: Path | None,
+    found: list[preflight.CheckResult],
+    *,
+    told: bool,
+) -> bool:
+    """Hold other members' heads against the own ones; say whether they tell two stories."""
+    stories: list[TwoStoriesError] = []
+
+    def seen() -> str | preflight.CheckNote:
+        institution = open_institution(home)
+        with open_institution_ledger(institution, utc_now) as ledger:
+            try:
+                return check_heads(ledger, institution.coordinator, heads)
+            except TwoStoriesError as error:
+                stories.append(error)
+                path = proof or heads[0].with_name(heads[0].name + PROOF_SUFFIX)
+                said = [f"TWO STORIES: {error}", *keep_proof(path, error.proof)]
+                return preflight.CheckNote(preflight.CheckOutcome.FAIL, "\n".join(said))
+
+    for one in preflight.findings([preflight.Look("heads", seen)]):
+        found.append(one)
+        if told:
+            typer.echo("\n".join(preflight.finding_lines(one)))
+    return bool(stories)
 
 
 def _looked(given: Preflight) -> Iterator[preflight.CheckResult]:

@@ -17,8 +17,10 @@ from fieldfare.client.home.models import KeptModel, kept_model, note_recomputed
 from fieldfare.client.institution.open import Institution
 from fieldfare.client.ledger.budget import LedgerEntry, StoredReply
 from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.client.oversight.stories import TwoStoriesError, check_one_story
 from fieldfare.shared.audit.audit import AuditReport, audit
 from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners, verdict_of
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.finished_model.card import ModelCard
@@ -35,6 +37,7 @@ from fieldfare.shared.transcript.file import (
     TranscriptFile,
     read_transcript,
 )
+from fieldfare.shared.transcript.heads import SeenHead
 from fieldfare.shared.transcript.leaves import Leaf, LeafKind, SumRecord
 
 FIRST_LEAF_LINE = 2
@@ -213,6 +216,8 @@ class TranscriptCheck:
         cosigned: leaves that this institution co-signed; 0 for none.
         model: the delivered model that it was compared with, if one is here.
         roster_version: of the roster that the run ran under.
+        known: leaves of the log that this institution co-signed last; the file is its beginning
+            where it has fewer.
     """
 
     header: Header
@@ -221,6 +226,14 @@ class TranscriptCheck:
     cosigned: int
     model: KeptModel | None
     roster_version: int
+    known: int = 0
+
+    def verdict(self, required: RequiredCosigners) -> AuditVerdict:
+        """Return what the check comes to; less than the whole log is no clean bill."""
+        found = verdict_of(self.report, required)
+        if found is AuditVerdict.FITS and self.known > self.report.leaves:
+            return AuditVerdict.AS_FAR_AS_KEPT
+        return found
 
 
 def check_transcript(
@@ -235,6 +248,7 @@ def check_transcript(
         now: the present in UTC.
 
     Raises:
+        TwoStoriesError: it contradicts the head that this institution co-signed.
         MisfitError: the first thing that does not fit.
         ProtocolError: a roster with a key that is not this institution's, or other than the
             pinned one of the same version; or a delivered model that is not the transcript's.
@@ -242,11 +256,12 @@ def check_transcript(
         LedgerError: the ledger cannot be read.
         OSError: the file cannot be read, or the home not be written.
     """
+    transcript = read_transcript(file)
+    known = _known_head(institution, ledger, transcript)
+    file.seek(0)
     report = audit(file, Trust(institution.coordinator))
     if report.misfit is not None:
         raise MisfitError(report.misfit)
-    file.seek(0)
-    transcript = read_transcript(file)
     roster = _known_roster(institution, report.roster)
     own_id = institution.settings.id
     header = transcript.header
@@ -264,7 +279,19 @@ def check_transcript(
         cosigned=report.cosigned.get(own_id, 0),
         model=_compare_model(institution, transcript, report, now),
         roster_version=roster.version,
+        known=known,
     )
+
+
+def _known_head(institution: Institution, ledger: Ledger, transcript: TranscriptFile) -> int:
+    """Hold the file's head against the own co-signed one; returns how many leaves that has."""
+    seen = SeenHead.of(transcript.head, [leaf.hash for leaf in transcript.leaves])
+    try:
+        return check_one_story(ledger, institution.coordinator, seen)
+    except TwoStoriesError:
+        raise
+    except ProtocolError:  # no head by the coordinator: the audit names the line
+        return 0
 
 
 def recorded_replies(ledger: Ledger, study: str, run: str) -> dict[str, RecordedReply]:

@@ -9,6 +9,6 @@ from fieldfare.shared.cli.part import Part
 
 app: Final = Part(
     __name__,
-    audit="audit.transcript",
+    audit="audit.transcript audit.stories",
     study="study.check study.sign roster.sign",
 )

@@ -30,8 +30,10 @@ from fieldfare.shared.pages.words import short
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
 from fieldfare.shared.protocol.signed_files import read_roster, read_signed
+from fieldfare.shared.system.private_files import read_at_most
 from fieldfare.shared.terminal.screen import BAD, console, facts, table
 from fieldfare.shared.terminal.texts import plain
+from fieldfare.shared.transcript.heads import LARGEST_HEAD_FILE, TwoStories
 
 GOOD: Final = "bold green"
 DOUBT: Final = "bold yellow"
@@ -39,6 +41,19 @@ STATED: Final = "as the coordinator states them: not computed again"
 MOST_SHOWN: Final = 24  # institutions; --json has all
 
 
+RosterOption = Annotated[
+    Path | None,
+    typer.Option(help="The signed roster that you know to be right.", show_default=False),
+]
+KeyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HEX|FILE",
+        help="The coordinator's public key, compared out of band; the roster is then the one that "
+        "it signed.",
+        show_default=False,
+    ),
+]
 RequiredOption = Annotated[
     RequiredCosigners,
     typer.Option(
@@ -258,19 +273,8 @@ def _verdict(report: AuditReport, required: RequiredCosigners) -> Iterator[Text]
 @app.command("audit.transcript")
 def audit_transcript(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As the coordinator exported it.")],
-    roster: Annotated[
-        Path | None,
-        typer.Option(help="The signed roster that you know to be right.", show_default=False),
-    ] = None,
-    coordinator_key: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HEX|FILE",
-            help="The coordinator's public key, compared out of band; the roster is then the one "
-            "that it signed.",
-            show_default=False,
-        ),
-    ] = None,
+    roster: RosterOption = None,
+    coordinator_key: KeyOption = None,
     required: RequiredOption = RequiredCosigners.ENOUGH,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
 ) -> None:
@@ -293,6 +297,29 @@ def audit_transcript(
         console().print(report_screen(report, trust, required))
     if status := verdict_of(report, required).value:
         raise typer.Exit(status)
+
+
+@app.command("audit.stories")
+def audit_two_stories(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The proof, as a member wrote it.")],
+    roster: RosterOption = None,
+    coordinator_key: KeyOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, for programs.")] = False,
+) -> None:
+    """Check a proof that a coordinator signed two logs of one run, neither the other's beginning.
+
+    Exits with 6 where it proves that, and with 1 where it proves nothing.
+    """
+    trust = trusted(roster, coordinator_key)
+    proof = TwoStories.from_bytes(read_at_most(file, LARGEST_HEAD_FILE))
+    told, verdict = proof.told(trust.coordinator_only), AuditVerdict.TWO_STORIES
+    if as_json:
+        heads = [head.model_dump(mode="json") for head in (told.first, told.second)]
+        said = {"verdict": verdict.word, "exit_status": verdict.value, "heads": heads}
+        typer.echo(json.dumps(said, indent=2))
+    else:
+        typer.echo(f"TWO STORIES: {told.words}\nstudy {told.study}")
+    raise typer.Exit(verdict.value)
 
 
 def trusted(roster: Path | None, coordinator_key: str | None) -> Trust:

@@ -325,8 +325,8 @@ class Bed:
         self.coordinator("transcript", "export", run, "--out", str(path))
         return path
 
-    def audit(self, transcript: Path) -> dict[str, Any]:
-        """Audit a transcript with nothing but the roster."""
+    def audit(self, transcript: Path, required: str = "none") -> dict[str, Any]:
+        """Audit a transcript with nothing but the roster, and whoever has to have co-signed."""
         said = self.fieldfare(
             *self._allowing,
             "audit",
@@ -335,7 +335,7 @@ class Bed:
             "--roster",
             str(self.coordinator_home / "roster.signed"),
             "--require-cosigned",
-            "none",  # a test says itself who has to
+            required,
             "--json",
         )
         found: dict[str, Any] = json.loads(said)

@@ -16,6 +16,7 @@ from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.institution.open import Custody
 from fieldfare.client.oversight.transcript_check import OwnReplies, check_transcript
 from fieldfare.server.run.closing import compose
+from fieldfare.shared.audit.verdict import AuditVerdict
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.protocol.messages import Reply
 from fieldfare.shared.protocol.plan import plan_for
@@ -89,7 +90,7 @@ def test_an_honest_transcript_is_explained(typed: Typed) -> None:
 
 def test_deleted_vectors_and_a_model_that_did_not_come_are_said(typed: Typed) -> None:
     status, out, _ = typed(typed.recorder.to_bytes(purged=True))
-    assert status == 0
+    assert status == AuditVerdict.AS_FAR_AS_KEPT.value
     assert "0 of 5 sums were added up again" in out
     assert "has not arrived here" in out
 
@@ -124,9 +125,11 @@ def test_what_does_not_fit_is_named_by_its_line(typed: Typed) -> None:
     def forge(leaves: list[Leaf]) -> None:
         leaves[at] = recorder.forged(at, Reply, vector="00" * 32)
 
-    status, _, err = typed(recorder.lie(forge))
-    assert status == 1
-    assert "line" in err
+    status, out, _ = typed(recorder.lie(forge))  # the coordinator signed another log here
+    assert (status, "TWO STORIES" in out) == (AuditVerdict.TWO_STORIES.value, True)
+    whole = typed.recorder.to_bytes().splitlines(keepends=True)
+    status, out, _ = typed(b"".join([*whole[: at + 1], *whole[at + 2 :]]), "--json")
+    assert (status, json.loads(out)["verdict"]) == (1, "does_not_fit")
 
 
 def test_a_missing_file_is_said_to_be_missing(typed: Typed, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.support.runs.transcripts import Recorder
 from fieldfare.client.custodian.ports import ModelEvidence
 from fieldfare.client.home.models import kept_model, read_recomputed
 from fieldfare.client.institution.open import Custody
+from fieldfare.client.oversight.stories import TwoStoriesError
 from fieldfare.client.oversight.transcript_check import TranscriptCheck, check_transcript, own_keys
 from fieldfare.server.run.closing import ComposedDelivery, compose
 from fieldfare.shared.errors import ProtocolError
@@ -110,8 +111,12 @@ def test_a_transcript_that_does_not_fit_is_named(
     def drop(leaves: list[Leaf]) -> None:
         del leaves[10]
 
-    with pytest.raises(MisfitError, match="line"):
+    with pytest.raises(TwoStoriesError, match="signed two logs"):
         check(coordinator, custodies[0], run.lie(drop))
+    lines = run.to_bytes().splitlines(keepends=True)
+    del lines[11]
+    with pytest.raises(MisfitError, match="line"):
+        check(coordinator, custodies[0], b"".join(lines))
 
 
 def rosters(coordinator: Coordinator) -> dict[str, Any]:

@@ -1,0 +1,103 @@
+"""Whether the coordinator told this institution and somebody else two stories of one run.
+
+What was co-signed here is kept in the ledger with its leaves' hashes; heads of other members
+come as files, or with a transcript.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fieldfare.client.custodian.cosigning import kept_head, kept_heads
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.shared.audit.opening import Trust
+from fieldfare.shared.errors import ProtocolError, UsageError
+from fieldfare.shared.system.private_files import read_at_most, replace_private
+from fieldfare.shared.transcript.heads import (
+    LARGEST_HEAD_FILE,
+    SeenHead,
+    ToldStories,
+    TwoStories,
+    two_stories,
+)
+
+PROOF_SUFFIX = ".two-stories"
+
+
+class TwoStoriesError(ProtocolError):
+    """The coordinator signed two logs of one run; carries the proof."""
+
+    def __init__(self, proof: TwoStories, told: ToldStories) -> None:
+        """Say which two."""
+        self.proof = proof
+        super().__init__(told.words)
+
+
+def check_one_story(ledger: Ledger, coordinator: str, seen: SeenHead) -> int:
+    """Hold a head that somebody else was shown against the own co-signed one of that run.
+
+    Args:
+        ledger: this institution's own.
+        coordinator: its public key, hex.
+        seen: the other head, with the hashes of its leaves where they are known.
+
+    Returns:
+        How many leaves the own one has; 0 where none was co-signed here.
+
+    Raises:
+        TwoStoriesError: neither log is the other's beginning.
+        ProtocolError: a head that the coordinator did not sign.
+        LedgerError: the ledger cannot be read.
+    """
+    roster = Trust(coordinator).coordinator_only
+    head = seen.opened(roster)
+    own = kept_head(ledger, head.study, head.run)
+    if own is None:
+        return 0
+    proof = two_stories(own, seen, roster)
+    if proof is not None:
+        raise TwoStoriesError(proof, proof.told(roster))
+    return own.opened(roster).size
+
+
+def check_heads(ledger: Ledger, coordinator: str, files: Iterable[Path]) -> str:
+    """Hold other members' heads, as files, against the own ones; returns what was found.
+
+    Raises:
+        TwoStoriesError: of the first that contradicts.
+        ProtocolError, UsageError: a file that is no head by this coordinator.
+        LedgerError: the ledger cannot be read.
+    """
+    sizes = []
+    for path in files:
+        try:
+            content = read_at_most(path, LARGEST_HEAD_FILE)
+            sizes.append(check_one_story(ledger, coordinator, SeenHead.from_bytes(content)))
+        except TwoStoriesError:
+            raise
+        except ProtocolError as error:
+            raise UsageError(f"{path}: {error}") from None
+    known = sum(size > 0 for size in sizes)
+    return f"{known} of {len(sizes)} heads of others are of runs co-signed here: one story each"
+
+
+def own_head(ledger: Ledger, coordinator: str, run: str) -> SeenHead:
+    """Return the head of a run that was co-signed here last, for another member.
+
+    Raises:
+        UsageError: none was.
+        LedgerError: the ledger cannot be read.
+    """
+    roster = Trust(coordinator).coordinator_only
+    for seen in kept_heads(ledger):
+        if seen.opened(roster).run == run:
+            return seen
+    raise UsageError(f"RUN: expected a run whose log was co-signed here, found {run[:64]!a}")
+
+
+def keep_proof(path: Path, proof: TwoStories) -> list[str]:
+    """Write a proof; returns how others check it."""
+    replace_private(path, proof.to_bytes())
+    return [
+        f"the proof is {path}: give it to the other members; anybody checks it with",
+        f"      fieldfare audit stories {path.name} --coordinator-key KEY",
+    ]
