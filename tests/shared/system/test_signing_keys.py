@@ -1,6 +1,7 @@
 """What every place of an identity does alike: a file, a file under a passphrase, a token."""
 
 import copy
+import importlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -70,17 +71,17 @@ def test_it_serves_wherever_an_identity_is_asked_for(
 
 def test_a_tokens_key_cannot_be_taken_out(token: Token) -> None:
     key = make_token_key(token.uri(), PIN)
-    for take in (
+    takes: tuple[Callable[[], object], ...] = (
         key.private_bytes_raw,
         lambda: key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
         lambda: signing_pem(key, PASSPHRASE),
-    ):
+    )
+    for take in takes:
         with pytest.raises(KeysError, match="request for a copy"):
             take()
     assert copy.copy(key) is copy.deepcopy(key) is key
-    from pkcs11 import Attribute
-
-    assert (key._private[Attribute.EXTRACTABLE], key._private[Attribute.SENSITIVE]) == (False, True)
+    said = importlib.import_module("pkcs11").Attribute
+    assert (key._private[said.EXTRACTABLE], key._private[said.SENSITIVE]) == (False, True)
 
 
 def test_a_label_is_used_once(token: Token) -> None:
