@@ -7,14 +7,15 @@ append-only; its head and total stand in every signed reply.
 
 *The clock.* An entry's time is never before its predecessor's or the ledger's start, so setting
 the clock back cannot date a debit out of the 365-day window before older ones; the window itself
-is measured back from the clock as it stands, so setting it back only counts more. A clock that
+is measured back from the clock as it stands, so setting it back only counts more, and from the
+present that honest peers signed at a run's opening where that is earlier. Otherwise a clock that
 runs ahead makes the window forget early, and one that lagged when a debit was made forgets that
 debit early by the lag: against both stand the study's and the lifetime limit, which know no time.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from threading import RLock
@@ -30,6 +31,7 @@ from fieldfare.client.ledger.budget import (
     check_count,
     check_debit,
     from_picomu2,
+    present,
     to_picomu2,
 )
 from fieldfare.client.ledger.chain import (
@@ -84,6 +86,7 @@ class Ledger:
         self._clock = clock
         self._unit = unit
         self._lock = RLock()
+        self._ahead = timedelta(0)  # of the present that peers signed
         self._settled = -1  # entries up to here are witnessed, and the log was erased after them
 
     @classmethod
@@ -149,6 +152,22 @@ class Ledger:
                 self._settle(found.position.sequence)
             return found
 
+    def heed(self, peers: Sequence[datetime], tolerance: int) -> None:
+        """Measure the window back from what peers signed too, until the next opening says anew.
+
+        A clock that runs ahead makes the window forget early; t colluders cannot hide it.
+
+        Args:
+            peers: the times in their offers, of one opening.
+            tolerance: t, how many of them may lie.
+
+        Raises:
+            LedgerError: the clock was set.
+        """
+        with self._lock:
+            now = self._clock()
+            self._ahead = now - present(now, peers, tolerance)
+
     def admit(
         self,
         debit: Debit,
@@ -178,7 +197,7 @@ class Ledger:
                 return
             check_debit(
                 debit,
-                self._store.standing(debit, self._clock(), portion),
+                self._store.standing(debit, self._clock() - self._ahead, portion),
                 self._limits,
                 study_limit=study_limit,
                 max_attempts=max_attempts,

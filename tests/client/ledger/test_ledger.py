@@ -224,6 +224,23 @@ def test_a_clock_that_ran_ahead_does_not_hide_the_real_year(place: Path | None) 
         assert refusal(ledger, debit(2)) is RefusalCode.BUDGET_EXHAUSTED
 
 
+def test_a_clock_that_runs_ahead_of_honest_peers_gives_no_new_year(place: Path | None) -> None:
+    """Attack M6, at an opening: one colluder of three peers cannot help."""
+    clock = Clock()
+    with open_ledger(
+        place, limits=Limits(yearly_picomu2=20, lifetime_picomu2=MOST), clock=clock
+    ) as ledger:
+        commit(ledger, debit(0))
+        commit(ledger, debit(1))
+        clock.now = START + 366 * DAY
+        ledger.heed([START + DAY, START + DAY, clock.now], 1)
+        assert refusal(ledger, debit(2)) is RefusalCode.BUDGET_EXHAUSTED
+        clock.now += 200 * DAY  # the lag stays as it was until somebody says otherwise
+        assert refusal(ledger, debit(2)) is RefusalCode.BUDGET_EXHAUSTED
+        ledger.heed([clock.now, clock.now, START], 1)
+        commit(ledger, debit(2))
+
+
 def test_a_clock_without_a_time_zone_spends_nothing(place: Path | None) -> None:
     clock = Clock()
     with open_ledger(place, clock=clock) as ledger:
