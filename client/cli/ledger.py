@@ -42,7 +42,7 @@ from fieldfare.shared.audit.verdict import AuditVerdict, RequiredCosigners
 from fieldfare.shared.cli.audit import RequiredOption
 from fieldfare.shared.errors import ProtocolError, UsageError
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import create_private, os_user
+from fieldfare.shared.system.private_files import create_private, open_regular, os_user
 from fieldfare.shared.terminal.texts import SHORT, plain
 
 ReasonOption = Annotated[
@@ -222,7 +222,7 @@ WORDS: Final = {
 
 def _opened(file: Path) -> BinaryIO:
     try:
-        return file.open("rb")
+        return open_regular(file)
     except OSError as error:
         raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None
 

@@ -10,6 +10,7 @@ import typer
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.key_files import LEAST_PIN, read_passphrase
+from fieldfare.shared.system.private_files import read_at_most
 
 DEFAULT_HOME: Final = Path("institution")
 EXIT_DECLINED: Final = 1  # a person was asked and said no
@@ -58,14 +59,7 @@ def content_of(path: Path, most: int) -> bytes:
     Raises:
         UsageError: it cannot be read, or has more than `most` bytes.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: expected a readable file, found: {error.strerror}") from None
-    if len(content) > most:
-        raise UsageError(f"{path}: expected at most {most} bytes, found more")
-    return content
+    return read_at_most(path, most)
 
 
 HomeOption = Annotated[

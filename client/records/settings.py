@@ -39,6 +39,7 @@ from fieldfare.client.records.sources.mapping import ColumnMapping, Declared, lo
 from fieldfare.shared.errors import RecordsError, StudyError
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.study.toml import PathText, problem_lines
+from fieldfare.shared.system.private_files import open_regular
 from fieldfare.shared.terminal.texts import plain
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def private_line(path: Path) -> str:
         RecordsError: no such file, one that others can read, or not one line of text.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             mode = stat.S_IMODE(path.stat().st_mode)
             content = stream.read(MAX_URI_BYTES + 1)
     except OSError as error:
@@ -356,6 +357,11 @@ class _RecordsOnly(BaseModel):
     _unit = field_validator("records")(one_unit)
 
 
+def _text(path: Path) -> str:
+    with open_regular(path) as file:
+        return file.read().decode("utf-8")
+
+
 def load_sources(path: Path) -> tuple[RecordsSource, ...]:
     """Read the `[[records]]` tables of an institution's settings, and nothing else there.
 
@@ -363,7 +369,7 @@ def load_sources(path: Path) -> tuple[RecordsSource, ...]:
         StudyError: unreadable, no TOML, or lists every mistake in them, one line each.
     """
     try:
-        return _RecordsOnly.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).records
+        return _RecordsOnly.model_validate(tomllib.loads(_text(path))).records
     except OSError as error:
         raise StudyError(f"{path}: expected a readable file, found: {error.strerror}") from None
     except ValidationError as error:

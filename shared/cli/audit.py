@@ -30,7 +30,7 @@ from fieldfare.shared.pages.words import short
 from fieldfare.shared.protocol.identity import fingerprint
 from fieldfare.shared.protocol.plan import PICOMU2, Plan
 from fieldfare.shared.protocol.signed_files import read_roster, read_signed
-from fieldfare.shared.system.private_files import read_at_most
+from fieldfare.shared.system.private_files import open_regular, read_at_most
 from fieldfare.shared.terminal.screen import BAD, console, facts, table
 from fieldfare.shared.terminal.texts import plain
 from fieldfare.shared.transcript.heads import LARGEST_HEAD_FILE, TwoStories
@@ -285,9 +285,7 @@ def audit_transcript(
     """
     trust = trusted(roster, coordinator_key)
     try:
-        with file.open("rb") as content:
-            if not content.seekable():
-                raise UsageError(f"{file}: expected a file, found a stream: save it first")
+        with open_regular(file) as content:
             report = audit(content, trust)
     except OSError as error:
         raise UsageError(f"{file}: expected a readable file, found: {error.strerror}") from None

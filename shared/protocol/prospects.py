@@ -8,7 +8,7 @@ import math
 from typing import Final
 
 from fieldfare.shared.errors import AccountingError
-from fieldfare.shared.protocol.plan import PICOMU2, Plan
+from fieldfare.shared.protocol.plan import PICOMU2, Plan, carries_last_sum
 
 MASKS_FAIL_FACTOR: Final = 4  # times epsilon that may remain without masks, unless a policy differs
 MOST_TOGETHER: Final = 1024  # institutions that are looked at
@@ -51,6 +51,13 @@ def cautions(plan: Plan) -> tuple[str, ...]:
         found.append(
             'aggregation.participants = "any": two sums in a row, with and without an institution, '
             f"tell {_told_by_two_sums(plan)}"
+        )
+    least = aggregation.minimum_institutions
+    if plan.study.trains and not carries_last_sum(plan, least):
+        found.append(
+            f"steps of {plan.training.vectors.entries:,} numbers at {least} institutions are more "
+            "than a request carries: no custodian takes the last step again before it answers, "
+            "and parameters of the coordinator's own are found by an audit of the transcript alone"
         )
     return tuple(found)
 

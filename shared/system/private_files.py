@@ -7,6 +7,7 @@ between the check and the reading.
 The user at the keyboard, as the operating system knows it.
 """
 
+import errno
 import fcntl
 import os
 import pwd
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from fieldfare.shared.errors import FieldfareError, KeysError, UsageError
 
@@ -118,14 +119,32 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that a person named, for its bytes.
+
+    A pipe would wait for somebody who writes, and a device never ends.
+
+    Raises:
+        OSError: not readable, or something else than a file; the reason is in `strerror`.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    raise OSError(errno.EINVAL, "a pipe or a device; save it first", str(path))
+
+
 def read_at_most(path: Path, limit: int, fault: type[FieldfareError] = UsageError) -> bytes:
     """Read a file that somebody sent or wrote, of at most `limit` bytes.
 
     Raises:
-        FieldfareError: as `fault`: not readable, or too large.
+        FieldfareError: as `fault`: not readable, no regular file, or too large.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(limit + 1)
     except OSError as error:
         raise fault(f"{path}: expected a readable file, found: {error.strerror}") from None

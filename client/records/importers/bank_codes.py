@@ -10,6 +10,7 @@ from typing import Any
 
 from fieldfare.client.records.canonical.bank import Channel, MemoCategory
 from fieldfare.shared.errors import UsageError
+from fieldfare.shared.system.private_files import open_regular
 
 LEFT_OUT = ""
 
@@ -61,7 +62,8 @@ def own_codes(path: Path) -> dict[str, str]:
         UsageError: no such file, or something else in it.
     """
     try:
-        data: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+        with open_regular(path) as file:
+            data: dict[str, Any] = tomllib.loads(file.read().decode("utf-8"))
     except (OSError, UnicodeError, tomllib.TOMLDecodeError):
         raise UsageError(f"{path}: expected a TOML file with [channels]; write one") from None
     channels = data.get("channels", {})

@@ -137,6 +137,7 @@ def open_folder(path: Path, columns: Columns) -> Iterator[CanonicalFolder]:
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise UsageError(f"--out: expected a new or empty folder, found files in {path}")
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         path.chmod(PRIVATE_FOLDER)  # one that was there may be open to others
@@ -155,6 +156,9 @@ def open_folder(path: Path, columns: Columns) -> Iterator[CanonicalFolder]:
     finally:
         if not whole:
             folder.discard()
+            for one in made:
+                with suppress(OSError):  # somebody else uses it meanwhile
+                    one.rmdir()
 
 
 # -- keying ---------------------------------------------------------------------------------------

@@ -86,6 +86,9 @@ def import_records(
     if unheard:
         raise UsageError(f"{unheard[0]}: nothing that {form.value} heeds; leave it out")
     _refuse_unknown(options.lacking)
+    for file in files:
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise UsageError(f"{file}: expected a file, found a pipe or a device: save it first")
     return importer.run(files, out, options)
 
 

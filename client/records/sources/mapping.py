@@ -26,6 +26,7 @@ from fieldfare.client.records.sources.sql import ISO_DATES, Numerals
 from fieldfare.shared.errors import StudyError
 from fieldfare.shared.features.features import Name
 from fieldfare.shared.study.toml import problem_lines
+from fieldfare.shared.system.private_files import open_regular
 
 UTF8: Final = "utf-8"
 _DATE_FORM: Final = re.compile(r"([^%]|%[-]?[aAbBdmyYHIpMSfzjF%T])+")
@@ -121,7 +122,8 @@ def load_mapping(path: Path) -> ColumnMapping:
         StudyError: unreadable, no TOML, or lists every mistake, one line each.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            data = tomllib.loads(file.read().decode("utf-8"))
     except OSError as error:
         raise StudyError(
             f"{path}: expected a readable mapping file, found: {error.strerror}"

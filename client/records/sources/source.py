@@ -115,6 +115,8 @@ def table_at(
     Raises:
         RecordsError: no file, or a folder with something else in it.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise RecordsError(f"{path}: expected a file or folder, found a pipe or a device: save it")
     declared = mapping or ColumnMapping()
     if not path.is_dir():
         return Table(str(path), declared, (SourceFile("", _opener(path, declared, kind, rows)),))

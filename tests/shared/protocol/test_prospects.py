@@ -42,6 +42,14 @@ def test_a_study_that_can_run_has_nothing_against_it() -> None:
     assert budget_obstacle(plan, 0) == ""
 
 
+def test_steps_that_no_custodian_takes_again_are_said() -> None:
+    wide = {"kind": "text", "column": "message", "buckets": 65_536}
+    data = study().model_dump(mode="json") | {"model": wide, "features": []}
+    wide_plan = plan_for(Study.model_validate(data | {"aggregation": {"minimum_institutions": 5}}))
+    (line,) = cautions(wide_plan)
+    assert line.startswith("steps of 65,537 numbers at 5 institutions are more than a request")
+
+
 def test_a_study_without_a_unit_is_of_no_use() -> None:
     base = study()
     records = base.records.model_copy(update={"unit": None})

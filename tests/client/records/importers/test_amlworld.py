@@ -59,7 +59,7 @@ def test_what_cannot_be_read_is_named_by_line(
     with pytest.raises(RecordsError, match=rf"bad\.csv.* line {line}\b") as caught:
         imported("amlworld", [path], tmp_path / "out")
     assert new not in str(caught.value).replace(str(tmp_path), "")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_header_is_refused(tmp_path: Path) -> None:
