@@ -23,6 +23,7 @@ from fieldfare.client.custodian.admission import ApprovedRun
 from fieldfare.client.custodian.company import check_company
 from fieldfare.client.custodian.cosigning import LEDGER_STATE, Cosigning
 from fieldfare.client.custodian.key_agreement import ApprovedStudy, OpenedRun, agree, open_run
+from fieldfare.client.custodian.openings import OPENING_STATE, Openings
 from fieldfare.client.custodian.party import Site
 from fieldfare.client.custodian.ports import (
     DecisionLog,
@@ -30,6 +31,7 @@ from fieldfare.client.custodian.ports import (
     ModelEvidence,
     NoInbox,
     NoLog,
+    RunEvent,
     SaidNo,
 )
 from fieldfare.client.custodian.recomputation import model_evidence
@@ -99,7 +101,6 @@ log = logging.getLogger(__name__)
 
 # Run ids and study ids hold no colon, so no request can name these states.
 APPROVAL_STATE: Final = ":approval"
-OPENING_STATE: Final = "opening:"
 SHOWN_REPLY: Final = ":shown-reply"
 APPROVAL_COUNT: Final = "approvals:"
 
@@ -148,6 +149,7 @@ class Custodian:
         self._decisions = decisions or NoLog()
         self._inbox = inbox or NoInbox()
         self._door = Door(site, ledger, noise, self._decisions, seeds)
+        self._openings = Openings(ledger, self._decisions)
         self._lock = RLock()
         self._prepared: dict[str, _Prepared] = {}
         self._runs: dict[str, RunAtDoor] = {}
@@ -367,6 +369,7 @@ class Custodian:
         if body.roster != self._site.roster.hash:
             raise PolicyRefusal(RefusalCode.WRONG_ROSTER, "expected the pinned roster")
         self._check_company(body)
+        self._openings.admit(body)
         key = OPENING_STATE + body.run
         state = self._ledger.run_state(body.study, key)
         if state is not None:
@@ -403,7 +406,12 @@ class Custodian:
         if opened.secrets:  # also on a repeat: a crash may have come in between
             forgotten = opened.without_secrets().to_bytes()
             self._ledger.put_run_state(study, OPENING_STATE + run, forgotten)
+        self._note_agreed(study, run, offers)
         return b""
+
+    def _note_agreed(self, study: str, run: str, offers: Sequence[bytes]) -> None:
+        fingerprint = bytes_hash(b"".join(offers))
+        self._decisions.noted(RunEvent.AGREED, study, run, fingerprint)
 
     def _reveal(self, content: bytes, statements: Sequence[bytes], read: list[Request]) -> bytes:
         request = self._site.from_coordinator(content, Request).body
@@ -421,7 +429,9 @@ class Custodian:
     def _cosign(self, study: str, run: str, shown: ShownLog) -> bytes:
         self._own(study)
         self._opened(study, run)
-        return Cosigning(self._site, self._ledger).cosign(study, run, shown)
+        signed = Cosigning(self._site, self._ledger).cosign(study, run, shown)
+        self._decisions.noted(RunEvent.COSIGNED, study, run, bytes_hash(signed))
+        return signed
 
     def _deliver(self, content: bytes, model: bytes, card: bytes) -> bytes:
         delivery = self._site.from_coordinator(content, Delivery).body

@@ -23,6 +23,14 @@ from fieldfare.shared.study.study import Study
 Term = str | int | float | bool
 
 
+class RunEvent(Enum):
+    """What a custodian did for a run without a release."""
+
+    OPENED = "run opened"
+    AGREED = "keys agreed"
+    COSIGNED = "transcript co-signed"
+
+
 class DecisionLog(Protocol):
     """Where decisions are written down. Every method raises LedgerError if it cannot."""
 
@@ -52,6 +60,10 @@ class DecisionLog(Protocol):
         """
         ...
 
+    def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
+        """A run was opened or agreed on, or its transcript co-signed; `fingerprint` says which."""
+        ...
+
     def approved(self, study: str, approval: str, user: str) -> None:
         """A user approved a study; `approval` is the hash of the signed approval."""
         ...
@@ -75,6 +87,9 @@ class NoLog:
         """Do nothing."""
 
     def released(self, request: Request, debit: int, position: Position) -> None:
+        """Do nothing."""
+
+    def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
         """Do nothing."""
 
     def approved(self, study: str, approval: str, user: str) -> None:

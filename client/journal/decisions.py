@@ -14,7 +14,7 @@ from datetime import datetime
 from threading import RLock
 from typing import Any, Final
 
-from fieldfare.client.custodian.ports import DecisionLog, Term
+from fieldfare.client.custodian.ports import DecisionLog, RunEvent, Term
 from fieldfare.client.journal.entries import MAX_SENTENCE, Event, Value, printable
 from fieldfare.client.journal.journal import Journal
 from fieldfare.client.ledger.budget import Position
@@ -33,6 +33,9 @@ Kind = tuple[Event, str]
 MOST_REFUSALS: Final = 20  # of one code
 MOST_REQUESTS: Final = 300  # of all
 MOST_REPEATS: Final = 5  # of one request, and of the answer to it
+
+
+_NAMED: Final = {Event.REFUSAL: "code", Event.REQUEST: "request", Event.RELEASE: "request"}
 
 
 class JournalDecisions:
@@ -96,6 +99,16 @@ class JournalDecisions:
         where = asdict(position)
         self._journal.append(Event.RELEASE, CUSTODIAN, **(_place(request) | where), debit=debit)
 
+    def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
+        """Write down what was done for a run without a release.
+
+        Raises:
+            LedgerError: the log cannot be written; do not do it.
+        """
+        kind = Event(event.value)
+        if self._admits((kind, ""), MOST_REQUESTS) and self._admits((kind, run), MOST_REPEATS):
+            self._journal.append(kind, CUSTODIAN, study=study, run=run, fingerprint=fingerprint)
+
     def settle(self, *, at_once: bool = False) -> None:
         """Log the counts of the minutes that are over; `at_once`: of this one too.
 
@@ -130,7 +143,7 @@ class JournalDecisions:
         event, name = kind
         details: dict[str, Value] = {"rule": rule, **numbers}
         if name:
-            details["code" if event is Event.REFUSAL else "request"] = name
+            details[_NAMED.get(event, "run")] = name
         self._journal.append(event, CUSTODIAN, **details)
 
     def approved(self, study: str, approval: str, user: str) -> None:
@@ -220,6 +233,10 @@ class Tally:
             kind=request.kind.value,
             step=request.step,
         )
+
+    def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
+        """Pass it on."""
+        self._log.noted(event, study, run, fingerprint)
 
     def approved(self, study: str, approval: str, user: str) -> None:
         """Pass it on."""

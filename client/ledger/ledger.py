@@ -13,7 +13,7 @@ runs ahead makes the window forget early, and one that lagged when a debit was m
 debit early by the lag: against both stand the study's and the lifetime limit, which know no time.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
@@ -398,6 +398,18 @@ class Ledger:
                 self._store.put_run_state(study, run, state)
             self._erase_log()
 
+    def forget_states(self, study: str, names: Iterable[str]) -> None:
+        """Destroy some states of a study; entries and replies stay.
+
+        Raises:
+            LedgerError: the ledger cannot be written, or its log not be erased: repeat it.
+        """
+        with self._lock:
+            with self._database.transaction():
+                for name in names:
+                    self._store.forget_run_state(study, name)
+            self._erase_log()
+
     def forget_runs(self, study: str) -> None:
         """Destroy the states of all runs of a study; entries and replies stay.
 
@@ -417,6 +429,10 @@ class Ledger:
         """
         with self._lock:
             return self._store.tip().position
+
+    def now(self) -> datetime:
+        """Return the present, by the clock that dates debits."""
+        return self._clock()
 
     def spent(self, study: str | None = None) -> int:
         """Return what a study, or with None everything, has cost, in picomu2.

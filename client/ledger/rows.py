@@ -367,6 +367,10 @@ SELECT coalesce((SELECT cumulative FROM entries ORDER BY sequence DESC LIMIT 1),
             *(study, run, state),
         )
 
+    def forget_run_state(self, study: str, run: str) -> None:
+        """Delete one state of a study."""
+        self._database.rows("DELETE FROM runs WHERE study = ? AND run = ?", study, run)
+
     def forget_runs(self, study: str) -> None:
         """Delete the states of a study's runs, and what waits for its opening."""
         self.pending.drop_study(study)

@@ -1,0 +1,88 @@
+"""How many runs of a study may be opened: so many a day, and so many that are kept.
+
+A coordinator's opening costs no budget, and each leaves a state in the ledger's file. So openings
+are counted by study before anything of them is kept, and of runs that were opened and never asked
+for anything the oldest gives way. The count is kept in the ledger: a restart forgets nothing.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+import rfc8785
+
+from fieldfare.client.custodian.cosigning import LEDGER_STATE
+from fieldfare.client.custodian.ports import DecisionLog, RunEvent
+from fieldfare.client.ledger.ledger import Ledger
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode
+from fieldfare.shared.protocol.messages import RunOpening
+
+MOST_IN_A_DAY: Final = 256  # openings of one study; a run has one, and one more for each restart
+MOST_KEPT: Final = 64  # runs of one study
+DAY_SECONDS: Final = 86_400
+COUNTED: Final = "openings:"  # the name of a count, by study
+
+OPENING_STATE: Final = "opening:"  # run ids hold no colon, so no request can name it
+
+
+class Openings:
+    """Counts the openings of each study in the ledger."""
+
+    def __init__(self, ledger: Ledger, decisions: DecisionLog) -> None:
+        """Count in `ledger`, and log in `decisions`."""
+        self._ledger, self._decisions = ledger, decisions
+
+    def admit(self, opening: RunOpening) -> None:
+        """Count and log an opening before anything of it is kept; a repeat is neither.
+
+        Raises:
+            PolicyRefusal: TOO_MANY_ATTEMPTS, where the study had its openings of this day (UTC).
+            LedgerError: it cannot be counted or logged.
+        """
+        study, run = opening.study, opening.run
+        day, count, runs = self._counted(study)
+        if runs.get(run) == opening.hash:
+            return
+        if count >= MOST_IN_A_DAY:
+            raise PolicyRefusal(
+                RefusalCode.TOO_MANY_ATTEMPTS,
+                f"expected at most {MOST_IN_A_DAY} openings of one study in a day, found more: "
+                "ask the coordinator why it opens so many",
+            )
+        runs.pop(run, None)
+        runs[run] = opening.hash
+        while len(runs) > MOST_KEPT:
+            self._drop(study, next(iter(runs)))
+            del runs[next(iter(runs))]
+        content: dict[str, Any] = {
+            "count": count + 1,
+            "day": day,
+            "runs": [list(pair) for pair in runs.items()],
+        }
+        self._ledger.put_run_state(LEDGER_STATE, COUNTED + study, rfc8785.dumps(content))
+        self._decisions.noted(RunEvent.OPENED, study, run, opening.hash)
+
+    def _counted(self, study: str) -> tuple[int, int, dict[str, str]]:
+        """Return this day, how many were opened in it, and the newest opening of each run."""
+        today = int(self._ledger.now().timestamp()) // DAY_SECONDS
+        state = self._ledger.run_state(LEDGER_STATE, COUNTED + study)
+        if state is None:
+            return today, 0, {}
+        kept = json.loads(state)
+        # A clock that was set back begins no new day.
+        day = max(today, kept["day"])
+        return day, kept["count"] if kept["day"] == day else 0, dict(kept["runs"])
+
+    def _drop(self, study: str, run: str) -> None:
+        """Forget a run that was opened and released nothing; one that did was paid for."""
+        debits = (entry.debit for entry in self._ledger.entries())
+        if any((debit.study, debit.run) == (study, run) for debit in debits):
+            return
+        names = states_of(run, self._ledger.run_names(study))
+        self._ledger.forget_states(study, names)
+
+
+def states_of(run: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return which of a study's states belong to a run."""
+    opening = OPENING_STATE + run
+    return tuple(name for name in names if name in {run, opening} or name.startswith(f"{opening}:"))

@@ -1,0 +1,123 @@
+"""A coordinator that opens run after run fills neither the ledger nor the log.
+
+613 openings in 20 s once left 10 KiB each in the ledger for good, and not one line in the log.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+
+from fieldfare.client.custodian.openings import (
+    DAY_SECONDS,
+    MOST_IN_A_DAY,
+    MOST_KEPT,
+    OPENING_STATE,
+    Openings,
+)
+from fieldfare.client.custodian.ports import NoLog, RunEvent
+from fieldfare.client.ledger.ledger import Ledger, Limits
+from fieldfare.shared.errors import PolicyRefusal, RefusalCode
+
+STUDY: Final = "a" * 64
+STATE: Final = b"x" * 10 * 1024  # of one opening, with three participants
+TRIED: Final = 613
+
+
+class Noted(NoLog):
+    """Counts what is written down."""
+
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+
+    def noted(self, event: RunEvent, study: str, run: str, fingerprint: str) -> None:
+        del study, fingerprint
+        assert event is RunEvent.OPENED
+        self.runs.append(run)
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, clock: Clock) -> Iterator[Ledger]:
+    limits = Limits(yearly_picomu2=10**12, lifetime_picomu2=10**13)
+    with Ledger.open(
+        tmp_path / "ledger.sqlite", population="customers", limits=limits, clock=clock
+    ) as made:
+        yield made
+
+
+def opening(run: str, fingerprint: str = "") -> Any:
+    return SimpleNamespace(study=STUDY, run=run, hash=(fingerprint or run).ljust(64, "0"))
+
+
+def opens(openings: Openings, ledger: Ledger, run: str) -> None:
+    openings.admit(opening(run))
+    ledger.put_run_state(STUDY, OPENING_STATE + run, STATE)
+    ledger.put_run_state(STUDY, f"{OPENING_STATE}{run}:{'b' * 64}", STATE)
+    ledger.put_run_state(STUDY, run, STATE)
+
+
+def test_openings_without_end_are_bounded_and_logged(
+    ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fieldfare.client.custodian.openings.MOST_KEPT", 8)
+    log, refused = Noted(), list[RefusalCode]()
+    openings = Openings(ledger, log)
+    for number in range(TRIED):
+        try:
+            opens(openings, ledger, f"run-{number}")
+        except PolicyRefusal as refusal:
+            refused.append(refusal.code)
+    assert refused == [RefusalCode.TOO_MANY_ATTEMPTS] * (TRIED - MOST_IN_A_DAY)
+    assert len(log.runs) == MOST_IN_A_DAY
+    assert len(ledger.run_names(STUDY)) == 3 * 8
+    with pytest.raises(PolicyRefusal):  # a restart forgets nothing
+        Openings(ledger, log).admit(opening("another"))
+    clock.at += timedelta(seconds=DAY_SECONDS)
+    openings.admit(opening("tomorrow"))
+
+
+def test_a_repeat_is_neither_counted_nor_logged(ledger: Ledger) -> None:
+    log = Noted()
+    openings = Openings(ledger, log)
+    for _ in range(MOST_IN_A_DAY + 1):
+        openings.admit(opening("run-1"))
+    assert log.runs == ["run-1"]
+    openings.admit(opening("run-1", "anew after a restart"))
+    assert log.runs == ["run-1", "run-1"]
+
+
+def test_a_run_that_was_paid_for_stays(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fieldfare.client.custodian.openings.MOST_KEPT", 2)
+    openings = Openings(ledger, Noted())
+    debits = [SimpleNamespace(debit=SimpleNamespace(study=STUDY, run="paid"))]
+    monkeypatch.setattr(ledger, "entries", lambda: iter(debits))
+    for run in ("paid", "free", "third", "fourth"):
+        opens(openings, ledger, run)
+    kept = {name.partition(":")[0] for name in ledger.run_names(STUDY)} - {"opening"}
+    assert kept == {"paid", "third", "fourth"}
+
+
+def test_a_clock_that_is_set_back_begins_no_new_day(ledger: Ledger, clock: Clock) -> None:
+    openings = Openings(ledger, Noted())
+    for number in range(MOST_IN_A_DAY):
+        openings.admit(opening(f"run-{number % MOST_KEPT}", str(number)))
+    clock.at -= timedelta(seconds=2 * DAY_SECONDS)
+    with pytest.raises(PolicyRefusal):
+        openings.admit(opening("one more"))
