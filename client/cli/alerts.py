@@ -39,14 +39,13 @@ from fieldfare.client.cli.options import (
     JsonOption,
     MappingOption,
     RecordsOption,
-    content_of,
     day_given,
 )
 from fieldfare.shared.advice import at_home
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.features.media_gate import prose_problem
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import create_private, os_user
+from fieldfare.shared.system.private_files import create_private, os_user, read_at_most
 from fieldfare.shared.terminal.screen import console
 
 AlertArgument = Annotated[str, typer.Argument(metavar="ALERT", help="Its id or first digits.")]
@@ -331,7 +330,7 @@ def check(
     Your FIU's own validator has the last word: it knows its code lists and what it makes
     mandatory.
     """
-    problems = _CHECKS[form](content_of(file, MOST_BYTES))
+    problems = _CHECKS[form](read_at_most(file, MOST_BYTES))
     for problem in problems:
         typer.echo(problem)
     if problems:

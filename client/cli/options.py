@@ -53,15 +53,6 @@ def day_given(text: str, option: str, example: str = "2026-03-31") -> date:
         raise UsageError(f"{option}: expected a date such as {example}, found {text}") from None
 
 
-def content_of(path: Path, most: int) -> bytes:
-    """Read a file.
-
-    Raises:
-        UsageError: it cannot be read, or has more than `most` bytes.
-    """
-    return read_at_most(path, most)
-
-
 HomeOption = Annotated[
     Path,
     typer.Option(

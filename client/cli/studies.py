@@ -18,7 +18,6 @@ from fieldfare.client.cli.options import (
     HomeOption,
     JsonOption,
     PassphraseFileOption,
-    content_of,
     identity_secret,
 )
 from fieldfare.client.custodian.company import company_cautions
@@ -74,7 +73,7 @@ from fieldfare.shared.protocol.signed_files import RosterOffer, StudyOffer, read
 from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
-from fieldfare.shared.system.private_files import os_user
+from fieldfare.shared.system.private_files import os_user, read_at_most
 from fieldfare.shared.terminal.screen import console, table
 from fieldfare.shared.terminal.texts import SHORT, plain
 
@@ -362,7 +361,7 @@ def import_file(
     ] = False,
 ) -> None:
     """Take a file from the coordinator: a signed study, or a finished model."""
-    content = content_of(file, LARGEST_DELIVERY_FILE).rstrip(b"\r\n")  # mail and editors add one
+    content = read_at_most(file, LARGEST_DELIVERY_FILE).rstrip(b"\r\n")  # mail and editors add one
     kind = type_of(content)
     if kind == StudyOffer.TYPE:
         receive_study(file, home)

@@ -5,14 +5,13 @@ what started this one then starts it again. It ends with its parent.
 """
 
 import logging
-import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Final, NoReturn
 
 from flwr.app import Message
@@ -30,10 +29,15 @@ from fieldfare.client.node.remote_custodian import connected
 from fieldfare.client.node.settings import NodeTerms, load_node_terms
 from fieldfare.client.node.state import NodeReport
 from fieldfare.shared.errors import FieldfareError, UsageError
-from fieldfare.shared.system.processes import STOP_SIGNALS, end_with_parent
+from fieldfare.shared.system.processes import (
+    STOP_SIGNALS,
+    dismiss_itself,
+    end_at_once,
+    end_on_defect,
+    end_with_parent,
+)
 
 EXIT_STOPPED: Final = 0
-EXIT_DEFECT: Final = 1
 EXIT_AGAIN: Final = 75  # sysexits.h, EX_TEMPFAIL
 # All that flwr lets through of a status 401, whatever it was about.
 REFUSED: Final = (
@@ -181,28 +185,10 @@ def _listen() -> None:
     signal.signal(signal.SIGINT, dismiss)
     # A heartbeat that fails for good ends its thread only; a node that is thought dead by its
     # SuperLink must not go on as if it were not.
-    threading.excepthook = _give_up
+    threading.excepthook = dismiss_itself
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (*STOP_SIGNALS, signal.SIGCHLD))
 
 
-def _give_up(failure: threading.ExceptHookArgs) -> None:
-    log.warning("a thread of flwr failed: %s", failure.exc_type.__name__)
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def _end_on_defect(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    sys.__excepthook__(kind, error, trace)
-    _end(EXIT_DEFECT)
-
-
-def _end(status: int) -> NoReturn:
-    """End at once: threads of flwr that still try to reach a SuperLink would be waited for."""
-    sys.stderr.flush()
-    os._exit(status)
-
-
 if __name__ == "__main__":
-    sys.excepthook = _end_on_defect
-    _end(main(sys.argv[1:]))
+    sys.excepthook = end_on_defect
+    end_at_once(main(sys.argv[1:]))

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Final, NoReturn, Protocol
 
 from flwr.serverapp import Grid
@@ -26,14 +26,17 @@ from fieldfare.server.superlink.superlink import server_task
 from fieldfare.shared.errors import FieldfareError, RunError
 from fieldfare.shared.system.private_files import OTHERS, read_public
 from fieldfare.shared.system.processes import (
+    EXIT_DEFECT,
     STOP_SIGNALS,
+    dismiss_itself,
+    end_at_once,
+    end_on_defect,
     end_with_parent,
     given_line,
     read_given,
 )
 
 EXIT_DONE: Final = 0
-EXIT_DEFECT: Final = 1
 EXIT_FAILED: Final = 3  # the SuperLink was told why
 EXIT_STOPPED: Final = 4  # so was it
 EXIT_OVER: Final = 5  # it said so itself
@@ -158,31 +161,12 @@ def _listen() -> None:
     signal.signal(signal.SIGHUP, stop)
     signal.signal(signal.SIGINT, dismiss)
     # A heartbeat that fails for good ends its thread only; the SuperLink would end the run.
-    threading.excepthook = _give_up
+    threading.excepthook = dismiss_itself
 
 
 def _ignore() -> None:
     for each in STOP_SIGNALS:
         signal.signal(each, signal.SIG_IGN)  # the end is not interrupted
-
-
-def _give_up(failure: threading.ExceptHookArgs) -> None:
-    log.warning("a thread of flwr failed: %s", failure.exc_type.__name__)
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-def end_on_defect(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    """Show a defect and end (sys.excepthook)."""
-    sys.__excepthook__(kind, error, trace)
-    end(EXIT_DEFECT)
-
-
-def end(status: int) -> NoReturn:
-    """End at once: threads of flwr that still try to reach a SuperLink would be waited for."""
-    sys.stderr.flush()
-    os._exit(status)
 
 
 if __name__ == "__main__":
@@ -192,4 +176,4 @@ if __name__ == "__main__":
 
     permit_as_told(os.environ)
     sys.excepthook = end_on_defect
-    end(main(sys.argv[1:], carry_out))
+    end_at_once(main(sys.argv[1:], carry_out))

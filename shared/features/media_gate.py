@@ -357,29 +357,6 @@ def _nearly(value: float) -> bool:
     return math.isfinite(value) and abs(value - round(value)) < 1e-4 * max(1.0, abs(value) / _BYTE)
 
 
-def vector_problem(values: object) -> str:
-    """Return why something is no vector of an embedding tool; empty where it is one.
-
-    A vector is a flat list of finite floats; text, bytes, nested lists and pixels are not.
-    """
-    listed = getattr(values, "tolist", None)
-    values = listed() if listed is not None else values
-    if isinstance(values, str | bytes | bytearray | memoryview):
-        return value_problem(values) or "expected a list of floats, found text"
-    if not isinstance(values, Sequence):
-        return "expected a list of floats, found something else"
-    numbers: list[float] = []
-    for value in values:
-        if isinstance(value, bool) or not isinstance(value, Real):
-            return value_problem(values) or "expected a flat list of floats, found other entries"
-        numbers.append(float(value))
-    if not all(math.isfinite(value) and abs(value) <= MAX_SIZE for value in numbers):
-        return f"expected finite floats of at most {MAX_SIZE:g}, found others"
-    if not any(numbers):
-        return ""  # an empty vector says nothing
-    return pixels_problem(numbers)
-
-
 def refuse_names(names: Iterable[str], where: str) -> None:
     """Refuse columns or keys that are named like pictures, stories or people's names.
 

@@ -16,7 +16,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import (
     WEIGHT_BITS,
     WEIGHT_STEPS,
@@ -26,7 +25,7 @@ from fieldfare.shared.features.basis import (
     table_size,
 )
 from fieldfare.shared.features.features import Feature
-from fieldfare.shared.models.interface import GridVectors
+from fieldfare.shared.models.interface import GridVectors, check_count
 
 RESIDUAL_BITS: Final = 20
 GAMMA_BITS: Final = RESIDUAL_BITS + WEIGHT_BITS
@@ -97,11 +96,7 @@ class AdditiveModel:
         Raises:
             RecordsError: more units than exact float64 sums can carry (2^33).
         """
-        if len(data) >= MAX_EXACT_UNITS:
-            raise RecordsError(
-                f"expected fewer than {MAX_EXACT_UNITS} units for exact sums, found {len(data)}: "
-                "split the population"
-            )
+        check_count(data, MAX_EXACT_UNITS)
         sums = self.prepare_on(self.basis, data)
         return KnottedSums(self, sums) if self.basis.asked else sums
 

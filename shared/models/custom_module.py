@@ -21,7 +21,7 @@ from opacus.validators import ModuleValidator
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from fieldfare.shared.errors import RecordsError, RunError, StudyError
+from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.features.basis import Basis, EncodedUnits
 from fieldfare.shared.features.features import Feature
 from fieldfare.shared.models.dense_layers import one_thread
@@ -32,7 +32,7 @@ from fieldfare.shared.models.feature_network import (
     Stream,
     ordered,
 )
-from fieldfare.shared.models.interface import GridVectors
+from fieldfare.shared.models.interface import GridVectors, check_count
 from fieldfare.shared.models.unit_batches import (
     CAPACITY,
     TOUCHED,
@@ -174,8 +174,7 @@ class ModuleModel:
             RecordsError: too many units, or laid out otherwise.
             RunError: units of a batch change each other, in this module or on this machine.
         """
-        if len(data) >= MAX_UNITS:
-            raise RecordsError(f"expected fewer than {MAX_UNITS} units, found {len(data)}")
+        check_count(data, MAX_UNITS)
         sums = ModuleSums(self, UnitInputs(self.inputs, data))
         sums.check()
         return sums

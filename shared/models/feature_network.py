@@ -21,12 +21,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import Basis, EncodedUnits
 from fieldfare.shared.features.features import Feature
 from fieldfare.shared.features.rows import splitmix
 from fieldfare.shared.models.dense_layers import DenseNetwork, arithmetic, check_machine
-from fieldfare.shared.models.interface import GridVectors
+from fieldfare.shared.models.interface import GridVectors, check_count
 from fieldfare.shared.models.unit_batches import TOUCHED, Inputs, UnitInputs, effects, slot_rows
 from fieldfare.shared.study.model_sections import MlpSection
 from fieldfare.shared.study.study import Study
@@ -105,11 +104,7 @@ class MlpModel:
             RecordsError: more units than exact sums can carry (2^22), or laid out otherwise.
             RunError: this machine's arithmetic lets units of a batch change each other.
         """
-        if len(data) >= MAX_UNITS:
-            raise RecordsError(
-                f"expected fewer than {MAX_UNITS} units for exact sums, found {len(data)}: split "
-                "the population"
-            )
+        check_count(data, MAX_UNITS)
         check_machine(self.inputs, self.network)
         return MlpSums(self, UnitInputs(self.inputs, data))
 

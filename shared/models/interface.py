@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import EncodedUnits
 
 
@@ -78,3 +79,16 @@ class HeadedModel(RiskModel, Protocol):
     ) -> NDArray[np.float64]:
         """Return float64 (units, width): what the heads weigh."""
         ...
+
+
+def check_count(data: EncodedUnits, limit: int) -> None:
+    """Check that sums of so many units are exact.
+
+    Raises:
+        RecordsError: as many as `limit`, or more.
+    """
+    if len(data) >= limit:
+        raise RecordsError(
+            f"expected fewer than {limit} units for exact sums, found {len(data)}: "
+            "split the population"
+        )

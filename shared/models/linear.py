@@ -26,7 +26,7 @@ from fieldfare.shared.models.additive import (
     RESIDUAL_BITS,
     RESIDUAL_STEPS,
 )
-from fieldfare.shared.models.interface import GridVectors
+from fieldfare.shared.models.interface import GridVectors, check_count
 
 GAMMA_BITS: Final = RESIDUAL_BITS + ROW_BITS
 WEIGHT_BITS: Final = 20  # of a weight, when a score is computed
@@ -108,11 +108,7 @@ class LinearModel:
             RecordsError: no rows of this model's length, or more units than exact sums
                 can carry (2^33).
         """
-        if len(data) >= MAX_EXACT_UNITS:
-            raise RecordsError(
-                f"expected fewer than {MAX_EXACT_UNITS} units for exact sums, found {len(data)}: "
-                "split the population"
-            )
+        check_count(data, MAX_EXACT_UNITS)
         rows = rows_of(data, self.columns)
         caps = row_caps(rows.squared_norms(), self.clipping_norm).astype(np.int32)
         return LinearSums(rows, data.labels, caps)

@@ -22,10 +22,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fieldfare.shared.errors import RecordsError
 from fieldfare.shared.features.basis import EncodedUnits
 from fieldfare.shared.features.rows import ROW_BITS, ROW_STEPS, UnitRows
-from fieldfare.shared.models.interface import GridVectors
+from fieldfare.shared.models.interface import GridVectors, check_count
 from fieldfare.shared.models.linear import LARGEST_SCORE, rows_of
 
 FLOW_BITS: Final = 24  # of what flows back
@@ -128,11 +127,7 @@ class NetworkModel:
             RecordsError: no rows of this model's length, or more units than exact sums can
                 carry (2^22).
         """
-        if len(data) >= MAX_UNITS:
-            raise RecordsError(
-                f"expected fewer than {MAX_UNITS} units for exact sums, found {len(data)}: split "
-                "the population"
-            )
+        check_count(data, MAX_UNITS)
         rows = rows_of(data, self.columns)
         return NetworkSums(self, rows, data.labels, rows.squared_norms())
 

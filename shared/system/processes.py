@@ -16,20 +16,25 @@ those do not share a mask that is set later, and a signal that one of them takes
 process at once.
 """
 
+import logging
 import os
 import select
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Thread
-from types import FrameType
-from typing import Final, Self
+from types import FrameType, TracebackType
+from typing import Final, NoReturn, Self
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+EXIT_DEFECT: Final = 1
+
+log = logging.getLogger(__name__)
 
 Stopped = Callable[[float], bool]
 
@@ -158,6 +163,26 @@ def read_given() -> bytes | None:
             break
         line += sign
     return bytes(line) or None
+
+
+def dismiss_itself(failure: threading.ExceptHookArgs) -> None:
+    """Let this process hear SIGINT where a thread of flwr fails (threading.excepthook)."""
+    log.warning("a thread of flwr failed: %s", failure.exc_type.__name__)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def end_on_defect(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Show a defect and end with EXIT_DEFECT (sys.excepthook)."""
+    sys.__excepthook__(kind, error, trace)
+    end_at_once(EXIT_DEFECT)
+
+
+def end_at_once(status: int) -> NoReturn:
+    """End, whatever threads do: those of flwr that still try to connect would be waited for."""
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _run(

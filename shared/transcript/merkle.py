@@ -1,4 +1,4 @@
-"""Merkle trees of a log that only grows: roots, and proofs about leaves and growth.
+"""Merkle trees of a log that only grows: roots, and proofs of growth.
 
 RFC 6962 section 2.1, with SHA-256 (FIPS 180-4). A leaf is hashed under the byte 0 and an
 inner node under the byte 1, so that no leaf can be read as a node. Everything here takes
@@ -71,31 +71,6 @@ def root(hashes: Sequence[bytes]) -> bytes:
     return builder.root()
 
 
-def inclusion_path(index: int, hashes: Sequence[bytes]) -> tuple[bytes, ...]:
-    """Return PATH(m, D[n]): the siblings on the way from leaf m up (RFC 6962 section 2.1.1).
-
-    Args:
-        index: m, from 0.
-        hashes: of all n leaves, in order.
-
-    Raises:
-        ProtocolError: no such leaf.
-    """
-    if not 0 <= index < len(hashes):
-        raise ProtocolError(f"expected a leaf from 0 to {len(hashes) - 1}, found {index}")
-    path = []
-    start, end = 0, len(hashes)
-    while end - start > 1:
-        middle = start + _split(end - start)
-        if index < middle:
-            path.append(root(hashes[middle:end]))
-            end = middle
-        else:
-            path.append(root(hashes[start:middle]))
-            start = middle
-    return tuple(reversed(path))
-
-
 def consistency_path(old_size: int, hashes: Sequence[bytes]) -> tuple[bytes, ...]:
     """Return PROOF(m, D[n]): that the first m leaves are still there (RFC 6962 section 2.1.2).
 
@@ -123,33 +98,6 @@ def consistency_path(old_size: int, hashes: Sequence[bytes]) -> tuple[bytes, ...
     if not complete:
         path.append(root(hashes[start:end]))
     return tuple(reversed(path))
-
-
-def verify_inclusion(
-    leaf: bytes, index: int, size: int, path: Sequence[bytes], expected_root: bytes
-) -> None:
-    """Check that a leaf stands at `index` in the tree of `size` leaves with this root.
-
-    Args:
-        leaf: the leaf's hash (`leaf_hash`).
-        index: from 0.
-        size: leaves in the tree.
-        path: as `inclusion_path` gives it, exactly.
-        expected_root: 32 bytes, from a signed head.
-
-    Raises:
-        ProtocolError: no such place, a path of another length, hashes of another length, or
-            another root.
-
-    Source: RFC 9162 section 2.1.3.2 (the same tree; RFC 6962 leaves the algorithm open).
-    """
-    if not 0 <= index < size <= MAX_SIZE:
-        raise ProtocolError(f"expected a leaf below the tree's size {size}, found {index}")
-    node = _checked(leaf)
-    for on_left, sibling in _climb(index, size - 1, path):
-        node = node_hash(sibling, node) if on_left else node_hash(node, sibling)
-    if node != expected_root:
-        raise ProtocolError("expected an inclusion path to the tree's root, found another root")
 
 
 def verify_consistency(

@@ -13,7 +13,8 @@ from tests.support.network.certificates import Authority
 from tests.support.network.superlink import new_node_key, quiet_environment
 from tests.support.system.ports import free_port
 
-from fieldfare.client.node.process import EXIT_AGAIN, EXIT_DEFECT, EXIT_STOPPED
+from fieldfare.client.node.process import EXIT_AGAIN, EXIT_STOPPED
+from fieldfare.shared.system.processes import EXIT_DEFECT
 
 PROCESS: Final = "fieldfare.client.node.process"
 WAIT_SECONDS: Final = 120.0

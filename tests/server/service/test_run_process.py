@@ -12,12 +12,12 @@ import pytest
 from tests.support.network.coordinator import new_home
 
 from fieldfare.server.service.run_process import (
-    EXIT_DEFECT,
     EXIT_OVER,
     TOLD,
     Handed,
 )
 from fieldfare.shared.study.model_sections import VARIABLE
+from fieldfare.shared.system.processes import EXIT_DEFECT
 
 PROCESS: Final = "fieldfare.server.service.run_process"
 WAIT_SECONDS: Final = 30.0

@@ -27,6 +27,7 @@ SCRIPT: Final = """\
 import os, sys, time
 from fieldfare.server.service import run_process
 from fieldfare.shared.errors import RunError
+from fieldfare.shared.system.processes import end_at_once, end_on_defect
 
 def carry_out(home, grid, study, run, *, passphrase=None):
     seen = home.run / run
@@ -45,8 +46,8 @@ def carry_out(home, grid, study, run, *, passphrase=None):
         except run_process.StoppedError:
             pass
 
-sys.excepthook = run_process.end_on_defect
-run_process.end(run_process.main(sys.argv[1:], carry_out))
+sys.excepthook = end_on_defect
+end_at_once(run_process.main(sys.argv[1:], carry_out))
 """
 
 

@@ -9,11 +9,9 @@ from fieldfare.shared.errors import ProtocolError
 from fieldfare.shared.transcript.merkle import (
     RootBuilder,
     consistency_path,
-    inclusion_path,
     leaf_hash,
     root,
     verify_consistency,
-    verify_inclusion,
 )
 
 # The tree that the reference implementation of Certificate Transparency is tested with.
@@ -48,13 +46,6 @@ C = "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4"
 D = "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b"
 E = "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0"
 F = "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a"
-INCLUSIONS = [  # index from 0, size, path
-    (0, 1, []),
-    (0, 8, [A, B, C]),
-    (5, 8, [D, E, ROOTS[3]]),
-    (2, 3, [ROOTS[1]]),
-    (1, 5, [ROOTS[0], B, D]),
-]
 CONSISTENCIES = [  # older size, size, path
     (1, 1, []),
     (1, 8, [A, B, C]),
@@ -78,16 +69,6 @@ def slow_split(size: int) -> int:
     while 2 * k < size:
         k *= 2
     return k
-
-
-def slow_path(m: int, hashes: Sequence[bytes]) -> list[bytes]:
-    """RFC 6962 section 2.1.1, word for word."""
-    if len(hashes) == 1:
-        return []
-    k = slow_split(len(hashes))
-    if m < k:
-        return [*slow_path(m, hashes[:k]), slow_root(hashes[k:])]
-    return [*slow_path(m - k, hashes[k:]), slow_root(hashes[:k])]
 
 
 def slow_proof(m: int, hashes: Sequence[bytes], *, whole: bool = True) -> list[bytes]:
@@ -118,13 +99,6 @@ def test_reference_roots(size: int) -> None:
     assert root(HASHES[:size]).hex() == ROOTS[size - 1]
 
 
-@pytest.mark.parametrize(("index", "size", "path"), INCLUSIONS)
-def test_reference_inclusion_paths(index: int, size: int, path: list[str]) -> None:
-    found = inclusion_path(index, HASHES[:size])
-    assert [node.hex() for node in found] == path
-    verify_inclusion(HASHES[index], index, size, found, bytes.fromhex(ROOTS[size - 1]))
-
-
 @pytest.mark.parametrize(("old", "size", "path"), CONSISTENCIES)
 def test_reference_consistency_paths(old: int, size: int, path: list[str]) -> None:
     found = consistency_path(old, HASHES[:size])
@@ -144,38 +118,12 @@ def test_roots_are_those_of_the_recursive_definition(size: int) -> None:
 
 
 @given(st.data(), st.integers(1, 70))
-def test_inclusion_is_that_of_the_recursive_definition(data: st.DataObject, size: int) -> None:
-    index = data.draw(st.integers(0, size - 1))
-    hashes = tree(size)
-    path = inclusion_path(index, hashes)
-    assert list(path) == slow_path(index, hashes)
-    verify_inclusion(hashes[index], index, size, path, root(hashes))
-
-
-@given(st.data(), st.integers(1, 70))
 def test_consistency_is_that_of_the_recursive_definition(data: st.DataObject, size: int) -> None:
     old = data.draw(st.integers(1, size))
     hashes = tree(size)
     path = consistency_path(old, hashes)
     assert list(path) == slow_proof(old, hashes)
     verify_consistency(old, root(hashes[:old]), size, root(hashes), path)
-
-
-@given(st.data(), st.integers(2, 40))
-def test_every_changed_inclusion_is_refused(data: st.DataObject, size: int) -> None:
-    index = data.draw(st.integers(0, size - 1))
-    hashes = tree(size)
-    path, top = list(inclusion_path(index, hashes)), root(hashes)
-    changed = _changed(data, path)
-    with pytest.raises(ProtocolError):
-        verify_inclusion(hashes[index], index, size, changed, top)
-    other = data.draw(st.integers(0, size - 1).filter(lambda i: i != index))
-    with pytest.raises(ProtocolError):
-        verify_inclusion(hashes[index], other, size, path, top)
-    with pytest.raises(ProtocolError):
-        verify_inclusion(hashes[other], index, size, path, top)
-    with pytest.raises(ProtocolError):
-        verify_inclusion(hashes[index], index, size, path, hashes[index])
 
 
 @given(st.data(), st.integers(2, 40))
@@ -219,19 +167,6 @@ def _changed(data: st.DataObject, path: list[bytes]) -> list[bytes]:
     return data.draw(st.sampled_from(choices))
 
 
-@pytest.mark.parametrize("index", [-1, 8, 9])
-def test_there_is_no_path_to_a_leaf_outside(index: int) -> None:
-    with pytest.raises(ProtocolError):
-        inclusion_path(index, HASHES)
-    with pytest.raises(ProtocolError):
-        verify_inclusion(HASHES[0], index, 8, [], root(HASHES))
-
-
-def test_nothing_is_in_the_empty_tree() -> None:
-    with pytest.raises(ProtocolError):
-        verify_inclusion(HASHES[0], 0, 0, [], root([]))
-
-
 @pytest.mark.parametrize("old", [-1, 9])
 def test_there_is_no_path_from_a_size_outside(old: int) -> None:
     with pytest.raises(ProtocolError):
@@ -265,5 +200,3 @@ def test_a_log_never_shrinks() -> None:
 def test_only_hashes_go_in() -> None:
     with pytest.raises(ProtocolError):
         root([b"short"])
-    with pytest.raises(ProtocolError):
-        verify_inclusion(b"short", 0, 1, [], b"short")
