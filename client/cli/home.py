@@ -16,7 +16,6 @@ from fieldfare.client.cli.options import (
     KeyOption,
     PassphraseFileOption,
     agreed,
-    content_of,
     identity_secret,
     token_pin,
 )
@@ -47,7 +46,12 @@ from fieldfare.shared.protocol.signed_files import read_signed
 from fieldfare.shared.study.study import Study, load_study
 from fieldfare.shared.system.clock import utc_now
 from fieldfare.shared.system.key_files import read_passphrase
-from fieldfare.shared.system.private_files import create_private, os_user, replace_private
+from fieldfare.shared.system.private_files import (
+    create_private,
+    os_user,
+    read_at_most,
+    replace_private,
+)
 
 HALF: Final = 39  # characters of eight groups: a fingerprint is two lines
 
@@ -313,7 +317,7 @@ def log_verify(
         signed, count = [], verify(opened.log_folder).sequence
     else:
         own = (keys.public_identity(opened), *keys.former_identities(opened))
-        content = content_of(head, heads.LARGEST_FILE)
+        content = read_at_most(head, heads.LARGEST_FILE)
         signed = heads.read_heads(content, load_settings(opened).id, own)
         count = heads.compare(opened.log_folder, signed).sequence
     told = f"{count} entries, 1 to {count}" if count else "no entries"

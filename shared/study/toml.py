@@ -46,6 +46,8 @@ def mistake_lines(error: dict[str, Any]) -> list[str]:
 
 
 def _found(error: dict[str, Any]) -> str:
+    if error["type"] == "string_too_long":  # it may be anything, a picture too: no part of it
+        return str(len(error["input"]))
     tag = error.get("ctx", {}).get("tag")
     value = tag if tag is not None else error.get("input")
     try:

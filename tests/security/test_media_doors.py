@@ -22,6 +22,7 @@ from fieldfare.client.records import read_records
 from fieldfare.client.records.encoding.problems import Effect
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RecordsError
+from fieldfare.shared.features.features import MAX_VALUE
 from fieldfare.shared.study.study import Study
 
 RANDOM: Final = np.random.default_rng(11)
@@ -155,7 +156,8 @@ def test_study_check_refuses_the_same(tmp_path: Path, capsys: pytest.CaptureFixt
         }
         assert check(tmp_path / "study.toml", study) == 2, name
         said = capsys.readouterr().err
-        assert "features.0.levels.1: expected plain words" in said, name
+        expected = "plain words" if len(payload.strip()) <= MAX_VALUE else "at most 256 characters"
+        assert f"features.0.levels.1: expected {expected}" in said, name
         assert payload[:12] not in said, name
 
 
