@@ -10,7 +10,6 @@ import typer
 from fieldfare.client.home.layout import Home
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.system.key_files import LEAST_PIN, read_passphrase
-from fieldfare.shared.system.private_files import read_at_most
 
 DEFAULT_HOME: Final = Path("institution")
 EXIT_DECLINED: Final = 1  # a person was asked and said no

@@ -37,7 +37,7 @@ from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.privacy.samplers import ExactNoise
 from fieldfare.shared.protocol.messages import IdentitySigner
 from fieldfare.shared.protocol.roster import Roster
-from fieldfare.shared.study.model_sections import permit
+from fieldfare.shared.study.allowed_packages import permit
 from fieldfare.shared.study.study import Study, check_deployable
 from fieldfare.shared.system.private_files import os_user
 

@@ -28,7 +28,8 @@ from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import Plan
 from fieldfare.shared.protocol.prospects import most_together, together_line
 from fieldfare.shared.protocol.roster import Hex32
-from fieldfare.shared.study.model_sections import ALLOWED_PATTERN, named_class
+from fieldfare.shared.study.allowed_packages import ALLOWED_PATTERN
+from fieldfare.shared.study.model_sections import named_class
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.study.toml import Section, load_toml
 from fieldfare.shared.system.private_files import read_public

@@ -172,7 +172,7 @@ def _ignore() -> None:
 if __name__ == "__main__":
     # Not above: the runner imports this module too, and needs none of what a run needs.
     from fieldfare.server.run.conduct import carry_out
-    from fieldfare.shared.study.model_sections import permit_as_told
+    from fieldfare.shared.study.allowed_packages import permit_as_told
 
     permit_as_told(os.environ)
     sys.excepthook = end_on_defect

@@ -24,7 +24,7 @@ from typer.main import get_command
 from fieldfare.shared.advice import meant, told
 from fieldfare.shared.cli.part import Part
 from fieldfare.shared.errors import FieldfareError
-from fieldfare.shared.study.model_sections import VARIABLE, permit
+from fieldfare.shared.study.allowed_packages import VARIABLE, permit
 
 PARTS: Final = "fieldfare.parts"
 GROUP: Final = "fieldfare.commands"

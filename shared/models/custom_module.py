@@ -42,7 +42,8 @@ from fieldfare.shared.models.unit_batches import (
     effects,
     slot_rows,
 )
-from fieldfare.shared.study.model_sections import MOST_PARAMETERS, class_named
+from fieldfare.shared.study.allowed_packages import class_named
+from fieldfare.shared.study.model_sections import MOST_PARAMETERS
 
 PROBE_SEED: Final = 7
 PROBED: Final = 4  # units whose norms are compared with their whole gradients

@@ -35,7 +35,8 @@ from fieldfare.server.superlink.superlink import control
 from fieldfare.shared.cli.root import run
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.protocol.identity import fingerprint
-from fieldfare.shared.study.model_sections import VARIABLE, MlpSection, named_class
+from fieldfare.shared.study.allowed_packages import VARIABLE
+from fieldfare.shared.study.model_sections import MlpSection, named_class
 from fieldfare.shared.study.study import Study, load_study
 
 COMMAND: Final = Path(sys.executable).parent / "fieldfare"

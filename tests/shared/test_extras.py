@@ -20,7 +20,7 @@ from fieldfare.shared.cli import app as shared
 from fieldfare.shared.cli.root import ROLES
 from fieldfare.shared.errors import PackageError
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.model_sections import permit
+from fieldfare.shared.study.allowed_packages import permit
 from fieldfare.simulations.cli import app as simulations
 
 ROOT = Path(__file__).parents[2]

@@ -39,7 +39,7 @@ from fieldfare.server.run.closing import ComposedDelivery
 from fieldfare.shared.canonical import bytes_hash
 from fieldfare.shared.errors import LedgerError, PolicyRefusal, ProtocolError, RefusalCode
 from fieldfare.shared.finished_model.file import model_to_bytes
-from fieldfare.shared.study.model_sections import permit
+from fieldfare.shared.study.allowed_packages import permit
 from fieldfare.shared.study.study import MAX_STUDY_BYTES
 
 NAME = "bank-a"

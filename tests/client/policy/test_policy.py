@@ -27,7 +27,7 @@ from fieldfare.shared.privacy.discrete_noise import XI_LIMIT
 from fieldfare.shared.privacy.gaussian import delta_for, mu2_for
 from fieldfare.shared.protocol.messages import ReleaseKind
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.model_sections import permit
+from fieldfare.shared.study.allowed_packages import permit
 from fieldfare.shared.study.study import Study, load_study, parse_study
 from fieldfare.shared.study.toml import parse_toml
 

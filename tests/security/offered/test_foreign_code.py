@@ -28,7 +28,7 @@ from fieldfare.shared.errors import PackageError, RefusalCode, StudyError
 from fieldfare.shared.models import check_module
 from fieldfare.shared.protocol.messages import Refusal
 from fieldfare.shared.protocol.plan import plan_for
-from fieldfare.shared.study.model_sections import permit
+from fieldfare.shared.study.allowed_packages import permit
 from fieldfare.shared.study.study import Study
 
 __all__ = ["coordinator", "custody_of"]

@@ -16,19 +16,19 @@ from fieldfare.server.service.run_process import (
     TOLD,
     Handed,
 )
-from fieldfare.shared.study.model_sections import VARIABLE
+from fieldfare.shared.study.allowed_packages import VARIABLE
 from fieldfare.shared.system.processes import EXIT_DEFECT
 
 PROCESS: Final = "fieldfare.server.service.run_process"
 WAIT_SECONDS: Final = 30.0
 STARTED: Final = f"""
 import os, runpy, sys
-from fieldfare.shared.study import model_sections
+from fieldfare.shared.study import allowed_packages
 os._exit = sys.exit
 try:
     runpy.run_module({PROCESS!r}, run_name="__main__")
 finally:
-    print(*sorted(model_sections._permitted))
+    print(*sorted(allowed_packages._permitted))
 """
 
 

@@ -13,7 +13,7 @@ from fieldfare.server.service import runner_process
 from fieldfare.server.service.runner_process import SETTLE_SECONDS, Settling, run_command
 from fieldfare.server.superlink.control import control_target
 from fieldfare.shared.errors import RunError, UsageError
-from fieldfare.shared.study.model_sections import VARIABLE
+from fieldfare.shared.study.allowed_packages import VARIABLE
 
 NOTHING: Final = Settled((), 0, ())
 

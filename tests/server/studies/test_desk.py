@@ -16,7 +16,7 @@ from fieldfare.server.studies.proposals import propose
 from fieldfare.server.studies.run_control import Life
 from fieldfare.shared.errors import UsageError
 from fieldfare.shared.protocol.plan import PICOMU2, plan_for
-from fieldfare.shared.study.model_sections import permit
+from fieldfare.shared.study.allowed_packages import permit
 from fieldfare.shared.study.study import Study
 from fieldfare.shared.system.clock import utc_now
 

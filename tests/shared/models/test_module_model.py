@@ -13,7 +13,7 @@ from fieldfare.shared.errors import RunError, StudyError
 from fieldfare.shared.models.custom_module import ModuleModel, Values
 from fieldfare.shared.models.feature_network import GAMMA_BITS
 from fieldfare.shared.models.unit_batches import rows_at
-from fieldfare.shared.study.model_sections import class_named, permit
+from fieldfare.shared.study.allowed_packages import class_named, permit
 
 
 @pytest.fixture(autouse=True)

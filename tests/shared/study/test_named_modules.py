@@ -7,8 +7,8 @@ import pytest
 from tests.support.system.packages import LISTED, MODULE, PACKAGE, install
 
 from fieldfare.shared.errors import PackageError, StudyError
-from fieldfare.shared.study import model_sections as named_modules
-from fieldfare.shared.study.model_sections import VARIABLE, class_named, permit, permit_as_told
+from fieldfare.shared.study import allowed_packages
+from fieldfare.shared.study.allowed_packages import VARIABLE, class_named, permit, permit_as_told
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +61,9 @@ def test_permission_is_for_these_packages_and_no_longer() -> None:
 
 def test_a_process_that_is_started_allows_what_its_command_line_did() -> None:
     permit_as_told({VARIABLE: "acme-nets==1.2.0 b==2"})
-    assert named_modules._permitted == {PACKAGE, "b==2"}
+    assert allowed_packages._permitted == {PACKAGE, "b==2"}
     permit_as_told({})
-    assert named_modules._permitted == set()
+    assert allowed_packages._permitted == set()
 
 
 def test_a_package_that_declares_nothing_is_what_its_files_are(tmp_path: Path) -> None:

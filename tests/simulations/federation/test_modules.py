@@ -8,7 +8,7 @@ import pytest
 from tests.support.system.packages import PACKAGE, install
 
 from fieldfare.shared.cli.root import run
-from fieldfare.shared.study.model_sections import VARIABLE
+from fieldfare.shared.study.allowed_packages import VARIABLE
 
 STUDY = f"""
 name = "module"

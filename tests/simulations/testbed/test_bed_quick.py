@@ -7,7 +7,7 @@ import pytest
 from tests.support.federations.beds import small_bed
 
 from fieldfare.shared.errors import RunError
-from fieldfare.shared.study.model_sections import VARIABLE
+from fieldfare.shared.study.allowed_packages import VARIABLE
 from fieldfare.simulations.testbed.testbed import in_a_process, in_this_process
 
 

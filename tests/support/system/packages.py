@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-from fieldfare.shared.study import model_sections as named_modules
+from fieldfare.shared.study import allowed_packages
 
 PACKAGE: Final = "acme-nets==1.2.0"
 MODULE: Final = "acme_nets:Small"
@@ -79,7 +79,7 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-nets\nVersion: 1.2.0\n")
     (info / "top_level.txt").write_text("acme_nets\n")
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setattr(named_modules, "_permitted", set())
+    monkeypatch.setattr(allowed_packages, "_permitted", set())
 
 
 class Absent:

@@ -15,7 +15,7 @@ from fieldfare.client.scoring.reasons import on_grid
 from fieldfare.shared.errors import RunError
 from fieldfare.shared.models.custom_module import ModuleModel
 from fieldfare.shared.models.feature_network import MlpModel
-from fieldfare.shared.study.model_sections import permit
+from fieldfare.shared.study.allowed_packages import permit
 
 
 def network(rows: int, seed: int, size: float = 1.0) -> ExactNetwork:
