@@ -4,7 +4,7 @@ Everything is kept before anybody depends on it: an opening and a request before
 sent, a sum and what follows from it before the next request is written.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -234,6 +234,9 @@ class Record:
 
     def heard(self, institution: str, text: str) -> None:
         """Note what an institution did last, for those who watch."""
+
+    def lost(self, institutions: Collection[str], *, debited: bool) -> None:
+        """Note an attempt that these let die; `debited`: others paid for it."""
 
     def answered_hello(self, institution: str, text: str, approval: bytes) -> None:
         """Note what an institution says to the study, and its signed approval if it gave one."""

@@ -175,6 +175,8 @@ class SecureSums:
         unopened = aggregation.opens and len(self._promised) < request.n
         come = self._promised if unopened else answers
         self.failed += 1
+        missing = {one.institution for one in request.participants} - set(come)
+        self.record.lost(missing, debited=costs and not unopened and bool(answers))
         if not unopened:
             self.record.failed({name: each.reply for name, each in answers.items()}, costs=costs)
         if not aggregation.fixed:

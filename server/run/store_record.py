@@ -5,7 +5,7 @@ The record of a hello without a run: each institution's answer to a study.
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
@@ -206,16 +206,16 @@ class RunRecord(Record):
     def failed(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
         """Keep the replies of an attempt that not everybody answered."""
         with self.store.together():
-            self._count_losses(replies, costs=costs)
             super().failed(replies, costs=costs)
             self._put_last(replies if costs else {})
 
-    def _count_losses(self, replies: Mapping[str, bytes], *, costs: bool) -> None:
-        asked, run = self.run.asked, self.facts.run
-        named = {one.institution for one in asked.body.participants} if asked else set()
-        self.store.add_losses(run, named - set(replies), debited=costs and bool(replies))
+    def lost(self, institutions: Collection[str], *, debited: bool) -> None:
+        """Count an attempt that these let die, and say so."""
+        run = self.facts.run
+        with self.store.together():
+            self.store.add_losses(run, institutions, debited=debited)
         for name, lost in self.store.losses(run).items():
-            if name in named - set(replies):
+            if name in institutions:
                 log.warning("run %s: %s", run, said_of_losses(name, lost))
 
     def interrupted(self, *, stopped: bool, reason: str) -> None:
