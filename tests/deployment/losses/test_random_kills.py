@@ -25,6 +25,7 @@ from fieldfare.server.run.server_app import Job
 from fieldfare.shared.privacy.assurance import Assurance
 from fieldfare.shared.protocol.plan import plan_for
 from fieldfare.shared.study.study import Study
+from fieldfare.shared.system.clock import utc_now
 from fieldfare.simulations.federation.grid import InProcessGrid
 
 pytestmark = pytest.mark.faults
@@ -97,7 +98,7 @@ def test_a_custodian_that_is_killed_loses_nothing(
     assert len(victim.committed(whole=True)) == STEPS + 1
     assert victim.ends.total() == CALLS
     verify(coordinator.homes[victim.name].log_folder)
-    with open_custody(coordinator.institution(victim.name), None, clock) as custody:
+    with open_custody(coordinator.institution(victim.name), None, utc_now) as custody:
         assert custody.ledger.spent() == outcome.spent
     median = statistics.median(victim.seconds)
     print(  # noqa: T201 -- what was measured; -rP shows it
