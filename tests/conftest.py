@@ -9,12 +9,13 @@ from hypothesis import HealthCheck, settings
 
 # Their fixtures are at hand in every test.
 pytest_plugins = (
-    "tests.support.federations.bench",
-    "tests.support.federations.conducted",
-    "tests.support.federations.settings",
+    "tests.support.system.left_behind",
     "tests.support.homes.coordinators",
     "tests.support.homes.desks",
     "tests.support.homes.institutions",
+    "tests.support.federations.bench",
+    "tests.support.federations.settings",
+    "tests.support.federations.conducted",
     "tests.support.network.served",
     "tests.support.runs.transcripts",
     "tests.support.system.tokens",
